@@ -1,0 +1,50 @@
+"""Writing files so that a reader sees the old one, the new one, or none: never a half."""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mimaface_cli.errors import MimafaceError, OutputError
+
+
+def check_output(path: Path, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> None:
+    """Raise OutputError when writing `path` would destroy something or cannot work; touches nothing."""
+    if any(given.exists() and path.exists() and path.samefile(given) for given in inputs):
+        raise OutputError(f"{path}: the output is the same file as an input; choose another name")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file inside it")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; add --overwrite to replace it")
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: no such folder; create it first")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{folder}: cannot be written to; choose another place or change its permissions")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` (same extension); rename it into place, or remove it on any failure.
+
+    Raises OutputError when the system refuses the writing (no space, no permission).
+    """
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except MimafaceError:
+        raise
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The one line for a refused write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(f"{path}: no space left on the device; free some or choose another place")
+    return OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place")
