@@ -1,0 +1,27 @@
+"""Scene cuts: a new shot must not be followed, smoothed or interpolated across."""
+
+import numpy as np
+
+MEAN_CHANGE = 28.0  # grey levels between neighbouring thumbnails that a cut exceeds
+SHARE_CHANGED = 0.45  # of the thumbnail's cells that change by more than 15 levels
+
+
+class CutDetector:
+    """Compares small grey thumbnails of neighbouring frames; a fast head turn changes few cells, a cut most."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+
+    def __call__(self, image: np.ndarray) -> bool:
+        """True where this frame (H×W×3 uint8) starts a new shot."""
+        import cv2
+
+        rough = image[:: max(1, image.shape[0] // 96), :: max(1, image.shape[1] // 96)]
+        small = cv2.resize(np.ascontiguousarray(rough), (32, 32), interpolation=cv2.INTER_AREA).mean(2)
+        last, self._last = self._last, small
+        if last is None:
+            return False
+        # A flash or a fade moves all levels together; a cut also changes the pattern.
+        change = np.abs(small - last)
+        pattern = np.abs((small - small.mean()) - (last - last.mean()))
+        return bool(change.mean() > MEAN_CHANGE and pattern.mean() > MEAN_CHANGE / 2 and (change > 15).mean() > SHARE_CHANGED)

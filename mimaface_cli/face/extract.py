@@ -1,0 +1,289 @@
+"""Pixels to coefficients: photo, video or folder in, MotionTrack in the face478 space out. Memory does not grow with
+the pictures: landmarks are kept only until a person's identity and a shot's crop are known."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from mimaface_cli.errors import InputError
+from mimaface_cli.face import camera, fit, gaze, shading, topology
+from mimaface_cli.face.cuts import CutDetector
+from mimaface_cli.face.face478 import VERTICES, Face478
+from mimaface_cli.face.landmarks import Face, FaceFollower, check_choice, choose, find_faces
+from mimaface_cli.motion import smoothing
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, LIGHT_DIM, TEXTURE_DIM, blendshape
+from mimaface_cli.motion.rotation import rotation_matrix
+from mimaface_cli.motion.track import MotionTrack, TrackMeta
+
+EXTRACTOR = "mediapipe+face478"
+REVISION = 1  # raise it when the numbers change: cached tracks are then made anew
+IDENTITY_FRAMES = 24  # frames that settle a person's identity
+BUFFER = 250  # frames looked at before a shot's crop is fixed
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """face: largest, left, right or a number from 1 (left to right); smooth: 0 (off) to 3, 1 is natural."""
+
+    face: str = "largest"
+    smooth: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice(self.face)
+        if not 0 <= self.smooth <= 3:
+            raise InputError(f"--smooth {self.smooth}: must lie between 0 (off) and 3")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """A track and what happened on the way. missing: indices of frames without the face; people: most seen at once."""
+
+    track: MotionTrack
+    missing: list[int]
+    people: int
+
+
+def extractor_version(model: Face478) -> str:
+    """What a cached track depends on besides its input and options."""
+    return f"{REVISION}+{model.version}"
+
+
+def extract_photo(image: np.ndarray, model: Face478, options: ExtractOptions, name: str = "photo", **meta) -> Extraction:
+    """A track of one frame from a picture H×W×3 uint8 RGB. Raises InputError when it shows no (such) face."""
+    faces = find_faces(image)
+    face = choose(faces, options.face)
+    if face is None:
+        raise no_face(name, len(faces), options.face)
+    shots = _Shots(model)
+    shots.add(0.0, image, face, cut=False)
+    return Extraction(shots.finish(options, Fraction(25), _size(image), meta), [], len(faces))
+
+
+def extract_video(
+    frames: Iterable,
+    frame_rate: Fraction,
+    model: Face478,
+    options: ExtractOptions,
+    name: str = "video",
+    progress: Callable[[int], None] | None = None,
+    **meta,
+) -> Extraction:
+    """A track from frames with `image` (H×W×3 uint8 RGB) and `pts` (s). meta: further TrackMeta fields.
+
+    Frames without the face are interpolated and listed. Raises InputError when no frame shows it.
+    """
+    follower, cut, shots = FaceFollower(options.face), CutDetector(), _Shots(model)
+    size = (0, 0)
+    try:
+        for count, frame in enumerate(frames, 1):
+            size = _size(frame.image)
+            is_cut = cut(frame.image)
+            if is_cut:
+                follower.new_shot()
+            shots.add(frame.pts, frame.image, follower(frame.image, frame.pts), is_cut)
+            if progress is not None:
+                progress(count)
+    finally:
+        follower.close()
+    if not shots.pts:
+        raise InputError(f"{name}: holds no frames; choose another file")
+    if not any(shots.valid):
+        raise no_face(name, follower.people, options.face)
+    track = shots.finish(options, frame_rate, size, meta)
+    return Extraction(track, np.flatnonzero(~track.valid).tolist(), follower.people)
+
+
+def no_face(name: str, people: int, choice: str) -> InputError:
+    """The one line for an input without the wanted face."""
+    if people:
+        return InputError(f"{name}: shows {people} face(s) but not --face {choice}; choose a lower number")
+    return InputError(f"{name}: shows no face; use a sharp, upright picture in which a face fills a good part")
+
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
+
+
+@dataclass
+class _Shots:
+    """Collects frames, fits each as soon as its shot's crop is known."""
+
+    model: Face478
+    pts: list[float] = field(default_factory=list)
+    valid: list[bool] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._rows: list[tuple[np.ndarray, ...] | None] = []  # expression, illumination, pose, gaze; None: no face
+        self._crops: list[np.ndarray] = []
+        self._waiting: list[tuple[int, Face, np.ndarray]] = []
+        self._crop: np.ndarray | None = None
+        self._fitter: fit.Fitter | None = None
+        self._normals = np.zeros((VERTICES, 3))
+        self._albedo = self.model.albedo_mean
+        self.texture = np.zeros(TEXTURE_DIM)
+
+    def add(self, pts: float, image: np.ndarray, face: Face | None, cut: bool) -> None:
+        if cut:
+            self._settle()
+            self._crop = None
+            self.cuts.append(len(self.pts))
+        self.pts.append(pts)
+        self.valid.append(face is not None)
+        self._rows.append(None)
+        self._crops.append(np.zeros((2, 3)) if self._crop is None else self._crop)
+        if face is None:
+            return
+        item = len(self.pts) - 1, face, sample_colours(image, face.points)
+        if self._crop is not None:
+            self._fit(*item)
+        else:
+            self._waiting.append(item)
+            if len(self._waiting) >= BUFFER:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Fix the shot's crop, on the first shot the identity too, and fit the frames that waited for them."""
+        start = self.cuts[-1] if self.cuts else 0
+        if self._waiting:
+            self._crop = upright_crop(np.stack([face.points for _, face, _ in self._waiting]))
+            if self._fitter is None:
+                self._know_person()
+            for item in self._waiting:
+                self._fit(*item)
+            self._waiting = []
+        if self._crop is not None:
+            for index in range(start, len(self._crops)):
+                self._crops[index] = self._crop
+
+    def _know_person(self) -> None:
+        chosen = np.linspace(0, len(self._waiting) - 1, min(IDENTITY_FRAMES, len(self._waiting))).astype(int)
+        faces = [self._waiting[k][1] for k in chosen]
+        points = np.stack([apply_affine(self._crop, face.points) for face in faces])
+        scores = np.stack([face.scores for face in faces])
+        rotations = np.stack([face.rotation for face in faces])
+        identity = fit.fit_identity(self.model, points, scores, rotations)
+        self._fitter = fit.Fitter(self.model, identity)
+        self._normals = shading.vertex_normals(self._fitter.neutral, self.model.triangles)
+        colours = np.stack([self._waiting[k][2] for k in chosen])
+        self.texture = fit_texture(self.model, colours, self._normals, rotations)
+        self._albedo = self.model.albedo(self.texture)
+
+    def _fit(self, index: int, face: Face, colours: np.ndarray) -> None:
+        points = apply_affine(self._crop, face.points)
+        start = self._fitter.first_pose(points, face.rotation)
+        result = self._fitter.frame(points, face.scores, start, steps=3)
+        shape = self.model.shape(self._fitter.identity, result.expression)
+        turn = rotation_matrix(result.pose[:3])
+        light = fit_light(self._albedo, self._normals @ turn.T, colours)
+        self._rows[index] = result.expression, light, result.pose, gaze.gaze_from_iris(points, shape, result.pose)
+
+    def finish(self, options: ExtractOptions, rate: Fraction, size: tuple[int, int], meta: dict) -> MotionTrack:
+        self._settle()
+        pts, valid = np.array(self.pts), np.array([row is not None for row in self._rows])
+        widths = (EXPRESSION_DIM, LIGHT_DIM, 6, 4)
+        blank = tuple(np.zeros(width) for width in widths)
+        rows = [row or blank for row in self._rows]
+        expression, light, pose, look = (np.stack([row[part] for row in rows]) for part in range(4))
+        crops = np.stack(self._crops)
+        per_second = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(rate)
+        edges = [0, *self.cuts, len(pts)]
+        for start, stop in zip(edges, edges[1:]):
+            shot = slice(start, stop)
+            if not valid[shot].any():  # a shot without the face is filled from its neighbours below
+                continue
+            fill = lambda values: smoothing.fill_missing(values[shot], valid[shot], pts[shot])  # noqa: E731
+            pose[shot] = smoothing.smooth_pose(fill(pose), per_second, options.smooth)
+            light[shot] = smoothing.smooth_light(fill(light), per_second, options.smooth)
+            expression[shot] = smoothing.smooth_expression(fill(expression), per_second, options.smooth)
+            look[shot] = smoothing.smooth_gaze(hold_through_blinks(fill(look), expression[shot], pts[shot]), per_second, options.smooth)
+        known = np.zeros(len(pts), bool)
+        for start, stop in zip(edges, edges[1:]):
+            known[start:stop] = valid[start:stop].any()
+        flat = crops.reshape(len(pts), 6)
+        expression, light, pose, look, flat = (
+            smoothing.fill_missing(values, known, pts) for values in (expression, light, pose, look, flat)
+        )
+        return MotionTrack(
+            identity=self._fitter.identity,
+            texture=self.texture,
+            expression=expression,
+            illumination=light,
+            pose=pose,
+            gaze=look,
+            crop=flat.reshape(-1, 2, 3),
+            pts=pts,
+            valid=valid,
+            meta=TrackMeta(
+                space="face478",
+                extractor=EXTRACTOR,
+                extractor_version=extractor_version(self.model),
+                frame_rate=rate,
+                width=size[0],
+                height=size[1],
+                options={"face": options.face, "smooth": options.smooth},
+                cuts=tuple(cut for cut in self.cuts if cut > 0),
+                **meta,
+            ),
+        )
+
+
+def upright_crop(points: np.ndarray) -> np.ndarray:
+    """One crop for a shot (2×3 affine, no rotation) from K×478×2 landmarks: the face at rest fills the 256 crop as in
+    the release's template, so that pose alone carries how the head moves, rolls and nears."""
+    centred = points - points.mean(1, keepdims=True)
+    spread = float(np.median(np.sqrt((centred**2).sum(-1).mean(1))))
+    scale = 0.2217 * camera.CROP_SIZE / max(spread, 1e-3)
+    middle = np.median(points.mean(1), axis=0)
+    return np.array([[scale, 0, camera.CROP_SIZE / 2 - scale * middle[0]], [0, scale, camera.CROP_SIZE / 2 - scale * middle[1]]])
+
+
+def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """2×3 affine applied to …×2 points."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def sample_colours(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Colours (478×3) of the pixels under the landmarks."""
+    column = np.clip(points[:, 0].astype(int), 0, image.shape[1] - 1)
+    row = np.clip(points[:, 1].astype(int), 0, image.shape[0] - 1)
+    return image[row, column].astype(np.float64)
+
+
+def fit_light(albedo: np.ndarray, normals: np.ndarray, colours: np.ndarray, strength: float = 20.0) -> np.ndarray:
+    """27 light coefficients that turn an albedo (478×3) under posed normals into observed colours (478×3)."""
+    basis = shading.sh_basis(normals)
+    light = np.zeros((3, 9))
+    for channel in range(3):
+        lit = basis * albedo[:, channel : channel + 1] / 255.0
+        target = colours[:, channel] / 255.0 - shading.AMBIENT * lit[:, 0]
+        light[channel] = np.linalg.solve(lit.T @ lit + strength * np.eye(9) / 10, lit.T @ target)
+    return light.ravel()
+
+
+def fit_texture(model: Face478, colours: np.ndarray, normals: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """Texture coefficients (80) from K frames' colours K×478×3, after taking out each frame's light."""
+    seen = np.ones(VERTICES, bool)
+    seen[topology.IRIS] = False
+    albedos = []
+    for colour, rotation in zip(colours, rotations):
+        posed = normals @ rotation.T
+        light = fit_light(model.albedo_mean, posed, colour)
+        lit = shading.shade(np.ones((VERTICES, 3)), posed, light)
+        albedos.append(colour / np.clip(lit, 0.2, 3.0))
+    difference = (np.median(albedos, axis=0) - model.albedo_mean)[seen].ravel()
+    basis = model.texture_basis[seen].reshape(-1, TEXTURE_DIM)
+    noise = 12.0  # grey levels
+    return np.linalg.solve(basis.T @ basis + noise**2 * np.eye(TEXTURE_DIM), basis.T @ difference)
+
+
+def hold_through_blinks(look: np.ndarray, expression: np.ndarray, pts: np.ndarray) -> np.ndarray:
+    """Bridge the gaze over frames where an eye is nearly closed: there the iris is a guess of the landmarker."""
+    bridged = np.array(look)
+    for column, side in ((0, "Left"), (2, "Right")):
+        closed = expression[:, blendshape("eyeBlink" + side)] > 0.55
+        if 0 < closed.mean() < 0.5:  # an eye that is always narrow tells nothing
+            bridged[:, column : column + 2] = smoothing.fill_missing(look[:, column : column + 2], ~closed, pts)
+    return bridged

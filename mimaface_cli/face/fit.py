@@ -1,0 +1,132 @@
+"""Fitting face478 to landmarks: regularised Gauss–Newton on pose and expression, identity once per person.
+
+The unknowns of a frame are six for pose and 64 for expression; the landmarker's scores are the prior of the named
+expression coefficients, its matrix the first guess of the pose.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mimaface_cli.face import camera, topology
+from mimaface_cli.face.face478 import Face478
+from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, SILENT
+from mimaface_cli.motion.rotation import euler_angles, rotation_from_vector, rotation_matrix
+
+NAMED = len(BLENDSHAPES)
+# How far a named coefficient may stray from its score, how many standard deviations the others, in prior strength.
+SCORE_DEVIATION, EXTRA_DEVIATION, IDENTITY_DEVIATION = 0.15, 1.0, 1.0
+
+
+@dataclass(frozen=True)
+class FrameFit:
+    """pose: 6 (angles x, y, z in rad, translation in model units); expression: 64; error: rms distance of the
+    landmarks in pixels of the crop."""
+
+    pose: np.ndarray
+    expression: np.ndarray
+    error: float
+
+
+class Fitter:
+    """Fits one model for one identity; holds nothing but precomputed matrices."""
+
+    def __init__(self, model: Face478, identity: np.ndarray | None = None):
+        self.model = model
+        self.identity = np.zeros(IDENTITY_DIM) if identity is None else np.asarray(identity, np.float64)
+        self.neutral = model.mean + model.identity_basis @ self.identity
+        self._basis = np.ascontiguousarray(model.expression_basis.transpose(1, 0, 2).reshape(3, -1))  # 3×(478·64)
+        self.weight = 1.0 / model.noise**2
+        self.weight[topology.IRIS] = 0.0  # gaze moves them
+        deviation = np.full(EXPRESSION_DIM, EXTRA_DEVIATION)
+        deviation[:NAMED] = SCORE_DEVIATION
+        deviation[[BLENDSHAPES.index(name) for name in SILENT]] = 0.01
+        self._precision = 1.0 / deviation**2
+
+    def first_pose(self, points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """Pose from 478×2 crop pixels and a canonical-to-camera rotation (3×3): depth from size, shift from place."""
+        turned = self.neutral @ rotation.T
+        spread = np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean())
+        expected = np.sqrt(((turned[:, :2] - turned[:, :2].mean(0)) ** 2).sum(1).mean())
+        focal = camera.FOCAL_PER_SIZE * camera.CROP_SIZE
+        depth = focal * expected / max(spread, 1e-3)
+        centre = (points.mean(0) - camera.CROP_SIZE / 2) * [1, -1] * depth / focal
+        shift = np.append(centre - turned[:, :2].mean(0), camera.CAMERA_DISTANCE - depth)
+        return np.concatenate([euler_angles(rotation), shift])
+
+    def frame(self, points: np.ndarray, scores: np.ndarray, pose: np.ndarray, steps: int = 4) -> FrameFit:
+        """points: 478×2 pixels of the 256 crop; scores: 52 in 0..1; pose: 6, a first guess."""
+        prior = np.zeros(EXPRESSION_DIM)
+        prior[:NAMED] = scores
+        expression = prior.copy()
+        rotation, translation = rotation_matrix(pose[:3]), pose[3:].copy()
+        root = np.sqrt(self.weight)[:, None]
+        for _ in range(steps):
+            turned = (self.neutral + self.model.expression_basis @ expression) @ rotation.T
+            residual, gradient = _projection(turned + translation, points)
+            jacobian = np.empty((2, len(points), 6 + EXPRESSION_DIM))
+            jacobian[:, :, :3] = np.cross(turned[None], gradient)  # d/dω of ω × p is gradient · (ω × p)
+            jacobian[:, :, 3:6] = gradient
+            moved = (rotation @ self._basis).reshape(3, len(points), EXPRESSION_DIM)
+            jacobian[:, :, 6:] = np.einsum("avk,kve->ave", gradient, moved, optimize=True)
+            jacobian *= root
+            flat, error = jacobian.reshape(-1, 6 + EXPRESSION_DIM), (residual * root).T.ravel()
+            normal = flat.T @ flat
+            slope = flat.T @ error
+            normal[np.arange(6), np.arange(6)] += 1e-6
+            normal[np.arange(6, len(slope)), np.arange(6, len(slope))] += self._precision
+            slope[6:] += self._precision * (expression - prior)
+            step = np.linalg.solve(normal, -slope)
+            rotation = rotation_from_vector(step[:3]) @ rotation
+            translation = translation + step[3:6]
+            expression = expression + step[6:]
+        placed = (self.neutral + self.model.expression_basis @ expression) @ rotation.T + translation
+        distance = ((camera.project(placed)[0] - points) ** 2).sum(1)[self.weight > 0]
+        return FrameFit(
+            np.concatenate([euler_angles(rotation), translation]), expression, float(np.sqrt(distance.mean()))
+        )
+
+
+def _projection(placed: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Residual V×2 of placed vertices against pixels and the derivative of the projection 2×V×3."""
+    pixels, depth = camera.project(placed)
+    scale = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / depth
+    zero = np.zeros_like(scale)
+    gradient = np.stack(
+        [
+            np.stack([scale, zero, placed[:, 0] * scale / depth], -1),
+            np.stack([zero, -scale, -placed[:, 1] * scale / depth], -1),
+        ]
+    )
+    return pixels - points, gradient
+
+
+def fit_identity(
+    model: Face478, points: np.ndarray, scores: np.ndarray, rotations: np.ndarray, rounds: int = 4
+) -> np.ndarray:
+    """Identity (80) of one person from K frames: K×478×2 crop pixels, K×52 scores, K×3×3 rotations.
+
+    Alternates frame fits with one linear solve for identity over all frames, so that a passing expression does not
+    become part of the person.
+    """
+    identity = np.zeros(IDENTITY_DIM)
+    poses: list[np.ndarray | None] = [None] * len(points)
+    for _ in range(rounds):
+        fitter = Fitter(model, identity)
+        normal = np.eye(IDENTITY_DIM) / IDENTITY_DEVIATION**2
+        slope = np.zeros(IDENTITY_DIM)
+        for k, (pixels, score, rotation) in enumerate(zip(points, scores, rotations)):
+            start = fitter.first_pose(pixels, rotation) if poses[k] is None else poses[k]
+            fit = fitter.frame(pixels, score, start, steps=3)
+            poses[k] = fit.pose
+            turn = rotation_matrix(fit.pose[:3])
+            placed = model.shape(identity, fit.expression) @ turn.T + fit.pose[3:]
+            residual, gradient = _projection(placed, pixels)
+            moved = np.einsum("ak,vke->ave", turn, model.identity_basis)
+            jacobian = np.einsum("avk,kve->ave", gradient, moved) * np.sqrt(fitter.weight)[:, None]
+            flat = jacobian.reshape(-1, IDENTITY_DIM)
+            normal += flat.T @ flat / len(points)
+            target = np.einsum("ve,e->v", flat, identity) - (residual * np.sqrt(fitter.weight)[:, None]).T.ravel()
+            slope += flat.T @ target / len(points)
+        identity = np.linalg.solve(normal, slope)
+    return identity

@@ -1,0 +1,90 @@
+"""Z-buffered triangle rasteriser on the CPU, shared by both morphable models and the mesh engine.
+
+Kernels are compiled by numba once and cached on disk; they hold no lock, so frames can be drawn from several threads.
+"""
+
+import numpy as np
+from numba import njit
+
+_KERNEL = {"cache": True, "nogil": True, "fastmath": False}
+
+
+@njit(**_KERNEL)
+def _draw(xy, depth, triangles, face_index, barycentric, zbuffer):
+    height, width = face_index.shape
+    for t in range(triangles.shape[0]):
+        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        xi, yi, xj, yj, xk, yk = xy[i, 0], xy[i, 1], xy[j, 0], xy[j, 1], xy[k, 0], xy[k, 1]
+        area = (xj - xi) * (yk - yi) - (xk - xi) * (yj - yi)
+        zi, zj, zk = depth[i], depth[j], depth[k]
+        if area == 0.0 or zi <= 0.0 or zj <= 0.0 or zk <= 0.0:
+            continue
+        left = max(0, int(np.ceil(min(xi, xj, xk) - 0.5)))
+        right = min(width - 1, int(np.floor(max(xi, xj, xk) - 0.5)))
+        top = max(0, int(np.ceil(min(yi, yj, yk) - 0.5)))
+        bottom = min(height - 1, int(np.floor(max(yi, yj, yk) - 0.5)))
+        inverse = 1.0 / area
+        for row in range(top, bottom + 1):
+            y = row + 0.5
+            for column in range(left, right + 1):
+                x = column + 0.5
+                wi = ((xj - x) * (yk - y) - (xk - x) * (yj - y)) * inverse
+                wj = ((xk - x) * (yi - y) - (xi - x) * (yk - y)) * inverse
+                wk = 1.0 - wi - wj
+                if wi < -1e-10 or wj < -1e-10 or wk < -1e-10:  # an edge belongs to both sides: no cracks
+                    continue
+                # 1/z is linear on the screen: perspective-correct weights and depth.
+                pi, pj, pk = wi / zi, wj / zj, wk / zk
+                z = 1.0 / (pi + pj + pk)
+                if z < zbuffer[row, column]:
+                    zbuffer[row, column] = z
+                    face_index[row, column] = t
+                    barycentric[row, column, 0] = pi * z
+                    barycentric[row, column, 1] = pj * z
+                    barycentric[row, column, 2] = pk * z
+
+
+@njit(**_KERNEL)
+def _interpolate(face_index, barycentric, triangles, attributes, out):
+    height, width = face_index.shape
+    channels = attributes.shape[1]
+    for row in range(height):
+        for column in range(width):
+            t = face_index[row, column]
+            if t < 0:
+                continue
+            i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            a, b, c = barycentric[row, column, 0], barycentric[row, column, 1], barycentric[row, column, 2]
+            for channel in range(channels):
+                out[row, column, channel] = (
+                    a * attributes[i, channel] + b * attributes[j, channel] + c * attributes[k, channel]
+                )
+
+
+def rasterize(xy, depth, triangles, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw triangles with hidden-surface removal and perspective-correct weights; no culling.
+
+    xy: V×2 pixels, pixel centres at i + 0.5; depth: V, distance from the camera, > 0 (a triangle that reaches behind
+    it is dropped); triangles: T×3. Returns face index H×W int32 (-1: empty), barycentric weights H×W×3, depth H×W
+    (inf: empty).
+    """
+    face_index = np.full((height, width), -1, np.int32)
+    barycentric = np.zeros((height, width, 3), np.float32)
+    zbuffer = np.full((height, width), np.inf, np.float32)
+    _draw(
+        np.ascontiguousarray(xy, np.float64),
+        np.ascontiguousarray(depth, np.float64),
+        np.ascontiguousarray(triangles, np.int32),
+        face_index,
+        barycentric,
+        zbuffer,
+    )
+    return face_index, barycentric, zbuffer
+
+
+def interpolate(face_index, barycentric, triangles, attributes, background: float = 0.0) -> np.ndarray:
+    """Per-vertex attributes V×C carried to the pixels of a `rasterize` result: H×W×C float32."""
+    attributes = np.ascontiguousarray(attributes, np.float32)
+    out = np.full((*face_index.shape, attributes.shape[1]), background, np.float32)
+    _interpolate(face_index, barycentric, np.ascontiguousarray(triangles, np.int32), attributes, out)
+    return out

@@ -1,0 +1,126 @@
+"""From a driver's motion to a source's: relative or absolute, by region, with strength and limits.
+
+Identity, texture and light always stay the source's; what comes out is expression, pose and gaze for each frame.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mimaface_cli.errors import InputError
+from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM
+from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
+from mimaface_cli.motion.track import MotionTrack
+
+REGIONS = ("all", "face", "eyes", "lips", "pose")
+# A single photo carries a head only so far; beyond the knee motion is eased towards the limit instead of torn.
+YAW_PITCH_KNEE, YAW_PITCH_LIMIT = np.radians(24.0), np.radians(38.0)
+ROLL_KNEE, ROLL_LIMIT = np.radians(22.0), np.radians(36.0)
+SHIFT_KNEE, SHIFT_LIMIT = 0.22, 0.5  # model units: about a third of a face
+DEPTH_KNEE, DEPTH_LIMIT = 0.8, 2.0
+GAZE_LIMIT = np.radians(32.0)
+
+
+@dataclass(frozen=True)
+class RetargetOptions:
+    """motion: relative (the driver's change since its reference frame is added to the source) or absolute (the
+    driver's values replace the source's). reference: frame index, or None for the most neutral one. region: what is
+    driven; the rest stays the source's. strength: factor on the driver's motion, 1 is as seen."""
+
+    motion: Literal["relative", "absolute"] = "relative"
+    reference: int | None = None
+    region: str = "all"
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.motion not in ("relative", "absolute"):
+            raise InputError(f"--motion {self.motion}: choose relative or absolute")
+        if self.region not in REGIONS:
+            raise InputError(f"--region {self.region}: choose {', '.join(REGIONS)}")
+        if not 0.0 <= self.strength <= 3.0:
+            raise InputError(f"--strength {self.strength}: must lie between 0 and 3")
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """What moves, over N frames: expression N×64, pose N×6 (rad, model units), gaze N×4 (rad)."""
+
+    expression: np.ndarray
+    pose: np.ndarray
+    gaze: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+
+def ease(value: np.ndarray, knee: float, limit: float) -> np.ndarray:
+    """Leave |value| <= knee as it is; beyond, approach ±limit smoothly with slope 1 at the knee."""
+    room = limit - knee
+    over = np.abs(value) - knee
+    return np.where(over > 0, np.sign(value) * (knee + room * np.tanh(over / room)), value)
+
+
+def neutral_frame(track: MotionTrack) -> int:
+    """The seen frame nearest to a face at rest that looks ahead: where relative motion starts from by default."""
+    cost = np.linalg.norm(track.expression, axis=1) ** 2
+    cost = cost + 4.0 * (track.pose[:, :2] ** 2).sum(1) + 2.0 * track.pose[:, 2] ** 2 + (track.gaze**2).sum(1)
+    return int(np.argmin(np.where(track.valid, cost, np.inf)) if track.valid.any() else 0)
+
+
+def reference_frame(track: MotionTrack, wanted: int | None) -> int:
+    """The wanted frame's index after a check, or the neutral one. Raises InputError."""
+    if wanted is None:
+        return neutral_frame(track)
+    if not 0 <= wanted < len(track):
+        raise InputError(f"--reference-frame {wanted}: the driver has frames 0 to {len(track) - 1}")
+    return wanted
+
+
+def retarget(source: Coefficients, track: MotionTrack, options: RetargetOptions) -> Coefficients:
+    """The source's coefficients (one frame, or one for each of the track's) under a driver. All in one space."""
+    count = len(track)
+    driver = Coefficients(*(np.asarray(a, np.float64) for a in (track.expression, track.pose, track.gaze)))
+    own = Coefficients(
+        *(np.broadcast_to(a, (count, a.shape[1])) for a in (source.expression, source.pose, source.gaze))
+    )
+    turn_own = rotation_matrix(own.pose[:, :3])
+    if options.motion == "relative":
+        at = reference_frame(track, options.reference)
+        expression = own.expression + options.strength * (driver.expression - driver.expression[at])
+        gaze = own.gaze + options.strength * (driver.gaze - driver.gaze[at])
+        turn = rotation_matrix(driver.pose[:, :3]) @ rotation_matrix(driver.pose[at, :3]).T
+        change = options.strength * euler_angles(turn)
+        shift = options.strength * (driver.pose[:, 3:] - driver.pose[at, 3:])
+    else:
+        expression = own.expression + options.strength * (driver.expression - own.expression)
+        gaze = own.gaze + options.strength * (driver.gaze - own.gaze)
+        turn = rotation_matrix(driver.pose[:, :3]) @ np.swapaxes(turn_own, -1, -2)
+        change = options.strength * euler_angles(turn)
+        shift = options.strength * (driver.pose[:, 3:] - own.pose[:, 3:])
+    change = np.concatenate(
+        [ease(change[:, :2], YAW_PITCH_KNEE, YAW_PITCH_LIMIT), ease(change[:, 2:], ROLL_KNEE, ROLL_LIMIT)], 1
+    )
+    shift = np.concatenate(
+        [ease(shift[:, :2], SHIFT_KNEE, SHIFT_LIMIT), ease(shift[:, 2:], DEPTH_KNEE, DEPTH_LIMIT)], 1
+    )
+    pose = np.concatenate([euler_angles(rotation_matrix(change) @ turn_own), own.pose[:, 3:] + shift], 1)
+    gaze = np.clip(gaze, -GAZE_LIMIT, GAZE_LIMIT)
+    return _by_region(own, Coefficients(expression, pose, gaze), options.region)
+
+
+def expression_mask(region: str) -> np.ndarray:
+    """Which of the 64 face478 expression coefficients a region drives (bool)."""
+    mask = np.zeros(EXPRESSION_DIM, bool)
+    for index, name in enumerate(BLENDSHAPES):
+        eyes = name.startswith(("eye", "brow"))
+        mask[index] = {"eyes": eyes, "lips": not eyes, "pose": False}.get(region, True)
+    mask[len(BLENDSHAPES) :] = region in ("all", "face", "lips")
+    return mask
+
+
+def _by_region(own: Coefficients, driven: Coefficients, region: str) -> Coefficients:
+    expression = np.where(expression_mask(region), driven.expression, own.expression)
+    pose = driven.pose if region in ("all", "pose") else own.pose
+    gaze = driven.gaze if region in ("all", "face", "eyes") else own.gaze
+    return Coefficients(expression, np.array(pose), np.array(gaze))

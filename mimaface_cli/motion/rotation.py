@@ -1,0 +1,37 @@
+"""Head rotations: Euler angles of the pose coefficients, rotation vectors, matrices."""
+
+import numpy as np
+
+
+def rotation_matrix(angles: np.ndarray) -> np.ndarray:
+    """Euler angles (…×3, rad, about x, y, z) to R = Rz·Ry·Rx (…×3×3) acting on column vectors.
+
+    x points to the subject's left (right in the picture), y up, z to the camera.
+    """
+    angles = np.asarray(angles, np.float64)
+    cx, cy, cz = np.moveaxis(np.cos(angles), -1, 0)
+    sx, sy, sz = np.moveaxis(np.sin(angles), -1, 0)
+    rows = (
+        (cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx),
+        (sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx),
+        (-sy, cy * sx, cy * cx),
+    )
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def euler_angles(rotation: np.ndarray) -> np.ndarray:
+    """Inverse of `rotation_matrix`: …×3×3 to …×3 rad, y within ±π/2."""
+    y = np.arcsin(np.clip(-rotation[..., 2, 0], -1.0, 1.0))
+    x = np.arctan2(rotation[..., 2, 1], rotation[..., 2, 2])
+    z = np.arctan2(rotation[..., 1, 0], rotation[..., 0, 0])
+    return np.stack([x, y, z], -1)
+
+
+def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
+    """Rotation vector (3, rad) to a 3×3 matrix (Rodrigues)."""
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-12:
+        return np.eye(3)
+    x, y, z = vector / angle
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
