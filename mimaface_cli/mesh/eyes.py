@@ -1,0 +1,181 @@
+"""Eyes: the photo's eyeballs without their lids, so that lids can close over them and irises can turn."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mimaface_cli.face import camera, topology
+from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, eyeball_centres, gaze_direction
+from mimaface_cli.motion.rotation import rotation_matrix
+
+SIDES = ("left", "right")
+_IRIS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
+
+
+@dataclass(frozen=True)
+class Eye:
+    """One eye of the source. white: H×W×3 float32, the eyeball with its iris taken out and continued under the lids;
+    iris: H×W×4 float32 (alpha last, 0..1), made whole; origin: left, top of both in picture pixels; ball: 3, centre of
+    the eyeball in the head's frame; frame: the source's 3 anchor points 3×2 in picture pixels; gaze: 2, rad."""
+
+    white: np.ndarray
+    iris: np.ndarray
+    origin: np.ndarray
+    ball: np.ndarray
+    frame: np.ndarray
+    gaze: np.ndarray
+
+
+def anchors(ball: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Crop pixels (3×2) of three points fixed to the head on an eyeball's front: middle, to the side, above."""
+    radius = IRIS_RADIUS_OF_BALL
+    points = ball + np.array([[0, 0, radius], [radius, 0, radius], [0, radius, radius]])
+    return camera.project(points @ rotation_matrix(pose[:3]).T + pose[3:])[0]
+
+
+def iris_place(ball: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
+    """Crop pixels (2) of the centre of an iris that looks along gaze (yaw, pitch)."""
+    point = ball + IRIS_RADIUS_OF_BALL * gaze_direction(*gaze)
+    return camera.project((rotation_matrix(pose[:3]) @ point + pose[3:])[None])[0][0]
+
+
+def build_eye(
+    image: np.ndarray,
+    ring: np.ndarray,
+    landmarks: np.ndarray,
+    ball: np.ndarray,
+    frame: np.ndarray,
+    gaze: np.ndarray,
+    side: str,
+) -> Eye:
+    """Take an eye apart. ring: K×2 lid rim and landmarks: 478×2, both in picture pixels; frame: its anchors there."""
+    points = landmarks[_IRIS[side]]
+    centre = points[0]
+    radius = max(float(np.linalg.norm(points[1:] - centre, axis=1).mean()), 1.0)
+    width = float(np.ptp(ring[:, 0]))
+    margin = int(np.ceil(max(0.55 * width, 2.2 * radius))) + 2
+    low = np.floor(ring.min(0) - margin).astype(int)
+    high = np.ceil(ring.max(0) + margin).astype(int)
+    patch = padded_crop(image, low, high).astype(np.float32)
+    ring, centre = ring - low, centre - low
+    rows, columns = np.mgrid[: patch.shape[0], : patch.shape[1]].astype(np.float32)
+    distance = np.hypot(columns + 0.5 - centre[0], rows + 0.5 - centre[1])
+
+    open_mask = polygon_depth(ring, patch.shape[:2])
+    inside = open_mask > 0.06 * width  # well within the lids: neither lashes nor their shadow
+    if inside.sum() < 12:
+        inside = open_mask > 0
+    white_seen = inside & (distance > 1.22 * radius)
+    white = diffuse(patch, white_seen, width)
+    if white is None:  # a narrow or closed eye shows no white: a dull one in the picture's own light
+        around = np.median(patch.reshape(-1, 3), axis=0)
+        white = np.broadcast_to(0.5 * around + 0.5 * around.mean() + 18, patch.shape).astype(np.float32)
+    keep = feather(white_seen, 0.02 * width)[..., None]
+    white = white * (1 - keep) + patch * keep
+
+    iris_seen = inside & (distance <= 1.22 * radius)
+    colours = complete_iris(patch, iris_seen, centre, radius)
+    alpha = np.clip((1.3 * radius - distance) / (0.2 * radius), 0, 1)
+    alpha = alpha * alpha * (3 - 2 * alpha)
+    return Eye(white, np.dstack([colours, alpha.astype(np.float32)]), low.astype(float), ball, frame, gaze)
+
+
+def complete_iris(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
+    """The iris where lids hide it: its mirror image where that is seen, else the mean colour at that radius."""
+    height, width = seen.shape
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    distance = np.hypot(columns + 0.5 - centre[0], rows + 0.5 - centre[1]) / radius
+    bins = np.clip((distance * 10).astype(int), 0, 14)
+    profile = np.zeros((15, 3), np.float32)
+    known = np.zeros(15, bool)
+    for k in range(15):
+        ring = seen & (bins == k)
+        if ring.sum() >= 3:
+            profile[k], known[k] = np.median(patch[ring], axis=0), True
+    if not known.any():  # eyes shut in the photo: a dark brown iris with a lighter rim
+        tone = np.median(patch.reshape(-1, 3), axis=0) * 0.35
+        profile[:] = tone
+        profile[:4] = tone * 0.3
+    else:
+        index = np.arange(15)
+        for channel in range(3):
+            profile[:, channel] = np.interp(index, index[known], profile[known, channel])
+    filled = profile[bins]
+    for flip_x, flip_y in ((False, True), (True, False), (True, True)):
+        map_x = 2 * centre[0] - columns - 1 if flip_x else columns
+        map_y = 2 * centre[1] - rows - 1 if flip_y else rows
+        mirrored = cv2.remap(patch, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
+        there = cv2.remap(seen.astype(np.float32), map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
+        share = (feather(there > 0.99, 0.12 * radius) * 0.6)[..., None]
+        filled = filled * (1 - share) + mirrored * share
+    keep = feather(seen, 0.1 * radius)[..., None]
+    return (filled * (1 - keep) + patch * keep).astype(np.float32)
+
+
+def padded_crop(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """image[low:high] in (x, y) corners, with its edge pixels repeated beyond the picture."""
+    columns = np.clip(np.arange(low[0], high[0]), 0, image.shape[1] - 1)
+    rows = np.clip(np.arange(low[1], high[1]), 0, image.shape[0] - 1)
+    return image[np.ix_(rows, columns)]
+
+
+def polygon_depth(ring: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """For each pixel of a picture, how deep inside a closed polygon (K×2 pixels) it lies; 0 outside. Anti-aliased."""
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.round((ring - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    depth = cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, 3)
+    return np.maximum(depth - 1 + mask / 255.0, 0.0) * (mask > 0)
+
+
+def feather(mask: np.ndarray, width: float) -> np.ndarray:
+    """A soft version of a bool mask that falls to 0 at its edge within `width` pixels inside it."""
+    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
+    return np.clip(depth / max(width, 1.0), 0, 1).astype(np.float32)
+
+
+def diffuse(patch: np.ndarray, seen: np.ndarray, reach: float) -> np.ndarray | None:
+    """Spread the seen pixels' colours over a whole patch, near ones first; None when almost nothing is seen."""
+    if seen.sum() < 8:
+        return None
+    weight = seen.astype(np.float32)
+    filled = np.zeros_like(patch)
+    done = np.zeros(seen.shape, np.float32)
+    for sigma in (0.04 * reach, 0.12 * reach, 0.4 * reach, 2.0 * reach):
+        sigma = max(sigma, 0.7)
+        spread = cv2.GaussianBlur(weight, (0, 0), sigma)
+        colour = cv2.GaussianBlur(patch * weight[..., None], (0, 0), sigma) / np.maximum(spread, 1e-6)[..., None]
+        share = np.clip(spread / 0.15, 0, 1) * (1 - done)
+        filled += colour * share[..., None]
+        done += share
+    return filled + (1 - done)[..., None] * (patch[seen].mean(0))
+
+
+def draw_eye(canvas: np.ndarray, eye: Eye, ring: np.ndarray, frame: np.ndarray, shift: np.ndarray) -> None:
+    """Paint an eye into a float32 canvas H×W×3. ring: K×2 lids and frame: 3×2 anchors in canvas pixels now; shift: 2,
+    how far the iris has moved in the source's picture pixels."""
+    low = np.maximum(np.floor(ring.min(0)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(ring.max(0)).astype(int) + 2, canvas.shape[1::-1])
+    if (high - low < 2).any():
+        return
+    size = int(high[0] - low[0]), int(high[1] - low[1])
+    width = float(np.ptp(ring[:, 0]))
+    depth = polygon_depth(ring - low, size[::-1])
+    alpha = np.clip((depth - 0.012 * width) / max(0.045 * width, 1.0), 0, 1)[..., None].astype(np.float32)
+    if not alpha.any():
+        return
+    to_canvas = cv2.getAffineTransform((eye.frame - eye.origin - 0.5).astype(np.float32), (frame - low - 0.5).astype(np.float32))
+    flags = cv2.INTER_CUBIC
+    ball = cv2.warpAffine(eye.white, to_canvas, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    moved = to_canvas.copy()
+    moved[:, 2] += to_canvas[:, :2] @ shift
+    iris = cv2.warpAffine(eye.iris, moved, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    cover = np.clip(iris[..., 3:], 0, 1)
+    ball = ball * (1 - cover) + iris[..., :3] * cover
+    target = canvas[low[1] : high[1], low[0] : high[0]]
+    target += alpha * (ball - target)
+
+
+def eyeballs(head: np.ndarray) -> dict[str, np.ndarray]:
+    """Centres of both eyeballs in the head's frame, by side."""
+    return dict(zip(SIDES, eyeball_centres(head)))

@@ -1,0 +1,122 @@
+"""A photo made ready for animation: its face as a surface, its eyes and mouth taken apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mimaface_cli.face import camera
+from mimaface_cli.face.extract import apply_affine
+from mimaface_cli.face.face478 import Face478
+from mimaface_cli.mesh.contact import SHUT, lid_gap
+from mimaface_cli.mesh.eyes import SIDES, Eye, anchors, build_eye, eyeballs
+from mimaface_cli.mesh.mouth import Mouth, build_mouth
+from mimaface_cli.mesh.mouth import anchors as mouth_anchors
+from mimaface_cli.mesh.surface import FineFace, Sheet, build_sheet, fine_face
+from mimaface_cli.motion.rotation import rotation_matrix
+
+_CHEEKS = np.array([50, 280, 101, 330, 117, 346, 205, 425])
+
+
+@dataclass(frozen=True)
+class Source:
+    """image: H×W×3 uint8; to_crop: 2×3 affine to the 256 crop; identity 80, expression 64, pose 6, gaze 4; head:
+    478×3, the seen face in the head's own frame (its landmarks met exactly); lids: heights of the left and right eye
+    opening at full openness 1; texture: V×2 picture pixels of the surface (fine face, then sheet); triangles: T×3 over
+    them; roi: left, top, right, bottom of what can change."""
+
+    image: np.ndarray
+    to_crop: np.ndarray
+    identity: np.ndarray
+    expression: np.ndarray
+    pose: np.ndarray
+    gaze: np.ndarray
+    head: np.ndarray
+    lids: np.ndarray
+    fine: FineFace
+    sheet: Sheet
+    texture: np.ndarray
+    triangles: np.ndarray
+    roi: tuple[int, int, int, int]
+    eyes: dict[str, Eye]
+    mouth: Mouth
+
+    def to_picture(self, crop_pixels: np.ndarray) -> np.ndarray:
+        """Crop pixels …×2 to picture pixels."""
+        return (crop_pixels - self.to_crop[:, 2]) / self.to_crop[0, 0]
+
+
+def build_source(
+    image: np.ndarray,
+    landmarks: np.ndarray,
+    to_crop: np.ndarray,
+    identity: np.ndarray,
+    expression: np.ndarray,
+    pose: np.ndarray,
+    gaze: np.ndarray,
+    model: Face478,
+) -> Source:
+    """image: H×W×3 uint8 RGB; landmarks: 478×2 picture pixels; the rest as a face478 track holds it for this picture
+    (to_crop without rotation)."""
+    height, width = image.shape[:2]
+    shape = model.shape(identity, expression)
+    turn = rotation_matrix(pose[:3])
+    depth = camera.CAMERA_DISTANCE - (shape @ turn.T + pose[3:])[:, 2]
+    placed = camera.unproject(apply_affine(to_crop, landmarks), depth)
+    head = (placed - pose[3:]) @ turn
+    fine = fine_face(model.face.tobytes())
+    fine_placed = fine.matrix @ placed
+    fine_crop = camera.project(fine_placed)[0]
+    frame = apply_affine(to_crop, np.array([[0.0, 0.0], [width, height]])).ravel()
+    oval = fine.rings["oval"]
+    sheet = build_sheet(fine_crop[oval], fine_placed[oval], pose, frame)
+    to_picture = lambda pixels: (pixels - to_crop[:, 2]) / to_crop[0, 0]  # noqa: E731
+    texture = to_picture(np.concatenate([fine_crop, sheet.texture]))
+    low = np.clip(np.floor(texture.min(0)).astype(int) - 1, 0, [width, height])
+    high = np.clip(np.ceil(texture.max(0)).astype(int) + 1, 0, [width, height])
+
+    openness = np.array([lid_gap(head, side) for side in SIDES])
+    rest = model.shape(identity, np.zeros_like(expression))
+    usual = np.array([lid_gap(rest, side) for side in SIDES])
+    # What "fully open" means for this face: its own neutral, unless the photo shows the eyes wider.
+    lids = np.maximum(openness, usual * (1 - SHUT))
+
+    balls = eyeballs(head)
+    eyes = {}
+    for k, side in enumerate(SIDES):
+        ring = to_picture(fine_crop[fine.rings[side + "_eye"]])
+        anchor = to_picture(anchors(balls[side], pose))
+        eyes[side] = build_eye(image, ring, landmarks, balls[side], anchor, gaze[2 * k : 2 * k + 2], side)
+    ring = to_picture(fine_crop[fine.rings["mouth"]])
+    cheeks = np.clip(landmarks[_CHEEKS].astype(int), 0, [width - 1, height - 1])
+    skin = np.median(image[cheeks[:, 1], cheeks[:, 0]].astype(float), axis=0)
+    mouth = build_mouth(image, ring, head, rest, lambda a: to_picture(mouth_anchors(a, pose)), skin)
+    triangles = np.concatenate([fine.triangles, openings(fine), sheet.triangles + len(fine_crop)])
+    return Source(
+        image,
+        to_crop,
+        identity,
+        expression,
+        pose,
+        gaze,
+        head,
+        lids,
+        fine,
+        sheet,
+        texture,
+        triangles.astype(np.int32),
+        (int(low[0]), int(low[1]), int(high[0]), int(high[1])),
+        eyes,
+        mouth,
+    )
+
+
+def openings(fine: FineFace) -> np.ndarray:
+    """Triangles over the fine rims of eyes and mouth, so that the surface has no holes under what is painted there."""
+    corners = []
+    for name in ("left_eye", "right_eye", "mouth"):
+        ring = fine.rings[name]
+        half = len(ring) // 2
+        lower, upper = ring[: half + 1], np.append(ring[half:], ring[0])[::-1]
+        for i in range(half):
+            corners += [(lower[i], lower[i + 1], upper[i + 1]), (lower[i], upper[i + 1], upper[i])]
+    return np.array([tri for tri in corners if len(set(tri)) == 3], np.int32)
