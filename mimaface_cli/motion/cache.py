@@ -31,7 +31,7 @@ _LEFTOVER_AGE = timedelta(days=1)  # no run writes one entry for longer
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One kept track. size: bytes on disk. created: UTC. source: the input's name, space: the track's; "" if unknown."""
+    """One kept track. size: bytes on disk. created: in UTC. source: the input's name, space: its track's, or ""."""
 
     key: str
     path: Path

@@ -20,6 +20,7 @@ ROLL_KNEE, ROLL_LIMIT = np.radians(22.0), np.radians(36.0)
 SHIFT_KNEE, SHIFT_LIMIT = 0.22, 0.5  # model units: about a third of a face
 DEPTH_KNEE, DEPTH_LIMIT = 0.8, 2.0
 GAZE_LIMIT = np.radians(32.0)
+RESTING = 0.1  # quantile over time at which a named expression counts as at rest
 
 
 @dataclass(frozen=True)
@@ -77,36 +78,61 @@ def reference_frame(track: MotionTrack, wanted: int | None) -> int:
     return wanted
 
 
-def retarget(source: Coefficients, track: MotionTrack, options: RetargetOptions) -> Coefficients:
-    """The source's coefficients (one frame, or one for each of the track's) under a driver. All in one space."""
+def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coefficients:
+    """Where relative motion starts from (one frame). Raises InputError for a frame beyond the track.
+
+    A wanted frame is taken as it is. Else pose and gaze start from the most neutral frame, and each named expression
+    from the level it rests at in this driver: scores have a floor, and a jaw or a smile that happens to be up in the
+    best frame would never come down again. A driver of a single frame starts from the face at rest that looks ahead.
+    """
+    if len(track) == 1:
+        pose = np.zeros((1, 6))
+        pose[:, 3:] = track.pose[:, 3:]
+        return Coefficients(np.zeros((1, EXPRESSION_DIM)), pose, np.zeros((1, 4)))
+    at = reference_frame(track, options.reference)
+    expression, pose, gaze = (a[at : at + 1].astype(np.float64) for a in (track.expression, track.pose, track.gaze))
+    if options.reference is None:
+        seen = track.expression[track.valid] if track.valid.any() else track.expression
+        named = slice(0, len(BLENDSHAPES))
+        resting = np.quantile(seen[:, named], RESTING, axis=0)
+        expression[:, named] = np.clip(resting, np.minimum(expression[:, named], 0), np.maximum(expression[:, named], 0))
+    return Coefficients(expression, pose, gaze)
+
+
+def retarget(
+    own: Coefficients,
+    track: MotionTrack,
+    options: RetargetOptions,
+    start: Coefficients,
+    rest: Coefficients | None = None,
+) -> Coefficients:
+    """The source's coefficients (own: one frame, or one for each of the track's) under a driver, in one space. start:
+    the driver's `reference_coefficients`; rest: the frame of a moving source that stands for it at rest (default: own).
+    """
     count = len(track)
-    driver = Coefficients(*(np.asarray(a, np.float64) for a in (track.expression, track.pose, track.gaze)))
-    own = Coefficients(
-        *(np.broadcast_to(a, (count, a.shape[1])) for a in (source.expression, source.pose, source.gaze))
-    )
-    turn_own = rotation_matrix(own.pose[:, :3])
-    if options.motion == "relative":
-        at = reference_frame(track, options.reference)
-        expression = own.expression + options.strength * (driver.expression - driver.expression[at])
-        gaze = own.gaze + options.strength * (driver.gaze - driver.gaze[at])
-        turn = rotation_matrix(driver.pose[:, :3]) @ rotation_matrix(driver.pose[at, :3]).T
-        change = options.strength * euler_angles(turn)
-        shift = options.strength * (driver.pose[:, 3:] - driver.pose[at, 3:])
-    else:
-        expression = own.expression + options.strength * (driver.expression - own.expression)
-        gaze = own.gaze + options.strength * (driver.gaze - own.gaze)
-        turn = rotation_matrix(driver.pose[:, :3]) @ np.swapaxes(turn_own, -1, -2)
-        change = options.strength * euler_angles(turn)
-        shift = options.strength * (driver.pose[:, 3:] - own.pose[:, 3:])
+    driver = Coefficients(*(a.astype(np.float64) for a in (track.expression, track.pose, track.gaze)))
+    own = _spread(own, count)
+    base = own if rest is None else _spread(rest, count)
+    start = _spread(start, count) if options.motion == "relative" else base
+    expression = base.expression + options.strength * (driver.expression - start.expression)
+    gaze = base.gaze + options.strength * (driver.gaze - start.gaze)
+    turn_base = rotation_matrix(base.pose[:, :3])
+    turn = rotation_matrix(driver.pose[:, :3]) @ np.swapaxes(rotation_matrix(start.pose[:, :3]), -1, -2)
+    change = options.strength * euler_angles(turn)
+    shift = options.strength * (driver.pose[:, 3:] - start.pose[:, 3:])
     change = np.concatenate(
         [ease(change[:, :2], YAW_PITCH_KNEE, YAW_PITCH_LIMIT), ease(change[:, 2:], ROLL_KNEE, ROLL_LIMIT)], 1
     )
     shift = np.concatenate(
         [ease(shift[:, :2], SHIFT_KNEE, SHIFT_LIMIT), ease(shift[:, 2:], DEPTH_KNEE, DEPTH_LIMIT)], 1
     )
-    pose = np.concatenate([euler_angles(rotation_matrix(change) @ turn_own), own.pose[:, 3:] + shift], 1)
+    pose = np.concatenate([euler_angles(rotation_matrix(change) @ turn_base), base.pose[:, 3:] + shift], 1)
     gaze = np.clip(gaze, -GAZE_LIMIT, GAZE_LIMIT)
     return _by_region(own, Coefficients(expression, pose, gaze), options.region)
+
+
+def _spread(one: Coefficients, count: int) -> Coefficients:
+    return Coefficients(*(np.broadcast_to(a, (count, a.shape[1])) for a in (one.expression, one.pose, one.gaze)))
 
 
 def expression_mask(region: str) -> np.ndarray:
@@ -123,4 +149,4 @@ def _by_region(own: Coefficients, driven: Coefficients, region: str) -> Coeffici
     expression = np.where(expression_mask(region), driven.expression, own.expression)
     pose = driven.pose if region in ("all", "pose") else own.pose
     gaze = driven.gaze if region in ("all", "face", "eyes") else own.gaze
-    return Coefficients(expression, np.array(pose), np.array(gaze))
+    return Coefficients(expression, pose, gaze)

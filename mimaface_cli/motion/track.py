@@ -263,7 +263,7 @@ def _check_shape(key: str, shape: tuple[int, ...], frames: int | None) -> None:
         text = ", ".join("N" if size == _N else str(size) for size in wanted)
         raise ValueError(f"{key}: has shape {shape!r:.60} where ({text}) is needed")
     if wanted[0] == _N and not 1 <= shape[0] <= MAX_FRAMES:
-        raise ValueError(f"{key}: has {shape[0]} frames where 1 to {MAX_FRAMES} are possible")
+        raise ValueError(f"{key}: has {reprlib.repr(shape[0])} frames where 1 to {MAX_FRAMES} are possible")
     if wanted[0] == _N and frames is not None and shape[0] != frames:
         raise ValueError(f"{key}: has {shape[0]} frames where pts has {frames}")
 
@@ -328,7 +328,7 @@ def _check_header(key: str, shape: tuple[int, ...], dtype: np.dtype, frames: int
 
 
 def _is_index(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
 def _fraction(value: object) -> Fraction:
