@@ -11,7 +11,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face import camera, fit, gaze, shading, topology
 from mimaface_cli.face.cuts import CutDetector
 from mimaface_cli.face.face478 import VERTICES, Face478
-from mimaface_cli.face.landmarks import Face, FaceFollower, check_choice, choose, find_faces
+from mimaface_cli.face.landmarks import Face, FaceFollower, check_choice
 from mimaface_cli.motion import smoothing
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, LIGHT_DIM, TEXTURE_DIM, blendshape
 from mimaface_cli.motion.rotation import rotation_matrix
@@ -36,29 +36,16 @@ class ExtractOptions:
             raise InputError(f"--smooth {self.smooth}: must lie between 0 (off) and 3")
 
 
-@dataclass(frozen=True)
-class Extraction:
-    """A track and what happened on the way. missing: indices of frames without the face; people: most seen at once."""
-
-    track: MotionTrack
-    missing: list[int]
-    people: int
-
-
 def extractor_version(model: Face478) -> str:
     """What a cached track depends on besides its input and options."""
     return f"{REVISION}+{model.version}"
 
 
-def extract_photo(image: np.ndarray, model: Face478, options: ExtractOptions, name: str = "photo", **meta) -> Extraction:
-    """A track of one frame from a picture H×W×3 uint8 RGB. Raises InputError when it shows no (such) face."""
-    faces = find_faces(image)
-    face = choose(faces, options.face)
-    if face is None:
-        raise no_face(name, len(faces), options.face)
+def extract_photo(image: np.ndarray, face: Face, model: Face478, options: ExtractOptions, **meta) -> MotionTrack:
+    """A track of one frame from a picture H×W×3 uint8 RGB and the face found in it."""
     shots = _Shots(model)
     shots.add(0.0, image, face, cut=False)
-    return Extraction(shots.finish(options, Fraction(25), _size(image), meta), [], len(faces))
+    return shots.finish(options, Fraction(25), _size(image), meta)
 
 
 def extract_video(
@@ -69,10 +56,10 @@ def extract_video(
     name: str = "video",
     progress: Callable[[int], None] | None = None,
     **meta,
-) -> Extraction:
+) -> MotionTrack:
     """A track from frames with `image` (H×W×3 uint8 RGB) and `pts` (s). meta: further TrackMeta fields.
 
-    Frames without the face are interpolated and listed. Raises InputError when no frame shows it.
+    Frames without the face are interpolated; `valid` tells which. Raises InputError when no frame shows it.
     """
     follower, cut, shots = FaceFollower(options.face), CutDetector(), _Shots(model)
     size = (0, 0)
@@ -91,8 +78,7 @@ def extract_video(
         raise InputError(f"{name}: holds no frames; choose another file")
     if not any(shots.valid):
         raise no_face(name, follower.people, options.face)
-    track = shots.finish(options, frame_rate, size, meta)
-    return Extraction(track, np.flatnonzero(~track.valid).tolist(), follower.people)
+    return shots.finish(options, frame_rate, size, meta)
 
 
 def no_face(name: str, people: int, choice: str) -> InputError:

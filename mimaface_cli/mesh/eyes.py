@@ -16,11 +16,12 @@ _IRIS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
 @dataclass(frozen=True)
 class Eye:
     """One eye of the source. white: H×W×3 float32, the eyeball with its iris taken out and continued under the lids;
-    iris: H×W×4 float32 (alpha last, 0..1), made whole; origin: left, top of both in picture pixels; ball: 3, centre of
+    iris: H×W×4 float32 (alpha last, 0..1), made whole; lash: 3, colour of the line where lids meet; origin: left, top of both in picture pixels; ball: 3, centre of
     the eyeball in the head's frame; frame: the source's 3 anchor points 3×2 in picture pixels; gaze: 2, rad."""
 
     white: np.ndarray
     iris: np.ndarray
+    lash: np.ndarray
     origin: np.ndarray
     ball: np.ndarray
     frame: np.ndarray
@@ -71,6 +72,9 @@ def build_eye(
     if white is None:  # a narrow or closed eye shows no white: a dull one in the picture's own light
         around = np.median(patch.reshape(-1, 3), axis=0)
         white = np.broadcast_to(0.5 * around + 0.5 * around.mean() + 18, patch.shape).astype(np.float32)
+    # Under the lids it is darker: what appears there when the eye opens wider lies in their shadow.
+    away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3) / (0.16 * width)
+    white = white * (1 - 0.30 * np.clip(away, 0, 1))[..., None]
     keep = feather(white_seen, 0.02 * width)[..., None]
     white = white * (1 - keep) + patch * keep
 
@@ -78,7 +82,10 @@ def build_eye(
     colours = complete_iris(patch, iris_seen, centre, radius)
     alpha = np.clip((1.3 * radius - distance) / (0.2 * radius), 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
-    return Eye(white, np.dstack([colours, alpha.astype(np.float32)]), low.astype(float), ball, frame, gaze)
+    rim = np.clip(ring.astype(int), 0, np.array(patch.shape[1::-1]) - 1)
+    lashes = patch[rim[:, 1], rim[:, 0]]
+    lash = lashes[lashes.sum(1) <= np.quantile(lashes.sum(1), 0.3)].mean(0)
+    return Eye(white, np.dstack([colours, alpha.astype(np.float32)]), lash, low.astype(float), ball, frame, gaze)
 
 
 def complete_iris(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
@@ -159,8 +166,15 @@ def draw_eye(canvas: np.ndarray, eye: Eye, ring: np.ndarray, frame: np.ndarray, 
     if (high - low < 2).any():
         return
     size = int(high[0] - low[0]), int(high[1] - low[1])
-    width = float(np.ptp(ring[:, 0]))
+    width = float(np.linalg.norm(ring.max(0) - ring.min(0)))
     depth = polygon_depth(ring - low, size[::-1])
+    target = canvas[low[1] : high[1], low[0] : high[0]]
+    half = len(ring) // 2
+    height = float(np.linalg.norm(ring[half // 2] - ring[half + half // 2]))
+    shut = float(np.clip(1.3 - height / (0.16 * width), 0, 1))
+    if shut > 0:  # what is left between the lids is their lashes
+        line = (ring[: half + 1] + np.concatenate([ring[half:], ring[:1]])[::-1]) / 2 - low
+        _draw_line(target, line, eye.lash, max(0.03 * width, 1.2), shut)
     alpha = np.clip((depth - 0.012 * width) / max(0.045 * width, 1.0), 0, 1)[..., None].astype(np.float32)
     if not alpha.any():
         return
@@ -172,8 +186,15 @@ def draw_eye(canvas: np.ndarray, eye: Eye, ring: np.ndarray, frame: np.ndarray, 
     iris = cv2.warpAffine(eye.iris, moved, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
     cover = np.clip(iris[..., 3:], 0, 1)
     ball = ball * (1 - cover) + iris[..., :3] * cover
-    target = canvas[low[1] : high[1], low[0] : high[0]]
     target += alpha * (ball - target)
+
+
+def _draw_line(target: np.ndarray, line: np.ndarray, colour: np.ndarray, thickness: float, strength: float) -> None:
+    mask = np.zeros(target.shape[:2], np.uint8)
+    points = np.round((line - 0.5) * 16).astype(np.int32)
+    cv2.polylines(mask, [points], False, 255, max(1, round(thickness)), cv2.LINE_AA, 4)
+    mask = cv2.GaussianBlur(mask, (0, 0), max(0.3 * thickness, 0.5)).astype(np.float32) / 255.0
+    target += (strength * mask)[..., None] * (colour.astype(np.float32) - target)
 
 
 def eyeballs(head: np.ndarray) -> dict[str, np.ndarray]:

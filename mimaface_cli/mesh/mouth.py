@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from mimaface_cli.face import camera, topology
-from mimaface_cli.mesh.eyes import padded_crop, polygon_depth
+from mimaface_cli.mesh.eyes import diffuse, padded_crop, polygon_depth
 from mimaface_cli.motion.rotation import rotation_matrix
 
 # Millimetres to model units: adult eyes stand 63 mm apart.
@@ -16,7 +16,7 @@ PIXELS_PER_UNIT = 640.0
 PLATE = (384, 160)  # width, height of a painted row of teeth
 JAW = np.array([17, 18, 200, 199, 83, 313])  # skin over the lower teeth: moves as the jaw does
 PLANE = 5 * MM  # the front teeth stand this far behind the lips
-SHOWN = 2.5 * MM  # upper front teeth below the resting upper lip
+SHOWN = 1.6 * MM  # upper front teeth below the resting upper lip
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def build_mouth(
     gap = float(np.ptp(ring[:, 1]))
     opening = head[topology.UPPER_LIP, 1] - head[topology.LOWER_LIP, 1]
     if opening > 3 * MM and gap > 4:
-        low = np.floor(ring.min(0)).astype(int) - 2
-        high = np.ceil(ring.max(0)).astype(int) + 3
+        reach = int(0.12 * width)  # room to continue above and below what is seen
+        low = np.floor(ring.min(0)).astype(int) - [2, reach]
+        high = np.ceil(ring.max(0)).astype(int) + [3, reach]
         patch = padded_crop(image, low, high).astype(np.float32)
         depth = polygon_depth(ring - low, patch.shape[:2])
         inset = 0.02 * width
-        alpha = np.clip((depth - inset * 0.5) / max(inset, 1.0), 0, 1).astype(np.float32)
-        photo, split = np.dstack([patch, alpha]), teeth_bottom(patch, depth > inset)
+        photo, split = extended(patch, depth, inset, width), teeth_bottom(patch, depth > inset)
     return Mouth(
         photo,
         split,
@@ -80,6 +80,18 @@ def build_mouth(
         light=float(np.clip(luma / 150.0, 0.25, 1.35)),
         chroma=chroma,
     )
+
+
+def extended(patch: np.ndarray, depth: np.ndarray, inset: float, width: float) -> np.ndarray:
+    """The opening's pixels as H×W×4, continued under the lips so that lips can part further than in the photo."""
+    seen = depth > inset
+    colours = diffuse(patch, seen, width)
+    if colours is None:
+        colours = patch
+    keep = np.clip((depth - inset) / max(inset, 1.0), 0, 1)[..., None].astype(np.float32)
+    columns = seen.any(0)
+    alpha = cv2.GaussianBlur(np.tile(columns.astype(np.float32), (len(seen), 1)), (0, 0), max(inset, 0.8))
+    return np.dstack([colours * (1 - keep) + patch * keep, alpha]).astype(np.float32)
 
 
 def teeth_bottom(patch: np.ndarray, inside: np.ndarray) -> float:
@@ -123,7 +135,7 @@ def paint_teeth(upper: bool) -> np.ndarray:
     turn_away = np.clip(np.cos(angle), 0, 1) ** 1.3
     toward_gum = np.clip((-y - 2.0) / 8.0, 0, 1)
     level = round_off * turn_away * (1 - 0.18 * toward_gum) * (1 - 0.10 * np.clip((y - bite + 1.2) / 1.2, 0, 1))
-    tint = np.array([232.0, 224.0, 206.0]) - toward_gum[..., None] * np.array([6.0, 14.0, 26.0])
+    tint = np.array([230.0, 219.0, 198.0]) - toward_gum[..., None] * np.array([6.0, 14.0, 26.0])
     colour = level[..., None] * tint
     plate = np.dstack([colour, cover * (np.abs(x) < 0.97 * arch)]).astype(np.float32)
     return cv2.resize(plate, PLATE, interpolation=cv2.INTER_AREA)
@@ -158,14 +170,14 @@ def _painted(mouth: Mouth, size: tuple[int, int], place, depth: np.ndarray, jaw_
     deep = np.clip(depth / (0.06 * unit), 0, 1)[..., None]
     inside *= 1.0 - 0.45 * deep
 
-    tongue_y = mouth.lower - mouth.anchor[1] - jaw_drop - 0.5 * MM  # top of the tongue, from the anchor
+    tongue_y = mouth.lower - mouth.anchor[1] - jaw_drop + 3.5 * MM  # top of the tongue, from the anchor
     rows, columns = np.mgrid[: size[1], : size[0]].astype(np.float32)
     back = cv2.getAffineTransform(place(0).astype(np.float32), np.array([[0, 0], [0.1, 0], [0, 0.1]], np.float32))
     across = back[0, 0] * columns + back[0, 1] * rows + back[0, 2]
     upward = back[1, 0] * columns + back[1, 1] * rows + back[1, 2]
     dome = np.clip(1.15 - (across / (17 * MM)) ** 2 - ((upward - tongue_y + 8 * MM) / (10 * MM)) ** 2, 0, 1)
     groove = 1 - 0.25 * np.exp(-((across / (1.5 * MM)) ** 2))
-    tongue = np.array([150.0, 78.0, 76.0], np.float32) * (0.35 + 0.5 * dome * groove)[..., None]
+    tongue = np.array([165.0, 84.0, 82.0], np.float32) * (0.40 + 0.5 * dome * groove)[..., None]
     inside += np.clip(dome * 2.5, 0, 1)[..., None] * (tongue - inside)
 
     for upper in (False, True):
@@ -182,7 +194,7 @@ def _painted(mouth: Mouth, size: tuple[int, int], place, depth: np.ndarray, jaw_
             plate = cv2.GaussianBlur(plate, (0, 0), 0.35 / shrink)
         teeth = cv2.warpAffine(plate, matrix, size, flags=cv2.INTER_LINEAR)
         # Teeth stand in the shadow of the lips, the lower row more than the upper.
-        lit = (0.55 if upper else 0.42) + 0.35 * np.clip(depth / (0.05 * unit), 0, 1)
+        lit = (0.44 if upper else 0.34) + 0.32 * np.clip(depth / (0.06 * unit), 0, 1)
         inside += teeth[..., 3:] * (teeth[..., :3] * lit[..., None] - inside)
     inside *= mouth.light
     grey = inside @ np.array([0.299, 0.587, 0.114], np.float32)
@@ -196,7 +208,7 @@ def _lay_photo(inside: np.ndarray, mouth: Mouth, size: tuple[int, int], place, d
     source = (mouth.frame - mouth.origin - 0.5).astype(np.float32)
     for share, drop in ((1 - above, dropped), (above, 0.0)):
         layer = mouth.photo.copy()
-        layer[..., 3] *= np.broadcast_to(share, layer.shape[:2]) if abs(dropped) > 0.2 * MM else 1.0
+        layer[..., 3] *= share
         matrix = cv2.getAffineTransform(source, place(drop).astype(np.float32))
         seen = cv2.warpAffine(layer, matrix, size, flags=cv2.INTER_CUBIC)
         inside += np.clip(seen[..., 3:], 0, 1) * (seen[..., :3] - inside)

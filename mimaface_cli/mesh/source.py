@@ -7,6 +7,7 @@ import numpy as np
 from mimaface_cli.face import camera
 from mimaface_cli.face.extract import apply_affine
 from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.mesh.contact import SHUT, lid_gap
 from mimaface_cli.mesh.eyes import SIDES, Eye, anchors, build_eye, eyeballs
 from mimaface_cli.mesh.mouth import Mouth, build_mouth
@@ -19,17 +20,11 @@ _CHEEKS = np.array([50, 280, 101, 330, 117, 346, 205, 425])
 
 @dataclass(frozen=True)
 class Source:
-    """image: H×W×3 uint8; to_crop: 2×3 affine to the 256 crop; identity 80, expression 64, pose 6, gaze 4; head:
-    478×3, the seen face in the head's own frame (its landmarks met exactly); lids: heights of the left and right eye
+    """portrait: what it was made from; head: 478×3, the seen face in the head's own frame (its landmarks met exactly); lids: heights of the left and right eye
     opening at full openness 1; texture: V×2 picture pixels of the surface (fine face, then sheet); triangles: T×3 over
     them; roi: left, top, right, bottom of what can change."""
 
-    image: np.ndarray
-    to_crop: np.ndarray
-    identity: np.ndarray
-    expression: np.ndarray
-    pose: np.ndarray
-    gaze: np.ndarray
+    portrait: Portrait
     head: np.ndarray
     lids: np.ndarray
     fine: FineFace
@@ -42,21 +37,13 @@ class Source:
 
     def to_picture(self, crop_pixels: np.ndarray) -> np.ndarray:
         """Crop pixels …×2 to picture pixels."""
-        return (crop_pixels - self.to_crop[:, 2]) / self.to_crop[0, 0]
+        return (crop_pixels - self.portrait.to_crop[:, 2]) / self.portrait.to_crop[0, 0]
 
 
-def build_source(
-    image: np.ndarray,
-    landmarks: np.ndarray,
-    to_crop: np.ndarray,
-    identity: np.ndarray,
-    expression: np.ndarray,
-    pose: np.ndarray,
-    gaze: np.ndarray,
-    model: Face478,
-) -> Source:
-    """image: H×W×3 uint8 RGB; landmarks: 478×2 picture pixels; the rest as a face478 track holds it for this picture
-    (to_crop without rotation)."""
+def build_source(portrait: Portrait, model: Face478) -> Source:
+    """Everything about a portrait that does not change from frame to frame."""
+    image, landmarks, to_crop = portrait.image, portrait.points, portrait.to_crop
+    identity, expression, pose, gaze = portrait.identity, portrait.expression, portrait.pose, portrait.gaze
     height, width = image.shape[:2]
     shape = model.shape(identity, expression)
     turn = rotation_matrix(pose[:3])
@@ -92,12 +79,7 @@ def build_source(
     mouth = build_mouth(image, ring, head, rest, lambda a: to_picture(mouth_anchors(a, pose)), skin)
     triangles = np.concatenate([fine.triangles, openings(fine), sheet.triangles + len(fine_crop)])
     return Source(
-        image,
-        to_crop,
-        identity,
-        expression,
-        pose,
-        gaze,
+        portrait,
         head,
         lids,
         fine,

@@ -1,0 +1,34 @@
+"""`mimaface doctor`."""
+
+from typing import Annotated
+
+import typer
+
+from mimaface_cli.cli import console
+
+
+def command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Show what is installed, which engines can run here, and what is missing for the others.
+
+    Exits with 5 when not even the embedded engine can run.
+    """
+    from mimaface_cli.reenact.doctor import examine
+
+    findings = examine()
+    if as_json:
+        console.write_json(findings)
+    else:
+        _print(findings)
+    if not findings["engines"]["mesh"]["ready"]:
+        raise typer.Exit(5)
+
+
+def _print(findings: dict) -> None:
+    print(f"mimaface {findings['version']}, Python {findings['python']}, {findings['platform']}, {findings['cpus']} CPUs")
+    print(f"CUDA: {findings['cuda']}")
+    print("packages: " + ", ".join(f"{name} {version or 'MISSING'}" for name, version in findings["packages"].items()))
+    for name, asset in findings["weights"].items():
+        print(f"weights {name}: {asset['path'] or asset['problem']}")
+    print(f"cache: {findings['cache']['folder']}, {findings['cache']['bytes'] / 1e6:.1f} MB")
+    for name, engine in findings["engines"].items():
+        print(f"engine {name}: {'ready' if engine['ready'] else 'not ready: ' + '; '.join(engine['missing'])}")

@@ -1,0 +1,101 @@
+"""The one door to FFmpeg (PyAV): silent, local files only, and every failure one clear line."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("SVT_LOG", "-1")  # SVT-AV1 writes to stderr by itself unless told not to before it loads
+
+import av  # noqa: E402
+import av.logging  # noqa: E402
+from av.audio.stream import AudioStream  # noqa: E402
+from av.container import InputContainer  # noqa: E402
+from av.error import FFmpegError  # noqa: E402
+from av.stream import Disposition  # noqa: E402
+from av.video.stream import VideoStream  # noqa: E402
+
+from mimaface_cli.errors import InputError, OutputError  # noqa: E402
+from mimaface_cli.files import output_error  # noqa: E402
+
+av.logging.set_level(None)
+
+MAX_PIXELS = 100_000_000
+"""Pictures larger than this are refused before they are decoded."""
+
+# Containers of real media. Left out on purpose: playlists and scripts that name other files or addresses (hls, dash,
+# concat, sdp), devices, and guessers that turn any text or bytes into pictures (tty, rawvideo, image pipes).
+_DEMUXERS = (
+    "3gp,aac,ac3,aiff,amr,apng,asf,au,avi,caf,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,"
+    "mpegvideo,mxf,nut,obu,ogg,rm,w64,wav,webm,yuv4mpegpipe"
+)
+_NOT_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
+
+# What PyAV raises on damaged or hostile bytes beside its own errors (ValueError covers undecodable text).
+DAMAGE = (FFmpegError, ValueError, OverflowError, MemoryError, ZeroDivisionError)
+
+
+def check_file(path: Path) -> None:
+    """Raise InputError unless `path` is an ordinary file with something in it."""
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        if not path.is_file():
+            raise InputError(f"{path}: is not an ordinary file; name a video, a picture or a folder of pictures")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: is empty (0 bytes); get the whole file")
+        if not os.access(path, os.R_OK):
+            raise InputError(f"{path}: cannot be read; change its permissions")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def open_input(path: Path) -> InputContainer:
+    """Open a video or sound file for reading. Raises InputError when it is missing or not such a file."""
+    check_file(path)
+    options = {
+        "format_whitelist": _DEMUXERS,
+        "protocol_whitelist": "file",
+        "max_pixels": str(MAX_PIXELS),
+    }
+    try:
+        # The prefix keeps a name with a colon from being taken for a network address.
+        return av.open(f"file:{path}", options=options, metadata_errors="replace")
+    except DAMAGE as error:
+        raise InputError(
+            f"{path}: is not a video or sound file that can be read; check that it is whole, or convert it to MP4"
+        ) from error
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The stream that holds the moving picture; cover art does not count. Raises InputError when there is none."""
+    streams = [s for s in container.streams.video if not s.disposition & _NOT_PICTURES]
+    if not streams:
+        if container.streams.audio:
+            raise InputError(f"{path}: holds sound but no moving picture; give a video, or use it as speech")
+        raise InputError(f"{path}: holds no moving picture; give a video file")
+    best = container.streams.best("video")
+    stream = best if best in streams else streams[0]
+    if stream.codec_context is None:
+        raise InputError(f"{path}: its video codec is not known here; convert it to H.264 in MP4")
+    if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
+        raise InputError(f"{path}: {too_large(stream.codec_context.width, stream.codec_context.height)}")
+    return stream
+
+
+def audio_stream(container: InputContainer) -> AudioStream | None:
+    """The main sound of a file, None when it has none that can be decoded."""
+    streams = [s for s in container.streams.audio if s.codec_context is not None and s.codec_context.sample_rate]
+    best = container.streams.best("audio")
+    return best if best in streams else next(iter(streams), None)
+
+
+def too_large(width: int, height: int) -> str:
+    """The words for a picture above MAX_PIXELS."""
+    return f"{width}x{height} is too large (at most {MAX_PIXELS // 1_000_000} megapixels); make it smaller"
+
+
+def encoder_error(path: Path, error: Exception, codec: str) -> OutputError:
+    """The one line for a failure while `path` was encoded and written."""
+    if isinstance(error, OSError):
+        return output_error(path, error)
+    reason = getattr(error, "strerror", None) or error
+    return OutputError(f"{path}: the {codec} encoder failed ({reason}); try another codec or size")

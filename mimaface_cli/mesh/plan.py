@@ -1,0 +1,61 @@
+"""What each frame of an animation needs, worked out before any is drawn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mimaface_cli.face.face478 import Face478
+from mimaface_cli.mesh.contact import lid_openness
+from mimaface_cli.motion.coefficients import BLENDSHAPES
+from mimaface_cli.motion.retarget import Coefficients, RetargetOptions, reference_coefficients, retarget
+from mimaface_cli.motion.track import MotionTrack
+
+# A named coefficient is a score of 0 to 1: a smile on top of a smile must not tear the face.
+SCORE_LOW, SCORE_HIGH = -0.3, 1.15
+USUALLY_OPEN = 0.7  # quantile over time of a driver's lids that counts as open
+
+
+@dataclass(frozen=True)
+class Motion:
+    """coefficients over N frames, and lids N×2: openness of the left and right eye, 0 shut, 1 this face's open."""
+
+    coefficients: Coefficients
+    lids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lids)
+
+
+def plan(
+    model: Face478,
+    identity: np.ndarray,
+    own: Coefficients,
+    track: MotionTrack,
+    options: RetargetOptions,
+    start: Coefficients | None = None,
+    rest: Coefficients | None = None,
+) -> Motion:
+    """Retarget a driver's track to a source of that identity (80). own: the source's coefficients, one frame or one
+    for each of the track's; start and rest: see `mimaface_cli.motion.retarget.retarget`."""
+    rest = rest or own
+    start = start or reference_coefficients(track, options)
+    driven = retarget(own, track, options, start, rest)
+    named = slice(0, len(BLENDSHAPES))
+    low = np.minimum(own.expression[:, named], SCORE_LOW)
+    high = np.maximum(own.expression[:, named], SCORE_HIGH)
+    driven.expression[:, named] = np.clip(driven.expression[:, named], low, high)
+
+    own_lids = np.broadcast_to(lid_openness(model, identity, own.expression), (len(track), 2))
+    if options.region in ("lips", "pose"):
+        return Motion(driven, np.array(own_lids))
+    driver = lid_openness(model, track.identity, track.expression)
+    if options.motion == "relative":
+        first = lid_openness(model, track.identity, start.expression)
+        if options.reference is None and len(track) > 1:
+            first = np.quantile(driver[track.valid] if track.valid.any() else driver, USUALLY_OPEN, axis=0)
+        base = lid_openness(model, identity, rest.expression)
+        # A share of what the driver had open at first: a blink shuts any eye, however wide either was.
+        lids = base * (1 + options.strength * (driver / np.maximum(first, 0.35) - 1))
+    else:
+        lids = own_lids + options.strength * (driver - own_lids)
+    return Motion(driven, np.clip(lids, 0.0, np.maximum(1.35, own_lids)))

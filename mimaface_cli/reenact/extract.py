@@ -1,0 +1,66 @@
+"""`extract` from end to end: a track and, if wanted, pictures of the fitted model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.face import face478
+from mimaface_cli.face.camera import CROP_SIZE, place, project
+from mimaface_cli.face.extract import ExtractOptions
+from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.raster import interpolate, rasterize
+from mimaface_cli.face.shading import shade, vertex_normals
+from mimaface_cli.files import check_output
+from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.writer import open_writer
+from mimaface_cli.motion.cache import Cache
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.reenact.options import Report
+from mimaface_cli.reenact.tracks import Driver, load_driver
+
+
+def extract(
+    source: Path,
+    output: Path | None = None,
+    renders: Path | None = None,
+    face: str = "largest",
+    smooth: float = 1.0,
+    *,
+    overwrite: bool = False,
+    cache: Cache | None = None,
+    report: Report | None = None,
+) -> Driver:
+    """The track of a photo, video or folder; written to `output` (.npz) and drawn to `renders` where given."""
+    for path in (output, renders):
+        if path is not None and "%" not in path.name:
+            check_output(path, overwrite, (source,))
+    tell = report or (lambda stage, done, total: None)
+    options = ExtractOptions(face, smooth)
+    result = load_driver(source, options, cache, lambda done, total: tell("reading", done, total))
+    if output is not None:
+        result.track.save(output, overwrite)
+    if renders is not None:
+        track = result.track
+        writer = open_writer(
+            renders, CROP_SIZE, CROP_SIZE, track.frame_rate, options=EncodeOptions(), duration=track.duration
+        )
+        with writer:
+            for k, frame in enumerate(render_track(track, face478.load())):
+                writer.write(frame, float(track.pts[k] - track.pts[0]))
+                tell("drawing", k + 1, len(track))
+    return result
+
+
+def render_track(track: MotionTrack, model: Face478) -> Iterator[np.ndarray]:
+    """The rendered image I_R of each frame (paper section 3.1): the lit model on black, 256×256×3 uint8, as the camera
+    of the aligned crop sees it. Each surface vertex has its own colour."""
+    albedo = model.albedo(track.texture.astype(np.float64))
+    identity = track.identity.astype(np.float64)
+    for k in range(len(track)):
+        shape = model.shape(identity, track.expression[k].astype(np.float64))
+        placed = place(shape, track.pose[k].astype(np.float64))
+        pixels, depth = project(placed)
+        colours = np.clip(shade(albedo, vertex_normals(placed, model.triangles), track.illumination[k]), 0, 255)
+        index, weights, _ = rasterize(pixels, depth, model.triangles, CROP_SIZE, CROP_SIZE)
+        yield (interpolate(index, weights, model.triangles, colours) + 0.5).astype(np.uint8)

@@ -1,0 +1,38 @@
+"""What a user may ask of `animate`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mimaface_cli.errors import InputError
+from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.motion.retarget import RetargetOptions
+
+Report = Callable[[str, int, int | None], None]
+ENGINES = ("auto", "mesh", "diffusion")
+LONGEST_SIDE = 4096  # what hardware decoders of H.264 take
+
+
+@dataclass(frozen=True)
+class AnimateOptions:
+    """engine: auto, mesh or diffusion. output_mode: full (the whole photo) or crop (the paper's 512 square). audio:
+    "driver", "none" or a file. face, driver_face: whom to animate and whom to follow. max_size: longest side of the
+    result in pixels, 0 for no limit. compare: source, driver and result side by side."""
+
+    engine: str = "auto"
+    retarget: RetargetOptions = field(default_factory=RetargetOptions)
+    face: str = "largest"
+    driver_face: str = "largest"
+    smooth: float = 1.0
+    output_mode: str = "full"
+    max_size: int = LONGEST_SIDE
+    audio: str = "driver"
+    compare: bool = False
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise InputError(f"--engine {self.engine}: choose {', '.join(ENGINES)}")
+        if self.output_mode not in ("full", "crop"):
+            raise InputError(f"--output-mode {self.output_mode}: choose full or crop")
+        if self.max_size < 0 or 0 < self.max_size < 64:
+            raise InputError(f"--max-size {self.max_size}: must be 0 (no limit) or at least 64 pixels")

@@ -1,0 +1,104 @@
+"""The source of an animation, a photo or a video, joined with a driver's track: frames that come as they are drawn."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.face import face478
+from mimaface_cli.face.camera import place, project
+from mimaface_cli.face.extract import ExtractOptions
+from mimaface_cli.face.landmarks import FaceFollower
+from mimaface_cli.face.portrait import SQUARE, Portrait, limited_size, portrait_from_photo
+from mimaface_cli.media.image import read_image
+from mimaface_cli.media.reader import probe, read_frames
+from mimaface_cli.mesh import engine as mesh
+from mimaface_cli.mesh.plan import plan
+from mimaface_cli.motion.cache import Cache
+from mimaface_cli.motion.resample import at_times
+from mimaface_cli.motion.retarget import Coefficients, neutral_frame, reference_coefficients
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.reenact.options import AnimateOptions, Report
+from mimaface_cli.reenact.tracks import load_driver
+
+
+@dataclass(frozen=True)
+class Moving:
+    """frames: H×W×3 (×4 with alpha) uint8, one for each of pts (s); size: width, height."""
+
+    frames: Iterator[np.ndarray]
+    pts: np.ndarray
+    frame_rate: Fraction
+    size: tuple[int, int]
+
+
+def from_photo(source: Path, track: MotionTrack, options: AnimateOptions, notes: list[str]) -> Moving:
+    """A photo under a driver's track. Raises InputError when it shows no face; appends what the user should know."""
+    picture = read_image(source)
+    model = face478.load()
+    found = portrait_from_photo(picture.rgb, picture.alpha, model, options.face, str(source))
+    portrait = found.square() if options.output_mode == "crop" else found.limited(options.max_size)
+    if options.output_mode == "full" and portrait is not found:
+        notes.append(f"scaled down to {options.max_size} pixels; --max-size 0 keeps the full size")
+    own = Coefficients(portrait.expression[None], portrait.pose[None], portrait.gaze[None])
+    motion = plan(model, portrait.identity, own, track, options.retarget)
+    height, width = portrait.image.shape[:2]
+    return Moving(mesh.animate(portrait, model, motion), track.pts, track.frame_rate, (width, height))
+
+
+def from_video(
+    source: Path, track: MotionTrack, options: AnimateOptions, cache: Cache | None, tell: Report
+) -> Moving:
+    """A source that moves: its own frames and times, each frame's motion replaced by the driver's at that moment."""
+    extract = ExtractOptions(options.face, options.smooth)
+    own_track = load_driver(source, extract, cache, lambda done, total: tell("reading the source", done, total)).track
+    start = float(own_track.pts[0])
+    length = own_track.duration if len(track) == 1 else min(track.duration, own_track.duration)
+    count = int(np.searchsorted(own_track.pts - start, length - 1e-6))
+    own_track = own_track.frames(slice(0, max(count, 1)))
+    driver_start = reference_coefficients(track, options.retarget)
+    track = at_times(track, own_track.pts - start)
+    model = face478.load()
+    rest_at = neutral_frame(own_track)
+    own, rest = _coefficients(own_track, slice(None)), _coefficients(own_track, slice(rest_at, rest_at + 1))
+    identity = own_track.identity.astype(np.float64)
+    motion = plan(model, identity, own, track, options.retarget, driver_start, rest)
+    info = probe(source)
+    full = limited_size(info.width, info.height, options.max_size)
+    size = (SQUARE, SQUARE) if options.output_mode == "crop" else full
+    frames = mesh.animate_moving(_portraits(source, own_track, identity, options), model, motion)
+    return Moving(frames, own_track.pts, own_track.frame_rate, size)
+
+
+def _coefficients(track: MotionTrack, frames: slice) -> Coefficients:
+    return Coefficients(*(a[frames].astype(np.float64) for a in (track.expression, track.pose, track.gaze)))
+
+
+def _portraits(source: Path, track: MotionTrack, identity: np.ndarray, options: AnimateOptions) -> Iterator[Portrait]:
+    """Each frame of a source video as a portrait; where no face is found its place is taken from the track."""
+    model = face478.load()
+    follower = FaceFollower(options.face)
+    frames = read_frames(source, max_frames=len(track))
+    square: np.ndarray | None = None
+    try:
+        for k, frame in enumerate(frames):
+            if k in track.meta.cuts:
+                follower.new_shot()
+            face = follower(frame.image, frame.pts)
+            crop, pose, expression = (a[k].astype(np.float64) for a in (track.crop, track.pose, track.expression))
+            if face is not None:
+                points = face.points
+            else:
+                pixels, _ = project(place(model.shape(identity, expression), pose))
+                points = (pixels - crop[:, 2]) / crop[0, 0]
+            found = Portrait(frame.image, None, points, crop, identity, expression, pose, track.gaze[k].astype(np.float64))
+            if options.output_mode == "crop":  # one crop for the whole video, or the picture would float
+                square = square if square is not None else found.square_matrix()
+                yield found.warped(square, SQUARE, SQUARE)
+            else:
+                yield found.limited(options.max_size)
+    finally:
+        frames.close()
+        follower.close()
