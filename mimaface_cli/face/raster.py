@@ -82,9 +82,11 @@ def rasterize(xy, depth, triangles, width: int, height: int) -> tuple[np.ndarray
     return face_index, barycentric, zbuffer
 
 
-def interpolate(face_index, barycentric, triangles, attributes, background: float = 0.0) -> np.ndarray:
-    """Per-vertex attributes V×C carried to the pixels of a `rasterize` result: H×W×C float32."""
+def interpolate(face_index, barycentric, triangles, attributes, background=0.0) -> np.ndarray:
+    """Per-vertex attributes V×C carried to the pixels of a `rasterize` result: H×W×C float32. background: what empty
+    pixels hold, a number or H×W×C."""
     attributes = np.ascontiguousarray(attributes, np.float32)
-    out = np.full((*face_index.shape, attributes.shape[1]), background, np.float32)
+    out = np.empty((*face_index.shape, attributes.shape[1]), np.float32)
+    out[:] = background
     _interpolate(face_index, barycentric, np.ascontiguousarray(triangles, np.int32), attributes, out)
     return out
