@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.motion.coefficients import EXPRESSION_DIM, IDENTITY_DIM, TEXTURE_DIM
+from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, TEXTURE_DIM
 
 VERTICES = 478
 
@@ -35,6 +35,9 @@ class Face478:
     eyes: np.ndarray
     mouth: np.ndarray
     noise: np.ndarray
+    score_bias: np.ndarray
+    score_identity: np.ndarray
+    score_expression: np.ndarray
     version: str
 
     def shape(self, identity: np.ndarray, expression: np.ndarray) -> np.ndarray:
@@ -69,6 +72,9 @@ def _load(path: Path) -> Face478:
         "albedo_mean": (VERTICES, 3),
         "texture_basis": (VERTICES, 3, TEXTURE_DIM),
         "noise": (VERTICES,),
+        "score_bias": (len(BLENDSHAPES),),
+        "score_identity": (len(BLENDSHAPES), IDENTITY_DIM),
+        "score_expression": (len(BLENDSHAPES), EXPRESSION_DIM),
     }
     try:
         with np.load(path, allow_pickle=False) as file:

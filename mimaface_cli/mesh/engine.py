@@ -73,7 +73,7 @@ def draw(
     left, top, right, bottom = source.roi
     corner = np.array([left, top])
     index, weights, _ = rasterize(xy - corner, depth, source.triangles, right - left, bottom - top)
-    where = interpolate(index, weights, source.triangles, source.texture - 0.5, background=-1.0)
+    where = interpolate(index, weights, source.triangles, source.texture - 0.5, background=source.still)
     canvas = cv2.remap(source.portrait.image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     soften_silhouettes(canvas, where)
     canvas = canvas.astype(np.float32)
@@ -87,7 +87,7 @@ def draw(
             iris_place(eye.ball, rest, eye.gaze)
         )
         ring = xy[source.fine.rings[side + "_eye"]] - corner
-        draw_eye(canvas, eye, ring, to_canvas(anchors(eye.ball, pose)), shift)
+        draw_eye(canvas, where, eye, ring, to_canvas(anchors(eye.ball, pose)), shift)
     draw_mouth(canvas, source.mouth, xy[source.fine.rings["mouth"]] - corner, head, pose, to_canvas)
 
     frame = source.portrait.image.copy()

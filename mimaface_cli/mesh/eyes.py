@@ -16,12 +16,15 @@ _IRIS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
 @dataclass(frozen=True)
 class Eye:
     """One eye of the source. white: H×W×3 float32, the eyeball with its iris taken out and continued under the lids;
-    iris: H×W×4 float32 (alpha last, 0..1), made whole; lash: 3, colour of the line where lids meet; origin: left, top of both in picture pixels; ball: 3, centre of
+    iris: H×W×4 float32 (alpha last, 0..1), made whole; lid: H×W×4 float32, the upper
+    lid's skin without its lashes (alpha: where they were); height: of the opening in the photo; lash: 3, colour of the line where lids meet; origin: left, top of both in picture pixels; ball: 3, centre of
     the eyeball in the head's frame; frame: the source's 3 anchor points 3×2 in picture pixels; gaze: 2, rad."""
 
     white: np.ndarray
     iris: np.ndarray
+    lid: np.ndarray
     lash: np.ndarray
+    height: float
     origin: np.ndarray
     ball: np.ndarray
     frame: np.ndarray
@@ -85,7 +88,48 @@ def build_eye(
     rim = np.clip(ring.astype(int), 0, np.array(patch.shape[1::-1]) - 1)
     lashes = patch[rim[:, 1], rim[:, 0]]
     lash = lashes[lashes.sum(1) <= np.quantile(lashes.sum(1), 0.3)].mean(0)
-    return Eye(white, np.dstack([colours, alpha.astype(np.float32)]), lash, low.astype(float), ball, frame, gaze)
+    return Eye(
+        white,
+        np.dstack([colours, alpha.astype(np.float32)]),
+        bare_lid(patch, ring, width),
+        lash,
+        opening(ring),
+        low.astype(float),
+        ball,
+        frame,
+        gaze,
+    )
+
+
+def opening(ring: np.ndarray) -> float:
+    """Height of a lid rim (K×2) at its middle, in its own pixels."""
+    half = len(ring) // 2
+    return float(np.linalg.norm(ring[half // 2] - ring[half + half // 2]))
+
+
+def upper_rim(ring: np.ndarray) -> np.ndarray:
+    """The upper half of a lid rim, corner to corner."""
+    return np.concatenate([ring[len(ring) // 2 :], ring[:1]])
+
+
+def bare_lid(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarray:
+    """Lid skin over the rim with dark pixels (lashes, their shadow, make-up) replaced by the skin around them. A
+    closing lid is stretched: lashes left in it would smear over the whole eye."""
+    upper, middle = upper_rim(ring), ring.mean(0)
+    away = upper - middle
+    lifted = upper + away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6) * 0.30 * width
+    band = polygon_depth(np.concatenate([upper, lifted[::-1]]), patch.shape[:2]) > 0
+    band |= polygon_depth(ring, patch.shape[:2]) > 0
+    luma = patch @ np.array([0.299, 0.587, 0.114], np.float32)
+    skin_level = np.quantile(luma[band], 0.75) if band.any() else luma.mean()
+    opened = polygon_depth(ring, patch.shape[:2]) > 0
+    skin = diffuse(patch, band & ~opened & (luma > 0.8 * skin_level), width)
+    if skin is None:
+        return np.dstack([patch, np.zeros(luma.shape, np.float32)])
+    deficit = (skin @ np.array([0.299, 0.587, 0.114], np.float32) - luma) / max(float(skin_level), 1.0)
+    dark = np.clip((deficit - 0.14) / 0.18, 0, 1)  # a shaded or painted lid stays as it is, lashes go
+    alpha = cv2.GaussianBlur(np.where(opened, 1.0, dark * band).astype(np.float32), (0, 0), max(0.02 * width, 0.6))
+    return np.dstack([skin, alpha]).astype(np.float32)
 
 
 def complete_iris(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
@@ -158,23 +202,27 @@ def diffuse(patch: np.ndarray, seen: np.ndarray, reach: float) -> np.ndarray | N
     return filled + (1 - done)[..., None] * (patch[seen].mean(0))
 
 
-def draw_eye(canvas: np.ndarray, eye: Eye, ring: np.ndarray, frame: np.ndarray, shift: np.ndarray) -> None:
-    """Paint an eye into a float32 canvas H×W×3. ring: K×2 lids and frame: 3×2 anchors in canvas pixels now; shift: 2,
-    how far the iris has moved in the source's picture pixels."""
-    low = np.maximum(np.floor(ring.min(0)).astype(int) - 1, 0)
-    high = np.minimum(np.ceil(ring.max(0)).astype(int) + 2, canvas.shape[1::-1])
+def draw_eye(
+    canvas: np.ndarray, where: np.ndarray, eye: Eye, ring: np.ndarray, frame: np.ndarray, shift: np.ndarray
+) -> None:
+    """Paint an eye into a float32 canvas H×W×3. where: H×W×2, the photo's pixel under each of the canvas; ring: K×2
+    lids and frame: 3×2 anchors in canvas pixels now; shift: 2, how far the iris has moved in the photo's pixels."""
+    width = float(np.linalg.norm(ring.max(0) - ring.min(0)))
+    beside, above = int(0.4 * width) + 2, int(0.55 * width) + 2
+    low = np.maximum(np.floor(ring.min(0)).astype(int) - [beside, above], 0)
+    high = np.minimum(np.ceil(ring.max(0)).astype(int) + [beside, 3], canvas.shape[1::-1])
     if (high - low < 2).any():
         return
     size = int(high[0] - low[0]), int(high[1] - low[1])
-    width = float(np.linalg.norm(ring.max(0) - ring.min(0)))
     depth = polygon_depth(ring - low, size[::-1])
-    target = canvas[low[1] : high[1], low[0] : high[0]]
-    half = len(ring) // 2
-    height = float(np.linalg.norm(ring[half // 2] - ring[half + half // 2]))
-    shut = float(np.clip(1.3 - height / (0.16 * width), 0, 1))
-    if shut > 0:  # what is left between the lids is their lashes
-        line = (ring[: half + 1] + np.concatenate([ring[half:], ring[:1]])[::-1]) / 2 - low
-        _draw_line(target, line, eye.lash, max(0.03 * width, 1.2), shut)
+    box = np.s_[low[1] : high[1], low[0] : high[0]]
+    target = canvas[box]
+    scale = float(np.linalg.norm(frame[1] - frame[0]) / max(np.linalg.norm(eye.frame[1] - eye.frame[0]), 1e-6))
+    shut = float(np.clip((0.92 - opening(ring) / max(eye.height * scale, 1e-6)) / 0.45, 0, 1))
+    if shut > 0:
+        lid = cv2.remap(eye.lid, where[box] - eye.origin.astype(np.float32), None, cv2.INTER_LINEAR)
+        target += shut * lid[..., 3:] * (lid[..., :3] - target)
+        _draw_line(target, upper_rim(ring) - low, eye.lash, max(0.035 * width, 1.0), shut)
     alpha = np.clip((depth - 0.012 * width) / max(0.045 * width, 1.0), 0, 1)[..., None].astype(np.float32)
     if not alpha.any():
         return

@@ -16,19 +16,21 @@ PIXELS_PER_UNIT = 640.0
 PLATE = (384, 160)  # width, height of a painted row of teeth
 JAW = np.array([17, 18, 200, 199, 83, 313])  # skin over the lower teeth: moves as the jaw does
 PLANE = 5 * MM  # the front teeth stand this far behind the lips
-SHOWN = 1.6 * MM  # upper front teeth below the resting upper lip
+SHOWN = 2.2 * MM  # upper front teeth below the resting upper lip
 
 
 @dataclass(frozen=True)
 class Mouth:
-    """The source's mouth. photo: H×W×4 float32 (alpha last) of the opening as seen, or None; split: row of it that
-    parts what hangs from the skull from what the jaw carries; origin: left, top of photo in picture pixels; anchor: 3,
+    """The source's mouth. photo: H×W×4 float32 (alpha last) of the opening as seen, or None; split: for each column
+    of it, the row that parts what hangs from the skull from what the jaw carries; below: whether there
+    is anything of the latter; origin: left, top of photo in picture pixels; anchor: 3,
     middle of the lip line in the head's frame; upper, lower: y of the teeth's edges there, jaw closed; jaw: y of the
     JAW skin at rest; seen_jaw: its y in the photo; frame: 3×2 anchors in picture pixels; light: brightness 0..1.5;
     chroma: 0..1, how much colour the picture has."""
 
     photo: np.ndarray | None
-    split: float
+    split: np.ndarray
+    below: bool
     origin: np.ndarray
     anchor: np.ndarray
     upper: float
@@ -55,8 +57,8 @@ def build_mouth(
     anchor = np.array([corners[:, 0].mean(), neutral[topology.UPPER_LIP, 1], neutral[topology.UPPER_LIP, 2] - PLANE])
     width = float(np.linalg.norm(np.ptp(ring, axis=0)))
     luma = float(skin @ [0.299, 0.587, 0.114])
-    chroma = float(np.clip((skin.max() - skin.min()) / 45.0, 0, 1))
-    photo, split, low = None, 0.0, np.zeros(2)
+    chroma = float(np.clip((skin.max() - skin.min()) / 14.0, 0, 1))  # a grey photo gets a grey mouth
+    photo, split, below, low = None, np.zeros(0), False, np.zeros(2)
     gap = float(np.ptp(ring[:, 1]))
     opening = head[topology.UPPER_LIP, 1] - head[topology.LOWER_LIP, 1]
     if opening > 3 * MM and gap > 4:
@@ -66,14 +68,16 @@ def build_mouth(
         patch = padded_crop(image, low, high).astype(np.float32)
         depth = polygon_depth(ring - low, patch.shape[:2])
         inset = 0.02 * width
-        photo, split = extended(patch, depth, inset, width), teeth_bottom(patch, depth > inset)
+        photo = extended(patch, depth, inset, width)
+        split, below = teeth_bottom(patch, depth > inset)
     return Mouth(
         photo,
         split,
+        below,
         np.asarray(low, float),
         anchor,
         upper=neutral[topology.UPPER_LIP, 1] - SHOWN,
-        lower=neutral[topology.LOWER_LIP, 1] + 1.0 * MM,
+        lower=neutral[topology.LOWER_LIP, 1] - 0.8 * MM,
         jaw=float(neutral[JAW, 1].mean()),
         seen_jaw=float(head[JAW, 1].mean()),
         frame=frame_of(anchor),
@@ -94,21 +98,23 @@ def extended(patch: np.ndarray, depth: np.ndarray, inset: float, width: float) -
     return np.dstack([colours * (1 - keep) + patch * keep, alpha]).astype(np.float32)
 
 
-def teeth_bottom(patch: np.ndarray, inside: np.ndarray) -> float:
-    """Row of an open mouth's picture below which the jaw carries what is seen: the darkest row under the upper teeth,
-    or near the bottom when teeth fill the opening."""
+def teeth_bottom(patch: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, bool]:
+    """For each column of an open mouth's picture, the row below which the jaw carries what is seen: the darkest one
+    under the upper teeth, or the lower end of the opening when teeth fill it; and whether there is such a gap."""
     luma = patch @ np.array([0.299, 0.587, 0.114], np.float32)
     columns = np.flatnonzero(inside.any(0))
     middle = slice(int(np.quantile(columns, 0.3)), int(np.quantile(columns, 0.7)) + 1) if len(columns) else slice(0)
     rows = np.flatnonzero(inside[:, middle].sum(1) > 0)
+    ends = np.where(inside.any(0), patch.shape[0] - inside[::-1].argmax(0), patch.shape[0]).astype(np.float32)
     if len(rows) < 3:
-        return float(patch.shape[0])
+        return ends, False
     levels = np.array([luma[row, middle][inside[row, middle]].mean() for row in rows])
     levels = np.convolve(np.pad(levels, 1, mode="edge"), [0.25, 0.5, 0.25], "valid")
-    darkest = int(levels.argmin())
+    first = len(rows) // 3  # the top rows lie in the upper lip's shadow
+    darkest = first + int(levels[first:].argmin())
     if levels[darkest] > 0.72 * np.quantile(levels, 0.9):  # no gap between the rows of teeth
-        darkest = int(0.85 * (len(rows) - 1))
-    return float(rows[darkest]) + 0.5
+        return ends, False
+    return np.minimum(ends, rows[darkest] + 0.5).astype(np.float32), True
 
 
 @lru_cache(maxsize=2)
@@ -204,9 +210,9 @@ def _painted(mouth: Mouth, size: tuple[int, int], place, depth: np.ndarray, jaw_
 def _lay_photo(inside: np.ndarray, mouth: Mouth, size: tuple[int, int], place, dropped: float) -> None:
     """The photo's own mouth over the painted one: its upper part fixed to the skull, its lower part to the jaw."""
     rows = np.arange(mouth.photo.shape[0], dtype=np.float32)[:, None] + 0.5
-    above = np.clip((mouth.split - rows) / 3.0 + 0.5, 0, 1)
+    above = np.clip((mouth.split[None] - rows) / max(2.0, 0.03 * mouth.photo.shape[1]) + 0.5, 0, 1)
     source = (mouth.frame - mouth.origin - 0.5).astype(np.float32)
-    for share, drop in ((1 - above, dropped), (above, 0.0)):
+    for share, drop in ((1 - above, dropped), (above, 0.0))[0 if mouth.below else 1 :]:
         layer = mouth.photo.copy()
         layer[..., 3] *= share
         matrix = cv2.getAffineTransform(source, place(drop).astype(np.float32))

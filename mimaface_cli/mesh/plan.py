@@ -1,17 +1,19 @@
 """What each frame of an animation needs, worked out before any is drawn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.scores import carry_over, match_scores, predict, probability
 from mimaface_cli.mesh.contact import lid_openness
-from mimaface_cli.motion.coefficients import BLENDSHAPES
-from mimaface_cli.motion.retarget import Coefficients, RetargetOptions, reference_coefficients, retarget
+from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
+from mimaface_cli.motion.retarget import Coefficients, RetargetOptions, expression_mask, reference_coefficients, retarget
 from mimaface_cli.motion.track import MotionTrack
 
 # A named coefficient is a score of 0 to 1: a smile on top of a smile must not tear the face.
 SCORE_LOW, SCORE_HIGH = -0.3, 1.15
+MOUTH_AT_REST = 0.25  # a photo taken mid-word or mid-shout closes its mouth this far before it talks
 USUALLY_OPEN = 0.7  # quantile over time of a driver's lids that counts as open
 
 
@@ -37,9 +39,13 @@ def plan(
 ) -> Motion:
     """Retarget a driver's track to a source of that identity (80). own: the source's coefficients, one frame or one
     for each of the track's; start and rest: see `mimaface_cli.motion.retarget.retarget`."""
-    rest = rest or own
+    rest = _mouth_at_rest(rest or own) if options.motion == "relative" and options.region != "pose" else rest or own
     start = start or reference_coefficients(track, options)
     driven = retarget(own, track, options, start, rest)
+    if options.region not in ("eyes", "pose"):
+        expression = _as_seen(model, identity, rest, driven.expression, track, options, start)
+        mask = expression_mask(options.region)
+        driven = replace(driven, expression=np.where(mask, expression, driven.expression))
     named = slice(0, len(BLENDSHAPES))
     low = np.minimum(own.expression[:, named], SCORE_LOW)
     high = np.maximum(own.expression[:, named], SCORE_HIGH)
@@ -59,3 +65,32 @@ def plan(
     else:
         lids = own_lids + options.strength * (driver - own_lids)
     return Motion(driven, np.clip(lids, 0.0, np.maximum(1.35, own_lids)))
+
+
+def _mouth_at_rest(rest: Coefficients) -> Coefficients:
+    jaw = blendshape("jawOpen")
+    expression = np.array(rest.expression)
+    expression[:, jaw] = np.minimum(expression[:, jaw], MOUTH_AT_REST)
+    return replace(rest, expression=expression)
+
+
+def _as_seen(
+    model: Face478,
+    identity: np.ndarray,
+    rest: Coefficients,
+    expression: np.ndarray,
+    track: MotionTrack,
+    options: RetargetOptions,
+    start: Coefficients,
+) -> np.ndarray:
+    """Expressions N×64 adjusted so that they look on the source as they did on the driver: the same coefficients read
+    differently on another face, or on one that smiles already."""
+    driver = probability(predict(model, track.identity, track.expression))
+    if options.motion == "absolute":
+        shown = probability(predict(model, identity, rest.expression))
+        wanted = shown + options.strength * (driver - shown)
+    else:
+        first = probability(predict(model, track.identity, start.expression))
+        own = probability(predict(model, identity, rest.expression))
+        wanted = carry_over(own, first + options.strength * (driver - first), first)
+    return match_scores(model, identity, expression, wanted)

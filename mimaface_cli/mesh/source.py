@@ -8,7 +8,7 @@ from mimaface_cli.face import camera
 from mimaface_cli.face.extract import apply_affine
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.mesh.contact import SHUT, lid_gap
+from mimaface_cli.mesh.contact import SHUT, lid_gap, lid_openness
 from mimaface_cli.mesh.eyes import SIDES, Eye, anchors, build_eye, eyeballs
 from mimaface_cli.mesh.mouth import Mouth, build_mouth
 from mimaface_cli.mesh.mouth import anchors as mouth_anchors
@@ -22,7 +22,8 @@ _CHEEKS = np.array([50, 280, 101, 330, 117, 346, 205, 425])
 class Source:
     """portrait: what it was made from; head: 478×3, the seen face in the head's own frame (its landmarks met exactly); lids: heights of the left and right eye
     opening at full openness 1; texture: V×2 picture pixels of the surface (fine face, then sheet); triangles: T×3 over
-    them; roi: left, top, right, bottom of what can change."""
+    them; roi: left, top, right, bottom of what can change; still: h×w×2, each of its pixels' own
+    place in the photo."""
 
     portrait: Portrait
     head: np.ndarray
@@ -32,6 +33,7 @@ class Source:
     texture: np.ndarray
     triangles: np.ndarray
     roi: tuple[int, int, int, int]
+    still: np.ndarray
     eyes: dict[str, Eye]
     mouth: Mouth
 
@@ -61,11 +63,12 @@ def build_source(portrait: Portrait, model: Face478) -> Source:
     low = np.clip(np.floor(texture.min(0)).astype(int) - 1, 0, [width, height])
     high = np.clip(np.ceil(texture.max(0)).astype(int) + 1, 0, [width, height])
 
-    openness = np.array([lid_gap(head, side) for side in SIDES])
     rest = model.shape(identity, np.zeros_like(expression))
-    usual = np.array([lid_gap(rest, side) for side in SIDES])
-    # What "fully open" means for this face: its own neutral, unless the photo shows the eyes wider.
-    lids = np.maximum(openness, usual * (1 - SHUT))
+    seen, usual = (np.array([lid_gap(face, side) for side in SIDES]) for face in (head, rest))
+    openness = lid_openness(model, identity, expression[None])[0]
+    # What "fully open" means for this face, so that the photo's own openness gives the photo's own lids; shut eyes do
+    # not tell, there the model's resting face does.
+    lids = np.where(openness > 0.35, seen / np.maximum(openness, 0.35), usual * (1 - SHUT))
 
     balls = eyeballs(head)
     eyes = {}
@@ -87,6 +90,7 @@ def build_source(portrait: Portrait, model: Face478) -> Source:
         texture,
         triangles.astype(np.int32),
         (int(low[0]), int(low[1]), int(high[0]), int(high[1])),
+        np.mgrid[low[1] : high[1], low[0] : high[0]][::-1].transpose(1, 2, 0).astype(np.float32),
         eyes,
         mouth,
     )

@@ -16,6 +16,7 @@ from mimaface_cli.motion.track import MotionTrack
 REGIONS = ("all", "face", "eyes", "lips", "pose")
 # A single photo carries a head only so far; beyond the knee motion is eased towards the limit instead of torn.
 YAW_PITCH_KNEE, YAW_PITCH_LIMIT = np.radians(24.0), np.radians(38.0)
+TOTAL_KNEE, TOTAL_ROOM = np.radians(36.0), np.radians(14.0)
 ROLL_KNEE, ROLL_LIMIT = np.radians(22.0), np.radians(36.0)
 SHIFT_KNEE, SHIFT_LIMIT = 0.22, 0.5  # model units: about a third of a face
 DEPTH_KNEE, DEPTH_LIMIT = 0.8, 2.0
@@ -55,7 +56,7 @@ class Coefficients:
         return len(self.pose)
 
 
-def ease(value: np.ndarray, knee: float, limit: float) -> np.ndarray:
+def ease(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | float) -> np.ndarray:
     """Leave |value| <= knee as it is; beyond, approach ±limit smoothly with slope 1 at the knee."""
     room = limit - knee
     over = np.abs(value) - knee
@@ -126,7 +127,11 @@ def retarget(
     shift = np.concatenate(
         [ease(shift[:, :2], SHIFT_KNEE, SHIFT_LIMIT), ease(shift[:, 2:], DEPTH_KNEE, DEPTH_LIMIT)], 1
     )
-    pose = np.concatenate([euler_angles(rotation_matrix(change) @ turn_base), base.pose[:, 3:] + shift], 1)
+    angles = euler_angles(rotation_matrix(change) @ turn_base)
+    # A photo that is turned already has less to give on that side.
+    knee = np.maximum(np.abs(base.pose[:, :2]), TOTAL_KNEE)
+    angles[:, :2] = ease(angles[:, :2], knee, knee + TOTAL_ROOM)
+    pose = np.concatenate([angles, base.pose[:, 3:] + shift], 1)
     gaze = np.clip(gaze, -GAZE_LIMIT, GAZE_LIMIT)
     return _by_region(own, Coefficients(expression, pose, gaze), options.region)
 

@@ -1,64 +1,136 @@
 """The build itself: observations in, the arrays of face478 out."""
 
+import hashlib
+
 import numpy as np
 
 from mimaface_cli.face import topology
-from mimaface_cli.face.camera import CAMERA_DISTANCE, FOCAL_PER_SIZE
-from mimaface_cli.face.face478 import VERTICES
+from mimaface_cli.face.camera import CAMERA_DISTANCE, CROP_SIZE, FOCAL_PER_SIZE
+from mimaface_cli.face.face478 import VERTICES, Face478
+from mimaface_cli.face.fit import SCORE_DEVIATION
+from mimaface_cli.face.shading import AMBIENT, sh_basis, vertex_normals
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, TEXTURE_DIM
 from mimaface_cli.train.face478 import learn
+from mimaface_cli.train.face478.fitting import fit_people
 from mimaface_cli.train.face478.learn import NAMED, Observations
+from mimaface_cli.train.face478.scores import build_scores
 
+NOSTRIL = 278
 LIDS = np.concatenate([topology.LEFT_EYE, topology.RIGHT_EYE])
 # Eye-centre distance of the release's 256-pixel five-point template: it fixes the model's unit.
 TEMPLATE_EYE_DISTANCE = 70.4744 / 256
+ACROSS = np.array([-1, 1, 1])  # what mirroring does to a displacement
+ALBEDO_LIMIT = 90.0  # grey levels from the mean: hair, hats and hands over the face are not albedo
+STRAY_PIXELS = 5.0  # error of a landmark at which a named coefficient may stray by its deviation in a fit
+CLIP_STEP, CLIP_WEIGHT = 4, 0.35  # frames of a clip are much alike: fewer of them teach scores, and each counts less
+RIM_NOISE = 1.5  # landmarks on the face's outline slide along it: they count less than the others
 
 
-def build_shape(stills: Observations, clips: Observations) -> dict[str, np.ndarray]:
-    """Mean, A and B (see `mimaface_cli.face.face478.Face478`) and figures on how much they explain."""
+def build(stills: Observations, clips: Observations) -> dict[str, np.ndarray]:
+    """The arrays of a face478 file (see `mimaface_cli.face.face478.Face478`): float32, int32 and its version.
+
+    stills (with colours) teach identity and texture, clips expression. Raises InputError where they make no face.
+    """
     mean = learn.mean_shape(stills)
-    mirror, names = learn.mirror_index(mean), learn.mirror_names()
-    weight = learn.stable_weight(mean, LIDS)
+    mirror = learn.mirror_index(mean)
+    shape = build_shape(stills, clips, mean, mirror)
+    triangles = triangulate(shape["mean"])
+    normals = vertex_normals(stills.points, np.concatenate(list(triangles.values())))
+    noise = np.ones(VERTICES)
+    noise[topology.OVAL] = RIM_NOISE
+    values = shape | build_albedo(stills.colours, normals, mirror) | {"noise": noise}
+    values |= learn_scores(Face478(**values, **triangles, **blank_scores(), version=""), stills, clips)
+    arrays = {name: value.astype(np.float32) for name, value in values.items()} | triangles
+    return arrays | {"version": np.array(fingerprint(arrays))}
 
-    aligned, _ = learn.procrustes(clips.points, mean, weight)
-    frame_weight = 1.0 / np.bincount(clips.subject)[clips.subject]
-    angles = head_angles(clips.rotation)
-    nuisance = within(np.concatenate([angles, angles**2, angles[:, :1] * angles[:, 1:]], 1), clips.subject)
-    deviation = project_out(within(aligned, clips.subject), nuisance, frame_weight)
-    scores = project_out(within(clips.scores, clips.subject), nuisance, frame_weight)
-    named = learn.expression_columns(deviation, scores, frame_weight, upper_share(mean))
-    named = learn.symmetrise(named, mirror, names)
-    left_over = deviation - apply(named, scores)
-    left_over[:, topology.IRIS] = 0.0  # gaze is its own coefficient
-    extra, extra_share = learn.principal(
-        learn.both_sides(left_over, mirror).reshape(2 * len(left_over), -1),
-        np.tile(frame_weight, 2),
-        EXPRESSION_DIM - NAMED,
+
+def learn_scores(model: Face478, stills: Observations, clips: Observations) -> dict[str, np.ndarray]:
+    """How the landmark model scores the faces of a model, from its fits to all observed people."""
+    parts = [(stills, fit_people(model, stills), 1.0), (clips, fit_people(model, clips, CLIP_STEP), CLIP_WEIGHT)]
+    return build_scores(
+        model.identity_basis,
+        model.expression_basis,
+        np.concatenate([fits.identity for _, fits, _ in parts]),
+        np.concatenate([fits.expression for _, fits, _ in parts]),
+        np.concatenate([observed.scores[fits.row] for observed, fits, _ in parts]),
+        np.concatenate([np.full(len(fits.row), weight) for _, fits, weight in parts]),
     )
-    expression = np.concatenate([named, extra.reshape(VERTICES, 3, -1)], 2)
 
-    aligned, _ = learn.procrustes(stills.points, mean, weight)
-    faces = aligned - apply(named, stills.scores)
-    faces = learn.both_sides(learn.without(faces, head_angles(stills.rotation)), mirror)
+
+def blank_scores() -> dict[str, np.ndarray]:
+    """A score model that knows nothing yet."""
+    count = len(BLENDSHAPES)
+    return {
+        "score_bias": np.zeros(count),
+        "score_identity": np.zeros((count, IDENTITY_DIM)),
+        "score_expression": np.zeros((count, EXPRESSION_DIM)),
+    }
+
+
+def fingerprint(arrays: dict[str, np.ndarray]) -> str:
+    """Twelve hex digits that name the content of some arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def build_shape(
+    stills: Observations, clips: Observations, mean: np.ndarray, mirror: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Mean, A and B from an aligned mean face of rms radius 1."""
+    deviation, scores, weight = expression_samples(clips, mean)
+    named = learn.expression_columns(deviation, scores, weight, upper_share(mean), left_share(mean))
+    named = learn.symmetrise(named, mirror, learn.mirror_names())
+    left_over = extra_samples(deviation, scores, named, unit_scale(mean))
+    spread = learn.covariance(left_over.reshape(len(left_over), -1), weight)
+    extra = learn.principal(learn.with_mirrored(spread, mirror, ACROSS), EXPRESSION_DIM - NAMED)
+
+    faces = identity_samples(stills, mean, named)
     neutral = faces.mean(0)
+    neutral = (neutral + neutral[mirror] * ACROSS) / 2
     faces = (faces - neutral).reshape(len(faces), -1)
-    identity, identity_share = learn.principal(faces, np.ones(len(faces)), IDENTITY_DIM)
+    spread = learn.covariance(faces, np.ones(len(faces)))
+    identity = learn.principal(learn.with_mirrored(spread, mirror, ACROSS), IDENTITY_DIM)
 
     scale = unit_scale(neutral)
     neutral = neutral * scale
     centre = np.append(neutral[:, :2].mean(0) * [0, 1], neutral[:, 2].mean())
-    total = (frame_weight[:, None, None] * deviation**2).sum()
-    unexplained = (frame_weight[:, None, None] * (deviation - apply(named, scores)) ** 2).sum()
-    shape = {
-        "mean": neutral - centre,
-        "identity_basis": identity.reshape(VERTICES, 3, -1) * scale,
-        "expression_basis": expression * scale,
-        "share_named": 1 - unexplained / total,
-        "share_extra": extra_share.sum() * unexplained / total,
-        "share_identity": identity_share.sum(),
-    }
-    add_silent(shape["expression_basis"], shape["mean"])
-    return shape
+    expression = np.concatenate([named, extra], 2) * scale
+    add_silent(expression, neutral - centre)
+    return {"mean": neutral - centre, "identity_basis": identity * scale, "expression_basis": expression}
+
+
+def expression_samples(clips: Observations, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What moves within each clip: deviations of shape (N×V×3, in the mean's units) and of scores (N×52) with what
+    merely goes with the head's turning taken out, and weights N that give every clip the same say."""
+    aligned, _ = learn.procrustes(clips.points, mean, learn.stable_weight(mean, LIDS))
+    _, row, count = np.unique(clips.subject, return_inverse=True, return_counts=True)
+    weight = 1.0 / count[row]
+    angles = head_angles(clips.rotation)
+    nuisance = within(np.concatenate([angles, angles**2, angles[:, :1] * angles[:, 1:]], 1), clips.subject)
+    deviation = project_out(within(aligned, clips.subject), nuisance, weight)
+    return deviation, project_out(within(clips.scores, clips.subject), nuisance, weight), weight
+
+
+def extra_samples(deviation: np.ndarray, scores: np.ndarray, named: np.ndarray, unit: float) -> np.ndarray:
+    """What named columns (V×3×52) leave over of N×V×3 deviations when their coefficients may stray from the scores as
+    far as they may in a fit: that is what other columns are for. unit: model units in one of the deviations' units.
+    Irises aside, gaze is its own coefficient."""
+    left_over = deviation - apply(named, scores)
+    left_over[:, topology.IRIS] = 0.0
+    noise = STRAY_PIXELS * CAMERA_DISTANCE / (FOCAL_PER_SIZE * CROP_SIZE) / unit
+    columns, flat = named.reshape(-1, NAMED), left_over.reshape(len(left_over), -1)
+    gram = columns.T @ columns + np.eye(NAMED) * (noise / SCORE_DEVIATION) ** 2
+    return (flat - np.linalg.solve(gram, columns.T @ flat.T).T @ columns.T).reshape(left_over.shape)
+
+
+def identity_samples(stills: Observations, mean: np.ndarray, named: np.ndarray) -> np.ndarray:
+    """Faces N×V×3 aligned to the mean, with the expression that their scores tell taken out."""
+    aligned, _ = learn.procrustes(stills.points, mean, learn.stable_weight(mean, LIDS))
+    return learn.without(aligned - apply(named, stills.scores), head_angles(stills.rotation))
 
 
 def head_angles(rotation: np.ndarray) -> np.ndarray:
@@ -96,6 +168,12 @@ def upper_share(mean: np.ndarray) -> np.ndarray:
     return share**2 * (3 - 2 * share)
 
 
+def left_share(mean: np.ndarray) -> np.ndarray:
+    """1 on the subject's left, 0 on the right, smooth across the width of the nose."""
+    share = np.clip(0.5 + mean[:, 0] / (2 * abs(mean[NOSTRIL, 0])), 0, 1)
+    return share**2 * (3 - 2 * share)
+
+
 def unit_scale(neutral: np.ndarray) -> float:
     """Factor that gives the eye distance of the release's template in a crop at rest."""
     right, left = topology.five_points(neutral)[:2]
@@ -123,50 +201,60 @@ def add_silent(basis: np.ndarray, mean: np.ndarray) -> None:
     basis[:, :, BLENDSHAPES.index("jawForward")] = jaw * [0, 0, 0.12]
 
 
-def build_albedo(stills: Observations, normals: np.ndarray, mirror: np.ndarray) -> dict[str, np.ndarray]:
-    """Albedo mean and C from colours sampled at the landmarks, after each face's own spherical-harmonic light is
-    taken out (light and albedo estimated in turns). normals: N×478×3 of the posed faces."""
-    from mimaface_cli.face.shading import AMBIENT, sh_basis
-
-    colours = stills.colours.astype(np.float64)
+def build_albedo(colours: np.ndarray, normals: np.ndarray, mirror: np.ndarray) -> dict[str, np.ndarray]:
+    """Albedo mean and C from colours sampled at the landmarks (N×478×3) under posed normals (N×478×3), after each
+    face's own spherical-harmonic light is taken out (light and albedo estimated in turns)."""
+    colours = colours.astype(np.float64)
+    basis = sh_basis(normals)
     mean = colours.mean(0)
-    basis = sh_basis(normals)  # N×478×9
     for _ in range(4):
-        lit = basis[..., None] * mean[None, :, None, :]  # N×478×9×3
-        gram = np.einsum("nvbc,nvdc->ncbd", lit, lit) + 20.0 * len(mean) * np.eye(9)
-        # The prior is even light of strength one: all else is shading only as far as the picture insists.
-        even = AMBIENT * np.eye(9)[0]
-        right = np.einsum("nvbc,nvc->ncb", lit, colours) + 20.0 * len(mean) * even
-        light = np.linalg.solve(gram, right[..., None])[..., 0]  # N×3×9
-        shade = np.einsum("nvb,ncb->nvc", basis, light).clip(0.2, 3.0)
-        albedo = colours / shade
+        albedo = unlit(colours, basis, mean)
         mean = np.median(np.concatenate([albedo, albedo[:, mirror]]), 0)
-    samples = np.concatenate([albedo, albedo[:, mirror]]) - mean
-    limit = 90.0  # hair, hats and hands over the face are not albedo
-    samples = np.clip(samples, -limit, limit).reshape(len(samples), -1)
-    texture, share = learn.principal(samples, np.ones(len(samples)), TEXTURE_DIM)
-    return {
-        "albedo_mean": mean,
-        "texture_basis": texture.reshape(VERTICES, 3, -1),
-        "share_texture": share.sum(),
-    }
+    samples = albedo_samples(albedo, mean)
+    spread = learn.covariance(samples.reshape(len(samples), -1), np.ones(len(samples)))
+    texture = learn.principal(learn.with_mirrored(spread, mirror, np.ones(3)), TEXTURE_DIM)
+    return {"albedo_mean": mean, "texture_basis": texture}
 
 
-def triangles(mean: np.ndarray, edges: list[tuple[int, int]]) -> dict[str, np.ndarray]:
-    """Skin triangles (the three-edge cycles of MediaPipe's tesselation), and fans that close eyes and mouth."""
+def unlit(colours: np.ndarray, basis: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Albedos N×478×3 of colours N×478×3: the light (under a basis N×478×9) that explains them best on the mean albedo
+    is taken out."""
+    lit = basis[..., None] * mean[None, :, None, :]  # N×478×9×3
+    gram = np.einsum("nvbc,nvdc->ncbd", lit, lit) + 20.0 * len(mean) * np.eye(9)
+    # The prior is even light of strength one: all else is shading only as far as the picture insists.
+    even = AMBIENT * np.eye(9)[0]
+    right = np.einsum("nvbc,nvc->ncb", lit, colours) + 20.0 * len(mean) * even
+    light = np.linalg.solve(gram, right[..., None])[..., 0]  # N×3×9
+    return colours / np.einsum("nvb,ncb->nvc", basis, light).clip(0.2, 3.0)
+
+
+def albedo_samples(albedo: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """What sets N×478×3 albedos apart from the mean."""
+    return np.clip(albedo - mean, -ALBEDO_LIMIT, ALBEDO_LIMIT)
+
+
+def triangulate(mean: np.ndarray) -> dict[str, np.ndarray]:
+    """Skin triangles (the three-edge cycles of MediaPipe's tesselation), and strips that close eyes and mouth."""
     neighbours: dict[int, set[int]] = {}
+    edges = tesselation()
     for a, b in edges:
         neighbours.setdefault(a, set()).add(b)
         neighbours.setdefault(b, set()).add(a)
-    cycles = {
-        tuple(sorted((a, b, c))) for a, b in edges for c in neighbours[a] & neighbours[b]
-    }
-    skin = np.array(sorted(cycles), np.int32)
+    cycles = {tuple(sorted((a, b, c))) for a, b in edges for c in neighbours[a] & neighbours[b]}
     return {
-        "face": facing(skin, mean),
+        "face": facing(np.array(sorted(cycles)), mean),
         "eyes": facing(np.concatenate([strip(topology.LEFT_EYE), strip(topology.RIGHT_EYE)]), mean),
         "mouth": facing(strip(topology.INNER_LIPS), mean),
     }
+
+
+def tesselation() -> list[tuple[int, int]]:
+    """MediaPipe's edges between landmarks."""
+    from mimaface_cli.face.landmarks import native_silence
+
+    with native_silence():
+        from mediapipe.tasks.python.vision import FaceLandmarksConnections
+    return [(edge.start, edge.end) for edge in FaceLandmarksConnections.FACE_LANDMARKS_TESSELATION]
 
 
 def strip(ring: np.ndarray) -> np.ndarray:
@@ -175,7 +263,7 @@ def strip(ring: np.ndarray) -> np.ndarray:
     lower, upper = ring[: half + 1], np.append(ring[half:], ring[0])[::-1]
     quads = [(lower[i], lower[i + 1], upper[i + 1], upper[i]) for i in range(half)]
     corners = [tri for a, b, c, d in quads for tri in ((a, b, c), (a, c, d))]
-    return np.array([tri for tri in corners if len(set(tri)) == 3], np.int32)
+    return np.array([tri for tri in corners if len(set(tri)) == 3])
 
 
 def facing(corners: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -183,4 +271,3 @@ def facing(corners: np.ndarray, mean: np.ndarray) -> np.ndarray:
     a, b, c = (mean[corners[:, i]] for i in range(3))
     inward = np.cross(b - a, c - a)[:, 2] < 0
     return np.where(inward[:, None], corners[:, ::-1], corners).astype(np.int32)
-

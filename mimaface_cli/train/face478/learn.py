@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mimaface_cli.errors import InputError
 from mimaface_cli.face.topology import IRIS
 from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
 
@@ -63,12 +64,12 @@ def mean_shape(observed: Observations, rounds: int = 10) -> np.ndarray:
 
 
 def mirror_index(mean: np.ndarray) -> np.ndarray:
-    """For each vertex, the one on the other side of the face. Raises ValueError when the pairs are not unique."""
+    """For each vertex, the one on the other side of the face. Raises InputError when the pairs are not unique."""
     from scipy.spatial import cKDTree
 
     index = cKDTree(mean).query(mean * [-1, 1, 1])[1]
     if not np.array_equal(index[index], np.arange(len(mean))):
-        raise ValueError("the mean face is too lopsided to pair its left and right vertices")
+        raise InputError("the mean face is too lopsided to pair its left and right vertices; add more frontal faces")
     return index
 
 
@@ -101,28 +102,52 @@ def solve_ridge(predictors: np.ndarray, values: np.ndarray, weight: np.ndarray, 
     return np.linalg.solve(gram, weighted.T @ values)
 
 
-def expression_columns(deviation, score_deviation, weight, upper, ridge: float = 2e-4) -> np.ndarray:
+def expression_columns(deviation, score_deviation, weight, upper, left, ridge: float = 2e-4) -> np.ndarray:
     """The 52 named columns (V×3×52) from within-subject deviations of shape (N×V×3) and of scores (N×52).
 
-    Brow and eye scores explain the upper face, jaw and mouth scores the lower one, blended by `upper` (V, 0..1):
-    scores that merely happen to move together then cannot borrow each other's half of the face.
+    Brow and eye scores explain the upper face, jaw and mouth scores the lower one; left names the left side, right
+    names the right one; blended by `upper` and `left` (V, 0..1). Scores that merely happen to move together then
+    cannot borrow each other's part of the face.
     """
     eyes = np.array([name.startswith(("brow", "eye")) for name in BLENDSHAPES])
+    learned = ~np.isin(BLENDSHAPES, SILENT)
     flat = deviation.reshape(len(deviation), -1)
     columns = np.zeros((NAMED, flat.shape[1]))
-    blend = np.repeat(upper, 3)
-    for group, share in ((eyes, blend), (~eyes, 1 - blend)):
-        chosen = np.flatnonzero(group & ~np.isin(BLENDSHAPES, SILENT))
-        columns[chosen] += solve_ridge(score_deviation[:, chosen], flat, weight, ridge) * share
+    for half, high in ((eyes, upper), (~eyes, 1 - upper)):
+        for side, near in (("Left", left), ("Right", 1 - left)):
+            chosen = np.flatnonzero(half & learned & np.array([side_of(name) in ("", side) for name in BLENDSHAPES]))
+            solved = solve_ridge(score_deviation[:, chosen], flat, weight, ridge)
+            columns[chosen] += solved * np.repeat(high * near, 3)
     return columns.T.reshape(-1, 3, NAMED)
 
 
-def principal(samples: np.ndarray, weight: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Leading directions of N×D centred samples, scaled to one standard deviation each: D×count; and the share of
-    the variance each explains."""
-    weight = weight / weight.sum()
-    _, s, vt = np.linalg.svd(samples * np.sqrt(weight)[:, None], full_matrices=False)
-    return (vt[:count] * s[:count, None]).T, s[:count] ** 2 / (s**2).sum()
+def side_of(name: str) -> str:
+    """"Left" or "Right" for a blendshape that has a counterpart on the other side; "" for the others, among them the
+    ones that shift jaw or mouth as a whole."""
+    whole = name.startswith("jaw") or name in ("mouthLeft", "mouthRight")
+    return "" if whole else next((side for side in ("Left", "Right") if name.endswith(side)), "")
+
+
+def covariance(samples: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted D×D covariance of N×D centred samples."""
+    return samples.T @ (samples * (weight / weight.sum())[:, None])
+
+
+def with_mirrored(covariance: np.ndarray, mirror: np.ndarray, flip: np.ndarray) -> np.ndarray:
+    """The 3V×3V covariance that samples and their mirror images have together. flip: 3, the sign that mirroring gives
+    each component of a vertex."""
+    order = (3 * mirror[:, None] + np.arange(3)).ravel()
+    sign = np.tile(flip, len(mirror))
+    return (covariance + covariance[np.ix_(order, order)] * np.outer(sign, sign)) / 2
+
+
+def principal(covariance: np.ndarray, count: int) -> np.ndarray:
+    """Leading directions of a 3V×3V covariance, scaled to one standard deviation each: V×3×count."""
+    variance, directions = np.linalg.eigh(covariance)
+    columns = directions[:, : -count - 1 : -1] * np.sqrt(np.clip(variance[: -count - 1 : -1], 0, None))
+    # The sign of a direction is arbitrary: its largest component is positive.
+    columns = columns * np.sign(columns[np.abs(columns).argmax(0), np.arange(count)] + 1e-300)
+    return columns.reshape(-1, 3, count)
 
 
 def symmetrise(columns: np.ndarray, mirror: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -136,9 +161,3 @@ def without(points: np.ndarray, regressors: np.ndarray) -> np.ndarray:
     flat = (points - points.mean(0)).reshape(len(points), -1)
     slope = np.linalg.lstsq(regressors, flat, rcond=None)[0]
     return points - (regressors @ slope).reshape(points.shape)
-
-
-def both_sides(points: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """N×V×3 samples and their mirror images: 2N×V×3."""
-    return np.concatenate([points, points[:, mirror] * np.array([-1, 1, 1])])
-
