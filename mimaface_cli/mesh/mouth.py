@@ -200,8 +200,9 @@ def _painted(mouth: Mouth, size: tuple[int, int], place, depth: np.ndarray, jaw_
             plate = cv2.GaussianBlur(plate, (0, 0), 0.35 / shrink)
         teeth = cv2.warpAffine(plate, matrix, size, flags=cv2.INTER_LINEAR)
         # Teeth stand in the shadow of the lips, the lower row more than the upper.
-        lit = (0.44 if upper else 0.34) + 0.32 * np.clip(depth / (0.06 * unit), 0, 1)
-        inside += teeth[..., 3:] * (teeth[..., :3] * lit[..., None] - inside)
+        warm = np.array([1.0, 1.0, 1.0] if upper else [1.0, 0.92, 0.84], np.float32)  # light that reached the lower row
+        lit = (0.42 if upper else 0.32) + 0.32 * np.clip(depth / (0.06 * unit), 0, 1)
+        inside += teeth[..., 3:] * (teeth[..., :3] * lit[..., None] * warm - inside)
     inside *= mouth.light
     grey = inside @ np.array([0.299, 0.587, 0.114], np.float32)
     return grey[..., None] + mouth.chroma * (inside - grey[..., None])

@@ -14,7 +14,8 @@ from mimaface_cli.motion.track import MotionTrack
 # A named coefficient is a score of 0 to 1: a smile on top of a smile must not tear the face.
 SCORE_LOW, SCORE_HIGH = -0.3, 1.15
 MOUTH_AT_REST = 0.25  # a photo taken mid-word or mid-shout closes its mouth this far before it talks
-USUALLY_OPEN = 0.7  # quantile over time of a driver's lids that counts as open
+WIDE_EYED = 1.22  # openness beyond which eyes stare
+USUALLY_OPEN = 0.8  # quantile over time of a driver's lids that counts as open
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,13 @@ def plan(
         if options.reference is None and len(track) > 1:
             first = np.quantile(driver[track.valid] if track.valid.any() else driver, USUALLY_OPEN, axis=0)
         base = lid_openness(model, identity, rest.expression)
+        if len(own) > 1:
+            base = np.quantile(own_lids, USUALLY_OPEN, axis=0)
         # A share of what the driver had open at first: a blink shuts any eye, however wide either was.
         lids = base * (1 + options.strength * (driver / np.maximum(first, 0.35) - 1))
     else:
         lids = own_lids + options.strength * (driver - own_lids)
-    return Motion(driven, np.clip(lids, 0.0, np.maximum(1.35, own_lids)))
+    return Motion(driven, np.clip(lids, 0.0, np.maximum(WIDE_EYED, own_lids)))
 
 
 def _mouth_at_rest(rest: Coefficients) -> Coefficients:

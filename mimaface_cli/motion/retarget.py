@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM
+from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, blendshape
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
@@ -65,7 +65,9 @@ def ease(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | float)
 
 def neutral_frame(track: MotionTrack) -> int:
     """The seen frame nearest to a face at rest that looks ahead: where relative motion starts from by default."""
-    cost = np.linalg.norm(track.expression, axis=1) ** 2
+    cost = (track.expression[:, : len(BLENDSHAPES)] ** 2).sum(1)
+    blinks = [blendshape("eyeBlinkLeft"), blendshape("eyeBlinkRight")]
+    cost = cost + 8.0 * np.clip(track.expression[:, blinks] - 0.25, 0, None).sum(1)
     cost = cost + 4.0 * (track.pose[:, :2] ** 2).sum(1) + 2.0 * track.pose[:, 2] ** 2 + (track.gaze**2).sum(1)
     return int(np.argmin(np.where(track.valid, cost, np.inf)) if track.valid.any() else 0)
 
