@@ -16,7 +16,8 @@ SQUARE = 512
 @dataclass(frozen=True)
 class Portrait:
     """image: H×W×3 uint8 RGB; alpha: H×W uint8 or None; points: 478×2 landmarks in its pixels; to_crop: 2×3 affine
-    (scale and shift) to the 256 crop; identity 80, expression 64, pose 6, gaze 4 in the face478 space."""
+    (scale and shift) to the 256 crop; identity 80, expression 64, pose 6, gaze 4 in the face478 space;
+    scores: 52, what the landmark model saw, None where it was not asked."""
 
     image: np.ndarray
     alpha: np.ndarray | None
@@ -26,6 +27,7 @@ class Portrait:
     expression: np.ndarray
     pose: np.ndarray
     gaze: np.ndarray
+    scores: np.ndarray | None = None
 
     def warped(self, matrix: np.ndarray, width: int, height: int) -> "Portrait":
         """The same portrait in another frame, by a 2×3 affine of scale and shift on pixels."""
@@ -91,4 +93,5 @@ def portrait_from_photo(
         track.expression[0].astype(np.float64),
         track.pose[0].astype(np.float64),
         track.gaze[0].astype(np.float64),
+        chosen.scores,
     )

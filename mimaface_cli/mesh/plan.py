@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.scores import carry_over, match_scores, predict, probability
+from mimaface_cli.face.scores import bias, carry_over, match_scores, predict, probability
 from mimaface_cli.mesh.contact import lid_openness
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
 from mimaface_cli.motion.retarget import Coefficients, RetargetOptions, expression_mask, reference_coefficients, retarget
@@ -37,14 +37,17 @@ def plan(
     options: RetargetOptions,
     start: Coefficients | None = None,
     rest: Coefficients | None = None,
+    seen: np.ndarray | None = None,
 ) -> Motion:
     """Retarget a driver's track to a source of that identity (80). own: the source's coefficients, one frame or one
-    for each of the track's; start and rest: see `mimaface_cli.motion.retarget.retarget`."""
+    for each of the track's; start and rest: see `mimaface_cli.motion.retarget.retarget`; seen: the blendshape scores
+    (52) of a photo."""
+    offset = bias(model, identity, own.expression[0], seen)
     rest = _mouth_at_rest(rest or own) if options.motion == "relative" and options.region != "pose" else rest or own
     start = start or reference_coefficients(track, options)
     driven = retarget(own, track, options, start, rest)
     if options.region not in ("eyes", "pose"):
-        expression = _as_seen(model, identity, rest, driven.expression, track, options, start)
+        expression = _as_seen(model, identity, rest, driven.expression, track, options, start, offset)
         mask = expression_mask(options.region)
         driven = replace(driven, expression=np.where(mask, expression, driven.expression))
     named = slice(0, len(BLENDSHAPES))
@@ -85,15 +88,16 @@ def _as_seen(
     track: MotionTrack,
     options: RetargetOptions,
     start: Coefficients,
+    offset: np.ndarray,
 ) -> np.ndarray:
     """Expressions N×64 adjusted so that they look on the source as they did on the driver: the same coefficients read
     differently on another face, or on one that smiles already."""
     driver = probability(predict(model, track.identity, track.expression))
     if options.motion == "absolute":
-        shown = probability(predict(model, identity, rest.expression))
+        shown = probability(predict(model, identity, rest.expression) + offset)
         wanted = shown + options.strength * (driver - shown)
     else:
         first = probability(predict(model, track.identity, start.expression))
-        own = probability(predict(model, identity, rest.expression))
+        own = probability(predict(model, identity, rest.expression) + offset)
         wanted = carry_over(own, first + options.strength * (driver - first), first)
-    return match_scores(model, identity, expression, wanted)
+    return match_scores(model, identity, expression, wanted, offset)

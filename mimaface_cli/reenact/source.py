@@ -12,8 +12,9 @@ from mimaface_cli.face.camera import place, project
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.face.landmarks import FaceFollower
 from mimaface_cli.face.portrait import SQUARE, Portrait, limited_size, portrait_from_photo
-from mimaface_cli.media.image import read_image
-from mimaface_cli.media.reader import probe, read_frames
+from mimaface_cli.media.image import Image, read_image
+from mimaface_cli.media.reader import read_frames
+from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.mesh import engine as mesh
 from mimaface_cli.mesh.plan import plan
 from mimaface_cli.motion.cache import Cache
@@ -26,34 +27,58 @@ from mimaface_cli.reenact.tracks import load_driver
 
 @dataclass(frozen=True)
 class Moving:
-    """frames: H×W×3 (×4 with alpha) uint8, one for each of pts (s); size: width, height."""
+    """frames: H×W×3 (×4 with alpha) uint8, one for each of pts (s)."""
 
     frames: Iterator[np.ndarray]
     pts: np.ndarray
     frame_rate: Fraction
-    size: tuple[int, int]
 
 
-def from_photo(source: Path, track: MotionTrack, options: AnimateOptions, notes: list[str]) -> Moving:
-    """A photo under a driver's track. Raises InputError when it shows no face; appends what the user should know."""
+def picture_size(info: MediaInfo, options: AnimateOptions) -> tuple[int, int]:
+    """Width and height of the result for a source of that description."""
+    if options.output_mode == "crop":
+        return SQUARE, SQUARE
+    return limited_size(info.width, info.height, options.max_size)
+
+
+def opaque(picture: Image) -> np.ndarray:
+    """A picture's colours (H×W×3 uint8), what is transparent laid on black."""
+    if picture.alpha is None:
+        return picture.rgb
+    return ((picture.rgb.astype(np.uint16) * picture.alpha[..., None] + 127) // 255).astype(np.uint8)
+
+
+def read_portrait(source: Path, options: AnimateOptions, keep_alpha: bool, notes: list[str]) -> Portrait:
+    """The photo with its face found, at the size of the result. Raises InputError when it shows no (such) face;
+    appends what the user should know."""
     picture = read_image(source)
-    model = face478.load()
-    found = portrait_from_photo(picture.rgb, picture.alpha, model, options.face, str(source))
-    portrait = found.square() if options.output_mode == "crop" else found.limited(options.max_size)
-    if options.output_mode == "full" and portrait is not found:
+    if picture.alpha is not None and not keep_alpha:
+        picture = Image(opaque(picture), None)
+        notes.append("the photo's transparency was laid on black; numbered pictures (frames/%05d.png) keep it")
+    found = portrait_from_photo(picture.rgb, picture.alpha, face478.load(), options.face, str(source))
+    if options.output_mode == "crop":
+        return found.square()
+    portrait = found.limited(options.max_size)
+    if portrait is not found:
         notes.append(f"scaled down to {options.max_size} pixels; --max-size 0 keeps the full size")
+    return portrait
+
+
+def from_photo(portrait: Portrait, track: MotionTrack, options: AnimateOptions) -> Moving:
+    """A photo under a driver's track."""
+    model = face478.load()
     own = Coefficients(portrait.expression[None], portrait.pose[None], portrait.gaze[None])
-    motion = plan(model, portrait.identity, own, track, options.retarget)
-    height, width = portrait.image.shape[:2]
-    return Moving(mesh.animate(portrait, model, motion), track.pts, track.frame_rate, (width, height))
+    motion = plan(model, portrait.identity, own, track, options.retarget, seen=portrait.scores)
+    return Moving(mesh.animate(portrait, model, motion), track.pts, track.frame_rate)
 
 
 def from_video(
-    source: Path, track: MotionTrack, options: AnimateOptions, cache: Cache | None, tell: Report
+    source: MediaInfo, track: MotionTrack, options: AnimateOptions, cache: Cache | None, tell: Report
 ) -> Moving:
     """A source that moves: its own frames and times, each frame's motion replaced by the driver's at that moment."""
     extract = ExtractOptions(options.face, options.smooth)
-    own_track = load_driver(source, extract, cache, lambda done, total: tell("reading the source", done, total)).track
+    report = lambda done, total: tell("reading the source", done, total)  # noqa: E731
+    own_track = load_driver(source.path, extract, cache, report, source).track
     start = float(own_track.pts[0])
     length = own_track.duration if len(track) == 1 else min(track.duration, own_track.duration)
     count = int(np.searchsorted(own_track.pts - start, length - 1e-6))
@@ -65,11 +90,8 @@ def from_video(
     own, rest = _coefficients(own_track, slice(None)), _coefficients(own_track, slice(rest_at, rest_at + 1))
     identity = own_track.identity.astype(np.float64)
     motion = plan(model, identity, own, track, options.retarget, driver_start, rest)
-    info = probe(source)
-    full = limited_size(info.width, info.height, options.max_size)
-    size = (SQUARE, SQUARE) if options.output_mode == "crop" else full
-    frames = mesh.animate_moving(_portraits(source, own_track, identity, options), model, motion)
-    return Moving(frames, own_track.pts, own_track.frame_rate, size)
+    frames = mesh.animate_moving(_portraits(source.path, own_track, identity, options), model, motion)
+    return Moving(frames, own_track.pts, own_track.frame_rate)
 
 
 def _coefficients(track: MotionTrack, frames: slice) -> Coefficients:
@@ -93,7 +115,8 @@ def _portraits(source: Path, track: MotionTrack, identity: np.ndarray, options: 
             else:
                 pixels, _ = project(place(model.shape(identity, expression), pose))
                 points = (pixels - crop[:, 2]) / crop[0, 0]
-            found = Portrait(frame.image, None, points, crop, identity, expression, pose, track.gaze[k].astype(np.float64))
+            gaze = track.gaze[k].astype(np.float64)
+            found = Portrait(frame.image, None, points, crop, identity, expression, pose, gaze)
             if options.output_mode == "crop":  # one crop for the whole video, or the picture would float
                 square = square if square is not None else found.square_matrix()
                 yield found.warped(square, SQUARE, SQUARE)
