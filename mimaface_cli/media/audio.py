@@ -7,7 +7,7 @@ sample. Sound never outlasts the picture: it ends within 25 ms of it, or exactly
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from math import inf
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from av.packet import Packet
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.formats import Container
 from mimaface_cli.media.image import picture_kind
-from mimaface_cli.media.libav import DAMAGE, audio_stream, check_file, open_input, video_stream
+from mimaface_cli.media.libav import DAMAGE, audio_stream, check_file, open_input, packets, video_stream
 from mimaface_cli.media.video import shown_frames
 
 _TOLERANCE = 0.025  # seconds by which a copied sound may end before the picture
@@ -67,7 +67,7 @@ class Sound:
         self._end = inf if track.duration is None else track.duration
         origin = _origin(path) + track.start
         source = _Source(path, origin)
-        self.copied = _can_copy(source, target, track.start, expected and min(self._end, expected))
+        self.copied = _can_copy(source, target, track.start, None if expected is None else min(self._end, expected))
         """Whether the packets go over untouched."""
         mover = _Copier if self.copied else _Encoder
         self._mover = mover(source, output, target)
@@ -108,16 +108,10 @@ class _Source:
         self._first = list(islice(self._packets, _LOOKED_AT))
 
     def _demuxed(self) -> Iterator[Packet]:
-        packets = self.container.demux(self.stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except DAMAGE:
-                self.damaged = True
-                return
-            if packet is None:
-                return
-            yield packet
+        try:
+            yield from packets(self.container, self.stream)
+        except DAMAGE:
+            self.damaged = True
 
     def packets(self) -> Iterator[Packet]:
         """All packets; the last one is empty and flushes a decoder."""
@@ -158,8 +152,11 @@ def _origin(path: Path) -> float:
 
 def _can_copy(source: _Source, target: Container, start: float, end: float | None) -> bool:
     """Whether packets can go over untouched and still start and end with the picture (`end` None: nobody knows)."""
-    if source.stream.codec_context.codec.canonical_name not in target.sound_copied:
+    context = source.stream.codec_context
+    if context.codec.canonical_name not in target.sound_copied:
         return False
+    if context.codec.canonical_name == "aac" and not context.extradata:
+        return False  # framed for broadcast: a damaged packet would fail in the muxer and cost the picture
     length = source.packet_seconds()
     if length <= _TOLERANCE:
         return length > 0
@@ -175,9 +172,10 @@ class _Copier:
         self._stream = output.add_stream_from_template(source.stream)
         self._packets = source.packets()
         self._waiting: Packet | None = None
-        length = source.packet_seconds()
+        self._length = source.packet_seconds()
         # One packet before time 0 is kept where playback skips it: a decoder needs it to start cleanly.
-        self._earliest = -2 * length if target.negative_times else -0.001
+        self._earliest = -2 * self._length if target.negative_times else -0.001
+        self._last = -inf
 
     def until(self, seconds: float) -> None:
         while (packet := self._waiting or next(self._packets, None)) is not None:
@@ -186,14 +184,17 @@ class _Copier:
                 self._waiting = None
                 continue
             start = self.source.seconds(packet.pts)
-            end = self.source.seconds(packet.pts + (packet.duration or 0))
-            if end > seconds + 0.001:
+            length = float(packet.duration * packet.time_base) if packet.duration else self._length
+            if start + length > seconds + 0.001:
                 return
             self._waiting = None
             if start < self._earliest:
                 continue
-            shift = round(self.source.origin / packet.time_base)
-            packet.pts -= shift
+            if start <= self._last:
+                self.source.damaged = True
+                continue
+            self._last = start
+            packet.pts -= round(self.source.origin / packet.time_base)
             packet.dts = packet.pts
             packet.stream = self._stream
             self._output.mux(packet)
@@ -222,27 +223,32 @@ class _Encoder:
         self._form = form.planar.name
         self._chunks = self._placed()
         self._held: tuple[int, np.ndarray] | None = None
+        self._due: int | None = None
         self._written = 0
 
     def until(self, seconds: float) -> None:
         limit = round(seconds * self._rate)
-        while self._written < limit:
-            self._held = self._held or next(self._chunks, None)
-            if self._held is None:
-                return
-            place, samples = self._held
-            late = place - self._written
-            if self._written and abs(late) <= _GAP * self._rate:
-                late = 0
-            if late > 0:
-                self._encode(np.zeros((len(samples), min(late, limit - self._written, self._rate)), samples.dtype))
+        while self._written < limit and (chunk := self._chunk()) is not None:
+            place, samples = chunk
+            missing, room = place - self._written, limit - self._written
+            if missing > 0:
+                self._encode(np.zeros((len(samples), min(missing, room, self._rate)), samples.dtype))
                 continue
-            samples = samples[:, -late:]
-            used = min(samples.shape[1], limit - self._written)
-            if used:
-                self._encode(samples[:, :used])
-            rest = samples[:, used:]
+            used = samples[:, -missing : room - missing]
+            if used.shape[1]:
+                self._encode(used)
+            rest = samples[:, room - missing :]
             self._held = (self._written, rest) if rest.shape[1] else None
+
+    def _chunk(self) -> tuple[int, np.ndarray] | None:
+        """The next decoded samples and their place; where a source's times wander a little, its samples still join."""
+        if self._held is None and (chunk := next(self._chunks, None)) is not None:
+            place, samples = chunk
+            if self._due is not None and abs(place - self._due) <= _GAP * self._rate:
+                place = self._due
+            self._due = place + samples.shape[1]
+            self._held = place, samples
+        return self._held
 
     def flush(self) -> None:
         self._output.mux(self._stream.encode(None))
@@ -258,13 +264,18 @@ class _Encoder:
     def _placed(self) -> Iterator[tuple[int, np.ndarray]]:
         """(index of the first sample counted from the origin, samples C x n) at the encoder's rate and layout."""
         shape = resampler = None
-        for frame in self._decoded():
-            if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):
-                resampler = AudioResampler(self._form, self._layout, self._rate)
-            for out in resampler.resample(frame):
-                yield self._place(out), out.to_ndarray()
-        for out in resampler.resample(None) if resampler else ():
-            yield self._place(out), out.to_ndarray()
+        for frame in chain(self._decoded(), (None,)):  # None: what the resampler still holds
+            try:
+                if frame is not None and shape != (frame.format.name, frame.layout.name, frame.sample_rate):
+                    shape = frame.format.name, frame.layout.name, frame.sample_rate
+                    resampler = AudioResampler(self._form, self._layout, self._rate)
+                parts = resampler.resample(frame) if resampler is not None else []
+            except DAMAGE:
+                self.source.damaged = True
+                shape = resampler = None
+                continue
+            for part in parts:
+                yield self._place(part), part.to_ndarray()
 
     def _place(self, frame: AudioFrame) -> int:
         return round((float(frame.pts * frame.time_base) - self.source.origin) * self._rate)
@@ -282,7 +293,7 @@ class _Encoder:
                 if frame.pts is None:
                     frame.pts = round(due / time_base)
                 frame.time_base = time_base
-                due = float((frame.pts * time_base)) + frame.samples / frame.sample_rate
+                due = float(frame.pts * time_base) + frame.samples / frame.sample_rate
                 yield frame
 
 

@@ -92,7 +92,7 @@ CODECS = {
         settings={"x265-params": "log-level=none"},  # x265 writes to stderr by itself
         lossless=("libx265", "gbrp", {"x265-params": "log-level=none:lossless=1"}),
         even=True,
-        least=(16, 16),
+        least=(64, 64),  # x265 corrupts memory at some widths below
     ),
     "av1": Codec(
         "libsvtav1",

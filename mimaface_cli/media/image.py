@@ -2,8 +2,11 @@
 
 import io
 import json
+import logging
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,8 +25,9 @@ IMAGE_SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".
 OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 """What pictures can be written as; all but JPEG keep an alpha channel."""
 
-# Pillow warns on stderr of damaged tags and large pictures: the first do no harm, the second are refused in one line.
+# Pillow complains on stderr of damaged tags and large pictures: the first do no harm, the second get our own line.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 # Only plain decoders: Pillow's full list has ones that start other programs (EPS) or guess from almost nothing (TGA).
 Pillow.init()
@@ -63,7 +67,7 @@ def picture_kind(path: Path) -> Literal["image", "animation"] | None:
     if not _MAGIC.match(head):
         return None
     if head[:4] in (b"GIF8", b"\x89PNG", b"RIFF"):
-        with _opened(path) as image:
+        with _opened(path) as image, _decoding(path):
             return "animation" if getattr(image, "is_animated", False) else "image"
     return "image"
 
@@ -80,17 +84,12 @@ def read_image(path: Path) -> Image:
     Raises InputError when the file is missing, no picture, damaged, cut short, or above 100 megapixels.
     """
     check_file(path)
-    with _opened(path) as image:
-        try:
-            image.load()
-            image = _oriented(image)
-            has_alpha = image.has_transparency_data
-            image = _eight_bit(image, path)
-            pixels = np.array(_srgb(image, has_alpha))
-        except (InputError, KeyboardInterrupt):
-            raise
-        except Exception as error:  # a decoder may raise anything on damaged bytes
-            raise InputError(f"{path}: the picture is damaged or cut short; get the whole file") from error
+    with _opened(path) as image, _decoding(path):
+        image.load()
+        image = _oriented(image)
+        has_alpha = image.has_transparency_data
+        image = _eight_bit(image, path)
+        pixels = np.array(_srgb(image, has_alpha))
     if not has_alpha:
         return Image(pixels, None)
     alpha = np.ascontiguousarray(pixels[..., 3])
@@ -137,8 +136,6 @@ def _opened(path: Path) -> Pillow.Image:
         image = Pillow.open(path, formats=tuple(_FORMATS))
     except Pillow.DecompressionBombError as error:
         raise InputError(f"{path}: the picture is too large (at most {MAX_PIXELS // 1_000_000} megapixels)") from error
-    except (KeyboardInterrupt, MemoryError):
-        raise
     except Exception as error:  # a header parser may raise anything on damaged bytes
         raise InputError(f"{path}: {_not_a_picture(path)}") from error
     if image.width * image.height > MAX_PIXELS:
@@ -148,6 +145,17 @@ def _opened(path: Path) -> Pillow.Image:
         image.close()
         raise InputError(f"{path}: the picture has no pixels; choose another")
     return image
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Turn what decoders raise on damaged bytes, which may be anything, into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: the picture is damaged or cut short; get the whole file") from error
 
 
 def _not_a_picture(path: Path) -> str:

@@ -1,22 +1,23 @@
 """The one door to FFmpeg (PyAV): silent, local files only, and every failure one clear line."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("SVT_LOG", "-1")  # SVT-AV1 writes to stderr by itself unless told not to before it loads
+import av
+import av.logging
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
 
-import av  # noqa: E402
-import av.logging  # noqa: E402
-from av.audio.stream import AudioStream  # noqa: E402
-from av.container import InputContainer  # noqa: E402
-from av.error import FFmpegError  # noqa: E402
-from av.stream import Disposition  # noqa: E402
-from av.video.stream import VideoStream  # noqa: E402
-
-from mimaface_cli.errors import InputError, OutputError  # noqa: E402
-from mimaface_cli.files import output_error  # noqa: E402
+from mimaface_cli.errors import InputError, OutputError
+from mimaface_cli.files import output_error
 
 av.logging.set_level(None)
+os.environ.setdefault("SVT_LOG", "-1")  # SVT-AV1 writes to stderr past FFmpeg's log; it looks here when first used
 
 MAX_PIXELS = 100_000_000
 """Pictures larger than this are refused before they are decoded."""
@@ -37,7 +38,7 @@ def check_file(path: Path) -> None:
     """Raise InputError unless `path` is an ordinary file with something in it."""
     try:
         if not path.exists():
-            raise InputError(f"{path}: no such file")
+            raise InputError(f"{path}: no such file; check the path")
         if not path.is_file():
             raise InputError(f"{path}: is not an ordinary file; name a video, a picture or a folder of pictures")
         if path.stat().st_size == 0:
@@ -86,6 +87,19 @@ def audio_stream(container: InputContainer) -> AudioStream | None:
     streams = [s for s in container.streams.audio if s.codec_context is not None and s.codec_context.sample_rate]
     best = container.streams.best("audio")
     return best if best in streams else next(iter(streams), None)
+
+
+def packets(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
+    """The packets of the given streams, or of all; empty ones at the end flush the decoders. Raises any of DAMAGE."""
+    source = container.demux(*streams)
+    while True:
+        try:
+            packet = next(source, None)
+        except IndexError:  # PyAV, flushing a stream that appeared while reading; all others are flushed by then
+            return
+        if packet is None:
+            return
+        yield packet
 
 
 def too_large(width: int, height: int) -> str:

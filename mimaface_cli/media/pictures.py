@@ -58,7 +58,13 @@ class SequenceWriter:
         if not re.fullmatch(r"[^%]*%(0\d)?d[^%]*", self.path.name) or "%" in str(self.path.parent):
             raise OutputError(f"{self.path}: one number such as %05d belongs in the file name, and no other %")
         self.folder = self.path.parent
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        if not self.folder.name:
+            raise OutputError(f"{self.path}: numbered pictures need a folder of their own; name frames/%05d.png")
+        try:
+            taken = self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir()))
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+        if taken:
             raise OutputError(f"{self.folder}: exists already and is not an empty folder; choose another name")
         self.frames = 0
         self._size = (height, width)
@@ -72,8 +78,7 @@ class SequenceWriter:
         self.frames += 1
 
     def __enter__(self) -> Self:
-        name = f".{self.folder.name}.{secrets.token_hex(4)}.part"
-        self._temporary = self.folder.with_name(name)
+        self._temporary = self.folder.with_name(f".{secrets.token_hex(8)}.part")
         try:
             self._temporary.mkdir()
         except OSError as error:

@@ -15,6 +15,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 _DECODE = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
 _RESIZE = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+_GARBLES = int(Interpolation.FULL_CHR_H_INT)  # 4:2:0 comes out as coloured lines where swscale also converts primaries
 _ENCODE = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
 
 # ISO/IEC 23091-2 code points, as a decoded frame carries them.
@@ -90,6 +91,7 @@ class RgbReader:
         """HxWx3 uint8, C-contiguous, upright."""
         width, height = self._size
         same_size = (frame.width, frame.height) == self._size
+        flags = _DECODE if same_size else _RESIZE
         colours = {}
         if not frame.format.is_rgb:
             full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
@@ -99,7 +101,7 @@ class RgbReader:
             if frame.color_primaries in _WIDE_PRIMARIES or frame.color_trc in _HDR_TRANSFER:
                 colours["dst_color_primaries"] = ColorPrimaries.BT709
                 colours["dst_color_trc"] = ColorTrc.BT709
-        flags = _DECODE if same_size else _RESIZE
+                flags &= ~_GARBLES
         rgb = self._scaler.reformat(frame, width, height, "rgb24", interpolation=flags, **colours)
         return self._orientation.apply(rgb.to_ndarray())
 
@@ -140,7 +142,7 @@ class RgbWriter:
         """`frame` in the encoder's pixel format; the dear half."""
         if self.is_rgb:
             return self._scaler.reformat(frame, format=self._format)
-        return self._scaler.reformat(
+        coded = self._scaler.reformat(
             frame,
             format=self._format,
             interpolation=_ENCODE,
@@ -148,3 +150,5 @@ class RgbWriter:
             dst_colorspace=self.matrix,
             dst_color_range=ColorRange.MPEG,
         )
+        coded.color_primaries, coded.color_trc = ColorPrimaries.BT709, ColorTrc.BT709  # ProRes asks the frame
+        return coded

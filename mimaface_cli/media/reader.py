@@ -49,8 +49,9 @@ def probe(path: Path, *, frame_rate: Fraction = DEFAULT_RATE) -> MediaInfo:
 def read_frames(path: Path, *, max_frames: int | None = None, frame_rate: Fraction = DEFAULT_RATE) -> Iterator[Frame]:
     """Yield the frames of a video (in presentation order), picture (one) or folder of pictures (in natural order).
 
-    A thread decodes a few frames ahead; closing the iterator stops it. Times grow strictly. Video starts at its first
-    shown frame: what an edit list hides is left out, and `mimaface_cli.media.audio` counts from the same moment.
+    Times grow strictly. Video starts at its first shown frame: what an edit list hides is left out, and
+    `mimaface_cli.media.audio` counts from the same moment. `frame_rate` is for folders. A thread decodes a few frames
+    ahead; closing the iterator stops it.
     Raises InputError where a frame cannot be decoded or the file ends early: never a silently shorter video.
     """
     path = Path(path)

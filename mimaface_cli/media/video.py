@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.libav import DAMAGE, MAX_PIXELS, audio_stream, open_input, too_large, video_stream
+from mimaface_cli.media.libav import DAMAGE, MAX_PIXELS, audio_stream, open_input, packets, too_large, video_stream
 from mimaface_cli.media.pixels import RgbReader
 
 FALLBACK_RATE = Fraction(25)
@@ -56,14 +56,14 @@ def shown_frames(container: InputContainer, stream: VideoStream, path: Path) -> 
     """
     stream.thread_type = "AUTO"
     _check_index(container, stream, path)
-    count = packets = 0
+    count = coded = 0
     seconds = 0.0
     for packet in _packets(container, path):
         if packet.pts is not None:
             seconds = max(seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.stream.index != stream.index:  # the empty last packets have no `stream_index` of their own
             continue
-        packets += packet.size > 0
+        coded += packet.size > 0
         try:
             frames = packet.decode()
         except DAMAGE as error:
@@ -82,7 +82,7 @@ def shown_frames(container: InputContainer, stream: VideoStream, path: Path) -> 
     if not count:
         raise InputError(f"{path}: no picture in it can be decoded; re-encode it or choose another")
     _check_index(container, stream, path)
-    _check_length(container, stream, path, packets, seconds)
+    _check_length(container, stream, path, coded, seconds)
 
 
 def timed_images(path: Path) -> Iterator[tuple[np.ndarray, float]]:
@@ -141,15 +141,10 @@ def describe(path: Path) -> MediaInfo:
 
 
 def _packets(container: InputContainer, path: Path) -> Iterator[Packet]:
-    packets = container.demux()
-    while True:
-        try:
-            packet = next(packets, None)
-        except DAMAGE as error:
-            raise InputError(f"{path}: is damaged and cannot be read to its end; get the whole file") from error
-        if packet is None:
-            return
-        yield packet
+    try:
+        yield from packets(container)
+    except DAMAGE as error:
+        raise InputError(f"{path}: is damaged and cannot be read to its end; get the whole file") from error
 
 
 def _rgb_reader(first: VideoFrame, stream: VideoStream, path: Path) -> RgbReader:
@@ -169,10 +164,10 @@ def _check_index(container: InputContainer, stream: VideoStream, path: Path) -> 
             raise InputError(f"{path}: is cut short, {size} of at least {end} bytes are there; get the whole file")
 
 
-def _check_length(container: InputContainer, stream: VideoStream, path: Path, packets: int, seconds: float) -> None:
+def _check_length(container: InputContainer, stream: VideoStream, path: Path, coded: int, seconds: float) -> None:
     """Raise InputError when a video that was read to its end is clearly shorter than its header says."""
-    if packets < _FULL_COUNT * stream.frames:
-        raise InputError(f"{path}: is cut short, {packets} of {stream.frames} frames are there; get the whole file")
+    if coded < _FULL_COUNT * stream.frames:
+        raise InputError(f"{path}: is cut short, {coded} of {stream.frames} frames are there; get the whole file")
     declared = (container.duration or 0) / 1e6
     if "matroska" in container.format.name and seconds < declared - _MISSING_SECONDS:
         raise InputError(f"{path}: is cut short, {seconds:.1f} of {declared:.1f} s are there; get the whole file")

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
@@ -27,7 +28,7 @@ _CLOCK = 90_000  # the usual video clock: holds whole milliseconds and all commo
 _CLOCK_LIMIT = 1_000_000
 _SNAP = 0.0006  # seconds; Matroska rounds times to milliseconds, so 33 ms at 30 frames/s means 1/30 s
 _LONGEST = 1e7  # seconds
-_MP4_TAGS = {"title", "artist", "album", "comment", "genre", "date", "copyright", "description", "synopsis", "encoder"}
+_MP4_TAGS = {"title", "artist", "album", "comment", "genre", "date", "copyright", "description", "synopsis"}
 
 
 class FrameWriter(Protocol):
@@ -74,7 +75,7 @@ def open_writer(
 class VideoWriter:
     """Encodes frames into a video file, with sound; encoding runs in a thread beside the producer.
 
-    Times on the grid of `frame_rate` stay exactly on it, others are kept to 11 microseconds (in .mkv and .webm, which
+    Times on the grid of `frame_rate` stay exactly on it, others are kept to 6 microseconds (in .mkv and .webm, which
     count milliseconds, to half of one). The last frame lasts 1 / frame_rate. H.264 and HEVC in 4:2:0 need even sides:
     an odd side grows by one repeated row or column. Colours are BT.709 from HD upwards and BT.601 below, and say so.
 
@@ -106,8 +107,12 @@ class VideoWriter:
         self._clock = _clock(self._rate)
         self._audio, self._expected, self._metadata = audio, duration, metadata or {}
         self._held: tuple[VideoFrame, int] | None = None
+        self._last = -1.0
         self._durations: dict[int, int] = {}
+        self._first: tuple[int, int] | None = None  # pts and dts of the first packet
         self._sound: Sound | None = None
+        self._container: OutputContainer | None = None
+        self._worker: Worker | None = None
 
     @property
     def sound_copied(self) -> bool | None:
@@ -126,20 +131,21 @@ class VideoWriter:
         """
         if image.shape != self._shape or image.dtype != np.uint8:
             raise ValueError(f"frame {self.frames} is {image.dtype} {image.shape}, not uint8 {self._shape}")
-        if not 0 <= pts < _LONGEST:
-            raise ValueError(f"frame {self.frames} has the time {pts}")
+        if not self._last < pts < _LONGEST or pts < 0:
+            raise ValueError(f"frame {self.frames} has the time {pts} after {self._last}")
         tick = self._tick(pts)
         if self._held is not None:
             before, start = self._held
-            if tick <= start:
-                raise ValueError(f"frame {self.frames} is not later than the one before ({pts} s)")
+            tick = max(tick, start + 1)
             self._worker.put((before, start, tick - start))
         self._held = (self._pixels.frame(image), tick)
+        self._last = pts
         self.frames += 1
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
+            stack.callback(self._release)
             try:
                 self._open(temporary)
             except (FFmpegError, OSError, ValueError, OverflowError) as error:
@@ -150,17 +156,11 @@ class VideoWriter:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
-            try:
-                self._abort()
-            finally:  # not with the error itself: an OSError of the producer must not be taken for one of ours
-                self._place.__exit__(_Discarded, _Discarded(), None)
+            # Not with the error itself: an OSError of the producer must not be taken for one of ours.
+            self._place.__exit__(_Discarded, _Discarded(), None)
             return
         with self._place:
-            try:
-                self._finish()
-            except BaseException:
-                self._abort()
-                raise
+            self._finish()
 
     def _open(self, temporary: Path) -> None:
         encoding = self._encoding
@@ -203,13 +203,23 @@ class VideoWriter:
             frame = self._pixels.convert(rgb)
             frame.pts, frame.duration, frame.time_base = tick, duration, Fraction(1, self._clock)
             self._durations[tick] = duration
-            self._mux(self._stream.encode(frame))
+            self._mux(self._coded(frame))
         except (FFmpegError, OSError, ValueError, OverflowError) as error:
             raise encoder_error(self.path, error, self._encoding.codec) from error
 
-    def _mux(self, packets: list[av.Packet]) -> None:
+    def _coded(self, frame: VideoFrame | None) -> list[av.Packet]:
+        packets = self._stream.encode(frame)
         for packet in packets:
             packet.duration = self._durations.pop(packet.pts, packet.duration)
+            # x265 leaves dts unset (any number) in clips shorter than its reordering.
+            if packet.dts is None or not -_LONGEST * self._clock < packet.dts <= packet.pts:
+                packet.dts = packet.pts
+            if self._first is None:
+                self._first = packet.pts, packet.dts
+        return packets
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
             if self._sound is not None:
                 self._sound.until(packet.dts / self._clock)
             self._container.mux(packet)
@@ -218,24 +228,32 @@ class VideoWriter:
         if self._held is None:
             raise OutputError(f"{self.path}: no frames came, so nothing was written")
         frame, tick = self._held
-        last = round(self._clock / self._rate)
-        self._worker.put((frame, tick, last))
+        end = tick + round(self._clock / self._rate)
+        self._worker.put((frame, tick, end - tick))
         self._worker.finish()
         try:
-            self._mux(self._stream.encode(None))
+            packets = self._coded(None)
+            if packets and self._encoding.container.negative_times:
+                # MP4 adds up the steps of the coding order, which end elsewhere when frames of uneven length are
+                # reordered: the last step makes it as long as the frames are shown.
+                shown, coded = self._first
+                packets[-1].duration = max(1, end - shown - (packets[-1].dts - coded))
+            self._mux(packets)
             if self._sound is not None:
-                self._sound.finish((tick + last) / self._clock)
-                self._sound.close()
+                self._sound.finish(end / self._clock)
             self._container.close()
         except (FFmpegError, OSError, ValueError, OverflowError) as error:
             raise encoder_error(self.path, error, self._encoding.codec) from error
 
-    def _abort(self) -> None:
-        self._worker.abort()
+    def _release(self) -> None:
+        """Let go of thread and files, finished or not."""
+        if self._worker is not None:
+            self._worker.abort()
         if self._sound is not None:
             self._sound.close()
-        with suppress(FFmpegError, OSError):  # the file is thrown away: its trailer may fail
-            self._container.close()
+        if self._container is not None:
+            with suppress(FFmpegError, OSError):  # only a file that is thrown away is still open
+                self._container.close()
 
 
 class _Discarded(Exception):

@@ -141,7 +141,7 @@ def paint_teeth(upper: bool) -> np.ndarray:
     turn_away = np.clip(np.cos(angle), 0, 1) ** 1.3
     toward_gum = np.clip((-y - 2.0) / 8.0, 0, 1)
     level = round_off * turn_away * (1 - 0.18 * toward_gum) * (1 - 0.10 * np.clip((y - bite + 1.2) / 1.2, 0, 1))
-    tint = np.array([230.0, 219.0, 198.0]) - toward_gum[..., None] * np.array([6.0, 14.0, 26.0])
+    tint = np.array([236.0, 221.0, 200.0]) - toward_gum[..., None] * np.array([6.0, 14.0, 26.0])
     colour = level[..., None] * tint
     plate = np.dstack([colour, cover * (np.abs(x) < 0.97 * arch)]).astype(np.float32)
     return cv2.resize(plate, PLATE, interpolation=cv2.INTER_AREA)
