@@ -14,7 +14,7 @@ import numpy as np
 from mimaface_cli.face import camera
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.face.raster import interpolate, rasterize
+from mimaface_cli.face.raster import interpolate, mark_jumps, rasterize
 from mimaface_cli.mesh.contact import match_lids, part_lips
 from mimaface_cli.mesh.eyes import SIDES, anchors, draw_eye, iris_place
 from mimaface_cli.mesh.mouth import draw_mouth
@@ -117,15 +117,9 @@ def place_surface(source: Source, placed: np.ndarray, pose: np.ndarray) -> tuple
 def soften_silhouettes(canvas: np.ndarray, where: np.ndarray, jump: float = 3.0) -> None:
     """Smooth the steps along edges at which one surface hides another. where: H×W×2, the photo's pixel at each pixel of
     the canvas (H×W×3 uint8): it jumps there and nowhere else."""
-    across = np.abs(np.diff(where, axis=1)).max(2) > jump
-    down = np.abs(np.diff(where, axis=0)).max(2) > jump
     edge = np.zeros(canvas.shape[:2], np.uint8)
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
-    edge[1:] |= down
-    edge[:-1] |= down
-    if not edge.any():
+    if not mark_jumps(where, jump, edge):
         return
     left, top, width, height = cv2.boundingRect(edge)
     box = np.s_[top : top + height, left : left + width]
-    canvas[box][edge[box] > 0] = cv2.GaussianBlur(canvas[box], (5, 5), 0.9)[edge[box] > 0]
+    cv2.copyTo(cv2.GaussianBlur(canvas[box], (5, 5), 0.9), edge[box], canvas[box])

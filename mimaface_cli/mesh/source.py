@@ -60,8 +60,11 @@ def build_source(portrait: Portrait, model: Face478) -> Source:
     sheet = build_sheet(fine_crop[oval], fine_placed[oval], pose, frame)
     to_picture = lambda pixels: (pixels - to_crop[:, 2]) / to_crop[0, 0]  # noqa: E731
     texture = to_picture(np.concatenate([fine_crop, sheet.texture]))
-    low = np.clip(np.floor(texture.min(0)).astype(int) - 1, 0, [width, height])
-    high = np.clip(np.ceil(texture.max(0)).astype(int) + 1, 0, [width, height])
+    around = sheet.triangles[(sheet.weight + sheet.stretch)[sheet.triangles].max(1) > 0]  # the rest never moves
+    moving = texture[np.unique(around) + len(fine_crop)]
+    spare = 0.1 * (moving.max(0) - moving.min(0))  # a head may lean out over what stays
+    low = np.clip(np.floor(moving.min(0) - spare).astype(int), 0, [width, height])
+    high = np.clip(np.ceil(moving.max(0) + spare).astype(int), 0, [width, height])
 
     rest = model.shape(identity, np.zeros_like(expression))
     seen, usual = (np.array([lid_gap(face, side) for side in SIDES]) for face in (head, rest))
@@ -80,7 +83,7 @@ def build_source(portrait: Portrait, model: Face478) -> Source:
     cheeks = np.clip(landmarks[_CHEEKS].astype(int), 0, [width - 1, height - 1])
     skin = np.median(image[cheeks[:, 1], cheeks[:, 0]].astype(float), axis=0)
     mouth = build_mouth(image, ring, head, rest, lambda a: to_picture(mouth_anchors(a, pose)), skin)
-    triangles = np.concatenate([fine.triangles, openings(fine), sheet.triangles + len(fine_crop)])
+    triangles = np.concatenate([fine.triangles, openings(fine), around + len(fine_crop)])
     return Source(
         portrait,
         head,
