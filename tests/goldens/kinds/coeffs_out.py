@@ -1,0 +1,79 @@
+"""Sound to SadTalker's saved coefficients, end to end (mimaface_cli.speech.coefficients)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from scipy.io import loadmat, whosmat
+
+from mimaface_cli.speech.audio2pose import draw_noise
+from mimaface_cli.speech.blink import random_blinks
+from mimaface_cli.speech.coefficients import EXPRESSION, SIZE, speech_coefficients, write_mat
+from tests.goldens.fixture import Check, Fixture, absolute
+from tests.goldens.kinds._sadtalker import expression_network, filled, mel_config, pose_network, shapes_of
+
+
+def check(fixture: Fixture) -> Iterator[Check]:
+    arrays, config = fixture.arrays, fixture.spec["config"]
+    of_expression, of_pose, sound = (fixture.neighbour(name) for name in ("audio2exp", "audio2pose", "mel"))
+    expression = expression_network(shapes_of(of_expression))
+    pose = pose_network(shapes_of(of_pose), of_pose.spec["config"])
+    yield from filled(of_expression, expression)
+    yield from filled(of_pose, pose)
+
+    frames, noise = config["num_frames"], fixture.tensor("z")
+    ratio = random_blinks(frames, config["blink_seed_python_random"])
+    yield absolute("ratio", ratio.astype(np.float32), arrays["ratio"][:, 0], 0)
+    seed = config["torch_manual_seed_before_generate"]
+    yield absolute("z", draw_noise(frames, seed, pose.config), noise, 1e-6)
+
+    samples, first = arrays["wav_int16"] / np.float32(32768), arrays["first_coeff_3dmm"][0]
+    given: list[tuple] = []  # what the expression network gets: windows, references, ratios
+    expression.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
+    blinks, poses = arrays["ref_blink_coeff_3dmm"], arrays["ref_pose_coeff_3dmm"][:, EXPRESSION:SIZE]
+    for name, blink_from, pose_from in (
+        ("coeff_3dmm", None, None),
+        ("coeff_3dmm_refblink", blinks, None),
+        ("coeff_3dmm_refpose", None, poses),
+        ("coeff_3dmm_refblink_refpose", blinks, poses),
+    ):
+        given.clear()
+        found = speech_coefficients(
+            expression,
+            pose,
+            samples,
+            first,
+            ratio,
+            noise,
+            style=config["pose_style"],
+            blink_from=blink_from,
+            pose_from=pose_from,
+            config=mel_config(sound.spec["config"]),
+        )
+        yield from _compare(name, found, arrays[name], fixture.spec["tolerance"])
+        if name == "coeff_3dmm":
+            yield from _check_files(fixture, found)
+        if name == "coeff_3dmm_refblink":
+            _, references, ratios = (torch.cat(parts) for parts in zip(*given))
+            yield absolute("ref_used_refblink", references, arrays["ref_used_refblink"][:, :EXPRESSION], 0)
+            yield absolute("ratio_refblink", ratios, arrays["ratio_refblink"], 0)
+
+
+def _compare(name: str, found: np.ndarray, expected: np.ndarray, tolerance: dict) -> Iterator[Check]:
+    for part, columns in (("coeff[:, :64]", slice(0, EXPRESSION)), ("coeff[:, 64:]", slice(EXPRESSION, None))):
+        allowed = {key: value for key, value in tolerance[part].items() if key != "note"}
+        yield absolute(f"{name} {part[5:]}", found[:, columns], expected[:, columns], **allowed)
+
+
+def _check_files(fixture: Fixture, found: np.ndarray) -> Iterator[Check]:
+    """Our file has the same variables, shapes, types and size as the release's, and holds what we computed."""
+    with TemporaryDirectory() as folder:
+        ours, theirs = Path(folder, "ours.mat"), Path(folder, "theirs.mat")
+        write_mat(ours, found)
+        theirs.write_bytes(fixture.arrays["mat_bytes"].tobytes())
+        yield Check(".mat variables", int(whosmat(ours) != whosmat(theirs)), 0)
+        yield Check(".mat size", abs(ours.stat().st_size - theirs.stat().st_size), 0)
+        yield absolute(".mat written", loadmat(ours)["coeff_3dmm"], found, 0)
+        yield from _compare("mat_bytes", found, loadmat(theirs)["coeff_3dmm"], fixture.spec["tolerance"])
