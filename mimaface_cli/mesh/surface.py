@@ -119,12 +119,12 @@ def build_sheet(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: n
     up, down, side = (np.clip(v, 0, 1) ** 2 for v in (-directions[:, 1], directions[:, 1], np.abs(directions[:, 0])))
     total = up + down + side
     blend = lambda u, d, s: (u * up + d * down + s * side) / total  # noqa: E731
-    rigid_until = blend(1.45, 1.0, 1.22)  # the crown moves as one with the face, the neck bends from the chin on
-    still_from = blend(2.7, 2.1, 2.3)
+    rigid_until = blend(1.75, 1.0, 1.35)  # the crown moves as one with the face, the neck bends from the chin on
+    still_from = blend(3.0, 2.2, 2.5)
     # A picture's edge stays where it is, unless the face itself touches it.
     edge = rays_to_box(centre, directions, frame) / radius
     still_from = np.minimum(still_from, np.maximum(edge, 1.3))
-    rigid_until = np.minimum(rigid_until, 1 + 0.45 * (still_from - 1))
+    rigid_until = np.minimum(rigid_until, 1 + 0.65 * (still_from - 1))
 
     factor = RINGS[:, None]
     # Inside the rim and just outside rings follow the true rim, further out a smoother one.
@@ -136,7 +136,7 @@ def build_sheet(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: n
 
     # Behind the rim the head curves away like a skull; the neck stays roughly in the plane of the jaw.
     unit = camera.CAMERA_DISTANCE / (camera.FOCAL_PER_SIZE * camera.CROP_SIZE)
-    slope = blend(0.75, 0.35, 0.95)
+    slope = blend(0.40, 0.35, 0.45)
     behind = slope * np.clip(factor - 1, 0, 0.55) * radius * unit
     depth = camera.CAMERA_DISTANCE - (_circular_blur(depth_rim, 1.0) - behind)
     depth = depth + np.where(factor < 1, 0.25, 0.0)  # under the face, only seen where that leaves a gap
