@@ -1,11 +1,6 @@
 """`python -m mimaface_cli` and the `mimaface` command."""
 
-
-def main() -> None:
-    from mimaface_cli.cli.app import run
-
-    run()
-
+from mimaface_cli.cli.process import main
 
 if __name__ == "__main__":
     main()

@@ -9,16 +9,28 @@ from pathlib import Path
 
 from mimaface_cli.errors import MimafaceError, OutputError
 
+_LONGEST_STEM = 200  # bytes; file systems take names of 255
+
 
 def check_output(path: Path, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> None:
     """Raise OutputError when writing `path` would destroy something or cannot work; touches nothing."""
-    if any(given.exists() and path.exists() and path.samefile(given) for given in inputs):
-        raise OutputError(f"{path}: the output is the same file as an input; choose another name")
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file inside it")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; add --overwrite to replace it")
-    folder = path.parent
+    try:
+        found = path.exists()
+        if found and any(given.exists() and path.samefile(given) for given in inputs):
+            raise OutputError(f"{path}: the output is the same file as an input; choose another name")
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file inside it")
+        if found and not path.is_file():  # a device or a pipe, which renaming would remove
+            raise OutputError(f"{path}: is not an ordinary file; choose another name")
+        if found and not overwrite:
+            raise OutputError(f"{path}: exists already; add --overwrite to replace it")
+        check_folder(path.parent)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OutputError unless `folder` is there and can be written to; touches nothing."""
     if not folder.is_dir():
         raise OutputError(f"{folder}: no such folder; create it first")
     if not os.access(folder, os.W_OK):
@@ -31,7 +43,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Raises OutputError when the system refuses the writing (no space, no permission).
     """
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    stem = os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
+    temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

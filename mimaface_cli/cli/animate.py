@@ -1,7 +1,7 @@
 """`mimaface animate`."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,43 +10,103 @@ from mimaface_cli.cli import console
 _MOTION, _PICTURE, _FILE, _RUN = "Motion", "Picture", "File and sound", "Running"
 
 
+def _option(panel: str, help: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
 def command(
-    source: Annotated[Path, typer.Argument(help="The photo to animate, or a video whose motion is to be replaced.")],
-    driver: Annotated[Path, typer.Argument(help="What it moves like: a video, a photo, a folder of frames or a track (.npz).")],
-    output: Annotated[
+    source: Annotated[
         Path,
-        typer.Option("-o", "--output", help="Where the result goes: .mp4, .mov, .mkv, .webm, a picture, or a pattern like out/%05d.png."),
+        typer.Argument(
+            metavar="SOURCE",
+            show_default=False,
+            help="The photo to animate, or a video whose motion is to be replaced.",
+        ),
     ],
-    engine: Annotated[str, typer.Option(help="auto, mesh (embedded, any CPU) or diffusion. Which one ran is always said.", rich_help_panel=_RUN)] = "auto",
-    motion: Annotated[
+    driver: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DRIVER",
+            show_default=False,
+            help="What it moves like: a video, a photo, a folder of frames or a track (.npz).",
+        ),
+    ],
+    output: Annotated[
         str,
         typer.Option(
-            help="relative: the driver's change since its reference frame is added to the source. absolute: the driver's pose and expression replace the source's.",
-            rich_help_panel=_MOTION,
+            "-o",
+            "--output",
+            metavar="PATH",
+            show_default=False,
+            help="Where the result goes: .mp4, .mov, .mkv or .webm; numbered pictures, as frames/ or "
+            "frames/%05d.png; or one picture (.png, .jpg, .webp, .tif) where the driver is a photo.",
+        ),
+    ],
+    motion: Annotated[
+        Literal["relative", "absolute"],
+        _option(
+            _MOTION,
+            "relative: the driver's change since its reference frame is added to the source. "
+            "absolute: the driver's pose and expression replace the source's.",
+            metavar="HOW",
         ),
     ] = "relative",
     reference_frame: Annotated[
-        str, typer.Option(help="The driver's frame that counts as rest for relative motion: auto (the most neutral one) or a number from 0.", rich_help_panel=_MOTION)
+        str,
+        _option(
+            _MOTION,
+            "The driver's frame that counts as rest for relative motion: auto (the most neutral one) "
+            "or a number from 0.",
+            metavar="FRAME",
+        ),
     ] = "auto",
-    region: Annotated[str, typer.Option(help="What is driven: all, face (no head movement), eyes, lips or pose.", rich_help_panel=_MOTION)] = "all",
-    strength: Annotated[float, typer.Option(help="Factor on the driver's motion, 0 to 3.", rich_help_panel=_MOTION)] = 1.0,
-    smooth: Annotated[float, typer.Option(help="Smoothing of the driver's head movement, 0 (off) to 3.", rich_help_panel=_MOTION)] = 1.0,
-    face: Annotated[str, typer.Option(help="Whom to animate: largest, left, right or a number from 1 (left to right).", rich_help_panel=_MOTION)] = "largest",
-    driver_face: Annotated[str, typer.Option(help="Whom to follow in the driver, likewise.", rich_help_panel=_MOTION)] = "largest",
-    output_mode: Annotated[str, typer.Option(help="full: the whole photo. crop: the paper's 512 square around the face.", rich_help_panel=_PICTURE)] = "full",
-    max_size: Annotated[int, typer.Option(help="Longest side of the result in pixels; 0 for no limit.", rich_help_panel=_PICTURE)] = 4096,
-    compare: Annotated[bool, typer.Option("--compare", help="Write source, driver and result side by side.", rich_help_panel=_PICTURE)] = False,
-    audio: Annotated[str, typer.Option(help="Sound of the result: driver, none, or a file.", rich_help_panel=_FILE)] = "driver",
-    codec: Annotated[Optional[str], typer.Option(help="h264, hevc, prores, dnxhr, ffv1, vp9 …; by default what the file's suffix usually holds.", rich_help_panel=_FILE)] = None,
-    crf: Annotated[Optional[int], typer.Option(help="Constant quality of the codec, lower is better.", rich_help_panel=_FILE)] = None,
-    preset: Annotated[Optional[str], typer.Option(help="Speed or profile of the codec, such as veryfast or hq.", rich_help_panel=_FILE)] = None,
-    pixel_format: Annotated[Optional[str], typer.Option(help="FFmpeg pixel format, such as yuv444p or yuv422p10le.", rich_help_panel=_FILE)] = None,
-    lossless: Annotated[bool, typer.Option("--lossless", help="Keep every value of every pixel.", rich_help_panel=_FILE)] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.", rich_help_panel=_FILE)] = False,
-    cache_dir: Annotated[Optional[Path], typer.Option(help="Where tracks are kept (default: the user cache or MIMAFACE_CACHE_DIR).", rich_help_panel=_RUN)] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither use nor keep the driver's track.", rich_help_panel=_RUN)] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.", rich_help_panel=_RUN)] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about the result.", rich_help_panel=_RUN)] = False,
+    region: Annotated[
+        Literal["all", "face", "eyes", "lips", "pose"],
+        _option(
+            _MOTION,
+            "What is driven: all, face (no head movement), eyes, lips or pose (head movement alone).",
+            metavar="WHAT",
+        ),
+    ] = "all",
+    strength: Annotated[float, _option(_MOTION, "Factor on the driver's motion, 0 to 3.")] = 1.0,
+    smooth: Annotated[float, _option(_MOTION, "Smoothing of the driver's movement, 0 (off) to 3.")] = 1.0,
+    face: Annotated[
+        str,
+        _option(
+            _MOTION,
+            "Whom to animate: largest, left, right or a number from 1 (left to right).",
+            metavar="WHO",
+        ),
+    ] = "largest",
+    driver_face: Annotated[str, _option(_MOTION, "Whom to follow in the driver, likewise.", metavar="WHO")] = "largest",
+    output_mode: Annotated[
+        Literal["full", "crop"],
+        _option(_PICTURE, "full: the whole photo. crop: the paper's 512 square around the face.", metavar="WHICH"),
+    ] = "full",
+    max_size: Annotated[int, _option(_PICTURE, "Longest side of the result in pixels; 0 for no limit.")] = 4096,
+    compare: Annotated[bool, _option(_PICTURE, "Write source, driver and result side by side.", "--compare")] = False,
+    audio: Annotated[str, _option(_FILE, "Sound of the result: driver, none, or a file.", metavar="SOUND")] = "driver",
+    codec: Annotated[
+        str | None,
+        _option(_FILE, "h264, hevc, av1, vp9, prores, dnxhr or ffv1; by default the usual one for the file's suffix."),
+    ] = None,
+    crf: Annotated[int | None, _option(_FILE, "Constant quality of the codec, lower is better.")] = None,
+    preset: Annotated[
+        str | None, _option(_FILE, "Speed or profile of the codec, such as veryfast (h264) or hq (prores).")
+    ] = None,
+    pixel_format: Annotated[str | None, _option(_FILE, "FFmpeg pixel format, such as yuv444p or yuv422p10le.")] = None,
+    lossless: Annotated[bool, _option(_FILE, "Keep every value of every pixel.", "--lossless")] = False,
+    overwrite: Annotated[bool, _option(_FILE, "Replace the output if it exists.", "--overwrite")] = False,
+    engine: Annotated[
+        Literal["auto", "mesh", "diffusion"],
+        _option(_RUN, "auto, mesh (embedded, any CPU) or diffusion. Which one ran is always said.", metavar="NAME"),
+    ] = "auto",
+    cache_dir: Annotated[
+        Path | None, _option(_RUN, "Where tracks are kept (default: the user cache or MIMAFACE_CACHE_DIR).")
+    ] = None,
+    no_cache: Annotated[bool, _option(_RUN, "Neither use nor keep the driver's track.", "--no-cache")] = False,
+    quiet: Annotated[bool, _option(_RUN, "Say nothing but errors.", "-q", "--quiet")] = False,
+    as_json: Annotated[bool, _option(_RUN, "Print one JSON object about the result.", "--json")] = False,
 ) -> None:
     """Make the face of SOURCE move like DRIVER.
 
@@ -58,30 +118,33 @@ def command(
 
       mimaface animate shot.mov actor.mp4 -o dubbed.mov --region face --codec prores
     """
-    from mimaface_cli.errors import InputError
+    if not (reference_frame == "auto" or (reference_frame.isascii() and reference_frame.isdecimal())):
+        raise typer.BadParameter(f"--reference-frame {reference_frame}: give auto or a frame number from 0")
     from mimaface_cli.media.formats import EncodeOptions
     from mimaface_cli.motion.cache import Cache
     from mimaface_cli.motion.retarget import RetargetOptions
     from mimaface_cli.reenact.animate import animate
     from mimaface_cli.reenact.options import AnimateOptions
 
-    if reference_frame != "auto" and not reference_frame.isdecimal():
-        raise InputError(f"--reference-frame {reference_frame}: give auto or a frame number from 0")
-    options = AnimateOptions(
-        engine=engine,
-        retarget=RetargetOptions(motion, None if reference_frame == "auto" else int(reference_frame), region, strength),
-        face=face,
-        driver_face=driver_face,
-        smooth=smooth,
-        output_mode=output_mode,
-        max_size=max_size,
-        audio=audio,
-        compare=compare,
-        encode=EncodeOptions(codec=codec, crf=crf, preset=preset, pixel_format=pixel_format, lossless=lossless),
-    )
+    reference = None if reference_frame == "auto" else int(reference_frame)
+    with console.options():
+        options = AnimateOptions(
+            engine=engine,
+            retarget=RetargetOptions(motion, reference, region, strength),
+            face=face,
+            driver_face=driver_face,
+            smooth=smooth,
+            output_mode=output_mode,
+            max_size=max_size,
+            audio=audio,
+            compare=compare,
+            encode=EncodeOptions(codec=codec, crf=crf, preset=preset, pixel_format=pixel_format, lossless=lossless),
+        )
     cache = None if no_cache else Cache(cache_dir)
     with console.progress(quiet) as report:
-        result = animate(source, driver, output, options, overwrite=overwrite, cache=cache, report=report)
+        result = animate(
+            source, driver, console.target(output), options, overwrite=overwrite, cache=cache, report=report
+        )
     if not quiet:
         for note in result.notes:
             console.say(f"note: {note}")
@@ -101,6 +164,7 @@ def command(
                 "frame_rate": f"{result.frame_rate.numerator}/{result.frame_rate.denominator}",
                 "duration": result.duration,
                 "audio": result.audio,
+                "audio_copied": result.audio_copied,
                 "driver_cached": result.driver_cached,
                 "missing_frames": result.missing_frames,
                 "notes": result.notes,

@@ -1,12 +1,13 @@
 """The `mimaface` command. This room parses and prints; the work is done by the library beneath it."""
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
 from mimaface_cli import __version__
-from mimaface_cli.cli import animate, cache, doctor, extract
+from mimaface_cli.cli import animate, cache, console, doctor, extract
 from mimaface_cli.errors import MimafaceError
 
 app = typer.Typer(
@@ -18,7 +19,7 @@ app = typer.Typer(
     help="Make the face in a photo move, look and talk like the face in a video.\n\n"
     "[bold]mimaface animate photo.jpg drive.mp4 -o out.mp4[/bold]\n\n"
     "Exit codes: 0 done, 2 wrong options, 3 unusable input, 4 unusable output, 5 missing weights or engine, "
-    "130 interrupted, 1 a fault of ours.",
+    "130 interrupted, 143 asked to end, 1 a fault of ours.",
 )
 app.command("animate")(animate.command)
 app.command("extract")(extract.command)
@@ -28,13 +29,15 @@ app.command("doctor")(doctor.command)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"mimaface {__version__}")
+        console.write(f"mimaface {__version__}")
         raise typer.Exit()
 
 
 @app.callback()
 def main(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback when something fails, and what native libraries log.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
@@ -42,25 +45,25 @@ def main(
     pass
 
 
-def run() -> None:
-    """Run the command line; every failure becomes one line and an exit code."""
-    debug = "--debug" in sys.argv[1:]
-    arguments = [word for word in sys.argv[1:] if word != "--debug"]  # taken anywhere, not only before the command
+def run(words: list[str], debug: bool = False) -> int:
+    """Run a command line (without the program's name and without --debug) and return the exit code; every failure
+    becomes one line on the error stream, with `debug` after its traceback."""
     try:
-        app(arguments, standalone_mode=True)
-    except MimafaceError as error:
-        if debug:
-            raise
-        sys.stderr.write(f"mimaface: {error}\n")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("mimaface: interrupted; nothing was left behind\n")
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output went away
-        sys.exit(0)
+        return app(words, prog_name="mimaface", standalone_mode=False) or 0
     except Exception as error:
         if debug:
-            raise
-        text = " ".join(str(error).split())[:300]
-        sys.stderr.write(f"mimaface: {type(error).__name__}: {text}; this is a fault of ours: add --debug and report it\n")
-        sys.exit(1)
+            traceback.print_exc(file=sys.stderr)
+        code, text = _told(error)
+        if text:  # none where the help was shown in place of an error
+            console.fail(text)
+        return code
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """The exit code of a failure and its line."""
+    if isinstance(error, MimafaceError):
+        return error.exit_code, str(error)
+    if hasattr(error, "format_message"):  # typer's own errors: their base class moved between its versions
+        return error.exit_code, console.usage(error)
+    fault = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return 1, f"{fault}; this is a fault of ours: run again with --debug and report what it says"

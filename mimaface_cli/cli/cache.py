@@ -2,15 +2,18 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from mimaface_cli.cli import console
 
 app = typer.Typer(no_args_is_help=True, help="List, measure and clear the kept coefficient tracks.")
-_Folder = Annotated[Optional[Path], typer.Option("--cache-dir", help="The cache (default: the user cache or MIMAFACE_CACHE_DIR).")]
+_Folder = Annotated[
+    Path | None, typer.Option("--cache-dir", help="The cache (default: the user cache or MIMAFACE_CACHE_DIR).")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_OLDEST = 100_000.0  # days
 
 
 @app.command("list")
@@ -22,14 +25,22 @@ def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
     entries = cache.entries()
     if as_json:
         rows = [
-            {"key": e.key, "path": str(e.path), "bytes": e.size, "created": e.created.isoformat(), "source": e.source, "space": e.space}
-            for e in entries
+            {
+                "key": entry.key,
+                "path": str(entry.path),
+                "bytes": entry.size,
+                "created": entry.created.isoformat(),
+                "source": entry.source,
+                "space": entry.space,
+            }
+            for entry in entries
         ]
         console.write_json({"folder": str(cache.folder), "bytes": cache.size(), "entries": rows})
         return
     for entry in entries:
-        print(f"{entry.created:%Y-%m-%d %H:%M}  {entry.size / 1000:9.1f} kB  {entry.space:8}  {entry.source}")
-    print(f"{len(entries)} tracks, {cache.size() / 1e6:.1f} MB in {cache.folder}")
+        when = entry.created.astimezone()
+        console.write(f"{when:%Y-%m-%d %H:%M}  {entry.size / 1000:9.1f} kB  {entry.space:8}  {entry.source}")
+    console.write(f"{_tracks(len(entries))}, {cache.size() / 1e6:.1f} MB in {cache.folder}")
 
 
 @app.command("where")
@@ -37,16 +48,20 @@ def where(cache_dir: _Folder = None) -> None:
     """Print the cache's folder."""
     from mimaface_cli.motion.cache import Cache
 
-    print(Cache(cache_dir).folder)
+    console.write(str(Cache(cache_dir).folder))
 
 
 @app.command("clear")
 def clear(
     cache_dir: _Folder = None,
-    older_than: Annotated[Optional[float], typer.Option(help="Only what is older than this many days.", min=0)] = None,
+    older_than: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="Only what is older than this many days.")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Remove kept tracks; they are made anew when needed."""
+    if older_than is not None and not 0 <= older_than <= _OLDEST:
+        raise typer.BadParameter(f"--older-than {older_than:g}: must lie between 0 and {_OLDEST:.0f} days")
     from mimaface_cli.motion.cache import Cache
 
     removed = Cache(cache_dir).clear(None if older_than is None else timedelta(days=older_than))
@@ -54,4 +69,8 @@ def clear(
     if as_json:
         console.write_json({"removed": len(removed), "bytes": total})
     else:
-        print(f"removed {len(removed)} tracks, {total / 1e6:.1f} MB")
+        console.write(f"removed {_tracks(len(removed))}, {total / 1e6:.1f} MB")
+
+
+def _tracks(count: int) -> str:
+    return f"{count} track{'' if count == 1 else 's'}"

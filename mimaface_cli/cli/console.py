@@ -1,32 +1,83 @@
-"""What commands share on the terminal: progress with time left, plain lines where nobody watches, JSON."""
+"""What commands share on the terminal: lines, JSON, progress with time left, wrong options."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+
+import typer
+
+from mimaface_cli.cli.process import raise_if_stopped
+from mimaface_cli.errors import InputError, OutputError
 
 EVERY = 10.0  # seconds between progress lines where there is no terminal
 
 
 def say(text: str) -> None:
-    """A line for the user, on the error stream: the output stream belongs to --json."""
-    sys.stderr.write(text + "\n")
+    """One line for the user, on the error stream: the output stream belongs to results. Nobody need be listening."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(_one_line(text) + "\n")
+
+
+def fail(text: str) -> None:
+    """The one line of a failure."""
+    say(f"mimaface: {text}")
+
+
+def write(text: str) -> None:
+    """Lines on the output stream. Raises OutputError where they cannot be written; a reader who has seen enough and
+    closed the pipe is none such."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # what is still held back would fail once more at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise OutputError(f"standard output: cannot be written ({error.strerror}); send it elsewhere") from error
 
 
 def write_json(values: dict[str, Any]) -> None:
-    """One JSON object on the output stream."""
-    sys.stdout.write(json.dumps(values, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    """One JSON object on the output stream, in ASCII: it survives every encoding and file name."""
+    write(json.dumps(values))
+
+
+def target(name: str) -> Path:
+    """Where results go, by the name given: a trailing slash stands for numbered pictures in that folder."""
+    return Path(name, "%05d.png") if name.endswith(("/", os.sep)) else Path(name)
+
+
+@contextmanager
+def options() -> Iterator[None]:
+    """The block puts options together: what they refuse is a wrong option, not an unusable file."""
+    try:
+        yield
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def usage(error: Any) -> str:
+    """The line for typer's own errors; "" where it has shown the help instead."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return ""
+    text = error.format_message().removeprefix("Invalid value: ").replace("Value error, ", "").rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{text}; see {context.command_path} --help" if context else text
 
 
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Any]:
     """A function (stage, done, total or None) that shows how far the work is: a bar on a terminal, else a line now
     and then; nothing when quiet."""
-    if quiet:
-        yield lambda stage, done, total: None
+    if quiet or sys.stderr is None:
+        yield lambda stage, done, total: raise_if_stopped()
     elif sys.stderr.isatty():
         yield from _bars()
     else:
@@ -42,6 +93,7 @@ def _bars() -> Iterator[Any]:
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: int, total: int | None) -> None:
+            raise_if_stopped()
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=done, total=total)
@@ -54,6 +106,7 @@ def _lines() -> Any:
     said: dict[str, float] = {}
 
     def show(stage: str, done: int, total: int | None) -> None:
+        raise_if_stopped()
         now = time.monotonic()
         began.setdefault(stage, now)
         if now - said.setdefault(stage, now) < EVERY:
@@ -64,3 +117,8 @@ def _lines() -> Any:
         say(f"{stage}: {done}{f' of {total}' if total else ''} frames, {rate:.1f} a second{left}")
 
     return show
+
+
+def _one_line(text: str) -> str:
+    """What is not printable (line ends and escape sequences in file names) as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,6 +1,6 @@
 """`mimaface doctor`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,17 +18,21 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
     if as_json:
         console.write_json(findings)
     else:
-        _print(findings)
+        console.write("\n".join(_lines(findings)))
     if not findings["engines"]["mesh"]["ready"]:
         raise typer.Exit(5)
 
 
-def _print(findings: dict) -> None:
-    print(f"mimaface {findings['version']}, Python {findings['python']}, {findings['platform']}, {findings['cpus']} CPUs")
-    print(f"CUDA: {findings['cuda']}")
-    print("packages: " + ", ".join(f"{name} {version or 'MISSING'}" for name, version in findings["packages"].items()))
-    for name, asset in findings["weights"].items():
-        print(f"weights {name}: {asset['path'] or asset['problem']}")
-    print(f"cache: {findings['cache']['folder']}, {findings['cache']['bytes'] / 1e6:.1f} MB")
-    for name, engine in findings["engines"].items():
-        print(f"engine {name}: {'ready' if engine['ready'] else 'not ready: ' + '; '.join(engine['missing'])}")
+def _lines(findings: dict[str, Any]) -> list[str]:
+    packages = (f"{name} {version or 'MISSING'}" for name, version in findings["packages"].items())
+    return [
+        f"mimaface {findings['version']}, Python {findings['python']}, {findings['platform']}, {findings['cpus']} CPUs",
+        f"CUDA: {findings['cuda']}",
+        f"packages: {', '.join(packages)}",
+        *(f"weights {name}: {asset['path'] or asset['problem']}" for name, asset in findings["weights"].items()),
+        f"cache: {findings['cache']['folder']}, {findings['cache']['bytes'] / 1e6:.1f} MB",
+        *(
+            f"engine {name}: {'ready' if engine['ready'] else 'not ready: ' + '; '.join(engine['missing'])}"
+            for name, engine in findings["engines"].items()
+        ),
+    ]

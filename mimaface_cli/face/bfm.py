@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.face.camera import CAMERA_DISTANCE, CROP_SIZE, FOCAL_PER_SIZE, rotation_matrix
+from mimaface_cli.face.kernels import kernel
 from mimaface_cli.face.shading import shade
 
 _MAX_VERTICES = 1_000_000
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _combine(basis, coefficients, out):
     # The order of summation behind the recorded release numbers: four lanes of fused multiply-adds, four deep. Any
     # other differs in the last bit of a vertex, which the normals of thin triangles at the rim magnify a hundredfold.

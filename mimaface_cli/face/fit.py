@@ -35,9 +35,9 @@ class Fitter:
         self.model = model
         self.identity = np.zeros(IDENTITY_DIM) if identity is None else np.asarray(identity, np.float64)
         self.neutral = model.mean + model.identity_basis @ self.identity
-        self._basis = np.ascontiguousarray(model.expression_basis.transpose(1, 0, 2).reshape(3, -1))  # 3×(478·64)
-        self.weight = 1.0 / model.noise**2
-        self.weight[topology.IRIS] = 0.0  # gaze moves them
+        self.seen = np.setdiff1d(np.arange(len(model.mean)), topology.IRIS)  # gaze moves the irises
+        self.root_weight = 1.0 / model.noise[self.seen]
+        self._basis = np.ascontiguousarray(model.expression_basis[self.seen])
         deviation = np.full(EXPRESSION_DIM, EXTRA_DEVIATION)
         deviation[:NAMED] = SCORE_DEVIATION
         deviation[[BLENDSHAPES.index(name) for name in SILENT]] = 0.01
@@ -60,19 +60,22 @@ class Fitter:
         prior[:NAMED] = scores
         expression = prior.copy()
         rotation, translation = rotation_matrix(pose[:3]), pose[3:].copy()
-        root = np.sqrt(self.weight)[:, None]
+        points, neutral = points[self.seen], self.neutral[self.seen]
+        flat_basis = self._basis.reshape(-1, EXPRESSION_DIM)
+        jacobian = np.empty((len(points), 2, 6 + EXPRESSION_DIM))
+        flat = jacobian.reshape(-1, 6 + EXPRESSION_DIM)
         for _ in range(steps):
-            turned = (self.neutral + self.model.expression_basis @ expression) @ rotation.T
-            residual, gradient = _projection(turned + translation, points)
-            jacobian = np.empty((2, len(points), 6 + EXPRESSION_DIM))
-            jacobian[:, :, :3] = np.cross(turned[None], gradient)  # d/dω of ω × p is gradient · (ω × p)
+            turned = (neutral + (flat_basis @ expression).reshape(-1, 3)) @ rotation.T
+            residual, gradient = _projection(turned + translation, points, self.root_weight)
+            # d/dω of ω × p is gradient · (ω × p) = ω · (p × gradient)
+            (x, y, z), (gx, gy, gz) = turned.T[..., None], np.moveaxis(gradient, -1, 0)
+            jacobian[:, :, 0] = y * gz - z * gy
+            jacobian[:, :, 1] = z * gx - x * gz
+            jacobian[:, :, 2] = x * gy - y * gx
             jacobian[:, :, 3:6] = gradient
-            moved = (rotation @ self._basis).reshape(3, len(points), EXPRESSION_DIM)
-            jacobian[:, :, 6:] = np.einsum("avk,kve->ave", gradient, moved, optimize=True)
-            jacobian *= root
-            flat, error = jacobian.reshape(-1, 6 + EXPRESSION_DIM), (residual * root).T.ravel()
+            np.matmul(gradient @ rotation, self._basis, out=jacobian[:, :, 6:])
             normal = flat.T @ flat
-            slope = flat.T @ error
+            slope = flat.T @ residual.ravel()
             normal[np.arange(6), np.arange(6)] += 1e-6
             normal[np.arange(6, len(slope)), np.arange(6, len(slope))] += self._precision
             slope[6:] += self._precision * (expression - prior)
@@ -80,25 +83,21 @@ class Fitter:
             rotation = rotation_from_vector(step[:3]) @ rotation
             translation = translation + step[3:6]
             expression = expression + step[6:]
-        placed = (self.neutral + self.model.expression_basis @ expression) @ rotation.T + translation
-        distance = ((camera.project(placed)[0] - points) ** 2).sum(1)[self.weight > 0]
+        placed = (neutral + (flat_basis @ expression).reshape(-1, 3)) @ rotation.T + translation
+        distance = ((camera.project(placed)[0] - points) ** 2).sum(1)
         return FrameFit(
             np.concatenate([euler_angles(rotation), translation]), expression, float(np.sqrt(distance.mean()))
         )
 
 
-def _projection(placed: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Residual V×2 of placed vertices against pixels and the derivative of the projection 2×V×3."""
+def _projection(placed: np.ndarray, points: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Residual V×2 of placed vertices against pixels and the derivative of the projection V×2×3, both times weight V."""
     pixels, depth = camera.project(placed)
-    scale = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / depth
-    zero = np.zeros_like(scale)
-    gradient = np.stack(
-        [
-            np.stack([scale, zero, placed[:, 0] * scale / depth], -1),
-            np.stack([zero, -scale, -placed[:, 1] * scale / depth], -1),
-        ]
-    )
-    return pixels - points, gradient
+    scale = weight * camera.FOCAL_PER_SIZE * camera.CROP_SIZE / depth
+    gradient = np.zeros((len(placed), 2, 3))
+    gradient[:, 0, 0], gradient[:, 0, 2] = scale, placed[:, 0] * scale / depth
+    gradient[:, 1, 1], gradient[:, 1, 2] = -scale, -placed[:, 1] * scale / depth
+    return (pixels - points) * weight[:, None], gradient
 
 
 def fit_identity(
@@ -113,6 +112,7 @@ def fit_identity(
     poses: list[np.ndarray | None] = [None] * len(points)
     for _ in range(rounds):
         fitter = Fitter(model, identity)
+        basis = model.identity_basis[fitter.seen]
         normal = np.eye(IDENTITY_DIM) / IDENTITY_DEVIATION**2
         slope = np.zeros(IDENTITY_DIM)
         for k, (pixels, score, rotation) in enumerate(zip(points, scores, rotations)):
@@ -120,13 +120,10 @@ def fit_identity(
             fit = fitter.frame(pixels, score, start, steps=3)
             poses[k] = fit.pose
             turn = rotation_matrix(fit.pose[:3])
-            placed = model.shape(identity, fit.expression) @ turn.T + fit.pose[3:]
-            residual, gradient = _projection(placed, pixels)
-            moved = np.einsum("ak,vke->ave", turn, model.identity_basis)
-            jacobian = np.einsum("avk,kve->ave", gradient, moved) * np.sqrt(fitter.weight)[:, None]
-            flat = jacobian.reshape(-1, IDENTITY_DIM)
+            placed = (model.shape(identity, fit.expression) @ turn.T + fit.pose[3:])[fitter.seen]
+            residual, gradient = _projection(placed, pixels[fitter.seen], fitter.root_weight)
+            flat = (gradient @ turn @ basis).reshape(-1, IDENTITY_DIM)
             normal += flat.T @ flat / len(points)
-            target = np.einsum("ve,e->v", flat, identity) - (residual * np.sqrt(fitter.weight)[:, None]).T.ravel()
-            slope += flat.T @ target / len(points)
+            slope += flat.T @ (flat @ identity - residual.ravel()) / len(points)
         identity = np.linalg.solve(normal, slope)
     return identity

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,13 @@ MIN_SIDE, MAX_SIDE = 256, 1280  # the network works at 256: larger frames only c
 @dataclass(frozen=True, slots=True)
 class Face:
     """One face. points: 478×2 pixels (pixel centres at i + 0.5); scores: 52 blendshapes in 0..1; rotation: 3×3,
-    canonical face to camera (x right, y up, z to the camera)."""
+    canonical face to camera (x right, y up, z to the camera); depth: 478, pixels towards the camera from the head's
+    middle, as the landmarker guesses it."""
 
     points: np.ndarray
     scores: np.ndarray
     rotation: np.ndarray
+    depth: np.ndarray | None = None
 
     @property
     def box(self) -> np.ndarray:
@@ -107,16 +109,8 @@ class _Landmarker:
             with native_silence():
                 result = self._detect(picture, milliseconds)
             self._warm = True
-        return [
-            Face(
-                np.array([(p.x * width, p.y * height) for p in landmarks]),
-                np.array([category.score for category in scores]),
-                np.asarray(matrix, np.float64)[:3, :3],
-            )
-            for landmarks, scores, matrix in zip(
-                result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes
-            )
-        ]
+        faces = zip(result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes)
+        return [_face(landmarks, scores, matrix, width, height) for landmarks, scores, matrix in faces]
 
     def _detect(self, picture, milliseconds: int):
         return (
@@ -128,6 +122,17 @@ class _Landmarker:
     def close(self) -> None:
         with native_silence():
             self._landmarker.close()
+
+
+def _face(landmarks, scores, matrix, width: int, height: int) -> Face:
+    """What the landmarker says of one face, in pixels of a picture of that size."""
+    places = np.array([(p.x, p.y, p.z) for p in landmarks]) * [width, height, -width]
+    return Face(
+        np.ascontiguousarray(places[:, :2]),
+        np.array([category.score for category in scores]),
+        np.asarray(matrix, np.float64)[:3, :3],
+        places[:, 2].copy(),
+    )
 
 
 def fit_for_network(image: np.ndarray) -> np.ndarray:
@@ -159,13 +164,13 @@ def _find_with_margin(image: np.ndarray, landmarker: _Landmarker) -> list[Face]:
     height, width = image.shape[:2]
     border = max(height, width) // 2
     padded = np.pad(image, ((border, border), (border, border), (0, 0)), constant_values=128)
-    faces = [Face(face.points - border, face.scores, face.rotation) for face in landmarker(padded)]
+    faces = [replace(face, points=face.points - border) for face in landmarker(padded)]
     if faces or min(height, width) < 2 * MIN_SIDE:
         return faces
     for top in (0, height // 4, height // 2):
         for left in (0, width // 4, width // 2):
             part = image[top : top + height // 2, left : left + width // 2]
-            faces = [Face(face.points + [left, top], face.scores, face.rotation) for face in landmarker(part)]
+            faces = [replace(face, points=face.points + [left, top]) for face in landmarker(part)]
             if faces:
                 return faces
     return []

@@ -1,15 +1,14 @@
 """Z-buffered triangle rasteriser on the CPU, shared by both morphable models and the mesh engine.
 
-Kernels are compiled by numba once and cached on disk; they hold no lock, so frames can be drawn from several threads.
+Its kernels hold no lock, so frames can be drawn from several threads.
 """
 
 import numpy as np
-from numba import njit
 
-_KERNEL = {"cache": True, "nogil": True, "fastmath": False}
+from mimaface_cli.face.kernels import kernel
 
 
-@njit(**_KERNEL)
+@kernel
 def _draw(xy, depth, triangles, face_index, barycentric, nearness):
     height, width = face_index.shape
     for t in range(triangles.shape[0]):
@@ -44,7 +43,7 @@ def _draw(xy, depth, triangles, face_index, barycentric, nearness):
                     barycentric[row, column, 2] = wk * nk * z
 
 
-@njit(**_KERNEL)
+@kernel
 def _interpolate(face_index, barycentric, triangles, attributes, out):
     height, width = face_index.shape
     channels = attributes.shape[1]
@@ -61,7 +60,7 @@ def _interpolate(face_index, barycentric, triangles, attributes, out):
                 )
 
 
-@njit(**_KERNEL)
+@kernel
 def mark_jumps(field, jump, mask):
     """Set mask (H×W uint8) to 1 on both sides of every step larger than `jump` in a field H×W×2; returns how many."""
     height, width = mask.shape

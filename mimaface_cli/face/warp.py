@@ -6,16 +6,16 @@ Transforms map input pixels to output pixels; a pixel's centre has integer coord
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.align import invert
+from mimaface_cli.face.kernels import kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _warp(image, inverse, out):
     # The fixed-point arithmetic of OpenCV 4: positions in 1/32 pixel (from 1/1024), weights with 10 bits.
     height, width, channels = image.shape

@@ -1,27 +1,29 @@
 """`animate` from end to end: source and driver in, a finished file out."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.face.extract import ExtractOptions
-from mimaface_cli.files import check_output
 from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.reader import probe
-from mimaface_cli.media.writer import open_writer
+from mimaface_cli.media.video import MediaInfo
+from mimaface_cli.media.writer import VideoWriter, open_writer
 from mimaface_cli.mesh import engine as mesh
 from mimaface_cli.motion.cache import Cache
-from mimaface_cli.reenact.compare import side_by_side
+from mimaface_cli.reenact.compare import panels, side_by_side
 from mimaface_cli.reenact.options import AnimateOptions, Report
-from mimaface_cli.reenact.source import from_photo, from_video
-from mimaface_cli.reenact.tracks import Driver, load_driver
+from mimaface_cli.reenact.source import Moving, from_photo, from_video, picture_size, read_portrait
+from mimaface_cli.reenact.target import check_target, is_video, keeps_alpha
+from mimaface_cli.reenact.tracks import Driver, is_track, load_driver
 
 
 @dataclass(frozen=True)
 class AnimateResult:
-    """What was made and how: engine and why it was taken, frames, size, seconds of video and of work, sound, notes."""
+    """What was made and how: engine and why it was taken, frames, size, seconds of video and of work, where the sound
+    is from and whether it went over untouched (None: no sound), driver frames without a face, notes for the user."""
 
     output: Path
     engine: str
@@ -32,6 +34,7 @@ class AnimateResult:
     frame_rate: Fraction
     duration: float
     audio: str
+    audio_copied: bool | None
     driver_cached: bool
     missing_frames: list[int]
     notes: list[str]
@@ -65,45 +68,92 @@ def animate(
     is done and how much there is. Raises InputError, OutputError or WeightsError, leaving nothing behind.
     """
     began = time.monotonic()
-    engine, reason = choose_engine(options.engine)
-    given_sound = Path(options.audio) if options.audio not in ("driver", "none") else None
-    check_output(output, overwrite, tuple(p for p in (source, driver, given_sound) if p is not None))
-    if given_sound is not None and not has_audio(given_sound):
-        raise InputError(f"{given_sound}: holds no sound; name a file with sound, or --audio driver or none")
-    source_kind = probe(source).kind
-    if source_kind == "folder":
-        raise InputError(f"{source}: is a folder; the source is one photo or one video")
-
     tell = report or (lambda stage, done, total: None)
+    engine, reason = choose_engine(options.engine)
+
+    # All that can be told without long work comes first.
+    sound = None if options.audio in ("driver", "none") else Path(options.audio)
+    source_info = _probe_source(source)
     extract = ExtractOptions(options.driver_face, options.smooth)
-    driven = load_driver(driver, extract, cache, lambda done, total: tell("reading the driver", done, total))
-    driven.track.require_space("face478", engine, str(driver))
-    notes = [] if driven.track.valid.all() else [f"{len(driven.missing)} driver frames show no face and were filled in"]
-
-    if source_kind == "image":
-        moving = from_photo(source, driven.track, options, notes)
-    else:
-        moving = from_video(source, driven.track, options, cache, tell)
-    frames, pts, rate, size = moving.frames, moving.pts, moving.frame_rate, moving.size
-    if options.compare:
-        frames, size = side_by_side(frames, size, source, driven, pts)
-
-    sound, said = _sound(driven, given_sound, options.audio, notes)
-    seconds = float(pts[-1] - pts[0]) + float(1 / rate)
-    writer = open_writer(
-        output, *size, rate, options=options.encode, audio=sound, duration=seconds, metadata=describe(engine)
+    driven = load_driver(driver, extract) if is_track(driver) else None
+    if driven:
+        driven.track.require_space("face478", engine, str(driver))
+    driver_info = probe(driver) if driven is None else None
+    size = picture_size(source_info, options)
+    beside = panels(size, source_info, driver_info) if options.compare else None
+    size = beside.size if beside else size
+    count = len(driven.track) if driven else driver_info.frame_count
+    check_target(
+        output,
+        size,
+        options.encode,
+        frames=count if source_info.kind == "image" else source_info.frame_count,
+        overwrite=overwrite,
+        inputs=(source, driver) if sound is None else (source, driver, sound),
     )
+    if sound is not None and not has_audio(sound):
+        raise InputError(f"{sound}: holds no sound; name a file with sound, or --audio driver or none")
+    notes: list[str] = []
+    keep_alpha = keeps_alpha(output) and not options.compare
+    portrait = read_portrait(source, options, keep_alpha, notes) if source_info.kind == "image" else None
+
+    if driven is None:
+        progress = lambda done, total: tell("reading the driver", done, total)  # noqa: E731
+        driven = load_driver(driver, extract, cache, progress, driver_info)
+    if driven.missing:
+        notes.append(f"{len(driven.missing)} driver frames show no face and were filled in")
+    if portrait is not None:
+        moving = from_photo(portrait, driven.track, options)
+    else:
+        moving = from_video(source_info, driven.track, options, cache, tell)
+    if beside is not None:
+        moving = replace(moving, frames=side_by_side(moving.frames, beside, moving.pts))
+    track, said = _sound(driven, sound, options.audio, is_video(output), notes)
+    seconds, copied = _write(output, moving, size, options, track, describe(engine), notes, tell)
+    return AnimateResult(
+        output=output,
+        engine=engine,
+        engine_reason=reason,
+        frames=len(moving.pts),
+        width=size[0],
+        height=size[1],
+        frame_rate=moving.frame_rate,
+        duration=seconds,
+        audio=said,
+        audio_copied=copied,
+        driver_cached=driven.cached,
+        missing_frames=driven.missing,
+        notes=notes,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _write(
+    output: Path,
+    moving: Moving,
+    size: tuple[int, int],
+    options: AnimateOptions,
+    sound: AudioTrack | None,
+    metadata: dict[str, str],
+    notes: list[str],
+    tell: Report,
+) -> tuple[float, bool | None]:
+    """Draw and encode all frames. Returns the seconds they last and whether the sound went over untouched."""
+    pts, rate = moving.pts - moving.pts[0], moving.frame_rate
+    seconds = float(pts[-1]) + float(1 / rate)
+    writer = open_writer(output, *size, rate, options=options.encode, audio=sound, duration=seconds, metadata=metadata)
     try:
         with writer:
-            for k, frame in enumerate(frames):
-                writer.write(frame, float(pts[k] - pts[0]))
+            for k, frame in enumerate(moving.frames):
+                writer.write(frame, float(pts[k]))
                 tell("animating", k + 1, len(pts))
     finally:
-        frames.close()
-    return AnimateResult(
-        output, engine, reason, len(pts), *size, rate, seconds, said, driven.cached, driven.missing, notes,
-        time.monotonic() - began,
-    )  # fmt: skip
+        moving.frames.close()
+    if not isinstance(writer, VideoWriter):
+        return seconds, None
+    if writer.sound_damaged:
+        notes.append("parts of the sound could not be read and are silent or missing")
+    return seconds, writer.sound_copied
 
 
 def describe(engine: str) -> dict[str, str]:
@@ -113,7 +163,22 @@ def describe(engine: str) -> dict[str, str]:
     return {"comment": f"Generated face animation (AI): mimaface {__version__}, engine {engine}"}
 
 
-def _sound(driven: Driver, given: Path | None, wanted: str, notes: list[str]) -> tuple[AudioTrack | None, str]:
+def _probe_source(source: Path) -> MediaInfo:
+    if is_track(source):
+        raise InputError(f"{source}: is a track; the source is one photo or one video, the track its driver")
+    if source.is_dir():
+        raise InputError(f"{source}: is a folder; the source is one photo or one video")
+    return probe(source)
+
+
+def _sound(
+    driven: Driver, given: Path | None, wanted: str, heard: bool, notes: list[str]
+) -> tuple[AudioTrack | None, str]:
+    """The result's sound and what to call it. heard: whether the output can carry any."""
+    if not heard:
+        if given is not None:
+            notes.append("pictures carry no sound")
+        return None, "none"
     if given is not None:
         return AudioTrack(given), str(given)
     if wanted == "driver" and driven.has_audio:

@@ -1,52 +1,61 @@
 """Source, driver and result side by side."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from mimaface_cli.media.image import read_image
-from mimaface_cli.media.reader import probe, read_frames
-from mimaface_cli.reenact.tracks import Driver
+from mimaface_cli.media.reader import read_frames
+from mimaface_cli.media.video import MediaInfo
+from mimaface_cli.reenact.source import opaque
 
 TALLEST = 1080
 
 
-def side_by_side(
-    frames: Iterator[np.ndarray], size: tuple[int, int], source: Path, driven: Driver, pts: np.ndarray
-) -> tuple[Iterator[np.ndarray], tuple[int, int]]:
-    """Frames of source | driver | result (no driver panel for a track, which has no picture), and their size."""
+@dataclass(frozen=True)
+class Panels:
+    """inputs: what is shown beside the result; widths: of all panels, the result's last; height: of all."""
+
+    inputs: list[MediaInfo]
+    widths: list[int]
+    height: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the whole."""
+        return sum(self.widths), self.height
+
+
+def panels(size: tuple[int, int], source: MediaInfo, driver: MediaInfo | None) -> Panels:
+    """Source | driver | result of `size`; no driver panel for a track (None), which has no picture."""
     height = min(size[1], TALLEST)
-    panels = [source] if driven.kind == "track" else [source, driven.path]
-    widths = [_width(path, height) for path in panels] + [max(1, round(size[0] * height / size[1]))]
-    return _joined(frames, panels, widths, height, pts), (sum(widths), height)
+    inputs = [source] if driver is None else [source, driver]
+    shapes = [(info.width, info.height) for info in inputs] + [size]
+    return Panels(inputs, [max(1, round(width * height / tall)) for width, tall in shapes], height)
 
 
-def _width(path: Path, height: int) -> int:
-    info = probe(path)
-    return max(1, round(info.width * height / info.height))
-
-
-def _joined(frames, panels: list[Path], widths: list[int], height: int, pts: np.ndarray) -> Iterator[np.ndarray]:
-    views = [_view(path, width, height, pts) for path, width in zip(panels, widths)]
+def side_by_side(frames: Iterator[np.ndarray], beside: Panels, pts: np.ndarray) -> Iterator[np.ndarray]:
+    """The frames with their panels, height×width×3 uint8."""
+    views = [_view(info, width, beside.height, pts) for info, width in zip(beside.inputs, beside.widths)]
     try:
-        for frame, *beside in zip(frames, *views):
-            yield np.concatenate([*beside, _scaled(frame[..., :3], widths[-1], height)], axis=1)
+        for frame, *others in zip(frames, *views):
+            yield np.concatenate([*others, _scaled(frame[..., :3], beside.widths[-1], beside.height)], axis=1)
     finally:
         frames.close()
         for view in views:
             view.close()
 
 
-def _view(path: Path, width: int, height: int, pts: np.ndarray) -> Iterator[np.ndarray]:
+def _view(info: MediaInfo, width: int, height: int, pts: np.ndarray) -> Iterator[np.ndarray]:
     """The picture of an input at each of the result's times; its last frame is held."""
-    if probe(path).kind == "image":
-        still = _scaled(read_image(path).rgb, width, height)
+    if info.kind == "image":
+        still = _scaled(opaque(read_image(info.path)), width, height)
         for _ in pts:
             yield still
         return
-    stream = read_frames(path)
+    stream = read_frames(info.path)
     try:
         shown = following = next(stream)
         for time in pts - pts[0]:

@@ -1,5 +1,6 @@
 """What is installed here and which engines it is enough for."""
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -7,10 +8,13 @@ from typing import Any
 
 from mimaface_cli import __version__
 from mimaface_cli.errors import OutputError, WeightsError
+from mimaface_cli.face.landmarks import native_silence
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.weights.locate import locate
 
 PACKAGES = ("torch", "diffusers", "transformers", "mediapipe", "av", "numpy", "numba", "scipy", "safetensors")
+# Distribution and module; imported for real: on servers OpenCV and MediaPipe may lack libraries of the system.
+_MESH_MODULES = {"opencv-contrib-python": "cv2"} | {name: name for name in ("mediapipe", "av", "numba", "scipy")}
 
 
 def examine() -> dict[str, Any]:
@@ -21,9 +25,9 @@ def examine() -> dict[str, Any]:
             weights[name] = {"path": str(locate(name, download=False)), "problem": None}
         except WeightsError as error:
             weights[name] = {"path": None, "problem": str(error)}
+    missing = [entry["problem"] for entry in weights.values() if entry["problem"]]
+    missing += filter(None, (_import_problem(*names) for names in _MESH_MODULES.items()))
     packages = {name: _version(name) for name in PACKAGES}
-    embedded = [f"{name}: {entry['problem']}" for name, entry in weights.items() if entry["problem"]]
-    embedded += [f"package {name}" for name in ("mediapipe", "av", "numpy", "numba", "scipy") if packages[name] is None]
     cache = Cache()
     try:
         size = cache.size()
@@ -34,12 +38,12 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "cpus": os.cpu_count(),
-        "cuda": _cuda(packages["torch"]),
+        "cuda": _cuda(),
         "packages": packages,
         "weights": weights,
         "cache": {"folder": str(cache.folder), "bytes": size},
         "engines": {
-            "mesh": {"ready": not embedded, "missing": embedded},
+            "mesh": {"ready": not missing, "missing": missing},
             "diffusion": {"ready": False, "missing": ["this version cannot load its weights yet"]},
         },
     }
@@ -52,9 +56,18 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cuda(torch_version: str | None) -> str:
-    if torch_version is None:
-        return "torch is not installed"
+def _import_problem(package: str, module: str) -> str | None:
+    try:
+        with native_silence():
+            importlib.import_module(module)
+    except (ImportError, OSError) as error:  # OSError: a library of the system that cannot be loaded
+        return f"package {package} cannot be loaded ({' '.join(str(error).split())})"
+    return None
+
+
+def _cuda() -> str:
+    if problem := _import_problem("torch", "torch"):
+        return problem
     import torch
 
     if not torch.cuda.is_available():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mimaface_cli.errors import OutputError, WeightsError
 from mimaface_cli.face import face478
 from mimaface_cli.face.camera import CROP_SIZE, place, project
 from mimaface_cli.face.extract import ExtractOptions
@@ -13,11 +14,15 @@ from mimaface_cli.face.raster import interpolate, rasterize
 from mimaface_cli.face.shading import shade, vertex_normals
 from mimaface_cli.files import check_output
 from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.reader import probe
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.reenact.options import Report
-from mimaface_cli.reenact.tracks import Driver, load_driver
+from mimaface_cli.reenact.target import check_target
+from mimaface_cli.reenact.tracks import Driver, is_track, load_driver
+
+SPACE = "face478"
 
 
 def extract(
@@ -27,24 +32,36 @@ def extract(
     face: str = "largest",
     smooth: float = 1.0,
     *,
+    space: str = SPACE,
     overwrite: bool = False,
     cache: Cache | None = None,
     report: Report | None = None,
 ) -> Driver:
-    """The track of a photo, video or folder; written to `output` (.npz) and drawn to `renders` where given."""
-    for path in (output, renders):
-        if path is not None and "%" not in path.name:
-            check_output(path, overwrite, (source,))
-    tell = report or (lambda stage, done, total: None)
+    """The track of a photo, video, folder or .npz track; written to `output` (.npz) and drawn to `renders` where given.
+
+    Raises InputError, OutputError, or WeightsError for a space whose weights are not there.
+    """
     options = ExtractOptions(face, smooth)
-    result = load_driver(source, options, cache, lambda done, total: tell("reading", done, total))
+    if space != SPACE:
+        raise WeightsError(f"--space {space}: its weights are not installed and cannot be fetched yet; use {SPACE}")
+    tell = report or (lambda stage, done, total: None)
     if output is not None:
-        result.track.save(output, overwrite)
+        if not is_track(output):
+            raise OutputError(f"{output}: a track is written as .npz; change the suffix, or use --renders to see it")
+        check_output(output, overwrite, (source,))
+    given = load_driver(source, options) if is_track(source) else None
+    info = probe(source) if given is None else None
     if renders is not None:
-        track = result.track
-        writer = open_writer(
-            renders, CROP_SIZE, CROP_SIZE, track.frame_rate, options=EncodeOptions(), duration=track.duration
-        )
+        count = len(given.track) if given else info.frame_count
+        size = CROP_SIZE, CROP_SIZE
+        check_target(renders, size, EncodeOptions(), frames=count, overwrite=overwrite, inputs=(source,))
+    result = given or load_driver(source, options, cache, lambda done, total: tell("reading", done, total), info)
+    track = result.track
+    track.require_space(SPACE, "mesh", str(source))
+    if output is not None:
+        track.save(output, overwrite)
+    if renders is not None:
+        writer = open_writer(renders, CROP_SIZE, CROP_SIZE, track.frame_rate, duration=track.duration)
         with writer:
             for k, frame in enumerate(render_track(track, face478.load())):
                 writer.write(frame, float(track.pts[k] - track.pts[0]))

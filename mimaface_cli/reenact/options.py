@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.formats import EncodeOptions
 from mimaface_cli.motion.retarget import RetargetOptions
 
 Report = Callable[[str, int, int | None], None]
 ENGINES = ("auto", "mesh", "diffusion")
+OUTPUT_MODES = ("full", "crop")
 LONGEST_SIDE = 4096  # what hardware decoders of H.264 take
 
 
@@ -32,7 +34,14 @@ class AnimateOptions:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise InputError(f"--engine {self.engine}: choose {', '.join(ENGINES)}")
-        if self.output_mode not in ("full", "crop"):
-            raise InputError(f"--output-mode {self.output_mode}: choose full or crop")
+        if self.output_mode not in OUTPUT_MODES:
+            raise InputError(f"--output-mode {self.output_mode}: choose {' or '.join(OUTPUT_MODES)}")
         if self.max_size < 0 or 0 < self.max_size < 64:
             raise InputError(f"--max-size {self.max_size}: must be 0 (no limit) or at least 64 pixels")
+        if not self.audio:
+            raise InputError("--audio: give driver, none or a file")
+        ExtractOptions(self.face, self.smooth)
+        try:
+            ExtractOptions(self.driver_face, self.smooth)
+        except InputError as error:
+            raise InputError(str(error).replace("--face", "--driver-face", 1)) from error

@@ -9,6 +9,7 @@ import numpy as np
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract import EXTRACTOR, ExtractOptions, extract_video, extractor_version
 from mimaface_cli.media.reader import probe, read_frames
+from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.cache import Cache, cache_key, content_hash, source_stamp
 from mimaface_cli.motion.track import MotionTrack
 
@@ -18,12 +19,14 @@ Progress = Callable[[int, int | None], None]
 @dataclass(frozen=True)
 class Driver:
     """track; path it came from; kind: image, video, folder or track; cached: whether the track was there already;
-    has_audio: whether the driver carries sound; missing: frames without the face, filled in the track."""
+    kept: whether it is in the cache now; has_audio: whether the driver carries sound; missing: frames without the
+    face, filled in the track."""
 
     track: MotionTrack
     path: Path
     kind: str
     cached: bool
+    kept: bool
     has_audio: bool
 
     @property
@@ -31,16 +34,26 @@ class Driver:
         return np.flatnonzero(~self.track.valid).tolist()
 
 
+def is_track(path: Path) -> bool:
+    """Whether a name is that of a track file."""
+    return path.suffix.lower() == ".npz"
+
+
 def load_driver(
-    path: Path, options: ExtractOptions, cache: Cache | None = None, progress: Progress | None = None
+    path: Path,
+    options: ExtractOptions,
+    cache: Cache | None = None,
+    progress: Progress | None = None,
+    info: MediaInfo | None = None,
 ) -> Driver:
-    """The motion of a video, photo, folder of frames or .npz track. cache: None keeps and looks up nothing.
+    """The motion of a video, photo, folder of frames or .npz track. cache: None keeps and looks up nothing; info: what
+    `probe` says of the path, where the caller has asked already.
 
     Raises InputError when nothing can be read from it or no frame shows the face.
     """
-    if path.suffix.lower() == ".npz":
-        return Driver(MotionTrack.load(path), path, "track", True, False)
-    info = probe(path)
+    if is_track(path):
+        return Driver(MotionTrack.load(path), path, "track", True, False, False)
+    info = info or probe(path)
     model = face478.load()
     before = source_stamp(path)
     content = content_hash(path)
@@ -48,14 +61,13 @@ def load_driver(
         content, "face478", f"{EXTRACTOR} {extractor_version(model)}", {"face": options.face, "smooth": options.smooth}
     )
     track = cache.load_track(key) if cache is not None else None
-    cached = track is not None
-    if track is None:
-        frames = read_frames(path)
-        try:
-            report = None if progress is None else lambda done: progress(done, info.frame_count)
-            track = extract_video(frames, info.frame_rate, model, options, str(path), report, source_hash=content)
-        finally:
-            frames.close()
-        if cache is not None and source_stamp(path) == before:
-            cache.store_track(key, track, path.name)
-    return Driver(track, path, info.kind, cached, info.has_audio)
+    if track is not None:
+        return Driver(track, path, info.kind, True, True, info.has_audio)
+    frames = read_frames(path)
+    try:
+        report = None if progress is None else lambda done: progress(done, info.frame_count)
+        track = extract_video(frames, info.frame_rate, model, options, str(path), report, source_hash=content)
+    finally:
+        frames.close()
+    kept = cache is not None and source_stamp(path) == before and cache.store_track(key, track, path.name)
+    return Driver(track, path, info.kind, False, kept, info.has_audio)

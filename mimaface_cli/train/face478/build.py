@@ -23,7 +23,6 @@ ACROSS = np.array([-1, 1, 1])  # what mirroring does to a displacement
 ALBEDO_LIMIT = 90.0  # grey levels from the mean: hair, hats and hands over the face are not albedo
 STRAY_PIXELS = 5.0  # error of a landmark at which a named coefficient may stray by its deviation in a fit
 CLIP_STEP, CLIP_WEIGHT = 4, 0.35  # frames of a clip are much alike: fewer of them teach scores, and each counts less
-RIM_NOISE = 1.5  # landmarks on the face's outline slide along it: they count less than the others
 
 
 def build(stills: Observations, clips: Observations) -> dict[str, np.ndarray]:
@@ -36,9 +35,8 @@ def build(stills: Observations, clips: Observations) -> dict[str, np.ndarray]:
     shape = build_shape(stills, clips, mean, mirror)
     triangles = triangulate(shape["mean"])
     normals = vertex_normals(stills.points, np.concatenate(list(triangles.values())))
-    noise = np.ones(VERTICES)
-    noise[topology.OVAL] = RIM_NOISE
-    values = shape | build_albedo(stills.colours, normals, mirror) | {"noise": noise}
+    # Unequal trust in landmarks (the outline slides along the face) was measured and gained nothing.
+    values = shape | build_albedo(stills.colours, normals, mirror) | {"noise": np.ones(VERTICES)}
     values |= learn_scores(Face478(**values, **triangles, **blank_scores(), version=""), stills, clips)
     arrays = {name: value.astype(np.float32) for name, value in values.items()} | triangles
     return arrays | {"version": np.array(fingerprint(arrays))}
@@ -128,9 +126,14 @@ def extra_samples(deviation: np.ndarray, scores: np.ndarray, named: np.ndarray, 
 
 
 def identity_samples(stills: Observations, mean: np.ndarray, named: np.ndarray) -> np.ndarray:
-    """Faces N×V×3 aligned to the mean, with the expression that their scores tell taken out."""
+    """Faces N×V×3 aligned to the mean, with the expression that their scores tell taken out. Irises go with their eye
+    and look nowhere."""
     aligned, _ = learn.procrustes(stills.points, mean, learn.stable_weight(mean, LIDS))
-    return learn.without(aligned - apply(named, stills.scores), head_angles(stills.rotation))
+    faces = learn.without(aligned - apply(named, stills.scores), head_angles(stills.rotation))
+    average = faces.mean(0)
+    for ring, iris in ((topology.LEFT_EYE, topology.LEFT_IRIS), (topology.RIGHT_EYE, topology.RIGHT_IRIS)):
+        faces[:, iris] = average[iris] + (faces[:, ring] - average[ring]).mean(1, keepdims=True)
+    return faces
 
 
 def head_angles(rotation: np.ndarray) -> np.ndarray:
@@ -164,14 +167,21 @@ def apply(columns: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def upper_share(mean: np.ndarray) -> np.ndarray:
     """1 where brow and eye scores move the face, 0 where jaw and mouth do, smooth between nose tip and lower lids."""
     low, high = mean[topology.NOSE_TIP, 1], mean[LIDS, 1].min()
-    share = np.clip((mean[:, 1] - low) / (high - low), 0, 1)
-    return share**2 * (3 - 2 * share)
+    return smoothstep((mean[:, 1] - low) / (high - low))
 
 
 def left_share(mean: np.ndarray) -> np.ndarray:
-    """1 on the subject's left, 0 on the right, smooth across the width of the nose."""
-    share = np.clip(0.5 + mean[:, 0] / (2 * abs(mean[NOSTRIL, 0])), 0, 1)
-    return share**2 * (3 - 2 * share)
+    """1 on the subject's left, 0 on the right, smooth across the width of the nose; the chin belongs to both."""
+    share = smoothstep(0.5 + mean[:, 0] / (2 * abs(mean[NOSTRIL, 0])))
+    lip, chin = mean[topology.LOWER_LIP, 1], mean[topology.CHIN, 1]
+    both = smoothstep((lip - mean[:, 1]) / (lip - chin) * 2)
+    return share + both * (0.5 - share)
+
+
+def smoothstep(value: np.ndarray) -> np.ndarray:
+    """0 up to 0, 1 from 1 on, smooth between."""
+    value = np.clip(value, 0, 1)
+    return value**2 * (3 - 2 * value)
 
 
 def unit_scale(neutral: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from mimaface_cli.motion.coefficients import (
 )
 
 CELL, COLUMNS = 160, 10
-_OVERSAMPLED, _NEARER = 2, 1.35
+_OVERSAMPLED, _NEARER = 2, 1.1
 
 
 def contact_sheet(model: Face478) -> np.ndarray:
@@ -61,7 +61,7 @@ def draw(model: Face478, size: int, vertices: np.ndarray, colours: np.ndarray | 
     placed = camera.place(vertices, np.array([0, np.radians(yaw), 0, 0, 0, 0]))
     canvas = size * _OVERSAMPLED
     pixels, depth = camera.project(placed, canvas * _NEARER)
-    pixels -= canvas * (_NEARER - 1) / 2
+    pixels += canvas * np.array([1 - _NEARER, 0.95 - _NEARER]) / 2  # room above for a label, below for a jaw
     light = np.zeros((3, LIGHT_DIM // 3))
     light[:, 1], light[:, 2] = -0.10, 0.12  # from above and ahead: even light hides the relief
     albedo = model.albedo_mean if colours is None else colours
@@ -84,7 +84,8 @@ def _paint_openings(picture: np.ndarray, pixels: np.ndarray) -> None:
     def blend(mask: np.ndarray, layer: np.ndarray) -> None:
         picture[:] = (picture * (1 - mask) + layer * mask + 0.5).astype(np.uint8)
 
-    blend(opening(topology.INNER_LIPS), np.full_like(picture, (60, 25, 25)))
+    if pixels[topology.LOWER_LIP, 1] > pixels[topology.UPPER_LIP, 1]:  # lips can be made to cross
+        blend(opening(topology.INNER_LIPS), np.full_like(picture, (60, 25, 25)))
     eyes = ((topology.LEFT_EYE, topology.LEFT_IRIS), (topology.RIGHT_EYE, topology.RIGHT_IRIS))
     for lids, iris in eyes:
         ball = np.full_like(picture, (225, 222, 218))

@@ -6,13 +6,16 @@ import numpy as np
 
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import VERTICES, Face478
+from mimaface_cli.face.landmarks import choose, find_faces
 from mimaface_cli.face.scores import predict, probability
 from mimaface_cli.face.shading import sh_basis, vertex_normals
 from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
 from mimaface_cli.train.face478 import build
 from mimaface_cli.train.face478.fitting import Fits
 from mimaface_cli.train.face478.learn import NAMED, Observations
+from mimaface_cli.train.face478.picture import draw, moved
 
+JUDGED_SIZE = 512  # pixels of the pictures shown to the landmark model
 STILL = 0.01  # standard deviation of a score below which it tells nothing
 
 _BROWS = np.array([46, 53, 52, 65, 55, 70, 63, 105, 66, 107, 276, 283, 282, 295, 285, 300, 293, 334, 296, 336])
@@ -155,6 +158,39 @@ def predicted_scores(model: Face478, observed: Observations, fits: Fits) -> dict
         for k, name in enumerate(BLENDSHAPES)
         if name not in SILENT
     }
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the landmark model says of a picture of the mean face under one column alone. before, after: its score of
+    that name at rest and then; other, other_rise: the name whose score goes up most beside it, and by how much."""
+
+    before: float
+    after: float
+    other: str
+    other_rise: float
+
+
+def judged(model: Face478) -> dict[str, Judgement]:
+    """Show the landmark model each named column on its own; columns under which it finds no face are left out."""
+    rest = _scores_of(draw(model, JUDGED_SIZE, model.mean))
+    if rest is None:
+        return {}
+    result = {}
+    for name in BLENDSHAPES[1:]:
+        k = BLENDSHAPES.index(name)
+        seen = _scores_of(draw(model, JUDGED_SIZE, moved(model, k)))
+        if seen is not None:
+            rise = seen - rest
+            rise[k] = -1.0
+            other = int(rise.argmax())
+            result[name] = Judgement(float(rest[k]), float(seen[k]), BLENDSHAPES[other], float(rise[other]))
+    return result
+
+
+def _scores_of(picture: np.ndarray) -> np.ndarray | None:
+    face = choose(find_faces(picture), "largest")
+    return None if face is None else face.scores
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> float:

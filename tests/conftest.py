@@ -1,0 +1,151 @@
+"""A real face that moves, and the command to run on it. Media are made once for all tests."""
+
+import os
+import subprocess
+import sys
+import wave
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NTSC = Fraction(30000, 1001)
+FRAMES = 14
+
+
+@dataclass(frozen=True)
+class Made:
+    """portrait: a photo, 512×512; track: FRAMES frames at NTSC in which the head turns, nods and the mouth opens and
+    shuts; driver: the portrait moved by it, with sound; sound: what it sounds like; cache: holds the driver's track
+    after the first run."""
+
+    portrait: Path
+    track: Path
+    driver: Path
+    sound: Path
+    cache: Path
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    times: Iterable[Fraction],
+    rate: Fraction = NTSC,
+    sound: bytes | None = None,
+) -> Path:
+    """Frames (H×W×3 uint8) at times (s) as H.264, with mono 16-bit sound at 44,100 Hz as AAC; by PyAV alone."""
+    clock = Fraction(1, 90_000)
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=rate, options={"crf": "12", "preset": "ultrafast"})
+        video.codec_context.time_base = clock
+        video.pix_fmt = "yuv420p"
+        speaker = out.add_stream("aac", rate=44_100) if sound is not None else None
+        if speaker is not None:
+            speaker.layout = "mono"
+        for image, time in zip(frames, times):
+            if not video.codec_context.is_open:
+                video.height, video.width = image.shape[:2]
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = round(time / clock), clock
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        if speaker is not None:
+            samples = np.frombuffer(sound, np.int16)
+            for start in range(0, len(samples), 1024):
+                chunk = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], "s16", "mono")
+                chunk.sample_rate, chunk.pts, chunk.time_base = 44_100, start, Fraction(1, 44_100)
+                out.mux(speaker.encode(chunk))
+            out.mux(speaker.encode(None))
+    return path
+
+
+def read_video(path: Path) -> tuple[list[np.ndarray], list[Fraction]]:
+    """All frames (H×W×3) of a video and their times from the first one on; by PyAV alone."""
+    with av.open(str(path)) as file:
+        shown = [(frame.to_ndarray(format="rgb24"), frame.pts * frame.time_base) for frame in file.decode(video=0)]
+    return [image for image, _ in shown], [time - shown[0][1] for _, time in shown]
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Made:
+    from mimaface_cli.media.formats import EncodeOptions
+    from mimaface_cli.motion.coefficients import blendshape
+    from mimaface_cli.motion.track import MotionTrack
+    from mimaface_cli.reenact.animate import animate
+    from mimaface_cli.reenact.options import AnimateOptions
+
+    folder = tmp_path_factory.mktemp("made")
+    portrait = ROOT / "examples" / "portrait.jpg"
+    phase = np.linspace(0, 2 * np.pi, FRAMES)
+    track = MotionTrack.neutral(FRAMES, "face478", NTSC)
+    expression, pose = track.expression.copy(), track.pose.copy()
+    expression[:, blendshape("jawOpen")] = 0.3 * (1 - np.cos(phase))
+    pose[:, 0], pose[:, 1] = 0.05 * np.sin(2 * phase), 0.15 * np.sin(phase)
+    replace(track, expression=expression, pose=pose).save(folder / "track.npz")
+
+    samples = np.random.default_rng(1).integers(-8000, 8000, 44_100, np.int16).tobytes()
+    with wave.open(str(folder / "sound.wav"), "wb") as file:
+        file.setparams((1, 2, 44_100, 0, "NONE", ""))
+        file.writeframes(samples)
+    options = AnimateOptions(audio=str(folder / "sound.wav"), encode=EncodeOptions(crf=12, preset="ultrafast"))
+    animate(portrait, folder / "track.npz", folder / "driver.mp4", options)
+    return Made(portrait, folder / "track.npz", folder / "driver.mp4", folder / "sound.wav", folder / "cache")
+
+
+@pytest.fixture(scope="session")
+def environment(made) -> dict[str, str]:
+    """The environment of a run: the shared cache, no colours, nothing that a developer has set."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIMAFACE", "PYTEST", "COV"))}
+    return kept | {"MIMAFACE_CACHE_DIR": str(made.cache), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
+@pytest.fixture
+def mimaface(environment, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
+    """Run the real command in a process of its own; env: further variables."""
+
+    def run(*words: Path | str, env: dict[str, str] = {}, **more) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "mimaface_cli", *map(str, words)]
+        settings = {"capture_output": True, "encoding": "utf-8", "timeout": 120, "cwd": tmp_path} | more
+        return subprocess.run(command, env=environment | env, **settings)
+
+    return run
+
+
+@dataclass(frozen=True)
+class Said:
+    """Exit code, output and error stream of a command line."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(made, monkeypatch, tmp_path, capfd) -> Callable[..., Said]:
+    """Run a command line in this process: everything but what `mimaface_cli.cli.process` sets up around it."""
+    from mimaface_cli.cli.app import run
+
+    monkeypatch.setenv("MIMAFACE_CACHE_DIR", str(made.cache))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: Path | str) -> Said:
+        capfd.readouterr()
+        code = run(list(map(str, words)))
+        out, err = capfd.readouterr()
+        return Said(code, out, err)
+
+    return call
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file and folder, hidden ones too, with size and time of change: equal trees were not touched."""
+    return {
+        str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or not path.is_dir()
+    } | {str(path.relative_to(folder)) + "/": (0, 0) for path in sorted(folder.rglob("*")) if path.is_dir()}
