@@ -84,7 +84,7 @@ def extract_video(
 def no_face(name: str, people: int, choice: str) -> InputError:
     """The one line for an input without the wanted face (choice: as for `choose`)."""
     if people:
-        return InputError(f"{name}: shows {people} face(s) but not number {choice} from the left; choose a lower number")
+        return InputError(f"{name}: shows {people} face(s) but not number {choice} from the left; choose a lower one with --face (--driver-face)")
     return InputError(f"{name}: shows no face; use a sharp, upright picture in which a face fills a good part")
 
 

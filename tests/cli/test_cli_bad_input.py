@@ -150,7 +150,7 @@ CASES: dict[str, Bad] = {
         lambda folder, made: Image.new("RGB", (320, 320), (90, 120, 60)).save(folder / "a.png"),
     ),
     "source has one face, the third is wanted": Bad(
-        INPUT, ("portrait.jpg", "--face 3", "lower"), (*BY_TRACK, *OUT, "--face", "3")
+        INPUT, ("portrait.jpg", "number 3", "lower"), (*BY_TRACK, *OUT, "--face", "3")
     ),
     # What is given as DRIVER.
     "driver missing": Bad(INPUT, ("gone.mp4", "no such file"), by("gone.mp4")),

@@ -5,9 +5,8 @@ import hashlib
 import numpy as np
 
 from mimaface_cli.face import topology
-from mimaface_cli.face.camera import CAMERA_DISTANCE, CROP_SIZE, FOCAL_PER_SIZE
+from mimaface_cli.face.camera import CAMERA_DISTANCE, FOCAL_PER_SIZE
 from mimaface_cli.face.face478 import VERTICES, Face478
-from mimaface_cli.face.fit import SCORE_DEVIATION
 from mimaface_cli.face.shading import AMBIENT, sh_basis, vertex_normals
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, TEXTURE_DIM
 from mimaface_cli.train.face478 import learn
@@ -21,7 +20,6 @@ LIDS = np.concatenate([topology.LEFT_EYE, topology.RIGHT_EYE])
 TEMPLATE_EYE_DISTANCE = 70.4744 / 256
 ACROSS = np.array([-1, 1, 1])  # what mirroring does to a displacement
 ALBEDO_LIMIT = 90.0  # grey levels from the mean: hair, hats and hands over the face are not albedo
-STRAY_PIXELS = 5.0  # error of a landmark at which a named coefficient may stray by its deviation in a fit
 CLIP_STEP, CLIP_WEIGHT = 4, 0.35  # frames of a clip are much alike: fewer of them teach scores, and each counts less
 
 
@@ -82,7 +80,7 @@ def build_shape(
     deviation, scores, weight = expression_samples(clips, mean)
     named = learn.expression_columns(deviation, scores, weight, upper_share(mean), left_share(mean))
     named = learn.symmetrise(named, mirror, learn.mirror_names())
-    left_over = extra_samples(deviation, scores, named, unit_scale(mean))
+    left_over = extra_samples(deviation, scores, named)
     spread = learn.covariance(left_over.reshape(len(left_over), -1), weight)
     extra = learn.principal(learn.with_mirrored(spread, mirror, ACROSS), EXPRESSION_DIM - NAMED)
 
@@ -113,16 +111,11 @@ def expression_samples(clips: Observations, mean: np.ndarray) -> tuple[np.ndarra
     return deviation, project_out(within(clips.scores, clips.subject), nuisance, weight), weight
 
 
-def extra_samples(deviation: np.ndarray, scores: np.ndarray, named: np.ndarray, unit: float) -> np.ndarray:
-    """What named columns (V×3×52) leave over of N×V×3 deviations when their coefficients may stray from the scores as
-    far as they may in a fit: that is what other columns are for. unit: model units in one of the deviations' units.
-    Irises aside, gaze is its own coefficient."""
+def extra_samples(deviation: np.ndarray, scores: np.ndarray, named: np.ndarray) -> np.ndarray:
+    """What named columns (V×3×52) leave over of N×V×3 deviations; irises aside, gaze is its own coefficient."""
     left_over = deviation - apply(named, scores)
     left_over[:, topology.IRIS] = 0.0
-    noise = STRAY_PIXELS * CAMERA_DISTANCE / (FOCAL_PER_SIZE * CROP_SIZE) / unit
-    columns, flat = named.reshape(-1, NAMED), left_over.reshape(len(left_over), -1)
-    gram = columns.T @ columns + np.eye(NAMED) * (noise / SCORE_DEVIATION) ** 2
-    return (flat - np.linalg.solve(gram, columns.T @ flat.T).T @ columns.T).reshape(left_over.shape)
+    return left_over
 
 
 def identity_samples(stills: Observations, mean: np.ndarray, named: np.ndarray) -> np.ndarray:
@@ -171,11 +164,8 @@ def upper_share(mean: np.ndarray) -> np.ndarray:
 
 
 def left_share(mean: np.ndarray) -> np.ndarray:
-    """1 on the subject's left, 0 on the right, smooth across the width of the nose; the chin belongs to both."""
-    share = smoothstep(0.5 + mean[:, 0] / (2 * abs(mean[NOSTRIL, 0])))
-    lip, chin = mean[topology.LOWER_LIP, 1], mean[topology.CHIN, 1]
-    both = smoothstep((lip - mean[:, 1]) / (lip - chin) * 2)
-    return share + both * (0.5 - share)
+    """1 on the subject's left, 0 on the right, smooth across the width of the nose."""
+    return smoothstep(0.5 + mean[:, 0] / (2 * abs(mean[NOSTRIL, 0])))
 
 
 def smoothstep(value: np.ndarray) -> np.ndarray:

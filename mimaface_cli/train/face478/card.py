@@ -135,8 +135,8 @@ def _mean(values: dict[str, float]) -> float:
 
 _WHAT = f"""A linear model of the face over MediaPipe's 478 landmarks: V = mean + A·identity(80) + B·expression(64), albedo =
 mean + C·texture(80). The first {len(BLENDSHAPES)} columns of B bear the names of MediaPipe's blendshape scores and are
-learned by regression on them, left names for the left side and right names for the right; the other 12 are principal
-components of what those leave over. A and C are principal components over people. The model is mirror-symmetric.
+learned by regression on them (each eye's for its own side); the other 12 are principal components of what those leave
+over. A and C are principal components over people. The model is mirror-symmetric.
 `score_*` is a logistic model of the scores that a fitted face shows."""
 
 _LEGEND = """Each column alone, at score 1, on the mean face. *moves*: how far what defines it goes in its right
@@ -150,6 +150,7 @@ goes up most. A star marks columns made by hand."""
 _LIMITS = """- Landmarks see depth poorly: lips that protrude, cheeks that puff and a jaw that comes forward hardly show in them.
 - Scores are MediaPipe's, with its blind spots: it shares looks between both eyes, and confuses neighbours (dimple and
   smile, shrug and roll). Columns of scores that rarely rise in talking are extrapolated to score 1 from small values.
+- Each eye moves alone, but a one-sided brow or mouth column takes part of the other side along (*other side*).
 - The mean is the mean of the data, not of mankind; what is rare in the data (children, some skin tones, beards, glasses)
   is fitted less closely. Albedo and light are told apart by a prior, so dark rooms leave dark albedo.
 - There is no ear, neck, tongue or tooth, and no wrinkle: 478 vertices carry none."""

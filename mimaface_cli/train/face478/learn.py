@@ -102,22 +102,22 @@ def solve_ridge(predictors: np.ndarray, values: np.ndarray, weight: np.ndarray, 
     return np.linalg.solve(gram, weighted.T @ values)
 
 
-def expression_columns(deviation, score_deviation, weight, upper, left, ridge: float = 2e-4) -> np.ndarray:
+def expression_columns(deviation, score_deviation, weight, upper, left, ridge: float = 5e-5) -> np.ndarray:
     """The 52 named columns (V×3×52) from within-subject deviations of shape (N×V×3) and of scores (N×52).
 
-    Brow and eye scores explain the upper face, jaw and mouth scores the lower one; left names the left side, right
-    names the right one; blended by `upper` and `left` (V, 0..1). Scores that merely happen to move together then
-    cannot borrow each other's part of the face.
+    Brow and eye scores explain the upper face, jaw and mouth scores the lower one; a left eye's scores the left side, a
+    right one's the right side; blended by `upper` and `left` (V, 0..1). Scores that merely happen to move together then
+    cannot borrow each other's part of the face: one eye closes alone. Brows and lips do pull at both sides.
     """
-    eyes = np.array([name.startswith(("brow", "eye")) for name in BLENDSHAPES])
+    above = np.array([name.startswith(("brow", "eye")) for name in BLENDSHAPES])
+    side = np.array([side_of(name) if name.startswith("eye") else "" for name in BLENDSHAPES])
     learned = ~np.isin(BLENDSHAPES, SILENT)
     flat = deviation.reshape(len(deviation), -1)
     columns = np.zeros((NAMED, flat.shape[1]))
-    for half, high in ((eyes, upper), (~eyes, 1 - upper)):
-        for side, near in (("Left", left), ("Right", 1 - left)):
-            chosen = np.flatnonzero(half & learned & np.array([side_of(name) in ("", side) for name in BLENDSHAPES]))
-            solved = solve_ridge(score_deviation[:, chosen], flat, weight, ridge)
-            columns[chosen] += solved * np.repeat(high * near, 3)
+    parts = (above & (side != "Right"), upper * left), (above & (side != "Left"), upper * (1 - left)), (~above, 1 - upper)
+    for names, share in parts:
+        chosen = np.flatnonzero(names & learned)
+        columns[chosen] += solve_ridge(score_deviation[:, chosen], flat, weight, ridge) * np.repeat(share, 3)
     return columns.T.reshape(-1, 3, NAMED)
 
 
