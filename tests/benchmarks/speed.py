@@ -8,14 +8,15 @@ driver; start of the command line.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from mimaface_cli.face import face478
@@ -41,8 +42,8 @@ def rate(work, count: int) -> float:
 
 
 def extraction(clip: Path) -> None:
-    frames = list(read_frames(clip))
-    count, info = len(frames), probe(clip)
+    info = probe(clip)
+    count = sum(1 for _ in read_frames(clip))
 
     def decode() -> None:
         for _ in read_frames(clip):
@@ -71,16 +72,12 @@ def swaying(seconds: float) -> MotionTrack:
     expression[:, blendshape("jawOpen")] = 0.25 + 0.25 * np.sin(9 * track.pts)
     expression[:, blendshape("eyeBlinkLeft")] = expression[:, blendshape("eyeBlinkRight")] = track.pts % 3 < 0.12
     pose[:, 1] = 0.25 * np.sin(1.3 * track.pts)
-    from dataclasses import replace
-
     return replace(track, expression=expression, pose=pose)
 
 
 def animation(portrait: Path, folder: Path) -> None:
     picture = read_image(portrait).rgb
     side = min(picture.shape[:2])
-    import cv2
-
     square = cv2.resize(picture[:side, :side], (512, 512), interpolation=cv2.INTER_AREA)
     wide = np.full((1080, 1920, 3), 90, np.uint8)
     wide[:, 420:1500] = cv2.resize(picture[:side, :side], (1080, 1080), interpolation=cv2.INTER_CUBIC)
@@ -103,15 +100,16 @@ def encode_only(image: np.ndarray, out: Path, count: int) -> None:
 
 
 def memory(portrait: Path, folder: Path, minutes: float) -> None:
+    """Linux only: getrusage would count what this process held when it started the other."""
     peaks = []
     for seconds in (10.0, 60.0 * minutes):
         track = folder / f"{seconds:.0f}.npz"
         swaying(seconds).save(track)
         code = (
-            "import resource, sys; from pathlib import Path; from mimaface_cli.reenact.animate import animate; "
+            "import re, sys; from pathlib import Path; from mimaface_cli.reenact.animate import animate; "
             "from mimaface_cli.reenact.options import AnimateOptions; "
             "animate(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), AnimateOptions(max_size=256)); "
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
         )
         command = [sys.executable, "-c", code, str(portrait), str(track), str(folder / f"{seconds:.0f}.mp4")]
         peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024)
@@ -140,7 +138,6 @@ def main() -> None:
         extraction(given.clip)
         animation(given.portrait, Path(name))
         memory(given.portrait, Path(name), given.long_minutes)
-    print(f"this process: peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
 if __name__ == "__main__":
