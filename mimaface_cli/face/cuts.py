@@ -3,6 +3,7 @@
 import numpy as np
 
 MEAN_CHANGE = 28.0  # grey levels between neighbouring thumbnails that a cut exceeds
+MOST_ALIKE = 0.6  # correlation of the thumbnails of two shots
 SHARE_CHANGED = 0.45  # of the thumbnail's cells that change by more than 15 levels
 
 
@@ -21,7 +22,8 @@ class CutDetector:
         last, self._last = self._last, small
         if last is None:
             return False
-        # A flash or a fade moves all levels together; a cut also changes the pattern.
+        # A flash or a fade moves all levels together and leaves the pattern; a cut brings another one.
         change = np.abs(small - last)
-        pattern = np.abs((small - small.mean()) - (last - last.mean()))
-        return bool(change.mean() > MEAN_CHANGE and pattern.mean() > MEAN_CHANGE / 2 and (change > 15).mean() > SHARE_CHANGED)
+        pattern, before = small - small.mean(), last - last.mean()
+        alike = (pattern * before).sum() / max(float(np.linalg.norm(pattern) * np.linalg.norm(before)), 1e-6)
+        return bool(change.mean() > MEAN_CHANGE and alike < MOST_ALIKE and (change > 15).mean() > SHARE_CHANGED)

@@ -1,0 +1,114 @@
+"""The rasteriser: what is in front, what lies between, no cracks."""
+
+import numpy as np
+import pytest
+
+from mimaface_cli.face.raster import interpolate, mark_jumps, rasterize
+
+QUAD = np.array([[0, 1, 2], [0, 2, 3]])
+
+
+def quad(left, top, right, bottom):
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], float)
+
+
+@pytest.mark.parametrize("nearer_first", [True, False])
+def test_the_nearer_surface_hides_the_other(nearer_first):
+    xy = np.concatenate([quad(1, 1, 7, 7), quad(4, 4, 10, 10)])
+    depth = np.repeat([2.0, 3.0], 4)
+    near, far = QUAD, QUAD + 4
+    triangles = np.concatenate([near, far] if nearer_first else [far, near])
+    index, _, z = rasterize(xy, depth, triangles, 12, 12)
+    first = {0, 1} if nearer_first else {2, 3}
+    assert set(np.unique(index[1:7, 1:7])) == first
+    assert np.allclose(z[1:7, 1:7], 2) and np.allclose(z[7:10, 4:10], 3)
+    assert (index[0] == -1).all() and np.isinf(z[0]).all()
+
+
+def test_surfaces_that_cut_through_each_other_swap_where_they_meet():
+    xy = np.tile(quad(0, 0, 10, 10), (2, 1))
+    depth = np.array([1.0, 3.0, 3.0, 1.0, 2.0, 2.0, 2.0, 2.0])  # the first leans away to the right
+    index, _, _ = rasterize(xy, depth, np.concatenate([QUAD, QUAD + 4]), 10, 10)
+    in_front = index < 2
+    # 1/z is linear on the screen: 1/1 to 1/3 passes 1/2 at three quarters.
+    assert in_front[:, :7].all() and not in_front[:, 8:].any()
+
+
+def test_attributes_follow_perspective():
+    """A floor seen in perspective: what a pixel shows is what its ray hits."""
+    focal, height, size = 60.0, 1.0, 64
+    z = np.array([2.0, 2.0, 12.0, 12.0])
+    x = np.array([-4.0, 4.0, 4.0, -4.0])
+    xy = np.stack([size / 2 + focal * x / z, size / 2 + focal * height / z], -1)
+    index, weights, depth = rasterize(xy, z, QUAD, size, size)
+    seen = interpolate(index, weights, QUAD, np.stack([x, z], -1))
+    rows, columns = np.nonzero(index >= 0)
+    assert len(rows) > 500
+    hit_z = focal * height / (rows + 0.5 - size / 2)
+    hit_x = (columns + 0.5 - size / 2) * hit_z / focal
+    assert np.allclose(seen[rows, columns], np.stack([hit_x, hit_z], -1), atol=1e-4)
+    assert np.allclose(depth[rows, columns], hit_z, atol=1e-4)
+
+
+def test_a_mesh_has_no_cracks():
+    rng = np.random.default_rng(0)
+    count, size = 24, 97
+    grid = np.stack(np.meshgrid(np.linspace(-3, size + 3, count), np.linspace(-3, size + 3, count)), -1)
+    grid[1:-1, 1:-1] += rng.uniform(-1.4, 1.4, (count - 2, count - 2, 2))
+    at = np.arange(count * count).reshape(count, count)
+    a, b, c, d = (part.ravel() for part in (at[:-1, :-1], at[:-1, 1:], at[1:, 1:], at[1:, :-1]))
+    triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
+    index, weights, _ = rasterize(grid.reshape(-1, 2), rng.uniform(1, 2, count * count), triangles, size, size)
+    assert (index >= 0).all()
+    assert np.allclose(weights.sum(-1), 1, atol=1e-5) and weights.min() > -1e-5
+
+
+def test_pixels_belong_to_what_covers_their_centre():
+    triangle = np.array([[0, 1, 2]])
+    covers = np.array([[1.4, 1.4], [1.6, 1.4], [1.5, 1.7]])
+    index, _, _ = rasterize(covers, np.ones(3), triangle, 3, 3)
+    assert index[1, 1] == 0 and (index >= 0).sum() == 1
+    index, _, _ = rasterize(covers + 0.3, np.ones(3), triangle, 3, 3)
+    assert (index == -1).all()
+
+
+def test_turned_over_triangles_are_drawn_too():
+    corners = np.array([[0, 0], [8, 0], [0, 8]], float)
+    one, _, _ = rasterize(corners, np.ones(3), np.array([[0, 1, 2]]), 8, 8)
+    other, _, _ = rasterize(corners, np.ones(3), np.array([[0, 2, 1]]), 8, 8)
+    assert np.array_equal(one, other) and (one == 0).sum() > 25
+
+
+@pytest.mark.parametrize(
+    ("xy", "depth"),
+    [
+        ([[0, 0], [9, 0], [0, 9]], [1.0, 1.0, -1.0]),
+        ([[0, 0], [9, 0], [0, 9]], [1.0, 0.0, 1.0]),
+        ([[0, 0], [4, 4], [9, 9]], [1.0, 1.0, 1.0]),
+        ([[20, 20], [29, 20], [20, 29]], [1.0, 1.0, 1.0]),
+        ([[-20, -20], [-9, -20], [-20, -9]], [1.0, 1.0, 1.0]),
+    ],
+    ids=["behind", "at the camera", "a line", "right of it", "left of it"],
+)
+def test_what_cannot_be_seen_is_not_drawn(xy, depth):
+    index, _, z = rasterize(np.array(xy, float), np.array(depth), np.array([[0, 1, 2]]), 10, 10)
+    assert (index == -1).all() and np.isinf(z).all()
+
+
+def test_the_background_stays_where_nothing_is_drawn():
+    index, weights, _ = rasterize(quad(2, 2, 4, 4), np.ones(4), QUAD, 6, 6)
+    plain = interpolate(index, weights, QUAD, np.ones((4, 2)), background=-5.0)
+    assert (plain[index < 0] == -5).all() and np.allclose(plain[index >= 0], 1)
+    picture = np.random.default_rng(0).random((6, 6, 2)).astype(np.float32)
+    kept = interpolate(index, weights, QUAD, np.ones((4, 2)), background=picture)
+    assert np.array_equal(kept[index < 0], picture[index < 0]) and np.allclose(kept[index >= 0], 1)
+
+
+def test_jumps_are_marked_on_both_sides():
+    field = np.zeros((5, 6, 2), np.float32)
+    field[:, 3:] = 10
+    mask = np.zeros((5, 6), np.uint8)
+    assert mark_jumps(field, 3.0, mask) > 0
+    assert np.array_equal(mask, np.tile(np.array([0, 0, 1, 1, 0, 0], np.uint8), (5, 1)))
+    smooth = np.zeros_like(mask)
+    assert mark_jumps(np.full((5, 6, 2), 7, np.float32), 3.0, smooth) == 0 and not smooth.any()
