@@ -1,0 +1,190 @@
+"""The embedded lip network: features of a sound -> the mouth's blendshapes of face478, 25 times a second.
+
+A few small temporal convolutions, which hear about 0.6 s to either side, averaged over several trainings. It says how
+the mouth moves in units of the speaker's own range; rest is 0. Trained by `mimaface_cli.train.speech`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.errors import WeightsError
+from mimaface_cli.media.samples import SAMPLE_RATE, Samples
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
+from mimaface_cli.speech.phones import PhoneModel, sound_features, sound_means
+
+FRAME_RATE = 25
+STEP = 4  # frames of the sound's features for a frame of the picture
+SINGLE = "jawOpen mouthClose mouthFunnel mouthPucker mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper".split()
+PAIRED = "mouthSmile mouthFrown mouthDimple mouthPress mouthStretch mouthLowerDown mouthUpperUp".split()
+CHANNELS = (*SINGLE, *PAIRED, "gap", "closed")
+GAP, CLOSED = len(CHANNELS) - 2, len(CHANNELS) - 1
+"""gap: of the inner lips in model units; closed: log odds that the lips meet."""
+DILATIONS = (1, 2, 4)
+CONTEXT = 12  # frames of the picture to either side that a frame depends on
+_BLOCK = 250  # frames of the picture computed at once: ten seconds
+_LEAST, _MOST = -0.25, 1.0  # of a blendshape
+
+
+@dataclass(frozen=True, eq=False)
+class LipModel:
+    """phones: see PhoneModel. nets: one dict of arrays for each training. rest, scale, gain: one for each channel but
+    `closed`: what the network says at rest, a typical speaker's range, and what makes up for the network's caution.
+    close_at: log odds from which the lips meet. version: hash-like name of the build."""
+
+    phones: PhoneModel
+    nets: tuple[dict[str, np.ndarray], ...]
+    rest: np.ndarray
+    scale: np.ndarray
+    gain: np.ndarray
+    close_at: float
+    version: str
+
+    def hear(self, features: np.ndarray) -> np.ndarray:
+        """Features 4 T × F -> channels T × 17; the first and last CONTEXT of the T are not to be used."""
+        return np.mean([run_net(net, features) for net in self.nets], axis=0)
+
+
+def run_net(net: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """One network on features 4 T × F -> T × channels."""
+    x = gelu(convolve(x, net["a.weight"], net["a.bias"], stride=2))
+    x = gelu(convolve(x, net["b.weight"], net["b.bias"], stride=2))
+    for k, dilation in enumerate(DILATIONS):
+        inner = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        inner = inner * net[f"blocks.{k}.norm.weight"] + net[f"blocks.{k}.norm.bias"]
+        inner = gelu(convolve(inner, net[f"blocks.{k}.wide.weight"], net[f"blocks.{k}.wide.bias"], dilation=dilation))
+        x = x + convolve(inner, net[f"blocks.{k}.mix.weight"], net[f"blocks.{k}.mix.bias"])
+    return convolve(x, net["out.weight"], net["out.bias"])
+
+
+def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1, dilation: int = 1) -> np.ndarray:
+    """T × I with weight O × I × K (K odd, centred, zeros beyond the ends) -> T / stride × O."""
+    taps = weight.shape[2]
+    side = taps // 2 * dilation
+    padded = np.pad(x, ((side, side), (0, 0)))
+    result = np.zeros((-(-len(x) // stride), len(weight)), np.float32) + bias
+    for tap in range(taps):
+        result += padded[tap * dilation : tap * dilation + len(x) : stride] @ weight[:, :, tap].T
+    return result
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """Gaussian error linear unit in its tanh form."""
+    return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3)))
+
+
+def frames_of(samples: int) -> int:
+    """Frames of the picture that last at least as long as so many samples."""
+    return max(-(-samples * FRAME_RATE // SAMPLE_RATE), 1)
+
+
+def mouth_movement(samples: Samples, model: LipModel) -> Iterator[np.ndarray]:
+    """Expression coefficients n × 64 of the mouth alone, for as many frames as the sound lasts, a block at a time."""
+    total = frames_of(len(samples))
+    means = sound_means(samples)
+    for start in range(0, total, _BLOCK):
+        stop = min(start + _BLOCK, total)
+        if means.silent:
+            yield np.zeros((stop - start, EXPRESSION_DIM))
+            continue
+        wide = slice(start - CONTEXT, stop + CONTEXT)
+        features = sound_features(samples, means, model.phones, wide.start * STEP, wide.stop * STEP)
+        yield expression(model, model.hear(features)[CONTEXT:-CONTEXT])
+
+
+def expression(model: LipModel, channels: np.ndarray) -> np.ndarray:
+    """Channels T × 17 of the network to expression coefficients T × 64; the lips meet where the network hears it."""
+    moved = (channels[:, :CLOSED] - model.rest) * model.scale * model.gain
+    shapes, gap = moved[:, :GAP], moved[:, GAP]
+    shapes = np.clip(shapes, _LEAST, _MOST)
+    result = np.zeros((len(channels), EXPRESSION_DIM))
+    for k, name in enumerate(SINGLE):
+        result[:, blendshape(name)] = shapes[:, k]
+    for k, name in enumerate(PAIRED, len(SINGLE)):
+        result[:, blendshape(name + "Left")] = result[:, blendshape(name + "Right")] = shapes[:, k]
+    # What the columns leave open although the lips should be nearer: mouthClose brings them together.
+    slope = gap_slope()
+    wanted = np.maximum(gap, 0) * meeting(channels[:, CLOSED] - model.close_at)
+    extra = np.maximum(result @ slope - wanted, 0) / -slope[blendshape("mouthClose")]
+    result[:, blendshape("mouthClose")] = np.minimum(result[:, blendshape("mouthClose")] + extra, _MOST)
+    return result
+
+
+def meeting(odds: np.ndarray) -> np.ndarray:
+    """Log odds above the threshold -> factor of the gap: 1 well below it, 0 from it on, smoothly between."""
+    near = np.clip(-odds / 1.5, 0, 1)
+    return near * near * (3 - 2 * near)
+
+
+@lru_cache(maxsize=1)
+def gap_slope() -> np.ndarray:
+    """How far each expression coefficient parts the inner lips (64, model units)."""
+    from mimaface_cli.face import face478
+
+    basis = face478.load().expression_basis
+    return (basis[[13, 82, 312], 1] - basis[[14, 87, 317], 1]).mean(0)
+
+
+def load(path: Path | None = None) -> LipModel:
+    """The model at `path`, by default the one that ships. Raises WeightsError when it is missing or damaged."""
+    if path is None:
+        from mimaface_cli.weights.locate import locate
+
+        path = locate("speech478")
+    return _load(Path(path))
+
+
+@lru_cache(maxsize=2)
+def _load(path: Path) -> LipModel:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        phones = PhoneModel(
+            tuple(map(str, arrays["phones"])),
+            *(arrays[f"phone_{part}"].astype(np.float32) for part in ("means", "variances", "weights")),
+        )
+        nets = tuple(
+            {
+                name.partition("/")[2]: array.astype(np.float32)
+                for name, array in arrays.items()
+                if name.startswith(f"net{k}/")
+            }
+            for k in range(int(arrays["nets"]))
+        )
+        model = LipModel(
+            phones,
+            nets,
+            *(arrays[part].astype(np.float64) for part in ("rest", "scale", "gain")),
+            float(arrays["close_at"]),
+            str(arrays["version"]),
+        )
+        sound = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
+        width = model.hear(np.zeros((4, len(phones.names) + 25), np.float32)).shape
+        likely = phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise WeightsError(f"{path}: not a lip model ({error}); restore it from the project's weights/") from error
+    if not (sound and nets and width == (1, len(CHANNELS)) and np.isfinite(likely).all() and model.rest.shape == (CLOSED,)):
+        raise WeightsError(f"{path}: not a lip model (wrong shapes); restore it from the project's weights/")
+    return model
+
+
+def save(path: Path, model: LipModel) -> None:
+    """Write the model as a .npz file, its large arrays as float16."""
+    arrays = {
+        "phones": np.array(model.phones.names),
+        "nets": np.array(len(model.nets)),
+        "rest": model.rest,
+        "scale": model.scale,
+        "gain": model.gain,
+        "close_at": np.array(model.close_at),
+        "version": np.array(model.version),
+    }
+    for part in ("means", "variances", "weights"):
+        arrays[f"phone_{part}"] = getattr(model.phones, part).astype(np.float16)
+    for k, net in enumerate(model.nets):
+        arrays |= {f"net{k}/{name}": array.astype(np.float16) for name, array in net.items()}
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **arrays)

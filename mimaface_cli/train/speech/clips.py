@@ -1,0 +1,163 @@
+"""Talking clips -> what is heard and what the mouth does: features under several disturbances, channels over time."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.errors import InputError
+from mimaface_cli.face import face478
+from mimaface_cli.face.extract import ExtractOptions, extract_video
+from mimaface_cli.media.audio import has_audio
+from mimaface_cli.media.reader import probe, read_frames
+from mimaface_cli.media.samples import SAMPLE_RATE, Samples, open_samples
+from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.speech.mouth import CONTEXT, FRAME_RATE, GAP, PAIRED, SINGLE, STEP, gap_slope
+from mimaface_cli.speech.phones import PhoneModel, frame_count, sound_features, sound_means
+
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg")
+MARGIN = CONTEXT * STEP  # frames of features before and after the sound
+_SHORTEST = 0.9  # seconds
+_NEAR = 0.12  # share of a clip's range of the gap below which the lips count as met
+
+
+@dataclass(eq=False)
+class Heard:
+    """features F × (phones + 25), MARGIN of them before the sound; stretch: how much longer than the original it is."""
+
+    features: np.ndarray
+    stretch: float
+
+
+@dataclass(eq=False)
+class Clip:
+    """name, person; times (s) and channels (N × 17, as `mouth.CHANNELS`; closed as 0 or 1) where the face is seen;
+    versions of its sound, the first as it is. shift: seconds by which the picture is late behind the sound."""
+
+    name: str
+    person: str
+    times: np.ndarray
+    channels: np.ndarray
+    versions: list[Heard]
+    shift: float = 0.0
+
+    @property
+    def frames(self) -> int:
+        """Frames at FRAME_RATE for which there are both sound and picture."""
+        heard = (len(self.versions[0].features) - 2 * MARGIN) // STEP
+        return max(min(heard, int(self.times[-1] * FRAME_RATE)), 1)
+
+    def at(self, times: np.ndarray) -> np.ndarray:
+        """Channels at times of the sound, interpolated."""
+        place = np.interp(times + self.shift, self.times, np.arange(len(self.times)))
+        low = np.minimum(place.astype(int), len(self.times) - 2)
+        part = (place - low)[:, None]
+        return self.channels[low] * (1 - part) + self.channels[low + 1] * part
+
+
+def gather(folder: Path, tracks: Path, people: dict[str, str], phones: PhoneModel, tell: Callable[[str], None]) -> list[Clip]:
+    """All clips of a folder with sound and a face. tracks: where their tracks are kept, so that a stopped run goes on;
+    people: name of a file without suffix -> who it shows (default: somebody else)."""
+    tracks.mkdir(parents=True, exist_ok=True)
+    clips = []
+    for number, path in enumerate(sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)):
+        try:
+            if not has_audio(path):
+                continue
+            track = _track(path, tracks)
+            with open_samples(path) as samples:
+                clip = _clip(path, track, samples, people.get(path.stem, path.stem), phones, np.random.default_rng(number))
+        except InputError as error:
+            tell(f"left aside: {error}")
+            continue
+        if clip is not None:
+            clips.append(clip)
+        tell(f"{path.name}: {'taken' if clip else 'too short, silent or without movement'}")
+    return clips
+
+
+def _track(path: Path, tracks: Path) -> MotionTrack:
+    kept = tracks / f"{path.stem}.npz"
+    if kept.exists():
+        return MotionTrack.load(kept)
+    frames = read_frames(path)
+    try:
+        track = extract_video(frames, probe(path).frame_rate, face478.load(), ExtractOptions(smooth=0), str(path))
+    finally:
+        frames.close()
+    track.save(kept)
+    return track
+
+
+def _clip(path, track, samples, person, phones, rng) -> Clip | None:
+    times, channels = track.pts[track.valid] - track.pts[0], channels_of(track)[track.valid]
+    if len(times) < _SHORTEST * FRAME_RATE or samples.seconds < _SHORTEST or channels[:, GAP].std() < 0.008:
+        return None
+    if sound_means(samples).silent:
+        return None
+    sound = samples.read(0, len(samples))
+    versions = [heard(sound, phones)]
+    versions += [heard(disturbed, phones, stretch) for disturbed, stretch in disturb(sound, rng)]
+    return Clip(path.stem, person, times, channels, versions)
+
+
+def channels_of(track: MotionTrack) -> np.ndarray:
+    """What the network shall say of each frame of a track, N × 17."""
+    expression = track.expression.astype(np.float64)
+    columns = [expression[:, blendshape(name)] for name in SINGLE]
+    columns += [(expression[:, blendshape(f"{name}Left")] + expression[:, blendshape(f"{name}Right")]) / 2 for name in PAIRED]
+    gap = expression @ gap_slope()
+    low, high = np.percentile(gap, [3, 95])
+    return np.stack([*columns, gap, gap < low + _NEAR * (high - low)], 1)
+
+
+def heard(sound: np.ndarray, phones: PhoneModel, stretch: float = 1.0) -> Heard:
+    """Features of mono samples, with silence for MARGIN frames to both sides."""
+    samples = Samples(io.BytesIO(np.asarray(sound, np.float32).tobytes()), len(sound))
+    features = sound_features(samples, sound_means(samples), phones, -MARGIN, frame_count(len(sound)) + MARGIN)
+    return Heard(features.astype(np.float16), stretch)
+
+
+def disturb(sound: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarray, float]]:
+    """The sound in noise, over a telephone, higher and faster, lower and slower; with how much longer it got."""
+    level = np.sqrt(np.mean(sound**2)) + 1e-9
+    noisy = [sound + coloured(len(sound), rng) * level * 10 ** (-rng.uniform(*ratio) / 20) for ratio in ((3, 12), (12, 25))]
+    spectrum = np.fft.rfft(noisy[1])
+    hertz = np.fft.rfftfreq(len(sound), 1 / SAMPLE_RATE)
+    narrow = np.fft.irfft(spectrum * ((hertz > 300) & (hertz < 3400)), len(sound))
+    other = []
+    for low, high in ((0.86, 0.95), (1.05, 1.16)):
+        stretch = rng.uniform(low, high)
+        place = np.arange(int(len(sound) * stretch)) / stretch
+        other.append((np.interp(place, np.arange(len(sound)), sound), stretch))
+    return [(noisy[0], 1.0), (narrow, 1.0), *other]
+
+
+def coloured(length: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise of power 1 whose spectrum falls by a random slope."""
+    spectrum = np.fft.rfft(rng.standard_normal(length))
+    spectrum *= np.maximum(np.arange(len(spectrum)), 20.0) ** -rng.uniform(0, 1)
+    noise = np.fft.irfft(spectrum, length)
+    return noise / (noise.std() + 1e-9)
+
+
+def noises(phones: PhoneModel, rng: np.random.Generator, number: int = 16, seconds: float = 8.0) -> list[Heard]:
+    """Sounds that nobody speaks: noise of several colours, swelling or steady, hum and clicks."""
+    length = int(seconds * SAMPLE_RATE)
+    time = np.arange(length) / SAMPLE_RATE
+    made = []
+    for k in range(number):
+        sound = coloured(length, rng) * 0.1
+        if k % 4 == 1:
+            sound *= 1 + 0.9 * np.sin(2 * np.pi * rng.uniform(0.2, 4) * time)
+        if k % 4 == 2:
+            hum = rng.uniform(45, 400)
+            sound = sound * 0.02 + sum(np.sin(2 * np.pi * hum * n * time) / n for n in range(1, 6)) * 0.1
+        if k % 4 == 3:
+            sound *= 0.02
+            sound[rng.integers(0, length, 12)] = rng.uniform(-1, 1, 12)
+        made.append(heard(sound, phones))
+    return made
