@@ -90,7 +90,8 @@ def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coef
 
     A wanted frame is taken as it is. Else pose and gaze start from the most neutral frame, and each named expression
     from the level it rests at in this driver: scores have a floor, and a jaw or a smile that happens to be up in the
-    best frame would never come down again. A driver of a single frame starts from the face at rest that looks ahead.
+    best frame would never come down again. A driver of a single frame starts from the face at rest that looks ahead. A
+    track made from speech knows its own rest, which is 0.
     """
     if len(track) == 1:
         pose = np.zeros((1, 6))
@@ -98,7 +99,9 @@ def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coef
         return Coefficients(np.zeros((1, EXPRESSION_DIM)), pose, np.zeros((1, 4)))
     at = reference_frame(track, options.reference)
     expression, pose, gaze = (a[at : at + 1].astype(np.float64) for a in (track.expression, track.pose, track.gaze))
-    if options.reference is None and track.meta.space == "face478":
+    if options.reference is None and track.meta.space == "face478" and track.meta.audio_hash is not None:
+        expression[:] = 0
+    elif options.reference is None and track.meta.space == "face478":
         seen = track.expression[track.valid] if track.valid.any() else track.expression
         named = slice(0, len(BLENDSHAPES))
         resting = np.quantile(seen[:, named], RESTING, axis=0)

@@ -14,7 +14,7 @@ import numpy as np
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.media.samples import SAMPLE_RATE, Samples
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
-from mimaface_cli.speech.phones import PhoneModel, sound_features, sound_means
+from mimaface_cli.speech.phones import BANDS, PhoneModel, sound_features, sound_means
 
 FRAME_RATE = 25
 STEP = 4  # frames of the sound's features for a frame of the picture
@@ -24,6 +24,7 @@ CHANNELS = (*SINGLE, *PAIRED, "gap", "closed")
 GAP, CLOSED = len(CHANNELS) - 2, len(CHANNELS) - 1
 """gap: of the inner lips in model units; closed: log odds that the lips meet."""
 DILATIONS = (1, 2, 4)
+SILENCE = -2.0  # loudness where nothing sounds
 CONTEXT = 12  # frames of the picture to either side that a frame depends on
 _BLOCK = 250  # frames of the picture computed at once: ten seconds
 _LEAST, _MOST = -0.25, 1.0  # of a blendshape
@@ -81,18 +82,20 @@ def frames_of(samples: int) -> int:
     return max(-(-samples * FRAME_RATE // SAMPLE_RATE), 1)
 
 
-def mouth_movement(samples: Samples, model: LipModel) -> Iterator[np.ndarray]:
-    """Expression coefficients n × 64 of the mouth alone, for as many frames as the sound lasts, a block at a time."""
+def mouth_movement(samples: Samples, model: LipModel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Expression coefficients n × 64 of the mouth alone and loudness n (1 for each 35 dB above the sound's mean), for as
+    many frames as the sound lasts, a block at a time: the same whatever the blocks."""
     total = frames_of(len(samples))
     means = sound_means(samples)
     for start in range(0, total, _BLOCK):
         stop = min(start + _BLOCK, total)
         if means.silent:
-            yield np.zeros((stop - start, EXPRESSION_DIM))
+            yield np.zeros((stop - start, EXPRESSION_DIM)), np.full(stop - start, SILENCE)
             continue
-        wide = slice(start - CONTEXT, stop + CONTEXT)
-        features = sound_features(samples, means, model.phones, wide.start * STEP, wide.stop * STEP)
-        yield expression(model, model.hear(features)[CONTEXT:-CONTEXT])
+        first, last = (start - CONTEXT) * STEP, (stop + CONTEXT) * STEP
+        features = sound_features(samples, means, model.phones, first, last)
+        bands = features[CONTEXT * STEP : -CONTEXT * STEP, -BANDS:].mean(1).reshape(-1, STEP).mean(1)
+        yield expression(model, model.hear(features)[CONTEXT:-CONTEXT]), np.maximum(bands, SILENCE)
 
 
 def expression(model: LipModel, channels: np.ndarray) -> np.ndarray:
@@ -162,7 +165,7 @@ def _load(path: Path) -> LipModel:
             str(arrays["version"]),
         )
         sound = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
-        width = model.hear(np.zeros((4, len(phones.names) + 25), np.float32)).shape
+        width = model.hear(np.zeros((4, len(phones.names) + BANDS), np.float32)).shape
         likely = phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise WeightsError(f"{path}: not a lip model ({error}); restore it from the project's weights/") from error

@@ -15,7 +15,7 @@ from mimaface_cli.media.samples import SAMPLE_RATE, Samples
 
 HOP = 160  # samples from frame to frame; frame t is centred on sample 160 t
 _LENGTH, _FFT = 410, 512
-_BANDS, _LOWEST, _HIGHEST = 25, 130.0, 6800.0  # Hz
+BANDS, _LOWEST, _HIGHEST = 25, 130.0, 6800.0  # Hz
 CEPSTRA, _LIFTER = 13, 22
 _FLOOR = 100.0  # energy of a band that 16-bit silence reaches
 _SCALE = 32768.0  # the mixtures know 16-bit samples
@@ -86,10 +86,10 @@ def sound_means(samples: Samples) -> SoundMeans:
         level = _levels(samples, start, min(start + _BLOCK, total))
         counts += np.histogram(level, edges)[0]
     if counts.sum() < 3:
-        return SoundMeans(1.0, np.zeros(_BANDS), silent=True)
+        return SoundMeans(1.0, np.zeros(BANDS), silent=True)
     loud = edges[np.searchsorted(np.cumsum(counts), 0.95 * counts.sum())]
     gain = 10 ** (min(SPEECH_LEVEL - loud, _MOST_GAIN) / 20)
-    sums, number = np.zeros(_BANDS), 0
+    sums, number = np.zeros(BANDS), 0
     for start in range(0, total, _BLOCK):
         stop = min(start + _BLOCK, total)
         active = _levels(samples, start, stop) > loud - _ACTIVE
@@ -133,7 +133,7 @@ def _levels(samples: Samples, start: int, stop: int) -> np.ndarray:
 def _filters() -> np.ndarray:
     """Triangles of equal area on the mel scale, their corners on bins of the spectrum: 25 × 257."""
     ends = 2595 * np.log10(1 + np.array([_LOWEST, _HIGHEST]) / 700)
-    corners = 700 * (10 ** (np.linspace(*ends, _BANDS + 2) / 2595) - 1)
+    corners = 700 * (10 ** (np.linspace(*ends, BANDS + 2) / 2595) - 1)
     width = SAMPLE_RATE / _FFT
     corners = np.round(corners / width) * width
     low, middle, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
@@ -145,6 +145,6 @@ def _filters() -> np.ndarray:
 def _cosines() -> np.ndarray:
     """Log energies -> liftered cepstra, 13 × 25."""
     order = np.arange(CEPSTRA)
-    basis = np.cos(order[:, None] * np.pi / _BANDS * (np.arange(_BANDS) + 0.5)) * np.sqrt(2 / _BANDS)
+    basis = np.cos(order[:, None] * np.pi / BANDS * (np.arange(BANDS) + 0.5)) * np.sqrt(2 / BANDS)
     basis[0] /= np.sqrt(2)
     return basis * (1 + _LIFTER / 2 * np.sin(order * np.pi / _LIFTER))[:, None]

@@ -130,6 +130,12 @@ _ASSETS = (
         files=(AssetFile(path="face478.npz", sha256=None, shipped=True),),
     ),
     Asset(
+        name="speech478",
+        purpose="the project's own lip network: speech to mouth",
+        licence="Apache-2.0; its phone mixtures BSD-2-Clause (CMU Sphinx)",
+        files=(AssetFile(path="speech478.npz", sha256=None, shipped=True),),
+    ),
+    Asset(
         name="mimaface",
         purpose="the released video model: UNet, condition tokens, CLIP, coefficient and identity networks, BFM 2009",
         licence="no licence file in the release (ask its authors before any use beyond research); the Basel Face Model "

@@ -67,15 +67,17 @@ def gather(folder: Path, tracks: Path, people: dict[str, str], phones: PhoneMode
         try:
             if not has_audio(path):
                 continue
-            track = _track(path, tracks)
             with open_samples(path) as samples:
+                if sound_means(samples).silent:
+                    continue
+                track = _track(path, tracks)
                 clip = _clip(path, track, samples, people.get(path.stem, path.stem), phones, np.random.default_rng(number))
         except InputError as error:
             tell(f"left aside: {error}")
             continue
         if clip is not None:
             clips.append(clip)
-        tell(f"{path.name}: {'taken' if clip else 'too short, silent or without movement'}")
+        tell(f"{path.name}: {'taken' if clip else 'too short or without movement'}")
     return clips
 
 
@@ -95,8 +97,6 @@ def _track(path: Path, tracks: Path) -> MotionTrack:
 def _clip(path, track, samples, person, phones, rng) -> Clip | None:
     times, channels = track.pts[track.valid] - track.pts[0], channels_of(track)[track.valid]
     if len(times) < _SHORTEST * FRAME_RATE or samples.seconds < _SHORTEST or channels[:, GAP].std() < 0.008:
-        return None
-    if sound_means(samples).silent:
         return None
     sound = samples.read(0, len(samples))
     versions = [heard(sound, phones)]

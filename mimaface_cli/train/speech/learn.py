@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimaface_cli.speech.mouth import CHANNELS, CLOSED, CONTEXT, DILATIONS, FRAME_RATE, GAP, STEP, LipModel, run_net
+from mimaface_cli.speech.phones import BANDS
 from mimaface_cli.train.speech.clips import MARGIN, Clip, Heard
 
 WIDTH, DROP, DECAY, RATE, BATCH = 64, 0.3, 0.05, 2e-3, 24
@@ -134,9 +135,9 @@ def _sound(version: Heard, start: int) -> np.ndarray:
 
 def _hide(sound: Tensor, rng: np.random.Generator) -> Tensor:
     """Noise on every number, on each band, and stretches of time and bands left out."""
-    bands = sound.shape[2] - 25
+    bands = sound.shape[2] - BANDS
     sound = sound + torch.from_numpy(rng.normal(0, 0.08, sound.shape).astype(np.float32))
-    tilt = rng.normal(0, 0.15, (len(sound), 1, 25)) + rng.normal(0, 0.2, (len(sound), 1, 1))
+    tilt = rng.normal(0, 0.15, (len(sound), 1, BANDS)) + rng.normal(0, 0.2, (len(sound), 1, 1))
     sound[..., bands:] += torch.from_numpy(tilt.astype(np.float32))
     for one in sound:
         if rng.random() < 0.5:

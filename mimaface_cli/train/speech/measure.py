@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimaface_cli.speech.mouth import CLOSED, FRAME_RATE, GAP, SINGLE
+from mimaface_cli.speech.phones import BANDS
 from mimaface_cli.train.speech.clips import MARGIN, Clip
 from mimaface_cli.train.speech.learn import correlation
 
@@ -35,7 +36,7 @@ def judge(clip: Clip, said: np.ndarray) -> Judged:
     shift, clip.shift = clip.shift, 0.0
     seen = clip.at(times)
     clip.shift = shift
-    loud = clip.versions[0].features[MARGIN:, -25:].astype(np.float64).mean(1)
+    loud = clip.versions[0].features[MARGIN:, -BANDS:].astype(np.float64).mean(1)
     smooth = np.convolve(loud, np.hanning(23)[1:-1] / np.hanning(23).sum(), "same")[: 4 * len(said) : 4]
     return Judged(
         clip.name,

@@ -1,0 +1,78 @@
+"""SadTalker's path: speech -> a MotionTrack in bfm09, by its released audio networks."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.errors import WeightsError
+from mimaface_cli.media.samples import Samples
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.speech import mel
+from mimaface_cli.speech.embedded import over
+from mimaface_cli.speech.mouth import FRAME_RATE, frames_of
+from mimaface_cli.speech.options import SpeechOptions
+
+EXTRACTOR = "sadtalker+bfm09"
+REVISION = "1"
+EXPRESSION, SIZE = 64, 70
+
+
+def weights_file(options: SpeechOptions) -> Path:
+    """Where the networks are. Raises WeightsError, which also names the path that needs none."""
+    if options.checkpoint is not None:
+        if not options.checkpoint.exists():
+            raise WeightsError(f"{options.checkpoint}: no such file; name SadTalker's weights, or leave --checkpoint out")
+        return options.checkpoint
+    from mimaface_cli.weights.locate import locate
+
+    try:
+        return locate("sadtalker")
+    except WeightsError as error:
+        raise WeightsError(f"{error}; or leave out --space bfm09: the embedded face478 needs no weights") from error
+
+
+def sadtalker_track(
+    samples: Samples,
+    options: SpeechOptions,
+    first: np.ndarray,
+    pose_from: MotionTrack | None = None,
+    blinks_from: MotionTrack | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> MotionTrack:
+    """The motion that SadTalker gives a face with these first coefficients (70). pose_from: as in the release its change
+    is added to the predicted pose; blinks_from: its expressions stand for the speaker's own.
+
+    The release makes whole frames only; what is left of the sound holds the last one. Raises WeightsError.
+    """
+    from mimaface_cli.speech.audio2pose import draw_noise
+    from mimaface_cli.speech.blink import random_blinks
+    from mimaface_cli.speech.checkpoint import load_networks
+    from mimaface_cli.speech.coefficients import speech_coefficients
+
+    expression, pose = load_networks(weights_file(options))
+    sound = samples.mapped()
+    if len(sound) < mel.RELEASE.frame_size:  # too short for the release: one frame, silent to its end
+        sound = samples.read(0, mel.RELEASE.frame_size)
+    whole, total = mel.frame_count(len(sound)), frames_of(len(samples))
+    rows = lambda values, track: over(values, track, whole).astype(np.float32)  # noqa: E731
+    made = speech_coefficients(
+        expression,
+        pose,
+        sound,
+        first,
+        random_blinks(whole, options.seed),
+        draw_noise(whole, options.seed, pose.config),
+        style=options.pose_style,
+        blink_from=None if blinks_from is None else rows(blinks_from.expression, blinks_from),
+        pose_from=None if pose_from is None or options.still else rows(pose_from.pose, pose_from),
+        progress=progress,
+    )
+    made = made[np.minimum(np.arange(total), whole - 1)]
+    made[:, :EXPRESSION] *= options.expression_scale
+    if options.still:
+        made[:, EXPRESSION:] = first[EXPRESSION:SIZE]
+    track = MotionTrack.neutral(total, "bfm09", Fraction(FRAME_RATE), EXTRACTOR, REVISION)
+    return replace(track, expression=made[:, :EXPRESSION], pose=made[:, EXPRESSION:])

@@ -1,0 +1,94 @@
+"""`mimaface audio`, and sound as a driver of `animate`, as users run them."""
+
+import json
+import wave
+
+import av
+import numpy as np
+import pytest
+
+from mimaface_cli.motion.track import MotionTrack
+from tests.conftest import read_video, tree
+from tests.speech.voices import say, write
+
+SOUND = [("", 0.3), ("ah", 0.4), ("m", 0.2), ("ee", 0.3), ("oo", 0.4), ("", 0.33)]
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("speech") / "speech.wav", say(*SOUND))
+
+
+def test_a_chain_that_a_script_uses(mimaface, made, speech, tmp_path):
+    first = mimaface("audio", speech, "-o", "speech.npz", "--json", "--quiet")
+    assert first.returncode == 0 and not first.stderr
+    told = json.loads(first.stdout)
+    assert told["space"] == "face478" and told["frames"] == 49 and told["frame_rate"] == "25/1"
+    second = mimaface("animate", made.portrait, "speech.npz", "--audio", speech, "-o", "out.mp4", "--max-size", "192", "--json")
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout)["frames"] == 49
+    assert len(read_video(tmp_path / "out.mp4")[0]) == 49
+
+
+def test_sound_drives_a_photo_and_is_heard_whole(mimaface, made, speech, tmp_path):
+    run = mimaface("animate", made.portrait, speech, "-o", "out.mkv", "--max-size", "192", "--json")
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    assert told["audio"] == "driver" and told["audio_copied"] is True and not told["missing_frames"]
+    frames, times = read_video(tmp_path / "out.mkv")
+    with wave.open(str(speech)) as file:
+        seconds = file.getnframes() / file.getframerate()
+        given = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    assert 0 <= float(times[-1]) + 1 / 25 - seconds < 1 / 25 + 1e-6
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        kept = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
+    assert np.array_equal(kept, given)
+    again = mimaface("animate", made.portrait, speech, "-o", "again.mkv", "--max-size", "192", "--json")
+    assert json.loads(again.stdout)["driver_cached"] is True
+    motion = np.abs(np.diff([frame.mean((0, 1)) for frame in frames], axis=0)).max()
+    assert motion > 0.02
+
+
+def test_a_head_from_elsewhere(command, made, speech, tmp_path):
+    said = command("audio", speech, "-o", "speech.npz", "--pose-from", made.track, "--seed", "5")
+    assert said.code == 0 and "speech.npz: 49 frames" in said.err
+    pose = MotionTrack.load(tmp_path / "speech.npz").pose
+    assert abs(float(pose[:, 1].max()) - 0.15) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("audio", "PHOTO", "-o", "a.npz"), 3, "holds no sound"),
+        (("audio", "mute.mp4", "-o", "a.npz"), 3, "holds no sound"),
+        (("audio", "empty.wav", "-o", "a.npz"), 3, "is empty"),
+        (("audio", "zero.wav", "-o", "a.npz"), 3, "0 seconds"),
+        (("audio", "none.wav", "-o", "a.npz"), 3, "no such file"),
+        (("audio", "text.wav", "-o", "a.npz"), 3, "not a video or sound file"),
+        (("audio", ".", "-o", "a.npz"), 3, "holds no sound"),
+        (("audio", "TRACK", "-o", "a.npz"), 3, "is a track already"),
+        (("audio", "SPEECH", "-o", "a.wav"), 4, "written as .npz"),
+        (("audio", "SPEECH", "-o", "there.npz"), 4, "--overwrite"),
+        (("audio", "SPEECH", "-o", "a.npz", "--pose-style", "46", "--space", "bfm09"), 2, "--pose-style 46"),
+        (("audio", "SPEECH", "-o", "a.npz", "--space", "bfm09"), 5, "mimaface weights pull"),
+        (("audio", "SPEECH", "-o", "a.npz", "--space", "bfm09", "--checkpoint", "no.safetensors"), 5, "no such file"),
+        (("audio", "SPEECH", "-o", "a.npz", "--pose-from", "none.npz"), 3, "no such file"),
+        (("animate", "PHOTO", "zero.wav", "-o", "a.mp4"), 3, "0 seconds"),
+    ],
+)
+def test_what_is_wrong_is_one_line(command, made, speech, tmp_path, monkeypatch, words, code, says):
+    monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path / "weights"))
+    (tmp_path / "empty.wav").touch()
+    write(tmp_path / "zero.wav", np.zeros(0))
+    (tmp_path / "text.wav").write_text("not a sound\n" * 100)
+    (tmp_path / "there.npz").write_bytes(b"")
+    if "mute.mp4" in words:
+        from tests.conftest import write_video
+
+        write_video(tmp_path / "mute.mp4", [np.zeros((64, 64, 3), np.uint8)] * 5, [k / 25 for k in range(5)])
+    stand = {"PHOTO": made.portrait, "TRACK": made.track, "SPEECH": speech}
+    before = tree(tmp_path)
+    said = command(*(stand.get(word, word) for word in words))
+    assert said.code == code, said.err
+    assert says in said.err and said.err.startswith("mimaface: ") and said.err.count("\n") == 1 and not said.out
+    assert tree(tmp_path) == before

@@ -1,0 +1,121 @@
+"""Speech to tracks: timing, determinism, borrowed heads and eyes, what the cache keeps."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mimaface_cli.errors import InputError, WeightsError
+from mimaface_cli.motion.cache import Cache, content_hash
+from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.retarget import RetargetOptions, reference_coefficients
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.reenact.speech import is_speech, load_speech
+from mimaface_cli.speech.embedded import over
+from mimaface_cli.speech.options import SpeechOptions
+from tests.speech.voices import say, write
+
+SOUND = [("", 0.3), ("ah", 0.4), ("m", 0.2), ("ee", 0.4), ("s", 0.2), ("oo", 0.4), ("", 0.5)] * 2
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("speech") / "speech.wav", say(*SOUND))
+
+
+def nodding(frames: int = 50, space: str = "face478") -> MotionTrack:
+    track = MotionTrack.neutral(frames, space, Fraction(25))
+    pose, expression = track.pose.copy(), track.expression.copy()
+    pose[:, 0] = np.linspace(-0.1, 0.1, frames)
+    expression[:, blendshape("eyeBlinkLeft")] = expression[:, blendshape("jawOpen")] = np.linspace(0, 1, frames)
+    return replace(track, pose=pose, expression=expression)
+
+
+def test_a_track_of_the_whole_sound(speech):
+    track = load_speech(speech).track
+    assert track.meta.space == "face478" and track.frame_rate == 25 and track.meta.audio_hash == content_hash(speech)
+    assert len(track) == 120 and track.duration == pytest.approx(4.8) and track.valid.all()
+    assert np.array_equal(track.pts, np.arange(120) / 25)
+    assert np.abs(track.pose).max() > 0.005 and not track.identity.any()
+
+
+def test_equal_requests_give_equal_tracks_and_seeds_differ_in_the_head_alone(speech):
+    one, same, other = (load_speech(speech, SpeechOptions(seed=seed)).track for seed in (3, 3, 4))
+    assert np.array_equal(one.expression, same.expression) and np.array_equal(one.pose, same.pose)
+    assert not np.array_equal(one.pose, other.pose)
+    jaw = blendshape("jawOpen")
+    assert np.array_equal(one.expression[:, jaw], other.expression[:, jaw])
+
+
+def test_the_cache_keeps_it(speech, tmp_path):
+    cache = Cache(tmp_path)
+    first = load_speech(speech, SpeechOptions(), cache)
+    again = load_speech(speech, SpeechOptions(), cache)
+    other = load_speech(speech, SpeechOptions(expression_scale=0.5), cache)
+    assert first.kept and not first.cached and again.cached and not other.cached
+    assert np.array_equal(first.track.expression, again.track.expression)
+    jaw = blendshape("jawOpen")
+    assert np.allclose(other.track.expression[:, jaw], 0.5 * first.track.expression[:, jaw], atol=1e-6)
+
+
+def test_a_head_and_eyes_from_elsewhere(speech, tmp_path):
+    nodding().save(tmp_path / "nod.npz")
+    plain = load_speech(speech).track
+    lent = load_speech(speech, SpeechOptions(pose_from=tmp_path / "nod.npz")).track
+    assert np.allclose(lent.pose[:50, 0], np.linspace(-0.1, 0.1, 50), atol=1e-5)
+    assert np.abs(np.diff(lent.pose[:, 0])).max() < 0.005  # runs back, never jumps
+    assert np.array_equal(lent.expression, plain.expression)
+    eyes = load_speech(speech, SpeechOptions(blinks_from=tmp_path / "nod.npz")).track
+    jaw, blink = blendshape("jawOpen"), blendshape("eyeBlinkLeft")
+    assert np.allclose(eyes.expression[:50, blink], np.linspace(0, 1, 50), atol=1e-5)
+    assert np.array_equal(eyes.expression[:, jaw], plain.expression[:, jaw])
+    still = load_speech(speech, SpeechOptions(still=True)).track
+    assert not still.pose.any() and still.expression.any()
+
+
+def test_eyes_of_another_space_are_refused(speech, tmp_path):
+    nodding(space="bfm09").save(tmp_path / "other.npz")
+    with pytest.raises(InputError, match="bfm09 space"):
+        load_speech(speech, SpeechOptions(blinks_from=tmp_path / "other.npz"))
+    load_speech(speech, SpeechOptions(pose_from=tmp_path / "other.npz"))  # poses mean the same in both
+
+
+def test_over_runs_back_and_forth():
+    track = nodding(3)
+    values = over(np.arange(3.0)[:, None], track, 9)[:, 0]
+    assert values.tolist() == [0, 1, 2, 1, 0, 1, 2, 1, 0]
+    assert over(np.ones((1, 2)), nodding(1), 4).tolist() == [[1, 1]] * 4
+
+
+def test_speech_knows_its_rest(speech):
+    start = reference_coefficients(load_speech(speech).track, RetargetOptions())
+    assert not start.expression.any()
+
+
+def test_what_is_speech(speech, tmp_path, made):
+    assert is_speech(speech) and not is_speech(made.driver) and not is_speech(made.portrait)
+    assert not is_speech(tmp_path) and not is_speech(made.track)
+    assert load_speech(made.driver).track.meta.audio_hash == content_hash(made.driver)
+
+
+def test_missing_weights_name_both_ways(speech, monkeypatch, tmp_path):
+    monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path))
+    with pytest.raises(WeightsError, match="mimaface weights pull.*face478 needs no weights"):
+        load_speech(speech, SpeechOptions(space="bfm09"))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"space": "flame"}, "--space flame"),
+        ({"seed": -1}, "--seed -1"),
+        ({"pose_style": 46, "space": "bfm09"}, "--pose-style 46"),
+        ({"pose_style": 3}, "add --space bfm09"),
+        ({"expression_scale": 4.0}, "--expression-scale 4.0"),
+        ({"still": True, "pose_from": "a.npz"}, "--still and --pose-from"),
+    ],
+)
+def test_options_that_cannot_be(given, says):
+    with pytest.raises(InputError, match=says):
+        SpeechOptions(**given)

@@ -1,0 +1,111 @@
+"""The lip network as it ships: rest in silence and noise, windows without seams, sounds that look like themselves."""
+
+import numpy as np
+import pytest
+
+from mimaface_cli.errors import WeightsError
+from mimaface_cli.media.samples import SAMPLE_RATE
+from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.speech import mouth
+from mimaface_cli.speech.mouth import frames_of, gap_slope, mouth_movement
+from mimaface_cli.speech.phones import frame_count, sound_features, sound_means
+from tests.speech.voices import samples, say
+
+BABBLE = [("", 0.4), ("ah", 0.3), ("m", 0.2), ("ee", 0.3), ("s", 0.2), ("oo", 0.3), ("m", 0.2), ("eh", 0.3), ("", 0.4)]
+
+
+def moved(sound: np.ndarray) -> np.ndarray:
+    return np.concatenate([part for part, _ in mouth_movement(samples(sound), mouth.load())])
+
+
+def shape(expression: np.ndarray, name: str) -> np.ndarray:
+    return expression[:, blendshape(name)]
+
+
+@pytest.mark.parametrize("count", [1, 639, 640, 641, 16_000, 161_234])
+def test_frames_last_at_least_as_long_as_the_sound(count):
+    assert len(moved(say(("ah", 11.0))[:count])) == frames_of(count) == -(-count // 640)
+
+
+@pytest.mark.parametrize("level", [0.3, 0.01, 0.0003])
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_noise_leaves_the_mouth_at_rest(level, slope):
+    spectrum = np.fft.rfft(np.random.default_rng(5).standard_normal(6 * SAMPLE_RATE))
+    spectrum *= np.maximum(np.arange(len(spectrum)), 30.0) ** -slope
+    noise = np.fft.irfft(spectrum)
+    expression = moved((noise / noise.std() * level).astype(np.float32))
+    assert np.abs(shape(expression, "jawOpen")).mean() < 0.03
+    assert (expression @ gap_slope()).max() < 0.03
+
+
+def test_silence_is_rest():
+    assert not moved(np.zeros(5 * SAMPLE_RATE, np.float32)).any()
+
+
+def test_a_voice_opens_the_mouth_and_pauses_close_it():
+    expression = moved(say(*(BABBLE + [("", 1.0)]) * 2))
+    gap = expression @ gap_slope()
+    jaw = shape(expression, "jawOpen")
+    talking, quiet = gap[12:55], gap[75:92]
+    assert talking.max() > 0.03 and jaw[12:55].mean() > 2 * np.abs(jaw[75:92]).mean()
+    assert quiet.mean() < 0.3 * talking.max()
+
+
+def test_the_voice_matters_not_its_loudness():
+    sound = say(*BABBLE * 2)
+    loud, soft = moved(sound), moved(sound * np.float32(0.02))
+    assert np.abs(loud - soft).max() < 0.1
+
+
+def test_windows_leave_no_seam(monkeypatch):
+    sound = say(*BABBLE * 5)
+    whole = moved(sound)
+    monkeypatch.setattr(mouth, "_BLOCK", 37)
+    assert np.abs(moved(sound) - whole).max() < 1e-4
+
+
+def test_features_do_not_depend_on_the_range_asked_for():
+    sound, model = samples(say(*BABBLE)), mouth.load()
+    means = sound_means(sound)
+    total = frame_count(len(sound))
+    whole = sound_features(sound, means, model.phones, -10, total + 10)
+    part = sound_features(sound, means, model.phones, 91, 143)
+    assert np.abs(whole[101:153] - part).max() < 1e-4
+    assert np.allclose((whole[:, : len(model.phones.names)] ** 2).sum(1), 1, atol=1e-3)
+
+
+def test_phones_are_heard():
+    model = mouth.load()
+    parts = [("", 0.3), ("s", 0.4), ("ee", 0.4), ("m", 0.4), ("ah", 0.4)]
+    sound = samples(say(*parts))
+    features = sound_features(sound, sound_means(sound), model.phones, 0, frame_count(len(sound)))
+    likely = features[:, : len(model.phones.names)] ** 2
+    heard = lambda names, start: likely[start + 10 : start + 30, [model.phones.names.index(n) for n in names]].sum(1).mean()  # noqa: E731
+    assert heard(("S", "Z", "SH"), 30) > 0.3
+    assert heard(("IY", "IH", "EY", "Y"), 70) > 0.25
+    assert heard(("M", "N", "NG", "L", "W"), 110) > 0.25
+    assert heard(("AA", "AH", "AW", "AY", "AO", "AE"), 150) > 0.3
+
+
+def test_a_damaged_model_is_one_line(tmp_path):
+    for content in (b"", b"nothing", b"PK\3\4 torn"):
+        (tmp_path / "lips.npz").write_bytes(content)
+        with pytest.raises(WeightsError, match="not a lip model"):
+            mouth.load(tmp_path / "lips.npz")
+        mouth._load.cache_clear()
+    model = mouth.load()
+    mouth.save(tmp_path / "good.npz", model)
+    with np.load(tmp_path / "good.npz") as file:
+        arrays = dict(file)
+    for name, value in (("rest", arrays["rest"][:3]), ("net0/out.weight", arrays["net0/out.weight"][:, :5]), ("nets", np.array(0))):
+        np.savez(tmp_path / f"{name.replace('/', '_')}.npz", **(arrays | {name: value}))
+        with pytest.raises(WeightsError, match="not a lip model"):
+            mouth.load(tmp_path / f"{name.replace('/', '_')}.npz")
+
+
+def test_saving_and_loading_is_exact(tmp_path):
+    model = mouth.load()
+    mouth.save(tmp_path / "again.npz", model)
+    again = mouth.load(tmp_path / "again.npz")
+    features = np.random.default_rng(0).standard_normal((80, len(model.phones.names) + 25)).astype(np.float32)
+    assert np.array_equal(again.hear(features), model.hear(features)) and again.version == model.version
