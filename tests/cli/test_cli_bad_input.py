@@ -272,7 +272,7 @@ CASES: dict[str, Bad] = {
     "crf for a codec without": Bad(
         OUTPUT, ("prores", "no crf"), (*BY_VIDEO, "-o", "a.mov", "--codec", "prores", "--crf", "9")
     ),
-    "preset unknown": Bad(OUTPUT, ("preset", "veryfast"), (*BY_VIDEO, *OUT, "--preset", "quick")),
+    "preset unknown": Bad(OUTPUT, ("preset", "veryfast"), (*BY_VIDEO, *OUT, "--encoder-preset", "quick")),
     "pixel format unknown": Bad(OUTPUT, ("rgb565", "yuv420p"), (*BY_VIDEO, *OUT, "--pixel-format", "rgb565")),
     "lossless for a codec without": Bad(
         OUTPUT, ("prores", "lossless"), (*BY_VIDEO, "-o", "a.mov", "--codec", "prores", "--lossless")
