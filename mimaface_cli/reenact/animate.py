@@ -74,6 +74,7 @@ def animate(
         options.diffusion.device,
         moving=source_info.kind != "image",
         space=driven.track.meta.space if driven else None,
+        name=str(driver),
     )
     if driven:
         driven.track.require_space(engine.space, engine.name, str(driver))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mimaface_cli.errors import InputError, WeightsError
+from mimaface_cli.errors import InputError, MimafaceError, WeightsError
 from mimaface_cli.weights.locate import missing
 
 MESH, DIFFUSION = "mesh", "diffusion"
@@ -22,9 +22,11 @@ class Engine:
         return SPACES[self.name]
 
 
-def choose_engine(wanted: str, device: str = "auto", *, moving: bool = False, space: str | None = None) -> Engine:
+def choose_engine(
+    wanted: str, device: str = "auto", *, moving: bool = False, space: str | None = None, name: str = "the track"
+) -> Engine:
     """The engine that runs. wanted: auto, mesh or diffusion; device: as for `choose_runtime`; moving: the source is a
-    video; space: of the driver's track, None for a driver of pictures or sound.
+    video; space: of the driver's track, None for a driver of pictures or sound; name: of the track.
 
     auto takes diffusion where its weights and a CUDA device are and it can take the inputs, else mesh. Raises
     WeightsError or InputError for an engine that cannot run.
@@ -37,7 +39,14 @@ def choose_engine(wanted: str, device: str = "auto", *, moving: bool = False, sp
         fitting = next((name for name, own in SPACES.items() if own == space), MESH)
         if fitting == MESH:
             return Engine(MESH, "the track is in its space")
-        return Engine(DIFFUSION, f"{_diffusion(device, moving).reason}: the track is in its space")
+        try:
+            _diffusion(device, moving)
+        except MimafaceError as error:
+            raise InputError(
+                f"{name}: is in the {space} space, which only the diffusion engine speaks ({error}); or re-run mimaface "
+                f"extract --space {SPACES[MESH]} on what it was made from"
+            ) from error
+        return Engine(DIFFUSION, "the track is in its space")
     if moving:
         return Engine(MESH, "the source is a video")
     absent = missing_files()

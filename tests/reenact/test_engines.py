@@ -50,5 +50,5 @@ def test_with_weights_but_no_card_the_cpu_must_be_asked_for(tiny_here, monkeypat
 
 
 def test_a_track_of_the_other_space_needs_the_other_engine(bare):
-    with pytest.raises(WeightsError, match="--engine diffusion: 11 of its files"):
-        choose_engine("auto", space="bfm09")
+    with pytest.raises(InputError, match="t.npz: is in the bfm09 space, which only .* 11 of its files .*--space face478"):
+        choose_engine("auto", space="bfm09", name="t.npz")
