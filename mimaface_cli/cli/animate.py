@@ -28,7 +28,8 @@ def command(
         typer.Argument(
             metavar="DRIVER",
             show_default=False,
-            help="What it moves like: a video, a photo, a folder of frames or a track (.npz).",
+            help="What it moves like: a video, a photo, a folder of frames or a track (.npz); or what it says: a sound "
+            "file.",
         ),
     ],
     output: Annotated[
@@ -84,6 +85,10 @@ def command(
         _option(_PICTURE, "full: the whole photo. crop: the paper's 512 square around the face.", metavar="WHICH"),
     ] = "full",
     max_size: Annotated[int, _option(_PICTURE, "Longest side of the result in pixels; 0 for no limit.")] = 4096,
+    pose_from: Annotated[
+        Path | None,
+        _option(_MOTION, "Where the driver is a sound: take the head motion from there.", metavar="TRACK|VIDEO"),
+    ] = None,
     compare: Annotated[bool, _option(_PICTURE, "Write source, driver and result side by side.", "--compare")] = False,
     audio: Annotated[str, _option(_FILE, "Sound of the result: driver, none, or a file.", metavar="SOUND")] = "driver",
     codec: Annotated[
@@ -110,7 +115,7 @@ def command(
             metavar="NAME",
         ),
     ] = "release",
-    seed: Annotated[int, _option(_DIFFUSION, "Of the noise: the same seed gives the same frames.")] = 0,
+    seed: Annotated[int, _option(_DIFFUSION, "Of the noise, and of how a speaker's head moves.")] = 0,
     steps: Annotated[int | None, _option(_DIFFUSION, "Denoising steps for each clip.", show_default=False)] = None,
     sampler: Annotated[
         Literal["euler", "dpm++", "unipc"] | None,
@@ -188,6 +193,8 @@ def command(
 
       mimaface animate photo.jpg talk.mp4 -o out.mp4
 
+      mimaface animate photo.jpg speech.wav -o out.mp4
+
       mimaface animate photo.jpg talk.mp4 -o lips.mp4 --region lips --strength 1.2
 
       mimaface animate shot.mov actor.mp4 -o dubbed.mov --region face --codec prores
@@ -227,6 +234,7 @@ def command(
             max_size=max_size,
             audio=audio,
             compare=compare,
+            pose_from=pose_from,
             encode=EncodeOptions(codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless),
             diffusion=DiffusionOptions(preset, settings, device, dtype, vram, compile),
         )

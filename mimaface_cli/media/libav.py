@@ -82,6 +82,11 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
+def has_picture(container: InputContainer) -> bool:
+    """Whether there is a moving picture; cover art does not count."""
+    return any(not stream.disposition & _NOT_PICTURES for stream in container.streams.video)
+
+
 def audio_stream(container: InputContainer) -> AudioStream | None:
     """The main sound of a file, None when it has none that can be decoded."""
     streams = [s for s in container.streams.audio if s.codec_context is not None and s.codec_context.sample_rate]

@@ -17,6 +17,7 @@ from mimaface_cli.reenact.compare import panels, side_by_side
 from mimaface_cli.reenact.engines import DIFFUSION, MESH, SPACES, choose_engine
 from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.source import Moving, from_photo, from_video, picture_size, read_portrait
+from mimaface_cli.reenact.speech import is_speech, load_speech, speech_options
 from mimaface_cli.reenact.target import check_target, is_video, keeps_alpha
 from mimaface_cli.reenact.tracks import Driver, is_track, load_driver
 
@@ -57,7 +58,8 @@ def animate(
     cache: Cache | None = None,
     report: Report | None = None,
 ) -> AnimateResult:
-    """Make the face of `source` (photo or video) move like `driver` (video, photo, folder, .npz) and write `output`.
+    """Make the face of `source` (photo or video) move like `driver` (video, photo, folder, .npz), or speak it where it
+    is a sound file, and write `output`.
 
     cache: where the driver's track is looked up and kept, None for nowhere. report: called with a stage's name, what
     is done and how much there is. Raises InputError, OutputError or WeightsError, leaving nothing behind.
@@ -69,23 +71,27 @@ def animate(
     source_info = _probe_source(source)
     extract = ExtractOptions(options.driver_face, options.smooth)
     driven = load_driver(driver, extract) if is_track(driver) else None
+    spoken = is_speech(driver)
     engine = choose_engine(
         options.engine,
         options.diffusion.device,
         moving=source_info.kind != "image",
         space=driven.track.meta.space if driven else None,
         name=str(driver),
+        spoken=spoken,
     )
+    if options.pose_from is not None and not spoken:
+        raise InputError(f"{driver}: has its own head motion; --pose-from goes with a sound file as the driver")
     if driven:
         driven.track.require_space(engine.space, engine.name, str(driver))
     warm = engine.name == DIFFUSION and options.diffusion.settings.warm_start > 0
     if warm and driven:
         raise InputError(f"{driver}: is a track, but --warm-start needs the driver's pictures; leave one of them out")
-    driver_info = probe(driver) if driven is None else None
+    driver_info = probe(driver) if driven is None and not spoken else None
     size = picture_size(source_info, options)
     beside = panels(size, source_info, driver_info) if options.compare else None
     size = beside.size if beside else size
-    count = len(driven.track) if driven else driver_info.frame_count
+    count = len(driven.track) if driven else None if spoken else driver_info.frame_count
     check_target(
         output,
         size,
@@ -100,9 +106,14 @@ def animate(
     keep_alpha = keeps_alpha(output) and not options.compare
     portrait = read_portrait(source, options, keep_alpha, notes) if source_info.kind == "image" else None
 
-    progress = lambda done, total: tell("reading the driver", done, total)  # noqa: E731
-    if driven is None:
-        driven = load_driver(driver, extract, cache, progress, driver_info, engine.space)
+    def drive(space: str) -> Driver:
+        if spoken:
+            seed = options.diffusion.settings.seed
+            return load_speech(driver, speech_options(space, source_info, seed, options.pose_from), cache, report)
+        progress = lambda done, total: tell("reading the driver", done, total)  # noqa: E731
+        return load_driver(driver, extract, cache, progress, driver_info, space)
+
+    driven = driven or drive(engine.space)
     if driven.missing:
         notes.append(f"{len(driven.missing)} driver frames show no face and were filled in")
     diffused: Diffused | None = None
@@ -111,7 +122,7 @@ def animate(
     elif engine.name == DIFFUSION:
         from mimaface_cli.reenact import diffuse
 
-        other = load_driver(driver, extract, cache, progress, driver_info, SPACES[MESH]) if warm else None
+        other = drive(SPACES[MESH]) if warm else None
         diffused = diffuse.from_photo(portrait, driven.track, options, cache, tell, other and other.track)
         moving = diffused.moving
     else:

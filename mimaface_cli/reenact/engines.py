@@ -8,6 +8,7 @@ from mimaface_cli.weights.locate import missing
 MESH, DIFFUSION = "mesh", "diffusion"
 SPACES = {MESH: "face478", DIFFUSION: "bfm09"}
 ASSETS = ("mimaface", "vae")  # what the diffusion engine needs
+SPEECH = "sadtalker"  # and what it needs for speech besides
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,17 @@ class Engine:
 
 
 def choose_engine(
-    wanted: str, device: str = "auto", *, moving: bool = False, space: str | None = None, name: str = "the track"
+    wanted: str,
+    device: str = "auto",
+    *,
+    moving: bool = False,
+    space: str | None = None,
+    name: str = "the track",
+    spoken: bool = False,
 ) -> Engine:
     """The engine that runs. wanted: auto, mesh or diffusion; device: as for `choose_runtime`; moving: the source is a
-    video; space: of the driver's track, None for a driver of pictures or sound; name: of the track.
+    video; space: of the driver's track, None for a driver of pictures or sound; name: of the track; spoken: the driver
+    is a sound, for which diffusion needs SadTalker's networks too.
 
     auto takes diffusion where its weights and a CUDA device are and it can take the inputs, else mesh. Raises
     WeightsError or InputError for an engine that cannot run.
@@ -52,6 +60,8 @@ def choose_engine(
     absent = missing_files()
     if absent:
         return Engine(MESH, "embedded default: no diffusion weights are installed")
+    if spoken and missing(SPEECH):
+        return Engine(MESH, "embedded default: SadTalker's weights, by which diffusion would speak, are not installed")
     if device != "cpu" and not has_cuda():
         return Engine(
             MESH, "embedded default: no CUDA device; --engine diffusion --device cpu runs the installed weights, slowly"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.errors import InputError
@@ -32,7 +33,8 @@ class DiffusionOptions:
 class AnimateOptions:
     """engine: auto, mesh or diffusion. output_mode: full (the whole photo) or crop (the paper's 512 square). audio:
     "driver", "none" or a file. face, driver_face: whom to animate and whom to follow. max_size: longest side of the
-    result in pixels, 0 for no limit. compare: source, driver and result side by side. diffusion: for that engine."""
+    result in pixels, 0 for no limit. compare: source, driver and result side by side. pose_from: a track or video whose
+    head motion is taken where the driver is a sound. diffusion: for that engine."""
 
     engine: str = "auto"
     retarget: RetargetOptions = field(default_factory=RetargetOptions)
@@ -43,6 +45,7 @@ class AnimateOptions:
     max_size: int = LONGEST_SIDE
     audio: str = "driver"
     compare: bool = False
+    pose_from: Path | None = None
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
 

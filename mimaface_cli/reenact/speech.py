@@ -10,8 +10,9 @@ from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.files import check_output
 from mimaface_cli.media.image import picture_kind
-from mimaface_cli.media.libav import audio_stream, check_file, open_input, video_stream
+from mimaface_cli.media.libav import audio_stream, check_file, has_picture, open_input
 from mimaface_cli.media.samples import open_samples
+from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.cache import Cache, cache_key, content_hash, source_stamp
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.reenact.options import Report
@@ -29,13 +30,13 @@ def is_speech(path: Path) -> bool:
     if picture_kind(path) is not None:
         return False
     with open_input(path) as container:
-        if audio_stream(container) is None:
-            return False
-        try:
-            video_stream(container, path)
-        except InputError:
-            return True
-    return False
+        return audio_stream(container) is not None and not has_picture(container)
+
+
+def speech_options(space: str, source: MediaInfo, seed: int, pose_from: Path | None) -> SpeechOptions:
+    """What `animate` asks for: SadTalker's networks look at the photo that will speak."""
+    photo = source.path if space == "bfm09" and source.kind == "image" else None
+    return SpeechOptions(space, seed, pose_from=pose_from, source=photo)
 
 
 def speak(

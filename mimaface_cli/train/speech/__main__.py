@@ -6,6 +6,9 @@ import hashlib
 import os
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -42,15 +45,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--folds", type=int, default=5, help="parts into which people are split, each left out once")
     parser.add_argument("--rounds", type=int, default=2, help="times that clips are left out, put in step and judged")
     parser.add_argument("--nets", type=int, default=3, help="trainings whose mean is the model")
-    parser.add_argument("--steps", type=int, default=700, help="of each training")
+    parser.add_argument("--steps", type=int, default=400, help="of each training")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings side by side (default: one per core)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--about", default="No word was given on where the data come from.", help="for the card")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing model and card")
     options = parser.parse_args(arguments)
     if options.output.suffix != ".npz":
         parser.error("-o must end in .npz")
-    if min(options.folds - 1, options.rounds, options.nets, options.steps) < 1:
-        parser.error("--folds must be at least 2; --rounds, --nets and --steps at least 1")
+    if min(options.folds - 1, options.rounds, options.nets, options.steps, options.jobs) < 1:
+        parser.error("--folds must be at least 2; the other counts at least 1")
     return options
 
 
@@ -79,7 +83,8 @@ def main(arguments: list[str]) -> int:
             used = [clip for clip, one in zip(clips, judged) if one.gap_in_step >= UNRELATED]
             say(f"round {turn + 1}: {len(used)} of {len(clips)} clips belong together with their sound; correlation in "
                 f"step, jaw {np.mean([j.jaw_in_step for j in judged]):.3f}, gap {np.mean([j.gap_in_step for j in judged]):.3f}")
-        nets = [train(used, noise, options.seed + 100 + k, options.steps) for k in range(options.nets)]
+        jobs = [(used, noise, options.seed + 100 + k, options.steps) for k in range(options.nets)]
+        nets = list(side_by_side(jobs, options.jobs))
         close_at = close_threshold(used, said)
         version = hashlib.sha256(b"".join(a.astype(np.float16).tobytes() for net in nets for a in net.values())).hexdigest()[:12]
         model = finish(used, said, nets, phones, close_at, version)
@@ -112,13 +117,21 @@ def left_out(clips: list[Clip], used: list[Clip], noise, options: argparse.Names
     names = sorted({clip.person for clip in clips})
     order = np.random.default_rng(options.seed).permutation(len(names))
     part = {name: int(place) % options.folds for name, place in zip(names, order)}
+    jobs = [
+        ([clip for clip in used if part[clip.person] != fold], noise, options.seed + fold, options.steps)
+        for fold in range(options.folds)
+    ]
     said = {}
-    for fold in range(options.folds):
-        known = [clip for clip in used if part[clip.person] != fold]
-        net = train(known, noise, options.seed + fold, options.steps)
+    for fold, net in enumerate(side_by_side(jobs, options.jobs)):
         said |= {clip.name: predict([net], clip) for clip in clips if part[clip.person] == fold}
         say(f"part {fold + 1} of {options.folds} left out")
     return said
+
+
+def side_by_side(jobs: list[tuple], workers: int) -> Iterator[dict[str, np.ndarray]]:
+    """Trainings in processes of their own, in order."""
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        yield from pool.map(train, *zip(*jobs))
 
 
 if __name__ == "__main__":

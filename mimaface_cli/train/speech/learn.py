@@ -11,7 +11,7 @@ from mimaface_cli.speech.mouth import CHANNELS, CLOSED, CONTEXT, DILATIONS, FRAM
 from mimaface_cli.speech.phones import BANDS
 from mimaface_cli.train.speech.clips import MARGIN, Clip, Heard
 
-WIDTH, DROP, DECAY, RATE, BATCH = 64, 0.3, 0.05, 2e-3, 24
+WIDTH, DROP, DECAY, RATE, BATCH = 64, 0.3, 0.05, 2e-3, 16
 _LENGTH = 80  # frames of the picture in a crop
 _NOISE_SHARE = 0.08  # of the crops, in which nobody speaks
 _LONGEST = 300  # frames for which a clip counts at most
@@ -77,6 +77,7 @@ def train(
 ) -> dict[str, np.ndarray]:
     """One network, as arrays that `mouth.run_net` takes."""
     torch.manual_seed(seed)
+    torch.set_num_threads(1)  # the layers are too small to share
     rng = np.random.default_rng(seed)
     rest = rest_of(clips)
     known = [(clip, *standard(clip)) for clip in clips]
