@@ -27,6 +27,7 @@ DILATIONS = (1, 2, 4)
 SILENCE = -2.0  # loudness where nothing sounds
 CONTEXT = 12  # frames of the picture to either side that a frame depends on
 _BLOCK = 250  # frames of the picture computed at once: ten seconds
+_LIP_SOUND, _PER_LIKELIHOOD = 0.26, 15.0  # likelihood of p, b or m from which the lips meet; in log odds
 _LEAST, _MOST = -0.25, 1.0  # of a blendshape
 
 
@@ -95,11 +96,20 @@ def mouth_movement(samples: Samples, model: LipModel) -> Iterator[tuple[np.ndarr
         first, last = (start - CONTEXT) * STEP, (stop + CONTEXT) * STEP
         features = sound_features(samples, means, model.phones, first, last)
         bands = features[CONTEXT * STEP : -CONTEXT * STEP, -BANDS:].mean(1).reshape(-1, STEP).mean(1)
-        yield expression(model, model.hear(features)[CONTEXT:-CONTEXT]), np.maximum(bands, SILENCE)
+        inner = features[CONTEXT * STEP : -CONTEXT * STEP]
+        heard = model.hear(features)[CONTEXT:-CONTEXT]
+        yield expression(model, heard, lip_sounds(model, inner)), np.maximum(bands, SILENCE)
 
 
-def expression(model: LipModel, channels: np.ndarray) -> np.ndarray:
-    """Channels T × 17 of the network to expression coefficients T × 64; the lips meet where the network hears it."""
+def lip_sounds(model: LipModel, features: np.ndarray) -> np.ndarray:
+    """How likely p, b or m sounds at each frame of the picture (T), from features 4 T × F of that very time."""
+    likely = features[:, [model.phones.names.index(name) for name in ("P", "B", "M")]] ** 2
+    return likely.sum(1).reshape(-1, STEP).max(1)
+
+
+def expression(model: LipModel, channels: np.ndarray, lip_sound: np.ndarray) -> np.ndarray:
+    """Channels T × 17 of the network to expression coefficients T × 64; the lips meet where the network or the phones
+    (T, see `lip_sounds`) say so."""
     moved = (channels[:, :CLOSED] - model.rest) * model.scale * model.gain
     shapes, gap = moved[:, :GAP], moved[:, GAP]
     shapes = np.clip(shapes, _LEAST, _MOST)
@@ -110,7 +120,8 @@ def expression(model: LipModel, channels: np.ndarray) -> np.ndarray:
         result[:, blendshape(name + "Left")] = result[:, blendshape(name + "Right")] = shapes[:, k]
     # What the columns leave open although the lips should be nearer: mouthClose brings them together.
     slope = gap_slope()
-    wanted = np.maximum(gap, 0) * meeting(channels[:, CLOSED] - model.close_at)
+    sure = np.maximum(channels[:, CLOSED] - model.close_at, (lip_sound - _LIP_SOUND) * _PER_LIKELIHOOD)
+    wanted = np.maximum(gap, 0) * meeting(sure)
     extra = np.maximum(result @ slope - wanted, 0) / -slope[blendshape("mouthClose")]
     result[:, blendshape("mouthClose")] = np.minimum(result[:, blendshape("mouthClose")] + extra, _MOST)
     return result

@@ -119,3 +119,28 @@ def test_missing_weights_name_both_ways(speech, monkeypatch, tmp_path):
 def test_options_that_cannot_be(given, says):
     with pytest.raises(InputError, match=says):
         SpeechOptions(**given)
+
+
+def test_sadtalker_speaks_by_a_checkpoint(speech, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    from mimaface_cli.speech.audio2exp import Audio2Exp
+    from mimaface_cli.speech.audio2pose import Audio2Pose
+
+    torch.manual_seed(0)
+    networks = {"audio2exp": Audio2Exp(), "audio2pose": Audio2Pose()}
+    state = {f"{name}.{key}": value for name, net in networks.items() for key, value in net.state_dict().items()}
+    save_file(state, tmp_path / "sadtalker.safetensors")
+    nodding(space="bfm09").save(tmp_path / "first.npz")
+    given = SpeechOptions("bfm09", seed=3, checkpoint=tmp_path / "sadtalker.safetensors", source=tmp_path / "first.npz")
+    track = load_speech(speech, given).track
+    assert track.meta.space == "bfm09" and len(track) == 120 and track.meta.audio_hash == content_hash(speech)
+    assert np.array_equal(load_speech(speech, given).track.pose, track.pose)
+    assert not np.array_equal(load_speech(speech, replace(given, seed=4)).track.pose, track.pose)
+    still = load_speech(speech, replace(given, still=True)).track
+    assert np.allclose(still.pose, nodding().pose[0]) and np.array_equal(still.expression, track.expression)
+    moved = load_speech(speech, replace(given, pose_from=tmp_path / "first.npz")).track
+    assert np.allclose(moved.pose[:50, 0] - track.pose[:50, 0], np.linspace(0, 0.2, 50), atol=1e-4)
+    short = write(tmp_path / "short.wav", say(("ah", 0.01)))
+    assert len(load_speech(short, given).track) == 1
