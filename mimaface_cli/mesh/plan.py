@@ -14,6 +14,7 @@ from mimaface_cli.motion.track import MotionTrack
 # A named coefficient is a score of 0 to 1: a smile on top of a smile must not tear the face.
 SCORE_LOW, SCORE_HIGH = -0.3, 1.15
 MOUTH_AT_REST = 0.25  # a photo taken mid-word or mid-shout closes its mouth this far before it talks
+SMILE_KEPT = 0.35  # share of a photo's smile with which it speaks
 WIDE_EYED = 1.22  # openness beyond which eyes stare
 USUALLY_OPEN = 0.8  # quantile over time of a driver's lids that counts as open
 
@@ -43,7 +44,10 @@ def plan(
     for each of the track's; start and rest: see `mimaface_cli.motion.retarget.retarget`; seen: the blendshape scores
     (52) of a photo."""
     offset = bias(model, identity, own.expression[0], seen)
-    rest = _mouth_at_rest(rest or own) if options.motion == "relative" and options.region != "pose" else rest or own
+    if options.motion == "relative" and options.region != "pose":
+        rest = _speakers_rest(rest or own) if track.meta.audio_hash else _mouth_at_rest(rest or own)
+    else:
+        rest = rest or own
     start = start or reference_coefficients(track, options)
     driven = retarget(own, track, options, start, rest)
     if options.region not in ("eyes", "pose"):
@@ -77,6 +81,15 @@ def _mouth_at_rest(rest: Coefficients) -> Coefficients:
     jaw = blendshape("jawOpen")
     expression = np.array(rest.expression)
     expression[:, jaw] = np.minimum(expression[:, jaw], MOUTH_AT_REST)
+    return replace(rest, expression=expression)
+
+
+def _speakers_rest(rest: Coefficients) -> Coefficients:
+    """Who speaks starts from closed lips: a photo's laugh would never let them meet. A part of its smile stays."""
+    expression = np.array(rest.expression)
+    for k, name in enumerate(BLENDSHAPES):
+        if name.startswith(("jaw", "mouth")):
+            expression[:, k] *= SMILE_KEPT if name.startswith("mouthSmile") else 0
     return replace(rest, expression=expression)
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.media.samples import SAMPLE_RATE, Samples
@@ -27,7 +28,16 @@ DILATIONS = (1, 2, 4)
 SILENCE = -2.0  # loudness where nothing sounds
 CONTEXT = 12  # frames of the picture to either side that a frame depends on
 _BLOCK = 250  # frames of the picture computed at once: ten seconds
-_LIP_SOUND, _PER_LIKELIHOOD = 0.26, 15.0  # likelihood of p, b or m from which the lips meet; in log odds
+PHONES = {
+    "lips": ("P", "B", "M"),
+    "teeth": ("F", "V"),
+    "round": ("UW", "W", "OW", "UH"),
+    "spread": ("IY", "EY", "Y"),
+    "hiss": ("SH", "CH", "JH", "ZH"),
+}
+"""Phones whose shape is plain to see. Likelihoods from which they are believed, and over which to the full:"""
+_FROM, _OVER = np.array([0.14, 0.07, 0.15, 0.2, 0.15]), np.array([0.08, 0.12, 0.3, 0.4, 0.25])
+_PHONE_SPREAD = 0.4  # frames
 _LEAST, _MOST = -0.25, 1.0  # of a blendshape
 
 
@@ -96,32 +106,47 @@ def mouth_movement(samples: Samples, model: LipModel) -> Iterator[tuple[np.ndarr
         first, last = (start - CONTEXT) * STEP, (stop + CONTEXT) * STEP
         features = sound_features(samples, means, model.phones, first, last)
         bands = features[CONTEXT * STEP : -CONTEXT * STEP, -BANDS:].mean(1).reshape(-1, STEP).mean(1)
-        inner = features[CONTEXT * STEP : -CONTEXT * STEP]
-        heard = model.hear(features)[CONTEXT:-CONTEXT]
-        yield expression(model, heard, lip_sounds(model, inner)), np.maximum(bands, SILENCE)
+        phones = gaussian_filter1d(phone_likelihoods(model, features), _PHONE_SPREAD, axis=0)
+        inner = slice(CONTEXT, -CONTEXT)
+        yield expression(model, model.hear(features)[inner], phones[inner]), np.maximum(bands, SILENCE)
 
 
-def lip_sounds(model: LipModel, features: np.ndarray) -> np.ndarray:
-    """How likely p, b or m sounds at each frame of the picture (T), from features 4 T × F of that very time."""
-    likely = features[:, [model.phones.names.index(name) for name in ("P", "B", "M")]] ** 2
-    return likely.sum(1).reshape(-1, STEP).max(1)
+def phone_likelihoods(model: LipModel, features: np.ndarray) -> np.ndarray:
+    """How likely the phones of each of PHONES sound at each frame of the picture (T × 5), from features 4 T × F."""
+    likely = features[:, : len(model.phones.names)] ** 2
+    groups = [likely[:, [model.phones.names.index(name) for name in group]].sum(1) for group in PHONES.values()]
+    return np.stack(groups, 1).reshape(-1, STEP, len(PHONES)).max(1)
 
 
-def expression(model: LipModel, channels: np.ndarray, lip_sound: np.ndarray) -> np.ndarray:
-    """Channels T × 17 of the network to expression coefficients T × 64; the lips meet where the network or the phones
-    (T, see `lip_sounds`) say so."""
+def expression(model: LipModel, channels: np.ndarray, phones: np.ndarray) -> np.ndarray:
+    """Channels T × 17 of the network and phones T × 5 as of `phone_likelihoods` to expression coefficients T × 64.
+
+    The network is sure of how far the mouth opens and careful about its shape; a clear phone adds what is seen of it.
+    """
     moved = (channels[:, :CLOSED] - model.rest) * model.scale * model.gain
-    shapes, gap = moved[:, :GAP], moved[:, GAP]
-    shapes = np.clip(shapes, _LEAST, _MOST)
+    lips, teeth, round_, spread, hiss = np.clip((phones - _FROM) / _OVER, 0, 1).T
     result = np.zeros((len(channels), EXPRESSION_DIM))
     for k, name in enumerate(SINGLE):
-        result[:, blendshape(name)] = shapes[:, k]
+        result[:, blendshape(name)] = moved[:, k]
     for k, name in enumerate(PAIRED, len(SINGLE)):
-        result[:, blendshape(name + "Left")] = result[:, blendshape(name + "Right")] = shapes[:, k]
+        result[:, blendshape(name + "Left")] = result[:, blendshape(name + "Right")] = moved[:, k]
+    for name, more in (
+        ("mouthPucker", 0.5 * round_ + 0.15 * hiss),
+        ("mouthFunnel", 0.15 * round_ + 0.25 * hiss),
+        ("mouthRollLower", 0.45 * teeth),
+        ("mouthUpperUpLeft", 0.15 * teeth),
+        ("mouthUpperUpRight", 0.15 * teeth),
+        ("mouthStretchLeft", 0.15 * spread),
+        ("mouthStretchRight", 0.15 * spread),
+        ("mouthSmileLeft", 0.12 * spread - 0.15 * round_),
+        ("mouthSmileRight", 0.12 * spread - 0.15 * round_),
+    ):
+        result[:, blendshape(name)] += more
+    result = np.clip(result, _LEAST, _MOST)
     # What the columns leave open although the lips should be nearer: mouthClose brings them together.
     slope = gap_slope()
-    sure = np.maximum(channels[:, CLOSED] - model.close_at, (lip_sound - _LIP_SOUND) * _PER_LIKELIHOOD)
-    wanted = np.maximum(gap, 0) * meeting(sure)
+    near = meeting(channels[:, CLOSED] - model.close_at) * (1 - lips) * (1 - 0.7 * teeth) * (1 - 0.35 * np.maximum(round_, hiss))
+    wanted = np.maximum(moved[:, GAP], 0) * near
     extra = np.maximum(result @ slope - wanted, 0) / -slope[blendshape("mouthClose")]
     result[:, blendshape("mouthClose")] = np.minimum(result[:, blendshape("mouthClose")] + extra, _MOST)
     return result
