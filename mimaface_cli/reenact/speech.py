@@ -68,8 +68,9 @@ def load_speech(
     tell = report or (lambda stage, done, total: None)
     if is_track(path):
         raise InputError(f"{path}: is a track already; name a sound file or a video with sound")
-    if path.is_dir() or picture_kind(path) is not None:
+    if path.is_dir() or (path.is_file() and picture_kind(path) is not None):
         raise InputError(f"{path}: holds no sound; name a sound file or a video with sound")
+    check_file(path)
     before = source_stamp(path)
     content = content_hash(path)
     lent = {name: _lent(getattr(options, name), cache, tell) for name in ("pose_from", "blinks_from")}

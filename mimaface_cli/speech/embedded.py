@@ -38,7 +38,7 @@ def embedded_track(
             progress(done, total)
     expression = np.concatenate(mouth)
     life = liven(expression, np.concatenate(loudness), options.seed, sound, options.still)
-    expression += life.expression.astype(np.float32)
+    expression += life.expression
     pose, gaze = life.pose, life.gaze
     if pose_from is not None:
         pose = np.array(pose_from.pose, np.float64)

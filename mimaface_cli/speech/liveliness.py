@@ -46,7 +46,7 @@ def liven(mouth: np.ndarray, loudness: np.ndarray, seed: int, sound: str = "", s
     stress = stresses(loudness, speaking)
     frames = len(mouth)
     angles = np.zeros((frames, 3)) if still else head(stress, speaking, rng)
-    expression = np.zeros((frames, EXPRESSION_DIM))
+    expression = np.zeros((frames, EXPRESSION_DIM), np.float32)
     brows(expression, stress, rng)
     blinks(expression, speaking, rng)
     return Liveliness(pose_of(angles), expression, glances(angles, rng))

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.media.samples import SAMPLE_RATE, Samples
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
-from mimaface_cli.speech.phones import BANDS, PhoneModel, sound_features, sound_means
+from mimaface_cli.speech.phones import BANDS, SPEECH_LEVEL, PhoneModel, levels, sound_features, sound_means
 
 FRAME_RATE = 25
 STEP = 4  # frames of the sound's features for a frame of the picture
@@ -38,6 +39,7 @@ PHONES = {
 """Phones whose shape is plain to see. Likelihoods from which they are believed, and over which to the full:"""
 _FROM, _OVER = np.array([0.14, 0.07, 0.15, 0.2, 0.15]), np.array([0.08, 0.12, 0.3, 0.4, 0.25])
 _PHONE_SPREAD = 0.4  # frames
+_QUIET, _AUDIBLE = -48.0, -38.0  # dB below the louder frames
 _LEAST, _MOST = -0.25, 1.0  # of a blendshape
 
 
@@ -105,10 +107,19 @@ def mouth_movement(samples: Samples, model: LipModel) -> Iterator[tuple[np.ndarr
             continue
         first, last = (start - CONTEXT) * STEP, (stop + CONTEXT) * STEP
         features = sound_features(samples, means, model.phones, first, last)
-        bands = features[CONTEXT * STEP : -CONTEXT * STEP, -BANDS:].mean(1).reshape(-1, STEP).mean(1)
+        loudness = np.maximum(features[:, -BANDS:].mean(1).reshape(-1, STEP).mean(1), SILENCE)
         phones = gaussian_filter1d(phone_likelihoods(model, features), _PHONE_SPREAD, axis=0)
         inner = slice(CONTEXT, -CONTEXT)
-        yield expression(model, model.hear(features)[inner], phones[inner]), np.maximum(bands, SILENCE)
+        spoken = expression(model, model.hear(features)[inner], phones[inner])
+        level = levels(samples, first, last).reshape(-1, STEP).max(1) + 20 * np.log10(means.gain) - SPEECH_LEVEL
+        yield spoken * sounding(level)[inner, None], loudness[inner]
+
+
+def sounding(level: np.ndarray) -> np.ndarray:
+    """0 where nothing sounds, 1 where something does (T), from dB below the louder frames (T): in silence the mouth rests
+    for certain."""
+    share = np.clip((maximum_filter1d(level, 5) - _QUIET) / (_AUDIBLE - _QUIET), 0, 1)
+    return gaussian_filter1d(share, 1.2)
 
 
 def phone_likelihoods(model: LipModel, features: np.ndarray) -> np.ndarray:
@@ -203,7 +214,7 @@ def _load(path: Path) -> LipModel:
         sound = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
         width = model.hear(np.zeros((4, len(phones.names) + BANDS), np.float32)).shape
         likely = phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (OSError, EOFError, BadZipFile, ValueError, KeyError, IndexError, TypeError) as error:
         raise WeightsError(f"{path}: not a lip model ({error}); restore it from the project's weights/") from error
     if not (sound and nets and width == (1, len(CHANNELS)) and np.isfinite(likely).all() and model.rest.shape == (CLOSED,)):
         raise WeightsError(f"{path}: not a lip model (wrong shapes); restore it from the project's weights/")

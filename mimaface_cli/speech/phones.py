@@ -83,7 +83,7 @@ def sound_means(samples: Samples) -> SoundMeans:
     counts = np.zeros(len(edges) - 1)
     total = frame_count(len(samples))
     for start in range(0, total, _BLOCK):
-        level = _levels(samples, start, min(start + _BLOCK, total))
+        level = levels(samples, start, min(start + _BLOCK, total))
         counts += np.histogram(level, edges)[0]
     if counts.sum() < 3:
         return SoundMeans(1.0, np.zeros(BANDS), silent=True)
@@ -92,7 +92,7 @@ def sound_means(samples: Samples) -> SoundMeans:
     sums, number = np.zeros(BANDS), 0
     for start in range(0, total, _BLOCK):
         stop = min(start + _BLOCK, total)
-        active = _levels(samples, start, stop) > loud - _ACTIVE
+        active = levels(samples, start, stop) > loud - _ACTIVE
         sums += log_bands(samples, start, stop, gain)[active].sum(0)
         number += int(active.sum())
     return SoundMeans(gain, sums / max(number, 1))
@@ -122,7 +122,7 @@ def log_bands(samples: Samples, start: int, stop: int, gain: float = 1.0) -> np.
     return np.log((spectrum.real**2 + spectrum.imag**2) @ _filters().T + _FLOOR)
 
 
-def _levels(samples: Samples, start: int, stop: int) -> np.ndarray:
+def levels(samples: Samples, start: int, stop: int) -> np.ndarray:
     """Decibels of full scale of frames start..stop."""
     sound = samples.read(start * HOP - HOP, stop * HOP).astype(np.float64)
     power = (sound**2).reshape(-1, HOP).mean(1)
