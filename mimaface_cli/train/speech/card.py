@@ -30,6 +30,9 @@ meet. Two parts:
 - **lips**: {len(model.nets)} trainings of a temporal convolutional network of {count:,} numbers each, averaged, on these
   phones and the spectrum, 0.6 s to either side.
 
+`mimaface_cli/speech/mouth.py` then lets clear phones add what is seen of them (lips meet on p, b, m; lower lip to the
+teeth on f, v; rounding, spreading); the figures below are the network's alone.
+
 ## Data
 
 {options.about}
