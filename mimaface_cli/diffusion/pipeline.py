@@ -32,6 +32,11 @@ class Networks:
     def dtype(self) -> torch.dtype:
         return self.unet.conv_in.weight.dtype
 
+    @property
+    def wants_identity(self) -> bool:
+        """Whether the tokens are made from ArcFace features too, as in the release."""
+        return isinstance(self.mia, ReleaseTokens)
+
 
 @dataclass(frozen=True)
 class Appearance:

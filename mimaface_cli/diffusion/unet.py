@@ -190,6 +190,7 @@ class VideoUNet(nn.Module):
             raise WeightsError(f"UNet config: {error}; use the config.json that came with the weights") from error
         self.gradient_checkpointing = False
         self._token_attentions: list[TokenAttention] = []
+        self.tokens_width: int = base.config.cross_attention_dim
         self.max_frames = motion.max_frames if motion and motion.positions else None
         self.conv_in = base.conv_in
         self.time_proj = base.time_proj
@@ -245,6 +246,15 @@ class VideoUNet(nn.Module):
             attention.reuse = None  # or the last clip's features would stay in memory
         x = self.conv_out(self.conv_act(self.conv_norm_out(x)))
         return x.unflatten(0, (batch, frames)).transpose(1, 2)
+
+    def compile_layers(self, attentions: bool = True) -> None:
+        """Let torch compile each kind of layer once instead of the whole network, which would take minutes and could
+        not skip layers. attentions: also the spatial ones, which then cannot reuse tokens."""
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # one for each shape
+        for block in (*self.down_blocks, self.mid_block, *self.up_blocks):
+            for kind in ("resnets", "motion_modules", *(["attentions"] if attentions else [])):
+                for layer in getattr(block, kind, ()):
+                    layer.compile()
 
     def _all_but_last(self, x: Tensor, embedding: Tensor, tokens: Tensor, frames: int) -> Tensor:
         """Everything between the input convolution and the last layer of the last up block."""

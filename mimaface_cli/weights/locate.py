@@ -49,6 +49,12 @@ def locate_files(name: str, *, download: bool = True, progress: Progress | None 
     return {file.path: _locate_file(asset, file, download, progress) for file in asset.files}
 
 
+def locate_file(name: str, path: str) -> Path:
+    """The verified file of that path in the registry, of an asset; nothing is fetched (see `locate_files`)."""
+    asset = find_asset(name)
+    return _locate_file(asset, next(file for file in asset.files if file.path == path), download=False, progress=None)
+
+
 def missing(name: str) -> list[str]:
     """The paths in the registry of an asset's files that are not there or not whole; fetches nothing."""
     asset, absent = find_asset(name), []
