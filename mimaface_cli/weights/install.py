@@ -47,7 +47,7 @@ def import_folder(
     result = Imported()
     for asset in ASSETS.values():
         wanted = asset.name in asked if asked is not None else INFERENCE in asset.needed_for
-        if not asset.needed_for or (asked is not None and not wanted):
+        if not wanted and (asked is not None or not asset.needed_for):
             continue
         here = [(file, _find(folder, file, bare=wanted)) for file in asset.files]
         if not wanted and any(path is None for _, path in here):
@@ -109,7 +109,10 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
             there = entry is not None and entry.source_sha256 == source_sha256 and installed_fault(file) is None
             if not there:
                 with _written(target) as temporary:
+                    temporary.touch()
+                    mode = temporary.stat().st_mode  # the user's wish; safetensors shuts everybody else out
                     _make(file, path, temporary, consume)
+                    temporary.chmod(mode)
                     info = temporary.stat()
                     made = manifest.Entry(
                         info.st_size, info.st_mtime_ns, manifest.sha256_of(temporary), source, source_sha256

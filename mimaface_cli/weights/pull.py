@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,8 +77,8 @@ def _pull(assets: Sequence[Asset], folder: Path, report: Progress) -> list[str]:
     _check_space(folder, fetches)
     for fetch in fetches:
         _bring(fetch, report)
-    if staging.exists():  # nothing but locks, or parts of files that have changed at their source since
-        shutil.rmtree(staging, ignore_errors=True)
+    with suppress(OSError):  # not while other models lie there half fetched
+        staging.rmdir()
     return [fetch.file.path for fetch in fetches]
 
 
@@ -128,6 +129,10 @@ def _bring(fetch: _Fetch, report: Progress) -> None:
     except WeightsError as error:
         path.unlink(missing_ok=True)  # whole, and of no use
         raise WeightsError(f"{fetch.url}: {error}") from error
+    # Locks, and parts of what the file was before it changed at its source.
+    stem = path.name.rpartition(".")[0]
+    for stale in (*path.parent.glob(f"{stem}.*"), *path.parent.glob(f".{stem}.*")):
+        stale.unlink(missing_ok=True)
 
 
 def _part(staged: Path) -> Path:

@@ -138,7 +138,7 @@ _ASSETS = (
         "2009 in it is for non-commercial research only; its UNet is made from Stable Diffusion 1.5 (CreativeML "
         "OpenRAIL-M: use-based restrictions), its CLIP from OpenAI's (MIT), its CurricularFace network was trained on "
         "face data for research",
-        about=10_300_000_000,
+        about=10_400_000_000,
         needed_for=(INFERENCE,),
         files=(
             AssetFile("mimaface/d3dfr.safetensors", hub=_release("models/D3DFR/netG_epoch_25.pth"), content="d3dfr"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mimaface_cli.cli import app
+from mimaface_cli.cli import app, console
 from mimaface_cli.weights.registry import find_asset
 from tests.conftest import ROOT, Said
 from tests.tiny import publish
@@ -133,6 +133,13 @@ def test_the_hub_refuses(weights, hub, monkeypatch):
     assert weights("pull", "vae", "-y").code == 0
     assert "openai/clip-vit-large-patch14: no such repository" in failed(weights("pull", "clip"))
     assert "the server answers 404" in failed(weights("pull", "sadtalker"))
+
+
+def test_progress_is_told_in_megabytes(weights, hub, monkeypatch):
+    monkeypatch.setattr(console, "EVERY", 0.0)
+    said = weights("pull", "mimaface").err
+    assert re.search(r"^mimaface/bfm09.mat: 1 of 1 MB, [\d.]+ a second, about \d+ s left$", said, re.M), said
+    assert "frames" not in said
 
 
 def test_a_wrong_mirror_installs_nothing(weights, hub, tmp_path):

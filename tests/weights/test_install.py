@@ -1,5 +1,6 @@
 """Importing: from every layout people have, checked before anything is written, known again without being read."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -184,6 +185,27 @@ def test_a_weights_folder_of_ours(release_folder, own_world, tmp_path, monkeypat
     assert import_folder(own_world).installed == MIMAFACE and missing("mimaface") == []
 
 
+def test_a_small_file_is_imported_where_it_is_named(monkeypatch, own_world, tmp_path):
+    content = b"small"
+    url = "https://models.invalid/toy.bin"
+    file = AssetFile("toy.bin", hashlib.sha256(content).hexdigest(), len(content), url)
+    monkeypatch.setitem(ASSETS, "toy", Asset("toy", "a toy", "CC0", (file,)))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "toy.bin").write_bytes(content)
+    assert "toy.bin" not in import_folder(tmp_path / "mine").installed
+    assert import_folder(tmp_path / "mine", ["toy"]).installed == ["toy.bin"]
+    assert (own_world / "toy.bin").read_bytes() == content
+
+
+def test_what_is_installed_may_be_read_by_whom_the_user_lets(release_folder, own_world):
+    old = os.umask(0o027)
+    try:
+        import_folder(release_folder)
+    finally:
+        os.umask(old)
+    assert {(own_world / path).stat().st_mode & 0o777 for path in MIMAFACE} == {0o640}
+
+
 def test_no_folder_or_an_empty_one(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         import_folder(tmp_path / "absent")
@@ -341,8 +363,6 @@ def test_a_manifest_that_cannot_be_read_is_none(own_world, text):
 
 
 def test_a_released_file_put_there_by_hand_is_taken_by_its_hash(monkeypatch, own_world):
-    import hashlib
-
     content = b"a released file"
     file = AssetFile(
         "toy/model.bin", hashlib.sha256(content).hexdigest(), len(content), "https://models.invalid/model.bin"

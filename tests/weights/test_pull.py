@@ -203,6 +203,15 @@ def test_what_a_run_fetched_but_did_not_install_is_not_fetched_again(toy, hub, o
     assert not any(asked.path.endswith("/model.bin") for asked in hub.bodies())
 
 
+def test_what_was_begun_of_another_model_is_kept_and_what_has_changed_since_is_not(toy, hub, own_world):
+    staging = own_world / ".staging"
+    staging.mkdir(parents=True)
+    (staging / "other--model.bin.0123456789abcdef.part").write_bytes(b"begun")
+    (staging / "toy--model.bin.0123456789abcdef.part").write_bytes(b"of an older revision")
+    pull([toy])
+    assert left(own_world) == [".staging/other--model.bin.0123456789abcdef.part", *WHOLE]
+
+
 def test_a_crash_between_record_and_place_leaves_a_missing_file(toy, own_world, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("mimaface_cli.weights.install.os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
