@@ -120,8 +120,15 @@ def read_network(path: Path, content: str) -> "dict[str, Tensor]":
 
     Raises WeightsError where the file cannot be read, would run code, or holds another network.
     """
+    return select(_read_state(path), content, str(path))
+
+
+def select(state: "Mapping[str, Tensor]", content: str, name: str) -> "dict[str, Tensor]":
+    """Of a network's state what is installed, under the names it has there. name: the file, for the message.
+
+    Raises WeightsError where it is another network's.
+    """
     network = NETWORKS[content]
-    state = _read_state(path)
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     unexpected = sorted(key for key in state if not re.match(network.keys, key))
@@ -138,7 +145,7 @@ def read_network(path: Path, content: str) -> "dict[str, Tensor]":
         ],
     }
     if told := [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in faults.items() if keys]:
-        raise WeightsError(f"{path}: not the weights expected ({content}): {'; '.join(told)}; fetch the right file")
+        raise WeightsError(f"{name}: not the weights expected ({content}): {'; '.join(told)}; fetch the right file")
     return kept
 
 
