@@ -99,7 +99,7 @@ def test_the_surroundings_lie_where_they_were_unless_the_head_moves(source, mode
     texture = source.texture[source.fine.matrix.shape[0] :].reshape(len(RINGS), ANGLES, 2)
     fine, sheet = moved_surface(source, model, (0, 0, 0))
     assert np.allclose(fine, source.texture[: len(fine)], atol=1e-6)
-    assert np.allclose(sheet, texture, atol=0.02)  # pixels: halves of an edge in space and in the picture differ a little
+    assert np.allclose(sheet, texture, atol=0.02)  # pixels: the middle of an edge in space is not that in the picture
     fine, sheet = moved_surface(source, model, (0, 20, 0))
     assert np.allclose(sheet[-1], texture[-1], atol=1e-6)
     nose = fine[topology.NOSE_TIP] - source.texture[topology.NOSE_TIP]
