@@ -5,6 +5,7 @@ import subprocess
 import sys
 import wave
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -113,6 +114,36 @@ def vae_folder(tmp_path_factory) -> Path:
     from tests.tiny import make_vae
 
     return make_vae(tmp_path_factory.mktemp("sd-vae") / "sd-vae-ft-mse")
+
+
+@contextmanager
+def weights_at(folder: Path) -> Iterator[Path]:
+    """The block takes its weights from that folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIMAFACE_WEIGHTS_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny(release_folder, vae_folder, tmp_path_factory) -> Path:
+    """A weights folder in which everything that inference needs is installed, tiny, with the landmark model beside it."""
+    from mimaface_cli.weights.install import import_folder
+    from mimaface_cli.weights.locate import locate
+
+    landmarker = locate("face_landmarker")
+    folder = tmp_path_factory.mktemp("weights")
+    os.symlink(landmarker, folder / landmarker.name)
+    with weights_at(folder):
+        import_folder(release_folder, ["mimaface"])
+        import_folder(vae_folder, ["vae"])
+    return folder
+
+
+@pytest.fixture
+def tiny_here(tiny) -> Iterator[Path]:
+    """The tiny model installed for one test."""
+    with weights_at(tiny) as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -124,7 +124,8 @@ def _lines(unit: str) -> Any:
         said[stage] = now
         rate = done / max(now - began[stage], 1e-6)
         left = f", about {(total - done) / rate:.0f} s left" if total and rate > 0 else ""
-        counted = f"{done / scale:.0f}{f' of {total / scale:.0f}' if total else ''} {unit}"
+        what = "steps" if stage == "denoising" else unit
+        counted = f"{done / scale:.0f}{f' of {total / scale:.0f}' if total else ''} {what}"
         say(f"{stage}: {counted}, {rate / scale:.1f} a second{left}")
 
     return show
