@@ -66,7 +66,7 @@ def import_folder(
             raise InputError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
         installed = install(file, path, source=f"imported from {path.name}", source_sha256=digest)
         (result.installed if installed else result.kept).append(file.path)
-    progress("", len(found), len(found))
+    progress("imported", len(found), len(found))
     return result
 
 
