@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimaface_cli.errors import InputError
+from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM
 
 EXPRESSIONS = tuple(BLENDSHAPES[1:])  # the first is no movement
@@ -65,7 +65,8 @@ class NamedMap:
 @dataclass(frozen=True, eq=False)
 class Channel:
     """One editable curve. array: expression, pose or gaze, and its columns; unit: coefficient units in one of the
-    curve's own; low, high: its range in its own units. directions, readers: K×64, in place of columns (see NamedMap)."""
+    curve's own; low, high: its range in its own units. directions, readers: K×64, in place of columns (see NamedMap),
+    and residual, the share of the movement that they miss."""
 
     name: str
     array: str
@@ -75,6 +76,7 @@ class Channel:
     high: float
     directions: np.ndarray | None = None
     readers: np.ndarray | None = None
+    residual: float = 0.0
 
     def read(self, array: np.ndarray) -> np.ndarray:
         """The curve in the track's array of that name (N×D): N×K in the curve's own units, K: sides."""
@@ -90,7 +92,7 @@ class Channel:
 
 def find_channel(name: str, space: str, named: NamedMap | None = None) -> Channel:
     """The channel of a name in a space. named: for expression names in bfm09. Raises InputError, with the nearest
-    names where there is none such."""
+    names where there is none such, and WeightsError for a name in bfm09 without its map."""
     gaze = _GAZE if space == "face478" else _RAW_GAZE
     rigid = _RIGID | gaze
     if name in rigid:
@@ -102,13 +104,13 @@ def find_channel(name: str, space: str, named: NamedMap | None = None) -> Channe
         return Channel(name, "expression", tuple(BLENDSHAPES.index(side) for side in sides), 1.0, LOWEST, HIGHEST)
     if sides and named is not None:
         rows = [EXPRESSIONS.index(side) for side in sides]
-        return Channel(
-            name, "expression", (), 1.0, LOWEST, HIGHEST, named.directions[rows], named.readers[rows]
-        )
+        residual = float(named.residuals[rows].mean())
+        linear = named.directions[rows], named.readers[rows], residual
+        return Channel(name, "expression", (), 1.0, LOWEST, HIGHEST, *linear)
     if sides:
-        raise InputError(
-            f"{name}: the {space} space has no named expressions; give its face model with --bfm FILE, or a number, "
-            f"exp0 to exp{EXPRESSION_DIM - 1}"
+        raise WeightsError(
+            f"{name}: in the {space} space names need its face model, BFM09_model_info.mat; give it with --bfm FILE, "
+            f"put it into the weights folder, or use numbers, exp0 to exp{EXPRESSION_DIM - 1}"
         )
     if name in _GAZE:
         raise InputError(f"{name}: in the {space} space gaze is four numbers of its network; use gaze0 to gaze3")
@@ -128,6 +130,13 @@ def channel_names(space: str = "face478") -> list[str]:
     both = [name.removesuffix("Left") for name in EXPRESSIONS if name.endswith("Left") and len(_sides(name[:-4])) == 2]
     gaze = _GAZE if space == "face478" else _RAW_GAZE
     return [*_RIGID, *gaze, *both, *EXPRESSIONS, *NUMBERED]
+
+
+def one_sided(name: str) -> tuple[str, ...]:
+    """The names of the sides that a name stands for: mouthSmile to mouthSmileLeft, mouthSmileRight; else itself."""
+    if name in ("gazeYaw", "gazePitch"):
+        return name + "Left", name + "Right"
+    return _sides(name) or (name,)
 
 
 def parse_number(text: str, where: str, low: float, high: float) -> float:

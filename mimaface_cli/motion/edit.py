@@ -171,9 +171,7 @@ def mix(track: MotionTrack, other: MotionTrack, regions: Iterable[str]) -> tuple
     """The track with regions of another one's motion, matched by time from the start of both; past the other's end its
     last frame holds. A head taken over turns as the other's does and moves about the place of the track's own."""
     regions = tuple(regions)
-    unknown = next((region for region in regions if region not in MIX_REGIONS), None)
-    if unknown is not None or not regions:
-        raise InputError(f"--region {unknown or ''}: choose {', '.join(MIX_REGIONS)}")
+    check_regions(regions)
     if other.meta.space != track.meta.space:
         raise InputError(
             f"--mix: its track is in the {other.meta.space} space and the first in {track.meta.space}; "
@@ -201,6 +199,13 @@ def mix(track: MotionTrack, other: MotionTrack, regions: Iterable[str]) -> tuple
     if "gaze" in regions:
         gaze = taken.gaze
     return replace(track, expression=expression, pose=pose, gaze=gaze), notes
+
+
+def check_regions(regions: Iterable[str]) -> None:
+    """Raise InputError for a region that `mix` does not know."""
+    for region in regions:
+        if region not in MIX_REGIONS:
+            raise InputError(f"--region {region[:40]}: choose {', '.join(MIX_REGIONS)}")
 
 
 def region_columns(regions: Iterable[str]) -> list[int]:
