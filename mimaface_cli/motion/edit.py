@@ -3,7 +3,7 @@
 Values are read and written through `mimaface_cli.motion.channels`; notes for the user come back beside the track.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -67,38 +67,40 @@ def change(
 ) -> tuple[MotionTrack, list[str]]:
     """Scale recorded curves, then set, then key (times from the track's start), then add. Values that leave a curve's
     range are clamped, and the notes say how many frames of which."""
-    terms, notes = list(terms), []
+    terms, keys, space = list(terms), list(keys), track.meta.space
     arrays = {name: getattr(track, name).astype(np.float64) for name in ("expression", "pose", "gaze")}
     arrays["pose"][:, :3] = np.unwrap(arrays["pose"][:, :3], axis=0)
+    before = {name: array.copy() for name, array in arrays.items()}
     times = track.pts - track.pts[0]
-    clamped: dict[str, int] = {}
 
-    def update(name: str, new) -> None:
-        channel = find_channel(name, track.meta.space, named)
-        current = channel.read(arrays[channel.array])
-        wanted = new(current)
-        kept = np.clip(wanted, channel.low, channel.high)
-        # What was recorded beyond the range may stay there; only a change is held within it.
-        kept = np.where(wanted == current, current, kept)
-        outside = int((kept != wanted).any(axis=1).sum())
-        if outside:
-            clamped[name] = clamped.get(name, 0) + outside
-        channel.write(arrays[channel.array], kept)
-
-    for how in ("scale", "set", "key", "add"):
-        if how == "key":
-            for name, (moments, values) in key_curves(list(keys)).items():
-                update(name, lambda now: np.broadcast_to(curve_at(moments, values, times)[:, None], now.shape))
+    def each(how: str) -> Iterator[tuple[Channel, np.ndarray, float]]:
+        """The terms of one kind: channel, its curve now, value."""
         for term in terms:
-            if term.how == "scale" == how:
-                update(term.name, lambda now: now * term.value)
-            elif term.how == "set" == how:
-                update(term.name, lambda now: np.full_like(now, term.value))
-            elif term.how == "add" == how:
-                update(term.name, lambda now: now + term.value)
-    for name, count in clamped.items():
-        channel = find_channel(name, track.meta.space, named)
-        notes.append(f"{name}: {count} of {len(track)} frames held within {channel.low:g} to {channel.high:g}")
+            if term.how == how:
+                channel = find_channel(term.name, space, named)
+                yield channel, channel.read(arrays[channel.array]), term.value
+
+    for channel, now, value in each("scale"):
+        channel.write(arrays[channel.array], now * value)
+    for channel, now, value in each("set"):
+        channel.write(arrays[channel.array], np.full_like(now, value))
+    for name, (moments, values) in key_curves(keys).items():
+        channel = find_channel(name, space, named)
+        now = channel.read(arrays[channel.array])
+        channel.write(arrays[channel.array], np.broadcast_to(curve_at(moments, values, times)[:, None], now.shape))
+    for channel, now, value in each("add"):
+        channel.write(arrays[channel.array], now + value)
+
+    notes = []
+    for channel in edited_channels(terms, keys, space, named):
+        wanted = channel.read(arrays[channel.array])
+        # What was recorded beyond the range may stay there; only a change is held within it.
+        kept = np.where(wanted == channel.read(before[channel.array]), wanted, np.clip(wanted, channel.low, channel.high))
+        outside = int((np.abs(kept - wanted) > 1e-9).any(axis=1).sum())
+        if outside:
+            channel.write(arrays[channel.array], kept)
+            limits = f"{channel.low:g} to {channel.high:g}"
+            notes.append(f"{channel.name}: {outside} of {len(track)} frames held within {limits}")
     return replace(track, **arrays), notes
 
 
