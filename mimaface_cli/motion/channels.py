@@ -3,6 +3,7 @@
 Left is always the subject's own left (right in the picture). Positive is left and up: yaw turns and roll tilts the head
 to its left, pitch lifts it; gazeYaw looks left, gazePitch up. Angles are in degrees, x, y, z in model units (half a face),
 expressions in scores of 0..1. A name without its side stands for both: mouthSmile is mouthSmileLeft and mouthSmileRight.
+gazeYaw and gazePitch are the mean of both eyes, which turn together and keep the angle between them.
 """
 
 import difflib
@@ -65,8 +66,8 @@ class NamedMap:
 @dataclass(frozen=True, eq=False)
 class Channel:
     """One editable curve. array: expression, pose or gaze, and its columns; unit: coefficient units in one of the
-    curve's own; low, high: its range in its own units. directions, readers: K×64, in place of columns (see NamedMap),
-    and residual, the share of the movement that they miss."""
+    curve's own; low, high: its range in its own units. directions, readers: K×D, how a curve that is no column of its
+    own adds to the array and is read from it; residual: the share of a movement that they miss (see NamedMap)."""
 
     name: str
     array: str
@@ -87,7 +88,7 @@ class Channel:
         if self.readers is None:
             array[:, self.columns] = values * self.unit
         else:
-            array += (values - array @ self.readers.T) @ self.directions
+            array += (values * self.unit - array @ self.readers.T) @ self.directions
 
 
 def find_channel(name: str, space: str, named: NamedMap | None = None) -> Channel:
@@ -95,6 +96,9 @@ def find_channel(name: str, space: str, named: NamedMap | None = None) -> Channe
     names where there is none such, and WeightsError for a name in bfm09 without its map."""
     gaze = _GAZE if space == "face478" else _RAW_GAZE
     rigid = _RIGID | gaze
+    if name in ("gazeYaw", "gazePitch") and name in rigid:
+        both = np.isin(np.arange(4), rigid[name][1]).astype(float)[None]
+        return Channel(name, *rigid[name], directions=both, readers=both / 2)
     if name in rigid:
         return Channel(name, *rigid[name])
     if name in NUMBERED:
@@ -134,8 +138,6 @@ def channel_names(space: str = "face478") -> list[str]:
 
 def one_sided(name: str) -> tuple[str, ...]:
     """The names of the sides that a name stands for: mouthSmile to mouthSmileLeft, mouthSmileRight; else itself."""
-    if name in ("gazeYaw", "gazePitch"):
-        return name + "Left", name + "Right"
     return _sides(name) or (name,)
 
 

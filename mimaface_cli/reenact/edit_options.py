@@ -95,7 +95,7 @@ def read_edits(options: EditOptions, space: str, notes: list[str]) -> Edits:
     keys = [] if options.keys_file is None else read_keys(options.keys_file, space, named)
     keys += [parse_key(text, space, named) for text in options.keys]
     for channel in edited_channels(terms, keys, space, named):  # which also looks up the names in presets
-        if channel.readers is not None:
+        if channel.readers is not None and channel.array == "expression":
             notes.append(f"{channel.name}: the face model makes all but {channel.residual:.0%} of that movement")
     return Edits(terms, keys, named)
 

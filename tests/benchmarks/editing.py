@@ -5,13 +5,14 @@
 MEDIA holds portraits/. The first table: each edit of each portrait, measured on the drawn picture by MediaPipe's
 rotation since the photo, by a fresh extraction, and by MediaPipe's scores. The second, the leakage matrix: how much
 each edit changed each group of scores, the mean of the absolute changes over the portraits. The third, the round trip:
-a track drawn by the mesh engine and extracted again.
+tracks drawn by the mesh engine and extracted again, once examples/driver.npz, which speaks, once expressions one by one.
 """
 
 import argparse
 import json
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -52,6 +53,8 @@ GROUPS = {
 }
 TRACK = Path(__file__).parents[2] / "examples" / "driver.npz"
 MOVES = 0.03
+ONE_BY_ONE = ("jawOpen", "mouthSmile", "eyeBlink", "browInnerUp", "browDown", "mouthPucker", "mouthFunnel", "jawLeft")
+PULSE = 20  # frames of each
 
 
 def measured(path: Path, portrait: Portrait) -> dict | None:
@@ -107,6 +110,17 @@ def edits_of(photo: Path, portrait: Portrait, folder: Path) -> list[dict]:
     return rows
 
 
+def one_by_one() -> MotionTrack:
+    """A track in which each of ONE_BY_ONE comes and goes, alone."""
+    track = MotionTrack.neutral(PULSE * len(ONE_BY_ONE) + 1, "face478")
+    expression = track.expression.copy()
+    swell = 0.7 * np.sin(np.pi * np.arange(PULSE) / PULSE) ** 2
+    for k, name in enumerate(ONE_BY_ONE):
+        columns = find_channel(name, "face478").columns
+        expression[1 + k * PULSE : 1 + (k + 1) * PULSE, columns] = swell[:, None]
+    return replace(track, expression=expression)
+
+
 def round_trip(portrait: Portrait, track: MotionTrack) -> dict[str, float]:
     """A track's motion since its first frame put on the photo's own coefficients, drawn, extracted and compared."""
     model, own = face478.load(), own_coefficients(portrait)
@@ -125,9 +139,10 @@ def round_trip(portrait: Portrait, track: MotionTrack) -> dict[str, float]:
     since = np.abs(np.degrees(read.pose[:, :3] - read.pose[:1, :3] - drawn.pose[:, :3] + drawn.pose[:1, :3]))
     asked, got = drawn.expression[:, named], read.expression[:, named]
     moves = asked.std(0) > MOVES
-    correlation = [np.corrcoef(a, g)[0, 1] for a, g in zip(asked[:, moves].T, got[:, moves].T) if g.std() > 1e-6]
     names = [name for name, moving in zip(BLENDSHAPES[named], moves) if moving]
-    looked = ~np.isin(names, [name for name in BLENDSHAPES if name.startswith("eyeLook")])
+    pairs = zip(names, asked[:, moves].T, got[:, moves].T)
+    correlation = {name: float(np.corrcoef(a, g)[0, 1]) if g.std() > 1e-6 else 0.0 for name, a, g in pairs}
+    faces = [value for name, value in correlation.items() if not name.startswith("eyeLook")]  # gaze is compared itself
     # Shut eyes have no gaze to read.
     open_eyes = drawn.expression[:, [BLENDSHAPES.index("eyeBlinkLeft")]].ravel() < 0.3
     gaze = np.degrees(np.abs(read.gaze - drawn.gaze)[open_eyes])
@@ -135,8 +150,8 @@ def round_trip(portrait: Portrait, track: MotionTrack) -> dict[str, float]:
         "pose": float(degrees.mean()),
         "pose since frame 0": float(since.mean()),
         "gaze": float(gaze.mean()),
-        "correlation": float(np.mean(np.array(correlation)[looked[: len(correlation)]])),
-        "by name": {name: float(value) for name, value in zip(names, correlation)},
+        "correlation": float(np.mean(faces)),
+        "by name": correlation,
     }
 
 
@@ -161,9 +176,11 @@ def main() -> None:
                 portrait = portrait_from_photo(read_image(photo).rgb, None, face478.load(), name=str(photo)).square()
                 rows += edits_of(photo, portrait, folder)
                 if given.frames:
-                    trips[photo.name] = round_trip(portrait, MotionTrack.load(TRACK).frames(slice(0, given.frames)))
-                    trip = {name: value for name, value in trips[photo.name].items() if name != "by name"}
-                    print(f"{photo.stem[-28:]:28} " + "  ".join(f"{k} {v:.2f}" for k, v in trip.items()), flush=True)
+                    speech = MotionTrack.load(TRACK).frames(slice(0, given.frames))
+                    for title, track in (("speech", speech), ("one by one", one_by_one())):
+                        trip = trips.setdefault(title, {})[photo.name] = round_trip(portrait, track)
+                        said = "  ".join(f"{name} {value:.2f}" for name, value in trip.items() if name != "by name")
+                        print(f"{photo.stem[-28:]:28} {title:10} {said}", flush=True)
             except MimafaceError as error:
                 print(f"{photo.name}: {error}", flush=True)
     report(rows, trips)
@@ -193,12 +210,12 @@ def report(rows: list[dict], trips: dict[str, dict]) -> None:
     for (name, asked), found in by_edit.items():
         leaks = [np.mean([row["leak " + group] for row in found]) for group in GROUPS]
         print(f"{name:22} {asked:6g} " + " ".join(f"{leak:9.2f}" for leak in leaks))
-    if trips:
-        print("\nround trip, mean over the portraits")
+    for title, found in trips.items():
+        print(f"\nround trip, {title}: mean over the portraits")
         for key in ("pose", "pose since frame 0", "gaze", "correlation"):
-            print(f"{key:22} {np.mean([trip[key] for trip in trips.values()]):.2f}")
+            print(f"{key:22} {np.mean([trip[key] for trip in found.values()]):.2f}")
         names = defaultdict(list)
-        for trip in trips.values():
+        for trip in found.values():
             for name, value in trip["by name"].items():
                 names[name].append(value)
         print("  ".join(f"{name} {np.mean(values):.2f}" for name, values in sorted(names.items())))

@@ -39,6 +39,14 @@ def test_left_and_up_are_positive():
     assert (rotation_matrix(pose[0, :3]) @ up)[0] == pytest.approx(np.sin(np.radians(10)))
 
 
+def test_eyes_turn_together():
+    gaze = np.radians([[-4.0, 1.0, 8.0, 3.0]])
+    look = find_channel("gazeYaw", "face478")
+    assert look.read(gaze)[0, 0] == pytest.approx(2)
+    look.write(gaze, np.array([[12.0]]))
+    np.testing.assert_allclose(np.degrees(gaze), [[6, 1, 18, 3]])
+
+
 def test_a_name_without_a_side_is_both():
     assert [BLENDSHAPES[k] for k in find_channel("mouthSmile", "face478").columns] == ["mouthSmileLeft", "mouthSmileRight"]
     assert find_channel("mouthLeft", "face478").columns == (BLENDSHAPES.index("mouthLeft"),)
