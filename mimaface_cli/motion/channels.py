@@ -114,7 +114,7 @@ def find_channel(name: str, space: str, named: NamedMap | None = None) -> Channe
     if sides:
         raise WeightsError(
             f"{name}: in the {space} space names need its face model, BFM09_model_info.mat; give it with --bfm FILE, "
-            f"put it into the weights folder, or use numbers, exp0 to exp{EXPRESSION_DIM - 1}"
+            f"install it with the released weights, or use numbers, exp0 to exp{EXPRESSION_DIM - 1}"
         )
     if name in _GAZE:
         raise InputError(f"{name}: in the {space} space gaze is four numbers of its network; use gaze0 to gaze3")

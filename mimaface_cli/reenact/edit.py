@@ -99,7 +99,7 @@ def edit(
         elif info.kind == "image":
             moving, gains = from_photo(portrait, info, edits, other, options, notes)
         else:
-            moving = from_video(info, edits, other, options, cache, tell, notes)
+            moving, gains = from_video(info, edits, other, options, cache, tell, notes)
             sound = AudioTrack(source) if info.has_audio and is_video(output) else None
         frames, seconds = len(moving.pts), write_frames(output, moving, size, options.encode, sound, tell, notes)
     space = given.meta.space if given else "face478"
@@ -133,6 +133,10 @@ def _kind(source: Path, output: Path, info: MediaInfo | None, options: EditOptio
     if info is not None and info.kind == "folder":
         raise InputError(f"{source}: is a folder; name a track, a photo or a video")
     moves = info is None or info.kind == "video"
+    if moves and options.seconds is not None:
+        raise InputError("--seconds: is for photos; --speed, --start and --duration change the length of a track")
+    if not moves and (options.changes_time or options.strength != 1 or options.smooth):
+        raise InputError(f"{source}: is a photo; --strength, --smooth, --speed, --start, --duration need recorded motion")
     if options.grid:
         if is_track(output) or is_video(output) or moves:
             raise InputError("--grid: draws a photo into one picture; give a photo and -o grid.png")

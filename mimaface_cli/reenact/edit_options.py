@@ -104,8 +104,8 @@ def _named(given: Path | None) -> NamedMap | None:
     """The map of names onto a BFM09 file: the one given, else one in the weights folder, else None."""
     if given is not None and not given.is_file():
         raise WeightsError(f"--bfm {given}: no such file; give the released BFM09_model_info.mat")
-    places = [weights_folder() / folder / "BFM09_model_info.mat" for folder in ("", "models/D3DFR")]
-    path = given or next((place for place in places if place.is_file()), None)
+    installed = weights_folder() / "mimaface" / "bfm09.mat"
+    path = given or (installed if installed.is_file() else None)
     if path is None:
         return None
     from mimaface_cli.face import bfm, bfm_names, face478

@@ -26,6 +26,7 @@ from mimaface_cli.reenact.source import Moving, coefficients_of, portraits_of
 from mimaface_cli.reenact.tracks import Driver, load_driver
 
 USUAL_LENGTH = 3.0  # seconds of a video made from a photo that nothing else gives a length
+_MOVING = ("expression", "pose", "gaze")
 SETTLED = 0.6  # share of a keyless video after which a photo has reached the edit
 
 
@@ -64,7 +65,7 @@ def over_time(track: MotionTrack, edits: Edits, options: EditOptions, notes: lis
     share = np.clip(still.pts / max(SETTLED * float(still.pts[-1]), 1e-6), 0, 1)
     share = (share * share * (3 - 2 * share))[:, None]
     moved = {}
-    for name in ("expression", "pose", "gaze"):
+    for name in _MOVING:
         before = getattr(still, name)
         moved[name] = before + share * (getattr(full, name) - before)
     return replace(full, **moved)
@@ -129,7 +130,7 @@ def photo_grid(
     steps = cells(axes)
     track = edits.apply(photo_track(square, info), notes)
     one = coefficients_of(track, slice(None))
-    arrays = {name: np.repeat(getattr(one, name), len(steps), axis=0) for name in ("expression", "pose", "gaze")}
+    arrays = {name: np.repeat(getattr(one, name), len(steps), axis=0) for name in _MOVING}
     for axis, values in zip(axes, np.array(steps).T):
         now = arrays[axis.channel.array]
         axis.channel.write(now, np.broadcast_to(values[:, None], axis.channel.read(now).shape))
@@ -167,7 +168,7 @@ def from_video(
     cache: Cache | None,
     tell: Report,
     notes: list[str],
-) -> Moving:
+) -> tuple[Moving, list[Gain]]:
     """A video's motion edited and drawn on its own frames."""
     driven = read_source(info, options, cache, tell)
     if driven.missing:
@@ -175,11 +176,24 @@ def from_video(
     track = driven.track
     wanted = edits.apply(retimed(track, other, options, notes), notes)
     model, identity = face478.load(), track.identity.astype(np.float64)
-    asked = coefficients_of(wanted, slice(None))
-    planned = edited(model, identity, coefficients_of(track, slice(None)), asked)
-    notes += held_notes(asked, planned.coefficients)
+    own, meant = coefficients_of(track, slice(None)), coefficients_of(wanted, slice(None))
+    channels = motion.edited_channels(edits.terms, edits.keys, "face478", None)
+    gains = []
+    if channels:  # looked at on the first frame that shows the face, for all
+        shown = int(np.argmax(track.valid))
+        stream = portraits_of(info.path, track.frames(slice(shown + 1)), identity, options.animate)
+        try:
+            first = next(portrait for k, portrait in enumerate(stream) if k == shown)
+        finally:
+            stream.close()
+        parts = ((getattr(first, name), getattr(meant, name), getattr(own, name)) for name in _MOVING)
+        gains = read_gains(first, model, Coefficients(*(at + new - old for at, new, old in parts)), channels)
+    asked = apply_gains(own, meant, gains)
+    planned = edited(model, identity, own, asked)
+    limited = replace(asked, expression=meant.expression)
+    notes += held_notes(limited, edited(model, identity, own, limited).coefficients)
     frames = mesh.animate_moving(portraits_of(info.path, track, identity, options.animate), model, planned)
-    return Moving(frames, track.pts, track.frame_rate)
+    return Moving(frames, track.pts, track.frame_rate), gains
 
 
 def held_notes(asked: Coefficients, drawn: Coefficients) -> list[str]:

@@ -90,6 +90,7 @@ def test_a_video_is_drawn_on_itself(command, made, tmp_path):
     said = command("edit", made.driver, "-o", "a.mp4", "--add", "mouthSmile=-0.6", "--json")
     told = json.loads(said.out)
     assert said.code == 0 and told["frames"] == FRAMES and told["engine"] == "mesh"
+    assert [row["name"] for row in told["seen"]] == ["mouthSmile"]
     images, times = read_video(tmp_path / "a.mp4")
     given, given_times = read_video(made.driver)
     assert times == given_times and images[0].shape == given[0].shape
@@ -172,6 +173,8 @@ def test_names_in_bfm_need_its_model(command, tmp_path):
         (("PHOTO", "-o", "x.mp4", "--seconds", "0"), 2, "--seconds 0"),
         (("PHOTO", "-o", "x.mp4", "--frame-rate", "0"), 2, "--frame-rate 0"),
         (("DRIVER", "-o", "x.mp4", "--speed", "2"), 3, "a video keeps its own times"),
+        (("DRIVER", "-o", "x.mp4", "--seconds", "2"), 3, "--seconds: is for photos"),
+        (("PHOTO", "-o", "x.mp4", "--smooth", "2"), 3, "need recorded motion"),
     ],
 )
 def test_what_cannot_be_edited(command, made, tmp_path, words, code, says):
