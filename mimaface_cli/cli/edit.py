@@ -49,9 +49,7 @@ def command(
     ] = None,
     key: Annotated[
         _Words | None,
-        _option(
-            _CHANGE, "Keyframes, joined smoothly: 0.5:yaw=20 1:yaw=-10 ...", metavar="SECONDS:NAME=VALUE..."
-        ),
+        _option(_CHANGE, "Keyframes, joined smoothly: 0.5:yaw=20 1:yaw=-10 ...", metavar="SECONDS:NAME=VALUE..."),
     ] = None,
     keys: Annotated[
         Path | None,
@@ -188,8 +186,7 @@ def command(
                 "height": result.height,
                 "duration": result.duration,
                 "seen": [
-                    {"name": g.channel.name, "asked": g.asked, "read": g.read, "factor": g.factor}
-                    for g in result.gains
+                    {"name": g.channel.name, "asked": g.asked, "read": g.read, "factor": g.factor} for g in result.gains
                 ],
                 "notes": result.notes,
                 "seconds": result.seconds,
@@ -204,6 +201,8 @@ def _names() -> list[str]:
     for name in channel_names():
         channel = find_channel(name, "face478")
         unit = "degrees" if channel.unit not in (1.0, -1.0) else "units" if channel.array == "pose" else "score"
-        lines.append(f"{name:22} {channel.low:g} to {channel.high:g} {unit if not name.startswith('exp') else 'number'}")
+        lines.append(
+            f"{name:22} {channel.low:g} to {channel.high:g} {unit if not name.startswith('exp') else 'number'}"
+        )
     parts = (" ".join(f"{part}={value:g}" for part, value in made.items()) for made in PRESETS.values())
     return [*lines, "", *(f"--preset {name:13} {made}" for name, made in zip(PRESETS, parts))]

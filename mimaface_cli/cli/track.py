@@ -26,9 +26,7 @@ _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but err
 @app.command("show")
 def show(
     track: Annotated[Path, typer.Argument(metavar="TRACK", show_default=False, help="A track (.npz).")],
-    png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also draw the curves: .png, .svg or .pdf.")
-    ] = None,
+    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the curves: .png, .svg or .pdf.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All curves, also those that rest.")] = False,
     overwrite: _Overwrite = False,
     as_json: _Json = False,

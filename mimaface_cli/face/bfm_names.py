@@ -28,7 +28,9 @@ def fit_named(bfm: Bfm09, model: Face478) -> NamedMap:
     least squares), and how much of the movement stays out of reach. Raises WeightsError for a model without the 68
     landmarks in their usual places."""
     if len(bfm.landmarks) != 68:
-        raise WeightsError(f"the face model has {len(bfm.landmarks)} landmarks where the usual 68 are needed; take another")
+        raise WeightsError(
+            f"the face model has {len(bfm.landmarks)} landmarks where the usual 68 are needed; take another"
+        )
     vertices = 3 * bfm.landmarks[:, None] + np.arange(3)
     basis = bfm.expression_basis[vertices].astype(np.float64)  # 68×3×64
     turn, misfit = _alignment(model.mean[LANDMARKS_68], bfm.mean[bfm.landmarks].astype(np.float64))

@@ -1,9 +1,9 @@
 """What can be edited by name: head, place, gaze and expression as curves in units people think in.
 
 Left is always the subject's own left (right in the picture). Positive is left and up: yaw turns and roll tilts the head
-to its left, pitch lifts it; gazeYaw looks left, gazePitch up. Angles are in degrees, x, y, z in model units (half a face),
-expressions in scores of 0..1. A name without its side stands for both: mouthSmile is mouthSmileLeft and mouthSmileRight.
-gazeYaw and gazePitch are the mean of both eyes, which turn together and keep the angle between them.
+to its left, pitch lifts it; gazeYaw looks left, gazePitch up. Angles are in degrees, x, y, z in model units (half a
+face), expressions in scores of 0..1. A name without its side stands for both: mouthSmile is mouthSmileLeft and
+mouthSmileRight. gazeYaw and gazePitch are the mean of both eyes, which turn together and keep the angle between them.
 """
 
 import difflib

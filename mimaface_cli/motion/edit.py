@@ -95,7 +95,9 @@ def change(
     for channel in edited_channels(terms, keys, space, named):
         wanted = channel.read(arrays[channel.array])
         # What was recorded beyond the range may stay there; only a change is held within it.
-        kept = np.where(wanted == channel.read(before[channel.array]), wanted, np.clip(wanted, channel.low, channel.high))
+        kept = np.where(
+            wanted == channel.read(before[channel.array]), wanted, np.clip(wanted, channel.low, channel.high)
+        )
         outside = int((np.abs(kept - wanted) > 1e-9).any(axis=1).sum())
         if outside:
             channel.write(arrays[channel.array], kept)
@@ -111,7 +113,7 @@ def edited_channels(terms: Iterable[Term], keys: Iterable[Key], space: str, name
 
 
 def strengthen(track: MotionTrack, strength: float) -> MotionTrack:
-    """Motion about its own rest (`mimaface_cli.motion.retarget.reference_coefficients`) made larger or smaller, 0..3."""
+    """Motion about its own rest (`mimaface_cli.motion.retarget.reference_coefficients`) scaled by 0..3."""
     if not 0 <= strength <= MAX_STRENGTH:
         raise InputError(f"--strength {strength:g}: must lie between 0 and {MAX_STRENGTH:g}")
     if strength == 1 or len(track) == 1:

@@ -136,7 +136,7 @@ def _kind(source: Path, output: Path, info: MediaInfo | None, options: EditOptio
     if moves and options.seconds is not None:
         raise InputError("--seconds: is for photos; --speed, --start and --duration change the length of a track")
     if not moves and (options.changes_time or options.strength != 1 or options.smooth):
-        raise InputError(f"{source}: is a photo; --strength, --smooth, --speed, --start, --duration need recorded motion")
+        raise InputError(f"{source}: is a photo; --strength, --smooth, --speed, --start and --duration need motion")
     if options.grid:
         if is_track(output) or is_video(output) or moves:
             raise InputError("--grid: draws a photo into one picture; give a photo and -o grid.png")

@@ -21,8 +21,8 @@ SHORTEST, LONGEST = 0.04, 3600.0  # seconds of a video made from a photo
 class EditOptions:
     """What to change, as written on the command line. set, add, scale: NAME=VALUE; presets: NAME or NAME=SHARE; keys:
     SECONDS:NAME=VALUE; keys_file: CSV of keys; mix: track, photo or video whose `regions` are taken over; strength,
-    smooth, speed, start, duration (s): see `mimaface_cli.motion.edit`; grid: NAME=FROM:TO:COUNT, one or two. For a photo:
-    seconds and frame_rate of a video. bfm: model file for names in bfm09. The rest as for animate."""
+    smooth, speed, start, duration (s): see `mimaface_cli.motion.edit`; grid: NAME=FROM:TO:COUNT, one or two. For a
+    photo: seconds and frame_rate of a video. bfm: model file for names in bfm09. The rest as for animate."""
 
     set: tuple[str, ...] = ()
     add: tuple[str, ...] = ()

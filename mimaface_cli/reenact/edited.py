@@ -204,5 +204,3 @@ def held_notes(asked: Coefficients, drawn: Coefficients) -> list[str]:
         if off.any():
             notes.append(f"{said}: {int(off.sum())} of {len(off)} frames held within what one photo can show")
     return notes
-
-

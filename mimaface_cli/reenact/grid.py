@@ -44,10 +44,14 @@ def parse_axes(texts: tuple[str, ...]) -> list[Axis]:
         axes.append(Axis(channel, np.linspace(first, last, int(parts[2]))))
     if len(axes) > 2:
         raise InputError("--grid: takes one or two curves, the first across and the second down")
-    if len(axes) == 2 and set(axes[0].channel.columns) & set(axes[1].channel.columns) and (
-        axes[0].channel.array == axes[1].channel.array
+    if (
+        len(axes) == 2
+        and set(axes[0].channel.columns) & set(axes[1].channel.columns)
+        and (axes[0].channel.array == axes[1].channel.array)
     ):
-        raise InputError(f"--grid: {axes[0].channel.name} and {axes[1].channel.name} are the same curve; choose another")
+        raise InputError(
+            f"--grid: {axes[0].channel.name} and {axes[1].channel.name} are the same curve; choose another"
+        )
     return axes
 
 

@@ -15,7 +15,8 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 
 
 def plot_track(track: MotionTrack, path: Path, title: str, overwrite: bool = False) -> None:
-    """Head, place, gaze and the expressions that move most over time, cuts and unseen frames marked. Raises OutputError."""
+    """Head, place, gaze and the expressions that move most over time, cuts and unseen frames marked. Raises
+    OutputError."""
     if path.suffix.lower() not in FORMATS:
         raise OutputError(f"{path}: a plot is written as {', '.join(FORMATS)}; change the suffix")
     check_output(path, overwrite)

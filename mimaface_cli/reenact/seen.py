@@ -115,7 +115,9 @@ def _shifted(own: Coefficients, channel: Channel, change: np.ndarray) -> Coeffic
     return Coefficients(arrays["expression"], arrays["pose"], own.gaze)
 
 
-def _turn_gain(channel: Channel, sign: int, own: Coefficients, change: np.ndarray, before: Face, look: _Look) -> Gain | None:
+def _turn_gain(
+    channel: Channel, sign: int, own: Coefficients, change: np.ndarray, before: Face, look: _Look
+) -> Gain | None:
     """By the turn that is read from the drawn picture, half by the landmark model's rotation since the photo, half by
     the fitted pose: either alone leans to one side."""
     factor, read, axis = 1.0, 0.0, channel.columns[0]

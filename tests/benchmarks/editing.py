@@ -5,7 +5,8 @@
 MEDIA holds portraits/. The first table: each edit of each portrait, measured on the drawn picture by MediaPipe's
 rotation since the photo, by a fresh extraction, and by MediaPipe's scores. The second, the leakage matrix: how much
 each edit changed each group of scores, the mean of the absolute changes over the portraits. The third, the round trip:
-tracks drawn by the mesh engine and extracted again, once examples/driver.npz, which speaks, once expressions one by one.
+tracks drawn by the mesh engine and extracted again, once examples/driver.npz, which speaks, once expressions in
+turn.
 """
 
 import argparse

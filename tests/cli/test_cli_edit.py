@@ -21,9 +21,12 @@ from tests.face.test_bfm_names import made_arrays
 
 def test_words_after_an_option_are_its_own():
     words = "in.jpg --set yaw=20 pitch=-5 -o out.png --grid a=0:1:2 b=0:1:2 rest --key 1:yaw=2 2.5:yaw=3".split()
-    assert repeat_options(words) == (
-        "in.jpg --set yaw=20 --set pitch=-5 -o out.png --grid a=0:1:2 --grid b=0:1:2 rest --key 1:yaw=2 --key 2.5:yaw=3"
-    ).split()
+    assert (
+        repeat_options(words)
+        == (
+            "in.jpg --set yaw=20 --set pitch=-5 -o out.png --grid a=0:1:2 --grid b=0:1:2 rest --key 1:yaw=2 --key 2.5:yaw=3"
+        ).split()
+    )
     assert repeat_options(["--set", "yaw=1", "photo.jpg", "x=2"]) == ["--set", "yaw=1", "photo.jpg", "x=2"]
 
 
@@ -64,7 +67,11 @@ def test_a_grid_has_its_cells(command, made, tmp_path):
     with Image.open(tmp_path / "grid.png") as image:
         assert image.size == (told["width"], told["height"]) and told["kind"] == "grid"
         pixels = np.asarray(image).astype(float)
-    cells = [pixels[-(100 * (2 - row)) : -(100 * (1 - row)) - 4 or None, -(100 * (3 - k)) : -(100 * (2 - k)) or None] for row in range(2) for k in range(3)]
+    cells = [
+        pixels[-(100 * (2 - row)) : -(100 * (1 - row)) - 4 or None, -(100 * (3 - k)) : -(100 * (2 - k)) or None]
+        for row in range(2)
+        for k in range(3)
+    ]
     assert all(np.abs(a[:90, :90] - b[:90, :90]).mean() > 1 for n, a in enumerate(cells) for b in cells[:n])
     assert pixels[:20].min() < 100 and pixels[:, :20].min() < 100  # labels above and beside
 
@@ -174,7 +181,7 @@ def test_names_in_bfm_need_its_model(command, tmp_path):
         (("PHOTO", "-o", "x.mp4", "--frame-rate", "0"), 2, "--frame-rate 0"),
         (("DRIVER", "-o", "x.mp4", "--speed", "2"), 3, "a video keeps its own times"),
         (("DRIVER", "-o", "x.mp4", "--seconds", "2"), 3, "--seconds: is for photos"),
-        (("PHOTO", "-o", "x.mp4", "--smooth", "2"), 3, "need recorded motion"),
+        (("PHOTO", "-o", "x.mp4", "--smooth", "2"), 3, "need motion"),
     ],
 )
 def test_what_cannot_be_edited(command, made, tmp_path, words, code, says):
@@ -186,7 +193,12 @@ def test_what_cannot_be_edited(command, made, tmp_path, words, code, says):
 
 def test_edits_are_listed(command):
     said = command("edit", "--list")
-    assert said.code == 0 and "mouthSmile " in said.out and "-90 to 90 degrees" in said.out and "--preset surprise" in said.out
+    assert (
+        said.code == 0
+        and "mouthSmile " in said.out
+        and "-90 to 90 degrees" in said.out
+        and "--preset surprise" in said.out
+    )
 
 
 def test_a_track_of_the_wrong_space_stays_told_apart(command, made, tmp_path):

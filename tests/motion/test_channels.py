@@ -48,7 +48,10 @@ def test_eyes_turn_together():
 
 
 def test_a_name_without_a_side_is_both():
-    assert [BLENDSHAPES[k] for k in find_channel("mouthSmile", "face478").columns] == ["mouthSmileLeft", "mouthSmileRight"]
+    assert [BLENDSHAPES[k] for k in find_channel("mouthSmile", "face478").columns] == [
+        "mouthSmileLeft",
+        "mouthSmileRight",
+    ]
     assert find_channel("mouthLeft", "face478").columns == (BLENDSHAPES.index("mouthLeft"),)
     assert one_sided("eyeBlink") == ("eyeBlinkLeft", "eyeBlinkRight") and one_sided("jawOpen") == ("jawOpen",)
     for movement in ("mouth", "jaw"):  # to the left and to the right, not two sides of one
@@ -58,7 +61,13 @@ def test_a_name_without_a_side_is_both():
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("jawopen", "jawOpen"), ("mouthsmle", "mouthSmile"), ("Yaw", "yaw"), ("gazeyaw", "gazeYaw"), ("eyeBlinks", "eyeBlink")],
+    [
+        ("jawopen", "jawOpen"),
+        ("mouthsmle", "mouthSmile"),
+        ("Yaw", "yaw"),
+        ("gazeyaw", "gazeYaw"),
+        ("eyeBlinks", "eyeBlink"),
+    ],
 )
 def test_unknown_names_get_the_nearest(name, near):
     with pytest.raises(InputError, match=f"did you mean .*{near}"):

@@ -160,7 +160,9 @@ def test_mixing_takes_regions_matched_by_time():
     np.testing.assert_allclose(mixed.expression[:, jaw], expected, atol=1e-5)
     np.testing.assert_array_equal(mixed.expression[:, brow], track.expression[:, brow])
     np.testing.assert_array_equal(mixed.gaze, track.gaze)
-    np.testing.assert_allclose(np.diff(mixed.pose[:, 1]), np.diff(np.interp(at, np.arange(120), other.pose[:, 1])), atol=1e-5)
+    np.testing.assert_allclose(
+        np.diff(mixed.pose[:, 1]), np.diff(np.interp(at, np.arange(120), other.pose[:, 1])), atol=1e-5
+    )
     np.testing.assert_allclose(np.median(mixed.pose[:, 3:], 0), np.median(track.pose[:, 3:], 0), atol=1e-5)
     held, notes = mix(track, other.frames(slice(0, 60)), ["gaze"])
     assert any("its end is held" in note for note in notes) and np.ptp(held.gaze[26:], 0).max() == 0

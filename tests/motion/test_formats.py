@@ -84,16 +84,20 @@ def test_live_link_round_trip(tmp_path, rate):
     columns = [BLENDSHAPES.index(name[0].lower() + name[1:]) for name in CURVES[:-1]]
     np.testing.assert_allclose(read.track.expression[:, columns], track.expression[:, columns], atol=1e-6)
     np.testing.assert_allclose(read.track.gaze, track.gaze, atol=1e-6)
-    np.testing.assert_allclose(
-        rotation_matrix(read.track.pose[:, :3]), rotation_matrix(track.pose[:, :3]), atol=1e-6
-    )
+    np.testing.assert_allclose(rotation_matrix(read.track.pose[:, :3]), rotation_matrix(track.pose[:, :3]), atol=1e-6)
     if rate.denominator == 1:  # what the highest frame number tells
         assert import_track(tmp_path / "a.csv").track.frame_rate == rate
 
 
 def test_live_link_columns_are_the_apps():
     assert len(COLUMNS) == 63 and len(CURVES) == 52 and len(set(COLUMNS)) == 63
-    assert COLUMNS[2] == "EyeBlinkLeft" and COLUMNS[15:20] == ("EyeWideRight", "JawForward", "JawRight", "JawLeft", "JawOpen")
+    assert COLUMNS[2] == "EyeBlinkLeft" and COLUMNS[15:20] == (
+        "EyeWideRight",
+        "JawForward",
+        "JawRight",
+        "JawLeft",
+        "JawOpen",
+    )
     assert {name[0].lower() + name[1:] for name in CURVES} - {"tongueOut"} == set(BLENDSHAPES) - {"_neutral"}
 
 
@@ -126,7 +130,9 @@ def capture(rows: list[str], header: str = "Timecode,BlendShapeCount,EyeBlinkLef
 def test_a_capture_keeps_its_clock(tmp_path):
     """As the app writes it: frame numbers with a growing share, names in another case, past midnight."""
     path = tmp_path / "take.csv"
-    path.write_text(capture(["23:59:59:58.078,61,0,0,0.3", "23:59:59:59.080,61,0.5,1,0", "00:00:00:00.082,61,1,0,0"]).lower())
+    path.write_text(
+        capture(["23:59:59:58.078,61,0,0,0.3", "23:59:59:59.080,61,0.5,1,0", "00:00:00:00.082,61,1,0,0"]).lower()
+    )
     read = import_track(path)
     assert read.track.frame_rate == 60 and any("60 frames a second" in note for note in read.notes)
     assert any("TongueOut" in note for note in read.notes)
@@ -146,7 +152,10 @@ def test_a_capture_keeps_its_clock(tmp_path):
         (capture(["00:00:00:00,61,0,x,0"]), "line 2, column JawOpen: 'x' is not a number"),
         (capture(["00:00:00:00,61,nan,0,0"]), "line 2, column EyeBlinkLeft: 'nan'"),
         (capture(["00:00:00:00,61,0,30,0"]), "line 2, column JawOpen: curves go from 0 to 1"),
-        (capture(["00:00:00:00,1,1,35"], "Timecode,EyeBlinkLeft,JawOpen,HeadYaw"), "column HeadYaw: rotations are in rad"),
+        (
+            capture(["00:00:00:00,1,1,35"], "Timecode,EyeBlinkLeft,JawOpen,HeadYaw"),
+            "column HeadYaw: rotations are in rad",
+        ),
     ],
 )
 def test_bad_captures_name_line_and_column(tmp_path, text, says):

@@ -52,7 +52,9 @@ _USUAL = (24, 25, 30, 60)  # what the highest frame number is rounded up to
 def write(track: MotionTrack, file: TextIO) -> list[str]:
     """Write a face478 track, its first frame at 00:00:00:00 plus its own time. Raises InputError for another space."""
     if track.meta.space != "face478":
-        raise InputError(f"--format livelink: {track.meta.space} expressions have no names there; export as CSV or JSON")
+        raise InputError(
+            f"--format livelink: {track.meta.space} expressions have no names there; export as CSV or JSON"
+        )
     curves = np.clip(track.expression[:, _TRACK_COLUMNS], 0, 1).astype(np.float64)
     tongue = np.zeros((len(track), 1))
     gaze = -track.gaze.astype(np.float64)
