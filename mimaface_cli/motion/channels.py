@@ -45,7 +45,7 @@ PRESETS: dict[str, dict[str, float]] = {
     "surprise": {"browInnerUp": 0.9, "browOuterUp": 0.8, "eyeWide": 0.7, "jawOpen": 0.35},
     "sad": {"mouthFrown": 0.7, "browInnerUp": 0.7, "mouthShrugLower": 0.4, "eyeSquint": 0.15},
     "angry": {"browDown": 0.9, "mouthPress": 0.5, "eyeSquint": 0.4, "mouthFrown": 0.3},
-    "disgust": {"mouthUpperUp": 0.6, "browDown": 0.5, "eyeSquint": 0.5, "mouthFrown": 0.3},
+    "disgust": {"mouthUpperUp": 0.5, "browDown": 0.5, "eyeSquint": 0.5, "mouthFrown": 0.3},
     "kiss": {"mouthPucker": 0.9, "mouthFunnel": 0.2},
     "winkLeft": {"eyeBlinkLeft": 1.0, "eyeSquintLeft": 0.4, "mouthSmileLeft": 0.3},
     "winkRight": {"eyeBlinkRight": 1.0, "eyeSquintRight": 0.4, "mouthSmileRight": 0.3},

@@ -27,8 +27,9 @@ PROBE_TURN = np.radians(12.0)
 SMALL_CHANGE = 0.15  # of a score
 NEAR = 0.05  # a score read so near the wanted one is right
 PROBES = 4
-# How far a jaw drops and lids shut is plain in the mesh; scores do not tell where teeth are bared, or lids are narrow.
-_PLAIN = ("jaw", "eye")
+# Movements whose scores tell how far they go. How far a jaw drops and lids shut is plain in the mesh, and the scores of
+# small movements of the lips answer to teeth and colour as much as to shape.
+_TELLING = ("brow", "mouthSmile", "mouthFrown", "mouthPucker", "mouthFunnel")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Gain:
 
 def read_gains(portrait: Portrait, model: Face478, wanted: Coefficients, channels: list[Channel]) -> list[Gain]:
     """What to scale so that `wanted` (N frames, own coefficients of the photo plus edits of `channels`) is seen as
-    asked. Only turns and brow and mouth expressions are looked at."""
+    asked. Only turns and expressions whose scores tell are looked at."""
     looked = [channel for channel in channels if _is_seen(channel)]
     if not looked:
         return []
@@ -91,7 +92,7 @@ def _is_seen(channel: Channel) -> bool:
     if channel.array == "pose":
         return channel.columns[0] < 3
     named = channel.array == "expression" and all(column < len(BLENDSHAPES) for column in channel.columns)
-    return named and not BLENDSHAPES[channel.columns[0]].startswith(_PLAIN)
+    return named and BLENDSHAPES[channel.columns[0]].startswith(_TELLING)
 
 
 class _Look:
