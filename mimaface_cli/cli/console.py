@@ -101,22 +101,31 @@ def usage(error: Any) -> str:
 
 
 @contextmanager
-def progress(quiet: bool = False) -> Iterator[Any]:
+def progress(quiet: bool = False, unit: str = "frames") -> Iterator[Any]:
     """A function (stage, done, total or None) that shows how far the work is: a bar on a terminal, else a line now
-    and then; nothing when quiet."""
+    and then; nothing when quiet. unit: what is counted; bytes are shown as MB."""
     if quiet or sys.stderr is None:
         yield lambda stage, done, total: raise_if_stopped()
     elif sys.stderr.isatty():
-        yield from _bars()
+        yield from _bars(unit)
     else:
-        yield _lines()
+        yield _lines(unit)
 
 
-def _bars() -> Iterator[Any]:
+def _bars(unit: str) -> Iterator[Any]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    counts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
+    columns = TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
@@ -129,7 +138,8 @@ def _bars() -> Iterator[Any]:
         yield show
 
 
-def _lines() -> Any:
+def _lines(unit: str) -> Any:
+    scale, unit = (1e6, "MB") if unit == "bytes" else (1, unit)
     began: dict[str, float] = {}
     said: dict[str, float] = {}
 
@@ -142,7 +152,9 @@ def _lines() -> Any:
         said[stage] = now
         rate = done / max(now - began[stage], 1e-6)
         left = f", about {(total - done) / rate:.0f} s left" if total and rate > 0 else ""
-        say(f"{stage}: {done}{f' of {total}' if total else ''} frames, {rate:.1f} a second{left}")
+        what = "steps" if stage == "denoising" else unit
+        counted = f"{done / scale:.0f}{f' of {total / scale:.0f}' if total else ''} {what}"
+        say(f"{stage}: {counted}, {rate / scale:.1f} a second{left}")
 
     return show
 

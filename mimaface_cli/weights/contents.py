@@ -167,7 +167,11 @@ def _read_state(path: Path) -> "dict[str, Tensor]":
     for wrapper in _WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
-    if not isinstance(loaded, dict) or not loaded or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    if (
+        not isinstance(loaded, dict)
+        or not loaded
+        or not all(isinstance(value, torch.Tensor) for value in loaded.values())
+    ):
         raise WeightsError(f"{path}: holds no table of weights; fetch the right file")
     if not all(isinstance(key, str) for key in loaded):
         raise WeightsError(f"{path}: holds weights without names; fetch the right file")
@@ -214,7 +218,7 @@ def _check_bfm(path: Path) -> None:
 
     names = {"meanshape", "meantex", "idBase", "exBase", "texBase", "tri", "point_buf", "keypoints"}
     try:
-        found = loadmat(path, variable_names=names)
+        found = loadmat(path)  # all of it: a file cut short is noticed only where it is read
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MatReadError) as error:
         reason = " ".join(str(error).split())[:160]
         raise WeightsError(f"{path}: cannot be read as a face model ({reason}); fetch it again") from error

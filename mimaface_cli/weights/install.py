@@ -36,8 +36,8 @@ def import_folder(
 ) -> Imported:
     """Install what a folder holds: the released layout, a snapshot or cache of the hub, or these files side by side.
 
-    names: assets; else what inference needs, and every other asset that the folder holds whole, under its own paths. The
-    folder is only read. Everything is checked before anything is installed. Raises InputError where the folder is
+    names: assets; else what inference needs, and every other asset that the folder holds whole, under its own paths.
+    The folder is only read. Everything is checked before anything is installed. Raises InputError where the folder is
     none, WeightsError for a file that is not what its name says, OutputError where the weights folder refuses.
     """
     if not folder.is_dir():
@@ -57,6 +57,7 @@ def import_folder(
     for index, (file, path) in enumerate(found):
         progress(f"checking {path.name}", index, len(found))
         check(file, path)
+    _check_space(found)
     for index, (file, path) in enumerate(found):
         progress(file.path, index, len(found))
         try:
@@ -67,6 +68,18 @@ def import_folder(
         (result.installed if installed else result.kept).append(file.path)
     progress("", len(found), len(found))
     return result
+
+
+def _check_space(found: list[tuple[AssetFile, Path]]) -> None:
+    """What is installed is never larger than what it is made from."""
+    folder = weights_folder()
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    needed = sum(path.stat().st_size for file, path in found if not (folder / file.path).exists())
+    if (free := shutil.disk_usage(there).free) < needed:
+        raise WeightsError(
+            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; free some space, or choose "
+            "another disk with --dir or MIMAFACE_WEIGHTS_DIR"
+        )
 
 
 def check(file: AssetFile, path: Path) -> None:
@@ -91,7 +104,7 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
     target = folder / file.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{target.name}.lock")):
+        with FileLock(folder / ".install.lock"):
             entry = manifest.read(folder).get(file.path)
             there = entry is not None and entry.source_sha256 == source_sha256 and installed_fault(file) is None
             if not there:
@@ -141,7 +154,7 @@ def _save(state, temporary: Path) -> None:
 
 @contextmanager
 def _written(target: Path) -> Iterator[Path]:
-    """A temporary name beside the target, always the same (under the target's lock), so that what a killed run left
+    """A temporary name beside the target, always the same (under the folder's lock), so that what a killed run left
     is written over and not left for ever."""
     temporary = target.with_name(f".{target.name}.new")
     temporary.unlink(missing_ok=True)
@@ -185,7 +198,8 @@ def _places(folder: Path, file: AssetFile) -> Iterator[Path]:
         name = file.url.rpartition("/")[2]
         yield folder / name
         yield folder / "checkpoints" / name
-    yield folder / file.path
+    if file.url or (folder / manifest.NAME).exists():  # a weights folder of ours
+        yield folder / file.path
 
 
 def _revisions(root: Path, cached: str) -> list[str]:
