@@ -72,10 +72,13 @@ def read_gains(portrait: Portrait, model: Face478, wanted: Coefficients, channel
 
 
 def apply_gains(own: Coefficients, wanted: Coefficients, gains: list[Gain]) -> Coefficients:
-    """Wanted coefficients with each gain's share of their change since the photo scaled."""
+    """Wanted coefficients with each gain's share of their change since the photo scaled; a coefficient that two names
+    share (mouthSmile, mouthSmileLeft) is scaled by the first."""
     arrays = {name: np.array(getattr(wanted, name), np.float64) for name in ("expression", "pose")}
+    done: set[tuple[str, int, int]] = set()
     for gain in gains:
-        columns = list(gain.channel.columns)
+        columns = [k for k in gain.channel.columns if (gain.channel.array, k, gain.sign) not in done]
+        done.update((gain.channel.array, k, gain.sign) for k in columns)
         start = getattr(own, gain.channel.array)[:, columns]
         change = arrays[gain.channel.array][:, columns] - start
         scaled = np.where(np.sign(change) == gain.sign, change * gain.factor, change)

@@ -55,4 +55,6 @@ def test_gains_scale_their_side_only():
     scaled = apply_gains(own, wanted, [Gain(yaw, 1, 1.2, 20, 17), Gain(yaw, -1, 1.1, -20, -18)])
     np.testing.assert_allclose(np.degrees(scaled.pose[:, 1]), [5 + 24, 5 - 22, 5], atol=1e-9)
     np.testing.assert_array_equal(scaled.expression, wanted.expression)
+    twice = apply_gains(own, wanted, [Gain(yaw, 1, 1.2, 20, 17), Gain(yaw, 1, 1.2, 20, 17)])
+    assert np.degrees(twice.pose[0, 1]) == pytest.approx(5 + 24)
     np.testing.assert_allclose(scaled.pose[:, [0, 2, 3, 4, 5]], wanted.pose[:, [0, 2, 3, 4, 5]])
