@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,35 @@ def write_json(values: dict[str, Any]) -> None:
     write(json.dumps(values))
 
 
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A table on the output stream, with colours only on a terminal."""
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False)
+    for name in header:
+        made.add_column(name, justify="right" if name in ("lowest", "mean", "highest") else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*row)
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    text = StringIO()
+    Console(file=text, force_terminal=terminal, width=None if terminal else 120).print(made, markup=False)
+    write("\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")))
+
+
 def target(name: str) -> Path:
     """Where results go, by the name given: a trailing slash stands for numbered pictures in that folder."""
     return Path(name, "%05d.png") if name.endswith(("/", os.sep)) else Path(name)
+
+
+def rate(text: str) -> Fraction:
+    """Frames a second as written: 25, 29.97 (which is 30000/1001) or a fraction. Raises typer.BadParameter."""
+    if not re.fullmatch(r"[0-9]{1,6}([.][0-9]{1,6}|/[1-9][0-9]{0,5})?", text) or not Fraction(text):
+        raise typer.BadParameter(f"--frame-rate {text[:30]}: give frames a second, such as 25, 29.97 or 30000/1001")
+    near = Fraction(round(Fraction(text) * 1001 / 1000) * 1000, 1001)  # 23.976, 29.97, 59.94
+    return near if "." in text and abs(near - Fraction(text)) < Fraction(6, 1000) else Fraction(text)
 
 
 @contextmanager
