@@ -12,7 +12,7 @@ from torch import Tensor
 from mimaface_cli.diffusion import ica
 from mimaface_cli.diffusion.pipeline import Inputs, Networks, denoise_clips, new_frames
 from mimaface_cli.diffusion.place import places
-from mimaface_cli.diffusion.reenact import condition_render
+from mimaface_cli.diffusion.render import condition_render
 from mimaface_cli.diffusion.resume import ClipStore, run_key
 from mimaface_cli.diffusion.runtime import Patience, Runtime
 from mimaface_cli.diffusion.settings import Settings
