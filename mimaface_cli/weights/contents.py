@@ -78,6 +78,11 @@ NETWORKS: Mapping[str, Network] = {
         },
         r"(transform_dim_\w+|mapper|layer_norm)\.",
     ),
+    # The paper's variant of the same module, as own training leaves it.
+    "paper mia": Network(
+        {"project.weight": (None, None), "adapter.resblocks.0.attn.c_qkv.weight": (None, None), "norm.weight": (None,)},
+        r"(embed\.\w+|project|adapter|norm)\.",
+    ),
     # Of a whole CLIP, the vision half; its prefix came and went with the versions of transformers.
     "clip": Network(
         {
@@ -123,11 +128,25 @@ def read_network(path: Path, content: str) -> "dict[str, Tensor]":
     return select(_read_state(path), content, str(path))
 
 
+def read_heads(path: Path) -> dict[str, str]:
+    """What a safetensors file says of its attention heads, which no weight tells: {"heads": "8"}, or nothing."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            heads = (file.metadata() or {}).get("heads", "")
+    except (OSError, SafetensorError):  # a pickle says nothing
+        return {}
+    return {"heads": heads} if heads.isdecimal() and len(heads) < 5 else {}
+
+
 def select(state: "Mapping[str, Tensor]", content: str, name: str) -> "dict[str, Tensor]":
     """Of a network's state what is installed, under the names it has there. name: the file, for the message.
 
     Raises WeightsError where it is another network's.
     """
+    if content == "mia" and "project.weight" in {key.removeprefix("module.") for key in state}:
+        content = "paper mia"
     network = NETWORKS[content]
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}

@@ -12,7 +12,7 @@ from filelock import FileLock
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.files import output_error
 from mimaface_cli.weights import manifest
-from mimaface_cli.weights.contents import NETWORKS, check_plain, read_network
+from mimaface_cli.weights.contents import NETWORKS, check_plain, read_heads, read_network
 from mimaface_cli.weights.locate import installed_fault, weights_folder
 from mimaface_cli.weights.registry import ASSETS, INFERENCE, AssetFile, find_asset
 
@@ -129,7 +129,7 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
 
 def _make(file: AssetFile, path: Path, temporary: Path, consume: bool) -> None:
     if file.content in NETWORKS:
-        _save(read_network(path, file.content), temporary)
+        _save(read_network(path, file.content), temporary, read_heads(path))
         return
     check(file, path)
     if consume:
@@ -139,7 +139,7 @@ def _make(file: AssetFile, path: Path, temporary: Path, consume: bool) -> None:
     shutil.copyfile(path, temporary)
 
 
-def _save(state, temporary: Path) -> None:
+def _save(state, temporary: Path, metadata: dict[str, str]) -> None:
     """Write tensors as safetensors, one at a time from where they are mapped: memory stays flat."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -150,7 +150,7 @@ def _save(state, temporary: Path) -> None:
         tensors[key] = tensor.clone() if tensor.data_ptr() in seen else tensor  # the format has no shared tensors
         seen.add(tensor.data_ptr())
     try:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        save_file(tensors, temporary, metadata={"format": "pt"} | metadata)
     except SafetensorError as error:
         raise OSError(None, " ".join(str(error).split())[:160]) from error
 
