@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mimaface_cli import __version__
-from mimaface_cli.cli import animate, cache, console, doctor, extract
+from mimaface_cli.cli import animate, cache, console, doctor, evaluate, extract
 from mimaface_cli.errors import MimafaceError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("animate")(animate.command)
 app.command("extract")(extract.command)
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.command)
 
