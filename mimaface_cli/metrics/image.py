@@ -27,8 +27,9 @@ def ssim(image: np.ndarray, truth: np.ndarray) -> float:
     import cv2
 
     x, y = (cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY).astype(np.float32) for picture in (image, truth))
-    # Differences from the middle grey: squares stay small and float32 keeps their differences.
-    x, y = x - 128, y - 128
+    # Differences from the common mean: squares stay small and float32 keeps their differences.
+    middle = np.float32((x.mean() + y.mean()) / 2)
+    x, y = x - middle, y - middle
 
     def blur(values: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(values, (11, 11), 1.5)[5:-5, 5:-5]
@@ -36,11 +37,11 @@ def ssim(image: np.ndarray, truth: np.ndarray) -> float:
     mean_x, mean_y = blur(x), blur(y)
     variances = blur(x * x + y * y) - mean_x * mean_x - mean_y * mean_y
     covariance = blur(x * y) - mean_x * mean_y
-    mean_x, mean_y = mean_x + 128, mean_y + 128
+    mean_x, mean_y = mean_x + middle, mean_y + middle
     c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
     index = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     index /= (mean_x * mean_x + mean_y * mean_y + c1) * (variances + c2)
-    return float(index.mean())
+    return min(1.0, float(index.mean(dtype=np.float64)))
 
 
 def sharpness(image: np.ndarray, box: np.ndarray, side: int = 256) -> float:

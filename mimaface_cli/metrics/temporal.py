@@ -6,7 +6,7 @@ import numpy as np
 
 CELLS = 32  # a picture is judged over time on CELLS×CELLS cells of its luma
 BORDER_PERIODS = range(4, 65)  # frames between clip borders that are looked for
-BORDER_SCORE = 6.0  # how far (standard errors) the jumps must stand out; real footage stays below 4
+BORDER_SCORE = 3.0  # one in 10^3 videos without clip borders may seem to have them
 BORDER_EXCESS = 0.25  # grey levels: smaller jumps nobody sees
 
 
@@ -42,7 +42,7 @@ def change(before: np.ndarray, cells: np.ndarray) -> float:
 @dataclass(frozen=True)
 class Borders:
     """Jumps that come every `period` frames, the first at frame `first`; excess: by how many grey levels they exceed
-    the change between the frames around them (median); score: how far they stand out, in standard errors."""
+    the change between the frames around them (median); score: -log10 of the chance that they are none."""
 
     period: int
     first: int
@@ -62,26 +62,38 @@ def excess_change(changes: np.ndarray, reach: int = 3) -> np.ndarray:
 
 
 def clip_borders(changes: np.ndarray, period: int | None = None) -> Borders | None:
-    """Regular jumps in the changes between frames (N; changes[k] lies between frame k and k + 1; NaN: a scene cut).
+    """Regular jumps in the changes between frames (N; changes[k]: from frame k - 1 to k; NaN: none, as at a scene cut).
 
     period: where clip borders are known to lie; None looks for them among BORDER_PERIODS. None is returned where
-    nothing regular stands out. At least four borders are needed; the median over them keeps one blink from counting.
+    nothing regular stands out: ranks are compared, so that blinks and gestures, which are large and rare, do not count,
+    and the chance of finding something in all that was tried counts too. At least four borders are needed.
     """
+    from scipy.special import betainc
+
     excess = excess_change(np.asarray(changes, np.float64))
-    noise = 1.4826 * float(np.median(np.abs(excess - np.median(excess)))) if len(excess) else 0.0
-    noise = max(noise, 0.02)  # quantised pictures can be still
+    known = np.isfinite(changes)
+    if known.sum() < 4:
+        return None
+    place = np.zeros(len(excess))  # share of all frames that exceed less
+    place[known] = np.argsort(np.argsort(excess[known])) / known.sum()
     best: Borders | None = None
+    tried = 0
     for length in BORDER_PERIODS if period is None else (period,):
         for phase in range(length):
-            picked = excess[phase::length]
-            if len(picked) < 4:
+            at = np.arange(phase, len(excess), length)
+            at = at[known[at]]
+            count = len(at)
+            if count < 4:
                 continue
-            # Most borders must jump, not a few: the lower quartile counts.
-            level = float(np.quantile(picked, 0.25))
-            score = level / noise * np.sqrt(len(picked))
+            tried += 1
+            # The chance that as many of `count` frames lie so high, leaving out up to a quarter of them.
+            lowest = np.sort(place[at])[: count // 4 + 1]
+            kept = count - np.arange(len(lowest))
+            chance = float(betainc(kept, count - kept + 1, np.clip(1 - lowest, 0, 1)).min()) * len(lowest)
+            score = -np.log10(max(chance, 1e-300))
             if best is None or score > best.score:
-                best = Borders(length, phase + 1, float(np.median(picked)), float(score))
-    if best is None or best.score < BORDER_SCORE or best.excess < BORDER_EXCESS:
+                best = Borders(length, int(at[0]), float(np.median(excess[at])), float(score))
+    if best is None or best.score < BORDER_SCORE + np.log10(tried) or best.excess < BORDER_EXCESS:
         return None
     return best
 

@@ -17,6 +17,7 @@ from mimaface_cli.media.samples import open_samples
 from mimaface_cli.metrics import motion, sync, temporal
 from mimaface_cli.metrics.curves import mouth_opening, steadiness
 from mimaface_cli.motion.cache import Cache
+from mimaface_cli.motion.coefficients import blendshape
 from mimaface_cli.motion.resample import at_times
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.reenact.options import Report
@@ -26,6 +27,7 @@ from mimaface_cli.reenact.watch import Features, Watcher, source_portrait
 
 SIZE = 512  # pixels of the longest side at which pictures are compared
 _RATE_SLACK = 0.005
+_OF_MOTION = ("expression", "pose", "gaze", "rotation", "correlation")
 
 
 @dataclass(frozen=True)
@@ -159,17 +161,15 @@ def _finish(
     watcher.finish(out)
     series = {"time": times} | watcher.series()
     if track is None:
-        for name in ("expression", "pose", "gaze", "rotation", "correlation", "jitter", "jitter_ratio"):
+        for name in (*_OF_MOTION, "jitter", "jitter_ratio", "mouth_lag", "sync_offset", "sync_speech", "sync_correlation"):
             out.put(name, None, "no face in the result")
-        out.put("sync_offset", None, "no face in the result")
-        out.put("sync_correlation", None, "no face in the result")
     else:
         series |= _motion(out, track, segment, known)
         opening = mouth_opening(track, face478.load())
         series["mouth"] = opening
         series["mouth_driver"] = _at(known, mouth_opening(at_times(segment, times), face478.load()))
         _jitter(out, track, segment)
-        _sync(out, opening, times, result, pair, segment)
+        _sync(out, track, segment, result, pair)
     _over_time(out, watcher, options)
     out.series = {name: _rounded(values) for name, values in series.items()}
 
@@ -203,7 +203,7 @@ def _motion(out: Measured, track: MotionTrack, segment: MotionTrack, known: np.n
     driver = at_times(segment, times)
     both = known & track.valid & driver.valid
     if not both.any():
-        for name in ("expression", "pose", "gaze", "rotation", "correlation"):
+        for name in _OF_MOTION:
             out.put(name, None, "no frame shows the face in result and driver")
         return {}
     found = {
@@ -242,31 +242,47 @@ def _jitter(out: Measured, track: MotionTrack, segment: MotionTrack) -> None:
     out.put("jitter_ratio", ratio, reason)
 
 
-def _sync(
-    out: Measured, opening: np.ndarray, times: np.ndarray, result: Path, pair: Pair, segment: MotionTrack
-) -> None:
-    """The result's own sound where it has one, else the driver's over the same span."""
-    heard, start = None, 0.0
-    if not result.is_dir() and has_audio(result):
-        heard = result
-    elif not (is_track(pair.driver) or pair.driver.is_dir()) and has_audio(pair.driver):
-        heard, start = pair.driver, float(segment.pts[0])
-        out.notes.append("the result carries no sound; its mouth is judged against the driver's")
-    if heard is None:
-        out.put("sync_offset", None, "neither result nor driver carries sound")
-        out.put("sync_correlation", None, "neither result nor driver carries sound")
-        return
-    with open_samples(heard) as samples:
-        envelope = sync.speech_envelope(samples.blocks())[round(start * sync.STEPS) :]
-    found = sync.sync_offset(envelope, opening, times)
+def _sync(out: Measured, track: MotionTrack, segment: MotionTrack, result: Path, pair: Pair) -> None:
+    """Mouth and sound against the driver's, and against each other."""
+    model = face478.load()
+    times, driver_times = track.pts - track.pts[0], segment.pts - segment.pts[0]
+    too_little = f"less than {sync.LEAST_SECONDS:.1f} s together, or nothing moves"
+    mouths = sync.curve_lag(mouth_opening(track, model), times, mouth_opening(segment, model), driver_times)
+    unlike = "the mouths do not move alike" if mouths is not None else too_little
+    sure = mouths is not None and mouths.sure
+    out.put("mouth_lag", 1000 * mouths.offset if sure else None, unlike)
+    heard = None if result.is_dir() else _envelope(result)
+    spoken = None if is_track(pair.driver) or pair.driver.is_dir() else _envelope(pair.driver)
+    if spoken is not None:
+        spoken = spoken[round(float(segment.pts[0]) * sync.STEPS) :]
+    if heard is None or spoken is None:
+        out.put("sync_offset", None, f"the {'result' if heard is None else 'driver'} carries no sound")
+    else:
+        sounds = sync.lag(heard, spoken)
+        apart = "their sounds are not alike" if sounds is not None else too_little
+        known = sounds is not None and sounds.sure and sure
+        out.put("sync_offset", 1000 * (sounds.offset - mouths.offset) if known else None, apart if sure else unlike)
+    if heard is None and spoken is not None:
+        out.notes.append("the result carries no sound; its mouth is judged by the driver's")
+        heard = spoken
+    jaw = track.expression[:, blendshape("jawOpen")].astype(np.float64)
+    found = None if heard is None else sync.sync_offset(heard, jaw, times)
     if found is None:
-        reason = f"less than {sync.LEAST_SECONDS:.1f} s of sound and picture together, or nothing moves"
-        out.put("sync_offset", None, reason)
+        reason = "neither result nor driver carries sound" if heard is None else too_little
+        out.put("sync_speech", None, reason)
         out.put("sync_correlation", None, reason)
         return
     out.put("sync_correlation", found.correlation)
-    unsure = f"sound and mouth do not go together (correlation {found.correlation:.2f})"
-    out.put("sync_offset", 1000 * found.offset if found.sure else None, unsure)
+    unsure = f"loudness and jaw do not go together (correlation {found.correlation:.2f})"
+    out.put("sync_speech", 1000 * found.offset if found.sure else None, unsure)
+
+
+def _envelope(path: Path) -> np.ndarray | None:
+    """The loudness of a file's speech, None where it has no sound."""
+    if not has_audio(path):
+        return None
+    with open_samples(path) as samples:
+        return sync.speech_envelope(samples.blocks())
 
 
 def _over_time(out: Measured, watcher: Watcher, options: MeasureOptions) -> None:

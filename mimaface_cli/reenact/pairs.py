@@ -141,7 +141,7 @@ def make_list(
 ) -> list[dict[str, str]]:
     """Rows (COLUMNS) drawn from the videos and photos under a folder, in the manner of PIRenderer's evaluation.
 
-    same: the first frame of a video drives nothing but is the source; the video drives it. cross: the source is a photo
+    same: the first frame of a video is the source, the video itself drives it. cross: the source is a photo
     or the first frame of a video of another person than the driver. Each driver comes once before one comes again.
     frames: how many of the driver's, from its first on (0: all), every stride-th. identity: a regular expression over
     the path below the folder whose first group (or all of it) is the person; by default VoxCeleb's idNNNNN where one is
@@ -226,6 +226,7 @@ def _identifier(pattern: str | None):
         found = compiled.search(name)
         if not found:
             raise InputError(f"--identity {pattern}: does not match {name}; choose one that matches every file")
-        return found[1] if compiled.groups else found[0]
+        # A group that took no part stands for the whole match.
+        return (found[1] if compiled.groups else None) or found[0]
 
     return matched

@@ -32,7 +32,7 @@ main{max-width:1120px;margin:0 auto;padding:32px 24px 64px}h1{font-size:24px;mar
 h2{font-size:17px;margin:40px 0 10px}h3{font-size:15px;margin:36px 0 6px;overflow-wrap:anywhere}
 p{margin:4px 0;color:var(--soft)}.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{padding:5px 10px 5px 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+th{font-weight:600;vertical-align:bottom}td.way{white-space:nowrap}.all{font-size:12px}.all td:first-child{min-width:180px;overflow-wrap:anywhere}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.why{color:var(--soft)}tr.group td{padding-top:18px;font-weight:600;border-color:var(--soft)}
 tr.own td{font-weight:600;color:var(--a)}.note{color:var(--bad)}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(340px,1fr));gap:18px 24px;margin:14px 0}
@@ -99,7 +99,7 @@ def _summary(found: Evaluation) -> str:
             value += f" ± {mean.error:.{figure.decimals}f}"
         about = figure.about if mean is not None else found.reasons[figure.name]
         rows.append(
-            f"<tr><td>{escape(figure.label)}</td><td>{figure.arrow}</td>"
+            f'<tr><td>{escape(figure.label)}</td><td class="way">{figure.arrow}</td>'
             f'<td class="n">{value}</td><td class="why">{escape(about)}</td></tr>'
         )
     return f'<h2>Figures</h2><div class="wide"><table>{"".join(rows)}</table></div>'
@@ -131,7 +131,7 @@ def _all_results(found: Evaluation) -> str:
             values = (f"{m.values[f.name]:.{f.decimals}f}" if f.name in m.values else "–" for f in names)
             cells = "".join(f'<td class="n">{value}</td>' for value in values)
         body.append(f"<tr><td>{escape(row.result.name)}</td>{cells}</tr>")
-    return f'<h2>All results</h2><div class="wide"><table><tr><th>Result</th>{head}</tr>{"".join(body)}</table></div>'
+    return f'<h2>All results</h2><div class="wide"><table class="all"><tr><th>Result</th>{head}</tr>{"".join(body)}</table></div>'
 
 
 def _section(row: Row) -> str:
@@ -209,7 +209,8 @@ def _frames(row: Row) -> str:
         pass
     finally:
         driver.close()
-    return f'<div class="frames">{"".join(out)}</div>'
+    words = "The frames that came out worst, the result at the left, the driver at the right:"
+    return f'<p>{words}</p><div class="frames">{"".join(out)}</div>'
 
 
 def _figure(pictures: list, caption: str) -> str:
