@@ -7,7 +7,7 @@ import typer
 
 from mimaface_cli.cli import console
 
-_MOTION, _PICTURE, _FILE, _RUN = "Motion", "Picture", "File and sound", "Running"
+_MOTION, _PICTURE, _FILE, _RUN, _DIFFUSION = "Motion", "Picture", "File and sound", "Running", "Diffusion engine"
 
 
 def _option(panel: str, help: str, *names: str, **more: Any) -> Any:
@@ -91,7 +91,7 @@ def command(
         _option(_FILE, "h264, hevc, av1, vp9, prores, dnxhr or ffv1; by default the usual one for the file's suffix."),
     ] = None,
     crf: Annotated[int | None, _option(_FILE, "Constant quality of the codec, lower is better.")] = None,
-    preset: Annotated[
+    encoder_preset: Annotated[
         str | None, _option(_FILE, "Speed or profile of the codec, such as veryfast (h264) or hq (prores).")
     ] = None,
     pixel_format: Annotated[str | None, _option(_FILE, "FFmpeg pixel format, such as yuv444p or yuv422p10le.")] = None,
@@ -101,6 +101,80 @@ def command(
         Literal["auto", "mesh", "diffusion"],
         _option(_RUN, "auto, mesh (embedded, any CPU) or diffusion. Which one ran is always said.", metavar="NAME"),
     ] = "auto",
+    preset: Annotated[
+        Literal["release", "balanced", "fast"],
+        _option(
+            _DIFFUSION,
+            "release: the released numbers, 25 Euler steps in fp32. balanced, fast: fewer steps, guidance in a part of "
+            "them, 16-bit numbers. The options below change single values of it.",
+            metavar="NAME",
+        ),
+    ] = "release",
+    seed: Annotated[int, _option(_DIFFUSION, "Of the noise: the same seed gives the same frames.")] = 0,
+    steps: Annotated[int | None, _option(_DIFFUSION, "Denoising steps for each clip.", show_default=False)] = None,
+    sampler: Annotated[
+        Literal["euler", "dpm++", "unipc"] | None,
+        _option(_DIFFUSION, "euler, dpm++ or unipc.", metavar="NAME", show_default=False),
+    ] = None,
+    guidance: Annotated[
+        float | None, _option(_DIFFUSION, "Guidance scale, 1 (off) to 30.", show_default=False)
+    ] = None,
+    guided: Annotated[
+        str | None,
+        _option(
+            _DIFFUSION,
+            "Share of the steps in which guidance runs, such as 0:0.6; the others cost half.",
+            metavar="FROM:TO",
+            show_default=False,
+        ),
+    ] = None,
+    clip_length: Annotated[
+        int | None, _option(_DIFFUSION, "Frames denoised together, up to 32 with the release.", show_default=False)
+    ] = None,
+    overlap: Annotated[
+        int | None, _option(_DIFFUSION, "Frames carried from each clip into the next.", show_default=False)
+    ] = None,
+    token_reuse: Annotated[
+        float | None,
+        _option(
+            _DIFFUSION,
+            "Share of the steps after which token attention is reused; 1 for never.",
+            show_default=False,
+        ),
+    ] = None,
+    deep_reuse: Annotated[
+        int | None,
+        _option(_DIFFUSION, "Run the deep layers in every n-th step only; 1 for in all.", show_default=False),
+    ] = None,
+    warm_start: Annotated[
+        float | None,
+        _option(
+            _DIFFUSION,
+            "Begin from the mesh engine's frames and run this share of the steps; 0 for off.",
+            show_default=False,
+        ),
+    ] = None,
+    per_frame_tokens: Annotated[
+        bool | None,
+        _option(
+            _DIFFUSION,
+            "Condition tokens for each frame instead of the clip's average.",
+            "--per-frame-tokens",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[str, _option(_DIFFUSION, "auto (CUDA), cuda, cuda:N or cpu.", metavar="NAME")] = "auto",
+    dtype: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        _option(_DIFFUSION, "Numbers of the networks; auto: what the preset and the device want.", metavar="NAME"),
+    ] = "auto",
+    vram: Annotated[
+        Literal["auto", "high", "low", "minimal"],
+        _option(_DIFFUSION, "Memory of the device to spend; low for 6 GB cards.", metavar="HOW"),
+    ] = "auto",
+    compile: Annotated[
+        bool, _option(_DIFFUSION, "Compile the layers: a slow start, then faster steps.", "--compile")
+    ] = False,
     cache_dir: Annotated[
         Path | None, _option(_RUN, "Where tracks are kept (default: the user cache or MIMAFACE_CACHE_DIR).")
     ] = None,
@@ -120,14 +194,29 @@ def command(
     """
     if not (reference_frame == "auto" or (reference_frame.isascii() and reference_frame.isdecimal())):
         raise typer.BadParameter(f"--reference-frame {reference_frame}: give auto or a frame number from 0")
+    from mimaface_cli.diffusion.settings import preset as settings_of
     from mimaface_cli.media.formats import EncodeOptions
     from mimaface_cli.motion.cache import Cache
     from mimaface_cli.motion.retarget import RetargetOptions
     from mimaface_cli.reenact.animate import animate
-    from mimaface_cli.reenact.options import AnimateOptions
+    from mimaface_cli.reenact.options import AnimateOptions, DiffusionOptions
 
     reference = None if reference_frame == "auto" else int(reference_frame)
     with console.options():
+        settings = settings_of(
+            preset,
+            seed=seed,
+            steps=steps,
+            sampler=sampler,
+            guidance=guidance,
+            guided=None if guided is None else _shares(guided),
+            length=clip_length,
+            overlap=overlap,
+            token_reuse=token_reuse,
+            deep_reuse=deep_reuse,
+            warm_start=warm_start,
+            per_frame_tokens=per_frame_tokens,
+        )
         options = AnimateOptions(
             engine=engine,
             retarget=RetargetOptions(motion, reference, region, strength),
@@ -138,7 +227,8 @@ def command(
             max_size=max_size,
             audio=audio,
             compare=compare,
-            encode=EncodeOptions(codec=codec, crf=crf, preset=preset, pixel_format=pixel_format, lossless=lossless),
+            encode=EncodeOptions(codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless),
+            diffusion=DiffusionOptions(preset, settings, device, dtype, vram, compile),
         )
     cache = None if no_cache else Cache(cache_dir)
     with console.progress(quiet) as report:
@@ -158,6 +248,7 @@ def command(
                 "output": str(result.output),
                 "engine": result.engine,
                 "engine_reason": result.engine_reason,
+                "engine_settings": result.engine_settings,
                 "frames": result.frames,
                 "width": result.width,
                 "height": result.height,
@@ -171,3 +262,12 @@ def command(
                 "seconds": result.seconds,
             }
         )
+
+
+def _shares(text: str) -> tuple[float, float]:
+    """FROM:TO as two numbers; what they may be is the settings' affair."""
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError as error:
+        raise typer.BadParameter(f"--guided {text}: give two shares of the steps, such as 0:0.6") from error
+    return low, high

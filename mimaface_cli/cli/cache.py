@@ -8,7 +8,7 @@ import typer
 
 from mimaface_cli.cli import console
 
-app = typer.Typer(no_args_is_help=True, help="List, measure and clear the kept coefficient tracks.")
+app = typer.Typer(no_args_is_help=True, help="List, measure and clear the kept tracks and the clips of unfinished videos.")
 _Folder = Annotated[
     Path | None, typer.Option("--cache-dir", help="The cache (default: the user cache or MIMAFACE_CACHE_DIR).")
 ]
@@ -22,7 +22,7 @@ def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
     from mimaface_cli.motion.cache import Cache
 
     cache = Cache(cache_dir)
-    entries = cache.entries()
+    entries = cache.entries() + cache.unfinished()
     if as_json:
         rows = [
             {
@@ -40,7 +40,7 @@ def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
     for entry in entries:
         when = entry.created.astimezone()
         console.write(f"{when:%Y-%m-%d %H:%M}  {entry.size / 1000:9.1f} kB  {entry.space:8}  {entry.source}")
-    console.write(f"{_tracks(len(entries))}, {cache.size() / 1e6:.1f} MB in {cache.folder}")
+    console.write(f"{_count(entries)}, {cache.size() / 1e6:.1f} MB in {cache.folder}")
 
 
 @app.command("where")
@@ -69,8 +69,11 @@ def clear(
     if as_json:
         console.write_json({"removed": len(removed), "bytes": total})
     else:
-        console.write(f"removed {_tracks(len(removed))}, {total / 1e6:.1f} MB")
+        console.write(f"removed {_count(removed)}, {total / 1e6:.1f} MB")
 
 
-def _tracks(count: int) -> str:
-    return f"{count} track{'' if count == 1 else 's'}"
+def _count(entries: list) -> str:
+    videos = sum(entry.space == "clips" for entry in entries)
+    tracks = len(entries) - videos
+    unfinished = f" and {videos} unfinished video{'' if videos == 1 else 's'}" if videos else ""
+    return f"{tracks} track{'' if tracks == 1 else 's'}{unfinished}"

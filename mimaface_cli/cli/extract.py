@@ -29,13 +29,13 @@ def command(
         ),
     ] = None,
     space: Annotated[
-        Literal["face478", "bfm09"],
+        Literal["face478", "bfm09"] | None,
         typer.Option(
             metavar="NAME",
-            help="Which morphable model the coefficients belong to: face478 (embedded) or bfm09 "
+            help="Which morphable model the coefficients belong to: face478 (embedded, the default) or bfm09 "
             "(what the released diffusion weights speak; its own weights are needed).",
         ),
-    ] = "face478",
+    ] = None,
     face: Annotated[
         str,
         typer.Option(

@@ -1,99 +1,73 @@
-"""The denoising of one clip as pure functions: schedule, UNet input, guidance, Euler step."""
+"""The denoising of one clip as pure functions: UNet input, guidance, the loop over a sampler's steps."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
-# Stable Diffusion 1.5's noise schedule.
-SD15_SCHEDULE: Mapping[str, Any] = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-}
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """timesteps (S,), fractional, from noisy to clean; sigmas (S + 1,), the last 0."""
-
-    timesteps: tuple[float, ...]
-    sigmas: tuple[float, ...]
-
-
-def training_sigmas(config: Mapping[str, Any] = SD15_SCHEDULE) -> np.ndarray:
-    """Noise level of every training timestep, sqrt((1 - alpha) / alpha), float32."""
-    steps, start, end = config["num_train_timesteps"], config["beta_start"], config["beta_end"]
-    if config.get("trained_betas"):
-        betas = torch.tensor(config["trained_betas"], dtype=torch.float32)
-    elif config["beta_schedule"] == "scaled_linear":
-        betas = torch.linspace(start**0.5, end**0.5, steps) ** 2
-    elif config["beta_schedule"] == "linear":
-        betas = torch.linspace(start, end, steps)
-    else:
-        raise ValueError(f"noise schedule {config['beta_schedule']} is not known")
-    alphas = (1 - betas).cumprod(0)
-    return ((1 - alphas) / alphas).sqrt().numpy()
-
-
-def euler_schedule(steps: int = 25, config: Mapping[str, Any] = SD15_SCHEDULE) -> Schedule:
-    """`steps` timesteps spread evenly from the last to 0, with interpolated sigmas."""
-    if steps < 1:
-        raise ValueError("at least one denoising step is needed")
-    sigmas = training_sigmas(config)
-    timesteps = np.linspace(0, len(sigmas) - 1, steps, dtype=np.float32)[::-1]
-    levels = np.interp(timesteps, np.arange(len(sigmas)), sigmas).astype(np.float32)
-    return Schedule(tuple(timesteps.tolist()), (*levels.tolist(), 0.0))
-
-
-def unet_input(latents: Tensor, sigma: float, conditions: Tensor) -> Tensor:
-    """Noisy latents (B, 4, F, h, w) and conditions (B, 9, ...) -> (B, 13, ...); only the latents are rescaled."""
-    return torch.cat([latents / (sigma**2 + 1) ** 0.5, conditions], 1)
+from mimaface_cli.diffusion.samplers import Sampler
+from mimaface_cli.diffusion.settings import Settings
+from mimaface_cli.diffusion.unet import Reuse
 
 
 def guided_noise(
-    unet: Callable[..., Tensor], sample: Tensor, timestep: float, tokens: Tensor, guidance: float
+    unet: Callable[..., Tensor],
+    sample: Tensor,
+    timestep: float,
+    tokens: Tensor,
+    guidance: float,
+    *,
+    batched: bool = True,
+    reuse: tuple[Reuse, Reuse] | None = None,
 ) -> Tensor:
-    """Noise for sample (1, 13, F, h, w) under tokens (1, [F,] T, C); both guidance halves run as one batch.
+    """Noise for sample (1, 13, F, h, w) under tokens (1, [F,] T, C).
 
-    The unconditional half has all-zero tokens and the same render, conditioning latents and mask. A guidance of 1
-    needs no such half.
+    The unconditional half has all-zero tokens and the same render, conditioning latents and mask. Both halves run as
+    one batch, or one after the other where memory is short. A guidance of 1 needs no such half. reuse: what the
+    conditional (or both) and the unconditional half keep between steps.
     """
+    kept, other = reuse or (None, None)
     if guidance == 1:
-        return unet(sample, timestep, tokens)
-    both = unet(sample.expand(2, -1, -1, -1, -1), timestep, torch.cat([torch.zeros_like(tokens), tokens]))
-    unconditional, conditional = both.chunk(2)
+        return unet(sample, timestep, tokens, kept)
+    if batched:
+        both = sample.expand(2, -1, -1, -1, -1)
+        noise = unet(both, timestep, torch.cat([torch.zeros_like(tokens), tokens]), kept)
+        unconditional, conditional = noise.chunk(2)
+    else:
+        unconditional = unet(sample, timestep, torch.zeros_like(tokens), other)
+        conditional = unet(sample, timestep, tokens, kept)
     return unconditional + guidance * (conditional - unconditional)
-
-
-def euler_step(latents: Tensor, predicted: Tensor, sigma: float, following: float) -> Tensor:
-    """Move the latents along the predicted noise from one noise level to the next."""
-    return latents + predicted * (following - sigma)
 
 
 def denoise(
     unet: Callable[..., Tensor],
+    sampler: Sampler,
     noise: Tensor,
     render: Tensor,
     ica: Tensor,
     tokens: Tensor,
-    schedule: Schedule,
-    guidance: float = 5.0,
+    settings: Settings = Settings(),
+    *,
+    clean: Tensor | None = None,
+    batched: bool = True,
 ) -> Iterator[Tensor]:
     """Yield a clip's latents (1, 4, F, h, w) after every step, float32; the last ones are the clip.
 
-    noise: standard normal, like the result; render: its latents; ica: `ica.condition`; tokens (1, [F,] T, C).
-    render, ica and tokens share the UNet's dtype and device.
+    noise: standard normal, like the result; render: its latents; ica: `ica.condition`; tokens (1, [F,] T, C); clean:
+    latents to start from with noise on them, None for noise alone. render, ica and tokens share the UNet's dtype and
+    device. Of the settings guidance and reuse count here; the sampler has the steps.
     """
     conditions = torch.cat([render, ica], 1)
-    latents = noise.to(conditions.device, torch.float32) * max(schedule.sigmas)
-    for i, timestep in enumerate(schedule.timesteps):
-        sigma, following = schedule.sigmas[i : i + 2]
-        sample = unet_input(latents, sigma, conditions.float()).to(conditions.dtype)
-        predicted = guided_noise(unet, sample, timestep, tokens, guidance)
-        latents = euler_step(latents, predicted.float(), sigma, following)
+    noise = noise.to(conditions.device, torch.float32)
+    latents = sampler.begin(noise, None if clean is None else clean.to(noise))
+    reuse = (Reuse(), Reuse()) if settings.deep_reuse > 1 or settings.token_reuse < 1 else None
+    first = settings.steps - len(sampler.timesteps)
+    for step, timestep in enumerate(sampler.timesteps):
+        for kept in reuse or ():
+            kept.take_deep = step % settings.deep_reuse != 0
+            kept.take_tokens = step > 0 and first + step >= settings.token_reuse * settings.steps
+        sample = torch.cat([sampler.scaled(latents, step).to(conditions.dtype), conditions], 1)
+        scale = settings.guidance_at(first + step)
+        predicted = guided_noise(unet, sample, timestep, tokens, scale, batched=batched, reuse=reuse)
+        latents = sampler.step(latents, predicted.float(), step)
         yield latents

@@ -5,11 +5,15 @@ one token in front of the CLIP tokens. `PaperTokens` is the paper's equation 1: 
 Both give one set of tokens per frame; `pool_frames` averages them over a clip as the release does.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mimaface_cli.errors import WeightsError
+from mimaface_cli.face.loading import count_units, load_network, plain_keys
 
 # Coefficient groups in token order, with their widths; names as in `mimaface_cli.face.d3dfr.FIELDS`.
 RELEASE_MOTION = {"gaze": 4, "expression": 64, "texture": 80, "illumination": 27, "angles": 3, "translation": 3}
@@ -154,3 +158,54 @@ class PaperTokens(nn.Module):
 def pool_frames(tokens: Tensor) -> Tensor:
     """(B, F, T, C) -> (B, T, C): one set of tokens for the whole clip, as the release conditions its UNet."""
     return tokens.mean(1)
+
+
+def from_state(
+    state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, name: str = "MIA"
+) -> ReleaseTokens | PaperTokens:
+    """The module whose weights these are, of either variant, its sizes read from them; in eval mode, float32.
+
+    metadata: the safetensors file's; `heads` counts where the weights cannot tell (paper variant, default 8). name: the
+    file, for the message. Raises WeightsError that lists what is missing, unexpected or misshapen.
+    """
+    state = plain_keys(state)
+    paper = any(key.startswith(("embed.", "adapter.")) for key in state)
+    with torch.device("meta"):
+        module = _paper_variant(state, metadata or {}, name) if paper else _release_variant(state)
+    return load_network(module, state, name)
+
+
+def _release_variant(state: Mapping[str, Tensor]) -> ReleaseTokens:
+    options = {}
+    width, clip_width = _sizes(state, "transform_dim_clip.weight", (768, 1024))
+    motion = {
+        name: _sizes(state, f"transform_dim_{RELEASE_NAMES.get(name, name)}.weight", (width, size))[1]
+        for name, size in RELEASE_MOTION.items()
+    }
+    if layers := count_units(state, "mapper.resblocks."):
+        options["layers"] = layers
+    identity_width = _sizes(state, "transform_dim_arcface.weight", (width, 25088))[1]
+    return ReleaseTokens(width, clip_width, identity_width, motion, **options)
+
+
+def _paper_variant(state: Mapping[str, Tensor], metadata: Mapping[str, str], name: str) -> PaperTokens:
+    options = {}
+    width, clip_width = _sizes(state, "project.weight", (768, 1024))
+    found = {match[1] for key in state if (match := re.fullmatch(r"embed\.(\w+)\.weight", key))}
+    names = [group for group in PAPER_MOTION if group in found] + sorted(found - PAPER_MOTION.keys())
+    motion = {group: _sizes(state, f"embed.{group}.weight", (0, 1)) for group in names}
+    tokens = max((embedded // clip_width for embedded, _ in motion.values()), default=1)
+    if layers := count_units(state, "adapter.resblocks."):
+        options["layers"] = layers
+    heads = metadata.get("heads", "8")
+    if not heads.isdecimal() or not 0 < int(heads[:6]) <= width or width % int(heads[:6]):
+        raise WeightsError(f"{name}: {heads[:20]!r} heads do not divide the width {width}; fetch the right file")
+    motion = {group: size for group, (_, size) in motion.items()} or PAPER_MOTION
+    if len(motion) * tokens < 2:
+        raise WeightsError(f"{name}: has a single motion token, at which attention is constant; fetch the right file")
+    return PaperTokens(width, clip_width, motion, max(tokens, 1), heads=int(heads), **options)
+
+
+def _sizes(state: Mapping[str, Tensor], key: str, default: tuple[int, int]) -> tuple[int, int]:
+    """The shape of a matrix; the default where it is missing or no matrix, which loading then reports."""
+    return tuple(state[key].shape) if key in state and state[key].dim() == 2 else default

@@ -1,7 +1,7 @@
 """A whole video, clip by clip: motion tokens, render latents, ICA conditioning, denoising."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,27 +9,33 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from mimaface_cli.diffusion import ica, latents
-from mimaface_cli.diffusion.denoise import Schedule, denoise, euler_schedule
+from mimaface_cli.diffusion.denoise import denoise
 from mimaface_cli.diffusion.mia import PaperTokens, ReleaseTokens, pool_frames
+from mimaface_cli.diffusion.samplers import sampler_for
+from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.diffusion.unet import VideoUNet
 from mimaface_cli.face.d3dfr import split
 
+# Pictures of the track's frames: (F, 3, H, W) in [-1, 1].
+Pictures = Callable[[Sequence[int]], Tensor]
 
-@dataclass(frozen=True)
-class Settings:
-    """Release defaults: 12-frame clips that share 3, 25 Euler steps, guidance 5, the same noise in every clip.
 
-    per_frame_tokens: give every frame its own tokens instead of the clip's average (`PaperTokens` always does).
-    chunk: pictures that the VAE takes at once.
-    """
+@dataclass
+class Networks:
+    """What denoises: all in evaluation mode; unet and vae on one device, in the dtype they run in."""
 
-    length: int = 12
-    overlap: int = 3
-    guidance: float = 5.0
-    seed: int = 0
-    per_frame_tokens: bool = False
-    chunk: int = 4
-    schedule: Schedule = field(default_factory=euler_schedule)
+    unet: VideoUNet
+    mia: ReleaseTokens | PaperTokens
+    vae: AutoencoderKL
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unet.conv_in.weight.dtype
+
+    @property
+    def wants_identity(self) -> bool:
+        """Whether the tokens are made from ArcFace features too, as in the release."""
+        return isinstance(self.mia, ReleaseTokens)
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,25 @@ class Appearance:
 
     clip: Tensor
     identity: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a video is made of: the source's appearance, mixed coefficients (N, 261), the render of any frames, and for
+    a warm start the pictures to begin from."""
+
+    appearance: Appearance
+    coefficients: np.ndarray
+    render: Pictures
+    rough: Pictures | None = None
+
+
+@dataclass(frozen=True)
+class Economy:
+    """How much memory is spent: batched runs both guidance halves as one; chunk is how many pictures the VAE takes."""
+
+    batched: bool = True
+    chunk: int = 4
 
 
 def clip_tokens(
@@ -53,33 +78,51 @@ def clip_tokens(
 
 
 @torch.no_grad()
+def denoise_clip(
+    networks: Networks,
+    inputs: Inputs,
+    clip: ica.Clip,
+    carried: Tensor | None,
+    settings: Settings,
+    economy: Economy = Economy(),
+    stepped: Callable[[int], None] = lambda steps: None,
+) -> Tensor:
+    """Latents (1, 4, F, h, w) float32 of one clip. carried: those of its first frames, from the clip before; stepped is
+    told how many steps are done."""
+    frames, unet = list(clip.frames), networks.unet
+    device, dtype = unet.conv_in.weight.device, networks.dtype
+    tokens = clip_tokens(networks.mia, inputs.appearance, inputs.coefficients[frames], settings.per_frame_tokens)
+    drawn = latents.encode(networks.vae, inputs.render(frames), economy.chunk).to(device, dtype)
+    clean = latents.encode(networks.vae, inputs.rough(frames), economy.chunk) if settings.warm_start else None
+    noise = ica.noise(settings.length, *drawn.shape[-2:], seed=settings.seed)
+    condition = ica.condition(carried, settings.length, drawn)
+    sampler = sampler_for(settings)
+    steps = denoise(
+        unet, sampler, noise, drawn, condition, tokens.to(device, dtype), settings, clean=clean, batched=economy.batched
+    )
+    for count, final in enumerate(steps, 1):
+        stepped(count)
+    return final
+
+
 def denoise_clips(
-    unet: VideoUNet,
-    mia: ReleaseTokens | PaperTokens,
-    vae: AutoencoderKL,
-    appearance: Appearance,
-    coefficients: np.ndarray,
-    render: Callable[[Sequence[int]], Tensor],
+    networks: Networks,
+    inputs: Inputs,
     settings: Settings,
     done: Callable[[int], Tensor | None] = lambda index: None,
+    run: Callable[..., Tensor] = denoise_clip,
 ) -> Iterator[tuple[ica.Clip, Tensor]]:
     """Yield every clip of a track with its latents (1, 4, F, h, w) float32; memory is that of one clip.
 
-    coefficients: mixed, (N, 261); render(frames) -> their renders (F, 3, H, W) in [-1, 1]. done(i) may give the
-    latents of clip i from an earlier run; such clips are not computed again.
+    done(i) may give the latents of clip i from an earlier run; such clips are not computed again. run: called like
+    `denoise_clip` for each of the others.
     """
     previous = None
-    for index, clip in enumerate(ica.plan_clips(len(coefficients), settings.length, settings.overlap)):
+    for index, clip in enumerate(ica.plan_clips(len(inputs.coefficients), settings.length, settings.overlap)):
         final = done(index)
         if final is None:
-            frames = list(clip.frames)
-            tokens = clip_tokens(mia, appearance, coefficients[frames], settings.per_frame_tokens)
-            drawn = latents.encode(vae, render(frames), settings.chunk).to(appearance.clip)
             carried = None if previous is None or not clip.carried else previous[:, :, -clip.carried :]
-            start = ica.noise(settings.length, *drawn.shape[-2:], seed=settings.seed)
-            condition = ica.condition(carried, settings.length, drawn)
-            for final in denoise(unet, start, drawn, condition, tokens, settings.schedule, settings.guidance):
-                pass
+            final = run(networks, inputs, clip, carried, settings)
         previous = final
         yield clip, final
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention import FeedForward
+from diffusers.models.attention import BasicTransformerBlock, FeedForward
+from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -136,6 +137,39 @@ class MotionModule(nn.Module):
         return self.temporal_transformer(x, frames)
 
 
+class Reuse:
+    """What a denoising step leaves for the next ones, which differ little from it.
+
+    deep: what reaches the last layer of the last up block from all below it (DeepCache: with `take_deep` only that
+    layer runs). tokens: results of the token attentions (T-GATE: taken with `take_tokens`).
+    """
+
+    def __init__(self) -> None:
+        self.deep: Tensor | None = None
+        self.tokens: dict[int, Tensor] = {}
+        self.take_deep = self.take_tokens = False
+
+    @staticmethod
+    def fitting(kept: Tensor | None, batch: int) -> Tensor | None:
+        """What was kept for `batch` items; of both guidance halves the conditional one, which is the last."""
+        return kept[-batch:] if kept is not None and kept.shape[0] >= batch else None
+
+
+class TokenAttention(AttnProcessor2_0):
+    """diffusers' attention on the tokens, or what it gave in an earlier step."""
+
+    reuse: Reuse | None = None
+
+    def __call__(self, attn: nn.Module, hidden_states: Tensor, *args: Any, **more: Any) -> Tensor:
+        reuse = self.reuse
+        if reuse is None:
+            return super().__call__(attn, hidden_states, *args, **more)
+        if reuse.take_tokens and (kept := Reuse.fitting(reuse.tokens.get(id(self)), hidden_states.shape[0])) is not None:
+            return kept
+        reuse.tokens[id(self)] = result = super().__call__(attn, hidden_states, *args, **more)
+        return result
+
+
 # (resnet, token attention, motion module), each of them or None
 Layer = tuple[nn.Module | None, nn.Module | None, nn.Module | None]
 
@@ -155,6 +189,8 @@ class VideoUNet(nn.Module):
         except TypeError as error:
             raise WeightsError(f"UNet config: {error}; use the config.json that came with the weights") from error
         self.gradient_checkpointing = False
+        self._token_attentions: list[TokenAttention] = []
+        self.tokens_width: int = base.config.cross_attention_dim
         self.max_frames = motion.max_frames if motion and motion.positions else None
         self.conv_in = base.conv_in
         self.time_proj = base.time_proj
@@ -175,11 +211,18 @@ class VideoUNet(nn.Module):
                 self.mid_block.motion_modules = nn.ModuleList(
                     MotionModule(channels, motion) for _ in self.mid_block.attentions
                 )
+        for module in self.modules():
+            if isinstance(module, BasicTransformerBlock) and module.attn2 is not None:
+                module.attn2.set_processor(TokenAttention())
+                self._token_attentions.append(module.attn2.processor)
 
-    def forward(self, sample: Tensor, timestep: Tensor | float, tokens: Tensor) -> Tensor:
+    def forward(
+        self, sample: Tensor, timestep: Tensor | float, tokens: Tensor, reuse: Reuse | None = None
+    ) -> Tensor:
         """sample (B, 13, F, h, w), timestep scalar or (B,), tokens (B, T, C) for the clip or (B, F, T, C) per frame.
 
         Returns the noise (B, 4, F, h, w). Any latent size is taken; F is bounded by the positions (32 as released).
+        reuse: what earlier calls for the same clip kept; filled, and taken where it says so.
         """
         batch, _, frames, _, _ = sample.shape
         if self.max_frames is not None and frames > self.max_frames:
@@ -189,7 +232,32 @@ class VideoUNet(nn.Module):
         timestep = torch.as_tensor(timestep, device=x.device).expand(batch)
         embedding = self.time_embedding(self.time_proj(timestep).to(x.dtype)).repeat_interleave(frames, 0)
 
+        for attention in self._token_attentions:
+            attention.reuse = reuse
         x = self.conv_in(x)
+        last = list(_layers(self.up_blocks[-1]))[-1]
+        deep = Reuse.fitting(reuse.deep, len(x)) if reuse is not None and reuse.take_deep else None
+        if deep is None:
+            deep = self._all_but_last(x, embedding, tokens, frames)
+            if reuse is not None:
+                reuse.deep = deep
+        x = self._run(last, torch.cat([deep, x], 1), embedding, tokens, frames)
+        for attention in self._token_attentions:
+            attention.reuse = None  # or the last clip's features would stay in memory
+        x = self.conv_out(self.conv_act(self.conv_norm_out(x)))
+        return x.unflatten(0, (batch, frames)).transpose(1, 2)
+
+    def compile_layers(self, attentions: bool = True) -> None:
+        """Let torch compile each kind of layer once instead of the whole network, which would take minutes and could
+        not skip layers. attentions: also the spatial ones, which then cannot reuse tokens."""
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # one for each shape
+        for block in (*self.down_blocks, self.mid_block, *self.up_blocks):
+            for kind in ("resnets", "motion_modules", *(["attentions"] if attentions else [])):
+                for layer in getattr(block, kind, ()):
+                    layer.compile()
+
+    def _all_but_last(self, x: Tensor, embedding: Tensor, tokens: Tensor, frames: int) -> Tensor:
+        """Everything between the input convolution and the last layer of the last up block."""
         skips = [x]
         for block in self.down_blocks:
             for layer in _layers(block):
@@ -206,12 +274,12 @@ class VideoUNet(nn.Module):
             x = self._run((None, attention, motion), x, embedding, tokens, frames)
             x = resnet(x, embedding)
         for block in self.up_blocks:
-            for layer in _layers(block):
+            layers = list(_layers(block))
+            for layer in layers if block is not self.up_blocks[-1] else layers[:-1]:
                 x = self._run(layer, torch.cat([x, skips.pop()], 1), embedding, tokens, frames)
             for upsample in block.upsamplers or ():
                 x = upsample(x, skips[-1].shape[2:])  # odd sizes: back to what the skip connection has
-        x = self.conv_out(self.conv_act(self.conv_norm_out(x)))
-        return x.unflatten(0, (batch, frames)).transpose(1, 2)
+        return x
 
     def _run(self, layer: Layer, x: Tensor, embedding: Tensor, tokens: Tensor, frames: int) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():

@@ -18,6 +18,9 @@ FACE_TEMPLATE_256 = np.array(
         [157.4597930908203, 184.408203125],
     ]
 )
+# The face in that crop: centre and half the side of the square around it (medians over portraits). A detector's box
+# would do as well, but this one is there for every track, whoever made it.
+FACE_CENTRE_256, FACE_HALF_256 = np.array([128.0, 139.0]), 95.0
 # Where the square around the face lies in the 512 picture; corners in the order of `square_box`.
 BOX_TEMPLATE_512 = np.array([[80.0, 80.0], [80.0, 432.0], [432.0, 432.0], [432.0, 80.0]])
 
@@ -61,6 +64,36 @@ def square_box(points: np.ndarray) -> np.ndarray:
     centre, half = (low + high) / 2, (high - low).max() / 2
     (x1, y1), (x2, y2) = centre - half, centre + half
     return np.array([[x1, y1], [x1, y2], [x2, y2], [x2, y1]])
+
+
+def face_square(crop: np.ndarray) -> np.ndarray:
+    """The upright square around a face in a picture, corners (4, 2) as of `square_box`, from its (2, 3) 256-crop matrix."""
+    back = invert(crop)
+    half = FACE_HALF_256 * float(np.sqrt(np.abs(np.linalg.det(back[:, :2]))))
+    centre = transform_points(back, FACE_CENTRE_256[None])
+    return square_box(np.concatenate([centre - half, centre + half]))
+
+
+def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The (..., 2, 3) transform that applies `inner` first, then `outer`."""
+    linear = outer[..., :2] @ inner[..., :2]
+    return np.concatenate([linear, outer[..., :2] @ inner[..., 2:] + outer[..., 2:]], -1)
+
+
+def to_corner_origin(matrix: np.ndarray) -> np.ndarray:
+    """A (..., 2, 3) transform for points whose pixel centres lie at i + 0.5, as in tracks and landmarks."""
+    return _shifted(matrix, 0.5)
+
+
+def to_centre_origin(matrix: np.ndarray) -> np.ndarray:
+    """The inverse of `to_corner_origin`: for points whose pixel centres are integers, as in warps."""
+    return _shifted(matrix, -0.5)
+
+
+def _shifted(matrix: np.ndarray, by: float) -> np.ndarray:
+    matrix = np.array(matrix, np.float64)
+    matrix[..., 2] += by - matrix[..., :2] @ np.array([by, by])
+    return matrix
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:

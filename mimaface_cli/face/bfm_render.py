@@ -1,11 +1,13 @@
 """The face picture that conditions the released models: PyTorch3D's conventions on the shared rasteriser."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from mimaface_cli.face.bfm import Bfm09, Camera, Face
 from mimaface_cli.face.raster import interpolate, rasterize
+from mimaface_cli.motion.track import MotionTrack
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,11 @@ def render(model: Bfm09, face: Face, camera: Camera = Camera()) -> Render:
     face_index, weights, zbuffer = rasterize(pixels, depth, model.triangles, camera.size, camera.size)
     rgb = interpolate(face_index, weights, model.triangles, face.colors).clip(0, 255)
     return Render(rgb, face_index >= 0, face_index, zbuffer)
+
+
+def render_track(model: Bfm09, track: MotionTrack) -> Iterator[np.ndarray]:
+    """The face of each frame of a bfm09 track in its 256 crop, 256×256×3 uint8 RGB on black."""
+    for k in range(len(track)):
+        groups = {"identity": track.identity, "texture": track.texture, "expression": track.expression[k]}
+        groups |= {"illumination": track.illumination[k], "angles": track.pose[k, :3], "translation": track.pose[k, 3:]}
+        yield (render(model, model.face(groups)).rgb + 0.5).astype(np.uint8)

@@ -1,9 +1,14 @@
 """CurricularFace IR-101: identity embeddings, and the spatial features that the released tokens are made of."""
 
+from collections.abc import Mapping
+from itertools import groupby
+
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimaface_cli.face.loading import count_units, load_network, plain_keys
 from mimaface_cli.face.warp import warp_tensor
 
 
@@ -56,6 +61,25 @@ class CurricularFace(nn.Module):
             nn.Linear(channels * side * side, embedding),
             nn.BatchNorm1d(embedding, affine=False),
         )
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], name: str = "identity network") -> "CurricularFace":
+        """The network whose weights these are, in eval mode, float32; a stage ends where the width changes.
+
+        name: the file, for the message. Raises WeightsError that lists what is missing, unexpected or misshapen.
+        """
+        state = plain_keys(state)
+        units = [state.get(f"body.{unit}.res_layer.3.weight") for unit in range(count_units(state, "body."))]
+        stages = [(width, len(list(same))) for width, same in groupby(len(unit) for unit in units if unit is not None)]
+        options = {}
+        if stages and "output_layer.3.weight" in state and state["output_layer.3.weight"].dim() == 2:
+            widths, depths = zip(*stages)
+            embedding, features = state["output_layer.3.weight"].shape
+            side = round((features / widths[-1]) ** 0.5)
+            options = {"widths": widths, "depths": depths, "embedding": embedding, "side": side}
+        with torch.device("meta"):
+            network = cls(**options)
+        return load_network(network, state, name)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.body(self.input_layer(x))

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mimaface_cli.face.loading import count_units, load_network, plain_keys
+
 # Coefficient groups in the order of the network's 261 outputs.
 FIELDS = {
     "identity": 80,
@@ -113,6 +115,20 @@ class CoefficientNet(nn.Module):
         super().__init__()
         self.backbone = Backbone(width, depths)
         self.fianl_layers = nn.ModuleList(nn.Conv2d(32 * width, size, 1) for size in heads)  # spelt as released
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], name: str = "coefficient network") -> "CoefficientNet":
+        """The network whose weights these are (width and depths are read from them), in eval mode, float32.
+
+        name: the file, for the message. Raises WeightsError that lists what is missing, unexpected or misshapen.
+        """
+        state, width = plain_keys(state), 64
+        if "backbone.conv1.weight" in state:
+            width = state["backbone.conv1.weight"].shape[0]
+        depths = [count_units(state, f"backbone.layer{stage}.") or 1 for stage in (1, 2, 3, 4)]
+        with torch.device("meta"):
+            network = cls(width=width, depths=tuple(depths))
+        return load_network(network, state, name)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.backbone(x)

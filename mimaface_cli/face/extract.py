@@ -10,16 +10,16 @@ import numpy as np
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import camera, fit, gaze, shading, topology
-from mimaface_cli.face.cuts import CutDetector
 from mimaface_cli.face.face478 import VERTICES, Face478
-from mimaface_cli.face.landmarks import Face, FaceFollower, check_choice
+from mimaface_cli.face.follow import follow
+from mimaface_cli.face.landmarks import Face, check_choice
 from mimaface_cli.motion import smoothing
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, LIGHT_DIM, TEXTURE_DIM, blendshape
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack, TrackMeta
 
 EXTRACTOR = "mediapipe+face478"
-REVISION = 1  # raise it when the numbers change: cached tracks are then made anew
+REVISION = 2  # raise it when the numbers change: cached tracks are then made anew
 IDENTITY_FRAMES = 24  # frames that settle a person's identity
 BUFFER = 250  # frames looked at before a shot's crop is fixed
 
@@ -64,34 +64,13 @@ def extract_video(
 
     Frames without the face are interpolated; `valid` tells which. Raises InputError when no frame shows it.
     """
-    follower, cut, shots = FaceFollower(options.face), CutDetector(), _Shots(model)
-    size = (0, 0)
-    try:
-        for count, frame in enumerate(frames, 1):
-            size = _size(frame.image)
-            is_cut = cut(frame.image)
-            if is_cut:
-                follower.new_shot()
-            face = follower(frame.image, frame.pts)
-            shots.add(frame.pts, frame.image, face, is_cut)
-            if observe is not None:
-                observe(frame, face, is_cut)
-            if progress is not None:
-                progress(count)
-    finally:
-        follower.close()
-    if not shots.pts:
-        raise InputError(f"{name}: holds no frames; choose another file")
-    if not any(shots.valid):
-        raise no_face(name, follower.people, options.face)
+    shots, size = _Shots(model), (0, 0)
+    for frame, face, is_cut in follow(frames, options.face, name, progress):
+        size = _size(frame.image)
+        shots.add(frame.pts, frame.image, face, is_cut)
+        if observe is not None:
+            observe(frame, face, is_cut)
     return shots.finish(options, frame_rate, size, meta)
-
-
-def no_face(name: str, people: int, choice: str) -> InputError:
-    """The one line for an input without the wanted face (choice: as for `choose`)."""
-    if people:
-        return InputError(f"{name}: shows {people} face(s) but not number {choice} from the left; choose a lower one with --face (--driver-face)")
-    return InputError(f"{name}: shows no face; use a sharp, upright picture in which a face fills a good part")
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:
@@ -179,25 +158,14 @@ class _Shots:
         blank = tuple(np.zeros(width) for width in widths)
         rows = [row or blank for row in self._rows]
         expression, light, pose, look = (np.stack([row[part] for row in rows]) for part in range(4))
-        crops = np.stack(self._crops)
         per_second = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(rate)
-        edges = [0, *self.cuts, len(pts)]
-        for start, stop in zip(edges, edges[1:]):
-            shot = slice(start, stop)
-            if not valid[shot].any():  # a shot without the face is filled from its neighbours below
-                continue
-            fill = lambda values: smoothing.fill_missing(values[shot], valid[shot], pts[shot])  # noqa: E731
-            pose[shot] = smoothing.smooth_pose(fill(pose), per_second, options.smooth)
-            light[shot] = smoothing.smooth_light(fill(light), per_second, options.smooth)
-            expression[shot] = smoothing.smooth_expression(fill(expression), per_second, options.smooth)
-            look[shot] = smoothing.smooth_gaze(hold_through_blinks(fill(look), expression[shot], pts[shot]), per_second, options.smooth)
-        known = np.zeros(len(pts), bool)
-        for start, stop in zip(edges, edges[1:]):
-            known[start:stop] = valid[start:stop].any()
-        flat = crops.reshape(len(pts), 6)
-        expression, light, pose, look, flat = (
-            smoothing.fill_missing(values, known, pts) for values in (expression, light, pose, look, flat)
-        )
+        by_shot = lambda values, smooth: smoothing.by_shot(values, valid, pts, self.cuts, smooth)  # noqa: E731
+        pose = by_shot(pose, lambda v, _: smoothing.smooth_pose(v, per_second, options.smooth))
+        light = by_shot(light, lambda v, _: smoothing.smooth_light(v, per_second, options.smooth))
+        expression = by_shot(expression, lambda v, _: smoothing.smooth_expression(v, per_second, options.smooth))
+        steady = lambda v, shot: hold_through_blinks(v, expression[shot], pts[shot])  # noqa: E731
+        look = by_shot(look, lambda v, shot: smoothing.smooth_gaze(steady(v, shot), per_second, options.smooth))
+        flat = by_shot(np.stack(self._crops).reshape(len(pts), 6), lambda v, _: v)
         return MotionTrack(
             identity=self._fitter.identity,
             texture=self.texture,

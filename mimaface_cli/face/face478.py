@@ -23,7 +23,8 @@ class Face478:
     mean 478×3 (neutral); identity_basis 478×3×80 and texture_basis 478×3×80 (one standard deviation a column);
     expression_basis 478×3×64 (named columns: score 0..1; the rest: one standard deviation); albedo_mean 478×3 in
     0..255; face, eyes, mouth: triangles T×3 of the skin, the eye openings and the mouth opening; noise: 478, the
-    residual of a landmark in units of the crop's pixels; version: hash-like name of the build.
+    residual of a landmark in units of the crop's pixels; score_bias 52, score_identity 52×80, score_expression 52×64:
+    what the landmark model would score (see `mimaface_cli.face.scores`); version: hash-like name of the build.
     """
 
     mean: np.ndarray
@@ -81,7 +82,7 @@ def _load(path: Path) -> Face478:
             arrays = {name: file[name].astype(np.float64) for name in shapes}
             triangles = {name: file[name].astype(np.int32) for name in ("face", "eyes", "mouth")}
             version = str(file["version"])
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
         raise WeightsError(f"{path}: not a face478 model ({error}); restore it from the project's weights/") from error
     sound = all(arrays[name].shape == shape and np.isfinite(arrays[name]).all() for name, shape in shapes.items())
     for corners in triangles.values():

@@ -56,38 +56,67 @@ class Fitter:
 
     def frame(self, points: np.ndarray, scores: np.ndarray, pose: np.ndarray, steps: int = 4) -> FrameFit:
         """points: 478×2 pixels of the 256 crop; scores: 52 in 0..1; pose: 6, a first guess."""
-        prior = np.zeros(EXPRESSION_DIM)
-        prior[:NAMED] = scores
+        points, prior = points[self.seen], self._prior(scores)
         expression = prior.copy()
         rotation, translation = rotation_matrix(pose[:3]), pose[3:].copy()
-        points, neutral = points[self.seen], self.neutral[self.seen]
-        flat_basis = self._basis.reshape(-1, EXPRESSION_DIM)
-        jacobian = np.empty((len(points), 2, 6 + EXPRESSION_DIM))
-        flat = jacobian.reshape(-1, 6 + EXPRESSION_DIM)
         for _ in range(steps):
-            turned = (neutral + (flat_basis @ expression).reshape(-1, 3)) @ rotation.T
-            residual, gradient = _projection(turned + translation, points, self.root_weight)
-            # d/dω of ω × p is gradient · (ω × p) = ω · (p × gradient)
-            (x, y, z), (gx, gy, gz) = turned.T[..., None], np.moveaxis(gradient, -1, 0)
-            jacobian[:, :, 0] = y * gz - z * gy
-            jacobian[:, :, 1] = z * gx - x * gz
-            jacobian[:, :, 2] = x * gy - y * gx
-            jacobian[:, :, 3:6] = gradient
-            np.matmul(gradient @ rotation, self._basis, out=jacobian[:, :, 6:])
-            normal = flat.T @ flat
-            slope = flat.T @ residual.ravel()
-            normal[np.arange(6), np.arange(6)] += 1e-6
-            normal[np.arange(6, len(slope)), np.arange(6, len(slope))] += self._precision
+            residual, jacobian, _ = self._linearised(points, expression, rotation, translation)
+            slope = jacobian.T @ residual
             slope[6:] += self._precision * (expression - prior)
-            step = np.linalg.solve(normal, -slope)
+            step = np.linalg.solve(self._curvature(jacobian), -slope)
             rotation = rotation_from_vector(step[:3]) @ rotation
             translation = translation + step[3:6]
             expression = expression + step[6:]
-        placed = (neutral + (flat_basis @ expression).reshape(-1, 3)) @ rotation.T + translation
-        distance = ((camera.project(placed)[0] - points) ** 2).sum(1)
-        return FrameFit(
-            np.concatenate([euler_angles(rotation), translation]), expression, float(np.sqrt(distance.mean()))
-        )
+        pixels = camera.project(self._turned(expression, rotation) + translation)[0]
+        error = np.sqrt(((pixels - points) ** 2).sum(1).mean())
+        return FrameFit(np.concatenate([euler_angles(rotation), translation]), expression, float(error))
+
+    def for_identity(
+        self, points: np.ndarray, scores: np.ndarray, fit: FrameFit
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How the error of a fitted frame changes with identity while pose and expression follow: curvature 80×80 and
+        slope 80 of half its square. Without that following, who somebody is hides behind what the face does."""
+        expression, rotation = fit.expression, rotation_matrix(fit.pose[:3])
+        residual, jacobian, gradient = self._linearised(points[self.seen], expression, rotation, fit.pose[3:])
+        slope = jacobian.T @ residual
+        slope[6:] += self._precision * (expression - self._prior(scores))
+        identity = (gradient @ rotation @ self.model.identity_basis[self.seen]).reshape(-1, IDENTITY_DIM)
+        shared = jacobian.T @ identity
+        follow = np.linalg.solve(self._curvature(jacobian), shared)
+        return identity.T @ identity - shared.T @ follow, identity.T @ residual - follow.T @ slope
+
+    @staticmethod
+    def _prior(scores: np.ndarray) -> np.ndarray:
+        return np.concatenate([scores, np.zeros(EXPRESSION_DIM - NAMED)])
+
+    def _turned(self, expression: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """The seen vertices, turned but not yet moved."""
+        moved = (self._basis.reshape(-1, EXPRESSION_DIM) @ expression).reshape(-1, 3)
+        return (self.neutral[self.seen] + moved) @ rotation.T
+
+    def _linearised(
+        self, points: np.ndarray, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weighted residual 2V, its derivative 2V×70 by a small turn, translation and expression, and that by the
+        places of the vertices V×2×3."""
+        turned = self._turned(expression, rotation)
+        residual, gradient = _projection(turned + translation, points, self.root_weight)
+        jacobian = np.empty((len(points), 2, 6 + EXPRESSION_DIM))
+        # d/dω of ω × p is gradient · (ω × p) = ω · (p × gradient)
+        (x, y, z), (gx, gy, gz) = turned.T[..., None], np.moveaxis(gradient, -1, 0)
+        jacobian[:, :, 0] = y * gz - z * gy
+        jacobian[:, :, 1] = z * gx - x * gz
+        jacobian[:, :, 2] = x * gy - y * gx
+        jacobian[:, :, 3:6] = gradient
+        np.matmul(gradient @ rotation, self._basis, out=jacobian[:, :, 6:])
+        return residual.ravel(), jacobian.reshape(-1, 6 + EXPRESSION_DIM), gradient
+
+    def _curvature(self, jacobian: np.ndarray) -> np.ndarray:
+        """Normal matrix 70×70 with the prior."""
+        normal = jacobian.T @ jacobian
+        normal[np.arange(6), np.arange(6)] += 1e-6
+        normal[np.arange(6, len(normal)), np.arange(6, len(normal))] += self._precision
+        return normal
 
 
 def _projection(placed: np.ndarray, points: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,29 +130,24 @@ def _projection(placed: np.ndarray, points: np.ndarray, weight: np.ndarray) -> t
 
 
 def fit_identity(
-    model: Face478, points: np.ndarray, scores: np.ndarray, rotations: np.ndarray, rounds: int = 4
+    model: Face478, points: np.ndarray, scores: np.ndarray, rotations: np.ndarray, rounds: int = 2
 ) -> np.ndarray:
     """Identity (80) of one person from K frames: K×478×2 crop pixels, K×52 scores, K×3×3 rotations.
 
-    Alternates frame fits with one linear solve for identity over all frames, so that a passing expression does not
-    become part of the person.
+    Gauss–Newton over identity and all frames' poses and expressions together, so that a passing expression does not
+    become part of the person. Frames of a clip err alike: they count as one on average.
     """
     identity = np.zeros(IDENTITY_DIM)
     poses: list[np.ndarray | None] = [None] * len(points)
     for _ in range(rounds):
         fitter = Fitter(model, identity)
-        basis = model.identity_basis[fitter.seen]
-        normal = np.eye(IDENTITY_DIM) / IDENTITY_DEVIATION**2
-        slope = np.zeros(IDENTITY_DIM)
+        normal, slope = np.eye(IDENTITY_DIM) / IDENTITY_DEVIATION**2, identity / IDENTITY_DEVIATION**2
         for k, (pixels, score, rotation) in enumerate(zip(points, scores, rotations)):
             start = fitter.first_pose(pixels, rotation) if poses[k] is None else poses[k]
             fit = fitter.frame(pixels, score, start, steps=3)
             poses[k] = fit.pose
-            turn = rotation_matrix(fit.pose[:3])
-            placed = (model.shape(identity, fit.expression) @ turn.T + fit.pose[3:])[fitter.seen]
-            residual, gradient = _projection(placed, pixels[fitter.seen], fitter.root_weight)
-            flat = (gradient @ turn @ basis).reshape(-1, IDENTITY_DIM)
-            normal += flat.T @ flat / len(points)
-            slope += flat.T @ (flat @ identity - residual.ravel()) / len(points)
-        identity = np.linalg.solve(normal, slope)
+            curvature, change = fitter.for_identity(pixels, score, fit)
+            normal += curvature / len(points)
+            slope += change / len(points)
+        identity = identity - np.linalg.solve(normal, slope)
     return identity

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from mimaface_cli.face.align import box_similarity, square_box
-from mimaface_cli.face.extract import ExtractOptions, apply_affine, extract_photo, no_face
+from mimaface_cli.face.extract import ExtractOptions, apply_affine, extract_photo
 from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.follow import no_face
 from mimaface_cli.face.landmarks import choose, find_faces
 
 SQUARE = 512

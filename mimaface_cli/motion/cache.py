@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,8 @@ _LEFTOVER_AGE = timedelta(days=1)  # no run writes one entry for longer
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One kept track. size: bytes on disk. created: in UTC. source: the input's name, space: its track's, or ""."""
+    """One kept track, or the kept clips of an unfinished video (path is then a folder). size: bytes on disk. created: in
+    UTC. source: the input's name, space: its track's, or ""."""
 
     key: str
     path: Path
@@ -110,11 +112,12 @@ def cache_key(content: str, space: str, extractor: str, options: Mapping[str, An
 
 
 class Cache:
-    """The entries under one folder (see `cache_folder`), in its sub-folder `tracks`; figures of measurements beside
-    them, in `figures`."""
+    """The entries under one folder (see `cache_folder`): in its sub-folder `tracks` the tracks, in `clips` a folder for
+    each video that is not finished, in `figures` those of measurements."""
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = cache_folder(folder) / "tracks"
+        self.clips = cache_folder(folder) / "clips"
         self.figures = cache_folder(folder) / "figures"
 
     def path_for(self, key: str) -> Path:
@@ -182,9 +185,25 @@ class Cache:
                     found.append(CacheEntry(path.stem, path, size, created, **_read_note(note)))
         return sorted(found, key=lambda entry: (entry.created, entry.key), reverse=True)
 
+    def unfinished(self) -> list[CacheEntry]:
+        """The videos of which clips are kept, newest first. Raises OutputError where the folder cannot be read."""
+        found = []
+        try:
+            for path in self.clips.iterdir() if self.clips.is_dir() else ():
+                if _KEY.fullmatch(path.name) and path.is_dir():
+                    infos = [member.stat() for member in path.iterdir()] or [path.stat()]
+                    created = datetime.fromtimestamp(max(info.st_mtime for info in infos), UTC)
+                    size = sum(info.st_size for info in infos)
+                    found.append(CacheEntry(path.name, path, size, created, "unfinished video", "clips"))
+        except FileNotFoundError:  # another run finished its video just now
+            pass
+        except OSError as error:
+            raise output_error(self.clips, error) from error
+        return sorted(found, key=lambda entry: (entry.created, entry.key), reverse=True)
+
     def size(self) -> int:
         """Bytes on disk, with whatever killed runs left."""
-        total = 0
+        total = sum(entry.size for entry in self.unfinished())
         for path in (*self._files(), *_files(self.figures)):
             with suppress(FileNotFoundError):
                 total += path.stat().st_size
@@ -198,9 +217,13 @@ class Cache:
         """
         now = time.time()
         limit = now - (older_than.total_seconds() if older_than is not None else 0.0)
-        entries = [entry for entry in self.entries() if older_than is None or entry.created.timestamp() <= limit]
+        kept = self.entries() + self.unfinished()
+        entries = [entry for entry in kept if older_than is None or entry.created.timestamp() <= limit]
         try:
             for entry in entries:
+                if entry.path.parent == self.clips:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                    continue
                 entry.path.unlink(missing_ok=True)
                 entry.path.with_suffix(".json").unlink(missing_ok=True)
             for path in _files(self.figures):

@@ -3,7 +3,8 @@
 Identity, texture and light always stay the source's; what comes out is expression, pose and gaze for each frame.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -66,6 +67,9 @@ def ease(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | float)
 def neutral_frame(track: MotionTrack) -> int:
     """The seen frame nearest to a face at rest that looks ahead: where relative motion starts from by default."""
     cost = (track.expression[:, : len(BLENDSHAPES)] ** 2).sum(1)
+    if track.meta.space != "face478":  # no names there to tell a blink by, and the gaze is in the network's own units
+        cost = (track.expression**2).sum(1) / EXPRESSION_DIM + 4.0 * (track.pose[:, :3] ** 2).sum(1)
+        return int(np.argmin(np.where(track.valid, cost, np.inf)) if track.valid.any() else 0)
     blinks = [blendshape("eyeBlinkLeft"), blendshape("eyeBlinkRight")]
     cost = cost + 8.0 * np.clip(track.expression[:, blinks] - 0.25, 0, None).sum(1)
     cost = cost + 4.0 * (track.pose[:, :2] ** 2).sum(1) + 2.0 * track.pose[:, 2] ** 2 + (track.gaze**2).sum(1)
@@ -94,7 +98,7 @@ def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coef
         return Coefficients(np.zeros((1, EXPRESSION_DIM)), pose, np.zeros((1, 4)))
     at = reference_frame(track, options.reference)
     expression, pose, gaze = (a[at : at + 1].astype(np.float64) for a in (track.expression, track.pose, track.gaze))
-    if options.reference is None:
+    if options.reference is None and track.meta.space == "face478":
         seen = track.expression[track.valid] if track.valid.any() else track.expression
         named = slice(0, len(BLENDSHAPES))
         resting = np.quantile(seen[:, named], RESTING, axis=0)
@@ -109,33 +113,60 @@ def retarget(
     start: Coefficients,
     rest: Coefficients | None = None,
 ) -> Coefficients:
-    """The source's coefficients (own: one frame, or one for each of the track's) under a driver, in one space. start:
-    the driver's `reference_coefficients`; rest: the frame of a moving source that stands for it at rest (default: own).
-    """
-    count = len(track)
-    driver = Coefficients(*(a.astype(np.float64) for a in (track.expression, track.pose, track.gaze)))
-    own = _spread(own, count)
-    base = own if rest is None else _spread(rest, count)
-    start = _spread(start, count) if options.motion == "relative" else base
-    expression = base.expression + options.strength * (driver.expression - start.expression)
-    gaze = base.gaze + options.strength * (driver.gaze - start.gaze)
-    turn_base = rotation_matrix(base.pose[:, :3])
-    turn = rotation_matrix(driver.pose[:, :3]) @ np.swapaxes(rotation_matrix(start.pose[:, :3]), -1, -2)
-    change = options.strength * euler_angles(turn)
-    shift = options.strength * (driver.pose[:, 3:] - start.pose[:, 3:])
-    change = np.concatenate(
-        [ease(change[:, :2], YAW_PITCH_KNEE, YAW_PITCH_LIMIT), ease(change[:, 2:], ROLL_KNEE, ROLL_LIMIT)], 1
+    """The source's face478 coefficients (own: one frame, or one for each of the track's) under a driver. start: the
+    driver's `reference_coefficients`; rest: the frame of a moving source that stands for it at rest (default: own).
+    Motion beyond what a warped photo carries is eased off."""
+    own = _spread(own, len(track))
+    base = own if rest is None else _spread(rest, len(track))
+    expression, turn, shift, gaze = _change(base, track, options, start)
+    turn = np.concatenate(
+        [ease(turn[:, :2], YAW_PITCH_KNEE, YAW_PITCH_LIMIT), ease(turn[:, 2:], ROLL_KNEE, ROLL_LIMIT)], 1
     )
     shift = np.concatenate(
         [ease(shift[:, :2], SHIFT_KNEE, SHIFT_LIMIT), ease(shift[:, 2:], DEPTH_KNEE, DEPTH_LIMIT)], 1
     )
-    angles = euler_angles(rotation_matrix(change) @ turn_base)
+    angles = _turned(base, turn)
     # A photo that is turned already has less to give on that side.
     knee = np.maximum(np.abs(base.pose[:, :2]), TOTAL_KNEE)
     angles[:, :2] = ease(angles[:, :2], knee, knee + TOTAL_ROOM)
     pose = np.concatenate([angles, base.pose[:, 3:] + shift], 1)
-    gaze = np.clip(gaze, -GAZE_LIMIT, GAZE_LIMIT)
+    gaze = np.clip(base.gaze + gaze, -GAZE_LIMIT, GAZE_LIMIT)
+    expression = np.where(expression_mask(options.region), base.expression + expression, own.expression)
     return _by_region(own, Coefficients(expression, pose, gaze), options.region)
+
+
+def retarget_bfm09(
+    own: Coefficients,
+    track: MotionTrack,
+    options: RetargetOptions,
+    start: Coefficients,
+    parts: Mapping[str, np.ndarray],
+) -> Coefficients:
+    """The source's bfm09 coefficients (one frame) under a driver, without limits: the network draws what it is told.
+    parts: for the regions eyes and lips, the 64×64 map that keeps of a change of expression what is seen there."""
+    own = _spread(own, len(track))
+    expression, turn, shift, gaze = _change(own, track, options, start)
+    if options.region == "pose":
+        expression = np.zeros_like(expression)
+    elif options.region in parts:
+        expression = expression @ parts[options.region].T
+    pose = np.concatenate([_turned(own, turn), own.pose[:, 3:] + shift], 1)
+    return _by_region(own, Coefficients(own.expression + expression, pose, own.gaze + gaze), options.region)
+
+
+def _change(
+    base: Coefficients, track: MotionTrack, options: RetargetOptions, start: Coefficients
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a driver adds to `base` (one for each frame): expression N×64, turn N×3 (rad), shift N×3, gaze N×4."""
+    driver = Coefficients(*(a.astype(np.float64) for a in (track.expression, track.pose, track.gaze)))
+    start = _spread(start, len(track)) if options.motion == "relative" else base
+    turn = rotation_matrix(driver.pose[:, :3]) @ np.swapaxes(rotation_matrix(start.pose[:, :3]), -1, -2)
+    changes = driver.expression - start.expression, euler_angles(turn), driver.pose[:, 3:] - start.pose[:, 3:]
+    return tuple(options.strength * change for change in (*changes, driver.gaze - start.gaze))
+
+
+def _turned(base: Coefficients, turn: np.ndarray) -> np.ndarray:
+    return euler_angles(rotation_matrix(turn) @ rotation_matrix(base.pose[:, :3]))
 
 
 def _spread(one: Coefficients, count: int) -> Coefficients:
@@ -153,7 +184,6 @@ def expression_mask(region: str) -> np.ndarray:
 
 
 def _by_region(own: Coefficients, driven: Coefficients, region: str) -> Coefficients:
-    expression = np.where(expression_mask(region), driven.expression, own.expression)
     pose = driven.pose if region in ("all", "pose") else own.pose
     gaze = driven.gaze if region in ("all", "face", "eyes") else own.gaze
-    return Coefficients(expression, pose, gaze)
+    return replace(driven, pose=pose, gaze=gaze)

@@ -1,5 +1,7 @@
 """Zero-phase smoothing of coefficients over time, and filling of frames without a face."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 POSE_SIGMA = 0.045  # seconds; a head does not shake faster than about 4 Hz
@@ -15,6 +17,27 @@ def fill_missing(values: np.ndarray, valid: np.ndarray, pts: np.ndarray) -> np.n
     for column in range(filled.shape[1]):
         filled[~valid, column] = np.interp(pts[~valid], pts[valid], filled[valid, column])
     return filled
+
+
+def by_shot(
+    values: np.ndarray,
+    valid: np.ndarray,
+    pts: np.ndarray,
+    cuts: Sequence[int],
+    smooth: Callable[[np.ndarray, slice], np.ndarray],
+) -> np.ndarray:
+    """N×D values with unseen rows filled and each shot smoothed on its own: smooth(values of a shot, its frames).
+
+    cuts: first frames of shots. A shot in which nothing was seen is filled from its neighbours.
+    """
+    result, known = np.array(values, np.float64), np.zeros(len(values), bool)
+    edges = [0, *(cut for cut in cuts if cut > 0), len(values)]
+    for start, stop in zip(edges, edges[1:]):
+        shot = slice(start, stop)
+        if valid[shot].any():
+            known[shot] = True
+            result[shot] = smooth(fill_missing(result[shot], valid[shot], pts[shot]), shot)
+    return fill_missing(result, known, pts)
 
 
 def gaussian(values: np.ndarray, sigma_frames: float) -> np.ndarray:
@@ -45,6 +68,11 @@ def smooth_pose(pose: np.ndarray, rate: float, strength: float = 1.0) -> np.ndar
     pose = np.array(pose, np.float64)
     pose[:, :3] = np.unwrap(pose[:, :3], axis=0)
     return gaussian(pose, POSE_SIGMA * rate * strength)
+
+
+def smooth_crop(crop: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
+    """N×6 entries of the affine that aligns each frame."""
+    return gaussian(crop, POSE_SIGMA * rate * strength)
 
 
 def smooth_expression(expression: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:

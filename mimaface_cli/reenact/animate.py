@@ -4,30 +4,36 @@ import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mimaface_cli.errors import InputError, WeightsError
+from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import VideoWriter, open_writer
-from mimaface_cli.mesh import engine as mesh
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.reenact.compare import panels, side_by_side
+from mimaface_cli.reenact.engines import DIFFUSION, MESH, SPACES, choose_engine
 from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.source import Moving, from_photo, from_video, picture_size, read_portrait
 from mimaface_cli.reenact.target import check_target, is_video, keeps_alpha
 from mimaface_cli.reenact.tracks import Driver, is_track, load_driver
 
+if TYPE_CHECKING:
+    from mimaface_cli.reenact.diffuse import Diffused
+
 
 @dataclass(frozen=True)
 class AnimateResult:
-    """What was made and how: engine and why it was taken, frames, size, seconds of video and of work, where the sound
-    is from and whether it went over untouched (None: no sound), driver frames without a face, notes for the user."""
+    """What was made and how: engine, why it was taken and what it ran with, frames, size, seconds of video and of work,
+    where the sound is from and whether it went over untouched (None: no sound), driver frames without a face, notes for
+    the user."""
 
     output: Path
     engine: str
     engine_reason: str
+    engine_settings: dict[str, Any]
     frames: int
     width: int
     height: int
@@ -39,17 +45,6 @@ class AnimateResult:
     missing_frames: list[int]
     notes: list[str]
     seconds: float
-
-
-def choose_engine(wanted: str) -> tuple[str, str]:
-    """The engine that runs and why. Raises WeightsError for one that cannot."""
-    if wanted == "diffusion":
-        raise WeightsError(
-            "--engine diffusion: its weights are not installed and this version cannot fetch them; use --engine mesh"
-        )
-    if wanted == "mesh":
-        return mesh.NAME, "asked for"
-    return mesh.NAME, "embedded default: no diffusion weights are installed"
 
 
 def animate(
@@ -69,15 +64,23 @@ def animate(
     """
     began = time.monotonic()
     tell = report or (lambda stage, done, total: None)
-    engine, reason = choose_engine(options.engine)
-
     # All that can be told without long work comes first.
     sound = None if options.audio in ("driver", "none") else Path(options.audio)
     source_info = _probe_source(source)
     extract = ExtractOptions(options.driver_face, options.smooth)
     driven = load_driver(driver, extract) if is_track(driver) else None
+    engine = choose_engine(
+        options.engine,
+        options.diffusion.device,
+        moving=source_info.kind != "image",
+        space=driven.track.meta.space if driven else None,
+        name=str(driver),
+    )
     if driven:
-        driven.track.require_space("face478", engine, str(driver))
+        driven.track.require_space(engine.space, engine.name, str(driver))
+    warm = engine.name == DIFFUSION and options.diffusion.settings.warm_start > 0
+    if warm and driven:
+        raise InputError(f"{driver}: is a track, but --warm-start needs the driver's pictures; leave one of them out")
     driver_info = probe(driver) if driven is None else None
     size = picture_size(source_info, options)
     beside = panels(size, source_info, driver_info) if options.compare else None
@@ -97,23 +100,34 @@ def animate(
     keep_alpha = keeps_alpha(output) and not options.compare
     portrait = read_portrait(source, options, keep_alpha, notes) if source_info.kind == "image" else None
 
+    progress = lambda done, total: tell("reading the driver", done, total)  # noqa: E731
     if driven is None:
-        progress = lambda done, total: tell("reading the driver", done, total)  # noqa: E731
-        driven = load_driver(driver, extract, cache, progress, driver_info)
+        driven = load_driver(driver, extract, cache, progress, driver_info, engine.space)
     if driven.missing:
         notes.append(f"{len(driven.missing)} driver frames show no face and were filled in")
-    if portrait is not None:
-        moving = from_photo(portrait, driven.track, options)
-    else:
+    diffused: Diffused | None = None
+    if portrait is None:
         moving = from_video(source_info, driven.track, options, cache, tell)
+    elif engine.name == DIFFUSION:
+        from mimaface_cli.reenact import diffuse
+
+        other = load_driver(driver, extract, cache, progress, driver_info, SPACES[MESH]) if warm else None
+        diffused = diffuse.from_photo(portrait, driven.track, options, cache, tell, other and other.track)
+        moving = diffused.moving
+    else:
+        moving = from_photo(portrait, driven.track, options)
     if beside is not None:
         moving = replace(moving, frames=side_by_side(moving.frames, beside, moving.pts))
     track, said = _sound(driven, sound, options.audio, is_video(output), notes)
-    seconds, copied = _write(output, moving, size, options, track, describe(engine), notes, tell)
+    seconds, copied = _write(output, moving, size, options, track, describe(engine.name), notes, tell)
+    if diffused:
+        diffused.finished()
+        notes += diffused.work.notes
     return AnimateResult(
         output=output,
-        engine=engine,
-        engine_reason=reason,
+        engine=engine.name,
+        engine_reason=engine.reason,
+        engine_settings=diffused.facts if diffused else {},
         frames=len(moving.pts),
         width=size[0],
         height=size[1],

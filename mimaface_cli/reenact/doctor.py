@@ -10,6 +10,7 @@ from mimaface_cli import __version__
 from mimaface_cli.errors import OutputError, WeightsError
 from mimaface_cli.face.landmarks import native_silence
 from mimaface_cli.motion.cache import Cache
+from mimaface_cli.reenact.engines import missing_files
 from mimaface_cli.weights.locate import locate
 
 PACKAGES = ("torch", "diffusers", "transformers", "mediapipe", "av", "numpy", "numba", "scipy", "safetensors")
@@ -27,6 +28,10 @@ def examine() -> dict[str, Any]:
             weights[name] = {"path": None, "problem": str(error)}
     missing = [entry["problem"] for entry in weights.values() if entry["problem"]]
     missing += filter(None, (_import_problem(*names) for names in _MESH_MODULES.items()))
+    cuda = _cuda()
+    lacking = [f"{len(absent)} weights files (mimaface weights pull)"] if (absent := missing_files()) else []
+    if cuda == "none" or cuda.startswith("package"):
+        lacking.append("a CUDA device (--device cpu runs it on the CPU, slowly)")
     packages = {name: _version(name) for name in PACKAGES}
     cache = Cache()
     try:
@@ -38,13 +43,13 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "cpus": os.cpu_count(),
-        "cuda": _cuda(),
+        "cuda": cuda,
         "packages": packages,
         "weights": weights,
         "cache": {"folder": str(cache.folder), "bytes": size},
         "engines": {
             "mesh": {"ready": not missing, "missing": missing},
-            "diffusion": {"ready": False, "missing": ["this version cannot load its weights yet"]},
+            "diffusion": {"ready": not lacking, "missing": lacking},
         },
     }
 

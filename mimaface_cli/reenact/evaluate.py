@@ -27,7 +27,8 @@ from mimaface_cli.metrics.figures import FIGURES, REVISION
 from mimaface_cli.metrics.identity import dlib_missing
 from mimaface_cli.motion.cache import Cache, cache_key, content_hash, source_stamp
 from mimaface_cli.motion.retarget import RetargetOptions
-from mimaface_cli.reenact.animate import animate, choose_engine
+from mimaface_cli.reenact.animate import animate
+from mimaface_cli.reenact.engines import choose_engine
 from mimaface_cli.reenact.measure import Measured, MeasureOptions, measure
 from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.pairs import Pair
@@ -219,7 +220,7 @@ def prepare_run(folder: Path, pairs: list[Pair], engine: str, motion: str, overw
     folder holds another run."""
     described = {
         "mimaface": __version__,
-        "engine": choose_engine(engine)[0],
+        "engine": choose_engine(engine).name,
         "motion": motion,
         "pairs": hashlib.sha256(
             json.dumps([[str(v) for v in asdict(replace(pair, where="")).values()] for pair in pairs]).encode()
@@ -260,7 +261,8 @@ def maker(engine: str, motion: str, options: MeasureOptions, cache: Cache | None
             driver, sound = pair.driver, "driver"
             if not pair.whole:
                 progress = lambda done, total: tell("reading the driver", done, total)  # noqa: E731
-                track = load_driver(driver, ExtractOptions(options.driver_face), cache, progress).track
+                extract, space = ExtractOptions(options.driver_face), choose_engine(engine).space
+                track = load_driver(driver, extract, cache, progress, space=space).track
                 driver = Path(scratch, "driver.npz")
                 track.frames(pair.span()).save(driver)
                 # The sound of a span that starts later cannot be cut out here; the measurement finds it by itself.

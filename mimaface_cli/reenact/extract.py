@@ -1,11 +1,11 @@
 """`extract` from end to end: a track and, if wanted, pictures of the fitted model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.errors import OutputError, WeightsError
+from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face import face478
 from mimaface_cli.face.camera import CROP_SIZE, place, project
 from mimaface_cli.face.extract import ExtractOptions
@@ -22,7 +22,7 @@ from mimaface_cli.reenact.options import Report
 from mimaface_cli.reenact.target import check_target
 from mimaface_cli.reenact.tracks import Driver, is_track, load_driver
 
-SPACE = "face478"
+SPACES = ("face478", "bfm09")
 
 
 def extract(
@@ -32,46 +32,60 @@ def extract(
     face: str = "largest",
     smooth: float = 1.0,
     *,
-    space: str = SPACE,
+    space: str | None = None,
     overwrite: bool = False,
     cache: Cache | None = None,
     report: Report | None = None,
 ) -> Driver:
     """The track of a photo, video, folder or .npz track; written to `output` (.npz) and drawn to `renders` where given.
+    space: face478, or bfm09 for the released models (None: face478, or a track's own).
 
     Raises InputError, OutputError, or WeightsError for a space whose weights are not there.
     """
     options = ExtractOptions(face, smooth)
-    if space != SPACE:
-        raise WeightsError(f"--space {space}: its weights are not installed and cannot be fetched yet; use {SPACE}")
+    if space not in (None, *SPACES):
+        raise InputError(f"--space {space}: choose {' or '.join(SPACES)}")
     tell = report or (lambda stage, done, total: None)
     if output is not None:
         if not is_track(output):
             raise OutputError(f"{output}: a track is written as .npz; change the suffix, or use --renders to see it")
         check_output(output, overwrite, (source,))
     given = load_driver(source, options) if is_track(source) else None
+    if given and space not in (None, given.track.meta.space):
+        raise InputError(f"{source}: is a track in {given.track.meta.space}; only pictures can be read into {space}")
     info = probe(source) if given is None else None
     if renders is not None:
         count = len(given.track) if given else info.frame_count
         size = CROP_SIZE, CROP_SIZE
         check_target(renders, size, EncodeOptions(), frames=count, overwrite=overwrite, inputs=(source,))
-    result = given or load_driver(source, options, cache, lambda done, total: tell("reading", done, total), info)
+    result = given or load_driver(source, options, cache, lambda done, total: tell("reading", done, total), info, space or SPACES[0])
     track = result.track
-    track.require_space(SPACE, "mesh", str(source))
+    draw = painter(track.meta.space) if renders is not None else None
     if output is not None:
         track.save(output, overwrite)
     if renders is not None:
         writer = open_writer(renders, CROP_SIZE, CROP_SIZE, track.frame_rate, duration=track.duration)
         with writer:
-            for k, frame in enumerate(render_track(track, face478.load())):
+            for k, frame in enumerate(draw(track)):
                 writer.write(frame, float(track.pts[k] - track.pts[0]))
                 tell("drawing", k + 1, len(track))
     return result
 
 
+def painter(space: str) -> Callable[[MotionTrack], Iterator[np.ndarray]]:
+    """What draws the rendered image I_R of each frame of a track in a space (paper section 3.1): the lit model on black,
+    256×256×3 uint8, as the camera of the aligned crop sees it. Raises WeightsError where the model is not installed."""
+    if space == "bfm09":
+        from mimaface_cli.diffusion.checkpoint import load_face_model
+        from mimaface_cli.face.bfm_render import render_track as render_bfm09
+
+        model = load_face_model()
+        return lambda track: render_bfm09(model, track)
+    return lambda track: render_track(track, face478.load())
+
+
 def render_track(track: MotionTrack, model: Face478) -> Iterator[np.ndarray]:
-    """The rendered image I_R of each frame (paper section 3.1): the lit model on black, 256×256×3 uint8, as the camera
-    of the aligned crop sees it. Each surface vertex has its own colour."""
+    """The renders of a face478 track; each surface vertex has its own colour."""
     albedo = model.albedo(track.texture.astype(np.float64))
     identity = track.identity.astype(np.float64)
     for k in range(len(track)):

@@ -14,7 +14,7 @@ from mimaface_cli.face.landmarks import check_choice
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.reader import Frame, probe, read_frames
 from mimaface_cli.media.samples import open_samples
-from mimaface_cli.metrics import motion, sync, temporal
+from mimaface_cli.metrics import motion, networks, sync, temporal
 from mimaface_cli.metrics.curves import mouth_opening, steadiness
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.motion.coefficients import blendshape
@@ -103,7 +103,7 @@ def measure(
     segment = driver_segment(pair, options, cache, progress)
     out = Measured()
     portrait = source_portrait(pair, "largest")
-    watcher = Watcher(pair, options.size, options.step, portrait, segment, options.driver_face, out.put)
+    watcher = Watcher(pair, options.size, options.step, portrait, segment, out.put)
     frames = read_frames(result)
 
     def observe(frame: Frame, face, cut: bool) -> None:
@@ -121,15 +121,17 @@ def measure(
         frames.close()
         watcher.close()
     _finish(out, watcher, track, segment, result, pair, options)
+    _paper_motion(out, result, pair, options, cache, tell)
     return out, watcher.features
 
 
 def driver_segment(
-    pair: Pair, options: MeasureOptions, cache: Cache | None, progress: Callable | None = None
+    pair: Pair, options: MeasureOptions, cache: Cache | None, progress: Callable | None = None, space: str = "face478"
 ) -> MotionTrack:
-    """The driver's unsmoothed track over the pair's span, its times from 0 on. Raises InputError."""
-    track = load_driver(pair.driver, ExtractOptions(options.driver_face, 0.0), cache, progress).track
-    track.require_space("face478", "face478 estimator", str(pair.driver))
+    """The driver's unsmoothed track over the pair's span. Raises InputError, or WeightsError for a space whose networks
+    are not there."""
+    track = load_driver(pair.driver, ExtractOptions(options.driver_face, 0.0), cache, progress, space=space).track
+    track.require_space(space, f"{space} estimator", str(pair.driver))
     try:
         return track.frames(pair.span())
     except InputError as error:
@@ -223,6 +225,33 @@ def seen_scores(track: MotionTrack, frames: np.ndarray) -> np.ndarray:
     """The blendshape scores (N×52) that the chosen frames of a track show."""
     expression, identity = track.expression[frames].astype(np.float64), track.identity.astype(np.float64)
     return scores.probability(scores.predict(face478.load(), identity, expression))
+
+
+def _paper_motion(
+    out: Measured, result: Path, pair: Pair, options: MeasureOptions, cache: Cache | None, tell: Report
+) -> None:
+    """Motion as the paper measures it, by D3DFR, where its weights are; result and driver are read once more for it."""
+    names = [f"{name}_bfm09" for name in ("expression", "pose", "gaze")]
+    problem = networks.missing("bfm09")
+    if problem is None and is_track(pair.driver):
+        problem = "the driver is a track of another space"
+    if problem is None and not out.values["face_share"]:
+        problem = "no face in the result"
+    if problem is None:
+        progress = lambda done, total: tell("measuring in bfm09", done, total)  # noqa: E731
+        segment = driver_segment(pair, options, cache, progress, "bfm09")
+        track = load_driver(result, ExtractOptions(options.face, 0.0), cache, progress, space="bfm09").track
+        times = track.pts - track.pts[0]
+        driver = at_times(segment, times)
+        both = _compared(times, segment) & track.valid & driver.valid
+        if both.any():
+            found = motion.distances(track.expression, driver.expression), motion.pose_distances(track.pose, driver.pose)
+            for name, values in zip(names, (*found, motion.distances(track.gaze, driver.gaze))):
+                out.put(name, values[both].mean())
+            return
+        problem = "no frame shows the face in result and driver"
+    for name in names:
+        out.put(name, None, problem)
 
 
 def _jitter(out: Measured, track: MotionTrack, segment: MotionTrack) -> None:

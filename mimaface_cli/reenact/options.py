@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.formats import EncodeOptions
@@ -15,10 +16,23 @@ LONGEST_SIDE = 4096  # what hardware decoders of H.264 take
 
 
 @dataclass(frozen=True)
+class DiffusionOptions:
+    """preset: its name, for the report; settings: the preset with what was changed of it. device: auto (CUDA), cuda:N
+    or cpu. dtype: auto, fp32, bf16 or fp16. vram: auto, high, low or minimal. compile: let torch compile the layers."""
+
+    preset: str = "release"
+    settings: Settings = field(default_factory=Settings)
+    device: str = "auto"
+    dtype: str = "auto"
+    vram: str = "auto"
+    compile: bool = False
+
+
+@dataclass(frozen=True)
 class AnimateOptions:
     """engine: auto, mesh or diffusion. output_mode: full (the whole photo) or crop (the paper's 512 square). audio:
     "driver", "none" or a file. face, driver_face: whom to animate and whom to follow. max_size: longest side of the
-    result in pixels, 0 for no limit. compare: source, driver and result side by side."""
+    result in pixels, 0 for no limit. compare: source, driver and result side by side. diffusion: for that engine."""
 
     engine: str = "auto"
     retarget: RetargetOptions = field(default_factory=RetargetOptions)
@@ -30,6 +44,7 @@ class AnimateOptions:
     audio: str = "driver"
     compare: bool = False
     encode: EncodeOptions = field(default_factory=EncodeOptions)
+    diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:

@@ -45,29 +45,65 @@ def load_driver(
     cache: Cache | None = None,
     progress: Progress | None = None,
     info: MediaInfo | None = None,
+    space: str = "face478",
 ) -> Driver:
     """The motion of a video, photo, folder of frames or .npz track. cache: None keeps and looks up nothing; info: what
-    `probe` says of the path, where the caller has asked already.
+    `probe` says of the path, where the caller has asked already; space: of the coefficients, where they are read from
+    pictures (a track has its own).
 
-    Raises InputError when nothing can be read from it or no frame shows the face.
+    Raises InputError when nothing can be read from it or no frame shows the face, WeightsError when the space's
+    networks are not installed.
     """
     if is_track(path):
         return Driver(MotionTrack.load(path), path, "track", True, False, False)
     info = info or probe(path)
-    model = face478.load()
+    reader = _READERS[space]()
     before = source_stamp(path)
     content = content_hash(path)
-    key = cache_key(
-        content, "face478", f"{EXTRACTOR} {extractor_version(model)}", {"face": options.face, "smooth": options.smooth}
-    )
+    key = cache_key(content, space, reader.extractor, {"face": options.face, "smooth": options.smooth})
     track = cache.load_track(key) if cache is not None else None
     if track is not None:
         return Driver(track, path, info.kind, True, True, info.has_audio)
     frames = read_frames(path)
     try:
         report = None if progress is None else lambda done: progress(done, info.frame_count)
-        track = extract_video(frames, info.frame_rate, model, options, str(path), report, source_hash=content)
+        track = reader.read(frames, info.frame_rate, options, str(path), report, content)
     finally:
         frames.close()
     kept = cache is not None and source_stamp(path) == before and cache.store_track(key, track, path.name)
     return Driver(track, path, info.kind, False, kept, info.has_audio)
+
+
+class _Face478:
+    """MediaPipe's landmarks fitted by the embedded model."""
+
+    def __init__(self) -> None:
+        self._model = face478.load()
+        self.extractor = f"{EXTRACTOR} {extractor_version(self._model)}"
+
+    def read(self, frames, rate, options, name, progress, content) -> MotionTrack:
+        return extract_video(frames, rate, self._model, options, name, progress, source_hash=content)
+
+
+class _Bfm09:
+    """The release's network; loaded only where a track has to be made."""
+
+    def __init__(self) -> None:
+        from mimaface_cli.diffusion import checkpoint
+        from mimaface_cli.face import extract_bfm09
+
+        self._version = checkpoint.fingerprint("mimaface/d3dfr.safetensors")
+        self.extractor = f"{extract_bfm09.EXTRACTOR} {extract_bfm09.REVISION}+{self._version}"
+
+    def read(self, frames, rate, options, name, progress, content) -> MotionTrack:
+        import torch
+
+        from mimaface_cli.diffusion import checkpoint
+        from mimaface_cli.face import extract_bfm09
+
+        net, version = checkpoint.load_coefficient_net()
+        net.to("cuda" if torch.cuda.is_available() else "cpu")
+        return extract_bfm09.extract_video(frames, rate, net, version, options, name, progress, source_hash=content)
+
+
+_READERS = {"face478": _Face478, "bfm09": _Bfm09}

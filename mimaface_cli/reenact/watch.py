@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.face.landmarks import Face, FaceFollower, choose, find_faces
+from mimaface_cli.face.landmarks import Face, choose, find_faces
 from mimaface_cli.face.portrait import limited_size
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame, probe, read_frames
@@ -118,7 +118,6 @@ class Watcher:
         step: int,
         source: Portrait,
         segment: MotionTrack,
-        driver_face: str,
         put: Callable[[str, float | None, str], None],
     ):
         self._size, self._step, self._source, self._segment = size, step, source, segment
@@ -135,8 +134,7 @@ class Watcher:
         self._face_cells: list[np.ndarray | None] = [None, None]
         self._identity: dict[str, list[tuple[float, float]]] = {}
         self._next_look = 0.0
-        self._driver_face: FaceFollower | None = None
-        self._open_networks(driver_face, put)
+        self._open_networks(put)
         self.features = Features()
         self._clip: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
 
@@ -145,13 +143,11 @@ class Watcher:
             return "the driver is a track and has no pictures"
         return None if self._pair.same else "another identity than the driver's: there is no true picture"
 
-    def _open_networks(self, driver_face: str, put: Callable[[str, float | None, str], None]) -> None:
+    def _open_networks(self, put: Callable[[str, float | None, str], None]) -> None:
         """Those whose weights are there; of the others, what they need."""
         self._networks: dict[str, object] = {}
-        for name, figures in {"csim": ["csim"], "bfm09": ["expression_bfm09", "pose_bfm09", "gaze_bfm09"]}.items():
-            if problem := networks.missing(name):
-                for figure in figures:
-                    put(figure, None, problem)
+        if problem := networks.missing("csim"):
+            put("csim", None, problem)
         for name in ("lpips", "fid", "fvd"):
             if name == "lpips" and self._unequal is not None:
                 put("lpips", None, self._unequal)
@@ -171,12 +167,6 @@ class Watcher:
             distance = lambda a, b: float(np.linalg.norm(a - b))  # noqa: E731
             self._embedders["identity_dlib"] = embed, embed(self._source.image, self._source.points), distance
         self._identity = {name: [] for name in self._embedders}
-        if not networks.missing("bfm09"):
-            from mimaface_cli.metrics.bfm09 import Estimator
-
-            self._networks["bfm09"] = Estimator()
-            self._driver_face = FaceFollower(driver_face)
-            self._per_frame |= {"expression_bfm09": [], "pose_bfm09": [], "gaze_bfm09": []}
         if "lpips" in self._networks:
             self._per_frame["lpips"] = []
 
@@ -187,7 +177,7 @@ class Watcher:
         within = len(self._segment) == 1 or frame.pts < self._segment.duration - 1e-6
         self._against(frame.image, driver if within else None)
         if within and driver is not None:
-            self._look(frame.image, driver, face)
+            self._look(frame.image, driver)
         if face is not None and frame.pts >= self._next_look:
             self._next_look = frame.pts + IDENTITY_EVERY
             for name, (embed, source, compare) in self._embedders.items():
@@ -231,8 +221,8 @@ class Watcher:
             if name in self._per_frame:
                 self._per_frame[name].append(row.get(name))
 
-    def _look(self, picture: np.ndarray, driver: np.ndarray, face: Face | None) -> None:
-        """What networks see, for figures of the whole run and the paper's estimator."""
+    def _look(self, picture: np.ndarray, driver: np.ndarray) -> None:
+        """What networks see, for figures of the whole run."""
         looked = self.count % self._step == 0
         if "fid" in self._networks and looked and len(self.features.pictures) < MOST_FEATURES:
             from mimaface_cli.metrics.inception import picture_features
@@ -249,19 +239,6 @@ class Watcher:
                 self.features.clips.append(own)
                 self.features.real_clips.append(real)
                 self._clip = ([], [])
-        if "bfm09" in self._networks:
-            self._bfm09(picture, driver, face, looked)
-
-    def _bfm09(self, picture: np.ndarray, driver: np.ndarray, face: Face | None, looked: bool) -> None:
-        values: tuple[float | None, ...] = (None, None, None)
-        if looked and face is not None:
-            theirs = self._driver_face(driver, self.times[-1])
-            if theirs is not None:
-                estimator = self._networks["bfm09"]
-                own, other = estimator(picture, face.points), estimator(driver, theirs.points)
-                values = tuple(float(np.linalg.norm(a - b)) for a, b in zip(own, other))
-        for name, value in zip(("expression_bfm09", "pose_bfm09", "gaze_bfm09"), values):
-            self._per_frame[name].append(value)
 
     def done(self, info: MediaInfo) -> bool:
         """Whether the result was read to its end, as far as its header tells."""
@@ -303,8 +280,6 @@ class Watcher:
 
     def close(self) -> None:
         self._driver.close()
-        if self._driver_face is not None:
-            self._driver_face.close()
 
 
 def _flicker(first: np.ndarray | None, middle: np.ndarray | None, last: np.ndarray | None) -> float | None:

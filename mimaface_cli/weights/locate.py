@@ -4,12 +4,14 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import platformdirs
 
-from mimaface_cli.errors import WeightsError
+from mimaface_cli.errors import OutputError, WeightsError
+from mimaface_cli.weights import manifest
 from mimaface_cli.weights.registry import Asset, AssetFile, Carrier, find_asset
 
 # Called while fetching with the file's path in the registry, the bytes so far and in all (None: unknown).
@@ -37,16 +39,33 @@ def locate(name: str, *, download: bool = True, progress: Progress | None = None
 def locate_files(name: str, *, download: bool = True, progress: Progress | None = None) -> dict[str, Path]:
     """The verified files of an asset, by their paths in the registry.
 
-    Each is looked for in the weights folder, among what ships with the project and in the packages that carry it, and
-    is then fetched into the weights folder, unless `download` is False. MIMAFACE_MIRROR names another server
-    (http or https) that holds the same paths. Raises WeightsError, which says every way to get the file.
+    Each is looked for in the weights folder, among what ships with the project and in the packages that carry it. A
+    small one, which every command needs, is then fetched into the weights folder, unless `download` is False;
+    MIMAFACE_MIRROR names another server (http or https) that holds the same paths. What `weights pull` and `weights
+    import` have installed is not read again but known by its size and time. Raises WeightsError, which says every way
+    to get the file.
     """
     asset = find_asset(name)
     return {file.path: _locate_file(asset, file, download, progress) for file in asset.files}
 
 
+def missing(name: str) -> list[str]:
+    """The paths in the registry of an asset's files that are not there or not whole; fetches nothing."""
+    asset, absent = find_asset(name), []
+    for file in asset.files:
+        try:
+            _locate_file(asset, file, download=False, progress=None)
+        except WeightsError:
+            absent.append(file.path)
+    return absent
+
+
 def _locate_file(asset: Asset, file: AssetFile, download: bool, progress: Progress | None) -> Path:
     target = weights_folder() / file.path
+    if asset.needed_for and target.exists():
+        if fault := installed_fault(file):
+            raise WeightsError(f"{target}: {fault}; {_pull(asset)}")
+        return target
     for path in (target, *_shipped(file)):
         if path.exists():
             if fault := _fault(path, file):
@@ -59,6 +78,8 @@ def _locate_file(asset: Asset, file: AssetFile, download: bool, progress: Progre
             return path
         notes.append(f"the one in the package {carrier.package} is another file: it {fault}")
     address = _address(file)
+    if asset.needed_for:
+        raise WeightsError(f"{file.path}: {asset.purpose}: not installed in {weights_folder()}; {_pull(asset)}")
     if address and file.sha256 and download:
         from mimaface_cli.weights.download import fetch  # brings the whole of http and ssl, rarely needed
 
@@ -68,6 +89,30 @@ def _locate_file(asset: Asset, file: AssetFile, download: bool, progress: Progre
             notes.append(str(error))
             raise _missing(asset, file, address, notes) from error
     raise _missing(asset, file, address, notes)
+
+
+def installed_fault(file: AssetFile, thorough: bool = False) -> str | None:
+    """What is wrong with a file that `weights pull` or `weights import` put into the weights folder, or None.
+
+    thorough: read it and compare its hash.
+    """
+    folder = weights_folder()
+    entry = manifest.read(folder).get(file.path)
+    if entry is not None:
+        return manifest.fault(folder, file.path, entry, thorough)
+    if file.sha256 and file.content is None:  # put there by hand: known by the released file's own hash
+        if fault := _fault(folder / file.path, file):
+            return f"is not the released file ({fault})"
+        with suppress(OSError, OutputError):
+            info = (folder / file.path).stat()
+            made = manifest.Entry(info.st_size, info.st_mtime_ns, file.sha256, "put there by hand", file.sha256)
+            manifest.record(folder, file.path, made)
+        return None
+    return "was not put there by mimaface"
+
+
+def _pull(asset: Asset) -> str:
+    return f"run: mimaface weights pull {asset.name}, or: mimaface weights import FOLDER"
 
 
 def _missing(asset: Asset, file: AssetFile, address: str | None, notes: list[str]) -> WeightsError:

@@ -272,7 +272,7 @@ CASES: dict[str, Bad] = {
     "crf for a codec without": Bad(
         OUTPUT, ("prores", "no crf"), (*BY_VIDEO, "-o", "a.mov", "--codec", "prores", "--crf", "9")
     ),
-    "preset unknown": Bad(OUTPUT, ("preset", "veryfast"), (*BY_VIDEO, *OUT, "--preset", "quick")),
+    "preset unknown": Bad(OUTPUT, ("preset", "veryfast"), (*BY_VIDEO, *OUT, "--encoder-preset", "quick")),
     "pixel format unknown": Bad(OUTPUT, ("rgb565", "yuv420p"), (*BY_VIDEO, *OUT, "--pixel-format", "rgb565")),
     "lossless for a codec without": Bad(
         OUTPUT, ("prores", "lossless"), (*BY_VIDEO, "-o", "a.mov", "--codec", "prores", "--lossless")
@@ -322,14 +322,23 @@ CASES: dict[str, Bad] = {
         write("pics/0.png", b"mine"),
     ),
     "extract into a space without weights": Bad(
-        WEIGHTS, ("--space bfm09", "face478"), ("extract", "DRIVER", "-o", "a.npz", "--space", "bfm09")
+        WEIGHTS, ("d3dfr", "mimaface weights pull"), ("extract", "DRIVER", "-o", "a.npz", "--space", "bfm09")
     ),
     "extract from a track of another space": Bad(
         INPUT,
         ("a.npz", "bfm09"),
+        ("extract", "a.npz", "--renders", "r.mp4", "--space", "face478"),
+        made_from(other_meta, '"space": "face478"', '"space": "bfm09"'),
+    ),
+    "renders of a track whose model is not there": Bad(
+        WEIGHTS,
+        ("bfm09.mat", "mimaface weights pull"),
         ("extract", "a.npz", "--renders", "r.mp4"),
         made_from(other_meta, '"space": "face478"', '"space": "bfm09"'),
     ),
+    "senseless steps": Bad(USAGE, ("--steps",), (*BY_VIDEO, *OUT, "--steps", "0")),
+    "a share that is none": Bad(USAGE, ("--guided half", "0:0.6"), (*BY_VIDEO, *OUT, "--guided", "half")),
+    "an overlap as long as the clip": Bad(USAGE, ("--overlap",), (*BY_VIDEO, *OUT, "--overlap", "12")),
     "extract to nowhere": Bad(USAGE, ("--no-cache", "-o"), ("extract", "DRIVER", "--no-cache")),
     "extract to a cache that is a file": Bad(
         OUTPUT,

@@ -3,20 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import EulerDiscreteScheduler
+from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, UniPCMultistepScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimaface_cli.diffusion.denoise import (
-    SD15_SCHEDULE,
-    denoise,
-    euler_schedule,
-    euler_step,
-    guided_noise,
-    training_sigmas,
-    unet_input,
-)
+from mimaface_cli.diffusion.denoise import denoise, guided_noise
 from mimaface_cli.diffusion.ica import condition, noise, plan_clips
+from mimaface_cli.diffusion.samplers import (
+    SD15_SCHEDULE,
+    Euler,
+    euler_schedule,
+    sampler_for,
+    training_sigmas,
+)
+from mimaface_cli.diffusion.settings import PRESETS, SAMPLERS, Settings, preset
+from mimaface_cli.errors import InputError
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # diffusers' own
@@ -69,13 +70,13 @@ def test_the_schedule_is_diffusers_euler(steps, betas):
 def test_a_step_is_diffusers_euler_step():
     theirs = EulerDiscreteScheduler(**SD15_SCHEDULE)
     theirs.set_timesteps(4)
-    schedule, latents = euler_schedule(4), torch.randn(1, 4, 2, 3, 3)
+    ours, latents = Euler(euler_schedule(4)), torch.randn(1, 4, 2, 3, 3)
     for i, timestep in enumerate(theirs.timesteps):
         predicted = torch.randn_like(latents)
         scaled = theirs.scale_model_input(latents, timestep)
-        torch.testing.assert_close(unet_input(latents, schedule.sigmas[i], latents)[:, :4], scaled)
+        torch.testing.assert_close(ours.scaled(latents, i), scaled)
         expected = theirs.step(predicted, timestep, latents).prev_sample
-        latents = euler_step(latents, predicted, *schedule.sigmas[i : i + 2])
+        latents = ours.step(latents, predicted, i)
         torch.testing.assert_close(latents, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -90,29 +91,118 @@ def test_a_schedule_from_given_betas_and_unknown_ones():
         euler_schedule(0)
 
 
-def _unet(sample, timestep, tokens):
+def _unet(sample, timestep, tokens, reuse=None):
     """Noise that tells the halves apart: the latents plus each batch item's token mean."""
     return sample[:, :4] + tokens.flatten(1).mean(1)[:, None, None, None, None]
 
 
-def test_guidance_moves_away_from_empty_tokens():
+@pytest.mark.parametrize("batched", [True, False])
+def test_guidance_moves_away_from_empty_tokens(batched):
     sample, tokens = torch.randn(1, 13, 2, 3, 3), torch.full((1, 5, 6), 0.25)
-    torch.testing.assert_close(guided_noise(_unet, sample, 9, tokens, 5.0), sample[:, :4] + 5 * 0.25)
-    torch.testing.assert_close(guided_noise(_unet, sample, 9, tokens, 1), sample[:, :4] + 0.25)
+    guided = lambda tokens, scale: guided_noise(_unet, sample, 9, tokens, scale, batched=batched)  # noqa: E731
+    torch.testing.assert_close(guided(tokens, 5.0), sample[:, :4] + 5 * 0.25)
+    torch.testing.assert_close(guided(tokens, 1), sample[:, :4] + 0.25)
     per_frame = tokens[:, None].expand(-1, 2, -1, -1)
-    torch.testing.assert_close(guided_noise(_unet, sample, 9, per_frame, 5.0), sample[:, :4] + 5 * 0.25)
+    torch.testing.assert_close(guided(per_frame, 5.0), sample[:, :4] + 5 * 0.25)
 
 
-def test_denoising_with_a_perfect_model_finds_the_clean_latents():
-    clean, start = torch.randn(1, 4, 2, 3, 3), torch.randn(1, 4, 2, 3, 3)
-    schedule = euler_schedule(6)
-    sigma_of = dict(zip(schedule.timesteps, schedule.sigmas))
+LATENTS = (1, 4, 2, 3, 3)
+NOTHING = torch.zeros(LATENTS), torch.zeros(1, 5, 2, 3, 3), torch.zeros(1, 2, 3)  # render, ica, tokens
 
-    def oracle(sample, timestep, tokens):
-        sigma = sigma_of[timestep]
-        return (sample[:, :4] * (sigma**2 + 1) ** 0.5 - clean) / sigma
 
-    render, ica = torch.zeros(1, 4, 2, 3, 3), torch.zeros(1, 5, 2, 3, 3)
-    steps = list(denoise(oracle, start, render, ica, torch.zeros(1, 2, 3), schedule))
-    assert len(steps) == 6
-    torch.testing.assert_close(steps[-1], clean, atol=1e-4, rtol=1e-4)
+def oracle(clean):
+    """A perfect model of one clip: the noise that is left at the level the timestep stands for."""
+    alphas = 1 / (1 + torch.from_numpy(training_sigmas()).double() ** 2)
+
+    def unet(sample, timestep, tokens, reuse=None):
+        alpha = np.interp(float(timestep), np.arange(1000), alphas)
+        return (sample[:, :4] - alpha**0.5 * clean) / (1 - alpha) ** 0.5
+
+    return unet
+
+
+@pytest.mark.parametrize("warm", [0.0, 0.5])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_denoising_with_a_perfect_model_finds_the_clean_latents(sampler, warm):
+    torch.manual_seed(0)
+    clean, start, elsewhere = torch.randn(LATENTS), torch.randn(LATENTS), torch.randn(LATENTS)
+    settings = Settings(sampler=sampler, steps=8, guidance=1, warm_start=warm)
+    rough = elsewhere if warm else None
+    steps = list(denoise(oracle(clean), sampler_for(settings), start, *NOTHING, settings, clean=rough))
+    assert len(steps) == (4 if warm else 8)
+    # Timesteps of Karras' levels are whole numbers: the model is told a level a little off.
+    torch.testing.assert_close(steps[-1], clean, atol=1e-3 if sampler == "euler" else 0.03, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("dpm++", DPMSolverMultistepScheduler), ("unipc", UniPCMultistepScheduler)]
+)
+def test_multistep_samplers_are_diffusers_own_loop(name, kind):
+    torch.manual_seed(1)
+    noises, latents = torch.randn(6, *LATENTS), torch.randn(LATENTS)
+    theirs = kind(**SD15_SCHEDULE, use_karras_sigmas=True, solver_order=2)
+    theirs.set_timesteps(6)
+    ours = sampler_for(Settings(sampler=name, steps=6))
+    mine = ours.begin(latents)
+    for step, (timestep, predicted) in enumerate(zip(theirs.timesteps, noises, strict=True)):
+        assert ours.timesteps[step] == timestep
+        mine, latents = ours.step(mine, predicted, step), theirs.step(predicted, timestep, latents).prev_sample
+        torch.testing.assert_close(mine, latents, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_warm_start_begins_at_the_noise_of_its_step(sampler):
+    settings = Settings(sampler=sampler, steps=10, warm_start=0.3)
+    warm, whole = sampler_for(settings), sampler_for(Settings(sampler=sampler, steps=10))
+    assert warm.timesteps == whole.timesteps[7:]
+    clean, start = torch.full(LATENTS, 3.0), torch.randn(LATENTS)
+    torch.testing.assert_close(
+        warm.scaled(warm.begin(start, clean), 0) - warm.scaled(warm.begin(start, 0 * clean), 0),
+        clean / (1 + np.interp(warm.timesteps[0], np.arange(1000), training_sigmas()) ** 2) ** 0.5,
+        atol=0.05,
+        rtol=0.02,
+    )
+
+
+def test_guidance_runs_in_its_share_of_the_steps_only():
+    calls = []
+
+    def unet(sample, timestep, tokens, reuse=None):
+        calls.append(len(sample))
+        return sample[:, :4]
+
+    settings = Settings(steps=10, guided=(0.2, 0.5))
+    list(denoise(unet, sampler_for(settings), torch.randn(LATENTS), *NOTHING, settings))
+    assert calls == [1, 1, 2, 2, 2, 1, 1, 1, 1, 1]
+
+
+def test_presets_are_the_release_and_less():
+    release = preset("release")
+    assert release == Settings() == PRESETS["release"]
+    assert (release.length, release.overlap, release.steps, release.guidance) == (12, 3, 25, 5.0)
+    cost = {name: p.steps * (1 + p.guided[1] - p.guided[0]) / (p.length - p.overlap) for name, p in PRESETS.items()}
+    assert cost["release"] > 2 * cost["balanced"] > 4 * cost["fast"]
+    assert preset("fast", steps=12, seed=None) == Settings(**{**vars(PRESETS["fast"]), "steps": 12})
+    with pytest.raises(InputError, match="--preset best: choose release, balanced, fast"):
+        preset("best")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("length", 0, "clip-length"),
+        ("overlap", 12, "overlap"),
+        ("sampler", "ddim", "sampler"),
+        ("steps", 0, "steps"),
+        ("guidance", 0.5, "guidance"),
+        ("guidance", float("nan"), "guidance"),
+        ("guided", (0.5, 0.2), "guided"),
+        ("token_reuse", 0.0, "token-reuse"),
+        ("deep_reuse", 0, "deep-reuse"),
+        ("warm_start", 1.5, "warm-start"),
+        ("seed", -1, "seed"),
+    ],
+)
+def test_senseless_settings_are_refused_by_their_option(name, value, option):
+    with pytest.raises(InputError, match=f"--{option}: must be "):
+        Settings(**{name: value})

@@ -1,5 +1,7 @@
 """Tiny random networks through whole videos: appearance, latents, clips."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,18 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from mimaface_cli.diffusion import clip, latents
-from mimaface_cli.diffusion.denoise import euler_schedule
+from mimaface_cli.diffusion import clip, ica, latents
 from mimaface_cli.diffusion.mia import PaperTokens, ReleaseTokens
-from mimaface_cli.diffusion.pipeline import Appearance, Settings, denoise_clips, new_frames
+from mimaface_cli.diffusion.pipeline import (
+    Appearance,
+    Economy,
+    Inputs,
+    Networks,
+    denoise_clip,
+    denoise_clips,
+    new_frames,
+)
+from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.diffusion.unet import VideoUNet
 from mimaface_cli.face.d3dfr import SIZE
 
@@ -58,54 +68,81 @@ def mia():
     }
 
 
+@pytest.fixture(params=["release", "paper"])
+def networks(unet, vae, mia, request):
+    return Networks(unet, mia[request.param], vae)
+
+
+@pytest.fixture
+def released(unet, vae, mia):
+    return Networks(unet, mia["release"], vae)
+
+
 @pytest.fixture
 def inputs():
     torch.manual_seed(1)
     renders = torch.rand(FRAMES, 3, SIDE, SIDE) * 2 - 1
     coefficients = np.random.default_rng(0).normal(size=(FRAMES, SIZE)).astype(np.float32)
-    return Appearance(torch.randn(1, 5, 10), torch.randn(1, 6)), coefficients, lambda frames: renders[frames]
+    appearance = Appearance(torch.randn(1, 5, 10), torch.randn(1, 6))
+    return Inputs(appearance, coefficients, lambda frames: renders[frames], lambda frames: -renders[frames])
 
 
-SETTINGS = Settings(length=5, overlap=2, schedule=euler_schedule(2), guidance=3.0, chunk=2)
+SETTINGS = Settings(length=5, overlap=2, steps=2, guidance=3.0)
 
 
-@pytest.mark.parametrize("variant", ["release", "paper"])
-def test_a_video_comes_out_frame_by_frame(unet, vae, mia, inputs, variant):
-    clips = list(denoise_clips(unet, mia[variant], vae, *inputs, SETTINGS))
-    frames = [frame for clip, final in clips for frame in new_frames(vae, clip, final)]
+def latents_of(networks, inputs, settings=SETTINGS, **more):
+    return [final for _, final in denoise_clips(networks, inputs, settings, **more)]
+
+
+def test_a_video_comes_out_frame_by_frame(networks, inputs):
+    clips = list(denoise_clips(networks, inputs, SETTINGS))
+    frames = [frame for clip, final in clips for frame in new_frames(networks.vae, clip, final)]
     assert [len(range(*c.new.indices(5))) for c, _ in clips] == [5, 3, 1]
     assert len(frames) == FRAMES
     assert all(frame.shape == (SIDE, SIDE, 3) and frame.dtype == np.uint8 for frame in frames)
 
 
-def test_tokens_per_frame_and_per_clip_differ(unet, vae, mia, inputs):
-    results = []
-    for per_frame in (False, True):
-        settings = Settings(length=5, overlap=2, schedule=euler_schedule(2), per_frame_tokens=per_frame)
-        results.append(next(denoise_clips(unet, mia["release"], vae, *inputs, settings))[1])
-    assert (results[0] - results[1]).abs().max() > 1e-4
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"per_frame_tokens": True},
+        {"guidance": 4.0},
+        {"guided": (0.0, 0.5)},
+        {"seed": 1},
+        {"warm_start": 0.5},
+        {"sampler": "dpm++"},
+        {"deep_reuse": 2},
+        {"token_reuse": 0.5},
+    ],
+    ids=str,
+)
+def test_every_setting_reaches_the_frames(released, inputs, change):
+    found, changed = (latents_of(released, inputs, replace(SETTINGS, **c))[0] for c in ({}, change))
+    assert (found - changed).abs().max() > 1e-5
 
 
-def test_a_clip_depends_on_the_one_before(unet, vae, mia, inputs):
-    clips = [final for _, final in denoise_clips(unet, mia["release"], vae, *inputs, SETTINGS)]
-    shifted = denoise_clips(
-        unet, mia["release"], vae, *inputs, SETTINGS, done=lambda i: clips[0] + 1 if i == 0 else None
-    )
-    assert (list(shifted)[1][1] - clips[1]).abs().max() > 1e-4
+def test_a_clip_depends_on_the_one_before(released, inputs):
+    clips = latents_of(released, inputs)
+    shifted = latents_of(released, inputs, done=lambda i: clips[0] + 1 if i == 0 else None)
+    assert (shifted[1] - clips[1]).abs().max() > 1e-4
 
 
-def test_finished_clips_are_taken_and_give_the_same_video(unet, vae, mia, inputs):
-    clips = [final for _, final in denoise_clips(unet, mia["release"], vae, *inputs, SETTINGS)]
+def test_finished_clips_are_taken_and_give_the_same_video(released, inputs):
+    clips = latents_of(released, inputs)
 
     def refuse(frames):
         assert min(frames) >= 3, "the first clip is known already"
-        return inputs[2](frames)
+        return inputs.render(frames)
 
-    again = denoise_clips(
-        unet, mia["release"], vae, *inputs[:2], refuse, SETTINGS, done=lambda i: clips[0] if i == 0 else None
-    )
-    for (_, final), expected in zip(again, clips, strict=True):
+    again = latents_of(released, replace(inputs, render=refuse), done=lambda i: clips[0] if i == 0 else None)
+    for final, expected in zip(again, clips, strict=True):
         torch.testing.assert_close(final, expected, rtol=0, atol=0)
+
+
+def test_economy_costs_no_quality(released, inputs):
+    clip = next(ica.plan_clips(FRAMES, 5, 2))
+    rich, poor = (denoise_clip(released, inputs, clip, None, SETTINGS, e) for e in (Economy(), Economy(False, 1)))
+    torch.testing.assert_close(rich, poor, atol=5e-4, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -61,3 +61,9 @@ def test_pictures_of_any_size_are_taken():
     for shape in ((8, 8, 3), (1, 1, 3), (1081, 1919, 3)):
         detector, image = CutDetector(), np.zeros(shape, np.uint8)
         assert not detector(image) and not detector(image)
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_blank_frame_is_a_shot_of_its_own(level):
+    blank = np.full((*SIZE, 3), float(level))
+    assert cuts_in([*shot(4, 4), blank, blank, *shot(4, 4)]) == [4, 6]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from mimaface_cli.errors import InputError, OutputError, WeightsError
+from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.formats import EncodeOptions
 from mimaface_cli.media.image import Image
@@ -17,7 +17,7 @@ from mimaface_cli.media.reader import probe
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.motion.retarget import REGIONS, RetargetOptions
 from mimaface_cli.reenact import doctor, tracks
-from mimaface_cli.reenact.animate import animate, choose_engine
+from mimaface_cli.reenact.animate import animate
 from mimaface_cli.reenact.compare import panels, side_by_side
 from mimaface_cli.reenact.options import ENGINES, OUTPUT_MODES, AnimateOptions
 from mimaface_cli.reenact.source import opaque, picture_size
@@ -133,14 +133,6 @@ def test_targets(tmp_path):
     check_target(tmp_path / "a.mp4", size, encode, overwrite=True)
     with pytest.raises(OutputError, match="same file"):
         check_target(tmp_path / "a.mp4", size, encode, overwrite=True, inputs=(tmp_path / "a.mp4",))
-
-
-def test_engines():
-    assert choose_engine("mesh") == ("mesh", "asked for")
-    engine, reason = choose_engine("auto")
-    assert engine == "mesh" and "diffusion" in reason
-    with pytest.raises(WeightsError, match="--engine mesh"):
-        choose_engine("diffusion")
 
 
 def test_the_command_line_offers_what_the_library_takes():

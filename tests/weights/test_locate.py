@@ -175,7 +175,7 @@ def test_a_shipped_file_that_is_missing_says_to_install_again(monkeypatch, tmp_p
 
 
 def test_an_unknown_name_lists_the_known(own_world):
-    with pytest.raises(WeightsError, match="^facelandmarker: no such model; known are face478, face_landmarker"):
+    with pytest.raises(WeightsError, match="^facelandmarker: no such model; known are animatediff, clip, face478, face_landmarker"):
         locate("facelandmarker")
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mimaface_cli.errors import WeightsError
+from mimaface_cli.weights import contents
 from mimaface_cli.weights.registry import ASSETS, AssetFile, find_asset
 
 
@@ -19,7 +20,11 @@ def test_an_entry_is_complete(name):
         assert not path.is_absolute() and ".." not in path.parts and "\\" not in file.path and str(path) == file.path
         assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
         assert file.size is None or file.size > 0
-        assert file.shipped or file.url or file.carriers
+        assert file.shipped or file.url or file.carriers or file.hub
+        for source in file.hub:
+            assert source.repo.count("/") == 1 and not PurePosixPath(source.path).is_absolute()
+            assert source.sha256 is None or re.fullmatch("[0-9a-f]{64}", source.sha256)
+        assert file.content is None or file.content in contents.NETWORKS or file.content in contents._PLAIN
         assert file.url is None or (urlsplit(file.url).scheme == "https" and urlsplit(file.url).hostname)
 
 

@@ -1,6 +1,8 @@
 """The build itself: observations in, the arrays of face478 out."""
 
 import hashlib
+from collections import Counter
+from itertools import combinations
 
 import numpy as np
 
@@ -234,18 +236,24 @@ def albedo_samples(albedo: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def triangulate(mean: np.ndarray) -> dict[str, np.ndarray]:
-    """Skin triangles (the three-edge cycles of MediaPipe's tesselation), and strips that close eyes and mouth."""
-    neighbours: dict[int, set[int]] = {}
-    edges = tesselation()
-    for a, b in edges:
-        neighbours.setdefault(a, set()).add(b)
-        neighbours.setdefault(b, set()).add(a)
-    cycles = {tuple(sorted((a, b, c))) for a, b in edges for c in neighbours[a] & neighbours[b]}
+    """Skin triangles (from MediaPipe's tesselation), and strips that close eyes and mouth."""
     return {
-        "face": facing(np.array(sorted(cycles)), mean),
+        "face": facing(faces_of(tesselation()), mean),
         "eyes": facing(np.concatenate([strip(topology.LEFT_EYE), strip(topology.RIGHT_EYE)]), mean),
         "mouth": facing(strip(topology.INNER_LIPS), mean),
     }
+
+
+def faces_of(edges: list[tuple[int, int]]) -> np.ndarray:
+    """The triangles (T×3) of a surface given by its edges: all cycles of three, but for those around a vertex with only
+    three neighbours, whose edges would belong to three triangles each."""
+    neighbours: dict[int, set[int]] = {}
+    for a, b in edges:
+        neighbours.setdefault(a, set()).add(b)
+        neighbours.setdefault(b, set()).add(a)
+    cycles = sorted({tuple(sorted((a, b, c))) for a, b in edges for c in neighbours[a] & neighbours[b]})
+    users = Counter(edge for cycle in cycles for edge in combinations(cycle, 2))
+    return np.array([cycle for cycle in cycles if any(users[edge] < 3 for edge in combinations(cycle, 2))])
 
 
 def tesselation() -> list[tuple[int, int]]:

@@ -57,11 +57,11 @@ def card(model: Face478, measured: Measured, about: str, options: str, skipped: 
         f"![The mean, columns of identity and texture at ±2, and what each expression column alone does]({picture})",
         "## Data",
         about,
-        "Pictures and video are not part of the model and cannot be got back from it: it holds a mean face and linear "
-        "directions around it (80 of shape, 80 of colour, 64 of movement), each an average over many people.",
+        "The model holds no picture: it is a mean face and linear directions around it, 80 of shape, 80 of colour and 64 "
+        "of movement.",
         _table(["", "learned from", "left out"], counts),
-        f"Files without a usable face: {skipped}. The split is by person (stills) and by clip, at random; some people "
-        f"appear in several clips. Built with `{options}`.",
+        f"Files without a usable face: {skipped}. The split is by still and by clip, at random. Built with "
+        f"`{options}`.",
         "## Landmark error on left-out clips",
         f"The model fitted as `mimaface extract` does (identity from 24 frames of a clip, then pose and expression of "
         f"one frame in {CLIP_STEP}, {reached.frames} in all), irises aside:",

@@ -64,10 +64,11 @@ def mean_shape(observed: Observations, rounds: int = 10) -> np.ndarray:
 
 
 def mirror_index(mean: np.ndarray) -> np.ndarray:
-    """For each vertex, the one on the other side of the face. Raises InputError when the pairs are not unique."""
-    from scipy.spatial import cKDTree
+    """For each vertex, the one on the other side of the face. Raises InputError when that is not clear."""
+    from scipy.optimize import linear_sum_assignment
 
-    index = cKDTree(mean).query(mean * [-1, 1, 1])[1]
+    distance = ((mean[:, None] - mean[None] * [-1, 1, 1]) ** 2).sum(-1)
+    index = linear_sum_assignment(distance)[1]
     if not np.array_equal(index[index], np.arange(len(mean))):
         raise InputError("the mean face is too lopsided to pair its left and right vertices; add more frontal faces")
     return index

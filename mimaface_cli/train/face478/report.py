@@ -1,5 +1,6 @@
 """What a built model is worth, measured on people it has not learned from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -171,13 +172,13 @@ class Judgement:
     other_rise: float
 
 
-def judged(model: Face478) -> dict[str, Judgement]:
-    """Show the landmark model each named column on its own; columns under which it finds no face are left out."""
+def judged(model: Face478, names: Sequence[str] = BLENDSHAPES[1:]) -> dict[str, Judgement]:
+    """Show the landmark model named columns one at a time; those under which it finds no face are left out."""
     rest = _scores_of(draw(model, JUDGED_SIZE, model.mean))
     if rest is None:
         return {}
     result = {}
-    for name in BLENDSHAPES[1:]:
+    for name in names:
         k = BLENDSHAPES.index(name)
         seen = _scores_of(draw(model, JUDGED_SIZE, moved(model, k)))
         if seen is not None:

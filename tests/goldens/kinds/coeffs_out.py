@@ -50,6 +50,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
             style=config["pose_style"],
             blink_from=blink_from,
             pose_from=pose_from,
+            workers=1,  # so that what the network is given comes in order
             config=mel_config(sound.spec["config"]),
         )
         yield from _compare(name, found, arrays[name], fixture.spec["tolerance"])

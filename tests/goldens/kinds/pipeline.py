@@ -7,7 +7,9 @@ import numpy as np
 import torch
 
 from mimaface_cli.diffusion import ica
-from mimaface_cli.diffusion.denoise import denoise, euler_schedule, unet_input
+from mimaface_cli.diffusion.denoise import denoise
+from mimaface_cli.diffusion.samplers import Euler, euler_schedule
+from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.diffusion.unet import VideoUNet
 from tests.goldens.fill import fill
 from tests.goldens.fixture import Check, Fixture, absolute, relative_to_max
@@ -30,6 +32,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
             yield absolute(name, np.array(getattr(steps, match[1])), arrays[name], *allowed)
     yield absolute("init_noise_sigma", max(schedule.sigmas), spec["init_noise_sigma"], 0, tolerance["sigmas_relative"])
 
+    settings = Settings(steps=config["num_inference_steps"], guidance=config["guidance_scale"])
     length, overlap, previous = config["video_length"], config["prev_frame_num"], None
     start = ica.noise(length, *config["latent"])
     yield absolute("initial_noise", start, arrays["initial_noise"], 0)
@@ -40,10 +43,10 @@ def check(fixture: Fixture) -> Iterator[Check]:
         carried = previous[:, :, -overlap:] if previous is not None and overlap else None
         conditioning = ica.condition(carried, length, render)
         if (key := name + "unet_input_first_step") in arrays:
-            conditions = torch.cat([render, conditioning], 1)
-            sample = unet_input(start * max(schedule.sigmas), schedule.sigmas[0], conditions)
+            sampler = Euler(schedule)
+            sample = torch.cat([sampler.scaled(sampler.begin(start), 0), render, conditioning], 1)
             yield relative_to_max(key, sample.expand(2, -1, -1, -1, -1), arrays[key], relative["final_later_clips"])
-        steps = list(denoise(unet, start, render, conditioning, tokens, schedule, config["guidance_scale"]))
+        steps = list(denoise(unet, Euler(schedule), start, render, conditioning, tokens, settings))
         if (key := name + "latents_after_each_step") in arrays:
             for step, (found, expected) in enumerate(zip(steps, arrays[key], strict=True)):
                 yield relative_to_max(f"{key} {step}", found[0], expected, relative["per_step"])

@@ -1,0 +1,149 @@
+"""The paper's engine: a photo and a bfm09 track in, frames of the 512 square out, clip after clip."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mimaface_cli.diffusion import ica
+from mimaface_cli.diffusion.pipeline import Inputs, Networks, denoise_clips, new_frames
+from mimaface_cli.diffusion.place import places
+from mimaface_cli.diffusion.reenact import condition_render
+from mimaface_cli.diffusion.resume import ClipStore, run_key
+from mimaface_cli.diffusion.runtime import Patience, Runtime
+from mimaface_cli.diffusion.settings import Settings
+from mimaface_cli.diffusion.source import Source
+from mimaface_cli.errors import InputError
+from mimaface_cli.face.bfm import Bfm09
+from mimaface_cli.face.bfm_regions import expression_parts
+from mimaface_cli.face.d3dfr import pack, split
+from mimaface_cli.face.portrait import SQUARE
+from mimaface_cli.face.warp import image_tensor
+from mimaface_cli.media.threads import read_ahead
+from mimaface_cli.motion.retarget import RetargetOptions, reference_coefficients, retarget_bfm09
+from mimaface_cli.motion.track import MotionTrack
+
+NAME = "diffusion"
+
+
+@dataclass(frozen=True)
+class Motion:
+    """coefficients: mixed, (N, 261) float32; places: (N, 2, 3), each frame's 256 crop to the 512 square."""
+
+    coefficients: np.ndarray
+    places: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.coefficients)
+
+
+def plan(model: Bfm09, source: Source, track: MotionTrack, options: RetargetOptions) -> Motion:
+    """Source and driver mixed: identity, texture and light of the source, motion by the options (absolute: as the
+    release mixes them)."""
+    start = reference_coefficients(track, options)
+    moved = retarget_bfm09(source.motion, track, options, start, expression_parts(model))
+    of_source = split(source.coefficients)
+    still = {name: of_source[name] for name in ("identity", "texture", "illumination")}
+    mixed = pack({**still, "expression": moved.expression, "pose": moved.pose, "gaze": moved.gaze})
+    return Motion(mixed, places(track, source.place, options))
+
+
+@dataclass
+class Work:
+    """One video on its way. taken: clips that an earlier run left; made: how many were made now; notes: for the user."""
+
+    networks: Networks
+    runtime: Runtime
+    settings: Settings
+    source: Source
+    model: Bfm09
+    motion: Motion
+    store: ClipStore | None = None
+    rough: Iterator[np.ndarray] | None = None
+    report: Callable[[int, int], None] = lambda done, total: None
+
+    def __post_init__(self) -> None:
+        reach = self.networks.unet.max_frames
+        if reach is not None and self.settings.length > reach:
+            raise InputError(f"--clip-length {self.settings.length}: this model's clips have at most {reach} frames")
+        self.taken: set[int] = set()
+        self.made = 0
+        self.notes: list[str] = []
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """The frames (512, 512, 3) uint8 RGB in order. While one clip is decoded and written the next is denoised; no
+        more than two are in memory. Closing the iterator ends the work soon."""
+        settings, appearance = self.settings, self.source.appearance
+        rough = None if self.rough is None else Window(self.rough, settings.length)
+        inputs = Inputs(appearance, self.motion.coefficients, self._render, rough)
+        count = sum(1 for _ in ica.plan_clips(len(self.motion), settings.length, settings.overlap))
+        steps = settings.steps - settings.first_step
+        finished = 0
+
+        def stepped(done: int) -> None:
+            self.report(finished * steps + done, count * steps)
+
+        patience = Patience(self.runtime, stepped, self.notes)
+
+        def done(index: int) -> Tensor | None:
+            found = None if self.store is None else self.store.load(index)
+            if found is not None:
+                self.taken.add(index)
+            return found
+
+        def clips() -> Iterator[tuple[ica.Clip, Tensor]]:
+            nonlocal finished
+            for index, (clip, final) in enumerate(denoise_clips(self.networks, inputs, settings, done, patience)):
+                if index not in self.taken:
+                    self.made += 1
+                    if self.store is not None:
+                        self.store.keep(index, final)
+                finished = index + 1
+                yield clip, final
+
+        ahead = read_ahead(clips(), depth=1)
+        try:
+            for clip, final in ahead:
+                yield from new_frames(self.networks.vae, clip, final, patience.economy.chunk)
+        finally:
+            patience.stop.set()
+            ahead.close()
+
+    def _render(self, frames: Sequence[int]) -> Tensor:
+        drawn = {}
+        for k in frames:
+            if k not in drawn:  # the last clip repeats the last frame
+                coefficients, place = self.motion.coefficients[k], self.motion.places[k]
+                drawn[k] = condition_render(self.model, coefficients, place, SQUARE)
+        return torch.stack([drawn[k] for k in frames])
+
+
+class Window:
+    """Random access to the last frames of an iterator that only goes forwards, as clips overlap."""
+
+    def __init__(self, frames: Iterator[np.ndarray], length: int) -> None:
+        self._frames, self._length = enumerate(frames), length
+        self._kept: dict[int, np.ndarray] = {}
+
+    def __call__(self, wanted: Sequence[int]) -> Tensor:
+        while max(wanted) not in self._kept:
+            index, frame = next(self._frames)
+            self._kept[index] = frame
+            self._kept.pop(index - self._length, None)
+        return image_tensor(np.stack([self._kept[k] for k in wanted]))
+
+
+def store_for(folder: Path, work: Work, weights: str) -> ClipStore:
+    """Where a run keeps its clips: under a name made of all that its latents depend on. weights: `checkpoint.fingerprint`."""
+    arrays = {
+        "square": work.source.face.square,
+        "source": work.source.coefficients,
+        "coefficients": work.motion.coefficients,
+        "places": work.motion.places,
+    }
+    key = run_key(work.settings, arrays, weights=weights, device=work.runtime.name)
+    side = SQUARE // 2 ** (len(work.networks.vae.config.block_out_channels) - 1)
+    return ClipStore(folder, key, (1, work.networks.vae.config.latent_channels, work.settings.length, side, side))

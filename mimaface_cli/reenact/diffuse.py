@@ -1,0 +1,131 @@
+"""A photo under the diffusion engine: its networks, the driver in their space, and the square put back into the photo."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mimaface_cli.diffusion import checkpoint, engine
+from mimaface_cli.diffusion.runtime import choose_runtime, place
+from mimaface_cli.diffusion.source import read_source
+from mimaface_cli.face import align, face478
+from mimaface_cli.face.landmarks import Face
+from mimaface_cli.face.portrait import SQUARE, Portrait
+from mimaface_cli.mesh import engine as mesh
+from mimaface_cli.mesh.plan import plan as mesh_plan
+from mimaface_cli.motion.cache import Cache
+from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.reenact.options import AnimateOptions, DiffusionOptions, Report
+from mimaface_cli.reenact.source import Moving
+
+FEATHER = 40  # pixels of the square over which it blends into the photo
+
+
+@dataclass
+class Diffused:
+    """A video to be drawn, and afterwards what is to be said of it."""
+
+    moving: Moving
+    work: engine.Work
+    options: DiffusionOptions
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Preset and settings, device, number format, memory level, and how many clips were made and taken over."""
+        work = self.work
+        return {
+            "preset": self.options.preset,
+            **asdict(work.settings),
+            "running_on": work.runtime.name,
+            "vram": work.runtime.level,
+            "clips_made": work.made,
+            "clips_resumed": len(work.taken),
+        }
+
+    def finished(self) -> None:
+        """The video is written: what was kept to resume it may go."""
+        if self.work.store is not None:
+            self.work.store.forget()
+
+
+def from_photo(
+    portrait: Portrait,
+    track: MotionTrack,
+    options: AnimateOptions,
+    cache: Cache | None,
+    tell: Report,
+    mesh_track: MotionTrack | None = None,
+) -> Diffused:
+    """A photo under a bfm09 track. mesh_track: the same driver in face478, for a warm start."""
+    asked, settings = options.diffusion, options.diffusion.settings
+    tell("loading the diffusion networks", 0, None)
+    networks = checkpoint.load_networks()
+    numbers = sum(p.numel() for p in networks.unet.parameters())
+    runtime = choose_runtime(
+        asked.device,
+        asked.dtype,
+        asked.vram,
+        asked.compile,
+        exact=asked.preset == "release",
+        weights=numbers,
+        frames=settings.length,
+    )
+    net, _ = checkpoint.load_coefficient_net()
+    readers = checkpoint.load_readers(net, identity=networks.wants_identity)
+    source = read_source(portrait.image, Face(portrait.points, np.zeros(52), np.eye(3)), readers, runtime.device)
+    del net, readers
+    model = checkpoint.load_face_model()
+    motion = engine.plan(model, source, track, options.retarget)
+    place(networks, runtime, settings)
+    rough = None if mesh_track is None else _rough(portrait, source.face.to_square, mesh_track, options)
+    report = lambda done, total: tell("denoising", done, total)  # noqa: E731
+    work = engine.Work(networks, runtime, settings, source, model, motion, None, rough, report)
+    if cache is not None:
+        work.store = engine.store_for(cache.clips, work, checkpoint.fingerprint())
+    frames = work.frames()
+    if options.output_mode == "full":
+        frames = paste(frames, portrait, source.face.to_square)
+    return Diffused(Moving(frames, track.pts, track.frame_rate), work, asked)
+
+
+def _rough(
+    portrait: Portrait, to_square: np.ndarray, track: MotionTrack, options: AnimateOptions
+) -> Iterator[np.ndarray]:
+    """The mesh engine's frames of the same square, which a warm start begins from."""
+    model = face478.load()
+    square = portrait.warped(align.to_corner_origin(to_square), SQUARE, SQUARE)
+    own = Coefficients(square.expression[None], square.pose[None], square.gaze[None])
+    motion = mesh_plan(model, square.identity, own, track, options.retarget, seen=square.scores)
+    for frame in mesh.animate(square, model, motion):
+        yield frame[..., :3]
+
+
+def paste(frames: Iterator[np.ndarray], portrait: Portrait, to_square: np.ndarray) -> Iterator[np.ndarray]:
+    """Frames of the square (512×512×3 uint8) laid into the whole photo H×W×3 (×4 with its alpha), blended at the rim."""
+    height, width = portrait.image.shape[:2]
+    back = align.invert(to_square)
+    inside = cv2.warpAffine(_feather(), back, (width, height), flags=cv2.INTER_LINEAR)
+    left, top, wide, tall = cv2.boundingRect((inside > 0).astype(np.uint8))
+    box = np.s_[top : top + tall, left : left + wide]
+    back = align.compose(np.array([[1.0, 0, -left], [0, 1, -top]]), back)
+    share = inside[box][..., None].astype(np.float32)
+    behind = portrait.image[box].astype(np.float32) * (1 - share) + 0.5
+    try:
+        for frame in frames:
+            drawn = cv2.warpAffine(frame, back, (wide, tall), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            whole = portrait.image.copy()
+            whole[box] = (drawn * share + behind).astype(np.uint8)
+            yield whole if portrait.alpha is None else np.dstack([whole, portrait.alpha])
+    finally:
+        frames.close()
+
+
+def _feather() -> np.ndarray:
+    """How much of each pixel of the square is seen, SQUARE×SQUARE float32: 1 inside, falling to 0 at the rim."""
+    distance = np.minimum(np.arange(SQUARE) + 0.5, SQUARE - np.arange(SQUARE) - 0.5)
+    ramp = np.clip(distance / FEATHER, 0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return np.outer(ramp, ramp).astype(np.float32)

@@ -1,0 +1,88 @@
+"""Which engine runs, and why; said with every result."""
+
+from dataclasses import dataclass
+
+from mimaface_cli.errors import InputError, MimafaceError, WeightsError
+from mimaface_cli.weights.locate import missing
+
+MESH, DIFFUSION = "mesh", "diffusion"
+SPACES = {MESH: "face478", DIFFUSION: "bfm09"}
+ASSETS = ("mimaface", "vae")  # what the diffusion engine needs
+
+
+@dataclass(frozen=True)
+class Engine:
+    """name; reason: why it was taken; space: of the coefficients it speaks."""
+
+    name: str
+    reason: str
+
+    @property
+    def space(self) -> str:
+        return SPACES[self.name]
+
+
+def choose_engine(
+    wanted: str, device: str = "auto", *, moving: bool = False, space: str | None = None, name: str = "the track"
+) -> Engine:
+    """The engine that runs. wanted: auto, mesh or diffusion; device: as for `choose_runtime`; moving: the source is a
+    video; space: of the driver's track, None for a driver of pictures or sound; name: of the track.
+
+    auto takes diffusion where its weights and a CUDA device are and it can take the inputs, else mesh. Raises
+    WeightsError or InputError for an engine that cannot run.
+    """
+    if wanted == MESH:
+        return Engine(MESH, "asked for")
+    if wanted == DIFFUSION:
+        return _diffusion(device, moving)
+    if space is not None:
+        fitting = next((name for name, own in SPACES.items() if own == space), MESH)
+        if fitting == MESH:
+            return Engine(MESH, "the track is in its space")
+        try:
+            _diffusion(device, moving)
+        except MimafaceError as error:
+            raise InputError(
+                f"{name}: is in the {space} space, which only the diffusion engine speaks ({error}); or re-run mimaface "
+                f"extract --space {SPACES[MESH]} on what it was made from"
+            ) from error
+        return Engine(DIFFUSION, "the track is in its space")
+    if moving:
+        return Engine(MESH, "the source is a video")
+    absent = missing_files()
+    if absent:
+        return Engine(MESH, "embedded default: no diffusion weights are installed")
+    if device != "cpu" and not has_cuda():
+        return Engine(
+            MESH, "embedded default: no CUDA device; --engine diffusion --device cpu runs the installed weights, slowly"
+        )
+    if device == "cpu":
+        return Engine(MESH, "embedded default on the CPU")
+    return Engine(DIFFUSION, "its weights and a CUDA device are here")
+
+
+def _diffusion(device: str, moving: bool) -> Engine:
+    if moving:
+        raise InputError("--engine diffusion: animates a photo, not a video; use --engine mesh, or give a frame of it")
+    if absent := missing_files():
+        raise WeightsError(
+            f"--engine diffusion: {len(absent)} of its files are not installed ({', '.join(absent[:3])}"
+            f"{', ...' if len(absent) > 3 else ''}); run mimaface weights pull, or use --engine mesh"
+        )
+    if device == "auto" and not has_cuda():
+        raise WeightsError(
+            "--engine diffusion: there is no CUDA device here; --device cpu runs it on the CPU (minutes to hours for a "
+            "second of video), --engine mesh needs no device"
+        )
+    return Engine(DIFFUSION, "asked for")
+
+
+def missing_files() -> list[str]:
+    """Files of the diffusion engine that are not installed."""
+    return [path for name in ASSETS for path in missing(name)]
+
+
+def has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,1 @@
+from tests.tiny.installed import tiny, tiny_here  # noqa: F401

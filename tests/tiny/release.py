@@ -1,0 +1,144 @@
+"""The released layout of files around a tiny model."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from tests.goldens.fill import fill
+from tests.tiny.face import write_face
+
+WIDTH = 32  # of the condition tokens and of the CLIP encoder
+UNET = {
+    "_class_name": "UNet2DConditionModel",
+    "_diffusers_version": "0.30.0",
+    "in_channels": 13,
+    "out_channels": 4,
+    "sample_size": 64,
+    "block_out_channels": [8, 16, 16, 16],
+    "cross_attention_dim": WIDTH,
+    "attention_head_dim": 2,
+    "norm_num_groups": 4,
+    "layers_per_block": 1,
+    # No attention at full size, which would be most of the work.
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+}
+CLIP = {
+    "architectures": ["CLIPVisionModel"],
+    "model_type": "clip_vision_model",
+    "hidden_size": WIDTH,
+    "intermediate_size": 64,
+    "projection_dim": WIDTH,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 56,
+    "patch_size": 14,
+    "hidden_act": "quick_gelu",
+}
+VAE = {
+    "_class_name": "AutoencoderKL",
+    "_diffusers_version": "0.30.0",
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": 4,
+    "block_out_channels": [4, 4, 8, 8],
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "sample_size": 64,
+    "scaling_factor": 0.18215,
+}
+# How far the coefficients stray from 0 from picture to picture: a face in view, that moves a little.
+_SPREAD = (0.5, 0.5, 0.5, 0.05, 0.02, 0.03, 0.03, 0.1)
+
+
+def make_release(folder: Path, seed: int = 0, image_stage: bool = False) -> Path:
+    """Write the release's models/ and checkpoints/ into a folder (made where needed) and return it.
+
+    image_stage: also the first stage's condition tokens and CLIP, which only training needs.
+    """
+    from mimaface_cli.diffusion.mia import ReleaseTokens
+    from mimaface_cli.diffusion.unet import VideoUNet
+    from mimaface_cli.face.curricularface import CurricularFace
+
+    identity = CurricularFace(widths=(4, 8, 12, 16), depths=(1, 1, 1, 1), embedding=32)
+    tokens = ReleaseTokens(WIDTH, WIDTH, identity_width=16 * 7 * 7)
+    image, video = VideoUNet({**UNET, "use_motion_module": False}), VideoUNet({**UNET, "use_motion_module": True})
+    parts = {"identity": identity, "tokens": tokens, "image": image, "video": video}
+    for name, part in parts.items():
+        fill(part, f"{name} {seed}")
+
+    models, checkpoints = folder / "models", folder / "checkpoints"
+    unet = checkpoints / "image" / "pretrained_unet"
+    for made in (models / "D3DFR", models / "ArcFace", unet, checkpoints / "video"):
+        made.mkdir(parents=True, exist_ok=True)
+    # Both were saved from parallel training.
+    _save(_coefficient_net(seed), models / "D3DFR" / "netG_epoch_25.pth", "module.")
+    _save(identity, models / "ArcFace" / "CurricularFace_Backbone.pth", "module.")
+    write_face(models / "D3DFR" / "BFM09_model_info.mat", seed)
+    (unet / "config.json").write_text(json.dumps(UNET, indent=2))
+    _save(image, unet / "unet.pth")
+    _save(video, checkpoints / "video" / "3dunet.pth")
+    _save(tokens, checkpoints / "video" / "mim.pth")
+    _write_clip(checkpoints / "video" / "vision_encoder", f"clip {seed}")
+    if image_stage:
+        fill(tokens, f"image tokens {seed}")
+        _save(tokens, checkpoints / "image" / "mim.pth")
+        _write_clip(checkpoints / "image" / "vision_encoder", f"image clip {seed}")
+    return folder
+
+
+def make_vae(folder: Path, seed: int = 0) -> Path:
+    """Write sd-vae-ft-mse's config.json and diffusion_pytorch_model.safetensors, tiny, and return the folder."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_config(VAE)
+    fill(vae, f"vae {seed}")
+    with torch.no_grad():
+        vae.quant_conv.weight *= 2  # latents about as wide as the noise, pictures within their range
+        vae.quant_conv.bias[4:] = -10
+        vae.decoder.conv_out.weight *= 0.4
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(VAE, indent=2))
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    state = vae.state_dict()
+    for new, name in old.items():  # as the published file has them
+        state = {key.replace(f".attentions.0.{new}.", f".attentions.0.{name}."): value for key, value in state.items()}
+    save_file(state, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def _coefficient_net(seed: int) -> nn.Module:
+    from mimaface_cli.face.d3dfr import CoefficientNet
+
+    network = CoefficientNet(width=4, depths=(1, 1, 1, 1))
+    fill(network, f"coefficients {seed}")
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(8, 3, 16, 16, generator=generator) * 2 - 1
+    probes = nn.functional.interpolate(coarse, (128, 128), mode="bilinear")
+    with torch.no_grad():
+        features = network.backbone(probes)
+        for head, spread in zip(network.fianl_layers, _SPREAD, strict=True):
+            head.weight *= spread / head(features).std(0).mean()
+            head.bias -= head(features).mean((0, 2, 3))
+    return network
+
+
+def _write_clip(folder: Path, seed_string: str) -> None:
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    model = CLIPVisionModel(CLIPVisionConfig(**CLIP))
+    fill(model, seed_string)
+    state = {f"vision_model.{key.removeprefix('vision_model.')}": value for key, value in model.state_dict().items()}
+    state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]  # in files of older versions
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(CLIP, indent=2))
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _save(module: nn.Module, path: Path, prefix: str = "") -> None:
+    torch.save({prefix + key: value for key, value in module.state_dict().items()}, path)
