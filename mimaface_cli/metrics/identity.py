@@ -27,7 +27,7 @@ class Embedder(Protocol):
 
 def cosine_similarity(first: np.ndarray, second: np.ndarray) -> float:
     """Of two vectors, -1..1."""
-    return float(first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-12))
+    return float(np.clip(first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-12), -1, 1))
 
 
 def five_points(points: np.ndarray) -> np.ndarray:

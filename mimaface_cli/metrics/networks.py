@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights.locate import weights_folder
+from mimaface_cli.weights.locate import installed_fault, weights_folder
+from mimaface_cli.weights.registry import find_asset
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,17 +17,21 @@ NEEDS = {
     "fid": ("inception", ("metrics/inception.safetensors",)),
     "fvd": ("i3d", ("metrics/i3d.safetensors",)),
     "csim": ("mimaface", ("mimaface/arcface.safetensors",)),
-    "bfm09": ("mimaface", ("mimaface/d3dfr.safetensors",)),
+    "bfm09": ("mimaface", ("mimaface/d3dfr.safetensors", "mimaface/bfm09.mat")),
 }
 """For each network: the asset of the weights registry, and those of its files that are used, in the weights folder."""
 
 
 def missing(network: str) -> str | None:
-    """What to say where the weights of a network (a key of NEEDS) are not there; None where they are."""
-    if all(path.is_file() for path in files(network)):
-        return None
-    asset, _ = NEEDS[network]
-    return f"needs weights {asset}: mimaface weights pull {asset}"
+    """What to say where the weights of a network (a key of NEEDS) are not there or not whole; None where they are."""
+    name, paths = NEEDS[network]
+    for file in find_asset(name).files:
+        if file.path in paths:
+            if not (weights_folder() / file.path).is_file():
+                return f"needs weights {name}: mimaface weights pull {name}"
+            if fault := installed_fault(file):
+                return f"weights {name}: {file.path} {fault}: mimaface weights pull {name}"
+    return None
 
 
 def files(network: str) -> list[Path]:
@@ -35,7 +40,8 @@ def files(network: str) -> list[Path]:
 
 
 def load(network: str) -> "nn.Module":
-    """A network of NEEDS with its weights, ready to be run on the CPU; kept for the next call. Raises WeightsError."""
+    """A network of NEEDS (but bfm09, which tracks are read by) with its weights, ready to be run on the CPU; kept for the
+    next call. Raises WeightsError."""
     if problem := missing(network):
         raise WeightsError(problem)
     return _load(network, *((path, path.stat().st_mtime_ns) for path in files(network)))
@@ -47,13 +53,23 @@ def _load(network: str, *stamped: tuple[Path, int]) -> "nn.Module":
 
     paths = [path for path, _ in stamped]
     state = read_state(paths)
-    model = _build(network)
-    if network == "lpips":
-        from mimaface_cli.metrics.perceptual import from_release
+    if network == "csim":
+        from mimaface_cli.face.curricularface import CurricularFace
 
-        state = from_release(state)
-    if network == "fid":
+        return CurricularFace.from_state(state, str(paths[0]))
+    if network == "lpips":
+        from mimaface_cli.metrics.perceptual import Lpips, from_release
+
+        model, state = Lpips(), from_release(state)
+    elif network == "fid":
+        from mimaface_cli.metrics.inception import FidInception
+
+        model = FidInception()
         state = {key: value for key, value in state.items() if not key.startswith(("fc.", "AuxLogits."))}
+    else:
+        from mimaface_cli.metrics.i3d import I3d
+
+        model = I3d()
     # Counters of training steps come with some checkpoints and not with others; nothing here looks at them.
     counters = {key: value for key, value in model.state_dict().items() if key.endswith("num_batches_tracked")}
     state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
@@ -61,24 +77,12 @@ def _load(network: str, *stamped: tuple[Path, int]) -> "nn.Module":
     return model.float().eval().requires_grad_(False)
 
 
-def _build(network: str) -> "nn.Module":
-    if network == "lpips":
-        from mimaface_cli.metrics.perceptual import Lpips as Network
-    elif network == "fid":
-        from mimaface_cli.metrics.inception import FidInception as Network
-    elif network == "fvd":
-        from mimaface_cli.metrics.i3d import I3d as Network
-    elif network == "csim":
-        from mimaface_cli.face.curricularface import CurricularFace as Network
-    else:
-        from mimaface_cli.face.d3dfr import CoefficientNet as Network
-    return Network()
-
-
 def read_state(paths: list[Path]) -> dict[str, "Tensor"]:
     """The tensors of .safetensors files, merged. Raises WeightsError."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
+
+    from mimaface_cli.face.loading import plain_keys
 
     state: dict[str, Tensor] = {}
     for path in paths:
@@ -87,7 +91,5 @@ def read_state(paths: list[Path]) -> dict[str, "Tensor"]:
         except (OSError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise WeightsError(f"{path}: cannot be read as safetensors ({reason}); fetch it again") from error
-        if part and all(key.startswith("module.") for key in part):
-            part = {key.removeprefix("module."): value for key, value in part.items()}
-        state |= part
+        state |= plain_keys(part)
     return state

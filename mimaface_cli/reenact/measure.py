@@ -201,24 +201,31 @@ def _say_alignment(
 
 
 def _motion(out: Measured, track: MotionTrack, segment: MotionTrack, known: np.ndarray) -> dict[str, np.ndarray]:
-    times = track.pts - track.pts[0]
-    driver = at_times(segment, times)
-    both = known & track.valid & driver.valid
+    found, both = _distances(track, segment, known)
     if not both.any():
         for name in _OF_MOTION:
             out.put(name, None, "no frame shows the face in result and driver")
         return {}
+    driver = at_times(segment, track.pts - track.pts[0])
+    for name, values in found.items():
+        out.put(name, values[both].mean())
+    groups = motion.correlate(*(seen_scores(t, both) for t in (driver, track))) if both.sum() >= 5 else {}
+    out.put("correlation", groups["all"][0] if "all" in groups else None, "the driver's expression does not move")
+    return {name: _at(both, values) for name, values in found.items()}
+
+
+def _distances(
+    track: MotionTrack, segment: MotionTrack, known: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Distances to the driver at each frame of the result, and where they count: known, and both show the face."""
+    driver = at_times(segment, track.pts - track.pts[0])
     found = {
         "expression": motion.distances(track.expression, driver.expression),
         "pose": motion.pose_distances(track.pose, driver.pose),
         "gaze": motion.distances(track.gaze, driver.gaze),
         "rotation": motion.head_angles(track.pose, driver.pose),
     }
-    for name, values in found.items():
-        out.put(name, values[both].mean())
-    groups = motion.correlate(*(seen_scores(t, both) for t in (driver, track))) if both.sum() >= 5 else {}
-    out.put("correlation", groups["all"][0] if "all" in groups else None, "the driver's expression does not move")
-    return {name: _at(both, values) for name, values in found.items()}
+    return found, known & track.valid & driver.valid
 
 
 def seen_scores(track: MotionTrack, frames: np.ndarray) -> np.ndarray:
@@ -241,13 +248,10 @@ def _paper_motion(
         progress = lambda done, total: tell("measuring in bfm09", done, total)  # noqa: E731
         segment = driver_segment(pair, options, cache, progress, "bfm09")
         track = load_driver(result, ExtractOptions(options.face, 0.0), cache, progress, space="bfm09").track
-        times = track.pts - track.pts[0]
-        driver = at_times(segment, times)
-        both = _compared(times, segment) & track.valid & driver.valid
+        found, both = _distances(track, segment, _compared(track.pts - track.pts[0], segment))
         if both.any():
-            found = motion.distances(track.expression, driver.expression), motion.pose_distances(track.pose, driver.pose)
-            for name, values in zip(names, (*found, motion.distances(track.gaze, driver.gaze))):
-                out.put(name, values[both].mean())
+            for name in names:
+                out.put(name, found[name.removesuffix("_bfm09")][both].mean())
             return
         problem = "no frame shows the face in result and driver"
     for name in names:

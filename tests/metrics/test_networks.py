@@ -16,12 +16,23 @@ from mimaface_cli.metrics import networks
 from mimaface_cli.metrics.i3d import LEAST_FRAMES, I3d, clip_features, pad_same
 from mimaface_cli.metrics.inception import FidInception, picture_features
 from mimaface_cli.metrics.perceptual import Lpips, from_release, lpips
+from mimaface_cli.weights import manifest
+from mimaface_cli.weights.registry import find_asset
 
 
 @pytest.fixture(autouse=True)
 def weights(tmp_path, monkeypatch):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path / "weights"))
     return tmp_path / "weights"
+
+
+def install(folder: Path, path: str, state: dict[str, torch.Tensor] | bytes) -> None:
+    """Weights as `weights pull` leaves them."""
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(state) if isinstance(state, bytes) else save_file(state, target)
+    info, digest = target.stat(), manifest.sha256_of(target)
+    manifest.record(folder, path, manifest.Entry(info.st_size, info.st_mtime_ns, digest, "made here", digest))
 
 
 def lively(model: nn.Module) -> nn.Module:
@@ -109,12 +120,15 @@ def test_a_clip_gives_features_that_tell_clips_apart():
     assert first.shape == (400,) and np.isfinite(first).all() and (first != second).any()
 
 
+def test_what_is_needed_is_what_the_registry_brings():
+    for asset, paths in networks.NEEDS.values():
+        assert set(paths) <= {file.path for file in find_asset(asset).files}
+
+
 def test_weights_are_read_from_their_folder_with_and_without_what_training_leaves(weights):
-    (weights / "metrics").mkdir(parents=True)
     state = lively(FidInception()).state_dict()
     trimmed = {"module." + k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    trimmed |= {"module.fc.weight": torch.zeros(2, 2)}
-    save_file(trimmed, weights / "metrics" / "inception.safetensors")
+    install(weights, "metrics/inception.safetensors", trimmed | {"module.fc.weight": torch.zeros(2, 2)})
     assert networks.missing("fid") is None
     model = networks.load("fid")
     assert networks.load("fid") is model  # kept
@@ -122,10 +136,11 @@ def test_weights_are_read_from_their_folder_with_and_without_what_training_leave
 
 
 def test_other_bytes_in_their_place_are_told(weights):
-    (weights / "metrics").mkdir(parents=True)
-    (weights / "metrics" / "i3d.safetensors").write_bytes(b"not tensors at all")
+    install(weights, "metrics/i3d.safetensors", b"not tensors at all")
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
         networks.load("fvd")
-    save_file({"a": torch.zeros(1)}, weights / "metrics" / "i3d.safetensors")
+    install(weights, "metrics/i3d.safetensors", {"a": torch.zeros(1)})
     with pytest.raises(WeightsError, match="not the weights of this model"):
         networks.load("fvd")
+    (weights / "metrics" / "i3d.safetensors").write_bytes(b"short")
+    assert "metrics/i3d.safetensors has 5 bytes" in networks.missing("fvd")

@@ -55,6 +55,15 @@ def test_the_driver_itself_is_perfect(made, cache):
     assert {"lpips", "csim", "expression_bfm09"} & set(found.values) == set()
 
 
+def test_the_papers_networks_are_taken_where_they_are_installed(made, tiny_here, tmp_path):
+    found, _ = measure(made.driver, Pair(made.driver, made.driver, same=True), cache=Cache(tmp_path))
+    for name in ("expression", "pose", "gaze"):
+        assert found.values[f"{name}_bfm09"] == pytest.approx(0, abs=1e-6)
+    assert -1 <= found.values["csim"] <= 1 and "csim" in found.series
+    other, _ = measure(made.driver, Pair(made.portrait, made.driver, start=1), cache=Cache(tmp_path))
+    assert other.values["expression_bfm09"] > 1e-4 and other.values["pose_bfm09"] > 1e-4
+
+
 def test_noise_of_known_psnr_is_measured_so(driven, tmp_path):
     frames = driven[0][:4]
     sign = np.where(np.indices(frames[0].shape).sum(0) % 2, 6, -6)
