@@ -2,6 +2,7 @@
 
 import numpy as np
 
+_STRIP = 32  # rows
 PSNR_CEILING = 100.0  # what identical pictures are given, so that a mean over frames stays finite
 
 
@@ -26,22 +27,29 @@ def ssim(image: np.ndarray, truth: np.ndarray) -> float:
         raise ValueError("SSIM needs pictures of at least 11x11 pixels")
     import cv2
 
-    x, y = (cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY).astype(np.float32) for picture in (image, truth))
+    x, y = (cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in (image, truth))
     # Differences from the common mean: squares stay small and float32 keeps their differences.
-    middle = np.float32((x.mean() + y.mean()) / 2)
-    x, y = x - middle, y - middle
+    middle = np.float32((cv2.mean(x)[0] + cv2.mean(y)[0]) / 2)
+    x, y = np.subtract(x, middle, dtype=np.float32), np.subtract(y, middle, dtype=np.float32)
+    squares = cv2.multiply(x, x)
+    cv2.accumulateSquare(y, squares)
+    planes = [cv2.GaussianBlur(plane, (11, 11), 1.5) for plane in (x, y, squares, cv2.multiply(x, y))]
+    total, height, width = 0.0, x.shape[0] - 10, x.shape[1] - 10
+    for top in range(5, 5 + height, _STRIP):  # strips stay in the processor's cache
+        strip = slice(top, min(top + _STRIP, 5 + height)), slice(5, -5)
+        total += float(_ssim_index(*(plane[strip] for plane in planes), middle).sum(dtype=np.float64))
+    return min(1.0, total / (height * width))
 
-    def blur(values: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(values, (11, 11), 1.5)[5:-5, 5:-5]
 
-    mean_x, mean_y = blur(x), blur(y)
-    variances = blur(x * x + y * y) - mean_x * mean_x - mean_y * mean_y
-    covariance = blur(x * y) - mean_x * mean_y
-    mean_x, mean_y = mean_x + middle, mean_y + middle
+def _ssim_index(
+    x: np.ndarray, y: np.ndarray, squares: np.ndarray, product: np.ndarray, middle: np.float32
+) -> np.ndarray:
+    """From windowed means of x, y, x² + y² and x·y, where x and y count from `middle`."""
     c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
-    index = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    index /= (mean_x * mean_x + mean_y * mean_y + c1) * (variances + c2)
-    return min(1.0, float(index.mean(dtype=np.float64)))
+    both, mean_squares = x * y, x * x + y * y
+    shift = middle * (x + y) + middle * middle  # the means' own terms count from 0
+    structure = (2 * (product - both) + c2) / (squares - mean_squares + c2)
+    return structure * (2 * (both + shift) + c1) / (mean_squares + 2 * shift + c1)
 
 
 def sharpness(image: np.ndarray, box: np.ndarray, side: int = 256) -> float:

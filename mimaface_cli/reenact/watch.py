@@ -307,5 +307,8 @@ def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
     if picture.shape[:2] == (height, width):
         return picture
-    shrinking = picture.shape[0] > height
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+    if picture.shape[0] >= 2 * height:
+        way = cv2.INTER_AREA
+    else:  # below half no pixel is passed over, and areas take three times as long
+        way = cv2.INTER_LINEAR if picture.shape[0] > height else cv2.INTER_CUBIC
+    return cv2.resize(picture, (width, height), interpolation=way)
