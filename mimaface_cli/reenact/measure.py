@@ -103,7 +103,7 @@ def measure(
     segment = driver_segment(pair, options, cache, progress)
     out = Measured()
     portrait = source_portrait(pair, "largest")
-    watcher = Watcher(pair, options.size, options.step, portrait, segment, out.put)
+    watcher = Watcher(pair, options.size, options.step, portrait, segment, info.duration, out.put)
     frames = read_frames(result)
 
     def observe(frame: Frame, face, cut: bool) -> None:

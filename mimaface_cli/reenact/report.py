@@ -32,7 +32,7 @@ main{max-width:1120px;margin:0 auto;padding:32px 24px 64px}h1{font-size:24px;mar
 h2{font-size:17px;margin:40px 0 10px}h3{font-size:15px;margin:36px 0 6px;overflow-wrap:anywhere}
 p{margin:4px 0;color:var(--soft)}.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{padding:5px 10px 5px 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600;vertical-align:bottom}td.way{white-space:nowrap}.all{font-size:12px}.all td:first-child{min-width:180px;overflow-wrap:anywhere}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+th{font-weight:600;vertical-align:bottom}td.way{white-space:nowrap}.all{font-size:12px}.all td:first-child{min-width:210px;overflow-wrap:anywhere}.all th{min-width:72px}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.why{color:var(--soft)}tr.group td{padding-top:18px;font-weight:600;border-color:var(--soft)}
 tr.own td{font-weight:600;color:var(--a)}.note{color:var(--bad)}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(340px,1fr));gap:18px 24px;margin:14px 0}

@@ -22,7 +22,7 @@ from mimaface_cli.reenact.tracks import is_track
 if TYPE_CHECKING:
     from mimaface_cli.reenact.measure import Measured
 
-IDENTITY_EVERY = 1.0  # seconds between looks at who it is: nobody changes faster
+LOOKS, LEAST_APART, MOST_APART = 8, 0.5, 2.0  # at who it is: that many, but so many seconds apart; it is slow
 CLIP = 16  # frames of a clip for FVD, as in the field
 MOST_FEATURES = 2000  # of one result for FID: memory stays flat
 _FACE_SIDE = 64
@@ -108,7 +108,7 @@ class DriverPictures:
 
 
 class Watcher:
-    """Takes a result's frames in order. times (s, from the first), changes (grey levels to the frame before; NaN at a
+    """Takes a result's frames in order. seconds: how long it is, where known. times (s, from the first), changes (grey levels to the frame before; NaN at a
     cut), flicker and flicker_face (None at cuts and ends) have one value for each frame."""
 
     def __init__(
@@ -118,6 +118,7 @@ class Watcher:
         step: int,
         source: Portrait,
         segment: MotionTrack,
+        seconds: float | None,
         put: Callable[[str, float | None, str], None],
     ):
         self._size, self._step, self._source, self._segment = size, step, source, segment
@@ -133,6 +134,7 @@ class Watcher:
         self._cells: list[np.ndarray | None] = [None, None]  # of the two frames before
         self._face_cells: list[np.ndarray | None] = [None, None]
         self._identity: dict[str, list[tuple[float, float]]] = {}
+        self._apart = min(max((seconds or 0.0) / LOOKS, LEAST_APART), MOST_APART)
         self._next_look = 0.0
         self._open_networks(put)
         self.features = Features()
@@ -179,7 +181,7 @@ class Watcher:
         if within and driver is not None:
             self._look(frame.image, driver)
         if face is not None and frame.pts >= self._next_look:
-            self._next_look = frame.pts + IDENTITY_EVERY
+            self._next_look = frame.pts + self._apart
             for name, (embed, source, compare) in self._embedders.items():
                 value = compare(embed(frame.image, face.points), source)
                 self._identity[name].append((frame.pts, value))
@@ -264,7 +266,7 @@ class Watcher:
         times, values = np.array(self._identity[name]).reshape(-1, 2).T
         drift = temporal.drift(values, times)
         sign = -1.0 if name == "csim" else 1.0
-        out.put("identity_drift", None if drift is None else sign * drift, f"shorter than {5 * IDENTITY_EVERY:.0f} s")
+        out.put("identity_drift", None if drift is None else sign * drift, f"shorter than {5 * LEAST_APART:g} s, or too few faces")
 
     def series(self) -> dict[str, list[float | None]]:
         """One value a frame, None where nothing was measured."""

@@ -3,7 +3,8 @@
     python -m tests.benchmarks.evaluate RESULT SOURCE DRIVER
 
 Prints frames a second of decoding + FaceFollower over the result, of measuring it (the driver's track kept, as after a
-first run), their ratio, and the peak memory of both, each in a process of its own.
+first run), both by the clock and by processor time (which a busy machine does not blur), their ratios, and the peak
+memory of both, each in a process of its own.
 """
 
 import argparse
@@ -22,19 +23,20 @@ from mimaface_cli.reenact.pairs import Pair
 
 
 def track(result: Path, pair: Pair, folder: str, out) -> None:
-    follower, count, began = FaceFollower(), 0, time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
+    follower, count = FaceFollower(), 0
     for frame in read_frames(result):
         follower(frame.image, frame.pts)
         count += 1
-    out.put((count / (time.perf_counter() - began), _peak()))
+    out.put((count / (time.perf_counter() - began), count / (time.process_time() - busy), _peak()))
 
 
 def judge(result: Path, pair: Pair, folder: str, out) -> None:
     cache = Cache(folder)
     driver_segment(pair, MeasureOptions(), cache)
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     found, _ = measure(result, pair, cache=cache)
-    out.put((found.frames / (time.perf_counter() - began), _peak()))
+    out.put((found.frames / (time.perf_counter() - began), found.frames / (time.process_time() - busy), _peak()))
 
 
 def _peak() -> float:
@@ -56,12 +58,13 @@ def main() -> None:
             out = context.Queue()
             process = context.Process(target=work, args=(given.result, pair, folder, out))
             process.start()
-            rate, peak = out.get()
+            measured = out.get()
             process.join()
-            best[work.__name__] = max(best.get(work.__name__, (0.0, 0.0)), (rate, peak))
-    for name, (rate, peak) in best.items():
-        print(f"{name:6} {rate:6.1f} frames a second, peak {peak:.0f} MB")
-    print(f"ratio {best['judge'][0] / best['track'][0]:.2f}")
+            best[work.__name__] = tuple(map(max, best.get(work.__name__, measured), measured))
+    for name, (rate, busy, peak) in best.items():
+        print(f"{name:6} {rate:6.1f} frames a second, {busy:6.1f} a second of processor time, peak {peak:.0f} MB")
+    rate, busy, _ = (judged / tracked for judged, tracked in zip(best["judge"], best["track"]))
+    print(f"ratio {rate:.2f}, of processor time {busy:.2f}")
 
 
 if __name__ == "__main__":
