@@ -21,7 +21,7 @@ from mimaface_cli.face.curricularface import CurricularFace
 from mimaface_cli.face.d3dfr import CoefficientNet
 from mimaface_cli.face.loading import load_strict
 from mimaface_cli.weights import manifest
-from mimaface_cli.weights.locate import locate_files, weights_folder
+from mimaface_cli.weights.locate import locate_file, locate_files, weights_folder
 
 RELEASE, VAE = "mimaface", "vae"  # names in the registry
 
@@ -111,7 +111,7 @@ def _present_name(key: str) -> str:
 
 
 def _release(path: str) -> Path:
-    return locate_files(RELEASE, download=False)[path]
+    return locate_file(RELEASE, path)
 
 
 def _state(path: Path) -> tuple[dict[str, Tensor], str]:

@@ -332,7 +332,7 @@ CASES: dict[str, Bad] = {
     ),
     "renders of a track whose model is not there": Bad(
         WEIGHTS,
-        ("bfm09.mat", "mimaface weights pull"),
+        ("mimaface/bfm09.mat", "mimaface weights pull"),
         ("extract", "a.npz", "--renders", "r.mp4"),
         made_from(other_meta, '"space": "face478"', '"space": "bfm09"'),
     ),
