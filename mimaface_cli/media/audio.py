@@ -27,7 +27,7 @@ from mimaface_cli.media.video import shown_frames
 
 _TOLERANCE = 0.025  # seconds by which a copied sound may end before the picture
 _LOOKED_AT = 8  # packets that tell how long packets are
-_GAP = 0.04  # seconds by which a sound's times may wander before silence is put in or samples left out
+GAP = 0.04  # seconds by which a sound's times may wander before silence is put in or samples left out
 _BITS_PER_CHANNEL = 96_000
 _LOSSLESS = {"flac", "alac", "pcm_s16le", "pcm_s24le", "pcm_f32le"}  # encoded anew as themselves: cutting costs nothing
 
@@ -65,8 +65,8 @@ class Sound:
         """`expected`: the picture's length in seconds, where known: it lets sound in long packets be copied too."""
         path = Path(track.path)
         self._end = inf if track.duration is None else track.duration
-        origin = _origin(path) + track.start
-        source = _Source(path, origin)
+        origin = time_zero(path) + track.start
+        source = SoundSource(path, origin)
         self.copied = _can_copy(source, target, track.start, None if expected is None else min(self._end, expected))
         """Whether the packets go over untouched."""
         mover = _Copier if self.copied else _Encoder
@@ -91,7 +91,7 @@ class Sound:
         self._mover.source.close()
 
 
-class _Source:
+class SoundSource:
     """An opened sound: `stream`, and times counted from `origin` (seconds on the file's own clock)."""
 
     def __init__(self, path: Path, origin: float) -> None:
@@ -118,6 +118,23 @@ class _Source:
         yield from self._first
         yield from self._packets
 
+    def frames(self) -> Iterator[AudioFrame]:
+        """All that can be decoded, every frame with a time in ticks of the stream."""
+        time_base = self.stream.time_base
+        due = 0.0  # for frames without a time
+        for packet in self.packets():
+            try:
+                frames = packet.decode()
+            except DAMAGE:
+                self.damaged = True  # silence takes its place
+                continue
+            for frame in frames:
+                if frame.pts is None:
+                    frame.pts = round(due / time_base)
+                frame.time_base = time_base
+                due = float(frame.pts * time_base) + frame.samples / frame.sample_rate
+                yield frame
+
     def seconds(self, ticks: int) -> float:
         """A time of the stream, from the origin."""
         return float(ticks * self.stream.time_base) - self.origin
@@ -138,7 +155,7 @@ class _Source:
         self.container.close()
 
 
-def _origin(path: Path) -> float:
+def time_zero(path: Path) -> float:
     """The moment on the file's own clock that counts as 0."""
     with open_input(path) as container:
         try:
@@ -150,7 +167,7 @@ def _origin(path: Path) -> float:
         return float((frame.pts or 0) * stream.time_base)
 
 
-def _can_copy(source: _Source, target: Container, start: float, end: float | None) -> bool:
+def _can_copy(source: SoundSource, target: Container, start: float, end: float | None) -> bool:
     """Whether packets can go over untouched and still start and end with the picture (`end` None: nobody knows)."""
     context = source.stream.codec_context
     if context.codec.canonical_name not in target.sound_copied:
@@ -166,7 +183,7 @@ def _can_copy(source: _Source, target: Container, start: float, end: float | Non
 class _Copier:
     """Muxes a sound's own packets, shifted to the new time 0."""
 
-    def __init__(self, source: _Source, output: OutputContainer, target: Container) -> None:
+    def __init__(self, source: SoundSource, output: OutputContainer, target: Container) -> None:
         self.source = source
         self._output = output
         self._stream = output.add_stream_from_template(source.stream)
@@ -206,7 +223,7 @@ class _Copier:
 class _Encoder:
     """Decodes, places every sample at its time (silence in gaps), cuts exactly, encodes."""
 
-    def __init__(self, source: _Source, output: OutputContainer, target: Container) -> None:
+    def __init__(self, source: SoundSource, output: OutputContainer, target: Container) -> None:
         self.source = source
         self._output = output
         given = source.stream.codec_context
@@ -244,7 +261,7 @@ class _Encoder:
         """The next decoded samples and their place; where a source's times wander a little, its samples still join."""
         if self._held is None and (chunk := next(self._chunks, None)) is not None:
             place, samples = chunk
-            if self._due is not None and abs(place - self._due) <= _GAP * self._rate:
+            if self._due is not None and abs(place - self._due) <= GAP * self._rate:
                 place = self._due
             self._due = place + samples.shape[1]
             self._held = place, samples
@@ -264,7 +281,7 @@ class _Encoder:
     def _placed(self) -> Iterator[tuple[int, np.ndarray]]:
         """(index of the first sample counted from the origin, samples C x n) at the encoder's rate and layout."""
         shape = resampler = None
-        for frame in chain(self._decoded(), (None,)):  # None: what the resampler still holds
+        for frame in chain(self.source.frames(), (None,)):  # None: what the resampler still holds
             try:
                 if frame is not None and shape != (frame.format.name, frame.layout.name, frame.sample_rate):
                     shape = frame.format.name, frame.layout.name, frame.sample_rate
@@ -279,22 +296,6 @@ class _Encoder:
 
     def _place(self, frame: AudioFrame) -> int:
         return round((float(frame.pts * frame.time_base) - self.source.origin) * self._rate)
-
-    def _decoded(self) -> Iterator[AudioFrame]:
-        time_base = self.source.stream.time_base
-        due = 0.0  # for frames without a time
-        for packet in self.source.packets():
-            try:
-                frames = packet.decode()
-            except DAMAGE:
-                self.source.damaged = True  # silence takes its place
-                continue
-            for frame in frames:
-                if frame.pts is None:
-                    frame.pts = round(due / time_base)
-                frame.time_base = time_base
-                due = float(frame.pts * time_base) + frame.samples / frame.sample_rate
-                yield frame
 
 
 def _lossy_rate(rate: int, encoder: str) -> int:
