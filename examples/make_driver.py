@@ -124,11 +124,11 @@ def phonemes() -> list[tuple[float, float, str]]:
     return [(start, end, name) for (start, name), (end, _) in pairwise([(0.0, ""), *starts, (FRAMES / RATE, "")])]
 
 
-def speak(times: np.ndarray) -> np.ndarray:
-    """Expression (T×64) of the mouth that says the phonemes."""
+def speak(times: np.ndarray, spoken: list[tuple[float, float, str]]) -> np.ndarray:
+    """Expression (T×64) of the mouth that says phonemes (see `phonemes`)."""
     keys: list[tuple[float, dict[str, float]]] = []
     shut = np.zeros(len(times))
-    for start, end, phoneme in phonemes():
+    for start, end, phoneme in spoken:
         length = end - start
         if not phoneme:
             if length > 2 * SETTLE:  # else the mouth stays as it is
@@ -149,10 +149,10 @@ def speak(times: np.ndarray) -> np.ndarray:
     return expression
 
 
-def blink(times: np.ndarray) -> np.ndarray:
+def blink(times: np.ndarray, moments: tuple[float, ...] = BLINKS) -> np.ndarray:
     """How far the lids are down: 0 open, 1 shut."""
     down = np.zeros(len(times))
-    for at in BLINKS:
+    for at in moments:
         closing = step((times - at + BLINK_CLOSING) / BLINK_CLOSING)
         opening = step((times - at - BLINK_SHUT) / BLINK_OPENING)
         down = np.maximum(down, closing - opening)
@@ -177,7 +177,7 @@ def make_track() -> MotionTrack:
         gaze += np.radians(np.subtract(after, before)) * step((times - at) / SACCADE)[:, None]
     gaze += np.stack([-head[:, 1], head[:, 0]], 1)  # the eyes stay on their target while the head turns
 
-    expression = speak(times)
+    expression = speak(times, phonemes())
     down = blink(times)
     add(expression, "eyeBlink", BLINK_DEPTH * down)
     add(expression, "browDown", 0.1 * down)

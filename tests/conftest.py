@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import wave
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
+from tests.hub import Hub, serve
 
 ROOT = Path(__file__).parents[1]
 NTSC = Fraction(30000, 1001)
@@ -95,6 +98,59 @@ def made(tmp_path_factory) -> Made:
     options = AnimateOptions(audio=str(folder / "sound.wav"), encode=EncodeOptions(crf=12, preset="ultrafast"))
     animate(portrait, folder / "track.npz", folder / "driver.mp4", options)
     return Made(portrait, folder / "track.npz", folder / "driver.mp4", folder / "sound.wav", folder / "cache")
+
+
+@pytest.fixture(scope="session")
+def release_folder(tmp_path_factory) -> Path:
+    """The release in its own layout, tiny. Only to be read."""
+    from tests.tiny import make_release
+
+    return make_release(tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture(scope="session")
+def vae_folder(tmp_path_factory) -> Path:
+    """sd-vae-ft-mse, tiny. Only to be read."""
+    from tests.tiny import make_vae
+
+    return make_vae(tmp_path_factory.mktemp("sd-vae") / "sd-vae-ft-mse")
+
+
+@contextmanager
+def weights_at(folder: Path) -> Iterator[Path]:
+    """The block takes its weights from that folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIMAFACE_WEIGHTS_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny(release_folder, vae_folder, tmp_path_factory) -> Path:
+    """A weights folder in which everything that inference needs is installed, tiny, with the landmark model beside it."""
+    from mimaface_cli.weights.install import import_folder
+    from mimaface_cli.weights.locate import locate
+
+    landmarker = locate("face_landmarker")
+    folder = tmp_path_factory.mktemp("weights")
+    os.symlink(landmarker, folder / landmarker.name)
+    with weights_at(folder):
+        import_folder(release_folder, ["mimaface"])
+        import_folder(vae_folder, ["vae"])
+    return folder
+
+
+@pytest.fixture
+def tiny_here(tiny) -> Iterator[Path]:
+    """The tiny model installed for one test."""
+    with weights_at(tiny) as folder:
+        yield folder
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A model hub on this machine, empty."""
+    with serve() as hub:
+        yield hub
 
 
 @pytest.fixture(scope="session")

@@ -271,3 +271,20 @@ def test_preextract_reads_clips_once_and_batch_photos_finds_them(run, tmp_path, 
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout[ended.stdout.index("{") : ended.stdout.rindex("}") + 1])
     assert told["driver_cached"] and told["frames"] == 6
+
+
+@pytest.mark.parametrize("name", ["nod", "shake", "smile", "look_around", "talk"])
+def test_templates_are_what_their_script_makes(name, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    script = load_script("make_templates")
+    path = EXAMPLES / f"{name}.npz"
+    made, shipped = script.make_template(script.TEMPLATES[name]), MotionTrack.load(path)
+    assert path.stat().st_size <= 110_000
+    for key in ("expression", "pose", "gaze", "pts"):
+        np.testing.assert_allclose(getattr(made, key), getattr(shipped, key), atol=1e-5)
+    for frame in (0, -1):  # from rest to rest: templates may follow each other
+        assert np.abs(shipped.expression[frame]).max() < 0.02
+        assert np.degrees(np.abs(shipped.pose[frame, :3])).max() < 0.3
+        assert np.degrees(np.abs(shipped.gaze[frame])).max() < 0.3
+    assert np.degrees(np.abs(np.diff(shipped.pose[:, :3], axis=0)).max()) < 3, "the head jumps"
+    assert (shipped.expression[:, blendshape("eyeBlinkLeft")] > 0.8).any(), "it never blinks"

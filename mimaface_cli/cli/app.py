@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from mimaface_cli import __version__
-from mimaface_cli.cli import animate, audio, cache, console, doctor, extract
+from mimaface_cli.cli import animate, audio, cache, console, doctor, edit, evaluate, extract, track, weights
+from mimaface_cli.cli.words import Assignments
 from mimaface_cli.errors import MimafaceError
 
 app = typer.Typer(
@@ -24,7 +25,11 @@ app = typer.Typer(
 app.command("animate")(animate.command)
 app.command("extract")(extract.command)
 app.command("audio")(audio.command)
+app.command("edit", cls=Assignments)(edit.command)
+app.add_typer(track.app, name="track")
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(cache.app, name="cache")
+app.add_typer(weights.app, name="weights")
 app.command("doctor")(doctor.command)
 
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,35 @@ def write_json(values: dict[str, Any]) -> None:
     write(json.dumps(values))
 
 
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A table on the output stream, with colours only on a terminal."""
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False)
+    for name in header:
+        made.add_column(name, justify="right" if name in ("lowest", "mean", "highest") else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*row)
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    text = StringIO()
+    Console(file=text, force_terminal=terminal, width=None if terminal else 120).print(made, markup=False)
+    write("\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")))
+
+
 def target(name: str) -> Path:
     """Where results go, by the name given: a trailing slash stands for numbered pictures in that folder."""
     return Path(name, "%05d.png") if name.endswith(("/", os.sep)) else Path(name)
+
+
+def rate(text: str) -> Fraction:
+    """Frames a second as written: 25, 29.97 (which is 30000/1001) or a fraction. Raises typer.BadParameter."""
+    if not re.fullmatch(r"[0-9]{1,6}([.][0-9]{1,6}|/[1-9][0-9]{0,5})?", text) or not Fraction(text):
+        raise typer.BadParameter(f"--frame-rate {text[:30]}: give frames a second, such as 25, 29.97 or 30000/1001")
+    near = Fraction(round(Fraction(text) * 1001 / 1000) * 1000, 1001)  # 23.976, 29.97, 59.94
+    return near if "." in text and abs(near - Fraction(text)) < Fraction(6, 1000) else Fraction(text)
 
 
 @contextmanager
@@ -73,22 +101,31 @@ def usage(error: Any) -> str:
 
 
 @contextmanager
-def progress(quiet: bool = False) -> Iterator[Any]:
+def progress(quiet: bool = False, unit: str = "frames") -> Iterator[Any]:
     """A function (stage, done, total or None) that shows how far the work is: a bar on a terminal, else a line now
-    and then; nothing when quiet."""
+    and then; nothing when quiet. unit: what is counted; bytes are shown as MB."""
     if quiet or sys.stderr is None:
         yield lambda stage, done, total: raise_if_stopped()
     elif sys.stderr.isatty():
-        yield from _bars()
+        yield from _bars(unit)
     else:
-        yield _lines()
+        yield _lines(unit)
 
 
-def _bars() -> Iterator[Any]:
+def _bars(unit: str) -> Iterator[Any]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    counts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
+    columns = TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
@@ -101,7 +138,8 @@ def _bars() -> Iterator[Any]:
         yield show
 
 
-def _lines() -> Any:
+def _lines(unit: str) -> Any:
+    scale, unit = (1e6, "MB") if unit == "bytes" else (1, unit)
     began: dict[str, float] = {}
     said: dict[str, float] = {}
 
@@ -114,7 +152,9 @@ def _lines() -> Any:
         said[stage] = now
         rate = done / max(now - began[stage], 1e-6)
         left = f", about {(total - done) / rate:.0f} s left" if total and rate > 0 else ""
-        say(f"{stage}: {done}{f' of {total}' if total else ''} frames, {rate:.1f} a second{left}")
+        what = "steps" if stage == "denoising" else unit
+        counted = f"{done / scale:.0f}{f' of {total / scale:.0f}' if total else ''} {what}"
+        say(f"{stage}: {counted}, {rate / scale:.1f} a second{left}")
 
     return show
 

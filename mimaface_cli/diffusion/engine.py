@@ -1,5 +1,6 @@
 """The paper's engine: a photo and a bfm09 track in, frames of the 512 square out, clip after clip."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 from mimaface_cli.diffusion import ica
 from mimaface_cli.diffusion.pipeline import Inputs, Networks, denoise_clips, new_frames
 from mimaface_cli.diffusion.place import places
-from mimaface_cli.diffusion.reenact import condition_render
+from mimaface_cli.diffusion.render import condition_render
 from mimaface_cli.diffusion.resume import ClipStore, run_key
 from mimaface_cli.diffusion.runtime import Patience, Runtime
 from mimaface_cli.diffusion.settings import Settings
@@ -77,8 +78,10 @@ class Work:
         """The frames (512, 512, 3) uint8 RGB in order. While one clip is decoded and written the next is denoised; no
         more than two are in memory. Closing the iterator ends the work soon."""
         settings, appearance = self.settings, self.source.appearance
-        rough = None if self.rough is None else Window(self.rough, settings.length)
-        inputs = Inputs(appearance, self.motion.coefficients, self._render, rough)
+        rough = None if self.rough is None else Window(lambda first: self._rough(first), settings.length)
+        # Drawn on the CPU by a thread of their own, so that the device need not wait for them.
+        drawn = Window(lambda first: read_ahead(self._renders(first), 2 * settings.length), settings.length)
+        inputs = Inputs(appearance, self.motion.coefficients, drawn, rough)
         count = sum(1 for _ in ica.plan_clips(len(self.motion), settings.length, settings.overlap))
         steps = settings.steps - settings.first_step
         finished = 0
@@ -111,29 +114,41 @@ class Work:
         finally:
             patience.stop.set()
             ahead.close()
+            drawn.close()
 
-    def _render(self, frames: Sequence[int]) -> Tensor:
-        drawn = {}
-        for k in frames:
-            if k not in drawn:  # the last clip repeats the last frame
-                coefficients, place = self.motion.coefficients[k], self.motion.places[k]
-                drawn[k] = condition_render(self.model, coefficients, place, SQUARE)
-        return torch.stack([drawn[k] for k in frames])
+    def _renders(self, first: int) -> Iterator[Tensor]:
+        for coefficients, place in zip(self.motion.coefficients[first:], self.motion.places[first:]):
+            yield condition_render(self.model, coefficients, place, SQUARE)
+
+    def _rough(self, first: int) -> Iterator[Tensor]:
+        for frame in itertools.islice(self.rough, first, None):
+            yield image_tensor(frame[None])[0]
 
 
 class Window:
-    """Random access to the last frames of an iterator that only goes forwards, as clips overlap."""
+    """Any of the last frames of an iterator that only goes forwards, as clips overlap: called with increasing ranges of
+    frames, gives their pictures (F, 3, H, W). begin(first) starts the iterator at the first frame that is wanted."""
 
-    def __init__(self, frames: Iterator[np.ndarray], length: int) -> None:
-        self._frames, self._length = enumerate(frames), length
-        self._kept: dict[int, np.ndarray] = {}
+    def __init__(self, begin: Callable[[int], Iterator[Tensor]], length: int) -> None:
+        self._begin, self._length = begin, length
+        self._frames: Iterator[Tensor] | None = None
+        self._next = 0
+        self._kept: dict[int, Tensor] = {}
 
     def __call__(self, wanted: Sequence[int]) -> Tensor:
-        while max(wanted) not in self._kept:
-            index, frame = next(self._frames)
-            self._kept[index] = frame
-            self._kept.pop(index - self._length, None)
-        return image_tensor(np.stack([self._kept[k] for k in wanted]))
+        if self._frames is None:
+            self._next = wanted[0]
+            self._frames = self._begin(self._next)
+        while self._next <= max(wanted):
+            self._kept[self._next] = next(self._frames)
+            self._kept.pop(self._next - self._length, None)
+            self._next += 1
+        return torch.stack([self._kept[k] for k in wanted])
+
+    def close(self) -> None:
+        """End the iterator."""
+        if self._frames is not None:
+            self._frames.close()
 
 
 def store_for(folder: Path, work: Work, weights: str) -> ClipStore:

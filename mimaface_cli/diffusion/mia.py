@@ -191,9 +191,11 @@ def _release_variant(state: Mapping[str, Tensor]) -> ReleaseTokens:
 def _paper_variant(state: Mapping[str, Tensor], metadata: Mapping[str, str], name: str) -> PaperTokens:
     options = {}
     width, clip_width = _sizes(state, "project.weight", (768, 1024))
-    found = {match[1] for key in state if (match := re.fullmatch(r"embed\.(\w+)\.weight", key))}
+    found = {match[1] for key in state if (match := re.fullmatch(r"embed\.(\w+)\.(weight|bias)", key))}
     names = [group for group in PAPER_MOTION if group in found] + sorted(found - PAPER_MOTION.keys())
-    motion = {group: _sizes(state, f"embed.{group}.weight", (0, 1)) for group in names}
+    motion = {
+        group: _sizes(state, f"embed.{group}.weight", (clip_width, PAPER_MOTION.get(group, 1))) for group in names
+    }
     tokens = max((embedded // clip_width for embedded, _ in motion.values()), default=1)
     if layers := count_units(state, "adapter.resblocks."):
         options["layers"] = layers

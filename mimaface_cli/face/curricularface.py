@@ -69,8 +69,11 @@ class CurricularFace(nn.Module):
         name: the file, for the message. Raises WeightsError that lists what is missing, unexpected or misshapen.
         """
         state = plain_keys(state)
-        units = [state.get(f"body.{unit}.res_layer.3.weight") for unit in range(count_units(state, "body."))]
-        stages = [(width, len(list(same))) for width, same in groupby(len(unit) for unit in units if unit is not None)]
+        widths = [0]
+        for unit in range(count_units(state, "body.")):
+            key = f"body.{unit}.res_layer.3.weight"
+            widths.append(len(state[key]) if key in state else widths[-1])  # loading says which is missing
+        stages = [(width, len(list(same))) for width, same in groupby(widths[1:]) if width]
         options = {}
         if stages and "output_layer.3.weight" in state and state["output_layer.3.weight"].dim() == 2:
             widths, depths = zip(*stages)

@@ -4,6 +4,7 @@ the pictures: landmarks are kept only until a person's identity and a shot's cro
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -55,9 +56,11 @@ def extract_video(
     options: ExtractOptions,
     name: str = "video",
     progress: Callable[[int], None] | None = None,
+    observe: Callable[[Any, Face | None, bool], None] | None = None,
     **meta,
 ) -> MotionTrack:
-    """A track from frames with `image` (H×W×3 uint8 RGB) and `pts` (s). meta: further TrackMeta fields.
+    """A track from frames with `image` (H×W×3 uint8 RGB) and `pts` (s). meta: further TrackMeta fields. observe: is
+    given each frame, the face found in it and whether it starts a shot, for those who look at the picture too.
 
     Frames without the face are interpolated; `valid` tells which. Raises InputError when no frame shows it.
     """
@@ -65,6 +68,8 @@ def extract_video(
     for frame, face, is_cut in follow(frames, options.face, name, progress):
         size = _size(frame.image)
         shots.add(frame.pts, frame.image, face, is_cut)
+        if observe is not None:
+            observe(frame, face, is_cut)
     return shots.finish(options, frame_rate, size, meta)
 
 

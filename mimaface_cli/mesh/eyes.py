@@ -118,12 +118,12 @@ def bare_lid(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarray:
     upper, middle = upper_rim(ring), ring.mean(0)
     away = upper - middle
     lifted = upper + away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6) * 0.30 * width
-    band = polygon_depth(np.concatenate([upper, lifted[::-1]]), patch.shape[:2]) > 0
-    band |= polygon_depth(ring, patch.shape[:2]) > 0
-    luma = patch @ np.array([0.299, 0.587, 0.114], np.float32)
-    skin_level = np.quantile(luma[band], 0.75) if band.any() else luma.mean()
     opened = polygon_depth(ring, patch.shape[:2]) > 0
-    skin = diffuse(patch, band & ~opened & (luma > 0.8 * skin_level), width)
+    band = (polygon_depth(np.concatenate([upper, lifted[::-1]]), patch.shape[:2]) > 0) & ~opened
+    luma = patch @ np.array([0.299, 0.587, 0.114], np.float32)
+    # The skin's own level: the white of the eye may be far brighter.
+    skin_level = np.quantile(luma[band], 0.7) if band.any() else luma.mean()
+    skin = diffuse(patch, band & (luma > 0.8 * skin_level), width)
     if skin is None:
         return np.dstack([patch, np.zeros(luma.shape, np.float32)])
     deficit = (skin @ np.array([0.299, 0.587, 0.114], np.float32) - luma) / max(float(skin_level), 1.0)

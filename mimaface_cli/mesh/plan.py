@@ -8,7 +8,14 @@ from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.scores import bias, carry_over, match_scores, predict, probability
 from mimaface_cli.mesh.contact import lid_openness
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
-from mimaface_cli.motion.retarget import Coefficients, RetargetOptions, expression_mask, reference_coefficients, retarget
+from mimaface_cli.motion.retarget import (
+    GAZE_LIMIT,
+    Coefficients,
+    RetargetOptions,
+    expression_mask,
+    reference_coefficients,
+    retarget,
+)
 from mimaface_cli.motion.track import MotionTrack
 
 # A named coefficient is a score of 0 to 1: a smile on top of a smile must not tear the face.
@@ -114,3 +121,24 @@ def _as_seen(
         own = probability(predict(model, identity, rest.expression) + offset)
         wanted = carry_over(own, first + options.strength * (driver - first), first)
     return match_scores(model, identity, expression, wanted, offset)
+
+
+# What one photo can show of an edit, about its own pose: beyond, it is torn.
+TURN_LIMIT, TILT_LIMIT = np.radians(45.0), np.radians(60.0)
+SHIFT_LIMIT, DEPTH_LIMIT = 1.0, 3.0  # model units
+EDIT_LOW, EDIT_HIGH = -1.0, 1.6  # of a named expression
+
+
+def edited(model: Face478, identity: np.ndarray, own: Coefficients, wanted: Coefficients) -> Motion:
+    """Coefficients that somebody asked for, drawn as they are: unlike a driver's motion they are neither eased nor
+    matched to another face, only held within what a photo can show. own: the source's, one frame or one for each."""
+    pose = np.array(wanted.pose)
+    reach = np.array([TURN_LIMIT, TURN_LIMIT, TILT_LIMIT, SHIFT_LIMIT, SHIFT_LIMIT, DEPTH_LIMIT])
+    pose = own.pose + np.clip(pose - own.pose, -reach, reach)
+    expression = np.array(wanted.expression)
+    named = slice(0, len(BLENDSHAPES))
+    low, high = np.minimum(own.expression[:, named], EDIT_LOW), np.maximum(own.expression[:, named], EDIT_HIGH)
+    expression[:, named] = np.clip(expression[:, named], low, high)
+    gaze = np.clip(wanted.gaze, np.minimum(own.gaze, -GAZE_LIMIT), np.maximum(own.gaze, GAZE_LIMIT))
+    lids = lid_openness(model, identity, expression)
+    return Motion(Coefficients(expression, pose, gaze), lids)

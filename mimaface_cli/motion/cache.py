@@ -113,11 +113,12 @@ def cache_key(content: str, space: str, extractor: str, options: Mapping[str, An
 
 class Cache:
     """The entries under one folder (see `cache_folder`): in its sub-folder `tracks` the tracks, in `clips` a folder for
-    each video that is not finished."""
+    each video that is not finished, in `figures` those of measurements."""
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = cache_folder(folder) / "tracks"
         self.clips = cache_folder(folder) / "clips"
+        self.figures = cache_folder(folder) / "figures"
 
     def path_for(self, key: str) -> Path:
         """Where the entry of a key lies or would lie."""
@@ -147,6 +148,29 @@ class Cache:
         with suppress(OutputError), atomic_path(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps({"source": source, "space": track.meta.space}), encoding="ascii")
         return True
+
+    def load_figures(self, key: str) -> dict[str, Any] | None:
+        """The kept figures (a JSON object) of a measurement, or None."""
+        try:
+            values = json.loads(self._figures_path(key).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        return values if isinstance(values, dict) else None
+
+    def store_figures(self, key: str, values: Mapping[str, Any]) -> bool:
+        """Keep the figures of a measurement (JSON values, all numbers finite). False if they cannot be kept."""
+        path = self._figures_path(key)
+        text = json.dumps(values, allow_nan=False)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="ascii")
+        except (OutputError, OSError):
+            return False
+        return True
+
+    def _figures_path(self, key: str) -> Path:
+        return self.figures / f"{self.path_for(key).stem}.json"
 
     def entries(self) -> list[CacheEntry]:
         """All kept tracks, newest first. Raises OutputError where the folder cannot be read."""
@@ -180,13 +204,14 @@ class Cache:
     def size(self) -> int:
         """Bytes on disk, with whatever killed runs left."""
         total = sum(entry.size for entry in self.unfinished())
-        for path in self._files():
+        for path in (*self._files(), *_files(self.figures)):
             with suppress(FileNotFoundError):
                 total += path.stat().st_size
         return total
 
     def clear(self, older_than: timedelta | None = None) -> list[CacheEntry]:
-        """Remove the entries of that age and more (None: all) and what killed runs left; return those removed.
+        """Remove the entries of that age and more (None: all), figures of that age, and what killed runs left; return
+        the entries removed.
 
         Only files with the cache's own names are touched. Raises OutputError where one cannot be removed.
         """
@@ -201,8 +226,14 @@ class Cache:
                     continue
                 entry.path.unlink(missing_ok=True)
                 entry.path.with_suffix(".json").unlink(missing_ok=True)
-            for path in self._files():
+            for path in _files(self.figures):
+                if path.suffix == ".json" and _KEY.fullmatch(path.stem):
+                    with suppress(FileNotFoundError):
+                        if older_than is None or path.stat().st_mtime <= limit:
+                            path.unlink()
+            for path in (*self._files(), *_files(self.figures)):
                 orphan = path.suffix == ".json" and _KEY.fullmatch(path.stem) and not path.with_suffix(".npz").exists()
+                orphan = orphan and path.parent == self.folder
                 if orphan or _LEFTOVER.fullmatch(path.name):
                     with suppress(FileNotFoundError):
                         if now - path.stat().st_mtime > _LEFTOVER_AGE.total_seconds():
@@ -214,12 +245,16 @@ class Cache:
         return entries
 
     def _files(self) -> Iterator[Path]:
-        try:
-            yield from sorted(path for path in self.folder.iterdir() if path.is_file())
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            raise output_error(self.folder, error) from error
+        return _files(self.folder)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    try:
+        yield from sorted(path for path in folder.iterdir() if path.is_file())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise output_error(folder, error) from error
 
 
 def _members(path: Path) -> list[Path]:

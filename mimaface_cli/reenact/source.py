@@ -87,18 +87,18 @@ def from_video(
     track = at_times(track, own_track.pts - start)
     model = face478.load()
     rest_at = neutral_frame(own_track)
-    own, rest = _coefficients(own_track, slice(None)), _coefficients(own_track, slice(rest_at, rest_at + 1))
+    own, rest = coefficients_of(own_track, slice(None)), coefficients_of(own_track, slice(rest_at, rest_at + 1))
     identity = own_track.identity.astype(np.float64)
     motion = plan(model, identity, own, track, options.retarget, driver_start, rest)
-    frames = mesh.animate_moving(_portraits(source.path, own_track, identity, options), model, motion)
+    frames = mesh.animate_moving(portraits_of(source.path, own_track, identity, options), model, motion)
     return Moving(frames, own_track.pts, own_track.frame_rate)
 
 
-def _coefficients(track: MotionTrack, frames: slice) -> Coefficients:
+def coefficients_of(track: MotionTrack, frames: slice) -> Coefficients:
     return Coefficients(*(a[frames].astype(np.float64) for a in (track.expression, track.pose, track.gaze)))
 
 
-def _portraits(source: Path, track: MotionTrack, identity: np.ndarray, options: AnimateOptions) -> Iterator[Portrait]:
+def portraits_of(source: Path, track: MotionTrack, identity: np.ndarray, options: AnimateOptions) -> Iterator[Portrait]:
     """Each frame of a source video as a portrait; where no face is found its place is taken from the track."""
     model = face478.load()
     follower = FaceFollower(options.face)

@@ -78,6 +78,11 @@ NETWORKS: Mapping[str, Network] = {
         },
         r"(transform_dim_\w+|mapper|layer_norm)\.",
     ),
+    # The paper's variant of the same module, as own training leaves it.
+    "paper mia": Network(
+        {"project.weight": (None, None), "adapter.resblocks.0.attn.c_qkv.weight": (None, None), "norm.weight": (None,)},
+        r"(embed\.\w+|project|adapter|norm)\.",
+    ),
     # Of a whole CLIP, the vision half; its prefix came and went with the versions of transformers.
     "clip": Network(
         {
@@ -120,8 +125,29 @@ def read_network(path: Path, content: str) -> "dict[str, Tensor]":
 
     Raises WeightsError where the file cannot be read, would run code, or holds another network.
     """
+    return select(_read_state(path), content, str(path))
+
+
+def read_heads(path: Path) -> dict[str, str]:
+    """What a safetensors file says of its attention heads, which no weight tells: {"heads": "8"}, or nothing."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            heads = (file.metadata() or {}).get("heads", "")
+    except (OSError, SafetensorError):  # a pickle says nothing
+        return {}
+    return {"heads": heads} if heads.isdecimal() and len(heads) < 5 else {}
+
+
+def select(state: "Mapping[str, Tensor]", content: str, name: str) -> "dict[str, Tensor]":
+    """Of a network's state what is installed, under the names it has there. name: the file, for the message.
+
+    Raises WeightsError where it is another network's.
+    """
+    if content == "mia" and "project.weight" in {key.removeprefix("module.") for key in state}:
+        content = "paper mia"
     network = NETWORKS[content]
-    state = _read_state(path)
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     unexpected = sorted(key for key in state if not re.match(network.keys, key))
@@ -138,7 +164,7 @@ def read_network(path: Path, content: str) -> "dict[str, Tensor]":
         ],
     }
     if told := [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in faults.items() if keys]:
-        raise WeightsError(f"{path}: not the weights expected ({content}): {'; '.join(told)}; fetch the right file")
+        raise WeightsError(f"{name}: not the weights expected ({content}): {'; '.join(told)}; fetch the right file")
     return kept
 
 
@@ -167,7 +193,11 @@ def _read_state(path: Path) -> "dict[str, Tensor]":
     for wrapper in _WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
-    if not isinstance(loaded, dict) or not loaded or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    if (
+        not isinstance(loaded, dict)
+        or not loaded
+        or not all(isinstance(value, torch.Tensor) for value in loaded.values())
+    ):
         raise WeightsError(f"{path}: holds no table of weights; fetch the right file")
     if not all(isinstance(key, str) for key in loaded):
         raise WeightsError(f"{path}: holds weights without names; fetch the right file")
@@ -214,7 +244,7 @@ def _check_bfm(path: Path) -> None:
 
     names = {"meanshape", "meantex", "idBase", "exBase", "texBase", "tri", "point_buf", "keypoints"}
     try:
-        found = loadmat(path, variable_names=names)
+        found = loadmat(path)  # all of it: a file cut short is noticed only where it is read
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MatReadError) as error:
         reason = " ".join(str(error).split())[:160]
         raise WeightsError(f"{path}: cannot be read as a face model ({reason}); fetch it again") from error

@@ -4,11 +4,13 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import Request, build_opener
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from filelock import FileLock
 
@@ -19,34 +21,64 @@ _TIMEOUT = 30.0  # seconds without a byte
 _ATTEMPTS = 4
 _PAUSE = 1.0  # seconds before the second attempt, more before the later ones
 _CHUNK = 256 * 1024
+_MUCH = 32 << 20  # bytes: an attempt that brought so many does not count
+
+Progress = Callable[[int, int | None], None]
 
 
 class _Interrupted(Exception):
     """The transfer broke off; another attempt may go on from there."""
 
 
+@dataclass(frozen=True)
+class _File:
+    """What is fetched: digest is a SHA-256 (64 hex digits) or a git blob's SHA-1 (40)."""
+
+    url: str
+    digest: str
+    size: int | None
+    headers: Mapping[str, str]
+    progress: Progress
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows redirects, but shows a token only to the host it is for."""
+
+    def redirect_request(self, request, *args):
+        following = super().redirect_request(request, *args)
+        if following is not None and urlsplit(following.full_url).netloc != urlsplit(request.full_url).netloc:
+            following.remove_header("Authorization")
+        return following
+
+
 def fetch(
     url: str,
     target: Path,
     *,
-    sha256: str,
+    sha256: str | None = None,
+    git_sha1: str | None = None,
     size: int | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    headers: Mapping[str, str] = {},
+    progress: Progress | None = None,
 ) -> Path:
     """Bring `url` (http or https) to `target` and return it; what is there already is checked and never replaced.
 
-    What has come lies in `<target>.part` until it is whole, also after Ctrl-C, and a later call goes on from there.
+    One of sha256 and git_sha1 (of a git blob) is needed; headers go to the url's own host only. What has come lies in
+    `<target>.part` until it is whole, also after Ctrl-C, and a later call goes on from there.
     Runs that want the same file wait for each other. progress: bytes so far and in all (None: unknown). The proxies of
     the environment are used. Raises WeightsError.
     """
+    digest = sha256 or git_sha1
+    if not digest:
+        raise ValueError(f"{url}: what is fetched is known by its hash")
     if not url.startswith(("https://", "http://")):
         raise WeightsError(f"{url}: is not an http or https address; correct MIMAFACE_MIRROR")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
             if not target.exists():
-                _fetch(url, target, sha256, size, progress or (lambda done, total: None))
-            elif _digest(target) != sha256:
+                _fetch(_File(url, digest, size, headers, progress or (lambda done, total: None)), target)
+            elif _digest(target, digest) != digest:
                 raise WeightsError(f"{target}: is not the released file; remove it or put the right one there")
     except OSError as error:  # what the network raises is turned into WeightsError further in
         raise WeightsError(
@@ -55,37 +87,42 @@ def fetch(
     return target
 
 
-def _fetch(url: str, target: Path, sha256: str, size: int | None, progress: Callable[[int, int | None], None]) -> None:
+def _fetch(file: _File, target: Path) -> None:
     part = target.with_name(f"{target.name}.part")
     reason: object = None
-    for attempt in range(_ATTEMPTS):
+    attempt = 0
+    while attempt < _ATTEMPTS:
         time.sleep(_PAUSE * attempt)
-        resumed = part.exists()
+        resumed = _size(part)
         try:
-            _receive(url, part, size, progress)
+            _receive(file, part)
         except _Interrupted as interruption:
             reason = interruption
+            attempt = 1 if _size(part) - resumed >= _MUCH else attempt + 1
             continue
-        digest = _digest(part)
-        if digest == sha256:
+        digest = _digest(part, file.digest)
+        if digest == file.digest:
             os.replace(part, target)
             return
         part.unlink()
-        reason = f"what came has the SHA-256 {digest} instead of {sha256}"
+        reason = f"what came has the hash {digest} instead of {file.digest}"
         if not resumed:
-            raise WeightsError(f"{url}: is not the released file: {reason}")
+            raise WeightsError(f"{file.url}: is not the released file: {reason}")
         # Otherwise the beginning was left by something else, or the server's file has changed since: all of it anew.
-    raise WeightsError(f"{url}: broke off {_ATTEMPTS} times ({reason}); run again to go on from there")
+        attempt += 1
+    raise WeightsError(f"{file.url}: broke off {_ATTEMPTS} times ({reason}); run again to go on from there")
 
 
-def _receive(url: str, part: Path, size: int | None, progress: Callable[[int, int | None], None]) -> None:
+def _receive(file: _File, part: Path) -> None:
     """Bring `part` to its full length. Raises _Interrupted, WeightsError, or OSError where the disk refuses."""
-    done = part.stat().st_size if part.exists() else 0
+    url, size = file.url, file.size
+    begun = done = _size(part)
     if size is not None and done >= size:
+        part.touch()  # an empty file is whole before it is there
         return
-    headers = {"User-Agent": f"mimaface/{__version__}"} | ({"Range": f"bytes={done}-"} if done else {})
+    headers = {"User-Agent": f"mimaface/{__version__}", **file.headers} | ({"Range": f"bytes={done}-"} if done else {})
     try:
-        response = build_opener().open(Request(url, headers=headers), timeout=_TIMEOUT)
+        response = build_opener(_Redirects).open(Request(url, headers=headers), timeout=_TIMEOUT)
     except HTTPError as error:
         error.close()
         if error.code == 416 and done:  # nothing beyond what is here: its hash will tell
@@ -94,6 +131,8 @@ def _receive(url: str, part: Path, size: int | None, progress: Callable[[int, in
             raise _Interrupted(f"the server answers {error.code} {error.reason}") from error
         raise WeightsError(f"{url}: the server answers {error.code} {error.reason}") from error
     except (OSError, HTTPException, ValueError) as error:
+        if begun and not isinstance(error, ValueError):  # it was there before
+            raise _Interrupted(f"cannot be reached ({_reason(error)})") from error
         raise WeightsError(f"{url}: cannot be reached ({_reason(error)})") from error
     with response:
         if response.status != 206:
@@ -106,13 +145,13 @@ def _receive(url: str, part: Path, size: int | None, progress: Callable[[int, in
         total = size if size is not None else done + int(length) if known else None
         if total is not None:
             _check_space(part, total - done)
-        with part.open("ab" if done else "wb") as file:
+        with part.open("ab" if done else "wb") as stream:
             for chunk in _chunks(response):
-                file.write(chunk)
+                stream.write(chunk)
                 done += len(chunk)
                 if size is not None and done > size:
                     break
-                progress(done, total)
+                file.progress(done, total)
     if size is not None and done > size:
         part.unlink()
         raise WeightsError(f"{url}: is not the released file: it is longer than {size} bytes")
@@ -120,9 +159,20 @@ def _receive(url: str, part: Path, size: int | None, progress: Callable[[int, in
         raise _Interrupted(f"{done} of {total} bytes came")
 
 
-def _digest(path: Path) -> str:
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _digest(path: Path, like: str) -> str:
+    """The file's hash of the same kind, in hex."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if len(like) == 64:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        # usedforsecurity: git's identity of a file, on systems that otherwise refuse SHA-1.
+        blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+        for chunk in iter(lambda: file.read(_CHUNK), b""):
+            blob.update(chunk)
+        return blob.hexdigest()
 
 
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:

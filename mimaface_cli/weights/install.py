@@ -12,7 +12,7 @@ from filelock import FileLock
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.files import output_error
 from mimaface_cli.weights import manifest
-from mimaface_cli.weights.contents import NETWORKS, check_plain, read_network
+from mimaface_cli.weights.contents import NETWORKS, check_plain, read_heads, read_network
 from mimaface_cli.weights.locate import installed_fault, weights_folder
 from mimaface_cli.weights.registry import ASSETS, INFERENCE, AssetFile, find_asset
 
@@ -36,8 +36,8 @@ def import_folder(
 ) -> Imported:
     """Install what a folder holds: the released layout, a snapshot or cache of the hub, or these files side by side.
 
-    names: assets; else what inference needs, and every other asset that the folder holds whole, under its own paths. The
-    folder is only read. Everything is checked before anything is installed. Raises InputError where the folder is
+    names: assets; else what inference needs, and every other asset that the folder holds whole, under its own paths.
+    The folder is only read. Everything is checked before anything is installed. Raises InputError where the folder is
     none, WeightsError for a file that is not what its name says, OutputError where the weights folder refuses.
     """
     if not folder.is_dir():
@@ -47,7 +47,7 @@ def import_folder(
     result = Imported()
     for asset in ASSETS.values():
         wanted = asset.name in asked if asked is not None else INFERENCE in asset.needed_for
-        if not asset.needed_for or (asked is not None and not wanted):
+        if not wanted and (asked is not None or not asset.needed_for):
             continue
         here = [(file, _find(folder, file, bare=wanted)) for file in asset.files]
         if not wanted and any(path is None for _, path in here):
@@ -57,6 +57,7 @@ def import_folder(
     for index, (file, path) in enumerate(found):
         progress(f"checking {path.name}", index, len(found))
         check(file, path)
+    _check_space(found)
     for index, (file, path) in enumerate(found):
         progress(file.path, index, len(found))
         try:
@@ -65,8 +66,20 @@ def import_folder(
             raise InputError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
         installed = install(file, path, source=f"imported from {path.name}", source_sha256=digest)
         (result.installed if installed else result.kept).append(file.path)
-    progress("", len(found), len(found))
+    progress("imported", len(found), len(found))
     return result
+
+
+def _check_space(found: list[tuple[AssetFile, Path]]) -> None:
+    """What is installed is never larger than what it is made from."""
+    folder = weights_folder()
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    needed = sum(path.stat().st_size for file, path in found if not (folder / file.path).exists())
+    if (free := shutil.disk_usage(there).free) < needed:
+        raise WeightsError(
+            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; free some space, or choose "
+            "another disk with --dir or MIMAFACE_WEIGHTS_DIR"
+        )
 
 
 def check(file: AssetFile, path: Path) -> None:
@@ -91,12 +104,15 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
     target = folder / file.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{target.name}.lock")):
+        with FileLock(folder / ".install.lock"):
             entry = manifest.read(folder).get(file.path)
             there = entry is not None and entry.source_sha256 == source_sha256 and installed_fault(file) is None
             if not there:
                 with _written(target) as temporary:
+                    temporary.touch()
+                    mode = temporary.stat().st_mode  # the user's wish; safetensors shuts everybody else out
                     _make(file, path, temporary, consume)
+                    temporary.chmod(mode)
                     info = temporary.stat()
                     made = manifest.Entry(
                         info.st_size, info.st_mtime_ns, manifest.sha256_of(temporary), source, source_sha256
@@ -113,7 +129,7 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
 
 def _make(file: AssetFile, path: Path, temporary: Path, consume: bool) -> None:
     if file.content in NETWORKS:
-        _save(read_network(path, file.content), temporary)
+        _save(read_network(path, file.content), temporary, read_heads(path))
         return
     check(file, path)
     if consume:
@@ -123,7 +139,7 @@ def _make(file: AssetFile, path: Path, temporary: Path, consume: bool) -> None:
     shutil.copyfile(path, temporary)
 
 
-def _save(state, temporary: Path) -> None:
+def _save(state, temporary: Path, metadata: dict[str, str]) -> None:
     """Write tensors as safetensors, one at a time from where they are mapped: memory stays flat."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -134,14 +150,14 @@ def _save(state, temporary: Path) -> None:
         tensors[key] = tensor.clone() if tensor.data_ptr() in seen else tensor  # the format has no shared tensors
         seen.add(tensor.data_ptr())
     try:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        save_file(tensors, temporary, metadata={"format": "pt"} | metadata)
     except SafetensorError as error:
         raise OSError(None, " ".join(str(error).split())[:160]) from error
 
 
 @contextmanager
 def _written(target: Path) -> Iterator[Path]:
-    """A temporary name beside the target, always the same (under the target's lock), so that what a killed run left
+    """A temporary name beside the target, always the same (under the folder's lock), so that what a killed run left
     is written over and not left for ever."""
     temporary = target.with_name(f".{target.name}.new")
     temporary.unlink(missing_ok=True)
@@ -185,7 +201,8 @@ def _places(folder: Path, file: AssetFile) -> Iterator[Path]:
         name = file.url.rpartition("/")[2]
         yield folder / name
         yield folder / "checkpoints" / name
-    yield folder / file.path
+    if file.url or (folder / manifest.NAME).exists():  # a weights folder of ours
+        yield folder / file.path
 
 
 def _revisions(root: Path, cached: str) -> list[str]:

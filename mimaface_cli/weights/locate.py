@@ -83,7 +83,7 @@ def _locate_file(asset: Asset, file: AssetFile, download: bool, progress: Progre
         if not fault:
             return path
         notes.append(f"the one in the package {carrier.package} is another file: it {fault}")
-    address = _address(file)
+    address = mirrored(file)
     if asset.needed_for:
         raise WeightsError(f"{file.path}: {asset.purpose}: not installed in {weights_folder()}; {_pull(asset)}")
     if address and file.sha256 and download:
@@ -173,9 +173,15 @@ def _carried(file: AssetFile) -> Iterator[tuple[Carrier, Path]]:
                 yield carrier, path
 
 
-def _address(file: AssetFile) -> str | None:
+def mirrored(file: AssetFile) -> str | None:
+    """The address of a file that has one: its own, or the same path on the server that MIMAFACE_MIRROR names."""
     mirror = os.environ.get("MIMAFACE_MIRROR")
-    return f"{mirror.rstrip('/')}/{quote(file.path)}" if mirror and file.url else file.url
+    if not mirror or not file.url:
+        return file.url
+    # A file that is converted has another name where it comes from.
+    folder, _, name = file.path.rpartition("/")
+    path = f"{folder}/{file.url.rpartition('/')[2]}" if file.content else file.path
+    return f"{mirror.rstrip('/')}/{quote(path)}"
 
 
 def _named(progress: Progress | None, path: str) -> Callable[[int, int | None], None] | None:

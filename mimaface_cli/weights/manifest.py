@@ -15,11 +15,12 @@ from mimaface_cli.files import atomic_path
 
 NAME = "manifest.json"
 _VERSION = 1
+_DAMAGED = -1  # in place of the time of change: no file's, so that the bytes are read each time
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One installed file: size in bytes, time of change, SHA-256 (hex); where it came from and the hash it had there."""
+    """One installed file: size in bytes, time of change, SHA-256 (hex); where it came from, and its hash there."""
 
     size: int
     mtime_ns: int
@@ -59,7 +60,8 @@ def record(folder: Path, path: str, entry: Entry) -> None:
 def fault(folder: Path, path: str, entry: Entry, thorough: bool = False) -> str | None:
     """What tells the file from its entry, or None. Its bytes are read only if its time has changed, or when thorough.
 
-    A file that was touched, or copied with its folder, and is still the same is noted as such.
+    A file that was touched, or copied with its folder, and is still the same is noted as such; so is one found
+    damaged, which a quick look would not see.
     """
     file = folder / path
     try:
@@ -71,12 +73,12 @@ def fault(folder: Path, path: str, entry: Entry, thorough: bool = False) -> str 
         digest = sha256_of(file)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    if digest != entry.sha256:
-        return f"has the SHA-256 {digest} instead of {entry.sha256}"
-    if info.st_mtime_ns != entry.mtime_ns:
+    whole = digest == entry.sha256
+    noted = info.st_mtime_ns if whole else _DAMAGED
+    if noted != entry.mtime_ns:
         with suppress(OutputError):  # the folder may be shared and read-only
-            record(folder, path, replace(entry, mtime_ns=info.st_mtime_ns))
-    return None
+            record(folder, path, replace(entry, mtime_ns=noted))
+    return None if whole else f"has the SHA-256 {digest} instead of {entry.sha256}"
 
 
 def _entry(row: Mapping[str, object]) -> Entry:

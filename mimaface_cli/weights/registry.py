@@ -62,7 +62,8 @@ class AssetFile:
 class Asset:
     """A model of one or more files. purpose: what it does, in a few words. licence: whose and what it permits.
 
-    needed_for: what pulls it (see PURPOSES); empty: small, and fetched when first needed.
+    needed_for: what pulls it (see PURPOSES); empty: small, and fetched when first needed. about: bytes to fetch,
+    roughly, where the sizes of the files are not known.
     """
 
     name: str
@@ -70,12 +71,13 @@ class Asset:
     licence: str
     files: tuple[AssetFile, ...]
     needed_for: tuple[str, ...] = ()
+    about: int | None = None
 
     @property
     def expected_size(self) -> int | None:
-        """Bytes to fetch, None where any of them is not known."""
+        """Bytes to fetch, but for small configs; None where not even known roughly."""
         sizes = [file.expected_size for file in self.files if not file.path.endswith(".json")]
-        return sum(sizes) if sizes and all(sizes) else None
+        return sum(sizes) if sizes and all(sizes) else self.about
 
 
 def _release(path: str) -> tuple[HubFile, ...]:
@@ -142,6 +144,7 @@ _ASSETS = (
         "2009 in it is for non-commercial research only; its UNet is made from Stable Diffusion 1.5 (CreativeML "
         "OpenRAIL-M: use-based restrictions), its CLIP from OpenAI's (MIT), its CurricularFace network was trained on "
         "face data for research",
+        about=10_400_000_000,
         needed_for=(INFERENCE,),
         files=(
             AssetFile("mimaface/d3dfr.safetensors", hub=_release("models/D3DFR/netG_epoch_25.pth"), content="d3dfr"),
@@ -175,6 +178,7 @@ _ASSETS = (
         name="mimaface_image",
         purpose="the released image stage's condition tokens and CLIP, from which video training starts",
         licence="no licence file in the release (ask its authors before any use beyond research); CLIP: MIT",
+        about=1_380_000_000,
         needed_for=(TRAINING,),
         files=_appearance("image", "mimaface/image"),
     ),
@@ -269,6 +273,7 @@ _ASSETS = (
         name="animatediff",
         purpose="AnimateDiff v3's motion modules, from which video training starts",
         licence="Apache-2.0",
+        about=1_670_000_000,
         needed_for=(TRAINING,),
         files=(
             AssetFile(
@@ -321,6 +326,7 @@ _ASSETS = (
         name="i3d",
         purpose="FVD: I3D trained on Kinetics-400, converted from the TensorFlow original",
         licence="Apache-2.0, trained on Kinetics (research)",
+        about=51_000_000,
         needed_for=(METRICS,),
         files=(
             AssetFile(

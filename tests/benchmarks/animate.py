@@ -1,6 +1,7 @@
 """What the diffusion engine's presets cost: seconds for each clip and output frame, and peak memory.
 
     python -m tests.benchmarks.animate [--presets release,balanced,fast] [--dtypes fp32,bf16] [--compile] [--vram high,low]
+    python -m tests.benchmarks.animate --levers       # each lever alone, on top of release
 
 On a CUDA card the full-size architecture with random weights at 512², on the CPU a fifth of the width at 128². A clip is
 encoding its renders, denoising and decoding its new frames; each is measured after one that warms up. The first line,
@@ -22,12 +23,23 @@ from mimaface_cli.diffusion.settings import PRESETS, Settings
 from mimaface_cli.face.d3dfr import SIZE
 from tests.benchmarks import diffusers_floor as floor
 
+LEVERS = {
+    "12 steps of dpm++": {"sampler": "dpm++", "steps": 12},
+    "12 steps of unipc": {"sampler": "unipc", "steps": 12},
+    "guidance in 0:0.6": {"guided": (0.0, 0.6)},
+    "tokens reused from 0.5 on": {"token_reuse": 0.5},
+    "deep layers every 2nd step": {"deep_reuse": 2},
+    "warm start, 0.5 of the steps": {"warm_start": 0.5},
+    "24-frame clips": {"length": 24},
+}
+
 
 def inputs(length: int, side: int, device: str) -> Inputs:
     torch.manual_seed(0)
     renders = torch.rand(length, 3, side, side) * 2 - 1
     appearance = Appearance(torch.randn(1, 257, 1024, device=device), torch.randn(1, 25088, device=device))
-    return Inputs(appearance, np.zeros((length, SIZE), np.float32), lambda frames: renders[list(frames)])
+    shown = lambda frames: renders[list(frames)]  # noqa: E731
+    return Inputs(appearance, np.zeros((length, SIZE), np.float32), shown, shown)
 
 
 def measure(settings: Settings, runtime: Runtime, side: int) -> tuple[float, float]:
@@ -54,6 +66,16 @@ def measure(settings: Settings, runtime: Runtime, side: int) -> tuple[float, flo
     return taken, torch.cuda.max_memory_allocated() / 1e9 if cuda else float("nan")
 
 
+def levers(runtime: Runtime, side: int) -> None:
+    """Seconds of an output frame with each lever, and what share of release's it is."""
+    first = None
+    for name, change in {"release": {}, **LEVERS}.items():
+        settings = replace(PRESETS["release"], **change)
+        frame = measure(settings, runtime, side)[0] / (settings.length - settings.overlap)
+        first = first or frame
+        print(f"{runtime.name} {name:30} {frame:7.3f} s/frame, {frame / first:.2f} of release", flush=True)
+
+
 def main() -> None:
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -61,9 +83,12 @@ def main() -> None:
     parser.add_argument("--dtypes", default="bf16" if cuda else "fp32")
     parser.add_argument("--vram", default="high")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--levers", action="store_true", help="each lever of speed alone")
     options = parser.parse_args()
     side, device = (512, "cuda") if cuda else (128, "cpu")
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name() if cuda else 'CPU'}, {side}x{side}")
+    if options.levers:
+        return levers(Runtime(torch.device(device), DTYPES[options.dtypes.split(",")[0]]), side)
     runs = [("release", "fp32", "high", False)]
     choices = options.presets.split(","), options.dtypes.split(","), options.vram.split(",")
     runs += [(*choice, options.compile) for choice in itertools.product(*choices)]

@@ -22,23 +22,15 @@ from mimaface_cli.errors import MimafaceError
 from mimaface_cli.face.landmarks import Face, FaceFollower, find_faces
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
+from mimaface_cli.metrics.image import sharpness
+from mimaface_cli.metrics.motion import correlate, rotation_error
+from mimaface_cli.metrics.temporal import jitter
 from mimaface_cli.motion.cache import Cache
-from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.retarget import reference_frame
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.reenact.animate import animate
 from mimaface_cli.reenact.options import AnimateOptions
 from mimaface_cli.reenact.tracks import load_driver
-
-MOVES = 0.03  # a score whose standard deviation over the driver is smaller does not move
-GROUPS = {
-    "jawOpen": ["jawOpen"],
-    "eyeBlink": ["eyeBlinkLeft", "eyeBlinkRight"],
-    "mouthSmile": ["mouthSmileLeft", "mouthSmileRight"],
-    "eyeLook": [name for name in BLENDSHAPES if name.startswith("eyeLook")],
-    "brow": [name for name in BLENDSHAPES if name.startswith("brow")],
-    "all": list(BLENDSHAPES[1:]),
-}
 
 
 def judge(path: Path, frames: int) -> tuple[list[Face | None], np.ndarray | None]:
@@ -50,53 +42,16 @@ def judge(path: Path, frames: int) -> tuple[list[Face | None], np.ndarray | None
             face = follower(frame.image, frame.pts)
             faces.append(face)
             if face is not None:
-                sharp.append(sharpness(frame.image, face))
+                sharp.append(sharpness(frame.image, face.box))
     finally:
         stream.close()
         follower.close()
     return faces, np.array(sharp)
 
 
-def sharpness(image: np.ndarray, face: Face, side: int = 256) -> float:
-    """Variance of the Laplacian over the face, brought to one size."""
-    left, top, right, bottom = face.box
-    matrix = np.array([[side / (right - left), 0, -left * side / (right - left)], [0, side / (bottom - top), -top * side / (bottom - top)]])
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    if matrix[0, 0] < 1:
-        grey = cv2.GaussianBlur(grey, (0, 0), 0.4 / matrix[0, 0])
-    return float(cv2.Laplacian(cv2.warpAffine(grey, matrix, (side, side)), cv2.CV_64F).var())
-
-
-def jitter(faces: list[Face]) -> float:
-    """Mean length of the landmarks' second difference in units of the face's size."""
-    points = np.stack([face.points for face in faces])
-    size = np.median([face.size for face in faces])
-    return float(np.linalg.norm(np.diff(points, 2, axis=0), axis=-1).mean() / size)
-
-
-def correlate(driver: np.ndarray, result: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Per group: mean correlation over its moving scores and mean gain."""
-    out = {}
-    for group, names in GROUPS.items():
-        rows = []
-        for name in names:
-            d, r = driver[:, BLENDSHAPES.index(name)], result[:, BLENDSHAPES.index(name)]
-            if d.std() > MOVES:
-                covariance = ((d - d.mean()) * (r - r.mean())).mean()
-                rows.append((covariance / max(d.std() * r.std(), 1e-9), covariance / d.var()))
-        if rows:
-            out[group] = tuple(np.mean(rows, axis=0))
-    return out
-
-
-def rotation_error(driver: list[Face], result: list[Face], at: int) -> tuple[float, float]:
-    """Mean angle (degrees) between the driver's and the result's rotation since frame `at`, and the driver's mean."""
-    wrong, moved = [], []
-    for d, r in zip(driver, result):
-        change_d, change_r = d.rotation @ driver[at].rotation.T, r.rotation @ result[at].rotation.T
-        wrong.append(np.degrees(np.arccos(np.clip((np.trace(change_d @ change_r.T) - 1) / 2, -1, 1))))
-        moved.append(np.degrees(np.arccos(np.clip((np.trace(change_d) - 1) / 2, -1, 1))))
-    return float(np.mean(wrong)), float(np.mean(moved))
+def shaking(faces: list[Face]) -> float:
+    """Mean jitter of a video's landmarks in units of its face."""
+    return float(jitter(np.stack([face.points for face in faces]), np.median([face.size for face in faces])).mean())
 
 
 def pair(portrait: Path, track_path: Path, faces: list[Face | None], at: int, out: Path) -> dict[str, float]:
@@ -118,9 +73,10 @@ def pair(portrait: Path, track_path: Path, faces: list[Face | None], at: int, ou
     row: dict[str, float] = {"found": min(seen, 1.0), "fps": result.frames / seconds}
     for group, (correlation, gain) in correlate(np.stack([f.scores for f in d]), np.stack([f.scores for f in r])).items():
         row[group], row[group + " gain"] = correlation, gain
-    row["rotation error"], row["rotation driver"] = rotation_error(d, r, both.index(at))
-    row["sharpness"] = float(np.median(sharp)) / sharpness(photo, original)
-    row["jitter"] = jitter(r) / jitter(d)
+    turns = (np.stack([face.rotation for face in faces]) for faces in (d, r))
+    row["rotation error"], row["rotation driver"] = rotation_error(*turns, both.index(at))
+    row["sharpness"] = float(np.median(sharp)) / sharpness(photo, original.box)
+    row["jitter"] = shaking(r) / shaking(d)
     return row
 
 

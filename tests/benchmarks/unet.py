@@ -55,7 +55,7 @@ def measure(dtype: str, frames: int, side: int, rounds: int, compiled: bool) -> 
             network.to(memory_format=torch.channels_last)
     if compiled:
         video.compile_layers()
-    reuse = Reuse()
+    reuse = None if compiled else Reuse()  # compiled attentions cannot reuse tokens
     works = {
         "ours, without motion modules": lambda: image(clip, 500.0, tokens),
         "diffusers UNet2DConditionModel": lambda: plain(folded, 500.0, spread),
@@ -73,6 +73,8 @@ def measure(dtype: str, frames: int, side: int, rounds: int, compiled: bool) -> 
         names = list(works)
         for own, other in (names[:2], names[2:]):
             print(f"{dtype}: {own} takes {found[own] / found[other]:.3f} of {other}")
+        if reuse is None:
+            return
         kept = {}
         for name, deep, token in (("whole", 0, 0), ("tokens reused", 0, 1), ("deep layers reused", 1, 1)):
             def work(deep=deep, token=token):

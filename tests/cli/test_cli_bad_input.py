@@ -164,8 +164,8 @@ CASES: dict[str, Bad] = {
         by("a.mp4"),
         write("a.mp4", b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"),
     ),
-    "driver is sound": Bad(
-        INPUT, ("a.m4a", "sound but no moving picture"), by("a.m4a"), lambda folder, made: sound_only(folder / "a.m4a")
+    "source is sound": Bad(
+        INPUT, ("a.m4a", "sound but no moving picture"), of("a.m4a"), lambda folder, made: sound_only(folder / "a.m4a")
     ),
     "driver shows no face": Bad(
         INPUT, ("a.mp4", "shows no face", "use"), by("a.mp4"), lambda folder, made: faceless_video(folder / "a.mp4")

@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-from tests.tiny.installed import tiny, tiny_here  # noqa: F401
-
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():

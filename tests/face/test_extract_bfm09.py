@@ -15,7 +15,6 @@ from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import probe, read_frames
 from tests.conftest import FRAMES
-from tests.tiny.installed import tiny, tiny_here  # noqa: F401
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimaface_cli.face import face478
+from mimaface_cli.face import face478, topology
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.mesh import engine
 from mimaface_cli.mesh.contact import lid_openness
 from mimaface_cli.mesh.source import build_source
+from mimaface_cli.mesh.surface import ANGLES, RIM, RINGS
 from mimaface_cli.motion.coefficients import blendshape
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
@@ -64,6 +65,46 @@ def test_the_head_turns_as_far_as_asked(source, model, axis, degrees):
     moved = end @ start.T
     wrong = moved @ rotation_matrix(np.radians(turn)).T
     assert np.degrees(np.arccos(np.clip((np.trace(wrong) - 1) / 2, -1, 1))) < 4.0
+
+
+def moved_surface(source, model, turn, **expression):
+    """Picture pixels of the fine face and of the sheet R×A×2 under a head turned by degrees and named expressions."""
+    portrait, coefficients = source.portrait, np.zeros(64)
+    for name, value in expression.items():
+        coefficients[blendshape(name)] = value
+    pose = portrait.pose.copy()
+    pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
+    head = source.head + model.expression_basis @ coefficients
+    xy, depth = engine.place_surface(source, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
+    assert np.isfinite(xy).all() and np.isfinite(depth).all()
+    count = source.fine.matrix.shape[0]
+    return xy[:count], xy[count:].reshape(len(RINGS), ANGLES, 2)
+
+
+@pytest.mark.parametrize(
+    "turn, expression",
+    [((0, 0, 0), {"jawOpen": 1.0}), ((18, 0, 0), {}), ((0, -25, 10), {"mouthLeft": 1.0})],
+    ids=["open jaw", "nod", "turn and tilt"],
+)
+def test_face_and_surroundings_stay_joined(source, model, turn, expression):
+    fine, sheet = moved_surface(source, model, turn, **expression)
+    oval = fine[source.fine.rings["oval"]]
+    ahead = np.roll(oval, -1, 0) - oval
+    along = ((sheet[RIM][:, None] - oval) * ahead).sum(-1) / (ahead**2).sum(-1)
+    nearest = oval + np.clip(along, 0, 1)[..., None] * ahead
+    assert np.linalg.norm(sheet[RIM][:, None] - nearest, axis=-1).min(1).max() < 0.2  # pixels
+
+
+def test_the_surroundings_lie_where_they_were_unless_the_head_moves(source, model):
+    texture = source.texture[source.fine.matrix.shape[0] :].reshape(len(RINGS), ANGLES, 2)
+    fine, sheet = moved_surface(source, model, (0, 0, 0))
+    assert np.allclose(fine, source.texture[: len(fine)], atol=1e-6)
+    assert np.allclose(sheet, texture, atol=0.02)  # pixels: the middle of an edge in space is not that in the picture
+    fine, sheet = moved_surface(source, model, (0, 20, 0))
+    assert np.allclose(sheet[-1], texture[-1], atol=1e-6)
+    nose = fine[topology.NOSE_TIP] - source.texture[topology.NOSE_TIP]
+    assert nose[0] > 5  # to the subject's left, the picture's right
+    assert (sheet - texture)[RIM + 1 :, :, 0].min() < -5  # what lies behind the axis of the head goes the other way
 
 
 def test_lids_close_and_each_on_its_own_side(source, model):

@@ -1,5 +1,6 @@
 """The diffusion engine on a whole chain, with the tiny model; and its square put back into the photo."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from mimaface_cli.reenact.animate import animate
 from mimaface_cli.reenact.diffuse import FEATHER, paste
 from mimaface_cli.reenact.options import AnimateOptions, DiffusionOptions
 from mimaface_cli.reenact.tracks import load_driver
-from tests.conftest import FRAMES, read_video
+from tests.conftest import FRAMES, read_video, weights_at
 
 SETTINGS = Settings(length=6, overlap=2, steps=2)
 
@@ -36,8 +37,6 @@ def shown(path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def plain(made, tiny, cache, tmp_path_factory):
-    from tests.tiny.installed import weights_at
-
     path = tmp_path_factory.mktemp("plain") / "out.mp4"
     with weights_at(tiny):
         return animate(made.portrait, made.driver, path, options(), cache=cache)
@@ -108,10 +107,6 @@ def test_longer_clips_than_the_model_knows_are_refused(made, tiny_here, cache, t
 
 
 def test_a_damaged_checkpoint_is_one_line(made, tiny_here, tmp_path):
-    import shutil
-
-    from tests.tiny.installed import weights_at
-
     broken = shutil.copytree(tiny_here, tmp_path / "weights", symlinks=True)
     path = broken / "mimaface/video/mia.safetensors"
     path.write_bytes(path.read_bytes()[:-100])

@@ -1,13 +1,15 @@
 """The released layout of files around a tiny model."""
 
+import io
 import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tests.goldens.fill import fill
+from tests.hub import Hub
 from tests.tiny.face import write_face
 
 WIDTH = 32  # of the condition tokens and of the CLIP encoder
@@ -110,6 +112,20 @@ def make_vae(folder: Path, seed: int = 0) -> Path:
         state = {key.replace(f".attentions.0.{new}.", f".attentions.0.{name}."): value for key, value in state.items()}
     save_file(state, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+def publish(hub: Hub, release: Path, vae: Path) -> None:
+    """Serve a made release and picture coder under the names of the real repositories.
+
+    The coder as a pickle: the real safetensors file is known by its hash, which a tiny one cannot have.
+    """
+    hub.add_folder("MIMAFace/MIMAFace", release)
+    pickled = io.BytesIO()
+    torch.save(load_file(vae / "diffusion_pytorch_model.safetensors"), pickled)
+    hub.repos["stabilityai/sd-vae-ft-mse"] = {
+        "config.json": (vae / "config.json").read_bytes(),
+        "diffusion_pytorch_model.bin": pickled.getvalue(),
+    }
 
 
 def _coefficient_net(seed: int) -> nn.Module:

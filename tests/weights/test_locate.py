@@ -138,7 +138,7 @@ def test_among_several_in_a_package_the_right_one_is_taken(toy, carried):
 
 def test_a_wrong_file_on_the_network_is_not_kept(toy, own_world, mirror):
     mirror.files["/mirror/toy/model.bin"] = RIGHT[::-1]
-    with pytest.raises(WeightsError, match="is not the released file: what came has the SHA-256"):
+    with pytest.raises(WeightsError, match="is not the released file: what came has the hash"):
         locate("toy")
     assert not (own_world / "toy" / "model.bin").exists()
 
@@ -169,13 +169,13 @@ def test_a_shipped_file_that_is_missing_says_to_install_again(monkeypatch, tmp_p
     monkeypatch.setattr(module, "_PACKAGE", tmp_path / "mimaface_cli")
     with pytest.raises(WeightsError) as caught:
         locate("face478")
-    assert str(caught.value).endswith(
-        f"not found; put it into {own_world}, or install mimaface again, which brings it"
-    )
+    assert str(caught.value).endswith(f"not found; put it into {own_world}, or install mimaface again, which brings it")
 
 
 def test_an_unknown_name_lists_the_known(own_world):
-    with pytest.raises(WeightsError, match="^facelandmarker: no such model; known are animatediff, clip, face478, face_landmarker"):
+    with pytest.raises(
+        WeightsError, match="^facelandmarker: no such model; known are animatediff, clip, face478, face_landmarker"
+    ):
         locate("facelandmarker")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mimaface_cli.diffusion.reenact import condition_render, place_render, render_tensor
+from mimaface_cli.diffusion.render import condition_render, place_render, render_tensor
 from mimaface_cli.face import bfm
 from mimaface_cli.face.bfm_render import Render
 from mimaface_cli.face.d3dfr import SIZE

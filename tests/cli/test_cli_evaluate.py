@@ -1,0 +1,106 @@
+"""`mimaface evaluate`: one result, a list, an engine; tables, JSON, CSV and the page."""
+
+import csv
+import json
+import re
+import shutil
+
+import pytest
+
+from tests.conftest import FRAMES, tree
+
+
+@pytest.fixture(autouse=True)
+def no_weights(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path_factory.mktemp("weights")))
+
+
+def test_one_result_from_the_shell(mimaface, made, tmp_path):
+    page, lines = tmp_path / "out <1>.html", tmp_path / "out.csv"
+    words = ("evaluate", made.driver, "--source", made.portrait, "--driver", made.driver)
+    done = mimaface(*words, "--report", page, "--csv", lines)
+    assert done.returncode == 0, done.stderr
+    assert "head rotation" in done.stdout and "needs weights lpips_alex" not in done.stdout.split("LPIPS")[0]
+    assert re.search(r"CSIM .* needs weights mimaface", done.stdout) and "100.0%" in done.stdout
+
+    text = page.read_text("utf-8")
+    assert text.startswith("<!doctype html>") and text.count("<svg") >= 5 and "data:image/jpeg;base64," in text
+    assert not re.search(r"(?i)https?://|<script|<link|@import|url\(|src=\"(?!data:)", text)  # nothing from elsewhere
+    row = next(csv.DictReader(lines.open(encoding="utf-8")))
+    assert row["frames"] == str(FRAMES) and float(row["rotation"]) < 0.01 and row["psnr"] == "" and row["protocol"] == "cross"
+
+    again = mimaface(*words, "--json", "--series", "-q")
+    said = json.loads(again.stdout)
+    assert said["results"][0]["cached"] and again.stderr == ""
+    figures = said["results"][0]["figures"]
+    assert figures["fid" if "fid" in figures else "csim"]["value"] is None and "needs weights" in figures["csim"]["reason"]
+    assert len(said["results"][0]["series"]["time"]) == FRAMES
+    refused = mimaface(*words, "--report", page)
+    assert refused.returncode == 4 and "exists already" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+def test_a_list_is_made_run_and_measured_beside_the_paper(command, made, tmp_path):
+    (tmp_path / "media" / "ann").mkdir(parents=True)
+    (tmp_path / "media" / "bob").mkdir()
+    shutil.copy(made.driver, tmp_path / "media" / "ann" / "talk.mp4")
+    shutil.copy(made.portrait, tmp_path / "media" / "bob" / "photo.jpg")
+    said = command("evaluate", "make-list", "media", "-o", "cross.csv", "--protocol", "cross", "--pairs", "1", "--frames", "6")
+    assert said.code == 0 and "1 pairs, cross identity, seed 0" in said.err
+    assert command("evaluate", "make-list", "media", "-o", "cross.csv").code == 4
+
+    gone = command("evaluate", "results", "--list", "cross.csv")
+    assert gone.code == 3 and "results: no such folder" in gone.err
+    ran = command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative")
+    assert ran.code == 0, ran.err
+    assert "Paper, Table 1, cross identity" in ran.out and "0.6778" in ran.out and "this run, face478 (other units)" in ran.out
+    made_files = tree(tmp_path / "results")
+    assert sorted(made_files) == ["0000_photo__talk.mp4", "run.json"]
+    again = command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--json")
+    assert again.code == 0 and tree(tmp_path / "results") == made_files  # taken up, not made again
+    assert json.loads(again.out)["results"][0]["cached"] and json.loads(again.out)["results"][0]["frames"] == 6
+    other = command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh")
+    assert other.code == 4 and "holds another run" in other.err and tree(tmp_path / "results") == made_files
+
+    (tmp_path / "results" / "0000_photo__talk.mp4").unlink()
+    lost = command("evaluate", "results", "--list", "cross.csv")
+    assert lost.code == 3 and "cross.csv line 2: results/0000_photo__talk.mp4: no such result" in lost.err
+
+
+def test_rows_that_fail_are_told_and_the_rest_is_measured(command, made, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "bad.mp4").write_bytes(b"nothing")
+    shutil.copy(made.driver, tmp_path / "results" / "good.mp4")
+    (tmp_path / "two.csv").write_text(
+        f"source,driver,result\n{made.portrait},{made.driver},bad.mp4\n{made.portrait},{made.driver},good.mp4\n"
+    )
+    said = command("evaluate", "results", "--list", "two.csv", "--json", "--csv", "two_out.csv", "--report", "two.html")
+    assert said.code == 3 and "1 of 2 results could not be measured" in said.err
+    told = json.loads(said.out)
+    assert told["failed"] == 1 and "bad.mp4" in told["results"][0]["error"] and told["means"]["expression"]["results"] == 1
+    rows = list(csv.DictReader((tmp_path / "two_out.csv").open(encoding="utf-8")))
+    assert "bad.mp4" in rows[0]["error"] and rows[1]["error"] == "" and rows[0]["expression"] == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["x.mp4"], 2, "give --source and --driver for one result, or --list"),
+        (["x.mp4", "--source", "a.jpg"], 2, "belong together"),
+        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--list", "c.csv"], 2, "or --list"),
+        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--engine", "mesh"], 2, "--engine makes the results"),
+        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--size", "3"], 2, "--size 3"),
+        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--clip-frames", "1"], 2, "--clip-frames 1"),
+        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--network-step", "0"], 2, "--network-step 0"),
+        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--driver-face", "me"], 2, "--driver-face me"),
+        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--series"], 2, "--series needs --json"),
+        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4"], 3, "x.mp4: no such file"),
+        (["r", "--list", "none.csv"], 3, "none.csv: no such file"),
+        (["make-list", "none", "-o", "l.csv"], 3, "none: no such folder"),
+        (["make-list", "none"], 2, "--output"),
+        ([], 2, "RESULT"),
+    ],
+)
+def test_bad_input_is_one_line(command, tmp_path, words, code, line):
+    said = command("evaluate", *words)
+    assert said.code == code and line in said.err and said.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,1 +1,0 @@
-from tests.tiny.installed import tiny, tiny_here  # noqa: F401
