@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from made_media import SOUND_RATE, heard, lag, laid, make_clip, make_wav, noise, packets, picture_times, stamped
+from tests.media.made_media import SOUND_RATE, heard, lag, laid, make_clip, make_wav, noise, packets, picture_times, stamped
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.media.audio import AudioTrack, has_audio

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from made_media import stamp, stamped
+from tests.media.made_media import stamp, stamped
 
 from mimaface_cli.errors import OutputError
 from mimaface_cli.media import pictures

@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from made_media import SOUND_RATE, make_clip, make_wav, noise, stamp, stamped
+from tests.media.made_media import SOUND_RATE, make_clip, make_wav, noise, stamp, stamped
 from PIL import Image as Pillow
 
 from mimaface_cli.errors import InputError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_media import heard, lag, laid, picture_times
+from tests.media.made_media import heard, lag, laid, picture_times
 
 from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.image import image_size, read_image

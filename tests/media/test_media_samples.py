@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from made_media import SOUND_RATE, make_clip, noise
+from tests.media.made_media import SOUND_RATE, make_clip, noise
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.samples import SAMPLE_RATE, Samples, open_samples

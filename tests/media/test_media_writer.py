@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from made_media import make_clip, noise, picture_times, stamp, stamped
+from tests.media.made_media import make_clip, noise, picture_times, stamp, stamped
 
 from mimaface_cli.errors import OutputError
 from mimaface_cli.media import writer as writer_module
