@@ -59,8 +59,8 @@ def identity_loss(
     """The identity contrastive loss (paper, equation 2), mean over positives and batch.
 
     tokens: (B, C), ID tokens of the sources. positives: (P, B, C), those of their augmented views and of other frames
-    of the same people. person: (B,). Negatives are the bank's tokens of other people. The paper has no temperature, that
-    is 1. While the bank holds nobody else the loss is zero, for there is nothing to tell apart.
+    of the same people. person: (B,). Negatives are the bank's tokens of other people. The paper has no temperature,
+    that is 1. While the bank holds nobody else the loss is zero, for there is nothing to tell apart.
     """
     anchor = F.normalize(tokens.float(), dim=1)
     # A copy: the bank may move on before the backward pass reads it.
