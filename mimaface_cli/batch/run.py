@@ -15,7 +15,8 @@ from mimaface_cli.batch.worker import Progress, WorkerDied, task
 
 BLOCKED, LEFT = "blocked", "not started"
 _AGAIN = 1.0  # seconds until a job that another run holds is asked for again
-_LONGEST_PAUSE = 60.0  # seconds before a failed job is tried again, at most
+_PAUSE = 0.5  # seconds before a failed job is tried again, twice as long each time
+_LONGEST_PAUSE = 60.0
 _TICK = 0.2
 
 
@@ -142,7 +143,7 @@ def _lane(
                 worker = None
                 if stop.is_set():
                     return
-                state.died(job.id, str(error))
+                state.died(job, str(error))
                 board.lost(job, str(error))
             else:
                 board.give(job, reply)
@@ -231,7 +232,7 @@ class Board:
                 self._later(job, _AGAIN)
             elif reply.status == FAILED and reply.attempts < self.budget[job.id]:
                 used = reply.attempts - (self.budget[job.id] - self._options.retry)
-                self._later(job, min(_LONGEST_PAUSE, 2.0 ** max(0, used)))
+                self._later(job, min(_LONGEST_PAUSE, _PAUSE * 2.0 ** max(0, used)))
             else:
                 self._warm.add(job.driver)
                 self._end(Outcome(job, reply.status, reply))

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from mimaface_cli.batch.jobs import Job
 from mimaface_cli.errors import OutputError
-from mimaface_cli.files import atomic_path, output_error
+from mimaface_cli.files import atomic_path, output_error, remove_leftovers
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
@@ -104,12 +104,15 @@ class State:
                 with suppress(OSError):
                     (self.folder / f"{key}.json").unlink(missing_ok=True)
 
-    def died(self, key: str, reason: str) -> None:
-        """A job's process ended without a word: say so in its record, unless somebody works on it again."""
-        with suppress(OutputError), self.held(key, 5.0) as mine:
-            record = self.record(key)
+    def died(self, job: Job, reason: str) -> None:
+        """A job's process ended without a word: say so in its record and clear away what it left half written, unless
+        somebody works on it again."""
+        with suppress(OutputError), self.held(job.id, 5.0) as mine:
+            record = self.record(job.id)
             if mine and record is not None and record.status == RUNNING:
-                self.write(key, Record(**asdict(record) | {"status": FAILED, "code": 1, "reason": reason}))
+                for output in job.outputs:
+                    remove_leftovers(output)
+                self.write(job.id, Record(**asdict(record) | {"status": FAILED, "code": 1, "reason": reason}))
 
 
 def finished(record: Record | None, job: Job) -> bool:
