@@ -3,7 +3,7 @@
 import os
 import shutil
 
-_CORES = 2  # that one job keeps busy: drawing, and encoding beside it
+CORES = 2  # that one job keeps busy: drawing, and encoding beside it
 _MEMORY = 1_500_000_000  # bytes for one worker
 
 
@@ -25,7 +25,7 @@ def workers_for(diffusion: bool) -> tuple[int, list[dict[str, str]]]:
     if devices:
         return len(devices), [{"CUDA_VISIBLE_DEVICES": name} for name in devices]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores // _CORES, _free_memory() // _MEMORY)), []
+    return max(1, min(cores // CORES, _free_memory() // _MEMORY)), []
 
 
 def _free_memory() -> int:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,24 +86,13 @@ def command(
     kept = State(state or jobs.with_name(jobs.name + ".state"))
     kept = State(Path(os.path.abspath(kept.folder)))
     folder = Path(os.path.abspath(jobs.parent))
-    own = [sys.executable, "-m", "mimaface_cli", "worker"]
     diffusion = not missing_files() and any(job.options.get("engine") != "mesh" for job in listed)
-    if ray is not None:
-        from mimaface_cli.batch import cluster
-
-        usual, start = cluster.connect(ray, own, folder, diffusion)
-    else:
-        from mimaface_cli.batch.machine import workers_for
-        from mimaface_cli.batch.worker import WorkerProcess
-
-        usual, variables = workers_for(diffusion)
-        start = lambda n: WorkerProcess(own, folder, variables[n % len(variables)] if variables else {})  # noqa: E731
-    options = BatchOptions(workers or usual, retry, halt_on_error, skip_existing, timeout)
     if not resume:
         kept.prepare()
         for job in listed:
             kept.forget(job.id)
-    with console.progress(quiet, "jobs") as report:
+    with _machine(ray, folder, diffusion) as (usual, start), console.progress(quiet, "jobs") as report:
+        options = BatchOptions(workers or usual, retry, halt_on_error, skip_existing, timeout)
         outcomes = run_batch(listed, kept, start, options, _Watch(report, quiet))
     failed = [outcome for outcome in outcomes if not outcome.good]
     if as_json:
@@ -119,6 +109,21 @@ def command(
             FAILED,
         )
         raise typer.Exit(FAILED)
+
+
+def _machine(ray: str | None, folder: Path, diffusion: bool) -> AbstractContextManager:
+    """What does the work: how many workers by default, and what starts one."""
+    own = [sys.executable, "-m", "mimaface_cli", "worker"]
+    if ray is not None:
+        from mimaface_cli.batch import cluster
+
+        return cluster.joined(ray, own, folder, diffusion)
+    from mimaface_cli.batch.machine import workers_for
+    from mimaface_cli.batch.worker import WorkerProcess
+
+    usual, variables = workers_for(diffusion)
+    start = lambda n: WorkerProcess(own, folder, variables[n % len(variables)] if variables else {})  # noqa: E731
+    return nullcontext((usual, start))
 
 
 class _Watch:

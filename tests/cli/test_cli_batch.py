@@ -174,3 +174,44 @@ def test_a_job_that_takes_too_long_is_ended(command, made, tmp_path):
     jobs = write_jobs(tmp_path / "jobs.csv", [{"source": made.portrait, "driver": made.track, "output": "o.mp4"}])
     told = command("batch", jobs, "--timeout", "0.2", "--json")
     assert told.code == 6 and "took longer than 0.2 s" in json.loads(told.out)["jobs"][0]["reason"]
+
+
+@pytest.fixture
+def two_nodes(environment, monkeypatch):
+    """A Ray cluster of two nodes on this machine."""
+    pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
+    from ray.cluster_utils import Cluster
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield cluster, cluster.add_node(num_cpus=2)
+    cluster.shutdown()
+
+
+def test_a_ray_cluster_that_loses_a_node(begin, made, tmp_path, two_nodes):
+    cluster, second = two_nodes
+    track = MotionTrack.load(made.track)
+    at_times(track, [k / 30 for k in range(60)]).save(tmp_path / "long.npz")
+    rows = [{"source": made.portrait, "driver": "long.npz", "output": f"{k}.mp4", "max-size": "256"} for k in range(4)]
+    jobs, state = write_jobs(tmp_path / "jobs.csv", rows), tmp_path / "jobs.csv.state"
+    process = begin("batch", jobs, "--ray", cluster.address, "--json")
+    wait_for(lambda: len([record for record in records(state) if record["status"] == "running"]) == 2)
+    cluster.remove_node(second, allow_graceful=False)
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    told = json.loads(out)["jobs"]
+    assert [job["status"] for job in told] == ["done"] * 4
+    assert sum(record["attempts"] for record in records(state)) == 5  # the one that was lost, again
+    assert {path.name for path in tmp_path.glob("*.mp4")} == {f"{k}.mp4" for k in range(4)}
+    assert all(line.startswith(("row ", "jobs: ")) for line in err.splitlines()), err
+
+
+def test_a_cluster_that_is_not_there_is_told_soon(command, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
+    (tmp_path / "jobs.csv").write_text("source,driver,output\na,b,c.mp4\n")
+    for address, said in (("127.0.0.1:1", "nobody answers there"), ("nowhere", "give host:port"), ("a:b", "give host:port")):
+        began = time.monotonic()
+        told = command("batch", "jobs.csv", "--ray", address)
+        assert told.code == 3 and said in told.err and len(told.err.splitlines()) == 1
+        assert time.monotonic() - began < 20
