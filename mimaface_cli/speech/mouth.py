@@ -214,7 +214,7 @@ def _load(path: Path) -> LipModel:
         width = model.hear(np.zeros((4, len(phones.names) + BANDS), np.float32)).shape
         likely = phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
-        raise WeightsError(f"{path}: not a lip model ({error}); restore it from the project's weights/") from error
+        raise WeightsError(f"{path}: not a lip model ({str(error)[:160]}); restore it from the project's weights/") from error
     if not (sound and nets and width == (1, len(CHANNELS)) and np.isfinite(likely).all() and model.rest.shape == (CLOSED,)):
         raise WeightsError(f"{path}: not a lip model (wrong shapes); restore it from the project's weights/")
     return model
