@@ -173,8 +173,8 @@ def train_image(folder: Path, data: Encoded, size: Size, stage: Stage, device: s
     trained = build(size, stage.seed)
     for module in trained.modules().values():
         module.to(device).train()
-    moving = [p for n, p in trained.unet.named_parameters() if "motion_modules." not in n]
-    parameters = [*moving, *trained.mia.parameters(), *(p for n, p in trained.clip.named_parameters() if "post_layernorm" not in n)]
+    appearance_encoder = [p for n, p in trained.clip.named_parameters() if "post_layernorm" not in n]
+    parameters = [*trained.unet.parameters(), *trained.mia.parameters(), *appearance_encoder]
     run = Run(folder, trained, stage, parameters, device)
     clips, by_person = data.clips, _by_person(data.clips.person)
 
@@ -206,7 +206,9 @@ def train_video(
     folder: Path, image: Trained, data: Encoded, size: Size, stage: Stage, device: str = "cpu", report: Report = lambda *a: None
 ) -> Trained:
     """Stage 2, clips: motion modules and W_cond (conv_in's conditioning channels) are trained, all else is frozen."""
-    trained = image
+    trained = build(size, stage.seed, video=True)
+    trained.mia, trained.clip = image.mia, image.clip
+    trained.unet.load_state_dict(image.unet.state_dict(), strict=False)
     for module in trained.modules().values():
         module.to(device).requires_grad_(False)
     motion_parameters = [p for n, p in trained.unet.named_parameters() if "motion_modules." in n]

@@ -38,8 +38,8 @@ class Size:
         if len(self.attention) != len(self.channels):
             raise InputError("size: attention must say for each of channels whether that level has it")
 
-    def unet_config(self) -> dict[str, Any]:
-        """The video UNet's config."""
+    def unet_config(self, video: bool = True) -> dict[str, Any]:
+        """The UNet's config, with motion modules or, as stage 1 has it, without."""
         kinds = ["CrossAttn" if has else "" for has in self.attention]
         return {
             "in_channels": 13,
@@ -51,7 +51,7 @@ class Size:
             "cross_attention_dim": self.tokens,
             "attention_head_dim": self.heads,
             "norm_num_groups": 8,
-            "use_motion_module": True,
+            "use_motion_module": video,
             "motion_module_kwargs": {
                 "num_attention_heads": self.heads,
                 "temporal_attention_dim_div": self.motion_divisor,
@@ -62,7 +62,7 @@ class Size:
 
 @dataclass
 class Trained:
-    """What is trained: UNet with motion modules (which do nothing until stage 2), condition tokens, appearance."""
+    """What is trained: UNet (with motion modules from stage 2 on), condition tokens, appearance encoder."""
 
     unet: VideoUNet
     mia: PaperTokens
@@ -72,10 +72,10 @@ class Trained:
         return {"unet": self.unet, "mia": self.mia, "clip": self.clip}
 
 
-def build(size: Size, seed: int = 0) -> Trained:
+def build(size: Size, seed: int = 0, video: bool = False) -> Trained:
     """Fresh networks; the channels of render and conditioning latents start at zero, as in the paper."""
     torch.manual_seed(seed)
-    unet = VideoUNet(size.unet_config())
+    unet = VideoUNet(size.unet_config(video))
     with torch.no_grad():
         unet.conv_in.weight[:, 8:] = 0
     mia = PaperTokens(
