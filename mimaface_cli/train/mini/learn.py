@@ -1,5 +1,6 @@
 """The two stages: images first (UNet, condition tokens, appearance encoder), then clips (motion modules and W_cond)."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ class Run:
         stage, progress = self.stage, self.step / max(self.stage.steps, 1)
         warm = min(1.0, (self.step + 1) / max(stage.warm_up, 1))
         for group in self.optimizer.param_groups:
-            group["lr"] = stage.rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * progress)))
+            group["lr"] = stage.rate * warm * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -276,3 +277,13 @@ def make_tokens(trained: Trained, appearance: Tensor, motion: Tensor, stage: Sta
 
 def _by_person(person: np.ndarray) -> dict[int, np.ndarray]:
     return {int(p): np.flatnonzero(person == p) for p in np.unique(person)}
+
+
+def load_trained(folder: Path, size: Size, video: bool = False) -> tuple[Trained, int]:
+    """A stage's moving average from its folder, in evaluation mode, and the steps it has seen."""
+    state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    trained = build(size, video=video)
+    for name, module in trained.modules().items():
+        module.load_state_dict(state["ema"][name])
+        module.eval().requires_grad_(False)
+    return trained, state["step"]

@@ -25,7 +25,8 @@ from mimaface_cli.diffusion import ica
 from mimaface_cli.face import face478
 from mimaface_cli.train.autoencoder import AutoencoderSettings, fit_autoencoder, load_autoencoder
 from mimaface_cli.train.mini.data import Clips, read_clips, to_tensor
-from mimaface_cli.train.mini.learn import STATE
+from mimaface_cli.train.mini.learn import STATE, load_trained
+from mimaface_cli.train.mini.networks import Trained
 from tests.benchmarks.ablation import judges, measure
 from tests.benchmarks.ablation.people import TEST, TRAIN, render_clips
 from tests.benchmarks.ablation.variants import IMAGE, LANES, SIZE, STAGE1, STAGE2, VIDEO, Place, encoded, train
@@ -77,23 +78,23 @@ def clip_paths(folder: Path) -> list[Path]:
     return sorted((folder / "clips").glob("*.npz"))
 
 
-def test_clips(folder: Path) -> tuple[Clips, list[tuple[int, int]]]:
+def left_out_clips(folder: Path) -> tuple[Clips, list[tuple[int, int]]]:
     paths = sorted((folder / "test").glob("*.npz"))
     return read_clips(paths), [tuple(int(part) for part in path.stem.split("-")[-2:]) for path in paths]
 
 
-def finished(place: Place, kind: str, name: str) -> int:
-    """Steps of a variant that are done."""
-    path = place.folder / kind / name / STATE
-    return torch.load(path, map_location="cpu", weights_only=True)["step"] if path.exists() else 0
+def finished(place: Place, kind: str, name: str) -> tuple[Trained | None, int]:
+    """A variant as far as it has been trained, and after how many steps; None where it has not begun."""
+    folder = place.folder / kind / name
+    return load_trained(folder, SIZE, kind == "video") if (folder / STATE).exists() else (None, 0)
 
 
 def measure_all(place: Place) -> dict:
-    """Every figure of every variant that has been trained to its end."""
+    """Every figure of every variant, as far as it has been trained; `steps` says how far."""
     folder, model = place.folder, face478.load()
     judge, knower = judges.make_judges(model, PICTURE, folder / "judges", report=say)
     vae = load_autoencoder(folder / "vae")
-    clips, seeds = test_clips(folder)
+    clips, seeds = left_out_clips(folder)
     pairs = measure.make_pairs(model, clips, seeds, each=3)
     result: dict = {
         "sizes": {**asdict(SIZE), "people": PEOPLE, "left_out": LEFT_OUT, "picture": PICTURE, "scale": place.scale},
@@ -105,15 +106,15 @@ def measure_all(place: Place) -> dict:
     rows = [pairs.source, pairs.truth, pairs.render]
     for name in STAGE1:
         stage = place.stage("image", name)
-        if finished(place, "image", name) < stage.steps:
-            say(f"image {name}: not finished, left out")
+        trained, steps = finished(place, "image", name)
+        if trained is None:
+            say(f"image {name}: not trained yet, left out")
             continue
-        trained = train(place, "image", name, None, lambda *a: None)
         made = measure.generate(
             trained, vae, stage, pairs.source, pairs.render[:, None], pairs.motion[:, None], measure.SETTINGS
         )[:, 0]
         figures = measure.picture_figures(judge, knower, pairs, made)
-        result["image"][name] = {**figures, **measure.retrieval(trained, clips, seeds), "steps": stage.steps}
+        result["image"][name] = {**figures, **measure.retrieval(trained, clips, seeds), "steps": steps}
         rows.append(made)
         say(f"image {name}: {rounded(result['image'][name])}")
     save_sheet(folder / "pictures.png", rows, range(0, len(pairs.source), max(1, len(pairs.source) // 12)))
@@ -121,10 +122,10 @@ def measure_all(place: Place) -> dict:
     real, strips = clips.pictures[videos], [clips.pictures[videos]]
     for name in STAGE2:
         stage = place.stage("video", name)
-        if finished(place, "video", name) < stage.steps:
-            say(f"video {name}: not finished, left out")
+        trained, steps = finished(place, "video", name)
+        if trained is None:
+            say(f"video {name}: not trained yet, left out")
             continue
-        trained = train(place, "video", name, None, lambda *a: None)
         overlap = stage.frames // 4 if stage.ica else 0
         settings = replace(measure.SETTINGS, length=stage.frames, overlap=overlap)
         made = measure.generate(
@@ -134,7 +135,7 @@ def measure_all(place: Place) -> dict:
         for piece in ica.plan_clips(real.shape[1], settings.length, settings.overlap):
             starts.append(count)
             count += piece.end - piece.carried
-        result["video"][name] = {**measure.video_figures(judge, made, real, starts[1:]), "steps": stage.steps}
+        result["video"][name] = {**measure.video_figures(judge, made, real, starts[1:]), "steps": steps}
         strips.append(made)
         say(f"video {name}: {rounded(result['video'][name])}")
     save_sheet(folder / "borders.png", [part[0] for part in strips] + [part[1] for part in strips], range(4, 22))
