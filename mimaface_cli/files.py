@@ -2,9 +2,11 @@
 
 import errno
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mimaface_cli.errors import MimafaceError, OutputError
@@ -37,14 +39,19 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be written to; choose another place or change its permissions")
 
 
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside `path`, of the same extension, that nobody uses."""
+    stem = os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
+    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path` (same extension); rename it into place, or remove it on any failure.
 
     Raises OutputError when the system refuses the writing (no space, no permission).
     """
-    stem = os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
-    temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    temporary = temporary_name(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -54,6 +61,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise output_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a killed run left of `path` under `atomic_path`'s names. Only for who knows that nobody writes there."""
+    stem = re.escape(os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore"))
+    ours = re.compile(rf"\.{stem}\.[0-9a-f]{{8}}\.part{re.escape(path.suffix)}")
+    with suppress(OSError):
+        for found in path.parent.iterdir():
+            if ours.fullmatch(found.name):
+                shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

@@ -157,7 +157,7 @@ def hub() -> Iterator[Hub]:
 def environment(made) -> dict[str, str]:
     """The environment of a run: the shared cache, no colours, nothing that a developer has set."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIMAFACE", "PYTEST", "COV"))}
-    return kept | {"MIMAFACE_CACHE_DIR": str(made.cache), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    return kept | {"MIMAFACE_CACHE_DIR": str(made.cache), "MIMAFACE_CONFIG": "", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
 
 @pytest.fixture

@@ -1,14 +1,32 @@
 """The `mimaface` command. This room parses and prints; the work is done by the library beneath it."""
 
+import os
+import shlex
 import sys
 import traceback
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
+from typer.main import get_command
 
 from mimaface_cli import __version__
-from mimaface_cli.cli import animate, audio, cache, console, doctor, edit, evaluate, extract, track, weights
-from mimaface_cli.cli.words import Assignments
+from mimaface_cli.cli import (
+    animate,
+    audio,
+    batch,
+    cache,
+    console,
+    doctor,
+    edit,
+    evaluate,
+    extract,
+    settings,
+    track,
+    weights,
+    worker,
+)
+from mimaface_cli.cli.words import Assignments, to_front
 from mimaface_cli.errors import MimafaceError
 
 app = typer.Typer(
@@ -18,11 +36,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Make the face in a photo move, look and talk like the face in a video.\n\n"
-    "[bold]mimaface animate photo.jpg drive.mp4 -o out.mp4[/bold]\n\n"
-    "Exit codes: 0 done, 2 wrong options, 3 unusable input, 4 unusable output, 5 missing weights or engine, "
-    "130 interrupted, 143 asked to end, 1 a fault of ours.",
+    "[bold]mimaface animate photo.jpg drive.mp4 -o out.mp4[/bold]",
+    epilog="--progress, --log-file and --debug may stand anywhere in the command line.\n\n"
+    "Exit codes: 0 done, 1 a fault of ours, 2 wrong options, 3 unusable input, 4 unusable output, 5 missing weights or "
+    "engine, 6 jobs of a batch failed, 130 interrupted, 143 asked to end.",
 )
 app.command("animate")(animate.command)
+app.command("batch")(batch.command)
+app.command("worker", hidden=True)(worker.command)
 app.command("extract")(extract.command)
 app.command("audio")(audio.command)
 app.command("edit", cls=Assignments)(edit.command)
@@ -41,6 +62,14 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
+    progress: Annotated[
+        Literal["auto", "json"],
+        typer.Option("--progress", metavar="HOW", help="auto, or json: one JSON object a line on the error stream."),
+    ] = "auto",
+    log_file: Annotated[
+        Path | None, typer.Option("--log-file", metavar="FILE", help="Add what is said, and progress, to this file.")
+    ] = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback when something fails, and what native libraries log.")
     ] = False,
@@ -48,21 +77,35 @@ def main(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    console.speak(progress == "json", log_file)
+    console.note(f"mimaface {__version__}: {shlex.join(context.obj or [])}")
 
 
 def run(words: list[str], debug: bool = False) -> int:
     """Run a command line (without the program's name and without --debug) and return the exit code; every failure
     becomes one line on the error stream, with `debug` after its traceback."""
+    with console.voice():
+        code, text = outcome(words, debug)
+        if text:  # none where the help was shown in place of an error
+            console.fail(text, code)
+        else:
+            console.note(f"ended with exit code {code}")
+    return code
+
+
+def outcome(words: list[str], debug: bool = False) -> tuple[int, str]:
+    """Run a command line; its exit code and, of a failure, the line to be said."""
     try:
-        return app(words, prog_name="mimaface", standalone_mode=False) or 0
+        # Settings: command line > environment (MIMAFACE_<COMMAND>_<OPTION>) > configuration file > default.
+        made = get_command(app)
+        given = {"auto_envvar_prefix": "MIMAFACE", "default_map": settings.load(made, os.environ), "obj": words}
+        return made(to_front(words), prog_name="mimaface", standalone_mode=False, **given) or 0, ""
     except Exception as error:
         if debug:
             traceback.print_exc(file=sys.stderr)
-        code, text = _told(error)
-        if text:  # none where the help was shown in place of an error
-            console.fail(text)
-        return code
+        if not isinstance(error, MimafaceError):
+            console.note("".join(traceback.format_exception(error)))
+        return _told(error)
 
 
 def _told(error: Exception) -> tuple[int, str]:

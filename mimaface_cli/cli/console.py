@@ -5,30 +5,114 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
 from mimaface_cli.cli.process import raise_if_stopped
 from mimaface_cli.errors import InputError, OutputError
+from mimaface_cli.files import output_error
 
+OFTEN = 0.5  # seconds between JSON lines of one stage
 EVERY = 10.0  # seconds between progress lines where there is no terminal
+
+
+@dataclass
+class _Voice:
+    """How this run speaks beside its results; see `voice`."""
+
+    as_json: bool = False
+    log: TextIO | None = None
+    listener: Callable[[str, int, int | None], None] | None = None
+
+
+_voice = _Voice()
+
+
+@contextmanager
+def voice() -> Iterator[None]:
+    """The block may change how the program speaks; afterwards all is as before and the log is closed."""
+    global _voice
+    before, _voice = _voice, _Voice(listener=_voice.listener)
+    try:
+        yield
+    finally:
+        if _voice.log is not None:
+            with suppress(OSError):
+                _voice.log.close()
+        _voice = before
+
+
+@contextmanager
+def heard_by(listener: Callable[[str, int, int | None], None]) -> Iterator[None]:
+    """The block's progress goes to a function (stage, done, total or None), several times a second at most."""
+    global _voice
+    before, _voice = _voice, _Voice(listener=listener)
+    try:
+        yield
+    finally:
+        _voice = before
+
+
+def speak(as_json: bool, log: Path | None) -> None:
+    """as_json: every line on the error stream is one JSON object (README, "For scripts"). log: a file to which lines and
+    progress are added as well. Raises OutputError where it cannot be opened."""
+    _voice.as_json = as_json
+    if log is not None:
+        try:
+            _voice.log = log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        except OSError as error:
+            raise output_error(log, error) from error
 
 
 def say(text: str) -> None:
     """One line for the user, on the error stream: the output stream belongs to results. Nobody need be listening."""
+    note(text)
+    if _voice.as_json:
+        event("message", text=text)
+    else:
+        _stderr(_one_line(text))
+
+
+def fail(text: str, code: int = 1) -> None:
+    """The one line of a failure."""
+    note(f"failed with exit code {code}: {text}")
+    if _voice.as_json:
+        event("error", text=text, code=code)
+    else:
+        _stderr(_one_line(f"mimaface: {text}"))
+
+
+def event(kind: str, **values: Any) -> None:
+    """One JSON object on the error stream, where the user asked for those."""
+    if _voice.as_json:
+        _stderr(json.dumps({"event": kind, **values}))
+
+
+def speaks_json() -> bool:
+    """Whether the user asked for JSON lines on the error stream."""
+    return _voice.as_json
+
+
+def note(text: str) -> None:
+    """A line with the time in the log file, where there is one; a log that cannot be written stops nothing."""
+    if _voice.log is not None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        with suppress(OSError):
+            _voice.log.write(f"{now} {_one_line(text)}\n")
+
+
+def _stderr(line: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(_one_line(text) + "\n")
-
-
-def fail(text: str) -> None:
-    """The one line of a failure."""
-    say(f"mimaface: {text}")
+            sys.stderr.write(line + "\n")
 
 
 def write(text: str) -> None:
@@ -103,15 +187,42 @@ def usage(error: Any) -> str:
 @contextmanager
 def progress(quiet: bool = False, unit: str = "frames") -> Iterator[Any]:
     """A function (stage, done, total or None) that shows how far the work is: a bar on a terminal, else a line now
-    and then; nothing when quiet. unit: what is counted; bytes are shown as MB."""
-    if quiet or sys.stderr is None:
-        yield lambda stage, done, total: raise_if_stopped()
-    elif sys.stderr.isatty():
-        yield from _bars(unit)
-    else:
-        yield _lines(unit)
+    and then, or JSON lines where these were asked for; nothing when quiet. unit: what is counted; bytes are shown as MB."""
+    shows: list[Callable[[str, int, int | None], None]] = []
+    with ExitStack() as stack:
+        if _voice.listener is not None:
+            shows.append(_now_and_then(_voice.listener))
+        if _voice.as_json:
+            tell = lambda stage, done, total: event("progress", stage=stage, done=done, total=total, unit=unit)  # noqa: E731
+            shows.append(_now_and_then(tell))
+        elif not quiet and sys.stderr is not None:
+            bars = sys.stderr.isatty()
+            shows.append(stack.enter_context(_bars(unit)) if bars else _lines(unit, _stderr))
+        if _voice.log is not None:
+            shows.append(_lines(unit, note))
+
+        def show(stage: str, done: int, total: int | None) -> None:
+            raise_if_stopped()
+            for one in shows:
+                one(stage, done, total)
+
+        yield show
 
 
+def _now_and_then(tell: Callable[[str, int, int | None], None]) -> Callable[[str, int, int | None], None]:
+    """A stage's first and last call, and those between at most twice a second."""
+    told: dict[str, float] = {}
+
+    def show(stage: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if done == total or now - told.get(stage, -inf) >= OFTEN:
+            told[stage] = now
+            tell(stage, done, total)
+
+    return show
+
+
+@contextmanager
 def _bars(unit: str) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import (
@@ -130,7 +241,6 @@ def _bars(unit: str) -> Iterator[Any]:
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: int, total: int | None) -> None:
-            raise_if_stopped()
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=done, total=total)
@@ -138,13 +248,12 @@ def _bars(unit: str) -> Iterator[Any]:
         yield show
 
 
-def _lines(unit: str) -> Any:
+def _lines(unit: str, tell: Callable[[str], None]) -> Any:
     scale, unit = (1e6, "MB") if unit == "bytes" else (1, unit)
     began: dict[str, float] = {}
     said: dict[str, float] = {}
 
     def show(stage: str, done: int, total: int | None) -> None:
-        raise_if_stopped()
         now = time.monotonic()
         began.setdefault(stage, now)
         if now - said.setdefault(stage, now) < EVERY:
@@ -154,7 +263,7 @@ def _lines(unit: str) -> Any:
         left = f", about {(total - done) / rate:.0f} s left" if total and rate > 0 else ""
         what = "steps" if stage == "denoising" else unit
         counted = f"{done / scale:.0f}{f' of {total / scale:.0f}' if total else ''} {what}"
-        say(f"{stage}: {counted}, {rate / scale:.1f} a second{left}")
+        tell(f"{stage}: {counted}, {rate / scale:.1f} a second{left}")
 
     return show
 

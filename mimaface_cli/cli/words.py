@@ -1,4 +1,4 @@
-"""Options that take several words: `--set yaw=20 jawOpen=0.4` is `--set yaw=20 --set jawOpen=0.4`."""
+"""Options that stand anywhere, and options that take several words: `--set yaw=20 jawOpen=0.4` is `--set yaw=20 --set jawOpen=0.4`."""
 
 import re
 from typing import Any
@@ -30,3 +30,22 @@ def repeat_options(words: list[str]) -> list[str]:
                 current = None
         out.append(word)
     return out
+
+
+_ANYWHERE = ("--progress", "--log-file")
+
+
+def to_front(words: list[str]) -> list[str]:
+    """The words with the options that every command knows moved before the command, to where the program takes them."""
+    end = words.index("--") if "--" in words else len(words)
+    front: list[str] = []
+    rest: list[str] = []
+    given = iter(words[:end])
+    for word in given:
+        if word in _ANYWHERE:
+            front += [word, *(value for value in [next(given, None)] if value is not None)]
+        elif word.startswith(tuple(name + "=" for name in _ANYWHERE)):
+            front.append(word)
+        else:
+            rest.append(word)
+    return front + rest + words[end:]

@@ -161,11 +161,6 @@ def from_arrays(arrays: Mapping[str, np.ndarray], name: str = "BFM09 model") -> 
 
 def load(path: Path) -> Bfm09:
     """Read BFM09_model_info.mat. Raises WeightsError when it is missing, damaged or another file."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
+    from mimaface_cli.weights.matlab import read_mat
 
-    try:
-        arrays = loadmat(path)
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
-        raise WeightsError(f"{path}: cannot be read as a face model ({error}); fetch it again") from error
-    return from_arrays(arrays, str(path))
+    return from_arrays(read_mat(path), str(path))

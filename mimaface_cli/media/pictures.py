@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from mimaface_cli.errors import OutputError
-from mimaface_cli.files import output_error
+from mimaface_cli.files import output_error, temporary_name
 from mimaface_cli.media.image import check_image_suffix, save_image, write_image
 from mimaface_cli.media.threads import Worker
 
@@ -78,7 +77,7 @@ class SequenceWriter:
         self.frames += 1
 
     def __enter__(self) -> Self:
-        self._temporary = self.folder.with_name(f".{secrets.token_hex(8)}.part")
+        self._temporary = temporary_name(self.folder)
         try:
             self._temporary.mkdir()
         except OSError as error:

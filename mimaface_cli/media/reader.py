@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.media.image import IMAGE_SUFFIXES, image_size, picture_kind, read_image
 from mimaface_cli.media.libav import check_file
 from mimaface_cli.media.threads import read_ahead
+from mimaface_cli.media.timecode import TOLERANCE
 from mimaface_cli.media.video import MediaInfo, describe, timed_images
 
 DEFAULT_RATE = Fraction(25)
@@ -46,23 +48,38 @@ def probe(path: Path, *, frame_rate: Fraction = DEFAULT_RATE) -> MediaInfo:
     return MediaInfo(path, kind, width, height, frame_rate, count, duration, False, False, codec, "rgb24")
 
 
-def read_frames(path: Path, *, max_frames: int | None = None, frame_rate: Fraction = DEFAULT_RATE) -> Iterator[Frame]:
+def read_frames(
+    path: Path,
+    *,
+    max_frames: int | None = None,
+    frame_rate: Fraction = DEFAULT_RATE,
+    start: float = 0.0,
+    duration: float | None = None,
+) -> Iterator[Frame]:
     """Yield the frames of a video (in presentation order), picture (one) or folder of pictures (in natural order).
 
     Times grow strictly. Video starts at its first shown frame: what an edit list hides is left out, and
     `mimaface_cli.media.audio` counts from the same moment. `frame_rate` is for folders. A thread decodes a few frames
-    ahead; closing the iterator stops it.
+    ahead; closing the iterator stops it. start, duration (s): only frames from the first one at or after `start` on, for
+    `duration`; their times stay those of the whole, their index counts from 0.
     Raises InputError where a frame cannot be decoded or the file ends early: never a silently shorter video.
     """
     path = Path(path)
     kind = _kind(path)
-    frames = _video_frames(path) if kind == "video" else _picture_frames(path, kind, frame_rate)
-    return read_ahead(_first(frames, max_frames))
+    start = max(0.0, start - TOLERANCE)
+    frames = _video_frames(path, start) if kind == "video" else _picture_frames(path, kind, frame_rate, start)
+    return read_ahead(_first(frames, max_frames, duration))
 
 
-def _first(frames: Iterator[Frame], count: int | None) -> Iterator[Frame]:
+def _first(frames: Iterator[Frame], count: int | None, duration: float | None) -> Iterator[Frame]:
+    end: float | None = None
     try:
-        yield from islice(frames, count)
+        for frame in islice(frames, count):
+            if end is None and duration is not None:
+                end = frame.pts + duration - TOLERANCE
+            if end is not None and frame.pts >= end:
+                return
+            yield frame
     finally:
         frames.close()
 
@@ -74,8 +91,8 @@ def _kind(path: Path) -> Literal["image", "video", "folder"]:
     return "image" if picture_kind(path) == "image" else "video"
 
 
-def _video_frames(path: Path) -> Iterator[Frame]:
-    for index, (image, seconds) in enumerate(timed_images(path)):
+def _video_frames(path: Path, start: float) -> Iterator[Frame]:
+    for index, (image, seconds) in enumerate(timed_images(path, start)):
         yield Frame(image, seconds, index)
 
 
@@ -97,9 +114,10 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-def _picture_frames(path: Path, kind: str, frame_rate: Fraction) -> Iterator[Frame]:
+def _picture_frames(path: Path, kind: str, frame_rate: Fraction, start: float) -> Iterator[Frame]:
     size: tuple[int, ...] | None = None
-    for index, picture in enumerate(_pictures(path) if kind == "folder" else [path]):
+    first = ceil(start * frame_rate)
+    for index, picture in enumerate((_pictures(path) if kind == "folder" else [path])[first:]):
         image = read_image(picture).rgb
         if size is not None and image.shape != size:
             raise InputError(
@@ -107,4 +125,4 @@ def _picture_frames(path: Path, kind: str, frame_rate: Fraction) -> Iterator[Fra
                 f"{size[1]}x{size[0]}; make them one size"
             )
         size = image.shape
-        yield Frame(image, float(index / frame_rate), index)
+        yield Frame(image, float((first + index) / frame_rate), index)

@@ -20,6 +20,7 @@ FALLBACK_RATE = Fraction(25)
 """Frames per second of a video whose header has no believable rate."""
 
 _BELIEVABLE = (Fraction(1, 10), Fraction(1000))
+_SEEKS_FROM = 2.0  # seconds; what comes before is decoded as fast as a key frame is found
 _TIMED_PACKETS = 512  # how much of a video is looked at to tell constant from variable rate
 _REORDER = 32  # the last of those packets may lack earlier-shown neighbours that come later in the file
 _FULL_COUNT = 0.98  # some headers count frames that were dropped in recording
@@ -48,8 +49,10 @@ class MediaInfo:
     pixel_format: str
 
 
-def shown_frames(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
-    """Decode every shown frame of `stream`, in presentation order.
+def shown_frames(
+    container: InputContainer, stream: VideoStream, path: Path, whole: bool = True
+) -> Iterator[VideoFrame]:
+    """Decode every shown frame of `stream`, in presentation order. whole: from its beginning, not after seeking.
 
     What comes before the first clean frame is passed over, as players do with a recording that starts between two
     key frames. From there on a frame that cannot be decoded cleanly, or an early end, raises InputError.
@@ -82,18 +85,19 @@ def shown_frames(container: InputContainer, stream: VideoStream, path: Path) -> 
     if not count:
         raise InputError(f"{path}: no picture in it can be decoded; re-encode it or choose another")
     _check_index(container, stream, path)
-    _check_length(container, stream, path, coded, seconds)
+    _check_length(container, stream, path, coded if whole else stream.frames, seconds)
 
 
-def timed_images(path: Path) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield (HxWx3 uint8 RGB upright contiguous, seconds since the first shown frame, strictly growing)."""
+def timed_images(path: Path, start: float = 0.0) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield (HxWx3 uint8 RGB upright contiguous, seconds since the first shown frame, strictly growing), of the frames
+    from `start` seconds on."""
     with open_input(path) as container:
         stream = video_stream(container, path)
         reader: RgbReader | None = None
         step = float(1 / _header_rates(stream)[0])
-        origin: float | None = None
+        origin = _seek(container, stream, path, start) if start > _SEEKS_FROM else None
         last = -step
-        for frame in shown_frames(container, stream, path):
+        for frame in shown_frames(container, stream, path, whole=origin is None):
             seconds = last + step  # for a frame without a time of its own, or out of order
             if frame.pts is not None:
                 stamp = float(frame.pts * stream.time_base)
@@ -101,6 +105,9 @@ def timed_images(path: Path) -> Iterator[tuple[np.ndarray, float]]:
                     origin = stamp - seconds
                 if stamp - origin > last:
                     seconds = stamp - origin
+            if seconds < start:
+                last = seconds
+                continue
             if reader is None:
                 reader = _rgb_reader(frame, stream, path)
             try:
@@ -111,6 +118,27 @@ def timed_images(path: Path) -> Iterator[tuple[np.ndarray, float]]:
                 ) from error
             yield image, seconds
             last = seconds
+
+
+def _seek(container: InputContainer, stream: VideoStream, path: Path, start: float) -> float | None:
+    """Move to the last key frame at or before `start` seconds. Returns the first shown frame's time on the file's own
+    clock; None where the file gives no way to be sure of the frame, and nothing was moved."""
+    with open_input(path) as other:
+        origin = next(shown_frames(other, video_stream(other, path), path)).pts
+    if origin is None:
+        return None
+    target = origin + int(start / stream.time_base)
+    with open_input(path) as other:
+        trial = video_stream(other, path)
+        try:
+            other.seek(target, stream=trial, backward=True)
+            found = next(shown_frames(other, trial, path, whole=False)).pts
+        except (*DAMAGE, InputError):
+            return None
+    if found is None or not origin <= found <= target:
+        return None
+    container.seek(target, stream=stream, backward=True)
+    return float(origin * stream.time_base)
 
 
 def describe(path: Path) -> MediaInfo:

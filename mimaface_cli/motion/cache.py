@@ -12,14 +12,15 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+from filelock import FileLock, Timeout
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import atomic_path, output_error
@@ -27,6 +28,7 @@ from mimaface_cli.motion.track import FORMAT_VERSION, MotionTrack
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _LEFTOVER = re.compile(r"\.[0-9a-f]{64}\..*\.part\.(npz|json)")  # the names that atomic_path gives
+_LOCK_TICK = 0.3  # seconds
 _LEFTOVER_AGE = timedelta(days=1)  # no run writes one entry for longer
 
 
@@ -113,12 +115,13 @@ def cache_key(content: str, space: str, extractor: str, options: Mapping[str, An
 
 class Cache:
     """The entries under one folder (see `cache_folder`): in its sub-folder `tracks` the tracks, in `clips` a folder for
-    each video that is not finished, in `figures` those of measurements."""
+    each video that is not finished, in `figures` those of measurements, in `locks` who makes a track just now."""
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = cache_folder(folder) / "tracks"
         self.clips = cache_folder(folder) / "clips"
         self.figures = cache_folder(folder) / "figures"
+        self.locks = cache_folder(folder) / "locks"
 
     def path_for(self, key: str) -> Path:
         """Where the entry of a key lies or would lie."""
@@ -148,6 +151,40 @@ class Cache:
         with suppress(OutputError), atomic_path(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps({"source": source, "space": track.meta.space}), encoding="ascii")
         return True
+
+    @contextmanager
+    def making(self, key: str, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the right to make a key's track: who comes second waits until the first is done, or gone, and then finds
+        it. wait: called now and then meanwhile. Where the folder cannot be written nobody waits."""
+        path = self.locks / f"{self.path_for(key).stem}.lock"
+        lock = FileLock(path)
+        try:
+            self._lock(lock, wait)
+        except (OSError, NotImplementedError):
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
+            with suppress(OSError):  # who still waits for the old file makes the track once more, at worst
+                path.unlink(missing_ok=True)
+                self.locks.rmdir()  # these two where they are empty
+                self.locks.parent.rmdir()
+
+    def _lock(self, lock: FileLock, wait: Callable[[], None]) -> None:
+        missed = 0  # another run may remove the empty folder between our making it and using it
+        while True:
+            try:
+                self.locks.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=_LOCK_TICK)
+                return
+            except Timeout:
+                wait()
+            except FileNotFoundError:
+                missed += 1
+                if missed > 20:
+                    raise
 
     def load_figures(self, key: str) -> dict[str, Any] | None:
         """The kept figures (a JSON object) of a measurement, or None."""

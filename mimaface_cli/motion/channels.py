@@ -118,14 +118,14 @@ def find_channel(name: str, space: str, named: NamedMap | None = None) -> Channe
         )
     if name in _GAZE:
         raise InputError(f"{name}: in the {space} space gaze is four numbers of its network; use gaze0 to gaze3")
-    raise InputError(f"{name}: nothing is called so{_nearest(name, channel_names(space))}")
+    raise InputError(f"{name[:40]}: nothing is called so{_nearest(name, channel_names(space))}")
 
 
 def find_preset(text: str) -> tuple[str, float]:
     """`smile` or `smile=0.6` to a preset's name and its share 0..1.5. Raises InputError."""
     name, _, amount = text.partition("=")
     if name not in PRESETS:
-        raise InputError(f"--preset {name}: no such preset{_nearest(name, list(PRESETS))}")
+        raise InputError(f"--preset {name[:40]}: no such preset{_nearest(name, list(PRESETS))}")
     return name, parse_number(amount, f"--preset {text}", 0.0, HIGHEST) if amount else 1.0
 
 

@@ -13,6 +13,7 @@ from mimaface_cli.motion.cache import Cache
 from mimaface_cli.reenact.engines import missing_files
 from mimaface_cli.weights.locate import locate
 
+_MESH_WEIGHTS = ("face_landmarker", "face478")
 PACKAGES = ("torch", "diffusers", "transformers", "mediapipe", "av", "numpy", "numba", "scipy", "safetensors")
 # Distribution and module; imported for real: on servers OpenCV and MediaPipe may lack libraries of the system.
 _MESH_MODULES = {"opencv-contrib-python": "cv2"} | {name: name for name in ("mediapipe", "av", "numba", "scipy")}
@@ -21,12 +22,12 @@ _MESH_MODULES = {"opencv-contrib-python": "cv2"} | {name: name for name in ("med
 def examine() -> dict[str, Any]:
     """Versions, devices, weights and, for each engine, whether it is ready and what it lacks. Downloads nothing."""
     weights: dict[str, dict[str, str | None]] = {}
-    for name in ("face_landmarker", "face478"):
+    for name in (*_MESH_WEIGHTS, "speech478"):
         try:
             weights[name] = {"path": str(locate(name, download=False)), "problem": None}
         except WeightsError as error:
             weights[name] = {"path": None, "problem": str(error)}
-    missing = [entry["problem"] for entry in weights.values() if entry["problem"]]
+    missing = [problem for name in _MESH_WEIGHTS if (problem := weights[name]["problem"])]
     missing += filter(None, (_import_problem(*names) for names in _MESH_MODULES.items()))
     cuda = _cuda()
     lacking = [f"{len(absent)} weights files (mimaface weights pull)"] if (absent := missing_files()) else []

@@ -1,6 +1,7 @@
 """Speech becomes a MotionTrack like any other driver, made once and kept in the cache."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -91,14 +92,18 @@ def load_speech(
     track = cache.load_track(key) if cache is not None else None
     if track is not None:
         return Driver(track, path, "speech", True, True, True)
-    with open_samples(path, lambda seconds: tell("reading the sound", round(seconds), None)) as samples:
-        progress = lambda done, total: tell("speaking", done, total)  # noqa: E731
-        if options.space == "bfm09":
-            track = sadtalker_track(samples, options, first_coefficients(options.source, cache, tell), progress=progress, **lent)
-        else:
-            track = embedded_track(samples, model, options, content, progress=progress, **lent)
-    track = replace(track, meta=replace(track.meta, audio_hash=content, source_hash=content, options=used))
-    kept = cache is not None and source_stamp(path) == before and cache.store_track(key, track, path.name)
+    with nullcontext() if cache is None else cache.making(key, lambda: tell("speaking", 0, None)):
+        track = cache.load_track(key) if cache is not None else None  # made by another run meanwhile?
+        if track is not None:
+            return Driver(track, path, "speech", True, True, True)
+        with open_samples(path, lambda seconds: tell("reading the sound", round(seconds), None)) as samples:
+            progress = lambda done, total: tell("speaking", done, total)  # noqa: E731
+            if options.space == "bfm09":
+                track = sadtalker_track(samples, options, first_coefficients(options.source, cache, tell), progress=progress, **lent)
+            else:
+                track = embedded_track(samples, model, options, content, progress=progress, **lent)
+        track = replace(track, meta=replace(track.meta, audio_hash=content, source_hash=content, options=used))
+        kept = cache is not None and source_stamp(path) == before and cache.store_track(key, track, path.name)
     return Driver(track, path, "speech", False, kept, True)
 
 

@@ -1,6 +1,7 @@
 """Anything that drives becomes a MotionTrack, made once and kept in the cache."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,13 +65,18 @@ def load_driver(
     track = cache.load_track(key) if cache is not None else None
     if track is not None:
         return Driver(track, path, info.kind, True, True, info.has_audio)
-    frames = read_frames(path)
-    try:
-        report = None if progress is None else lambda done: progress(done, info.frame_count)
-        track = reader.read(frames, info.frame_rate, options, str(path), report, content)
-    finally:
-        frames.close()
-    kept = cache is not None and source_stamp(path) == before and cache.store_track(key, track, path.name)
+    report = (lambda done, total: None) if progress is None else progress
+    with nullcontext() if cache is None else cache.making(key, lambda: report(0, info.frame_count)):
+        track = cache.load_track(key) if cache is not None else None  # made by another run meanwhile?
+        if track is not None:
+            return Driver(track, path, info.kind, True, True, info.has_audio)
+        frames = read_frames(path)
+        try:
+            told = None if progress is None else lambda done: progress(done, info.frame_count)
+            track = reader.read(frames, info.frame_rate, options, str(path), told, content)
+        finally:
+            frames.close()
+        kept = cache is not None and source_stamp(path) == before and cache.store_track(key, track, path.name)
     return Driver(track, path, info.kind, False, kept, info.has_audio)
 
 

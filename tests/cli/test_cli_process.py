@@ -261,6 +261,7 @@ def test_doctor(mimaface, environment, tmp_path):
     assert found["engines"]["mesh"] == {"ready": True, "missing": []}
     assert found["engines"]["diffusion"]["ready"] is False and found["engines"]["diffusion"]["missing"]
     assert found["packages"]["mediapipe"] and Path(found["weights"]["face478"]["path"]).is_file()
+    assert Path(found["weights"]["speech478"]["path"]).is_file()
 
 
 @pytest.fixture

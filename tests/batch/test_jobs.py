@@ -1,0 +1,91 @@
+"""Job files: what is read, in which order, and the line said of what is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mimaface_cli.batch.jobs import read_jobs
+from mimaface_cli.errors import InputError
+
+KNOWN = {"region": False, "crf": False, "audio": False, "pose-from": False, "matte": False, "overwrite": True}
+
+
+def read(folder: Path, text: str, name: str = "jobs.csv", check=lambda words: None):
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return read_jobs(path, KNOWN, check)
+
+
+def test_both_forms_say_the_same(tmp_path):
+    table = "source,Driver,--output,region,overwrite,pose_from\na b.jpg,d.mp4,o.mp4,lips,yes,\n\nc.jpg,\"d,1.mp4\",p.mp4,,no,x.npz\n"
+    rows = [
+        {"source": "a b.jpg", "driver": "d.mp4", "output": "o.mp4", "region": "lips", "overwrite": True},
+        None,
+        {"source": "c.jpg", "driver": "d,1.mp4", "output": "p.mp4", "region": None, "pose-from": "x.npz"},
+    ]
+    lines = "\n".join("" if row is None else json.dumps(row) for row in rows)
+    from_table, from_lines = read(tmp_path, "\ufeff" + table), read(tmp_path, lines)
+    assert [job.words for job in from_table] == [job.words for job in from_lines]
+    assert from_table[0].words == ["--output=o.mp4", "--region=lips", "--overwrite", "--", "a b.jpg", "d.mp4"]
+    assert [job.row for job in from_table] == [2, 4] and [job.row for job in from_lines] == [1, 3]
+    assert from_table[0].id == from_lines[0].id != from_table[1].id
+    assert from_table[1].inputs == tuple(tmp_path / name for name in ("c.jpg", "d,1.mp4", "x.npz"))
+    assert read(tmp_path, table.replace(",", ";").replace('"d;1.mp4"', "d,1.mp4"))[1].driver == "d,1.mp4"
+
+
+def test_what_takes_an_output_comes_after_it(tmp_path):
+    jobs = read(tmp_path, "source,driver,output\ns.jpg,frames,c.mp4\na.mp4,d.mp4,frames/%05d.png\ns.jpg,d.mp4,./x/../a.mp4\n")
+    assert [job.row for job in jobs] == [4, 3, 2]
+    assert jobs[0].after == () and jobs[1].after == (jobs[0].id,) and jobs[2].after == (jobs[1].id,)
+
+
+BAD = {
+    "unknown column": ("source,driver,output,regoin\na,b,c,x\n", "row 1: unknown column 'regoin'; did you mean region?"),
+    "unknown name": ('{"sorce": "a"}', "row 1: unknown column 'sorce'; did you mean source?"),
+    "nothing near": ("source,driver,output,qqqq\n", "unknown column 'qqqq'; see mimaface animate --help"),
+    "a column twice": ("source,driver,output,crf,--crf\n", "row 1: the column crf is there twice"),
+    "a name twice": ('{"source": "a", "source": "b"}', "row 1: is no JSON object (a name is there twice)"),
+    "no driver": ("source,driver,output\na,,c\n", "row 2: has no driver"),
+    "too many cells": ("source,driver,output\na,b,c,d\n", "row 2: has 4 cells for 3 columns"),
+    "broken quotes": ('source,driver,output\na,b,c\n"a"x,b,c\n', "row 3: cannot be read"),
+    "broken JSON": ('{"source": "a", "driver": "b", "output": "c"}\n{"source"', "row 2: is no JSON object"),
+    "a list": ('{"source": ["a"]}', "row 1: source must be a text"),
+    "deep": ('{"source": ' + "[" * 100_000, "row 1: is no JSON object"),
+    "a flag that is neither": ("source,driver,output,overwrite\na,b,c,perhaps\n", "row 2: overwrite is on or off"),
+    "a zero byte": ('{"source": "a\\u0000b", "driver": "b", "output": "c"}', "row 1: source holds"),
+    "one output": ("source,driver,output\na,b,c.mp4\nd,e,./c.mp4\n", "row 3: writes "),
+    "matte and output": ("source,driver,output,matte\na,b,c.mp4,d.mp4\na,b,d.mp4,\n", "row 3: writes "),
+    "a loop": ("source,driver,output\na,y.mp4,x.mp4\na,z.mp4,y.mp4\na,x.mp4,z.mp4\n", "take one another's outputs"),
+    "itself": ("source,driver,output\na.mp4,b,a.mp4\n", "rows 2 -> 2 take"),
+    "empty": ("source,driver,output\n", "holds no jobs"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_get_one_line_with_the_row(tmp_path, name):
+    text, words = BAD[name]
+    with pytest.raises(InputError) as raised:
+        read(tmp_path, text)
+    assert words in str(raised.value) and "\n" not in str(raised.value) and len(str(raised.value)) < 400
+
+
+def test_what_the_parser_refuses_names_the_row(tmp_path):
+    text = "source,driver,output,crf\na,b,c,1\na,b,d,x\n"
+    with pytest.raises(InputError, match="row 3: no number"):
+        read(tmp_path, text, check=lambda words: "no number" if "--crf=x" in words else None)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode(errors="replace"))))
+def test_any_bytes_are_jobs_or_one_line(tmp_path_factory, content):
+    folder = tmp_path_factory.getbasetemp()
+    for start in (b"", b"source,driver,output\n", b'{"source": "a", "driver": "b", "output": '):
+        path = folder / "fuzz.csv"
+        path.write_bytes(start + content or b"x")
+        try:
+            assert read_jobs(path, KNOWN, lambda words: None)
+        except InputError as error:
+            assert len(str(error)) < 600

@@ -1,0 +1,226 @@
+"""The loop and the records, with workers that only pretend: every order of events that real ones are too slow for."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from mimaface_cli.batch.jobs import read_jobs
+from mimaface_cli.batch.perform import Ran, Reply, perform
+from mimaface_cli.batch.run import BatchOptions, NoRoom, run_batch
+from mimaface_cli.batch.state import DONE, FAILED, RUNNING, Record, State, stamp
+from mimaface_cli.batch.worker import WorkerDied
+
+
+class Quiet:
+    def ended(self, outcome): ...
+
+    def tick(self, done, total, stages): ...
+
+
+class Pretender:
+    """Does what the test says in place of animate, with the real records and locks."""
+
+    def __init__(self, state, jobs, run):
+        self.state, self.jobs, self.run = state, {job.id: job for job in jobs}, run
+
+    def do(self, task, progress, timeout=None):
+        progress("animating", 1, 1)
+        return perform(self.state, self.jobs[task["job"]["id"]], task["budget"], task["skip_existing"], self.run)
+
+    def stop(self): ...
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Run a job file by a function that stands for animate."""
+
+    def go(text, run, state=None, **options):
+        path = tmp_path / "jobs.csv"
+        path.write_text("source,driver,output\n" + text)
+        jobs = read_jobs(path, {"overwrite": True}, lambda words: None)
+        state = state or State(tmp_path / "state")
+
+        def write(words, log):
+            code = run(words)
+            if code == 0:
+                (tmp_path / words[0].removeprefix("--output=")).write_text("made")
+            return Ran(code, f"code {code}" if code else "", {"frames": 1})
+
+        outcomes = run_batch(jobs, state, lambda n: Pretender(state, jobs, write), BatchOptions(**options), Quiet())
+        return {outcome.job.output: outcome for outcome in outcomes}
+
+    return go
+
+
+def test_each_job_once_by_many_workers(batch):
+    seen, lock = [], threading.Lock()
+
+    def run(words):
+        with lock:
+            seen.append(words[0])
+        time.sleep(0.01)
+        return 0
+
+    text = "".join(f"s.jpg,d{k % 3}.mp4,o{k}.mp4\n" for k in range(30))
+    outcomes = batch(text, run, workers=6)
+    assert sorted(seen) == sorted(f"--output=o{k}.mp4" for k in range(30))
+    assert all(outcome.status == DONE and outcome.reply.made for outcome in outcomes.values())
+    again = batch(text, run, workers=6)
+    assert len(seen) == 30 and not any(outcome.reply.made for outcome in again.values())
+
+
+def test_two_runs_at_once_share_the_work(batch, tmp_path):
+    seen, lock, results = [], threading.Lock(), []
+
+    def run(words):
+        with lock:
+            seen.append(words[0])
+        time.sleep(0.05)
+        return 0
+
+    text = "".join(f"s.jpg,d.mp4,o{k}.mp4\n" for k in range(12))
+    runs = [threading.Thread(target=lambda: results.append(batch(text, run, workers=2))) for _ in range(2)]
+    for one in runs:
+        one.start()
+    for one in runs:
+        one.join(30)
+    assert len(seen) == len(set(seen)) == 12
+    assert all(outcome.status == DONE for result in results for outcome in result.values()) and len(results) == 2
+
+
+def test_failures_are_tried_again_and_block_what_needs_them(batch):
+    tries = {}
+
+    def run(words):
+        tries[words[0]] = tries.get(words[0], 0) + 1
+        return 0 if words[0] == "--output=b.mp4" and tries[words[0]] == 3 else 3
+
+    text = "s.jpg,d.mp4,a.mp4\ns.jpg,d.mp4,b.mp4\ns.jpg,a.mp4,c.mp4\n"
+    outcomes = batch(text, run, retry=2)
+    assert tries == {"--output=a.mp4": 3, "--output=b.mp4": 3}
+    assert (outcomes["a.mp4"].status, outcomes["b.mp4"].status, outcomes["c.mp4"].status) == (FAILED, DONE, "blocked")
+    assert outcomes["a.mp4"].reply.reason == "code 3" and "row 2, whose output" in outcomes["c.mp4"].reply.reason
+    batch(text, run)
+    assert tries == {"--output=a.mp4": 4, "--output=b.mp4": 3}  # a later run tries what failed, and only that
+
+
+def test_halt_on_error_begins_no_more(batch):
+    outcomes = batch("".join(f"s.jpg,d.mp4,o{k}.mp4\n" for k in range(5)), lambda words: 4, halt_on_error=True)
+    assert [outcome.status for outcome in outcomes.values()] == [FAILED] + 4 * ["not started"]
+
+
+def test_what_is_there_is_skipped_if_asked(batch, tmp_path):
+    (tmp_path / "o.mp4").write_text("mine")
+    assert batch("s.jpg,d.mp4,o.mp4\n", lambda words: 0, skip_existing=True)["o.mp4"].status == "skipped"
+    assert (tmp_path / "o.mp4").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("deaths", "retry", "status"), [(1, 0, DONE), (2, 0, FAILED), (2, 1, DONE)])
+def test_a_worker_that_dies_costs_one_attempt_at_most(tmp_path, deaths, retry, status):
+    (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,o.mp4\n")
+    jobs = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)
+    state = State(tmp_path / "state")
+    left = [deaths]
+
+    class Mortal(Pretender):
+        def do(self, task, progress, timeout=None):
+            if left[0]:
+                left[0] -= 1
+                record = self.state.record(jobs[0].id)
+                self.state.write(jobs[0].id, Record(RUNNING, (record.attempts if record else 0) + 1, ours=True))
+                raise WorkerDied("its worker was ended by SIGKILL")
+            return super().do(task, progress, timeout)
+
+    def write(words, log):
+        (tmp_path / "o.mp4").write_text("made")
+        return Ran(0, "", {})
+
+    options = BatchOptions(retry=retry)
+    outcome = run_batch(jobs, state, lambda n: Mortal(state, jobs, write), options, Quiet())[0]
+    assert outcome.status == status
+    if status == FAILED:
+        assert "SIGKILL" in outcome.reply.reason and state.record(jobs[0].id).status == FAILED
+
+
+def test_a_cluster_without_room_still_gets_done(batch, tmp_path):
+    (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,a.mp4\ns,d,b.mp4\n")
+    jobs = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)
+    state, refused = State(tmp_path / "state"), []
+
+    def start(number):
+        if len(refused) < 3:
+            refused.append(number)
+            raise NoRoom
+        return Pretender(state, jobs, lambda words, log: Ran(4, "no", None))
+
+    assert [outcome.status for outcome in run_batch(jobs, state, start, BatchOptions(3), Quiet())] == [FAILED, FAILED]
+
+
+def test_changed_inputs_are_told_not_passed_over(batch, tmp_path):
+    (tmp_path / "s.jpg").write_text("one")
+    assert batch("s.jpg,d.mp4,o.mp4\n", lambda words: 0)["o.mp4"].status == DONE
+    (tmp_path / "s.jpg").write_text("another")
+    outcome = batch("s.jpg,d.mp4,o.mp4\n", lambda words: 0)["o.mp4"]
+    assert outcome.status == FAILED and "has changed since" in outcome.reply.reason
+    (tmp_path / "s.jpg").unlink()
+    assert batch("s.jpg,d.mp4,o.mp4\n", lambda words: 0)["o.mp4"].status == DONE  # gone is not changed
+
+    def replace_it(words):
+        (tmp_path / "s.jpg").write_text("while it ran")
+        return 0
+
+    (tmp_path / "s.jpg").write_text("before")
+    outcome = batch("s.jpg,d.mp4,p.mp4\n", replace_it)["p.mp4"]
+    assert outcome.status == FAILED and "was changed while the job ran" in outcome.reply.reason
+    assert batch("s.jpg,d.mp4,p.mp4\n", lambda words: 0)["p.mp4"].status == DONE  # and made anew over what it wrote
+
+
+def test_an_interrupted_job_replaces_only_what_it_wrote_itself(batch, tmp_path):
+    given = []
+    run = lambda words: given.append("--overwrite" in words) or 0  # noqa: E731
+    (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,o.mp4\n")
+    job = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)[0]
+    state = State(tmp_path / "state")
+    state.prepare()
+    leftover = tmp_path / ".o.0123abcd.part.mp4"
+    for ours in (True, False):
+        (tmp_path / "o.mp4").write_text("there")
+        leftover.write_text("half")
+        state.write(job.id, Record(RUNNING, 1, ours=ours))
+        reply = perform(state, job, 9, False, lambda words, log: Ran(run(words), "", None))
+        assert reply.status == DONE and not leftover.exists()
+    assert given == [True, False]
+
+
+def test_records_that_are_damaged_count_for_nothing(tmp_path):
+    state = State(tmp_path / "state")
+    state.prepare()
+    state.write("a", Record(DONE, 1, began=1.5))
+    assert state.record("a") == Record(DONE, 1, began=1.5)
+    for content in (b"", b"{", b"[]", b'{"status": "done"}', b'{"status": 3, "attempts": "x"}', b"\xff\xfe"):
+        (state.folder / "a.json").write_bytes(content)
+        assert state.record("a") is None
+    with state.held("a") as mine:
+        assert mine
+        elsewhere = []
+        other = threading.Thread(target=lambda: elsewhere.append(perform(state, fake("a"), 1, False, None)))
+        other.start()
+        other.join(10)
+        assert elsewhere == [Reply("busy")]
+
+
+def fake(key):
+    from mimaface_cli.batch.jobs import Job
+
+    return Job(key, 1, "s", "d", "o", {}, (), ())
+
+
+def test_stamps_tell_versions_apart(tmp_path):
+    (tmp_path / "a").write_text("x")
+    first = stamp(tmp_path / "a")
+    assert first == stamp(tmp_path / "a") and stamp(tmp_path / "b") is None and stamp(tmp_path)[0] == 1
+    (tmp_path / "a").write_text("xy")
+    assert stamp(tmp_path / "a") != first
+    assert replace(Record(DONE, 1), stamps={"a": first}).stamps["a"] == first

@@ -1,0 +1,46 @@
+"""Where settings come from: command line, environment, file, default, in that order; completion; log file."""
+
+import json
+
+import pytest
+
+
+def test_the_order_of_precedence(command, made, tmp_path, monkeypatch):
+    config = tmp_path / "config.toml"
+    config.write_text("[cache.list]\njson = true\n")
+    monkeypatch.setenv("MIMAFACE_CONFIG", str(config))
+    assert json.loads(command("cache", "list").out)
+    config.write_text('[animate]\nregion = "lips"\ncodec = "nothing-from-file"\n')
+    words = ("animate", made.portrait, made.track, "-o", "out.mp4")
+    assert "nothing-from-file" in command(*words).err
+    monkeypatch.setenv("MIMAFACE_ANIMATE_CODEC", "nothing-from-environment")
+    assert "nothing-from-environment" in command(*words).err
+    assert "nothing-from-words" in command(*words, "--codec", "nothing-from-words").err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[animate]\nregoin = 'lips'\n", "[animate] regoin: no such setting; did you mean region?"),
+        ("[anmate]\n", "anmate: no such setting; did you mean animate?"),
+        ("[animate]\noverwrite = 'x'\n", "is on or off"),
+        ("[animate]\ncrf = [1]\n", "must be a text"),
+        ("[animate", "is no TOML file"),
+    ],
+)
+def test_bad_settings_get_one_line(command, tmp_path, monkeypatch, text, said):
+    (tmp_path / "config.toml").write_text(text)
+    monkeypatch.setenv("MIMAFACE_CONFIG", str(tmp_path / "config.toml"))
+    told = command("cache", "where")
+    assert told.code == 3 and said in told.err and len(told.err.splitlines()) == 1
+
+
+def test_log_file_anywhere(command, tmp_path):
+    assert command("animate", "no.jpg", "no.mp4", "-o", "x.mp4", "--log-file", "run.log").code == 3
+    lines = (tmp_path / "run.log").read_text().splitlines()
+    assert "no.jpg" in lines[0] and lines[-1].split(" ", 1)[1].startswith("failed with exit code 3: no.jpg")
+
+
+def test_completion(mimaface):
+    asked = {"_MIMAFACE_COMPLETE": "complete_bash", "COMP_WORDS": "mimaface ba", "COMP_CWORD": "1"}
+    assert mimaface(env=asked).stdout.split() == ["batch"]

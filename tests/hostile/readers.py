@@ -1,0 +1,313 @@
+"""Every reader of ours, with whole files to start from: what each may say of a harmed one is a value or one line."""
+
+import io
+import pickle
+import tempfile
+import wave
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from mimaface_cli.errors import MimafaceError
+from mimaface_cli.motion.track import MotionTrack
+
+MOST_SECONDS = 20.0  # of one case; the slowest honest one takes a fraction of a second
+MOST_FRAMES = 400  # decoded of a harmed video: its header may promise hours
+
+
+@dataclass(frozen=True)
+class Reader:
+    """name; suffix of the file; whole: its bytes; read: given the path, reads all of it. fallback: the reader answers
+    harm with nothing instead of a line (caches and manifests, which are made anew)."""
+
+    name: str
+    suffix: str
+    whole: Callable[[], bytes]
+    read: Callable[[Path], object]
+    fallback: bool = False
+
+
+def outcome(reader: Reader, path: Path) -> str:
+    """"read" or "refused". Raises what a user would see as a traceback: whatever is no MimafaceError, or one that is
+    longer than a line, or does not say which file it speaks of. (Line ends in it are escaped where it is printed.)"""
+    try:
+        reader.read(path)
+    except MimafaceError as error:
+        said = str(error)
+        if path.name not in said or len(said) > 1000 or reader.fallback:
+            raise AssertionError(f"not one clear line: {said[:500]!r}") from error
+        return "refused"
+    return "read"
+
+
+def _track() -> MotionTrack:
+    track = MotionTrack.neutral(12, "face478")
+    return replace(track, expression=np.random.default_rng(0).uniform(0, 1, track.expression.shape).astype(np.float32))
+
+
+def _packed_track() -> bytes:
+    buffer = io.BytesIO()
+    track = _track()
+    arrays = {name: getattr(track, name) for name in ("identity", "texture", "expression", "illumination", "pose")}
+    arrays |= {name: getattr(track, name) for name in ("gaze", "crop", "pts", "valid")}
+    np.savez_compressed(buffer, **arrays, meta=np.array(track.meta.to_json()))
+    return buffer.getvalue()
+
+
+def _exported(format: str) -> Callable[[], bytes]:
+    def make() -> bytes:
+        from mimaface_cli.motion.formats import document, livelink, table
+
+        text = io.StringIO()
+        {"json": document, "csv": table, "livelink": livelink}[format].write(_track(), text)
+        return text.getvalue().encode()
+
+    return make
+
+
+def _import(format: str) -> Callable[[Path], object]:
+    def read(path: Path) -> object:
+        from mimaface_cli.motion.formats import import_track
+
+        return import_track(path, format, Fraction(25) if format != "json" else None)
+
+    return read
+
+
+def _keys(path: Path) -> object:
+    from mimaface_cli.motion.keyframes import key_curves, read_keys
+
+    return key_curves(read_keys(path, "face478"))
+
+
+def _list(path: Path) -> object:
+    from mimaface_cli.reenact.pairs import read_list
+
+    return read_list(path)
+
+
+def _safetensors() -> bytes:
+    import torch
+    from safetensors.torch import save
+
+    return save({f"layer.{k}.weight": torch.arange(12.0).reshape(3, 4) for k in range(6)}, {"heads": "2"})
+
+
+def _pickled() -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save({"state_dict": {f"layer.{k}.weight": torch.ones(3, 4) for k in range(6)}}, buffer)
+    return buffer.getvalue()
+
+
+def _old_pickled() -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save({f"layer.{k}.weight": torch.ones(3, 4) for k in range(6)}, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def _network(path: Path) -> object:
+    from mimaface_cli.weights.contents import read_heads, read_network
+
+    read_heads(path)
+    return read_network(path, "inception")
+
+
+def _config(path: Path) -> object:
+    from mimaface_cli.weights.contents import check_plain
+
+    return check_plain(path, "unet config")
+
+
+def _bfm() -> bytes:
+    from scipy.io import savemat
+
+    buffer = io.BytesIO()
+    savemat(buffer, {"meanshape": np.zeros((1, 30)), "tri": np.ones((4, 3)), "keypoints": np.ones((1, 68))})
+    return buffer.getvalue()
+
+
+def _check_bfm(path: Path) -> object:
+    from mimaface_cli.weights.contents import check_plain
+
+    return check_plain(path, "bfm09")
+
+
+def _manifest(path: Path) -> object:
+    from mimaface_cli.weights import manifest
+
+    target = path.parent / manifest.NAME
+    if target != path:
+        path.replace(target)
+    return manifest.read(path.parent)
+
+
+def _lips(path: Path) -> object:
+    from mimaface_cli.speech import mouth
+
+    return mouth._load.__wrapped__(path)
+
+
+def _face(path: Path) -> object:
+    from mimaface_cli.face import face478
+
+    return face478._load.__wrapped__(path)
+
+
+def _shipped(name: str) -> Callable[[], bytes]:
+    return lambda: (Path(__file__).parents[2] / "weights" / name).read_bytes()
+
+
+def _figures(path: Path) -> object:
+    from mimaface_cli.motion.cache import Cache
+
+    cache = Cache(path.parent)
+    target = cache._figures_path("0" * 64)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
+    return cache.load_figures("0" * 64)
+
+
+def _clip(path: Path) -> object:
+    from mimaface_cli.diffusion.resume import ClipStore
+
+    store = ClipStore(path.parent, "run", (1, 4, 2, 8, 8))
+    store.folder.mkdir(exist_ok=True)
+    path.replace(store._path(0))
+    return store.load(0)
+
+
+def _kept_clip() -> bytes:
+    import torch
+    from safetensors.torch import save
+
+    return save({"latents": torch.zeros(1, 4, 2, 8, 8)})
+
+
+def _picture(format: str) -> Callable[[], bytes]:
+    def make() -> bytes:
+        buffer = io.BytesIO()
+        noise = np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)
+        Image.fromarray(noise).resize((112, 80)).save(buffer, format)
+        return buffer.getvalue()
+
+    return make
+
+
+def _image(path: Path) -> object:
+    from mimaface_cli.media.image import read_image
+
+    return read_image(path)
+
+
+def _film(suffix: str, codec: str, sound: str | None = None) -> Callable[[], bytes]:
+    """24 frames of 96x64 and, with the named codec, a second of noise."""
+
+    def make() -> bytes:
+        rng = np.random.default_rng(0)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"a.{suffix}"
+            with av.open(str(path), "w") as out:
+                video = out.add_stream(codec, rate=25, options={"x265-params": "log-level=none"})
+                video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+                voice = out.add_stream(sound, rate=16_000, layout="mono") if sound else None
+                for _ in range(24):
+                    image = rng.integers(0, 255, (8, 12, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+                    out.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+                out.mux(video.encode(None))
+                if voice is not None:
+                    noise = rng.integers(-9000, 9000, (1, 15_360), np.int16)
+                    frame = av.AudioFrame.from_ndarray(noise, "s16", "mono")
+                    frame.sample_rate = 16_000
+                    out.mux(voice.encode(frame))
+                    out.mux(voice.encode(None))
+            return path.read_bytes()
+
+    return make
+
+
+def _video(path: Path) -> object:
+    from mimaface_cli.media.reader import probe, read_frames
+
+    probe(path)
+    frames = read_frames(path, max_frames=MOST_FRAMES)
+    try:
+        return sum(frame.image.shape[0] > 0 for frame in frames)
+    finally:
+        frames.close()
+
+
+def _wave() -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((2, 2, 44_100, 0, "NONE", ""))
+        file.writeframes(np.random.default_rng(0).integers(-8000, 8000, 8_000, np.int16).tobytes())
+    return buffer.getvalue()
+
+
+def _sound(path: Path) -> object:
+    from mimaface_cli.media.samples import open_samples
+
+    with open_samples(path) as samples:
+        return samples.read(0, min(len(samples), 1_000_000)).sum()
+
+
+_KEYS = b"time,yaw,jawOpen\n0,0,0\n0.5,12.5,0.4\n1,-3,0\n"
+_LIST = b"source,driver,source_frame,start,frames,stride,result\na.png,b.mp4,0,0,10,1,r.mp4\nc.png,b.mp4,0,5,10,2,s.mp4\n"
+_UNET = b'{"block_out_channels": [320, 640], "cross_attention_dim": 768, "layers": {"a": [1, 2, 3]}}'
+_MANIFEST = (
+    b'{"version": 1, "files": {"vae.safetensors": {"size": 12, "mtime_ns": 3, "sha256": "00", "source": "x",'
+    b' "source_sha256": "11"}}}'
+)
+
+READERS: tuple[Reader, ...] = (
+    Reader("track", ".npz", _packed_track, MotionTrack.load),
+    Reader("track json", ".json", _exported("json"), _import("json")),
+    Reader("track csv", ".csv", _exported("csv"), _import("csv")),
+    Reader("live link csv", ".csv", _exported("livelink"), _import("livelink")),
+    Reader("keyframes", ".csv", lambda: _KEYS, _keys),
+    Reader("evaluation list", ".csv", lambda: _LIST, _list),
+    Reader("safetensors", ".safetensors", _safetensors, _network),
+    Reader("pickle", ".pth", _pickled, _network),
+    Reader("old pickle", ".pth", _old_pickled, _network),
+    Reader("bare pickle", ".pth", lambda: pickle.dumps({"a": [1, 2, "text", 3.5]}), _network),
+    Reader("network config", ".json", lambda: _UNET, _config),
+    Reader("face model mat", ".mat", _bfm, _check_bfm),
+    Reader("face478", ".npz", _shipped("face478.npz"), _face),
+    Reader("speech478", ".npz", _shipped("speech478.npz"), _lips),
+    Reader("manifest", ".json", lambda: _MANIFEST, _manifest, fallback=True),
+    Reader("kept figures", ".json", lambda: b'{"psnr": 20.5, "frames": [1, 2, 3]}', _figures, fallback=True),
+    Reader("kept clip", ".safetensors", _kept_clip, _clip, fallback=True),
+    Reader("png", ".png", _picture("PNG"), _image),
+    Reader("jpeg", ".jpg", _picture("JPEG"), _image),
+    Reader("webp", ".webp", _picture("WEBP"), _image),
+    Reader("tiff", ".tif", _picture("TIFF"), _image),
+    Reader("bmp", ".bmp", _picture("BMP"), _image),
+    Reader("h264 mp4", ".mp4", _film("mp4", "libx264", "aac"), _video),
+    Reader("hevc mov", ".mov", _film("mov", "libx265", "aac"), _video),
+    Reader("mpeg4 avi", ".avi", _film("avi", "mpeg4", "pcm_s16le"), _video),
+    Reader("vp9 webm", ".webm", _film("webm", "libvpx-vp9"), _video),
+    Reader("ffv1 mkv", ".mkv", _film("mkv", "ffv1", "pcm_s16le"), _video),
+    Reader("mpeg2 ts", ".ts", _film("ts", "mpeg2video"), _video),
+    Reader("sound of mp4", ".mp4", _film("mp4", "libx264", "aac"), _sound),
+    Reader("wav", ".wav", _wave, _sound),
+)
+
+
+def by_name(name: str) -> Reader:
+    """Raises KeyError."""
+    return {reader.name: reader for reader in READERS}[name]
+
+
+def cases(count: int, seed: int) -> Iterator[tuple[Reader, int]]:
+    """So many (reader, seed of the harm), every reader in turn."""
+    for k in range(count):
+        yield READERS[k % len(READERS)], seed + k // len(READERS)
