@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from mimaface_cli.train.augment import photometric
+from mimaface_cli.train import augment
 
-pytest.importorskip("kornia", reason="kornia comes with mimaface[train]")
+
+def photometric(pictures: torch.Tensor, seed: int) -> torch.Tensor:
+    return augment.photometric(pictures, torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_clips_come_back(folder):
 
 
 def test_webdataset_reads_the_same_samples(folder):
-    webdataset = pytest.importorskip("webdataset", reason="webdataset comes with mimaface[train]")
+    webdataset = pytest.importorskip("webdataset", reason="webdataset is not installed; pip install webdataset")
     samples = list(webdataset.WebDataset(str(folder / "shard-00000.tar"), shardshuffle=False))
     assert [sample["__key__"].split("/")[-1] for sample in samples] == ["clip-0", "clip-1"]
     assert {"json", "track.npz", "00003.jpg"} <= set(samples[0])

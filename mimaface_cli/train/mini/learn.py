@@ -16,8 +16,9 @@ from torch import Tensor
 from mimaface_cli.diffusion import clip, ica
 from mimaface_cli.diffusion.samplers import training_sigmas
 from mimaface_cli.files import atomic_path
+from mimaface_cli.train.augment import photometric
+from mimaface_cli.train.losses import MemoryBank, denoising_loss, identity_loss
 from mimaface_cli.train.mini.data import Clips, motion_groups, to_tensor
-from mimaface_cli.train.mini.losses import MemoryBank, identity_loss, min_snr_weight, photometric
 from mimaface_cli.train.mini.networks import Size, Trained, build
 
 STATE, CURVE = "state.pt", "curve.csv"
@@ -103,11 +104,11 @@ class Run:
             module.load_state_dict(state[name])
         self.kept, self.step = state["ema"], state["step"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.bank.restore(state["bank"])
+        self.bank.load_state_dict(state["bank"])
 
     def save(self) -> None:
         state: dict[str, Any] = {name: module.state_dict() for name, module in self.trained.modules().items()}
-        state |= {"ema": self.kept, "step": self.step, "optimizer": self.optimizer.state_dict(), "bank": self.bank.state()}
+        state |= {"ema": self.kept, "step": self.step, "optimizer": self.optimizer.state_dict(), "bank": self.bank.state_dict()}
         with atomic_path(self.folder / STATE) as temporary:
             torch.save(state, temporary)
 
@@ -195,7 +196,7 @@ def train_image(folder: Path, data: Encoded, size: Size, stage: Stage, device: s
             other = to_tensor(clips.pictures[others, rng.integers(clips.frames, size=stage.batch)]).to(device)
             views = [photometric(source, generator), other]
             tokens = [clip.encode(trained.clip, clip_pixels(view, size.clip_image))[:, 0] for view in views]
-            parts["identity"] = stage.identity * identity_loss(appearance[:, 0], tokens, person, run.bank, stage.temperature)
+            parts["identity"] = stage.identity * identity_loss(appearance[:, 0], torch.stack(tokens), person, run.bank, stage.temperature)
             run.bank.add(appearance[:, 0], person)
         return parts
 
@@ -266,8 +267,7 @@ def _denoise_loss(
     condition = ica.condition(carried, latents.shape[2], latents)
     sample = torch.cat([noisy, render if stage.use_render else torch.zeros_like(render), condition], 1)
     predicted = trained.unet(sample, timestep, tokens)
-    error = (predicted - noise).square().mean((1, 2, 3, 4))
-    return (error * min_snr_weight(alpha, stage.snr) if stage.snr else error).mean()
+    return denoising_loss(predicted, noise, alpha, stage.snr or None)
 
 
 def make_tokens(trained: Trained, appearance: Tensor, motion: Tensor, stage: Stage) -> Tensor:
