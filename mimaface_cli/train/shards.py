@@ -1,11 +1,13 @@
 """Training clips in tar shards as webdataset names them: what every trainer reads and `prepare` and renderers write.
 
-One clip is `<key>.json`, `<key>.track.npz` and its frames `<key>.00000.jpg`, ... : JPEG at quality 95 without chroma
-subsampling, one member a frame, for a trainer wants single frames from anywhere in a clip, and a member is one seek and
+One clip is `<key>.json`, `<key>.track.npz`, its frames `<key>.00000.jpg`, ... and, where the two stages are to learn from
+it, the photo of another moment `<key>.photo.jpg` and each frame's condition render `<key>.00000.render.jpg`: JPEG at
+quality 95 without chroma subsampling, one member a frame, for a trainer wants single frames from anywhere in a clip, and a member is one seek and
 one decode, where a video costs its decoder's start, and a lossless picture four times the room.
 """
 
 import io
+import itertools
 import json
 import re
 import tarfile
@@ -30,7 +32,8 @@ _MAX_MEMBER = 256 * 1024**2
 class Clip:
     """frames: N × S × S × 3 uint8, RGB, the face crop. track: N frames, its coefficients those of the crop.
     key: letters, digits, - and _ , one clip's own. identity: who it shows. source: the file it comes from, by name.
-    landmarks: None or N × L × 2 float32, pixels of the crop."""
+    landmarks: None or N × L × 2 float32, pixels of the crop. photo: None or S × S × 3 uint8, the person at another moment
+    in the same crop; renders: None or as frames, what an engine would draw of that photo for each of them."""
 
     key: str
     identity: str
@@ -38,6 +41,8 @@ class Clip:
     frames: np.ndarray
     track: MotionTrack
     landmarks: np.ndarray | None = None
+    photo: np.ndarray | None = None
+    renders: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count, height, width = self.frames.shape[:3]
@@ -49,6 +54,12 @@ class Clip:
             raise ValueError(f"track: has {len(self.track)} frames where the clip has {count}")
         if self.landmarks is not None and (self.landmarks.ndim != 3 or self.landmarks.shape[::2] != (count, 2)):
             raise ValueError(f"landmarks: are {self.landmarks.shape}, not {count} × L × 2")
+        if (self.photo is None) != (self.renders is None):
+            raise ValueError("renders: come with the photo they are made from")
+        for name, wanted in (("photo", self.frames.shape[1:]), ("renders", self.frames.shape)):
+            given = getattr(self, name)
+            if given is not None and (given.shape != wanted or given.dtype != np.uint8):
+                raise ValueError(f"{name}: are {given.dtype} {given.shape}, not uint8 {wanted}")
 
 
 def write_shards(clips: Iterable[Clip], folder: Path, *, per_shard: int = 64, overwrite: bool = False) -> list[Path]:
@@ -56,14 +67,34 @@ def write_shards(clips: Iterable[Clip], folder: Path, *, per_shard: int = 64, ov
     paths: list[Path] = []
     clips = iter(clips)
     while (first := next(clips, None)) is not None:
-        path = folder / f"shard-{len(paths):05d}.tar"
+        path = folder / shard_name(len(paths))
         check_output(path, overwrite)
-        with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard:
-            _add_clip(shard, first)
-            for _, clip in zip(range(per_shard - 1), clips, strict=False):
-                _add_clip(shard, clip)
+        write_shard(path, itertools.chain([first], itertools.islice(clips, per_shard - 1)))
         paths.append(path)
     return paths
+
+
+def shard_name(number: int) -> str:
+    """The file name of a folder's shard, counted from 0."""
+    return f"shard-{number:05d}.tar"
+
+
+def write_shard(path: Path, clips: Iterable[Clip]) -> int:
+    """Write one shard, whole or not at all, a clip in memory at a time; how many clips it holds."""
+    count = 0
+    with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard:
+        for count, clip in enumerate(clips, 1):
+            _add_clip(shard, clip)
+    return count
+
+
+def join_shards(parts: Iterable[Path], path: Path) -> None:
+    """All clips of some shards in one, whole or not at all."""
+    with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard:
+        for part in parts:
+            with tarfile.open(part, "r:") as file:
+                for member in file:
+                    shard.addfile(member, file.extractfile(member))
 
 
 def _add_clip(shard: tarfile.TarFile, clip: Clip) -> None:
@@ -81,10 +112,14 @@ def _add_clip(shard: tarfile.TarFile, clip: Clip) -> None:
         held = io.BytesIO()
         np.save(held, clip.landmarks.astype(np.float32))
         add("landmarks.npy", held.getvalue())
-    for number, frame in enumerate(clip.frames):
+    pictures = {f"{number:05d}.jpg": frame for number, frame in enumerate(clip.frames)}
+    if clip.photo is not None:
+        pictures |= {"photo.jpg": clip.photo}
+        pictures |= {f"{number:05d}.render.jpg": frame for number, frame in enumerate(clip.renders)}
+    for name, picture in pictures.items():
         held = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(frame)).save(held, "JPEG", quality=QUALITY, subsampling=0)
-        add(f"{number:05d}.jpg", held.getvalue())
+        Image.fromarray(np.ascontiguousarray(picture)).save(held, "JPEG", quality=QUALITY, subsampling=0)
+        add(name, held.getvalue())
 
 
 class StoredClip:
@@ -98,7 +133,11 @@ class StoredClip:
             self.count, self.size = int(note["frames"]), int(note["size"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{shard}: clip {key} has no readable note; run mimaface train prepare again") from error
-        needed = ["track.npz", *(f"{number:05d}.jpg" for number in range(min(self.count, 100_000)))]
+        numbers = range(min(self.count, 100_000))
+        needed = ["track.npz", *(f"{number:05d}.jpg" for number in numbers)]
+        self.has_renders = "photo.jpg" in places
+        if self.has_renders:
+            needed += [f"{number:05d}.render.jpg" for number in numbers]
         if self.count < 1 or any(name not in places for name in needed):
             raise InputError(f"{shard}: clip {key} is not whole; run mimaface train prepare again")
 
@@ -120,13 +159,24 @@ class StoredClip:
 
     def frame(self, number: int) -> np.ndarray:
         """S × S × 3 uint8, RGB. Raises InputError where the picture is damaged or of another size."""
+        return self._picture(f"{number:05d}.jpg", f"frame {number}")
+
+    def render(self, number: int) -> np.ndarray:
+        """The condition render of a frame, S × S × 3 uint8; only where `has_renders`. Raises InputError."""
+        return self._picture(f"{number:05d}.render.jpg", f"render {number}")
+
+    def photo(self) -> np.ndarray:
+        """The person at another moment, S × S × 3 uint8; only where `has_renders`. Raises InputError."""
+        return self._picture("photo.jpg", "the photo")
+
+    def _picture(self, name: str, what: str) -> np.ndarray:
         try:
-            with Image.open(io.BytesIO(self._read(f"{number:05d}.jpg")), formats=["JPEG"]) as picture:
+            with Image.open(io.BytesIO(self._read(name)), formats=["JPEG"]) as picture:
                 if picture.size != (self.size, self.size):
                     raise ValueError("another size")
                 return np.asarray(picture.convert("RGB"))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise InputError(f"{self.shard}: frame {number} of clip {self.key} is damaged; prepare it again") from error
+            raise InputError(f"{self.shard}: {what} of clip {self.key} is damaged; prepare it again") from error
 
     def _read(self, name: str) -> bytes:
         start, length = self._places[name]
@@ -143,8 +193,8 @@ def open_shards(folder: Path) -> list[StoredClip]:
     if not paths:
         raise InputError(f"{folder}: holds no shards; make them with mimaface train prepare")
     for number, path in enumerate(paths):
-        if path.name != f"shard-{number:05d}.tar":
-            raise InputError(f"{folder}: shard-{number:05d}.tar is missing; run mimaface train prepare again")
+        if path.name != shard_name(number):
+            raise InputError(f"{folder}: {shard_name(number)} is missing; run mimaface train prepare again")
     return [clip for path in paths for clip in _clips(path)]
 
 

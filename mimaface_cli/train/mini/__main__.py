@@ -18,7 +18,6 @@ from torch import Tensor
 from mimaface_cli.diffusion import mini
 from mimaface_cli.diffusion.pipeline import Networks
 from mimaface_cli.errors import InputError, MimafaceError
-from mimaface_cli.face import face478
 from mimaface_cli.reenact.prefer import JUDGED_BY, judge
 from mimaface_cli.train.autoencoder import AutoencoderSettings, fit_autoencoder, load_autoencoder
 from mimaface_cli.train.mini.data import Clips, read_clips, to_tensor
@@ -106,7 +105,7 @@ def run(given: argparse.Namespace) -> None:
     """Everything from videos to the model's folder."""
     config, output = read_config(given.config), given.output
     size, sizes = config["prepare"]["size"], config["size"]
-    bad = prepare(given.videos, output / "clips", _people(given.people), face478.load(), **config["prepare"], report=_say)
+    bad = prepare(given.videos, output / "clips", _people(given.people), **config["prepare"], report=_say)
     for line in bad:
         print(f"skipped: {line}", flush=True)
     clips = read_clips(sorted((output / "clips").glob("*.npz")))
