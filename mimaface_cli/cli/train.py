@@ -61,3 +61,48 @@ def prepare(
         from mimaface_cli.errors import InputError
 
         raise InputError(f"{folder}: none of its {len(index.bad)} videos gave a clip; --frames may ask for too many")
+
+
+Config = Annotated[
+    Path, typer.Argument(metavar="CONFIG.toml", show_default=False, help="Settings of both stages (README, Training).")
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+
+
+@app.command()
+def image(config: Config, quiet: Quiet = False) -> None:
+    """Stage 1: UNet, condition tokens and appearance encoder learn from single frames. Stopped, the same command goes on.
+
+    Examples:
+
+      mimaface train image run.toml
+
+      accelerate launch --num_processes 4 -m mimaface_cli train image run.toml
+    """
+    from mimaface_cli.train.config import load_config
+
+    settings = load_config(config)
+    from mimaface_cli.train.stages import train_image
+
+    with console.progress(quiet, "steps") as report:
+        folder = train_image(settings, report)
+    if not quiet:
+        console.say(f"{folder}: stage 1 is done; next: mimaface train video {config}")
+
+
+@app.command()
+def video(config: Config, quiet: Quiet = False) -> None:
+    """Stage 2, after stage 1: motion modules and the condition module learn from clips. Stopped, the same command goes on."""
+    from mimaface_cli.train.config import load_config
+
+    settings = load_config(config)
+    from mimaface_cli.train.stages import train_video
+
+    with console.progress(quiet, "steps") as report:
+        folder = train_video(settings, report)
+    if not quiet:
+        from mimaface_cli.weights.locate import weights_folder
+        from mimaface_cli.weights.mini import FOLDER
+
+        use = f"mimaface weights import {folder}" if settings.space == "bfm09" else f"copy it to {weights_folder() / FOLDER}"
+        console.say(f"{folder}: the model is done; to use it: {use}")

@@ -125,3 +125,135 @@ def test_an_empty_folder_is_one_line(tmp_path, command):
     said = command("train", "prepare", "none", "-o", "data")
     assert said.code == 3 and "none: holds no video" in said.err and len(said.err.splitlines()) == 1
     assert not (tmp_path / "data").exists()
+
+
+CONFIG = """
+data = "{data}"
+output = "{output}"
+space = "face478"
+size = 64
+workers = 0
+save_every = 3
+[model]
+start = "scratch"
+size = {{channels = [16, 16], attention = [false, true], layers = 1, heads = 2, tokens = 16, adapter = 1, clip = 16, clip_layers = 1, clip_image = 32, patch = 16}}
+autoencoder = {{channels = [8, 8, 8, 8], layers = 1, norm_groups = 4, steps = 4, batch = 2}}
+[image]
+bank = 16
+temperature = 0.1
+optimiser = {{steps = {steps}, batch = 4, micro = 2, learning_rate = 1e-3, ema = 0.9}}
+[video]
+clip = 4
+optimiser = {{steps = 6, batch = 2, learning_rate = 1e-3, ema = 0.9}}
+"""
+
+
+def write_config(folder: Path, data: Path, output: str, steps: int = 12) -> Path:
+    path = folder / f"{output}.toml"
+    path.write_text(CONFIG.format(data=data, output=output, steps=steps))
+    return path
+
+
+def test_both_stages_killed_and_gone_on_with_to_a_video(data, made, tmp_path, environment, command, monkeypatch):
+    import torch
+
+    whole, broken = (write_config(tmp_path, data, name) for name in ("whole", "broken"))
+    said = command("train", "video", whole)
+    assert said.code == 3 and "run mimaface train image first" in said.err
+    said = command("train", "image", whole)
+    assert said.code == 0 and "stage 1 is done" in said.err, said.err
+    curve = (tmp_path / "whole/image/losses.csv").read_text()
+    assert len(curve.splitlines()) == 13 and curve.startswith("step,denoise,identity\n")
+
+    # Killed after its first checkpoint, at whatever moment; the CSV may be ahead of the checkpoint.
+    words = [sys.executable, "-m", "mimaface_cli", "train", "image", str(broken)]
+    process = subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE)
+    end = time.monotonic() + 100
+    while not list((tmp_path / "broken").glob("image/step-*.pt")) and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = sorted(path.name for path in (tmp_path / "broken/image").glob("step-*.pt"))
+    if before[-1] < "step-00000012.pt":
+        with (tmp_path / "broken/image/losses.csv").open("a") as file:
+            file.write("999,1,1\n4,0.")
+    said = command("train", "image", broken)
+    assert said.code == 0, said.err
+    assert (tmp_path / "broken/image/losses.csv").read_text() == curve
+    names = sorted(path.name for path in (tmp_path / "broken/image").glob("*"))
+    assert names[-2:] == ["step-00000009.pt", "step-00000012.pt"] and not any(".part" in name for name in names)
+    one, other = (torch.load(tmp_path / run / "image/step-00000012.pt", weights_only=True) for run in ("whole", "broken"))
+    for part in ("network", "average"):
+        assert all(torch.equal(value, other[part][key]) for key, value in one[part].items())
+    assert torch.equal(one["bank"]["tokens"], other["bank"]["tokens"]) and (one["bank"]["person"] >= 0).all()
+
+    said = command("train", "video", broken)
+    assert said.code == 0 and "the model is done" in said.err, said.err
+    last = torch.load(tmp_path / "broken/video/step-00000006.pt", weights_only=True)["network"]
+    for key, value in last.items():  # only motion modules and W_cond have moved
+        if "motion_modules." in key:
+            continue
+        before = other["average"].get(key, other["network"][key])
+        if key == "unet.conv_in.weight":
+            assert torch.equal(value[:, :8], before[:, :8]) and not torch.equal(value[:, 8:], before[:, 8:])
+        else:
+            assert torch.equal(value, before), key
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    from mimaface_cli.weights.locate import locate
+
+    os.symlink(locate("face_landmarker"), weights / "face_landmarker.task")
+    shutil.copytree(tmp_path / "broken/model", weights / "mini")
+    monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(weights))
+    quick = ("--engine", "diffusion", "--device", "cpu", "--output-mode", "crop", "--steps", "2", "--clip-length", "4")
+    said = command("animate", made.portrait, made.track, "-o", "out.mp4", *quick, "--overlap", "1")
+    assert said.code == 0 and "own model draws" in said.err, said.err
+    assert len(read_video(tmp_path / "out.mp4")[0]) == 14
+
+
+def test_mistakes_are_one_line(data, tmp_path, command):
+    def said(text: str, stage: str = "image") -> str:
+        path = write_config(tmp_path, data, "run", steps=2)
+        path.write_text(text + path.read_text() if "[" not in text else path.read_text() + text)
+        result = command("train", stage, path)
+        assert result.code in (3, 5) and len(result.err.splitlines()) == 1, result.err
+        return result.err
+
+    assert "did you mean workers?" in said("worker = 1\n")
+    assert "is not TOML" in said("[")
+    path = write_config(tmp_path, tmp_path / "nothing", "run")
+    assert "nothing: holds no prepared data" in command("train", "image", path).err
+    path = write_config(tmp_path, data, "run", steps=2)
+    path.write_text(path.read_text().replace("size = 64", "size = 32"))
+    result = command("train", "image", path)
+    assert result.code == 3 and "was prepared with size 64" in result.err
+    path.write_text(CONFIG.format(data=data, output="run", steps=2).replace("micro = 2", "micro = 3"))
+    result = command("train", "image", path)
+    assert result.code == 3 and "cannot be shared out" in result.err and "change batch or micro" in result.err
+
+
+def test_a_checkpoint_of_another_size_and_a_damaged_one_are_named(data, tmp_path, command):
+    path = write_config(tmp_path, data, "run", steps=3)
+    assert command("train", "image", path).code == 0
+    text = path.read_text()
+    path.write_text(text.replace("steps = 3", "steps = 6").replace("tokens = 16", "tokens = 32"))
+    result = command("train", "image", path)
+    assert result.code == 5 and "step-00000003.pt: is of another model" in result.err and len(result.err.splitlines()) == 1
+    (tmp_path / "run/image/step-00000003.pt").write_bytes(b"PK no checkpoint")
+    path.write_text(text)
+    result = command("train", "image", path)
+    assert result.code == 5 and "is no checkpoint, or damaged" in result.err and len(result.err.splitlines()) == 1
+
+
+def test_no_memory_names_the_setting(data, tmp_path, command, monkeypatch):
+    import torch
+
+    from mimaface_cli.train import stages
+
+    def short(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(stages, "_denoise", short)
+    result = command("train", "image", write_config(tmp_path, data, "run"))
+    assert result.code == 3 and "set micro in [image.optimiser] below 2" in result.err and len(result.err.splitlines()) == 1
