@@ -95,7 +95,7 @@ def measure_all(place: Place) -> dict:
     judge, knower = judges.make_judges(model, PICTURE, folder / "judges", report=say)
     vae = load_autoencoder(folder / "vae")
     clips, seeds = left_out_clips(folder)
-    pairs = measure.make_pairs(model, clips, seeds, each=3)
+    pairs = measure.make_pairs(model, clips, seeds, each=2)
     result: dict = {
         "sizes": {**asdict(SIZE), "people": PEOPLE, "left_out": LEFT_OUT, "picture": PICTURE, "scale": place.scale},
         "settings": asdict(measure.SETTINGS),
@@ -114,7 +114,8 @@ def measure_all(place: Place) -> dict:
             trained, vae, stage, pairs.source, pairs.render[:, None], pairs.motion[:, None], measure.SETTINGS
         )[:, 0]
         figures = measure.picture_figures(judge, knower, pairs, made)
-        result["image"][name] = {**figures, **measure.retrieval(trained, clips, seeds), "steps": steps}
+        figures |= measure.retrieval(trained, clips, seeds) | measure.noise_error(trained, vae, stage, clips)
+        result["image"][name] = {**figures, "steps": steps}
         rows.append(made)
         say(f"image {name}: {rounded(result['image'][name])}")
     save_sheet(folder / "pictures.png", rows, range(0, len(pairs.source), max(1, len(pairs.source) // 12)))
@@ -158,6 +159,7 @@ def claims(result: dict) -> dict[str, str]:
     for name in ("no_render", "no_coefficients"):
         for figure in ("expression", "pose", "gaze"):
             out[f"{name}: {figure} error grows"] = worse(name, figure, image)
+        out[f"{name}: error of the predicted noise grows"] = worse(name, "noise_error", image)
     out["no_identity: identity similarity falls"] = worse("no_identity", "identity", image, False)
     out["no_identity: retrieval by ID tokens falls"] = worse("no_identity", "top1", image, False)
     for figure in ("pixels_border_ratio", "landmarks_border_ratio", "video_distance"):

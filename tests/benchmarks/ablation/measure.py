@@ -12,7 +12,7 @@ from torch import Tensor
 from mimaface_cli.diffusion import clip, ica
 from mimaface_cli.diffusion.denoise import denoise
 from mimaface_cli.diffusion.latents import decode
-from mimaface_cli.diffusion.samplers import sampler_for
+from mimaface_cli.diffusion.samplers import sampler_for, training_sigmas
 from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.metrics.distribution import Gaussian, frechet_distance
@@ -24,6 +24,7 @@ from mimaface_cli.train.rendered.people import make_person
 from tests.benchmarks.ablation import judges
 
 SETTINGS = Settings(length=1, overlap=0, sampler="dpm++", steps=12, guidance=2.0)
+LEVELS = (100, 300, 500, 700, 900)  # timesteps at which the objective is measured
 WINDOW, PARTS = 8, 16  # frames of a window of the video distance, components it is measured in
 
 
@@ -109,7 +110,7 @@ def picture_figures(judge: judges.Judge, knower: judges.Knower, pairs: Pairs, ma
     figures["landmarks_px"] = float(np.linalg.norm(points, axis=2).mean())
     figures["identity"] = float((judges.know(knower, made) * judges.know(knower, pairs.source)).sum(1).mean())
     error = ((made.astype(np.float32) - pairs.truth) ** 2).mean((1, 2, 3))
-    figures["psnr"] = float((10 * np.log10(255**2 / error)).mean())
+    figures["psnr"] = float((10 * np.log10(255**2 / np.maximum(error, 1e-4))).mean())
     return figures
 
 
@@ -145,6 +146,28 @@ def retrieval(trained: Trained, clips: Clips, seeds: Sequence[tuple[int, int]]) 
     found = (tokens(frames.reshape(-1, *frames.shape[2:])) @ gallery.T).argmax(1).numpy()
     asked = np.repeat(person[take == 0], frames.shape[1])
     return {"top1": float((person[take == 1][found] == asked).mean()), "chance": 1 / int((take == 1).sum())}
+
+
+@torch.no_grad()
+def noise_error(trained: Trained, vae: AutoencoderKL, stage: Stage, clips: Clips, levels: Sequence[int] = LEVELS) -> dict[str, float]:
+    """The training objective on people left out: mean squared error of the predicted noise, by timestep, the noise the
+    same for every model. What a model has learnt shows here long before its pictures are good."""
+    pick = np.arange(len(clips)), np.arange(len(clips)) * 7 % clips.frames
+    latents, drawn = (_encode(vae, part[pick][:, None]) for part in (clips.pictures, clips.renders))
+    if not stage.use_render:
+        drawn = torch.zeros_like(drawn)
+    appearance = clip.encode(trained.clip, clip_pixels(to_tensor(clips.source), trained.clip.config.image_size))
+    tokens = make_tokens(trained, appearance, torch.from_numpy(clips.motion[pick][:, None]), stage)
+    alphas = 1 / (1 + torch.from_numpy(training_sigmas()) ** 2)
+    figures = {}
+    for level in levels:
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(level))
+        noisy = alphas[level].sqrt() * latents + (1 - alphas[level]).sqrt() * noise
+        sample = torch.cat([noisy, drawn, ica.condition(None, 1, latents)], 1)
+        error = (trained.unet(sample, float(level), tokens) - noise).square().mean()
+        figures[f"noise_error_{level}"] = float(error)
+    figures["noise_error"] = float(np.mean(list(figures.values())))
+    return figures
 
 
 def video_figures(judge: judges.Judge, made: np.ndarray, real: np.ndarray, borders: Sequence[int]) -> dict[str, float]:

@@ -12,8 +12,8 @@ from mimaface_cli.train.mini.learn import Encoded, Report, Stage, encode_clips, 
 from mimaface_cli.train.mini.networks import Size, Trained
 
 SIZE = Size(channels=(32, 64, 96), attention=(False, True, True), clip_layers=3, patch=16, motion_divisor=2)
-IMAGE = Stage(steps=1000, batch=24, rate=1e-3, warm_up=50, identity=0.1, bank=1024)
-VIDEO = Stage(steps=350, batch=4, rate=1e-3, warm_up=30, frames=8, identity=0.0)
+IMAGE = Stage(steps=1000, batch=24, rate=1e-3, warm_up=50, ema=0.99, identity=0.1, bank=1024)
+VIDEO = Stage(steps=350, batch=4, rate=1e-3, warm_up=30, ema=0.98, frames=8, identity=0.0)
 STAGE1: Mapping[str, dict] = {
     "full": {},
     "no_render": {"use_render": False},
