@@ -120,7 +120,7 @@ def fit_autoencoder(
             kept[name].lerp_(value, 1 - decay)
         if (step + 1) % 50 == 0 or step + 1 == settings.steps:
             error = F.mse_loss(made.detach().clamp(-1, 1), pictures) / 4
-            report(step + 1, settings.steps, {"loss": float(loss), "psnr": float(-10 * error.log10())})
+            report(step + 1, settings.steps, {"loss": float(loss.detach()), "psnr": float(-10 * error.log10())})
         if (step + 1) % save_every == 0 or step + 1 == settings.steps:
             state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "rate": rate.state_dict()}
             with atomic_path(folder / STATE) as temporary:
