@@ -28,7 +28,7 @@ _CLOCK = 90_000  # the usual video clock: holds whole milliseconds and all commo
 _CLOCK_LIMIT = 1_000_000
 _SNAP = 0.0006  # seconds; Matroska rounds times to milliseconds, so 33 ms at 30 frames/s means 1/30 s
 _LONGEST = 1e7  # seconds
-_MP4_TAGS = {"title", "artist", "album", "comment", "genre", "date", "copyright", "description", "synopsis"}
+_MP4_TAGS = {"title", "artist", "album", "comment", "genre", "date", "copyright", "description", "synopsis", "timecode"}
 
 
 class FrameWriter(Protocol):

@@ -10,6 +10,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.reader import probe
+from mimaface_cli.media.timecode import Trim, later, read_timecode
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import VideoWriter, open_writer
 from mimaface_cli.motion.cache import Cache
@@ -19,7 +20,7 @@ from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.source import Moving, from_photo, from_video, picture_size, read_portrait
 from mimaface_cli.reenact.speech import is_speech, load_speech, speech_options
 from mimaface_cli.reenact.target import check_target, is_video, keeps_alpha
-from mimaface_cli.reenact.tracks import Driver, is_track, load_driver
+from mimaface_cli.reenact.tracks import Driver, is_track, load_driver, trimmed
 
 if TYPE_CHECKING:
     from mimaface_cli.reenact.diffuse import Diffused
@@ -70,7 +71,7 @@ def animate(
     sound = None if options.audio in ("driver", "none") else Path(options.audio)
     source_info = _probe_source(source)
     extract = ExtractOptions(options.driver_face, options.smooth)
-    driven = load_driver(driver, extract) if is_track(driver) else None
+    driven = load_driver(driver, extract, trim=options.trim) if is_track(driver) else None
     spoken = is_speech(driver)
     engine = choose_engine(
         options.engine,
@@ -88,6 +89,9 @@ def animate(
     if warm and driven:
         raise InputError(f"{driver}: is a track, but --warm-start needs the driver's pictures; leave one of them out")
     driver_info = probe(driver) if driven is None and not spoken else None
+    # A photo that drives a video has no length: only the video is trimmed.
+    still = driver_info is not None and driver_info.kind == "image" and source_info.kind != "image"
+    trim = Trim() if still else options.trim
     size = picture_size(source_info, options)
     beside = panels(size, source_info, driver_info) if options.compare else None
     size = beside.size if beside else size
@@ -109,9 +113,10 @@ def animate(
     def drive(space: str) -> Driver:
         if spoken:
             seed = options.diffusion.settings.seed
-            return load_speech(driver, speech_options(space, source_info, seed, options.pose_from), cache, report)
+            speech = load_speech(driver, speech_options(space, source_info, seed, options.pose_from), cache, report)
+            return trimmed(speech, options.trim)
         progress = lambda done, total: tell("reading the driver", done, total)  # noqa: E731
-        return load_driver(driver, extract, cache, progress, driver_info, space)
+        return load_driver(driver, extract, cache, progress, driver_info, space, trim)
 
     driven = driven or drive(engine.space)
     if driven.missing:
@@ -127,10 +132,15 @@ def animate(
         moving = diffused.moving
     else:
         moving = from_photo(portrait, driven.track, options)
+    begins = float(moving.pts[0]) if portrait is None else driven.start
     if beside is not None:
-        moving = replace(moving, frames=side_by_side(moving.frames, beside, moving.pts))
+        starts = [driven.start if info is driver_info else begins for info in beside.inputs]
+        moving = replace(moving, frames=side_by_side(moving.frames, beside, moving.pts, starts))
     track, said = _sound(driven, sound, options.audio, is_video(output), notes)
-    seconds, copied = _write(output, moving, size, options, track, describe(engine.name), notes, tell)
+    about = describe(engine.name)
+    if is_video(output):
+        about |= _timecode(source if portrait is None else driver, begins, moving.frame_rate, notes)
+    seconds, copied = _write(output, moving, size, options, track, about, notes, tell)
     if diffused:
         diffused.finished()
         notes += diffused.work.notes
@@ -188,6 +198,17 @@ def describe(engine: str) -> dict[str, str]:
     return {"comment": f"Generated face animation (AI): mimaface {__version__}, engine {engine}"}
 
 
+def _timecode(path: Path, start: float, rate: Fraction, notes: list[str]) -> dict[str, str]:
+    """The timecode of the first frame made, where the video that is followed in time has one."""
+    if is_track(path) or (found := read_timecode(path)) is None:
+        return {}
+    try:
+        return {"timecode": later(found, round(start * rate), rate)}
+    except InputError as error:
+        notes.append(f"the timecode was left out ({error})")
+        return {}
+
+
 def _probe_source(source: Path) -> MediaInfo:
     if is_track(source):
         raise InputError(f"{source}: is a track; the source is one photo or one video, the track its driver")
@@ -205,9 +226,10 @@ def _sound(
             notes.append("pictures carry no sound")
         return None, "none"
     if given is not None:
-        return AudioTrack(given), str(given)
+        # A track has no sound of its own: what is given is that of the whole track. Else it is other sound.
+        return AudioTrack(given, driven.start if driven.kind == "track" else 0.0), str(given)
     if wanted == "driver" and driven.has_audio:
-        return AudioTrack(driven.path), "driver"
+        return AudioTrack(driven.path, driven.start), "driver"
     if wanted == "driver" and driven.kind == "track":
         notes.append("a track carries no sound; add --audio FILE for it")
     return None, "none"

@@ -78,7 +78,7 @@ def from_video(
     """A source that moves: its own frames and times, each frame's motion replaced by the driver's at that moment."""
     extract = ExtractOptions(options.face, options.smooth)
     report = lambda done, total: tell("reading the source", done, total)  # noqa: E731
-    own_track = load_driver(source.path, extract, cache, report, source).track
+    own_track = load_driver(source.path, extract, cache, report, source, trim=options.trim).track
     start = float(own_track.pts[0])
     length = own_track.duration if len(track) == 1 else min(track.duration, own_track.duration)
     count = int(np.searchsorted(own_track.pts - start, length - 1e-6))
@@ -102,7 +102,7 @@ def portraits_of(source: Path, track: MotionTrack, identity: np.ndarray, options
     """Each frame of a source video as a portrait; where no face is found its place is taken from the track."""
     model = face478.load()
     follower = FaceFollower(options.face)
-    frames = read_frames(source, max_frames=len(track))
+    frames = read_frames(source, max_frames=len(track), start=float(track.pts[0]))
     square: np.ndarray | None = None
     try:
         for k, frame in enumerate(frames):
