@@ -102,6 +102,15 @@ def command(
         str | None,
         _option(_FILE, "Take so much of it.", metavar="TIME"),
     ] = None,
+    matte: Annotated[
+        str | None,
+        _option(
+            _FILE,
+            "Also write a soft alpha of what was changed there: a video, or numbered pictures as matte/%05d.png.",
+            metavar="PATH",
+            show_default=False,
+        ),
+    ] = None,
     compare: Annotated[bool, _option(_PICTURE, "Write source, driver and result side by side.", "--compare")] = False,
     audio: Annotated[str, _option(_FILE, "Sound of the result: driver, none, or a file.", metavar="SOUND")] = "driver",
     codec: Annotated[
@@ -250,6 +259,7 @@ def command(
             compare=compare,
             pose_from=pose_from,
             trim=Trim.parse(start, duration),
+            matte=None if matte is None else console.target(matte),
             encode=EncodeOptions(codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless),
             diffusion=DiffusionOptions(preset, settings, device, dtype, vram, compile),
         )

@@ -1,14 +1,18 @@
 """`animate` from end to end: source and driver in, a finished file out."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.audio import AudioTrack, has_audio
+from mimaface_cli.media.formats import EncodeOptions
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.timecode import Trim, later, read_timecode
 from mimaface_cli.media.video import MediaInfo
@@ -16,6 +20,7 @@ from mimaface_cli.media.writer import VideoWriter, open_writer
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.reenact.compare import panels, side_by_side
 from mimaface_cli.reenact.engines import DIFFUSION, MESH, SPACES, choose_engine
+from mimaface_cli.reenact.matte import changed
 from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.source import Moving, from_photo, from_video, picture_size, read_portrait
 from mimaface_cli.reenact.speech import is_speech, load_speech, speech_options
@@ -24,6 +29,8 @@ from mimaface_cli.reenact.tracks import Driver, is_track, load_driver, trimmed
 
 if TYPE_CHECKING:
     from mimaface_cli.reenact.diffuse import Diffused
+
+MATTE = EncodeOptions()  # of a matte: the usual for its file's name
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,10 @@ def animate(
         overwrite=overwrite,
         inputs=(source, driver) if sound is None else (source, driver, sound),
     )
+    if options.matte is not None:
+        if options.matte.absolute() in (output.absolute(), output.absolute().parent):
+            raise InputError(f"--matte {options.matte}: is where the result goes; choose another place")
+        check_target(options.matte, size, MATTE, frames=count, overwrite=overwrite, inputs=(source, driver))
     if sound is not None and not has_audio(sound):
         raise InputError(f"{sound}: holds no sound; name a file with sound, or --audio driver or none")
     notes: list[str] = []
@@ -173,14 +184,20 @@ def _write(
     notes: list[str],
     tell: Report,
 ) -> tuple[float, bool | None]:
-    """Draw and encode all frames. Returns the seconds they last and whether the sound went over untouched."""
+    """Draw and encode all frames and their matte. Returns the seconds they last and whether the sound went over
+    untouched."""
     pts, rate = moving.pts - moving.pts[0], moving.frame_rate
     seconds = float(pts[-1]) + float(1 / rate)
     writer = open_writer(output, *size, rate, options=options.encode, audio=sound, duration=seconds, metadata=metadata)
+    matte = None
+    if options.matte is not None:
+        matte = open_writer(options.matte, *size, rate, options=MATTE, duration=seconds, metadata=metadata)
     try:
-        with writer:
+        with writer, matte or nullcontext():  # the matte is put in its place first: where the result is, all is
             for k, frame in enumerate(moving.frames):
                 writer.write(frame, float(pts[k]))
+                if matte is not None:
+                    matte.write(np.repeat(changed(frame, next(moving.originals))[..., None], 3, axis=2), float(pts[k]))
                 tell("animating", k + 1, len(pts))
     finally:
         moving.frames.close()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from typing import Any
 
 import cv2
@@ -87,8 +88,10 @@ def from_photo(
         work.store = engine.store_for(cache.clips, work, checkpoint.fingerprint())
     frames = work.frames()
     if options.output_mode == "full":
-        frames = paste(frames, portrait, source.face.to_square)
-    return Diffused(Moving(frames, track.pts, track.frame_rate), work, asked)
+        frames, original = paste(frames, portrait, source.face.to_square), portrait.image
+    else:
+        original = portrait.warped(align.to_corner_origin(source.face.to_square), SQUARE, SQUARE).image
+    return Diffused(Moving(frames, track.pts, track.frame_rate, repeat(original)), work, asked)
 
 
 def _rough(

@@ -36,7 +36,7 @@ class AnimateOptions:
     "driver", "none" or a file. face, driver_face: whom to animate and whom to follow. max_size: longest side of the
     result in pixels, 0 for no limit. compare: source, driver and result side by side. pose_from: a track or video whose
     head motion is taken where the driver is a sound. trim: what is taken of the driver, and of a source that moves.
-    diffusion: for that engine."""
+    matte: where a soft alpha of what was changed goes. diffusion: for that engine."""
 
     engine: str = "auto"
     retarget: RetargetOptions = field(default_factory=RetargetOptions)
@@ -49,6 +49,7 @@ class AnimateOptions:
     compare: bool = False
     pose_from: Path | None = None
     trim: Trim = field(default_factory=Trim)
+    matte: Path | None = None
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
 
@@ -59,6 +60,8 @@ class AnimateOptions:
             raise InputError(f"--output-mode {self.output_mode}: choose {' or '.join(OUTPUT_MODES)}")
         if self.max_size < 0 or 0 < self.max_size < 64:
             raise InputError(f"--max-size {self.max_size}: must be 0 (no limit) or at least 64 pixels")
+        if self.matte is not None and self.compare:
+            raise InputError("--matte: goes with the result alone; leave --compare out")
         if not self.audio:
             raise InputError("--audio: give driver, none or a file")
         ExtractOptions(self.face, self.smooth)

@@ -11,9 +11,10 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract import EXTRACTOR, ExtractOptions, extract_video, extractor_version
 from mimaface_cli.media.reader import probe, read_frames
-from mimaface_cli.media.timecode import TOLERANCE, Trim
+from mimaface_cli.media.timecode import Trim
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.cache import Cache, cache_key, content_hash, source_stamp
+from mimaface_cli.motion.edit import cut
 from mimaface_cli.motion.track import MotionTrack
 
 Progress = Callable[[int, int | None], None]
@@ -98,13 +99,8 @@ def trimmed(driver: Driver, trim: Trim) -> Driver:
     if not trim:
         return driver
     track = driver.track
-    start, duration = trim.seconds(track.frame_rate)
-    times = track.pts - track.pts[0]
-    first = int(np.searchsorted(times, start - TOLERANCE))
-    if first == len(times):
-        raise InputError(f"{driver.path}: ends before --start {start:g} s; it is {track.duration:.2f} s long")
-    stop = len(times) if duration is None else int(np.searchsorted(times, times[first] + duration - TOLERANCE))
-    return replace(driver, track=track.frames(slice(first, max(stop, first + 1))), start=float(times[first]))
+    kept = cut(track, *trim.seconds(track.frame_rate))
+    return replace(driver, track=kept, start=float(kept.pts[0] - track.pts[0]))
 
 
 class _Face478:

@@ -9,6 +9,7 @@ import av
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from PIL import Image
 
 from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import read_video
@@ -98,3 +99,23 @@ def test_what_is_wrong_is_one_line(command, made, words, code, says):
 def test_a_photo_has_no_length(command, made):
     done = command("animate", made.portrait, made.portrait, "-o", "out.png", "--start", "1")
     assert done.code == 3 and "is one picture" in done.err
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_a_matte_lays_the_result_back(command, made, tmp_path, moving):
+    source = made.driver if moving else made.portrait
+    words = ("animate", source, made.driver, "-o", "out/%03d.png", "--matte", "matte/%03d.png")
+    more = ("--duration", "0.1") if moving else ("--start", "0.2", "--duration", "0.1")
+    done = command(*words, *more)
+    assert done.code == 0, done.err
+    results, mattes = (sorted((tmp_path / name).iterdir()) for name in ("out", "matte"))
+    assert [path.name for path in results] == [path.name for path in mattes] and len(results) == 3
+    shares = np.stack([np.asarray(Image.open(path)) for path in mattes])
+    assert shares.shape[-1] == 3 and (shares == 255).any() and (shares == 0).any() and ((shares > 20) & (shares < 235)).any()
+    if not moving:
+        original = np.asarray(Image.open(made.portrait).convert("RGB")).astype(float)
+        for share, path in zip(shares / 255, results):
+            drawn = np.asarray(Image.open(path)).astype(float)
+            assert np.abs(drawn - (drawn * share + original * (1 - share))).max() <= 3  # what is no change
+    again = command(*words, "--compare")
+    assert again.code == 2 and "leave --compare out" in again.err
