@@ -169,6 +169,8 @@ class VideoWriter:
             # Other tags than the standard ones need Apple's newer, less widely read, layout.
             custom = "+use_metadata_tags" if set(self._metadata) - _MP4_TAGS else ""
             options["movflags"] = f"+faststart{custom}"
+        else:  # Matroska's random identifiers left out: the same frames make the same bytes
+            options["fflags"] = "+bitexact"
         self._container = av.open(
             f"file:{temporary}", "w", format=encoding.container.muxer, container_options=options
         )
