@@ -110,7 +110,7 @@ def kills(soak: Soak, jobs: Path) -> str:
             )
             for _ in range(2)
         ]
-        end = time.monotonic() + soak.rng.uniform(3, 9)
+        end = time.monotonic() + soak.rng.uniform(4, 16)
         while time.monotonic() < end and any(run.poll() is None for run in runs):
             time.sleep(0.05)
         if all(run.poll() is not None for run in runs):
