@@ -49,7 +49,7 @@ class Diffused:
     moving: Moving
     work: engine.Work
     options: DiffusionOptions
-    loaded: _Loaded
+    loaded: "_Loaded | None" = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Diffused:
         """The video is written: what was kept to resume it may go, the networks may serve the next one."""
         if self.work.store is not None:
             self.work.store.forget()
-        if not self.work.notes:  # else memory ran short, or their numbers had to be changed: better begin anew
+        if self.loaded and not self.work.notes:  # else memory ran short, or their numbers had to be changed: better begin anew
             _last[:] = [self.loaded]
 
 
