@@ -23,6 +23,7 @@ from mimaface_cli.cli import (
     extract,
     settings,
     track,
+    train,
     weights,
     worker,
 )
@@ -48,6 +49,7 @@ app.command("extract")(extract.command)
 app.command("audio")(audio.command)
 app.command("edit", cls=Assignments)(edit.command)
 app.add_typer(track.app, name="track")
+app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(cache.app, name="cache")
 app.add_typer(weights.app, name="weights")

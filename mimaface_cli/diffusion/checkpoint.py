@@ -39,7 +39,7 @@ def fingerprint(*paths: str) -> str:
 def load_coefficient_net() -> tuple[CoefficientNet, str]:
     """D3DFR's network and what names its weights. Raises WeightsError."""
     path = "mimaface/d3dfr.safetensors"
-    return CoefficientNet.from_state(*_state(_release(path))), fingerprint(path)
+    return CoefficientNet.from_state(*read_state(_release(path))), fingerprint(path)
 
 
 def load_face_model() -> Bfm09:
@@ -49,28 +49,34 @@ def load_face_model() -> Bfm09:
 
 def load_readers(coefficients: CoefficientNet, identity: bool = True) -> Readers:
     """The networks that look at the source; the released tokens alone want the identity network. Raises WeightsError."""
-    config = _json(_release("mimaface/video/clip.json"))
+    config = read_json(_release("mimaface/video/clip.json"))
     config = config.get("vision_config", config)  # of a whole CLIP model
-    encoder = clip.from_state(config, *_state(_release("mimaface/video/clip.safetensors")))
-    arcface = CurricularFace.from_state(*_state(_release("mimaface/arcface.safetensors"))) if identity else None
+    encoder = clip.from_state(config, *read_state(_release("mimaface/video/clip.safetensors")))
+    arcface = CurricularFace.from_state(*read_state(_release("mimaface/arcface.safetensors"))) if identity else None
     return Readers(coefficients, encoder, arcface)
 
 
 def load_networks() -> Networks:
     """The networks that denoise, on the CPU in the files' own number format. Raises WeightsError."""
     image_path, video_path = (_release(f"mimaface/{stage}/unet.safetensors") for stage in ("image", "video"))
-    state = merge_release(_state(image_path)[0], _state(video_path)[0])
-    unet = build_unet(_json(_release("mimaface/image/unet.json")), state, f"{image_path} with {video_path}")
-    mia_path = _release("mimaface/video/mia.safetensors")
-    with safe_open(mia_path, "pt") as file:
-        tokens = mia.from_state(_state(mia_path)[0], file.metadata(), str(mia_path))
+    state = merge_release(read_state(image_path)[0], read_state(video_path)[0])
+    unet = build_unet(read_json(_release("mimaface/image/unet.json")), state, f"{image_path} with {video_path}")
+    tokens = load_tokens(_release("mimaface/video/mia.safetensors"), unet, image_path)
+    return Networks(unet, tokens, load_vae())
+
+
+def load_tokens(path: Path, unet: VideoUNet, unet_path: Path) -> mia.ReleaseTokens | mia.PaperTokens:
+    """The condition tokens that go with a UNet. Raises WeightsError."""
+    state, name = read_state(path)
+    with safe_open(path, "pt") as file:
+        tokens = mia.from_state(state, file.metadata(), name)
     width = (tokens.layer_norm if isinstance(tokens, mia.ReleaseTokens) else tokens.norm).normalized_shape[0]
     if width != unet.tokens_width:
         raise WeightsError(
-            f"{mia_path}: makes tokens of width {width} where the UNet of {image_path} takes {unet.tokens_width}; "
+            f"{path}: makes tokens of width {width} where the UNet of {unet_path} takes {unet.tokens_width}; "
             "they are of two models: fetch both again"
         )
-    return Networks(unet, tokens, load_vae())
+    return tokens
 
 
 def build_unet(config: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> VideoUNet:
@@ -93,10 +99,14 @@ def build_unet(config: Mapping[str, Any], state: Mapping[str, Tensor], name: str
 def load_vae() -> AutoencoderKL:
     """Raises WeightsError."""
     files = locate_files(VAE, download=False)
-    state, name = _state(files["vae/model.safetensors"])
+    return build_vae(read_json(files["vae/config.json"]), *read_state(files["vae/model.safetensors"]))
+
+
+def build_vae(config: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> AutoencoderKL:
+    """The autoencoder of a config.json and its weights. Raises WeightsError."""
     try:
         with torch.device("meta"):
-            vae = AutoencoderKL.from_config(_json(files["vae/config.json"]))
+            vae = AutoencoderKL.from_config(dict(config))
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise WeightsError(f"{name}: its config.json makes no VAE ({error}); fetch the weights again") from error
     load_strict(vae, {_present_name(key): value for key, value in state.items()}, name)
@@ -114,7 +124,7 @@ def _release(path: str) -> Path:
     return locate_file(RELEASE, path)
 
 
-def _state(path: Path) -> tuple[dict[str, Tensor], str]:
+def read_state(path: Path) -> tuple[dict[str, Tensor], str]:
     """The tensors of a safetensors file and what to call it."""
     from safetensors.torch import load_file
 
@@ -124,7 +134,7 @@ def _state(path: Path) -> tuple[dict[str, Tensor], str]:
         raise WeightsError(f"{path}: cannot be read ({error}); run mimaface weights verify") from error
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_bytes())
         if not isinstance(values, dict):

@@ -1,7 +1,7 @@
 """The paper's engine: a photo and a bfm09 track in, frames of the 512 square out, clip after clip."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mimaface_cli.diffusion import ica
-from mimaface_cli.diffusion.pipeline import Inputs, Networks, denoise_clips, new_frames
+from mimaface_cli.diffusion.pipeline import Appearance, Inputs, Networks, denoise_clips, new_frames
 from mimaface_cli.diffusion.place import places
 from mimaface_cli.diffusion.render import condition_render
 from mimaface_cli.diffusion.resume import ClipStore, run_key
@@ -52,16 +52,27 @@ def plan(model: Bfm09, source: Source, track: MotionTrack, options: RetargetOpti
     return Motion(mixed, places(track, source.place, options))
 
 
+def renders(model: Bfm09, motion: Motion) -> Callable[[int], Iterator[Tensor]]:
+    """Called with a frame: the renders (3, 512, 512) of the motion from that frame on."""
+
+    def begin(first: int) -> Iterator[Tensor]:
+        for coefficients, place in zip(motion.coefficients[first:], motion.places[first:]):
+            yield condition_render(model, coefficients, place, SQUARE)
+
+    return begin
+
+
 @dataclass
 class Work:
-    """One video on its way. taken: clips that an earlier run left; made: how many were made now; notes: for the user."""
+    """One video on its way. coefficients: mixed, (N, 261); renders: gives the condition pictures (3, S, S) from a frame
+    on; taken: clips that an earlier run left; made: how many were made now; notes: for the user."""
 
     networks: Networks
     runtime: Runtime
     settings: Settings
-    source: Source
-    model: Bfm09
-    motion: Motion
+    appearance: Appearance
+    coefficients: np.ndarray
+    renders: Callable[[int], Iterator[Tensor]]
     store: ClipStore | None = None
     rough: Iterator[np.ndarray] | None = None
     report: Callable[[int, int], None] = lambda done, total: None
@@ -75,14 +86,14 @@ class Work:
         self.notes: list[str] = []
 
     def frames(self) -> Iterator[np.ndarray]:
-        """The frames (512, 512, 3) uint8 RGB in order. While one clip is decoded and written the next is denoised; no
+        """The frames (S, S, 3) uint8 RGB in order. While one clip is decoded and written the next is denoised; no
         more than two are in memory. Closing the iterator ends the work soon."""
-        settings, appearance = self.settings, self.source.appearance
+        settings = self.settings
         rough = None if self.rough is None else Window(lambda first: self._rough(first), settings.length)
         # Drawn on the CPU by a thread of their own, so that the device need not wait for them.
-        drawn = Window(lambda first: read_ahead(self._renders(first), 2 * settings.length), settings.length)
-        inputs = Inputs(appearance, self.motion.coefficients, drawn, rough)
-        count = sum(1 for _ in ica.plan_clips(len(self.motion), settings.length, settings.overlap))
+        drawn = Window(lambda first: read_ahead(self.renders(first), 2 * settings.length), settings.length)
+        inputs = Inputs(self.appearance, self.coefficients, drawn, rough)
+        count = sum(1 for _ in ica.plan_clips(len(self.coefficients), settings.length, settings.overlap))
         steps = settings.steps - settings.first_step
         finished = 0
 
@@ -116,10 +127,6 @@ class Work:
             ahead.close()
             drawn.close()
 
-    def _renders(self, first: int) -> Iterator[Tensor]:
-        for coefficients, place in zip(self.motion.coefficients[first:], self.motion.places[first:]):
-            yield condition_render(self.model, coefficients, place, SQUARE)
-
     def _rough(self, first: int) -> Iterator[Tensor]:
         for frame in itertools.islice(self.rough, first, None):
             yield image_tensor(frame[None])[0]
@@ -151,14 +158,12 @@ class Window:
             self._frames.close()
 
 
-def store_for(folder: Path, work: Work, weights: str) -> ClipStore:
-    """Where a run keeps its clips: under a name made of all that its latents depend on. weights: `checkpoint.fingerprint`."""
-    arrays = {
-        "square": work.source.face.square,
-        "source": work.source.coefficients,
-        "coefficients": work.motion.coefficients,
-        "places": work.motion.places,
-    }
+def store_for(
+    folder: Path, work: Work, weights: str, arrays: Mapping[str, np.ndarray], size: int = SQUARE
+) -> ClipStore:
+    """Where a run keeps its clips: under a name made of all that its latents depend on. weights: `checkpoint.fingerprint`;
+    arrays: of the source and its motion; size: of the pictures."""
+    arrays = {**arrays, "coefficients": work.coefficients}
     key = run_key(work.settings, arrays, weights=weights, device=work.runtime.name)
-    side = SQUARE // 2 ** (len(work.networks.vae.config.block_out_channels) - 1)
+    side = size // 2 ** (len(work.networks.vae.config.block_out_channels) - 1)
     return ClipStore(folder, key, (1, work.networks.vae.config.latent_channels, work.settings.length, side, side))

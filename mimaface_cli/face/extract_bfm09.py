@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
@@ -73,11 +74,12 @@ def extract_video(
     options: ExtractOptions,
     name: str = "video",
     progress: Callable[[int], None] | None = None,
+    observe: Callable[[Any, Face | None, bool], None] | None = None,
     **meta,
 ) -> MotionTrack:
     """A track in the bfm09 space from frames with `image` (H×W×3 uint8 RGB) and `pts` (s). version: of the network's
-    weights; meta: further TrackMeta fields. Each frame has its own crop, found from five landmarks as the network was
-    trained. Frames without the face are interpolated. Raises InputError when no frame shows it."""
+    weights; observe: as in `face.extract.extract_video`; meta: further TrackMeta fields. Each frame has its own crop, found
+    from five landmarks as the network was trained. Frames without the face are interpolated. Raises InputError when no frame shows it."""
     pts, cuts, rows, crops = [], [], [], []
     waiting: list[tuple[int, Aligned]] = []
     size = (0, 0)
@@ -101,6 +103,8 @@ def extract_video(
             waiting.append((len(pts) - 1, aligned))
             if len(waiting) == BATCH:
                 read()
+        if observe is not None:
+            observe(frame, face, is_cut)
     read()
     return _track(np.array(pts), cuts, rows, np.stack(crops), frame_rate, version, options, size, meta)
 

@@ -4,6 +4,7 @@ The file is data from anywhere: sizes are checked before memory is taken, nothin
 one InputError that names the file, the key and the mend.
 """
 
+import io
 import json
 import math
 import re
@@ -217,7 +218,24 @@ class MotionTrack:
         path = Path(path)
         check_output(path, overwrite)
         with atomic_path(path) as temporary, temporary.open("xb") as file:
-            np.savez(file, meta=np.array(self.meta.to_json()), **{key: getattr(self, key) for key in _LAYOUT})
+            self._write(file)
+
+    def to_bytes(self) -> bytes:
+        """The .npz file's content, for containers that hold tracks among other things."""
+        file = io.BytesIO()
+        self._write(file)
+        return file.getvalue()
+
+    def _write(self, file: BinaryIO) -> None:
+        np.savez(file, meta=np.array(self.meta.to_json()), **{key: getattr(self, key) for key in _LAYOUT})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> "MotionTrack":
+        """Read and check what `to_bytes` gave. name: where it lies, for the message. Raises InputError."""
+        try:
+            return cls._read(io.BytesIO(data))
+        except ValueError as error:
+            raise InputError(f"{name}: {error}; {_MEND}") from error
 
     @classmethod
     def load(cls, path: Path | str) -> "MotionTrack":

@@ -92,7 +92,8 @@ def animate(
         raise InputError(f"{driver}: has its own head motion; --pose-from goes with a sound file as the driver")
     if driven:
         driven.track.require_space(engine.space, engine.name, str(driver))
-    warm = engine.name == DIFFUSION and options.diffusion.settings.warm_start > 0
+    # mimaface-mini speaks the mesh engine's space: a warm start needs no second track.
+    warm = engine.name == DIFFUSION and engine.mini is None and options.diffusion.settings.warm_start > 0
     if warm and driven:
         raise InputError(f"{driver}: is a track, but --warm-start needs the driver's pictures; leave one of them out")
     driver_info = probe(driver) if driven is None and not spoken else None
@@ -135,6 +136,11 @@ def animate(
     diffused: Diffused | None = None
     if portrait is None:
         moving = from_video(source_info, driven.track, options, cache, tell)
+    elif engine.mini is not None:
+        from mimaface_cli.reenact import mini
+
+        diffused = mini.from_photo(engine.mini, portrait, driven.track, options, cache, tell)
+        moving = diffused.moving
     elif engine.name == DIFFUSION:
         from mimaface_cli.reenact import diffuse
 

@@ -92,9 +92,11 @@ def from_photo(
     motion = engine.plan(model, source, track, options.retarget)
     rough = None if mesh_track is None else _rough(portrait, source.face.to_square, mesh_track, options)
     report = lambda done, total: tell("denoising", done, total)  # noqa: E731
-    work = engine.Work(networks, runtime, settings, source, model, motion, None, rough, report)
+    renders = engine.renders(model, motion)
+    work = engine.Work(networks, runtime, settings, source.appearance, motion.coefficients, renders, None, rough, report)
     if cache is not None:
-        work.store = engine.store_for(cache.clips, work, checkpoint.fingerprint())
+        arrays = {"square": source.face.square, "source": source.coefficients, "places": motion.places}
+        work.store = engine.store_for(cache.clips, work, checkpoint.fingerprint(), arrays)
     frames = work.frames()
     if options.output_mode == "full":
         frames, original = paste(frames, portrait, source.face.to_square), portrait.image

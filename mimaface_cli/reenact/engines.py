@@ -1,8 +1,11 @@
 """Which engine runs, and why; said with every result."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from mimaface_cli.errors import InputError, MimafaceError, WeightsError
+from mimaface_cli.reenact.prefer import judge
+from mimaface_cli.weights import mini
 from mimaface_cli.weights.locate import missing
 
 MESH, DIFFUSION = "mesh", "diffusion"
@@ -13,14 +16,16 @@ SPEECH = "sadtalker"  # and what it needs for speech besides
 
 @dataclass(frozen=True)
 class Engine:
-    """name; reason: why it was taken; space: of the coefficients it speaks."""
+    """name; reason: why it was taken; mini: the folder of the small model with which the diffusion engine runs, None for
+    the released one; space: of the coefficients it speaks."""
 
     name: str
     reason: str
+    mini: Path | None = None
 
     @property
     def space(self) -> str:
-        return SPACES[self.name]
+        return SPACES[MESH] if self.mini else SPACES[self.name]
 
 
 def choose_engine(
@@ -36,19 +41,26 @@ def choose_engine(
     video; space: of the driver's track, None for a driver of pictures or sound; name: of the track; spoken: the driver
     is a sound, for which diffusion needs SadTalker's networks too.
 
-    auto takes diffusion where its weights and a CUDA device are and it can take the inputs, else mesh. Raises
-    WeightsError or InputError for an engine that cannot run.
+    auto takes diffusion where its weights and a CUDA device are and it can take the inputs, else mesh, or mimaface-mini
+    where its card has it score better than mesh. Raises WeightsError or InputError for an engine that cannot run.
     """
     if wanted == MESH:
         return Engine(MESH, "asked for")
     if wanted == DIFFUSION:
-        return _diffusion(device, moving)
+        return _diffusion(device, moving, space)
+    chosen = _auto(device, moving, space, name, spoken)
+    if chosen.name == MESH and not moving and (better := _better_mini()):
+        return better
+    return chosen
+
+
+def _auto(device: str, moving: bool, space: str | None, name: str, spoken: bool) -> Engine:
     if space is not None:
         fitting = next((name for name, own in SPACES.items() if own == space), MESH)
         if fitting == MESH:
             return Engine(MESH, "the track is in its space")
         try:
-            _diffusion(device, moving)
+            _diffusion(device, moving, space)
         except MimafaceError as error:
             raise InputError(
                 f"{name}: is in the {space} space, which only the diffusion engine speaks ({error}); or re-run mimaface "
@@ -71,10 +83,24 @@ def choose_engine(
     return Engine(DIFFUSION, "its weights and a CUDA device are here")
 
 
-def _diffusion(device: str, moving: bool) -> Engine:
+def _better_mini() -> Engine | None:
+    """mimaface-mini, where it is installed and measured to be better than mesh."""
+    if (folder := mini.find()) is None:
+        return None
+    card = mini.read_card(folder)
+    verdict = judge(card.scores)
+    return Engine(DIFFUSION, f"{card.name} {verdict.why}", folder) if verdict.better else None
+
+
+def _diffusion(device: str, moving: bool, space: str | None) -> Engine:
     if moving:
         raise InputError("--engine diffusion: animates a photo, not a video; use --engine mesh, or give a frame of it")
-    if absent := missing_files():
+    absent = missing_files()
+    folder = mini.find() if absent and space in (None, mini.SPACE) else None
+    if folder is not None:
+        card = mini.read_card(folder)
+        return Engine(DIFFUSION, f"asked for; the released weights are not installed: {card.name} draws", folder)
+    if absent:
         raise WeightsError(
             f"--engine diffusion: {len(absent)} of its files are not installed ({', '.join(absent[:3])}"
             f"{', ...' if len(absent) > 3 else ''}); run mimaface weights pull, or use --engine mesh"

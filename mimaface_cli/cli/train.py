@@ -1,0 +1,108 @@
+"""`mimaface train`: footage to shards, then the paper's two stages."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mimaface_cli.cli import console
+
+app = typer.Typer(no_args_is_help=True, help="Train models of the paper from face videos: prepare, image, video.")
+
+
+@app.command()
+def prepare(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", show_default=False, help="Face videos, sub-folders included: one for each person."),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DATA", show_default=False, help="Folder for the shards.")
+    ],
+    space: Annotated[
+        Literal["face478", "bfm09"],
+        typer.Option(metavar="NAME", help="Coefficients and renders: face478 (embedded) or bfm09 (its own weights)."),
+    ] = "face478",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Videos that are read at once.")] = 1,
+    identities: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE.csv", help="Columns file and identity, where sub-folders do not tell who is who."),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Pixels of the crop's side, up to 512.")] = 512,
+    frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 24,
+    per_video: Annotated[int, typer.Option(help="Clips of a video at most, spread over it.")] = 20,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors and what was skipped.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about the data.")] = False,
+) -> None:
+    """Cut FOLDER's videos into training clips: pictures, coefficients, landmarks, who it is, and condition renders.
+
+    Stopped at any moment, the same command goes on; videos that cannot be used are reported and skipped.
+
+    Example:
+
+      mimaface train prepare footage/ -o data/ --size 256 --jobs 8
+    """
+    from mimaface_cli.train.footage import Cutting
+    from mimaface_cli.train.prepare import prepare as run
+    from mimaface_cli.train.prepare import read_identities
+
+    table = None if identities is None else read_identities(identities)
+    with console.progress(quiet, "videos") as report:
+        index = run(folder, output, space, Cutting(size, frames, per_video), table, jobs, report)
+    for name, why in index.bad.items():
+        console.say(f"skipped: {name}: {why.removeprefix(f'{folder / name}: ')}")
+    clips = sum(index.videos.values())
+    if not quiet:
+        console.say(f"{output}: {clips} clips of {len(index.videos)} videos in {index.shards} shards, {len(index.bad)} skipped")
+    if as_json:
+        values = {"output": str(output), "clips": clips, "videos": len(index.videos), "shards": index.shards}
+        console.write_json({**values, "skipped": index.bad, **index.made})
+    if not clips:
+        from mimaface_cli.errors import InputError
+
+        raise InputError(f"{folder}: none of its {len(index.bad)} videos gave a clip; --frames may ask for too many")
+
+
+Config = Annotated[
+    Path, typer.Argument(metavar="CONFIG.toml", show_default=False, help="Settings of both stages (README, Training).")
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+
+
+@app.command()
+def image(config: Config, quiet: Quiet = False) -> None:
+    """Stage 1: UNet, condition tokens and appearance encoder learn from single frames. Stopped, the same command goes on.
+
+    Examples:
+
+      mimaface train image run.toml
+
+      accelerate launch --num_processes 4 -m mimaface_cli train image run.toml
+    """
+    from mimaface_cli.train.config import load_config
+
+    settings = load_config(config)
+    from mimaface_cli.train.stages import train_image
+
+    with console.progress(quiet, "steps") as report:
+        folder = train_image(settings, report)
+    if not quiet:
+        console.say(f"{folder}: stage 1 is done; next: mimaface train video {config}")
+
+
+@app.command()
+def video(config: Config, quiet: Quiet = False) -> None:
+    """Stage 2, after stage 1: motion modules and the condition module learn from clips. Stopped, the same command goes on."""
+    from mimaface_cli.train.config import load_config
+
+    settings = load_config(config)
+    from mimaface_cli.train.stages import train_video
+
+    with console.progress(quiet, "steps") as report:
+        folder = train_video(settings, report)
+    if not quiet:
+        from mimaface_cli.weights.locate import weights_folder
+        from mimaface_cli.weights.mini import FOLDER
+
+        use = f"mimaface weights import {folder}" if settings.space == "bfm09" else f"copy it to {weights_folder() / FOLDER}"
+        console.say(f"{folder}: the model is done; to use it: {use}")

@@ -1,0 +1,184 @@
+"""How a training run is set: one TOML file over the paper's values, or over the release's where they differ."""
+
+import difflib
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mimaface_cli.errors import InputError
+from mimaface_cli.train.autoencoder import AutoencoderSettings
+from mimaface_cli.train.mini.networks import Size
+
+RECIPES = ("paper", "release")
+STARTS = ("sd15", "scratch")
+PRECISIONS = ("", "no", "fp16", "bf16")
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW at a constant rate. batch: samples a step, over all processes and accumulation; micro: samples that a process
+    takes at once, 0 for all its share. clip_norm: of the gradient, 0 for none. ema: decay a step, 0 for none."""
+
+    steps: int = 30_000
+    batch: int = 32
+    micro: int = 0
+    clip_norm: float = 1.0
+    learning_rate: float = 1e-5
+    weight_decay: float = 1e-2
+    ema: float = 0.9999
+
+
+@dataclass(frozen=True)
+class Image:
+    """Stage 1. token_dropout: share of samples without appearance tokens. min_snr: 0 for none. The release leaves the
+    identity loss out (identity_weight 0) and shows the clean target as conditioning in a share clean_condition."""
+
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    token_dropout: float = 0.1
+    min_snr: float = 0.0
+    identity_weight: float = 1.0
+    temperature: float = 1.0
+    bank: int = 4096
+    clean_condition: float = 0.0
+
+
+@dataclass(frozen=True)
+class Video:
+    """Stage 2. Conditioning frames k: uniform over 0..clip // 4 where most_known is 0, else none with probability
+    none_known and otherwise uniform over 1..most_known. known_noise: standard deviation, in latents."""
+
+    optimiser: Optimiser = field(default_factory=lambda: Optimiser(batch=8))
+    clip: int = 12
+    known_noise: float = 0.1
+    most_known: int = 0
+    none_known: float = 0.0
+    token_dropout: float = 0.1
+    min_snr: float = 0.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """start: sd15 (Stable Diffusion 1.5 and CLIP ViT-L/14, and for clips AnimateDiff v3, from the weights folder) or
+    scratch (a small model of `size` with an autoencoder of its own, in the face478 space)."""
+
+    start: str = "sd15"
+    size: Size = field(default_factory=Size)
+    autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. data, output: folders, from the file's own. size: pixels of the crop. space: of the coefficients.
+    seed: of every draw. workers: processes that read data. precision: no, fp16 or bf16; empty for what accelerate is
+    set to. save_every: steps between checkpoints, of which the last `keep` stay."""
+
+    data: str = "data"
+    output: str = "run"
+    recipe: str = "paper"
+    seed: int = 777
+    size: int = 512
+    space: str = "bfm09"
+    workers: int = 4
+    precision: str = ""
+    gradient_checkpointing: bool = True
+    save_every: int = 1000
+    keep: int = 2
+    model: Model = field(default_factory=Model)
+    image: Image = field(default_factory=Image)
+    video: Video = field(default_factory=Video)
+
+
+# What the public release chose otherwise.
+_RELEASE: dict[str, Any] = {
+    "image": {"optimiser": {"batch": 16}, "min_snr": 5.0, "identity_weight": 0.0, "clean_condition": 0.01},
+    "video": {"optimiser": {"batch": 4}, "clip": 10, "most_known": 4, "none_known": 0.5, "min_snr": 5.0},
+}
+
+
+def load_config(path: Path) -> Config:
+    """Read a TOML file. Raises InputError: unreadable, an unknown key (nearest known named), a wrong value."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    except ValueError as error:
+        raise InputError(f"{path}: is not TOML ({error}); mend that line") from error
+    try:
+        config = make_config(values)
+        return replace(config, data=str(path.parent / config.data), output=str(path.parent / config.output))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def make_config(values: dict[str, Any]) -> Config:
+    """The paper's values, or those of values["recipe"], with values over them. Raises ValueError."""
+    recipe = values.get("recipe", "paper")
+    if recipe not in RECIPES:
+        raise ValueError(f"recipe: is {recipe!r:.80}, not one of {', '.join(RECIPES)}")
+    config = _over(Config(), _RELEASE if recipe == "release" else {}, "")
+    config = _over(config, values, "")
+    if config.space not in ("bfm09", "face478"):
+        raise ValueError(f"space: is {config.space!r:.80}, not one of bfm09, face478")
+    if config.model.start not in STARTS:
+        raise ValueError(f"model.start: is {config.model.start!r:.80}, not one of {', '.join(STARTS)}")
+    if config.model.start == "scratch" and config.space != "face478":
+        raise ValueError('model.start: a model from scratch speaks face478; set space = "face478"')
+    if config.precision not in PRECISIONS:
+        raise ValueError(f"precision: is {config.precision!r:.80}, not one of {', '.join(PRECISIONS[1:])} or empty")
+    least = 64 if config.model.start == "sd15" else 32
+    if not least <= config.size <= 512 or config.size % least:
+        raise ValueError(f"size: is {config.size}, but must be a multiple of {least} up to 512")
+    for name in ("save_every", "keep"):
+        if not getattr(config, name):
+            raise ValueError(f"{name}: must be 1 or more")
+    for stage in ("image", "video"):
+        _check_stage(stage, getattr(config, stage))
+    return config
+
+
+def _check_stage(name: str, stage: Image | Video) -> None:
+    optimiser = stage.optimiser
+    for key in ("steps", "batch", "learning_rate"):
+        if not getattr(optimiser, key):
+            raise ValueError(f"{name}.optimiser.{key}: must be above 0")
+    for key, value in (("token_dropout", stage.token_dropout), ("optimiser.ema", optimiser.ema)):
+        if value > 1:
+            raise ValueError(f"{name}.{key}: must be 0 to 1, is {value}")
+    for key in ("clip",) if isinstance(stage, Video) else ("bank", "temperature"):
+        if not getattr(stage, key):
+            raise ValueError(f"{name}.{key}: must be above 0")
+    if isinstance(stage, Video) and stage.most_known >= stage.clip:
+        raise ValueError(f"{name}.most_known: must be below {name}.clip")
+
+
+def _over(base: Any, values: dict[str, Any], where: str) -> Any:
+    """The dataclass `base` with values in place of its own, section by section."""
+    known = [item.name for item in fields(base)]
+    changes = {}
+    for key, value in values.items():
+        name = f"{where}{key}"
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0.4)
+            hint = f"did you mean {where}{near[0]}?" if near else f"known are {', '.join(known)}"
+            raise ValueError(f"{name!r:.120} is no setting; {hint}")
+        own = getattr(base, key)
+        if is_dataclass(own):
+            if not isinstance(value, dict):
+                raise ValueError(f"{name}: must be a section, [{name}]")
+            changes[key] = _over(own, value, f"{name}.")
+            continue
+        if type(own) is float and type(value) is int:
+            value = float(value)
+        if type(own) is tuple and type(value) is list and value and all(type(item) is type(own[0]) for item in value):
+            value = tuple(value)
+        if type(value) is not type(own):
+            raise ValueError(f"{name}: must be of type {_kind(own)}, is {value!r:.80}")
+        if type(own) in (int, float) and not 0 <= value < 1e12:
+            raise ValueError(f"{name}: must be 0 or more and finite, is {value}")
+        changes[key] = value
+    return replace(base, **changes)
+
+
+def _kind(value: Any) -> str:
+    return f"list of {type(value[0]).__name__}" if isinstance(value, tuple) else type(value).__name__

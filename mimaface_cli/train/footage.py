@@ -1,0 +1,214 @@
+"""Footage to training clips: the paper's square around the face, its coefficients, a photo of another moment of the same
+shot, and what the engine of that space would draw of it as condition renders. Memory: one clip and the photos."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from mimaface_cli.face import align, topology
+from mimaface_cli.face.extract import ExtractOptions, apply_affine, extract_video
+from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.landmarks import Face
+from mimaface_cli.face.portrait import SQUARE, Portrait
+from mimaface_cli.media.reader import probe, read_frames
+from mimaface_cli.mesh import engine as mesh
+from mimaface_cli.mesh.contact import lid_openness
+from mimaface_cli.mesh.source import build_source
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.train.shards import Clip
+
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+Points = dict[int, np.ndarray]  # of a frame: 478 × 2 float32, pixels of the video
+
+
+class Space(Protocol):
+    """How a coefficient space reads footage and draws conditions."""
+
+    def track(self, path: Path, observe: Callable[[object, Face | None, bool], None]) -> MotionTrack:
+        """The coefficients of a video."""
+
+    def matrix(self, points: np.ndarray) -> np.ndarray:
+        """(2, 3): pixels of the video to the 512 square around a face, in a track's convention."""
+
+    def square(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        """The 512 square of a frame, uint8."""
+
+    def renders(self, image: np.ndarray, points: np.ndarray, track: MotionTrack, at: int, span: range) -> Iterator[np.ndarray]:
+        """Conditions (512, 512, 3) uint8 for the frames of `span`, of the photo that is frame `at`."""
+
+
+class MeshSpace:
+    """face478; its condition is the mesh engine's textured frame, as in `mimaface_cli.reenact.mini`."""
+
+    def __init__(self) -> None:
+        from mimaface_cli.face import face478
+
+        self.model: Face478 = face478.load()
+
+    def track(self, path: Path, observe: Callable) -> MotionTrack:
+        rate = probe(path).frame_rate
+        return extract_video(read_frames(path), rate, self.model, ExtractOptions(), str(path), observe=observe)
+
+    def matrix(self, points: np.ndarray) -> np.ndarray:
+        return align.box_similarity(align.square_box(points))
+
+    def square(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        return self._portrait(image).warped(matrix, SQUARE, SQUARE).image
+
+    def renders(self, image: np.ndarray, points: np.ndarray, track: MotionTrack, at: int, span: range) -> Iterator[np.ndarray]:
+        own = (getattr(track, name)[at].astype(np.float64) for name in ("crop", "expression", "pose", "gaze"))
+        crop, expression, pose, gaze = own
+        identity = track.identity.astype(np.float64)
+        square = replace(
+            self._portrait(image), points=points, to_crop=crop, identity=identity, expression=expression, pose=pose, gaze=gaze
+        ).square()
+        still = build_source(square, self.model)
+        lids = lid_openness(self.model, identity, track.expression[span.start : span.stop].astype(np.float64))
+        for k, lid in zip(span, lids):
+            values = (getattr(track, name)[k].astype(np.float64) for name in ("expression", "pose", "gaze"))
+            yield mesh.draw(still, self.model, *values, lid)[..., :3]
+
+    def _portrait(self, image: np.ndarray) -> Portrait:
+        none = np.zeros(0)
+        return Portrait(image, None, np.zeros((0, 2)), np.eye(2, 3), none, none, none, none)
+
+
+class BaselSpace:
+    """bfm09; its condition is the paper's render of the Basel model. Raises WeightsError where its weights are not."""
+
+    def __init__(self) -> None:
+        from mimaface_cli.diffusion.checkpoint import load_coefficient_net, load_face_model
+
+        self.net, self.version = load_coefficient_net()
+        self.model = load_face_model()
+
+    def track(self, path: Path, observe: Callable) -> MotionTrack:
+        from mimaface_cli.face.extract_bfm09 import extract_video
+
+        rate = probe(path).frame_rate
+        options = ExtractOptions()
+        return extract_video(read_frames(path), rate, self.net, self.version, options, str(path), observe=observe)
+
+    def matrix(self, points: np.ndarray) -> np.ndarray:
+        five = topology.five_points(points) - 0.5
+        return align.to_corner_origin(align.box_similarity(align.face_square(align.fit_similarity(five))))
+
+    def square(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        from mimaface_cli.face.extract_bfm09 import square_picture
+
+        return square_picture(image, align.to_centre_origin(matrix))
+
+    def renders(self, image: np.ndarray, points: np.ndarray, track: MotionTrack, at: int, span: range) -> Iterator[np.ndarray]:
+        from mimaface_cli.diffusion.render import condition_render
+        from mimaface_cli.face.d3dfr import pack
+
+        to_square = align.to_centre_origin(self.matrix(points))
+        for k in span:
+            moved = {name: getattr(track, name)[k] for name in ("expression", "pose", "gaze")}
+            still = {"identity": track.identity, "texture": track.texture, "illumination": track.illumination[at]}
+            coefficients = pack({name: value[None] for name, value in {**still, **moved}.items()})[0]
+            place = align.compose(to_square, align.invert(align.to_centre_origin(track.crop[k])))
+            drawn = condition_render(self.model, coefficients, place, SQUARE)
+            yield ((drawn.permute(1, 2, 0) * 0.5 + 0.5) * 255 + 0.5).clamp(0, 255).byte().numpy()
+
+
+SPACES = {"face478": MeshSpace, "bfm09": BaselSpace}
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """size: pixels of the crop; frames: of a clip; per_video: clips of a video at most."""
+
+    size: int = 512
+    frames: int = 24
+    per_video: int = 20
+
+
+def read_clips(path: Path, space: Space, key: str, identity: str, cutting: Cutting) -> Iterator[Clip]:
+    """The clips of a video, in order: stretches of one shot that show the face throughout. Raises InputError."""
+    points: Points = {}
+
+    def observe(frame: object, face: Face | None, is_cut: bool) -> None:
+        nonlocal count
+        if face is not None:
+            points[count] = face.points.astype(np.float32)
+        count += 1
+
+    count = 0
+    track = space.track(path, observe)
+    shots = shots_of(track)
+    starts = starts_of(track, shots, cutting.frames, cutting.per_video)
+    rng = np.random.default_rng(len(track))
+    sources = [int(rng.choice(others_of(track, shots, start, cutting.frames))) for start in starts]
+    photos = {k: frame.image for k, frame in enumerate(read_frames(path)) if k in sources} if starts else {}
+    frames = enumerate(read_frames(path))
+    for number, (start, at) in enumerate(zip(starts, sources)):
+        span = range(start, start + cutting.frames)
+        matrix = space.matrix(points[at].astype(np.float64))
+        small = lambda image: _small(space.square(image, matrix), cutting.size)  # noqa: E731,B023
+        shown = [small(frame.image) for k, frame in _until(frames, span.stop) if k >= start]
+        drawn = space.renders(photos[at], points[at].astype(np.float64), track, at, span)
+        scaled = matrix * (cutting.size / SQUARE)
+        yield Clip(
+            f"{key}-{number:03d}",
+            identity,
+            path.name,
+            np.stack(shown),
+            _cut(track, span, scaled, cutting.size),
+            np.stack([apply_affine(scaled, points[k]) for k in span]).astype(np.float32),
+            small(photos[at]),
+            np.stack([_small(render, cutting.size) for render in drawn]),
+        )
+
+
+def _until(frames: Iterator, stop: int) -> Iterator:
+    """Frames with their numbers up to one, taking none beyond it."""
+    for number, frame in frames:
+        yield number, frame
+        if number + 1 == stop:
+            return
+
+
+def shots_of(track: MotionTrack) -> np.ndarray:
+    """The shot of each frame, counted from 0."""
+    shots = np.zeros(len(track), int)
+    for cut in track.meta.cuts:
+        shots[cut:] += 1
+    return shots
+
+
+def starts_of(track: MotionTrack, shots: np.ndarray, frames: int, most: int) -> list[int]:
+    """First frames of clips that lie within a shot and show the face throughout, spread over the video."""
+    good, start = [], 0
+    while start + frames <= len(track):
+        if track.valid[start : start + frames].all() and shots[start] == shots[start + frames - 1]:
+            good.append(start)
+            start += frames
+        else:
+            start += 1
+    keep = np.linspace(0, len(good) - 1, min(most, len(good))).round().astype(int)
+    return [good[k] for k in keep]
+
+
+def others_of(track: MotionTrack, shots: np.ndarray, start: int, frames: int) -> np.ndarray:
+    """Frames of the same shot that may serve as the photo: outside the clip where the shot is long enough."""
+    same = np.flatnonzero(track.valid & (shots == shots[start]))
+    outside = same[(same < start) | (same >= start + frames)]
+    return outside if len(outside) else same
+
+
+def _cut(track: MotionTrack, span: range, matrix: np.ndarray, size: int) -> MotionTrack:
+    """A stretch of a track, its crops taken from pixels of the clip's pictures. matrix: the video's pixels to those."""
+    part = slice(span.start, span.stop)
+    per_frame = {name: getattr(track, name)[part] for name in ("expression", "illumination", "pose", "gaze", "pts", "valid")}
+    back = align.invert(matrix)
+    crops = np.stack([align.compose(crop.astype(np.float64), back) for crop in track.crop[part]])
+    return replace(track, **per_frame, crop=crops, meta=replace(track.meta, width=size, height=size, cuts=()))
+
+
+def _small(picture: np.ndarray, size: int) -> np.ndarray:
+    return cv2.resize(np.ascontiguousarray(picture), (size, size), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,206 @@
+"""The paper's two stages: images first (UNet, condition tokens, appearance encoder), then clips (motion modules and W_cond)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from mimaface_cli.diffusion import mini
+from mimaface_cli.diffusion.pipeline import Networks
+from mimaface_cli.diffusion.samplers import training_sigmas
+from mimaface_cli.errors import InputError
+from mimaface_cli.train.augment import photometric
+from mimaface_cli.train.autoencoder import fit_autoencoder, load_autoencoder
+from mimaface_cli.train.config import Config, Image, Video
+from mimaface_cli.train.losses import MemoryBank, denoising_loss, identity_loss
+from mimaface_cli.train.release import write_release
+from mimaface_cli.train.run import Report, Run, read_result
+from mimaface_cli.train.samples import (
+    Footage,
+    ImageSamples,
+    VideoSamples,
+    autoencoder_batches,
+    load_samples,
+    read_footage,
+    to_range,
+)
+from mimaface_cli.train.start import CONDITION, Denoiser, load_sd_vae, rebuild, start_image, start_video
+from mimaface_cli.weights.mini import Card
+
+MODEL = "model"  # folder, in a run's output, of what the diffusion engine takes
+CHUNK = 16  # pictures that the autoencoder takes at once
+
+
+def train_image(config: Config, report: Report = lambda stage, done, total: None) -> Path:
+    """Stage 1; returns the folder of its checkpoints. A run that was stopped goes on.
+
+    Raises InputError, OutputError, WeightsError (see `Run.train`, `read_footage`, `start_image`).
+    """
+    stage, footage = config.image, read_footage(config)
+    if stage.identity_weight and footage.people < 2:
+        raise InputError(f"{config.data}: shows one identity, so the identity loss has no negatives; set identity_weight = 0")
+    network = start_image(config)
+    network.clip.requires_grad_(True)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_("post_layernorm" not in name)  # the last layer's tokens are taken without it
+    _save_memory(network, config)
+    bank = MemoryBank(stage.bank, network.clip.config.hidden_size) if stage.identity_weight else None
+    groups = [{"params": [p for p in network.parameters() if p.requires_grad]}]
+    run = Run("image", config, stage.optimiser, network, groups, bank, report)
+    if bank is not None:
+        bank.tokens, bank.person = bank.tokens.to(run.device), bank.person.to(run.device)
+    vae = _autoencoder(config, footage, run)
+    alphas = _alphas(run.device)
+
+    def losses(network: Denoiser, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        generator = _generator(config, batch, run)
+        target, render = (_latents(vae, to_range(batch[name])[:, None]) for name in ("target", "render"))
+        photo = to_range(batch["photo"])
+        shown = _drawn(len(photo), stage.clean_condition, generator, run.device)[:, None, None, None, None]
+        conditions = torch.cat([render, target * shown, torch.ones_like(target[:, :1]) * shown], 1)
+        views = [photo]
+        if bank is not None:
+            views += [photometric(photo, generator), to_range(batch["other"])]
+        denoise, tokens = _denoise(network, target, conditions, torch.stack(views), batch["motion"], alphas, stage, generator)
+        if bank is None:
+            return {"denoise": denoise}
+        identity = identity_loss(tokens[0], tokens[1:], batch["person"], bank, stage.temperature)
+        bank.add(run.accelerator.gather(tokens[0].detach()), run.accelerator.gather(batch["person"]))
+        return {"denoise": denoise, "identity": stage.identity_weight * identity}
+
+    samples = ImageSamples(footage, config.seed)
+    run.train(lambda run: _batches(samples, config, run), losses)
+    return run.folder
+
+
+def train_video(config: Config, report: Report = lambda stage, done, total: None) -> Path:
+    """Stage 2, from stage 1's moving average; returns the folder of the finished model. A run that was stopped goes on.
+
+    Raises InputError, OutputError, WeightsError (see `Run.train`, `read_footage`, `start_video`).
+    """
+    stage, footage = config.video, read_footage(config)
+    samples = VideoSamples(footage, config.seed, stage)
+    network = start_video(config, read_result(Path(config.output), "image")).requires_grad_(False)
+    if network.unet.max_frames is not None and stage.clip > network.unet.max_frames:
+        raise InputError(f"video.clip: is {stage.clip}, this model's positions reach {network.unet.max_frames}")
+    motion = [p for name, p in network.unet.named_parameters() if "motion_modules." in name]
+    conditioning = network.unet.conv_in.weight
+    for parameter in (*motion, conditioning):
+        parameter.requires_grad_(True)
+    conditioning.register_hook(_only_conditioning)
+    _save_memory(network, config)
+    # Decay would wear away the frozen part of the convolution.
+    groups = [{"params": motion}, {"params": [conditioning], "weight_decay": 0.0}]
+    run = Run("video", config, stage.optimiser, network, groups, None, report)
+    vae = _autoencoder(config, footage, run)
+    alphas = _alphas(run.device)
+
+    def losses(network: Denoiser, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        generator = _generator(config, batch, run)
+        target, render = (_latents(vae, to_range(batch[name])) for name in ("target", "render"))
+        frames = torch.arange(stage.clip, device=run.device)
+        known = (frames < batch["known"][:, None]).float()[:, None, :, None, None]  # equation 3
+        noise = torch.randn(target.shape, generator=generator, device=run.device)
+        carried = (target + stage.known_noise * noise) * known  # equation 4
+        conditions = torch.cat([render, carried, torch.ones_like(target[:, :1]) * known], 1)
+        photo = to_range(batch["photo"])[None]
+        return {"denoise": _denoise(network, target, conditions, photo, batch["motion"], alphas, stage, generator)[0]}
+
+    run.train(lambda run: _batches(samples, config, run), losses)
+    if run.accelerator.is_main_process:
+        _export(config, footage, vae)
+    return Path(config.output) / MODEL
+
+
+def _denoise(
+    network: Denoiser,
+    target: Tensor,
+    conditions: Tensor,
+    photos: Tensor,
+    motion: Tensor,
+    alphas: Tensor,
+    stage: Image | Video,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """The noise's loss on latents (B, 4, F, h, w), one timestep a clip, and the views' ID tokens."""
+    batch, device = len(target), target.device
+    timestep = torch.randint(len(alphas), (batch,), generator=generator, device=device)
+    noise = torch.randn(target.shape, generator=generator, device=device)
+    level = alphas[timestep][:, None, None, None, None]
+    noisy = level.sqrt() * target + (1 - level).sqrt() * noise
+    keep = 1 - _drawn(batch, stage.token_dropout, generator, device)
+    predicted, tokens = network(noisy, conditions, timestep, photos, motion, keep)
+    return denoising_loss(predicted, noise, alphas[timestep], stage.min_snr or None), tokens
+
+
+def _batches(samples: ImageSamples | VideoSamples, config: Config, run: Run) -> Iterator[dict[str, Tensor]]:
+    accelerator, optimiser = run.accelerator, run.optimiser
+    place = accelerator.num_processes, accelerator.process_index
+    return load_samples(samples, run.step, optimiser.steps, optimiser.batch, run.micro, *place, config.workers)
+
+
+def _generator(config: Config, batch: dict[str, Tensor], run: Run) -> torch.Generator:
+    """The randomness of these samples alone, whichever process meets them after however many stops."""
+    return torch.Generator(run.device).manual_seed(config.seed * 1_000_003 + int(batch["number"][0]))
+
+
+def _drawn(count: int, share: float, generator: torch.Generator, device: torch.device) -> Tensor:
+    """(count,): 1 for a random share, else 0."""
+    return (torch.rand(count, generator=generator, device=device) < share).float()
+
+
+def _alphas(device: torch.device) -> Tensor:
+    """Stable Diffusion's cumulative products at each timestep."""
+    return 1 / (1 + torch.from_numpy(training_sigmas()).to(device) ** 2)
+
+
+@torch.no_grad()
+def _latents(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+    """Pictures (B, F, 3, S, S) in [-1, 1] to scaled latents (B, 4, F, h, w), the distribution's mode, in float32."""
+    flat = pictures.flatten(0, 1)
+    parts = [vae.encode(part).latent_dist.mode() for part in flat.split(CHUNK)]
+    return (torch.cat(parts) * vae.config.scaling_factor).unflatten(0, pictures.shape[:2]).transpose(1, 2)
+
+
+def _only_conditioning(gradient: Tensor) -> Tensor:
+    """The gradient of conv_in's weight for the channels that are W_cond (paper, section 3.3)."""
+    kept = torch.zeros_like(gradient)
+    kept[:, CONDITION:] = gradient[:, CONDITION:]
+    return kept
+
+
+def _save_memory(network: Denoiser, config: Config) -> None:
+    if config.gradient_checkpointing and torch.cuda.is_available():
+        network.unet.gradient_checkpointing = True
+        network.clip.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def _autoencoder(config: Config, footage: Footage, run: Run) -> AutoencoderKL:
+    """Stable Diffusion's, or the run's own, which is trained first; on the run's device."""
+    if config.model.start == "sd15":
+        return load_sd_vae().float().to(run.device)
+    folder, settings = Path(config.output) / "vae", config.model.autoencoder
+    if run.accelerator.is_main_process and not (folder / "model.safetensors").exists():
+        tell = lambda done, total, figures: run.report("autoencoder", done, total)  # noqa: E731
+        stream = autoencoder_batches(footage, config.seed, settings.batch)
+        fit_autoencoder(stream, config.size, settings, folder, device=str(run.device), report=tell)
+    run.accelerator.wait_for_everyone()
+    return load_autoencoder(folder).to(run.device)
+
+
+def _export(config: Config, footage: Footage, vae: AutoencoderKL) -> None:
+    """The finished model as the diffusion engine takes it: a mini's folder (face478), or the release's layout (bfm09)."""
+    made = read_result(Path(config.output), "video")
+    network = rebuild(made).eval().requires_grad_(False)
+    folder = Path(config.output) / MODEL
+    if config.space == "bfm09":
+        write_release(folder, network)
+        return
+    length = config.video.clip
+    steps = {"image": config.image.optimiser.steps, "video": config.video.optimiser.steps}
+    about = {"data": "not stated", "clips": len(footage.clips), "people": footage.people, "steps": steps}
+    card = Card("own model", config.size, settings={"length": length, "overlap": length // 4}, about=about)
+    networks = Networks(network.unet, network.mia, vae.cpu())
+    mini.save(folder, networks, made.unet_config, network.clip, card)

@@ -1,0 +1,207 @@
+"""The paper's ablations in miniature, on rendered people that no model has seen.
+
+    python -m tests.benchmarks.ablation FOLDER [--scale X] [--workers N] [--measure-only] [--json FILE]
+
+Renders people, trains the judges and an autoencoder, then the full model and the same without render, without motion
+coefficients, without the identity loss (stage 1) and without ICA (stage 2), and measures all. Everything is kept in
+FOLDER: a run that was stopped goes on, and what is finished is not done again. --scale shortens every training (1: about
+an hour on two cores). Writes FOLDER/ablation.json, pictures.png and borders.png.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from mimaface_cli.diffusion import ica
+from mimaface_cli.face import face478
+from mimaface_cli.train.autoencoder import AutoencoderSettings, fit_autoencoder, load_autoencoder
+from mimaface_cli.train.mini.data import Clips, read_clips, to_tensor
+from mimaface_cli.train.mini.learn import STATE, load_trained
+from mimaface_cli.train.mini.networks import Trained
+from tests.benchmarks.ablation import judges, measure
+from tests.benchmarks.ablation.people import TEST, TRAIN, render_clips
+from tests.benchmarks.ablation.variants import IMAGE, LANES, SIZE, STAGE1, STAGE2, VIDEO, Place, encoded, train
+
+PICTURE = 64
+PEOPLE, TAKES, FRAMES = 320, 4, 12
+LEFT_OUT, VIDEO_FRAMES, VIDEOS = 32, 44, 16
+AUTOENCODER = AutoencoderSettings(steps=3200)
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def prepare(place: Place, workers: int) -> None:
+    """People, judges, autoencoder and latents."""
+    folder, model = place.folder, face478.load()
+    say("rendering people")
+    paths = render_clips(folder / "clips", TRAIN, PEOPLE, TAKES, FRAMES, PICTURE, False, workers)
+    render_clips(folder / "test", TEST, LEFT_OUT, 2, VIDEO_FRAMES, PICTURE, False, workers)
+    judges.make_judges(model, PICTURE, folder / "judges", max(1, round(14 * place.scale)), say)
+    if not (folder / "vae" / "model.safetensors").exists():
+        clips = read_clips(paths)
+        flat = clips.pictures.reshape(-1, *clips.pictures.shape[2:])
+
+        def batches(first: int) -> Iterator[Tensor]:
+            while True:
+                index = np.random.default_rng(first).integers(0, len(flat), AUTOENCODER.batch)
+                yield to_tensor(flat[index])
+                first += 1
+
+        settings = replace(AUTOENCODER, steps=max(2, round(AUTOENCODER.steps * place.scale)))
+        report = lambda step, steps, figures: say(f"autoencoder {step}/{steps} {figures}")  # noqa: E731
+        fit_autoencoder(batches, PICTURE, settings, folder / "vae", report=report)
+    say("encoding latents")
+    encoded(folder, paths)
+
+
+def run_lane(place: Place, lane: tuple[str, ...]) -> None:
+    """One process's share of the trainings."""
+    torch.set_num_threads(1)
+    data = encoded(place.folder, clip_paths(place.folder))
+    for job in lane:
+        kind, name = job.split()
+        train(place, kind, name, data, lambda stage, step, steps, figures: say(f"{job} {step}/{steps} {figures}"))
+
+
+def clip_paths(folder: Path) -> list[Path]:
+    return sorted((folder / "clips").glob("*.npz"))
+
+
+def left_out_clips(folder: Path) -> tuple[Clips, list[tuple[int, int]]]:
+    paths = sorted((folder / "test").glob("*.npz"))
+    return read_clips(paths), [tuple(int(part) for part in path.stem.split("-")[-2:]) for path in paths]
+
+
+def finished(place: Place, kind: str, name: str) -> tuple[Trained | None, int]:
+    """A variant as far as it has been trained, and after how many steps; None where it has not begun."""
+    folder = place.folder / kind / name
+    return load_trained(folder, SIZE, kind == "video") if (folder / STATE).exists() else (None, 0)
+
+
+def measure_all(place: Place) -> dict:
+    """Every figure of every variant, as far as it has been trained; `steps` says how far."""
+    folder, model = place.folder, face478.load()
+    judge, knower = judges.make_judges(model, PICTURE, folder / "judges", report=say)
+    vae = load_autoencoder(folder / "vae")
+    clips, seeds = left_out_clips(folder)
+    pairs = measure.make_pairs(model, clips, seeds, each=2)
+    result: dict = {
+        "sizes": {**asdict(SIZE), "people": PEOPLE, "left_out": LEFT_OUT, "picture": PICTURE, "scale": place.scale},
+        "settings": asdict(measure.SETTINGS),
+        "limits": measure.limits(judge, knower, vae, pairs),
+        "image": {},
+        "video": {},
+    }
+    rows = [pairs.source, pairs.truth, pairs.render]
+    for name in STAGE1:
+        stage = place.stage("image", name)
+        trained, steps = finished(place, "image", name)
+        if trained is None:
+            say(f"image {name}: not trained yet, left out")
+            continue
+        made = measure.generate(
+            trained, vae, stage, pairs.source, pairs.render[:, None], pairs.motion[:, None], measure.SETTINGS
+        )[:, 0]
+        figures = measure.picture_figures(judge, knower, pairs, made)
+        figures |= measure.retrieval(trained, clips, seeds) | measure.noise_error(trained, vae, stage, clips)
+        result["image"][name] = {**figures, "steps": steps}
+        rows.append(made)
+        say(f"image {name}: {rounded(result['image'][name])}")
+    save_sheet(folder / "pictures.png", rows, range(0, len(pairs.source), max(1, len(pairs.source) // 12)))
+    videos = slice(0, 2 * VIDEOS, 2)
+    real, strips = clips.pictures[videos], [clips.pictures[videos]]
+    for name in STAGE2:
+        stage = place.stage("video", name)
+        trained, steps = finished(place, "video", name)
+        if trained is None:
+            say(f"video {name}: not trained yet, left out")
+            continue
+        overlap = stage.frames // 4 if stage.ica else 0
+        settings = replace(measure.SETTINGS, length=stage.frames, overlap=overlap)
+        made = measure.generate(
+            trained, vae, stage, clips.source[videos], clips.renders[videos], clips.motion[videos], settings, chunk=8
+        )
+        starts, count = [], 0
+        for piece in ica.plan_clips(real.shape[1], settings.length, settings.overlap):
+            starts.append(count)
+            count += piece.end - piece.carried
+        result["video"][name] = {**measure.video_figures(judge, made, real, starts[1:]), "steps": steps}
+        strips.append(made)
+        say(f"video {name}: {rounded(result['video'][name])}")
+    save_sheet(folder / "borders.png", [part[0] for part in strips] + [part[1] for part in strips], range(4, 22))
+    result["claims"] = claims(result)
+    return result
+
+
+def claims(result: dict) -> dict[str, str]:
+    """Which of the paper's directions hold: yes, no, or not measured."""
+    image, video = result["image"], result["video"]
+
+    def worse(name: str, figure: str, table: dict, higher_is_worse: bool = True) -> str:
+        if "full" not in table or name not in table:
+            return "not measured"
+        change = table[name][figure] / table["full"][figure] - 1
+        holds = change > 0 if higher_is_worse else change < 0
+        return f"{'yes' if holds else 'no'} ({table['full'][figure]:.4g} -> {table[name][figure]:.4g}, {change:+.0%})"
+
+    out = {}
+    for name in ("no_render", "no_coefficients"):
+        for figure in ("expression", "pose", "gaze"):
+            out[f"{name}: {figure} error grows"] = worse(name, figure, image)
+        out[f"{name}: error of the predicted noise grows"] = worse(name, "noise_error", image)
+    out["no_identity: identity similarity falls"] = worse("no_identity", "identity", image, False)
+    out["no_identity: retrieval by ID tokens falls"] = worse("no_identity", "top1", image, False)
+    for figure in ("pixels_border_ratio", "landmarks_border_ratio", "video_distance"):
+        out[f"no_ica: {figure} grows"] = worse("no_ica", figure, video)
+    return out
+
+
+def rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def save_sheet(path: Path, rows: list[np.ndarray], columns: range) -> None:
+    """Rows of pictures, twice their size."""
+    sheet = np.concatenate([np.concatenate([row[k] for k in columns], 1) for row in rows], 0)
+    cv2.imwrite(str(path), cv2.resize(sheet[..., ::-1], None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--measure-only", action="store_true")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    place = Place(given.folder, given.scale)
+    if not given.measure_only:
+        prepare(place, given.workers)
+        say(f"training: {IMAGE.steps} steps of {IMAGE.batch} (images), {VIDEO.steps} of {VIDEO.batch} (clips), times the scale")
+        if given.workers == 1:
+            for lane in LANES:
+                run_lane(place, lane)
+        else:
+            with ProcessPoolExecutor(2) as pool:
+                for future in [pool.submit(run_lane, place, lane) for lane in LANES]:
+                    future.result()
+    result = measure_all(place)
+    text = json.dumps(result, indent=1)
+    (given.json or given.folder / "ablation.json").write_text(text)
+    for claim, answer in result["claims"].items():
+        print(f"{claim}: {answer}")
+
+
+if __name__ == "__main__":
+    main()

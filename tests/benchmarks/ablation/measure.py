@@ -1,0 +1,223 @@
+"""The figures: motion and identity of single pictures under other people's motion, retrieval by ID tokens, and what
+happens where clips meet. Rendered people have a true picture for every source and motion, whoever drives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from mimaface_cli.diffusion import clip, ica
+from mimaface_cli.diffusion.denoise import denoise
+from mimaface_cli.diffusion.latents import decode
+from mimaface_cli.diffusion.samplers import sampler_for, training_sigmas
+from mimaface_cli.diffusion.settings import Settings
+from mimaface_cli.face.face478 import Face478
+from mimaface_cli.metrics.distribution import Gaussian, frechet_distance
+from mimaface_cli.train.mini.data import Clips, to_tensor
+from mimaface_cli.train.mini.learn import Stage, clip_pixels, make_tokens
+from mimaface_cli.train.mini.networks import Trained
+from mimaface_cli.train.rendered.draw import draw, draw_plain, make_scene
+from mimaface_cli.train.rendered.people import make_person
+from tests.benchmarks.ablation import judges
+
+SETTINGS = Settings(length=1, overlap=0, sampler="dpm++", steps=12, guidance=2.0)
+LEVELS = (100, 300, 500, 700, 900)  # timesteps at which the objective is measured
+WINDOW, PARTS = 8, 16  # frames of a window of the video distance, components it is measured in
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """P pairs of a source's picture and a stranger's motion: source, truth and render P×S×S×3; motion P×74; values of
+    the judge's GROUPS that are true; person P."""
+
+    source: np.ndarray
+    truth: np.ndarray
+    render: np.ndarray
+    motion: np.ndarray
+    values: np.ndarray
+    person: np.ndarray
+
+
+def make_pairs(model: Face478, clips: Clips, seeds: Sequence[tuple[int, int]], each: int) -> Pairs:
+    """Every clip's source under `each` frames of other clips. seeds: person and take of each clip."""
+    rows: list[tuple] = []
+    size = clips.size
+    for k, (person, take) in enumerate(seeds):
+        who, scene = make_person(model, person), make_scene(person * 1009 + take)
+        for j in range(each):
+            other = (k + 2 + 5 * j) % len(clips)
+            motion = clips.motion[other, (7 * j + 3) % clips.frames].astype(np.float64)
+            pose, expression, gaze = motion[:6], motion[6:70], motion[70:]
+            drawn = draw(model, who, scene, expression, pose, gaze, size)
+            plain = draw_plain(model, who.identity, who.texture, scene.illumination, expression, pose, size)
+            values = np.concatenate([expression[:52], pose, gaze, (drawn.points[judges.POINTS] / size).ravel()])
+            rows.append((clips.source[k], drawn.picture, plain, motion, values, person))
+    return Pairs(*(np.stack(column) for column in zip(*rows)))
+
+
+@torch.no_grad()
+def generate(
+    trained: Trained,
+    vae: AutoencoderKL,
+    stage: Stage,
+    source: np.ndarray,
+    renders: np.ndarray,
+    motion: np.ndarray,
+    settings: Settings,
+    chunk: int = 32,
+) -> np.ndarray:
+    """B×N×S×S×3 pictures from sources B×S×S×3, renders B×N×S×S×3 and motion B×N×74, clip after clip as the engine does:
+    the same noise every clip, the last latents of each carried to the next."""
+    size, out = trained.clip.config.image_size, []
+    for start in range(0, len(source), chunk):
+        part = slice(start, start + chunk)
+        appearance = clip.encode(trained.clip, clip_pixels(to_tensor(source[part]), size))
+        made, previous = [], None
+        for piece in ica.plan_clips(renders.shape[1], settings.length, settings.overlap):
+            frames = list(piece.frames)
+            drawn = _encode(vae, renders[part][:, frames])
+            tokens = make_tokens(trained, appearance, torch.from_numpy(motion[part][:, frames]).float(), stage)
+            if not stage.use_render:
+                drawn = torch.zeros_like(drawn)
+            carried = previous[:, :, -piece.carried :] if piece.carried else None
+            noise = ica.noise(settings.length, *drawn.shape[-2:], seed=settings.seed).expand_as(drawn)
+            condition = ica.condition(carried, settings.length, drawn)
+            steps = denoise(
+                trained.unet, sampler_for(settings), noise, drawn, condition, tokens, settings, batched=False
+            )
+            for previous in steps:  # noqa: B007 - the last one is the clip
+                pass
+            made.append(previous[:, :, piece.new])
+        latents = torch.cat(made, 2)
+        out += [np.stack(list(decode(vae, row[None], 16))) for row in latents]
+    return np.stack(out)
+
+
+def _encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
+    flat = to_tensor(pictures).flatten(0, 1)
+    latents = torch.cat([vae.encode(part).latent_dist.mode() for part in flat.split(32)]) * vae.config.scaling_factor
+    return latents.unflatten(0, pictures.shape[:2]).transpose(1, 2)
+
+
+def picture_figures(judge: judges.Judge, knower: judges.Knower, pairs: Pairs, made: np.ndarray) -> dict[str, float]:
+    """Mean distances of what a judge reads in P pictures from what is true, identity similarity to the source, PSNR."""
+    seen, true = judges.read(judge, made), judges.split(pairs.values)
+    figures = {name: float(np.linalg.norm(seen[name] - true[name], axis=1).mean()) for name in ("expression", "pose", "gaze")}
+    points = (seen["points"] - true["points"]).reshape(len(made), -1, 2) * made.shape[1]
+    figures["landmarks_px"] = float(np.linalg.norm(points, axis=2).mean())
+    figures["identity"] = float((judges.know(knower, made) * judges.know(knower, pairs.source)).sum(1).mean())
+    error = ((made.astype(np.float32) - pairs.truth) ** 2).mean((1, 2, 3))
+    figures["psnr"] = float((10 * np.log10(255**2 / np.maximum(error, 1e-4))).mean())
+    return figures
+
+
+def limits(judge: judges.Judge, knower: judges.Knower, vae: AutoencoderKL, pairs: Pairs) -> dict[str, dict[str, float]]:
+    """floor: the true pictures (the judges' own errors); autoencoder: the same after it; mean_face: a judge that always
+    answers the average; stranger: identity of another person's picture; paste: the source itself, unmoved."""
+    coded = np.stack([next(decode(vae, _encode(vae, picture[None, None]))) for picture in pairs.truth])
+    out = {name: picture_figures(judge, knower, pairs, made) for name, made in
+           (("true_picture", pairs.truth), ("autoencoder", coded), ("source_unmoved", pairs.source))}  # fmt: skip
+    true, middle = judges.split(pairs.values), judges.split(judge.middle.numpy())
+    out["average_guess"] = {
+        name: float(np.linalg.norm(middle[name] - true[name], axis=1).mean()) for name in ("expression", "pose", "gaze")
+    }
+    known = judges.know(knower, pairs.truth)
+    apart = pairs.person[:, None] != pairs.person[None]
+    out["stranger"] = {"identity": float((known @ known.T)[apart].mean())}
+    return out
+
+
+@torch.no_grad()
+def retrieval(trained: Trained, clips: Clips, seeds: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """Top-1 of the class token: each person's frames of one take looked up among everybody's source of the other."""
+    size = trained.clip.config.image_size
+    person, take = np.array(seeds).T
+
+    def tokens(pictures: np.ndarray) -> Tensor:
+        parts = to_tensor(pictures).split(64)
+        found = torch.cat([clip.encode(trained.clip, clip_pixels(part, size))[:, 0] for part in parts])
+        return torch.nn.functional.normalize(found, dim=1)
+
+    gallery = tokens(clips.source[take == 1])
+    frames = clips.pictures[take == 0][:, ::6]
+    found = (tokens(frames.reshape(-1, *frames.shape[2:])) @ gallery.T).argmax(1).numpy()
+    asked = np.repeat(person[take == 0], frames.shape[1])
+    return {"top1": float((person[take == 1][found] == asked).mean()), "chance": 1 / int((take == 1).sum())}
+
+
+@torch.no_grad()
+def noise_error(trained: Trained, vae: AutoencoderKL, stage: Stage, clips: Clips, levels: Sequence[int] = LEVELS) -> dict[str, float]:
+    """The training objective on people left out: mean squared error of the predicted noise, by timestep, the noise the
+    same for every model. What a model has learnt shows here long before its pictures are good."""
+    pick = np.arange(len(clips)), np.arange(len(clips)) * 7 % clips.frames
+    latents, drawn = (_encode(vae, part[pick][:, None]) for part in (clips.pictures, clips.renders))
+    if not stage.use_render:
+        drawn = torch.zeros_like(drawn)
+    appearance = clip.encode(trained.clip, clip_pixels(to_tensor(clips.source), trained.clip.config.image_size))
+    tokens = make_tokens(trained, appearance, torch.from_numpy(clips.motion[pick][:, None]), stage)
+    alphas = 1 / (1 + torch.from_numpy(training_sigmas()) ** 2)
+    figures = {}
+    for level in levels:
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(level))
+        noisy = alphas[level].sqrt() * latents + (1 - alphas[level]).sqrt() * noise
+        sample = torch.cat([noisy, drawn, ica.condition(None, 1, latents)], 1)
+        error = (trained.unet(sample, float(level), tokens) - noise).square().mean()
+        figures[f"noise_error_{level}"] = float(error)
+    figures["noise_error"] = float(np.mean(list(figures.values())))
+    return figures
+
+
+def video_figures(judge: judges.Judge, made: np.ndarray, real: np.ndarray, borders: Sequence[int]) -> dict[str, float]:
+    """Jumps from frame to frame of B×N×S×S×3 videos: at clip borders (frame numbers that start a clip) over those
+    within clips, in pixels and landmarks, both relative to the true video's own; and the video distance."""
+    inside = [k for k in range(1, made.shape[1]) if k not in borders]
+    figures = {}
+    for name, jumps in (("pixels", _pixel_jumps), ("landmarks", lambda v: _landmark_jumps(judge, v))):
+        own, true = jumps(made), jumps(real)
+        own_at, own_in = own[:, [k - 1 for k in borders]].mean(), own[:, [k - 1 for k in inside]].mean()
+        true_at, true_in = true[:, [k - 1 for k in borders]].mean(), true[:, [k - 1 for k in inside]].mean()
+        figures[f"{name}_border_ratio"] = float(own_at / own_in)
+        figures[f"{name}_border_ratio_true"] = float(true_at / true_in)
+        figures[f"{name}_inside"], figures[f"{name}_inside_true"] = float(own_in), float(true_in)
+    figures["video_distance"] = video_distance(judge, made, real)
+    error = ((made.astype(np.float32) - real) ** 2).mean((2, 3, 4))
+    figures["psnr"] = float((10 * np.log10(255**2 / error)).mean())
+    return figures
+
+
+def video_distance(judge: judges.Judge, made: np.ndarray, real: np.ndarray) -> float:
+    """Fréchet distance over windows of WINDOW frames: the judge's features, their mean and mean change in time, in the
+    first PARTS principal components of the true videos."""
+    rows = [_window_features(judge, videos) for videos in (real, made)]
+    middle, scale = rows[0].mean(0), rows[0].std(0) + 1e-6
+    rows = [(part - middle) / scale for part in rows]
+    basis = np.linalg.svd(rows[0], full_matrices=False)[2][:PARTS].T
+    both = []
+    for part in rows:
+        gaussian = Gaussian(basis.shape[1])
+        gaussian.add(part @ basis)
+        both.append(gaussian)
+    return frechet_distance(*both)
+
+
+def _window_features(judge: judges.Judge, videos: np.ndarray) -> np.ndarray:
+    count, frames = videos.shape[:2]
+    values = judges.features(judge, videos.reshape(-1, *videos.shape[2:])).reshape(count, frames, -1)
+    rows = []
+    for first in range(0, frames - WINDOW + 1, WINDOW // 2):
+        part = values[:, first : first + WINDOW]
+        rows.append(np.concatenate([part.mean(1), np.abs(np.diff(part, axis=1)).mean(1)], 1))
+    return np.concatenate(rows)
+
+
+def _pixel_jumps(videos: np.ndarray) -> np.ndarray:
+    return np.abs(np.diff(videos.astype(np.float32), axis=1)).mean((2, 3, 4))
+
+
+def _landmark_jumps(judge: judges.Judge, videos: np.ndarray) -> np.ndarray:
+    count, frames, size = videos.shape[:3]
+    points = judges.read(judge, videos.reshape(-1, *videos.shape[2:]))["points"].reshape(count, frames, -1, 2) * size
+    return np.linalg.norm(np.diff(points, axis=1), axis=-1).mean(-1)

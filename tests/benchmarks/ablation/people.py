@@ -1,0 +1,40 @@
+"""The people of the ablation as training clips: rendered once, by as many processes as asked for."""
+
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.face import face478
+from mimaface_cli.train.mini.data import write_clip
+from mimaface_cli.train.rendered.clips import make_clip, plain_condition, textured_condition
+
+TRAIN, TEST = 0, 30_000  # first seeds of the people to learn from and of those left out
+
+
+def render_clips(folder: Path, first: int, people: int, takes: int, frames: int, size: int, textured: bool, workers: int) -> list[Path]:
+    """Files of all takes of `people` people from seed `first` on; those that are there stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(folder, person, take, frames, size, textured) for person in range(first, first + people) for take in range(takes)]
+    missing = [job for job in jobs if not _path(*job).exists()]
+    if missing:
+        with ProcessPoolExecutor(workers) as pool:
+            list(pool.map(_render, missing, chunksize=8))
+    return [_path(*job) for job in jobs]
+
+
+def _path(folder: Path, person: int, take: int, frames: int, size: int, textured: bool) -> Path:
+    return folder / f"{'mesh' if textured else 'plain'}-{size}-{frames}-{person:06d}-{take}.npz"
+
+
+def _render(job: tuple[Path, int, int, int, int, bool]) -> None:
+    folder, person, take, frames, size, textured = job
+    model = face478.load()
+    made = make_clip(model, person, take, frames, size)
+    track, at = made.track, int(np.random.default_rng((person, take)).integers(frames))
+    if textured:
+        drawn = textured_condition(model, made, at, track, size)
+    else:
+        drawn = plain_condition(model, track, track, size)
+    motion = np.concatenate([track.pose, track.expression, track.gaze], 1)
+    write_clip(_path(*job), str(person), made.pictures, np.stack(list(drawn)), made.pictures[at], motion)

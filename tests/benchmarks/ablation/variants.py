@@ -1,0 +1,58 @@
+"""What is compared: the full model, and the same without one of its parts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from mimaface_cli.train.autoencoder import load_autoencoder
+from mimaface_cli.train.mini.data import Clips, read_clips
+from mimaface_cli.train.mini.learn import Encoded, Report, Stage, encode_clips, train_image, train_video
+from mimaface_cli.train.mini.networks import Size, Trained
+
+SIZE = Size(channels=(32, 64, 96), attention=(False, True, True), clip_layers=3, patch=16, motion_divisor=2)
+IMAGE = Stage(steps=1000, batch=24, rate=1e-3, warm_up=50, ema=0.99, identity=0.1, bank=1024)
+VIDEO = Stage(steps=350, batch=4, rate=1e-3, warm_up=30, ema=0.98, frames=8, identity=0.0)
+STAGE1: Mapping[str, dict] = {
+    "full": {},
+    "no_render": {"use_render": False},
+    "no_coefficients": {"use_motion": False},
+    "no_identity": {"identity": 0.0},
+}
+STAGE2: Mapping[str, dict] = {"full": {}, "no_ica": {"ica": False}}  # both from stage 1's full model
+# Jobs that can run side by side, each lane in its order.
+LANES = (("image full", "video full", "video no_ica"), ("image no_render", "image no_coefficients", "image no_identity"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """folder: of everything; scale: share of the steps to run."""
+
+    folder: Path
+    scale: float = 1.0
+
+    def stage(self, kind: str, name: str) -> Stage:
+        base, changes = (IMAGE, STAGE1[name]) if kind == "image" else (VIDEO, STAGE2[name])
+        return replace(base, steps=max(2, round(base.steps * self.scale)), **changes)
+
+
+def encoded(folder: Path, paths: list[Path]) -> Encoded:
+    """The training clips and their latents, made once."""
+    clips: Clips = read_clips(paths)
+    kept = folder / "latents.pt"
+    if kept.exists():
+        latents, renders = torch.load(kept, weights_only=True)
+        return Encoded(clips, latents, renders)
+    data = encode_clips(load_autoencoder(folder / "vae"), clips)
+    torch.save((data.latents, data.renders), kept)
+    return data
+
+
+def train(place: Place, kind: str, name: str, data: Encoded, report: Report) -> Trained:
+    """One stage of one variant, trained or taken up where it was; at once where it is done."""
+    stage = place.stage(kind, name)
+    if kind == "image":
+        return train_image(place.folder / "image" / name, data, SIZE, stage, report=report)
+    image = train(place, "image", "full", data, report)
+    return train_video(place.folder / "video" / name, image, data, SIZE, stage, report=report)

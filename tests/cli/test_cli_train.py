@@ -1,0 +1,259 @@
+"""Training as people run it: footage to shards, both stages, killed and gone on with, and a video by what came out."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mimaface_cli.train.shards import open_shards
+from tests.conftest import read_video, write_video
+
+CUT = ("--size", "64", "--frames", "4", "--per-video", "2")
+
+
+@pytest.fixture(scope="module")
+def footage(made, tmp_path_factory) -> Path:
+    """Two people (the one face, seen otherwise) with a video each, and a file that is none."""
+    folder = tmp_path_factory.mktemp("footage")
+    shutil.copytree(Path(made.driver).parent, folder / "a", ignore=lambda _, names: {n for n in names if n != "driver.mp4"})
+    (folder / "b").mkdir()
+    frames, times = read_video(made.driver)
+    write_video(folder / "b" / "mirrored.mp4", [255 - (255 - f[:, ::-1]) // 2 for f in frames], times)
+    (folder / "b" / "broken.mp4").write_bytes(b"no video" * 100)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(footage, tmp_path_factory, environment) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "shards"
+    command = [sys.executable, "-m", "mimaface_cli", "train", "prepare", str(footage), "-o", str(folder), *CUT, "--json"]
+    ran = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    said = json.loads(ran.stdout)
+    assert (said["clips"], said["videos"], said["shards"], said["space"]) == (4, 2, 1, "face478")
+    assert list(said["skipped"]) == ["b/broken.mp4"] and "skipped: b/broken.mp4" in ran.stderr
+    return folder
+
+
+def test_clips_show_the_face_and_their_crops_fit(data):
+    from mimaface_cli.face.camera import place, project
+    from mimaface_cli.face.face478 import load
+
+    clips = open_shards(data)
+    assert [clip.identity for clip in clips] == ["a", "a", "b", "b"] and all(clip.has_renders for clip in clips)
+    model = load()
+    for clip in clips:
+        track, points = clip.track(), clip.landmarks()
+        assert (track.meta.width, track.meta.space, len(track)) == (64, "face478", 4)
+        low, high = points[0].min(0), points[0].max(0)
+        assert (np.abs((low + high) / 2 - 32) < 8).all() and 28 < (high - low).max() < 60
+        # The fitted face, carried from its crop to the clip's pixels, lies on the landmarks.
+        shape = model.shape(track.identity.astype(float), track.expression[0].astype(float))
+        pixels = project(place(shape, track.pose[0].astype(float)))[0][: len(points[0])]
+        back = np.linalg.inv(np.vstack([track.crop[0], [0, 0, 1]]))
+        carried = pixels @ back[:2, :2].T + back[:2, 2]
+        assert np.linalg.norm(carried - points[0], axis=1).mean() < 1.5
+        # The render is nearer to its frame than a flat picture.
+        shown, drawn = clip.frame(0).astype(float), clip.render(0).astype(float)
+        assert np.abs(shown - drawn).mean() < 0.6 * np.abs(shown - shown.mean((0, 1))).mean()
+
+
+def test_a_second_run_adds_what_is_new_and_touches_nothing_else(footage, data, tmp_path, command):
+    more, folder = tmp_path / "footage", tmp_path / "data"
+    shutil.copytree(footage, more)
+    shutil.copytree(data, folder)
+    before = (folder / "shard-00000.tar").read_bytes()
+    (more / "c").mkdir()
+    shutil.copy(more / "a" / "driver.mp4", more / "c" / "new.mp4")
+    said = command("train", "prepare", more, "-o", folder, *CUT)
+    assert said.code == 0 and "6 clips of 3 videos in 2 shards, 1 skipped" in said.err
+    assert (folder / "shard-00000.tar").read_bytes() == before
+    assert [clip.identity for clip in open_shards(folder)] == ["a", "a", "b", "b", "c", "c"]
+    assert not list((folder / "parts").iterdir())
+    said = command("train", "prepare", more, "-o", folder, "--size", "32", "--frames", "4", "--per-video", "2")
+    assert said.code == 3 and "was prepared with size 64" in said.err
+
+
+def test_what_a_killed_run_leaves_is_taken_up(footage, data, tmp_path, command, monkeypatch):
+    """Killed after the parts and a shard were written, before the index knew."""
+    from mimaface_cli.train import prepare
+
+    folder = tmp_path / "data"
+    save = prepare.Index.save
+
+    def killed(self, folder: Path) -> None:
+        if self.shards:
+            raise KeyboardInterrupt
+        save(self, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare.Index, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            cutting = prepare.Cutting(64, 4, 2)
+            shutil.copytree(footage / "a", tmp_path / "footage" / "a")
+            prepare.prepare(tmp_path / "footage", folder, "face478", cutting)
+    assert (folder / "shard-00000.tar").exists() and len(list((folder / "parts").iterdir())) == 1
+    (folder / ".shard-00000.0123abcd.part.tar").write_bytes(b"half")
+    monkeypatch.setattr(prepare, "read_clips", lambda *_: pytest.fail("the video was read again"))
+    index = prepare.prepare(tmp_path / "footage", folder, "face478", cutting)
+    assert index.videos == {"a/driver.mp4": 2} and index.shards == 1 and len(open_shards(folder)) == 2
+    assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".prep")) == [
+        "index.json", "parts", "shard-00000.tar",
+    ]  # fmt: skip
+
+
+def test_a_table_says_who_is_who(footage, tmp_path, command):
+    table = tmp_path / "who.csv"
+    table.write_text("file,identity\nb/mirrored.mp4,somebody\n")
+    said = command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table, "--jobs", "2")
+    assert said.code == 0 and "a/driver.mp4: is not in the table" in said.err, said.err
+    assert {clip.identity for clip in open_shards(tmp_path / "data")} == {"somebody"}
+    table.write_text("name;who\n")
+    said = command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table)
+    assert said.code == 3 and "columns file and identity" in said.err and len(said.err.splitlines()) == 1
+
+
+def test_an_empty_folder_is_one_line(tmp_path, command):
+    (tmp_path / "none").mkdir()
+    said = command("train", "prepare", "none", "-o", "data")
+    assert said.code == 3 and "none: holds no video" in said.err and len(said.err.splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
+CONFIG = """
+data = "{data}"
+output = "{output}"
+space = "face478"
+size = 64
+workers = 0
+save_every = 3
+[model]
+start = "scratch"
+size = {{channels = [16, 16], attention = [false, true], layers = 1, heads = 2, tokens = 16, adapter = 1, clip = 16, clip_layers = 1, clip_image = 32, patch = 16}}
+autoencoder = {{channels = [8, 8, 8, 8], layers = 1, norm_groups = 4, steps = 4, batch = 2}}
+[image]
+bank = 16
+temperature = 0.1
+optimiser = {{steps = {steps}, batch = 4, micro = 2, learning_rate = 1e-3, ema = 0.9}}
+[video]
+clip = 4
+optimiser = {{steps = 6, batch = 2, learning_rate = 1e-3, ema = 0.9}}
+"""
+
+
+def write_config(folder: Path, data: Path, output: str, steps: int = 12) -> Path:
+    path = folder / f"{output}.toml"
+    path.write_text(CONFIG.format(data=data, output=output, steps=steps))
+    return path
+
+
+def test_both_stages_killed_and_gone_on_with_to_a_video(data, made, tmp_path, environment, command, monkeypatch):
+    import torch
+
+    whole, broken = (write_config(tmp_path, data, name) for name in ("whole", "broken"))
+    said = command("train", "video", whole)
+    assert said.code == 3 and "run mimaface train image first" in said.err
+    said = command("train", "image", whole)
+    assert said.code == 0 and "stage 1 is done" in said.err, said.err
+    curve = (tmp_path / "whole/image/losses.csv").read_text()
+    assert len(curve.splitlines()) == 13 and curve.startswith("step,denoise,identity\n")
+
+    # Killed after its first checkpoint, at whatever moment; the CSV may be ahead of the checkpoint.
+    words = [sys.executable, "-m", "mimaface_cli", "train", "image", str(broken)]
+    process = subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE)
+    end = time.monotonic() + 100
+    while not list((tmp_path / "broken").glob("image/step-*.pt")) and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = sorted(path.name for path in (tmp_path / "broken/image").glob("step-*.pt"))
+    if before[-1] < "step-00000012.pt":
+        with (tmp_path / "broken/image/losses.csv").open("a") as file:
+            file.write("999,1,1\n4,0.")
+    said = command("train", "image", broken)
+    assert said.code == 0, said.err
+    assert (tmp_path / "broken/image/losses.csv").read_text() == curve
+    names = sorted(path.name for path in (tmp_path / "broken/image").glob("*"))
+    assert names[-2:] == ["step-00000009.pt", "step-00000012.pt"] and not any(".part" in name for name in names)
+    one, other = (torch.load(tmp_path / run / "image/step-00000012.pt", weights_only=True) for run in ("whole", "broken"))
+    for part in ("network", "average"):
+        assert all(torch.equal(value, other[part][key]) for key, value in one[part].items())
+    assert torch.equal(one["bank"]["tokens"], other["bank"]["tokens"]) and (one["bank"]["person"] >= 0).all()
+
+    said = command("train", "video", broken)
+    assert said.code == 0 and "the model is done" in said.err, said.err
+    last = torch.load(tmp_path / "broken/video/step-00000006.pt", weights_only=True)["network"]
+    for key, value in last.items():  # only motion modules and W_cond have moved
+        if "motion_modules." in key:
+            continue
+        before = other["average"].get(key, other["network"][key])
+        if key == "unet.conv_in.weight":
+            assert torch.equal(value[:, :8], before[:, :8]) and not torch.equal(value[:, 8:], before[:, 8:])
+        else:
+            assert torch.equal(value, before), key
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    from mimaface_cli.weights.locate import locate
+
+    os.symlink(locate("face_landmarker"), weights / "face_landmarker.task")
+    shutil.copytree(tmp_path / "broken/model", weights / "mini")
+    monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(weights))
+    quick = ("--engine", "diffusion", "--device", "cpu", "--output-mode", "crop", "--steps", "2", "--clip-length", "4")
+    said = command("animate", made.portrait, made.track, "-o", "out.mp4", *quick, "--overlap", "1")
+    assert said.code == 0 and "own model draws" in said.err, said.err
+    assert len(read_video(tmp_path / "out.mp4")[0]) == 14
+
+
+def test_mistakes_are_one_line(data, tmp_path, command):
+    def said(text: str, stage: str = "image") -> str:
+        path = write_config(tmp_path, data, "run", steps=2)
+        path.write_text(text + path.read_text() if "[" not in text else path.read_text() + text)
+        result = command("train", stage, path)
+        assert result.code in (3, 5) and len(result.err.splitlines()) == 1, result.err
+        return result.err
+
+    assert "did you mean workers?" in said("worker = 1\n")
+    assert "is not TOML" in said("[")
+    path = write_config(tmp_path, tmp_path / "nothing", "run")
+    assert "nothing: holds no prepared data" in command("train", "image", path).err
+    path = write_config(tmp_path, data, "run", steps=2)
+    path.write_text(path.read_text().replace("size = 64", "size = 32"))
+    result = command("train", "image", path)
+    assert result.code == 3 and "was prepared with size 64" in result.err
+    path.write_text(CONFIG.format(data=data, output="run", steps=2).replace("micro = 2", "micro = 3"))
+    result = command("train", "image", path)
+    assert result.code == 3 and "cannot be shared out" in result.err and "change batch or micro" in result.err
+
+
+def test_a_checkpoint_of_another_size_and_a_damaged_one_are_named(data, tmp_path, command):
+    path = write_config(tmp_path, data, "run", steps=3)
+    assert command("train", "image", path).code == 0
+    text = path.read_text()
+    path.write_text(text.replace("steps = 3", "steps = 6").replace("tokens = 16", "tokens = 32"))
+    result = command("train", "image", path)
+    assert result.code == 5 and "step-00000003.pt: is of another model" in result.err and len(result.err.splitlines()) == 1
+    (tmp_path / "run/image/step-00000003.pt").write_bytes(b"PK no checkpoint")
+    path.write_text(text)
+    result = command("train", "image", path)
+    assert result.code == 5 and "is no checkpoint, or damaged" in result.err and len(result.err.splitlines()) == 1
+
+
+def test_no_memory_names_the_setting(data, tmp_path, command, monkeypatch):
+    import torch
+
+    from mimaface_cli.train import stages
+
+    def short(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(stages, "_denoise", short)
+    result = command("train", "image", write_config(tmp_path, data, "run"))
+    assert result.code == 3 and "set micro in [image.optimiser] below 2" in result.err and len(result.err.splitlines()) == 1
