@@ -89,6 +89,28 @@ def command(
         Path | None,
         _option(_MOTION, "Where the driver is a sound: take the head motion from there.", metavar="TRACK|VIDEO"),
     ] = None,
+    start: Annotated[
+        str | None,
+        _option(
+            _FILE,
+            "Begin there in the driver (and in a source that moves): seconds, HH:MM:SS.mmm or a timecode HH:MM:SS:FF from "
+            "the first frame.",
+            metavar="TIME",
+        ),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        _option(_FILE, "Take so much of it.", metavar="TIME"),
+    ] = None,
+    matte: Annotated[
+        str | None,
+        _option(
+            _FILE,
+            "Also write a soft alpha of what was changed there: a video, or numbered pictures as matte/%05d.png.",
+            metavar="PATH",
+            show_default=False,
+        ),
+    ] = None,
     compare: Annotated[bool, _option(_PICTURE, "Write source, driver and result side by side.", "--compare")] = False,
     audio: Annotated[str, _option(_FILE, "Sound of the result: driver, none, or a file.", metavar="SOUND")] = "driver",
     codec: Annotated[
@@ -203,6 +225,7 @@ def command(
         raise typer.BadParameter(f"--reference-frame {reference_frame}: give auto or a frame number from 0")
     from mimaface_cli.diffusion.settings import preset as settings_of
     from mimaface_cli.media.formats import EncodeOptions
+    from mimaface_cli.media.timecode import Trim
     from mimaface_cli.motion.cache import Cache
     from mimaface_cli.motion.retarget import RetargetOptions
     from mimaface_cli.reenact.animate import animate
@@ -235,6 +258,8 @@ def command(
             audio=audio,
             compare=compare,
             pose_from=pose_from,
+            trim=Trim.parse(start, duration),
+            matte=None if matte is None else console.target(matte),
             encode=EncodeOptions(codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless),
             diffusion=DiffusionOptions(preset, settings, device, dtype, vram, compile),
         )

@@ -43,6 +43,14 @@ def command(
             help="Whom to follow: largest, left, right or a number from 1 (left to right).",
         ),
     ] = "largest",
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Begin there: seconds, HH:MM:SS.mmm or a timecode HH:MM:SS:FF from the first frame."),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Take so much of it."),
+    ] = None,
     smooth: Annotated[float, typer.Option(help="Smoothing over time, 0 (off) to 3.")] = 1.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     cache_dir: Annotated[
@@ -68,11 +76,13 @@ def command(
     from mimaface_cli.errors import OutputError
     from mimaface_cli.face.extract import ExtractOptions
     from mimaface_cli.files import check_folder, output_error
+    from mimaface_cli.media.timecode import Trim
     from mimaface_cli.motion.cache import Cache
     from mimaface_cli.reenact.extract import extract
 
     with console.options():
         ExtractOptions(face, smooth)
+        trim = Trim.parse(start, duration)
     cache = None if no_cache else Cache(cache_dir)
     drawn = None if renders is None else console.target(renders)
     if only_cached:
@@ -83,7 +93,7 @@ def command(
             raise output_error(cache.folder, error) from error
     with console.progress(quiet) as report:
         result = extract(
-            source, output, drawn, face, smooth, space=space, overwrite=overwrite, cache=cache, report=report
+            source, output, drawn, face, smooth, space=space, trim=trim, overwrite=overwrite, cache=cache, report=report
         )
     if cache is not None and not result.kept and result.kind != "track":
         lost = f"{cache.folder}: cannot be written, so the track is not kept there; choose another --cache-dir"

@@ -17,12 +17,13 @@ from PIL import Image as Pillow
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import atomic_path
+from mimaface_cli.media.exr import check_exr, save_exr
 from mimaface_cli.media.libav import MAX_PIXELS, check_file, too_large
 
 IMAGE_SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))
 """What counts as a frame in a folder of pictures."""
 
-OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr")
 """What pictures can be written as; all but JPEG keep an alpha channel."""
 
 # Pillow complains on stderr of damaged tags and large pictures: the first do no harm, the second get our own line.
@@ -113,6 +114,9 @@ def save_image(
     path: Path, rgb: np.ndarray, alpha: np.ndarray | None = None, *, metadata: dict[str, str] | None = None
 ) -> None:
     """`write_image` without the checks and the renaming. Raises OSError when the system refuses."""
+    if path.suffix.lower() == ".exr":
+        save_exr(path, rgb, alpha, metadata)
+        return
     pixels = rgb if alpha is None else np.dstack((rgb, alpha))
     exif = Pillow.Exif()
     if metadata:
@@ -125,6 +129,8 @@ def check_image_suffix(path: Path, alpha: bool = False) -> None:
     suffix = path.suffix.lower()
     if suffix not in OUTPUT_SUFFIXES:
         raise OutputError(f"{path}: pictures cannot be written as '{suffix}'; use one of {' '.join(OUTPUT_SUFFIXES)}")
+    if suffix == ".exr":
+        check_exr(path)
     if alpha and suffix in (".jpg", ".jpeg"):
         raise OutputError(f"{path}: JPEG keeps no transparency; use .png")
 

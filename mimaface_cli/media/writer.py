@@ -28,7 +28,7 @@ _CLOCK = 90_000  # the usual video clock: holds whole milliseconds and all commo
 _CLOCK_LIMIT = 1_000_000
 _SNAP = 0.0006  # seconds; Matroska rounds times to milliseconds, so 33 ms at 30 frames/s means 1/30 s
 _LONGEST = 1e7  # seconds
-_MP4_TAGS = {"title", "artist", "album", "comment", "genre", "date", "copyright", "description", "synopsis"}
+_MP4_TAGS = {"title", "artist", "album", "comment", "genre", "date", "copyright", "description", "synopsis", "timecode"}
 
 
 class FrameWriter(Protocol):
@@ -169,6 +169,8 @@ class VideoWriter:
             # Other tags than the standard ones need Apple's newer, less widely read, layout.
             custom = "+use_metadata_tags" if set(self._metadata) - _MP4_TAGS else ""
             options["movflags"] = f"+faststart{custom}"
+        else:  # Matroska's random identifiers left out: the same frames make the same bytes
+            options["fflags"] = "+bitexact"
         self._container = av.open(
             f"file:{temporary}", "w", format=encoding.container.muxer, container_options=options
         )

@@ -1,28 +1,36 @@
 """`animate` from end to end: source and driver in, a finished file out."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.audio import AudioTrack, has_audio
+from mimaface_cli.media.formats import EncodeOptions
 from mimaface_cli.media.reader import probe
+from mimaface_cli.media.timecode import Trim, later, read_timecode
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import VideoWriter, open_writer
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.reenact.compare import panels, side_by_side
 from mimaface_cli.reenact.engines import DIFFUSION, MESH, SPACES, choose_engine
+from mimaface_cli.reenact.matte import changed
 from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.source import Moving, from_photo, from_video, picture_size, read_portrait
 from mimaface_cli.reenact.speech import is_speech, load_speech, speech_options
 from mimaface_cli.reenact.target import check_target, is_video, keeps_alpha
-from mimaface_cli.reenact.tracks import Driver, is_track, load_driver
+from mimaface_cli.reenact.tracks import Driver, is_track, load_driver, trimmed
 
 if TYPE_CHECKING:
     from mimaface_cli.reenact.diffuse import Diffused
+
+MATTE = EncodeOptions()  # of a matte: the usual for its file's name
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ def animate(
     sound = None if options.audio in ("driver", "none") else Path(options.audio)
     source_info = _probe_source(source)
     extract = ExtractOptions(options.driver_face, options.smooth)
-    driven = load_driver(driver, extract) if is_track(driver) else None
+    driven = load_driver(driver, extract, trim=options.trim) if is_track(driver) else None
     spoken = is_speech(driver)
     engine = choose_engine(
         options.engine,
@@ -89,6 +97,9 @@ def animate(
     if warm and driven:
         raise InputError(f"{driver}: is a track, but --warm-start needs the driver's pictures; leave one of them out")
     driver_info = probe(driver) if driven is None and not spoken else None
+    # A photo that drives a video has no length: only the video is trimmed.
+    still = driver_info is not None and driver_info.kind == "image" and source_info.kind != "image"
+    trim = Trim() if still else options.trim
     size = picture_size(source_info, options)
     beside = panels(size, source_info, driver_info) if options.compare else None
     size = beside.size if beside else size
@@ -101,6 +112,10 @@ def animate(
         overwrite=overwrite,
         inputs=(source, driver) if sound is None else (source, driver, sound),
     )
+    if options.matte is not None:
+        if options.matte.absolute() in (output.absolute(), output.absolute().parent):
+            raise InputError(f"--matte {options.matte}: is where the result goes; choose another place")
+        check_target(options.matte, size, MATTE, frames=count, overwrite=overwrite, inputs=(source, driver))
     if sound is not None and not has_audio(sound):
         raise InputError(f"{sound}: holds no sound; name a file with sound, or --audio driver or none")
     notes: list[str] = []
@@ -110,9 +125,10 @@ def animate(
     def drive(space: str) -> Driver:
         if spoken:
             seed = options.diffusion.settings.seed
-            return load_speech(driver, speech_options(space, source_info, seed, options.pose_from), cache, report)
+            speech = load_speech(driver, speech_options(space, source_info, seed, options.pose_from), cache, report)
+            return trimmed(speech, options.trim)
         progress = lambda done, total: tell("reading the driver", done, total)  # noqa: E731
-        return load_driver(driver, extract, cache, progress, driver_info, space)
+        return load_driver(driver, extract, cache, progress, driver_info, space, trim)
 
     driven = driven or drive(engine.space)
     if driven.missing:
@@ -133,10 +149,15 @@ def animate(
         moving = diffused.moving
     else:
         moving = from_photo(portrait, driven.track, options)
+    begins = float(moving.pts[0]) if portrait is None else driven.start
     if beside is not None:
-        moving = replace(moving, frames=side_by_side(moving.frames, beside, moving.pts))
+        starts = [driven.start if info is driver_info else begins for info in beside.inputs]
+        moving = replace(moving, frames=side_by_side(moving.frames, beside, moving.pts, starts))
     track, said = _sound(driven, sound, options.audio, is_video(output), notes)
-    seconds, copied = _write(output, moving, size, options, track, describe(engine.name), notes, tell)
+    about = describe(engine.name)
+    if is_video(output):
+        about |= _timecode(source if portrait is None else driver, begins, moving.frame_rate, notes)
+    seconds, copied = _write(output, moving, size, options, track, about, notes, tell)
     if diffused:
         diffused.finished()
         notes += diffused.work.notes
@@ -169,14 +190,20 @@ def _write(
     notes: list[str],
     tell: Report,
 ) -> tuple[float, bool | None]:
-    """Draw and encode all frames. Returns the seconds they last and whether the sound went over untouched."""
+    """Draw and encode all frames and their matte. Returns the seconds they last and whether the sound went over
+    untouched."""
     pts, rate = moving.pts - moving.pts[0], moving.frame_rate
     seconds = float(pts[-1]) + float(1 / rate)
     writer = open_writer(output, *size, rate, options=options.encode, audio=sound, duration=seconds, metadata=metadata)
+    matte = None
+    if options.matte is not None:
+        matte = open_writer(options.matte, *size, rate, options=MATTE, duration=seconds, metadata=metadata)
     try:
-        with writer:
+        with writer, matte or nullcontext():  # the matte is put in its place first: where the result is, all is
             for k, frame in enumerate(moving.frames):
                 writer.write(frame, float(pts[k]))
+                if matte is not None:
+                    matte.write(np.repeat(changed(frame, next(moving.originals))[..., None], 3, axis=2), float(pts[k]))
                 tell("animating", k + 1, len(pts))
     finally:
         moving.frames.close()
@@ -192,6 +219,17 @@ def describe(engine: str) -> dict[str, str]:
     from mimaface_cli import __version__
 
     return {"comment": f"Generated face animation (AI): mimaface {__version__}, engine {engine}"}
+
+
+def _timecode(path: Path, start: float, rate: Fraction, notes: list[str]) -> dict[str, str]:
+    """The timecode of the first frame made, where the video that is followed in time has one."""
+    if is_track(path) or (found := read_timecode(path)) is None:
+        return {}
+    try:
+        return {"timecode": later(found, round(start * rate), rate)}
+    except InputError as error:
+        notes.append(f"the timecode was left out ({error})")
+        return {}
 
 
 def _probe_source(source: Path) -> MediaInfo:
@@ -211,9 +249,10 @@ def _sound(
             notes.append("pictures carry no sound")
         return None, "none"
     if given is not None:
-        return AudioTrack(given), str(given)
+        # A track has no sound of its own: what is given is that of the whole track. Else it is other sound.
+        return AudioTrack(given, driven.start if driven.kind == "track" else 0.0), str(given)
     if wanted == "driver" and driven.has_audio:
-        return AudioTrack(driven.path), "driver"
+        return AudioTrack(driven.path, driven.start), "driver"
     if wanted == "driver" and driven.kind == "track":
         notes.append("a track carries no sound; add --audio FILE for it")
     return None, "none"

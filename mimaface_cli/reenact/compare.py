@@ -36,9 +36,12 @@ def panels(size: tuple[int, int], source: MediaInfo, driver: MediaInfo | None) -
     return Panels(inputs, [max(1, round(width * height / tall)) for width, tall in shapes], height)
 
 
-def side_by_side(frames: Iterator[np.ndarray], beside: Panels, pts: np.ndarray) -> Iterator[np.ndarray]:
-    """The frames with their panels, height×width×3 uint8."""
-    views = [_view(info, width, beside.height, pts) for info, width in zip(beside.inputs, beside.widths)]
+def side_by_side(
+    frames: Iterator[np.ndarray], beside: Panels, pts: np.ndarray, starts: list[float]
+) -> Iterator[np.ndarray]:
+    """The frames with their panels, height×width×3 uint8. starts: seconds that are left out of each input."""
+    inputs = zip(beside.inputs, beside.widths, starts)
+    views = [_view(info, width, beside.height, pts, start) for info, width, start in inputs]
     try:
         for frame, *others in zip(frames, *views):
             yield np.concatenate([*others, _scaled(frame[..., :3], beside.widths[-1], beside.height)], axis=1)
@@ -48,17 +51,17 @@ def side_by_side(frames: Iterator[np.ndarray], beside: Panels, pts: np.ndarray) 
             view.close()
 
 
-def _view(info: MediaInfo, width: int, height: int, pts: np.ndarray) -> Iterator[np.ndarray]:
+def _view(info: MediaInfo, width: int, height: int, pts: np.ndarray, start: float) -> Iterator[np.ndarray]:
     """The picture of an input at each of the result's times; its last frame is held."""
     if info.kind == "image":
         still = _scaled(opaque(read_image(info.path)), width, height)
         for _ in pts:
             yield still
         return
-    stream = read_frames(info.path)
+    stream = read_frames(info.path, start=start)
     try:
         shown = following = next(stream)
-        for time in pts - pts[0]:
+        for time in pts - pts[0] + shown.pts:
             while following is not None and following.pts <= time + 1e-4:
                 shown, following = following, next(stream, None)
             yield _scaled(shown.image, width, height)

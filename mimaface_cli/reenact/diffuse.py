@@ -1,15 +1,18 @@
 """A photo under the diffusion engine: its networks, the driver in their space, and the square put back into the photo."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from typing import Any
 
 import cv2
 import numpy as np
 
 from mimaface_cli.diffusion import checkpoint, engine
-from mimaface_cli.diffusion.runtime import choose_runtime, place
-from mimaface_cli.diffusion.source import read_source
+from mimaface_cli.diffusion.pipeline import Networks
+from mimaface_cli.diffusion.runtime import Runtime, choose_runtime, place
+from mimaface_cli.diffusion.source import Source, read_source
 from mimaface_cli.face import align, face478
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import SQUARE, Portrait
@@ -25,12 +28,28 @@ FEATHER = 40  # pixels of the square over which it blends into the photo
 
 
 @dataclass
+class _Loaded:
+    """Networks, placed where they run or not yet, and what was seen of a photo. asked, photo: what they were made for."""
+
+    asked: tuple
+    networks: Networks
+    runtime: Runtime
+    placed: bool = False
+    photo: bytes = b""
+    source: Source | None = None
+
+
+_last: list[_Loaded] = []  # at most one: a batch's worker draws video after video, often of one photo
+
+
+@dataclass
 class Diffused:
     """A video to be drawn, and afterwards what is to be said of it."""
 
     moving: Moving
     work: engine.Work
     options: DiffusionOptions
+    loaded: "_Loaded | None" = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -46,9 +65,11 @@ class Diffused:
         }
 
     def finished(self) -> None:
-        """The video is written: what was kept to resume it may go."""
+        """The video is written: what was kept to resume it may go, the networks may serve the next one."""
         if self.work.store is not None:
             self.work.store.forget()
+        if self.loaded and not self.work.notes:  # else memory ran short, or their numbers had to be changed: better begin anew
+            _last[:] = [self.loaded]
 
 
 def from_photo(
@@ -62,24 +83,13 @@ def from_photo(
     """A photo under a bfm09 track. mesh_track: the same driver in face478, for a warm start."""
     asked, settings = options.diffusion, options.diffusion.settings
     tell("loading the diffusion networks", 0, None)
-    networks = checkpoint.load_networks()
-    numbers = sum(p.numel() for p in networks.unet.parameters())
-    runtime = choose_runtime(
-        asked.device,
-        asked.dtype,
-        asked.vram,
-        asked.compile,
-        exact=asked.preset == "release",
-        weights=numbers,
-        frames=settings.length,
-    )
-    net, _ = checkpoint.load_coefficient_net()
-    readers = checkpoint.load_readers(net, identity=networks.wants_identity)
-    source = read_source(portrait.image, Face(portrait.points, np.zeros(52), np.eye(3)), readers, runtime.device)
-    del net, readers
+    loaded = _load(asked)
+    networks, runtime, source = loaded.networks, loaded.runtime, _seen(loaded, portrait)
+    if not loaded.placed:  # after those that looked at the photo have left the device
+        place(networks, runtime, settings)
+        loaded.placed = True
     model = checkpoint.load_face_model()
     motion = engine.plan(model, source, track, options.retarget)
-    place(networks, runtime, settings)
     rough = None if mesh_track is None else _rough(portrait, source.face.to_square, mesh_track, options)
     report = lambda done, total: tell("denoising", done, total)  # noqa: E731
     renders = engine.renders(model, motion)
@@ -89,8 +99,44 @@ def from_photo(
         work.store = engine.store_for(cache.clips, work, checkpoint.fingerprint(), arrays)
     frames = work.frames()
     if options.output_mode == "full":
-        frames = paste(frames, portrait, source.face.to_square)
-    return Diffused(Moving(frames, track.pts, track.frame_rate), work, asked)
+        frames, original = paste(frames, portrait, source.face.to_square), portrait.image
+    else:
+        original = portrait.warped(align.to_corner_origin(source.face.to_square), SQUARE, SQUARE).image
+    return Diffused(Moving(frames, track.pts, track.frame_rate, repeat(original)), work, asked, loaded)
+
+
+def _load(asked: DiffusionOptions) -> _Loaded:
+    """The networks: those of the last video where they were made for the same, else new ones that are to be placed."""
+    settings = asked.settings
+    key = (
+        *(checkpoint.fingerprint(), asked.device, asked.dtype, asked.vram, asked.compile, asked.preset == "release"),
+        *(settings.length, settings.token_reuse == 1),
+    )
+    found, _last[:] = [loaded for loaded in _last if loaded.asked == key], []  # others make room; so does a failure
+    if found:
+        return found[0]
+    networks = checkpoint.load_networks()
+    runtime = choose_runtime(
+        asked.device,
+        asked.dtype,
+        asked.vram,
+        asked.compile,
+        exact=asked.preset == "release",
+        weights=sum(p.numel() for p in networks.unet.parameters()),
+        frames=settings.length,
+    )
+    return _Loaded(key, networks, runtime)
+
+
+def _seen(loaded: _Loaded, portrait: Portrait) -> Source:
+    """What the readers see of a photo; they are loaded only where it is another than the last one."""
+    photo = hashlib.sha256(np.ascontiguousarray(portrait.image)).digest() + portrait.points.tobytes()
+    if loaded.photo != photo:
+        net, _ = checkpoint.load_coefficient_net()
+        readers = checkpoint.load_readers(net, identity=loaded.networks.wants_identity)
+        face = Face(portrait.points, np.zeros(52), np.eye(3))
+        loaded.source, loaded.photo = read_source(portrait.image, face, readers, loaded.runtime.device), photo
+    return loaded.source
 
 
 def _rough(

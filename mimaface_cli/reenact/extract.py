@@ -15,6 +15,7 @@ from mimaface_cli.face.shading import shade, vertex_normals
 from mimaface_cli.files import check_output
 from mimaface_cli.media.formats import EncodeOptions
 from mimaface_cli.media.reader import probe
+from mimaface_cli.media.timecode import Trim
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.motion.track import MotionTrack
@@ -33,12 +34,13 @@ def extract(
     smooth: float = 1.0,
     *,
     space: str | None = None,
+    trim: Trim = Trim(),
     overwrite: bool = False,
     cache: Cache | None = None,
     report: Report | None = None,
 ) -> Driver:
     """The track of a photo, video, folder or .npz track; written to `output` (.npz) and drawn to `renders` where given.
-    space: face478, or bfm09 for the released models (None: face478, or a track's own).
+    space: face478, or bfm09 for the released models (None: face478, or a track's own). trim: what is taken of it.
 
     Raises InputError, OutputError, or WeightsError for a space whose weights are not there.
     """
@@ -50,7 +52,7 @@ def extract(
         if not is_track(output):
             raise OutputError(f"{output}: a track is written as .npz; change the suffix, or use --renders to see it")
         check_output(output, overwrite, (source,))
-    given = load_driver(source, options) if is_track(source) else None
+    given = load_driver(source, options, trim=trim) if is_track(source) else None
     if given and space not in (None, given.track.meta.space):
         raise InputError(f"{source}: is a track in {given.track.meta.space}; only pictures can be read into {space}")
     info = probe(source) if given is None else None
@@ -58,7 +60,8 @@ def extract(
         count = len(given.track) if given else info.frame_count
         size = CROP_SIZE, CROP_SIZE
         check_target(renders, size, EncodeOptions(), frames=count, overwrite=overwrite, inputs=(source,))
-    result = given or load_driver(source, options, cache, lambda done, total: tell("reading", done, total), info, space or SPACES[0])
+    progress = lambda done, total: tell("reading", done, total)  # noqa: E731
+    result = given or load_driver(source, options, cache, progress, info, space or SPACES[0], trim)
     track = result.track
     draw = painter(track.meta.space) if renders is not None else None
     if output is not None:

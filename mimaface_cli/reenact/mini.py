@@ -1,6 +1,7 @@
 """A photo under mimaface-mini: the mesh engine draws each frame, the small model finishes it."""
 
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -74,10 +75,11 @@ def from_photo(
         arrays = {"square": square.image, "lids": motion.lids}
         weights = sha256_of(folder / "unet.safetensors") + sha256_of(folder / "mia.safetensors")
         work.store = engine.store_for(cache.clips, work, weights, arrays, size)
-    frames = (_resized(frame, SQUARE) for frame in work.frames())
+    frames, original = (_resized(frame, SQUARE) for frame in work.frames()), square.image
     if options.output_mode == "full":
+        original = portrait.image
         frames = paste(frames, portrait, _to_square(portrait))
-    return Diffused(Moving(frames, track.pts, track.frame_rate), work, asked)
+    return Diffused(Moving(frames, track.pts, track.frame_rate, repeat(original)), work, asked)
 
 
 def _device(asked: str) -> str:

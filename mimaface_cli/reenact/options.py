@@ -8,6 +8,7 @@ from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.timecode import Trim
 from mimaface_cli.motion.retarget import RetargetOptions
 
 Report = Callable[[str, int, int | None], None]
@@ -34,7 +35,8 @@ class AnimateOptions:
     """engine: auto, mesh or diffusion. output_mode: full (the whole photo) or crop (the paper's 512 square). audio:
     "driver", "none" or a file. face, driver_face: whom to animate and whom to follow. max_size: longest side of the
     result in pixels, 0 for no limit. compare: source, driver and result side by side. pose_from: a track or video whose
-    head motion is taken where the driver is a sound. diffusion: for that engine."""
+    head motion is taken where the driver is a sound. trim: what is taken of the driver, and of a source that moves.
+    matte: where a soft alpha of what was changed goes. diffusion: for that engine."""
 
     engine: str = "auto"
     retarget: RetargetOptions = field(default_factory=RetargetOptions)
@@ -46,6 +48,8 @@ class AnimateOptions:
     audio: str = "driver"
     compare: bool = False
     pose_from: Path | None = None
+    trim: Trim = field(default_factory=Trim)
+    matte: Path | None = None
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
 
@@ -56,6 +60,8 @@ class AnimateOptions:
             raise InputError(f"--output-mode {self.output_mode}: choose {' or '.join(OUTPUT_MODES)}")
         if self.max_size < 0 or 0 < self.max_size < 64:
             raise InputError(f"--max-size {self.max_size}: must be 0 (no limit) or at least 64 pixels")
+        if self.matte is not None and self.compare:
+            raise InputError("--matte: goes with the result alone; leave --compare out")
         if not self.audio:
             raise InputError("--audio: give driver, none or a file")
         ExtractOptions(self.face, self.smooth)

@@ -1,8 +1,10 @@
 """The source of an animation, a photo or a video, joined with a driver's track: frames that come as they are drawn."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +29,13 @@ from mimaface_cli.reenact.tracks import load_driver
 
 @dataclass(frozen=True)
 class Moving:
-    """frames: H×W×3 (×4 with alpha) uint8, one for each of pts (s)."""
+    """frames: H×W×3 (×4 with alpha) uint8, one for each of pts (s). originals: the source's own picture of each, to be
+    taken after it is drawn."""
 
     frames: Iterator[np.ndarray]
     pts: np.ndarray
     frame_rate: Fraction
+    originals: Iterator[np.ndarray] | None = None
 
 
 def picture_size(info: MediaInfo, options: AnimateOptions) -> tuple[int, int]:
@@ -69,7 +73,7 @@ def from_photo(portrait: Portrait, track: MotionTrack, options: AnimateOptions) 
     model = face478.load()
     own = Coefficients(portrait.expression[None], portrait.pose[None], portrait.gaze[None])
     motion = plan(model, portrait.identity, own, track, options.retarget, seen=portrait.scores)
-    return Moving(mesh.animate(portrait, model, motion), track.pts, track.frame_rate)
+    return Moving(mesh.animate(portrait, model, motion), track.pts, track.frame_rate, repeat(portrait.image))
 
 
 def from_video(
@@ -78,7 +82,7 @@ def from_video(
     """A source that moves: its own frames and times, each frame's motion replaced by the driver's at that moment."""
     extract = ExtractOptions(options.face, options.smooth)
     report = lambda done, total: tell("reading the source", done, total)  # noqa: E731
-    own_track = load_driver(source.path, extract, cache, report, source).track
+    own_track = load_driver(source.path, extract, cache, report, source, trim=options.trim).track
     start = float(own_track.pts[0])
     length = own_track.duration if len(track) == 1 else min(track.duration, own_track.duration)
     count = int(np.searchsorted(own_track.pts - start, length - 1e-6))
@@ -90,8 +94,29 @@ def from_video(
     own, rest = coefficients_of(own_track, slice(None)), coefficients_of(own_track, slice(rest_at, rest_at + 1))
     identity = own_track.identity.astype(np.float64)
     motion = plan(model, identity, own, track, options.retarget, driver_start, rest)
-    frames = mesh.animate_moving(portraits_of(source.path, own_track, identity, options), model, motion)
-    return Moving(frames, own_track.pts, own_track.frame_rate)
+    portraits, originals = portraits_of(source.path, own_track, identity, options), None
+    if options.matte is not None:
+        portraits, originals = _with_originals(portraits)
+    return Moving(mesh.animate_moving(portraits, model, motion), own_track.pts, own_track.frame_rate, originals)
+
+
+def _with_originals(portraits: Iterator[Portrait]) -> tuple[Iterator[Portrait], Iterator[np.ndarray]]:
+    """The portraits, and their pictures once more for one who follows a few frames behind."""
+    waiting: deque[np.ndarray] = deque()
+
+    def first() -> Iterator[Portrait]:
+        try:
+            for portrait in portraits:
+                waiting.append(portrait.image)
+                yield portrait
+        finally:
+            portraits.close()
+
+    def second() -> Iterator[np.ndarray]:
+        while True:
+            yield waiting.popleft()
+
+    return first(), second()
 
 
 def coefficients_of(track: MotionTrack, frames: slice) -> Coefficients:
@@ -102,7 +127,7 @@ def portraits_of(source: Path, track: MotionTrack, identity: np.ndarray, options
     """Each frame of a source video as a portrait; where no face is found its place is taken from the track."""
     model = face478.load()
     follower = FaceFollower(options.face)
-    frames = read_frames(source, max_frames=len(track))
+    frames = read_frames(source, max_frames=len(track), start=float(track.pts[0]))
     square: np.ndarray | None = None
     try:
         for k, frame in enumerate(frames):

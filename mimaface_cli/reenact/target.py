@@ -10,7 +10,7 @@ from mimaface_cli.media.image import OUTPUT_SUFFIXES
 from mimaface_cli.media.pictures import ImageWriter, SequenceWriter
 from mimaface_cli.media.writer import open_writer
 
-_KEEPS_ALPHA = (".png", ".tif", ".tiff", ".webp")
+_KEEPS_ALPHA = (".png", ".tif", ".tiff", ".webp", ".exr")
 
 
 def check_target(

@@ -406,3 +406,12 @@ def test_memory_is_flat(tmp_path):
     assert peaks[1] - peaks[0] < 25_000, peaks
 
 
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])
+def test_the_same_frames_make_the_same_bytes(tmp_path, suffix):
+    for name in ("a", "b"):
+        with VideoWriter(tmp_path / f"{name}.{suffix}", 64, 48, Fraction(25)) as writer:
+            for k in range(6):
+                writer.write(np.full((48, 64, 3), 30 * k, np.uint8), k / 25)
+    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()

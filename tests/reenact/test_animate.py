@@ -99,7 +99,8 @@ def test_sizes_are_known_beforehand(made):
     assert picture_size(info, AnimateOptions(output_mode="crop", max_size=100)) == (512, 512)
 
 
-def test_panels_share_a_height(made, tmp_path):
+@pytest.mark.parametrize("left_out", [0, 3])
+def test_panels_share_a_height(made, tmp_path, left_out):
     """A tall source, a square driver and a wide result: proportions stay; a track has no picture to show."""
     Pillow.new("RGB", (100, 300), (200, 0, 0)).save(tmp_path / "tall.png")
     tall = probe(tmp_path / "tall.png")
@@ -109,12 +110,12 @@ def test_panels_share_a_height(made, tmp_path):
 
     pts = np.array([0.0, 0.1, 0.25])
     result = iter([np.full((200, 400, 3), 7 * k, np.uint8) for k in range(3)])
-    joined = list(side_by_side((frame for frame in result), three, pts))
+    joined = list(side_by_side((frame for frame in result), three, pts, [0.0, float(left_out / NTSC)]))
     assert [frame.shape for frame in joined] == [(200, 667, 3)] * 3
     driver = read_video(made.driver)[0]
     for k, frame in enumerate(joined):
         assert (frame[:, :67] == (200, 0, 0)).all() and (frame[:, 267:] == 7 * k).all()
-        at = int(pts[k] * NTSC)  # the frame that is on the screen then
+        at = left_out + int(pts[k] * NTSC)  # the frame that is on the screen then
         small = np.asarray(Pillow.fromarray(driver[at]).resize((200, 200), Pillow.Resampling.BOX))
         assert np.abs(frame[:, 67:267].astype(float) - small).mean() < 4
 

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from mimaface_cli.diffusion import checkpoint
 from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.face import align
@@ -51,6 +53,21 @@ def test_a_video_comes_out_and_says_how(plain, made, cache):
     images, times = read_video(plain.output)
     assert len(images) == FRAMES and np.stack(images).std() > 2
     assert cache.unfinished() == [] and [entry.space for entry in cache.entries()] == ["bfm09"]
+
+
+def test_the_next_video_of_a_photo_loads_nothing_again(plain, made, tiny_here, cache, tmp_path, monkeypatch):
+    first = animate(made.portrait, made.driver, tmp_path / "first.mp4", options(), cache=cache)
+    for name in ("load_networks", "load_readers"):
+        monkeypatch.setattr(checkpoint, name, lambda *_, **__: pytest.fail("loaded once more"))
+    again = animate(made.portrait, made.driver, tmp_path / "again.mp4", options(), cache=cache)
+    assert (shown(first.output) == shown(plain.output)).all() and (shown(again.output) == shown(plain.output)).all()
+    Image.open(made.portrait).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "other.png")
+    with pytest.raises(pytest.fail.Exception, match="loaded once more"):  # another photo has to be looked at
+        animate(tmp_path / "other.png", made.driver, tmp_path / "other.mp4", options(), cache=cache)
+    monkeypatch.undo()
+    with weights_at(tiny_here):
+        other = animate(tmp_path / "other.png", made.driver, tmp_path / "other.mp4", options(), cache=cache)
+    assert np.abs(shown(other.output) - shown(plain.output)).mean() > 0.5
 
 
 def test_the_same_seed_gives_the_same_frames_and_another_others(plain, made, tiny_here, cache, tmp_path):

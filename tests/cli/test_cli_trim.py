@@ -1,0 +1,121 @@
+"""--start and --duration: the very frames, the sound of their moment, the timecode carried on."""
+
+import json
+import subprocess
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image
+
+from mimaface_cli.motion.track import MotionTrack
+from tests.conftest import read_video
+
+RATE = Fraction(30000, 1001)
+
+
+@pytest.fixture(scope="module")
+def driver(made, tmp_path_factory):
+    """The made driver with a timecode of its own."""
+    path = tmp_path_factory.mktemp("timed") / "driver.mov"
+    copy = ["-i", str(made.driver), "-c", "copy", "-timecode", "01:00:00:10", str(path)]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *copy], check=True)
+    return path
+
+
+def timecode(path):
+    with av.open(str(path)) as file:
+        found = [stream.metadata.get("timecode") for stream in file.streams]
+        return next(filter(None, [*found, file.metadata.get("timecode")]), None)
+
+
+def heard(path):
+    with av.open(str(path)) as file:
+        return np.concatenate([frame.to_ndarray().mean(0).ravel() for frame in file.decode(audio=0)]).astype(np.float64)
+
+
+def test_a_part_of_a_driver(command, made, driver, tmp_path):
+    whole = command("animate", made.portrait, driver, "-o", "whole.mov", "--max-size", "192", "--lossless")
+    assert whole.code == 0, whole.err
+    part = command(
+        "animate", made.portrait, driver, "-o", "part.mov", "--max-size", "192", "--lossless", "--json",
+        "--start", "00:00:00:06", "--duration", "0.2", "--motion", "relative", "--reference-frame", "0",
+    )  # fmt: skip
+    assert part.code == 0, part.err
+    said = json.loads(part.out)
+    assert (said["frames"], said["audio"]) == (6, "driver")
+    assert timecode(tmp_path / "whole.mov") == "01:00:00:10" and timecode(tmp_path / "part.mov") == "01:00:00:16"
+    sound, expected = heard(tmp_path / "part.mov"), heard(tmp_path / "whole.mov")
+    start = round(6 / float(RATE) * 44_100)
+    piece = expected[start + 2000 : start + 6000]
+    lags = np.array([np.dot(sound[2000 + lag : 6000 + lag], piece) for lag in range(-1500, 1500)])
+    assert abs(int(lags.argmax()) - 1500) < 60  # a thousandth of a second or two
+
+
+def test_a_part_of_a_track_and_its_frames(command, made, driver, tmp_path):
+    assert command("extract", driver, "-o", "whole.npz", "--smooth", "0").code == 0
+    done = command("extract", driver, "-o", "part.npz", "--smooth", "0", "--start", "0.2", "--duration", "0.2")
+    assert done.code == 0, done.err
+    whole, part = MotionTrack.load(tmp_path / "whole.npz"), MotionTrack.load(tmp_path / "part.npz")
+    first = int(np.searchsorted(whole.pts, 0.199))
+    assert np.allclose(part.pts, whole.pts[first : first + 6], atol=1e-6)
+    # Each part has its own person and crop: the movement is what must be alike.
+    turned = np.diff(part.pose[1:, 1]), np.diff(whole.pose[first + 1 : first + 6, 1])  # the first look is a coarser one
+    assert np.abs(turned[0] - turned[1]).max() < 0.02 < np.abs(turned[1]).max()
+    again = command("extract", "whole.npz", "-o", "cut.npz", "--start", "0.2", "--duration", "0.2")
+    assert again.code == 0 and np.array_equal(MotionTrack.load(tmp_path / "cut.npz").expression, whole.expression[first : first + 6])
+
+
+def test_a_part_of_a_video_that_is_edited_on_itself(command, made, driver, tmp_path):
+    still = MotionTrack.neutral(1, "face478", RATE)
+    replace(still).save(tmp_path / "still.npz")
+    done = command(
+        "animate", driver, made.portrait, "-o", "part.mov", "--max-size", "192", "--start", "0.2", "--duration", "0.2",
+        "--json", "--compare",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["frames"] == 6 and timecode(tmp_path / "part.mov") == "01:00:00:16"
+    assert len(read_video(tmp_path / "part.mov")[0]) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--start", "half"), 2, "--start half: give seconds"),
+        (("--start", "00:00:70"), 2, "minutes and seconds go up to 59"),
+        (("--duration", "0"), 2, "must be longer than nothing"),
+        (("--start", "99"), 3, "ends before --start 99 s"),
+        (("--start", "00:00:00:31"), 3, "no such timecode"),
+    ],
+)
+def test_what_is_wrong_is_one_line(command, made, words, code, says):
+    done = command("animate", made.portrait, made.driver, "-o", "out.mp4", *words)
+    assert done.code == code and says in done.err and len(done.err.splitlines()) == 1, done.err
+
+
+def test_a_photo_has_no_length(command, made):
+    done = command("animate", made.portrait, made.portrait, "-o", "out.png", "--start", "1")
+    assert done.code == 3 and "is one picture" in done.err
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_a_matte_lays_the_result_back(command, made, tmp_path, moving):
+    source = made.driver if moving else made.portrait
+    words = ("animate", source, made.driver, "-o", "out/%03d.png", "--matte", "matte/%03d.png")
+    more = ("--duration", "0.1") if moving else ("--start", "0.2", "--duration", "0.1")
+    done = command(*words, *more)
+    assert done.code == 0, done.err
+    results, mattes = (sorted((tmp_path / name).iterdir()) for name in ("out", "matte"))
+    assert [path.name for path in results] == [path.name for path in mattes] and len(results) == 3
+    shares = np.stack([np.asarray(Image.open(path)) for path in mattes])
+    assert shares.shape[-1] == 3 and (shares == 255).any() and (shares == 0).any() and ((shares > 20) & (shares < 235)).any()
+    if not moving:
+        original = np.asarray(Image.open(made.portrait).convert("RGB")).astype(float)
+        for share, path in zip(shares / 255, results):
+            drawn = np.asarray(Image.open(path)).astype(float)
+            assert np.abs(drawn - (drawn * share + original * (1 - share))).max() <= 3  # what is no change
+    again = command(*words, "--compare")
+    assert again.code == 2 and "leave --compare out" in again.err
