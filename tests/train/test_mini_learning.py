@@ -160,3 +160,26 @@ def test_damaged_and_unlike_clips_are_named(tmp_path):
         read_clips([tmp_path / "a.npz"], 5)
     with pytest.raises(InputError, match="holds no clips"):
         read_clips([])
+
+
+def test_an_unknown_key_is_named_with_the_nearest(tmp_path):
+    from mimaface_cli.train.mini.__main__ import read_config
+
+    path = tmp_path / "config.toml"
+    path.write_text("[image]\nstep = 3\n")
+    with pytest.raises(InputError, match=r"\[image\] step is not known; did you mean steps\?"):
+        read_config(path)
+    path.write_text("[size]\nchannels = [12, 16]\nattention = [true, true]\n")
+    with pytest.raises(InputError, match="channels .* must be multiples of 8"):
+        read_config(path)
+    path.write_text("[prepare]\nsize = 64\n[video]\nframes = 8\n")
+    config = read_config(path)
+    assert config["prepare"]["size"] == 64 and config["video"].frames == 8 and config["video"].steps == 30_000
+
+
+def test_the_example_config_holds_the_defaults():
+    from pathlib import Path
+
+    from mimaface_cli.train.mini.__main__ import read_config
+
+    assert read_config(Path(__file__).parents[2] / "examples" / "mini.toml") == read_config(None)
