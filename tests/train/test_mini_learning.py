@@ -10,7 +10,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.train.autoencoder import AutoencoderSettings, fit_autoencoder, load_autoencoder, standardise
 from mimaface_cli.train.mini import learn
 from mimaface_cli.train.mini.data import Clips, read_clips, write_clip
-from mimaface_cli.train.mini.learn import CURVE, STATE, Encoded, Stage, load_trained, train_image, train_video
+from mimaface_cli.train.mini.learn import CURVE, Encoded, Stage, load_trained, train_image, train_video
 from mimaface_cli.train.mini.losses import MemoryBank, identity_loss, min_snr_weight, photometric
 from mimaface_cli.train.mini.networks import Size
 
