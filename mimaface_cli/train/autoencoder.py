@@ -39,6 +39,10 @@ class AutoencoderSettings:
     ema: float = 0.995
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if any(count % self.norm_groups for count in self.channels):
+            raise InputError(f"autoencoder: channels {list(self.channels)} must be multiples of norm_groups {self.norm_groups}")
+
     @property
     def reduction(self) -> int:
         """Pixels of the picture to one of the latent, along each axis."""
