@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from filelock import FileLock, Timeout
 from torch import Tensor
 
@@ -45,9 +45,12 @@ class Run:
     def __post_init__(self) -> None:
         self.folder = Path(self.config.output) / self.name
         self.step = 0
-        if not PartialState().is_main_process:
+        # Asked for by name, for accelerate makes several processes on CPUs one run only then.
+        cpu = not torch.accelerator.is_available()
+        self.accelerator = Accelerator(cpu=cpu, mixed_precision=self.config.precision or None)
+        if not self.accelerator.is_main_process:
             self.report = lambda stage, done, total: None
-        processes = PartialState().num_processes
+        processes = self.accelerator.num_processes
         self.micro = self.optimiser.micro or self.optimiser.batch // processes
         turn = self.micro * processes
         if not self.micro or self.optimiser.batch % turn:
@@ -55,9 +58,7 @@ class Run:
                 f"{self.name}.optimiser.batch: {self.optimiser.batch} samples cannot be shared out to {processes} processes "
                 f"by {self.micro or 1} at once; change batch or micro"
             )
-        self.accelerator = Accelerator(
-            gradient_accumulation_steps=self.optimiser.batch // turn, mixed_precision=self.config.precision or None
-        )
+        self.accelerator.gradient_accumulation_steps = self.optimiser.batch // turn
 
     @property
     def device(self) -> torch.device:

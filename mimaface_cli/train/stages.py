@@ -53,6 +53,7 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
         bank.tokens, bank.person = bank.tokens.to(run.device), bank.person.to(run.device)
     vae = _autoencoder(config, footage, run)
     alphas = _alphas(run.device)
+    waiting: list[tuple[Tensor, Tensor]] = []
 
     def losses(network: Denoiser, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         generator = _generator(config, batch, run)
@@ -67,7 +68,10 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
         if bank is None:
             return {"denoise": denoise}
         identity = identity_loss(tokens[0], tokens[1:], batch["person"], bank, stage.temperature)
-        bank.add(run.accelerator.gather(tokens[0].detach()), run.accelerator.gather(batch["person"]))
+        waiting.append((run.accelerator.gather(tokens[0].detach()), run.accelerator.gather(batch["person"])))
+        if run.accelerator.sync_gradients:  # by whole steps, however they are shared out
+            bank.add(*(torch.cat(parts) for parts in zip(*waiting)))
+            waiting.clear()
         return {"denoise": denoise, "identity": stage.identity_weight * identity}
 
     samples = ImageSamples(footage, config.seed)
