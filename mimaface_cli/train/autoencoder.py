@@ -39,6 +39,10 @@ class AutoencoderSettings:
     ema: float = 0.995
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if any(count % self.norm_groups for count in self.channels):
+            raise InputError(f"autoencoder: channels {list(self.channels)} must be multiples of norm_groups {self.norm_groups}")
+
     @property
     def reduction(self) -> int:
         """Pixels of the picture to one of the latent, along each axis."""
@@ -120,7 +124,7 @@ def fit_autoencoder(
             kept[name].lerp_(value, 1 - decay)
         if (step + 1) % 50 == 0 or step + 1 == settings.steps:
             error = F.mse_loss(made.detach().clamp(-1, 1), pictures) / 4
-            report(step + 1, settings.steps, {"loss": float(loss), "psnr": float(-10 * error.log10())})
+            report(step + 1, settings.steps, {"loss": float(loss.detach()), "psnr": float(-10 * error.log10())})
         if (step + 1) % save_every == 0 or step + 1 == settings.steps:
             state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "rate": rate.state_dict()}
             with atomic_path(folder / STATE) as temporary:

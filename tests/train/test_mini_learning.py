@@ -11,7 +11,7 @@ from mimaface_cli.train.augment import photometric
 from mimaface_cli.train.autoencoder import AutoencoderSettings, fit_autoencoder, load_autoencoder, standardise
 from mimaface_cli.train.mini import learn
 from mimaface_cli.train.mini.data import Clips, read_clips, write_clip
-from mimaface_cli.train.mini.learn import CURVE, STATE, Encoded, Stage, load_trained, train_image, train_video
+from mimaface_cli.train.mini.learn import CURVE, Encoded, Stage, load_trained, train_image, train_video
 from mimaface_cli.train.mini.networks import Size
 
 SIZE = Size(channels=(8, 16), attention=(False, True), heads=2, tokens=16, adapter=1, clip=16, clip_layers=1,
@@ -139,3 +139,26 @@ def test_damaged_and_unlike_clips_are_named(tmp_path):
         read_clips([tmp_path / "a.npz"], 5)
     with pytest.raises(InputError, match="holds no clips"):
         read_clips([])
+
+
+def test_an_unknown_key_is_named_with_the_nearest(tmp_path):
+    from mimaface_cli.train.mini.__main__ import read_config
+
+    path = tmp_path / "config.toml"
+    path.write_text("[image]\nstep = 3\n")
+    with pytest.raises(InputError, match=r"\[image\] step is not known; did you mean steps\?"):
+        read_config(path)
+    path.write_text("[size]\nchannels = [12, 16]\nattention = [true, true]\n")
+    with pytest.raises(InputError, match="channels .* must be multiples of 8"):
+        read_config(path)
+    path.write_text("[prepare]\nsize = 64\n[video]\nframes = 8\n")
+    config = read_config(path)
+    assert config["prepare"]["size"] == 64 and config["video"].frames == 8 and config["video"].steps == 30_000
+
+
+def test_the_example_config_holds_the_defaults():
+    from pathlib import Path
+
+    from mimaface_cli.train.mini.__main__ import read_config
+
+    assert read_config(Path(__file__).parents[2] / "examples" / "mini.toml") == read_config(None)

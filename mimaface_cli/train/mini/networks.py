@@ -1,6 +1,6 @@
 """The networks of a small model, built from scratch at sizes that settings give."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,6 +9,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from mimaface_cli.diffusion.mia import PaperTokens
 from mimaface_cli.diffusion.unet import VideoUNet
 from mimaface_cli.errors import InputError
+
+
+NORM_GROUPS = 8
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,12 @@ class Size:
     motion_divisor: int = 1
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if item.type == tuple or isinstance(getattr(self, item.name), list):
-                object.__setattr__(self, item.name, tuple(getattr(self, item.name)))
         if len(self.attention) != len(self.channels):
             raise InputError("size: attention must say for each of channels whether that level has it")
+        if any(count % NORM_GROUPS or count % self.heads for count in self.channels):
+            raise InputError(f"size: channels {list(self.channels)} must be multiples of {NORM_GROUPS} and of heads {self.heads}")
+        if self.tokens % self.heads or self.clip % 4 or self.clip_image % self.patch:
+            raise InputError("size: tokens must be a multiple of heads, clip of 4, clip_image of patch")
 
     def unet_config(self, video: bool = True) -> dict[str, Any]:
         """The UNet's config, with motion modules or, as stage 1 has it, without."""
@@ -50,7 +54,7 @@ class Size:
             "layers_per_block": self.layers,
             "cross_attention_dim": self.tokens,
             "attention_head_dim": self.heads,
-            "norm_num_groups": 8,
+            "norm_num_groups": NORM_GROUPS,
             "use_motion_module": video,
             "motion_module_kwargs": {
                 "num_attention_heads": self.heads,
