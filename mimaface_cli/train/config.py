@@ -107,7 +107,7 @@ def load_config(path: Path) -> Config:
     try:
         config = make_config(values)
         return replace(config, data=str(path.parent / config.data), output=str(path.parent / config.output))
-    except ValueError as error:
+    except (ValueError, InputError) as error:
         raise InputError(f"{path}: {error}") from error
 
 

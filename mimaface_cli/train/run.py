@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from filelock import FileLock, Timeout
 from torch import Tensor
 
@@ -45,7 +45,9 @@ class Run:
     def __post_init__(self) -> None:
         self.folder = Path(self.config.output) / self.name
         self.step = 0
-        processes = Accelerator().num_processes
+        if not PartialState().is_main_process:
+            self.report = lambda stage, done, total: None
+        processes = PartialState().num_processes
         self.micro = self.optimiser.micro or self.optimiser.batch // processes
         turn = self.micro * processes
         if not self.micro or self.optimiser.batch % turn:

@@ -4,6 +4,7 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.train.config import Config, load_config, make_config
+from tests.conftest import ROOT
 
 
 def test_defaults_are_the_papers():
@@ -36,6 +37,37 @@ def test_the_release_differs_and_own_values_come_over_it(tmp_path):
     ],
 )
 def test_mistakes_are_named(tmp_path, text, message):
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_config(path)
+
+
+def test_the_readmes_example_holds(tmp_path):
+    text = (ROOT / "README.md").read_text("utf-8").partition("```toml\ndata = ")[2].partition("```")[0]
+    path = tmp_path / "run.toml"
+    path.write_text("data = " + text)
+    config = load_config(path)
+    assert (config.data, config.output) == (str(tmp_path / "data"), str(tmp_path / "run"))
+    assert (config.image.optimiser.batch, config.image.optimiser.micro, config.video.optimiser.micro) == (32, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[model]\nstart = "sd21"', "model.start: is 'sd21'"),
+        ('[model]\nstart = "scratch"', 'set space = "face478"'),
+        ("[model.size]\nchannels = [8, 1.5]", "model.size.channels: must be of type list of int"),
+        ("[model.size]\nheads = 7", "run.toml: size: channels"),
+        ("[video]\nclip = 0", "video.clip: must be above 0"),
+        ("[image]\ntoken_dropout = 2", "image.token_dropout: must be 0 to 1"),
+        ("[image.optimiser]\nsteps = 0", "image.optimiser.steps: must be above 0"),
+        ('precision = "fp8"', "precision: is 'fp8'"),
+        ("save_every = 0", "save_every: must be 1 or more"),
+        ("size = 768", "size: is 768"),
+    ],
+)
+def test_what_cannot_be_trained_is_named(tmp_path, text, message):
     path = tmp_path / "run.toml"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
