@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mimaface_cli import __version__
-from mimaface_cli.cli import animate, audio, cache, console, doctor, edit, evaluate, extract, track, weights
+from mimaface_cli.cli import animate, audio, cache, console, doctor, edit, evaluate, extract, inspect, track, weights
 from mimaface_cli.cli.words import Assignments
 from mimaface_cli.errors import MimafaceError
 
@@ -30,6 +30,7 @@ app.add_typer(track.app, name="track")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(cache.app, name="cache")
 app.add_typer(weights.app, name="weights")
+app.command("inspect")(inspect.command)
 app.command("doctor")(doctor.command)
 
 

@@ -23,7 +23,7 @@ def say(text: str) -> None:
     """One line for the user, on the error stream: the output stream belongs to results. Nobody need be listening."""
     if sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(_one_line(text) + "\n")
+            sys.stderr.write(one_line(text) + "\n")
 
 
 def fail(text: str) -> None:
@@ -159,6 +159,6 @@ def _lines(unit: str) -> Any:
     return show
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """What is not printable (line ends and escape sequences in file names) as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -13,7 +13,6 @@ from functools import cache
 import cv2
 import numpy as np
 
-from mimaface_cli.face.kernels import kernel
 from mimaface_cli.provenance import code
 
 LEAST = 128
@@ -26,6 +25,7 @@ _FLAT = 0.95  # grey levels where there is no texture
 _TEXTURE = 0.22  # grey levels more for each grey level of the picture's own deviation
 _DARK = 40.0  # grey levels below which the eye sees relatively more
 _EMPHASIS = 0.6  # how much of the slow part of the pattern is taken out: pictures are strongest there
+_STEPS, _STRENGTHS = 32, 100  # of 8-bit numbers to a grey level: pattern and strength
 _SMALL = 4  # the picture is looked at in cells of that many pixels
 
 
@@ -89,15 +89,22 @@ class Marker:
         cells = emphasised(tile(identifier))
         cells /= np.sqrt(np.mean(cells**2))
         pattern = spread(height, cell) @ cells @ spread(width, cell).T
-        self._pattern = (pattern / np.sqrt(np.mean(pattern**2))).astype(np.float32)
+        pattern *= _STEPS / np.sqrt(np.mean(pattern**2))
+        self._lighter, self._darker = (np.clip(np.rint(way), 0, 255).astype(np.uint8) for way in (pattern, -pattern))
         self._size = width, height
         self._small = max(1, width // _SMALL), max(1, height // _SMALL)
 
     def mark(self, frame: np.ndarray) -> np.ndarray:
-        """A marked copy of a frame (H×W×3 or ×4 uint8 RGB; alpha stays)."""
+        """A marked copy of a frame (H×W×3 or ×4 uint8 RGB; alpha stays). All colours change alike: the hue stays."""
         strength = cv2.resize(self._strength(frame), self._size, interpolation=cv2.INTER_LINEAR)
-        marked = np.empty_like(frame, order="C")
-        _add(np.ascontiguousarray(frame), self._pattern, strength, marked)
+        spread_out = cv2.COLOR_GRAY2RGB if frame.shape[2] == 3 else cv2.COLOR_GRAY2RGBA
+        lighter, darker = (
+            cv2.cvtColor(cv2.multiply(part, strength, scale=1 / (_STEPS * _STRENGTHS)), spread_out)
+            for part in (self._lighter, self._darker)
+        )
+        marked = cv2.subtract(cv2.add(frame, lighter), darker)
+        if frame.shape[2] == 4:
+            marked[..., 3] = frame[..., 3]
         return marked
 
     def frames(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -109,28 +116,17 @@ class Marker:
             frames.close()
 
     def _strength(self, frame: np.ndarray) -> np.ndarray:
-        """How strong the mark may be, in grey levels, on a grid of _SMALL pixels."""
+        """How strong the mark may be, in grey levels × _STRENGTHS (uint8), on a grid of _SMALL pixels."""
         small = cv2.resize(frame, self._small, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)
         mean = cv2.blur(grey, (5, 5))
         deviation = np.sqrt(np.maximum(cv2.blur(grey * grey, (5, 5)) - mean * mean, 0))
         strength = np.minimum(_FLAT + _TEXTURE * deviation, STRONGEST)
-        return strength * np.minimum(0.65 + 0.35 / _DARK * mean, 1)
+        strength *= np.minimum(0.65 + 0.35 / _DARK * mean, 1)
+        return np.rint(strength * _STRENGTHS).astype(np.uint8)
 
 
 def can_mark(width: int, height: int) -> bool:
     """Whether a frame is large enough to carry a mark."""
     return min(width, height) >= LEAST
 
-
-@kernel
-def _add(frame, pattern, strength, marked):
-    """Add pattern × strength, rounded, to all colours alike: the hue stays."""
-    height, width, channels = frame.shape
-    for y in range(height):
-        for x in range(width):
-            change = int(np.rint(pattern[y, x] * strength[y, x]))
-            for c in range(3):
-                marked[y, x, c] = min(max(int(frame[y, x, c]) + change, 0), 255)
-            if channels == 4:
-                marked[y, x, 3] = frame[y, x, 3]

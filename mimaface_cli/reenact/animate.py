@@ -13,8 +13,9 @@ from mimaface_cli.media.reader import probe
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import VideoWriter, open_writer
 from mimaface_cli.motion.cache import Cache
+from mimaface_cli.provenance.stamp import Stamp, stamp
 from mimaface_cli.reenact.compare import panels, side_by_side
-from mimaface_cli.reenact.engines import DIFFUSION, MESH, SPACES, choose_engine
+from mimaface_cli.reenact.engines import ASSETS, DIFFUSION, MESH, SPACES, SPEECH, choose_engine
 from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.source import Moving, from_photo, from_video, picture_size, read_portrait
 from mimaface_cli.reenact.speech import is_speech, load_speech, speech_options
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class AnimateResult:
     """What was made and how: engine, why it was taken and what it ran with, frames, size, seconds of video and of work,
     where the sound is from and whether it went over untouched (None: no sound), driver frames without a face, notes for
-    the user."""
+    the user, what was written of its provenance."""
 
     output: Path
     engine: str
@@ -45,6 +46,7 @@ class AnimateResult:
     driver_cached: bool
     missing_frames: list[int]
     notes: list[str]
+    provenance: dict[str, Any]
     seconds: float
 
 
@@ -99,6 +101,7 @@ def animate(
         frames=count if source_info.kind == "image" else source_info.frame_count,
         overwrite=overwrite,
         inputs=(source, driver) if sound is None else (source, driver, sound),
+        provenance=options.provenance,
     )
     if sound is not None and not has_audio(sound):
         raise InputError(f"{sound}: holds no sound; name a file with sound, or --audio driver or none")
@@ -130,7 +133,20 @@ def animate(
     if beside is not None:
         moving = replace(moving, frames=side_by_side(moving.frames, beside, moving.pts))
     track, said = _sound(driven, sound, options.audio, is_video(output), notes)
-    seconds, copied = _write(output, moving, size, options, track, describe(engine.name), notes, tell)
+    given = {"source": source, "driver": driver, "audio": sound, "pose": options.pose_from}
+    made = stamp(
+        output,
+        size,
+        options.provenance,
+        notes,
+        command="animate",
+        engine=engine.name,
+        inputs={part: path for part, path in given.items() if path is not None},
+        weights=_weights(engine.name, spoken, warm),
+        asked=options if engine.name == DIFFUSION else replace(options, diffusion=None),
+        whole=engine.name == DIFFUSION and beside is None,
+    )
+    seconds, copied = _write(output, moving, size, options, track, made, notes, tell)
     if diffused:
         diffused.finished()
         notes += diffused.work.notes
@@ -149,6 +165,7 @@ def animate(
         driver_cached=driven.cached,
         missing_frames=driven.missing,
         notes=notes,
+        provenance=made.told,
         seconds=time.monotonic() - began,
     )
 
@@ -159,21 +176,25 @@ def _write(
     size: tuple[int, int],
     options: AnimateOptions,
     sound: AudioTrack | None,
-    metadata: dict[str, str],
+    made: Stamp,
     notes: list[str],
     tell: Report,
 ) -> tuple[float, bool | None]:
     """Draw and encode all frames. Returns the seconds they last and whether the sound went over untouched."""
     pts, rate = moving.pts - moving.pts[0], moving.frame_rate
     seconds = float(pts[-1]) + float(1 / rate)
-    writer = open_writer(output, *size, rate, options=options.encode, audio=sound, duration=seconds, metadata=metadata)
+    about = {"metadata": made.tags, "xmp": made.xmp, "seal": made.seal}
+    writer = open_writer(output, *size, rate, options=options.encode, audio=sound, duration=seconds, **about)
+    frames = made.frames(moving.frames)
     try:
         with writer:
-            for k, frame in enumerate(moving.frames):
+            for k, frame in enumerate(frames):
                 writer.write(frame, float(pts[k]))
                 tell("animating", k + 1, len(pts))
     finally:
+        frames.close()
         moving.frames.close()
+    made.save(output)
     if not isinstance(writer, VideoWriter):
         return seconds, None
     if writer.sound_damaged:
@@ -181,11 +202,11 @@ def _write(
     return seconds, writer.sound_copied
 
 
-def describe(engine: str) -> dict[str, str]:
-    """What the file says about itself: that it is generated, and by what."""
-    from mimaface_cli import __version__
-
-    return {"comment": f"Generated face animation (AI): mimaface {__version__}, engine {engine}"}
+def _weights(engine: str, spoken: bool, warm: bool) -> list[str]:
+    """Registry names of all that has a part in the result."""
+    if engine == DIFFUSION:
+        return ["face_landmarker", *ASSETS, *([SPEECH] if spoken else []), *(["face478"] if warm else [])]
+    return ["face_landmarker", "face478", *(["speech478"] if spoken else [])]
 
 
 def _probe_source(source: Path) -> MediaInfo:

@@ -9,6 +9,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.formats import EncodeOptions
 from mimaface_cli.motion.retarget import RetargetOptions
+from mimaface_cli.provenance.stamp import ProvenanceOptions
 
 Report = Callable[[str, int, int | None], None]
 ENGINES = ("auto", "mesh", "diffusion")
@@ -48,6 +49,7 @@ class AnimateOptions:
     pose_from: Path | None = None
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
+    provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"told": False})
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
