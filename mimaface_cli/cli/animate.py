@@ -123,6 +123,26 @@ def command(
     ] = None,
     pixel_format: Annotated[str | None, _option(_FILE, "FFmpeg pixel format, such as yuv444p or yuv422p10le.")] = None,
     lossless: Annotated[bool, _option(_FILE, "Keep every value of every pixel.", "--lossless")] = False,
+    no_provenance: Annotated[
+        bool,
+        _option(
+            _FILE,
+            "Write no mark, metadata, record or credentials that say the result is generated; this is said and recorded.",
+            "--no-provenance",
+        ),
+    ] = False,
+    certificate: Annotated[
+        Path | None,
+        _option(
+            _FILE,
+            "Sign content credentials (C2PA) with this chain of certificates, PEM.",
+            envvar="MIMAFACE_C2PA_CERTIFICATE",
+            show_default=False,
+        ),
+    ] = None,
+    private_key: Annotated[
+        Path | None, _option(_FILE, "Its key, PEM.", envvar="MIMAFACE_C2PA_PRIVATE_KEY", show_default=False)
+    ] = None,
     overwrite: Annotated[bool, _option(_FILE, "Replace the output if it exists.", "--overwrite")] = False,
     engine: Annotated[
         Literal["auto", "mesh", "diffusion"],
@@ -228,6 +248,7 @@ def command(
     from mimaface_cli.media.timecode import Trim
     from mimaface_cli.motion.cache import Cache
     from mimaface_cli.motion.retarget import RetargetOptions
+    from mimaface_cli.provenance.stamp import ProvenanceOptions
     from mimaface_cli.reenact.animate import animate
     from mimaface_cli.reenact.options import AnimateOptions, DiffusionOptions
 
@@ -262,6 +283,7 @@ def command(
             matte=None if matte is None else console.target(matte),
             encode=EncodeOptions(codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless),
             diffusion=DiffusionOptions(preset, settings, device, dtype, vram, compile),
+            provenance=ProvenanceOptions(not no_provenance, certificate, private_key),
         )
     cache = None if no_cache else Cache(cache_dir)
     with console.progress(quiet) as report:
@@ -292,6 +314,7 @@ def command(
                 "driver_cached": result.driver_cached,
                 "missing_frames": result.missing_frames,
                 "notes": result.notes,
+                "provenance": result.provenance,
                 "seconds": result.seconds,
             }
         )

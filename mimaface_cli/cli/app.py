@@ -21,6 +21,7 @@ from mimaface_cli.cli import (
     edit,
     evaluate,
     extract,
+    inspect,
     settings,
     track,
     train,
@@ -53,6 +54,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(cache.app, name="cache")
 app.add_typer(weights.app, name="weights")
+app.command("inspect")(inspect.command)
 app.command("doctor")(doctor.command)
 
 

@@ -78,7 +78,7 @@ def say(text: str) -> None:
     if _voice.as_json:
         event("message", text=text)
     else:
-        _stderr(_one_line(text))
+        _stderr(one_line(text))
 
 
 def fail(text: str, code: int = 1) -> None:
@@ -87,7 +87,7 @@ def fail(text: str, code: int = 1) -> None:
     if _voice.as_json:
         event("error", text=text, code=code)
     else:
-        _stderr(_one_line(f"mimaface: {text}"))
+        _stderr(one_line(f"mimaface: {text}"))
 
 
 def event(kind: str, **values: Any) -> None:
@@ -106,7 +106,7 @@ def note(text: str) -> None:
     if _voice.log is not None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         with suppress(OSError):
-            _voice.log.write(f"{now} {_one_line(text)}\n")
+            _voice.log.write(f"{now} {one_line(text)}\n")
 
 
 def _stderr(line: str) -> None:
@@ -268,6 +268,6 @@ def _lines(unit: str, tell: Callable[[str], None]) -> Any:
     return show
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """What is not printable (line ends and escape sequences in file names) as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

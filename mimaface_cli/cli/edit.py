@@ -102,6 +102,26 @@ def command(
     bfm: Annotated[
         Path | None, _option(_RUN, "BFM09_model_info.mat, for expression names in tracks of the bfm09 space.")
     ] = None,
+    no_provenance: Annotated[
+        bool,
+        _option(
+            _PICTURE,
+            "Write no mark, metadata, record or credentials that say the result is generated; this is said and recorded.",
+            "--no-provenance",
+        ),
+    ] = False,
+    certificate: Annotated[
+        Path | None,
+        _option(
+            _PICTURE,
+            "Sign content credentials (C2PA) with this chain of certificates, PEM.",
+            envvar="MIMAFACE_C2PA_CERTIFICATE",
+            show_default=False,
+        ),
+    ] = None,
+    private_key: Annotated[
+        Path | None, _option(_PICTURE, "Its key, PEM.", envvar="MIMAFACE_C2PA_PRIVATE_KEY", show_default=False)
+    ] = None,
     overwrite: Annotated[bool, _option(_RUN, "Replace the output if it exists.", "--overwrite")] = False,
     cache_dir: Annotated[
         Path | None, _option(_RUN, "Where tracks are kept (default: the user cache or MIMAFACE_CACHE_DIR).")
@@ -135,6 +155,7 @@ def command(
         raise typer.BadParameter("give INPUT and -o OUTPUT, or --list")
     from mimaface_cli.media.formats import EncodeOptions
     from mimaface_cli.motion.cache import Cache
+    from mimaface_cli.provenance.stamp import ProvenanceOptions
     from mimaface_cli.reenact.edit import edit
     from mimaface_cli.reenact.edit_options import EditOptions
 
@@ -164,6 +185,7 @@ def command(
             output_mode=output_mode,
             max_size=max_size,
             encode=EncodeOptions(codec=codec, crf=crf),
+            provenance=ProvenanceOptions(not no_provenance, certificate, private_key),
         )
     cache = None if no_cache else Cache(cache_dir)
     with console.progress(quiet) as report:
@@ -189,6 +211,7 @@ def command(
                     {"name": g.channel.name, "asked": g.asked, "read": g.read, "factor": g.factor} for g in result.gains
                 ],
                 "notes": result.notes,
+                "provenance": result.provenance,
                 "seconds": result.seconds,
             }
         )

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from PIL import ExifTags, ImageCms
 from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import atomic_path
@@ -98,20 +99,34 @@ def read_image(path: Path) -> Image:
 
 
 def write_image(
-    path: Path, rgb: np.ndarray, alpha: np.ndarray | None = None, *, metadata: dict[str, str] | None = None
+    path: Path,
+    rgb: np.ndarray,
+    alpha: np.ndarray | None = None,
+    *,
+    metadata: dict[str, str] | None = None,
+    xmp: bytes | None = None,
+    seal: Callable[[Path], None] | None = None,
 ) -> None:
     """Write `rgb` (HxWx3 uint8) as the picture format of `path`'s suffix; it appears whole or not at all.
 
-    `metadata` goes into the EXIF image description as JSON. Raises OutputError for a suffix that is not in
+    `metadata` goes into the EXIF image description as JSON, `xmp` is a packet as it is, `seal` is called with the
+    finished file before it gets its name. Raises OutputError for a suffix that is not in
     OUTPUT_SUFFIXES, alpha in a JPEG, or a write the system refuses.
     """
     check_image_suffix(path, alpha is not None)
     with atomic_path(path) as temporary:
-        save_image(temporary, rgb, alpha, metadata=metadata)
+        save_image(temporary, rgb, alpha, metadata=metadata, xmp=xmp)
+        if seal is not None:
+            seal(temporary)
 
 
 def save_image(
-    path: Path, rgb: np.ndarray, alpha: np.ndarray | None = None, *, metadata: dict[str, str] | None = None
+    path: Path,
+    rgb: np.ndarray,
+    alpha: np.ndarray | None = None,
+    *,
+    metadata: dict[str, str] | None = None,
+    xmp: bytes | None = None,
 ) -> None:
     """`write_image` without the checks and the renaming. Raises OSError when the system refuses."""
     if path.suffix.lower() == ".exr":
@@ -121,7 +136,16 @@ def save_image(
     exif = Pillow.Exif()
     if metadata:
         exif[ExifTags.Base.ImageDescription] = json.dumps(metadata)
-    Pillow.fromarray(np.ascontiguousarray(pixels)).save(path, exif=exif, **_SAVE.get(path.suffix.lower(), {}))
+    suffix = path.suffix.lower()
+    settings = dict(_SAVE.get(suffix, {}))
+    if xmp is not None and suffix == ".png":
+        settings["pnginfo"] = PngInfo()
+        settings["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
+    elif xmp is not None and suffix in (".tif", ".tiff"):
+        exif[ExifTags.Base.XMLPacket] = xmp
+    elif xmp is not None:
+        settings["xmp"] = xmp
+    Pillow.fromarray(np.ascontiguousarray(pixels)).save(path, exif=exif, **settings)
 
 
 def check_image_suffix(path: Path, alpha: bool = False) -> None:

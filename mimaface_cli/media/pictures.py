@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,13 +19,22 @@ from mimaface_cli.media.threads import Worker
 class ImageWriter:
     """Writes the one frame it is given; a second one is an error."""
 
-    def __init__(self, path: Path, width: int, height: int, *, metadata: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        *,
+        metadata: dict[str, str] | None = None,
+        xmp: bytes | None = None,
+        seal: Callable[[Path], None] | None = None,
+    ) -> None:
         """Raises OutputError for a suffix that pictures cannot have."""
         self.path = Path(path)
         check_image_suffix(self.path)
         self.frames = 0
         self._size = (height, width)
-        self._metadata = metadata
+        self._about = {"metadata": metadata, "xmp": xmp, "seal": seal}
         self._image: np.ndarray | None = None
 
     def write(self, image: np.ndarray, pts: float) -> None:
@@ -44,13 +54,21 @@ class ImageWriter:
             return
         if self._image is None:
             raise OutputError(f"{self.path}: no frames came, so nothing was written")
-        write_image(self.path, *_split(self._image), metadata=self._metadata)
+        write_image(self.path, *_split(self._image), **self._about)
 
 
 class SequenceWriter:
     """Writes numbered pictures, from 0, into a folder that appears when all of them are there."""
 
-    def __init__(self, path: Path, width: int, height: int, *, metadata: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        *,
+        metadata: dict[str, str] | None = None,
+        xmp: bytes | None = None,
+    ) -> None:
         """`path` such as `out/%05d.png`. Raises OutputError when it cannot be numbered or the folder is taken."""
         self.path = Path(path)
         check_image_suffix(self.path)
@@ -67,7 +85,7 @@ class SequenceWriter:
             raise OutputError(f"{self.folder}: exists already and is not an empty folder; choose another name")
         self.frames = 0
         self._size = (height, width)
-        self._metadata = metadata
+        self._about = {"metadata": metadata, "xmp": xmp}
 
     def write(self, image: np.ndarray, pts: float) -> None:
         """Add a frame: HxWx3 or HxWx4 uint8 (copied); `pts` has no meaning here. Raises OutputError."""
@@ -99,7 +117,7 @@ class SequenceWriter:
     def _save(self, item: tuple[np.ndarray, Path]) -> None:
         image, path = item
         try:
-            save_image(path, *_split(image), metadata=self._metadata)
+            save_image(path, *_split(image), **self._about)
         except OSError as error:
             raise output_error(self.folder, error) from error
 

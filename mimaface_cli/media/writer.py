@@ -1,6 +1,7 @@
 """Frames out: a video file, or pictures, that appear whole under their name or not at all."""
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from fractions import Fraction
 from math import lcm
@@ -23,6 +24,7 @@ from mimaface_cli.media.libav import encoder_error
 from mimaface_cli.media.pictures import ImageWriter, SequenceWriter
 from mimaface_cli.media.pixels import RgbWriter
 from mimaface_cli.media.threads import Worker
+from mimaface_cli.media.xmp import append_box
 
 _CLOCK = 90_000  # the usual video clock: holds whole milliseconds and all common rates
 _CLOCK_LIMIT = 1_000_000
@@ -53,23 +55,27 @@ def open_writer(
     audio: AudioTrack | None = None,
     duration: float | None = None,
     metadata: dict[str, str] | None = None,
+    xmp: bytes | None = None,
+    seal: Callable[[Path], None] | None = None,
 ) -> FrameWriter:
     """The writer that `path` asks for, checked but with nothing on disk before it is entered.
 
     A video suffix gives a VideoWriter; a picture suffix, one picture; a name with `%05d` and a picture suffix, or one
     ending in "/", numbered pictures in a new or empty folder. Pictures have no use for `options` and `audio`.
+    `metadata` are texts for tags, `xmp` is a packet for files that can hold one, `seal` is called with the finished file
+    before it gets its name (not for numbered pictures).
     Raises OutputError for anything else, listing what is known.
     """
     text = os.fspath(path)
     if text.endswith(("/", os.sep)) or os.path.isdir(text):
-        return SequenceWriter(Path(text) / "%05d.png", width, height, metadata=metadata)
+        return SequenceWriter(Path(text) / "%05d.png", width, height, metadata=metadata, xmp=xmp)
     path = Path(text)
     if path.suffix.lower() in OUTPUT_SUFFIXES:
-        writer = SequenceWriter if "%" in path.name else ImageWriter
-        return writer(path, width, height, metadata=metadata)
-    return VideoWriter(
-        path, width, height, frame_rate, options=options, audio=audio, duration=duration, metadata=metadata
-    )
+        if "%" in path.name:
+            return SequenceWriter(path, width, height, metadata=metadata, xmp=xmp)
+        return ImageWriter(path, width, height, metadata=metadata, xmp=xmp, seal=seal)
+    about = {"metadata": metadata, "xmp": xmp, "seal": seal}
+    return VideoWriter(path, width, height, frame_rate, options=options, audio=audio, duration=duration, **about)
 
 
 class VideoWriter:
@@ -93,6 +99,8 @@ class VideoWriter:
         audio: AudioTrack | None = None,
         duration: float | None = None,
         metadata: dict[str, str] | None = None,
+        xmp: bytes | None = None,
+        seal: Callable[[Path], None] | None = None,
     ) -> None:
         """`duration`: the video's expected length in seconds, where known; it only helps to copy sound untouched.
 
@@ -106,6 +114,7 @@ class VideoWriter:
         self._pixels = RgbWriter(width, height, chosen.pixel_format, even=chosen.even, hd_colours=chosen.hd_colours)
         self._clock = _clock(self._rate)
         self._audio, self._expected, self._metadata = audio, duration, metadata or {}
+        self._xmp, self._seal = xmp, seal
         self._held: tuple[VideoFrame, int] | None = None
         self._last = -1.0
         self._durations: dict[int, int] = {}
@@ -144,7 +153,7 @@ class VideoWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self.path))
+            self._temporary = temporary = stack.enter_context(atomic_path(self.path))
             stack.callback(self._release)
             try:
                 self._open(temporary)
@@ -244,8 +253,12 @@ class VideoWriter:
             if self._sound is not None:
                 self._sound.finish(end / self._clock)
             self._container.close()
+            if self._xmp is not None and self._encoding.container.muxer in ("mp4", "mov"):
+                append_box(self._temporary, self._xmp)
         except (FFmpegError, OSError, ValueError, OverflowError) as error:
             raise encoder_error(self.path, error, self._encoding.codec) from error
+        if self._seal is not None:
+            self._seal(self._temporary)
 
     def _release(self) -> None:
         """Let go of thread and files, finished or not."""

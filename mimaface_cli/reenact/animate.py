@@ -1,6 +1,7 @@
 """`animate` from end to end: source and driver in, a finished file out."""
 
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,10 +17,11 @@ from mimaface_cli.media.formats import EncodeOptions
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.timecode import Trim, later, read_timecode
 from mimaface_cli.media.video import MediaInfo
-from mimaface_cli.media.writer import VideoWriter, open_writer
+from mimaface_cli.media.writer import FrameWriter, VideoWriter, open_writer
 from mimaface_cli.motion.cache import Cache
+from mimaface_cli.provenance.stamp import Stamp, stamp
 from mimaface_cli.reenact.compare import panels, side_by_side
-from mimaface_cli.reenact.engines import DIFFUSION, MESH, SPACES, choose_engine
+from mimaface_cli.reenact.engines import ASSETS, DIFFUSION, MESH, SPACES, SPEECH, Engine, choose_engine
 from mimaface_cli.reenact.matte import changed
 from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.source import Moving, from_photo, from_video, picture_size, read_portrait
@@ -37,7 +39,7 @@ MATTE = EncodeOptions()  # of a matte: the usual for its file's name
 class AnimateResult:
     """What was made and how: engine, why it was taken and what it ran with, frames, size, seconds of video and of work,
     where the sound is from and whether it went over untouched (None: no sound), driver frames without a face, notes for
-    the user."""
+    the user, what was written of its provenance."""
 
     output: Path
     engine: str
@@ -53,6 +55,7 @@ class AnimateResult:
     driver_cached: bool
     missing_frames: list[int]
     notes: list[str]
+    provenance: dict[str, Any]
     seconds: float
 
 
@@ -111,6 +114,7 @@ def animate(
         frames=count if source_info.kind == "image" else source_info.frame_count,
         overwrite=overwrite,
         inputs=(source, driver) if sound is None else (source, driver, sound),
+        provenance=options.provenance,
     )
     if options.matte is not None:
         if options.matte.absolute() in (output.absolute(), output.absolute().parent):
@@ -154,10 +158,21 @@ def animate(
         starts = [driven.start if info is driver_info else begins for info in beside.inputs]
         moving = replace(moving, frames=side_by_side(moving.frames, beside, moving.pts, starts))
     track, said = _sound(driven, sound, options.audio, is_video(output), notes)
-    about = describe(engine.name)
-    if is_video(output):
-        about |= _timecode(source if portrait is None else driver, begins, moving.frame_rate, notes)
-    seconds, copied = _write(output, moving, size, options, track, about, notes, tell)
+    given = {"source": source, "driver": driver, "audio": sound, "pose": options.pose_from}
+    made = stamp(
+        output,
+        size,
+        options.provenance,
+        notes,
+        command="animate",
+        engine=engine.name,
+        inputs={part: path for part, path in given.items() if path is not None},
+        weights=_weights(engine, spoken, warm),
+        asked=options if engine.name == DIFFUSION else replace(options, diffusion=None),
+        whole=engine.name == DIFFUSION and beside is None,
+    )
+    code = _timecode(source if portrait is None else driver, begins, moving.frame_rate, notes) if is_video(output) else {}
+    seconds, copied = _write(output, moving, size, options, track, made, code, notes, tell)
     if diffused:
         diffused.finished()
         notes += diffused.work.notes
@@ -176,6 +191,7 @@ def animate(
         driver_cached=driven.cached,
         missing_frames=driven.missing,
         notes=notes,
+        provenance=made.told,
         seconds=time.monotonic() - began,
     )
 
@@ -186,7 +202,8 @@ def _write(
     size: tuple[int, int],
     options: AnimateOptions,
     sound: AudioTrack | None,
-    metadata: dict[str, str],
+    made: Stamp,
+    timecode: dict[str, str],
     notes: list[str],
     tell: Report,
 ) -> tuple[float, bool | None]:
@@ -194,19 +211,22 @@ def _write(
     untouched."""
     pts, rate = moving.pts - moving.pts[0], moving.frame_rate
     seconds = float(pts[-1]) + float(1 / rate)
-    writer = open_writer(output, *size, rate, options=options.encode, audio=sound, duration=seconds, metadata=metadata)
-    matte = None
+    about = {"metadata": {**(made.tags or {}), **timecode}, "xmp": made.xmp, "seal": made.seal}
+    writer = open_writer(output, *size, rate, options=options.encode, audio=sound, duration=seconds, **about)
+    matte, frames = None, moving.frames
     if options.matte is not None:
-        matte = open_writer(options.matte, *size, rate, options=MATTE, duration=seconds, metadata=metadata)
+        matte = open_writer(options.matte, *size, rate, options=MATTE, duration=seconds, metadata=made.tags)
+        frames = _with_matte(moving, pts, matte)  # of the frames as drawn: the mark is everywhere
+    frames = made.frames(frames)
     try:
         with writer, matte or nullcontext():  # the matte is put in its place first: where the result is, all is
-            for k, frame in enumerate(moving.frames):
+            for k, frame in enumerate(frames):
                 writer.write(frame, float(pts[k]))
-                if matte is not None:
-                    matte.write(np.repeat(changed(frame, next(moving.originals))[..., None], 3, axis=2), float(pts[k]))
                 tell("animating", k + 1, len(pts))
     finally:
+        frames.close()
         moving.frames.close()
+    made.save(output)
     if not isinstance(writer, VideoWriter):
         return seconds, None
     if writer.sound_damaged:
@@ -214,11 +234,21 @@ def _write(
     return seconds, writer.sound_copied
 
 
-def describe(engine: str) -> dict[str, str]:
-    """What the file says about itself: that it is generated, and by what."""
-    from mimaface_cli import __version__
+def _with_matte(moving: Moving, pts: np.ndarray, matte: FrameWriter) -> Iterator[np.ndarray]:
+    """The frames, each after its matte is written."""
+    for k, frame in enumerate(moving.frames):
+        matte.write(np.repeat(changed(frame, next(moving.originals))[..., None], 3, axis=2), float(pts[k]))
+        yield frame
 
-    return {"comment": f"Generated face animation (AI): mimaface {__version__}, engine {engine}"}
+
+def _weights(engine: Engine, spoken: bool, warm: bool) -> list[str | Path]:
+    """All that has a part in the result: registry names, and files that have none."""
+    if engine.mini is not None:
+        speech = ["speech478"] if spoken else []
+        return ["face_landmarker", "face478", *speech, *sorted(engine.mini.glob("*.safetensors"))]
+    if engine.name == DIFFUSION:
+        return ["face_landmarker", *ASSETS, *([SPEECH] if spoken else []), *(["face478"] if warm else [])]
+    return ["face_landmarker", "face478", *(["speech478"] if spoken else [])]
 
 
 def _timecode(path: Path, start: float, rate: Fraction, notes: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract import ExtractOptions
@@ -16,7 +17,7 @@ from mimaface_cli.media.writer import VideoWriter, open_writer
 from mimaface_cli.mesh import engine as mesh
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.motion.track import MotionTrack, TrackMeta
-from mimaface_cli.reenact.animate import describe
+from mimaface_cli.provenance.stamp import Stamp, stamp
 from mimaface_cli.reenact.edit_options import EditOptions, read_edits
 from mimaface_cli.reenact.edited import (
     from_photo,
@@ -40,7 +41,8 @@ from mimaface_cli.reenact.tracks import is_track, load_driver
 @dataclass(frozen=True)
 class EditResult:
     """What was made: kind (track, picture, grid or video), frames, size and engine (None for a track), seconds of
-    result and of work, how edits of a photo were scaled to be seen as asked, notes for the user."""
+    result and of work, how edits of a photo were scaled to be seen as asked, notes for the user, what was
+    written of its provenance (None for a track)."""
 
     output: Path
     kind: str
@@ -52,6 +54,7 @@ class EditResult:
     engine: str | None
     gains: list[Gain]
     notes: list[str]
+    provenance: dict[str, Any] | None
     seconds: float
 
 
@@ -80,6 +83,7 @@ def edit(
         options = still_length(edits, other, options)
 
     gains: list[Gain] = []
+    made: Stamp | None = None
     if info is not None and info.kind == "image":
         keep_alpha = kind != "grid" and keeps_alpha(output)
         portrait = read_portrait(source, options.animate, keep_alpha, notes)
@@ -101,11 +105,26 @@ def edit(
         else:
             moving, gains = from_video(info, edits, other, options, cache, tell, notes)
             sound = AudioTrack(source) if info.has_audio and is_video(output) else None
-        frames, seconds = len(moving.pts), write_frames(output, moving, size, options.encode, sound, tell, notes)
+        given_files = {"source": source, "mix": options.mix, "keys": options.keys_file}
+        made = stamp(
+            output,
+            size,
+            options.provenance,
+            notes,
+            command="edit",
+            engine=mesh.NAME,
+            inputs={part: path for part, path in given_files.items() if path is not None},
+            weights=["face_landmarker", "face478"],
+            asked=options,
+            whole=False,
+        )
+        frames = len(moving.pts)
+        seconds = write_frames(output, moving, size, options.encode, sound, made, tell, notes)
     space = given.meta.space if given else "face478"
     engine = None if kind == "track" else mesh.NAME
     took = time.monotonic() - began
-    return EditResult(output, kind, space, frames, *(size or (None, None)), seconds, engine, gains, notes, took)
+    told = None if made is None else made.told
+    return EditResult(output, kind, space, frames, *(size or (None, None)), seconds, engine, gains, notes, told, took)
 
 
 def _check_output(
@@ -124,7 +143,9 @@ def _check_output(
         return None
     size = grid_size(axes, options.cell) if kind == "grid" else picture_size(info, options.animate)
     frames = 1 if kind in ("picture", "grid") else None
-    check_target(output, size, options.encode, frames=frames, overwrite=overwrite, inputs=inputs)
+    check_target(
+        output, size, options.encode, frames=frames, overwrite=overwrite, inputs=inputs, provenance=options.provenance
+    )
     return size
 
 
@@ -174,22 +195,25 @@ def write_frames(
     size: tuple[int, int],
     encode: EncodeOptions,
     sound: AudioTrack | None,
+    made: Stamp,
     tell: Report,
     notes: list[str],
 ) -> float:
     """Draw and write all frames; the seconds they last."""
     pts = moving.pts - moving.pts[0]
     seconds = float(pts[-1]) + float(1 / moving.frame_rate)
-    writer = open_writer(
-        output, *size, moving.frame_rate, options=encode, audio=sound, duration=seconds, metadata=describe(mesh.NAME)
-    )
+    about = {"metadata": made.tags, "xmp": made.xmp, "seal": made.seal}
+    writer = open_writer(output, *size, moving.frame_rate, options=encode, audio=sound, duration=seconds, **about)
+    frames = made.frames(moving.frames)
     try:
         with writer:
-            for k, frame in enumerate(moving.frames):
+            for k, frame in enumerate(frames):
                 writer.write(frame, float(pts[k]))
                 tell("drawing", k + 1, len(pts))
     finally:
+        frames.close()
         moving.frames.close()
+    made.save(output)
     if isinstance(writer, VideoWriter) and writer.sound_damaged:
         notes.append("parts of the sound could not be read and are silent or missing")
     return seconds

@@ -11,6 +11,7 @@ from mimaface_cli.motion.channels import NamedMap, find_preset
 from mimaface_cli.motion.edit import Term, change, check_regions, edited_channels, parse_term, preset_terms
 from mimaface_cli.motion.keyframes import Key, parse_key, read_keys
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.provenance.stamp import ProvenanceOptions
 from mimaface_cli.reenact.options import AnimateOptions
 from mimaface_cli.weights.locate import weights_folder
 
@@ -46,6 +47,7 @@ class EditOptions:
     output_mode: Literal["full", "crop"] = "full"
     max_size: int = 4096
     encode: EncodeOptions = field(default_factory=EncodeOptions)
+    provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"told": False})
 
     def __post_init__(self) -> None:
         AnimateOptions(face=self.face, output_mode=self.output_mode, max_size=self.max_size)

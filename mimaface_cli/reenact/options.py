@@ -10,6 +10,7 @@ from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.formats import EncodeOptions
 from mimaface_cli.media.timecode import Trim
 from mimaface_cli.motion.retarget import RetargetOptions
+from mimaface_cli.provenance.stamp import ProvenanceOptions
 
 Report = Callable[[str, int, int | None], None]
 ENGINES = ("auto", "mesh", "diffusion")
@@ -52,6 +53,7 @@ class AnimateOptions:
     matte: Path | None = None
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
+    provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"told": False})
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:

@@ -9,6 +9,7 @@ from mimaface_cli.media.formats import EncodeOptions
 from mimaface_cli.media.image import OUTPUT_SUFFIXES
 from mimaface_cli.media.pictures import ImageWriter, SequenceWriter
 from mimaface_cli.media.writer import open_writer
+from mimaface_cli.provenance.stamp import ProvenanceOptions, check
 
 _KEEPS_ALPHA = (".png", ".tif", ".tiff", ".webp", ".exr")
 
@@ -21,16 +22,19 @@ def check_target(
     frames: int | None = None,
     overwrite: bool = False,
     inputs: tuple[Path, ...] = (),
+    provenance: ProvenanceOptions = ProvenanceOptions(),
 ) -> None:
     """Raise OutputError unless frames of that size (width, height) can be written there; touches nothing.
 
     frames: how many will come, None where nobody knows yet. inputs: files that must not be overwritten.
+    provenance: what else will be written, and who signs.
     """
     writer = open_writer(path, *size, Fraction(25), options=encode)  # it checks name, codec and options by itself
     if isinstance(writer, SequenceWriter):
         check_folder(writer.folder.parent)
-        return
-    check_output(path, overwrite, inputs)
+    else:
+        check_output(path, overwrite, inputs)
+    check(path, provenance, overwrite, inputs)
     if isinstance(writer, ImageWriter) and frames not in (None, 1):
         raise OutputError(f"{path}: a picture holds one frame and {frames} will come; name a video or frames/%05d.png")
 

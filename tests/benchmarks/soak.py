@@ -79,7 +79,8 @@ class Soak:
         found = self.hashes(place)
         right = sum(found.get(output) == digest for output, digest in wanted.items())
         known = {row["output"] for row in self.rows} | {"jobs.csv", "jobs.csv.state"}
-        odd = sorted(path.name for path in place.iterdir() if path.name not in known)
+        records = {name + ".provenance.json" for name in known}
+        odd = sorted(path.name for path in place.iterdir() if path.name not in known | records)
         lasting = [path for path in odd if not path.endswith(".lock")]
         print(f"{name}: {right} of {len(wanted)} right, {len(lasting)} files left behind, {time.time() - began:.0f} s", flush=True)
         if right != len(wanted) or lasting:
@@ -182,7 +183,7 @@ def full_disk(soak: Soak, wanted: dict[str, str]) -> None:
         reasons = soak.report_lines(ran)
         found = soak.hashes(place)
         bad = [output for output, digest in found.items() if digest != wanted[output]]
-        odd = [p.name for p in place.iterdir() if p.name not in wanted and p.name != "jobs.csv"]
+        odd = [p.name for p in place.iterdir() if p.name.removesuffix(".provenance.json") not in wanted and p.name != "jobs.csv"]
         print(f"full disk: {len(found)} right, {len(reasons)} refused ({reasons[0] if reasons else ''}), "
               f"{time.time() - began:.0f} s", flush=True)  # fmt: skip
         if bad or odd or len(found) + len(reasons) != len(wanted) or ran.returncode != 6:

@@ -106,16 +106,16 @@ def test_standardised_latents_decode_to_the_same_picture():
 
 
 def test_the_autoencoder_learns_and_resumes(tmp_path):
-    colours = torch.rand(16, 3, 2, 2, generator=torch.Generator().manual_seed(0)).repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1
+    colours = torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(0)).repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1
 
     def batches(first):
         while True:
             yield colours
 
     seen = []
-    settings = AutoencoderSettings(channels=(8, 8), norm_groups=2, steps=100, rate=1e-2)
+    settings = AutoencoderSettings(channels=(16, 16), norm_groups=4, steps=100, rate=3e-3, edges=0.0)
     fit_autoencoder(batches, 16, settings, tmp_path, report=lambda *a: seen.append(a[2]["psnr"]))
-    assert seen[-1] > max(seen[0], 13)  # grey alone gives 11
+    assert seen[-1] > max(seen[0], 20)  # grey alone gives 11
     again = []
     fit_autoencoder(batches, 16, settings, tmp_path, report=lambda *a: again.append(a))
     assert not again  # it was done

@@ -1,0 +1,147 @@
+"""What was generated, from what and how: the record that names a result, and the file beside it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from mimaface_cli import __version__
+from mimaface_cli.errors import InputError
+from mimaface_cli.files import atomic_path
+from mimaface_cli.motion.cache import content_hash
+from mimaface_cli.weights import manifest
+from mimaface_cli.weights.locate import locate_files, weights_folder
+
+FORMAT = "mimaface provenance 1"
+SUFFIX = ".provenance.json"
+TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+GENERATED, COMPOSITE = "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"
+_LARGEST = 1 << 22  # bytes of a record that is read
+
+
+@dataclass(frozen=True)
+class Record:
+    """content: what names the result and nothing that changes between two runs of one command (see `build`)."""
+
+    content: dict[str, Any]
+
+    @property
+    def identifier(self) -> int:
+        """The 48 bits that the mark in the frames carries: the first of the SHA-256 of the content."""
+        return identifier_of(self.content)
+
+    @property
+    def name(self) -> str:
+        """The identifier as 12 hex digits."""
+        return f"{self.identifier:012x}"
+
+    @property
+    def engine(self) -> str:
+        return self.content["engine"]
+
+    @property
+    def source_type(self) -> str:
+        """The IPTC term's address."""
+        return self.content["digital_source_type"]
+
+
+def build(
+    command: str, engine: str, inputs: Mapping[str, Path], weights: list[str | Path], options: Any, *, whole: bool
+) -> Record:
+    """The record of a result. inputs: files or folders by their part in it; weights: registry names of what drew it (or files
+    that have none); options: a dataclass. whole: everything seen was drawn by a trained network, else it is a composite
+    with it.
+
+    Raises InputError where an input cannot be read, WeightsError where weights are missing.
+    """
+    return Record(
+        {
+            "generator": {"name": "mimaface", "version": __version__},
+            "command": command,
+            "engine": engine,
+            "digital_source_type": TERMS + (GENERATED if whole else COMPOSITE),
+            "inputs": [
+                {"part": part, "name": path.name or path.resolve().name, "sha256": content_hash(path)}
+                for part, path in inputs.items()
+            ],
+            "weights": [entry for name in weights for entry in _weights(name)],
+            "options": plain(options),
+        }
+    )
+
+
+def identifier_of(content: Mapping[str, Any]) -> int:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def plain(value: Any) -> Any:
+    """Options as JSON holds them; of paths their names only, for the rest is nobody's business."""
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.metadata.get("told", True)}
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    return value
+
+
+def sidecar(output: Path) -> Path:
+    """Where the record of an output lies: beside it, of numbered pictures beside their folder."""
+    if output.is_dir() or "%" in output.name:
+        output = output if output.is_dir() else output.parent
+    return output.with_name(output.name + SUFFIX)
+
+
+def write(output: Path, record: Record, marks: Mapping[str, Any]) -> Path:
+    """Write the record of a finished output; marks: what was put into it. Raises OutputError."""
+    path = sidecar(output)
+    made = output.parent if "%" in output.name else output
+    told = {
+        "format": FORMAT,
+        "identifier": record.name,
+        "content": record.content,
+        "output": {"name": made.name, "sha256": content_hash(made)},
+        "marks": dict(marks),
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
+    return path
+
+
+def read(output: Path) -> dict[str, Any] | None:
+    """The record beside a file or folder, None where there is none. Raises InputError for one that is no record."""
+    path = sidecar(output)
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    try:
+        told = json.loads(text) if len(text) <= _LARGEST else None
+    except (ValueError, RecursionError):
+        told = None
+    if not (isinstance(told, dict) and told.get("format") == FORMAT and isinstance(told.get("content"), dict)):
+        raise InputError(f"{path}: is no record of mimaface, or a damaged one; move it away")
+    return told
+
+
+def _weights(name: str | Path) -> list[dict[str, str]]:
+    if isinstance(name, Path):
+        return [{"name": name.name, "sha256": manifest.sha256_of(name)}]
+    installed = manifest.read(weights_folder())
+    return [
+        {"name": path, "sha256": installed[path].sha256 if path in installed else manifest.sha256_of(file)}
+        for path, file in locate_files(name, download=False).items()
+    ]

@@ -1,0 +1,116 @@
+"""All of it put on one result: mark, metadata, credentials, record; or nothing, where that was asked for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mimaface_cli.errors import InputError
+from mimaface_cli.files import check_output
+from mimaface_cli.media.formats import CONTAINERS
+from mimaface_cli.provenance import credentials, metadata, record
+from mimaface_cli.provenance.watermark import LEAST, Marker, can_mark
+
+OFF = "provenance: off (--no-provenance): no mark, metadata, record or credentials were written"
+
+
+@dataclass(frozen=True)
+class ProvenanceOptions:
+    """on: whether results say that they are generated. certificate, private_key: PEM files that sign them, both or
+    none. Raises InputError for one without the other."""
+
+    on: bool = True
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.private_key is None):
+            raise InputError("--certificate, --private-key: go together; give both or none")
+
+    def load(self) -> credentials.Certificate | None:
+        """What signs, None for nothing. Raises InputError or WeightsError."""
+        if not self.on or self.certificate is None:
+            return None
+        return credentials.load_certificate(self.certificate, self.private_key)
+
+
+def check(output: Path, options: ProvenanceOptions, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Raise, before any long work, where the record cannot be written or the certificate cannot sign."""
+    if options.on:
+        options.load()
+        folder = output.is_dir() or "%" in output.name
+        check_output(record.sidecar(output), overwrite and not folder, inputs)
+
+
+@dataclass
+class Stamp:
+    """What is put on one result; `told` says afterwards what was. Made by `stamp`; without record it does nothing."""
+
+    record: record.Record | None
+    certificate: credentials.Certificate | None = None
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    marker: Marker | None = None
+    found: Mapping[str, Any] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> dict[str, str] | None:
+        """Texts for the container's tags."""
+        return metadata.tags(self.record) if self.record else None
+
+    @property
+    def xmp(self) -> bytes | None:
+        return metadata.xmp(self.record) if self.record else None
+
+    def frames(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """The frames, marked."""
+        return frames if self.marker is None else self.marker.frames(frames)
+
+    def seal(self, path: Path) -> None:
+        """Sign a finished file that has not got its name yet."""
+        if self.certificate is not None:
+            credentials.sign(path, self.certificate, self.record, self.inputs)
+
+    def save(self, output: Path) -> None:
+        """Write the record of the finished output."""
+        if self.record is None:
+            self.told = {"on": False}
+            return
+        signer = self.certificate.name if self.certificate else None
+        marks = {"watermark": self.marker is not None, "credentials": signer, "input_credentials": dict(self.found)}
+        path = record.write(output, self.record, marks)
+        self.told = {"on": True, "identifier": self.record.name, "record": str(path)} | marks
+
+
+def stamp(
+    output: Path,
+    size: tuple[int, int],
+    options: ProvenanceOptions,
+    notes: list[str],
+    *,
+    command: str,
+    engine: str,
+    inputs: Mapping[str, Path],
+    weights: list[str | Path],
+    asked: Any,
+    whole: bool,
+) -> Stamp:
+    """Prepare a result's stamp. size: width and height of its frames; inputs, weights, asked (the options it was made
+    with), whole: see `record.build`. Appends to `notes` what the user should know."""
+    if not options.on:
+        notes.append(OFF)
+        return Stamp(None)
+    made = record.build(command, engine, inputs, weights, asked, whole=whole)
+    certificate = options.load()
+    if certificate is not None and not credentials.can_sign(output):
+        kind = "numbered pictures" if output.suffix.lower() not in CONTAINERS else output.suffix
+        notes.append(f"{kind} cannot carry content credentials; .mp4, .mov, .png and .jpg can")
+        certificate = None
+    found, told = credentials.input_notes(inputs, certificate is not None)
+    notes += told
+    marker = Marker(*size, made.identifier) if can_mark(*size) else None
+    if marker is None:
+        notes.append(f"{size[0]}x{size[1]} is too small for the mark in the picture ({LEAST} pixels or more are needed)")
+    return Stamp(made, certificate, inputs, marker, found)

@@ -1,0 +1,132 @@
+"""An imperceptible mark that carries 48 bits: a pattern of small changes in brightness, the same in every frame.
+
+The pattern is a tile of TILE×TILE cells, repeated over the frame. A cell is a share of the frame's size, so that
+scaling leaves the tile's place in the frame as it was; about a fifth of the cells are the same in every mark, and tell
+a reader where the tile lies after a crop. The others carry the code word, each of its numbers many times. How strong
+it is follows the picture: weak where it is flat or dark, stronger in texture, never above STRONGEST.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+
+import cv2
+import numpy as np
+
+from mimaface_cli.provenance import code
+
+LEAST = 128
+"""Pixels of the shorter side that a mark needs."""
+
+TILE = 48
+SYNC = 504  # cells that are the same in every mark
+STRONGEST = 1.9  # grey levels, root mean square: above 42 dB of PSNR
+_FLAT = 0.95  # grey levels where there is no texture
+_TEXTURE = 0.22  # grey levels more for each grey level of the picture's own deviation
+_DARK = 40.0  # grey levels below which the eye sees relatively more
+_EMPHASIS = 0.6  # how much of the slow part of the pattern is taken out: pictures are strongest there
+_STEPS, _STRENGTHS = 32, 100  # of 8-bit numbers to a grey level: pattern and strength
+_SMALL = 4  # the picture is looked at in cells of that many pixels
+
+
+@cache
+def layout() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(order, signs, which): the cells of a tile in a fixed random order (the first SYNC hold the sync), the sign of
+    each, and which number of the code word the cells after the sync carry."""
+    cells = TILE * TILE
+    noise = hashlib.shake_256(b"mimaface watermark 1").digest(5 * cells)  # not a library's generator: it never changes
+    order = np.argsort(np.frombuffer(noise[: 4 * cells], ">u4"), kind="stable")
+    signs = 1.0 - 2.0 * (np.frombuffer(noise[4 * cells :], np.uint8) & 1)
+    return order, signs, np.arange(cells - SYNC) % code.LENGTH
+
+
+def tile(identifier: int | None) -> np.ndarray:
+    """The cells of a mark, TILE×TILE of ±1; without identifier its sync alone, the rest 0."""
+    order, signs, which = layout()
+    cells = np.zeros(TILE * TILE)
+    cells[order[:SYNC]] = signs[:SYNC]
+    if identifier is not None:
+        cells[order[SYNC:]] = signs[SYNC:] * code.encode(identifier)[which]
+    return cells.reshape(TILE, TILE)
+
+
+def emphasised(cells: np.ndarray) -> np.ndarray:
+    """A tile with its slow part taken down."""
+    near = sum(np.roll(cells, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) / 9
+    return cells - _EMPHASIS * near
+
+
+def level(width: float, height: float) -> int:
+    """How many cells a frame has along the root of its area."""
+    side = (width * height) ** 0.5
+    return TILE if side < 256 else 2 * TILE if side < 1000 else 4 * TILE
+
+
+def spread(count: int, cell: float, resolution: int = 1) -> np.ndarray:
+    """How the cells of a tile make `count` pixels: count × (TILE·resolution), by cubic interpolation.
+
+    cell: pixels of a cell, the first of which begins at the first pixel.
+    """
+    period = TILE * resolution
+    place = (np.arange(count) + 0.5) / cell * resolution - 0.5
+    base = np.floor(place).astype(int)
+    weights = np.zeros((count, period))
+    for k in range(-1, 3):
+        far = np.abs(place - (base + k))
+        share = np.where(far < 1, 1.5 * far**3 - 2.5 * far**2 + 1, -0.5 * far**3 + 2.5 * far**2 - 4 * far + 2)
+        np.add.at(weights, (np.arange(count), (base + k) % period), share)
+    return weights
+
+
+class Marker:
+    """Marks frames of one size with one identifier (below 2**48)."""
+
+    def __init__(self, width: int, height: int, identifier: int) -> None:
+        """Raises ValueError for a frame too small to be marked (see `can_mark`)."""
+        if not can_mark(width, height):
+            raise ValueError(f"a frame of {width}x{height} is too small for a mark")
+        cell = (width * height) ** 0.5 / level(width, height)
+        cells = emphasised(tile(identifier))
+        cells /= np.sqrt(np.mean(cells**2))
+        pattern = spread(height, cell) @ cells @ spread(width, cell).T
+        pattern *= _STEPS / np.sqrt(np.mean(pattern**2))
+        self._lighter, self._darker = (np.clip(np.rint(way), 0, 255).astype(np.uint8) for way in (pattern, -pattern))
+        self._size = width, height
+        self._small = max(1, width // _SMALL), max(1, height // _SMALL)
+
+    def mark(self, frame: np.ndarray) -> np.ndarray:
+        """A marked copy of a frame (H×W×3 or ×4 uint8 RGB; alpha stays). All colours change alike: the hue stays."""
+        strength = cv2.resize(self._strength(frame), self._size, interpolation=cv2.INTER_LINEAR)
+        spread_out = cv2.COLOR_GRAY2RGB if frame.shape[2] == 3 else cv2.COLOR_GRAY2RGBA
+        lighter, darker = (
+            cv2.cvtColor(cv2.multiply(part, strength, scale=1 / (_STEPS * _STRENGTHS)), spread_out)
+            for part in (self._lighter, self._darker)
+        )
+        marked = cv2.subtract(cv2.add(frame, lighter), darker)
+        if frame.shape[2] == 4:
+            marked[..., 3] = frame[..., 3]
+        return marked
+
+    def frames(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Marked copies of frames as they come. Closing it closes them."""
+        try:
+            for frame in frames:
+                yield self.mark(frame)
+        finally:
+            frames.close()
+
+    def _strength(self, frame: np.ndarray) -> np.ndarray:
+        """How strong the mark may be, in grey levels × _STRENGTHS (uint8), on a grid of _SMALL pixels."""
+        small = cv2.resize(frame, self._small, interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)
+        mean = cv2.blur(grey, (5, 5))
+        deviation = np.sqrt(np.maximum(cv2.blur(grey * grey, (5, 5)) - mean * mean, 0))
+        strength = np.minimum(_FLAT + _TEXTURE * deviation, STRONGEST)
+        strength *= np.minimum(0.65 + 0.35 / _DARK * mean, 1)
+        return np.rint(strength * _STRENGTHS).astype(np.uint8)
+
+
+def can_mark(width: int, height: int) -> bool:
+    """Whether a frame is large enough to carry a mark."""
+    return min(width, height) >= LEAST
+
