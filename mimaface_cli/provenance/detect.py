@@ -87,9 +87,9 @@ def _residual(grey: np.ndarray, cells: int) -> np.ndarray:
     size = max(round(width * scale), TILE // 2), max(round(height * scale), TILE // 2)
     shrinking = scale < 1
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC).astype(np.float32)
-    rough = small - cv2.GaussianBlur(small, (0, 0), _CELL * 0.8)
-    deviation = np.sqrt(cv2.GaussianBlur(rough * rough, (0, 0), _CELL * 1.5))
-    return np.clip(rough / (deviation + 0.7), -2, 2)
+    rough = small - cv2.GaussianBlur(small, (0, 0), _CELL * 0.5)
+    deviation = np.sqrt(cv2.GaussianBlur(rough * rough, (0, 0), _CELL * 0.8))
+    return np.clip(rough / (deviation + 0.1), -2, 2)
 
 
 def _templates() -> tuple[np.ndarray, np.ndarray]:
