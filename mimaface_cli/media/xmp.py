@@ -38,4 +38,6 @@ def read_box(path: Path) -> bytes:
                 file.seek(start + 16)
                 return file.read(max(0, min(length - 24, _LARGEST)))
             place += length
+            if place >= size:
+                return b""
     return b""

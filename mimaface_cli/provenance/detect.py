@@ -17,7 +17,7 @@ from mimaface_cli.provenance.watermark import LEAST, SYNC, TILE, emphasised, lay
 
 _CELL = 3  # pixels of a cell when it is looked at
 _FINE = 2  # places of a tile in a cell
-_SCALES = (0.94, 1.24)  # how much larger cells may be than a frame's size tells: what a crop does
+_SCALES = (0.98, 1.16)  # how much larger cells may be than a frame's size tells: crops by up to an eighth
 _CANDIDATES = 6  # places at which a code word is tried, for each search
 _LEAST_SYNC = 5.0  # standard deviations of the sync's correlation below which nothing is tried
 
@@ -56,8 +56,13 @@ class Detector:
 
     def find(self) -> Mark | None:
         """The mark, or None where there is none."""
-        for search in (_in_place, _cropped):
-            for cells, total in self._sums.items():
+        if self._size is None:
+            return None
+        width, height = self._size
+        near = {level(width * scale, height * scale) for scale in (1, _SCALES[1])}  # a crop may hide the level above
+        for search, levels in ((_in_place, set(self._sums)), (_cropped, near)):
+            for cells in (cells for cells in self._sums if cells in levels):
+                total = self._sums[cells]
                 for sync, scale, folded in search(total / max(self.frames, 1), cells):
                     identifier = code.decode(_soft(folded))
                     if identifier is not None:
@@ -87,9 +92,9 @@ def _residual(grey: np.ndarray, cells: int) -> np.ndarray:
     size = max(round(width * scale), TILE // 2), max(round(height * scale), TILE // 2)
     shrinking = scale < 1
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC).astype(np.float32)
-    rough = small - cv2.GaussianBlur(small, (0, 0), _CELL * 0.8)
-    deviation = np.sqrt(cv2.GaussianBlur(rough * rough, (0, 0), _CELL * 1.5))
-    return np.clip(rough / (deviation + 0.7), -2, 2)
+    rough = small - cv2.GaussianBlur(small, (0, 0), _CELL * 0.5)
+    deviation = np.sqrt(cv2.GaussianBlur(rough * rough, (0, 0), _CELL * 0.8))
+    return np.clip(rough / (deviation + 0.1), -2, 2)
 
 
 def _templates() -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +136,7 @@ def _in_place(residual: np.ndarray, cells: int):
 
 
 def _cropped(residual: np.ndarray, cells: int):
-    scales = np.arange(*_SCALES, 0.9 / cells)
+    scales = np.arange(*_SCALES, 1 / cells)
     found = []
     for first in range(0, len(scales), 8):
         down = scales[first : first + 8]

@@ -13,7 +13,7 @@ from mimaface_cli.motion.cache import content_hash
 from mimaface_cli.provenance import credentials, metadata, record
 from mimaface_cli.provenance.detect import Detector, Mark
 
-READ, VOTING = 240, 48
+READ, VOTING = 240, 80
 """How many frames from the start are decoded, and how many of them vote."""
 
 

@@ -1,7 +1,7 @@
 """An imperceptible mark that carries 48 bits: a pattern of small changes in brightness, the same in every frame.
 
 The pattern is a tile of TILE×TILE cells, repeated over the frame. A cell is a share of the frame's size, so that
-scaling leaves the tile's place in the frame as it was; about a fifth of the cells are the same in every mark, and tell
+scaling leaves the tile's place in the frame as it was; about a seventh of the cells are the same in every mark, and tell
 a reader where the tile lies after a crop. The others carry the code word, each of its numbers many times. How strong
 it is follows the picture: weak where it is flat or dark, stronger in texture, never above STRONGEST.
 """
@@ -19,13 +19,19 @@ LEAST = 128
 """Pixels of the shorter side that a mark needs."""
 
 TILE = 48
-SYNC = 504  # cells that are the same in every mark
+SYNC = 336  # cells that are the same in every mark
 STRONGEST = 1.9  # grey levels, root mean square: above 42 dB of PSNR
-_FLAT = 0.95  # grey levels where there is no texture
-_TEXTURE = 0.22  # grey levels more for each grey level of the picture's own deviation
+_FLAT = 0.8  # grey levels where there is no texture
+_SMALL_FLAT = 1.2  # the same in frames that encoders leave few bits
+_TEXTURE = 0.5  # grey levels more for each grey level of the picture's own roughness
+_ROUGHEST = 8.0  # grey levels of texture that count: one hard edge makes no texture
 _DARK = 40.0  # grey levels below which the eye sees relatively more
+_LEVELS = ((1600, 288), (800, 204), (400, 144), (200, 100), (0, 72))
+"""Cells along the root of a frame's area, from that many pixels on: fine enough to be unseen and to differ from the
+picture, coarse enough to outlive half the size."""
 _EMPHASIS = 0.6  # how much of the slow part of the pattern is taken out: pictures are strongest there
 _STEPS, _STRENGTHS = 32, 100  # of 8-bit numbers to a grey level: pattern and strength
+_ROWS = 64
 _SMALL = 4  # the picture is looked at in cells of that many pixels
 
 
@@ -59,7 +65,7 @@ def emphasised(cells: np.ndarray) -> np.ndarray:
 def level(width: float, height: float) -> int:
     """How many cells a frame has along the root of its area."""
     side = (width * height) ** 0.5
-    return TILE if side < 256 else 2 * TILE if side < 1000 else 4 * TILE
+    return next(cells for least, cells in _LEVELS if side >= least)
 
 
 def spread(count: int, cell: float, resolution: int = 1) -> np.ndarray:
@@ -85,24 +91,29 @@ class Marker:
         """Raises ValueError for a frame too small to be marked (see `can_mark`)."""
         if not can_mark(width, height):
             raise ValueError(f"a frame of {width}x{height} is too small for a mark")
-        cell = (width * height) ** 0.5 / level(width, height)
+        cells_across = level(width, height)
+        cell = (width * height) ** 0.5 / cells_across
         cells = emphasised(tile(identifier))
         cells /= np.sqrt(np.mean(cells**2))
         pattern = spread(height, cell) @ cells @ spread(width, cell).T
         pattern *= _STEPS / np.sqrt(np.mean(pattern**2))
         self._lighter, self._darker = (np.clip(np.rint(way), 0, 255).astype(np.uint8) for way in (pattern, -pattern))
         self._size = width, height
+        self._flat = _SMALL_FLAT if cells_across < _LEVELS[2][1] else _FLAT
         self._small = max(1, width // _SMALL), max(1, height // _SMALL)
 
     def mark(self, frame: np.ndarray) -> np.ndarray:
         """A marked copy of a frame (H×W×3 or ×4 uint8 RGB; alpha stays). All colours change alike: the hue stays."""
         strength = cv2.resize(self._strength(frame), self._size, interpolation=cv2.INTER_LINEAR)
         spread_out = cv2.COLOR_GRAY2RGB if frame.shape[2] == 3 else cv2.COLOR_GRAY2RGBA
-        lighter, darker = (
-            cv2.cvtColor(cv2.multiply(part, strength, scale=1 / (_STEPS * _STRENGTHS)), spread_out)
-            for part in (self._lighter, self._darker)
-        )
-        marked = cv2.subtract(cv2.add(frame, lighter), darker)
+        marked = np.empty_like(frame, order="C")
+        for top in range(0, len(frame), _ROWS):  # what is worked on stays in the processor's cache
+            rows = slice(top, top + _ROWS)
+            lighter, darker = (
+                cv2.cvtColor(cv2.multiply(part[rows], strength[rows], scale=1 / (_STEPS * _STRENGTHS)), spread_out)
+                for part in (self._lighter, self._darker)
+            )
+            cv2.subtract(cv2.add(frame[rows], lighter), darker, dst=marked[rows])
         if frame.shape[2] == 4:
             marked[..., 3] = frame[..., 3]
         return marked
@@ -119,9 +130,10 @@ class Marker:
         """How strong the mark may be, in grey levels × _STRENGTHS (uint8), on a grid of _SMALL pixels."""
         small = cv2.resize(frame, self._small, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)
-        mean = cv2.blur(grey, (5, 5))
-        deviation = np.sqrt(np.maximum(cv2.blur(grey * grey, (5, 5)) - mean * mean, 0))
-        strength = np.minimum(_FLAT + _TEXTURE * deviation, STRONGEST)
+        mean = cv2.blur(grey, (3, 3))
+        rough = np.minimum(np.abs(grey - mean), _ROUGHEST)  # a slope is none: there the eye sees the mark
+        deviation = cv2.blur(rough, (5, 5))
+        strength = np.minimum(self._flat + _TEXTURE * deviation, STRONGEST)
         strength *= np.minimum(0.65 + 0.35 / _DARK * mean, 1)
         return np.rint(strength * _STRENGTHS).astype(np.uint8)
 

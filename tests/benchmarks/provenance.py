@@ -1,6 +1,6 @@
 """What the mark in the frames is worth and what it costs.
 
-    python -m tests.benchmarks.provenance [FOLDER] [--clips 20] [--seconds 3] [--unmarked 300]
+    python -m tests.benchmarks.provenance [FOLDER] [--clips 20] [--seconds 3] [--unmarked 500]
 
 Clips (of a folder, or made: noise, gradients and moving shapes) are marked with random identifiers, written as the project
 writes them, then written again at H.264 crf 28, scaled to half and back, cropped by 5 %, and so on, and read back. False
@@ -20,13 +20,18 @@ import cv2
 import numpy as np
 
 from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import open_writer
+from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.provenance.detect import find_mark
+from mimaface_cli.provenance.inspect import VOTING
+from mimaface_cli.provenance.stamp import ProvenanceOptions
 from mimaface_cli.provenance.watermark import Marker, can_mark
+from mimaface_cli.reenact.animate import animate
+from mimaface_cli.reenact.options import AnimateOptions
 
 RATE = Fraction(25)
-SHOWN = 30  # frames that vote, as in `mimaface inspect`
 
 
 def scaled(frame: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -97,7 +102,7 @@ def through(frames: list[np.ndarray], crf: int, folder: Path) -> list[np.ndarray
 
 
 def voting(frames: list[np.ndarray]) -> list[np.ndarray]:
-    return frames[:: max(1, len(frames) // SHOWN)]
+    return frames[:: max(1, len(frames) // VOTING)]
 
 
 def psnr(frames: list[np.ndarray], marked: list[np.ndarray]) -> float:
@@ -140,12 +145,81 @@ def robustness(folder: Path | None, most: int, count: int) -> None:
     print(f"wrong or false: {false} of {seen * len(ATTACKS)} marked and {tried} unmarked")
 
 
+def false_marks(folder: Path | None, most: int) -> None:
+    """Single unmarked pictures (of a folder, else of made clips) and noise, whole and cropped."""
+    rng = np.random.default_rng(1)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for k in range(most):
+            noise = rng.normal(rng.uniform(20, 230), rng.uniform(1, 60), (200 + k % 150, 260, 3))
+            yield np.clip(noise if k % 2 else cv2.GaussianBlur(noise, (0, 0), 1 + k % 5), 0, 255).astype(np.uint8)
+        if folder is None:
+            for seed in range(most):
+                yield next(made_clip(seed, 1))
+        else:
+            for path in islice(sorted(p for p in folder.rglob("*") if p.suffix in (".jpg", ".png")), most):
+                yield read_image(path).rgb
+
+    tried = found = 0
+    for picture in pictures():
+        tried += 1
+        found += find_mark([picture]) is not None
+    print(f"marks found in {tried} unmarked pictures and noise: {found}", flush=True)
+
+
+def cost(sides: tuple[int, ...] = (256, 512, 1024, 2048)) -> None:
+    """Milliseconds that marking takes for a frame, the least of several rounds."""
+    for side in sides:
+        frame = next(made_clip(3, 1, side, side))
+        marker, times = Marker(side, side, 1), []
+        for _ in range(12):
+            began = time.perf_counter()
+            marker.mark(frame)
+            times.append(time.perf_counter() - began)
+        print(f"marking {side}x{side}: {1000 * min(times):.2f} ms a frame, median {1000 * np.median(times):.2f}")
+
+
+def mesh_cost(rounds: int = 5) -> None:
+    """`animate` with the mesh engine on the example, with provenance and without, alternately: frames a second from the
+    first frame to the written record, and the processor's time for a frame, which others on the machine do not change."""
+    taken: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    examples = Path(__file__).parents[2] / "examples"
+    frames = len(MotionTrack.load(examples / "talk.npz"))
+    with tempfile.TemporaryDirectory() as place:
+        for on in [True, False] * (rounds + 1):  # the first two warm up
+            began: dict[str, tuple[float, float]] = {}
+
+            def report(stage: str, done: int, total: int | None) -> None:
+                began.setdefault(stage, (time.perf_counter(), time.process_time()))
+
+            options = AnimateOptions(engine="mesh", provenance=ProvenanceOptions(on))
+            out = Path(place) / "a.mp4"
+            animate(examples / "portrait.jpg", examples / "talk.npz", out, options, overwrite=True, report=report)
+            wall, cpu = began["animating"]
+            taken[on].append((time.perf_counter() - wall, time.process_time() - cpu))
+    for name, k in (("wall clock", 0), ("processor", 1)):
+        marked, plain = (min(pair[k] for pair in taken[on][1:]) / frames for on in (True, False))
+        print(
+            f"mesh engine, 512x512, encoded, {name}: {1000 * plain:.2f} ms a frame without, {1000 * marked:.2f} with: "
+            f"{100 * (1 - plain / marked):.1f} % of the frame rate"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--clips", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--unmarked", type=int, default=500)
+    parser.add_argument("--only", choices=("robustness", "false", "cost"))
     options = parser.parse_args()
+    if options.only in (None, "cost"):
+        cost()
+        mesh_cost()
+    if options.only in (None, "false"):
+        false_marks(options.folder, options.unmarked)
+    if options.only in ("cost", "false"):
+        return
     robustness(options.folder, options.clips, round(options.seconds * 25))
 
 
