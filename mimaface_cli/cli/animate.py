@@ -123,12 +123,13 @@ def command(
     ] = None,
     pixel_format: Annotated[str | None, _option(_FILE, "FFmpeg pixel format, such as yuv444p or yuv422p10le.")] = None,
     lossless: Annotated[bool, _option(_FILE, "Keep every value of every pixel.", "--lossless")] = False,
-    no_provenance: Annotated[
+    provenance: Annotated[
         bool,
         _option(
             _FILE,
-            "Write no mark, metadata, record or credentials that say the result is generated; this is said and recorded.",
-            "--no-provenance",
+            "Say in the result that it is generated: an invisible mark, metadata, a record beside it; and credentials, "
+            "where a certificate is given. mimaface inspect reads them.",
+            "--provenance/--no-provenance",
         ),
     ] = False,
     certificate: Annotated[
@@ -283,7 +284,7 @@ def command(
             matte=None if matte is None else console.target(matte),
             encode=EncodeOptions(codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless),
             diffusion=DiffusionOptions(preset, settings, device, dtype, vram, compile),
-            provenance=ProvenanceOptions(not no_provenance, certificate, private_key),
+            provenance=ProvenanceOptions(provenance or certificate is not None, certificate, private_key),
         )
     cache = None if no_cache else Cache(cache_dir)
     with console.progress(quiet) as report:

@@ -102,12 +102,13 @@ def command(
     bfm: Annotated[
         Path | None, _option(_RUN, "BFM09_model_info.mat, for expression names in tracks of the bfm09 space.")
     ] = None,
-    no_provenance: Annotated[
+    provenance: Annotated[
         bool,
         _option(
             _PICTURE,
-            "Write no mark, metadata, record or credentials that say the result is generated; this is said and recorded.",
-            "--no-provenance",
+            "Say in the result that it is generated: an invisible mark, metadata, a record beside it; and credentials, "
+            "where a certificate is given. mimaface inspect reads them.",
+            "--provenance/--no-provenance",
         ),
     ] = False,
     certificate: Annotated[
@@ -185,7 +186,7 @@ def command(
             output_mode=output_mode,
             max_size=max_size,
             encode=EncodeOptions(codec=codec, crf=crf),
-            provenance=ProvenanceOptions(not no_provenance, certificate, private_key),
+            provenance=ProvenanceOptions(provenance or certificate is not None, certificate, private_key),
         )
     cache = None if no_cache else Cache(cache_dir)
     with console.progress(quiet) as report:

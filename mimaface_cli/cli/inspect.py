@@ -52,6 +52,8 @@ def _lines(found: "Inspection") -> list[str]:
     told = found.metadata
     if told is None:
         lines.append("metadata:    none")
+    elif "version" not in told:
+        lines.append(f"metadata:    a comment alone: {told.get('comment')}")
     else:
         kind = str(told.get("digitalSourceType", "")).rpartition("/")[2]
         lines.append(f"metadata:    mimaface {told.get('version')}, engine {told.get('engine')}, {kind}")

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from mimaface_cli import __version__
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import check_output
 from mimaface_cli.media.formats import CONTAINERS
 from mimaface_cli.provenance import credentials, metadata, record
 from mimaface_cli.provenance.watermark import LEAST, Marker, can_mark
-
-OFF = "provenance: off (--no-provenance): no mark, metadata, record or credentials were written"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ def check(output: Path, options: ProvenanceOptions, overwrite: bool, inputs: tup
 
 @dataclass
 class Stamp:
-    """What is put on one result; `told` says afterwards what was. Made by `stamp`; without record it does nothing."""
+    """What is put on one result; `told` says afterwards what was. Made by `stamp`; without record only the
+    plain words go into the file's tags."""
 
     record: record.Record | None
     certificate: credentials.Certificate | None = None
@@ -54,11 +54,14 @@ class Stamp:
     marker: Marker | None = None
     found: Mapping[str, Any] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
+    plain: str = ""
 
     @property
     def tags(self) -> dict[str, str] | None:
         """Texts for the container's tags."""
-        return metadata.tags(self.record) if self.record else None
+        if self.record:
+            return metadata.tags(self.record)
+        return {"comment": self.plain} if self.plain else None
 
     @property
     def xmp(self) -> bytes | None:
@@ -100,8 +103,7 @@ def stamp(
     """Prepare a result's stamp. size: width and height of its frames; inputs, weights, asked (the options it was made
     with), whole: see `record.build`. Appends to `notes` what the user should know."""
     if not options.on:
-        notes.append(OFF)
-        return Stamp(None)
+        return Stamp(None, plain=f"Generated face animation (AI): mimaface {__version__}, engine {engine}")
     made = record.build(command, engine, inputs, weights, asked, whole=whole)
     certificate = options.load()
     if certificate is not None and not credentials.can_sign(output):

@@ -22,7 +22,7 @@ def check_target(
     frames: int | None = None,
     overwrite: bool = False,
     inputs: tuple[Path, ...] = (),
-    provenance: ProvenanceOptions = ProvenanceOptions(),
+    provenance: ProvenanceOptions = ProvenanceOptions(False),
 ) -> None:
     """Raise OutputError unless frames of that size (width, height) can be written there; touches nothing.
 

@@ -15,7 +15,7 @@ from mimaface_cli.media.writer import open_writer
 from mimaface_cli.media.xmp import append_box, read_box
 from mimaface_cli.provenance import metadata, record
 from mimaface_cli.provenance.inspect import inspect
-from mimaface_cli.provenance.stamp import OFF, ProvenanceOptions, check, stamp
+from mimaface_cli.provenance.stamp import ProvenanceOptions, check, stamp
 from mimaface_cli.reenact.options import AnimateOptions
 from tests.benchmarks.provenance import made_clip
 
@@ -94,7 +94,7 @@ def test_other_programs_read_what_pictures_say(given, tmp_path):
         assert "Generated" in image.getexif()[ExifTags.Base.ImageDescription]
 
 
-def test_off_is_off_and_said(given, tmp_path):
+def test_off_leaves_a_comment_alone(given, tmp_path):
     notes = []
     made = stamp(
         tmp_path / "a.png", (192, 160), ProvenanceOptions(False), notes, command="edit", engine="mesh", inputs=given,
@@ -105,10 +105,10 @@ def test_off_is_off_and_said(given, tmp_path):
         for frame in made.frames(iter(frames)):
             w.write(frame, 0)
     made.save(tmp_path / "a.png")
-    assert notes == [OFF] and made.told == {"on": False}
+    assert notes == [] and made.told == {"on": False}
     assert (np.asarray(Image.open(tmp_path / "a.png")) == frames[0]).all()
     found = inspect(tmp_path / "a.png")
-    assert not found.recognised and found.metadata is None and found.mark is None and found.record is None
+    assert found.recognised and "mimaface" in found.metadata["comment"] and found.mark is None and found.record is None
 
 
 def test_what_is_too_small_for_a_mark_is_said(given, tmp_path):
