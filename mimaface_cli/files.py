@@ -41,8 +41,12 @@ def check_folder(folder: Path) -> None:
 
 def temporary_name(path: Path) -> Path:
     """A hidden name beside `path`, of the same extension, that nobody uses."""
-    stem = os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
-    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    return path.with_name(f".{_short_stem(path)}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+def _short_stem(path: Path) -> str:
+    """The stem, cut so that a temporary name around it is none too long."""
+    return os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
 
 
 @contextmanager
@@ -65,8 +69,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(path: Path) -> None:
     """Remove what a killed run left of `path` under `atomic_path`'s names. Only for who knows that nobody writes there."""
-    stem = re.escape(os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore"))
-    ours = re.compile(rf"\.{stem}\.[0-9a-f]{{8}}\.part{re.escape(path.suffix)}")
+    ours = re.compile(rf"\.{re.escape(_short_stem(path))}\.[0-9a-f]{{8}}\.part{re.escape(path.suffix)}")
     with suppress(OSError):
         for found in path.parent.iterdir():
             if ours.fullmatch(found.name):

@@ -49,7 +49,7 @@ class Diffused:
     moving: Moving
     work: engine.Work
     options: DiffusionOptions
-    loaded: "_Loaded | None" = None
+    loaded: _Loaded | None = None
 
     @property
     def facts(self) -> dict[str, Any]:

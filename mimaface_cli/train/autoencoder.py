@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mimaface_cli.diffusion import checkpoint
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path
 
@@ -162,10 +163,6 @@ def save_autoencoder(vae: AutoencoderKL, folder: Path) -> None:
 
 
 def load_autoencoder(folder: Path) -> AutoencoderKL:
-    """What `save_autoencoder` wrote, in evaluation mode."""
-    from safetensors.torch import load_file
-
-    config = json.loads((folder / "config.json").read_text())
-    vae = AutoencoderKL.from_config(config)
-    vae.load_state_dict(load_file(folder / "model.safetensors"))
-    return vae.eval().requires_grad_(False)
+    """What `save_autoencoder` wrote, in evaluation mode. Raises WeightsError."""
+    config = checkpoint.read_json(folder / "config.json")
+    return checkpoint.build_vae(config, *checkpoint.read_state(folder / "model.safetensors"))
