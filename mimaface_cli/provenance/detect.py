@@ -24,10 +24,11 @@ _LEAST_SYNC = 5.0  # standard deviations of the sync's correlation below which n
 
 @dataclass(frozen=True)
 class Mark:
-    """identifier: the 48 bits; sync: standard deviations by which its fixed part stands out; frames: how many voted;
+    """identifier: the 48 bits; beneath: those of a second, weaker mark, which a result may have from its source; sync: standard deviations by which its fixed part stands out; frames: how many voted;
     scale: how much larger its cells are than the frame's size tells (across, down): 1 unless cropped."""
 
     identifier: int
+    beneath: int | None
     sync: float
     frames: int
     scale: tuple[float, float]
@@ -64,9 +65,12 @@ class Detector:
             for cells in (cells for cells in self._sums if cells in levels):
                 total = self._sums[cells]
                 for sync, scale, folded in search(total / max(self.frames, 1), cells):
-                    identifier = code.decode(_soft(folded))
+                    soft = _soft(folded)
+                    identifier = code.decode(soft)
                     if identifier is not None:
-                        return Mark(identifier, float(sync), self.frames, scale)
+                        word = code.encode(identifier)
+                        beneath = code.decode(soft - word * (soft @ word) / len(word))
+                        return Mark(identifier, beneath, float(sync), self.frames, scale)
         return None
 
 

@@ -32,14 +32,16 @@ class Inspection:
 
     @property
     def identifiers(self) -> dict[str, str]:
-        """The identifier that each of the four names, as 12 hex digits."""
+        """The identifier that each of the four names, as 12 hex digits. Of two marks, one of which may be the source's
+        own, the one that another of the four names too."""
         signed = (self.credentials or {}).get("record") or {}
         found = {
             "metadata": (self.metadata or {}).get("identifier"),
             "record": f"{record.identifier_of(self.record['content']):012x}" if self.record else None,
             "credentials": signed.get("identifier"),
-            "watermark": f"{self.mark.identifier:012x}" if self.mark else None,
         }
+        marks = [f"{mark:012x}" for mark in (self.mark.identifier, self.mark.beneath) if mark is not None] if self.mark else []
+        found["watermark"] = next((mark for mark in marks if mark in found.values()), marks[0] if marks else None)
         return {part: value for part, value in found.items() if value}
 
     @property
