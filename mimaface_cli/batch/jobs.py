@@ -48,7 +48,7 @@ class Job:
 def read_jobs(path: Path, known: Mapping[str, bool], check: Callable[[list[str]], str | None]) -> list[Job]:
     """The jobs of a file, ordered so that each comes after those whose outputs it takes, else as they stand.
 
-    known: animate's options by long name without dashes, True for flags. check: what is wrong with a job's words, None
+    known: animate's options by long name without dashes, also those that switch off (no-...), True for flags. check: what is wrong with a job's words, None
     for nothing. Raises InputError, naming the row, for unknown columns, unreadable rows, wrong options, two jobs with
     one output, jobs that wait for one another, and a file without jobs.
     """
@@ -143,6 +143,10 @@ def _values(path: Path, row: int, given: Mapping[str, Any], known: Mapping[str, 
             values[name] = True
         elif text.lower() not in _NO:
             raise InputError(f"{path}, row {row}: {name} is on or off: write true or false, not '{text[:40]}'")
+        elif f"no-{name}" in known:  # on unless it is switched off
+            values[f"no-{name}"] = True
+    if both := next((name for name in values if f"no-{name}" in values), None):
+        raise InputError(f"{path}, row {row}: says both {both} and no-{both}; leave one out")
     for name in NEEDED:
         if name not in values:
             raise InputError(f"{path}, row {row}: has no {name}; every job needs {', '.join(NEEDED)}")

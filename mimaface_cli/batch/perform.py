@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mimaface_cli.batch.jobs import Job
-from mimaface_cli.batch.state import DONE, FAILED, RUNNING, Record, State, finished, present, stamp
+from mimaface_cli.batch.state import DONE, FAILED, RUNNING, Record, State, clear_leftovers, finished, present, stamp
 from mimaface_cli.errors import InputError, MimafaceError
-from mimaface_cli.files import remove_leftovers
 from mimaface_cli.motion.cache import source_stamp
 
 BUSY, SKIPPED = "busy", "skipped"
@@ -67,8 +66,7 @@ def _perform(state: State, job: Job, budget: int, skip_existing: bool, run: Run)
     if there and skip_existing and not ours:
         return Reply(SKIPPED)
     if interrupted:
-        for output in job.outputs:
-            remove_leftovers(output)
+        clear_leftovers(job)
     began = time.time()
     clock = time.monotonic()
     record = Record(
@@ -82,7 +80,8 @@ def _perform(state: State, job: Job, budget: int, skip_existing: bool, run: Run)
         worker=f"{socket.gethostname()} {os.getpid()}",
     )
     state.write(job.id, record)
-    if interrupted and ours and there and job.outputs[0].is_dir():  # numbered pictures appear all at once, and last
+    # Numbered pictures appear all at once, and last: after their matte and their record.
+    if interrupted and ours and there and job.outputs[0].is_dir():
         ran = Ran(0, "", None)
     else:
         given = _stamps(job)

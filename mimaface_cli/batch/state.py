@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from mimaface_cli.batch.jobs import Job
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import atomic_path, output_error, remove_leftovers
+from mimaface_cli.provenance.record import sidecar
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
@@ -110,9 +111,15 @@ class State:
         with suppress(OutputError), self.held(job.id, 5.0) as mine:
             record = self.record(job.id)
             if mine and record is not None and record.status == RUNNING:
-                for output in job.outputs:
-                    remove_leftovers(output)
+                clear_leftovers(job)
                 self.write(job.id, Record(**asdict(record) | {"status": FAILED, "code": 1, "reason": reason}))
+
+
+def clear_leftovers(job: Job) -> None:
+    """Remove what a killed attempt left half written. Only for who holds the job's lock."""
+    for output in job.outputs:
+        remove_leftovers(output)
+        remove_leftovers(sidecar(output))
 
 
 def finished(record: Record | None, job: Job) -> bool:

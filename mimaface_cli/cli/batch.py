@@ -156,7 +156,7 @@ def _known(animate: Any) -> dict[str, bool]:
     return {
         word[2:]: option.is_flag
         for option in animate.params
-        for word in option.opts
+        for word in (*option.opts, *option.secondary_opts)
         if word.startswith("--") and word[2:] not in _OURS
     }
 

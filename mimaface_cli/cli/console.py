@@ -81,6 +81,12 @@ def say(text: str) -> None:
         _stderr(one_line(text))
 
 
+def notes(texts: list[str], quiet: bool = False) -> None:
+    """What the user should know of a result; when quiet only the log file is told."""
+    for text in texts:
+        (note if quiet else say)(f"note: {text}")
+
+
 def fail(text: str, code: int = 1) -> None:
     """The one line of a failure."""
     note(f"failed with exit code {code}: {text}")

@@ -69,7 +69,7 @@ def _lines(found: "Inspection") -> list[str]:
         content = found.record["content"]
         inputs = ", ".join(f"{entry['part']} {entry['name']}" for entry in content.get("inputs", ()))
         state = "of this very file" if found.unchanged else "of another or changed file"
-        lines.append(f"record:      {state}: {content.get('command')}, {inputs}, {found.record.get('made_at')}")
+        lines.append(f"record:      {state}: {content.get('command')}, {inputs}")
     signed = found.credentials
     if not found.readable:
         lines.append('credentials: cannot be read here; pip install "mimaface[c2pa]"')

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -101,21 +100,30 @@ def sidecar(output: Path) -> Path:
     return output.with_name(output.name + SUFFIX)
 
 
-def write(output: Path, record: Record, marks: Mapping[str, Any]) -> Path:
-    """Write the record of a finished output; marks: what was put into it. Raises OutputError."""
-    path = sidecar(output)
-    made = output.parent if "%" in output.name else output
+def write(path: Path, finished: Path, record: Record, marks: Mapping[str, Any]) -> None:
+    """Write a record. path: where it belongs (`sidecar`); finished: the result, which may still have a temporary name;
+    marks: what was put into it. Holds no time: two runs of one job write the same bytes. Raises OutputError."""
     told = {
         "format": FORMAT,
         "identifier": record.name,
         "content": record.content,
-        "output": {"name": made.name, "sha256": content_hash(made)},
+        "output": {"name": path.name.removesuffix(SUFFIX), "sha256": content_hash(finished)},
         "marks": dict(marks),
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
-    return path
+
+
+def orphaned(output: Path) -> bool:
+    """Whether a record lies beside the place of an output that is not there: of a run that was killed between the two,
+    or of a result that was removed since."""
+    made = output.parent if "%" in output.name else output
+    if made.exists() and not (made.is_dir() and not any(made.iterdir())):
+        return False
+    try:
+        return read(output) is not None
+    except InputError:
+        return False
 
 
 def read(output: Path) -> dict[str, Any] | None:
@@ -139,9 +147,9 @@ def read(output: Path) -> dict[str, Any] | None:
 
 def _weights(name: str | Path) -> list[dict[str, str]]:
     if isinstance(name, Path):
-        return [{"name": name.name, "sha256": manifest.sha256_of(name)}]
+        return [{"name": name.name, "sha256": content_hash(name)}]
     installed = manifest.read(weights_folder())
     return [
-        {"name": path, "sha256": installed[path].sha256 if path in installed else manifest.sha256_of(file)}
+        {"name": path, "sha256": installed[path].sha256 if path in installed else content_hash(file)}
         for path, file in locate_files(name, download=False).items()
     ]

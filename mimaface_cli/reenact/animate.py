@@ -219,14 +219,14 @@ def _write(
         frames = _with_matte(moving, pts, matte)  # of the frames as drawn: the mark is everywhere
     frames = made.frames(frames)
     try:
-        with writer, matte or nullcontext():  # the matte is put in its place first: where the result is, all is
+        # The matte is put in its place first, then the record, then the result: where that is, all is.
+        with made, writer, matte or nullcontext():
             for k, frame in enumerate(frames):
                 writer.write(frame, float(pts[k]))
                 tell("animating", k + 1, len(pts))
     finally:
         frames.close()
         moving.frames.close()
-    made.save(output)
     if not isinstance(writer, VideoWriter):
         return seconds, None
     if writer.sound_damaged:
