@@ -81,8 +81,9 @@ def _perform(state: State, job: Job, budget: int, skip_existing: bool, run: Run)
     )
     state.write(job.id, record)
     # Numbered pictures appear all at once, and last: after their matte and their record.
-    if interrupted and ours and there and job.outputs[0].is_dir():
-        ran = Ran(0, "", None)
+    if interrupted and ours and job.outputs[0].is_dir() and present(job.outputs[0]):
+        stale = _changed(before, job)
+        ran = Ran(CHANGED, _since(stale, job), None) if stale else Ran(0, "", None)
     else:
         given = _stamps(job)
         replaced = ["--overwrite"] if there and ours and not again else []
@@ -118,8 +119,11 @@ def settled(before: Record | None, job: Job, budget: int) -> Reply | None:
         return Reply(DONE, before.attempts, 0, "", before.seconds, before.result)
     if "overwrite" in job.options:
         return None
-    reason = f"{stale}: has changed since {job.output} was made from it; add overwrite to make it anew"
-    return Reply(FAILED, budget, CHANGED, reason)
+    return Reply(FAILED, budget, CHANGED, _since(stale, job))
+
+
+def _since(stale: Path, job: Job) -> str:
+    return f"{stale}: has changed since {job.output} was made from it; add overwrite to make it anew"
 
 
 def _changed(before: Record, job: Job) -> Path | None:

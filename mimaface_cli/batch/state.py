@@ -112,7 +112,9 @@ class State:
             record = self.record(job.id)
             if mine and record is not None and record.status == RUNNING:
                 clear_leftovers(job)
-                self.write(job.id, Record(**asdict(record) | {"status": FAILED, "code": 1, "reason": reason}))
+                # Numbered pictures that are there are whole, as the next attempt will find; nothing replaces them.
+                status = RUNNING if record.ours and job.outputs[0].is_dir() and present(job.outputs[0]) else FAILED
+                self.write(job.id, Record(**asdict(record) | {"status": status, "code": 1, "reason": reason}))
 
 
 def clear_leftovers(job: Job) -> None:
