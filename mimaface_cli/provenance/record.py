@@ -146,10 +146,14 @@ def read(output: Path) -> dict[str, Any] | None:
 
 
 def _weights(name: str | Path) -> list[dict[str, str]]:
+    folder = weights_folder()
+    installed = manifest.read(folder)
     if isinstance(name, Path):
-        return [{"name": name.name, "sha256": content_hash(name)}]
-    installed = manifest.read(weights_folder())
+        inside = name.relative_to(folder).as_posix() if name.is_relative_to(folder) else name.name
+        files = {inside: name}
+    else:
+        files = locate_files(name, download=False)
     return [
         {"name": path, "sha256": installed[path].sha256 if path in installed else content_hash(file)}
-        for path, file in locate_files(name, download=False).items()
+        for path, file in files.items()
     ]

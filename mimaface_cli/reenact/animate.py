@@ -21,11 +21,11 @@ from mimaface_cli.media.writer import FrameWriter, VideoWriter, open_writer
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.provenance.stamp import Stamp, stamp
 from mimaface_cli.reenact.compare import panels, side_by_side
-from mimaface_cli.reenact.engines import ASSETS, DIFFUSION, MESH, SPACES, SPEECH, Engine, choose_engine
+from mimaface_cli.reenact.engines import ASSETS, DIFFUSION, MESH, SPACES, Engine, choose_engine
 from mimaface_cli.reenact.matte import changed
 from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.source import Moving, from_photo, from_video, picture_size, read_portrait
-from mimaface_cli.reenact.speech import is_speech, load_speech, speech_options
+from mimaface_cli.reenact.speech import is_speech, load_speech, speech_options, speech_weights
 from mimaface_cli.reenact.target import check_target, is_video, keeps_alpha
 from mimaface_cli.reenact.tracks import Driver, is_track, load_driver, trimmed
 
@@ -247,7 +247,7 @@ def _weights(engine: Engine, spoken: bool, warm: bool) -> list[str | Path]:
         speech = ["speech478"] if spoken else []
         return ["face_landmarker", "face478", *speech, *sorted(engine.mini.glob("*.safetensors"))]
     if engine.name == DIFFUSION:
-        return ["face_landmarker", *ASSETS, *([SPEECH] if spoken else []), *(["face478"] if warm else [])]
+        return ["face_landmarker", *ASSETS, *([speech_weights()] if spoken else []), *(["face478"] if warm else [])]
     return ["face_landmarker", "face478", *(["speech478"] if spoken else [])]
 
 

@@ -107,6 +107,13 @@ def load_speech(
     return Driver(track, path, "speech", False, kept, True)
 
 
+def speech_weights() -> Path:
+    """The file of the networks that speak in bfm09. Raises WeightsError."""
+    from mimaface_cli.speech.sadtalker import weights_file
+
+    return weights_file(SpeechOptions(space="bfm09"))
+
+
 def first_coefficients(source: Path | None, cache: Cache | None, tell: Callable) -> np.ndarray:
     """Expression and pose (70) of the face that will speak: zeros for none, else the first frame of a photo, video or
     track in bfm09. Raises InputError, or WeightsError where pictures cannot be read into that space."""
