@@ -71,8 +71,7 @@ class State:
             record = Record(**values)
         except (OSError, ValueError, TypeError, RecursionError):
             return None
-        sound = record.status in (RUNNING, DONE, FAILED) and type(record.attempts) is int and record.attempts >= 0
-        return record if sound else None
+        return record if _sound(record) else None
 
     def write(self, key: str, record: Record) -> None:
         """Replace a job's record. Raises OutputError."""
@@ -122,6 +121,13 @@ def clear_leftovers(job: Job) -> None:
     for output in job.outputs:
         remove_leftovers(output)
         remove_leftovers(sidecar(output))
+
+
+def _sound(record: Record) -> bool:
+    """Whether a record that was read has values of the right kinds."""
+    kinds = {"code": int, "reason": str, "seconds": int | float, "result": dict | None, "stamps": dict | None, "ours": bool}
+    known = record.status in (RUNNING, DONE, FAILED) and type(record.attempts) is int and record.attempts >= 0
+    return known and all(isinstance(getattr(record, name), kind) for name, kind in kinds.items())
 
 
 def finished(record: Record | None, job: Job) -> bool:

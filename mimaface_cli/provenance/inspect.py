@@ -43,7 +43,7 @@ class Inspection:
         }
         marks = [f"{mark:012x}" for mark in (self.mark.identifier, self.mark.beneath) if mark is not None] if self.mark else []
         found["watermark"] = next((mark for mark in marks if mark in found.values()), marks[0] if marks else None)
-        return {part: value for part, value in found.items() if value}
+        return {part: value for part, value in found.items() if value and isinstance(value, str)}
 
     @property
     def agree(self) -> bool:
@@ -67,7 +67,7 @@ def inspect(path: Path) -> Inspection:
     beside = record.read(path)
     unchanged = None
     if beside is not None:
-        unchanged = (beside.get("output") or {}).get("sha256") == content_hash(path)
+        unchanged = beside["output"].get("sha256") == content_hash(path)
     detector = Detector()
     if light:
         for picture in light[:READ][:: _step(len(light))]:

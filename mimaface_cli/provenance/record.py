@@ -140,9 +140,17 @@ def read(output: Path) -> dict[str, Any] | None:
         told = json.loads(text) if len(text) <= _LARGEST else None
     except (ValueError, RecursionError):
         told = None
-    if not (isinstance(told, dict) and told.get("format") == FORMAT and isinstance(told.get("content"), dict)):
+    if not (isinstance(told, dict) and told.get("format") == FORMAT and _whole(told)):
         raise InputError(f"{path}: is no record of mimaface, or a damaged one; move it away")
     return told
+
+
+def _whole(told: Mapping[str, Any]) -> bool:
+    """Whether what is read of a record has the kind it should have."""
+    content, output = told.get("content"), told.get("output")
+    if not (isinstance(content, dict) and isinstance(output, dict) and isinstance(content.get("inputs"), list)):
+        return False
+    return all(isinstance(entry, dict) and {"part", "name"} <= entry.keys() for entry in content["inputs"])
 
 
 def _weights(name: str | Path) -> list[dict[str, str]]:
