@@ -79,6 +79,14 @@ def measure(
     as_json: Annotated[bool, _option(_OUTPUT, "Print one JSON object.", "--json")] = False,
     series: Annotated[bool, _option(_OUTPUT, "With --json: the curves over time as well.", "--series")] = False,
     overwrite: Annotated[bool, _option(_OUTPUT, "Replace outputs that exist.", "--overwrite")] = False,
+    provenance: Annotated[
+        bool,
+        _option(
+            _OUTPUT,
+            "Mark what --engine makes as generated, as animate does. Off, figures are those of the bare pictures.",
+            "--provenance/--no-provenance",
+        ),
+    ] = True,
     cache_dir: Annotated[
         Path | None, _option(_RUN, "Where tracks and figures are kept (default: the user cache or MIMAFACE_CACHE_DIR).")
     ] = None,
@@ -129,8 +137,10 @@ def measure(
         if engine is None:
             check_results(results, pairs)
         else:
-            prepare_run(results, pairs, engine, motion, overwrite)
-            make = maker(engine, motion, options, cache)
+            prepare_run(results, pairs, engine, motion, overwrite, provenance)
+            make = maker(engine, motion, options, cache, provenance)
+            if not provenance:
+                console.notes(["provenance is off (--no-provenance): a comment alone says that results are generated"], quiet)
     with console.progress(quiet) as report:
         found = evaluate(paths, pairs, options, make=make, cache=cache, report=report)
         if report_file is not None:

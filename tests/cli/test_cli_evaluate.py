@@ -62,6 +62,9 @@ def test_a_list_is_made_run_and_measured_beside_the_paper(command, made, tmp_pat
     assert json.loads(again.out)["results"][0]["cached"] and json.loads(again.out)["results"][0]["frames"] == 6
     other = command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh")
     assert other.code == 4 and "holds another run" in other.err and tree(tmp_path / "results") == made_files
+    words = ("--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--no-provenance")
+    other = command("evaluate", "results", *words)
+    assert other.code == 4 and "holds another run" in other.err
 
     (tmp_path / "results" / "0000_photo__talk.mp4").unlink()
     lost = command("evaluate", "results", "--list", "cross.csv")
