@@ -20,8 +20,8 @@ CHANGED = 3  # exit code of an input that was replaced while it was read
 
 @dataclass(frozen=True)
 class Reply:
-    """status: done, failed, skipped (its output was there already) or busy (another run does it). made: whether this call
-    did it, rather than found it."""
+    """status: done, failed, skipped (its output was there already) or busy (another run does it). made: whether this
+    call did it, rather than found it."""
 
     status: str
     attempts: int = 0
@@ -45,7 +45,8 @@ Run = Callable[[list[str], Path], Ran]  # words of `mimaface animate`; the log t
 
 
 def perform(state: State, job: Job, budget: int, skip_existing: bool, run: Run) -> Reply:
-    """Do a job unless it is done, another run holds it, or `budget` attempts were made; write down what became of it."""
+    """Do a job unless it is done, another run holds it, or `budget` attempts were made; write down what became of
+    it."""
     try:
         with state.held(job.id) as mine:
             return _perform(state, job, budget, skip_existing, run) if mine else Reply(BUSY)
@@ -88,8 +89,12 @@ def _perform(state: State, job: Job, budget: int, skip_existing: bool, run: Run)
         given = _stamps(job)
         replaced = ["--overwrite"] if there and ours and not again else []
         ran = run([*replaced, *job.words], state.log(job.id))
-        if not ran.code and (other := next((path for path, one in _stamps(job).items() if one != given.get(path)), None)):
-            ran = Ran(CHANGED, f"{other}: was changed while the job ran, so its result may be of both; run it again", None)
+        if not ran.code and (
+            other := next((path for path, one in _stamps(job).items() if one != given.get(path)), None)
+        ):
+            ran = Ran(
+                CHANGED, f"{other}: was changed while the job ran, so its result may be of both; run it again", None
+            )
     seconds = time.monotonic() - clock
     ended = Record(
         FAILED if ran.code else DONE,

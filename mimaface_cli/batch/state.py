@@ -1,8 +1,9 @@
 """What became of each job, on disk: one record a job, one lock a job, so that runs side by side share the work and a
 run that is killed at any moment leaves whole records and no lock.
 
-A job's lock is the system's own (flock): it ends with the process that holds it, whatever ends that process. The process
-that does the job holds it, not the one that hands it out: while anybody still works on a job, nobody else can begin it.
+A job's lock is the system's own (flock): it ends with the process that holds it, whatever ends that process. The
+process that does the job holds it, not the one that hands it out: while anybody still works on a job, nobody else can
+begin it.
 """
 
 import json
@@ -25,10 +26,10 @@ RUNNING, DONE, FAILED = "running", "done", "failed"
 
 @dataclass(frozen=True)
 class Record:
-    """status: running (or interrupted while it was), done or failed. attempts: begun so far. code, reason: of a failure.
-    seconds: of the last attempt. result: animate's own JSON. stamps: of the inputs when the attempt began, by path.
-    ours: whether what lies at the output was written by this job, so that another attempt may replace it. began, ended:
-    Unix times. worker: host and process id."""
+    """status: running (or interrupted while it was), done or failed. attempts: begun so far. code, reason: of a
+    failure. seconds: of the last attempt. result: animate's own JSON. stamps: of the inputs when the attempt began, by
+    path. ours: whether what lies at the output was written by this job, so that another attempt may replace it. began,
+    ended: Unix times. worker: host and process id."""
 
     status: str
     attempts: int
@@ -125,7 +126,14 @@ def clear_leftovers(job: Job) -> None:
 
 def _sound(record: Record) -> bool:
     """Whether a record that was read has values of the right kinds."""
-    kinds = {"code": int, "reason": str, "seconds": int | float, "result": dict | None, "stamps": dict | None, "ours": bool}
+    kinds = {
+        "code": int,
+        "reason": str,
+        "seconds": int | float,
+        "result": dict | None,
+        "stamps": dict | None,
+        "ours": bool,
+    }
     known = record.status in (RUNNING, DONE, FAILED) and type(record.attempts) is int and record.attempts >= 0
     return known and all(isinstance(getattr(record, name), kind) for name, kind in kinds.items())
 

@@ -164,9 +164,7 @@ def command(
         Literal["euler", "dpm++", "unipc"] | None,
         _option(_DIFFUSION, "euler, dpm++ or unipc.", metavar="NAME", show_default=False),
     ] = None,
-    guidance: Annotated[
-        float | None, _option(_DIFFUSION, "Guidance scale, 1 (off) to 30.", show_default=False)
-    ] = None,
+    guidance: Annotated[float | None, _option(_DIFFUSION, "Guidance scale, 1 (off) to 30.", show_default=False)] = None,
     guided: Annotated[
         str | None,
         _option(
@@ -282,7 +280,9 @@ def command(
             pose_from=pose_from,
             trim=Trim.parse(start, duration),
             matte=None if matte is None else console.target(matte),
-            encode=EncodeOptions(codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless),
+            encode=EncodeOptions(
+                codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless
+            ),
             diffusion=DiffusionOptions(preset, settings, device, dtype, vram, compile),
             provenance=ProvenanceOptions(provenance, certificate, private_key),
         )

@@ -79,7 +79,9 @@ def _lines(found: "Inspection") -> list[str]:
         lines.append(f"credentials: {signed['state']}, by {signed.get('signer')}, made with {signed.get('generator')}")
         lines += [f"             {fault}" for fault in signed["faults"]]
         for entry in signed.get("ingredients", ()):
-            state = ", ".join(entry["faults"]) if entry["faults"] else "with credentials" if entry["credentials"] else ""
+            state = (
+                ", ".join(entry["faults"]) if entry["faults"] else "with credentials" if entry["credentials"] else ""
+            )
             lines.append(f"             from {entry['title']}{': ' + state if state else ''}")
     if found.mark is None:
         lines.append("watermark:   none found")

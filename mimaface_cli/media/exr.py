@@ -44,8 +44,8 @@ def save_exr(path: Path, rgb: np.ndarray, alpha: np.ndarray | None, metadata: di
 
 
 def load_exr(path: Path) -> tuple[np.ndarray, dict[str, str]]:
-    """The picture that `save_exr` has written (H×W×3 uint8 sRGB, no longer multiplied by alpha) and its texts. Decoded by
-    FFmpeg: OpenEXR's own reader goes on past damage. Raises InputError, also for pictures of other channels."""
+    """The picture that `save_exr` has written (H×W×3 uint8 sRGB, no longer multiplied by alpha) and its texts. Decoded
+    by FFmpeg: OpenEXR's own reader goes on past damage. Raises InputError, also for pictures of other channels."""
     check_file(path)
     if path.stat().st_size > _LARGEST:
         raise InputError(f"{path}: is larger than {_LARGEST >> 20} MB; convert it to PNG")
@@ -59,7 +59,9 @@ def load_exr(path: Path) -> tuple[np.ndarray, dict[str, str]]:
     kind = _FORMATS.get(frame.format.name)
     if kind is None:
         raise InputError(f"{path}: holds other channels than red, green and blue; convert it to PNG")
-    rows = (np.frombuffer(plane, kind).reshape(-1, plane.line_size // np.dtype(kind).itemsize) for plane in frame.planes)
+    rows = (
+        np.frombuffer(plane, kind).reshape(-1, plane.line_size // np.dtype(kind).itemsize) for plane in frame.planes
+    )
     green, blue, red, *cover = (row[: frame.height, : frame.width].astype(np.float32) for row in rows)
     light = np.nan_to_num(np.stack([red, green, blue], axis=2), posinf=1.0, neginf=0.0)
     if cover:
@@ -68,8 +70,8 @@ def load_exr(path: Path) -> tuple[np.ndarray, dict[str, str]]:
 
 
 def _texts(data: bytes) -> dict[str, str]:
-    """What `save_exr` puts into the comments: attributes are a name, a type, a size and so many bytes, up to an empty name
-    (OpenEXR's "File Layout")."""
+    """What `save_exr` puts into the comments: attributes are a name, a type, a size and so many bytes, up to an empty
+    name (OpenEXR's "File Layout")."""
     place = 8
     for _ in range(_MOST_ATTRIBUTES):
         name, _, rest = data[place : place + 600].partition(b"\0")

@@ -60,9 +60,9 @@ def read_frames(
 
     Times grow strictly. Video starts at its first shown frame: what an edit list hides is left out, and
     `mimaface_cli.media.audio` counts from the same moment. `frame_rate` is for folders. A thread decodes a few frames
-    ahead; closing the iterator stops it. start, duration (s): only frames from the first one at or after `start` on, for
-    `duration`; their times stay those of the whole, their index counts from 0.
-    Raises InputError where a frame cannot be decoded or the file ends early: never a silently shorter video.
+    ahead; closing the iterator stops it. start, duration (s): only frames from the first one at or after `start` on,
+    for `duration`; their times stay those of the whole, their index counts from 0. Raises InputError where a frame
+    cannot be decoded or the file ends early: never a silently shorter video.
     """
     path = Path(path)
     kind = _kind(path)

@@ -34,8 +34,8 @@ _LEFTOVER_AGE = timedelta(days=1)  # no run writes one entry for longer
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One kept track, or the kept clips of an unfinished video (path is then a folder). size: bytes on disk. created: in
-    UTC. source: the input's name, space: its track's, or ""."""
+    """One kept track, or the kept clips of an unfinished video (path is then a folder). size: bytes on disk. created:
+    in UTC. source: the input's name, space: its track's, or ""."""
 
     key: str
     path: Path

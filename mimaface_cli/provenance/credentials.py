@@ -37,8 +37,8 @@ class Certificate:
 
 
 def load_certificate(chain: Path, key: Path) -> Certificate:
-    """Read and check what signs. Raises InputError for files that are missing, unreadable, no pair or not fit to sign, WeightsError
-    where c2pa-python is not installed."""
+    """Read and check what signs. Raises InputError for files that are missing, unreadable, no pair or not fit to sign,
+    WeightsError where c2pa-python is not installed."""
     if not available():
         raise WeightsError('--certificate: signing needs c2pa-python; run: pip install "mimaface[c2pa]"')
     from cryptography import x509

@@ -1,8 +1,9 @@
 """Reading a mark back: what all frames have in common beside the picture, folded into one tile and found by its sync.
 
 A frame's brightness is brought to a few pixels a cell, what is slow is taken out and what is rough is evened, and the
-mean over all frames is what votes: the mark is the same in each, the picture is not. A crop moves the tile and stretches it
-against what the frame's size tells, so scales in both directions are tried, and by correlation every place.
+mean over all frames is what votes: the mark is the same in each, the picture is not. A crop moves the tile and
+stretches it against what the frame's size tells, so scales in both directions are tried, and by correlation every
+place.
 """
 
 from collections.abc import Iterable
@@ -24,8 +25,9 @@ _LEAST_SYNC = 5.0  # standard deviations of the sync's correlation below which n
 
 @dataclass(frozen=True)
 class Mark:
-    """identifier: the 48 bits; beneath: those of a second, weaker mark, which a result may have from its source; sync: standard deviations by which its fixed part stands out; frames: how many voted;
-    scale: how much larger its cells are than the frame's size tells (across, down): 1 unless cropped."""
+    """identifier: the 48 bits; beneath: those of a second, weaker mark, which a result may have from its source; sync:
+    standard deviations by which its fixed part stands out; frames: how many voted; scale: how much larger its cells are
+    than the frame's size tells (across, down): 1 unless cropped."""
 
     identifier: int
     beneath: int | None

@@ -51,9 +51,9 @@ class Record:
 def build(
     command: str, engine: str, inputs: Mapping[str, Path], weights: list[str | Path], options: Any, *, whole: bool
 ) -> Record:
-    """The record of a result. inputs: files or folders by their part in it; weights: registry names of what drew it (or files
-    that have none); options: a dataclass. whole: everything seen was drawn by a trained network, else it is a composite
-    with it.
+    """The record of a result. inputs: files or folders by their part in it; weights: registry names of what drew it (or
+    files that have none); options: a dataclass. whole: everything seen was drawn by a trained network, else it is a
+    composite with it.
 
     Raises InputError where an input cannot be read, WeightsError where weights are missing.
     """
@@ -81,7 +81,9 @@ def identifier_of(content: Mapping[str, Any]) -> int:
 def plain(value: Any) -> Any:
     """Options as JSON holds them; of paths their names only, for the rest is nobody's business."""
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.metadata.get("told", True)}
+        return {
+            field.name: plain(getattr(value, field.name)) for field in fields(value) if field.metadata.get("told", True)
+        }
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

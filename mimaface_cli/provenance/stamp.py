@@ -81,8 +81,8 @@ class Stamp:
 
     def seal(self, path: Path) -> None:
         """Sign a finished result that has not got its name yet, and put its record where it belongs. The record comes
-        first: a run that is killed between the two leaves a record without a result, which makes way, and never a result
-        without its record."""
+        first: a run that is killed between the two leaves a record without a result, which makes way, and never a
+        result without its record."""
         if self.record is None:
             return
         if self.certificate is not None:
@@ -137,5 +137,7 @@ def stamp(
     notes += told
     marker = Marker(*size, made.identifier) if can_mark(*size) else None
     if marker is None:
-        notes.append(f"{size[0]}x{size[1]} is too small for the mark in the picture ({LEAST} pixels or more are needed)")
+        notes.append(
+            f"{size[0]}x{size[1]} is too small for the mark in the picture ({LEAST} pixels or more are needed)"
+        )
     return Stamp(made, path, certificate, inputs, marker, found)

@@ -171,7 +171,9 @@ def animate(
         asked=options if engine.name == DIFFUSION else replace(options, diffusion=None),
         whole=engine.name == DIFFUSION and beside is None,
     )
-    code = _timecode(source if portrait is None else driver, begins, moving.frame_rate, notes) if is_video(output) else {}
+    code = (
+        _timecode(source if portrait is None else driver, begins, moving.frame_rate, notes) if is_video(output) else {}
+    )
     seconds, copied = _write(output, moving, size, options, track, made, code, notes, tell)
     if diffused:
         diffused.finished()

@@ -1,4 +1,5 @@
-"""`evaluate` from end to end: results measured one by one (or made first), kept, averaged, and what the whole set says."""
+"""`evaluate` from end to end: results measured one by one (or made first), kept, averaged, and what the whole set
+says."""
 
 import hashlib
 import json
@@ -83,7 +84,8 @@ def check_results(folder: Path, pairs: list[Pair]) -> None:
     if gone:
         more = f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
         raise InputError(
-            f"{gone[0].where}: {folder / gone[0].result}: no such result{more}; make it, or take the row out of the list"
+            f"{gone[0].where}: {folder / gone[0].result}: no such result{more}; make it, or take the row out of the "
+            "list"
         )
 
 
@@ -98,8 +100,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure results[k] against pairs[k]. make: called first for those that are not there yet (see `maker`).
 
-    cache: where tracks and figures are kept; unchanged files are not read again. A row that fails is told in `Row.error`
-    and the others go on; a single one raises what is wrong.
+    cache: where tracks and figures are kept; unchanged files are not read again. A row that fails is told in
+    `Row.error` and the others go on; a single one raises what is wrong.
     """
     began = time.monotonic()
     tell = report or (lambda stage, done, total: None)
@@ -239,7 +241,9 @@ def prepare_run(
                 return
             if any(folder.iterdir()) and not overwrite:
                 what = "another run" if found else "other files"
-                raise OutputError(f"{folder}: holds {what}; choose a new folder, or add --overwrite to make its results anew")
+                raise OutputError(
+                    f"{folder}: holds {what}; choose a new folder, or add --overwrite to make its results anew"
+                )
             for pair in pairs:
                 (folder / pair.result).unlink(missing_ok=True)
         else:

@@ -150,3 +150,44 @@ def test_boxes_of_hostile_files(tmp_path):
         assert len(read_box(path)) <= 2
     path.write_bytes(b"")
     assert read_box(path) == b""
+
+
+def _sealed(output: Path, given: dict[str, Path], fault: Exception | None, asked: dict) -> None:
+    """Write one picture under a stamp; with a fault, fail after the record has got its place."""
+    made = stamp(
+        output, (64, 64), ProvenanceOptions(), [], command="edit", engine="mesh", inputs=given, weights=[], asked=asked,
+        whole=False,
+    )  # fmt: skip
+    with made, open_writer(output, 64, 64, Fraction(25), seal=made.seal) as writer:
+        writer.write(np.zeros((64, 64, 3), np.uint8), 0)
+        if fault is not None:
+            made.seal(given["source"])
+            raise fault
+
+
+def test_what_fails_leaves_no_record_and_an_older_result_its_own(given, tmp_path):
+    output = tmp_path / "a.png"
+    with pytest.raises(OSError, match="the end"):
+        _sealed(output, given, OSError("the end"), {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+    _sealed(output, given, None, {})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert set(before) == {"a.png", "a.png.provenance.json"}
+    with pytest.raises(OSError, match="the end"):
+        _sealed(output, given, OSError("the end"), {"other": 1})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_record_without_its_result_makes_way(given, tmp_path):
+    for output in (tmp_path / "a.png", tmp_path / "frames" / "%d.png"):
+        record.write(record.sidecar(output), given["source"], built(given), {})
+        check(output, ProvenanceOptions(), False)
+        made = output.parent if "%" in output.name else output
+        if made == output:
+            made.write_bytes(b"a result")
+        else:
+            made.mkdir()
+            check(output, ProvenanceOptions(), False)  # an empty folder is none
+            (made / "0.png").write_bytes(b"a result")
+        with pytest.raises(OutputError, match="exists already"):
+            check(output, ProvenanceOptions(), False)
