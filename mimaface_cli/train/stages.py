@@ -27,6 +27,7 @@ from mimaface_cli.train.samples import (
     to_range,
 )
 from mimaface_cli.train.start import CONDITION, Denoiser, load_sd_vae, rebuild, start_image, start_video
+from mimaface_cli.train.validate import Validator, keep_people, split_people
 from mimaface_cli.weights.mini import Card
 
 MODEL = "model"  # folder, in a run's output, of what the diffusion engine takes
@@ -38,7 +39,8 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
 
     Raises InputError, OutputError, WeightsError (see `Run.train`, `read_footage`, `start_image`).
     """
-    stage, footage = config.image, read_footage(config)
+    stage = config.image
+    footage, held = split_people(config, read_footage(config))
     if stage.identity_weight and footage.people < 2:
         raise InputError(f"{config.data}: shows one identity, so the identity loss has no negatives; set identity_weight = 0")
     network = start_image(config)
@@ -75,6 +77,7 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
         return {"denoise": denoise, "identity": stage.identity_weight * identity}
 
     samples = ImageSamples(footage, config.seed)
+    _watch(run, config, held, 1, vae, alphas)
     run.train(lambda run: _batches(samples, config, run), losses)
     return run.folder
 
@@ -84,7 +87,8 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
 
     Raises InputError, OutputError, WeightsError (see `Run.train`, `read_footage`, `start_video`).
     """
-    stage, footage = config.video, read_footage(config)
+    stage = config.video
+    footage, held = split_people(config, read_footage(config))
     samples = VideoSamples(footage, config.seed, stage)
     network = start_video(config, read_result(Path(config.output), "image")).requires_grad_(False)
     if network.unet.max_frames is not None and stage.clip > network.unet.max_frames:
@@ -112,10 +116,19 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
         photo = to_range(batch["photo"])[None]
         return {"denoise": _denoise(network, target, conditions, photo, batch["motion"], alphas, stage, generator)[0]}
 
+    _watch(run, config, held, stage.clip, vae, alphas)
     run.train(lambda run: _batches(samples, config, run), losses)
     if run.accelerator.is_main_process:
         _export(config, footage, vae)
     return Path(config.output) / MODEL
+
+
+def _watch(run: Run, config: Config, held: Footage, length: int, vae: AutoencoderKL, alphas: Tensor) -> None:
+    """Have the run look at the people left out, and remember who they are."""
+    if run.accelerator.is_main_process:
+        keep_people(config, held)
+    if config.validation.every and held.clips:
+        run.validator = Validator(config, held, length, vae, alphas, run.accelerator.autocast)
 
 
 def _denoise(
