@@ -129,7 +129,7 @@ def run(given: argparse.Namespace) -> None:
         about={"data": given.about, "clips": len(train), "left_out": sorted(set(left_out)), "made": time.strftime("%Y-%m-%d"),
                "steps": {"image": config["image"].steps, "video": stage.steps}},
     )  # fmt: skip
-    networks = Networks(video.unet.cpu(), video.mia.cpu(), vae.cpu())
+    networks = Networks(video.unet.cpu(), video.mia.cpu(), vae.cpu(), stage.prediction)
     mini.save(output / "mini", networks, sizes.unet_config(), video.clip.cpu(), card)
     print(f"{output / 'mini'}: put this folder into the weights folder to use it (--engine diffusion)")
 

@@ -17,7 +17,7 @@ from mimaface_cli.diffusion import clip, ica
 from mimaface_cli.diffusion.samplers import training_sigmas
 from mimaface_cli.files import atomic_path
 from mimaface_cli.train.augment import photometric
-from mimaface_cli.train.losses import MemoryBank, denoising_loss, identity_loss
+from mimaface_cli.train.losses import MemoryBank, denoising_loss, identity_loss, prediction_target
 from mimaface_cli.train.mini.data import Clips, motion_groups, to_tensor
 from mimaface_cli.train.mini.networks import Size, Trained, build
 
@@ -28,7 +28,7 @@ Report = Callable[[str, int, int, Mapping[str, float]], None]
 @dataclass(frozen=True)
 class Stage:
     """steps, batch, rate (AdamW, warm-up then cosine), drop: share of samples without tokens; snr: min-SNR's gamma, 0
-    for none. Stage 1: identity: weight of the contrastive loss, temperature, bank. Stage 2: frames of a clip, noise:
+    for none. prediction: what the UNet learns to give, epsilon, v or sample. Stage 1: identity: weight of the contrastive loss, temperature, bank. Stage 2: frames of a clip, noise:
     sigma on conditioning latents. What an ablation leaves out: use_render, use_motion, ica.
 """
 
@@ -38,6 +38,7 @@ class Stage:
     warm_up: int = 100
     drop: float = 0.1
     snr: float = 5.0
+    prediction: str = "epsilon"
     ema: float = 0.998
     identity: float = 0.1
     temperature: float = 0.1
@@ -254,7 +255,7 @@ def _only_conditioning(gradient: Tensor) -> Tensor:
 def _denoise_loss(
     run: Run, latents: Tensor, render: Tensor, carried: Tensor | None, appearance: Tensor, motion: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Noise prediction on latents (B, 4, F, h, w): squared error with min-SNR weights, one timestep a clip."""
+    """The denoiser's loss on latents (B, 4, F, h, w): squared error with min-SNR weights, one timestep a clip."""
     stage, trained, batch = run.stage, run.trained, len(latents)
     timestep = torch.randint(len(run.alphas), (batch,), generator=generator, device=run.device)
     noise = torch.randn(latents.shape, generator=generator, device=run.device)
@@ -267,7 +268,8 @@ def _denoise_loss(
     condition = ica.condition(carried, latents.shape[2], latents)
     sample = torch.cat([noisy, render if stage.use_render else torch.zeros_like(render), condition], 1)
     predicted = trained.unet(sample, timestep, tokens)
-    return denoising_loss(predicted, noise, alpha, stage.snr or None)
+    target = prediction_target(stage.prediction, latents, noise, alpha)
+    return denoising_loss(predicted, target, alpha, stage.snr or None, stage.prediction)
 
 
 def make_tokens(trained: Trained, appearance: Tensor, motion: Tensor, stage: Stage) -> Tensor:
