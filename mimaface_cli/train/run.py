@@ -151,8 +151,8 @@ class Run:
     def _follow(self, parameters: list[Tensor], names: dict[int, str], average: dict[str, Tensor]) -> None:
         """The moving average takes a step; at the beginning it forgets faster."""
         decay = min(self.optimiser.ema, (self.step + 1) / (self.step + 10)) if self.optimiser.ema else 0.0
-        for parameter in parameters:
-            average[names[id(parameter)]].lerp_(parameter.float(), 1 - decay)
+        # All in one call: a thousand small ones would leave a GPU waiting.
+        torch._foreach_lerp_([average[names[id(parameter)]] for parameter in parameters], parameters, 1 - decay)
 
     @contextmanager
     def _averaged(self, parameters: list[Tensor], names: dict[int, str], average: dict[str, Tensor]) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """What a step learns from. Sample i is a function of the seed and i alone, so that a run which goes on, on whatever many
 processes, sees what an uninterrupted one sees."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +26,6 @@ class Footage:
     @property
     def people(self) -> int:
         return len(np.unique(self.person))
-
-    def where(self, chosen: np.ndarray) -> "Footage":
-        """The clips for which the mask is true; people keep their numbers."""
-        return Footage([clip for clip, taken in zip(self.clips, chosen) if taken], self.person[chosen])
 
 
 def read_footage(config: Config) -> Footage:
@@ -69,7 +65,7 @@ class ImageSamples(Dataset):
             "render": _picture(clip.render(frame)),
             "photo": _picture(clip.photo()),
             "other": _picture(other.frame(int(rng.integers(other.count)))),
-            "motion": _motion(clip, [frame]),
+            "motion": _motion(clip, slice(frame, frame + 1)),
             "person": int(person[chosen]),
             "number": number,
         }
@@ -89,23 +85,21 @@ class VideoSamples(Dataset):
         clips, rng = self.footage.clips, np.random.default_rng((self.seed, number))
         clip, length = clips[int(rng.integers(len(clips)))], self.stage.clip
         first = int(rng.integers(clip.count - length + 1))
-        return {**frames_of(clip, range(first, first + length)), "known": self._known(rng), "number": number}
+        span = range(first, first + length)
+        return {
+            "target": torch.stack([_picture(clip.frame(k)) for k in span]),
+            "render": torch.stack([_picture(clip.render(k)) for k in span]),
+            "photo": _picture(clip.photo()),
+            "motion": _motion(clip, slice(span.start, span.stop)),
+            "known": self._known(rng),
+            "number": number,
+        }
 
     def _known(self, rng: np.random.Generator) -> int:
         stage = self.stage
         if not stage.most_known:
             return int(rng.integers(stage.clip // 4 + 1))
         return 0 if rng.random() < stage.none_known else int(rng.integers(1, stage.most_known + 1))
-
-
-def frames_of(clip: StoredClip, numbers: Sequence[int]) -> dict[str, Tensor]:
-    """Some frames of a clip: target and render (F, 3, S, S) uint8, photo (3, S, S), motion (F, 74)."""
-    return {
-        "target": torch.stack([_picture(clip.frame(k)) for k in numbers]),
-        "render": torch.stack([_picture(clip.render(k)) for k in numbers]),
-        "photo": _picture(clip.photo()),
-        "motion": _motion(clip, list(numbers)),
-    }
 
 
 class _Numbers(Sampler):
@@ -159,7 +153,7 @@ def _picture(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def _motion(clip: StoredClip, part: list[int]) -> Tensor:
+def _motion(clip: StoredClip, part: slice) -> Tensor:
     """(F, 74): pose, expression, gaze."""
     track = clip.track()
     return torch.from_numpy(np.concatenate([values[part] for values in (track.pose, track.expression, track.gaze)], 1))

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -33,7 +33,7 @@ from mimaface_cli.train.config import Config
 from mimaface_cli.train.losses import denoising_loss
 from mimaface_cli.train.mini.data import motion_groups
 from mimaface_cli.train.mini.learn import clip_pixels
-from mimaface_cli.train.samples import Footage, frames_of, to_range
+from mimaface_cli.train.samples import Footage, to_range
 from mimaface_cli.train.shards import StoredClip
 from mimaface_cli.train.start import Denoiser
 
@@ -72,7 +72,12 @@ def split_people(config: Config, footage: Footage) -> tuple[Footage, Footage]:
     held = np.array([names[number] in out for number in footage.person.tolist()])
     if held.all():
         raise InputError(f"{config.data}: all its people are left out for validation; prepare more, or lower validation.share")
-    return footage.where(~held), footage.where(held)
+    return _where(footage, ~held), _where(footage, held)
+
+
+def _where(footage: Footage, chosen: np.ndarray) -> Footage:
+    """The clips for which the mask is true; people keep their numbers."""
+    return replace(footage, clips=[c for c, taken in zip(footage.clips, chosen) if taken], person=footage.person[chosen])
 
 
 def keep_people(config: Config, held: Footage) -> None:
@@ -117,7 +122,9 @@ class Validator:
         self.vae, self.alphas, self.context, self.every = vae, alphas, context, settings.every
         self.clips = _choose(held, settings.clips, config.seed)
         self.single = length == 1
-        frames, overlap = (SINGLE, 0) if self.single else (length, length // 4)
+        video = config.video
+        overlap = 0 if self.single or video.none_known == 1 else video.most_known or length // 4
+        frames = SINGLE if self.single else length
         self.settings = Settings(
             length=frames, overlap=overlap, sampler="dpm++", steps=settings.steps, guidance=settings.guidance, seed=config.seed
         )
@@ -145,14 +152,15 @@ class Validator:
             numbers = np.linspace(0, clip.count - 1, length).round().astype(int).tolist()
         else:  # two clips that share frames, or as much of them as there is
             numbers = list(range(min(clip.count, 2 * length - self.settings.overlap)))
-        shown = frames_of(clip, numbers)
-        target, render = (latents.encode(self.vae, to_range(shown[name])) for name in ("target", "render"))
-        photo, motion = to_range(shown["photo"])[None].to(device), shown["motion"][None].to(device)
+        photo, truths, renders = clip.photo(), [clip.frame(k) for k in numbers], [clip.render(k) for k in numbers]
+        target, render = (latents.encode(self.vae, _tensor(pictures)) for pictures in (truths, renders))
+        seen, track = _tensor([photo]).to(device), clip.track()
+        motion = np.concatenate([track.pose[numbers], track.expression[numbers], track.gaze[numbers]], 1)
+        motion = torch.from_numpy(motion)[None].to(device)
         with self.context():
-            loss = self._loss(network, target[:, :, :length], render[:, :, :length], photo, motion[:, :length])
-            made = self._make(network, render, photo, motion)
+            loss = self._loss(network, target[:, :, :length], render[:, :, :length], seen, motion[:, :length])
+            made = self._make(network, render, seen, motion)
         results = list(latents.decode(self.vae, made.float()))
-        truths = [_array(picture) for picture in shown["target"]]
         figures = {"denoise": [loss]}
         figures["psnr"] = [psnr(result, truth) for result, truth in zip(results, truths)]
         figures["ssim"] = [ssim(result, truth) for result, truth in zip(results, truths)]
@@ -162,7 +170,7 @@ class Validator:
             model = networks.load("lpips")
             figures["lpips"] = [lpips(model, result, truth) for result, truth in zip(results, truths)]
         chosen = np.linspace(0, len(numbers) - 1, SINGLE).round().astype(int)
-        rows = [(_array(shown["photo"]), _array(shown["render"][k]), truths[k], results[k]) for k in chosen]
+        rows = [(photo, renders[k], truths[k], results[k]) for k in chosen]
         return figures, rows
 
     def _loss(self, network: Denoiser, target: Tensor, render: Tensor, photo: Tensor, motion: Tensor) -> float:
@@ -242,8 +250,9 @@ def _choose(held: Footage, count: int, seed: int) -> list[StoredClip]:
     return [held.clips[k] for _, k in sorted(zip(turns, order), key=lambda pair: pair[0])][:count]
 
 
-def _array(picture: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(picture.numpy().transpose(1, 2, 0))
+def _tensor(pictures: list[np.ndarray]) -> Tensor:
+    """S × S × 3 uint8 to (F, 3, S, S) in [-1, 1]."""
+    return to_range(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))
 
 
 def _draw(rows: list[tuple[np.ndarray, ...]]) -> np.ndarray:
