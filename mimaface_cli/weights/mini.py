@@ -18,20 +18,20 @@ FOLDER, CARD = "mini", "card.json"
 FILES = ("unet.json", "unet.safetensors", "mia.safetensors", "clip.json", "clip.safetensors", "vae.json")
 FILES += ("vae.safetensors", CARD)
 SPACE = "face478"
-CONDITIONS = ("mesh", "plain")
+CONDITIONS = ("textured", "render")
 LARGEST = 1024
 
 
 @dataclass(frozen=True)
 class Card:
-    """name; size: pixels of a side of the square it draws; condition: mesh (the textured frame) or plain (the paper's
-    shaded render); settings: what to denoise with, as in `mimaface_cli.diffusion.settings.Settings`; scores: engine
+    """name; size: pixels of a side of the square it draws; condition: textured (the mesh engine's frame) or render (the
+    paper's, of coefficients alone); settings: what to denoise with, as in `mimaface_cli.diffusion.settings.Settings`; scores: engine
     (mesh, diffusion) to figure (as `mimaface evaluate` names them) to its mean over the same pairs of people left out,
     empty where never measured; about: data, licence, steps and failures, for people. Raises ValueError."""
 
     name: str
     size: int
-    condition: str = "mesh"
+    condition: str = "textured"
     settings: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
