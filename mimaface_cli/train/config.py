@@ -10,6 +10,7 @@ from typing import Any
 from mimaface_cli.errors import InputError
 from mimaface_cli.train.autoencoder import AutoencoderSettings
 from mimaface_cli.train.networks import Size
+from mimaface_cli.weights.mini import PREDICTIONS
 
 RECIPES = ("paper", "release")
 STARTS = ("sd15", "scratch")
@@ -72,10 +73,12 @@ class Video:
 @dataclass(frozen=True)
 class Model:
     """start: sd15 (Stable Diffusion 1.5 and CLIP ViT-L/14, and for clips AnimateDiff v3, from the weights folder) or
-    scratch (a small model of `size` with an autoencoder of its own, in the face478 space). use_render, use_motion:
-    false for a model without the render condition, or without motion coefficients, as in the paper's ablation."""
+    scratch (a small model of `size` with an autoencoder of its own, in the face478 space). prediction:
+    what the UNet learns to give, the noise (epsilon), v, or the clean latents (sample). use_render, use_motion: false for
+    a model without the render condition, or without motion coefficients, as in the paper's ablation."""
 
     start: str = "sd15"
+    prediction: str = "epsilon"
     use_render: bool = True
     use_motion: bool = True
     size: Size = field(default_factory=Size)
@@ -141,6 +144,10 @@ def make_config(values: dict[str, Any]) -> Config:
         raise ValueError(f"space: is {config.space!r:.80}, not one of bfm09, face478")
     if config.model.start not in STARTS:
         raise ValueError(f"model.start: is {config.model.start!r:.80}, not one of {', '.join(STARTS)}")
+    if config.model.prediction not in PREDICTIONS:
+        raise ValueError(f"model.prediction: is {config.model.prediction!r:.80}, not one of {', '.join(PREDICTIONS)}")
+    if config.model.start != "scratch" and config.model.prediction != "epsilon":
+        raise ValueError('model.prediction: Stable Diffusion 1.5 predicts epsilon; only start = "scratch" may differ')
     if config.model.start == "scratch" and config.space != "face478":
         raise ValueError('model.start: a model from scratch speaks face478; set space = "face478"')
     if config.precision not in PRECISIONS:

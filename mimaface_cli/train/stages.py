@@ -15,7 +15,7 @@ from mimaface_cli.train.augment import photometric
 from mimaface_cli.train.autoencoder import fit_autoencoder, load_autoencoder
 from mimaface_cli.train.config import Config, Image, Video
 from mimaface_cli.train.latents import encode_footage
-from mimaface_cli.train.losses import MemoryBank, denoising_loss, identity_loss
+from mimaface_cli.train.losses import MemoryBank, denoising_loss, identity_loss, prediction_target
 from mimaface_cli.train.networks import CONDITION, Denoiser
 from mimaface_cli.train.release import write_release
 from mimaface_cli.train.run import Report, Run, read_result
@@ -66,7 +66,8 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
         views = [photo]
         if bank is not None:
             views += [photometric(photo, generator), to_range(batch["other"])]
-        denoise, tokens = _denoise(network, target, conditions, torch.stack(views), batch["motion"], alphas, stage, generator)
+        shared = batch["motion"], alphas, stage, config.model.prediction, generator
+        denoise, tokens = _denoise(network, target, conditions, torch.stack(views), *shared)
         if bank is None:
             return {"denoise": denoise}
         identity = identity_loss(tokens[0], tokens[1:], batch["person"], bank, stage.temperature)
@@ -113,7 +114,8 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
         carried = (target + stage.known_noise * noise) * known  # equation 4
         conditions = torch.cat([render, carried, torch.ones_like(target[:, :1]) * known], 1)
         photo = to_range(batch["photo"])[None]
-        return {"denoise": _denoise(network, target, conditions, photo, batch["motion"], alphas, stage, generator)[0]}
+        shared = batch["motion"], alphas, stage, config.model.prediction, generator
+        return {"denoise": _denoise(network, target, conditions, photo, *shared)[0]}
 
     _cache(samples, vae, config, run)
     run.train(lambda run: _batches(samples, config, run), losses)
@@ -130,9 +132,10 @@ def _denoise(
     motion: Tensor,
     alphas: Tensor,
     stage: Image | Video,
+    prediction: str,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """The noise's loss on latents (B, 4, F, h, w), one timestep a clip, and the views' ID tokens."""
+    """The denoiser's loss on latents (B, 4, F, h, w), one timestep a clip, and the views' ID tokens."""
     batch, device = len(target), target.device
     timestep = torch.randint(len(alphas), (batch,), generator=generator, device=device)
     noise = torch.randn(target.shape, generator=generator, device=device)
@@ -140,7 +143,8 @@ def _denoise(
     noisy = level.sqrt() * target + (1 - level).sqrt() * noise
     keep = 1 - _drawn(batch, stage.token_dropout, generator, device)
     predicted, tokens = network(noisy, conditions, timestep, photos, motion, keep)
-    return denoising_loss(predicted, noise, alphas[timestep], stage.min_snr or None), tokens
+    wanted = prediction_target(prediction, target, noise, alphas[timestep])
+    return denoising_loss(predicted, wanted, alphas[timestep], stage.min_snr or None, prediction), tokens
 
 
 def _batches(samples: ImageSamples | VideoSamples, config: Config, run: Run) -> Iterator[dict[str, Tensor]]:
@@ -222,6 +226,6 @@ def _export(config: Config, footage: Footage, vae: AutoencoderKL) -> None:
         settings |= {"sampler": "dpm++", "steps": 20, "guidance": 2.0}
     steps = {"image": config.image.optimiser.steps, "video": config.video.optimiser.steps}
     about = {"data": config.about or "not stated", "clips": len(footage.clips), "people": footage.people, "steps": steps}
-    card = Card("own model", config.size, footage.condition, settings, about=about)
-    networks = Networks(network.unet, network.mia, vae.cpu())
+    card = Card("own model", config.size, footage.condition, settings=settings, about=about)
+    networks = Networks(network.unet, network.mia, vae.cpu(), config.model.prediction)
     mini.save(folder, networks, made.unet_config, network.clip, card)

@@ -93,10 +93,10 @@ def measure_all(place: Place) -> dict:
             say(f"image {name}: not trained yet, left out")
             continue
         made = measure.generate(
-            trained, vae, pairs.source, pairs.render[:, None], pairs.motion[:, None], measure.SETTINGS
+            trained, vae, config.model.prediction, pairs.source, pairs.render[:, None], pairs.motion[:, None], measure.SETTINGS
         )[:, 0]
         figures = measure.picture_figures(judge, knower, pairs, made)
-        figures |= measure.retrieval(trained, clips) | measure.noise_error(trained, vae, clips)
+        figures |= measure.retrieval(trained, clips) | measure.noise_error(trained, vae, config.model.prediction, clips)
         result["image"][name] = {**figures, "steps": steps}
         rows.append(made)
         say(f"image {name}: {rounded(result['image'][name])}")
@@ -112,7 +112,7 @@ def measure_all(place: Place) -> dict:
         overlap = stage.clip // 4 if stage.none_known < 1 else 0
         settings = replace(measure.SETTINGS, length=stage.clip, overlap=overlap)
         made = measure.generate(
-            trained, vae, clips.source[videos], clips.renders[videos], clips.motion[videos], settings, chunk=8
+            trained, vae, config.model.prediction, clips.source[videos], clips.renders[videos], clips.motion[videos], settings, chunk=8
         )
         starts, count = [], 0
         for piece in ica.plan_clips(real.shape[1], settings.length, settings.overlap):

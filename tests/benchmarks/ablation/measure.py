@@ -16,6 +16,7 @@ from mimaface_cli.diffusion.samplers import sampler_for, training_sigmas
 from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.metrics.distribution import Gaussian, frechet_distance
+from mimaface_cli.train.losses import prediction_target
 from mimaface_cli.train.networks import Denoiser, motion_groups
 from mimaface_cli.train.rendered.draw import draw, draw_plain, make_scene
 from mimaface_cli.train.rendered.people import make_person
@@ -62,6 +63,7 @@ def make_pairs(model: Face478, clips: Clips, each: int) -> Pairs:
 def generate(
     trained: Denoiser,
     vae: AutoencoderKL,
+    prediction: str,
     source: np.ndarray,
     renders: np.ndarray,
     motion: np.ndarray,
@@ -83,7 +85,7 @@ def generate(
             noise = ica.noise(settings.length, *drawn.shape[-2:], seed=settings.seed).expand_as(drawn)
             condition = ica.condition(carried, settings.length, drawn)
             steps = denoise(
-                trained.unet, sampler_for(settings), noise, drawn, condition, tokens, settings, batched=False
+                trained.unet, sampler_for(settings, prediction), noise, drawn, condition, tokens, settings, batched=False
             )
             for previous in steps:  # noqa: B007 - the last one is the clip
                 pass
@@ -145,8 +147,10 @@ def retrieval(trained: Denoiser, clips: Clips) -> dict[str, float]:
 
 
 @torch.no_grad()
-def noise_error(trained: Denoiser, vae: AutoencoderKL, clips: Clips, levels: Sequence[int] = LEVELS) -> dict[str, float]:
-    """The training objective on people left out: mean squared error of the predicted noise, by timestep, the noise the
+def noise_error(
+    trained: Denoiser, vae: AutoencoderKL, prediction: str, clips: Clips, levels: Sequence[int] = LEVELS
+) -> dict[str, float]:
+    """The training objective on people left out: mean squared error of what is predicted, by timestep, the noise the
     same for every model. What a model has learnt shows here long before its pictures are good."""
     pick = np.arange(len(clips)), np.arange(len(clips)) * 7 % clips.frames
     latents, drawn = (_encode(vae, part[pick][:, None]) for part in (clips.pictures, clips.renders))
@@ -157,7 +161,8 @@ def noise_error(trained: Denoiser, vae: AutoencoderKL, clips: Clips, levels: Seq
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(level))
         noisy = alphas[level].sqrt() * latents + (1 - alphas[level]).sqrt() * noise
         sample = torch.cat([noisy, drawn, ica.condition(None, 1, latents)], 1)
-        error = (trained.unet(sample, float(level), tokens) - noise).square().mean()
+        target = prediction_target(prediction, latents, noise, alphas[level].expand(len(latents)))
+        error = (trained.unet(sample, float(level), tokens) - target).square().mean()
         figures[f"noise_error_{level}"] = float(error)
     figures["noise_error"] = float(np.mean(list(figures.values())))
     return figures
