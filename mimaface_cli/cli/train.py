@@ -31,6 +31,14 @@ def prepare(
     size: Annotated[int, typer.Option(help="Pixels of the crop's side, up to 512.")] = 512,
     frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 24,
     per_video: Annotated[int, typer.Option(help="Clips of a video at most, spread over it.")] = 20,
+    condition: Annotated[
+        Literal["textured", "render"] | None,
+        typer.Option(
+            help="What the network is shown of each frame: the mesh engine's textured frame (face478's default), or the "
+            "paper's render of coefficients alone (bfm09 has no other).",
+            show_default=False,
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors and what was skipped.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about the data.")] = False,
 ) -> None:
@@ -48,7 +56,7 @@ def prepare(
 
     table = None if identities is None else read_identities(identities)
     with console.progress(quiet, "videos") as report:
-        index = run(folder, output, space, Cutting(size, frames, per_video), table, jobs, report)
+        index = run(folder, output, space, Cutting(size, frames, per_video, condition or ""), table, jobs, report)
     for name, why in index.bad.items():
         console.say(f"skipped: {name}: {why.removeprefix(f'{folder / name}: ')}")
     clips = sum(index.videos.values())

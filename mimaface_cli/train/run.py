@@ -19,7 +19,8 @@ from mimaface_cli.errors import InputError, OutputError, WeightsError
 from mimaface_cli.files import atomic_path, output_error, remove_leftovers
 from mimaface_cli.train.config import Config, Optimiser
 from mimaface_cli.train.losses import MemoryBank
-from mimaface_cli.train.start import Built, Denoiser, describe
+from mimaface_cli.train.networks import Denoiser
+from mimaface_cli.train.start import Built, describe
 from mimaface_cli.train.track import Tracker, check_tensorboard
 from mimaface_cli.train.validate import Validator, forget_after, write_look
 
@@ -125,6 +126,8 @@ class Run:
                 accelerator.backward(sum(part.values()))
                 if accelerator.sync_gradients and self.optimiser.clip_norm:
                     accelerator.clip_grad_norm_(parameters, self.optimiser.clip_norm)
+                for group in optimizer.param_groups:
+                    group["lr"] = self.optimiser.rate(self.step)
                 optimizer.step()
                 optimizer.zero_grad()
             parts.append({key: value.detach() for key, value in part.items()})

@@ -30,12 +30,10 @@ from mimaface_cli.files import atomic_path, output_error, remove_leftovers
 from mimaface_cli.metrics import networks
 from mimaface_cli.metrics.image import psnr, ssim
 from mimaface_cli.train.config import Config
-from mimaface_cli.train.losses import denoising_loss
-from mimaface_cli.train.mini.data import motion_groups
-from mimaface_cli.train.mini.learn import clip_pixels
+from mimaface_cli.train.losses import denoising_loss, prediction_target
+from mimaface_cli.train.networks import Denoiser, clip_pixels, motion_groups
 from mimaface_cli.train.samples import Footage, to_range
 from mimaface_cli.train.shards import StoredClip
-from mimaface_cli.train.start import Denoiser
 
 PEOPLE = "validation.json"  # in a run's output: whom it is never trained on
 CURVE, SHEETS = "validation.csv", "validation"  # in a stage's folder: figures, and a folder of pictures
@@ -118,7 +116,7 @@ class Validator:
         alphas: Tensor,
         context: Callable[[], AbstractContextManager],
     ):
-        settings = config.validation
+        settings, self.prediction = config.validation, config.model.prediction
         self.vae, self.alphas, self.context, self.every = vae, alphas, context, settings.every
         self.clips = _choose(held, settings.clips, config.seed)
         self.single = length == 1
@@ -174,7 +172,7 @@ class Validator:
         return figures, rows
 
     def _loss(self, network: Denoiser, target: Tensor, render: Tensor, photo: Tensor, motion: Tensor) -> float:
-        """The noise's mean squared error over TIMESTEPS, nothing given but the render: (1, 4, F, h, w) latents."""
+        """The prediction's mean squared error over TIMESTEPS, nothing given but the render: (1, 4, F, h, w) latents."""
         noise = ica.noise(*target.shape[2:], seed=self.settings.seed + 1).to(target)
         conditions = torch.cat([render, ica.condition(None, target.shape[2], render)], 1)
         total = 0.0
@@ -182,7 +180,8 @@ class Validator:
             alpha, timestep = self.alphas[number], torch.tensor([number], device=target.device)
             noisy = alpha.sqrt() * target + (1 - alpha).sqrt() * noise
             predicted, _ = network(noisy, conditions, timestep, photo[None], motion, torch.ones_like(alpha)[None])
-            total += float(denoising_loss(predicted, noise, alpha[None]))
+            wanted = prediction_target(self.prediction, target, noise, alpha[None])
+            total += float(denoising_loss(predicted, wanted, alpha[None]))
         return total / len(TIMESTEPS)
 
     def _make(self, network: Denoiser, render: Tensor, photo: Tensor, motion: Tensor) -> Tensor:
@@ -194,7 +193,7 @@ class Validator:
             drawn, tokens = render[:, :, frames], network.mia(seen, motion_groups(motion[:, frames]))
             noise = ica.noise(settings.length, *render.shape[-2:], seed=settings.seed)
             condition = ica.condition(carried, settings.length, drawn)
-            *_, last = denoise(network.unet, sampler_for(settings), noise, drawn, condition, tokens, settings)
+            *_, last = denoise(network.unet, sampler_for(settings, self.prediction), noise, drawn, condition, tokens, settings)
             parts.append(last[:, :, clip.new])
         return torch.cat(parts, 2)
 

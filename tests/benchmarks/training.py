@@ -1,8 +1,8 @@
 """What training costs and whether it learns: step time against its floor, overfitting, retrieval by ID tokens.
 
-    python -m tests.benchmarks.training steps [--stages image,video] [--sizes tiny,mid] [--rounds 6]
-    python -m tests.benchmarks.training overfit FOLDER [--steps 1500]
-    python -m tests.benchmarks.training retrieval FOLDER [--steps 600]
+    python -m tests.benchmarks.training steps [--stages image,video] [--sizes tiny,mid] [--rounds 6] [--cached]
+    python -m tests.benchmarks.training overfit FOLDER [--steps 800]
+    python -m tests.benchmarks.training retrieval FOLDER [--steps 300]
 
 `steps`: whole steps of `train image` and `train video` on made-up clips against the bare forward, backward and AdamW of the
 same UNet, MIA and CLIP (all views of the contrastive loss) on ready tensors, in turn on one machine; where the rest goes is
@@ -28,20 +28,19 @@ import torch
 from PIL import Image
 
 from mimaface_cli.diffusion import clip as appearance
-from mimaface_cli.face import face478
 from mimaface_cli.metrics.image import psnr
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.train import run as running
 from mimaface_cli.train import stages
 from mimaface_cli.train.autoencoder import load_autoencoder
 from mimaface_cli.train.config import Config, make_config
-from mimaface_cli.train.mini.learn import clip_pixels
+from mimaface_cli.train.networks import Denoiser, clip_pixels
 from mimaface_cli.train.prepare import Index
-from mimaface_cli.train.rendered.clips import make_clip, plain_condition
+from mimaface_cli.train.rendered.shards import Cast, render_shards
 from mimaface_cli.train.run import read_checkpoint, read_result
 from mimaface_cli.train.samples import Footage, read_footage
 from mimaface_cli.train.shards import Clip, open_shards, write_shards
-from mimaface_cli.train.start import Denoiser, rebuild
+from mimaface_cli.train.start import rebuild
 from mimaface_cli.train.validate import Validator
 
 NETWORKS = {
@@ -55,6 +54,7 @@ SD_VAE = {"channels": [128, 256, 512, 512], "layers": 2, "norm_groups": 32, "att
 PICTURE = {"tiny": 64, "mid": 128, "sd15": 512}
 BATCH = {"image": 8, "video": 2}
 CLIP = 12
+HELD = 30_000  # the first seed of rendered people left out
 
 
 # --- steps ----------------------------------------------------------------------------------------------------------
@@ -144,21 +144,21 @@ def timed_parts(found: dict[str, float]) -> Iterator[None]:
         yield
 
 
-def step_config(folder: Path, network: str, stage: str, steps: int, workers: int) -> Config:
+def step_config(folder: Path, network: str, stage: str, steps: int, workers: int, cached: bool) -> Config:
     size = PICTURE[network]
     optimiser = {"batch": BATCH[stage], "learning_rate": 1e-5}
     autoencoder = {"steps": 2, "batch": 2, **(SD_VAE if network == "sd15" else {})}
     return make_config({
         "data": str(folder / "data"), "output": str(folder / "run"), "size": size, "space": "face478", "workers": workers,
         "precision": "bf16" if torch.cuda.is_available() else "no", "gradient_checkpointing": False,
-        "save_every": 10**6, "validation": {"every": 0},
+        "save_every": 10**6, "validation": {"every": 0}, "cache_latents": cached,
         "model": {"start": "scratch", "size": NETWORKS[network], "autoencoder": autoencoder},
         "image": {"optimiser": optimiser | {"steps": steps if stage == "image" else 1}},
         "video": {"optimiser": optimiser | {"steps": steps}, "clip": CLIP},
     })  # fmt: skip
 
 
-def measure_steps(network: str, stage: str, rounds: int, workers: int) -> None:
+def measure_steps(network: str, stage: str, rounds: int, workers: int, cached: bool) -> None:
     """Blocks of training steps and of bare steps in turn; then a run with the parts timed."""
     block, config = 5, None
     steps, bare, parts = [], [], defaultdict(float)
@@ -166,7 +166,7 @@ def measure_steps(network: str, stage: str, rounds: int, workers: int) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             made_up_clips(folder / "data", PICTURE[network])
-            config = step_config(folder, network, stage, (rounds + 1) * block, workers)
+            config = step_config(folder, network, stage, (rounds + 1) * block, workers, cached)
             if stage == "video":
                 stages.train_image(config)
             floor, last = None, 0.0
@@ -216,30 +216,11 @@ def floor_of(config: Config, network: str, stage: str) -> Callable[[], None]:
 # --- does it learn --------------------------------------------------------------------------------------------------
 
 
-def rendered_clips(folder: Path, first: int, people: int, takes: int, frames: int, size: int) -> None:
-    """Clips of rendered people with the paper's render, written once."""
-    if (folder / "index.json").exists():
-        return
-    model = face478.load()
-
-    def clips() -> Iterator[Clip]:
-        for person in range(first, first + people):
-            for take in range(takes):
-                made = make_clip(model, person, take, frames, size)
-                drawn = np.stack(list(plain_condition(model, made.track, made.track, size)))
-                at = int(np.random.default_rng((person, take)).integers(frames))
-                yield Clip(f"{person}-{take}", f"{person}", "rendered", made.pictures, made.track, None, made.pictures[at], drawn)
-
-    folder.mkdir(parents=True, exist_ok=True)
-    shards = write_shards(clips(), folder, overwrite=True)
-    Index({"space": "face478", "size": size}, {"rendered": people * takes}, {}, len(shards)).save(folder)
-
-
 def learning_config(data: Path, output: Path, size: int, steps: int, batch: int, **image) -> Config:
     return make_config({
         "data": str(data), "output": str(output), "size": size, "space": "face478", "workers": 0, "save_every": 250,
-        "precision": "no", "validation": {"every": 0},
-        "model": {"start": "scratch", "size": NETWORKS["tiny"], "autoencoder": {"steps": 1500, "batch": 8}},
+        "precision": "no", "validation": {"every": 0}, "cache_latents": True,
+        "model": {"start": "scratch", "size": NETWORKS["tiny"], "autoencoder": {"steps": 400, "batch": 8}},
         "image": {"optimiser": {"steps": steps, "batch": batch, "learning_rate": 1e-3, "ema": 0.99}, "temperature": 0.1,
                   "bank": 512, **image},
     })  # fmt: skip
@@ -248,7 +229,7 @@ def learning_config(data: Path, output: Path, size: int, steps: int, batch: int,
 def overfit(folder: Path, steps: int) -> None:
     """Eight clips, seen again and again: the loss falls and what is made of them comes near to them."""
     data = folder / "data"
-    rendered_clips(data, 0, 8, 1, 8, 64)
+    render_shards(Cast(people=8, takes=1, frames=8), data)
     print("step  loss    held-in loss  PSNR result  PSNR render  PSNR autoencoder  SSIM")
     for part in (steps // 8, steps // 4, steps // 2, steps):
         config = learning_config(data, folder / "run", 64, part, 8)
@@ -283,8 +264,8 @@ def through(vae, footage: Footage) -> float:
 
 def retrieval(folder: Path, steps: int, people: int = 48, held: int = 48, takes: int = 3) -> None:
     """Top-1 among people left out: a token of one clip finds the same person's of another clip, in another light."""
-    rendered_clips(folder / "data", 0, people, takes, 6, 64)
-    rendered_clips(folder / "held", 30_000, held, 2, 6, 64)
+    render_shards(Cast(people, takes, frames=6), folder / "data")
+    render_shards(Cast(held, 2, frames=6, first=HELD), folder / "held")
     clips = open_shards(folder / "held")
     print(f"top-1 among {held} people left out (chance {100 / held:.1f} %), {steps} steps on {people} people:")
     for name, weight in (("without", 0.0), ("with", 1.0)):
@@ -318,7 +299,8 @@ def main() -> None:
     steps.add_argument("--sizes", default="tiny,mid,sd15" if torch.cuda.is_available() else "tiny,mid")
     steps.add_argument("--rounds", type=int, default=6)
     steps.add_argument("--workers", type=int, default=0)
-    for name, count in (("overfit", 1500), ("retrieval", 600)):
+    steps.add_argument("--cached", action="store_true", help="cache_latents = true")
+    for name, count in (("overfit", 800), ("retrieval", 300)):
         other = what.add_parser(name)
         other.add_argument("folder", type=Path)
         other.add_argument("--steps", type=int, default=count)
@@ -331,7 +313,7 @@ def main() -> None:
         print(f"torch {torch.__version__}, {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'}, batches {BATCH}")
         for size in given.sizes.split(","):
             for stage in given.stages.split(","):
-                measure_steps(size, stage, given.rounds, given.workers)
+                measure_steps(size, stage, given.rounds, given.workers, given.cached)
 
 
 if __name__ == "__main__":

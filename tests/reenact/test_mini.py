@@ -30,7 +30,7 @@ def mini_folder(tmp_path_factory):
     from mimaface_cli.diffusion import mini
     from mimaface_cli.diffusion.pipeline import Networks
     from mimaface_cli.train.autoencoder import AutoencoderSettings
-    from mimaface_cli.train.mini.networks import Size, build
+    from mimaface_cli.train.networks import Size, build
 
     size = Size(channels=(8, 16), attention=(False, True), heads=2, tokens=16, clip=16, clip_layers=1, patch=32)
     trained = build(size, video=True)

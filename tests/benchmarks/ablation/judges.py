@@ -97,8 +97,8 @@ class Knower(nn.Module):
 
 
 def to_tensor(pictures: np.ndarray) -> Tensor:
-    """N×S×S×3 uint8 -> (N, 3, S, S) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    """…×S×S×3 uint8 -> (…, 3, S, S) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).movedim(-1, -3).float() / 127.5 - 1
 
 
 def _spoil(pictures: Tensor, rng: torch.Generator) -> Tensor:
