@@ -71,6 +71,19 @@ class Video:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """every: steps from one look at people never trained on to the next, 0 for none; the last step has one too. share: of
+    the people, rounded down, whom a run leaves out from its first start on; none, and nothing is made, in small data.
+    clips: of them that are made, each by so many steps of DPM-Solver++ at that guidance."""
+
+    every: int = 1000
+    share: float = 0.05
+    clips: int = 4
+    steps: int = 10
+    guidance: float = 5.0
+
+
+@dataclass(frozen=True)
 class Model:
     """start: sd15 (Stable Diffusion 1.5 and CLIP ViT-L/14, and for clips AnimateDiff v3, from the weights folder) or
     scratch (a small model of `size` with an autoencoder of its own, in the face478 space). prediction:
@@ -91,7 +104,7 @@ class Config:
     seed: of every draw. workers: processes that read data. precision: no, fp16 or bf16; empty for what accelerate is
     set to. save_every: steps between checkpoints, of which the last `keep` stay. cache_latents: encode all pictures once,
     into a file beside the shards, instead of at every step; for small data, on which that costs a fair share. about: what
-    the data are and under which licence, for the small model's card."""
+    the data are and under which licence, for the small model's card. tensorboard: event files beside the CSV."""
 
     data: str = "data"
     output: str = "run"
@@ -104,11 +117,13 @@ class Config:
     gradient_checkpointing: bool = True
     save_every: int = 1000
     keep: int = 2
+    tensorboard: bool = False
     cache_latents: bool = False
     about: str = ""
     model: Model = field(default_factory=Model)
     image: Image = field(default_factory=Image)
     video: Video = field(default_factory=Video)
+    validation: Validation = field(default_factory=Validation)
 
 
 # What the public release chose otherwise.
@@ -158,6 +173,11 @@ def make_config(values: dict[str, Any]) -> Config:
     for name in ("save_every", "keep"):
         if not getattr(config, name):
             raise ValueError(f"{name}: must be 1 or more")
+    if config.validation.share >= 1:
+        raise ValueError(f"validation.share: must be below 1, is {config.validation.share}")
+    for name, least, most in (("clips", 1, 100), ("steps", 1, 1000), ("guidance", 1, 30)):
+        if not least <= getattr(config.validation, name) <= most:
+            raise ValueError(f"validation.{name}: must be {least} to {most}, is {getattr(config.validation, name)}")
     for stage in ("image", "video"):
         _check_stage(stage, getattr(config, stage))
     return config

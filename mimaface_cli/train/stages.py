@@ -29,6 +29,7 @@ from mimaface_cli.train.samples import (
     to_range,
 )
 from mimaface_cli.train.start import load_sd_vae, rebuild, start_image, start_video
+from mimaface_cli.train.validate import Validator, keep_people, split_people
 from mimaface_cli.weights.mini import Card
 
 MODEL = "model"  # folder, in a run's output, of what the diffusion engine takes
@@ -40,7 +41,8 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
 
     Raises InputError, OutputError, WeightsError (see `Run.train`, `read_footage`, `start_image`).
     """
-    stage, footage = config.image, read_footage(config)
+    stage = config.image
+    footage, held = split_people(config, read_footage(config))
     if stage.identity_weight and footage.people < 2:
         raise InputError(f"{config.data}: shows one identity, so the identity loss has no negatives; set identity_weight = 0")
     network = start_image(config)
@@ -79,6 +81,7 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
 
     samples = ImageSamples(footage, config.seed)
     _cache(samples, vae, config, run)
+    _watch(run, config, held, 1, vae, alphas)
     run.train(lambda run: _batches(samples, config, run), losses)
     return run.folder
 
@@ -88,7 +91,8 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
 
     Raises InputError, OutputError, WeightsError (see `Run.train`, `read_footage`, `start_video`).
     """
-    stage, footage = config.video, read_footage(config)
+    stage = config.video
+    footage, held = split_people(config, read_footage(config))
     samples = VideoSamples(footage, config.seed, stage)
     network = start_video(config, read_result(Path(config.output), "image")).requires_grad_(False)
     if network.unet.max_frames is not None and stage.clip > network.unet.max_frames:
@@ -118,10 +122,19 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
         return {"denoise": _denoise(network, target, conditions, photo, *shared)[0]}
 
     _cache(samples, vae, config, run)
+    _watch(run, config, held, stage.clip, vae, alphas)
     run.train(lambda run: _batches(samples, config, run), losses)
     if run.accelerator.is_main_process:
         _export(config, footage, vae)
     return Path(config.output) / MODEL
+
+
+def _watch(run: Run, config: Config, held: Footage, length: int, vae: AutoencoderKL, alphas: Tensor) -> None:
+    """Have the run look at the people left out, and remember who they are."""
+    if run.accelerator.is_main_process:
+        keep_people(config, held)
+    if config.validation.every and held.clips:
+        run.validator = Validator(config, held, length, vae, alphas, run.accelerator.autocast)
 
 
 def _denoise(
