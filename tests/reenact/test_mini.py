@@ -12,7 +12,7 @@ from mimaface_cli.reenact import engines
 from mimaface_cli.reenact.animate import animate
 from mimaface_cli.reenact.engines import choose_engine
 from mimaface_cli.reenact.options import AnimateOptions
-from mimaface_cli.reenact.prefer import JUDGED_BY, judge
+from mimaface_cli.metrics.prefer import JUDGED_BY, judge
 from mimaface_cli.weights.mini import CARD, FOLDER, Card, find, read_card, write_card
 
 MESH = {"psnr": 22.0, "ssim": 0.8, "expression": 0.5, "pose": 0.03, "gaze": 0.1, "identity_dlib": 0.3, "jitter": 0.4}

@@ -22,6 +22,7 @@ BASE: Mapping[str, Any] = {
     "save_every": 200,
     "keep": 1,
     "cache_latents": True,
+    "validation": {"every": 0},  # the people left out are others
     "model": {
         "start": "scratch",
         "size": {"channels": [32, 64, 96], "attention": [False, True, True], "clip_layers": 3, "patch": 16, "motion_divisor": 2},
