@@ -1,7 +1,7 @@
 """What training costs and whether it learns: step time against its floor, overfitting, retrieval by ID tokens.
 
     python -m tests.benchmarks.training steps [--stages image,video] [--sizes tiny,mid] [--rounds 6] [--cached]
-    python -m tests.benchmarks.training overfit FOLDER [--steps 800]
+    python -m tests.benchmarks.training overfit FOLDER [--steps 400]
     python -m tests.benchmarks.training retrieval FOLDER [--steps 300]
 
 `steps`: whole steps of `train image` and `train video` on made-up clips against the bare forward, backward and AdamW of the
@@ -220,7 +220,7 @@ def learning_config(data: Path, output: Path, size: int, steps: int, batch: int,
     return make_config({
         "data": str(data), "output": str(output), "size": size, "space": "face478", "workers": 0, "save_every": 250,
         "precision": "no", "validation": {"every": 0}, "cache_latents": True,
-        "model": {"start": "scratch", "size": NETWORKS["tiny"], "autoencoder": {"steps": 400, "batch": 8}},
+        "model": {"start": "scratch", "size": NETWORKS["tiny"], "autoencoder": {"steps": 300, "batch": 8}},
         "image": {"optimiser": {"steps": steps, "batch": batch, "learning_rate": 1e-3, "ema": 0.99}, "temperature": 0.1,
                   "bank": 512, **image},
     })  # fmt: skip
@@ -237,7 +237,7 @@ def overfit(folder: Path, steps: int) -> None:
         footage = read_footage(config)
         network = rebuild(read_result(folder / "run", "image")).eval()
         vae = load_autoencoder(folder / "run/vae")
-        settings = replace(config, validation=replace(config.validation, clips=8, steps=20, guidance=2.0))
+        settings = replace(config, validation=replace(config.validation, clips=8, steps=10, guidance=2.0))
         look = Validator(settings, footage, 1, vae, stages._alphas(torch.device("cpu")), contextlib.nullcontext).look(network, part)
         Image.fromarray(look.sheet).save(folder / f"overfit-{part:05d}.png")
         rows = (folder / "run/image/losses.csv").read_text().splitlines()[1:]
@@ -300,7 +300,7 @@ def main() -> None:
     steps.add_argument("--rounds", type=int, default=6)
     steps.add_argument("--workers", type=int, default=0)
     steps.add_argument("--cached", action="store_true", help="cache_latents = true")
-    for name, count in (("overfit", 800), ("retrieval", 300)):
+    for name, count in (("overfit", 400), ("retrieval", 300)):
         other = what.add_parser(name)
         other.add_argument("folder", type=Path)
         other.add_argument("--steps", type=int, default=count)
