@@ -216,11 +216,14 @@ def floor_of(config: Config, network: str, stage: str) -> Callable[[], None]:
 # --- does it learn --------------------------------------------------------------------------------------------------
 
 
-def learning_config(data: Path, output: Path, size: int, steps: int, batch: int, **image) -> Config:
+AUTOENCODER = 300  # steps; fewer where less is trained than that
+
+
+def learning_config(data: Path, output: Path, size: int, steps: int, batch: int, autoencoder: int, **image) -> Config:
     return make_config({
         "data": str(data), "output": str(output), "size": size, "space": "face478", "workers": 0, "save_every": 250,
         "precision": "no", "validation": {"every": 0}, "cache_latents": True,
-        "model": {"start": "scratch", "size": NETWORKS["tiny"], "autoencoder": {"steps": 300, "batch": 8}},
+        "model": {"start": "scratch", "size": NETWORKS["tiny"], "autoencoder": {"steps": min(AUTOENCODER, autoencoder), "batch": 8}},
         "image": {"optimiser": {"steps": steps, "batch": batch, "learning_rate": 1e-3, "ema": 0.99}, "temperature": 0.1,
                   "bank": 512, **image},
     })  # fmt: skip
@@ -232,7 +235,7 @@ def overfit(folder: Path, steps: int) -> None:
     render_shards(Cast(people=8, takes=1, frames=8), data)
     print("step  loss    held-in loss  PSNR result  PSNR render  PSNR autoencoder  SSIM")
     for part in (steps // 8, steps // 4, steps // 2, steps):
-        config = learning_config(data, folder / "run", 64, part, 8)
+        config = learning_config(data, folder / "run", 64, part, 8, steps)
         stages.train_image(config)
         footage = read_footage(config)
         network = rebuild(read_result(folder / "run", "image")).eval()
@@ -269,7 +272,7 @@ def retrieval(folder: Path, steps: int, people: int = 48, held: int = 48, takes:
     clips = open_shards(folder / "held")
     print(f"top-1 among {held} people left out (chance {100 / held:.1f} %), {steps} steps on {people} people:")
     for name, weight in (("without", 0.0), ("with", 1.0)):
-        config = learning_config(folder / "data", folder / name, 64, steps, 16, identity_weight=weight)
+        config = learning_config(folder / "data", folder / name, 64, steps, 16, steps, identity_weight=weight)
         network = stages.start_image(config).eval()
         if name == "without":
             print(f"   before training           {100 * top1(network, clips):.1f} %")
