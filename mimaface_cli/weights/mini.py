@@ -26,9 +26,10 @@ LARGEST = 1024
 @dataclass(frozen=True)
 class Card:
     """name; size: pixels of a side of the square it draws; condition: mesh (the textured frame) or plain (the paper's
-    shaded render); prediction: what its UNet gives, the noise (epsilon), v or the clean latents (sample); settings: what to denoise with, as in `mimaface_cli.diffusion.settings.Settings`; scores: engine
-    (mesh, diffusion) to figure (as `mimaface evaluate` names them) to its mean over the same pairs of people left out,
-    empty where never measured; about: data, licence, steps and failures, for people. Raises ValueError."""
+    shaded render); prediction: what its UNet gives, the noise (epsilon), v or the clean latents (sample); settings: what
+    to denoise with, as in `mimaface_cli.diffusion.settings.Settings`; scores: engine (mesh, diffusion) to figure (as
+    `mimaface evaluate` names them) to its mean over the same pairs of people left out, empty where never measured;
+    about: data, licence, steps and failures, for people. Raises ValueError."""
 
     name: str
     size: int

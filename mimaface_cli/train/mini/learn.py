@@ -28,8 +28,9 @@ Report = Callable[[str, int, int, Mapping[str, float]], None]
 @dataclass(frozen=True)
 class Stage:
     """steps, batch, rate (AdamW, warm-up then cosine), drop: share of samples without tokens; snr: min-SNR's gamma, 0
-    for none. prediction: what the UNet learns to give, epsilon, v or sample. Stage 1: identity: weight of the contrastive loss, temperature, bank. Stage 2: frames of a clip, noise:
-    sigma on conditioning latents. What an ablation leaves out: use_render, use_motion, ica.
+    for none; prediction: what the UNet learns to give, epsilon, v or sample. Stage 1: identity: weight of the contrastive
+    loss, temperature, bank. Stage 2: frames of a clip, noise: sigma on conditioning latents. What an ablation leaves
+    out: use_render, use_motion, ica.
 """
 
     steps: int = 30_000

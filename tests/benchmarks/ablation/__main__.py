@@ -5,7 +5,7 @@
 Renders people, trains the judges and an autoencoder, then the full model and the same without render, without motion
 coefficients, without the identity loss (stage 1) and without ICA (stage 2), and measures all. Everything is kept in
 FOLDER: a run that was stopped goes on, and what is finished is not done again. --scale shortens every training (1: about
-an hour on two cores). Writes FOLDER/ablation.json, pictures.png and borders.png.
+an hour and a half on two idle cores). Writes FOLDER/ablation.json, pictures.png and borders.png.
 """
 
 import argparse
@@ -28,13 +28,12 @@ from mimaface_cli.train.mini.data import Clips, read_clips, to_tensor
 from mimaface_cli.train.mini.learn import STATE, load_trained
 from mimaface_cli.train.mini.networks import Trained
 from tests.benchmarks.ablation import judges, measure
-from tests.benchmarks.ablation.people import TEST, TRAIN, render_clips
+from tests.benchmarks.ablation.people import PICTURE, TEST, TRAIN, render_clips
 from tests.benchmarks.ablation.variants import IMAGE, LANES, SIZE, STAGE1, STAGE2, VIDEO, Place, encoded, train
 
-PICTURE = 64
 PEOPLE, TAKES, FRAMES = 320, 4, 12
 LEFT_OUT, VIDEO_FRAMES, VIDEOS = 32, 44, 16
-AUTOENCODER = AutoencoderSettings(steps=3200)
+AUTOENCODER = AutoencoderSettings(steps=4500)
 
 
 def say(text: str) -> None:
@@ -45,9 +44,9 @@ def prepare(place: Place, workers: int) -> None:
     """People, judges, autoencoder and latents."""
     folder, model = place.folder, face478.load()
     say("rendering people")
-    paths = render_clips(folder / "clips", TRAIN, PEOPLE, TAKES, FRAMES, PICTURE, False, workers)
-    render_clips(folder / "test", TEST, LEFT_OUT, 2, VIDEO_FRAMES, PICTURE, False, workers)
-    judges.make_judges(model, PICTURE, folder / "judges", max(1, round(14 * place.scale)), say)
+    paths = render_clips(folder / "clips", TRAIN, PEOPLE, TAKES, FRAMES, False, workers)
+    render_clips(folder / "test", TEST, LEFT_OUT, 2, VIDEO_FRAMES, False, workers)
+    judges.make_judges(model, folder / "judges", max(1, round(14 * place.scale)), say)
     if not (folder / "vae" / "model.safetensors").exists():
         clips = read_clips(paths)
         flat = clips.pictures.reshape(-1, *clips.pictures.shape[2:])
@@ -92,7 +91,7 @@ def finished(place: Place, kind: str, name: str) -> tuple[Trained | None, int]:
 def measure_all(place: Place) -> dict:
     """Every figure of every variant, as far as it has been trained; `steps` says how far."""
     folder, model = place.folder, face478.load()
-    judge, knower = judges.make_judges(model, PICTURE, folder / "judges", report=say)
+    judge, knower = judges.make_judges(model, folder / "judges", report=say)
     vae = load_autoencoder(folder / "vae")
     clips, seeds = left_out_clips(folder)
     pairs = measure.make_pairs(model, clips, seeds, each=2)

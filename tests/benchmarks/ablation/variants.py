@@ -11,9 +11,11 @@ from mimaface_cli.train.mini.data import Clips, read_clips
 from mimaface_cli.train.mini.learn import Encoded, Report, Stage, encode_clips, train_image, train_video
 from mimaface_cli.train.mini.networks import Size, Trained
 
-SIZE = Size(channels=(32, 64, 96), attention=(False, True, True), clip_layers=3, patch=16, motion_divisor=2)
-IMAGE = Stage(steps=1000, batch=24, rate=1e-3, warm_up=50, ema=0.99, identity=0.1, bank=1024)
-VIDEO = Stage(steps=350, batch=4, rate=1e-3, warm_up=30, ema=0.98, frames=8, identity=0.0)
+# Unweighted v: min-SNR leaves next to no weight to the noisiest timesteps, where a few thousand steps must learn what
+# render and tokens say; a network that has not learnt them there draws noise however good it is further down.
+SIZE = Size(channels=(32, 64, 96), attention=(False, True, True), clip_layers=3, clip_image=48, patch=12, motion_divisor=2)
+IMAGE = Stage(steps=8000, batch=16, rate=2e-3, warm_up=100, snr=0.0, prediction="v", ema=0.998, identity=0.1, bank=1024)
+VIDEO = Stage(steps=2000, batch=4, rate=1e-3, warm_up=50, snr=0.0, prediction="v", ema=0.995, frames=8, identity=0.0)
 STAGE1: Mapping[str, dict] = {
     "full": {},
     "no_render": {"use_render": False},
