@@ -28,9 +28,10 @@ Report = Callable[[str, int, int, Mapping[str, float]], None]
 @dataclass(frozen=True)
 class Stage:
     """steps, batch, rate (AdamW, warm-up then cosine), drop: share of samples without tokens; snr: min-SNR's gamma, 0
-    for none; prediction: what the UNet learns to give, epsilon, v or sample. Stage 1: identity: weight of the contrastive
-    loss, temperature, bank. Stage 2: frames of a clip, noise: sigma on conditioning latents. What an ablation leaves
-    out: use_render, use_motion, ica.
+    for none; prediction: what the UNet learns to give, epsilon, v or sample; shift: how far
+    timesteps lean to the noisy end, 1 for not at all (Esser et al. 2024, equation 23). Stage 1: identity: weight of the
+    contrastive loss, temperature, bank. Stage 2: frames of a clip, noise: sigma on conditioning latents. What an
+    ablation leaves out: use_render, use_motion, ica.
 """
 
     steps: int = 30_000
@@ -40,6 +41,7 @@ class Stage:
     drop: float = 0.1
     snr: float = 5.0
     prediction: str = "epsilon"
+    shift: float = 1.0
     ema: float = 0.998
     identity: float = 0.1
     temperature: float = 0.1
@@ -259,6 +261,9 @@ def _denoise_loss(
     """The denoiser's loss on latents (B, 4, F, h, w): squared error with min-SNR weights, one timestep a clip."""
     stage, trained, batch = run.stage, run.trained, len(latents)
     timestep = torch.randint(len(run.alphas), (batch,), generator=generator, device=run.device)
+    if stage.shift != 1:
+        share = (timestep + 0.5) / len(run.alphas)
+        timestep = (len(run.alphas) * stage.shift * share / (1 + (stage.shift - 1) * share)).long()
     noise = torch.randn(latents.shape, generator=generator, device=run.device)
     alpha = run.alphas[timestep]
     level = alpha[:, None, None, None, None]
