@@ -14,7 +14,8 @@ from mimaface_cli.train.mini.networks import Size, Trained
 # Unweighted v: min-SNR leaves next to no weight to the noisiest timesteps, where a few thousand steps must learn what
 # render and tokens say; a network that has not learnt them there draws noise however good it is further down.
 SIZE = Size(channels=(32, 64, 96), attention=(False, True, True), clip_layers=3, clip_image=48, patch=12, motion_divisor=2)
-IMAGE = Stage(steps=8000, batch=16, rate=2e-3, warm_up=100, snr=0.0, prediction="v", ema=0.998, identity=0.1, bank=1024)
+# At 2e-3 the appearance encoder collapses: its class token becomes the same for everybody within 600 steps.
+IMAGE = Stage(steps=8000, batch=16, rate=5e-4, warm_up=300, snr=0.0, prediction="v", ema=0.998, identity=0.1, bank=1024)
 VIDEO = Stage(steps=2000, batch=4, rate=1e-3, warm_up=50, snr=0.0, prediction="v", ema=0.995, frames=8, identity=0.0)
 STAGE1: Mapping[str, dict] = {
     "full": {},
