@@ -100,7 +100,12 @@ class Multistep:
     """diffusers' DPM-Solver++ (2M) or UniPC on the same noise schedule; one for each clip, as they remember steps."""
 
     def __init__(
-        self, name: str, steps: int, first: int = 0, prediction: str = "epsilon", config: Mapping[str, Any] = SD15_SCHEDULE
+        self,
+        name: str,
+        steps: int,
+        first: int = 0,
+        prediction: str = "epsilon",
+        config: Mapping[str, Any] = SD15_SCHEDULE,
     ) -> None:
         from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 

@@ -167,7 +167,9 @@ def make_config(values: dict[str, Any]) -> Config:
         raise ValueError('model.start: a model from scratch speaks face478; set space = "face478"')
     if config.precision not in PRECISIONS:
         raise ValueError(f"precision: is {config.precision!r:.80}, not one of {', '.join(PRECISIONS[1:])} or empty")
-    least = 64 if config.model.start == "sd15" else 32
+    least, model = 64, config.model
+    if model.start == "scratch":  # what its autoencoder and its UNet can halve
+        least = max(8, model.autoencoder.reduction * 2 ** (len(model.size.channels) - 1))
     if not least <= config.size <= 512 or config.size % least:
         raise ValueError(f"size: is {config.size}, but must be a multiple of {least} up to 512")
     for name in ("save_every", "keep"):

@@ -6,8 +6,8 @@ from torch import Tensor
 
 
 def prediction_target(prediction: str, clean: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
-    """What a denoiser is to predict of clean latents and their noise, both (B, ...), at cumulative products alphas (B,):
-    the noise ("epsilon": paper, release), the latents ("sample"), or "v" (Salimans & Ho 2022, appendix D)."""
+    """What a denoiser is to predict of clean latents and their noise, both (B, ...), at cumulative products alphas
+    (B,): the noise ("epsilon": paper, release), the latents ("sample"), or "v" (Salimans & Ho 2022, appendix D)."""
     if prediction == "epsilon":
         return noise
     if prediction == "sample":

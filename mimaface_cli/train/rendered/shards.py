@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from mimaface_cli.face import face478
 from mimaface_cli.files import output_error
+from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.train.prepare import Index, read_index
 from mimaface_cli.train.rendered.clips import make_clip, plain_condition, textured_condition
 from mimaface_cli.train.shards import Clip, shard_name, write_shard
@@ -22,12 +23,13 @@ Report = Callable[[str, int, int | None], None]
 @dataclass(frozen=True)
 class Cast:
     """Who is rendered: `people` people from seed `first` on, `takes` clips of each, of `frames` frames of size×size.
-    condition: render (the paper's, of coefficients alone) or textured (the mesh engine's frame of the photo)."""
+    rim: pixels of what is drawn that are cut off at each side, for a face that fills more of the picture. condition: render (the paper's, of coefficients alone) or textured (the mesh engine's frame of the photo)."""
 
     people: int
     takes: int = 4
     frames: int = 12
     size: int = 64
+    rim: int = 0
     condition: str = "render"
     first: int = 0
 
@@ -67,22 +69,30 @@ def _render(cast: Cast, block: range, path: Path) -> int:
 
 
 def _clips(cast: Cast, block: range) -> Iterator[Clip]:
-    model = face478.load()
+    model, size = face478.load(), cast.size + 2 * cast.rim
+    middle = np.s_[..., cast.rim : cast.rim + cast.size, cast.rim : cast.rim + cast.size, :]
     for person in range(cast.first + block.start, cast.first + block.stop):
         for take in range(cast.takes):
-            made = make_clip(model, person, take, cast.frames, cast.size)
+            made = make_clip(model, person, take, cast.frames, size)
             at = int(np.random.default_rng((person, take)).integers(cast.frames))
             if cast.condition == "textured":
-                drawn = textured_condition(model, made, at, made.track, cast.size)
+                drawn = textured_condition(model, made, at, made.track, size)
             else:
-                drawn = plain_condition(model, made.track, made.track, cast.size)
+                drawn = plain_condition(model, made.track, made.track, size)
             yield Clip(
                 f"{person:06d}-{take}",
                 f"{person:06d}",
                 "rendered",
-                made.pictures,
-                made.track,
-                made.points.astype(np.float32),
-                made.pictures[at],
-                np.stack(list(drawn)),
+                made.pictures[middle],
+                _cut(made.track, cast),
+                (made.points - cast.rim).astype(np.float32),
+                made.pictures[at][middle],
+                np.stack(list(drawn))[middle],
             )
+
+
+def _cut(track: MotionTrack, cast: Cast) -> MotionTrack:
+    """The track for the middle of its pictures: their pixels lie `rim` further in what was drawn."""
+    crop = track.crop.astype(np.float64)
+    crop[:, :, 2] += crop[:, :, :2] @ [cast.rim, cast.rim]
+    return replace(track, crop=crop, meta=replace(track.meta, width=cast.size, height=cast.size))

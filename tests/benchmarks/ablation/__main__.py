@@ -5,7 +5,7 @@
 Renders people, trains the judges and an autoencoder, then the full model and the same without render, without motion
 coefficients, without the identity loss (stage 1) and without ICA (stage 2), and measures all. Everything is kept in
 FOLDER: a run that was stopped goes on, and what is finished is not done again. --scale shortens every training (1: about
-an hour on two cores). Writes FOLDER/ablation.json, pictures.png and borders.png.
+an hour and a half on two idle cores). Writes FOLDER/ablation.json, pictures.png and borders.png.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def prepare(place: Place, workers: int) -> None:
     folder, model, config = place.folder, face478.load(), place.config("full")
     for name, cast in (("clips", TRAIN), ("test", TEST)):
         render_shards(cast, folder / name, workers, saying(name))
-    judges.make_judges(model, PICTURE, folder / "judges", max(1, round(14 * place.scale)), say)
+    judges.make_judges(model, folder / "judges", max(1, round(14 * place.scale)), say)
     footage = read_footage(config)
     if not (folder / "vae" / "model.safetensors").exists():
         settings = config.model.autoencoder
@@ -75,7 +75,7 @@ def run_lane(place: Place, lane: tuple[str, ...]) -> None:
 def measure_all(place: Place) -> dict:
     """Every figure of every variant, as far as it has been trained; `steps` says how far."""
     folder, model = place.folder, face478.load()
-    judge, knower = judges.make_judges(model, PICTURE, folder / "judges", report=say)
+    judge, knower = judges.make_judges(model, folder / "judges", report=say)
     vae = load_autoencoder(folder / "vae")
     clips, config = read_all(folder / "test"), place.config("full")
     pairs = measure.make_pairs(model, clips, each=2)

@@ -22,9 +22,9 @@ from mimaface_cli.train.rendered.draw import draw, draw_plain, make_scene
 from mimaface_cli.train.rendered.people import make_person
 from tests.benchmarks.ablation import judges
 from tests.benchmarks.ablation.judges import to_tensor
-from tests.benchmarks.ablation.people import Clips
+from tests.benchmarks.ablation.people import DRAWN, Clips, close_up, close_up_points
 
-SETTINGS = Settings(length=1, overlap=0, sampler="dpm++", steps=12, guidance=2.0)
+SETTINGS = Settings(length=1, overlap=0, sampler="dpm++", steps=12, guidance=1.5)
 LEVELS = (100, 300, 500, 700, 900)  # timesteps at which the objective is measured
 WINDOW, PARTS = 8, 16  # frames of a window of the video distance, components it is measured in
 
@@ -45,17 +45,16 @@ class Pairs:
 def make_pairs(model: Face478, clips: Clips, each: int) -> Pairs:
     """Every clip's source under `each` frames of other clips."""
     rows: list[tuple] = []
-    size = clips.size
     for k, (person, take) in enumerate(clips.seeds):
         who, scene = make_person(model, person), make_scene(person * 1009 + take)
         for j in range(each):
             other = (k + 2 + 5 * j) % len(clips)
             motion = clips.motion[other, (7 * j + 3) % clips.frames].astype(np.float64)
             pose, expression, gaze = motion[:6], motion[6:70], motion[70:]
-            drawn = draw(model, who, scene, expression, pose, gaze, size)
-            plain = draw_plain(model, who.identity, who.texture, scene.illumination, expression, pose, size)
-            values = np.concatenate([expression[:52], pose, gaze, (drawn.points[judges.POINTS] / size).ravel()])
-            rows.append((clips.source[k], drawn.picture, plain, motion, values, person))
+            drawn = draw(model, who, scene, expression, pose, gaze, DRAWN)
+            plain = draw_plain(model, who.identity, who.texture, scene.illumination, expression, pose, DRAWN)
+            values = np.concatenate([expression[:52], pose, gaze, close_up_points(drawn.points[judges.POINTS]).ravel()])
+            rows.append((clips.source[k], close_up(drawn.picture), close_up(plain), motion, values, person))
     return Pairs(*(np.stack(column) for column in zip(*rows)))
 
 
@@ -84,9 +83,8 @@ def generate(
             carried = previous[:, :, -piece.carried :] if piece.carried else None
             noise = ica.noise(settings.length, *drawn.shape[-2:], seed=settings.seed).expand_as(drawn)
             condition = ica.condition(carried, settings.length, drawn)
-            steps = denoise(
-                trained.unet, sampler_for(settings, prediction), noise, drawn, condition, tokens, settings, batched=False
-            )
+            way = sampler_for(settings, prediction)
+            steps = denoise(trained.unet, way, noise, drawn, condition, tokens, settings, batched=False)
             for previous in steps:  # noqa: B007 - the last one is the clip
                 pass
             made.append(previous[:, :, piece.new])

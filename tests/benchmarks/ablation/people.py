@@ -8,9 +8,20 @@ import numpy as np
 from mimaface_cli.train.rendered.shards import Cast
 from mimaface_cli.train.shards import open_shards
 
-PICTURE = 64
-TRAIN = Cast(people=320, takes=4, frames=12, size=PICTURE)
-TEST = Cast(people=32, takes=2, frames=44, size=PICTURE, first=30_000)
+PICTURE, RIM = 48, 8  # pixels of a side: the middle of what is drawn, which the face all but fills, and what is cut off
+DRAWN = PICTURE + 2 * RIM
+TRAIN = Cast(people=320, takes=4, frames=12, size=PICTURE, rim=RIM)
+TEST = Cast(people=32, takes=2, frames=44, size=PICTURE, rim=RIM, first=30_000)
+
+
+def close_up(pictures: np.ndarray) -> np.ndarray:
+    """…×DRAWN×DRAWN×3 to their middle …×PICTURE×PICTURE×3, as a cast's clips are."""
+    return np.ascontiguousarray(pictures[..., RIM : RIM + PICTURE, RIM : RIM + PICTURE, :])
+
+
+def close_up_points(points: np.ndarray) -> np.ndarray:
+    """Pixels …×2 of what was drawn as shares of the close-up's side."""
+    return (points - RIM) / PICTURE
 
 
 @dataclass(frozen=True)
