@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.files import atomic_path, check_folder, check_output, output_error
+from mimaface_cli.files import atomic_path, check_folder, check_output, output_error, remove_leftovers
 
 
 def refusal(*arguments, **named) -> str:
@@ -51,6 +51,15 @@ def test_a_folder_without_permission(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # no permission holds for the superuser
     with pytest.raises(OutputError, match="cannot be written to"):
         check_folder(tmp_path)
+
+
+def test_leftovers_of_one_name_are_removed_and_no_others(tmp_path):
+    ours = (".a.01234567.part.mp4", ".a.89abcdef.part.mp4.signed.mp4")
+    others = (".b.01234567.part.mp4", ".a.01234567.part.mov", "a.mp4", ".a.nothexno.part.mp4")
+    for name in (*ours, *others):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path / "a.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == set(others)
 
 
 def test_the_name_appears_at_the_end(tmp_path):

@@ -27,8 +27,8 @@ _LOOKS = 1.0  # seconds between two looks at how far a job is
 def joined(
     address: str, command: list[str], folder: Path, diffusion: bool
 ) -> Iterator[tuple[int, Callable[[int], "RayWorker"]]]:
-    """The block is part of a cluster (host:port, ray://host:port or auto). Yields how many workers it bears (one for each
-    GPU where jobs may use `diffusion` and there are any, else by cores) and what starts one there.
+    """The block is part of a cluster (host:port, ray://host:port or auto). Yields how many workers it bears (one for
+    each GPU where jobs may use `diffusion` and there are any, else by cores) and what starts one there.
 
     Raises WeightsError where Ray is not installed, InputError where nobody answers at the address within a minute.
     """
@@ -54,7 +54,8 @@ def _join(
         except BaseException as error:  # Ray raises many kinds; all mean the same to the user
             failed.append(error)
 
-    joining = threading.Thread(target=join, daemon=True)  # Ray has no limit of its own: who never answers is left behind
+    # Ray has no limit of its own: who never answers is left behind.
+    joining = threading.Thread(target=join, daemon=True)
     joining.start()
     joining.join(_JOINS)
     if failed or joining.is_alive():
@@ -80,7 +81,8 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWERS).close()
     except OSError as error:
         raise InputError(
-            f"--ray {address}: nobody answers there ({error.strerror or error}); check the address and that the cluster is up"
+            f"--ray {address}: nobody answers there ({error.strerror or error}); check the address and that the cluster "
+            "is up"
         ) from error
 
 

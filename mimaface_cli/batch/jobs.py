@@ -25,8 +25,9 @@ _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 @dataclass(frozen=True)
 class Job:
-    """One row. row: its number in the file, as spreadsheets and editors count. options: of animate, by long name without
-    dashes, True for a flag. inputs, outputs: absolute paths. after: the ids of the jobs whose outputs it takes."""
+    """One row. row: its number in the file, as spreadsheets and editors count. options: of animate, by long name
+    without dashes, True for a flag. inputs, outputs: absolute paths. after: the ids of the jobs whose outputs it
+    takes."""
 
     id: str
     row: int
@@ -48,9 +49,9 @@ class Job:
 def read_jobs(path: Path, known: Mapping[str, bool], check: Callable[[list[str]], str | None]) -> list[Job]:
     """The jobs of a file, ordered so that each comes after those whose outputs it takes, else as they stand.
 
-    known: animate's options by long name without dashes, True for flags. check: what is wrong with a job's words, None
-    for nothing. Raises InputError, naming the row, for unknown columns, unreadable rows, wrong options, two jobs with
-    one output, jobs that wait for one another, and a file without jobs.
+    known: animate's options by long name without dashes, also those that switch off (no-...), True for flags. check:
+    what is wrong with a job's words, None for nothing. Raises InputError, naming the row, for unknown columns,
+    unreadable rows, wrong options, two jobs with one output, jobs that wait for one another, and a file without jobs.
     """
     path = Path(path)
     check_file(path)
@@ -92,7 +93,9 @@ def _csv_rows(path: Path, text: str, known: Mapping[str, bool]) -> Iterator[tupl
                 raise InputError(f"{path}, row {row}: the column {twice} is there twice; leave one out")
             continue
         if len(cells) > len(names):
-            raise InputError(f"{path}, row {row}: has {len(cells)} cells for {len(names)} columns; quote what holds commas")
+            raise InputError(
+                f"{path}, row {row}: has {len(cells)} cells for {len(names)} columns; quote what holds commas"
+            )
         yield row, _values(path, row, dict(zip(names, cells)), known)
 
 
@@ -129,7 +132,8 @@ def _known_name(path: Path, row: int, given: str, known: Mapping[str, bool]) -> 
 
 
 def _values(path: Path, row: int, given: Mapping[str, Any], known: Mapping[str, bool]) -> dict[str, str | bool]:
-    """A row's values as texts, True for flags that are set; what is empty, null or a flag that is not set is left out."""
+    """A row's values as texts, True for flags that are set; what is empty, null or a flag that is not set is left
+    out."""
     values: dict[str, str | bool] = {}
     for name, value in given.items():
         if value is None or value == "":
@@ -143,6 +147,10 @@ def _values(path: Path, row: int, given: Mapping[str, Any], known: Mapping[str, 
             values[name] = True
         elif text.lower() not in _NO:
             raise InputError(f"{path}, row {row}: {name} is on or off: write true or false, not '{text[:40]}'")
+        elif f"no-{name}" in known:  # on unless it is switched off
+            values[f"no-{name}"] = True
+    if both := next((name for name in values if f"no-{name}" in values), None):
+        raise InputError(f"{path}, row {row}: says both {both} and no-{both}; leave one out")
     for name in NEEDED:
         if name not in values:
             raise InputError(f"{path}, row {row}: has no {name}; every job needs {', '.join(NEEDED)}")
@@ -151,7 +159,9 @@ def _values(path: Path, row: int, given: Mapping[str, Any], known: Mapping[str, 
 
 def _job(path: Path, row: int, values: dict[str, str | bool], folder: Path) -> Job:
     inputs = tuple(
-        place(folder, str(values[name])) for name in INPUTS if name in values and values[name] not in _NO_FILE.get(name, ())
+        place(folder, str(values[name]))
+        for name in INPUTS
+        if name in values and values[name] not in _NO_FILE.get(name, ())
     )
     outputs = tuple(place(folder, str(values[name])) for name in OUTPUTS if name in values)
     told = json.dumps([str(folder), sorted(values.items())])
@@ -192,7 +202,17 @@ def _ordered(path: Path, jobs: list[Job]) -> list[Job]:
         ready |= {job.id for job in free}
         waiting = [job for job in waiting if job.id not in ready]
     return [
-        Job(job.id, job.row, job.source, job.driver, job.output, job.options, job.inputs, job.outputs, tuple(needs[job.id]))
+        Job(
+            job.id,
+            job.row,
+            job.source,
+            job.driver,
+            job.output,
+            job.options,
+            job.inputs,
+            job.outputs,
+            tuple(needs[job.id]),
+        )
         for job in ordered
     ]
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mimaface_cli.batch.jobs import Job
-from mimaface_cli.batch.state import DONE, FAILED, RUNNING, Record, State, finished, present, stamp
+from mimaface_cli.batch.state import DONE, FAILED, RUNNING, Record, State, clear_leftovers, finished, present, stamp
 from mimaface_cli.errors import InputError, MimafaceError
-from mimaface_cli.files import remove_leftovers
 from mimaface_cli.motion.cache import source_stamp
 
 BUSY, SKIPPED = "busy", "skipped"
@@ -21,8 +20,8 @@ CHANGED = 3  # exit code of an input that was replaced while it was read
 
 @dataclass(frozen=True)
 class Reply:
-    """status: done, failed, skipped (its output was there already) or busy (another run does it). made: whether this call
-    did it, rather than found it."""
+    """status: done, failed, skipped (its output was there already) or busy (another run does it). made: whether this
+    call did it, rather than found it."""
 
     status: str
     attempts: int = 0
@@ -46,7 +45,8 @@ Run = Callable[[list[str], Path], Ran]  # words of `mimaface animate`; the log t
 
 
 def perform(state: State, job: Job, budget: int, skip_existing: bool, run: Run) -> Reply:
-    """Do a job unless it is done, another run holds it, or `budget` attempts were made; write down what became of it."""
+    """Do a job unless it is done, another run holds it, or `budget` attempts were made; write down what became of
+    it."""
     try:
         with state.held(job.id) as mine:
             return _perform(state, job, budget, skip_existing, run) if mine else Reply(BUSY)
@@ -67,8 +67,7 @@ def _perform(state: State, job: Job, budget: int, skip_existing: bool, run: Run)
     if there and skip_existing and not ours:
         return Reply(SKIPPED)
     if interrupted:
-        for output in job.outputs:
-            remove_leftovers(output)
+        clear_leftovers(job)
     began = time.time()
     clock = time.monotonic()
     record = Record(
@@ -82,14 +81,20 @@ def _perform(state: State, job: Job, budget: int, skip_existing: bool, run: Run)
         worker=f"{socket.gethostname()} {os.getpid()}",
     )
     state.write(job.id, record)
-    if interrupted and ours and there and job.outputs[0].is_dir():  # numbered pictures appear all at once, and last
-        ran = Ran(0, "", None)
+    # Numbered pictures appear all at once, and last: after their matte and their record.
+    if interrupted and ours and job.outputs[0].is_dir() and present(job.outputs[0]):
+        stale = _changed(before, job)
+        ran = Ran(CHANGED, _since(stale, job), None) if stale else Ran(0, "", None)
     else:
         given = _stamps(job)
         replaced = ["--overwrite"] if there and ours and not again else []
         ran = run([*replaced, *job.words], state.log(job.id))
-        if not ran.code and (other := next((path for path, one in _stamps(job).items() if one != given.get(path)), None)):
-            ran = Ran(CHANGED, f"{other}: was changed while the job ran, so its result may be of both; run it again", None)
+        if not ran.code and (
+            other := next((path for path, one in _stamps(job).items() if one != given.get(path)), None)
+        ):
+            ran = Ran(
+                CHANGED, f"{other}: was changed while the job ran, so its result may be of both; run it again", None
+            )
     seconds = time.monotonic() - clock
     ended = Record(
         FAILED if ran.code else DONE,
@@ -119,8 +124,11 @@ def settled(before: Record | None, job: Job, budget: int) -> Reply | None:
         return Reply(DONE, before.attempts, 0, "", before.seconds, before.result)
     if "overwrite" in job.options:
         return None
-    reason = f"{stale}: has changed since {job.output} was made from it; add overwrite to make it anew"
-    return Reply(FAILED, budget, CHANGED, reason)
+    return Reply(FAILED, budget, CHANGED, _since(stale, job))
+
+
+def _since(stale: Path, job: Job) -> str:
+    return f"{stale}: has changed since {job.output} was made from it; add overwrite to make it anew"
 
 
 def _changed(before: Record, job: Job) -> Path | None:

@@ -68,8 +68,9 @@ class Watch(Protocol):
 def run_batch(
     jobs: list[Job], state: State, start: Callable[[int], Worker], options: BatchOptions, watch: Watch
 ) -> list[Outcome]:
-    """Do all jobs. start: makes worker number n. Returns an outcome for each job, in the order of `jobs`; what the watch
-    raises (a signal) stops the workers and passes on. Raises OutputError where the state's folder cannot be used."""
+    """Do all jobs. start: makes worker number n. Returns an outcome for each job, in the order of `jobs`; what the
+    watch raises (a signal) stops the workers and passes on. Raises OutputError where the state's folder cannot be
+    used."""
     state.prepare()
     board = Board(jobs, state, options)
     events: queue.Queue = queue.Queue()

@@ -1,8 +1,9 @@
 """What became of each job, on disk: one record a job, one lock a job, so that runs side by side share the work and a
 run that is killed at any moment leaves whole records and no lock.
 
-A job's lock is the system's own (flock): it ends with the process that holds it, whatever ends that process. The process
-that does the job holds it, not the one that hands it out: while anybody still works on a job, nobody else can begin it.
+A job's lock is the system's own (flock): it ends with the process that holds it, whatever ends that process. The
+process that does the job holds it, not the one that hands it out: while anybody still works on a job, nobody else can
+begin it.
 """
 
 import json
@@ -18,16 +19,17 @@ from filelock import FileLock, Timeout
 from mimaface_cli.batch.jobs import Job
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import atomic_path, output_error, remove_leftovers
+from mimaface_cli.provenance.record import sidecar
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
 
 @dataclass(frozen=True)
 class Record:
-    """status: running (or interrupted while it was), done or failed. attempts: begun so far. code, reason: of a failure.
-    seconds: of the last attempt. result: animate's own JSON. stamps: of the inputs when the attempt began, by path.
-    ours: whether what lies at the output was written by this job, so that another attempt may replace it. began, ended:
-    Unix times. worker: host and process id."""
+    """status: running (or interrupted while it was), done or failed. attempts: begun so far. code, reason: of a
+    failure. seconds: of the last attempt. result: animate's own JSON. stamps: of the inputs when the attempt began, by
+    path. ours: whether what lies at the output was written by this job, so that another attempt may replace it. began,
+    ended: Unix times. worker: host and process id."""
 
     status: str
     attempts: int
@@ -70,8 +72,7 @@ class State:
             record = Record(**values)
         except (OSError, ValueError, TypeError, RecursionError):
             return None
-        sound = record.status in (RUNNING, DONE, FAILED) and type(record.attempts) is int and record.attempts >= 0
-        return record if sound else None
+        return record if _sound(record) else None
 
     def write(self, key: str, record: Record) -> None:
         """Replace a job's record. Raises OutputError."""
@@ -110,9 +111,31 @@ class State:
         with suppress(OutputError), self.held(job.id, 5.0) as mine:
             record = self.record(job.id)
             if mine and record is not None and record.status == RUNNING:
-                for output in job.outputs:
-                    remove_leftovers(output)
-                self.write(job.id, Record(**asdict(record) | {"status": FAILED, "code": 1, "reason": reason}))
+                clear_leftovers(job)
+                # Numbered pictures that are there are whole, as the next attempt will find; nothing replaces them.
+                status = RUNNING if record.ours and job.outputs[0].is_dir() and present(job.outputs[0]) else FAILED
+                self.write(job.id, Record(**asdict(record) | {"status": status, "code": 1, "reason": reason}))
+
+
+def clear_leftovers(job: Job) -> None:
+    """Remove what a killed attempt left half written. Only for who holds the job's lock."""
+    for output in job.outputs:
+        remove_leftovers(output)
+        remove_leftovers(sidecar(output))
+
+
+def _sound(record: Record) -> bool:
+    """Whether a record that was read has values of the right kinds."""
+    kinds = {
+        "code": int,
+        "reason": str,
+        "seconds": int | float,
+        "result": dict | None,
+        "stamps": dict | None,
+        "ours": bool,
+    }
+    known = record.status in (RUNNING, DONE, FAILED) and type(record.attempts) is int and record.attempts >= 0
+    return known and all(isinstance(getattr(record, name), kind) for name, kind in kinds.items())
 
 
 def finished(record: Record | None, job: Job) -> bool:

@@ -128,10 +128,10 @@ def command(
         _option(
             _FILE,
             "Say in the result that it is generated: an invisible mark, metadata, a record beside it; and credentials, "
-            "where a certificate is given. mimaface inspect reads them.",
+            "where a certificate is given. mimaface inspect reads them. Off, a comment alone says so.",
             "--provenance/--no-provenance",
         ),
-    ] = False,
+    ] = True,
     certificate: Annotated[
         Path | None,
         _option(
@@ -164,9 +164,7 @@ def command(
         Literal["euler", "dpm++", "unipc"] | None,
         _option(_DIFFUSION, "euler, dpm++ or unipc.", metavar="NAME", show_default=False),
     ] = None,
-    guidance: Annotated[
-        float | None, _option(_DIFFUSION, "Guidance scale, 1 (off) to 30.", show_default=False)
-    ] = None,
+    guidance: Annotated[float | None, _option(_DIFFUSION, "Guidance scale, 1 (off) to 30.", show_default=False)] = None,
     guided: Annotated[
         str | None,
         _option(
@@ -282,18 +280,19 @@ def command(
             pose_from=pose_from,
             trim=Trim.parse(start, duration),
             matte=None if matte is None else console.target(matte),
-            encode=EncodeOptions(codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless),
+            encode=EncodeOptions(
+                codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless
+            ),
             diffusion=DiffusionOptions(preset, settings, device, dtype, vram, compile),
-            provenance=ProvenanceOptions(provenance or certificate is not None, certificate, private_key),
+            provenance=ProvenanceOptions(provenance, certificate, private_key),
         )
     cache = None if no_cache else Cache(cache_dir)
     with console.progress(quiet) as report:
         result = animate(
             source, driver, console.target(output), options, overwrite=overwrite, cache=cache, report=report
         )
+    console.notes(result.notes, quiet)
     if not quiet:
-        for note in result.notes:
-            console.say(f"note: {note}")
         console.say(
             f"{result.output}: {result.frames} frames, {result.width}x{result.height}, {float(result.frame_rate):.3f} "
             f"a second, sound: {result.audio}, engine: {result.engine} ({result.engine_reason}), {result.seconds:.1f} s"

@@ -82,7 +82,10 @@ def main(
     ] = False,
 ) -> None:
     console.speak(progress == "json", log_file)
-    console.note(f"mimaface {__version__}: {shlex.join(context.obj or [])}")
+    words = context.obj or []
+    console.note(f"mimaface {__version__}: {shlex.join(words)}")
+    for line in settings.unread(context.command):
+        (console.note if {"-q", "--quiet"} & set(words) else console.say)(f"warning: {line}")
 
 
 def run(words: list[str], debug: bool = False) -> int:
@@ -102,7 +105,7 @@ def outcome(words: list[str], debug: bool = False) -> tuple[int, str]:
     try:
         # Settings: command line > environment (MIMAFACE_<COMMAND>_<OPTION>) > configuration file > default.
         made = get_command(app)
-        given = {"auto_envvar_prefix": "MIMAFACE", "default_map": settings.load(made, os.environ), "obj": words}
+        given = {"auto_envvar_prefix": settings.PREFIX, "default_map": settings.load(made, os.environ), "obj": words}
         return made(to_front(words), prog_name="mimaface", standalone_mode=False, **given) or 0, ""
     except Exception as error:
         if debug:

@@ -35,11 +35,15 @@ def command(
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option(metavar="PHOTO|TRACK", help="The face that will speak, which SadTalker's networks look at (bfm09)."),
+        typer.Option(
+            metavar="PHOTO|TRACK", help="The face that will speak, which SadTalker's networks look at (bfm09)."
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="SadTalker's weights: its .safetensors, or a folder of its older .pth (bfm09)."),
+        typer.Option(
+            metavar="FILE", help="SadTalker's weights: its .safetensors, or a folder of its older .pth (bfm09)."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     cache_dir: Annotated[

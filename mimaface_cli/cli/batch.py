@@ -51,7 +51,8 @@ def command(
         bool, typer.Option("--skip-existing", help="Leave out jobs whose output is there already.")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="End a job that takes longer, as failed.", show_default=False)
+        float | None,
+        typer.Option(metavar="SECONDS", help="End a job that takes longer, as failed.", show_default=False),
     ] = None,
     state: Annotated[
         Path | None,
@@ -104,8 +105,8 @@ def command(
         first = min(failed, key=lambda outcome: outcome.job.row)
         console.fail(
             f"{len(failed)} of {len(outcomes)} jobs are not done, the first in row {first.job.row}"
-            f"{f' ({first.reply.reason})' if first.reply.reason else ''}; logs are in {kept.folder}, and the same command "
-            f"tries them again",
+            f"{f' ({first.reply.reason})' if first.reply.reason else ''}; logs are in {kept.folder}, and the same "
+            f"command tries them again",
             FAILED,
         )
         raise typer.Exit(FAILED)
@@ -156,7 +157,7 @@ def _known(animate: Any) -> dict[str, bool]:
     return {
         word[2:]: option.is_flag
         for option in animate.params
-        for word in option.opts
+        for word in (*option.opts, *option.secondary_opts)
         if word.startswith("--") and word[2:] not in _OURS
     }
 

@@ -8,7 +8,9 @@ import typer
 
 from mimaface_cli.cli import console
 
-app = typer.Typer(no_args_is_help=True, help="List, measure and clear the kept tracks and the clips of unfinished videos.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, measure and clear the kept tracks and the clips of unfinished videos."
+)
 _Folder = Annotated[
     Path | None, typer.Option("--cache-dir", help="The cache (default: the user cache or MIMAFACE_CACHE_DIR).")
 ]

@@ -62,8 +62,8 @@ def heard_by(listener: Callable[[str, int, int | None], None]) -> Iterator[None]
 
 
 def speak(as_json: bool, log: Path | None) -> None:
-    """as_json: every line on the error stream is one JSON object (README, "For scripts"). log: a file to which lines and
-    progress are added as well. Raises OutputError where it cannot be opened."""
+    """as_json: every line on the error stream is one JSON object (README, "For scripts"). log: a file to which lines
+    and progress are added as well. Raises OutputError where it cannot be opened."""
     _voice.as_json = as_json
     if log is not None:
         try:
@@ -79,6 +79,12 @@ def say(text: str) -> None:
         event("message", text=text)
     else:
         _stderr(one_line(text))
+
+
+def notes(texts: list[str], quiet: bool = False) -> None:
+    """What the user should know of a result; when quiet only the log file is told."""
+    for text in texts:
+        (note if quiet else say)(f"note: {text}")
 
 
 def fail(text: str, code: int = 1) -> None:
@@ -187,13 +193,17 @@ def usage(error: Any) -> str:
 @contextmanager
 def progress(quiet: bool = False, unit: str = "frames") -> Iterator[Any]:
     """A function (stage, done, total or None) that shows how far the work is: a bar on a terminal, else a line now
-    and then, or JSON lines where these were asked for; nothing when quiet. unit: what is counted; bytes are shown as MB."""
+    and then, or JSON lines where these were asked for; nothing when quiet. unit: what is counted; bytes are shown as
+    MB."""
     shows: list[Callable[[str, int, int | None], None]] = []
     with ExitStack() as stack:
         if _voice.listener is not None:
             shows.append(_now_and_then(_voice.listener))
         if _voice.as_json:
-            tell = lambda stage, done, total: event("progress", stage=stage, done=done, total=total, unit=unit)  # noqa: E731
+
+            def tell(stage: str, done: int, total: int | None) -> None:
+                event("progress", stage=stage, done=done, total=total, unit=unit)
+
             shows.append(_now_and_then(tell))
         elif not quiet and sys.stderr is not None:
             bars = sys.stderr.isatty()

@@ -107,10 +107,10 @@ def command(
         _option(
             _PICTURE,
             "Say in the result that it is generated: an invisible mark, metadata, a record beside it; and credentials, "
-            "where a certificate is given. mimaface inspect reads them.",
+            "where a certificate is given. mimaface inspect reads them. Off, a comment alone says so.",
             "--provenance/--no-provenance",
         ),
-    ] = False,
+    ] = True,
     certificate: Annotated[
         Path | None,
         _option(
@@ -186,14 +186,13 @@ def command(
             output_mode=output_mode,
             max_size=max_size,
             encode=EncodeOptions(codec=codec, crf=crf),
-            provenance=ProvenanceOptions(provenance or certificate is not None, certificate, private_key),
+            provenance=ProvenanceOptions(provenance, certificate, private_key),
         )
     cache = None if no_cache else Cache(cache_dir)
     with console.progress(quiet) as report:
         result = edit(source, console.target(output), options, overwrite=overwrite, cache=cache, report=report)
+    console.notes(result.notes, quiet)
     if not quiet:
-        for note in result.notes:
-            console.say(f"note: {note}")
         drawn = "" if result.engine is None else f", {result.width}x{result.height}, engine: {result.engine}"
         lasting = f"{result.frames} frames, {result.duration:.2f} s" if result.frames > 1 else "1 frame"
         console.say(f"{result.output}: {result.kind}, {lasting}{drawn}, {result.seconds:.1f} s of work")

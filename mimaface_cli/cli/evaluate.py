@@ -56,14 +56,18 @@ def measure(
     ] = "auto",
     engine: Annotated[
         Literal["mesh", "diffusion"] | None,
-        _option(_INPUT, "Make the results that are not in the folder yet with this engine; needs --list.", metavar="NAME"),
+        _option(
+            _INPUT, "Make the results that are not in the folder yet with this engine; needs --list.", metavar="NAME"
+        ),
     ] = None,
     motion: Annotated[
         Literal["absolute", "relative"],
         _option(_INPUT, "How --engine moves the source; absolute is what the paper does.", metavar="HOW"),
     ] = "absolute",
     size: Annotated[int, _option(_WHAT, "Longest side at which pictures are compared; 0 for their own.")] = 512,
-    face: Annotated[str, _option(_WHAT, "Whom to look at: largest, left, right or a number.", metavar="WHO")] = "largest",
+    face: Annotated[
+        str, _option(_WHAT, "Whom to look at: largest, left, right or a number.", metavar="WHO")
+    ] = "largest",
     driver_face: Annotated[str, _option(_WHAT, "Whom in the driver, likewise.", metavar="WHO")] = "largest",
     clip_frames: Annotated[
         int | None, _option(_WHAT, "Frames between clip borders, where known; else they are looked for.")
@@ -74,11 +78,21 @@ def measure(
     ] = None,
     report_file: Annotated[
         Path | None,
-        _option(_OUTPUT, "Write a page with plots and the worst frames; it needs no other file.", "--report", metavar="HTML"),
+        _option(
+            _OUTPUT, "Write a page with plots and the worst frames; it needs no other file.", "--report", metavar="HTML"
+        ),
     ] = None,
     as_json: Annotated[bool, _option(_OUTPUT, "Print one JSON object.", "--json")] = False,
     series: Annotated[bool, _option(_OUTPUT, "With --json: the curves over time as well.", "--series")] = False,
     overwrite: Annotated[bool, _option(_OUTPUT, "Replace outputs that exist.", "--overwrite")] = False,
+    provenance: Annotated[
+        bool,
+        _option(
+            _OUTPUT,
+            "Mark what --engine makes as generated, as animate does. Off, figures are those of the bare pictures.",
+            "--provenance/--no-provenance",
+        ),
+    ] = True,
     cache_dir: Annotated[
         Path | None, _option(_RUN, "Where tracks and figures are kept (default: the user cache or MIMAFACE_CACHE_DIR).")
     ] = None,
@@ -129,8 +143,12 @@ def measure(
         if engine is None:
             check_results(results, pairs)
         else:
-            prepare_run(results, pairs, engine, motion, overwrite)
-            make = maker(engine, motion, options, cache)
+            prepare_run(results, pairs, engine, motion, overwrite, provenance)
+            make = maker(engine, motion, options, cache, provenance)
+            if not provenance:
+                console.notes(
+                    ["provenance is off (--no-provenance): a comment alone says that results are generated"], quiet
+                )
     with console.progress(quiet) as report:
         found = evaluate(paths, pairs, options, make=make, cache=cache, report=report)
         if report_file is not None:
@@ -152,8 +170,12 @@ def measure(
 
 @app.command("make-list")
 def make_list(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", show_default=False, help="Videos (and photos) to draw from.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="CSV", show_default=False, help="The list to write.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", show_default=False, help="Videos (and photos) to draw from.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="CSV", show_default=False, help="The list to write.")
+    ],
     protocol: Annotated[
         Literal["same", "cross"],
         typer.Option(
@@ -180,8 +202,8 @@ def make_list(
 ) -> None:
     """Draw pairs of source and driver from FOLDER, as PIRenderer's evaluation does, into a CSV list for --list.
 
-    Its columns are source, driver, source_frame, start, frames, stride, result; all but the first two may be left out in
-    lists of your own. Paths count from the list's folder.
+    Its columns are source, driver, source_frame, start, frames, stride, result; all but the first two may be left out
+    in lists of your own. Paths count from the list's folder.
     """
     from mimaface_cli.files import check_output
     from mimaface_cli.reenact import pairs as lists
@@ -213,7 +235,9 @@ def _write_csv(path: Path, found: Any, overwrite: bool) -> None:
     names = [figure.name for figure in FIGURES if not figure.whole]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["result", "source", "driver", "protocol", "frames", "compared", "missing_faces", *names, "error"])
+        writer.writerow(
+            ["result", "source", "driver", "protocol", "frames", "compared", "missing_faces", *names, "error"]
+        )
         for row in found.rows:
             m = row.measured
             head = [row.result, row.pair.source, row.pair.driver, "same" if row.pair.same else "cross"]

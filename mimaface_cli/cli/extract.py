@@ -45,7 +45,9 @@ def command(
     ] = "largest",
     start: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Begin there: seconds, HH:MM:SS.mmm or a timecode HH:MM:SS:FF from the first frame."),
+        typer.Option(
+            metavar="TIME", help="Begin there: seconds, HH:MM:SS.mmm or a timecode HH:MM:SS:FF from the first frame."
+        ),
     ] = None,
     duration: Annotated[
         str | None,

@@ -1,7 +1,7 @@
 """`mimaface inspect`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,8 +22,6 @@ def command(
 
     Exit code 0: it was. 1: nothing of it says so (which proves nothing: all of it can be removed). Others: errors.
     """
-    from dataclasses import asdict
-
     from mimaface_cli.provenance.inspect import inspect
 
     found = inspect(path)
@@ -39,12 +37,19 @@ def command(
                 "record_matches_file": found.unchanged,
                 "credentials": found.credentials,
                 "credentials_readable": found.readable,
-                "watermark": asdict(found.mark) | {"identifier": found.identifiers["watermark"]} if found.mark else None,
+                "watermark": _mark(found),
             }
         )
     else:
         console.write("\n".join(console.one_line(line) for line in _lines(found)))
     return 0 if found.recognised else 1
+
+
+def _mark(found: "Inspection") -> dict[str, Any] | None:
+    if found.mark is None:
+        return None
+    marks = [f"{mark:012x}" for mark in (found.mark.identifier, found.mark.beneath) if mark is not None]
+    return {"identifiers": marks, "sync": found.mark.sync, "frames": found.mark.frames, "scale": found.mark.scale}
 
 
 def _lines(found: "Inspection") -> list[str]:
@@ -56,14 +61,15 @@ def _lines(found: "Inspection") -> list[str]:
         lines.append(f"metadata:    a comment alone: {told.get('comment')}")
     else:
         kind = str(told.get("digitalSourceType", "")).rpartition("/")[2]
-        lines.append(f"metadata:    mimaface {told.get('version')}, engine {told.get('engine')}, {kind}")
+        known = [f"engine {told['engine']}" if "engine" in told else "", kind]
+        lines.append(", ".join(["metadata:    mimaface " + str(told.get("version", "")), *filter(None, known)]))
     if found.record is None:
         lines.append("record:      none beside it")
     else:
         content = found.record["content"]
         inputs = ", ".join(f"{entry['part']} {entry['name']}" for entry in content.get("inputs", ()))
         state = "of this very file" if found.unchanged else "of another or changed file"
-        lines.append(f"record:      {state}: {content.get('command')}, {inputs}, {found.record.get('made_at')}")
+        lines.append(f"record:      {state}: {content.get('command')}, {inputs}")
     signed = found.credentials
     if not found.readable:
         lines.append('credentials: cannot be read here; pip install "mimaface[c2pa]"')
@@ -73,12 +79,15 @@ def _lines(found: "Inspection") -> list[str]:
         lines.append(f"credentials: {signed['state']}, by {signed.get('signer')}, made with {signed.get('generator')}")
         lines += [f"             {fault}" for fault in signed["faults"]]
         for entry in signed.get("ingredients", ()):
-            state = ", ".join(entry["faults"]) if entry["faults"] else "with credentials" if entry["credentials"] else ""
+            state = (
+                ", ".join(entry["faults"]) if entry["faults"] else "with credentials" if entry["credentials"] else ""
+            )
             lines.append(f"             from {entry['title']}{': ' + state if state else ''}")
     if found.mark is None:
         lines.append("watermark:   none found")
     else:
-        lines.append(f"watermark:   {found.identifiers['watermark']}, by {found.mark.frames} frames")
+        marks = " and ".join(_mark(found)["identifiers"])
+        lines.append(f"watermark:   {marks}, by {found.mark.frames} frame{'s' if found.mark.frames > 1 else ''}")
     if not found.agree:
         lines.append(f"these name different results: {found.identifiers}")
     return lines

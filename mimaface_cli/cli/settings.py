@@ -11,12 +11,15 @@ import platformdirs
 
 from mimaface_cli.errors import InputError
 
-VARIABLE = "MIMAFACE_CONFIG"
+PREFIX = "MIMAFACE"
+VARIABLE = f"{PREFIX}_CONFIG"
+_OTHERS = {VARIABLE, *(f"{PREFIX}_{name}" for name in ("CACHE_DIR", "WEIGHTS_DIR", "MIRROR"))}  # of no single option
 _LARGEST = 1_000_000  # bytes
 
 
 def config_file(environment: Mapping[str, str]) -> Path | None:
-    """The file named by MIMAFACE_CONFIG (empty: none), else config.toml in the user's folder for such if it is there."""
+    """The file named by MIMAFACE_CONFIG (empty: none), else config.toml in the user's folder for such if it is
+    there."""
     if VARIABLE in environment:
         named = environment[VARIABLE]
         return Path(named).expanduser() if named else None
@@ -26,8 +29,8 @@ def config_file(environment: Mapping[str, str]) -> Path | None:
 
 def load(program: Any, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Defaults for a program (a typer group) and its commands from the user's file: a table for each command, in it the
-    options by long name. Raises InputError for a file that cannot be read, unknown names (with the nearest known one) and
-    values of the wrong kind."""
+    options by long name. Raises InputError for a file that cannot be read, unknown names (with the nearest known one)
+    and values of the wrong kind."""
     path = config_file(environment)
     if path is None:
         return {}
@@ -56,9 +59,35 @@ def _table(path: Path, values: dict[str, Any], command: Any, name: str) -> dict[
             made[options[key].name] = _checked(where, value, options[key])
         else:
             near = get_close_matches(key, (*options, *below), 1, 0.5)
-            hint = f"did you mean {near[0]}?" if near else f"see mimaface {name.replace('.', ' ')} --help".replace("  ", " ")
+            hint = (
+                f"did you mean {near[0]}?"
+                if near
+                else f"see mimaface {name.replace('.', ' ')} --help".replace("  ", " ")
+            )
             raise InputError(f"{where}: no such setting; {hint}")
     return made
+
+
+def unread(program: Any, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """A line for each variable of the environment that has our prefix and that nothing reads, with the nearest
+    known."""
+    known = _OTHERS | set(_variables(program, PREFIX))
+    lines = []
+    for name in sorted(name for name in environment if name.startswith(f"{PREFIX}_") and name not in known):
+        near = get_close_matches(name, known, 1, 0.7)
+        hint = f"did you mean {near[0]}?" if near else "settings are named MIMAFACE_<COMMAND>_<OPTION>"
+        lines.append(f"{name[:80]}: no setting has that name, so it does nothing; {hint}")
+    return lines
+
+
+def _variables(command: Any, prefix: str) -> Iterator[str]:
+    """The variables that the parser reads for a command and those below it."""
+    for option in command.params:
+        yield f"{prefix}_{option.name}".upper()
+        named = getattr(option, "envvar", None)
+        yield from [named] if isinstance(named, str) else named or ()
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _variables(below, f"{prefix}_{name}".replace("-", "_").upper())
 
 
 def _options(command: Any) -> Iterator[tuple[str, Any]]:

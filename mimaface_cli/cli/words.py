@@ -1,4 +1,5 @@
-"""Options that stand anywhere, and options that take several words: `--set yaw=20 jawOpen=0.4` is `--set yaw=20 --set jawOpen=0.4`."""
+"""Options that stand anywhere, and options that take several words: `--set yaw=20 jawOpen=0.4` is `--set yaw=20 --set
+jawOpen=0.4`."""
 
 import re
 from typing import Any

@@ -67,7 +67,8 @@ def square_box(points: np.ndarray) -> np.ndarray:
 
 
 def face_square(crop: np.ndarray) -> np.ndarray:
-    """The upright square around a face in a picture, corners (4, 2) as of `square_box`, from its (2, 3) 256-crop matrix."""
+    """The upright square around a face in a picture, corners (4, 2) as of `square_box`, from its (2, 3) 256-crop
+    matrix."""
     back = invert(crop)
     half = FACE_HALF_256 * float(np.sqrt(np.abs(np.linalg.det(back[:, :2]))))
     centre = transform_points(back, FACE_CENTRE_256[None])

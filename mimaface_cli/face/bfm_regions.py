@@ -1,4 +1,5 @@
-"""Parts of an expression in a space whose coefficients have no names: what of it is seen at the eyes, what at the lips."""
+"""Parts of an expression in a space whose coefficients have no names: what of it is seen at the eyes, what at the
+lips."""
 
 from collections.abc import Mapping
 

@@ -197,7 +197,9 @@ def upright_crop(points: np.ndarray) -> np.ndarray:
     spread = float(np.median(np.sqrt((centred**2).sum(-1).mean(1))))
     scale = 0.2217 * camera.CROP_SIZE / max(spread, 1e-3)
     middle = np.median(points.mean(1), axis=0)
-    return np.array([[scale, 0, camera.CROP_SIZE / 2 - scale * middle[0]], [0, scale, camera.CROP_SIZE / 2 - scale * middle[1]]])
+    return np.array(
+        [[scale, 0, camera.CROP_SIZE / 2 - scale * middle[0]], [0, scale, camera.CROP_SIZE / 2 - scale * middle[1]]]
+    )
 
 
 def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:

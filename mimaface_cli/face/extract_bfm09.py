@@ -29,7 +29,8 @@ WIDEST_STEP = 2.0  # input pixels per pixel of the square beyond which bilinear 
 @dataclass(frozen=True)
 class Aligned:
     """A face as the released networks see it. square: 512×512×3 uint8, the face's box at 80..432, black outside the
-    input. to_square: (2, 3) input to square; to_crop: (2, 3) square to 256 crop; both from pixel centres at integers."""
+    input. to_square: (2, 3) input to square; to_crop: (2, 3) square to 256 crop; both from pixel centres at
+    integers."""
 
     square: np.ndarray
     to_square: np.ndarray
@@ -78,8 +79,9 @@ def extract_video(
     **meta,
 ) -> MotionTrack:
     """A track in the bfm09 space from frames with `image` (H×W×3 uint8 RGB) and `pts` (s). version: of the network's
-    weights; observe: as in `face.extract.extract_video`; meta: further TrackMeta fields. Each frame has its own crop, found
-    from five landmarks as the network was trained. Frames without the face are interpolated. Raises InputError when no frame shows it."""
+    weights; observe: as in `face.extract.extract_video`; meta: further TrackMeta fields. Each frame has its own crop,
+    found from five landmarks as the network was trained. Frames without the face are interpolated. Raises InputError
+    when no frame shows it."""
     pts, cuts, rows, crops = [], [], [], []
     waiting: list[tuple[int, Aligned]] = []
     size = (0, 0)

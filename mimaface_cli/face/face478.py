@@ -83,7 +83,9 @@ def _load(path: Path) -> Face478:
             triangles = {name: file[name].astype(np.int32) for name in ("face", "eyes", "mouth")}
             version = str(file["version"])
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
-        raise WeightsError(f"{path}: not a face478 model ({str(error)[:160]}); restore it from the project's weights/") from error
+        raise WeightsError(
+            f"{path}: not a face478 model ({str(error)[:160]}); restore it from the project's weights/"
+        ) from error
     sound = all(arrays[name].shape == shape and np.isfinite(arrays[name]).all() for name, shape in shapes.items())
     for corners in triangles.values():
         sound = sound and corners.ndim == 2 and corners.shape[1] == 3

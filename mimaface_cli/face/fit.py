@@ -120,7 +120,8 @@ class Fitter:
 
 
 def _projection(placed: np.ndarray, points: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Residual V×2 of placed vertices against pixels and the derivative of the projection V×2×3, both times weight V."""
+    """Residual V×2 of placed vertices against pixels and the derivative of the projection V×2×3, both times weight
+    V."""
     pixels, depth = camera.project(placed)
     scale = weight * camera.FOCAL_PER_SIZE * camera.CROP_SIZE / depth
     gradient = np.zeros((len(placed), 2, 3))

@@ -160,7 +160,8 @@ def find_faces(image: np.ndarray, asset: Path | None = None) -> list[Face]:
 
 
 def _find_with_margin(image: np.ndarray, landmarker: _Landmarker) -> list[Face]:
-    """Second try for a face that fills the picture or is small in it: with a grey margin, then in overlapping halves."""
+    """Second try for a face that fills the picture or is small in it: with a grey margin, then in overlapping
+    halves."""
     height, width = image.shape[:2]
     border = max(height, width) // 2
     padded = np.pad(image, ((border, border), (border, border), (0, 0)), constant_values=128)

@@ -68,6 +68,7 @@ class SequenceWriter:
         *,
         metadata: dict[str, str] | None = None,
         xmp: bytes | None = None,
+        seal: Callable[[Path], None] | None = None,
     ) -> None:
         """`path` such as `out/%05d.png`. Raises OutputError when it cannot be numbered or the folder is taken."""
         self.path = Path(path)
@@ -86,6 +87,7 @@ class SequenceWriter:
         self.frames = 0
         self._size = (height, width)
         self._about = {"metadata": metadata, "xmp": xmp}
+        self._seal = seal
 
     def write(self, image: np.ndarray, pts: float) -> None:
         """Add a frame: HxWx3 or HxWx4 uint8 (copied); `pts` has no meaning here. Raises OutputError."""
@@ -109,6 +111,8 @@ class SequenceWriter:
                 self._worker.finish()
                 if not self.frames:
                     raise OutputError(f"{self.folder}: no frames came, so nothing was written")
+                if self._seal is not None:
+                    self._seal(self._temporary)
                 self._move()
         finally:
             self._worker.abort()

@@ -40,7 +40,7 @@ def probe(path: Path, *, frame_rate: Fraction = DEFAULT_RATE) -> MediaInfo:
     kind = _kind(path)
     if kind == "video":
         return describe(path)
-    pictures = _pictures(path) if kind == "folder" else [path]
+    pictures = pictures_in(path) if kind == "folder" else [path]
     width, height = image_size(pictures[0])
     count = len(pictures)
     duration = float(count / frame_rate) if kind == "folder" else None
@@ -60,9 +60,9 @@ def read_frames(
 
     Times grow strictly. Video starts at its first shown frame: what an edit list hides is left out, and
     `mimaface_cli.media.audio` counts from the same moment. `frame_rate` is for folders. A thread decodes a few frames
-    ahead; closing the iterator stops it. start, duration (s): only frames from the first one at or after `start` on, for
-    `duration`; their times stay those of the whole, their index counts from 0.
-    Raises InputError where a frame cannot be decoded or the file ends early: never a silently shorter video.
+    ahead; closing the iterator stops it. start, duration (s): only frames from the first one at or after `start` on,
+    for `duration`; their times stay those of the whole, their index counts from 0. Raises InputError where a frame
+    cannot be decoded or the file ends early: never a silently shorter video.
     """
     path = Path(path)
     kind = _kind(path)
@@ -96,7 +96,7 @@ def _video_frames(path: Path, start: float) -> Iterator[Frame]:
         yield Frame(image, seconds, index)
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
     """The pictures in a folder in natural order (2 before 10); hidden files and anything else are passed over."""
     try:
         paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
@@ -117,7 +117,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 def _picture_frames(path: Path, kind: str, frame_rate: Fraction, start: float) -> Iterator[Frame]:
     size: tuple[int, ...] | None = None
     first = ceil(start * frame_rate)
-    for index, picture in enumerate((_pictures(path) if kind == "folder" else [path])[first:]):
+    for index, picture in enumerate((pictures_in(path) if kind == "folder" else [path])[first:]):
         image = read_image(picture).rgb
         if size is not None and image.shape != size:
             raise InputError(

@@ -25,8 +25,8 @@ class Moment:
 
     @classmethod
     def parse(cls, text: str, name: str) -> "Moment":
-        """Of seconds (12.5), a clock (1:30, 00:01:30.500) or a timecode (00:01:30:12). Raises InputError, which calls the
-        text by `name`."""
+        """Of seconds (12.5), a clock (1:30, 00:01:30.500) or a timecode (00:01:30:12). Raises InputError, which calls
+        the text by `name`."""
         text = text.strip()
         if _FRAMES.fullmatch(text):
             return cls(text)
@@ -76,7 +76,9 @@ def number(timecode: str, rate: Fraction) -> int:
     hours, minutes, seconds = (int(part) for part in found.group(1, 2, 3))
     frames, base = int(found.group(5)), round(rate)
     if minutes > 59 or seconds > 59 or frames >= base:
-        raise InputError(f"{timecode}: no such timecode at {float(rate):g} frames a second (frames count to {base - 1})")
+        raise InputError(
+            f"{timecode}: no such timecode at {float(rate):g} frames a second (frames count to {base - 1})"
+        )
     count = ((hours * 60 + minutes) * 60 + seconds) * base + frames
     if found.group(4) == ":":
         return count

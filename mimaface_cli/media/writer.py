@@ -62,17 +62,17 @@ def open_writer(
 
     A video suffix gives a VideoWriter; a picture suffix, one picture; a name with `%05d` and a picture suffix, or one
     ending in "/", numbered pictures in a new or empty folder. Pictures have no use for `options` and `audio`.
-    `metadata` are texts for tags, `xmp` is a packet for files that can hold one, `seal` is called with the finished file
-    before it gets its name (not for numbered pictures).
-    Raises OutputError for anything else, listing what is known.
+    `metadata` are texts for tags, `xmp` is a packet for files that can hold one, `seal` is called with the finished
+    file (of numbered pictures their folder) before it gets its name. Raises OutputError for anything else, listing what
+    is known.
     """
     text = os.fspath(path)
     if text.endswith(("/", os.sep)) or os.path.isdir(text):
-        return SequenceWriter(Path(text) / "%05d.png", width, height, metadata=metadata, xmp=xmp)
+        return SequenceWriter(Path(text) / "%05d.png", width, height, metadata=metadata, xmp=xmp, seal=seal)
     path = Path(text)
     if path.suffix.lower() in OUTPUT_SUFFIXES:
         if "%" in path.name:
-            return SequenceWriter(path, width, height, metadata=metadata, xmp=xmp)
+            return SequenceWriter(path, width, height, metadata=metadata, xmp=xmp, seal=seal)
         return ImageWriter(path, width, height, metadata=metadata, xmp=xmp, seal=seal)
     about = {"metadata": metadata, "xmp": xmp, "seal": seal}
     return VideoWriter(path, width, height, frame_rate, options=options, audio=audio, duration=duration, **about)

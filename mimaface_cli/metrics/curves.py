@@ -39,7 +39,9 @@ def _points(track: MotionTrack, model: Face478, frames: slice) -> np.ndarray:
     """Projected points N×478×2 in pixels of the crop."""
     neutral = model.mean + model.identity_basis @ track.identity.astype(np.float64)
     expression, pose = (a[frames].astype(np.float64) for a in (track.expression, track.pose))
-    shapes = neutral + (expression @ model.expression_basis.reshape(-1, expression.shape[1]).T).reshape(-1, *neutral.shape)
+    shapes = neutral + (expression @ model.expression_basis.reshape(-1, expression.shape[1]).T).reshape(
+        -1, *neutral.shape
+    )
     placed = shapes @ np.swapaxes(rotation_matrix(pose[:, :3]), -1, -2) + pose[:, None, 3:]
     flat, _ = camera.project(placed.reshape(-1, 3))
     return flat.reshape(*placed.shape[:2], 2)

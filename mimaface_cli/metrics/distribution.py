@@ -4,7 +4,8 @@ import numpy as np
 
 
 class Gaussian:
-    """Mean and covariance of features (D) that arrive in batches, in float64; memory does not grow with their number."""
+    """Mean and covariance of features (D) that arrive in batches, in float64; memory does not grow with their
+    number."""
 
     def __init__(self, size: int):
         self.count = 0

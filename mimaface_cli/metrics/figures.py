@@ -39,7 +39,9 @@ FIGURES = (
     Figure("psnr", _PICTURE, "PSNR", "higher", 2, "peak signal-to-noise ratio, mean over frames", "dB"),
     Figure("ssim", _PICTURE, "SSIM", "higher", 4, "structural similarity of the luma, 11x11 Gaussian window"),
     Figure("lpips", _PICTURE, "LPIPS", "lower", 4, "distance seen by AlexNet (version 0.1)"),
-    Figure("expression", _MOTION, "expression (face478)", "lower", 3, "mean distance of the 64 expression coefficients"),
+    Figure(
+        "expression", _MOTION, "expression (face478)", "lower", 3, "mean distance of the 64 expression coefficients"
+    ),
     Figure("pose", _MOTION, "pose (face478)", "lower", 4, "mean distance of the six pose coefficients"),
     Figure("gaze", _MOTION, "gaze (face478)", "lower", 4, "mean distance of the four gaze angles in rad"),
     Figure("rotation", _MOTION, "head rotation", "lower", 2, "mean angle between both heads", "°"),
@@ -61,7 +63,8 @@ FIGURES = (
         "identity (dlib)",
         "lower",
         3,
-        "distance to the source by dlib's network, below 0.6 counts as one person; not ArcFace, not to be set beside papers",
+        "distance to the source by dlib's network, below 0.6 counts as one person; not ArcFace, not to be set "
+        "beside papers",
     ),
     Figure(
         "identity_drift",
@@ -69,12 +72,15 @@ FIGURES = (
         "identity drift",
         "zero",
         3,
-        "how much farther from the source the last fifth is than the first (CurricularFace where it is there, else dlib)",
+        "how much farther from the source the last fifth is than the first (CurricularFace where it is there, "
+        "else dlib)",
     ),
     Figure("face_share", _TIME, "frames with a face", "higher", 1, "share in which a face is found", "%"),
     Figure("jitter", _TIME, "jitter", "lower", 3, "second difference of the face's points, of the face's size", "%"),
     Figure("jitter_ratio", _TIME, "jitter against the driver", "", 2, "1 is as steady as the driver"),
-    Figure("flicker", _TIME, "flicker, picture", "lower", 2, "amplitude of brightness from frame to frame", "grey levels"),
+    Figure(
+        "flicker", _TIME, "flicker, picture", "lower", 2, "amplitude of brightness from frame to frame", "grey levels"
+    ),
     Figure("flicker_face", _TIME, "flicker, face", "lower", 2, "the same on the face, followed", "grey levels"),
     Figure(
         "border_jump",
@@ -106,7 +112,15 @@ FIGURES = (
         "ms",
     ),
     Figure("sync_correlation", _TIME, "loudness and jaw, correlation", "higher", 2, "at that offset"),
-    Figure("fid", _REALISM, "FID", "lower", 2, "Fréchet distance of Inception features, results against drivers", whole=True),
+    Figure(
+        "fid",
+        _REALISM,
+        "FID",
+        "lower",
+        2,
+        "Fréchet distance of Inception features, results against drivers",
+        whole=True,
+    ),
     Figure("fvd", _REALISM, "FVD", "lower", 1, "Fréchet distance of I3D features, clips of 16 frames", whole=True),
 )
 BY_NAME = {figure.name: figure for figure in FIGURES}

@@ -40,8 +40,8 @@ def files(network: str) -> list[Path]:
 
 
 def load(network: str) -> "nn.Module":
-    """A network of NEEDS (but bfm09, which tracks are read by) with its weights, ready to be run on the CPU; kept for the
-    next call. Raises WeightsError."""
+    """A network of NEEDS (but bfm09, which tracks are read by) with its weights, ready to be run on the CPU; kept for
+    the next call. Raises WeightsError."""
     if problem := missing(network):
         raise WeightsError(problem)
     return _load(network, *((path, path.stat().st_mtime_ns) for path in files(network)))

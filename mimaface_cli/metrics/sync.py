@@ -1,6 +1,6 @@
-"""Does the mouth move with the sound? Without a network, in two ways: a result against its driver, whose sound and mouth
-are taken to go together (fine: curves of one kind are compared), and by itself, the speech band's loudness against the
-jaw (coarse; this is no SyncNet, and it says so where both do not go together).
+"""Does the mouth move with the sound? Without a network, in two ways: a result against its driver, whose sound and
+mouth are taken to go together (fine: curves of one kind are compared), and by itself, the speech band's loudness
+against the jaw (coarse; this is no SyncNet, and it says so where both do not go together).
 """
 
 from collections.abc import Iterable

@@ -99,7 +99,8 @@ def clip_borders(changes: np.ndarray, period: int | None = None) -> Borders | No
 
 
 def drift(values: np.ndarray, times: np.ndarray) -> float | None:
-    """Change of a quantity from the first to the last fifth of its time span (medians); None with fewer than 5 values."""
+    """Change of a quantity from the first to the last fifth of its time span (medians); None with fewer than 5
+    values."""
     if len(values) < 5:
         return None
     span = times[-1] - times[0]

@@ -34,8 +34,8 @@ _LEFTOVER_AGE = timedelta(days=1)  # no run writes one entry for longer
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One kept track, or the kept clips of an unfinished video (path is then a folder). size: bytes on disk. created: in
-    UTC. source: the input's name, space: its track's, or ""."""
+    """One kept track, or the kept clips of an unfinished video (path is then a folder). size: bytes on disk. created:
+    in UTC. source: the input's name, space: its track's, or ""."""
 
     key: str
     path: Path
@@ -51,6 +51,11 @@ def cache_folder(given: Path | str | None = None) -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("mimaface", appauthor=False)
 
 
+_SETTLED = 1_000_000_000  # nanoseconds
+_MOST_HASHES = 256
+_hashes: dict[tuple[str, Any], str] = {}  # of inputs that were read whole by this process
+
+
 def content_hash(path: Path | str) -> str:
     """SHA-256 in hex of a file's bytes, or of the names and bytes of the files directly in a folder of images.
 
@@ -60,6 +65,9 @@ def content_hash(path: Path | str) -> str:
     path = Path(path)
     try:
         before = source_stamp(path)
+        known = os.path.abspath(path), before
+        if known in _hashes:
+            return _hashes[known]
         if path.is_dir():
             digest = hashlib.sha256(b"folder")
             for member in _members(path):
@@ -72,6 +80,11 @@ def content_hash(path: Path | str) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
     if source_stamp(path) != before:
         raise InputError(f"{path}: changes while it is being read; wait until it is written whole")
+    # Time stamps are coarse: a file that was just written may change once more and keep its stamp.
+    if time.time_ns() - max(changed for *_, changed in before) > _SETTLED:
+        if len(_hashes) >= _MOST_HASHES:
+            _hashes.clear()
+        _hashes[known] = content
     return content
 
 

@@ -5,15 +5,16 @@ broken ones too, which c2pa keeps with what is wrong with them.
 """
 
 import importlib.util
+import io
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mimaface_cli.errors import InputError, OutputError, WeightsError
-from mimaface_cli.provenance.record import FORMAT, Record
+from mimaface_cli.provenance.record import FORMAT, GENERATED, TERMS, Record
 
 _TYPES = {
     ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff",
@@ -36,8 +37,8 @@ class Certificate:
 
 
 def load_certificate(chain: Path, key: Path) -> Certificate:
-    """Read and check what signs. Raises InputError for files that are missing, unreadable or no pair, WeightsError
-    where c2pa-python is not installed."""
+    """Read and check what signs. Raises InputError for files that are missing, unreadable, no pair or not fit to sign,
+    WeightsError where c2pa-python is not installed."""
     if not available():
         raise WeightsError('--certificate: signing needs c2pa-python; run: pip install "mimaface[c2pa]"')
     from cryptography import x509
@@ -68,7 +69,25 @@ def load_certificate(chain: Path, key: Path) -> Certificate:
         algorithm = "ps256"
     else:
         raise InputError(f"--private-key {key}: C2PA signs with P-256, P-384, P-521, Ed25519 or RSA keys")
-    return Certificate(*read, algorithm, certificate.subject.rfc4514_string())
+    made = Certificate(*read, algorithm, certificate.subject.rfc4514_string())
+    if fault := _trial(made):
+        raise InputError(f"--certificate {chain}: cannot sign content credentials ({fault})")
+    return made
+
+
+def _trial(certificate: Certificate) -> str | None:
+    """What keeps a certificate from signing (its dates, what it is for), told on a picture of one pixel."""
+    import c2pa
+    from PIL import Image
+
+    source, target = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (8, 8)).save(source, "JPEG")
+    source.seek(0)
+    try:
+        _sign(certificate, _definition("mimaface", "0", TERMS + GENERATED), {}, "image/jpeg", source, target)
+    except c2pa.C2paError as error:
+        return _line(error)
+    return None
 
 
 def available() -> bool:
@@ -84,40 +103,45 @@ def sign(path: Path, certificate: Certificate, record: Record, inputs: Mapping[s
     """Sign a finished file in place. Raises OutputError where c2pa cannot, leaving the file as it was."""
     import c2pa
 
-    kind = _TYPES[path.suffix.lower()]
     signed = path.with_name(f"{path.name}.signed{path.suffix}")
     generator = record.content["generator"]
-    definition = {
-        "claim_generator_info": [{"name": generator["name"], "version": generator["version"]}],
-        "assertions": [
-            {
-                "label": "c2pa.actions.v2",
-                "data": {
-                    "actions": [
-                        {
-                            "action": "c2pa.created",
-                            "digitalSourceType": record.source_type,
-                            "softwareAgent": {"name": generator["name"], "version": generator["version"]},
-                        }
-                    ]
-                },
-            },
-            {"label": "org.mimaface.record", "data": {"format": FORMAT, "identifier": record.name} | record.content},
-        ],
-    }
+    definition = _definition(generator["name"], generator["version"], record.source_type)
+    told = {"format": FORMAT, "identifier": record.name} | record.content
+    definition["assertions"].append({"label": "org.mimaface.record", "data": told})
     try:
-        info = c2pa.C2paSignerInfo(certificate.algorithm, certificate.chain, certificate.key, None)
-        with c2pa.Signer.from_info(info) as signer, _context() as context:
-            with c2pa.Builder(definition, context=context) as builder:
-                for part, given in inputs.items():
-                    _add(builder, part, given)
-                with path.open("rb") as source, signed.open("w+b") as target:
-                    builder.sign(signer, kind, source, target)
+        with path.open("rb") as source, signed.open("w+b") as target:
+            _sign(certificate, definition, inputs, _TYPES[path.suffix.lower()], source, target)
         os.replace(signed, path)
     except c2pa.C2paError as error:
         raise OutputError(f"{path.name}: cannot be signed ({_line(error)}); see --certificate") from error
     finally:
         signed.unlink(missing_ok=True)
+
+
+def _definition(name: str, version: str, source_type: str) -> dict[str, Any]:
+    """What a store says at least: by what it was created."""
+    program = {"name": name, "version": version}
+    created = {"action": "c2pa.created", "digitalSourceType": source_type, "softwareAgent": program}
+    actions = {"label": "c2pa.actions.v2", "data": {"actions": [created]}}
+    return {"claim_generator_info": [program], "assertions": [actions]}
+
+
+def _sign(
+    certificate: Certificate,
+    definition: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    kind: str,
+    source: IO[bytes],
+    target: IO[bytes],
+) -> None:
+    import c2pa
+
+    info = c2pa.C2paSignerInfo(certificate.algorithm, certificate.chain, certificate.key, None)
+    with c2pa.Signer.from_info(info) as signer, _context() as context:
+        with c2pa.Builder(definition, context=context) as builder:
+            for part, given in inputs.items():
+                _add(builder, part, given)
+            builder.sign(signer, kind, source, target)
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -136,15 +160,22 @@ def read(path: Path) -> dict[str, Any] | None:
     except (c2pa.C2paError, ValueError) as error:
         # Files that hold no credentials can fail in many ways; those that hold unreadable ones are not passed over.
         return {"state": "unreadable", "faults": [_line(error)]} if _mentions(path) else None
+    try:
+        return _account(store, str(state).lower())
+    except (AttributeError, TypeError, KeyError) as error:  # well signed, but of another shape than C2PA's
+        return {"state": "unreadable", "faults": [_line(error)]}
+
+
+def _account(store: Mapping[str, Any], state: str) -> dict[str, Any]:
     active = store.get("manifests", {}).get(store.get("active_manifest"), {})
     generators = active.get("claim_generator_info") or [{}]
     records = [a.get("data") for a in active.get("assertions", []) if a.get("label") == "org.mimaface.record"]
-    faults = [entry["code"] for entry in store.get("validation_status") or () if entry.get("code") != _UNTRUSTED]
+    faults = [str(entry["code"]) for entry in store.get("validation_status") or () if entry.get("code") != _UNTRUSTED]
     return {
-        "state": str(state).lower(),
+        "state": state,
         "signer": (active.get("signature_info") or {}).get("common_name"),
         "generator": generators[0].get("name"),
-        "record": records[0] if records else None,
+        "record": records[0] if records and isinstance(records[0], dict) else None,
         "ingredients": [_ingredient(entry) for entry in active.get("ingredients", ())],
         "faults": faults,
     }
@@ -194,7 +225,7 @@ def _add(builder: Any, part: str, path: Path) -> None:
 
 def _ingredient(entry: Mapping[str, Any]) -> dict[str, Any]:
     checked = (entry.get("validation_results") or {}).get("activeManifest") or {}
-    faults = [fault["code"] for fault in checked.get("failure", ()) if fault.get("code") != _UNTRUSTED]
+    faults = [str(fault["code"]) for fault in checked.get("failure", ()) if fault.get("code") != _UNTRUSTED]
     return {"title": entry.get("title"), "credentials": "active_manifest" in entry, "faults": faults}
 
 

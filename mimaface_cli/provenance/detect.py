@@ -1,8 +1,9 @@
 """Reading a mark back: what all frames have in common beside the picture, folded into one tile and found by its sync.
 
 A frame's brightness is brought to a few pixels a cell, what is slow is taken out and what is rough is evened, and the
-mean over all frames is what votes: the mark is the same in each, the picture is not. A crop moves the tile and stretches it
-against what the frame's size tells, so scales in both directions are tried, and by correlation every place.
+mean over all frames is what votes: the mark is the same in each, the picture is not. A crop moves the tile and
+stretches it against what the frame's size tells, so scales in both directions are tried, and by correlation every
+place.
 """
 
 from collections.abc import Iterable
@@ -24,10 +25,12 @@ _LEAST_SYNC = 5.0  # standard deviations of the sync's correlation below which n
 
 @dataclass(frozen=True)
 class Mark:
-    """identifier: the 48 bits; sync: standard deviations by which its fixed part stands out; frames: how many voted;
-    scale: how much larger its cells are than the frame's size tells (across, down): 1 unless cropped."""
+    """identifier: the 48 bits; beneath: those of a second, weaker mark, which a result may have from its source; sync:
+    standard deviations by which its fixed part stands out; frames: how many voted; scale: how much larger its cells are
+    than the frame's size tells (across, down): 1 unless cropped."""
 
     identifier: int
+    beneath: int | None
     sync: float
     frames: int
     scale: tuple[float, float]
@@ -64,9 +67,12 @@ class Detector:
             for cells in (cells for cells in self._sums if cells in levels):
                 total = self._sums[cells]
                 for sync, scale, folded in search(total / max(self.frames, 1), cells):
-                    identifier = code.decode(_soft(folded))
+                    soft = _soft(folded)
+                    identifier = code.decode(soft)
                     if identifier is not None:
-                        return Mark(identifier, float(sync), self.frames, scale)
+                        word = code.encode(identifier)
+                        beneath = code.decode(soft - word * (soft @ word) / len(word))
+                        return Mark(identifier, beneath, float(sync), self.frames, scale)
         return None
 
 

@@ -10,6 +10,7 @@ from PIL import ExifTags
 from PIL import Image as Pillow
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.media.exr import load_exr
 from mimaface_cli.media.image import picture_kind
 from mimaface_cli.media.libav import open_input
 from mimaface_cli.media.xmp import read_box
@@ -56,8 +57,12 @@ def xmp(record: Record) -> bytes:
 
 def read(path: Path) -> dict[str, Any] | None:
     """What a file says of itself: generator, version, engine, digitalSourceType, identifier and comment, as far as
-    they are there, and whether its XMP says so too (xmp); None where nothing of it names mimaface. Raises InputError."""
-    texts, packet = _picture_texts(path) if picture_kind(path) == "image" else _video_texts(path)
+    they are there, and whether its XMP says so too (xmp); None where nothing of it names mimaface. Raises
+    InputError."""
+    if path.suffix.lower() == ".exr":
+        texts, packet = load_exr(path)[1], b""
+    else:
+        texts, packet = _picture_texts(path) if picture_kind(path) == "image" else _video_texts(path)
     told: dict[str, Any] = {}
     for text in texts.values():
         told = _told(text) or told

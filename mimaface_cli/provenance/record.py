@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -52,9 +51,9 @@ class Record:
 def build(
     command: str, engine: str, inputs: Mapping[str, Path], weights: list[str | Path], options: Any, *, whole: bool
 ) -> Record:
-    """The record of a result. inputs: files or folders by their part in it; weights: registry names of what drew it (or files
-    that have none); options: a dataclass. whole: everything seen was drawn by a trained network, else it is a composite
-    with it.
+    """The record of a result. inputs: files or folders by their part in it; weights: registry names of what drew it (or
+    files that have none); options: a dataclass. whole: everything seen was drawn by a trained network, else it is a
+    composite with it.
 
     Raises InputError where an input cannot be read, WeightsError where weights are missing.
     """
@@ -82,7 +81,9 @@ def identifier_of(content: Mapping[str, Any]) -> int:
 def plain(value: Any) -> Any:
     """Options as JSON holds them; of paths their names only, for the rest is nobody's business."""
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.metadata.get("told", True)}
+        return {
+            field.name: plain(getattr(value, field.name)) for field in fields(value) if field.metadata.get("told", True)
+        }
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -101,21 +102,30 @@ def sidecar(output: Path) -> Path:
     return output.with_name(output.name + SUFFIX)
 
 
-def write(output: Path, record: Record, marks: Mapping[str, Any]) -> Path:
-    """Write the record of a finished output; marks: what was put into it. Raises OutputError."""
-    path = sidecar(output)
-    made = output.parent if "%" in output.name else output
+def write(path: Path, finished: Path, record: Record, marks: Mapping[str, Any]) -> None:
+    """Write a record. path: where it belongs (`sidecar`); finished: the result, which may still have a temporary name;
+    marks: what was put into it. Holds no time: two runs of one job write the same bytes. Raises OutputError."""
     told = {
         "format": FORMAT,
         "identifier": record.name,
         "content": record.content,
-        "output": {"name": made.name, "sha256": content_hash(made)},
+        "output": {"name": path.name.removesuffix(SUFFIX), "sha256": content_hash(finished)},
         "marks": dict(marks),
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
-    return path
+
+
+def orphaned(output: Path) -> bool:
+    """Whether a record lies beside the place of an output that is not there: of a run that was killed between the two,
+    or of a result that was removed since."""
+    made = output.parent if "%" in output.name else output
+    if made.exists() and not (made.is_dir() and not any(made.iterdir())):
+        return False
+    try:
+        return read(output) is not None
+    except InputError:
+        return False
 
 
 def read(output: Path) -> dict[str, Any] | None:
@@ -132,16 +142,28 @@ def read(output: Path) -> dict[str, Any] | None:
         told = json.loads(text) if len(text) <= _LARGEST else None
     except (ValueError, RecursionError):
         told = None
-    if not (isinstance(told, dict) and told.get("format") == FORMAT and isinstance(told.get("content"), dict)):
+    if not (isinstance(told, dict) and told.get("format") == FORMAT and _whole(told)):
         raise InputError(f"{path}: is no record of mimaface, or a damaged one; move it away")
     return told
 
 
+def _whole(told: Mapping[str, Any]) -> bool:
+    """Whether what is read of a record has the kind it should have."""
+    content, output = told.get("content"), told.get("output")
+    if not (isinstance(content, dict) and isinstance(output, dict) and isinstance(content.get("inputs"), list)):
+        return False
+    return all(isinstance(entry, dict) and {"part", "name"} <= entry.keys() for entry in content["inputs"])
+
+
 def _weights(name: str | Path) -> list[dict[str, str]]:
+    folder = weights_folder()
+    installed = manifest.read(folder)
     if isinstance(name, Path):
-        return [{"name": name.name, "sha256": manifest.sha256_of(name)}]
-    installed = manifest.read(weights_folder())
+        inside = name.relative_to(folder).as_posix() if name.is_relative_to(folder) else name.name
+        files = {inside: name}
+    else:
+        files = locate_files(name, download=False)
     return [
-        {"name": path, "sha256": installed[path].sha256 if path in installed else manifest.sha256_of(file)}
-        for path, file in locate_files(name, download=False).items()
+        {"name": path, "sha256": installed[path].sha256 if path in installed else content_hash(file)}
+        for path, file in files.items()
     ]

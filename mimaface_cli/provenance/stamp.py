@@ -1,15 +1,18 @@
 """All of it put on one result: mark, metadata, credentials, record; or nothing, where that was asked for."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
 from mimaface_cli import __version__
 from mimaface_cli.errors import InputError
-from mimaface_cli.files import check_output
+from mimaface_cli.files import atomic_path, check_output
 from mimaface_cli.media.formats import CONTAINERS
 from mimaface_cli.provenance import credentials, metadata, record
 from mimaface_cli.provenance.watermark import LEAST, Marker, can_mark
@@ -28,33 +31,38 @@ class ProvenanceOptions:
         if (self.certificate is None) != (self.private_key is None):
             raise InputError("--certificate, --private-key: go together; give both or none")
 
-    def load(self) -> credentials.Certificate | None:
-        """What signs, None for nothing. Raises InputError or WeightsError."""
+    @cached_property
+    def signer(self) -> credentials.Certificate | None:
+        """What signs, None for nothing; read once. Raises InputError or WeightsError."""
         if not self.on or self.certificate is None:
             return None
         return credentials.load_certificate(self.certificate, self.private_key)
 
 
 def check(output: Path, options: ProvenanceOptions, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Raise, before any long work, where the record cannot be written or the certificate cannot sign."""
+    """Raise, before any long work, where the record cannot be written or the certificate cannot sign. A record whose
+    result is not there makes way."""
     if options.on:
-        options.load()
+        options.signer  # noqa: B018
         folder = output.is_dir() or "%" in output.name
-        check_output(record.sidecar(output), overwrite and not folder, inputs)
+        check_output(record.sidecar(output), (overwrite and not folder) or record.orphaned(output), inputs)
 
 
 @dataclass
 class Stamp:
     """What is put on one result; `told` says afterwards what was. Made by `stamp`; without record only the
-    plain words go into the file's tags."""
+    plain words go into the file's tags. A context around the writing: what fails leaves no record behind."""
 
     record: record.Record | None
+    path: Path
     certificate: credentials.Certificate | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
     marker: Marker | None = None
     found: Mapping[str, Any] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=lambda: {"on": False})
     plain: str = ""
+    _before: bytes | None = None
+    _written: bool = False
 
     @property
     def tags(self) -> dict[str, str] | None:
@@ -72,19 +80,32 @@ class Stamp:
         return frames if self.marker is None else self.marker.frames(frames)
 
     def seal(self, path: Path) -> None:
-        """Sign a finished file that has not got its name yet."""
+        """Sign a finished result that has not got its name yet, and put its record where it belongs. The record comes
+        first: a run that is killed between the two leaves a record without a result, which makes way, and never a
+        result without its record."""
+        if self.record is None:
+            return
         if self.certificate is not None:
             credentials.sign(path, self.certificate, self.record, self.inputs)
-
-    def save(self, output: Path) -> None:
-        """Write the record of the finished output."""
-        if self.record is None:
-            self.told = {"on": False}
-            return
         signer = self.certificate.name if self.certificate else None
         marks = {"watermark": self.marker is not None, "credentials": signer, "input_credentials": dict(self.found)}
-        path = record.write(output, self.record, marks)
-        self.told = {"on": True, "identifier": self.record.name, "record": str(path)} | marks
+        with suppress(FileNotFoundError):
+            self._before = self.path.read_bytes()
+        record.write(self.path, path, self.record, marks)
+        self._written = True
+        self.told = {"on": True, "identifier": self.record.name, "record": str(self.path)} | marks
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None or not self._written:
+            return
+        if self._before is None:
+            self.path.unlink(missing_ok=True)
+        else:  # that of the result which is still there
+            with atomic_path(self.path) as temporary:
+                temporary.write_bytes(self._before)
 
 
 def stamp(
@@ -102,10 +123,12 @@ def stamp(
 ) -> Stamp:
     """Prepare a result's stamp. size: width and height of its frames; inputs, weights, asked (the options it was made
     with), whole: see `record.build`. Appends to `notes` what the user should know."""
+    path = record.sidecar(output)
     if not options.on:
-        return Stamp(None, plain=f"Generated face animation (AI): mimaface {__version__}, engine {engine}")
+        notes.append("provenance is off (--no-provenance): a comment alone says that the result is generated")
+        return Stamp(None, path, plain=f"Generated face animation (AI): mimaface {__version__}, engine {engine}")
     made = record.build(command, engine, inputs, weights, asked, whole=whole)
-    certificate = options.load()
+    certificate = options.signer
     if certificate is not None and not credentials.can_sign(output):
         kind = "numbered pictures" if output.suffix.lower() not in CONTAINERS else output.suffix
         notes.append(f"{kind} cannot carry content credentials; .mp4, .mov, .png and .jpg can")
@@ -114,5 +137,7 @@ def stamp(
     notes += told
     marker = Marker(*size, made.identifier) if can_mark(*size) else None
     if marker is None:
-        notes.append(f"{size[0]}x{size[1]} is too small for the mark in the picture ({LEAST} pixels or more are needed)")
-    return Stamp(made, certificate, inputs, marker, found)
+        notes.append(
+            f"{size[0]}x{size[1]} is too small for the mark in the picture ({LEAST} pixels or more are needed)"
+        )
+    return Stamp(made, path, certificate, inputs, marker, found)

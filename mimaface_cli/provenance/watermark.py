@@ -1,9 +1,9 @@
 """An imperceptible mark that carries 48 bits: a pattern of small changes in brightness, the same in every frame.
 
 The pattern is a tile of TILE×TILE cells, repeated over the frame. A cell is a share of the frame's size, so that
-scaling leaves the tile's place in the frame as it was; about a seventh of the cells are the same in every mark, and tell
-a reader where the tile lies after a crop. The others carry the code word, each of its numbers many times. How strong
-it is follows the picture: weak where it is flat or dark, stronger in texture, never above STRONGEST.
+scaling leaves the tile's place in the frame as it was; about a seventh of the cells are the same in every mark, and
+tell a reader where the tile lies after a crop. The others carry the code word, each of its numbers many times. How
+strong it is follows the picture: weak where it is flat or dark, stronger in texture, never above STRONGEST.
 """
 
 import hashlib

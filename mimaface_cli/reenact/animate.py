@@ -21,11 +21,11 @@ from mimaface_cli.media.writer import FrameWriter, VideoWriter, open_writer
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.provenance.stamp import Stamp, stamp
 from mimaface_cli.reenact.compare import panels, side_by_side
-from mimaface_cli.reenact.engines import ASSETS, DIFFUSION, MESH, SPACES, SPEECH, Engine, choose_engine
+from mimaface_cli.reenact.engines import ASSETS, DIFFUSION, MESH, SPACES, Engine, choose_engine
 from mimaface_cli.reenact.matte import changed
 from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.source import Moving, from_photo, from_video, picture_size, read_portrait
-from mimaface_cli.reenact.speech import is_speech, load_speech, speech_options
+from mimaface_cli.reenact.speech import is_speech, load_speech, speech_options, speech_weights
 from mimaface_cli.reenact.target import check_target, is_video, keeps_alpha
 from mimaface_cli.reenact.tracks import Driver, is_track, load_driver, trimmed
 
@@ -171,7 +171,9 @@ def animate(
         asked=options if engine.name == DIFFUSION else replace(options, diffusion=None),
         whole=engine.name == DIFFUSION and beside is None,
     )
-    code = _timecode(source if portrait is None else driver, begins, moving.frame_rate, notes) if is_video(output) else {}
+    code = (
+        _timecode(source if portrait is None else driver, begins, moving.frame_rate, notes) if is_video(output) else {}
+    )
     seconds, copied = _write(output, moving, size, options, track, made, code, notes, tell)
     if diffused:
         diffused.finished()
@@ -219,14 +221,14 @@ def _write(
         frames = _with_matte(moving, pts, matte)  # of the frames as drawn: the mark is everywhere
     frames = made.frames(frames)
     try:
-        with writer, matte or nullcontext():  # the matte is put in its place first: where the result is, all is
+        # The matte is put in its place first, then the record, then the result: where that is, all is.
+        with made, writer, matte or nullcontext():
             for k, frame in enumerate(frames):
                 writer.write(frame, float(pts[k]))
                 tell("animating", k + 1, len(pts))
     finally:
         frames.close()
         moving.frames.close()
-    made.save(output)
     if not isinstance(writer, VideoWriter):
         return seconds, None
     if writer.sound_damaged:
@@ -247,7 +249,7 @@ def _weights(engine: Engine, spoken: bool, warm: bool) -> list[str | Path]:
         speech = ["speech478"] if spoken else []
         return ["face_landmarker", "face478", *speech, *sorted(engine.mini.glob("*.safetensors"))]
     if engine.name == DIFFUSION:
-        return ["face_landmarker", *ASSETS, *([SPEECH] if spoken else []), *(["face478"] if warm else [])]
+        return ["face_landmarker", *ASSETS, *([speech_weights()] if spoken else []), *(["face478"] if warm else [])]
     return ["face_landmarker", "face478", *(["speech478"] if spoken else [])]
 
 

@@ -206,14 +206,13 @@ def write_frames(
     writer = open_writer(output, *size, moving.frame_rate, options=encode, audio=sound, duration=seconds, **about)
     frames = made.frames(moving.frames)
     try:
-        with writer:
+        with made, writer:
             for k, frame in enumerate(frames):
                 writer.write(frame, float(pts[k]))
                 tell("drawing", k + 1, len(pts))
     finally:
         frames.close()
         moving.frames.close()
-    made.save(output)
     if isinstance(writer, VideoWriter) and writer.sound_damaged:
         notes.append("parts of the sound could not be read and are silent or missing")
     return seconds

@@ -47,7 +47,7 @@ class EditOptions:
     output_mode: Literal["full", "crop"] = "full"
     max_size: int = 4096
     encode: EncodeOptions = field(default_factory=EncodeOptions)
-    provenance: ProvenanceOptions = field(default_factory=lambda: ProvenanceOptions(False), metadata={"told": False})
+    provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"told": False})
 
     def __post_init__(self) -> None:
         AnimateOptions(face=self.face, output_mode=self.output_mode, max_size=self.max_size)

@@ -1,4 +1,5 @@
-"""`evaluate` from end to end: results measured one by one (or made first), kept, averaged, and what the whole set says."""
+"""`evaluate` from end to end: results measured one by one (or made first), kept, averaged, and what the whole set
+says."""
 
 import hashlib
 import json
@@ -27,6 +28,7 @@ from mimaface_cli.metrics.figures import FIGURES, REVISION
 from mimaface_cli.metrics.identity import dlib_missing
 from mimaface_cli.motion.cache import Cache, cache_key, content_hash, source_stamp
 from mimaface_cli.motion.retarget import RetargetOptions
+from mimaface_cli.provenance.stamp import ProvenanceOptions
 from mimaface_cli.reenact.animate import animate
 from mimaface_cli.reenact.engines import choose_engine
 from mimaface_cli.reenact.measure import Measured, MeasureOptions, measure
@@ -82,7 +84,8 @@ def check_results(folder: Path, pairs: list[Pair]) -> None:
     if gone:
         more = f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
         raise InputError(
-            f"{gone[0].where}: {folder / gone[0].result}: no such result{more}; make it, or take the row out of the list"
+            f"{gone[0].where}: {folder / gone[0].result}: no such result{more}; make it, or take the row out of the "
+            "list"
         )
 
 
@@ -97,8 +100,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure results[k] against pairs[k]. make: called first for those that are not there yet (see `maker`).
 
-    cache: where tracks and figures are kept; unchanged files are not read again. A row that fails is told in `Row.error`
-    and the others go on; a single one raises what is wrong.
+    cache: where tracks and figures are kept; unchanged files are not read again. A row that fails is told in
+    `Row.error` and the others go on; a single one raises what is wrong.
     """
     began = time.monotonic()
     tell = report or (lambda stage, done, total: None)
@@ -215,13 +218,16 @@ def _whole_set(features: Features, means: dict[str, Mean], reasons: dict[str, st
                 notes.append(f"FVD is from {len(own)} clips; below 400 it comes out too high")
 
 
-def prepare_run(folder: Path, pairs: list[Pair], engine: str, motion: str, overwrite: bool = False) -> None:
+def prepare_run(
+    folder: Path, pairs: list[Pair], engine: str, motion: str, overwrite: bool = False, provenance: bool = True
+) -> None:
     """Make the folder for a run of an engine, or take up the same run where it was left. Raises OutputError where the
     folder holds another run."""
     described = {
         "mimaface": __version__,
         "engine": choose_engine(engine).name,
         "motion": motion,
+        "provenance": provenance,
         "pairs": hashlib.sha256(
             json.dumps([[str(v) for v in asdict(replace(pair, where="")).values()] for pair in pairs]).encode()
         ).hexdigest(),
@@ -235,7 +241,9 @@ def prepare_run(folder: Path, pairs: list[Pair], engine: str, motion: str, overw
                 return
             if any(folder.iterdir()) and not overwrite:
                 what = "another run" if found else "other files"
-                raise OutputError(f"{folder}: holds {what}; choose a new folder, or add --overwrite to make its results anew")
+                raise OutputError(
+                    f"{folder}: holds {what}; choose a new folder, or add --overwrite to make its results anew"
+                )
             for pair in pairs:
                 (folder / pair.result).unlink(missing_ok=True)
         else:
@@ -249,8 +257,11 @@ def prepare_run(folder: Path, pairs: list[Pair], engine: str, motion: str, overw
         raise OutputError(f"{note}: is damaged; choose a new folder") from error
 
 
-def maker(engine: str, motion: str, options: MeasureOptions, cache: Cache | None) -> Callable[[Path, Pair, Report], None]:
-    """A function (result, pair, report) that animates a pair's source by its driver's span."""
+def maker(
+    engine: str, motion: str, options: MeasureOptions, cache: Cache | None, provenance: bool = True
+) -> Callable[[Path, Pair, Report], None]:
+    """A function (result, pair, report) that animates a pair's source by its driver's span. provenance: whether results
+    are marked as generated."""
 
     def make(result: Path, pair: Pair, tell: Report) -> None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -269,7 +280,13 @@ def maker(engine: str, motion: str, options: MeasureOptions, cache: Cache | None
                 heard = pair.start == 0 and not is_track(pair.driver) and not pair.driver.is_dir()
                 sound = str(pair.driver) if heard and has_audio(pair.driver) else "none"
             retarget = RetargetOptions(motion)
-            animated = AnimateOptions(engine, retarget, driver_face=options.driver_face, audio=sound)
+            animated = AnimateOptions(
+                engine,
+                retarget,
+                driver_face=options.driver_face,
+                audio=sound,
+                provenance=ProvenanceOptions(provenance),
+            )
             animate(source, driver, result, animated, cache=cache, report=tell)
 
     return make

@@ -53,7 +53,7 @@ class AnimateOptions:
     matte: Path | None = None
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
-    provenance: ProvenanceOptions = field(default_factory=lambda: ProvenanceOptions(False), metadata={"told": False})
+    provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"told": False})
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:

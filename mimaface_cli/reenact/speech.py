@@ -49,7 +49,8 @@ def speak(
     cache: Cache | None = None,
     report: Report | None = None,
 ) -> Driver:
-    """`audio` from end to end: the track of a speech, written to `output`. Raises InputError, OutputError, WeightsError."""
+    """`audio` from end to end: the track of a speech, written to `output`. Raises InputError, OutputError,
+    WeightsError."""
     if not is_track(output):
         raise OutputError(f"{output}: a track is written as .npz; change the suffix")
     inputs = (sound, *filter(None, (options.pose_from, options.blinks_from, options.source)))
@@ -99,12 +100,21 @@ def load_speech(
         with open_samples(path, lambda seconds: tell("reading the sound", round(seconds), None)) as samples:
             progress = lambda done, total: tell("speaking", done, total)  # noqa: E731
             if options.space == "bfm09":
-                track = sadtalker_track(samples, options, first_coefficients(options.source, cache, tell), progress=progress, **lent)
+                track = sadtalker_track(
+                    samples, options, first_coefficients(options.source, cache, tell), progress=progress, **lent
+                )
             else:
                 track = embedded_track(samples, model, options, content, progress=progress, **lent)
         track = replace(track, meta=replace(track.meta, audio_hash=content, source_hash=content, options=used))
         kept = cache is not None and source_stamp(path) == before and cache.store_track(key, track, path.name)
     return Driver(track, path, "speech", False, kept, True)
+
+
+def speech_weights() -> Path:
+    """The file of the networks that speak in bfm09. Raises WeightsError."""
+    from mimaface_cli.speech.sadtalker import weights_file
+
+    return weights_file(SpeechOptions(space="bfm09"))
 
 
 def first_coefficients(source: Path | None, cache: Cache | None, tell: Callable) -> np.ndarray:
@@ -122,7 +132,9 @@ def _lent(path: Path | None, cache: Cache | None, tell: Callable) -> MotionTrack
     """A track, or what a video shows, whose head or eyes are taken."""
     if path is None:
         return None
-    return load_driver(path, ExtractOptions(), cache, lambda done, total: tell(f"reading {path.name}", done, total)).track
+    return load_driver(
+        path, ExtractOptions(), cache, lambda done, total: tell(f"reading {path.name}", done, total)
+    ).track
 
 
 def _plain(options: SpeechOptions) -> dict:

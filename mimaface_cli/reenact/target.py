@@ -22,19 +22,20 @@ def check_target(
     frames: int | None = None,
     overwrite: bool = False,
     inputs: tuple[Path, ...] = (),
-    provenance: ProvenanceOptions = ProvenanceOptions(False),
+    provenance: ProvenanceOptions | None = None,
 ) -> None:
     """Raise OutputError unless frames of that size (width, height) can be written there; touches nothing.
 
     frames: how many will come, None where nobody knows yet. inputs: files that must not be overwritten.
-    provenance: what else will be written, and who signs.
+    provenance: what else will be written, and who signs; None for what needs no record (mattes, renders of a fit).
     """
     writer = open_writer(path, *size, Fraction(25), options=encode)  # it checks name, codec and options by itself
     if isinstance(writer, SequenceWriter):
         check_folder(writer.folder.parent)
     else:
         check_output(path, overwrite, inputs)
-    check(path, provenance, overwrite, inputs)
+    if provenance is not None:
+        check(path, provenance, overwrite, inputs)
     if isinstance(writer, ImageWriter) and frames not in (None, 1):
         raise OutputError(f"{path}: a picture holds one frame and {frames} will come; name a video or frames/%05d.png")
 

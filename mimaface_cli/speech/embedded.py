@@ -27,7 +27,8 @@ def embedded_track(
     blinks_from: MotionTrack | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MotionTrack:
-    """The motion of somebody who says this; sound: hash of the file. Lasts as long as the sound, its last frame begun."""
+    """The motion of somebody who says this; sound: hash of the file. Lasts as long as the sound, its last frame
+    begun."""
     mouth, loudness = [], []
     total, done = frames_of(len(samples)), 0
     for part, loud in mouth_movement(samples, model):

@@ -19,7 +19,9 @@ from mimaface_cli.speech.phones import BANDS, SPEECH_LEVEL, PhoneModel, levels, 
 
 FRAME_RATE = 25
 STEP = 4  # frames of the sound's features for a frame of the picture
-SINGLE = "jawOpen mouthClose mouthFunnel mouthPucker mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper".split()
+SINGLE = (
+    "jawOpen mouthClose mouthFunnel mouthPucker mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper".split()
+)
 PAIRED = "mouthSmile mouthFrown mouthDimple mouthPress mouthStretch mouthLowerDown mouthUpperUp".split()
 CHANNELS = (*SINGLE, *PAIRED, "gap", "closed")
 GAP, CLOSED = len(CHANNELS) - 2, len(CHANNELS) - 1
@@ -95,8 +97,8 @@ def frames_of(samples: int) -> int:
 
 
 def mouth_movement(samples: Samples, model: LipModel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Expression coefficients n × 64 of the mouth alone and loudness n (1 for each 35 dB above the sound's mean), for as
-    many frames as the sound lasts, a block at a time: the same whatever the blocks."""
+    """Expression coefficients n × 64 of the mouth alone and loudness n (1 for each 35 dB above the sound's mean), for
+    as many frames as the sound lasts, a block at a time: the same whatever the blocks."""
     total = frames_of(len(samples))
     means = sound_means(samples)
     for start in range(0, total, _BLOCK):
@@ -115,8 +117,8 @@ def mouth_movement(samples: Samples, model: LipModel) -> Iterator[tuple[np.ndarr
 
 
 def sounding(level: np.ndarray) -> np.ndarray:
-    """0 where nothing sounds, 1 where something does (T), from dB below the louder frames (T): in silence the mouth rests
-    for certain."""
+    """0 where nothing sounds, 1 where something does (T), from dB below the louder frames (T): in silence the mouth
+    rests for certain."""
     share = np.clip((maximum_filter1d(level, 5) - _QUIET) / (_AUDIBLE - _QUIET), 0, 1)
     return gaussian_filter1d(share, 1.2)
 
@@ -155,7 +157,12 @@ def expression(model: LipModel, channels: np.ndarray, phones: np.ndarray) -> np.
     result = np.clip(result, _LEAST, _MOST)
     # What the columns leave open although the lips should be nearer: mouthClose brings them together.
     slope = gap_slope()
-    near = meeting(channels[:, CLOSED] - model.close_at) * (1 - lips) * (1 - 0.7 * teeth) * (1 - 0.35 * np.maximum(round_, hiss))
+    near = (
+        meeting(channels[:, CLOSED] - model.close_at)
+        * (1 - lips)
+        * (1 - 0.7 * teeth)
+        * (1 - 0.35 * np.maximum(round_, hiss))
+    )
     wanted = np.maximum(moved[:, GAP], 0) * near
     extra = np.maximum(result @ slope - wanted, 0) / -slope[blendshape("mouthClose")]
     result[:, blendshape("mouthClose")] = np.minimum(result[:, blendshape("mouthClose")] + extra, _MOST)
@@ -214,8 +221,12 @@ def _load(path: Path) -> LipModel:
         width = model.hear(np.zeros((4, len(phones.names) + BANDS), np.float32)).shape
         likely = phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
-        raise WeightsError(f"{path}: not a lip model ({str(error)[:160]}); restore it from the project's weights/") from error
-    if not (sound and nets and width == (1, len(CHANNELS)) and np.isfinite(likely).all() and model.rest.shape == (CLOSED,)):
+        raise WeightsError(
+            f"{path}: not a lip model ({str(error)[:160]}); restore it from the project's weights/"
+        ) from error
+    if not (
+        sound and nets and width == (1, len(CHANNELS)) and np.isfinite(likely).all() and model.rest.shape == (CLOSED,)
+    ):
         raise WeightsError(f"{path}: not a lip model (wrong shapes); restore it from the project's weights/")
     return model
 

@@ -38,6 +38,10 @@ class SpeechOptions:
         if self.still and self.pose_from is not None:
             raise InputError("--still and --pose-from: the head either stays or moves; give one of them")
         if self.space == "face478":
-            for name, given in (("--pose-style", self.pose_style), ("--source", self.source), ("--checkpoint", self.checkpoint)):
+            for name, given in (
+                ("--pose-style", self.pose_style),
+                ("--source", self.source),
+                ("--checkpoint", self.checkpoint),
+            ):
                 if given:
                     raise InputError(f"{name}: belongs to SadTalker's networks; add --space bfm09")

@@ -138,7 +138,9 @@ def _filters() -> np.ndarray:
     corners = np.round(corners / width) * width
     low, middle, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     hertz = np.arange(_FFT // 2 + 1) * width
-    return np.maximum(0, np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle))) * 2 / (high - low)
+    return (
+        np.maximum(0, np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle))) * 2 / (high - low)
+    )
 
 
 @lru_cache(maxsize=1)

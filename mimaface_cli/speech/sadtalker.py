@@ -24,7 +24,9 @@ def weights_file(options: SpeechOptions) -> Path:
     """Where the networks are. Raises WeightsError, which also names the path that needs none."""
     if options.checkpoint is not None:
         if not options.checkpoint.exists():
-            raise WeightsError(f"{options.checkpoint}: no such file; name SadTalker's weights, or leave --checkpoint out")
+            raise WeightsError(
+                f"{options.checkpoint}: no such file; name SadTalker's weights, or leave --checkpoint out"
+            )
         return options.checkpoint
     from mimaface_cli.weights.locate import locate
 
@@ -42,8 +44,8 @@ def sadtalker_track(
     blinks_from: MotionTrack | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MotionTrack:
-    """The motion that SadTalker gives a face with these first coefficients (70). pose_from: as in the release its change
-    is added to the predicted pose; blinks_from: its expressions stand for the speaker's own.
+    """The motion that SadTalker gives a face with these first coefficients (70). pose_from: as in the release its
+    change is added to the predicted pose; blinks_from: its expressions stand for the speaker's own.
 
     The release makes whole frames only; what is left of the sound holds the last one. Raises WeightsError.
     """

@@ -19,8 +19,10 @@ import time
 import traceback
 import warnings
 from collections import Counter, defaultdict
+from contextlib import suppress
 from pathlib import Path
 
+from mimaface_cli.errors import MimafaceError
 from tests.hostile.mutate import mutated
 from tests.hostile.readers import MOST_SECONDS, READERS, Reader, _image, _sound, _video, outcome
 
@@ -60,8 +62,12 @@ def work(readers: list[Reader], cases: list[tuple[int, int]], answers, folder: s
         reader = readers[number]
         if number not in whole:
             whole[number] = reader.whole()
+            with tempfile.TemporaryDirectory(dir=folder) as place, suppress(MimafaceError):
+                path = Path(place) / reader.file_name
+                path.write_bytes(whole[number])
+                reader.read(path)  # what is imported for it takes time that is not the case's
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            path = Path(place) / f"given{reader.suffix}"
+            path = Path(place) / reader.file_name
             path.write_bytes(mutated(whole[number], seed))
             began = time.monotonic()
             signal.alarm(int(MOST_SECONDS))
@@ -90,13 +96,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--only", default="", help="readers whose name holds this")
+    parser.add_argument("--only", default="", help="readers whose name holds one of these (NAME,NAME)")
     parser.add_argument("--folder", type=Path, help="real media to harm too")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--keep", type=Path, help="what went wrong is kept in this folder")
     given = parser.parse_args()
     readers = [*READERS, *(real(given.folder) if given.folder else ())]
-    chosen = [k for k, reader in enumerate(readers) if given.only in reader.name]
+    chosen = [k for k, reader in enumerate(readers) if any(part in reader.name for part in given.only.split(","))]
     cases = [(chosen[k % len(chosen)], given.seed + k // len(chosen)) for k in range(given.cases)]
     counts, slowest = defaultdict(Counter), defaultdict(float)
     began = time.monotonic()

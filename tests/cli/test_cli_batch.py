@@ -78,7 +78,8 @@ def test_jobs_of_all_kinds(mimaface, made, tmp_path):
     assert by_row[5]["exit_code"] == 3 and "gone.mp4: no such file" in by_row[5]["reason"]
     assert by_row[2]["result"]["frames"] == 14 and "gone.mp4" in Path(by_row[5]["log"]).read_text()
     made_files = {path.name for path in (tmp_path / "night").iterdir()}
-    assert made_files == {"jobs.csv", "jobs.csv.state", "first.mp4", "chained.mp4", "frames"}
+    results = {"first.mp4", "chained.mp4", "frames"}
+    assert made_files == {"jobs.csv", "jobs.csv.state", *results, *(f"{name}.provenance.json" for name in results)}
     assert len(list((tmp_path / "night" / "frames").iterdir())) == 14
 
     events = [json.loads(line) for line in done.stderr.splitlines()]  # every line is one object
@@ -130,6 +131,52 @@ def test_killed_worker_killed_run_and_two_runs_at_once(begin, mimaface, made, tm
     assert quiet.returncode == 0 and not quiet.stdout and not quiet.stderr
     for name in names:
         assert (tmp_path / name).read_bytes() == (tmp_path / ("quiet_" + name)).read_bytes()
+
+
+KILLER = """
+import os, signal
+replace = os.replace
+def killed(source, target):
+    first = str(target).endswith("frames") and not os.path.exists("killed")
+    if first:
+        open("killed", "x").close()
+    if not (first and os.environ["KILLED"] == "before"):
+        replace(source, target)
+    if first:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = killed
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_numbered_pictures_are_never_done_without_their_record(mimaface, environment, made, tmp_path, when):
+    """A worker is killed just before and just after its pictures get their name."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(KILLER)
+    row = {"source": made.portrait, "driver": made.track, "output": "frames/%05d.png", "max-size": 200}
+    jobs = write_jobs(tmp_path / "jobs.csv", [row])
+    env = {"PYTHONPATH": f"{tmp_path / 'site'}:{environment['PYTHONPATH']}", "KILLED": when}
+    done = mimaface("batch", jobs, "--json", env=env)
+    assert (tmp_path / "killed").exists() and done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["jobs"][0]["attempts"] == 2
+    seen = json.loads(mimaface("inspect", "frames", "--json").stdout)
+    assert seen["record_matches_file"] and seen["agree"] and len(list((tmp_path / "frames").iterdir())) == 14
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_provenance_is_a_column(mimaface, made, tmp_path):
+    rows = [
+        {"source": made.portrait, "driver": made.track, "output": f"{said}.mp4", "max-size": 200, "provenance": said}
+        for said in ("true", "false")
+    ]
+    done = mimaface("batch", write_jobs(tmp_path / "jobs.csv", rows), "--json")
+    assert done.returncode == 0, done.stderr
+    on, off = (job["result"]["provenance"] for job in json.loads(done.stdout)["jobs"])
+    assert on["on"] and off == {"on": False}
+    assert {path.name for path in tmp_path.glob("*.provenance.json")} == {"true.mp4.provenance.json"}
+    (tmp_path / "both.csv").write_text("source,driver,output,provenance,no-provenance\na.jpg,b.npz,o.mp4,yes,yes\n")
+    done = mimaface("batch", "both.csv")
+    assert done.returncode == 3 and "row 2: says both provenance and no-provenance" in done.stderr
 
 
 def alive(pid: int) -> bool:

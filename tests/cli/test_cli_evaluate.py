@@ -54,12 +54,17 @@ def test_a_list_is_made_run_and_measured_beside_the_paper(command, made, tmp_pat
     assert ran.code == 0, ran.err
     assert "Paper, Table 1, cross identity" in ran.out and "0.6778" in ran.out and "this run, face478 (other units)" in ran.out
     made_files = tree(tmp_path / "results")
-    assert sorted(made_files) == ["0000_photo__talk.mp4", "run.json"]
+    assert sorted(made_files) == [
+        "0000_photo__talk.mp4", "0000_photo__talk.mp4.provenance.json", "run.json",
+    ]  # fmt: skip
     again = command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--json")
     assert again.code == 0 and tree(tmp_path / "results") == made_files  # taken up, not made again
     assert json.loads(again.out)["results"][0]["cached"] and json.loads(again.out)["results"][0]["frames"] == 6
     other = command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh")
     assert other.code == 4 and "holds another run" in other.err and tree(tmp_path / "results") == made_files
+    words = ("--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--no-provenance")
+    other = command("evaluate", "results", *words)
+    assert other.code == 4 and "holds another run" in other.err
 
     (tmp_path / "results" / "0000_photo__talk.mp4").unlink()
     lost = command("evaluate", "results", "--list", "cross.csv")

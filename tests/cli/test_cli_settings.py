@@ -35,6 +35,29 @@ def test_bad_settings_get_one_line(command, tmp_path, monkeypatch, text, said):
     assert told.code == 3 and said in told.err and len(told.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("MIMAFACE_ANIMATE_STRENGHT", "did you mean MIMAFACE_ANIMATE_STRENGTH?"),
+        ("MIMAFACE_CACHEDIR", "did you mean MIMAFACE_CACHE_DIR?"),
+        ("MIMAFACE_QQQQQQ", "settings are named MIMAFACE_<COMMAND>_<OPTION>"),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_said(command, monkeypatch, name, hint):
+    monkeypatch.setenv(name, "1")
+    told = command("cache", "where")
+    assert told.code == 0 and told.err == f"warning: {name}: no setting has that name, so it does nothing; {hint}\n"
+
+
+def test_all_variables_that_something_reads_are_known(command, made, monkeypatch):
+    named = {"ANIMATE_CRF": "20", "ANIMATE_NO_CACHE": "1", "ANIMATE_PROVENANCE": "0", "EDIT_MAX_SIZE": "200"}
+    named |= {"CACHE_LIST_AS_JSON": "0", "C2PA_CERTIFICATE": "a.pem", "MIRROR": "", "PROGRESS": "auto"}
+    for name, value in named.items():
+        monkeypatch.setenv(f"MIMAFACE_{name}", value)
+    told = command("cache", "where")
+    assert told.code == 0 and told.err == ""
+
+
 def test_log_file_anywhere(command, tmp_path):
     assert command("animate", "no.jpg", "no.mp4", "-o", "x.mp4", "--log-file", "run.log").code == 3
     lines = (tmp_path / "run.log").read_text().splitlines()

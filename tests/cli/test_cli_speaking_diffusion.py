@@ -34,14 +34,28 @@ def test_a_photo_speaks_in_one_command_and_in_two(tiny_here, command, made, netw
     assert two.code == 0, two.err
     track = MotionTrack.load(tmp_path / "t.npz")
     assert (track.meta.space, len(track)) == ("bfm09", 12) and np.isfinite(track.expression).all()
-    two = command("animate", made.portrait, "t.npz", "--audio", speech, "-o", "two.mkv", *QUICK, "--json")
+    bare = (*QUICK, "--no-provenance", "--json")
+    two = command("animate", made.portrait, "t.npz", "--audio", speech, "-o", "two.mkv", *bare)
     assert two.code == 0, two.err
 
     # There is no way to install other networks under the released ones' name: their hash is known.
     monkeypatch.setattr(sadtalker, "weights_file", lambda options: networks)
-    one = command("animate", made.portrait, speech, "-o", "one.mkv", *QUICK, "--json")
+    one = command("animate", made.portrait, speech, "-o", "one.mkv", *bare)
     assert one.code == 0, one.err
     said = json.loads(one.out)
     assert (said["engine"], said["frames"], said["audio"]) == ("diffusion", 12, "driver")
     frames = [np.stack(read_video(tmp_path / name)[0]) for name in ("one.mkv", "two.mkv")]
     assert frames[0].shape == (12, 512, 512, 3) and (frames[0] == frames[1]).all()
+
+    # As it is by default: marked, and told apart from the mesh engine's composites.
+    marked = command("animate", made.portrait, speech, "-o", "marked.mp4", *QUICK, "--json")
+    assert marked.code == 0, marked.err
+    seen = command("inspect", "marked.mp4", "--json")
+    found = json.loads(seen.out)
+    assert seen.code == 0 and found["agree"] and found["record_matches_file"]
+    assert found["identifiers"] == dict.fromkeys(
+        ("metadata", "record", "watermark"), json.loads(marked.out)["provenance"]["identifier"]
+    )
+    content = found["record"]["content"]
+    assert content["engine"] == "diffusion" and content["digital_source_type"].endswith("/trainedAlgorithmicMedia")
+    assert "sadtalker.safetensors" in {entry["name"] for entry in content["weights"]} and len(content["weights"]) > 4

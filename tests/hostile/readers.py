@@ -1,6 +1,9 @@
 """Every reader of ours, with whole files to start from: what each may say of a harmed one is a value or one line."""
 
+import functools
+import importlib.util
 import io
+import json
 import pickle
 import tempfile
 import wave
@@ -23,13 +26,19 @@ MOST_FRAMES = 400  # decoded of a harmed video: its header may promise hours
 @dataclass(frozen=True)
 class Reader:
     """name; suffix of the file; whole: its bytes; read: given the path, reads all of it. fallback: the reader answers
-    harm with nothing instead of a line (caches and manifests, which are made anew)."""
+    harm with nothing instead of a line (caches and manifests, which are made anew). named: what the file must be called,
+    where that matters."""
 
     name: str
     suffix: str
     whole: Callable[[], bytes]
     read: Callable[[Path], object]
     fallback: bool = False
+    named: str = ""
+
+    @property
+    def file_name(self) -> str:
+        return self.named or f"given{self.suffix}"
 
 
 def outcome(reader: Reader, path: Path) -> str:
@@ -192,6 +201,146 @@ def _kept_clip() -> bytes:
     return save({"latents": torch.zeros(1, 4, 2, 8, 8)})
 
 
+@functools.cache
+def _program():
+    from typer.main import get_command
+
+    from mimaface_cli.cli.app import app
+
+    return get_command(app)
+
+
+def _jobs(path: Path) -> object:
+    from mimaface_cli.batch.jobs import read_jobs
+    from mimaface_cli.cli.batch import _known, _wrong
+
+    animate = _program().commands["animate"]
+    return [job.words for job in read_jobs(path, _known(animate), lambda words: _wrong(animate, words))]
+
+
+def _settings(path: Path) -> object:
+    from mimaface_cli.cli.settings import VARIABLE, load
+
+    return load(_program(), {VARIABLE: str(path)})
+
+
+def _job_record() -> bytes:
+    from dataclasses import asdict
+
+    from mimaface_cli.batch.state import DONE, Record
+
+    stamps = {"/a/b.jpg": [3, 4], "/a/c.mp4": [5, 6]}
+    return json.dumps(asdict(Record(DONE, 1, 2, "o.mp4", 0, "", 1.5, {"frames": 3}, stamps, True, 1.0, 2.0, "h 1"))).encode()
+
+
+def _state(path: Path) -> object:
+    """A job's record, and what a later run makes of it."""
+    from mimaface_cli.batch.jobs import Job
+    from mimaface_cli.batch.perform import Ran, perform
+    from mimaface_cli.batch.state import State
+
+    output = path.with_name("o.mp4")
+    output.write_bytes(b"1")
+    job = Job(path.stem, 2, "b.jpg", "c.mp4", "o.mp4", {}, (Path("/a/b.jpg"), Path("/a/c.mp4")), (output,))
+    return perform(State(path.parent), job, 3, False, lambda words, log: Ran(0, "", None))
+
+
+def _train_config(path: Path) -> object:
+    from mimaface_cli.train.config import load_config
+
+    return load_config(path)
+
+
+def _shard() -> bytes:
+    from mimaface_cli.train.shards import Clip, write_shard
+
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 12, 32, 32, 3), np.uint8)
+    points = np.zeros((12, 5, 2), np.float32)
+    clip = Clip("a-1", "a", "a/1.mp4", pictures[0], _track(), points, pictures[0, 0], pictures[1])
+    with tempfile.TemporaryDirectory() as folder:
+        write_shard(Path(folder) / "s.tar", [clip])
+        return (Path(folder) / "s.tar").read_bytes()
+
+
+def _shards(path: Path) -> object:
+    from mimaface_cli.train.shards import open_shards
+
+    found = []
+    for clip in open_shards(path.parent):
+        found += [clip.track(), clip.landmarks(), *(clip.frame(k) for k in range(min(clip.count, 20)))]
+        found += [clip.photo(), *(clip.render(k) for k in range(min(clip.count, 20)))] if clip.has_renders else []
+    return found
+
+
+def _card(path: Path) -> object:
+    from mimaface_cli.diffusion.mini import denoising
+    from mimaface_cli.diffusion.settings import PRESETS
+    from mimaface_cli.reenact.prefer import judge
+    from mimaface_cli.weights.mini import read_card
+
+    card = read_card(path.parent)
+    judge(card.scores)
+    return denoising(card, PRESETS["release"])
+
+
+def _made_record(folder: Path):
+    from mimaface_cli.provenance import record
+
+    (folder / "photo.jpg").write_bytes(b"1")
+    return record.build("edit", "mesh", {"source": folder / "photo.jpg"}, [], {"strength": 1.0}, whole=False)
+
+
+def _sidecar() -> bytes:
+    from mimaface_cli.provenance import record
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"given.bmp{record.SUFFIX}"
+        record.write(path, Path(_blank_picture(path)), _made_record(Path(folder)), {"watermark": True})
+        return path.read_bytes()
+
+
+def _blank_picture(sidecar: Path) -> Path:
+    path = sidecar.with_name("given.bmp")
+    Image.new("RGB", (40, 30)).save(path)
+    return path
+
+
+def _beside(path: Path) -> object:
+    return _inspected(_blank_picture(path))
+
+
+def _told(suffix: str, size: tuple[int, int] = (64, 48), frames: int = 1, signed: bool = False) -> Callable[[], bytes]:
+    """A result with all that the project writes into it."""
+
+    def make() -> bytes:
+        from mimaface_cli.media.writer import open_writer
+        from mimaface_cli.provenance import credentials, metadata
+
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            made, seal = _made_record(folder), None
+            if signed:
+                from tests.provenance.certificates import make as certificates
+
+                signer = credentials.load_certificate(*certificates(folder))
+                seal = lambda path: credentials.sign(path, signer, made, {})  # noqa: E731
+            about = {"metadata": metadata.tags(made), "xmp": metadata.xmp(made), "seal": seal}
+            with open_writer(folder / f"a{suffix}", *size, Fraction(25), **about) as writer:
+                for k in range(frames):
+                    writer.write(np.full((size[1], size[0], 3), 40 + k, np.uint8), k / 25)
+            return (folder / f"a{suffix}").read_bytes()
+
+    return make
+
+
+def _inspected(path: Path) -> object:
+    from mimaface_cli.cli.inspect import _lines
+    from mimaface_cli.provenance.inspect import inspect
+
+    found = inspect(path)
+    return _lines(found), found.identifiers, found.recognised, found.agree
+
+
 def _picture(format: str) -> Callable[[], bytes]:
     def make() -> bytes:
         buffer = io.BytesIO()
@@ -268,6 +417,25 @@ _MANIFEST = (
     b' "source_sha256": "11"}}}'
 )
 
+_JOBS = (
+    b"source,driver,output,strength,compare,provenance\n"
+    b'a.jpg,b.mp4,o/1.mp4,1.2,yes,\n"a, b.jpg",c.npz,o/2.mp4,,,no\nd.jpg,o/1.mp4,frames/%05d.png,0.5,,\n'
+)
+_JOB_LINES = (
+    b'{"source": "a.jpg", "driver": "b.mp4", "output": "o.mp4", "strength": 1.2, "compare": true}\n'
+    b'{"source": "a.jpg", "driver": "o.mp4", "output": "p.mp4", "matte": "m.mp4", "no-provenance": false}\n'
+)
+_SETTINGS = b'[animate]\ncrf = 20\nregion = "lips"\nprovenance = true\n[edit]\nset = ["yaw=3"]\n[track.show]\njson = false\n'
+_TRAINING = (
+    b'data = "data"\noutput = "run"\nspace = "bfm09"\nsize = 512\nrecipe = "paper"\nprecision = "bf16"\n'
+    b'[model]\nstart = "sd15"\n[image.optimiser]\nmicro = 8\nlearning_rate = 1e-5\n[video]\nclip = 12\n'
+)
+_CARD = (
+    b'{"space": "face478", "name": "mini", "size": 128, "condition": "mesh", "settings": {"steps": 8, "guidance": 2.0},'
+    b' "scores": {"mesh": {"psnr": 20.0, "ssim": 0.8}, "diffusion": {"psnr": 21.0}}, "about": {"data": "x"}}'
+)
+_SIGNED = ((".jpg", 1), (".png", 1), (".mp4", 3))
+
 READERS: tuple[Reader, ...] = (
     Reader("track", ".npz", _packed_track, MotionTrack.load),
     Reader("track json", ".json", _exported("json"), _import("json")),
@@ -299,6 +467,22 @@ READERS: tuple[Reader, ...] = (
     Reader("mpeg2 ts", ".ts", _film("ts", "mpeg2video"), _video),
     Reader("sound of mp4", ".mp4", _film("mp4", "libx264", "aac"), _sound),
     Reader("wav", ".wav", _wave, _sound),
+    Reader("job file csv", ".csv", lambda: _JOBS, _jobs),
+    Reader("job file json", ".jsonl", lambda: _JOB_LINES, _jobs),
+    Reader("settings", ".toml", lambda: _SETTINGS, _settings),
+    Reader("job record", ".json", _job_record, _state, fallback=True),
+    Reader("train config", ".toml", lambda: _TRAINING, _train_config),
+    Reader("shard", ".tar", _shard, _shards, named="shard-00000.tar"),
+    Reader("mini card", ".json", lambda: _CARD, _card, named="card.json"),
+    Reader("record", ".json", _sidecar, _beside, named="given.bmp.provenance.json"),
+    *(Reader(f"told by {suffix[1:]}", suffix, _told(suffix), _inspected) for suffix in (".png", ".jpg", ".webp", ".tif")),
+    *(Reader(f"told by {suffix[1:]}", suffix, _told(suffix, frames=3), _inspected) for suffix in (".mp4", ".mov", ".mkv")),
+    *([Reader("told by exr", ".exr", _told(".exr"), _inspected)] if importlib.util.find_spec("OpenEXR") else ()),
+    *(
+        [Reader(f"signed {suffix[1:]}", suffix, _told(suffix, frames=n, signed=True), _inspected) for suffix, n in _SIGNED]
+        if importlib.util.find_spec("c2pa")
+        else ()
+    ),
 )
 
 

@@ -17,7 +17,7 @@ def test_harmed_files(reader: Reader, tmp_path):
     for seed in range(EACH):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        path = folder / f"given{reader.suffix}"
+        path = folder / reader.file_name
         path.write_bytes(mutated(whole, seed))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -29,7 +29,7 @@ def test_harmed_files(reader: Reader, tmp_path):
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_whole_files(reader: Reader, tmp_path):
     """What the harm starts from is right: readers of networks and lists go on to say what is missing."""
-    path = tmp_path / f"given{reader.suffix}"
+    path = tmp_path / reader.file_name
     path.write_bytes(reader.whole())
     refused = {"evaluation list", "safetensors", "pickle", "old pickle", "bare pickle", "face model mat"}
     assert outcome(reader, path) == ("refused" if reader.name in refused else "read")

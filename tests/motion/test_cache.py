@@ -113,6 +113,23 @@ def test_an_input_that_grows_while_it_is_hashed_is_refused(tmp_path, monkeypatch
         content_hash(path)
 
 
+def test_an_input_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
+    path, reads = tmp_path / "input", []
+    digest = module.hashlib.file_digest
+    monkeypatch.setattr(module.hashlib, "file_digest", lambda *given: reads.append(given) or digest(*given))
+    monkeypatch.setattr(module, "_SETTLED", -1)  # as if it had been written long ago
+    path.write_bytes(b"one")
+    first = content_hash(path)
+    assert content_hash(path) == first and len(reads) == 1
+    path.write_bytes(b"another")
+    assert content_hash(path) != first and len(reads) == 2
+    monkeypatch.setattr(module, "_SETTLED", 10**12)  # just written: its stamp may not tell the next change
+    path.write_bytes(b"once more")
+    content_hash(path)
+    content_hash(path)
+    assert len(reads) == 4
+
+
 def test_the_stamp_tells_a_replaced_input(tmp_path):
     path, other = tmp_path / "input", tmp_path / "other"
     path.write_bytes(b"one")

@@ -60,6 +60,36 @@ def test_signed_read_and_broken(pems, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"first.jpg", "broken.jpg", "result.png", "plain.png"}
 
 
+@pytest.mark.parametrize("kind", ["es256", "es384", "es512", "ps256", "ed25519"])
+def test_keys_of_every_kind(tmp_path, kind):
+    certificate = credentials.load_certificate(*make(tmp_path, kind))
+    assert certificate.algorithm == kind and "TEST" in certificate.name
+    signed = picture(tmp_path / "signed.png")
+    credentials.sign(signed, certificate, made()[0], {})
+    assert credentials.read(signed)["state"] == "valid" and credentials.read(signed)["signer"] == NAME
+
+
+def test_a_certificate_that_ended_is_refused_before_the_work(tmp_path):
+    with pytest.raises(InputError, match="cannot sign content credentials") as error:
+        credentials.load_certificate(*make(tmp_path, until=2025))
+    assert "\n" not in str(error.value) and "TEST-certificate.pem" in str(error.value)
+
+
+def test_the_certificate_is_read_once(pems, tmp_path, monkeypatch):
+    from mimaface_cli.provenance.stamp import ProvenanceOptions, check, stamp
+
+    loads = []
+    real = credentials.load_certificate
+    monkeypatch.setattr(credentials, "load_certificate", lambda *given: loads.append(given) or real(*given))
+    options = ProvenanceOptions(True, *pems)
+    check(tmp_path / "a.png", options, False)
+    stamped = stamp(
+        tmp_path / "a.png", (160, 160), options, [], command="edit", engine="mesh", inputs={}, weights=[], asked={},
+        whole=False,
+    )  # fmt: skip
+    assert stamped.certificate is not None and len(loads) == 1
+
+
 def test_without_a_signature_the_user_is_told(pems, tmp_path):
     signed = picture(tmp_path / "signed.jpg")
     credentials.sign(signed, credentials.load_certificate(*pems), made()[0], {})

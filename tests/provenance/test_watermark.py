@@ -92,6 +92,15 @@ def test_flat_dark_bright_and_rough_pictures_change_little():
     assert (grey == grey[..., :1]).all()  # no colour
 
 
+def test_two_marks_are_both_read():
+    """A result made of a marked picture: whichever is stronger comes first."""
+    picture = next(made_clip(3, 1, 512, 512))
+    both = Marker(512, 512, NAME).mark(Marker(512, 512, 77).mark(picture))
+    mark = find_mark([both])
+    assert {mark.identifier, mark.beneath} == {NAME, 77}
+    assert find_mark([Marker(512, 512, 77).mark(picture)]).beneath is None
+
+
 def test_alpha_stays():
     frame = np.random.default_rng(5).integers(0, 256, (200, 300, 4), dtype=np.uint8)
     marked = Marker(300, 200, 1).mark(frame)
