@@ -7,7 +7,7 @@ import typer
 
 from mimaface_cli.cli import console
 
-app = typer.Typer(no_args_is_help=True, help="Train models of the paper from face videos: prepare, image, video.")
+app = typer.Typer(no_args_is_help=True, help="Train models of the paper from face videos: prepare, image, video, score.")
 
 
 @app.command()
@@ -31,6 +31,14 @@ def prepare(
     size: Annotated[int, typer.Option(help="Pixels of the crop's side, up to 512.")] = 512,
     frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 24,
     per_video: Annotated[int, typer.Option(help="Clips of a video at most, spread over it.")] = 20,
+    condition: Annotated[
+        Literal["textured", "render"] | None,
+        typer.Option(
+            help="What the network is shown of each frame: the mesh engine's textured frame (face478's default), or the "
+            "paper's render of coefficients alone (bfm09 has no other).",
+            show_default=False,
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors and what was skipped.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about the data.")] = False,
 ) -> None:
@@ -48,7 +56,7 @@ def prepare(
 
     table = None if identities is None else read_identities(identities)
     with console.progress(quiet, "videos") as report:
-        index = run(folder, output, space, Cutting(size, frames, per_video), table, jobs, report)
+        index = run(folder, output, space, Cutting(size, frames, per_video, condition or ""), table, jobs, report)
     for name, why in index.bad.items():
         console.say(f"skipped: {name}: {why.removeprefix(f'{folder / name}: ')}")
     clips = sum(index.videos.values())
@@ -106,3 +114,27 @@ def video(config: Config, quiet: Quiet = False) -> None:
 
         use = f"mimaface weights import {folder}" if settings.space == "bfm09" else f"copy it to {weights_folder() / FOLDER}"
         console.say(f"{folder}: the model is done; to use it: {use}")
+
+
+@app.command()
+def score(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", show_default=False, help="A small model's folder.")],
+    mesh: Annotated[
+        Path, typer.Argument(metavar="MESH.json", show_default=False, help="mimaface evaluate --engine mesh --json.")
+    ],
+    own: Annotated[
+        Path, typer.Argument(metavar="MODEL.json", show_default=False, help="The same of --engine diffusion, the same pairs.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
+) -> None:
+    """Write into a small model's card how it compares with mesh; --engine auto prefers it where it wins more figures."""
+    from mimaface_cli.train.score import score as run
+
+    verdict = run(model, mesh, own)
+    if as_json:
+        rows = {name: {"mesh": first, "model": second, "winner": winner} for name, first, second, winner in verdict.rows}
+        console.write_json({"better": verdict.better, "why": verdict.why, "figures": rows})
+        return
+    for name, first, second, winner in verdict.rows:
+        console.say(f"{name:16} mesh {first:9.4f}  model {second:9.4f}  {winner or 'draw'}")
+    console.say(f"{'preferred' if verdict.better else 'not preferred'} by --engine auto: {verdict.why}")

@@ -10,7 +10,7 @@ from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.diffusion.unet import Reuse
 
 
-def guided_noise(
+def guided_prediction(
     unet: Callable[..., Tensor],
     sample: Tensor,
     timestep: float,
@@ -20,7 +20,8 @@ def guided_noise(
     batched: bool = True,
     reuse: tuple[Reuse, Reuse] | None = None,
 ) -> Tensor:
-    """Noise for sample (1, 13, F, h, w) under tokens (1, [F,] T, C).
+    """The UNet's prediction for sample (1, 13, F, h, w) under tokens (1, [F,] T, C), guided. Noise, v and clean latents
+    differ by a map that is affine at a given sample, so guidance on any of them is guidance on all.
 
     The unconditional half has all-zero tokens and the same render, conditioning latents and mask. Both halves run as
     one batch, or one after the other where memory is short. A guidance of 1 needs no such half. reuse: what the
@@ -68,6 +69,6 @@ def denoise(
             kept.take_tokens = step > 0 and first + step >= settings.token_reuse * settings.steps
         sample = torch.cat([sampler.scaled(latents, step).to(conditions.dtype), conditions], 1)
         scale = settings.guidance_at(first + step)
-        predicted = guided_noise(unet, sample, timestep, tokens, scale, batched=batched, reuse=reuse)
+        predicted = guided_prediction(unet, sample, timestep, tokens, scale, batched=batched, reuse=reuse)
         latents = sampler.step(latents, predicted.float(), step)
         yield latents

@@ -1,7 +1,7 @@
 """mimaface-mini as networks: read from its folder, written there when trained (see `mimaface_cli.weights.mini`)."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mimaface_cli.diffusion.pipeline import Networks
 from mimaface_cli.diffusion.settings import PRESETS, Settings
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.files import atomic_path
-from mimaface_cli.weights.mini import CARD, FILES, Card, write_card
+from mimaface_cli.weights.mini import CARD, FILES, Card, read_card, write_card
 
 
 def denoising(card: Card, asked: Settings) -> Settings:
@@ -42,7 +42,7 @@ def load(folder: Path) -> tuple[Networks, CLIPVisionModel]:
     width = encoder.config.hidden_size
     if width != tokens.clip_width:
         raise WeightsError(f"{paths['clip.safetensors']}: gives tokens of width {width}, mia takes {tokens.clip_width}")
-    return Networks(unet, tokens, vae), encoder
+    return Networks(unet, tokens, vae, read_card(folder).prediction), encoder
 
 
 def save(folder: Path, networks: Networks, unet_config: dict[str, Any], encoder: CLIPVisionModel, card: Card) -> None:
@@ -61,4 +61,4 @@ def save(folder: Path, networks: Networks, unet_config: dict[str, Any], encoder:
     for name, values in (("unet", unet_config), ("clip", encoder.config.to_diff_dict()), ("vae", vae)):
         with atomic_path(folder / f"{name}.json") as temporary:
             temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
-    write_card(folder, card)
+    write_card(folder, replace(card, prediction=networks.prediction))

@@ -22,11 +22,13 @@ Pictures = Callable[[Sequence[int]], Tensor]
 
 @dataclass
 class Networks:
-    """What denoises: all in evaluation mode; unet and vae on one device, in the dtype they run in."""
+    """What denoises: all in evaluation mode; unet and vae on one device, in the dtype they run in. prediction: what the
+    UNet gives (epsilon, v or sample)."""
 
     unet: VideoUNet
     mia: ReleaseTokens | PaperTokens
     vae: AutoencoderKL
+    prediction: str = "epsilon"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -96,7 +98,7 @@ def denoise_clip(
     clean = latents.encode(networks.vae, inputs.rough(frames), economy.chunk) if settings.warm_start else None
     noise = ica.noise(settings.length, *drawn.shape[-2:], seed=settings.seed)
     condition = ica.condition(carried, settings.length, drawn)
-    sampler = sampler_for(settings)
+    sampler = sampler_for(settings, networks.prediction)
     steps = denoise(
         unet, sampler, noise, drawn, condition, tokens.to(device, dtype), settings, clean=clean, batched=economy.batched
     )

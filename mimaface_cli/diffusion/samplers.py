@@ -17,6 +17,7 @@ SD15_SCHEDULE: Mapping[str, Any] = {
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
 }
+_PREDICTION_TYPES = {"epsilon": "epsilon", "v": "v_prediction", "sample": "sample"}  # ours to diffusers'
 
 
 class Sampler(Protocol):
@@ -31,7 +32,7 @@ class Sampler(Protocol):
         """The latents as the UNet takes them."""
 
     def step(self, latents: Tensor, predicted: Tensor, step: int) -> Tensor:
-        """Latents of the next step from these and the predicted noise."""
+        """Latents of the next step from these and what the UNet predicted."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,11 @@ def euler_schedule(steps: int = 25, config: Mapping[str, Any] = SD15_SCHEDULE) -
 
 
 class Euler:
-    """The release's sampler: latents at the noise level sigma, one straight step from each level to the next."""
+    """The release's sampler: latents at the noise level sigma, one straight step from each level to the next.
+    prediction: what the UNet gives: epsilon, v or sample."""
 
-    def __init__(self, schedule: Schedule, first: int = 0) -> None:
+    def __init__(self, schedule: Schedule, first: int = 0, prediction: str = "epsilon") -> None:
+        self.prediction = prediction
         self.timesteps, self.sigmas = schedule.timesteps[first:], schedule.sigmas[first:]
 
     def begin(self, noise: Tensor, clean: Tensor | None = None) -> Tensor:
@@ -81,18 +84,35 @@ class Euler:
         return latents / (self.sigmas[step] ** 2 + 1) ** 0.5
 
     def step(self, latents: Tensor, predicted: Tensor, step: int) -> Tensor:
-        return latents + predicted * (self.sigmas[step + 1] - self.sigmas[step])
+        return latents + self._noise(latents, predicted, step) * (self.sigmas[step + 1] - self.sigmas[step])
+
+    def _noise(self, latents: Tensor, predicted: Tensor, step: int) -> Tensor:
+        """Of latents at level sigma; v is sqrt(alpha) noise - sqrt(1 - alpha) clean with alpha = 1 / (1 + sigma^2)."""
+        sigma = self.sigmas[step]
+        if self.prediction == "epsilon":
+            return predicted
+        if self.prediction == "sample":
+            return (latents - predicted) / sigma
+        return (predicted * (sigma**2 + 1) ** 0.5 + latents * sigma) / (sigma**2 + 1)
 
 
 class Multistep:
     """diffusers' DPM-Solver++ (2M) or UniPC on the same noise schedule; one for each clip, as they remember steps."""
 
-    def __init__(self, name: str, steps: int, first: int = 0, config: Mapping[str, Any] = SD15_SCHEDULE) -> None:
+    def __init__(
+        self,
+        name: str,
+        steps: int,
+        first: int = 0,
+        prediction: str = "epsilon",
+        config: Mapping[str, Any] = SD15_SCHEDULE,
+    ) -> None:
         from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
         kind = {"dpm++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}[name]
         # Spaced by even steps of log-SNR (Karras' levels): few steps are then best placed where faces take shape.
-        self._solver = kind(**config, use_karras_sigmas=True, solver_order=2)
+        options = {**config, "prediction_type": _PREDICTION_TYPES[prediction], "use_karras_sigmas": True}
+        self._solver = kind(**options, solver_order=2)
         self._solver.set_timesteps(steps)
         self._solver.set_begin_index(first)
         self._given = self._solver.timesteps[first:]
@@ -110,8 +130,8 @@ class Multistep:
         return self._solver.step(predicted, self._given[step], latents).prev_sample
 
 
-def sampler_for(settings: Settings) -> Sampler:
-    """A fresh sampler for one clip."""
+def sampler_for(settings: Settings, prediction: str = "epsilon") -> Sampler:
+    """A fresh sampler for one clip and a UNet that predicts epsilon, v or sample."""
     if settings.sampler == "euler":
-        return Euler(euler_schedule(settings.steps), settings.first_step)
-    return Multistep(settings.sampler, settings.steps, settings.first_step)
+        return Euler(euler_schedule(settings.steps), settings.first_step, prediction)
+    return Multistep(settings.sampler, settings.steps, settings.first_step, prediction)

@@ -175,7 +175,7 @@ Layer = tuple[nn.Module | None, nn.Module | None, nn.Module | None]
 
 
 class VideoUNet(nn.Module):
-    """Predicts the noise in a clip of latents.
+    """Predicts the noise in a clip of latents, or whatever else it was trained to (`weights.mini.Card.prediction`).
 
     config: UNet2DConditionModel's options plus the release's motion options; without `use_motion_module` it is the
     image model. Raises WeightsError for an option that is not understood.
@@ -221,7 +221,7 @@ class VideoUNet(nn.Module):
     ) -> Tensor:
         """sample (B, 13, F, h, w), timestep scalar or (B,), tokens (B, T, C) for the clip or (B, F, T, C) per frame.
 
-        Returns the noise (B, 4, F, h, w). Any latent size is taken; F is bounded by the positions (32 as released).
+        Returns the prediction (B, 4, F, h, w). Any latent size is taken; F is bounded by the positions (32 as released).
         reuse: what earlier calls for the same clip kept; filled, and taken where it says so.
         """
         batch, _, frames, _, _ = sample.shape

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimaface_cli.errors import InputError, MimafaceError, WeightsError
-from mimaface_cli.reenact.prefer import judge
+from mimaface_cli.metrics.prefer import judge
 from mimaface_cli.weights import mini
 from mimaface_cli.weights.locate import missing
 

@@ -1,4 +1,5 @@
-"""A photo under mimaface-mini: the mesh engine draws each frame, the small model finishes it."""
+"""A photo under mimaface-mini: each frame is drawn as its card says, by the mesh engine or from coefficients alone, and
+the small model finishes it."""
 
 from collections.abc import Iterator
 from itertools import repeat
@@ -12,7 +13,6 @@ from torch import Tensor
 from mimaface_cli.diffusion import clip, engine, mini
 from mimaface_cli.diffusion.pipeline import Appearance
 from mimaface_cli.diffusion.runtime import choose_runtime, place
-from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import face478
 from mimaface_cli.face.d3dfr import pack
 from mimaface_cli.face.portrait import SQUARE, Portrait
@@ -26,7 +26,8 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.reenact.diffuse import Diffused, paste
 from mimaface_cli.reenact.options import AnimateOptions, Report
 from mimaface_cli.reenact.source import Moving
-from mimaface_cli.weights.mini import CARD, read_card
+from mimaface_cli.train.condition import render_of
+from mimaface_cli.weights.mini import read_card
 from mimaface_cli.weights.manifest import sha256_of
 
 
@@ -35,8 +36,6 @@ def from_photo(
 ) -> Diffused:
     """A photo under a face478 track, by the model in a folder. Raises WeightsError."""
     asked, card = options.diffusion, read_card(folder)
-    if card.condition != "mesh":
-        raise WeightsError(f"{folder / CARD}: this model takes {card.condition} renders; animate has the mesh engine's frames")
     settings = mini.denoising(card, asked.settings)
     tell("loading the diffusion networks", 0, None)
     networks, encoder = mini.load(folder)
@@ -61,6 +60,11 @@ def from_photo(
     place(networks, runtime, settings)
 
     def renders(first: int) -> Iterator[Tensor]:
+        if card.condition == "render":
+            draw = render_of(square, model)
+            for expression, pose in zip(moved.expression[first:], moved.pose[first:]):
+                yield image_tensor(_resized(draw(expression, pose), size)[None])[0]
+            return
         for k, frame in enumerate(mesh.animate(square, model, motion)):
             if k >= first:
                 yield image_tensor(_resized(frame[..., :3], size)[None])[0]

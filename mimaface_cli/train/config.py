@@ -1,6 +1,7 @@
 """How a training run is set: one TOML file over the paper's values, or over the release's where they differ."""
 
 import difflib
+import math
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -8,25 +9,37 @@ from typing import Any
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.train.autoencoder import AutoencoderSettings
-from mimaface_cli.train.mini.networks import Size
+from mimaface_cli.train.networks import Size
+from mimaface_cli.weights.mini import PREDICTIONS
 
 RECIPES = ("paper", "release")
 STARTS = ("sd15", "scratch")
 PRECISIONS = ("", "no", "fp16", "bf16")
+SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW at a constant rate. batch: samples a step, over all processes and accumulation; micro: samples that a process
-    takes at once, 0 for all its share. clip_norm: of the gradient, 0 for none. ema: decay a step, 0 for none."""
+    """AdamW. batch: samples a step, over all processes and accumulation; micro: samples that a process takes at once, 0
+    for all its share. clip_norm: of the gradient, 0 for none. schedule: of the rate after its linear rise over warm_up
+    steps: constant, or along a cosine to 2 % at the last step. ema: decay a step, 0 for none."""
 
     steps: int = 30_000
     batch: int = 32
     micro: int = 0
     clip_norm: float = 1.0
     learning_rate: float = 1e-5
+    schedule: str = "constant"
+    warm_up: int = 0
     weight_decay: float = 1e-2
     ema: float = 0.9999
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        rate = self.learning_rate * min(1.0, (step + 1) / max(self.warm_up, 1))
+        if self.schedule == "cosine":
+            rate *= 0.02 + 0.49 * (1 + math.cos(math.pi * step / self.steps))
+        return rate
 
 
 @dataclass(frozen=True)
@@ -45,8 +58,8 @@ class Image:
 
 @dataclass(frozen=True)
 class Video:
-    """Stage 2. Conditioning frames k: uniform over 0..clip // 4 where most_known is 0, else none with probability
-    none_known and otherwise uniform over 1..most_known. known_noise: standard deviation, in latents."""
+    """Stage 2. Conditioning frames k: none with probability none_known (1: no ICA), otherwise uniform over 0..clip // 4,
+    or over 1..most_known where that is given. known_noise: standard deviation, in latents."""
 
     optimiser: Optimiser = field(default_factory=lambda: Optimiser(batch=8))
     clip: int = 12
@@ -58,11 +71,29 @@ class Video:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """every: steps from one look at people never trained on to the next, 0 for none; the last step has one too. share: of
+    the people, rounded down, whom a run leaves out from its first start on; none, and nothing is made, in small data.
+    clips: of them that are made, each by so many steps of DPM-Solver++ at that guidance."""
+
+    every: int = 1000
+    share: float = 0.05
+    clips: int = 4
+    steps: int = 10
+    guidance: float = 5.0
+
+
+@dataclass(frozen=True)
 class Model:
     """start: sd15 (Stable Diffusion 1.5 and CLIP ViT-L/14, and for clips AnimateDiff v3, from the weights folder) or
-    scratch (a small model of `size` with an autoencoder of its own, in the face478 space)."""
+    scratch (a small model of `size` with an autoencoder of its own, in the face478 space). prediction:
+    what the UNet learns to give, the noise (epsilon), v, or the clean latents (sample). use_render, use_motion: false for
+    a model without the render condition, or without motion coefficients, as in the paper's ablation."""
 
     start: str = "sd15"
+    prediction: str = "epsilon"
+    use_render: bool = True
+    use_motion: bool = True
     size: Size = field(default_factory=Size)
     autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
 
@@ -71,7 +102,9 @@ class Model:
 class Config:
     """A whole run. data, output: folders, from the file's own. size: pixels of the crop. space: of the coefficients.
     seed: of every draw. workers: processes that read data. precision: no, fp16 or bf16; empty for what accelerate is
-    set to. save_every: steps between checkpoints, of which the last `keep` stay."""
+    set to. save_every: steps between checkpoints, of which the last `keep` stay. cache_latents: encode all pictures once,
+    into a file beside the shards, instead of at every step; for small data, on which that costs a fair share. about: what
+    the data are and under which licence, for the small model's card. tensorboard: event files beside the CSV."""
 
     data: str = "data"
     output: str = "run"
@@ -84,9 +117,13 @@ class Config:
     gradient_checkpointing: bool = True
     save_every: int = 1000
     keep: int = 2
+    tensorboard: bool = False
+    cache_latents: bool = False
+    about: str = ""
     model: Model = field(default_factory=Model)
     image: Image = field(default_factory=Image)
     video: Video = field(default_factory=Video)
+    validation: Validation = field(default_factory=Validation)
 
 
 # What the public release chose otherwise.
@@ -122,16 +159,27 @@ def make_config(values: dict[str, Any]) -> Config:
         raise ValueError(f"space: is {config.space!r:.80}, not one of bfm09, face478")
     if config.model.start not in STARTS:
         raise ValueError(f"model.start: is {config.model.start!r:.80}, not one of {', '.join(STARTS)}")
+    if config.model.prediction not in PREDICTIONS:
+        raise ValueError(f"model.prediction: is {config.model.prediction!r:.80}, not one of {', '.join(PREDICTIONS)}")
+    if config.model.start != "scratch" and config.model.prediction != "epsilon":
+        raise ValueError('model.prediction: Stable Diffusion 1.5 predicts epsilon; only start = "scratch" may differ')
     if config.model.start == "scratch" and config.space != "face478":
         raise ValueError('model.start: a model from scratch speaks face478; set space = "face478"')
     if config.precision not in PRECISIONS:
         raise ValueError(f"precision: is {config.precision!r:.80}, not one of {', '.join(PRECISIONS[1:])} or empty")
-    least = 64 if config.model.start == "sd15" else 32
+    least, model = 64, config.model
+    if model.start == "scratch":  # what its autoencoder and its UNet can halve
+        least = max(8, model.autoencoder.reduction * 2 ** (len(model.size.channels) - 1))
     if not least <= config.size <= 512 or config.size % least:
         raise ValueError(f"size: is {config.size}, but must be a multiple of {least} up to 512")
     for name in ("save_every", "keep"):
         if not getattr(config, name):
             raise ValueError(f"{name}: must be 1 or more")
+    if config.validation.share >= 1:
+        raise ValueError(f"validation.share: must be below 1, is {config.validation.share}")
+    for name, least, most in (("clips", 1, 100), ("steps", 1, 1000), ("guidance", 1, 30)):
+        if not least <= getattr(config.validation, name) <= most:
+            raise ValueError(f"validation.{name}: must be {least} to {most}, is {getattr(config.validation, name)}")
     for stage in ("image", "video"):
         _check_stage(stage, getattr(config, stage))
     return config
@@ -142,9 +190,14 @@ def _check_stage(name: str, stage: Image | Video) -> None:
     for key in ("steps", "batch", "learning_rate"):
         if not getattr(optimiser, key):
             raise ValueError(f"{name}.optimiser.{key}: must be above 0")
-    for key, value in (("token_dropout", stage.token_dropout), ("optimiser.ema", optimiser.ema)):
+    shares = {"token_dropout": stage.token_dropout, "optimiser.ema": optimiser.ema}
+    if isinstance(stage, Video):
+        shares["none_known"] = stage.none_known
+    for key, value in shares.items():
         if value > 1:
             raise ValueError(f"{name}.{key}: must be 0 to 1, is {value}")
+    if optimiser.schedule not in SCHEDULES:
+        raise ValueError(f"{name}.optimiser.schedule: is {optimiser.schedule!r:.80}, not one of {', '.join(SCHEDULES)}")
     for key in ("clip",) if isinstance(stage, Video) else ("bank", "temperature"):
         if not getattr(stage, key):
             raise ValueError(f"{name}.{key}: must be above 0")

@@ -19,6 +19,7 @@ from mimaface_cli.mesh import engine as mesh
 from mimaface_cli.mesh.contact import lid_openness
 from mimaface_cli.mesh.source import build_source
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.train.condition import render_of
 from mimaface_cli.train.shards import Clip
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -42,12 +43,14 @@ class Space(Protocol):
 
 
 class MeshSpace:
-    """face478; its condition is the mesh engine's textured frame, as in `mimaface_cli.reenact.mini`."""
+    """face478; its condition is the mesh engine's textured frame, or the paper's render of coefficients alone, as in
+    `mimaface_cli.reenact.mini`."""
 
-    def __init__(self) -> None:
+    def __init__(self, condition: str = "textured") -> None:
         from mimaface_cli.face import face478
 
         self.model: Face478 = face478.load()
+        self.condition = condition
 
     def track(self, path: Path, observe: Callable) -> MotionTrack:
         rate = probe(path).frame_rate
@@ -66,6 +69,11 @@ class MeshSpace:
         square = replace(
             self._portrait(image), points=points, to_crop=crop, identity=identity, expression=expression, pose=pose, gaze=gaze
         ).square()
+        if self.condition == "render":
+            draw = render_of(square, self.model)
+            for k in span:
+                yield draw(track.expression[k].astype(np.float64), track.pose[k].astype(np.float64))
+            return
         still = build_source(square, self.model)
         lids = lid_openness(self.model, identity, track.expression[span.start : span.stop].astype(np.float64))
         for k, lid in zip(span, lids):
@@ -80,7 +88,7 @@ class MeshSpace:
 class BaselSpace:
     """bfm09; its condition is the paper's render of the Basel model. Raises WeightsError where its weights are not."""
 
-    def __init__(self) -> None:
+    def __init__(self, condition: str = "render") -> None:
         from mimaface_cli.diffusion.checkpoint import load_coefficient_net, load_face_model
 
         self.net, self.version = load_coefficient_net()
@@ -117,15 +125,18 @@ class BaselSpace:
 
 
 SPACES = {"face478": MeshSpace, "bfm09": BaselSpace}
+CONDITIONS = {"face478": ("textured", "render"), "bfm09": ("render",)}  # the first is the default
 
 
 @dataclass(frozen=True)
 class Cutting:
-    """size: pixels of the crop; frames: of a clip; per_video: clips of a video at most."""
+    """size: pixels of the crop; frames: of a clip; per_video: clips of a video at most. condition: textured (the
+    mesh engine's frame) or render (the paper's, of coefficients alone); empty for the space's own, see CONDITIONS."""
 
     size: int = 512
     frames: int = 24
     per_video: int = 20
+    condition: str = ""
 
 
 def read_clips(path: Path, space: Space, key: str, identity: str, cutting: Cutting) -> Iterator[Clip]:

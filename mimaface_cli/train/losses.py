@@ -1,20 +1,34 @@
-"""What training minimises: the noise's squared error, min-SNR weighted or not, and the identity contrastive loss."""
+"""What training minimises: the denoiser's squared error, min-SNR weighted or not, and the identity contrastive loss."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def denoising_loss(predicted: Tensor, noise: Tensor, alphas: Tensor, gamma: float | None = None) -> Tensor:
-    """Mean squared error of predicted against noise, both (B, ...), in float32, over each sample and then the batch.
+def prediction_target(prediction: str, clean: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
+    """What a denoiser is to predict of clean latents and their noise, both (B, ...), at cumulative products alphas
+    (B,): the noise ("epsilon": paper, release), the latents ("sample"), or "v" (Salimans & Ho 2022, appendix D)."""
+    if prediction == "epsilon":
+        return noise
+    if prediction == "sample":
+        return clean
+    alphas = alphas.reshape(-1, *[1] * (clean.dim() - 1))
+    return alphas.sqrt() * noise - (1 - alphas).sqrt() * clean
+
+
+def denoising_loss(
+    predicted: Tensor, target: Tensor, alphas: Tensor, gamma: float | None = None, prediction: str = "epsilon"
+) -> Tensor:
+    """Mean squared error of predicted against target, both (B, ...), in float32, over each sample and then the batch.
 
     alphas: (B,), the schedule's cumulative products at each sample's timestep, in (0, 1). gamma: min-SNR's bound (the
-    release: 5), for a weight of min(SNR, gamma) / SNR a sample; None (the paper) for none.
+    release: 5), which weighs the error of the clean latents by min(SNR, gamma) whatever is predicted (Hang et al. 2023,
+    section 3.4); None (the paper) for no weights.
     """
-    error = (predicted.float() - noise.float()).square().flatten(1).mean(1)
+    error = (predicted.float() - target.float()).square().flatten(1).mean(1)
     if gamma is not None:
         ratio = alphas.float() / (1 - alphas.float())
-        error = error * ratio.clamp_max(gamma) / ratio
+        error = error * ratio.clamp_max(gamma) / {"epsilon": ratio, "v": ratio + 1, "sample": 1}[prediction]
     return error.mean()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
 from mimaface_cli.files import atomic_path, output_error, remove_leftovers
-from mimaface_cli.train.footage import SPACES, SUFFIXES, Cutting, Space, read_clips
+from mimaface_cli.train.footage import CONDITIONS, SPACES, SUFFIXES, Cutting, Space, read_clips
 from mimaface_cli.train.shards import join_shards, shard_name, write_shard
 
 INDEX, PARTS = "index.json", "parts"
@@ -106,6 +106,9 @@ def prepare(
         raise InputError(f"--space {space}: choose {' or '.join(SPACES)}")
     if not (16 <= cutting.size <= 512 and cutting.size % 8 == 0 and cutting.frames >= 1 and cutting.per_video >= 1):
         raise InputError("--size must be a multiple of 8 from 16 to 512, --frames and --per-video 1 or more")
+    cutting = replace(cutting, condition=cutting.condition or CONDITIONS[space][0])
+    if cutting.condition not in CONDITIONS[space]:
+        raise InputError(f"--condition {cutting.condition}: in the {space} space choose {' or '.join(CONDITIONS[space])}")
     videos = find_videos(folder)
     try:
         (output / PARTS).mkdir(parents=True, exist_ok=True)
@@ -203,7 +206,10 @@ def _worked(todo: list[_Job], space: str, cutting: Cutting, jobs: int) -> Iterat
                     del running[future]
         except BrokenProcessPool as error:
             names = ", ".join(job.name for job in running.values())
-            raise InputError(f"a worker died on one of {names:.300}; take it out, or run again with --jobs 1") from error
+            raise InputError(
+                f"a worker was killed (out of memory?) at one of {names:.300}; the same command goes on where this one "
+                "stopped; where it happens again take that video out, or use fewer --jobs"
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -214,7 +220,7 @@ def _work(job: _Job, space: str, cutting: Cutting) -> tuple[int, str]:
     if job.part.exists():  # whole, from a run that was killed before it was joined
         return _count(job.part), ""
     try:
-        count = write_shard(job.part, read_clips(job.video, _space(space), job.key, job.identity, cutting))
+        count = write_shard(job.part, read_clips(job.video, _space(space, cutting.condition), job.key, job.identity, cutting))
     except OutputError:
         raise
     except MimafaceError as error:
@@ -226,8 +232,8 @@ def _work(job: _Job, space: str, cutting: Cutting) -> tuple[int, str]:
 
 
 @cache
-def _space(name: str) -> Space:
-    return SPACES[name]()
+def _space(name: str, condition: str) -> Space:
+    return SPACES[name](condition)
 
 
 def _count(part: Path) -> int:

@@ -4,8 +4,8 @@ import csv
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from mimaface_cli.errors import InputError, OutputError, WeightsError
 from mimaface_cli.files import atomic_path, output_error, remove_leftovers
 from mimaface_cli.train.config import Config, Optimiser
 from mimaface_cli.train.losses import MemoryBank
-from mimaface_cli.train.start import Built, Denoiser, describe
+from mimaface_cli.train.networks import Denoiser
+from mimaface_cli.train.start import Built, describe
+from mimaface_cli.train.track import Tracker, check_tensorboard
+from mimaface_cli.train.validate import Validator, forget_after, write_look
 
 LOSSES = "losses.csv"
 FLUSH = 20  # steps between writings of the CSV
@@ -31,7 +34,7 @@ Losses = Callable[[Denoiser, dict[str, Tensor]], dict[str, Tensor]]
 class Run:
     """name: image or video. folder: of its checkpoints and losses. groups: AdamW's parameter groups. bank: of stage 1.
 
-    network is the wrapped one once `train` runs.
+    validator: looks at it every so often, or None.
     """
 
     name: str
@@ -41,10 +44,15 @@ class Run:
     groups: list[dict[str, Any]]
     bank: MemoryBank | None = None
     report: Report = lambda stage, done, total: None
+    validator: Validator | None = None
+    tracker: Tracker | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.config.output) / self.name
         self.step = 0
+        _check_plugins()
+        if self.config.tensorboard:
+            check_tensorboard()
         # Asked for by name, for accelerate makes several processes on CPUs one run only then.
         cpu = not torch.accelerator.is_available()
         self.accelerator = Accelerator(cpu=cpu, mixed_precision=self.config.precision or None)
@@ -72,6 +80,7 @@ class Run:
         with ExitStack() as stack:
             if self.accelerator.is_main_process:
                 self._claim(stack)
+                stack.callback(lambda: self.tracker and self.tracker.close())
             self.accelerator.wait_for_everyone()
             try:
                 self._train(batches, losses)
@@ -105,6 +114,8 @@ class Run:
         if saved and saved["scaler"] and accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(saved["scaler"])
         del saved
+        if self.config.tensorboard and accelerator.is_main_process:
+            self.tracker = Tracker(self.folder, self.step)
         rows: list[tuple[int, dict[str, Tensor]]] = []
         parts: list[dict[str, Tensor]] = []
         self.report(self.name, self.step, steps)
@@ -115,6 +126,8 @@ class Run:
                 accelerator.backward(sum(part.values()))
                 if accelerator.sync_gradients and self.optimiser.clip_norm:
                     accelerator.clip_grad_norm_(parameters, self.optimiser.clip_norm)
+                for group in optimizer.param_groups:
+                    group["lr"] = self.optimiser.rate(self.step)
                 optimizer.step()
                 optimizer.zero_grad()
             parts.append({key: value.detach() for key, value in part.items()})
@@ -124,9 +137,14 @@ class Run:
             self.step += 1
             rows.append((self.step, {key: torch.stack([each[key] for each in parts]).mean() for key in parts[0]}))
             parts.clear()
+            if self.tracker is not None:
+                self.tracker.losses(self.step, {"learning_rate": optimizer.param_groups[0]["lr"]})
             keep = self.step % self.config.save_every == 0 or self.step == steps
             if keep or len(rows) == FLUSH:
                 self._write(rows)
+            if self.validator is not None and self.validator.due(self.step, steps):
+                with self._averaged(parameters, names, average):  # before the checkpoint, which no look may then follow
+                    self._validate(own)
             if keep:
                 self._save(own, optimizer.optimizer, average)
             self.report(self.name, self.step, steps)
@@ -136,21 +154,48 @@ class Run:
     def _follow(self, parameters: list[Tensor], names: dict[int, str], average: dict[str, Tensor]) -> None:
         """The moving average takes a step; at the beginning it forgets faster."""
         decay = min(self.optimiser.ema, (self.step + 1) / (self.step + 10)) if self.optimiser.ema else 0.0
-        for parameter in parameters:
-            average[names[id(parameter)]].lerp_(parameter.float(), 1 - decay)
+        # All in one call: a thousand small ones would leave a GPU waiting.
+        torch._foreach_lerp_([average[names[id(parameter)]] for parameter in parameters], parameters, 1 - decay)
+
+    @contextmanager
+    def _averaged(self, parameters: list[Tensor], names: dict[int, str], average: dict[str, Tensor]) -> Iterator[None]:
+        """The network as its moving average has it; then as it was, without a copy."""
+
+        def swap() -> None:
+            for parameter in parameters:
+                name = names[id(parameter)]
+                parameter.data, average[name] = average[name], parameter.data
+
+        swap()
+        try:
+            yield
+        finally:
+            swap()
+
+    def _validate(self, own: Denoiser) -> None:
+        """The main process looks while the others wait."""
+        if self.accelerator.is_main_process:
+            look = self.validator.look(own, self.step)
+            write_look(self.folder, look)
+            if self.tracker is not None:
+                self.tracker.look(look)
+        self.accelerator.wait_for_everyone()
 
     def _write(self, rows: list[tuple[int, dict[str, Tensor]]]) -> None:
         """Add the steps' losses, each the mean over all processes, to the CSV. Raises InputError where one is no number."""
         means = self.accelerator.reduce(torch.stack([torch.stack(list(row.values())) for _, row in rows]), "mean").tolist()
-        header = ["step", *rows[0][1]]
-        lines = [(step, *(f"{value:.7g}" for value in values)) for (step, _), values in zip(rows, means)]
-        bad = next((step for (step, _), values in zip(rows, means) if not all(map(_is_finite, values))), None)
+        header, numbers = ["step", *rows[0][1]], [step for step, _ in rows]
+        lines = [(step, *(f"{value:.7g}" for value in values)) for step, values in zip(numbers, means)]
+        bad = next((step for step, values in zip(numbers, means) if not all(map(_is_finite, values))), None)
         rows.clear()
         if bad is not None:
             raise InputError(
                 f"{self.name}: the loss is no number at step {bad}; lower learning_rate in [{self.name}.optimiser], or set "
                 'precision = "bf16"; the last checkpoint is kept'
             )
+        if self.tracker is not None:
+            for step, values in zip(numbers, means):
+                self.tracker.losses(step, dict(zip(header[1:], values)))
         if self.accelerator.is_main_process:
             path = self.folder / LOSSES
             new = not path.exists()
@@ -161,6 +206,8 @@ class Run:
         """A checkpoint, whole or not at all; the oldest beyond those to keep go."""
         if not self.accelerator.is_main_process:
             return
+        if self.tracker is not None:
+            self.tracker.flush()
         scaler = self.accelerator.scaler
         state = {
             **describe(own),
@@ -184,6 +231,7 @@ class Run:
         if not found:
             if self.accelerator.is_main_process:
                 (self.folder / LOSSES).unlink(missing_ok=True)
+                forget_after(self.folder, 0)
             return None
         state = read_checkpoint(found[-1])
         try:
@@ -207,6 +255,7 @@ class Run:
             for old in self.folder.glob(".step-*.part.pt"):
                 old.unlink()
             self._forget_after(self.step)
+            forget_after(self.folder, self.step)
         return state
 
     def _forget_after(self, step: int) -> None:
@@ -244,6 +293,16 @@ def read_result(folder: Path, stage: str) -> Built:
         raise InputError(f"{folder / stage}: holds no checkpoint; run mimaface train {stage} first")
     state = read_checkpoint(found[-1])
     return Built(state["unet_config"], state["clip_config"], state["heads"], {**state["network"], **state["average"]})
+
+
+def _check_plugins() -> None:
+    """Raises InputError where accelerate is set to split the weights, of which a checkpoint here would hold a part."""
+    for name, key in (("FSDP", "FSDP"), ("DeepSpeed", "DEEPSPEED"), ("Megatron-LM", "MEGATRON_LM")):
+        if os.environ.get(f"ACCELERATE_USE_{key}", "false").lower() in ("true", "1"):
+            raise InputError(
+                f"accelerate is set to {name}, which is not supported; choose multi-GPU without it in accelerate config, "
+                "and fit the memory by micro, gradient_checkpointing and precision"
+            )
 
 
 def _is_finite(value: float) -> bool:

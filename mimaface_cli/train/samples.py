@@ -3,7 +3,9 @@ processes, sees what an uninterrupted one sees."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,13 +17,17 @@ from mimaface_cli.train.config import Config, Video
 from mimaface_cli.train.prepare import read_index
 from mimaface_cli.train.shards import StoredClip, open_shards
 
+if TYPE_CHECKING:
+    from mimaface_cli.train.latents import Latents
+
 
 @dataclass(frozen=True)
 class Footage:
-    """Prepared clips, and whose each is, as a number."""
+    """Prepared clips, and whose each is, as a number. condition: what their renders are, as `Index.made` has it."""
 
     clips: list[StoredClip]
     person: np.ndarray
+    condition: str = "render"
 
     @property
     def people(self) -> int:
@@ -43,15 +49,18 @@ def read_footage(config: Config) -> Footage:
         if (clip.space, clip.size, clip.has_renders) != (config.space, config.size, True):
             raise InputError(f"{clip.shard}: clip {clip.key} is of another size or space; prepare it again")
     names = sorted({clip.identity for clip in clips})
-    return Footage(clips, np.array([names.index(clip.identity) for clip in clips]))
+    numbers = {name: number for number, name in enumerate(names)}
+    person = np.array([numbers[clip.identity] for clip in clips])
+    return Footage(clips, person, index.made.get("condition", "render"))
 
 
 class ImageSamples(Dataset):
-    """Single frames: target, render, photo and other (another frame of that person), each (3, S, S) uint8; motion (74,);
-    person; number."""
+    """Single frames: target and render (1, 3, S, S) uint8, or their latents (1, 4, h, w) float32 where `latents` is set;
+    photo and other (another frame of that person), each (3, S, S) uint8; motion (1, 74); person; number."""
 
     def __init__(self, footage: Footage, seed: int):
         self.footage, self.seed = footage, seed
+        self.latents: Latents | None = None
 
     def __getitem__(self, number: int) -> dict[str, Tensor | int]:
         clips, person, rng = self.footage.clips, self.footage.person, np.random.default_rng((self.seed, number))
@@ -60,11 +69,12 @@ class ImageSamples(Dataset):
         frame = int(rng.integers(clip.count))
         same = np.flatnonzero(person == person[chosen])
         other = clips[int(rng.choice(same))]
+        target, render = _shown(self, chosen, range(frame, frame + 1))
         return {
-            "target": _picture(clip.frame(frame)),
-            "render": _picture(clip.render(frame)),
-            "photo": _picture(clip.photo()),
-            "other": _picture(other.frame(int(rng.integers(other.count)))),
+            "target": target,
+            "render": render,
+            "photo": picture(clip.photo()),
+            "other": picture(other.frame(int(rng.integers(other.count)))),
             "motion": _motion(clip, slice(frame, frame + 1)),
             "person": int(person[chosen]),
             "number": number,
@@ -72,24 +82,27 @@ class ImageSamples(Dataset):
 
 
 class VideoSamples(Dataset):
-    """Clips of F frames: target and render (F, 3, S, S) uint8, photo (3, S, S), motion (F, 74), known: how many of the
-    first frames are conditioning (paper, equation 3), number."""
+    """Clips of F frames: target and render (F, 3, S, S) uint8, or their latents (F, 4, h, w) float32 where `latents` is
+    set; photo (3, S, S); motion (F, 74); known: how many of the first frames are conditioning (paper, equation 3); number."""
 
     def __init__(self, footage: Footage, seed: int, stage: Video):
         self.footage, self.seed, self.stage = footage, seed, stage
+        self.latents: Latents | None = None
         short = min(footage.clips, key=lambda clip: clip.count)
         if short.count < stage.clip:
             raise InputError(f"{short.shard}: has clips of {short.count} frames; set video.clip to that, or prepare longer ones")
 
     def __getitem__(self, number: int) -> dict[str, Tensor | int]:
         clips, rng = self.footage.clips, np.random.default_rng((self.seed, number))
-        clip, length = clips[int(rng.integers(len(clips)))], self.stage.clip
+        chosen, length = int(rng.integers(len(clips))), self.stage.clip
+        clip = clips[chosen]
         first = int(rng.integers(clip.count - length + 1))
         span = range(first, first + length)
+        target, render = _shown(self, chosen, span)
         return {
-            "target": torch.stack([_picture(clip.frame(k)) for k in span]),
-            "render": torch.stack([_picture(clip.render(k)) for k in span]),
-            "photo": _picture(clip.photo()),
+            "target": target,
+            "render": render,
+            "photo": picture(clip.photo()),
             "motion": _motion(clip, slice(span.start, span.stop)),
             "known": self._known(rng),
             "number": number,
@@ -97,9 +110,9 @@ class VideoSamples(Dataset):
 
     def _known(self, rng: np.random.Generator) -> int:
         stage = self.stage
-        if not stage.most_known:
-            return int(rng.integers(stage.clip // 4 + 1))
-        return 0 if rng.random() < stage.none_known else int(rng.integers(1, stage.most_known + 1))
+        if rng.random() < stage.none_known:
+            return 0
+        return int(rng.integers(1, stage.most_known + 1) if stage.most_known else rng.integers(stage.clip // 4 + 1))
 
 
 class _Numbers(Sampler):
@@ -138,7 +151,7 @@ def autoencoder_batches(footage: Footage, seed: int, batch: int):
         while True:
             rng = np.random.default_rng((seed, 1, first))
             chosen = [footage.clips[int(k)] for k in rng.integers(len(footage.clips), size=batch)]
-            yield to_range(torch.stack([_picture(clip.frame(int(rng.integers(clip.count)))) for clip in chosen]))
+            yield to_range(torch.stack([picture(clip.frame(int(rng.integers(clip.count)))) for clip in chosen]))
             first += 1
 
     return stream
@@ -149,11 +162,25 @@ def to_range(pictures: Tensor) -> Tensor:
     return pictures.float() / 127.5 - 1
 
 
-def _picture(image: np.ndarray) -> Tensor:
+def picture(image: np.ndarray) -> Tensor:
+    """S × S × 3 to (3, S, S), as it is."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _shown(samples: ImageSamples | VideoSamples, chosen: int, span: range) -> tuple[Tensor, Tensor]:
+    """Pictures and renders of a clip's frames, or their latents."""
+    if samples.latents is not None:
+        return samples.latents.read(chosen, span)
+    clip = samples.footage.clips[chosen]
+    return torch.stack([picture(clip.frame(k)) for k in span]), torch.stack([picture(clip.render(k)) for k in span])
+
+
+@lru_cache(maxsize=4096)  # a track's file is slower to read than a picture; a few kilobytes each
+def _whole_motion(clip: StoredClip) -> Tensor:
+    track = clip.track()
+    return torch.from_numpy(np.concatenate([track.pose, track.expression, track.gaze], 1))
 
 
 def _motion(clip: StoredClip, part: slice) -> Tensor:
     """(F, 74): pose, expression, gaze."""
-    track = clip.track()
-    return torch.from_numpy(np.concatenate([values[part] for values in (track.pose, track.expression, track.gaze)], 1))
+    return _whole_motion(clip)[part].clone()

@@ -14,7 +14,9 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.train.augment import photometric
 from mimaface_cli.train.autoencoder import fit_autoencoder, load_autoencoder
 from mimaface_cli.train.config import Config, Image, Video
-from mimaface_cli.train.losses import MemoryBank, denoising_loss, identity_loss
+from mimaface_cli.train.latents import encode_footage
+from mimaface_cli.train.losses import MemoryBank, denoising_loss, identity_loss, prediction_target
+from mimaface_cli.train.networks import CONDITION, Denoiser
 from mimaface_cli.train.release import write_release
 from mimaface_cli.train.run import Report, Run, read_result
 from mimaface_cli.train.samples import (
@@ -26,7 +28,8 @@ from mimaface_cli.train.samples import (
     read_footage,
     to_range,
 )
-from mimaface_cli.train.start import CONDITION, Denoiser, load_sd_vae, rebuild, start_image, start_video
+from mimaface_cli.train.start import load_sd_vae, rebuild, start_image, start_video
+from mimaface_cli.train.validate import Validator, keep_people, split_people
 from mimaface_cli.weights.mini import Card
 
 MODEL = "model"  # folder, in a run's output, of what the diffusion engine takes
@@ -38,7 +41,8 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
 
     Raises InputError, OutputError, WeightsError (see `Run.train`, `read_footage`, `start_image`).
     """
-    stage, footage = config.image, read_footage(config)
+    stage = config.image
+    footage, held = split_people(config, read_footage(config))
     if stage.identity_weight and footage.people < 2:
         raise InputError(f"{config.data}: shows one identity, so the identity loss has no negatives; set identity_weight = 0")
     network = start_image(config)
@@ -57,14 +61,15 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
 
     def losses(network: Denoiser, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         generator = _generator(config, batch, run)
-        target, render = (_latents(vae, to_range(batch[name])[:, None]) for name in ("target", "render"))
+        target, render = (_latents(vae, batch[name]) for name in ("target", "render"))
         photo = to_range(batch["photo"])
         shown = _drawn(len(photo), stage.clean_condition, generator, run.device)[:, None, None, None, None]
         conditions = torch.cat([render, target * shown, torch.ones_like(target[:, :1]) * shown], 1)
         views = [photo]
         if bank is not None:
             views += [photometric(photo, generator), to_range(batch["other"])]
-        denoise, tokens = _denoise(network, target, conditions, torch.stack(views), batch["motion"], alphas, stage, generator)
+        shared = batch["motion"], alphas, stage, config.model.prediction, generator
+        denoise, tokens = _denoise(network, target, conditions, torch.stack(views), *shared)
         if bank is None:
             return {"denoise": denoise}
         identity = identity_loss(tokens[0], tokens[1:], batch["person"], bank, stage.temperature)
@@ -75,6 +80,8 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
         return {"denoise": denoise, "identity": stage.identity_weight * identity}
 
     samples = ImageSamples(footage, config.seed)
+    _cache(samples, vae, config, run)
+    _watch(run, config, held, 1, vae, alphas)
     run.train(lambda run: _batches(samples, config, run), losses)
     return run.folder
 
@@ -84,7 +91,8 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
 
     Raises InputError, OutputError, WeightsError (see `Run.train`, `read_footage`, `start_video`).
     """
-    stage, footage = config.video, read_footage(config)
+    stage = config.video
+    footage, held = split_people(config, read_footage(config))
     samples = VideoSamples(footage, config.seed, stage)
     network = start_video(config, read_result(Path(config.output), "image")).requires_grad_(False)
     if network.unet.max_frames is not None and stage.clip > network.unet.max_frames:
@@ -103,19 +111,30 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
 
     def losses(network: Denoiser, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         generator = _generator(config, batch, run)
-        target, render = (_latents(vae, to_range(batch[name])) for name in ("target", "render"))
+        target, render = (_latents(vae, batch[name]) for name in ("target", "render"))
         frames = torch.arange(stage.clip, device=run.device)
         known = (frames < batch["known"][:, None]).float()[:, None, :, None, None]  # equation 3
         noise = torch.randn(target.shape, generator=generator, device=run.device)
         carried = (target + stage.known_noise * noise) * known  # equation 4
         conditions = torch.cat([render, carried, torch.ones_like(target[:, :1]) * known], 1)
         photo = to_range(batch["photo"])[None]
-        return {"denoise": _denoise(network, target, conditions, photo, batch["motion"], alphas, stage, generator)[0]}
+        shared = batch["motion"], alphas, stage, config.model.prediction, generator
+        return {"denoise": _denoise(network, target, conditions, photo, *shared)[0]}
 
+    _cache(samples, vae, config, run)
+    _watch(run, config, held, stage.clip, vae, alphas)
     run.train(lambda run: _batches(samples, config, run), losses)
     if run.accelerator.is_main_process:
         _export(config, footage, vae)
     return Path(config.output) / MODEL
+
+
+def _watch(run: Run, config: Config, held: Footage, length: int, vae: AutoencoderKL, alphas: Tensor) -> None:
+    """Have the run look at the people left out, and remember who they are."""
+    if run.accelerator.is_main_process:
+        keep_people(config, held)
+    if config.validation.every and held.clips:
+        run.validator = Validator(config, held, length, vae, alphas, run.accelerator.autocast)
 
 
 def _denoise(
@@ -126,9 +145,10 @@ def _denoise(
     motion: Tensor,
     alphas: Tensor,
     stage: Image | Video,
+    prediction: str,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """The noise's loss on latents (B, 4, F, h, w), one timestep a clip, and the views' ID tokens."""
+    """The denoiser's loss on latents (B, 4, F, h, w), one timestep a clip, and the views' ID tokens."""
     batch, device = len(target), target.device
     timestep = torch.randint(len(alphas), (batch,), generator=generator, device=device)
     noise = torch.randn(target.shape, generator=generator, device=device)
@@ -136,13 +156,21 @@ def _denoise(
     noisy = level.sqrt() * target + (1 - level).sqrt() * noise
     keep = 1 - _drawn(batch, stage.token_dropout, generator, device)
     predicted, tokens = network(noisy, conditions, timestep, photos, motion, keep)
-    return denoising_loss(predicted, noise, alphas[timestep], stage.min_snr or None), tokens
+    wanted = prediction_target(prediction, target, noise, alphas[timestep])
+    return denoising_loss(predicted, wanted, alphas[timestep], stage.min_snr or None, prediction), tokens
 
 
 def _batches(samples: ImageSamples | VideoSamples, config: Config, run: Run) -> Iterator[dict[str, Tensor]]:
     accelerator, optimiser = run.accelerator, run.optimiser
     place = accelerator.num_processes, accelerator.process_index
     return load_samples(samples, run.step, optimiser.steps, optimiser.batch, run.micro, *place, config.workers)
+
+
+def _cache(samples: ImageSamples | VideoSamples, vae: AutoencoderKL, config: Config, run: Run) -> None:
+    """Latents in place of pictures, where the config wants them encoded once."""
+    if config.cache_latents:
+        with run.accelerator.main_process_first():
+            samples.latents = encode_footage(vae, samples.footage, Path(config.data), run.report)
 
 
 def _generator(config: Config, batch: dict[str, Tensor], run: Run) -> torch.Generator:
@@ -162,8 +190,11 @@ def _alphas(device: torch.device) -> Tensor:
 
 @torch.no_grad()
 def _latents(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
-    """Pictures (B, F, 3, S, S) in [-1, 1] to scaled latents (B, 4, F, h, w), the distribution's mode, in float32."""
-    flat = pictures.flatten(0, 1)
+    """Pictures (B, F, 3, S, S) uint8 to scaled latents (B, 4, F, h, w), the distribution's mode, in float32; what is
+    latents already, (B, F, 4, h, w), only takes that order."""
+    if pictures.is_floating_point():
+        return pictures.transpose(1, 2)
+    flat = to_range(pictures).flatten(0, 1)
     parts = [vae.encode(part).latent_dist.mode() for part in flat.split(CHUNK)]
     return (torch.cat(parts) * vae.config.scaling_factor).unflatten(0, pictures.shape[:2]).transpose(1, 2)
 
@@ -202,9 +233,12 @@ def _export(config: Config, footage: Footage, vae: AutoencoderKL) -> None:
     if config.space == "bfm09":
         write_release(folder, network)
         return
-    length = config.video.clip
+    length, carried = config.video.clip, config.video.most_known or config.video.clip // 4
+    settings = {"length": length, "overlap": 0 if config.video.none_known == 1 else carried}
+    if config.model.start == "scratch":  # small enough to need no more
+        settings |= {"sampler": "dpm++", "steps": 20, "guidance": 2.0}
     steps = {"image": config.image.optimiser.steps, "video": config.video.optimiser.steps}
-    about = {"data": "not stated", "clips": len(footage.clips), "people": footage.people, "steps": steps}
-    card = Card("own model", config.size, settings={"length": length, "overlap": length // 4}, about=about)
-    networks = Networks(network.unet, network.mia, vae.cpu())
+    about = {"data": config.about or "not stated", "clips": len(footage.clips), "people": footage.people, "steps": steps}
+    card = Card("own model", config.size, footage.condition, settings=settings, about=about)
+    networks = Networks(network.unet, network.mia, vae.cpu(), config.model.prediction)
     mini.save(folder, networks, made.unet_config, network.clip, card)

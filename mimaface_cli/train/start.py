@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
-from transformers import CLIPVisionModel
+from torch import Tensor
 
 from mimaface_cli.diffusion import checkpoint, clip, mia
 from mimaface_cli.diffusion.mia import PaperTokens
@@ -15,39 +14,8 @@ from mimaface_cli.diffusion.unet import VideoUNet
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face.loading import load_strict
 from mimaface_cli.train.config import Config
-from mimaface_cli.train.mini.data import motion_groups
-from mimaface_cli.train.mini.learn import clip_pixels
-from mimaface_cli.train.mini.networks import build
+from mimaface_cli.train.networks import CHANNELS, RENDER, Denoiser, build
 from mimaface_cli.weights.locate import locate_files
-
-CHANNELS = 13  # noisy latent 4, render latent 4, conditioning latent 4, mask 1
-CONDITION = 8  # the first channel of W_cond: conditioning latent and mask
-
-
-class Denoiser(nn.Module):
-    """UNet, condition tokens and appearance encoder as one module, wrapped for many processes as one.
-
-    unet_config: what builds the UNet again.
-    """
-
-    def __init__(self, unet: VideoUNet, tokens: PaperTokens, encoder: CLIPVisionModel, unet_config: Mapping[str, Any]):
-        super().__init__()
-        self.unet, self.mia, self.clip = unet, tokens, encoder
-        self.unet_config = dict(unet_config)
-
-    def forward(
-        self, noisy: Tensor, conditions: Tensor, timestep: Tensor, photos: Tensor, motion: Tensor, keep: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """noisy (B, 4, F, h, w), conditions (B, 9, F, h, w), timestep (B,), photos (V, B, 3, S, S) in [-1, 1], the first
-        of the V views being the source, motion (B, F, 74), keep (B,): 0 where a sample goes without tokens.
-
-        Returns the predicted noise (B, 4, F, h, w) and the ID tokens (V, B, C).
-        """
-        pixels = clip_pixels(photos.flatten(0, 1), self.clip.config.image_size)
-        seen = clip.encode(self.clip, pixels).unflatten(0, photos.shape[:2])
-        tokens = self.mia(seen[0], motion_groups(motion)) * keep[:, None, None, None]
-        return self.unet(torch.cat([noisy, conditions], 1), timestep, tokens), seen[:, :, 0]
-
 
 @dataclass(frozen=True)
 class Built:
@@ -68,8 +36,7 @@ def describe(network: Denoiser) -> dict[str, Any]:
 def start_image(config: Config) -> Denoiser:
     """Stage 1's networks. Raises WeightsError where Stable Diffusion or CLIP are not installed."""
     if config.model.start == "scratch":
-        made = build(config.model.size, config.seed)
-        return Denoiser(made.unet, made.mia, made.clip, config.model.size.unet_config(video=False))
+        return _leave_out(build(config.model.size, config.seed), config)
     torch.manual_seed(config.seed)
     files = locate_files("sd15", download=False)
     state, name = checkpoint.read_state(files["sd15/unet.safetensors"])
@@ -82,7 +49,26 @@ def start_image(config: Config) -> Denoiser:
     clip_config = clip_config.get("vision_config", clip_config)
     encoder = clip.from_state(clip_config, *checkpoint.read_state(files["clip/model.safetensors"]))
     tokens = PaperTokens(unet.tokens_width, encoder.config.hidden_size)
-    return Denoiser(unet.float(), tokens, encoder.float(), unet_config)
+    return _leave_out(Denoiser(unet.float(), tokens, encoder.float(), unet_config), config)
+
+
+def _leave_out(network: Denoiser, config: Config) -> Denoiser:
+    """What the config leaves out has no weight in the network, and never gets one: what is exported knows nothing of it."""
+    with torch.no_grad():
+        if not config.model.use_render:
+            weight = network.unet.conv_in.weight
+            weight[:, RENDER] = 0
+            weight.register_hook(_without_render)
+        if not config.model.use_motion:
+            for embed in network.mia.embed.values():
+                embed.weight.zero_().register_hook(torch.zeros_like)
+    return network
+
+
+def _without_render(gradient: Tensor) -> Tensor:
+    kept = gradient.clone()
+    kept[:, RENDER] = 0
+    return kept
 
 
 def widen(weight: Tensor) -> Tensor:

@@ -18,20 +18,23 @@ FOLDER, CARD = "mini", "card.json"
 FILES = ("unet.json", "unet.safetensors", "mia.safetensors", "clip.json", "clip.safetensors", "vae.json")
 FILES += ("vae.safetensors", CARD)
 SPACE = "face478"
-CONDITIONS = ("mesh", "plain")
+CONDITIONS = ("textured", "render")
+PREDICTIONS = ("epsilon", "v", "sample")
 LARGEST = 1024
 
 
 @dataclass(frozen=True)
 class Card:
-    """name; size: pixels of a side of the square it draws; condition: mesh (the textured frame) or plain (the paper's
-    shaded render); settings: what to denoise with, as in `mimaface_cli.diffusion.settings.Settings`; scores: engine
-    (mesh, diffusion) to figure (as `mimaface evaluate` names them) to its mean over the same pairs of people left out,
-    empty where never measured; about: data, licence, steps and failures, for people. Raises ValueError."""
+    """name; size: pixels of a side of the square it draws; condition: textured (the mesh engine's frame) or render (the
+    paper's, of coefficients alone); prediction: what its UNet gives, the noise (epsilon), v or the clean latents
+    (sample); settings: what to denoise with, as in `mimaface_cli.diffusion.settings.Settings`; scores: engine (mesh,
+    diffusion) to figure (as `mimaface evaluate` names them) to its mean over the same pairs of people left out, empty
+    where never measured; about: data, licence, steps and failures, for people. Raises ValueError."""
 
     name: str
     size: int
-    condition: str = "mesh"
+    condition: str = "textured"
+    prediction: str = "epsilon"
     settings: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
@@ -43,6 +46,8 @@ class Card:
             raise ValueError(f"size: must be a multiple of 8 from 16 to {LARGEST}")
         if self.condition not in CONDITIONS:
             raise ValueError(f"condition: must be {' or '.join(CONDITIONS)}")
+        if self.prediction not in PREDICTIONS:
+            raise ValueError(f"prediction: must be {', '.join(PREDICTIONS)}")
         for name in ("settings", "scores", "about"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name}: must be an object")

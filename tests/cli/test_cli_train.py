@@ -120,6 +120,43 @@ def test_a_table_says_who_is_who(footage, tmp_path, command):
     assert said.code == 3 and "columns file and identity" in said.err and len(said.err.splitlines()) == 1
 
 
+def test_a_killed_worker_is_explained_and_the_next_run_goes_on(footage, tmp_path, environment, command):
+    words = [sys.executable, "-m", "mimaface_cli", "train", "prepare", str(footage), "-o", "data", *CUT, "--jobs", "2", "-q"]
+    process = subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    end, workers = time.monotonic() + 60, []
+    while not workers and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+        found = children.read_text().split() if children.exists() else []
+        workers = [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    if not children.parent.parent.parent.exists():
+        pytest.skip("the processes of a process are listed in /proc, which is not here")
+    os.kill(int(workers[0]), signal.SIGKILL)
+    error = process.communicate(timeout=100)[1]
+    assert process.returncode == 3 and "a worker was killed" in error and "the same command goes on" in error
+    assert len(error.splitlines()) == 1 and "Traceback" not in error
+    said = command("train", "prepare", footage, "-o", "data", *CUT, "--jobs", "2")
+    assert said.code == 0 and "4 clips of 2 videos in 1 shards, 1 skipped" in said.err, said.err
+
+
+def test_both_conditions_lie_on_the_face(data, footage, tmp_path, command):
+    said = command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "render")
+    assert said.code == 0, said.err
+    index = json.loads((tmp_path / "data/index.json").read_text())
+    assert index["made"]["condition"] == "render"
+    for clip, other in zip(open_shards(tmp_path / "data"), open_shards(data)):
+        points, drawn = clip.landmarks()[0], clip.render(0).astype(float)
+        lit = np.argwhere(drawn.max(2) > 20)[:, ::-1]
+        assert not np.array_equal(clip.render(0), other.render(0)) and not drawn[:4].max() > 20
+        middle = (points.min(0) + points.max(0)) / 2
+        assert (np.abs((lit.min(0) + lit.max(0)) / 2 - middle) < 3).all()
+        assert (np.abs(np.ptp(lit, axis=0) - np.ptp(points, axis=0)) < 6).all()
+    said = command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "textured")
+    assert said.code == 3 and "was prepared with condition render" in said.err
+    said = command("train", "prepare", footage, "-o", "other", *CUT, "--space", "bfm09", "--condition", "textured")
+    assert said.code == 3 and "--condition textured: in the bfm09 space choose render" in said.err
+
+
 def test_an_empty_folder_is_one_line(tmp_path, command):
     (tmp_path / "none").mkdir()
     said = command("train", "prepare", "none", "-o", "data")

@@ -7,7 +7,7 @@ from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, UniPC
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimaface_cli.diffusion.denoise import denoise, guided_noise
+from mimaface_cli.diffusion.denoise import denoise, guided_prediction
 from mimaface_cli.diffusion.ica import condition, noise, plan_clips
 from mimaface_cli.diffusion.samplers import (
     SD15_SCHEDULE,
@@ -18,6 +18,7 @@ from mimaface_cli.diffusion.samplers import (
 )
 from mimaface_cli.diffusion.settings import PRESETS, SAMPLERS, Settings, preset
 from mimaface_cli.errors import InputError
+from mimaface_cli.weights.mini import PREDICTIONS
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # diffusers' own
@@ -99,7 +100,7 @@ def _unet(sample, timestep, tokens, reuse=None):
 @pytest.mark.parametrize("batched", [True, False])
 def test_guidance_moves_away_from_empty_tokens(batched):
     sample, tokens = torch.randn(1, 13, 2, 3, 3), torch.full((1, 5, 6), 0.25)
-    guided = lambda tokens, scale: guided_noise(_unet, sample, 9, tokens, scale, batched=batched)  # noqa: E731
+    guided = lambda tokens, scale: guided_prediction(_unet, sample, 9, tokens, scale, batched=batched)  # noqa: E731
     torch.testing.assert_close(guided(tokens, 5.0), sample[:, :4] + 5 * 0.25)
     torch.testing.assert_close(guided(tokens, 1), sample[:, :4] + 0.25)
     per_frame = tokens[:, None].expand(-1, 2, -1, -1)
@@ -110,28 +111,55 @@ LATENTS = (1, 4, 2, 3, 3)
 NOTHING = torch.zeros(LATENTS), torch.zeros(1, 5, 2, 3, 3), torch.zeros(1, 2, 3)  # render, ica, tokens
 
 
-def oracle(clean):
-    """A perfect model of one clip: the noise that is left at the level the timestep stands for."""
+def oracle(clean, prediction="epsilon"):
+    """A perfect model of one clip: the noise, v or latents at the level the timestep stands for."""
     alphas = 1 / (1 + torch.from_numpy(training_sigmas()).double() ** 2)
 
     def unet(sample, timestep, tokens, reuse=None):
         alpha = np.interp(float(timestep), np.arange(1000), alphas)
-        return (sample[:, :4] - alpha**0.5 * clean) / (1 - alpha) ** 0.5
+        noise = (sample[:, :4] - alpha**0.5 * clean) / (1 - alpha) ** 0.5
+        return {"epsilon": noise, "v": alpha**0.5 * noise - (1 - alpha) ** 0.5 * clean, "sample": clean}[prediction]
 
     return unet
 
 
 @pytest.mark.parametrize("warm", [0.0, 0.5])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_denoising_with_a_perfect_model_finds_the_clean_latents(sampler, warm):
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_denoising_with_a_perfect_model_finds_the_clean_latents(sampler, warm, prediction):
     torch.manual_seed(0)
     clean, start, elsewhere = torch.randn(LATENTS), torch.randn(LATENTS), torch.randn(LATENTS)
     settings = Settings(sampler=sampler, steps=8, guidance=1, warm_start=warm)
     rough = elsewhere if warm else None
-    steps = list(denoise(oracle(clean), sampler_for(settings), start, *NOTHING, settings, clean=rough))
+    model, steps_of = oracle(clean, prediction), sampler_for(settings, prediction)
+    steps = list(denoise(model, steps_of, start, *NOTHING, settings, clean=rough))
     assert len(steps) == (4 if warm else 8)
     # Timesteps of Karras' levels are whole numbers: the model is told a level a little off.
-    torch.testing.assert_close(steps[-1], clean, atol=1e-3 if sampler == "euler" else 0.03, rtol=0)
+    exact = sampler == "euler" or prediction == "sample"
+    torch.testing.assert_close(steps[-1], clean, atol=1e-3 if exact else 0.03, rtol=0)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_model_takes_the_same_way_whatever_it_predicts(sampler):
+    torch.manual_seed(0)
+    sample, start = torch.randn(LATENTS), torch.randn(LATENTS)
+    settings = Settings(sampler=sampler, steps=6, guidance=3)
+    ways = {}
+    for prediction in PREDICTIONS:
+        way = sampler_for(settings, prediction)
+        levels = iter(way.sigmas) if sampler == "euler" else iter(way._solver.sigmas.tolist())
+
+        def unet(x, timestep, tokens, reuse=None):
+            """Noise that depends on latents and tokens, said in the asked way at the solver's own level."""
+            x, alpha = x[:, :4], 1 / (1 + next(levels) ** 2)
+            noise = torch.sin(x) + tokens.mean((1, 2)).reshape(-1, 1, 1, 1, 1)
+            clean = (x - (1 - alpha) ** 0.5 * noise) / alpha**0.5
+            return {"epsilon": noise, "v": alpha**0.5 * noise - (1 - alpha) ** 0.5 * clean, "sample": clean}[prediction]
+
+        conditions = sample, torch.zeros(1, 5, *LATENTS[2:]), torch.full((1, 2, 3), 0.2)
+        ways[prediction] = list(denoise(unet, way, start, *conditions, settings))[-1]
+    for prediction in PREDICTIONS:
+        torch.testing.assert_close(ways[prediction], ways["epsilon"], atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

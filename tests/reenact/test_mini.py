@@ -12,7 +12,7 @@ from mimaface_cli.reenact import engines
 from mimaface_cli.reenact.animate import animate
 from mimaface_cli.reenact.engines import choose_engine
 from mimaface_cli.reenact.options import AnimateOptions
-from mimaface_cli.reenact.prefer import JUDGED_BY, judge
+from mimaface_cli.metrics.prefer import JUDGED_BY, judge
 from mimaface_cli.weights.mini import CARD, FOLDER, Card, find, read_card, write_card
 
 MESH = {"psnr": 22.0, "ssim": 0.8, "expression": 0.5, "pose": 0.03, "gaze": 0.1, "identity_dlib": 0.3, "jitter": 0.4}
@@ -30,7 +30,7 @@ def mini_folder(tmp_path_factory):
     from mimaface_cli.diffusion import mini
     from mimaface_cli.diffusion.pipeline import Networks
     from mimaface_cli.train.autoencoder import AutoencoderSettings
-    from mimaface_cli.train.mini.networks import Size, build
+    from mimaface_cli.train.networks import Size, build
 
     size = Size(channels=(8, 16), attention=(False, True), heads=2, tokens=16, clip=16, clip_layers=1, patch=32)
     trained = build(size, video=True)

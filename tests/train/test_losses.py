@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mimaface_cli.train.losses import MemoryBank, denoising_loss, identity_loss
+from mimaface_cli.train.losses import MemoryBank, denoising_loss, identity_loss, prediction_target
 
 
 def test_denoising_loss_is_a_mean_square_and_min_snr_bounds_easy_timesteps():
@@ -13,6 +13,22 @@ def test_denoising_loss_is_a_mean_square_and_min_snr_bounds_easy_timesteps():
     alphas = torch.tensor([0.5, 0.95])  # SNR 1 and 19
     assert denoising_loss(predicted, noise, alphas) == pytest.approx((2.5 + 10) / 2)
     assert denoising_loss(predicted, noise, alphas, 5.0) == pytest.approx((2.5 + 10 * 5 / 19) / 2, rel=1e-5)
+
+
+def test_whatever_is_predicted_min_snr_weighs_the_clean_latents_error():
+    torch.manual_seed(0)
+    clean, guess, noise = torch.randn(3, 2, 4, 1, 5, 5).double()
+    alphas = torch.tensor([0.3, 0.97], dtype=torch.double)
+    level = alphas[:, None, None, None, None]
+    noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
+    # The noise that a guess at the clean latents implies, with the same noisy latents.
+    implied = (noisy - level.sqrt() * guess) / (1 - level).sqrt()
+    expected = ((guess - clean).square().flatten(1).mean(1) * (alphas / (1 - alphas)).clamp_max(5.0)).mean()
+    for prediction in ("epsilon", "v", "sample"):
+        target = prediction_target(prediction, clean, noise, alphas)
+        made = prediction_target(prediction, guess, implied, alphas)
+        loss = denoising_loss(made, target, alphas, 5.0, prediction)
+        assert loss == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_identity_loss_is_equation_2():

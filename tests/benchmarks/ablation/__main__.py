@@ -5,99 +5,82 @@
 Renders people, trains the judges and an autoencoder, then the full model and the same without render, without motion
 coefficients, without the identity loss (stage 1) and without ICA (stage 2), and measures all. Everything is kept in
 FOLDER: a run that was stopped goes on, and what is finished is not done again. --scale shortens every training (1: about
-an hour on two cores). Writes FOLDER/ablation.json, pictures.png and borders.png.
+an hour and a half on two idle cores). Writes FOLDER/ablation.json, pictures.png and borders.png.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from mimaface_cli.diffusion import ica
 from mimaface_cli.face import face478
-from mimaface_cli.train.autoencoder import AutoencoderSettings, fit_autoencoder, load_autoencoder
-from mimaface_cli.train.mini.data import Clips, read_clips, to_tensor
-from mimaface_cli.train.mini.learn import STATE, load_trained
-from mimaface_cli.train.mini.networks import Trained
+from mimaface_cli.train.autoencoder import fit_autoencoder, load_autoencoder
+from mimaface_cli.train.latents import encode_footage
+from mimaface_cli.train.rendered.shards import render_shards
+from mimaface_cli.train.samples import autoencoder_batches, read_footage
 from tests.benchmarks.ablation import judges, measure
-from tests.benchmarks.ablation.people import TEST, TRAIN, render_clips
-from tests.benchmarks.ablation.variants import IMAGE, LANES, SIZE, STAGE1, STAGE2, VIDEO, Place, encoded, train
+from tests.benchmarks.ablation.people import PICTURE, TEST, TRAIN, read_all
+from tests.benchmarks.ablation.variants import LANES, STAGE1, STAGE2, Place, finished, train
 
-PICTURE = 64
-PEOPLE, TAKES, FRAMES = 320, 4, 12
-LEFT_OUT, VIDEO_FRAMES, VIDEOS = 32, 44, 16
-AUTOENCODER = AutoencoderSettings(steps=3200)
+VIDEOS = 16
 
 
 def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
+def saying(job: str, every: float = 60.0):
+    """Progress of a job, a line a minute and at its end."""
+    last = 0.0
+
+    def report(stage: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every or done == total:
+            last = time.monotonic()
+            say(f"{job} {stage} {done}/{total}")
+
+    return report
+
+
 def prepare(place: Place, workers: int) -> None:
     """People, judges, autoencoder and latents."""
-    folder, model = place.folder, face478.load()
-    say("rendering people")
-    paths = render_clips(folder / "clips", TRAIN, PEOPLE, TAKES, FRAMES, PICTURE, False, workers)
-    render_clips(folder / "test", TEST, LEFT_OUT, 2, VIDEO_FRAMES, PICTURE, False, workers)
-    judges.make_judges(model, PICTURE, folder / "judges", max(1, round(14 * place.scale)), say)
+    folder, model, config = place.folder, face478.load(), place.config("full")
+    for name, cast in (("clips", TRAIN), ("test", TEST)):
+        render_shards(cast, folder / name, workers, saying(name))
+    judges.make_judges(model, folder / "judges", max(1, round(14 * place.scale)), say)
+    footage = read_footage(config)
     if not (folder / "vae" / "model.safetensors").exists():
-        clips = read_clips(paths)
-        flat = clips.pictures.reshape(-1, *clips.pictures.shape[2:])
-
-        def batches(first: int) -> Iterator[Tensor]:
-            while True:
-                index = np.random.default_rng(first).integers(0, len(flat), AUTOENCODER.batch)
-                yield to_tensor(flat[index])
-                first += 1
-
-        settings = replace(AUTOENCODER, steps=max(2, round(AUTOENCODER.steps * place.scale)))
+        settings = config.model.autoencoder
+        stream = autoencoder_batches(footage, config.seed, settings.batch)
         report = lambda step, steps, figures: say(f"autoencoder {step}/{steps} {figures}")  # noqa: E731
-        fit_autoencoder(batches, PICTURE, settings, folder / "vae", report=report)
-    say("encoding latents")
-    encoded(folder, paths)
+        fit_autoencoder(stream, PICTURE, settings, folder / "vae", report=report)
+    encode_footage(load_autoencoder(folder / "vae"), footage, folder / "clips", saying("clips"))
 
 
 def run_lane(place: Place, lane: tuple[str, ...]) -> None:
     """One process's share of the trainings."""
     torch.set_num_threads(1)
-    data = encoded(place.folder, clip_paths(place.folder))
     for job in lane:
-        kind, name = job.split()
-        train(place, kind, name, data, lambda stage, step, steps, figures: say(f"{job} {step}/{steps} {figures}"))
-
-
-def clip_paths(folder: Path) -> list[Path]:
-    return sorted((folder / "clips").glob("*.npz"))
-
-
-def left_out_clips(folder: Path) -> tuple[Clips, list[tuple[int, int]]]:
-    paths = sorted((folder / "test").glob("*.npz"))
-    return read_clips(paths), [tuple(int(part) for part in path.stem.split("-")[-2:]) for path in paths]
-
-
-def finished(place: Place, kind: str, name: str) -> tuple[Trained | None, int]:
-    """A variant as far as it has been trained, and after how many steps; None where it has not begun."""
-    folder = place.folder / kind / name
-    return load_trained(folder, SIZE, kind == "video") if (folder / STATE).exists() else (None, 0)
+        train(place, *job.split(), saying(job))
 
 
 def measure_all(place: Place) -> dict:
     """Every figure of every variant, as far as it has been trained; `steps` says how far."""
     folder, model = place.folder, face478.load()
-    judge, knower = judges.make_judges(model, PICTURE, folder / "judges", report=say)
+    judge, knower = judges.make_judges(model, folder / "judges", report=say)
     vae = load_autoencoder(folder / "vae")
-    clips, seeds = left_out_clips(folder)
-    pairs = measure.make_pairs(model, clips, seeds, each=2)
+    clips, config = read_all(folder / "test"), place.config("full")
+    pairs = measure.make_pairs(model, clips, each=2)
     result: dict = {
-        "sizes": {**asdict(SIZE), "people": PEOPLE, "left_out": LEFT_OUT, "picture": PICTURE, "scale": place.scale},
+        "sizes": {"train": asdict(TRAIN), "left_out": asdict(TEST), "config": asdict(config), "scale": place.scale},
         "settings": asdict(measure.SETTINGS),
         "limits": measure.limits(judge, knower, vae, pairs),
         "image": {},
@@ -105,16 +88,15 @@ def measure_all(place: Place) -> dict:
     }
     rows = [pairs.source, pairs.truth, pairs.render]
     for name in STAGE1:
-        stage = place.stage("image", name)
         trained, steps = finished(place, "image", name)
         if trained is None:
             say(f"image {name}: not trained yet, left out")
             continue
         made = measure.generate(
-            trained, vae, stage, pairs.source, pairs.render[:, None], pairs.motion[:, None], measure.SETTINGS
+            trained, vae, config.model.prediction, pairs.source, pairs.render[:, None], pairs.motion[:, None], measure.SETTINGS
         )[:, 0]
         figures = measure.picture_figures(judge, knower, pairs, made)
-        figures |= measure.retrieval(trained, clips, seeds) | measure.noise_error(trained, vae, stage, clips)
+        figures |= measure.retrieval(trained, clips) | measure.noise_error(trained, vae, config.model.prediction, clips)
         result["image"][name] = {**figures, "steps": steps}
         rows.append(made)
         say(f"image {name}: {rounded(result['image'][name])}")
@@ -122,15 +104,15 @@ def measure_all(place: Place) -> dict:
     videos = slice(0, 2 * VIDEOS, 2)
     real, strips = clips.pictures[videos], [clips.pictures[videos]]
     for name in STAGE2:
-        stage = place.stage("video", name)
+        stage = place.config(name).video
         trained, steps = finished(place, "video", name)
         if trained is None:
             say(f"video {name}: not trained yet, left out")
             continue
-        overlap = stage.frames // 4 if stage.ica else 0
-        settings = replace(measure.SETTINGS, length=stage.frames, overlap=overlap)
+        overlap = stage.clip // 4 if stage.none_known < 1 else 0
+        settings = replace(measure.SETTINGS, length=stage.clip, overlap=overlap)
         made = measure.generate(
-            trained, vae, stage, clips.source[videos], clips.renders[videos], clips.motion[videos], settings, chunk=8
+            trained, vae, config.model.prediction, clips.source[videos], clips.renders[videos], clips.motion[videos], settings, chunk=8
         )
         starts, count = [], 0
         for piece in ica.plan_clips(real.shape[1], settings.length, settings.overlap):
@@ -188,12 +170,13 @@ def main() -> None:
     place = Place(given.folder, given.scale)
     if not given.measure_only:
         prepare(place, given.workers)
-        say(f"training: {IMAGE.steps} steps of {IMAGE.batch} (images), {VIDEO.steps} of {VIDEO.batch} (clips), times the scale")
+        image, video = (getattr(place.config("full"), name).optimiser for name in ("image", "video"))
+        say(f"training: {image.steps} steps of {image.batch} (images), {video.steps} of {video.batch} (clips)")
         if given.workers == 1:
             for lane in LANES:
                 run_lane(place, lane)
         else:
-            with ProcessPoolExecutor(2) as pool:
+            with ProcessPoolExecutor(2, get_context("spawn")) as pool:
                 for future in [pool.submit(run_lane, place, lane) for lane in LANES]:
                     future.result()
     result = measure_all(place)

@@ -17,6 +17,7 @@ from mimaface_cli.files import atomic_path
 from mimaface_cli.train.rendered.draw import draw, make_scene
 from mimaface_cli.train.rendered.moves import make_moves
 from mimaface_cli.train.rendered.people import make_person
+from tests.benchmarks.ablation.people import DRAWN, PICTURE, close_up, close_up_points
 
 POINTS = np.unique(
     np.concatenate([topology.OVAL[::3], topology.LEFT_EYE[::4], topology.RIGHT_EYE[::4], topology.OUTER_LIPS[::3],
@@ -36,8 +37,8 @@ class Labelled:
     person: np.ndarray
 
 
-def label(model: Face478, people: range, scenes: int, taken: int, size: int) -> Labelled:
-    """Frames of people with what is true of them."""
+def label(model: Face478, people: range, scenes: int, taken: int) -> Labelled:
+    """Frames of people, close up, with what is true of them."""
     pictures, truth, person = [], [], []
     for seed in people:
         who = make_person(model, seed)
@@ -46,15 +47,15 @@ def label(model: Face478, people: range, scenes: int, taken: int, size: int) -> 
             scene, moves = make_scene(key), make_moves(key, 12 * taken)
             for k in range(0, 12 * taken, 12):
                 values = moves.expression[k], moves.pose[k], moves.gaze[k]
-                drawn = draw(model, who, scene, *values, size)
-                pictures.append(drawn.picture)
-                truth.append(np.concatenate([values[0][:52], *values[1:], (drawn.points[POINTS] / size).ravel()]))
+                drawn = draw(model, who, scene, *values, DRAWN)
+                pictures.append(close_up(drawn.picture))
+                truth.append(np.concatenate([values[0][:52], *values[1:], close_up_points(drawn.points[POINTS]).ravel()]))
                 person.append(seed)
     return Labelled(np.stack(pictures), np.stack(truth).astype(np.float32), np.array(person))
 
 
 class Eye(nn.Module):
-    """Pictures (B, 3, 64, 64) in [-1, 1] -> features (B, 256)."""
+    """Pictures (B, 3, S, S) in [-1, 1] -> features (B, 256)."""
 
     def __init__(self, widths: tuple[int, ...] = (24, 48, 80, 128)):
         super().__init__()
@@ -97,8 +98,8 @@ class Knower(nn.Module):
 
 
 def to_tensor(pictures: np.ndarray) -> Tensor:
-    """N×S×S×3 uint8 -> (N, 3, S, S) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    """…×S×S×3 uint8 -> (…, 3, S, S) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).movedim(-1, -3).float() / 127.5 - 1
 
 
 def _spoil(pictures: Tensor, rng: torch.Generator) -> Tensor:
@@ -137,7 +138,7 @@ def _train(
 
 
 def make_judges(
-    model: Face478, size: int, folder: Path, epochs: int = 16, report: Callable[[str], None] = print
+    model: Face478, folder: Path, epochs: int = 16, report: Callable[[str], None] = print
 ) -> tuple[Judge, Knower]:
     """Both judges, trained once and kept in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,11 +146,11 @@ def make_judges(
     judge, knower = Judge(), Knower()
     with torch.no_grad():
         for network in (judge, knower):
-            network(torch.zeros(2, 3, size, size))  # sizes the lazy layer
+            network(torch.zeros(2, 3, PICTURE, PICTURE))  # sizes the lazy layer
     paths = [folder / "judge.pt", folder / "knower.pt"]
     if not all(path.exists() for path in paths):
         report("rendering people for the judges")
-        data = label(model, range(FIRST_PERSON, FIRST_PERSON + PEOPLE), SCENES, TAKEN, size)
+        data = label(model, range(FIRST_PERSON, FIRST_PERSON + PEOPLE), SCENES, TAKEN)
         truth = torch.from_numpy(data.truth)
         judge.middle.copy_(truth.mean(0))
         judge.scale.copy_(truth.std(0).clamp_min(1e-3))

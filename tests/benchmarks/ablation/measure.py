@@ -9,21 +9,22 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from mimaface_cli.diffusion import clip, ica
+from mimaface_cli.diffusion import ica
 from mimaface_cli.diffusion.denoise import denoise
 from mimaface_cli.diffusion.latents import decode
 from mimaface_cli.diffusion.samplers import sampler_for, training_sigmas
 from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.metrics.distribution import Gaussian, frechet_distance
-from mimaface_cli.train.mini.data import Clips, to_tensor
-from mimaface_cli.train.mini.learn import Stage, clip_pixels, make_tokens
-from mimaface_cli.train.mini.networks import Trained
+from mimaface_cli.train.losses import prediction_target
+from mimaface_cli.train.networks import Denoiser, motion_groups
 from mimaface_cli.train.rendered.draw import draw, draw_plain, make_scene
 from mimaface_cli.train.rendered.people import make_person
 from tests.benchmarks.ablation import judges
+from tests.benchmarks.ablation.judges import to_tensor
+from tests.benchmarks.ablation.people import DRAWN, Clips, close_up, close_up_points
 
-SETTINGS = Settings(length=1, overlap=0, sampler="dpm++", steps=12, guidance=2.0)
+SETTINGS = Settings(length=1, overlap=0, sampler="dpm++", steps=12, guidance=1.5)
 LEVELS = (100, 300, 500, 700, 900)  # timesteps at which the objective is measured
 WINDOW, PARTS = 8, 16  # frames of a window of the video distance, components it is measured in
 
@@ -41,28 +42,27 @@ class Pairs:
     person: np.ndarray
 
 
-def make_pairs(model: Face478, clips: Clips, seeds: Sequence[tuple[int, int]], each: int) -> Pairs:
-    """Every clip's source under `each` frames of other clips. seeds: person and take of each clip."""
+def make_pairs(model: Face478, clips: Clips, each: int) -> Pairs:
+    """Every clip's source under `each` frames of other clips."""
     rows: list[tuple] = []
-    size = clips.size
-    for k, (person, take) in enumerate(seeds):
+    for k, (person, take) in enumerate(clips.seeds):
         who, scene = make_person(model, person), make_scene(person * 1009 + take)
         for j in range(each):
             other = (k + 2 + 5 * j) % len(clips)
             motion = clips.motion[other, (7 * j + 3) % clips.frames].astype(np.float64)
             pose, expression, gaze = motion[:6], motion[6:70], motion[70:]
-            drawn = draw(model, who, scene, expression, pose, gaze, size)
-            plain = draw_plain(model, who.identity, who.texture, scene.illumination, expression, pose, size)
-            values = np.concatenate([expression[:52], pose, gaze, (drawn.points[judges.POINTS] / size).ravel()])
-            rows.append((clips.source[k], drawn.picture, plain, motion, values, person))
+            drawn = draw(model, who, scene, expression, pose, gaze, DRAWN)
+            plain = draw_plain(model, who.identity, who.texture, scene.illumination, expression, pose, DRAWN)
+            values = np.concatenate([expression[:52], pose, gaze, close_up_points(drawn.points[judges.POINTS]).ravel()])
+            rows.append((clips.source[k], close_up(drawn.picture), close_up(plain), motion, values, person))
     return Pairs(*(np.stack(column) for column in zip(*rows)))
 
 
 @torch.no_grad()
 def generate(
-    trained: Trained,
+    trained: Denoiser,
     vae: AutoencoderKL,
-    stage: Stage,
+    prediction: str,
     source: np.ndarray,
     renders: np.ndarray,
     motion: np.ndarray,
@@ -71,23 +71,20 @@ def generate(
 ) -> np.ndarray:
     """B×N×S×S×3 pictures from sources B×S×S×3, renders B×N×S×S×3 and motion B×N×74, clip after clip as the engine does:
     the same noise every clip, the last latents of each carried to the next."""
-    size, out = trained.clip.config.image_size, []
+    out = []
     for start in range(0, len(source), chunk):
         part = slice(start, start + chunk)
-        appearance = clip.encode(trained.clip, clip_pixels(to_tensor(source[part]), size))
+        appearance = trained.appearance(to_tensor(source[part]))
         made, previous = [], None
         for piece in ica.plan_clips(renders.shape[1], settings.length, settings.overlap):
             frames = list(piece.frames)
             drawn = _encode(vae, renders[part][:, frames])
-            tokens = make_tokens(trained, appearance, torch.from_numpy(motion[part][:, frames]).float(), stage)
-            if not stage.use_render:
-                drawn = torch.zeros_like(drawn)
+            tokens = trained.mia(appearance, motion_groups(torch.from_numpy(motion[part][:, frames]).float()))
             carried = previous[:, :, -piece.carried :] if piece.carried else None
             noise = ica.noise(settings.length, *drawn.shape[-2:], seed=settings.seed).expand_as(drawn)
             condition = ica.condition(carried, settings.length, drawn)
-            steps = denoise(
-                trained.unet, sampler_for(settings), noise, drawn, condition, tokens, settings, batched=False
-            )
+            way = sampler_for(settings, prediction)
+            steps = denoise(trained.unet, way, noise, drawn, condition, tokens, settings, batched=False)
             for previous in steps:  # noqa: B007 - the last one is the clip
                 pass
             made.append(previous[:, :, piece.new])
@@ -131,14 +128,13 @@ def limits(judge: judges.Judge, knower: judges.Knower, vae: AutoencoderKL, pairs
 
 
 @torch.no_grad()
-def retrieval(trained: Trained, clips: Clips, seeds: Sequence[tuple[int, int]]) -> dict[str, float]:
+def retrieval(trained: Denoiser, clips: Clips) -> dict[str, float]:
     """Top-1 of the class token: each person's frames of one take looked up among everybody's source of the other."""
-    size = trained.clip.config.image_size
-    person, take = np.array(seeds).T
+    person, take = np.array(clips.seeds).T
 
     def tokens(pictures: np.ndarray) -> Tensor:
         parts = to_tensor(pictures).split(64)
-        found = torch.cat([clip.encode(trained.clip, clip_pixels(part, size))[:, 0] for part in parts])
+        found = torch.cat([trained.appearance(part)[:, 0] for part in parts])
         return torch.nn.functional.normalize(found, dim=1)
 
     gallery = tokens(clips.source[take == 1])
@@ -149,22 +145,22 @@ def retrieval(trained: Trained, clips: Clips, seeds: Sequence[tuple[int, int]]) 
 
 
 @torch.no_grad()
-def noise_error(trained: Trained, vae: AutoencoderKL, stage: Stage, clips: Clips, levels: Sequence[int] = LEVELS) -> dict[str, float]:
-    """The training objective on people left out: mean squared error of the predicted noise, by timestep, the noise the
+def noise_error(
+    trained: Denoiser, vae: AutoencoderKL, prediction: str, clips: Clips, levels: Sequence[int] = LEVELS
+) -> dict[str, float]:
+    """The training objective on people left out: mean squared error of what is predicted, by timestep, the noise the
     same for every model. What a model has learnt shows here long before its pictures are good."""
     pick = np.arange(len(clips)), np.arange(len(clips)) * 7 % clips.frames
     latents, drawn = (_encode(vae, part[pick][:, None]) for part in (clips.pictures, clips.renders))
-    if not stage.use_render:
-        drawn = torch.zeros_like(drawn)
-    appearance = clip.encode(trained.clip, clip_pixels(to_tensor(clips.source), trained.clip.config.image_size))
-    tokens = make_tokens(trained, appearance, torch.from_numpy(clips.motion[pick][:, None]), stage)
+    tokens = trained.mia(trained.appearance(to_tensor(clips.source)), motion_groups(torch.from_numpy(clips.motion[pick][:, None])))
     alphas = 1 / (1 + torch.from_numpy(training_sigmas()) ** 2)
     figures = {}
     for level in levels:
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(level))
         noisy = alphas[level].sqrt() * latents + (1 - alphas[level]).sqrt() * noise
         sample = torch.cat([noisy, drawn, ica.condition(None, 1, latents)], 1)
-        error = (trained.unet(sample, float(level), tokens) - noise).square().mean()
+        target = prediction_target(prediction, latents, noise, alphas[level].expand(len(latents)))
+        error = (trained.unet(sample, float(level), tokens) - target).square().mean()
         figures[f"noise_error_{level}"] = float(error)
     figures["noise_error"] = float(np.mean(list(figures.values())))
     return figures

@@ -1,40 +1,62 @@
-"""The people of the ablation as training clips: rendered once, by as many processes as asked for."""
+"""The people of the ablation: those to learn from and those left out, as shards, and shards as arrays."""
 
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.face import face478
-from mimaface_cli.train.mini.data import write_clip
-from mimaface_cli.train.rendered.clips import make_clip, plain_condition, textured_condition
+from mimaface_cli.train.rendered.shards import Cast
+from mimaface_cli.train.shards import open_shards
 
-TRAIN, TEST = 0, 30_000  # first seeds of the people to learn from and of those left out
-
-
-def render_clips(folder: Path, first: int, people: int, takes: int, frames: int, size: int, textured: bool, workers: int) -> list[Path]:
-    """Files of all takes of `people` people from seed `first` on; those that are there stay."""
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(folder, person, take, frames, size, textured) for person in range(first, first + people) for take in range(takes)]
-    missing = [job for job in jobs if not _path(*job).exists()]
-    if missing:
-        with ProcessPoolExecutor(workers) as pool:
-            list(pool.map(_render, missing, chunksize=8))
-    return [_path(*job) for job in jobs]
+PICTURE, RIM = 48, 8  # pixels of a side: the middle of what is drawn, which the face all but fills, and what is cut off
+DRAWN = PICTURE + 2 * RIM
+TRAIN = Cast(people=320, takes=4, frames=12, size=PICTURE, rim=RIM)
+TEST = Cast(people=32, takes=2, frames=44, size=PICTURE, rim=RIM, first=30_000)
 
 
-def _path(folder: Path, person: int, take: int, frames: int, size: int, textured: bool) -> Path:
-    return folder / f"{'mesh' if textured else 'plain'}-{size}-{frames}-{person:06d}-{take}.npz"
+def close_up(pictures: np.ndarray) -> np.ndarray:
+    """…×DRAWN×DRAWN×3 to their middle …×PICTURE×PICTURE×3, as a cast's clips are."""
+    return np.ascontiguousarray(pictures[..., RIM : RIM + PICTURE, RIM : RIM + PICTURE, :])
 
 
-def _render(job: tuple[Path, int, int, int, int, bool]) -> None:
-    folder, person, take, frames, size, textured = job
-    model = face478.load()
-    made = make_clip(model, person, take, frames, size)
-    track, at = made.track, int(np.random.default_rng((person, take)).integers(frames))
-    if textured:
-        drawn = textured_condition(model, made, at, track, size)
-    else:
-        drawn = plain_condition(model, track, track, size)
-    motion = np.concatenate([track.pose, track.expression, track.gaze], 1)
-    write_clip(_path(*job), str(person), made.pictures, np.stack(list(drawn)), made.pictures[at], motion)
+def close_up_points(points: np.ndarray) -> np.ndarray:
+    """Pixels …×2 of what was drawn as shares of the close-up's side."""
+    return (points - RIM) / PICTURE
+
+
+@dataclass(frozen=True)
+class Clips:
+    """C clips of N frames: pictures and renders C×N×S×S×3 uint8; source C×S×S×3 uint8, the photo; motion C×N×74: pose,
+    expression, gaze; seeds: person and take of each."""
+
+    pictures: np.ndarray
+    renders: np.ndarray
+    source: np.ndarray
+    motion: np.ndarray
+    seeds: list[tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def size(self) -> int:
+        return self.pictures.shape[2]
+
+    @property
+    def frames(self) -> int:
+        return self.pictures.shape[1]
+
+
+def read_all(folder: Path) -> Clips:
+    """All clips of a cast, in memory."""
+    clips = open_shards(folder)
+    motion = []
+    for clip in clips:
+        track = clip.track()
+        motion.append(np.concatenate([track.pose, track.expression, track.gaze], 1))
+    pictures, renders = (
+        np.stack([np.stack([read(k) for k in range(clip.count)]) for clip, read in zip(clips, reads)])
+        for reads in ([clip.frame for clip in clips], [clip.render for clip in clips])
+    )
+    seeds = [tuple(int(part) for part in clip.key.split("-")) for clip in clips]
+    return Clips(pictures, renders, np.stack([clip.photo() for clip in clips]), np.stack(motion), seeds)

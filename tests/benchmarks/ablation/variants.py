@@ -1,26 +1,56 @@
-"""What is compared: the full model, and the same without one of its parts."""
+"""What is compared: the full model, and the same without one of its parts; each a Config of the one trainer."""
 
+import os
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
+from mimaface_cli.train.config import Config, make_config
+from mimaface_cli.train.run import Report, checkpoints, read_result
+from mimaface_cli.train.networks import Denoiser
+from mimaface_cli.train.stages import train_image, train_video
+from mimaface_cli.train.start import rebuild
+from tests.benchmarks.ablation.people import PICTURE
 
-from mimaface_cli.train.autoencoder import load_autoencoder
-from mimaface_cli.train.mini.data import Clips, read_clips
-from mimaface_cli.train.mini.learn import Encoded, Report, Stage, encode_clips, train_image, train_video
-from mimaface_cli.train.mini.networks import Size, Trained
-
-SIZE = Size(channels=(32, 64, 96), attention=(False, True, True), clip_layers=3, patch=16, motion_divisor=2)
-IMAGE = Stage(steps=1000, batch=24, rate=1e-3, warm_up=50, ema=0.99, identity=0.1, bank=1024)
-VIDEO = Stage(steps=350, batch=4, rate=1e-3, warm_up=30, ema=0.98, frames=8, identity=0.0)
+BASE: Mapping[str, Any] = {
+    "space": "face478",
+    "size": PICTURE,
+    "workers": 0,
+    "seed": 0,
+    "save_every": 200,
+    "keep": 1,
+    "cache_latents": True,
+    "validation": {"every": 0},  # the people left out are others
+    "model": {
+        "start": "scratch",
+        # Without min-SNR, which leaves next to no weight to the noisiest timesteps, where a few thousand steps must learn
+        # what render and tokens say; a network that has not learnt them there draws noise however good it is further down.
+        "prediction": "v",
+        "size": {"channels": [32, 64, 96], "attention": [False, True, True], "clip_layers": 3, "clip_image": 48, "patch": 12,
+                 "motion_divisor": 2},
+        "autoencoder": {"steps": 4500},
+    },
+    "image": {
+        # At 2e-3 the appearance encoder collapses: its class token becomes the same for everybody within 600 steps.
+        "optimiser": {"steps": 8000, "batch": 16, "learning_rate": 5e-4, "schedule": "cosine", "warm_up": 300, "ema": 0.998},
+        "identity_weight": 0.1,
+        "temperature": 0.1,
+        "bank": 1024,
+    },
+    "video": {
+        "optimiser": {"steps": 2000, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 50, "ema": 0.995},
+        "clip": 8,
+    },
+}  # fmt: skip
 STAGE1: Mapping[str, dict] = {
     "full": {},
-    "no_render": {"use_render": False},
-    "no_coefficients": {"use_motion": False},
-    "no_identity": {"identity": 0.0},
+    "no_render": {"model": {"use_render": False}},
+    "no_coefficients": {"model": {"use_motion": False}},
+    "no_identity": {"image": {"identity_weight": 0.0}},
 }
-STAGE2: Mapping[str, dict] = {"full": {}, "no_ica": {"ica": False}}  # both from stage 1's full model
+STAGE2: Mapping[str, dict] = {"full": {}, "no_ica": {"video": {"none_known": 1.0}}}  # both from stage 1's full model
 # Jobs that can run side by side, each lane in its order.
 LANES = (("image full", "video full", "video no_ica"), ("image no_render", "image no_coefficients", "image no_identity"))
 
@@ -32,27 +62,42 @@ class Place:
     folder: Path
     scale: float = 1.0
 
-    def stage(self, kind: str, name: str) -> Stage:
-        base, changes = (IMAGE, STAGE1[name]) if kind == "image" else (VIDEO, STAGE2[name])
-        return replace(base, steps=max(2, round(base.steps * self.scale)), **changes)
+    def config(self, name: str) -> Config:
+        """A variant's own."""
+        values = _over(dict(BASE), {**STAGE1, **STAGE2}[name])
+        values |= {"data": str(self.folder / "clips"), "output": str(self.folder / "runs" / name)}
+        for part in (values["model"]["autoencoder"], values["image"]["optimiser"], values["video"]["optimiser"]):
+            part["steps"] = max(2, round(part["steps"] * self.scale))
+        return make_config(values)
 
 
-def encoded(folder: Path, paths: list[Path]) -> Encoded:
-    """The training clips and their latents, made once."""
-    clips: Clips = read_clips(paths)
-    kept = folder / "latents.pt"
-    if kept.exists():
-        latents, renders = torch.load(kept, weights_only=True)
-        return Encoded(clips, latents, renders)
-    data = encode_clips(load_autoencoder(folder / "vae"), clips)
-    torch.save((data.latents, data.renders), kept)
-    return data
-
-
-def train(place: Place, kind: str, name: str, data: Encoded, report: Report) -> Trained:
+def train(place: Place, kind: str, name: str, report: Report) -> None:
     """One stage of one variant, trained or taken up where it was; at once where it is done."""
-    stage = place.stage(kind, name)
+    config = place.config(name)
+    output = Path(config.output)
+    output.mkdir(parents=True, exist_ok=True)
+    if not (output / "vae").exists():
+        shutil.copytree(place.folder / "vae", output / "vae")  # one for all
     if kind == "image":
-        return train_image(place.folder / "image" / name, data, SIZE, stage, report=report)
-    image = train(place, "image", "full", data, report)
-    return train_video(place.folder / "video" / name, image, data, SIZE, stage, report=report)
+        train_image(config, report)
+        return
+    if not (output / "image").exists():
+        os.symlink(Path(place.config("full").output).resolve() / "image", output / "image")
+    train_video(config, report)
+
+
+def finished(place: Place, kind: str, name: str) -> tuple[Denoiser | None, int]:
+    """A variant as far as it has been trained, and after how many steps; None where it has not begun."""
+    output = Path(place.config(name).output)
+    found = checkpoints(output / kind)
+    if not found:
+        return None, 0
+    return rebuild(read_result(output, kind)).eval().requires_grad_(False), int(found[-1].stem.partition("-")[2])
+
+
+def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested values with changes over it."""
+    made = {key: _over(value, {}) if isinstance(value, dict) else value for key, value in base.items()}
+    for key, value in changes.items():
+        made[key] = _over(made[key], value) if isinstance(value, dict) else value
+    return made

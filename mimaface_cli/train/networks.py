@@ -1,17 +1,63 @@
-"""The networks of a small model, built from scratch at sizes that settings give."""
+"""The networks that are trained, as one module, and small ones from scratch at sizes that settings give."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from mimaface_cli.diffusion.mia import PaperTokens
+from mimaface_cli.diffusion import clip
+from mimaface_cli.diffusion.mia import PAPER_MOTION, PaperTokens
 from mimaface_cli.diffusion.unet import VideoUNet
 from mimaface_cli.errors import InputError
 
-
 NORM_GROUPS = 8
+CHANNELS = 13  # noisy latent 4, render latent 4, conditioning latent 4, mask 1
+RENDER, CONDITION = slice(4, 8), 8  # channels of the render, and the first of W_cond: conditioning latent and mask
+
+
+class Denoiser(nn.Module):
+    """UNet, condition tokens and appearance encoder as one module, wrapped for many processes as one.
+
+    unet_config: what builds the UNet again.
+    """
+
+    def __init__(self, unet: VideoUNet, tokens: PaperTokens, encoder: CLIPVisionModel, unet_config: Mapping[str, Any]):
+        super().__init__()
+        self.unet, self.mia, self.clip = unet, tokens, encoder
+        self.unet_config = dict(unet_config)
+
+    def forward(
+        self, noisy: Tensor, conditions: Tensor, timestep: Tensor, photos: Tensor, motion: Tensor, keep: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """noisy (B, 4, F, h, w), conditions (B, 9, F, h, w), timestep (B,), photos (V, B, 3, S, S) in [-1, 1], the first
+        of the V views being the source, motion (B, F, 74), keep (B,): 0 where a sample goes without tokens.
+
+        Returns what the network predicts (B, 4, F, h, w) and the ID tokens (V, B, C).
+        """
+        seen = self.appearance(photos.flatten(0, 1)).unflatten(0, photos.shape[:2])
+        tokens = self.mia(seen[0], motion_groups(motion)) * keep[:, None, None, None]
+        return self.unet(torch.cat([noisy, conditions], 1), timestep, tokens), seen[:, :, 0]
+
+    def appearance(self, photos: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] to appearance tokens (B, 1 + P, C), the ID token first."""
+        return clip.encode(self.clip, clip_pixels(photos, self.clip.config.image_size))
+
+
+def motion_groups(motion: Tensor) -> dict[str, Tensor]:
+    """(…, 74) to the groups of PAPER_MOTION: pose, expression, gaze."""
+    return dict(zip(PAPER_MOTION, motion.split(list(PAPER_MOTION.values()), -1)))
+
+
+def clip_pixels(pictures: Tensor, size: int) -> Tensor:
+    """Pictures (B, 3, S, S) in [-1, 1] as the appearance encoder takes them (B, 3, size, size)."""
+    if pictures.shape[-1] != size:
+        pictures = F.interpolate(pictures, (size, size), mode="bicubic", antialias=True, align_corners=False)
+    mean, std = pictures.new_tensor(clip._MEAN), pictures.new_tensor(clip._STD)
+    return (pictures * 0.5 + 0.5 - mean[:, None, None]) / std[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -46,7 +92,7 @@ class Size:
         """The UNet's config, with motion modules or, as stage 1 has it, without."""
         kinds = ["CrossAttn" if has else "" for has in self.attention]
         return {
-            "in_channels": 13,
+            "in_channels": CHANNELS,
             "out_channels": 4,
             "block_out_channels": list(self.channels),
             "down_block_types": [f"{kind}DownBlock2D" for kind in kinds],
@@ -64,24 +110,12 @@ class Size:
         }
 
 
-@dataclass
-class Trained:
-    """What is trained: UNet (with motion modules from stage 2 on), condition tokens, appearance encoder."""
-
-    unet: VideoUNet
-    mia: PaperTokens
-    clip: CLIPVisionModel
-
-    def modules(self) -> dict[str, torch.nn.Module]:
-        return {"unet": self.unet, "mia": self.mia, "clip": self.clip}
-
-
-def build(size: Size, seed: int = 0, video: bool = False) -> Trained:
-    """Fresh networks; the channels of render and conditioning latents start at zero, as in the paper."""
+def build(size: Size, seed: int = 0, video: bool = False) -> Denoiser:
+    """Fresh networks, with motion modules or without; the conditioning channels start at zero, as in the paper."""
     torch.manual_seed(seed)
     unet = VideoUNet(size.unet_config(video))
     with torch.no_grad():
-        unet.conv_in.weight[:, 8:] = 0
+        unet.conv_in.weight[:, CONDITION:] = 0
     mia = PaperTokens(
         size.tokens, size.clip, tokens_per_group=size.motion_tokens, layers=size.adapter, heads=size.heads
     )
@@ -95,4 +129,4 @@ def build(size: Size, seed: int = 0, video: bool = False) -> Trained:
         patch_size=size.patch,
         initializer_factor=1.0,
     )
-    return Trained(unet, mia, CLIPVisionModel(config))
+    return Denoiser(unet, mia, CLIPVisionModel(config), size.unet_config(video))
