@@ -180,7 +180,7 @@ def _checked(measured: Measured) -> Measured:
 
 
 def _features(kept: dict[str, np.ndarray] | None) -> Features:
-    """Raise AttributeError, TypeError or ValueError unless these are features of pictures and clips, as many real ones."""
+    """Raise AttributeError, TypeError or ValueError unless these are features, as many real ones as own."""
     features = Features(**{name: list(values) for name, values in kept.items()})
     for own, real in ((features.pictures, features.real_pictures), (features.clips, features.real_clips)):
         if len(own) != len(real) or any(row.shape != own[0].shape or row.ndim != 1 for row in own + real):
