@@ -1,6 +1,6 @@
 """What a batch costs beyond its rendering: N jobs over one driver, against the sum of their rendering alone.
 
-    python -m tests.benchmarks.batch [--jobs 20] [--size 512]
+    python -m tests.benchmarks.batch [--jobs 20] [--size N]
 
 Rendering alone: the library's animate in this process, warmed up, with the driver's track in the cache; the batch starts
 with an empty cache, so that starting the worker and reading the driver once are in its time. One worker, same machine.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.reenact.animate import animate
-from mimaface_cli.reenact.options import AnimateOptions
+from mimaface_cli.reenact.options import LONGEST_SIDE, AnimateOptions
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -24,7 +24,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=20)
-    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--size", type=int, default=LONGEST_SIDE, help="longest side of the results (default: as animate has it)")
     asked = parser.parse_args()
     source, driver = EXAMPLES / "portrait.jpg", EXAMPLES / "driver.mp4"
     with tempfile.TemporaryDirectory() as name:
