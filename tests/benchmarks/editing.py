@@ -27,7 +27,12 @@ import numpy as np
 
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.face import camera, face478
-from mimaface_cli.face.extract import ExtractOptions, apply_affine, extract_photo, extract_video
+from mimaface_cli.face.extract import (
+    ExtractOptions,
+    apply_affine,
+    extract_photo,
+    extract_video,
+)
 from mimaface_cli.face.landmarks import Face, choose, find_faces
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
@@ -167,7 +172,7 @@ def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = 
     faces: list[Face | None] = []
     observe = lambda frame, face, cut: faces.append(face)  # noqa: E731
     read = extract_video(shown, Fraction(25), model, ExtractOptions(smooth=0.0), observe=observe)
-    drawn, named = planned.coefficients, slice(1, len(BLENDSHAPES))
+    drawn = planned.coefficients
     error = rotation_matrix(read.pose[:, :3]) @ np.swapaxes(rotation_matrix(drawn.pose[:, :3]), -1, -2)
     degrees = np.degrees(np.arccos(np.clip((np.trace(error, axis1=1, axis2=2) - 1) / 2, -1, 1)))
     since = np.abs(np.degrees(read.pose[:, :3] - read.pose[:1, :3] - drawn.pose[:, :3] + drawn.pose[:1, :3]))
