@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import platformdirs
 from filelock import FileLock, Timeout
 
@@ -128,7 +129,7 @@ def cache_key(content: str, space: str, extractor: str, options: Mapping[str, An
 
 class Cache:
     """The entries under one folder (see `cache_folder`): in its sub-folder `tracks` the tracks, in `clips` a folder for
-    each video that is not finished, in `figures` those of measurements, in `locks` who makes a track just now."""
+    each video that is not finished, in `figures` those of measurements and the features behind them, in `locks` who makes a track just now."""
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = cache_folder(folder) / "tracks"
@@ -219,6 +220,27 @@ class Cache:
             return False
         return True
 
+    def load_features(self, key: str) -> dict[str, np.ndarray] | None:
+        """The kept network features of a measurement, finite arrays by name, or None."""
+        try:
+            with np.load(self._figures_path(key).with_suffix(".npz"), allow_pickle=False) as file:
+                features = {name: file[name] for name in file.files}
+                sound = all(np.isfinite(values).all() for values in features.values())
+        except Exception:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
+            return None
+        return features if sound else None
+
+    def store_features(self, key: str, features: Mapping[str, np.ndarray]) -> bool:
+        """Keep the network features of a measurement beside its figures. False if they cannot be kept."""
+        path = self._figures_path(key).with_suffix(".npz")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as temporary:
+                np.savez(temporary, **features)
+        except (OutputError, OSError):
+            return False
+        return True
+
     def _figures_path(self, key: str) -> Path:
         return self.figures / f"{self.path_for(key).stem}.json"
 
@@ -277,7 +299,7 @@ class Cache:
                 entry.path.unlink(missing_ok=True)
                 entry.path.with_suffix(".json").unlink(missing_ok=True)
             for path in _files(self.figures):
-                if path.suffix == ".json" and _KEY.fullmatch(path.stem):
+                if path.suffix in (".json", ".npz") and _KEY.fullmatch(path.stem):
                     with suppress(FileNotFoundError):
                         if older_than is None or path.stat().st_mtime <= limit:
                             path.unlink()

@@ -114,16 +114,14 @@ def evaluate(
         try:
             if make is not None and not result.exists():
                 make(result, pair, staged)
-            # Figures of the whole set need every picture: then nothing is taken from the cache.
-            row, seen = _row(result, pair, options, cache, hashes, staged, fresh=bool(whole))
+            row, seen = _row(result, pair, options, cache, hashes, staged, whole)
         except MimafaceError as error:
             if len(pairs) == 1 or isinstance(error, OutputError):
                 raise
-            row, seen = Row(pair, result, None, error=str(error)), None
+            row, seen = Row(pair, result, None, error=str(error)), Features()
         rows.append(row)
-        if seen is not None:
-            for name, values in vars(seen).items():
-                getattr(features, name).extend(values)
+        for name, values in vars(seen).items():
+            getattr(features, name).extend(values)
     if all(row.measured is None for row in rows):
         raise InputError(f"none of the {len(rows)} results could be measured; the first: {rows[0].error}")
     means, reasons = _means(rows)
@@ -139,9 +137,9 @@ def _row(
     cache: Cache | None,
     hashes: dict[Path, str],
     tell: Report,
-    fresh: bool,
-) -> tuple[Row, Features | None]:
-    """Measured now, or as it was kept."""
+    whole: list[str],
+) -> tuple[Row, Features]:
+    """Measured now, or as it was kept. whole: the figures of the whole set, which need this row's features."""
 
     def known(path: Path) -> str:
         if path not in hashes:
@@ -151,12 +149,15 @@ def _row(
     before = source_stamp(result)
     contents = [content_hash(result), known(pair.source), known(pair.driver)]
     key = _key(contents, pair, options)
-    kept = cache.load_figures(key) if cache is not None and not fresh else None
+    kept = cache.load_figures(key) if cache is not None else None
     if kept is not None:
         with suppress(TypeError, ValueError, AttributeError):
-            return Row(pair, result, _checked(Measured(**kept)), cached=True), None
+            seen = _features(cache.load_features(key)) if whole else Features()
+            return Row(pair, result, _checked(Measured(**kept)), cached=True), seen
     measured, features = measure(result, pair, options, cache=cache, report=tell)
     if cache is not None and source_stamp(result) == before:
+        if whole:
+            cache.store_features(key, {name: np.array(values) for name, values in vars(features).items()})
         cache.store_figures(key, asdict(measured))
     return Row(pair, result, measured), features
 
@@ -179,6 +180,15 @@ def _checked(measured: Measured) -> Measured:
     if not all(isinstance(v, int | float) and math.isfinite(v) for v in numbers):
         raise ValueError("kept figures are damaged")
     return measured
+
+
+def _features(kept: dict[str, np.ndarray] | None) -> Features:
+    """Raise AttributeError, TypeError or ValueError unless these are features, as many real ones as own."""
+    features = Features(**{name: list(values) for name, values in kept.items()})
+    for own, real in ((features.pictures, features.real_pictures), (features.clips, features.real_clips)):
+        if len(own) != len(real) or any(row.shape != own[0].shape or row.ndim != 1 for row in own + real):
+            raise ValueError("kept features are damaged")
+    return features
 
 
 def _means(rows: list[Row]) -> tuple[dict[str, Mean], dict[str, str]]:

@@ -1,12 +1,17 @@
 """Whether edits do what they say, and whether the estimator reads back what was drawn.
 
-    python -m tests.benchmarks.editing MEDIA [--portraits N] [--only NAME] [--frames N] [--keep DIR] [--json FILE]
+    python -m tests.benchmarks.editing MEDIA [--portraits N] [--only NAME] [--frames N] [--no-edits] [--every-name]
+        [--keep DIR] [--json FILE]
 
 MEDIA holds portraits/. The first table: each edit of each portrait, measured on the drawn picture by MediaPipe's
 rotation since the photo, by a fresh extraction, and by MediaPipe's scores. The second, the leakage matrix: how much
 each edit changed each group of scores, the mean of the absolute changes over the portraits. The third, the round trip:
 tracks drawn by the mesh engine and extracted again, once examples/driver.npz, which speaks, once expressions in
-turn.
+turn (--every-name: all that the landmark model scores). Each name that moves counts once (its standard deviation is
+0.03 or more; silent names and looks do not, gaze is compared itself), over the whole track, so that a name which rises
+under another loses. Beside the extraction stands what the landmark model's own scores say, and, in turn, how much of a
+drawn movement is in the picture (by optical flow) and in the landmarks read from it: what is lost between these two
+is lost before the extraction.
 """
 
 import argparse
@@ -17,18 +22,24 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from mimaface_cli.errors import MimafaceError
-from mimaface_cli.face import face478
-from mimaface_cli.face.extract import ExtractOptions, extract_photo, extract_video
-from mimaface_cli.face.landmarks import choose, find_faces
+from mimaface_cli.face import camera, face478
+from mimaface_cli.face.extract import (
+    ExtractOptions,
+    apply_affine,
+    extract_photo,
+    extract_video,
+)
+from mimaface_cli.face.landmarks import Face, choose, find_faces
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame
 from mimaface_cli.mesh import engine
 from mimaface_cli.mesh.plan import edited
-from mimaface_cli.motion.channels import find_channel
+from mimaface_cli.motion.channels import EXPRESSIONS, find_channel, one_sided
 from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
 from mimaface_cli.motion.retarget import Coefficients
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
@@ -54,6 +65,7 @@ GROUPS = {
 }
 TRACK = Path(__file__).parents[2] / "examples" / "driver.npz"
 MOVES = 0.03
+AIM = 0.85
 ONE_BY_ONE = ("jawOpen", "mouthSmile", "eyeBlink", "browInnerUp", "browDown", "mouthPucker", "mouthFunnel", "jawLeft")
 PULSE = 20  # frames of each
 
@@ -111,19 +123,43 @@ def edits_of(photo: Path, portrait: Portrait, folder: Path) -> list[dict]:
     return rows
 
 
-def one_by_one() -> MotionTrack:
-    """A track in which each of ONE_BY_ONE comes and goes, alone."""
-    track = MotionTrack.neutral(PULSE * len(ONE_BY_ONE) + 1, "face478")
+def one_by_one(names: tuple[str, ...] = ONE_BY_ONE) -> MotionTrack:
+    """A track in which each of some names comes and goes, alone."""
+    track = MotionTrack.neutral(PULSE * len(names) + 1, "face478")
     expression = track.expression.copy()
     swell = 0.7 * np.sin(np.pi * np.arange(PULSE) / PULSE) ** 2
-    for k, name in enumerate(ONE_BY_ONE):
+    for k, name in enumerate(names):
         columns = find_channel(name, "face478").columns
         expression[1 + k * PULSE : 1 + (k + 1) * PULSE, columns] = swell[:, None]
     return replace(track, expression=expression)
 
 
-def round_trip(portrait: Portrait, track: MotionTrack) -> dict[str, float]:
-    """A track's motion since its first frame put on the photo's own coefficients, drawn, extracted and compared."""
+def every_name() -> tuple[str, ...]:
+    """The names that the landmark model scores, both sides together, looks aside."""
+    scored = [name for name in EXPRESSIONS if name not in SILENT and not name.startswith("eyeLook")]
+    both = [name.removesuffix("Left") if name.removesuffix("Left") + "Right" in scored else name for name in scored]
+    alone = ("mouth", "jaw")  # to one side, not of one side
+    both = [name + "Left" if name in alone else name for name in both]
+    return tuple(name for name in both if not name.endswith("Right") or name.removesuffix("Right") in alone)
+
+
+def followed(frames: list[np.ndarray], places: np.ndarray, read: np.ndarray) -> tuple[float, float]:
+    """How much of the drawn movement since the first frame is in the last frame's picture (by optical flow) and in its
+    landmarks: shares along the drawn movement, over the landmarks that move at least half as far as the furthest.
+    frames: first and last; places, read: where the landmarks were drawn and read in them, 2×478×2 pixels."""
+    moved = places[1] - places[0]
+    far = np.linalg.norm(moved, axis=1)
+    far = far > far.max() / 2
+    grey = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
+    at = np.clip(places[0].astype(int), 0, np.array(flow.shape[1::-1]) - 1)
+    share = lambda by: float((moved * by)[far].sum() / (moved**2)[far].sum())  # noqa: E731
+    return share(flow[at[:, 1], at[:, 0]]), share(read[1] - read[0])
+
+
+def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = ()) -> dict:
+    """A track's motion since its first frame put on the photo's own coefficients, drawn, extracted and compared. names:
+    of a track `one_by_one`, to tell how each is followed."""
     model, own = face478.load(), own_coefficients(portrait)
     turn = rotation_matrix(track.pose[:, :3]) @ rotation_matrix(track.pose[0, :3]).T
     angles = euler_angles(turn @ rotation_matrix(own.pose[0, :3]))
@@ -131,19 +167,36 @@ def round_trip(portrait: Portrait, track: MotionTrack) -> dict[str, float]:
     expression = own.expression + track.expression - track.expression[:1]
     wanted = Coefficients(expression, pose, own.gaze + track.gaze - track.gaze[:1])
     planned = edited(model, portrait.identity, own, wanted)
-    frames = engine.animate(portrait, model, planned)
-    shown = (Frame(frame[..., :3], k / 25, k) for k, frame in enumerate(frames))
-    read = extract_video(shown, Fraction(25), model, ExtractOptions(smooth=0.0))
-    drawn, named = planned.coefficients, slice(1, len(BLENDSHAPES))
+    frames = [frame[..., :3] for frame in engine.animate(portrait, model, planned)]
+    shown = (Frame(frame, k / 25, k) for k, frame in enumerate(frames))
+    faces: list[Face | None] = []
+    observe = lambda frame, face, cut: faces.append(face)  # noqa: E731
+    read = extract_video(shown, Fraction(25), model, ExtractOptions(smooth=0.0), observe=observe)
+    drawn = planned.coefficients
     error = rotation_matrix(read.pose[:, :3]) @ np.swapaxes(rotation_matrix(drawn.pose[:, :3]), -1, -2)
     degrees = np.degrees(np.arccos(np.clip((np.trace(error, axis1=1, axis2=2) - 1) / 2, -1, 1)))
     since = np.abs(np.degrees(read.pose[:, :3] - read.pose[:1, :3] - drawn.pose[:, :3] + drawn.pose[:1, :3]))
-    asked, got = drawn.expression[:, named], read.expression[:, named]
-    moves = asked.std(0) > MOVES
-    names = [name for name, moving in zip(BLENDSHAPES[named], moves) if moving]
-    pairs = zip(names, asked[:, moves].T, got[:, moves].T)
-    correlation = {name: float(np.corrcoef(a, g)[0, 1]) if g.std() > 1e-6 else 0.0 for name, a, g in pairs}
-    faces = [value for name, value in correlation.items() if not name.startswith("eyeLook")]  # gaze is compared itself
+    known = np.array([face is not None for face in faces])
+    scores = np.stack([face.scores for face in faces if face is not None])
+    by_name = {}
+    for k, name in enumerate(BLENDSHAPES):
+        asked = drawn.expression[:, k]
+        if k and asked.std() > MOVES and name not in SILENT and not name.startswith("eyeLook"):
+            by_name[name] = {
+                "correlation": correlated(asked, read.expression[:, k]),
+                "gain": float(np.polyfit(asked, read.expression[:, k], 1)[0]),
+                "scores": correlated(asked[known], scores[:, k]),
+            }
+    for j, name in enumerate(names):
+        both = [0, 1 + j * PULSE + PULSE // 2]
+        if all(faces[k] is not None for k in both):
+            to_picture = cv2.invertAffineTransform(portrait.to_crop)
+            heads = [model.shape(portrait.identity, drawn.expression[k]) for k in both]
+            crops = [camera.project(camera.place(head, drawn.pose[k]))[0] for head, k in zip(heads, both)]
+            places = np.stack([apply_affine(to_picture, crop) for crop in crops])
+            seen = followed([frames[k] for k in both], places, np.stack([faces[k].points for k in both]))
+            for side in one_sided(name):
+                by_name[side] |= dict(zip(("in picture", "in landmarks"), seen))
     # Shut eyes have no gaze to read.
     open_eyes = drawn.expression[:, [BLENDSHAPES.index("eyeBlinkLeft")]].ravel() < 0.3
     gaze = np.degrees(np.abs(read.gaze - drawn.gaze)[open_eyes])
@@ -151,9 +204,15 @@ def round_trip(portrait: Portrait, track: MotionTrack) -> dict[str, float]:
         "pose": float(degrees.mean()),
         "pose since frame 0": float(since.mean()),
         "gaze": float(gaze.mean()),
-        "correlation": float(np.mean(faces)),
-        "by name": correlation,
+        "correlation": float(np.mean([found["correlation"] for found in by_name.values()])),
+        "scores": float(np.mean([found["scores"] for found in by_name.values()])),
+        "by name": by_name,
     }
+
+
+def correlated(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's correlation, 0 where the second does not move."""
+    return float(np.corrcoef(one, other)[0, 1]) if other.std() > 1e-6 else 0.0
 
 
 def main() -> None:
@@ -162,24 +221,26 @@ def main() -> None:
     parser.add_argument("--portraits", type=int, default=0, help="only the first N")
     parser.add_argument("--only", default="", help="only portraits whose name holds one of these, split by commas")
     parser.add_argument("--frames", type=int, default=155, help="frames of the round trip, 0 for none")
+    parser.add_argument("--no-edits", action="store_true", help="only the round trip")
+    parser.add_argument("--every-name", action="store_true", help="move every name in turn in the round trip")
     parser.add_argument("--keep", type=Path, help="keep the drawn pictures in this folder")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     wanted = given.only.split(",")
     photos = [p for p in sorted((given.media / "portraits").iterdir()) if any(part in p.name for part in wanted)]
     photos = [TRACK.with_name("portrait.jpg"), *photos[: given.portraits or None]]
-    rows, trips = [], {}
+    rows, trips, names = [], {}, every_name() if given.every_name else ONE_BY_ONE
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         for photo in photos:
             try:
                 portrait = portrait_from_photo(read_image(photo).rgb, None, face478.load(), name=str(photo)).square()
-                rows += edits_of(photo, portrait, folder)
+                rows += [] if given.no_edits else edits_of(photo, portrait, folder)
                 if given.frames:
                     speech = MotionTrack.load(TRACK).frames(slice(0, given.frames))
-                    for title, track in (("speech", speech), ("one by one", one_by_one())):
-                        trip = trips.setdefault(title, {})[photo.name] = round_trip(portrait, track)
+                    for title, track, own in (("speech", speech, ()), ("one by one", one_by_one(names), names)):
+                        trip = trips.setdefault(title, {})[photo.name] = round_trip(portrait, track, own)
                         said = "  ".join(f"{name} {value:.2f}" for name, value in trip.items() if name != "by name")
                         print(f"{photo.stem[-28:]:28} {title:10} {said}", flush=True)
             except MimafaceError as error:
@@ -213,13 +274,24 @@ def report(rows: list[dict], trips: dict[str, dict]) -> None:
         print(f"{name:22} {asked:6g} " + " ".join(f"{leak:9.2f}" for leak in leaks))
     for title, found in trips.items():
         print(f"\nround trip, {title}: mean over the portraits")
-        for key in ("pose", "pose since frame 0", "gaze", "correlation"):
+        for key in ("pose", "pose since frame 0", "gaze"):
             print(f"{key:22} {np.mean([trip[key] for trip in found.values()]):.2f}")
-        names = defaultdict(list)
+        by_name: dict[str, list[dict]] = defaultdict(list)
         for trip in found.values():
             for name, value in trip["by name"].items():
-                names[name].append(value)
-        print("  ".join(f"{name} {np.mean(values):.2f}" for name, values in sorted(names.items())))
+                by_name[name].append(value)
+        titles = ("correlation", "least", "gain", "scores", "in picture", "in landmarks")
+        print(f"{'name':22}" + "".join(f"{title:>13}" for title in titles))
+        for name, values in by_name.items():
+            read = [value["correlation"] for value in values]
+            cells = [np.mean(read), np.min(read)]
+            for key in ("gain", "scores", "in picture", "in landmarks"):
+                cells.append(np.mean([value[key] for value in values if key in value] or [np.nan]))
+            print(f"{name:22}" + "".join(" " * 13 if np.isnan(cell) else f"{cell:13.2f}" for cell in cells))
+        for key in ("correlation", "scores"):
+            all_values = np.array([value[key] for values in by_name.values() for value in values])
+            middle, share = np.median(all_values), (all_values >= AIM).mean()
+            print(f"{key:22} mean {all_values.mean():.2f}, median {middle:.2f}, {AIM} and more: {share:.0%}")
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from PIL import Image
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
 from mimaface_cli.media.reader import read_frames
+from mimaface_cli.metrics import i3d, inception, networks
 from mimaface_cli.metrics.curves import mouth_opening
 from mimaface_cli.motion.cache import Cache
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.reenact import evaluate as evaluation
+from mimaface_cli.reenact import watch
 from mimaface_cli.reenact.evaluate import as_json, evaluate
 from mimaface_cli.reenact.measure import MeasureOptions, measure
 from mimaface_cli.reenact.pairs import Pair
@@ -196,6 +198,32 @@ def test_a_second_run_reads_nothing_again(made, cache, monkeypatch, tmp_path):
     assert place.size() > 0
     place.clear()
     assert not list((tmp_path / "figures").glob("*.json"))
+
+
+def test_figures_of_the_whole_set_come_from_the_cache_too(made, driven, tmp_path, monkeypatch):
+    """With stand-ins for the networks: mean colours of pictures and of clips are their features."""
+    known = networks.missing
+    monkeypatch.setattr(networks, "missing", lambda name: None if name in ("fid", "fvd") else known(name))
+    monkeypatch.setattr(networks, "files", lambda name: [])
+    monkeypatch.setattr(networks, "load", lambda name: None)
+    monkeypatch.setattr(inception, "picture_features", lambda _, pictures: pictures.mean((1, 2)))
+    monkeypatch.setattr(watch, "CLIP", 6)
+    monkeypatch.setattr(i3d, "clip_features", lambda _, frames: frames.mean((0, 1, 2)))
+    pairs, place = [Pair(made.portrait, made.driver)] * 2, Cache(tmp_path)
+    results = [made.driver, folder(tmp_path / "dark", [frame // 2 for frame in driven[0]])]
+    first = evaluate(results, pairs, cache=place)
+    assert first.means["fid"].value > 100 and first.means["fvd"].count == 4
+    assert not any(row.cached for row in first.rows)
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluation, "measure", lambda *a, **k: pytest.fail("measured again"))
+        second = evaluate(results, pairs, cache=place)
+    assert all(row.cached for row in second.rows) and second.means == first.means
+    for kept in (tmp_path / "figures").glob("*.npz"):  # damaged features are not believed
+        kept.write_bytes(kept.read_bytes()[:100])
+    third = evaluate(results, pairs, cache=place)
+    assert not any(row.cached for row in third.rows) and third.means == first.means
+    place.clear()
+    assert not list((tmp_path / "figures").iterdir())
 
 
 def test_a_figure_that_is_no_number_is_never_kept():

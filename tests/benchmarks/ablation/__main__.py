@@ -5,7 +5,7 @@
 Renders people, trains the judges and an autoencoder, then the full model and the same without render, without motion
 coefficients, without the identity loss (stage 1) and without ICA (stage 2), and measures all. Everything is kept in
 FOLDER: a run that was stopped goes on, and what is finished is not done again. --scale shortens every training (1: about
-an hour and a half on two idle cores). Writes FOLDER/ablation.json, pictures.png and borders.png.
+an hour and a half on two cores). Writes FOLDER/ablation.json, pictures.png and borders.png.
 """
 
 import argparse

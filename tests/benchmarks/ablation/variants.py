@@ -30,17 +30,16 @@ BASE: Mapping[str, Any] = {
         "prediction": "v",
         "size": {"channels": [32, 64, 96], "attention": [False, True, True], "clip_layers": 3, "clip_image": 48, "patch": 12,
                  "motion_divisor": 2},
-        "autoencoder": {"steps": 4500},
+        "autoencoder": {"steps": 3200},
     },
     "image": {
-        # At 2e-3 the appearance encoder collapses: its class token becomes the same for everybody within 600 steps.
-        "optimiser": {"steps": 8000, "batch": 16, "learning_rate": 5e-4, "schedule": "cosine", "warm_up": 300, "ema": 0.998},
+        "optimiser": {"steps": 2300, "batch": 32, "learning_rate": 7e-4, "schedule": "cosine", "warm_up": 200, "ema": 0.995},
         "identity_weight": 0.1,
         "temperature": 0.1,
         "bank": 1024,
     },
     "video": {
-        "optimiser": {"steps": 2000, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 50, "ema": 0.995},
+        "optimiser": {"steps": 1500, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 50, "ema": 0.99},
         "clip": 8,
     },
 }  # fmt: skip
