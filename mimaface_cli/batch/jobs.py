@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.media.formats import is_numbered
 from mimaface_cli.media.libav import check_file
 
 NEEDED = ("source", "driver", "output")
@@ -174,7 +175,7 @@ def _job(path: Path, row: int, values: dict[str, str | bool], folder: Path) -> J
 def place(folder: Path, name: str) -> Path:
     """Where a name in a job file points to, absolute and with links followed; for numbered pictures their folder."""
     path = folder / name
-    if "%" in path.name:
+    if is_numbered(path) and not path.exists():
         path = path.parent
     return Path(os.path.realpath(path))
 

@@ -5,6 +5,14 @@ from pathlib import Path
 
 from mimaface_cli.errors import OutputError
 
+OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr")
+"""What pictures can be written as; all but JPEG keep an alpha channel."""
+
+
+def is_numbered(path: Path) -> bool:
+    """Whether a name stands for numbered pictures, such as frames/%05d.png; a video may have a % in its name."""
+    return "%" in path.name and path.suffix.lower() in OUTPUT_SUFFIXES
+
 
 @dataclass(frozen=True, slots=True)
 class EncodeOptions:

@@ -19,13 +19,11 @@ from PIL.PngImagePlugin import PngInfo
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import atomic_path
 from mimaface_cli.media.exr import check_exr, save_exr
+from mimaface_cli.media.formats import OUTPUT_SUFFIXES
 from mimaface_cli.media.libav import MAX_PIXELS, check_file, too_large
 
 IMAGE_SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))
 """What counts as a frame in a folder of pictures."""
-
-OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr")
-"""What pictures can be written as; all but JPEG keep an alpha channel."""
 
 # Pillow complains on stderr of damaged tags and large pictures: the first do no harm, the second get our own line.
 warnings.filterwarnings("ignore", module=r"PIL\.")

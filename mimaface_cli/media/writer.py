@@ -18,8 +18,7 @@ from av.video.frame import VideoFrame
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import atomic_path
 from mimaface_cli.media.audio import AudioTrack, Sound
-from mimaface_cli.media.formats import EncodeOptions, choose_encoding
-from mimaface_cli.media.image import OUTPUT_SUFFIXES
+from mimaface_cli.media.formats import OUTPUT_SUFFIXES, EncodeOptions, choose_encoding, is_numbered
 from mimaface_cli.media.libav import encoder_error
 from mimaface_cli.media.pictures import ImageWriter, SequenceWriter
 from mimaface_cli.media.pixels import RgbWriter
@@ -71,7 +70,7 @@ def open_writer(
         return SequenceWriter(Path(text) / "%05d.png", width, height, metadata=metadata, xmp=xmp, seal=seal)
     path = Path(text)
     if path.suffix.lower() in OUTPUT_SUFFIXES:
-        if "%" in path.name:
+        if is_numbered(path):
             return SequenceWriter(path, width, height, metadata=metadata, xmp=xmp, seal=seal)
         return ImageWriter(path, width, height, metadata=metadata, xmp=xmp, seal=seal)
     about = {"metadata": metadata, "xmp": xmp, "seal": seal}

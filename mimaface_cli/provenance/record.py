@@ -11,6 +11,7 @@ from typing import Any
 from mimaface_cli import __version__
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path
+from mimaface_cli.media.formats import is_numbered
 from mimaface_cli.motion.cache import content_hash
 from mimaface_cli.weights import manifest
 from mimaface_cli.weights.locate import locate_files, weights_folder
@@ -97,9 +98,8 @@ def plain(value: Any) -> Any:
 
 def sidecar(output: Path) -> Path:
     """Where the record of an output lies: beside it, of numbered pictures beside their folder."""
-    if output.is_dir() or "%" in output.name:
-        output = output if output.is_dir() else output.parent
-    return output.with_name(output.name + SUFFIX)
+    made = output.parent if is_numbered(output) else output
+    return made.with_name(made.name + SUFFIX)
 
 
 def write(path: Path, finished: Path, record: Record, marks: Mapping[str, Any]) -> None:
@@ -119,7 +119,7 @@ def write(path: Path, finished: Path, record: Record, marks: Mapping[str, Any]) 
 def orphaned(output: Path) -> bool:
     """Whether a record lies beside the place of an output that is not there: of a run that was killed between the two,
     or of a result that was removed since."""
-    made = output.parent if "%" in output.name else output
+    made = output.parent if is_numbered(output) else output
     if made.exists() and not (made.is_dir() and not any(made.iterdir())):
         return False
     try:

@@ -9,8 +9,7 @@ from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.files import check_output
 from mimaface_cli.media.audio import AudioTrack
-from mimaface_cli.media.formats import EncodeOptions
-from mimaface_cli.media.image import OUTPUT_SUFFIXES
+from mimaface_cli.media.formats import OUTPUT_SUFFIXES, EncodeOptions
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import VideoWriter, open_writer

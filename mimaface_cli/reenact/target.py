@@ -5,8 +5,7 @@ from pathlib import Path
 
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import check_folder, check_output
-from mimaface_cli.media.formats import EncodeOptions
-from mimaface_cli.media.image import OUTPUT_SUFFIXES
+from mimaface_cli.media.formats import OUTPUT_SUFFIXES, EncodeOptions
 from mimaface_cli.media.pictures import ImageWriter, SequenceWriter
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.provenance.stamp import ProvenanceOptions, check

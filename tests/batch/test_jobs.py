@@ -36,6 +36,13 @@ def test_both_forms_say_the_same(tmp_path):
     assert read(tmp_path, table.replace(",", ";").replace('"d;1.mp4"', "d,1.mp4"))[1].driver == "d,1.mp4"
 
 
+def test_a_percent_sign_numbers_pictures_alone(tmp_path):
+    (tmp_path / "100%.jpg").write_bytes(b"")
+    jobs = read(tmp_path, "source,driver,output\n100%.jpg,d.mp4,50%.mp4\n100%.jpg,frames/%05d.png,51%.mp4\n")
+    assert [job.outputs for job in jobs] == [(tmp_path / "50%.mp4",), (tmp_path / "51%.mp4",)]
+    assert [job.inputs for job in jobs] == [(tmp_path / "100%.jpg", tmp_path / name) for name in ("d.mp4", "frames")]
+
+
 def test_what_takes_an_output_comes_after_it(tmp_path):
     jobs = read(tmp_path, "source,driver,output\ns.jpg,frames,c.mp4\na.mp4,d.mp4,frames/%05d.png\ns.jpg,d.mp4,./x/../a.mp4\n")
     assert [job.row for job in jobs] == [4, 3, 2]

@@ -191,3 +191,11 @@ def test_a_record_without_its_result_makes_way(given, tmp_path):
             (made / "0.png").write_bytes(b"a result")
         with pytest.raises(OutputError, match="exists already"):
             check(output, ProvenanceOptions(), False)
+
+
+@pytest.mark.parametrize(
+    ("output", "beside"),
+    [("a/b.mp4", "a/b.mp4"), ("a/100%.mp4", "a/100%.mp4"), ("a/%05d.png", "a"), ("a/100%.mov", "a/100%.mov")],
+)
+def test_a_record_lies_beside_its_result(output, beside):
+    assert record.sidecar(Path(output)) == Path(f"{beside}.provenance.json")
