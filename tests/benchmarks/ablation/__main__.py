@@ -144,6 +144,8 @@ def claims(result: dict) -> dict[str, str]:
         out[f"{name}: error of the predicted noise grows"] = worse(name, "noise_error", image)
     out["no_identity: identity similarity falls"] = worse("no_identity", "identity", image, False)
     out["no_identity: retrieval by ID tokens falls"] = worse("no_identity", "top1", image, False)
+    out["fresh_bank: identity similarity rises"] = worse("fresh_bank", "identity", image)
+    out["fresh_bank: retrieval by ID tokens rises"] = worse("fresh_bank", "top1", image)
     for figure in ("pixels_border_ratio", "landmarks_border_ratio", "video_distance"):
         out[f"no_ica: {figure} grows"] = worse("no_ica", figure, video)
     return out

@@ -48,10 +48,16 @@ STAGE1: Mapping[str, dict] = {
     "no_render": {"model": {"use_render": False}},
     "no_coefficients": {"model": {"use_motion": False}},
     "no_identity": {"image": {"identity_weight": 0.0}},
+    # Of the last two steps alone: tokens of an encoder that moves fast grow old in a bank, and to be unlike them it need
+    # only move on.
+    "fresh_bank": {"image": {"bank": 64}},
 }
 STAGE2: Mapping[str, dict] = {"full": {}, "no_ica": {"video": {"none_known": 1.0}}}  # both from stage 1's full model
 # Jobs that can run side by side, each lane in its order.
-LANES = (("image full", "video full", "video no_ica"), ("image no_render", "image no_coefficients", "image no_identity"))
+LANES = (
+    ("image full", "video full", "video no_ica"),
+    ("image no_render", "image no_coefficients", "image no_identity", "image fresh_bank"),
+)
 
 
 @dataclass(frozen=True)
