@@ -275,7 +275,7 @@ def _shards(path: Path) -> object:
 def _card(path: Path) -> object:
     from mimaface_cli.diffusion.mini import denoising
     from mimaface_cli.diffusion.settings import PRESETS
-    from mimaface_cli.reenact.prefer import judge
+    from mimaface_cli.metrics.prefer import judge
     from mimaface_cli.weights.mini import read_card
 
     card = read_card(path.parent)
@@ -431,7 +431,7 @@ _TRAINING = (
     b'[model]\nstart = "sd15"\n[image.optimiser]\nmicro = 8\nlearning_rate = 1e-5\n[video]\nclip = 12\n'
 )
 _CARD = (
-    b'{"space": "face478", "name": "mini", "size": 128, "condition": "mesh", "settings": {"steps": 8, "guidance": 2.0},'
+    b'{"space": "face478", "name": "mini", "size": 128, "condition": "textured", "settings": {"steps": 8, "guidance": 2.0},'
     b' "scores": {"mesh": {"psnr": 20.0, "ssim": 0.8}, "diffusion": {"psnr": 21.0}}, "about": {"data": "x"}}'
 )
 _SIGNED = ((".jpg", 1), (".png", 1), (".mp4", 3))
