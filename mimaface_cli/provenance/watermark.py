@@ -33,6 +33,7 @@ _EMPHASIS = 0.6  # how much of the slow part of the pattern is taken out: pictur
 _STEPS, _STRENGTHS = 32, 100  # of 8-bit numbers to a grey level: pattern and strength
 _ROWS = 64
 _SMALL = 4  # the picture is looked at in cells of that many pixels
+_LOOK = 3  # of so many frames of a video the first is looked at: it costs half of the marking, and little changes
 
 
 @cache
@@ -104,7 +105,9 @@ class Marker:
 
     def mark(self, frame: np.ndarray) -> np.ndarray:
         """A marked copy of a frame (H×W×3 or ×4 uint8 RGB; alpha stays). All colours change alike: the hue stays."""
-        strength = cv2.resize(self._strength(frame), self._size, interpolation=cv2.INTER_LINEAR)
+        return self._marked(frame, self._strength(frame))
+
+    def _marked(self, frame: np.ndarray, strength: np.ndarray) -> np.ndarray:
         spread_out = cv2.COLOR_GRAY2RGB if frame.shape[2] == 3 else cv2.COLOR_GRAY2RGBA
         marked = np.empty_like(frame, order="C")
         for top in range(0, len(frame), _ROWS):  # what is worked on stays in the processor's cache
@@ -121,13 +124,15 @@ class Marker:
     def frames(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Marked copies of frames as they come. Closing it closes them."""
         try:
-            for frame in frames:
-                yield self.mark(frame)
+            for number, frame in enumerate(frames):
+                if number % _LOOK == 0:
+                    strength = self._strength(frame)
+                yield self._marked(frame, strength)
         finally:
             frames.close()
 
     def _strength(self, frame: np.ndarray) -> np.ndarray:
-        """How strong the mark may be, in grey levels × _STRENGTHS (uint8), on a grid of _SMALL pixels."""
+        """How strong the mark may be, in grey levels × _STRENGTHS (H×W uint8), told from a grid of _SMALL pixels."""
         small = cv2.resize(frame, self._small, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)
         mean = cv2.blur(grey, (3, 3))
@@ -135,7 +140,8 @@ class Marker:
         deviation = cv2.blur(rough, (5, 5))
         strength = np.minimum(self._flat + _TEXTURE * deviation, STRONGEST)
         strength *= np.minimum(0.65 + 0.35 / _DARK * mean, 1)
-        return np.rint(strength * _STRENGTHS).astype(np.uint8)
+        fine = np.rint(strength * _STRENGTHS).astype(np.uint8)
+        return cv2.resize(fine, self._size, interpolation=cv2.INTER_LINEAR)
 
 
 def can_mark(width: int, height: int) -> bool:

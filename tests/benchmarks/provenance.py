@@ -121,7 +121,7 @@ def robustness(folder: Path | None, most: int, count: int) -> None:
             height, width = frames[0].shape[:2]
             identifier = int(rng.integers(1 << 48))
             marker = Marker(width, height, identifier)
-            marked = [marker.mark(frame) for frame in frames]
+            marked = list(marker.frames(frame for frame in frames))
             row = []
             written = through(marked, 17, Path(place))
             for attack, (change, crf) in ATTACKS.items():
