@@ -48,8 +48,7 @@ def command(
 def _mark(found: "Inspection") -> dict[str, Any] | None:
     if found.mark is None:
         return None
-    marks = [f"{mark:012x}" for mark in (found.mark.identifier, found.mark.beneath) if mark is not None]
-    return {"identifiers": marks, "sync": found.mark.sync, "frames": found.mark.frames, "scale": found.mark.scale}
+    return {"identifiers": found.mark.identifiers, "sync": found.mark.sync, "frames": found.mark.frames, "scale": found.mark.scale}
 
 
 def _lines(found: "Inspection") -> list[str]:
@@ -86,7 +85,7 @@ def _lines(found: "Inspection") -> list[str]:
     if found.mark is None:
         lines.append("watermark:   none found")
     else:
-        marks = " and ".join(_mark(found)["identifiers"])
+        marks = " and ".join(found.mark.identifiers)
         lines.append(f"watermark:   {marks}, by {found.mark.frames} frame{'s' if found.mark.frames > 1 else ''}")
     if not found.agree:
         lines.append(f"these name different results: {found.identifiers}")

@@ -35,6 +35,11 @@ class Mark:
     frames: int
     scale: tuple[float, float]
 
+    @property
+    def identifiers(self) -> list[str]:
+        """Both as 12 hex digits, the stronger first."""
+        return [f"{mark:012x}" for mark in (self.identifier, self.beneath) if mark is not None]
+
 
 class Detector:
     """Gathers frames of one size, then looks for a mark in what they have in common."""

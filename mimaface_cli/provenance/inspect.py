@@ -42,11 +42,7 @@ class Inspection:
             "record": f"{record.identifier_of(self.record['content']):012x}" if self.record else None,
             "credentials": signed.get("identifier"),
         }
-        marks = (
-            [f"{mark:012x}" for mark in (self.mark.identifier, self.mark.beneath) if mark is not None]
-            if self.mark
-            else []
-        )
+        marks = self.mark.identifiers if self.mark else []
         found["watermark"] = next((mark for mark in marks if mark in found.values()), marks[0] if marks else None)
         return {part: value for part, value in found.items() if value and isinstance(value, str)}
 

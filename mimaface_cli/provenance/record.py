@@ -98,8 +98,13 @@ def plain(value: Any) -> Any:
 
 def sidecar(output: Path) -> Path:
     """Where the record of an output lies: beside it, of numbered pictures beside their folder."""
-    made = output.parent if is_numbered(output) else output
+    made = _made(output)
     return made.with_name(made.name + SUFFIX)
+
+
+def _made(output: Path) -> Path:
+    """The file, or of numbered pictures the folder, that an output's name stands for."""
+    return output.parent if is_numbered(output) else output
 
 
 def write(path: Path, finished: Path, record: Record, marks: Mapping[str, Any]) -> None:
@@ -119,7 +124,7 @@ def write(path: Path, finished: Path, record: Record, marks: Mapping[str, Any]) 
 def orphaned(output: Path) -> bool:
     """Whether a record lies beside the place of an output that is not there: of a run that was killed between the two,
     or of a result that was removed since."""
-    made = output.parent if is_numbered(output) else output
+    made = _made(output)
     if made.exists() and not (made.is_dir() and not any(made.iterdir())):
         return False
     try:

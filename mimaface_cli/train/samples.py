@@ -176,11 +176,11 @@ def _shown(samples: ImageSamples | VideoSamples, chosen: int, span: range) -> tu
 
 
 @lru_cache(maxsize=4096)  # a track's file is slower to read than a picture; a few kilobytes each
-def _whole_motion(clip: StoredClip) -> Tensor:
+def motion_of(clip: StoredClip) -> Tensor:
+    """All frames' pose, expression and gaze (F, 74); kept, so not to be changed."""
     track = clip.track()
     return torch.from_numpy(np.concatenate([track.pose, track.expression, track.gaze], 1))
 
 
 def _motion(clip: StoredClip, part: slice) -> Tensor:
-    """(F, 74): pose, expression, gaze."""
-    return _whole_motion(clip)[part].clone()
+    return motion_of(clip)[part].clone()

@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from mimaface_cli.diffusion import mini
+from mimaface_cli.diffusion.latents import encode
 from mimaface_cli.diffusion.pipeline import Networks
 from mimaface_cli.diffusion.samplers import training_sigmas
 from mimaface_cli.errors import InputError
@@ -194,9 +195,8 @@ def _latents(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
     latents already, (B, F, 4, h, w), only takes that order."""
     if pictures.is_floating_point():
         return pictures.transpose(1, 2)
-    flat = to_range(pictures).flatten(0, 1)
-    parts = [vae.encode(part).latent_dist.mode() for part in flat.split(CHUNK)]
-    return (torch.cat(parts) * vae.config.scaling_factor).unflatten(0, pictures.shape[:2]).transpose(1, 2)
+    found = encode(vae, to_range(pictures).flatten(0, 1), CHUNK)[0]
+    return found.unflatten(1, pictures.shape[:2]).transpose(0, 1)
 
 
 def _only_conditioning(gradient: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ Report = Callable[[str, int, int | None], None]
 @dataclass(frozen=True)
 class Cast:
     """Who is rendered: `people` people from seed `first` on, `takes` clips of each, of `frames` frames of size×size.
-    rim: pixels of what is drawn that are cut off at each side, for a face that fills more of the picture. condition: render (the paper's, of coefficients alone) or textured (the mesh engine's frame of the photo)."""
+    rim: pixels of what is drawn that are cut off at each side, for a face that fills more of the picture. condition:
+    render (the paper's, of coefficients alone) or textured (the mesh engine's frame of the photo)."""
 
     people: int
     takes: int = 4

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mimaface_cli.diffusion import ica
 from mimaface_cli.diffusion.denoise import denoise
-from mimaface_cli.diffusion.latents import decode
+from mimaface_cli.diffusion.latents import decode, encode
 from mimaface_cli.diffusion.samplers import sampler_for, training_sigmas
 from mimaface_cli.diffusion.settings import Settings
 from mimaface_cli.face.face478 import Face478
@@ -94,9 +94,8 @@ def generate(
 
 
 def _encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
-    flat = to_tensor(pictures).flatten(0, 1)
-    latents = torch.cat([vae.encode(part).latent_dist.mode() for part in flat.split(32)]) * vae.config.scaling_factor
-    return latents.unflatten(0, pictures.shape[:2]).transpose(1, 2)
+    found = encode(vae, to_tensor(pictures).flatten(0, 1), 32)[0]
+    return found.unflatten(1, pictures.shape[:2]).transpose(0, 1)
 
 
 def picture_figures(judge: judges.Judge, knower: judges.Knower, pairs: Pairs, made: np.ndarray) -> dict[str, float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.train.rendered.shards import Cast
+from mimaface_cli.train.samples import motion_of
 from mimaface_cli.train.shards import open_shards
 
 PICTURE, RIM = 48, 8  # pixels of a side: the middle of what is drawn, which the face all but fills, and what is cut off
@@ -50,10 +51,7 @@ class Clips:
 def read_all(folder: Path) -> Clips:
     """All clips of a cast, in memory."""
     clips = open_shards(folder)
-    motion = []
-    for clip in clips:
-        track = clip.track()
-        motion.append(np.concatenate([track.pose, track.expression, track.gaze], 1))
+    motion = [motion_of(clip).numpy() for clip in clips]
     pictures, renders = (
         np.stack([np.stack([read(k) for k in range(clip.count)]) for clip, read in zip(clips, reads)])
         for reads in ([clip.frame for clip in clips], [clip.render for clip in clips])
