@@ -204,8 +204,8 @@ def _worked(todo: list[_Job], space: str, cutting: Cutting, jobs: int) -> Iterat
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running[future], *future.result()
                     del running[future]
-        except BrokenProcessPool as error:
-            names = ", ".join(job.name for job in running.values())
+        except (BrokenProcessPool, BrokenPipeError) as error:  # the second: killed before it was told what to do
+            names = ", ".join(job.name for job in running.values()) or "the first videos"
             raise InputError(
                 f"a worker was killed (out of memory?) at one of {names:.300}; the same command goes on where this one "
                 "stopped; where it happens again take that video out, or use fewer --jobs"
