@@ -100,9 +100,12 @@ class SequenceWriter:
         self._temporary = temporary_name(self.folder)
         try:
             self._temporary.mkdir()
-        except OSError as error:
-            raise output_error(self.folder, error) from error
-        self._worker = Worker(self._save)
+            self._worker = Worker(self._save)
+        except BaseException as error:  # a signal as well: nobody else knows of the folder yet
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise output_error(self.folder, error) from error
+            raise
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

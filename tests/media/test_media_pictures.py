@@ -116,3 +116,13 @@ def test_wrong_frames_are_errors_of_the_caller(tmp_path, clean):
         with pytest.raises(ValueError), open_writer(f"{tmp_path}/{name}", 96, 64, Fraction(25)) as writer:
             writer.write(np.zeros((64, 95, 3), np.uint8), 0.0)
     clean()
+
+
+def test_a_signal_while_the_writing_begins_leaves_no_folder(tmp_path, monkeypatch):
+    def interrupted(consume):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pictures, "Worker", interrupted)
+    with pytest.raises(KeyboardInterrupt), open_writer(f"{tmp_path}/out/", 96, 64, Fraction(25)):
+        pass
+    assert not list(tmp_path.iterdir())
