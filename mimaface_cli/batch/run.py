@@ -88,10 +88,12 @@ def run_batch(
     for lane in lanes:
         lane.start()
     try:
-        while any(lane.is_alive() for lane in lanes) or not events.empty():
+        while count or not events.empty():
             with suppress(queue.Empty):
                 number, what = events.get(timeout=_TICK)
-                if isinstance(what, Outcome):
+                if what is None:
+                    count -= 1
+                elif isinstance(what, Outcome):
                     outcomes[what.job.id] = what
                     stages.pop(number, None)
                     watch.ended(what)
@@ -155,7 +157,10 @@ def _lane(
     finally:
         for outcome in board.news():
             events.put((number, outcome))
-        _end(worker)
+        try:
+            _end(worker)
+        finally:
+            events.put((number, None))  # the lane is over
 
 
 def _end(worker: Worker | None) -> None:

@@ -1,7 +1,8 @@
 """Workers: processes that live long and do one job after the other, so that programs and models are loaded once.
 
 A worker is any command that reads tasks and writes answers as JSON lines (`serve` is its inside). It ends when its
-input ends, that is with the process that started it, however that ended.
+input ends, that is with the process that started it, however that ended. This module is light, so that the first worker
+loads beside the process that starts it.
 """
 
 import json
@@ -15,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from mimaface_cli.batch.jobs import Job
-from mimaface_cli.batch.perform import Reply, Run, perform
-from mimaface_cli.batch.state import State
+if TYPE_CHECKING:
+    from mimaface_cli.batch.jobs import Job
+    from mimaface_cli.batch.perform import Reply, Run
+    from mimaface_cli.batch.state import State
 
 _GRACE = 20.0  # seconds a worker has to clean up when it is asked to end
 Progress = Callable[[str, int, int | None], None]
@@ -45,8 +47,10 @@ class WorkerProcess:
         )
         self.pid = self._process.pid
 
-    def do(self, task: Mapping[str, Any], progress: Progress, timeout: float | None = None) -> Reply:
+    def do(self, task: Mapping[str, Any], progress: Progress, timeout: float | None = None) -> "Reply":
         """Have a task (see `task`) done. Raises WorkerDied, also where it takes more than `timeout` seconds."""
+        from mimaface_cli.batch.perform import Reply
+
         late = threading.Event()
 
         def end() -> None:
@@ -71,6 +75,11 @@ class WorkerProcess:
         code = self._process.wait()
         raise WorkerDied(f"took longer than {timeout:g} s and was ended" if late.is_set() else _how(code))
 
+    def kill(self) -> None:
+        """End one that has done nothing."""
+        self._process.kill()
+        self.stop()
+
     def stop(self) -> None:
         """End it: it has some seconds to clean up."""
         with suppress(OSError):
@@ -93,15 +102,19 @@ def _how(code: int) -> str:
     return f"its worker was ended by {name}{' (the memory may have run out)' if name == 'SIGKILL' else ''}"
 
 
-def task(state: State, job: Job, budget: int, skip_existing: bool) -> dict[str, Any]:
+def task(state: "State", job: "Job", budget: int, skip_existing: bool) -> dict[str, Any]:
     """What a worker is sent: a job and how far to go with it, as JSON values."""
     plain = asdict(job) | {name: [str(path) for path in getattr(job, name)] for name in ("inputs", "outputs")}
     return {"state": str(state.folder), "job": plain, "budget": budget, "skip_existing": skip_existing}
 
 
-def serve(run: Callable[[Progress], Run]) -> None:
+def serve(run: Callable[[Progress], "Run"]) -> None:
     """The inside of a worker: tasks from the input stream, answers on the output stream, until the input ends; whatever
     else writes to the output stream is lost. run: makes what runs a command line, given where its progress goes."""
+    from mimaface_cli.batch.jobs import Job
+    from mimaface_cli.batch.perform import perform
+    from mimaface_cli.batch.state import State
+
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     lock = threading.Lock()

@@ -4,8 +4,9 @@ import os
 import shlex
 import sys
 import traceback
+from functools import cache as once
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.main import get_command
@@ -104,7 +105,7 @@ def outcome(words: list[str], debug: bool = False) -> tuple[int, str]:
     """Run a command line; its exit code and, of a failure, the line to be said."""
     try:
         # Settings: command line > environment (MIMAFACE_<COMMAND>_<OPTION>) > configuration file > default.
-        made = get_command(app)
+        made = _command()
         given = {"auto_envvar_prefix": settings.PREFIX, "default_map": settings.load(made, os.environ), "obj": words}
         return made(to_front(words), prog_name="mimaface", standalone_mode=False, **given) or 0, ""
     except Exception as error:
@@ -113,6 +114,12 @@ def outcome(words: list[str], debug: bool = False) -> tuple[int, str]:
         if not isinstance(error, MimafaceError):
             console.note("".join(traceback.format_exception(error)))
         return _told(error)
+
+
+@once
+def _command() -> Any:
+    """Typer's own command; made once, since a worker runs many command lines."""
+    return get_command(app)
 
 
 def _told(error: Exception) -> tuple[int, str]:

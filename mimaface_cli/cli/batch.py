@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from mimaface_cli.cli import console
 if TYPE_CHECKING:
     from mimaface_cli.batch.jobs import Job
     from mimaface_cli.batch.run import Outcome
+    from mimaface_cli.batch.worker import WorkerProcess
 
 _OURS = {"output", "json", "quiet", "help"}  # of animate's options: what a row cannot set
 FAILED = 6
@@ -77,24 +78,25 @@ def command(
         raise typer.BadParameter(f"--workers {workers}: give a number from 1 to 1000")
     if timeout is not None and not timeout > 0:
         raise typer.BadParameter(f"--timeout {timeout:g}: give seconds above 0")
-    from mimaface_cli.batch.jobs import read_jobs
-    from mimaface_cli.batch.run import BatchOptions, run_batch
-    from mimaface_cli.batch.state import State
-    from mimaface_cli.reenact.engines import missing_files
-
-    animate = context.parent.command.commands["animate"]
-    listed = read_jobs(jobs, _known(animate), lambda words: _wrong(animate, words))
-    kept = State(state or jobs.with_name(jobs.name + ".state"))
-    kept = State(Path(os.path.abspath(kept.folder)))
     folder = Path(os.path.abspath(jobs.parent))
-    diffusion = not missing_files() and any(job.options.get("engine") != "mesh" for job in listed)
-    if not resume:
-        kept.prepare()
-        for job in listed:
-            kept.forget(job.id)
-    with _machine(ray, folder, diffusion) as (usual, start), console.progress(quiet, "jobs") as report:
-        options = BatchOptions(workers or usual, retry, halt_on_error, skip_existing, timeout)
-        outcomes = run_batch(listed, kept, start, options, _Watch(report, quiet))
+    with nullcontext([]) if ray is not None else _loading(folder) as spare:
+        from mimaface_cli.batch.jobs import read_jobs
+        from mimaface_cli.batch.run import BatchOptions, run_batch
+        from mimaface_cli.batch.state import State
+        from mimaface_cli.reenact.engines import missing_files
+
+        animate = context.parent.command.commands["animate"]
+        listed = read_jobs(jobs, _known(animate), lambda words: _wrong(animate, words))
+        kept = State(state or jobs.with_name(jobs.name + ".state"))
+        kept = State(Path(os.path.abspath(kept.folder)))
+        diffusion = not missing_files() and any(job.options.get("engine") != "mesh" for job in listed)
+        if not resume:
+            kept.prepare()
+            for job in listed:
+                kept.forget(job.id)
+        with _machine(ray, folder, diffusion, spare) as (usual, start), console.progress(quiet, "jobs") as report:
+            options = BatchOptions(workers or usual, retry, halt_on_error, skip_existing, timeout)
+            outcomes = run_batch(listed, kept, start, options, _Watch(report, quiet))
     failed = [outcome for outcome in outcomes if not outcome.good]
     if as_json:
         rows = [_row(outcome, kept) for outcome in sorted(outcomes, key=lambda outcome: outcome.job.row)]
@@ -112,18 +114,43 @@ def command(
         raise typer.Exit(FAILED)
 
 
-def _machine(ray: str | None, folder: Path, diffusion: bool) -> AbstractContextManager:
+def _command() -> list[str]:
+    return [sys.executable, "-m", "mimaface_cli", "worker"]
+
+
+@contextmanager
+def _loading(folder: Path) -> Iterator[list["WorkerProcess"]]:
+    """A worker that loads while the jobs are read, for who takes it out of the list."""
+    from mimaface_cli.batch.worker import WorkerProcess
+
+    spare = [WorkerProcess(_command(), folder)] if folder.is_dir() else []
+    try:
+        yield spare
+    finally:
+        for worker in spare:
+            worker.kill()
+
+
+def _machine(
+    ray: str | None, folder: Path, diffusion: bool, spare: list["WorkerProcess"]
+) -> AbstractContextManager[tuple[int, Callable[[int], Any]]]:
     """What does the work: how many workers by default, and what starts one."""
-    own = [sys.executable, "-m", "mimaface_cli", "worker"]
     if ray is not None:
         from mimaface_cli.batch import cluster
 
-        return cluster.joined(ray, own, folder, diffusion)
+        return cluster.joined(ray, _command(), folder, diffusion)
     from mimaface_cli.batch.machine import workers_for
     from mimaface_cli.batch.worker import WorkerProcess
 
     usual, variables = workers_for(diffusion)
-    start = lambda n: WorkerProcess(own, folder, variables[n % len(variables)] if variables else {})  # noqa: E731
+
+    def start(number: int) -> WorkerProcess:
+        if variables:
+            return WorkerProcess(_command(), folder, variables[number % len(variables)])
+        with suppress(IndexError):
+            return spare.pop()
+        return WorkerProcess(_command(), folder)
+
     return nullcontext((usual, start))
 
 

@@ -1,6 +1,7 @@
 """The process around the command line: its streams, its signals, its exit code. Light, so that both are in order
 before anything heavy is loaded."""
 
+import atexit
 import logging
 import os
 import signal
@@ -25,6 +26,8 @@ class Stopped(SystemExit):
 
 def main() -> NoReturn:
     """The `mimaface` command: runs the words of the command line and ends the process."""
+    ended: list[int] = []
+    atexit.register(_leave, ended)  # the first to be registered is the last to be called
     words = sys.argv[1:]
     debug = "--debug" in words  # taken anywhere, not only before the command
     _mend_streams()
@@ -40,7 +43,17 @@ def main() -> NoReturn:
             with suppress(OSError):
                 sys.stderr.write(f"mimaface: {stop.reason}; no half-written file was left\n")
         code = stop.code
+    ended.append(code)
     sys.exit(code)
+
+
+def _leave(ended: list[int]) -> None:
+    """Leave at once: all is written, and Python would take half a second to take down what MediaPipe has loaded."""
+    if ended:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(ended[0])
 
 
 def raise_if_stopped() -> None:

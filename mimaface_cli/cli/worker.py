@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 def command() -> None:
     """Do jobs that come as JSON lines on the input stream, until it ends."""
+    # What every job needs is loaded while the jobs are read.
     from mimaface_cli.batch.worker import serve
+    from mimaface_cli.face import landmarks
+    from mimaface_cli.reenact import animate  # noqa: F401
 
+    with landmarks.native_silence():
+        landmarks.load()
     serve(_runner)
 
 

@@ -1,11 +1,14 @@
 """MediaPipe's FaceLandmarker, with one person followed through a video."""
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -77,14 +80,33 @@ def native_silence() -> Iterator[None]:
         os.close(sink)
 
 
+@cache
+def load() -> tuple[ModuleType, type, ModuleType]:
+    """MediaPipe, its BaseOptions and its vision tasks; half a second the first time.
+
+    It imports matplotlib for drawings that nobody here asks for, which would take as long again: a stand-in is there
+    meanwhile, which turns to the real one when it is used.
+    """
+    plain, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
+    plain.pyplot = pyplot
+    pyplot.__getattr__ = lambda name: getattr(importlib.import_module("matplotlib.pyplot"), name)
+    standing_in = {} if "matplotlib" in sys.modules else {"matplotlib": plain, "matplotlib.pyplot": pyplot}
+    sys.modules.update(standing_in)
+    try:
+        import mediapipe
+        from mediapipe.tasks.python import BaseOptions, vision
+    finally:
+        for name in standing_in:
+            sys.modules.pop(name, None)
+    return mediapipe, BaseOptions, vision
+
+
 class _Landmarker:
     """One FaceLandmarker in one running mode."""
 
     def __init__(self, asset: Path, video: bool, faces: int):
         with native_silence():
-            import mediapipe
-            from mediapipe.tasks.python import BaseOptions, vision
-
+            mediapipe, BaseOptions, vision = load()
             self._image = lambda array: mediapipe.Image(mediapipe.ImageFormat.SRGB, array)
             mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
             self._landmarker = vision.FaceLandmarker.create_from_options(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.channels import Channel, NamedMap, find_channel, parse_number
@@ -79,4 +78,6 @@ def curve_at(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarra
     """The monotone cubic through a curve's keys at moments N (s), held before the first and after the last key."""
     if len(times) == 1:
         return np.full(len(at), values[0])
+    from scipy.interpolate import PchipInterpolator  # slow to load, and few edits need it
+
     return PchipInterpolator(times, values)(np.clip(at, times[0], times[-1]))

@@ -1,6 +1,8 @@
 """Who is followed: choosing among faces, through gaps and company; on a real (public-domain) portrait."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,3 +203,18 @@ def test_native_lines_do_not_reach_the_user(capfd, portrait):
 def test_scaled_copies_keep_what_does_not_scale(face):
     half = replace(face, points=face.points / 2)
     assert half.size == pytest.approx(face.size / 2) and half.scores is face.scores
+
+
+_LOADED = """
+import sys
+from mimaface_cli.face.landmarks import load
+mediapipe, _, vision = load()
+assert not [name for name in sys.modules if name.partition(".")[0] == "matplotlib"], "loaded all the same"
+from mediapipe.tasks.python.vision import drawing_utils
+import matplotlib.pyplot
+assert drawing_utils.plt.figure is matplotlib.pyplot.figure and matplotlib.pyplot.__spec__ is not None
+"""
+
+
+def test_matplotlib_is_loaded_when_it_is_used_and_not_before():
+    subprocess.run([sys.executable, "-c", _LOADED], check=True)
