@@ -25,7 +25,8 @@ def workers_for(diffusion: bool) -> tuple[int, list[dict[str, str]]]:
     if devices:
         return len(devices), [{"CUDA_VISIBLE_DEVICES": name} for name in devices]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores // CORES, _free_memory() // _MEMORY)), []
+    wanted = 1 if cores == 1 else cores // CORES + 1  # one more: a job's beginning and end keep one core only
+    return max(1, min(wanted, _free_memory() // _MEMORY)), []
 
 
 def _free_memory() -> int:
