@@ -59,7 +59,9 @@ class Image:
 @dataclass(frozen=True)
 class Video:
     """Stage 2. Conditioning frames k: none with probability none_known (1: no ICA), otherwise uniform over 0..clip // 4,
-    or over 1..most_known where that is given. known_noise: standard deviation, in latents."""
+    or over 1..most_known where that is given. known_noise: standard deviation, in latents. Beside motion modules and
+    W_cond the release trains all of the UNet's first convolution (whole_input), the condition tokens' module
+    (train_tokens) and the last clip_layers of the appearance encoder."""
 
     optimiser: Optimiser = field(default_factory=lambda: Optimiser(batch=8))
     clip: int = 12
@@ -68,6 +70,9 @@ class Video:
     none_known: float = 0.0
     token_dropout: float = 0.1
     min_snr: float = 0.0
+    whole_input: bool = False
+    train_tokens: bool = False
+    clip_layers: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,16 @@ class Config:
 # What the public release chose otherwise.
 _RELEASE: dict[str, Any] = {
     "image": {"optimiser": {"batch": 16}, "min_snr": 5.0, "identity_weight": 0.0, "clean_condition": 0.01},
-    "video": {"optimiser": {"batch": 4}, "clip": 10, "most_known": 4, "none_known": 0.5, "min_snr": 5.0},
+    "video": {
+        "optimiser": {"batch": 4},
+        "clip": 10,
+        "most_known": 4,
+        "none_known": 0.5,
+        "min_snr": 5.0,
+        "whole_input": True,
+        "train_tokens": True,
+        "clip_layers": 2,
+    },
 }
 
 

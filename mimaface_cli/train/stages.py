@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -98,14 +99,8 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
     network = start_video(config, read_result(Path(config.output), "image")).requires_grad_(False)
     if network.unet.max_frames is not None and stage.clip > network.unet.max_frames:
         raise InputError(f"video.clip: is {stage.clip}, this model's positions reach {network.unet.max_frames}")
-    motion = [p for name, p in network.unet.named_parameters() if "motion_modules." in name]
-    conditioning = network.unet.conv_in.weight
-    for parameter in (*motion, conditioning):
-        parameter.requires_grad_(True)
-    conditioning.register_hook(_only_conditioning)
+    groups = _trained_on_clips(network, stage)
     _save_memory(network, config)
-    # Decay would wear away the frozen part of the convolution.
-    groups = [{"params": motion}, {"params": [conditioning], "weight_decay": 0.0}]
     run = Run("video", config, stage.optimiser, network, groups, None, report)
     vae = _autoencoder(config, footage, run)
     alphas = _alphas(run.device)
@@ -128,6 +123,25 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
     if run.accelerator.is_main_process:
         _export(config, footage, vae)
     return Path(config.output) / MODEL
+
+
+def _trained_on_clips(network: Denoiser, stage: Video) -> list[dict[str, Any]]:
+    """The optimiser's groups of stage 2; all else stays frozen. Raises InputError where the encoder has fewer layers."""
+    layers = getattr(network.clip, "vision_model", network.clip).encoder.layers  # transformers 5 has one level less
+    if stage.clip_layers > len(layers):
+        raise InputError(f"video.clip_layers: is {stage.clip_layers}, the appearance encoder has {len(layers)}")
+    trained = [p for name, p in network.unet.named_parameters() if "motion_modules." in name]
+    trained += [p for layer in layers[len(layers) - stage.clip_layers :] for p in layer.parameters()]
+    trained += network.mia.parameters() if stage.train_tokens else []
+    trained += [network.unet.conv_in.bias] if stage.whole_input else []
+    conditioning = network.unet.conv_in.weight
+    for parameter in (*trained, conditioning):
+        parameter.requires_grad_(True)
+    if stage.whole_input:
+        return [{"params": [*trained, conditioning]}]
+    conditioning.register_hook(_only_conditioning)
+    # Decay would wear away the frozen part of the convolution.
+    return [{"params": trained}, {"params": [conditioning], "weight_decay": 0.0}]
 
 
 def _watch(run: Run, config: Config, held: Footage, length: int, vae: AutoencoderKL, alphas: Tensor) -> None:

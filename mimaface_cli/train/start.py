@@ -91,7 +91,7 @@ def start_video(config: Config, image: Built) -> Denoiser:
     else:
         motion, name = checkpoint.read_state(locate_files("animatediff", download=False)["animatediff/mm_v3.safetensors"])
         unet = checkpoint.build_unet(unet_config, {**unet_state, **motion}, name).float()
-    return _around(unet, image, unet_config)
+    return _leave_out(_around(unet, image, unet_config).requires_grad_(True), config)
 
 
 def rebuild(made: Built) -> Denoiser:

@@ -21,6 +21,7 @@ def test_the_release_differs_and_own_values_come_over_it(tmp_path):
     config = load_config(path)
     assert (config.image.min_snr, config.image.identity_weight, config.video.clip) == (5.0, 0.0, 10)
     assert (config.image.optimiser.batch, config.video.optimiser.batch) == (16, 2)
+    assert (config.video.whole_input, config.video.train_tokens, config.video.clip_layers) == (True, True, 2)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.train.autoencoder import AutoencoderSettings, fit_autoencoder, load_autoencoder, standardise
+from mimaface_cli.errors import InputError
 from mimaface_cli.train.config import Config, Optimiser, load_config, make_config
 from mimaface_cli.train.rendered.shards import Cast, render_shards
 from mimaface_cli.train.run import read_result
@@ -110,7 +111,9 @@ def test_workers_give_the_same_samples(config):
 
 
 def test_what_is_left_out_has_no_part_in_the_model(config):
-    blind = config("blind", model={"use_render": False, "use_motion": False})
+    # Stage 2 trains the same parts here, as the release does: they must not learn it then either.
+    more = {"whole_input": True, "train_tokens": True}
+    blind = config("blind", model={"use_render": False, "use_motion": False}, video=more)
     train_image(blind)
     train_video(blind)
     network = result(blind, "video")
@@ -120,6 +123,38 @@ def test_what_is_left_out_has_no_part_in_the_model(config):
     whole = config("whole")
     train_image(whole)
     assert result(whole).unet.conv_in.weight[:, 4:8].any()
+
+
+def _moved(run: Config) -> set[str]:
+    """The parts whose weights stage 2 changed."""
+    before, after = result(run).state_dict(), result(run, "video").state_dict()
+    names = [name for name in before if not torch.equal(before[name], after[name])]
+    return {".".join(name.split(".")[:2]) if name.startswith("unet.") else name.split(".")[0] for name in names}
+
+
+def test_stage_2_trains_what_the_paper_or_the_release_says(config):
+    size = SIZE | {"clip_layers": 3}
+    run = config(model={"size": size})
+    train_image(run)
+    train_video(run)
+    assert _moved(run) == {"unet.conv_in"}
+    first, then = result(run).unet.conv_in, result(run, "video").unet.conv_in
+    assert torch.equal(first.weight[:, :8], then.weight[:, :8]) and torch.equal(first.bias, then.bias)
+
+    like_release = {"whole_input": True, "train_tokens": True, "clip_layers": 2}
+    run = config("release", model={"size": size}, video=like_release)
+    train_image(run)
+    train_video(run)
+    assert _moved(run) == {"unet.conv_in", "mia", "clip"}
+    before, after = result(run), result(run, "video")
+    assert not torch.equal(before.unet.conv_in.weight[:, :8], after.unet.conv_in.weight[:, :8])
+    assert not torch.equal(before.unet.conv_in.bias, after.unet.conv_in.bias)
+    still = [torch.equal(x, y) for x, y in zip(before.clip.parameters(), after.clip.parameters())]
+    names = [name for (name, _), same in zip(before.clip.named_parameters(), still) if not same]
+    assert names and all("layers.1." in name or "layers.2." in name for name in names)
+
+    with pytest.raises(InputError, match="clip_layers: is 4, the appearance encoder has 3"):
+        train_video(config("release", model={"size": size}, video=like_release | {"clip_layers": 4}))
 
 
 def test_without_ica_the_conditioning_channels_never_learn(config):
