@@ -45,7 +45,9 @@ class Optimiser:
 @dataclass(frozen=True)
 class Image:
     """Stage 1. token_dropout: share of samples without appearance tokens. min_snr: 0 for none. The release leaves the
-    identity loss out (identity_weight 0) and shows the clean target as conditioning in a share clean_condition."""
+    identity loss out (identity_weight 0) and shows the clean target as conditioning in a share clean_condition. bank: ID
+    tokens that are held as negatives; 0 for those of the samples that a process takes at once, for an encoder that learns
+    fast: tokens of one long gone make it tell everybody alike."""
 
     optimiser: Optimiser = field(default_factory=Optimiser)
     token_dropout: float = 0.1
@@ -212,7 +214,7 @@ def _check_stage(name: str, stage: Image | Video) -> None:
             raise ValueError(f"{name}.{key}: must be 0 to 1, is {value}")
     if optimiser.schedule not in SCHEDULES:
         raise ValueError(f"{name}.optimiser.schedule: is {optimiser.schedule!r:.80}, not one of {', '.join(SCHEDULES)}")
-    for key in ("clip",) if isinstance(stage, Video) else ("bank", "temperature"):
+    for key in ("clip",) if isinstance(stage, Video) else ("temperature",):
         if not getattr(stage, key):
             raise ValueError(f"{name}.{key}: must be above 0")
     if isinstance(stage, Video) and stage.most_known >= stage.clip:

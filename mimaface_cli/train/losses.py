@@ -68,19 +68,22 @@ class MemoryBank:
 
 
 def identity_loss(
-    tokens: Tensor, positives: Tensor, person: Tensor, bank: MemoryBank, temperature: float = 1.0
+    tokens: Tensor, positives: Tensor, person: Tensor, bank: MemoryBank | None, temperature: float = 1.0
 ) -> Tensor:
     """The identity contrastive loss (paper, equation 2), mean over positives and batch.
 
     tokens: (B, C), ID tokens of the sources. positives: (P, B, C), those of their augmented views and of other frames
-    of the same people. person: (B,). Negatives are the bank's tokens of other people. The paper has no temperature,
-    that is 1. While the bank holds nobody else the loss is zero, for there is nothing to tell apart.
+    of the same people. person: (B,). Negatives are the bank's tokens of other people, or, without a bank, the positives
+    of the batch's other people, which learn from it too. The paper has no temperature, that is 1. While there is nobody
+    else the loss is zero, for there is nothing to tell apart.
     """
-    anchor = F.normalize(tokens.float(), dim=1)
-    # A copy: the bank may move on before the backward pass reads it.
-    negative = anchor @ bank.tokens.clone().T / temperature
-    other = (bank.person >= 0) & (bank.person != person.to(bank.person)[:, None])
-    negative = negative.masked_fill(~other, float("-inf"))
-    positive = (F.normalize(positives.float(), dim=2) * anchor).sum(2) / temperature
-    logits = torch.cat([positive[..., None], negative.expand(len(positives), -1, -1)], 2)
+    anchor, positives = F.normalize(tokens.float(), dim=1), F.normalize(positives.float(), dim=2)
+    if bank is None:
+        negative, whose = anchor @ positives.transpose(1, 2), person
+    else:  # a copy: the bank may move on before the backward pass reads it
+        negative, whose = (anchor @ bank.tokens.clone().T).expand(len(positives), -1, -1), bank.person
+    other = (whose >= 0) & (whose != person.to(whose)[:, None])
+    negative = (negative / temperature).masked_fill(~other, float("-inf"))
+    positive = (positives * anchor).sum(2) / temperature
+    logits = torch.cat([positive[..., None], negative], 2)
     return -logits.log_softmax(2)[..., 0].mean()

@@ -52,7 +52,7 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
     for name, parameter in network.named_parameters():
         parameter.requires_grad_("post_layernorm" not in name)  # the last layer's tokens are taken without it
     _save_memory(network, config)
-    bank = MemoryBank(stage.bank, network.clip.config.hidden_size) if stage.identity_weight else None
+    bank = MemoryBank(stage.bank, network.clip.config.hidden_size) if stage.identity_weight and stage.bank else None
     groups = [{"params": [p for p in network.parameters() if p.requires_grad]}]
     run = Run("image", config, stage.optimiser, network, groups, bank, report)
     if bank is not None:
@@ -68,18 +68,21 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
         shown = _drawn(len(photo), stage.clean_condition, generator, run.device)[:, None, None, None, None]
         conditions = torch.cat([render, target * shown, torch.ones_like(target[:, :1]) * shown], 1)
         views = [photo]
-        if bank is not None:
+        if stage.identity_weight:
             views += [photometric(photo, generator), to_range(batch["other"])]
         shared = batch["motion"], alphas, stage, config.model.prediction, generator
         denoise, tokens = _denoise(network, target, conditions, torch.stack(views), *shared)
-        if bank is None:
+        if not stage.identity_weight:
             return {"denoise": denoise}
         identity = identity_loss(tokens[0], tokens[1:], batch["person"], bank, stage.temperature)
+        found = {"denoise": denoise, "identity": stage.identity_weight * identity}
+        if bank is None:
+            return found
         waiting.append((run.accelerator.gather(tokens[0].detach()), run.accelerator.gather(batch["person"])))
         if run.accelerator.sync_gradients:  # by whole steps, however they are shared out
             bank.add(*(torch.cat(parts) for parts in zip(*waiting)))
             waiting.clear()
-        return {"denoise": denoise, "identity": stage.identity_weight * identity}
+        return found
 
     samples = ImageSamples(footage, config.seed)
     _cache(samples, vae, config, run)

@@ -8,8 +8,9 @@
 same UNet, MIA and CLIP (all views of the contrastive loss) on ready tensors, in turn on one machine; where the rest goes is
 timed in a second run. On a CUDA card also `sd15`, the size of Stable Diffusion 1.5 with random weights.
 `overfit`: eight clips of rendered people by `train image`; loss and PSNR of what is made of these very clips.
-`retrieval`: who is who among rendered people left out, by the ID tokens of two moments, after training with the identity
-contrastive loss and without. Both go on where they were stopped; the folder keeps clips, checkpoints and sheets.
+`retrieval`: who is who among rendered people left out, by the ID tokens of two moments, after training without the identity
+contrastive loss, with a memory bank's negatives and with the batch's. Both go on where they were stopped; the folder keeps
+clips, checkpoints and sheets.
 """
 
 import argparse
@@ -271,17 +272,19 @@ def retrieval(folder: Path, steps: int, people: int = 48, held: int = 48, takes:
     render_shards(Cast(held, 2, frames=6, first=HELD), folder / "held")
     clips = open_shards(folder / "held")
     print(f"top-1 among {held} people left out (chance {100 / held:.1f} %), {steps} steps on {people} people:")
-    for name, weight in (("without", 0.0), ("with", 1.0)):
-        config = learning_config(folder / "data", folder / name, 64, steps, 16, steps, identity_weight=weight)
+    ways = {"without": {"identity_weight": 0.0}, "with": {}, "current": {"bank": 0}}
+    said = {"without": "no contrastive loss", "with": "over a memory bank of 512", "current": "over the batch's other people"}
+    for name, changes in ways.items():
+        config = learning_config(folder / "data", folder / name, 64, steps, 16, steps, **changes)
         network = stages.start_image(config).eval()
         if name == "without":
-            print(f"   before training           {100 * top1(network, clips):.1f} %")
-        if name == "with" and not (folder / name / "vae").exists():
+            print(f"   {'before training':30s} {100 * top1(network, clips):.1f} %")
+        if name != "without" and not (folder / name / "vae").exists():
             (folder / name).mkdir(exist_ok=True)
             (folder / name / "vae").symlink_to((folder / "without/vae").resolve())
         stages.train_image(config)
         network = rebuild(read_result(folder / name, "image")).eval()
-        print(f"   {name:7s} contrastive loss  {100 * top1(network, clips):.1f} %", flush=True)
+        print(f"   {said[name]:30s} {100 * top1(network, clips):.1f} %", flush=True)
 
 
 @torch.no_grad()

@@ -48,6 +48,22 @@ def test_identity_loss_is_zero_and_finite_in_its_gradient_while_the_bank_is_empt
     assert loss == 0 and torch.isfinite(tokens.grad).all()
 
 
+def test_without_a_bank_the_batch_s_other_people_are_the_negatives():
+    tokens = torch.tensor([[5.0, 0.0], [0.0, 2.0], [3.0, 4.0]])
+    positives = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]], requires_grad=True)
+    near = math.exp(math.sqrt(0.5))
+    # The third sample is the first one's person: neither is the other's negative.
+    person = torch.tensor([4, 6, 4])
+    first = -math.log(math.e / (math.e + near))
+    second = -math.log(near / (near + math.exp(0) + math.exp(1)))
+    third = -math.log(math.exp(0.8) / (math.exp(0.8) + math.exp(1.4 * math.sqrt(0.5))))
+    loss = identity_loss(tokens, positives, person, None)
+    assert loss.item() == pytest.approx((first + second + third) / 3, rel=1e-5)
+    loss.backward()  # they move away too
+    assert torch.isfinite(positives.grad).all() and positives.grad[0, 1].any()
+    assert identity_loss(tokens, positives.detach(), torch.zeros(3, dtype=torch.long), None) == 0
+
+
 def test_identity_loss_pulls_positives_nearer_and_pushes_others_away():
     bank = MemoryBank(1, 2)
     bank.add(torch.tensor([[0.0, 1.0]]), torch.tensor([1]))

@@ -95,6 +95,13 @@ def test_a_stopped_run_goes_on_exactly(config, cached):
     assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 
+def test_the_identity_loss_over_the_batch_alone(config):
+    run = config("current", image={"bank": 0})
+    train_image(run)
+    losses = [row[2] for row in curve(run)]
+    assert len(losses) == 4 and all(0 < value < 10 for value in losses)
+
+
 def test_latents_encoded_once_are_those_of_each_step(config):
     once, always = config("once"), config("always", cache_latents=False)
     train_image(once)
