@@ -1,6 +1,7 @@
 """A real face that moves, and the command to run on it. Media are made once for all tests."""
 
 import os
+import signal
 import subprocess
 import sys
 import wave
@@ -19,6 +20,12 @@ from tests.hub import Hub, serve
 ROOT = Path(__file__).parents[1]
 NTSC = Fraction(30000, 1001)
 FRAMES = 14
+
+
+def pytest_configure() -> None:
+    """A shell ignores Ctrl-C for what it starts in the background, and so would every command that the tests start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
