@@ -1,7 +1,8 @@
 #!/bin/sh
 # mimaface-mini from a folder of videos (a subfolder for each person), then both engines measured on people left out.
 #   examples/train_mini.sh VIDEOS WORK LIST.csv [CONFIG.toml]
-# LIST.csv: pairs of people who are not in VIDEOS (see `mimaface evaluate --help`). Stopped at any moment, the same command
+# LIST.csv: people who are not in VIDEOS (`mimaface evaluate make-list HELD -o LIST.csv --protocol same`: of another protocol
+# there is no PSNR, without which `auto` never takes the model). Stopped at any moment, the same command
 # goes on.
 set -eu
 videos=$1 work=$2 list=$3 config=${4:-$(dirname "$0")/mini.toml}

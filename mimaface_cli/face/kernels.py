@@ -35,12 +35,3 @@ def _compile(function: Callable, options: dict[str, Any]) -> Callable:
         return njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:
         return njit(nogil=True, **options)(function)
-
-
-def load_meanwhile() -> None:
-    """Load numba in a thread, for one who is about to wait for something that needs no Python."""
-
-    def load() -> None:
-        import numba  # noqa: F401
-
-    threading.Thread(target=load, name="load-numba", daemon=True).start()

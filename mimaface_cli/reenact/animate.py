@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.face import kernels
 from mimaface_cli.face.extract import ExtractOptions
 from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.formats import EncodeOptions
@@ -135,7 +134,6 @@ def animate(
         progress = lambda done, total: tell("reading the driver", done, total)  # noqa: E731
         return load_driver(driver, extract, cache, progress, driver_info, space, trim)
 
-    kernels.load_meanwhile()
     driven = driven or drive(engine.space)
     if driven.missing:
         notes.append(f"{len(driven.missing)} driver frames show no face and were filled in")

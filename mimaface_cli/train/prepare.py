@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +205,8 @@ def _worked(todo: list[_Job], space: str, cutting: Cutting, jobs: int) -> Iterat
                     yield running[future], *future.result()
                     del running[future]
         except (BrokenProcessPool, BrokenPipeError) as error:  # the second: killed before it was told what to do
+            for other in active_children():  # or the end of the process would wait for one that was never told to end
+                other.kill()
             names = ", ".join(job.name for job in running.values()) or "the first videos"
             raise InputError(
                 f"a worker was killed (out of memory?) at one of {names:.300}; the same command goes on where this one "
