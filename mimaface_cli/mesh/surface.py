@@ -3,15 +3,12 @@ background. All of it lives in the 256 crop of the source."""
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
 from mimaface_cli.face import camera, topology
 from mimaface_cli.motion.rotation import rotation_matrix
-
-if TYPE_CHECKING:
-    from scipy import sparse
 
 ANGLES = 96
 # Rings of the sheet in multiples of the distance from the face's centre to its oval.
@@ -19,11 +16,9 @@ RINGS = np.array([0.80, 0.92, 1.0, 1.05, 1.12, 1.2, 1.3, 1.42, 1.56, 1.72, 1.9, 
 RIM = int(np.flatnonzero(RINGS == 1.0)[0])
 
 
-def subdivide(triangles: np.ndarray, count: int) -> tuple[np.ndarray, "sparse.csr_matrix", dict[tuple[int, int], int]]:
+def subdivide(triangles: np.ndarray, count: int) -> tuple[np.ndarray, sparse.csr_matrix, dict[tuple[int, int], int]]:
     """One step of Loop subdivision: T×3 triangles over `count` vertices to 4T×3 triangles, the sparse matrix that
     makes the new vertices (old ones first) from the old, and the new vertex on each edge. Rims keep their own curve."""
-    from scipy import sparse
-
     opposite: dict[tuple[int, int], list[int]] = {}
     for tri in triangles.tolist():
         for k in range(3):
@@ -70,7 +65,7 @@ class FineFace:
     """triangles: T×3 of the subdivided skin; matrix: fine × 478; rings: name to indices of the fine vertices on it."""
 
     triangles: np.ndarray
-    matrix: "sparse.csr_matrix"
+    matrix: sparse.csr_matrix
     rings: dict[str, np.ndarray]
 
 
