@@ -29,6 +29,7 @@ from mimaface_cli.cli import (
     weights,
     worker,
 )
+from mimaface_cli.cli.process import raise_if_stopped
 from mimaface_cli.cli.words import Assignments, to_front
 from mimaface_cli.errors import MimafaceError
 
@@ -109,6 +110,7 @@ def outcome(words: list[str], debug: bool = False) -> tuple[int, str]:
         given = {"auto_envvar_prefix": settings.PREFIX, "default_map": settings.load(made, os.environ), "obj": words}
         return made(to_front(words), prog_name="mimaface", standalone_mode=False, **given) or 0, ""
     except Exception as error:
+        raise_if_stopped()
         if debug:
             traceback.print_exc(file=sys.stderr)
         if not isinstance(error, MimafaceError):

@@ -38,11 +38,14 @@ def main() -> NoReturn:
         from mimaface_cli.cli.app import run
 
         code = run([word for word in words if word != "--debug"], debug)
-    except Stopped as stop:
+    except BaseException:
+        # Not only as `Stopped`: Python and native modules give another exception to what cuts their loading short.
+        if Stopped.pending is None:
+            raise
         if sys.stderr is not None:
             with suppress(OSError):
-                sys.stderr.write(f"mimaface: {stop.reason}; no half-written file was left\n")
-        code = stop.code
+                sys.stderr.write(f"mimaface: {Stopped.pending.reason}; no half-written file was left\n")
+        code = Stopped.pending.code
     ended.append(code)
     sys.exit(code)
 
@@ -57,7 +60,8 @@ def _leave(ended: list[int]) -> None:
 
 
 def raise_if_stopped() -> None:
-    """Raise again a `Stopped` that got lost where Python drops exceptions (finalisers, callbacks of native code)."""
+    """Raise again a `Stopped` that got lost where exceptions are dropped (finalisers, callbacks of native code) or
+    turned into others (class bodies, the loading of native modules)."""
     if Stopped.pending is not None:
         raise Stopped.pending
 

@@ -96,6 +96,33 @@ def test_a_signal_at_the_very_beginning(start, made, tmp_path, long_track):
 
 
 @posix_only
+@pytest.mark.parametrize("module", ["mimaface_cli.cli.app", "mimaface_cli.reenact.animate"])
+def test_a_signal_amid_the_loading_of_a_class(environment, made, tmp_path, module):
+    """Up to Python 3.11 a class body turns what is raised in `__set_name__` into a RuntimeError of its own."""
+    script = (
+        "import os, signal, sys\n"
+        "class Cut:\n"
+        "    def __set_name__(self, owner, name):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "class Finder:\n"
+        "    def find_spec(name, *rest):\n"
+        f"        if name == {module!r}:\n"
+        "            try:\n"
+        "                class Body:\n"
+        "                    part = Cut()\n"
+        "            except BaseException:\n"
+        "                raise RuntimeError('Error calling __set_name__')\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        f"sys.argv = ['mimaface', 'animate', {str(made.portrait)!r}, {str(made.track)!r}, '-o', 'out.mp4']\n"
+        "from mimaface_cli.cli.process import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, "")
+    assert done.stderr == "mimaface: asked to end; no half-written file was left\n"
+
+
+@posix_only
 @linux_only
 def test_a_signal_amid_the_reading(start, made, tmp_path):
     """A driver that takes long to read, and what it would have left in the cache."""
