@@ -1,6 +1,7 @@
 """What can be written: containers, codecs, their settings, and the one line said when they do not fit together."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from mimaface_cli.errors import OutputError
@@ -186,7 +187,7 @@ def choose_encoding(path: Path, options: EncodeOptions, width: int, height: int)
     pixel_format = options.pixel_format or codec.pixel_formats[0]
     if pixel_format not in codec.pixel_formats:
         raise OutputError(f"{path}: {name} does not take {pixel_format}; use one of {' '.join(codec.pixel_formats)}")
-    settings = dict(codec.settings)
+    settings = dict(codec.settings) | (_without_avx512() if codec.encoder == "libx264" else {})
     if codec.crf is not None:
         crf = codec.crf if options.crf is None else options.crf
         if not 0 <= crf <= codec.crf_max:
@@ -217,6 +218,18 @@ def _lossless(path: Path, name: str, options: EncodeOptions, container: Containe
             raise OutputError(f"{path}: {name} has no preset '{options.preset}'; {_preset_hint(codec)}")
         settings[codec.preset_option] = options.preset
     return Encoding(container, name, encoder, pixel_format, settings, False, False, tag)
+
+
+@cache
+def _without_avx512() -> dict[str, str]:
+    """x264 with the instructions of AVX2 on a machine that has AVX-512, whose code for macroblock trees reads beyond a
+    row: the same frames made other bytes in up to one file of fifty, where the width is no multiple of 128."""
+    import cv2
+
+    avx512f = 13  # OpenCV's number of it, which its Python module does not name
+    if not cv2.checkHardwareSupport(avx512f):
+        return {}
+    return {"x264-params": "asm=MMX2,SSE2Fast,LZCNT,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"}
 
 
 def _preset_hint(codec: Codec) -> str:
