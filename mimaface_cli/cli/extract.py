@@ -54,6 +54,14 @@ def command(
         typer.Option(metavar="TIME", help="Take so much of it."),
     ] = None,
     smooth: Annotated[float, typer.Option(help="Smoothing over time, 0 (off) to 3.")] = 1.0,
+    follow_skin: Annotated[
+        bool,
+        typer.Option(
+            "--follow-skin",
+            help="Measure movement in the pictures too, by optical flow: brows, lips and jaw nearer their true height; "
+            "somewhat slower.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where tracks are kept (default: the user cache or MIMAFACE_CACHE_DIR).")
@@ -95,7 +103,17 @@ def command(
             raise output_error(cache.folder, error) from error
     with console.progress(quiet) as report:
         result = extract(
-            source, output, drawn, face, smooth, space=space, trim=trim, overwrite=overwrite, cache=cache, report=report
+            source,
+            output,
+            drawn,
+            face,
+            smooth,
+            space=space,
+            skin=follow_skin,
+            trim=trim,
+            overwrite=overwrite,
+            cache=cache,
+            report=report,
         )
     if cache is not None and not result.kept and result.kind != "track":
         lost = f"{cache.folder}: cannot be written, so the track is not kept there; choose another --cache-dir"

@@ -1,18 +1,24 @@
 """Pixels to coefficients: photo, video or folder in, MotionTrack in the face478 space out. Memory does not grow with
 the pictures: landmarks are kept only until a person's identity and a shot's crop are known."""
 
+import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import camera, fit, gaze, shading, topology
 from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.follow import follow
 from mimaface_cli.face.landmarks import Face, check_choice
+from mimaface_cli.face.skin import Skin, Square
+from mimaface_cli.media.threads import read_ahead
 from mimaface_cli.motion import smoothing
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, LIGHT_DIM, TEXTURE_DIM, blendshape
 from mimaface_cli.motion.rotation import rotation_matrix
@@ -21,15 +27,17 @@ from mimaface_cli.motion.track import MotionTrack, TrackMeta
 EXTRACTOR = "mediapipe+face478"
 REVISION = 2  # raise it when the numbers change: cached tracks are then made anew
 IDENTITY_FRAMES = 24  # frames that settle a person's identity
-BUFFER = 250  # frames looked at before a shot's crop is fixed
+BUFFER, SKIN_BUFFER = 250, 75  # frames looked at before a shot's crop is fixed
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """face: largest, left, right or a number from 1 (left to right); smooth: 0 (off) to 3, 1 is natural."""
+    """face: largest, left, right or a number from 1 (left to right); smooth: 0 (off) to 3, 1 is natural; skin: whether
+    the movement between frames is read from the pictures too (`mimaface_cli.face.skin`)."""
 
     face: str = "largest"
     smooth: float = 1.0
+    skin: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.face)
@@ -64,13 +72,17 @@ def extract_video(
 
     Frames without the face are interpolated; `valid` tells which. Raises InputError when no frame shows it.
     """
-    shots, size = _Shots(model), (0, 0)
-    for frame, face, is_cut in follow(frames, options.face, name, progress):
-        size = _size(frame.image)
-        shots.add(frame.pts, frame.image, face, is_cut)
-        if observe is not None:
-            observe(frame, face, is_cut)
-    return shots.finish(options, frame_rate, size, meta)
+    shots, size = _Shots(model, options.skin), (0, 0)
+    # Faces are found beside the fitting, whose products are small: BLAS's threads would spin while they wait.
+    with closing(read_ahead(follow(frames, options.face, name))) as followed, threadpool_limits(1, "blas"):
+        for count, (frame, face, is_cut) in enumerate(followed, 1):
+            size = _size(frame.image)
+            shots.add(frame.pts, frame.image, face, is_cut)
+            if observe is not None:
+                observe(frame, face, is_cut)
+            if progress is not None:
+                progress(count)
+        return shots.finish(options, frame_rate, size, meta)
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:
@@ -82,6 +94,7 @@ class _Shots:
     """Collects frames, fits each as soon as its shot's crop is known."""
 
     model: Face478
+    skin: bool = False
     pts: list[float] = field(default_factory=list)
     valid: list[bool] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
@@ -89,9 +102,10 @@ class _Shots:
     def __post_init__(self) -> None:
         self._rows: list[tuple[np.ndarray, ...] | None] = []  # expression, illumination, pose, gaze; None: no face
         self._crops: list[np.ndarray] = []
-        self._waiting: list[tuple[int, Face, np.ndarray]] = []
+        self._waiting: list[tuple[int, Face, np.ndarray, Square | None]] = []
         self._crop: np.ndarray | None = None
         self._fitter: fit.Fitter | None = None
+        self._skin: Skin | None = None
         self._normals = np.zeros((VERTICES, 3))
         self._albedo = self.model.albedo_mean
         self.texture = np.zeros(TEXTURE_DIM)
@@ -107,23 +121,29 @@ class _Shots:
         self._crops.append(np.zeros((2, 3)) if self._crop is None else self._crop)
         if face is None:
             return
-        item = len(self.pts) - 1, face, sample_colours(image, face.points)
+        square = Square.around(image, face.points) if self.skin else None
+        item = len(self.pts) - 1, face, sample_colours(image, face.points), square
         if self._crop is not None:
             self._fit(*item)
         else:
             self._waiting.append(item)
-            if len(self._waiting) >= BUFFER:
+            if len(self._waiting) >= (SKIN_BUFFER if self.skin else BUFFER):
                 self._settle()
 
     def _settle(self) -> None:
         """Fix the shot's crop, on the first shot the identity too, and fit the frames that waited for them."""
         start = self.cuts[-1] if self.cuts else 0
         if self._waiting:
-            self._crop = upright_crop(np.stack([face.points for _, face, _ in self._waiting]))
+            self._crop = upright_crop(np.stack([face.points for _, face, *_ in self._waiting]))
             if self._fitter is None:
                 self._know_person()
-            for item in self._waiting:
-                self._fit(*item)
+            self._skin = None
+            if self.skin and len(self._waiting) > 1:
+                shown = [(square, face) for _, face, _, square in self._waiting]
+                self._skin = Skin.of_shot(self._fitter, self._crop, shown)
+            with ThreadPoolExecutor(min(len(self._waiting), os.cpu_count() or 1)) as pool:
+                for _ in pool.map(lambda item: self._fit(*item), self._waiting):
+                    pass
             self._waiting = []
         if self._crop is not None:
             for index in range(start, len(self._crops)):
@@ -142,11 +162,16 @@ class _Shots:
         self.texture = fit_texture(self.model, colours, self._normals, rotations)
         self._albedo = self.model.albedo(self.texture)
 
-    def _fit(self, index: int, face: Face, colours: np.ndarray) -> None:
+    def _fit(self, index: int, face: Face, colours: np.ndarray, square: Square | None) -> None:
         points = apply_affine(self._crop, face.points)
-        start = self._fitter.first_pose(points, face.rotation)
-        result = self._fitter.frame(points, face.scores, start, steps=3)
-        shape = self.model.shape(self._fitter.identity, result.expression)
+        if self._skin is None:
+            fitter = self._fitter
+            result = fitter.frame(points, face.scores, fitter.first_pose(points, face.rotation), steps=3)
+        else:
+            fitter = self._skin.fitter
+            result = self._skin.fit(square, face)
+            points = gaze.irises_beside(points, fitter.shown(result)[0])
+        shape = fitter.shape(result.expression)
         turn = rotation_matrix(result.pose[:3])
         light = fit_light(self._albedo, self._normals @ turn.T, colours)
         self._rows[index] = result.expression, light, result.pose, gaze.gaze_from_iris(points, shape, result.pose)
@@ -183,7 +208,7 @@ class _Shots:
                 frame_rate=rate,
                 width=size[0],
                 height=size[1],
-                options={"face": options.face, "smooth": options.smooth},
+                options={"face": options.face, "smooth": options.smooth} | ({"skin": True} if options.skin else {}),
                 cuts=tuple(cut for cut in self.cuts if cut > 0),
                 **meta,
             ),

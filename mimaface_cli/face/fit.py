@@ -4,6 +4,7 @@ The unknowns of a frame are six for pose and 64 for expression; the landmarker's
 expression coefficients, its matrix the first guess of the pose.
 """
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from mimaface_cli.motion.rotation import euler_angles, rotation_from_vector, rot
 NAMED = len(BLENDSHAPES)
 # How far a named coefficient may stray from its score, how many standard deviations the others, in prior strength.
 SCORE_DEVIATION, EXTRA_DEVIATION, IDENTITY_DEVIATION = 0.15, 1.0, 1.0
+# Deviations of a landmark from which it counts less: an occluded or mistaken one must not pull the face.
+OUTLYING = 0.5
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Fitter:
         deviation[:NAMED] = SCORE_DEVIATION
         deviation[[BLENDSHAPES.index(name) for name in SILENT]] = 0.01
         self._precision = 1.0 / deviation**2
+        self._habit = np.zeros(EXPRESSION_DIM)
 
     def first_pose(self, points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """Pose from 478×2 crop pixels and a canonical-to-camera rotation (3×3): depth from size, shift from place."""
@@ -54,13 +58,28 @@ class Fitter:
         shift = np.append(centre - turned[:, :2].mean(0), camera.CAMERA_DISTANCE - depth)
         return np.concatenate([euler_angles(rotation), shift])
 
-    def frame(self, points: np.ndarray, scores: np.ndarray, pose: np.ndarray, steps: int = 4) -> FrameFit:
-        """points: 478×2 pixels of the 256 crop; scores: 52 in 0..1; pose: 6, a first guess."""
+    def frame(
+        self,
+        points: np.ndarray,
+        scores: np.ndarray,
+        pose: np.ndarray,
+        steps: int = 4,
+        expression: np.ndarray | None = None,
+        noise: np.ndarray | None = None,
+    ) -> FrameFit:
+        """points: 478×2 pixels of the 256 crop; scores: 52 in 0..1; pose: 6 and expression: 64 (the scores), first
+        guesses; noise: 478, how far each point may be off, in pixels; outliers then count less (iteratively reweighted,
+        Cauchy's loss)."""
         points, prior = points[self.seen], self._prior(scores)
-        expression = prior.copy()
+        expression = prior if expression is None else expression
         rotation, translation = rotation_matrix(pose[:3]), pose[3:].copy()
-        for _ in range(steps):
-            residual, jacobian, _ = self._linearised(points, expression, rotation, translation)
+        weight = self.root_weight if noise is None else 1.0 / noise[self.seen]
+        for step in range(steps):
+            residual, jacobian, _ = self._linearised(points, expression, rotation, translation, weight)
+            if noise is not None and step:
+                far = np.linalg.norm(residual.reshape(-1, 2), axis=1) / OUTLYING
+                less = np.repeat(1.0 / np.sqrt(1.0 + far**2), 2)
+                residual, jacobian = residual * less, jacobian * less[:, None]
             slope = jacobian.T @ residual
             slope[6:] += self._precision * (expression - prior)
             step = np.linalg.solve(self._curvature(jacobian), -slope)
@@ -71,13 +90,38 @@ class Fitter:
         error = np.sqrt(((pixels - points) ** 2).sum(1).mean())
         return FrameFit(np.concatenate([euler_angles(rotation), translation]), expression, float(error))
 
+    def shown(self, fit: FrameFit) -> tuple[np.ndarray, np.ndarray]:
+        """Where a fitted face shows its 478 vertices: pixels of the 256 crop and distances from the camera."""
+        return camera.project(camera.place(self.shape(fit.expression), fit.pose))
+
+    def shape(self, expression: np.ndarray) -> np.ndarray:
+        """The person's 478×3 vertices with an expression (64)."""
+        return self.neutral + self.model.expression_basis @ expression
+
+    def depth(self, pose: np.ndarray) -> np.ndarray:
+        """Distances (478) of the vertices at rest from the camera."""
+        return camera.CAMERA_DISTANCE - camera.place(self.neutral, pose)[:, 2]
+
+    def through(self, points: np.ndarray, scores: np.ndarray, fit: FrameFit) -> "Fitter":
+        """A fitter whose person, as fitted to one frame, lies exactly under that frame's points (478×2 pixels of the
+        256 crop) and scores (52) as there: what no identity can tell, so that points followed from that frame speak of
+        motion alone."""
+        pixels, depth = self.shown(fit)
+        off = camera.unproject(points, depth) - camera.unproject(pixels, depth)
+        other = copy(self)
+        other.neutral = self.neutral + off @ rotation_matrix(fit.pose[:3])
+        other._habit = fit.expression - self._prior(scores)
+        return other
+
     def for_identity(
         self, points: np.ndarray, scores: np.ndarray, fit: FrameFit
     ) -> tuple[np.ndarray, np.ndarray]:
         """How the error of a fitted frame changes with identity while pose and expression follow: curvature 80×80 and
         slope 80 of half its square. Without that following, who somebody is hides behind what the face does."""
         expression, rotation = fit.expression, rotation_matrix(fit.pose[:3])
-        residual, jacobian, gradient = self._linearised(points[self.seen], expression, rotation, fit.pose[3:])
+        residual, jacobian, gradient = self._linearised(
+            points[self.seen], expression, rotation, fit.pose[3:], self.root_weight
+        )
         slope = jacobian.T @ residual
         slope[6:] += self._precision * (expression - self._prior(scores))
         identity = (gradient @ rotation @ self.model.identity_basis[self.seen]).reshape(-1, IDENTITY_DIM)
@@ -85,9 +129,8 @@ class Fitter:
         follow = np.linalg.solve(self._curvature(jacobian), shared)
         return identity.T @ identity - shared.T @ follow, identity.T @ residual - follow.T @ slope
 
-    @staticmethod
-    def _prior(scores: np.ndarray) -> np.ndarray:
-        return np.concatenate([scores, np.zeros(EXPRESSION_DIM - NAMED)])
+    def _prior(self, scores: np.ndarray) -> np.ndarray:
+        return np.concatenate([scores, np.zeros(EXPRESSION_DIM - NAMED)]) + self._habit
 
     def _turned(self, expression: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """The seen vertices, turned but not yet moved."""
@@ -95,12 +138,17 @@ class Fitter:
         return (self.neutral[self.seen] + moved) @ rotation.T
 
     def _linearised(
-        self, points: np.ndarray, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray
+        self,
+        points: np.ndarray,
+        expression: np.ndarray,
+        rotation: np.ndarray,
+        translation: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weighted residual 2V, its derivative 2V×70 by a small turn, translation and expression, and that by the
         places of the vertices V×2×3."""
         turned = self._turned(expression, rotation)
-        residual, gradient = _projection(turned + translation, points, self.root_weight)
+        residual, gradient = _projection(turned + translation, points, weight)
         jacobian = np.empty((len(points), 2, 6 + EXPRESSION_DIM))
         # d/dω of ω × p is gradient · (ω × p) = ω · (p × gradient)
         (x, y, z), (gx, gy, gz) = turned.T[..., None], np.moveaxis(gradient, -1, 0)

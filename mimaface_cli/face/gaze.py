@@ -17,6 +17,15 @@ def eyeball_centres(shape: np.ndarray) -> np.ndarray:
     return np.stack([shape[list(corners)].mean(0) - [0, 0, BALL_DEPTH] for corners, _ in _EYES])
 
 
+def irises_beside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Landmarks 478×2 with the irises moved as the corners of their eyes are to those of `corners` (478×2): landmarks
+    err together, so an iris is told by where it stands in its own eye."""
+    moved = np.array(points)
+    for ends, iris in _EYES:
+        moved[iris] += (corners[list(ends)] - points[list(ends)]).mean(0)
+    return moved
+
+
 def gaze_from_iris(points: np.ndarray, shape: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """points: 478×2 crop pixels; shape: unposed fitted face 478×3; pose: 6. Returns left yaw, left pitch, right yaw,
     right pitch in rad: yaw positive to the subject's left, pitch positive upwards, both relative to the head."""

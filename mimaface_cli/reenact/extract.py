@@ -34,19 +34,22 @@ def extract(
     smooth: float = 1.0,
     *,
     space: str | None = None,
+    skin: bool = False,
     trim: Trim = Trim(),
     overwrite: bool = False,
     cache: Cache | None = None,
     report: Report | None = None,
 ) -> Driver:
     """The track of a photo, video, folder or .npz track; written to `output` (.npz) and drawn to `renders` where given.
-    space: face478, or bfm09 for the released models (None: face478, or a track's own). trim: what is taken of it.
+    space: face478, or bfm09 for the released models (None: face478, or a track's own). skin: see ExtractOptions. trim: what is taken of it.
 
     Raises InputError, OutputError, or WeightsError for a space whose weights are not there.
     """
-    options = ExtractOptions(face, smooth)
+    options = ExtractOptions(face, smooth, skin)
     if space not in (None, *SPACES):
         raise InputError(f"--space {space}: choose {' or '.join(SPACES)}")
+    if skin and (space == "bfm09" or is_track(source)):
+        raise InputError(f"{source}: --follow-skin reads pictures into face478; leave it out with a track or --space bfm09")
     tell = report or (lambda stage, done, total: None)
     if output is not None:
         if not is_track(output):

@@ -1,7 +1,7 @@
 """Whether edits do what they say, and whether the estimator reads back what was drawn.
 
     python -m tests.benchmarks.editing MEDIA [--portraits N] [--only NAME] [--frames N] [--no-edits] [--every-name]
-        [--keep DIR] [--json FILE]
+        [--follow-skin] [--keep DIR] [--json FILE]
 
 MEDIA holds portraits/. The first table: each edit of each portrait, measured on the drawn picture by MediaPipe's
 rotation since the photo, by a fresh extraction, and by MediaPipe's scores. The second, the leakage matrix: how much
@@ -157,9 +157,9 @@ def followed(frames: list[np.ndarray], places: np.ndarray, read: np.ndarray) -> 
     return share(flow[at[:, 1], at[:, 0]]), share(read[1] - read[0])
 
 
-def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = ()) -> dict:
+def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = (), skin: bool = False) -> dict:
     """A track's motion since its first frame put on the photo's own coefficients, drawn, extracted and compared. names:
-    of a track `one_by_one`, to tell how each is followed."""
+    of a track `one_by_one`, to tell how each is followed; skin: as for ExtractOptions."""
     model, own = face478.load(), own_coefficients(portrait)
     turn = rotation_matrix(track.pose[:, :3]) @ rotation_matrix(track.pose[0, :3]).T
     angles = euler_angles(turn @ rotation_matrix(own.pose[0, :3]))
@@ -171,7 +171,7 @@ def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = 
     shown = (Frame(frame, k / 25, k) for k, frame in enumerate(frames))
     faces: list[Face | None] = []
     observe = lambda frame, face, cut: faces.append(face)  # noqa: E731
-    read = extract_video(shown, Fraction(25), model, ExtractOptions(smooth=0.0), observe=observe)
+    read = extract_video(shown, Fraction(25), model, ExtractOptions(smooth=0.0, skin=skin), observe=observe)
     drawn = planned.coefficients
     error = rotation_matrix(read.pose[:, :3]) @ np.swapaxes(rotation_matrix(drawn.pose[:, :3]), -1, -2)
     degrees = np.degrees(np.arccos(np.clip((np.trace(error, axis1=1, axis2=2) - 1) / 2, -1, 1)))
@@ -223,6 +223,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=155, help="frames of the round trip, 0 for none")
     parser.add_argument("--no-edits", action="store_true", help="only the round trip")
     parser.add_argument("--every-name", action="store_true", help="move every name in turn in the round trip")
+    parser.add_argument("--follow-skin", action="store_true", help="as `extract --follow-skin` reads")
     parser.add_argument("--keep", type=Path, help="keep the drawn pictures in this folder")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -240,7 +241,8 @@ def main() -> None:
                 if given.frames:
                     speech = MotionTrack.load(TRACK).frames(slice(0, given.frames))
                     for title, track, own in (("speech", speech, ()), ("one by one", one_by_one(names), names)):
-                        trip = trips.setdefault(title, {})[photo.name] = round_trip(portrait, track, own)
+                        trip = round_trip(portrait, track, own, given.follow_skin)
+                        trips.setdefault(title, {})[photo.name] = trip
                         said = "  ".join(f"{name} {value:.2f}" for name, value in trip.items() if name != "by name")
                         print(f"{photo.stem[-28:]:28} {title:10} {said}", flush=True)
             except MimafaceError as error:

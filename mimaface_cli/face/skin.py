@@ -1,0 +1,135 @@
+"""Following the skin: where the landmarks of one frame went in the others, seen in the pictures themselves.
+
+The landmark model smooths and shrinks what a face does: of a raised brow it reports about half. Here a shot's
+reference frame is warped onto each frame by the landmarks, and what still differs is measured by optical flow (Lucas
+and Kanade's, in a small window around each landmark); the fitted face then predicts the frame better, and a second
+round measures what is left. Points where the flow does not find its way back are left to the landmark model.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mimaface_cli.face import raster, topology
+from mimaface_cli.face.align import compose, invert, transform_points
+from mimaface_cli.face.fit import Fitter, FrameFit
+from mimaface_cli.face.landmarks import Face
+from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
+
+REVISION = 1  # raise it when the numbers change: cached tracks are then made anew
+SIDE = 384  # pixels of the square around a face that is looked at
+_MARGIN = 0.7  # of the face's longer side, from its middle to the square's sides
+_COARSE = 2  # the warp is drawn at a half of the size
+_WINDOW = 9  # pixels; smaller follows lips better, larger is steadier
+_FAR, _ASTRAY = 7.5, 0.75  # pixels of the square: beyond, a flow is not believed, or has not found its way back
+_FLOW_NOISE = 0.2  # pixels of the 256 crop
+_LANDMARK_NOISE = 1.0, 4.0  # where few points could be followed, where most
+_FEW, _MOST = 0.2, 0.6
+_SETTLING = 8  # frames over which a shot's pose and expression are averaged
+_FOLLOWED = np.ones(478, bool)
+_FOLLOWED[topology.OVAL] = False  # the outline lies on other skin in each view
+_FOLLOWED[topology.IRIS] = False
+_FLOW = {"winSize": (_WINDOW, _WINDOW), "maxLevel": 1, "criteria": (3, 10, 0.03), "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+
+
+@dataclass(frozen=True)
+class Square:
+    """What is kept of a frame: the square around a face. grey: SIDE×SIDE uint8; affine: 2×3, image pixels to its
+    pixels (pixel centres at i + 0.5)."""
+
+    grey: np.ndarray
+    affine: np.ndarray
+
+    @classmethod
+    def around(cls, image: np.ndarray, points: np.ndarray) -> "Square":
+        """From an image H×W×3 uint8 RGB and landmarks 478×2 in it."""
+        low, high = points.min(0), points.max(0)
+        half = max(1, round(float((high - low).max()) * _MARGIN))
+        height, width = image.shape[:2]
+        left, top = np.clip((low + high) / 2, 0, [width - 1, height - 1]).round().astype(int) - half
+        right, bottom = left + 2 * half, top + 2 * half
+        grey = cv2.cvtColor(image[max(0, top) : bottom, max(0, left) : right], cv2.COLOR_RGB2GRAY)
+        beyond = max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width)
+        if any(beyond):
+            grey = cv2.copyMakeBorder(grey, *beyond, cv2.BORDER_REPLICATE)
+        scale = SIDE / (2 * half)
+        how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
+        affine = np.array([[scale, 0, -scale * left], [0, scale, -scale * top]])
+        return cls(cv2.resize(grey, (SIDE, SIDE), interpolation=how), affine)
+
+
+def most_usual(faces: list[Face]) -> int:
+    """Which of a shot's faces is most like all of them, in expression and direction: what others are compared to."""
+    scores = np.stack([face.scores for face in faces])
+    directions = np.stack([face.rotation[:, 2] for face in faces])
+    middle = np.median(directions, 0)
+    turned = np.arccos(np.clip(directions @ (middle / np.linalg.norm(middle)), -1, 1))
+    return int(np.argmin(np.abs(scores - np.median(scores, 0)).sum(1) + 2 * turned))
+
+
+class Skin:
+    """A person's skin as one frame of a shot shows it."""
+
+    def __init__(self, fitter: Fitter, square: Square, crop: np.ndarray, face: Face, fit: FrameFit) -> None:
+        """fitter: of the person; square, face, fit: of the reference frame; crop: 2×3, the shot's."""
+        self.fitter = fitter.through(transform_points(crop, face.points), face.scores, fit)
+        self._crop, self._square = crop, square
+        self._points = transform_points(square.affine, face.points)
+        # Once here, so that what is compiled is loaded before several threads fit.
+        self._flow(square.grey, self._points, self.fitter.depth(fit.pose))
+
+    @classmethod
+    def of_shot(cls, fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]]) -> "Skin":
+        """From the frames that a shot begins with: one is the reference; pose and expression are on average what the
+        landmarks alone say, so that those of one frame do not put the whole shot off."""
+        square, face = shown[most_usual([face for _, face in shown])]
+        fit = _alone(fitter, crop, face)
+        skin, turned, changed = cls(fitter, square, crop, face, fit), [], []
+        for k in np.linspace(0, len(shown) - 1, min(_SETTLING, len(shown))).astype(int):
+            found, alone = skin.fit(*shown[k]), _alone(fitter, crop, shown[k][1])
+            turned.append(rotation_matrix(found.pose[:3]).T @ rotation_matrix(alone.pose[:3]))
+            changed.append(alone.expression - found.expression)
+        left, _, right = np.linalg.svd(np.sum(turned, 0))
+        angles = euler_angles(rotation_matrix(fit.pose[:3]) @ left @ right)
+        usual = FrameFit(np.append(angles, fit.pose[3:]), fit.expression + np.mean(changed, 0), fit.error)
+        return cls(fitter, square, crop, face, usual)
+
+    def fit(self, square: Square, face: Face) -> FrameFit:
+        """Pose and expression of another frame of the shot, by its picture and its landmarks."""
+        fitter = self.fitter
+        points = transform_points(self._crop, face.points)
+        to_square = compose(square.affine, invert(self._crop))
+        pose, expression = fitter.first_pose(points, face.rotation), None
+        expected, depth = points, fitter.depth(pose)
+        for steps in (3, 3):
+            found, known = self._flow(square.grey, transform_points(to_square, expected), depth)
+            found = np.where(known[:, None], transform_points(invert(to_square), found), points)
+            share = np.clip((known[_FOLLOWED].mean() - _FEW) / (_MOST - _FEW), 0, 1)
+            noise = np.where(known, _FLOW_NOISE, _LANDMARK_NOISE[0] + share * np.subtract(*_LANDMARK_NOISE[::-1]))
+            fit = fitter.frame(found, face.scores, pose, steps, expression, noise)
+            pose, expression = fit.pose, fit.expression
+            expected, depth = fitter.shown(fit)
+        return fit
+
+    def _flow(self, grey: np.ndarray, expected: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the landmarks (478×2) are in a square in which they are expected, and which of them are known."""
+        triangles = self.fitter.model.triangles
+        index, weights, _ = raster.rasterize(expected / _COARSE, depth, triangles, SIDE // _COARSE, SIDE // _COARSE)
+        at = raster.interpolate(index, weights, triangles, self._points - 0.5, background=-SIDE)
+        at = cv2.resize(at, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)  # straight within a triangle
+        beside = {"borderMode": cv2.BORDER_TRANSPARENT, "dst": grey.copy()}
+        warped = cv2.remap(self._square.grey, at, None, cv2.INTER_LINEAR, **beside)
+        start = (expected - 0.5).astype(np.float32)[:, None]
+        there, seen, _ = cv2.calcOpticalFlowPyrLK(warped, grey, start, start.copy(), **_FLOW)
+        back, again, _ = cv2.calcOpticalFlowPyrLK(grey, warped, there, start.copy(), **_FLOW)
+        off = np.stack([there - start, back - start])[:, :, 0]
+        near = (off**2).sum(-1) < np.square([[_FAR], [_ASTRAY]])
+        known = _FOLLOWED & near.all(0) & (seen & again).ravel().astype(bool)
+        return there[:, 0] + 0.5, known
+
+
+def _alone(fitter: Fitter, crop: np.ndarray, face: Face) -> FrameFit:
+    """What the landmarks of a frame say without its picture."""
+    points = transform_points(crop, face.points)
+    return fitter.frame(points, face.scores, fitter.first_pose(points, face.rotation))
