@@ -44,6 +44,11 @@ class ExtractOptions:
         if not 0 <= self.smooth <= 3:
             raise InputError(f"--smooth {self.smooth}: must lie between 0 (off) and 3")
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a track and its place in the cache say of them; nothing of the skin where it is not followed."""
+        return {"face": self.face, "smooth": self.smooth} | ({"skin": True} if self.skin else {})
+
 
 def extractor_version(model: Face478) -> str:
     """What a cached track depends on besides its input and options."""
@@ -208,7 +213,7 @@ class _Shots:
                 frame_rate=rate,
                 width=size[0],
                 height=size[1],
-                options={"face": options.face, "smooth": options.smooth} | ({"skin": True} if options.skin else {}),
+                options=options.told,
                 cuts=tuple(cut for cut in self.cuts if cut > 0),
                 **meta,
             ),

@@ -92,7 +92,7 @@ def extract_video(
                 rows[index] = row
             waiting.clear()
 
-    for frame, face, is_cut in follow(frames, options.face, name, progress):
+    for frame, face, is_cut in follow(frames, options.face, name):
         if is_cut:
             cuts.append(len(pts))
         size = frame.image.shape[1], frame.image.shape[0]
@@ -107,6 +107,8 @@ def extract_video(
                 read()
         if observe is not None:
             observe(frame, face, is_cut)
+        if progress is not None:
+            progress(len(pts))
     read()
     return _track(np.array(pts), cuts, rows, np.stack(crops), frame_rate, version, options, size, meta)
 

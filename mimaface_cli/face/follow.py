@@ -1,6 +1,6 @@
 """One person through a video, shot by shot: what every way of reading coefficients starts from."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mimaface_cli.errors import InputError
@@ -8,9 +8,7 @@ from mimaface_cli.face.cuts import CutDetector
 from mimaface_cli.face.landmarks import Face, FaceFollower
 
 
-def follow(
-    frames: Iterable, choice: str, name: str = "video", progress: Callable[[int], None] | None = None
-) -> Iterator[tuple[Any, Face | None, bool]]:
+def follow(frames: Iterable, choice: str, name: str = "video") -> Iterator[tuple[Any, Face | None, bool]]:
     """Each frame (with `image`, H×W×3 uint8 RGB, and `pts`, s), the followed face in it if seen, and whether a shot
     begins. Raises InputError at the end when there was no frame, or none that showed the face."""
     follower, cut = FaceFollower(choice), CutDetector()
@@ -23,8 +21,6 @@ def follow(
             face = follower(frame.image, frame.pts)
             seen = seen or face is not None
             yield frame, face, is_cut
-            if progress is not None:
-                progress(count)
     finally:
         follower.close()
     if not count:

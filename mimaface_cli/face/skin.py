@@ -17,7 +17,6 @@ from mimaface_cli.face.fit import Fitter, FrameFit
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
-REVISION = 1  # raise it when the numbers change: cached tracks are then made anew
 SIDE = 384  # pixels of the square around a face that is looked at
 _MARGIN = 0.7  # of the face's longer side, from its middle to the square's sides
 _COARSE = 2  # the warp is drawn at a half of the size
@@ -100,11 +99,12 @@ class Skin:
         fitter = self.fitter
         points = transform_points(self._crop, face.points)
         to_square = compose(square.affine, invert(self._crop))
+        from_square = invert(to_square)
         pose, expression = fitter.first_pose(points, face.rotation), None
         expected, depth = points, fitter.depth(pose)
         for steps in (3, 3):
             found, known = self._flow(square.grey, transform_points(to_square, expected), depth)
-            found = np.where(known[:, None], transform_points(invert(to_square), found), points)
+            found = np.where(known[:, None], transform_points(from_square, found), points)
             share = np.clip((known[_FOLLOWED].mean() - _FEW) / (_MOST - _FEW), 0, 1)
             noise = np.where(known, _FLOW_NOISE, _LANDMARK_NOISE[0] + share * np.subtract(*_LANDMARK_NOISE[::-1]))
             fit = fitter.frame(found, face.scores, pose, steps, expression, noise)

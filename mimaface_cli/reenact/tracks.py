@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.face import face478, skin
+from mimaface_cli.face import face478
 from mimaface_cli.face.extract import EXTRACTOR, ExtractOptions, extract_video, extractor_version
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.timecode import Trim
@@ -69,14 +69,13 @@ def load_driver(
     if info.duration is not None and start >= info.duration:
         raise InputError(f"{path}: ends before --start {start:g} s; it is {info.duration:.2f} s long")
     part = {"start": start, "duration": duration} if trim else {}
-    how = {"face": options.face, "smooth": options.smooth} | ({"skin": skin.REVISION} if options.skin else {})
     driver = lambda track, cached, kept: Driver(  # noqa: E731
         track, path, info.kind, cached, kept, info.has_audio, float(track.pts[0]) if trim else 0.0
     )
     reader = _READERS[space]()
     before = source_stamp(path)
     content = content_hash(path)
-    key = cache_key(content, space, reader.extractor, how | part)
+    key = cache_key(content, space, reader.extractor, options.told | part)
     track = cache.load_track(key) if cache is not None else None
     if track is not None:
         return driver(track, True, True)
