@@ -17,6 +17,7 @@ from mimaface_cli.face import camera, fit, gaze, shading, topology
 from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.follow import follow
 from mimaface_cli.face.landmarks import Face, check_choice
+from mimaface_cli.face.skin import REVISION as SKIN_REVISION
 from mimaface_cli.face.skin import Skin, Square
 from mimaface_cli.media.threads import read_ahead
 from mimaface_cli.motion import smoothing
@@ -47,7 +48,7 @@ class ExtractOptions:
     @property
     def told(self) -> dict[str, Any]:
         """What a track and its place in the cache say of them; nothing of the skin where it is not followed."""
-        return {"face": self.face, "smooth": self.smooth} | ({"skin": True} if self.skin else {})
+        return {"face": self.face, "smooth": self.smooth} | ({"skin": SKIN_REVISION} if self.skin else {})
 
 
 def extractor_version(model: Face478) -> str:

@@ -4,10 +4,12 @@ The unknowns of a frame are six for pose and 64 for expression; the landmarker's
 expression coefficients, its matrix the first guess of the pose.
 """
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import Face478
@@ -19,6 +21,9 @@ NAMED = len(BLENDSHAPES)
 SCORE_DEVIATION, EXTRA_DEVIATION, IDENTITY_DEVIATION = 0.15, 1.0, 1.0
 # Deviations of a landmark from which it counts less: an occluded or mistaken one must not pull the face.
 OUTLYING = 0.5
+# Told where vertices are shown (V×2 pixels of the 256 crop) and how far away (V): curvature 2V×2V and slope 2V, by those
+# pixels, of half a squared error.
+Picture = Callable[[np.ndarray, np.ndarray], tuple[sparse.csr_array, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -66,23 +71,30 @@ class Fitter:
         steps: int = 4,
         expression: np.ndarray | None = None,
         noise: np.ndarray | None = None,
+        picture: Picture | None = None,
     ) -> FrameFit:
         """points: 478×2 pixels of the 256 crop; scores: 52 in 0..1; pose: 6 and expression: 64 (the scores), first
         guesses; noise: 478, how far each point may be off, in pixels; outliers then count less (iteratively reweighted,
-        Cauchy's loss)."""
+        Cauchy's loss). picture: what else speaks of where the seen vertices are."""
         points, prior = points[self.seen], self._prior(scores)
         expression = prior if expression is None else expression
         rotation, translation = rotation_matrix(pose[:3]), pose[3:].copy()
         weight = self.root_weight if noise is None else 1.0 / noise[self.seen]
         for step in range(steps):
             residual, jacobian, _ = self._linearised(points, expression, rotation, translation, weight)
+            by_pixel = jacobian / np.repeat(weight, 2)[:, None] if picture else None
             if noise is not None and step:
                 far = np.linalg.norm(residual.reshape(-1, 2), axis=1) / OUTLYING
                 less = np.repeat(1.0 / np.sqrt(1.0 + far**2), 2)
                 residual, jacobian = residual * less, jacobian * less[:, None]
             slope = jacobian.T @ residual
             slope[6:] += self._precision * (expression - prior)
-            step = np.linalg.solve(self._curvature(jacobian), -slope)
+            curvature = self._curvature(jacobian)
+            if picture is not None:
+                bend, pull = picture(*camera.project(self._turned(expression, rotation) + translation))
+                curvature += by_pixel.T @ (bend @ by_pixel)
+                slope += by_pixel.T @ pull
+            step = np.linalg.solve(curvature, -slope)
             rotation = rotation_from_vector(step[:3]) @ rotation
             translation = translation + step[3:6]
             expression = expression + step[6:]

@@ -2,30 +2,36 @@
 
 The landmark model smooths and shrinks what a face does: of a raised brow it reports about half. Here a shot's
 reference frame is warped onto each frame by the landmarks, and what still differs is measured by optical flow (Lucas
-and Kanade's, in a small window around each landmark); the fitted face then predicts the frame better, and a second
-round measures what is left. Points where the flow does not find its way back are left to the landmark model.
+and Kanade's, in a small window around each landmark); points where the flow does not find its way back are left to the
+landmark model. The fitted face then predicts the frame well enough to be aligned with it pixel by pixel.
 """
 
-from dataclasses import dataclass
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from scipy import sparse
 
 from mimaface_cli.face import raster, topology
 from mimaface_cli.face.align import compose, invert, transform_points
 from mimaface_cli.face.fit import Fitter, FrameFit
 from mimaface_cli.face.landmarks import Face
+from mimaface_cli.face.photometric import Surface
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
+REVISION = 2  # raise it when the numbers change: cached tracks are then made anew
 SIDE = 384  # pixels of the square around a face that is looked at
 _MARGIN = 0.7  # of the face's longer side, from its middle to the square's sides
 _COARSE = 2  # the warp is drawn at a half of the size
 _WINDOW = 9  # pixels; smaller follows lips better, larger is steadier
 _FAR, _ASTRAY = 7.5, 0.75  # pixels of the square: beyond, a flow is not believed, or has not found its way back
+_STEPS = 2  # of the alignment by pixels
 _FLOW_NOISE = 0.2  # pixels of the 256 crop
 _LANDMARK_NOISE = 1.0, 4.0  # where few points could be followed, where most
 _FEW, _MOST = 0.2, 0.6
-_SETTLING = 8  # frames over which a shot's pose and expression are averaged
+_SETTLING = 16  # frames over which a shot's pose and expression are averaged
 _FOLLOWED = np.ones(478, bool)
 _FOLLOWED[topology.OVAL] = False  # the outline lies on other skin in each view
 _FOLLOWED[topology.IRIS] = False
@@ -70,47 +76,64 @@ def most_usual(faces: list[Face]) -> int:
 class Skin:
     """A person's skin as one frame of a shot shows it."""
 
-    def __init__(self, fitter: Fitter, square: Square, crop: np.ndarray, face: Face, fit: FrameFit) -> None:
-        """fitter: of the person; square, face, fit: of the reference frame; crop: 2×3, the shot's."""
-        self.fitter = fitter.through(transform_points(crop, face.points), face.scores, fit)
-        self._crop, self._square = crop, square
-        self._points = transform_points(square.affine, face.points)
+    def __init__(
+        self, fitter: Fitter, surface: Surface, square: Square, crop: np.ndarray, points: np.ndarray, usual: FrameFit
+    ) -> None:
+        """fitter: of that frame (`Fitter.through`); square, points (478×2 image pixels), usual: what it shows, where
+        its landmarks are and what was fitted to it; crop: 2×3, the shot's."""
+        self.fitter = fitter
+        self._surface, self._crop, self._square = surface, crop, square
+        self._points = transform_points(square.affine, points)
         # Once here, so that what is compiled is loaded before several threads fit.
-        self._flow(square.grey, self._points, self.fitter.depth(fit.pose))
+        self._flow(square.grey, self._points, fitter.depth(usual.pose))
 
     @classmethod
     def of_shot(cls, fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]]) -> "Skin":
-        """From the frames that a shot begins with: one is the reference; pose and expression are on average what the
-        landmarks alone say, so that those of one frame do not put the whole shot off."""
+        """From the frames that a shot begins with: one is the reference. Its landmarks are set right by those of the
+        others, brought to it: the landmark model lags behind a moving mouth. Pose and expression are on average what
+        the landmarks alone say, so that those of one frame do not put the whole shot off."""
         square, face = shown[most_usual([face for _, face in shown])]
+        surface = Surface.of(fitter.model.triangles)
+        few = [shown[k] for k in np.linspace(0, len(shown) - 1, min(_SETTLING, len(shown))).astype(int)]
+        alone = [_alone(fitter, crop, face) for _, face in few]
+
+        def seen_from(points: np.ndarray, fit: FrameFit) -> tuple["Skin", list[FrameFit]]:
+            through = fitter.through(transform_points(crop, points), face.scores, fit)
+            skin = cls(through, surface, square, crop, points, fit)
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                return skin, list(pool.map(lambda one: skin.fit(*one), few))
+
+        skin, found = seen_from(face.points, _alone(fitter, crop, face))
+        off = [transform_points(crop, one.points) - skin.fitter.shown(fit)[0] for (_, one), fit in zip(few, found)]
+        points = transform_points(crop, face.points) + np.where(_FOLLOWED[:, None], np.median(off, 0), 0)
+        face = replace(face, points=transform_points(invert(crop), points))
         fit = _alone(fitter, crop, face)
-        skin, turned, changed = cls(fitter, square, crop, face, fit), [], []
-        for k in np.linspace(0, len(shown) - 1, min(_SETTLING, len(shown))).astype(int):
-            found, alone = skin.fit(*shown[k]), _alone(fitter, crop, shown[k][1])
-            turned.append(rotation_matrix(found.pose[:3]).T @ rotation_matrix(alone.pose[:3]))
-            changed.append(alone.expression - found.expression)
+        skin, found = seen_from(face.points, fit)
+        turned = [rotation_matrix(a.pose[:3]).T @ rotation_matrix(b.pose[:3]) for a, b in zip(found, alone)]
         left, _, right = np.linalg.svd(np.sum(turned, 0))
         angles = euler_angles(rotation_matrix(fit.pose[:3]) @ left @ right)
-        usual = FrameFit(np.append(angles, fit.pose[3:]), fit.expression + np.mean(changed, 0), fit.error)
-        return cls(fitter, square, crop, face, usual)
+        changed = np.mean([b.expression - a.expression for a, b in zip(found, alone)], 0)
+        usual = FrameFit(np.append(angles, fit.pose[3:]), fit.expression + changed, fit.error)
+        return cls(fitter.through(points, face.scores, usual), surface, square, crop, face.points, usual)
 
     def fit(self, square: Square, face: Face) -> FrameFit:
         """Pose and expression of another frame of the shot, by its picture and its landmarks."""
         fitter = self.fitter
         points = transform_points(self._crop, face.points)
         to_square = compose(square.affine, invert(self._crop))
-        from_square = invert(to_square)
-        pose, expression = fitter.first_pose(points, face.rotation), None
-        expected, depth = points, fitter.depth(pose)
-        for steps in (3, 3):
-            found, known = self._flow(square.grey, transform_points(to_square, expected), depth)
-            found = np.where(known[:, None], transform_points(from_square, found), points)
-            share = np.clip((known[_FOLLOWED].mean() - _FEW) / (_MOST - _FEW), 0, 1)
-            noise = np.where(known, _FLOW_NOISE, _LANDMARK_NOISE[0] + share * np.subtract(*_LANDMARK_NOISE[::-1]))
-            fit = fitter.frame(found, face.scores, pose, steps, expression, noise)
-            pose, expression = fit.pose, fit.expression
-            expected, depth = fitter.shown(fit)
-        return fit
+        pose = fitter.first_pose(points, face.rotation)
+        found, known = self._flow(square.grey, transform_points(to_square, points), fitter.depth(pose))
+        found = np.where(known[:, None], transform_points(invert(to_square), found), points)
+        share = np.clip((known[_FOLLOWED].mean() - _FEW) / (_MOST - _FEW), 0, 1)
+        unsure = np.full(len(points), _LANDMARK_NOISE[0] + share * np.subtract(*_LANDMARK_NOISE[::-1]))
+        fit = fitter.frame(found, face.scores, pose, 3, noise=np.where(known, _FLOW_NOISE, unsure))
+
+        def differing(pixels: np.ndarray, depth: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
+            there = transform_points(to_square, pixels)
+            curvature, slope = self._surface.compare(self._square.grey, self._points, square.grey, there, depth)
+            return curvature * to_square[0, 0] ** 2, slope * to_square[0, 0]
+
+        return fitter.frame(points, face.scores, fit.pose, _STEPS, fit.expression, unsure, differing)
 
     def _flow(self, grey: np.ndarray, expected: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the landmarks (478×2) are in a square in which they are expected, and which of them are known."""

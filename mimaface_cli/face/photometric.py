@@ -1,0 +1,93 @@
+"""How far a drawn face is from a picture, pixel by pixel, as normal equations of where its vertices lie: Lucas and
+Kanade's method with a mesh. Every pixel of the skin counts, along its gradient and no further, and none of what lies
+in the mouth and the eyes."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import sparse
+
+from mimaface_cli.face import raster, topology
+from mimaface_cli.face.kernels import kernel
+
+NOISE = 6.0  # grey levels, as if pixels erred each for itself
+USUAL = 3.0  # grey levels: pixels that differ by more count less (Cauchy's loss)
+
+
+@kernel
+def _compare(face_index, barycentric, counted, drawn, picture, usual, curvature, slope):
+    """Per triangle, of its three corners: curvature T×6×6 and slope T×6 of half the summed squares of picture − drawn,
+    whose change is the gradient (mean of both pictures) times the movement."""
+    height, width = face_index.shape
+    part = np.empty(6)
+    for row in range(1, height - 1):
+        for column in range(1, width - 1):
+            t = face_index[row, column]
+            if t < 0 or not counted[t]:
+                continue
+            across, down = 0.0, 0.0
+            for image in (drawn, picture):
+                across += float(image[row, column + 1]) - float(image[row, column - 1])
+                down += float(image[row + 1, column]) - float(image[row - 1, column])
+            difference = float(picture[row, column]) - float(drawn[row, column])
+            weight = 1.0 / (1.0 + (difference / usual) ** 2)
+            for corner in range(3):
+                part[2 * corner] = 0.25 * across * barycentric[row, column, corner]
+                part[2 * corner + 1] = 0.25 * down * barycentric[row, column, corner]
+            for i in range(6):
+                slope[t, i] += weight * difference * part[i]
+                for j in range(i, 6):
+                    curvature[t, i, j] += weight * part[i] * part[j]
+
+
+@kernel
+def _gather(triangles, places, curvature, slope, values, sums):
+    """Add the triangles' parts up: curvature into the values of a sparse matrix at `places`, slope into sums."""
+    for t in range(triangles.shape[0]):
+        for i in range(6):
+            sums[2 * triangles[t, i // 2] + i % 2] += slope[t, i]
+            for j in range(6):
+                values[places[t, i, j]] += curvature[t, min(i, j), max(i, j)]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A mesh whose vertices' places are told from pictures. triangles: T×3; counted: T, those whose pixels are skin
+    that moves with the vertices; places: T×6×6, where a corner's part belongs in a sparse 2V×2V matrix."""
+
+    triangles: np.ndarray
+    counted: np.ndarray
+    places: np.ndarray
+    pattern: sparse.csr_array
+
+    @classmethod
+    def of(cls, triangles: np.ndarray) -> "Surface":
+        """From all triangles of face478 (T×3)."""
+        triangles = triangles[~np.isin(triangles, topology.IRIS).any(1)].astype(np.int32)
+        beside = np.isin(triangles, topology.OVAL).any(1)  # the outline lies on other skin in each view
+        for ring in (topology.RIGHT_EYE, topology.LEFT_EYE, topology.INNER_LIPS):
+            beside |= np.isin(triangles, ring).all(1)
+        size = 2 * (int(triangles.max()) + 1)
+        corners = (2 * triangles[:, :, None] + np.arange(2)).reshape(-1, 6).astype(np.int64)
+        keys, places = np.unique(corners[:, :, None] * size + corners[:, None], return_inverse=True)
+        pattern = sparse.csr_array((np.zeros(len(keys)), (keys // size, keys % size)), (size, size))
+        return cls(triangles, ~beside, places.reshape(-1, 6, 6), pattern)
+
+    def compare(
+        self, reference: np.ndarray, at: np.ndarray, picture: np.ndarray, pixels: np.ndarray, depth: np.ndarray
+    ) -> tuple[sparse.csr_array, np.ndarray]:
+        """Curvature 2V×2V and slope 2V, per pixel of place and its square, of half the squared differences (in NOISE)
+        between a picture and a reference warped onto it. reference, picture: S×S uint8; at, pixels: V×2, where the
+        vertices lie in them (pixel centres at i + 0.5); depth: V, > 0."""
+        height, width = picture.shape
+        index, weights, _ = raster.rasterize(pixels, depth, self.triangles, width, height)
+        source = raster.interpolate(index, weights, self.triangles, at - 0.5, background=-width)
+        beside = {"borderMode": cv2.BORDER_TRANSPARENT, "dst": picture.copy()}
+        drawn = cv2.remap(reference, source, None, cv2.INTER_LINEAR, **beside)
+        curvature, slope = np.zeros((len(self.triangles), 6, 6)), np.zeros((len(self.triangles), 6))
+        _compare(index, weights, self.counted, drawn, picture, USUAL, curvature, slope)
+        values, sums = np.zeros(self.pattern.nnz), np.zeros(self.pattern.shape[0])
+        _gather(self.triangles, self.places, curvature, slope, values, sums)
+        pattern = self.pattern
+        return sparse.csr_array((values / NOISE**2, pattern.indices, pattern.indptr), pattern.shape), sums / NOISE**2

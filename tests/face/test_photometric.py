@@ -1,0 +1,77 @@
+"""Aligning a mesh by pixels: a movement is found from the picture, and only from skin."""
+
+import cv2
+import numpy as np
+import pytest
+
+from mimaface_cli.face import camera, face478, topology
+from mimaface_cli.face.photometric import Surface
+
+SIZE = 192
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """A face's surface, where its vertices are in a picture of noise, and the picture."""
+    model = face478.load()
+    pixels, depth = camera.project(camera.place(model.mean, np.array([0.05, -0.1, 0.02, 0, 0, 0])), SIZE)
+    noise = np.random.default_rng(0).uniform(0, 255, (SIZE, SIZE)).astype(np.float32)
+    smooth = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.0), None, 0, 255, cv2.NORM_MINMAX)
+    return Surface.of(model.triangles), pixels, depth, smooth.astype(np.uint8)
+
+
+def found_shift(surface, reference, at, picture, depth, start):
+    """The shift of all vertices that a few steps of Gauss and Newton find."""
+    shift = np.array(start, float)
+    for _ in range(8):
+        curvature, slope = surface.compare(reference, at, picture, at + shift, depth)
+        total = curvature.toarray().reshape(-1, 2, slope.size // 2, 2).sum((0, 2))
+        shift -= np.linalg.solve(total, slope.reshape(-1, 2).sum(0))
+    return shift
+
+
+def test_a_shift_of_less_than_a_pixel_is_found(drawn):
+    surface, pixels, depth, reference = drawn
+    move = np.array([[1, 0, 0.6], [0, 1, -0.35]])
+    picture = cv2.warpAffine(reference, move, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT)
+    assert np.abs(found_shift(surface, reference, pixels, picture, depth, (0, 0)) - move[:, 2]).max() < 0.05
+    assert np.abs(found_shift(surface, reference, pixels, picture, depth, (1.5, 0.5)) - move[:, 2]).max() < 0.05
+
+
+def test_what_covers_a_part_hardly_counts(drawn):
+    surface, pixels, depth, reference = drawn
+    picture = cv2.warpAffine(reference, np.array([[1, 0, 0.6], [0, 1, -0.35]]), (SIZE, SIZE))
+    left, top = pixels.min(0).astype(int)
+    picture[top : top + 45, left:] = 200
+    shift = found_shift(surface, reference, pixels, picture, depth, (0, 0))
+    assert np.abs(shift - [0.6, -0.35]).max() < 0.1
+
+
+def test_mouth_eyes_and_outline_tell_nothing(drawn):
+    """Where all three corners are on the rim of a hole, or one on the outline or an iris, pixels are not skin."""
+    surface, pixels, depth, reference = drawn
+    for ring in (topology.INNER_LIPS, topology.LEFT_EYE, topology.OVAL[:0]):
+        inside = np.isin(surface.triangles, ring).all(1)
+        assert not surface.counted[inside].any()
+    assert not surface.counted[np.isin(surface.triangles, topology.OVAL).any(1)].any()
+    picture = np.array(reference)
+    cv2.fillPoly(picture, [pixels[topology.INNER_LIPS].round().astype(np.int32)], 0)
+    before = surface.compare(reference, pixels, reference, pixels, depth)[1]
+    after = surface.compare(reference, pixels, picture, pixels, depth)[1]
+    chin = np.isin(np.arange(len(before) // 2), topology.INNER_LIPS)
+    changed = np.abs(after - before).reshape(-1, 2).max(1)
+    assert not changed[~chin].max() > changed[chin].max()
+    assert np.count_nonzero(changed) < 80  # of 468: the lips beside the rim, whose pixels were painted over
+
+
+def test_curvature_is_that_of_the_slope(drawn):
+    """To first order, and within what grey levels of a byte tell: moving one vertex changes the slopes as the matrix says."""
+    surface, pixels, depth, reference = drawn
+    curvature, slope = surface.compare(reference, pixels, reference, pixels, depth)
+    vertex, move = topology.NOSE_TIP, np.array([0.1, -0.05])
+    moved = np.array(pixels)
+    moved[vertex] += move
+    _, other = surface.compare(reference, pixels, reference, moved, depth)
+    expected = curvature[:, [2 * vertex, 2 * vertex + 1]].toarray() @ move
+    assert np.abs(other - slope - expected).max() < 0.25 * np.abs(expected).max()
+    assert np.allclose(curvature.toarray(), curvature.toarray().T)
