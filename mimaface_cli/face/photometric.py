@@ -1,6 +1,6 @@
 """How far a drawn face is from a picture, pixel by pixel, as normal equations of where its vertices lie: Lucas and
 Kanade's method with a mesh. Every pixel of the skin counts, along its gradient and no further, and none of what lies
-in the mouth and the eyes."""
+in the mouth and about the eyes."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,9 @@ from scipy import sparse
 from mimaface_cli.face import raster, topology
 from mimaface_cli.face.kernels import kernel
 
-NOISE = 6.0  # grey levels, as if pixels erred each for itself
-USUAL = 3.0  # grey levels: pixels that differ by more count less (Cauchy's loss)
+NOISE, LEAST_NOISE = 20.0, 3.0  # of what usually differs, grey levels: neighbours err alike, so each pixel counts little
+USUAL, LEAST_USUAL = 1.5, 1.5  # of it, grey levels: pixels that differ by more count less (Cauchy's loss)
+_EACH = 7  # pixel that is looked at to tell how a picture is lit and what usually differs
 
 
 @kernel
@@ -51,6 +52,24 @@ def _gather(triangles, places, curvature, slope, values, sums):
                 values[places[t, i, j]] += curvature[t, min(i, j), max(i, j)]
 
 
+def lit_alike(drawn: np.ndarray, picture: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, float]:
+    """A drawn picture (S×S uint8) as bright and as contrasty as another by the pixels `among`, for light fades and
+    cameras adjust; and how far, in grey levels, the two usually differ then (a standard deviation, by the median)."""
+    one, other = drawn[among][::_EACH].astype(np.float32), picture[among][::_EACH].astype(np.float32)
+    if len(one) < 2:
+        return drawn, 0.0
+    weight, usual = np.ones_like(one), 9.0
+    for _ in range(3):
+        low, high = np.average(one, weights=weight), np.average(other, weights=weight)
+        spread = np.average((one - low) ** 2, weights=weight) + 1.0
+        gain = (np.average((one - low) * (other - high), weights=weight) + 1.0) / spread
+        gain = float(np.clip(gain, 0.1, 10))
+        weight = 1.0 / (1.0 + ((other - high - gain * (one - low)) / usual) ** 2)
+    levels = np.clip((np.arange(256) - low) * gain + high + 0.5, 0, 255).astype(np.uint8)
+    drawn = cv2.LUT(drawn, levels)
+    return drawn, 1.48 * float(np.median(np.abs(drawn[among][::_EACH] - other)))
+
+
 @dataclass(frozen=True)
 class Surface:
     """A mesh whose vertices' places are told from pictures. triangles: T×3; counted: T, those whose pixels are skin
@@ -66,8 +85,10 @@ class Surface:
         """From all triangles of face478 (T×3)."""
         triangles = triangles[~np.isin(triangles, topology.IRIS).any(1)].astype(np.int32)
         beside = np.isin(triangles, topology.OVAL).any(1)  # the outline lies on other skin in each view
-        for ring in (topology.RIGHT_EYE, topology.LEFT_EYE, topology.INNER_LIPS):
-            beside |= np.isin(triangles, ring).all(1)
+        beside |= np.isin(triangles, topology.INNER_LIPS).all(1)
+        # A lid that closes shows skin that was folded away, above it too.
+        lids = triangles[np.isin(triangles, topology.EYES).any(1)]
+        beside |= np.isin(triangles, lids).any(1)
         size = 2 * (int(triangles.max()) + 1)
         corners = (2 * triangles[:, :, None] + np.arange(2)).reshape(-1, 6).astype(np.int64)
         keys, places = np.unique(corners[:, :, None] * size + corners[:, None], return_inverse=True)
@@ -77,17 +98,18 @@ class Surface:
     def compare(
         self, reference: np.ndarray, at: np.ndarray, picture: np.ndarray, pixels: np.ndarray, depth: np.ndarray
     ) -> tuple[sparse.csr_array, np.ndarray]:
-        """Curvature 2V×2V and slope 2V, per pixel of place and its square, of half the squared differences (in NOISE)
-        between a picture and a reference warped onto it. reference, picture: S×S uint8; at, pixels: V×2, where the
+        """Curvature 2V×2V and slope 2V, per pixel of place and its square, of half the squared differences
+        (each in units of its noise) between a picture and a reference warped onto it. reference, picture: S×S uint8; at, pixels: V×2, where the
         vertices lie in them (pixel centres at i + 0.5); depth: V, > 0."""
         height, width = picture.shape
         index, weights, _ = raster.rasterize(pixels, depth, self.triangles, width, height)
         source = raster.interpolate(index, weights, self.triangles, at - 0.5, background=-width)
         beside = {"borderMode": cv2.BORDER_TRANSPARENT, "dst": picture.copy()}
         drawn = cv2.remap(reference, source, None, cv2.INTER_LINEAR, **beside)
+        drawn, usual = lit_alike(drawn, picture, (index >= 0) & self.counted[index])
         curvature, slope = np.zeros((len(self.triangles), 6, 6)), np.zeros((len(self.triangles), 6))
-        _compare(index, weights, self.counted, drawn, picture, USUAL, curvature, slope)
+        _compare(index, weights, self.counted, drawn, picture, max(LEAST_USUAL, USUAL * usual), curvature, slope)
         values, sums = np.zeros(self.pattern.nnz), np.zeros(self.pattern.shape[0])
         _gather(self.triangles, self.places, curvature, slope, values, sums)
-        pattern = self.pattern
-        return sparse.csr_array((values / NOISE**2, pattern.indices, pattern.indptr), pattern.shape), sums / NOISE**2
+        pattern, noise = self.pattern, max(LEAST_NOISE, NOISE * usual)
+        return sparse.csr_array((values / noise**2, pattern.indices, pattern.indptr), pattern.shape), sums / noise**2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.face import camera, face478, topology
-from mimaface_cli.face.photometric import Surface
+from mimaface_cli.face.photometric import Surface, lit_alike
 
 SIZE = 192
 
@@ -65,13 +65,29 @@ def test_mouth_eyes_and_outline_tell_nothing(drawn):
 
 
 def test_curvature_is_that_of_the_slope(drawn):
-    """To first order, and within what grey levels of a byte tell: moving one vertex changes the slopes as the matrix says."""
-    surface, pixels, depth, reference = drawn
+    """Moving one vertex of an even slope changes the slopes as the matrix says, less what large differences lose."""
+    surface, pixels, depth, _ = drawn
+    down, across = np.mgrid[:SIZE, :SIZE]
+    reference = (0.9 * across + 0.31 * down).astype(np.uint8)
     curvature, slope = surface.compare(reference, pixels, reference, pixels, depth)
-    vertex, move = topology.NOSE_TIP, np.array([0.1, -0.05])
+    vertex, move = topology.NOSE_TIP, np.array([1.0, -0.5])
     moved = np.array(pixels)
     moved[vertex] += move
     _, other = surface.compare(reference, pixels, reference, moved, depth)
     expected = curvature[:, [2 * vertex, 2 * vertex + 1]].toarray() @ move
-    assert np.abs(other - slope - expected).max() < 0.25 * np.abs(expected).max()
+    assert np.corrcoef(other - slope, expected)[0, 1] > 0.98
+    assert 0.4 < np.linalg.norm(other - slope) / np.linalg.norm(expected) < 1.1
     assert np.allclose(curvature.toarray(), curvature.toarray().T)
+
+
+def test_light_that_fades_hides_nothing(drawn):
+    surface, pixels, depth, reference = drawn
+    picture = cv2.warpAffine(reference, np.array([[1, 0, 0.6], [0, 1, -0.35]]), (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT)
+    dark = (0.45 * picture + 20).astype(np.uint8)
+    assert np.abs(found_shift(surface, reference, pixels, dark, depth, (0, 0)) - [0.6, -0.35]).max() < 0.06
+    everywhere = np.ones(dark.shape, bool)
+    drawn_alike, usual = lit_alike(reference, (0.45 * reference + 20).astype(np.uint8), everywhere)
+    assert np.abs(drawn_alike - (0.45 * reference + 20)).max() < 1.6 and usual < 1.5
+    assert lit_alike(reference, dark, ~everywhere)[1] == 0
+    flat = np.full_like(reference, 90)
+    assert lit_alike(flat, flat, everywhere)[1] < 1 and lit_alike(reference, flat, everywhere)[1] < 10
