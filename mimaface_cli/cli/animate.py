@@ -71,6 +71,9 @@ def command(
     ] = "all",
     strength: Annotated[float, _option(_MOTION, "Factor on the driver's motion, 0 to 3.")] = 1.0,
     smooth: Annotated[float, _option(_MOTION, "Smoothing of the driver's movement, 0 (off) to 3.")] = 1.0,
+    follow_skin: Annotated[
+        bool, _option(_MOTION, "Read the driver's movement from its pictures too, as extract does.", "--follow-skin")
+    ] = False,
     face: Annotated[
         str,
         _option(
@@ -273,6 +276,7 @@ def command(
             face=face,
             driver_face=driver_face,
             smooth=smooth,
+            follow_skin=follow_skin,
             output_mode=output_mode,
             max_size=max_size,
             audio=audio,

@@ -13,7 +13,8 @@ from mimaface_cli.face.kernels import kernel
 
 NOISE, LEAST_NOISE = 20.0, 3.0  # of what usually differs, grey levels: neighbours err alike, so each pixel counts little
 USUAL, LEAST_USUAL = 1.5, 1.5  # of it, grey levels: pixels that differ by more count less (Cauchy's loss)
-_EACH = 7  # pixel that is looked at to tell how a picture is lit and what usually differs
+_ROUNDING = 0.41  # grey levels, standard deviation between two pictures of bytes
+_EACH = 3  # row and column that are looked at to tell how a picture is lit and what usually differs
 
 
 @kernel
@@ -53,21 +54,22 @@ def _gather(triangles, places, curvature, slope, values, sums):
 
 
 def lit_alike(drawn: np.ndarray, picture: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, float]:
-    """A drawn picture (S×S uint8) as bright and as contrasty as another by the pixels `among`, for light fades and
-    cameras adjust; and how far, in grey levels, the two usually differ then (a standard deviation, by the median)."""
-    one, other = drawn[among][::_EACH].astype(np.float32), picture[among][::_EACH].astype(np.float32)
+    """A drawn picture (S×S uint8) as bright and as contrasty as another, for light fades and cameras adjust; and how
+    far, in grey levels, the two usually differ then, rounding aside (a standard deviation, by the median). among: which of every
+    _EACH'th pixel of every _EACH'th row count."""
+    one, other = (image[::_EACH, ::_EACH][among].astype(np.float32) for image in (drawn, picture))
     if len(one) < 2:
         return drawn, 0.0
     weight, usual = np.ones_like(one), 9.0
     for _ in range(3):
         low, high = np.average(one, weights=weight), np.average(other, weights=weight)
-        spread = np.average((one - low) ** 2, weights=weight) + 1.0
-        gain = (np.average((one - low) * (other - high), weights=weight) + 1.0) / spread
-        gain = float(np.clip(gain, 0.1, 10))
-        weight = 1.0 / (1.0 + ((other - high - gain * (one - low)) / usual) ** 2)
+        spread = weight @ (one - low) ** 2 + weight.sum()
+        gain = float(np.clip((weight @ ((one - low) * (other - high)) + weight.sum()) / spread, 0.1, 10))
+        off = other - high - gain * (one - low)
+        weight = 1.0 / (1.0 + (off / usual) ** 2)
     levels = np.clip((np.arange(256) - low) * gain + high + 0.5, 0, 255).astype(np.uint8)
-    drawn = cv2.LUT(drawn, levels)
-    return drawn, 1.48 * float(np.median(np.abs(drawn[among][::_EACH] - other)))
+    beyond_rounding = max(0.0, (1.48 * float(np.median(np.abs(off)))) ** 2 - _ROUNDING**2)
+    return cv2.LUT(drawn, levels), beyond_rounding**0.5
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class Surface:
         source = raster.interpolate(index, weights, self.triangles, at - 0.5, background=-width)
         beside = {"borderMode": cv2.BORDER_TRANSPARENT, "dst": picture.copy()}
         drawn = cv2.remap(reference, source, None, cv2.INTER_LINEAR, **beside)
-        drawn, usual = lit_alike(drawn, picture, (index >= 0) & self.counted[index])
+        few = index[::_EACH, ::_EACH]
+        drawn, usual = lit_alike(drawn, picture, (few >= 0) & self.counted[few])
         curvature, slope = np.zeros((len(self.triangles), 6, 6)), np.zeros((len(self.triangles), 6))
         _compare(index, weights, self.counted, drawn, picture, max(LEAST_USUAL, USUAL * usual), curvature, slope)
         values, sums = np.zeros(self.pattern.nnz), np.zeros(self.pattern.shape[0])

@@ -27,7 +27,7 @@ _MARGIN = 0.7  # of the face's longer side, from its middle to the square's side
 _COARSE = 2  # the warp is drawn at a half of the size
 _WINDOW = 9  # pixels; smaller follows lips better, larger is steadier
 _FAR, _ASTRAY = 7.5, 0.75  # pixels of the square: beyond, a flow is not believed, or has not found its way back
-_ROUNDS, _STEPS = 2, 2  # of the flow, of the alignment by pixels
+_STEPS, _ALIGNING = (3, 3), 2  # of the fit in each round of the flow; of the alignment by pixels
 _FLOW_NOISE = 0.2  # pixels of the 256 crop
 _LANDMARK_NOISE = 1.0, 4.0  # where few points could be followed, where most
 _FEW, _MOST = 0.2, 0.6
@@ -123,13 +123,13 @@ class Skin:
         to_square = compose(square.affine, invert(self._crop))
         pose = fitter.first_pose(points, face.rotation)
         expected, depth, expression = points, fitter.depth(pose), None
-        for _ in range(_ROUNDS):
+        for steps in _STEPS:
             found, known = self._flow(square.grey, transform_points(to_square, expected), depth)
             found = np.where(known[:, None], transform_points(invert(to_square), found), points)
             share = np.clip((known[_FOLLOWED].mean() - _FEW) / (_MOST - _FEW), 0, 1)
             unsure = np.full(len(points), _LANDMARK_NOISE[0] + share * np.subtract(*_LANDMARK_NOISE[::-1]))
             noise = np.where(known, _FLOW_NOISE, unsure)
-            fit = fitter.frame(found, face.scores, pose, 3, expression, noise)
+            fit = fitter.frame(found, face.scores, pose, steps, expression, noise)
             pose, expression = fit.pose, fit.expression
             expected, depth = fitter.shown(fit)
 
@@ -139,7 +139,7 @@ class Skin:
             return curvature * to_square[0, 0] ** 2, slope * to_square[0, 0]
 
         unsure[topology.EYES] = _LANDMARK_NOISE[0]  # lids: of them the pixels tell nothing
-        return fitter.frame(points, face.scores, pose, _STEPS, expression, unsure, differing)
+        return fitter.frame(points, face.scores, pose, _ALIGNING, expression, unsure, differing)
 
     def _flow(self, grey: np.ndarray, expected: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the landmarks (478×2) are in a square in which they are expected, and which of them are known."""

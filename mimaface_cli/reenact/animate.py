@@ -80,7 +80,7 @@ def animate(
     # All that can be told without long work comes first.
     sound = None if options.audio in ("driver", "none") else Path(options.audio)
     source_info = _probe_source(source)
-    extract = ExtractOptions(options.driver_face, options.smooth)
+    extract = ExtractOptions(options.driver_face, options.smooth, options.follow_skin)
     driven = load_driver(driver, extract, trim=options.trim) if is_track(driver) else None
     spoken = is_speech(driver)
     engine = choose_engine(
@@ -93,6 +93,9 @@ def animate(
     )
     if options.pose_from is not None and not spoken:
         raise InputError(f"{driver}: has its own head motion; --pose-from goes with a sound file as the driver")
+    if options.follow_skin and (driven or spoken or engine.space != "face478"):
+        said = "reads a driver's pictures into face478; leave it out with a track, a sound or the released model"
+        raise InputError(f"{driver}: --follow-skin {said}")
     if driven:
         driven.track.require_space(engine.space, engine.name, str(driver))
     # mimaface-mini speaks the mesh engine's space: a warm start needs no second track.

@@ -34,7 +34,8 @@ class DiffusionOptions:
 @dataclass(frozen=True)
 class AnimateOptions:
     """engine: auto, mesh or diffusion. output_mode: full (the whole photo) or crop (the paper's 512 square). audio:
-    "driver", "none" or a file. face, driver_face: whom to animate and whom to follow. max_size: longest side of the
+    "driver", "none" or a file. face, driver_face: whom to animate and whom to follow. smooth, follow_skin: how
+    the driver is read (see ExtractOptions). max_size: longest side of the
     result in pixels, 0 for no limit. compare: source, driver and result side by side. pose_from: a track or video whose
     head motion is taken where the driver is a sound. trim: what is taken of the driver, and of a source that moves.
     matte: where a soft alpha of what was changed goes. diffusion: for that engine."""
@@ -44,6 +45,7 @@ class AnimateOptions:
     face: str = "largest"
     driver_face: str = "largest"
     smooth: float = 1.0
+    follow_skin: bool = False
     output_mode: str = "full"
     max_size: int = LONGEST_SIDE
     audio: str = "driver"

@@ -84,6 +84,11 @@ def test_the_skin_is_followed_where_that_is_asked_for(command, made, tmp_path):
     for words in ((made.track,), (made.driver, "--space", "bfm09")):
         refused = command("extract", *words, "--follow-skin", "--json", *place)
         assert refused.code == 3 and "--follow-skin reads pictures into face478" in refused.err
+    shown = command("animate", made.portrait, made.driver, "--follow-skin", "--json", "-o", "out.mp4", *place)
+    assert shown.code == 0, shown.err
+    assert len(list((tmp_path / "cache" / "tracks").glob("*.npz"))) == 2  # the one that extract left, and not a third
+    refused = command("animate", made.portrait, made.track, "--follow-skin", "-o", "no.mp4", *place)
+    assert refused.code == 3 and "--follow-skin reads a driver's pictures into face478" in refused.err
 
 
 def test_without_a_cache_nothing_is_kept(command, made, tmp_path):
