@@ -100,7 +100,7 @@ def command(
     codec: Annotated[str | None, _option(_PICTURE, "Codec of a video, as for animate.")] = None,
     crf: Annotated[int | None, _option(_PICTURE, "Its constant quality, lower is better.")] = None,
     bfm: Annotated[
-        Path | None, _option(_RUN, "BFM09_model_info.mat, for expression names in tracks of the bfm09 space.")
+        Path | None, _option(_RUN, "BFM09_model_info.mat, for expression names and regions in tracks of the bfm09 space.")
     ] = None,
     provenance: Annotated[
         bool,

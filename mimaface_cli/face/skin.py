@@ -85,7 +85,9 @@ class Skin:
         self._surface, self._crop, self._square = surface, crop, square
         self._points = transform_points(square.affine, points)
         # Once here, so that what is compiled is loaded before several threads fit.
-        self._flow(square.grey, self._points, fitter.depth(usual.pose))
+        depth = fitter.depth(usual.pose)
+        self._flow(square.grey, self._points, depth)
+        surface.compare(square.grey, self._points, square.grey, self._points, depth)
 
     @classmethod
     def of_shot(cls, fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]]) -> "Skin":

@@ -3,14 +3,14 @@
 Values are read and written through `mimaface_cli.motion.channels`; notes for the user come back beside the track.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 
-from mimaface_cli.errors import InputError
+from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.motion import smoothing
 from mimaface_cli.motion.channels import (
     PRESETS,
@@ -171,9 +171,13 @@ def stretch(track: MotionTrack, speed: float) -> MotionTrack:
     return replace(fast, pts=times)
 
 
-def mix(track: MotionTrack, other: MotionTrack, regions: Iterable[str]) -> tuple[MotionTrack, list[str]]:
+def mix(
+    track: MotionTrack, other: MotionTrack, regions: Iterable[str], parts: Mapping[str, np.ndarray] | None = None
+) -> tuple[MotionTrack, list[str]]:
     """The track with regions of another one's motion, matched by time from the start of both; past the other's end its
-    last frame holds. A head taken over turns as the other's does and moves about the place of the track's own."""
+    last frame holds. A head taken over turns as the other's does and moves about the place of the track's own. parts:
+    for mouth, eyes and brows in bfm09, each one's part of an expression, 64×64 (`face.bfm_regions`). Raises
+    InputError, and WeightsError where parts are needed and not given."""
     regions = tuple(regions)
     check_regions(regions)
     if other.meta.space != track.meta.space:
@@ -181,9 +185,13 @@ def mix(track: MotionTrack, other: MotionTrack, regions: Iterable[str]) -> tuple
             f"--mix: its track is in the {other.meta.space} space and the first in {track.meta.space}; "
             f"re-run mimaface extract --space {track.meta.space} on what it was made from"
         )
-    parts = [region for region in regions if region in ("mouth", "eyes", "brows")]
-    if parts and track.meta.space != "face478":
-        raise InputError(f"--region {parts[0]}: {track.meta.space} expressions have no regions; choose head or gaze")
+    of_face = [region for region in regions if region in ("mouth", "eyes", "brows")]
+    named = track.meta.space == "face478"
+    if of_face and not named and parts is None:
+        raise WeightsError(
+            f"--region {of_face[0]}: in the {track.meta.space} space regions need its face model, BFM09_model_info.mat; "
+            "give it with --bfm FILE, install it with the released weights, or choose head or gaze"
+        )
     notes = []
     times = track.pts - track.pts[0]
     if other.duration < track.duration - float(1 / other.frame_rate):
@@ -194,8 +202,11 @@ def mix(track: MotionTrack, other: MotionTrack, regions: Iterable[str]) -> tuple
         )
     taken = at_times(other, times)
     expression, pose, gaze = (getattr(track, name).astype(np.float64) for name in ("expression", "pose", "gaze"))
-    columns = region_columns(regions)
-    expression[:, columns] = taken.expression[:, columns]
+    if named:
+        columns = region_columns(regions)
+        expression[:, columns] = taken.expression[:, columns]
+    elif of_face:
+        expression += (taken.expression - expression) @ sum(parts[region] for region in of_face).T
     if "head" in regions:
         place = np.median(track.pose[:, 3:], axis=0) - np.median(taken.pose[:, 3:], axis=0)
         pose = taken.pose.astype(np.float64)

@@ -1,9 +1,12 @@
 """What a user may ask of `edit`, as words and as checked terms."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.media.formats import EncodeOptions
@@ -23,7 +26,7 @@ class EditOptions:
     """What to change, as written on the command line. set, add, scale: NAME=VALUE; presets: NAME or NAME=SHARE; keys:
     SECONDS:NAME=VALUE; keys_file: CSV of keys; mix: track, photo or video whose `regions` are taken over; strength,
     smooth, speed, start, duration (s): see `mimaface_cli.motion.edit`; grid: NAME=FROM:TO:COUNT, one or two. For a
-    photo: seconds and frame_rate of a video. bfm: model file for names in bfm09. The rest as for animate."""
+    photo: seconds and frame_rate of a video. bfm: model file for names and regions in bfm09. The rest as for animate."""
 
     set: tuple[str, ...] = ()
     add: tuple[str, ...] = ()
@@ -102,14 +105,30 @@ def read_edits(options: EditOptions, space: str, notes: list[str]) -> Edits:
     return Edits(terms, keys, named)
 
 
+def region_parts(given: Path | None) -> Mapping[str, np.ndarray] | None:
+    """For `motion.edit.mix` in bfm09: the parts of an expression by a BFM09 file, found as for names."""
+    path = _face_model(given)
+    if path is None:
+        return None
+    from mimaface_cli.face import bfm
+    from mimaface_cli.face.bfm_regions import MOUTH_EYES_BROWS, expression_parts
+
+    return expression_parts(bfm.load(path), MOUTH_EYES_BROWS)
+
+
 def _named(given: Path | None) -> NamedMap | None:
-    """The map of names onto a BFM09 file: the one given, else one in the weights folder, else None."""
-    if given is not None and not given.is_file():
-        raise WeightsError(f"--bfm {given}: no such file; give the released BFM09_model_info.mat")
-    installed = weights_folder() / "mimaface" / "bfm09.mat"
-    path = given or (installed if installed.is_file() else None)
+    """The map of names onto a BFM09 file, None where there is none."""
+    path = _face_model(given)
     if path is None:
         return None
     from mimaface_cli.face import bfm, bfm_names, face478
 
     return bfm_names.fit_named(bfm.load(path), face478.load())
+
+
+def _face_model(given: Path | None) -> Path | None:
+    """The BFM09 file given, else one in the weights folder, else None."""
+    if given is not None and not given.is_file():
+        raise WeightsError(f"--bfm {given}: no such file; give the released BFM09_model_info.mat")
+    installed = weights_folder() / "mimaface" / "bfm09.mat"
+    return given or (installed if installed.is_file() else None)

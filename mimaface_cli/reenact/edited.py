@@ -18,7 +18,7 @@ from mimaface_cli.motion.channels import Channel, find_channel, one_sided
 from mimaface_cli.motion.keyframes import Key
 from mimaface_cli.motion.retarget import Coefficients
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.reenact.edit_options import LONGEST, SHORTEST, EditOptions, Edits
+from mimaface_cli.reenact.edit_options import LONGEST, SHORTEST, EditOptions, Edits, region_parts
 from mimaface_cli.reenact.grid import Axis, assemble, cells
 from mimaface_cli.reenact.options import Report
 from mimaface_cli.reenact.seen import Gain, apply_gains, own_coefficients, read_gains
@@ -82,7 +82,8 @@ def _from_rest(track: MotionTrack, keys: list[Key]) -> list[Key]:
 
 
 def mixed(track: MotionTrack, other: MotionTrack, options: EditOptions, notes: list[str]) -> MotionTrack:
-    mixed, told = motion.mix(track, other, options.regions)
+    parts = region_parts(options.bfm) if track.meta.space == other.meta.space == "bfm09" else None
+    mixed, told = motion.mix(track, other, options.regions, parts)
     notes += told
     return mixed
 

@@ -149,6 +149,11 @@ def test_names_in_bfm_need_its_model(command, tmp_path):
     said = command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5", "--preset", "kiss=0.5", *named)
     assert said.code == 0 and "jawOpen: the face model makes all but" in said.err
     assert MotionTrack.load(tmp_path / "d.npz").expression[0, 0] == pytest.approx(1.5, rel=0.1)
+    without = command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth")
+    assert without.code == 5 and "--region mouth" in without.err and "--bfm FILE" in without.err
+    assert command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth", *named).code == 0
+    taken, whole = MotionTrack.load(tmp_path / "m.npz"), MotionTrack.load(tmp_path / "d.npz")
+    assert 0 < np.abs(taken.expression).max() <= 1.5 * np.abs(whole.expression).max()
     wrong = command("edit", "b.npz", "-o", "e.npz", "--set", "jawOpen=0.5", "--bfm", "none.mat")
     assert wrong.code == 5 and "none.mat: no such file" in wrong.err
 

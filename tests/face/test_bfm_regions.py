@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.face import bfm
-from mimaface_cli.face.bfm_regions import expression_parts
+from mimaface_cli.face.bfm_regions import MOUTH_EYES_BROWS, expression_parts
 
 
 @pytest.fixture
@@ -46,3 +46,15 @@ def test_what_neither_shows_is_left_out(model):
     change[21:] = 1
     for part in expression_parts(model).values():
         assert np.abs(part @ change).max() < 1e-6
+
+
+def test_all_regions_together_are_the_whole_of_what_they_show(model):
+    parts = expression_parts(model, MOUTH_EYES_BROWS)
+    assert set(parts) == {"mouth", "eyes", "brows"}
+    change = np.zeros(64)
+    change[:20] = np.random.default_rng(2).normal(size=20)
+    assert sum(parts.values()) @ change == pytest.approx(change, abs=0.05)
+    brows = (model.expression_basis.reshape(-1, 3, 64) @ (parts["brows"] @ change))[model.landmarks]
+    asked = (model.expression_basis.reshape(-1, 3, 64) @ change)[model.landmarks]
+    off, beside = np.abs(brows - asked)[17:27].mean(), np.abs(brows)[48:68].mean()
+    assert off < 0.75 * np.abs(asked)[17:27].mean() and beside < 0.1 * np.abs(asked)[48:68].mean()

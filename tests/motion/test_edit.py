@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mimaface_cli.errors import InputError
+from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.motion.channels import find_channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
 from mimaface_cli.motion.edit import (
@@ -168,6 +168,17 @@ def test_mixing_takes_regions_matched_by_time():
     assert any("its end is held" in note for note in notes) and np.ptp(held.gaze[26:], 0).max() == 0
 
 
+def test_mixing_without_names_takes_parts_of_the_difference():
+    rng = np.random.default_rng(3)
+    blank = MotionTrack.neutral(4, "bfm09")
+    track, other = (replace(blank, expression=rng.normal(size=(4, 64)).astype(np.float32)) for _ in range(2))
+    parts = {name: rng.normal(size=(64, 64)) for name in ("mouth", "eyes", "brows")}
+    mixed, _ = mix(track, other, ["mouth", "brows"], parts)
+    change = (parts["mouth"] + parts["brows"]) @ (other.expression - track.expression).T
+    np.testing.assert_allclose(mixed.expression, track.expression + change.T, atol=1e-4)
+    np.testing.assert_array_equal(mix(track, other, ["gaze"], parts)[0].expression, track.expression)
+
+
 def test_regions_share_the_face_out():
     columns = [region_columns([region]) for region in MIX_REGIONS]
     flat = sorted(column for part in columns for column in part)
@@ -183,7 +194,7 @@ def test_mixing_refuses_what_it_cannot():
     other = MotionTrack.neutral(5, "bfm09")
     with pytest.raises(InputError, match="bfm09 space and the first in face478"):
         mix(track, other, ["head"])
-    with pytest.raises(InputError, match="have no regions"):
+    with pytest.raises(WeightsError, match="--region mouth: in the bfm09 space regions need its face model"):
         mix(other, other, ["mouth"])
     assert len(mix(other, other, ["head"])[0]) == 5
 
