@@ -108,7 +108,7 @@ def invert(matrix: np.ndarray) -> np.ndarray:
 
 
 def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Map points (N, 2) by a (2, 3) transform."""
+    """Map points (…, 2) by a (2, 3) transform."""
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 

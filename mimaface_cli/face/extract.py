@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import camera, fit, gaze, shading, topology
+from mimaface_cli.face.align import transform_points
 from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.follow import follow
 from mimaface_cli.face.landmarks import Face, check_choice
@@ -158,7 +159,7 @@ class _Shots:
     def _know_person(self) -> None:
         chosen = np.linspace(0, len(self._waiting) - 1, min(IDENTITY_FRAMES, len(self._waiting))).astype(int)
         faces = [self._waiting[k][1] for k in chosen]
-        points = np.stack([apply_affine(self._crop, face.points) for face in faces])
+        points = np.stack([transform_points(self._crop, face.points) for face in faces])
         scores = np.stack([face.scores for face in faces])
         rotations = np.stack([face.rotation for face in faces])
         identity = fit.fit_identity(self.model, points, scores, rotations)
@@ -169,7 +170,7 @@ class _Shots:
         self._albedo = self.model.albedo(self.texture)
 
     def _fit(self, index: int, face: Face, colours: np.ndarray, square: Square | None) -> None:
-        points = apply_affine(self._crop, face.points)
+        points = transform_points(self._crop, face.points)
         if self._skin is None:
             fitter = self._fitter
             result = fitter.frame(points, face.scores, fitter.first_pose(points, face.rotation), steps=3)
@@ -231,11 +232,6 @@ def upright_crop(points: np.ndarray) -> np.ndarray:
     return np.array(
         [[scale, 0, camera.CROP_SIZE / 2 - scale * middle[0]], [0, scale, camera.CROP_SIZE / 2 - scale * middle[1]]]
     )
-
-
-def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """2×3 affine applied to …×2 points."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def sample_colours(image: np.ndarray, points: np.ndarray) -> np.ndarray:

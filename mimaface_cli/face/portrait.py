@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from mimaface_cli.face.align import box_similarity, square_box
-from mimaface_cli.face.extract import ExtractOptions, apply_affine, extract_photo
+from mimaface_cli.face.align import box_similarity, square_box, transform_points
+from mimaface_cli.face.extract import ExtractOptions, extract_photo
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.follow import no_face
 from mimaface_cli.face.landmarks import choose, find_faces
@@ -47,7 +47,7 @@ class Portrait:
         inverse = cv2.invertAffineTransform(matrix)
         to_crop = self.to_crop[:, :2] @ inverse
         to_crop[:, 2] += self.to_crop[:, 2]
-        return replace(self, image=image, alpha=alpha, points=apply_affine(matrix, self.points), to_crop=to_crop)
+        return replace(self, image=image, alpha=alpha, points=transform_points(matrix, self.points), to_crop=to_crop)
 
     def square(self) -> "Portrait":
         """The paper's 512 square around the face (release: the box of the landmarks at 80..432)."""

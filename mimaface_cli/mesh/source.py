@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimaface_cli.face import camera
-from mimaface_cli.face.extract import apply_affine
+from mimaface_cli.face.align import transform_points
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.mesh.contact import SHUT, lid_gap, lid_openness
@@ -50,12 +50,12 @@ def build_source(portrait: Portrait, model: Face478) -> Source:
     shape = model.shape(identity, expression)
     turn = rotation_matrix(pose[:3])
     depth = camera.CAMERA_DISTANCE - (shape @ turn.T + pose[3:])[:, 2]
-    placed = camera.unproject(apply_affine(to_crop, landmarks), depth)
+    placed = camera.unproject(transform_points(to_crop, landmarks), depth)
     head = (placed - pose[3:]) @ turn
     fine = fine_face(model.face.tobytes())
     fine_placed = fine.matrix @ placed
     fine_crop = camera.project(fine_placed)[0]
-    frame = apply_affine(to_crop, np.array([[0.0, 0.0], [width, height]])).ravel()
+    frame = transform_points(to_crop, np.array([[0.0, 0.0], [width, height]])).ravel()
     oval = fine.rings["oval"]
     sheet = build_sheet(fine_crop[oval], fine_placed[oval], pose, frame)
     to_picture = lambda pixels: (pixels - to_crop[:, 2]) / to_crop[0, 0]  # noqa: E731

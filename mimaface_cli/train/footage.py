@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from mimaface_cli.face import align, topology
-from mimaface_cli.face.extract import ExtractOptions, apply_affine, extract_video
+from mimaface_cli.face.align import transform_points
+from mimaface_cli.face.extract import ExtractOptions, extract_video
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import SQUARE, Portrait
@@ -170,7 +171,7 @@ def read_clips(path: Path, space: Space, key: str, identity: str, cutting: Cutti
             path.name,
             np.stack(shown),
             _cut(track, span, scaled, cutting.size),
-            np.stack([apply_affine(scaled, points[k]) for k in span]).astype(np.float32),
+            np.stack([transform_points(scaled, points[k]) for k in span]).astype(np.float32),
             small(photos[at]),
             np.stack([_small(render, cutting.size) for render in drawn]),
         )

@@ -27,12 +27,8 @@ import numpy as np
 
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.face import camera, face478
-from mimaface_cli.face.extract import (
-    ExtractOptions,
-    apply_affine,
-    extract_photo,
-    extract_video,
-)
+from mimaface_cli.face.align import transform_points
+from mimaface_cli.face.extract import ExtractOptions, extract_photo, extract_video
 from mimaface_cli.face.landmarks import Face, choose, find_faces
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
@@ -193,7 +189,7 @@ def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = 
             to_picture = cv2.invertAffineTransform(portrait.to_crop)
             heads = [model.shape(portrait.identity, drawn.expression[k]) for k in both]
             crops = [camera.project(camera.place(head, drawn.pose[k]))[0] for head, k in zip(heads, both)]
-            places = np.stack([apply_affine(to_picture, crop) for crop in crops])
+            places = np.stack([transform_points(to_picture, crop) for crop in crops])
             seen = followed([frames[k] for k in both], places, np.stack([faces[k].points for k in both]))
             for side in one_sided(name):
                 by_name[side] |= dict(zip(("in picture", "in landmarks"), seen))

@@ -10,9 +10,9 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import camera, face478
+from mimaface_cli.face.align import transform_points
 from mimaface_cli.face.extract import (
     ExtractOptions,
-    apply_affine,
     extract_photo,
     extract_video,
     hold_through_blinks,
@@ -109,7 +109,7 @@ def test_the_model_lies_on_the_face(track, model, portrait):
     for k in (0, 7, 13):
         (face,) = find_faces(moved(portrait, ROLL[k], SHIFT[k]))
         placed = camera.place(model.shape(identity, track.expression[k].astype(float)), track.pose[k].astype(float))
-        wanted = apply_affine(track.crop[k].astype(float), face.points)
+        wanted = transform_points(track.crop[k].astype(float), face.points)
         assert np.sqrt(((camera.project(placed)[0] - wanted)[:468] ** 2).sum(1).mean()) < 2.0
 
 
@@ -206,7 +206,7 @@ def test_the_crop_is_upright_and_fits_the_face_at_rest():
     picture = np.stack([pixels * 2.5 + [300 + k, 100] for k in range(5)])
     crop = upright_crop(picture)
     assert crop[0, 0] == crop[1, 1] and crop[0, 1] == crop[1, 0] == 0
-    back = apply_affine(crop, picture[2])
+    back = transform_points(crop, picture[2])
     assert np.abs(back - back.mean(0) - (pixels - pixels.mean(0))).max() < 3.0
     assert np.allclose(back.mean(0), camera.CROP_SIZE / 2)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimaface_cli.face import fit
-from mimaface_cli.face.extract import IDENTITY_FRAMES, apply_affine, upright_crop
+from mimaface_cli.face.align import transform_points
+from mimaface_cli.face.extract import IDENTITY_FRAMES, upright_crop
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.train.face478.learn import Observations
 
@@ -28,7 +29,7 @@ def fit_people(model: Face478, observed: Observations, every: int = 1) -> Fits:
     for subject in np.unique(observed.subject):
         own = np.flatnonzero(observed.subject == subject)
         points = observed.points[own][:, :, :2] * [1, -1]
-        points = apply_affine(upright_crop(points), points)
+        points = transform_points(upright_crop(points), points)
         scores, rotations = observed.scores[own], observed.rotation[own]
         chosen = np.linspace(0, len(own) - 1, min(IDENTITY_FRAMES, len(own))).astype(int)
         identity = fit.fit_identity(model, points[chosen], scores[chosen], rotations[chosen])
