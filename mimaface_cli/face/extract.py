@@ -2,8 +2,9 @@
 the pictures: landmarks are kept only until a person's identity and a shot's crop are known."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -30,6 +31,7 @@ EXTRACTOR = "mediapipe+face478"
 REVISION = 2  # raise it when the numbers change: cached tracks are then made anew
 IDENTITY_FRAMES = 24  # frames that settle a person's identity
 BUFFER, SKIN_BUFFER = 250, 75  # frames looked at before a shot's crop is fixed
+MOST_FITTING = 16  # frames whose skin is followed at a time or waits for it
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,10 @@ def extract_video(
 
     Frames without the face are interpolated; `valid` tells which. Raises InputError when no frame shows it.
     """
-    shots, size = _Shots(model, options.skin), (0, 0)
+    size, followed = (0, 0), read_ahead(follow(frames, options.face, name))
     # Faces are found beside the fitting, whose products are small: BLAS's threads would spin while they wait.
-    with closing(read_ahead(follow(frames, options.face, name))) as followed, threadpool_limits(1, "blas"):
+    with closing(followed), threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        shots = _Shots(model, options.skin, pool)
         for count, (frame, face, is_cut) in enumerate(followed, 1):
             size = _size(frame.image)
             shots.add(frame.pts, frame.image, face, is_cut)
@@ -98,10 +101,11 @@ def _size(image: np.ndarray) -> tuple[int, int]:
 
 @dataclass
 class _Shots:
-    """Collects frames, fits each as soon as its shot's crop is known."""
+    """Collects frames, fits each as soon as its shot's crop is known; following the skin, several at a time."""
 
     model: Face478
     skin: bool = False
+    pool: Executor | None = None
     pts: list[float] = field(default_factory=list)
     valid: list[bool] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
@@ -113,6 +117,7 @@ class _Shots:
         self._crop: np.ndarray | None = None
         self._fitter: fit.Fitter | None = None
         self._skin: Skin | None = None
+        self._fitting: deque[Future] = deque()
         self._normals = np.zeros((VERTICES, 3))
         self._albedo = self.model.albedo_mean
         self.texture = np.zeros(TEXTURE_DIM)
@@ -130,8 +135,11 @@ class _Shots:
             return
         square = Square.around(image, face.points) if self.skin else None
         item = len(self.pts) - 1, face, sample_colours(image, face.points), square
-        if self._crop is not None:
+        if self._crop is not None and self._skin is None:
             self._fit(*item)
+        elif self._crop is not None:
+            self._fitting.append(self.pool.submit(self._fit, *item))
+            self._wait(MOST_FITTING)
         else:
             self._waiting.append(item)
             if len(self._waiting) >= (SKIN_BUFFER if self.skin else BUFFER):
@@ -140,6 +148,7 @@ class _Shots:
     def _settle(self) -> None:
         """Fix the shot's crop, on the first shot the identity too, and fit the frames that waited for them."""
         start = self.cuts[-1] if self.cuts else 0
+        self._wait(0)
         if self._waiting:
             self._crop = upright_crop(np.stack([face.points for _, face, *_ in self._waiting]))
             if self._fitter is None:
@@ -148,13 +157,18 @@ class _Shots:
             if self.skin and len(self._waiting) > 1:
                 shown = [(square, face) for _, face, _, square in self._waiting]
                 self._skin = Skin.of_shot(self._fitter, self._crop, shown)
-            with ThreadPoolExecutor(min(len(self._waiting), os.cpu_count() or 1)) as pool:
-                for _ in pool.map(lambda item: self._fit(*item), self._waiting):
-                    pass
+            each = map if self.pool is None else self.pool.map
+            for _ in each(lambda item: self._fit(*item), self._waiting):
+                pass
             self._waiting = []
         if self._crop is not None:
             for index in range(start, len(self._crops)):
                 self._crops[index] = self._crop
+
+    def _wait(self, most: int) -> None:
+        """Until at most so many fits are under way; raises what they raised."""
+        while len(self._fitting) > most:
+            self._fitting.popleft().result()
 
     def _know_person(self) -> None:
         chosen = np.linspace(0, len(self._waiting) - 1, min(IDENTITY_FRAMES, len(self._waiting))).astype(int)
