@@ -154,10 +154,10 @@ class _Shots:
             if self._fitter is None:
                 self._know_person()
             self._skin = None
+            each = map if self.pool is None else self.pool.map
             if self.skin and len(self._waiting) > 1:
                 shown = [(square, face) for _, face, _, square in self._waiting]
-                self._skin = Skin.of_shot(self._fitter, self._crop, shown)
-            each = map if self.pool is None else self.pool.map
+                self._skin = Skin.of_shot(self._fitter, self._crop, shown, each)
             for _ in each(lambda item: self._fit(*item), self._waiting):
                 pass
             self._waiting = []

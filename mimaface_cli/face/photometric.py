@@ -53,10 +53,17 @@ def _gather(triangles, places, curvature, slope, values, sums):
                 values[places[t, i, j]] += curvature[t, min(i, j), max(i, j)]
 
 
+def drawn_over(picture: np.ndarray, reference: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """A copy of a picture (S×S uint8) with the reference's pixels at `source` (S×S×2 float32; pixel centres at i) where
+    that lies within it."""
+    beside = {"borderMode": cv2.BORDER_TRANSPARENT, "dst": picture.copy()}
+    return cv2.remap(reference, source, None, cv2.INTER_LINEAR, **beside)
+
+
 def lit_alike(drawn: np.ndarray, picture: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, float]:
     """A drawn picture (S×S uint8) as bright and as contrasty as another, for light fades and cameras adjust; and how
-    far, in grey levels, the two usually differ then, rounding aside (a standard deviation, by the median). among: which of every
-    _EACH'th pixel of every _EACH'th row count."""
+    far, in grey levels, the two usually differ then, rounding aside (a standard deviation, by the median). among:
+    which of every _EACH'th pixel of every _EACH'th row count."""
     one, other = (image[::_EACH, ::_EACH][among].astype(np.float32) for image in (drawn, picture))
     if len(one) < 2:
         return drawn, 0.0
@@ -100,14 +107,13 @@ class Surface:
     def compare(
         self, reference: np.ndarray, at: np.ndarray, picture: np.ndarray, pixels: np.ndarray, depth: np.ndarray
     ) -> tuple[sparse.csr_array, np.ndarray]:
-        """Curvature 2V×2V and slope 2V, per pixel of place and its square, of half the squared differences
-        (each in units of its noise) between a picture and a reference warped onto it. reference, picture: S×S uint8; at, pixels: V×2, where the
-        vertices lie in them (pixel centres at i + 0.5); depth: V, > 0."""
+        """Curvature 2V×2V and slope 2V, per pixel of place and its square, of half the squared differences (each in
+        units of its noise) between a picture and a reference warped onto it. reference, picture: S×S uint8; at,
+        pixels: V×2, where the vertices lie in them (pixel centres at i + 0.5); depth: V, > 0."""
         height, width = picture.shape
         index, weights, _ = raster.rasterize(pixels, depth, self.triangles, width, height)
         source = raster.interpolate(index, weights, self.triangles, at - 0.5, background=-width)
-        beside = {"borderMode": cv2.BORDER_TRANSPARENT, "dst": picture.copy()}
-        drawn = cv2.remap(reference, source, None, cv2.INTER_LINEAR, **beside)
+        drawn = drawn_over(picture, reference, source)
         few = index[::_EACH, ::_EACH]
         drawn, usual = lit_alike(drawn, picture, (few >= 0) & self.counted[few])
         curvature, slope = np.zeros((len(self.triangles), 6, 6)), np.zeros((len(self.triangles), 6))

@@ -6,8 +6,7 @@ and Kanade's, in a small window around each landmark); points where the flow doe
 landmark model. The fitted face then predicts the frame well enough to be aligned with it pixel by pixel.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -18,7 +17,7 @@ from mimaface_cli.face import raster, topology
 from mimaface_cli.face.align import compose, invert, transform_points
 from mimaface_cli.face.fit import Fitter, FrameFit
 from mimaface_cli.face.landmarks import Face
-from mimaface_cli.face.photometric import Surface
+from mimaface_cli.face.photometric import Surface, drawn_over
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
 REVISION = 2  # raise it when the numbers change: cached tracks are then made anew
@@ -31,7 +30,7 @@ _STEPS, _ALIGNING = (3, 3), 2  # of the fit in each round of the flow; of the al
 _FLOW_NOISE = 0.2  # pixels of the 256 crop
 _LANDMARK_NOISE = 1.0, 4.0  # where few points could be followed, where most
 _FEW, _MOST = 0.2, 0.6
-_SETTLING = 16  # frames over which a shot's pose and expression are averaged
+_SETTLING = 16  # frames that set the reference's landmarks right and give a shot's mean pose and expression
 _FOLLOWED = np.ones(478, bool)
 _FOLLOWED[topology.OVAL] = False  # the outline lies on other skin in each view
 _FOLLOWED[topology.IRIS] = False
@@ -90,10 +89,13 @@ class Skin:
         surface.compare(square.grey, self._points, square.grey, self._points, depth)
 
     @classmethod
-    def of_shot(cls, fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]]) -> "Skin":
+    def of_shot(
+        cls, fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]], each: Callable = map
+    ) -> "Skin":
         """From the frames that a shot begins with: one is the reference. Its landmarks are set right by those of the
         others, brought to it: the landmark model lags behind a moving mouth. Pose and expression are on average what
-        the landmarks alone say, so that those of one frame do not put the whole shot off."""
+        the landmarks alone say, so that those of one frame do not put the whole shot off. each: how frames are fitted, a
+        `map`."""
         square, face = shown[most_usual([face for _, face in shown])]
         surface = Surface.of(fitter.model.triangles)
         few = [shown[k] for k in np.linspace(0, len(shown) - 1, min(_SETTLING, len(shown))).astype(int)]
@@ -102,8 +104,7 @@ class Skin:
         def seen_from(points: np.ndarray, fit: FrameFit) -> tuple["Skin", list[FrameFit]]:
             through = fitter.through(transform_points(crop, points), face.scores, fit)
             skin = cls(through, surface, square, crop, points, fit)
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                return skin, list(pool.map(lambda one: skin.fit(*one), few))
+            return skin, list(each(lambda one: skin.fit(*one), few))
 
         skin, found = seen_from(face.points, _alone(fitter, crop, face))
         off = [transform_points(crop, one.points) - skin.fitter.shown(fit)[0] for (_, one), fit in zip(few, found)]
@@ -149,8 +150,7 @@ class Skin:
         index, weights, _ = raster.rasterize(expected / _COARSE, depth, triangles, SIDE // _COARSE, SIDE // _COARSE)
         at = raster.interpolate(index, weights, triangles, self._points - 0.5, background=-SIDE)
         at = cv2.resize(at, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)  # straight within a triangle
-        beside = {"borderMode": cv2.BORDER_TRANSPARENT, "dst": grey.copy()}
-        warped = cv2.remap(self._square.grey, at, None, cv2.INTER_LINEAR, **beside)
+        warped = drawn_over(grey, self._square.grey, at)
         start = (expected - 0.5).astype(np.float32)[:, None]
         there, seen, _ = cv2.calcOpticalFlowPyrLK(warped, grey, start, start.copy(), **_FLOW)
         back, again, _ = cv2.calcOpticalFlowPyrLK(grey, warped, there, start.copy(), **_FLOW)
