@@ -41,7 +41,8 @@ def extract(
     report: Report | None = None,
 ) -> Driver:
     """The track of a photo, video, folder or .npz track; written to `output` (.npz) and drawn to `renders` where given.
-    space: face478, or bfm09 for the released models (None: face478, or a track's own). skin: see ExtractOptions. trim: what is taken of it.
+    space: face478, or bfm09 for the released models (None: face478, or a track's own). skin: see ExtractOptions. trim:
+    what is taken of it.
 
     Raises InputError, OutputError, or WeightsError for a space whose weights are not there.
     """

@@ -17,7 +17,6 @@ from mimaface_cli.train.face478.learn import NAMED, Observations
 from mimaface_cli.train.face478.scores import build_scores
 
 NOSTRIL = 278
-LIDS = np.concatenate([topology.LEFT_EYE, topology.RIGHT_EYE])
 # Eye-centre distance of the release's 256-pixel five-point template: it fixes the model's unit.
 TEMPLATE_EYE_DISTANCE = 70.4744 / 256
 ACROSS = np.array([-1, 1, 1])  # what mirroring does to a displacement
@@ -104,7 +103,7 @@ def build_shape(
 def expression_samples(clips: Observations, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What moves within each clip: deviations of shape (N×V×3, in the mean's units) and of scores (N×52) with what
     merely goes with the head's turning taken out, and weights N that give every clip the same say."""
-    aligned, _ = learn.procrustes(clips.points, mean, learn.stable_weight(mean, LIDS))
+    aligned, _ = learn.procrustes(clips.points, mean, learn.stable_weight(mean, topology.EYES))
     _, row, count = np.unique(clips.subject, return_inverse=True, return_counts=True)
     weight = 1.0 / count[row]
     angles = head_angles(clips.rotation)
@@ -123,7 +122,7 @@ def extra_samples(deviation: np.ndarray, scores: np.ndarray, named: np.ndarray) 
 def identity_samples(stills: Observations, mean: np.ndarray, named: np.ndarray) -> np.ndarray:
     """Faces N×V×3 aligned to the mean, with the expression that their scores tell taken out. Irises go with their eye
     and look nowhere."""
-    aligned, _ = learn.procrustes(stills.points, mean, learn.stable_weight(mean, LIDS))
+    aligned, _ = learn.procrustes(stills.points, mean, learn.stable_weight(mean, topology.EYES))
     faces = learn.without(aligned - apply(named, stills.scores), head_angles(stills.rotation))
     average = faces.mean(0)
     for ring, iris in ((topology.LEFT_EYE, topology.LEFT_IRIS), (topology.RIGHT_EYE, topology.RIGHT_IRIS)):
@@ -161,7 +160,7 @@ def apply(columns: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def upper_share(mean: np.ndarray) -> np.ndarray:
     """1 where brow and eye scores move the face, 0 where jaw and mouth do, smooth between nose tip and lower lids."""
-    low, high = mean[topology.NOSE_TIP, 1], mean[LIDS, 1].min()
+    low, high = mean[topology.NOSE_TIP, 1], mean[topology.EYES, 1].min()
     return smoothstep((mean[:, 1] - low) / (high - low))
 
 

@@ -24,7 +24,7 @@ _NOSE = np.array([1, 2, 4, 5, 6, 19, 48, 64, 94, 97, 98, 168, 195, 197, 278, 294
 REGIONS = {
     "inner lips": topology.INNER_LIPS,
     "outer lips": topology.OUTER_LIPS,
-    "eyelids": build.LIDS,
+    "eyelids": topology.EYES,
     "brows": _BROWS,
     "nose": _NOSE,
     "outline": topology.OVAL,
