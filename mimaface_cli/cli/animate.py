@@ -72,8 +72,9 @@ def command(
     strength: Annotated[float, _option(_MOTION, "Factor on the driver's motion, 0 to 3.")] = 1.0,
     smooth: Annotated[float, _option(_MOTION, "Smoothing of the driver's movement, 0 (off) to 3.")] = 1.0,
     follow_skin: Annotated[
-        bool, _option(_MOTION, "Read the driver's movement from its pictures too, as extract does.", "--follow-skin")
-    ] = False,
+        bool,
+        _option(_MOTION, "Read the driver's movement from its pictures too, as extract does.", "--follow-skin/--no-follow-skin"),
+    ] = True,
     face: Annotated[
         str,
         _option(

@@ -57,11 +57,11 @@ def command(
     follow_skin: Annotated[
         bool,
         typer.Option(
-            "--follow-skin",
-            help="Measure movement in the pictures too, by optical flow: brows, lips and jaw nearer their true height; "
-            "somewhat slower.",
+            "--follow-skin/--no-follow-skin",
+            help="Measure movement in the pictures too: brows, lips and jaw near their true height. Without, by landmarks "
+            "alone: flatter, somewhat faster.",
         ),
-    ] = False,
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where tracks are kept (default: the user cache or MIMAFACE_CACHE_DIR).")

@@ -31,17 +31,17 @@ EXTRACTOR = "mediapipe+face478"
 REVISION = 2  # raise it when the numbers change: cached tracks are then made anew
 IDENTITY_FRAMES = 24  # frames that settle a person's identity
 BUFFER, SKIN_BUFFER = 250, 75  # frames looked at before a shot's crop is fixed
-MOST_FITTING = 16  # frames whose skin is followed at a time or waits for it
+MOST_FITTING = 150  # frames that are being fitted or wait for it, when finding further faces waits for them
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
     """face: largest, left, right or a number from 1 (left to right); smooth: 0 (off) to 3, 1 is natural; skin: whether
-    the movement between frames is read from the pictures too (`mimaface_cli.face.skin`)."""
+    movement is read from the pictures too (`mimaface_cli.face.skin`), in the face478 space and where there are several."""
 
     face: str = "largest"
     smooth: float = 1.0
-    skin: bool = False
+    skin: bool = True
 
     def __post_init__(self) -> None:
         check_choice(self.face)
@@ -101,7 +101,7 @@ def _size(image: np.ndarray) -> tuple[int, int]:
 
 @dataclass
 class _Shots:
-    """Collects frames, fits each as soon as its shot's crop is known; following the skin, several at a time."""
+    """Collects frames, fits each as soon as its shot's crop is known; with a pool beside the collecting."""
 
     model: Face478
     skin: bool = False
@@ -117,6 +117,7 @@ class _Shots:
         self._crop: np.ndarray | None = None
         self._fitter: fit.Fitter | None = None
         self._skin: Skin | None = None
+        self._known: Future | None = None  # done when the shot's person and skin are known
         self._fitting: deque[Future] = deque()
         self._normals = np.zeros((VERTICES, 3))
         self._albedo = self.model.albedo_mean
@@ -125,6 +126,7 @@ class _Shots:
     def add(self, pts: float, image: np.ndarray, face: Face | None, cut: bool) -> None:
         if cut:
             self._settle()
+            self._wait(0)
             self._crop = None
             self.cuts.append(len(self.pts))
         self.pts.append(pts)
@@ -135,55 +137,65 @@ class _Shots:
             return
         square = Square.around(image, face.points) if self.skin else None
         item = len(self.pts) - 1, face, sample_colours(image, face.points), square
-        if self._crop is not None and self._skin is None:
-            self._fit(*item)
-        elif self._crop is not None:
-            self._fitting.append(self.pool.submit(self._fit, *item))
+        if self._crop is not None:
+            self._start(item)
             self._wait(MOST_FITTING)
-        else:
-            self._waiting.append(item)
-            if len(self._waiting) >= (SKIN_BUFFER if self.skin else BUFFER):
-                self._settle()
+            return
+        self._waiting.append(item)
+        if len(self._waiting) >= (SKIN_BUFFER if self.skin else BUFFER):
+            self._settle()
 
     def _settle(self) -> None:
-        """Fix the shot's crop, on the first shot the identity too, and fit the frames that waited for them."""
+        """Fix the shot's crop, and begin to fit the frames that waited for it."""
         start = self.cuts[-1] if self.cuts else 0
-        self._wait(0)
         if self._waiting:
             self._crop = upright_crop(np.stack([face.points for _, face, *_ in self._waiting]))
-            if self._fitter is None:
-                self._know_person()
-            self._skin = None
-            each = map if self.pool is None else self.pool.map
-            if self.skin and len(self._waiting) > 1:
-                shown = [(square, face) for _, face, _, square in self._waiting]
-                self._skin = Skin.of_shot(self._fitter, self._crop, shown, each)
-            for _ in each(lambda item: self._fit(*item), self._waiting):
-                pass
-            self._waiting = []
+            waiting, self._waiting = self._waiting, []
+            if self.pool is None:
+                self._know(waiting)
+            else:
+                self._known = self.pool.submit(self._know, waiting)
+            for item in waiting:
+                self._start(item)
         if self._crop is not None:
             for index in range(start, len(self._crops)):
                 self._crops[index] = self._crop
+
+    def _start(self, item: tuple) -> None:
+        if self.pool is None:
+            self._fit(*item)
+        else:
+            self._fitting.append(self.pool.submit(self._fit, *item))
 
     def _wait(self, most: int) -> None:
         """Until at most so many fits are under way; raises what they raised."""
         while len(self._fitting) > most:
             self._fitting.popleft().result()
 
-    def _know_person(self) -> None:
-        chosen = np.linspace(0, len(self._waiting) - 1, min(IDENTITY_FRAMES, len(self._waiting))).astype(int)
-        faces = [self._waiting[k][1] for k in chosen]
+    def _know(self, waiting: list[tuple]) -> None:
+        """What all frames of a shot share: the skin, and the first time the person."""
+        if self._fitter is None:
+            self._know_person(waiting)
+        self._skin = None
+        if self.skin and len(waiting) > 1:
+            self._skin = Skin.of_shot(self._fitter, self._crop, [(square, face) for _, face, _, square in waiting])
+
+    def _know_person(self, waiting: list[tuple]) -> None:
+        chosen = np.linspace(0, len(waiting) - 1, min(IDENTITY_FRAMES, len(waiting))).astype(int)
+        faces = [waiting[k][1] for k in chosen]
         points = np.stack([transform_points(self._crop, face.points) for face in faces])
         scores = np.stack([face.scores for face in faces])
         rotations = np.stack([face.rotation for face in faces])
         identity = fit.fit_identity(self.model, points, scores, rotations)
         self._fitter = fit.Fitter(self.model, identity)
         self._normals = shading.vertex_normals(self._fitter.neutral, self.model.triangles)
-        colours = np.stack([self._waiting[k][2] for k in chosen])
+        colours = np.stack([waiting[k][2] for k in chosen])
         self.texture = fit_texture(self.model, colours, self._normals, rotations)
         self._albedo = self.model.albedo(self.texture)
 
     def _fit(self, index: int, face: Face, colours: np.ndarray, square: Square | None) -> None:
+        if self._known is not None:
+            self._known.result()
         points = transform_points(self._crop, face.points)
         if self._skin is None:
             fitter = self._fitter
@@ -199,6 +211,7 @@ class _Shots:
 
     def finish(self, options: ExtractOptions, rate: Fraction, size: tuple[int, int], meta: dict) -> MotionTrack:
         self._settle()
+        self._wait(0)
         pts, valid = np.array(self.pts), np.array([row is not None for row in self._rows])
         widths = (EXPRESSION_DIM, LIGHT_DIM, 6, 4)
         blank = tuple(np.zeros(width) for width in widths)

@@ -11,16 +11,17 @@ from scipy import sparse
 from mimaface_cli.face import raster, topology
 from mimaface_cli.face.kernels import kernel
 
-NOISE, LEAST_NOISE = 20.0, 3.0  # of what usually differs, grey levels: neighbours err alike, so each pixel counts little
+GRID = 2  # every such row's every such pixel is compared: neighbours err alike and add little
+NOISE, LEAST_NOISE = 10.0, 1.5  # of what usually differs, grey levels: even so far apart they err alike
 USUAL, LEAST_USUAL = 1.5, 1.5  # of it, grey levels: pixels that differ by more count less (Cauchy's loss)
 _ROUNDING = 0.41  # grey levels, standard deviation between two pictures of bytes
-_EACH = 3  # row and column that are looked at to tell how a picture is lit and what usually differs
+FEW = 2  # rows and columns of the grid from one to the next of what tells how a picture is lit and what usually differs
 
 
 @kernel
 def _compare(face_index, barycentric, counted, drawn, picture, usual, curvature, slope):
     """Per triangle, of its three corners: curvature T×6×6 and slope T×6 of half the summed squares of picture − drawn,
-    whose change is the gradient (mean of both pictures) times the movement."""
+    whose change is the picture's gradient times the movement. All but the picture are of the grid."""
     height, width = face_index.shape
     part = np.empty(6)
     for row in range(1, height - 1):
@@ -28,15 +29,14 @@ def _compare(face_index, barycentric, counted, drawn, picture, usual, curvature,
             t = face_index[row, column]
             if t < 0 or not counted[t]:
                 continue
-            across, down = 0.0, 0.0
-            for image in (drawn, picture):
-                across += float(image[row, column + 1]) - float(image[row, column - 1])
-                down += float(image[row + 1, column]) - float(image[row - 1, column])
-            difference = float(picture[row, column]) - float(drawn[row, column])
+            y, x = GRID * row, GRID * column
+            across = 0.5 * (float(picture[y, x + 1]) - float(picture[y, x - 1]))
+            down = 0.5 * (float(picture[y + 1, x]) - float(picture[y - 1, x]))
+            difference = float(picture[y, x]) - float(drawn[row, column])
             weight = 1.0 / (1.0 + (difference / usual) ** 2)
             for corner in range(3):
-                part[2 * corner] = 0.25 * across * barycentric[row, column, corner]
-                part[2 * corner + 1] = 0.25 * down * barycentric[row, column, corner]
+                part[2 * corner] = across * barycentric[row, column, corner]
+                part[2 * corner + 1] = down * barycentric[row, column, corner]
             for i in range(6):
                 slope[t, i] += weight * difference * part[i]
                 for j in range(i, 6):
@@ -63,15 +63,16 @@ def drawn_over(picture: np.ndarray, reference: np.ndarray, source: np.ndarray) -
 def lit_alike(drawn: np.ndarray, picture: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, float]:
     """A drawn picture (S×S uint8) as bright and as contrasty as another, for light fades and cameras adjust; and how
     far, in grey levels, the two usually differ then, rounding aside (a standard deviation, by the median). among:
-    which of every _EACH'th pixel of every _EACH'th row count."""
-    one, other = (image[::_EACH, ::_EACH][among].astype(np.float32) for image in (drawn, picture))
+    which of every FEW'th pixel of every FEW'th row count."""
+    one, other = (image[::FEW, ::FEW][among].astype(np.float32) for image in (drawn, picture))
     if len(one) < 2:
         return drawn, 0.0
     weight, usual = np.ones_like(one), 9.0
     for _ in range(3):
-        low, high = np.average(one, weights=weight), np.average(other, weights=weight)
-        spread = weight @ (one - low) ** 2 + weight.sum()
-        gain = float(np.clip((weight @ ((one - low) * (other - high)) + weight.sum()) / spread, 0.1, 10))
+        total = weight.sum()
+        low, high = weight @ one / total, weight @ other / total
+        spread = weight @ (one - low) ** 2 + total
+        gain = float(np.clip((weight @ ((one - low) * (other - high)) + total) / spread, 0.1, 10))
         off = other - high - gain * (one - low)
         weight = 1.0 / (1.0 + (off / usual) ** 2)
     levels = np.clip((np.arange(256) - low) * gain + high + 0.5, 0, 255).astype(np.uint8)
@@ -110,12 +111,12 @@ class Surface:
         """Curvature 2V×2V and slope 2V, per pixel of place and its square, of half the squared differences (each in
         units of its noise) between a picture and a reference warped onto it. reference, picture: S×S uint8; at,
         pixels: V×2, where the vertices lie in them (pixel centres at i + 0.5); depth: V, > 0."""
-        height, width = picture.shape
-        index, weights, _ = raster.rasterize(pixels, depth, self.triangles, width, height)
-        source = raster.interpolate(index, weights, self.triangles, at - 0.5, background=-width)
-        drawn = drawn_over(picture, reference, source)
-        few = index[::_EACH, ::_EACH]
-        drawn, usual = lit_alike(drawn, picture, (few >= 0) & self.counted[few])
+        shown = picture[::GRID, ::GRID]
+        index, weights, _ = raster.rasterize((pixels - 0.5) / GRID + 0.5, depth, self.triangles, *shown.shape[::-1])
+        source = raster.interpolate(index, weights, self.triangles, at - 0.5, background=-max(reference.shape))
+        drawn = drawn_over(shown, reference, source)
+        few = index[::FEW, ::FEW]
+        drawn, usual = lit_alike(drawn, shown, (few >= 0) & self.counted[few])
         curvature, slope = np.zeros((len(self.triangles), 6, 6)), np.zeros((len(self.triangles), 6))
         _compare(index, weights, self.counted, drawn, picture, max(LEAST_USUAL, USUAL * usual), curvature, slope)
         values, sums = np.zeros(self.pattern.nnz), np.zeros(self.pattern.shape[0])

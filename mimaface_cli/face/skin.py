@@ -6,7 +6,6 @@ and Kanade's, in a small window around each landmark); points where the flow doe
 landmark model. The fitted face then predicts the frame well enough to be aligned with it pixel by pixel.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -20,9 +19,9 @@ from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.photometric import Surface, drawn_over
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
-REVISION = 2  # raise it when the numbers change: cached tracks are then made anew
-SIDE = 384  # pixels of the square around a face that is looked at
-_MARGIN = 0.7  # of the face's longer side, from its middle to the square's sides
+REVISION = 3  # raise it when the numbers change: cached tracks are then made anew
+SIDE = 320  # pixels of the square around a face that is looked at
+_MARGIN = 0.58  # of the face's longer side, from its middle to the square's sides
 _COARSE = 2  # the warp is drawn at a half of the size
 _WINDOW = 9  # pixels; smaller follows lips better, larger is steadier
 _FAR, _ASTRAY = 7.5, 0.75  # pixels of the square: beyond, a flow is not believed, or has not found its way back
@@ -34,7 +33,7 @@ _SETTLING = 16  # frames that set the reference's landmarks right and give a sho
 _FOLLOWED = np.ones(478, bool)
 _FOLLOWED[topology.OVAL] = False  # the outline lies on other skin in each view
 _FOLLOWED[topology.IRIS] = False
-_FLOW = {"winSize": (_WINDOW, _WINDOW), "maxLevel": 1, "criteria": (3, 10, 0.03), "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+_FLOW = {"winSize": (_WINDOW, _WINDOW), "maxLevel": 1, "criteria": (3, 5, 0.03), "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
 
 
 @dataclass(frozen=True)
@@ -76,26 +75,19 @@ class Skin:
     """A person's skin as one frame of a shot shows it."""
 
     def __init__(
-        self, fitter: Fitter, surface: Surface, square: Square, crop: np.ndarray, points: np.ndarray, usual: FrameFit
+        self, fitter: Fitter, surface: Surface, square: Square, crop: np.ndarray, points: np.ndarray
     ) -> None:
-        """fitter: of that frame (`Fitter.through`); square, points (478×2 image pixels), usual: what it shows, where
-        its landmarks are and what was fitted to it; crop: 2×3, the shot's."""
+        """fitter: of that frame (`Fitter.through`); square, points (478×2 image pixels): what it shows and where its
+        landmarks are; crop: 2×3, the shot's."""
         self.fitter = fitter
         self._surface, self._crop, self._square = surface, crop, square
         self._points = transform_points(square.affine, points)
-        # Once here, so that what is compiled is loaded before several threads fit.
-        depth = fitter.depth(usual.pose)
-        self._flow(square.grey, self._points, depth)
-        surface.compare(square.grey, self._points, square.grey, self._points, depth)
 
     @classmethod
-    def of_shot(
-        cls, fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]], each: Callable = map
-    ) -> "Skin":
+    def of_shot(cls, fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]]) -> "Skin":
         """From the frames that a shot begins with: one is the reference. Its landmarks are set right by those of the
         others, brought to it: the landmark model lags behind a moving mouth. Pose and expression are on average what
-        the landmarks alone say, so that those of one frame do not put the whole shot off. each: how frames are fitted, a
-        `map`."""
+        the landmarks alone say, so that those of one frame do not put the whole shot off."""
         square, face = shown[most_usual([face for _, face in shown])]
         surface = Surface.of(fitter.model.triangles)
         few = [shown[k] for k in np.linspace(0, len(shown) - 1, min(_SETTLING, len(shown))).astype(int)]
@@ -103,8 +95,8 @@ class Skin:
 
         def seen_from(points: np.ndarray, fit: FrameFit) -> tuple["Skin", list[FrameFit]]:
             through = fitter.through(transform_points(crop, points), face.scores, fit)
-            skin = cls(through, surface, square, crop, points, fit)
-            return skin, list(each(lambda one: skin.fit(*one), few))
+            skin = cls(through, surface, square, crop, points)
+            return skin, [skin.fit(*one) for one in few]
 
         skin, found = seen_from(face.points, _alone(fitter, crop, face))
         off = [transform_points(crop, one.points) - skin.fitter.shown(fit)[0] for (_, one), fit in zip(few, found)]
@@ -117,7 +109,7 @@ class Skin:
         angles = euler_angles(rotation_matrix(fit.pose[:3]) @ left @ right)
         changed = np.mean([b.expression - a.expression for a, b in zip(found, alone)], 0)
         usual = FrameFit(np.append(angles, fit.pose[3:]), fit.expression + changed, fit.error)
-        return cls(fitter.through(points, face.scores, usual), surface, square, crop, face.points, usual)
+        return cls(fitter.through(points, face.scores, usual), surface, square, crop, face.points)
 
     def fit(self, square: Square, face: Face) -> FrameFit:
         """Pose and expression of another frame of the shot, by its picture and its landmarks."""

@@ -93,9 +93,6 @@ def animate(
     )
     if options.pose_from is not None and not spoken:
         raise InputError(f"{driver}: has its own head motion; --pose-from goes with a sound file as the driver")
-    if options.follow_skin and (driven or spoken or engine.space != "face478"):
-        said = "reads a driver's pictures into face478; leave it out with a track, a sound or the released model"
-        raise InputError(f"{driver}: --follow-skin {said}")
     if driven:
         driven.track.require_space(engine.space, engine.name, str(driver))
     # mimaface-mini speaks the mesh engine's space: a warm start needs no second track.

@@ -34,7 +34,7 @@ def extract(
     smooth: float = 1.0,
     *,
     space: str | None = None,
-    skin: bool = False,
+    skin: bool = True,
     trim: Trim = Trim(),
     overwrite: bool = False,
     cache: Cache | None = None,
@@ -49,8 +49,6 @@ def extract(
     options = ExtractOptions(face, smooth, skin)
     if space not in (None, *SPACES):
         raise InputError(f"--space {space}: choose {' or '.join(SPACES)}")
-    if skin and (space == "bfm09" or is_track(source)):
-        raise InputError(f"{source}: --follow-skin reads pictures into face478; leave it out with a track or --space bfm09")
     tell = report or (lambda stage, done, total: None)
     if output is not None:
         if not is_track(output):

@@ -112,7 +112,7 @@ def measure(
 
     track: MotionTrack | None = None
     try:
-        extract = ExtractOptions(options.face, 0.0)
+        extract = ExtractOptions(options.face, 0.0, skin=False)
         track = extract_video(frames, info.frame_rate, face478.load(), extract, str(result), observe=observe)
     except InputError:
         if not watcher.count or watcher.faces or not watcher.done(info):
@@ -130,7 +130,8 @@ def driver_segment(
 ) -> MotionTrack:
     """The driver's unsmoothed track over the pair's span. Raises InputError, or WeightsError for a space whose networks
     are not there."""
-    track = load_driver(pair.driver, ExtractOptions(options.driver_face, 0.0), cache, progress, space=space).track
+    extract = ExtractOptions(options.driver_face, 0.0, skin=False)  # as the result is read
+    track = load_driver(pair.driver, extract, cache, progress, space=space).track
     track.require_space(space, f"{space} estimator", str(pair.driver))
     try:
         return track.frames(pair.span())

@@ -45,7 +45,7 @@ class AnimateOptions:
     face: str = "largest"
     driver_face: str = "largest"
     smooth: float = 1.0
-    follow_skin: bool = False
+    follow_skin: bool = True
     output_mode: str = "full"
     max_size: int = LONGEST_SIDE
     audio: str = "driver"

@@ -80,7 +80,7 @@ def from_video(
     source: MediaInfo, track: MotionTrack, options: AnimateOptions, cache: Cache | None, tell: Report
 ) -> Moving:
     """A source that moves: its own frames and times, each frame's motion replaced by the driver's at that moment."""
-    extract = ExtractOptions(options.face, options.smooth)
+    extract = ExtractOptions(options.face, options.smooth, options.follow_skin)
     report = lambda done, total: tell("reading the source", done, total)  # noqa: E731
     own_track = load_driver(source.path, extract, cache, report, source, trim=options.trim).track
     start = float(own_track.pts[0])

@@ -73,6 +73,8 @@ def load_driver(
         track, path, info.kind, cached, kept, info.has_audio, float(track.pts[0]) if trim else 0.0
     )
     reader = _READERS[space]()
+    if space != "face478" or info.kind == "image":
+        options = replace(options, skin=False)
     before = source_stamp(path)
     content = content_hash(path)
     key = cache_key(content, space, reader.extractor, options.told | part)

@@ -1,7 +1,7 @@
 """Whether edits do what they say, and whether the estimator reads back what was drawn.
 
     python -m tests.benchmarks.editing MEDIA [--portraits N] [--only NAME] [--frames N] [--no-edits] [--every-name]
-        [--follow-skin] [--keep DIR] [--json FILE]
+        [--no-follow-skin] [--keep DIR] [--json FILE]
 
 MEDIA holds portraits/. The first table: each edit of each portrait, measured on the drawn picture by MediaPipe's
 rotation since the photo, by a fresh extraction, and by MediaPipe's scores. The second, the leakage matrix: how much
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=155, help="frames of the round trip, 0 for none")
     parser.add_argument("--no-edits", action="store_true", help="only the round trip")
     parser.add_argument("--every-name", action="store_true", help="move every name in turn in the round trip")
-    parser.add_argument("--follow-skin", action="store_true", help="as `extract --follow-skin` reads")
+    parser.add_argument("--no-follow-skin", action="store_true", help="read by landmarks alone")
     parser.add_argument("--keep", type=Path, help="keep the drawn pictures in this folder")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -237,7 +237,7 @@ def main() -> None:
                 if given.frames:
                     speech = MotionTrack.load(TRACK).frames(slice(0, given.frames))
                     for title, track, own in (("speech", speech, ()), ("one by one", one_by_one(names), names)):
-                        trip = round_trip(portrait, track, own, given.follow_skin)
+                        trip = round_trip(portrait, track, own, not given.no_follow_skin)
                         trips.setdefault(title, {})[photo.name] = trip
                         said = "  ".join(f"{name} {value:.2f}" for name, value in trip.items() if name != "by name")
                         print(f"{photo.stem[-28:]:28} {title:10} {said}", flush=True)

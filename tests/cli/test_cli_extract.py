@@ -71,24 +71,22 @@ def test_what_was_read_once_is_kept(command, made, tmp_path, monkeypatch):
     assert json.loads(command("cache", "list", "--json", *place).out)["entries"] == []
 
 
-def test_the_skin_is_followed_where_that_is_asked_for(command, made, tmp_path):
+def test_the_skin_is_followed_unless_told_otherwise(command, made, tmp_path):
     place = ("--cache-dir", tmp_path / "cache")
-    plain = command("extract", made.driver, "-o", "plain.npz", *place)
-    skin = command("extract", made.driver, "--follow-skin", "-o", "skin.npz", *place)
-    assert plain.code == skin.code == 0 and "from the cache" not in skin.err  # a track of its own
+    skin = command("extract", made.driver, "-o", "skin.npz", *place)
+    plain = command("extract", made.driver, "--no-follow-skin", "-o", "plain.npz", *place)
+    assert plain.code == skin.code == 0 and "from the cache" not in plain.err  # a track of its own
     assert "from the cache" in command("extract", made.driver, "--follow-skin", *place).err
     one, other = (MotionTrack.load(tmp_path / f"{name}.npz") for name in ("plain", "skin"))
     assert other.meta.options == one.meta.options | {"skin": REVISION} and len(one) == len(other)
     assert not np.array_equal(one.expression, other.expression)
     assert np.abs(one.pose[:, :3] - other.pose[:, :3]).max() < np.radians(6)
-    for words in ((made.track,), (made.driver, "--space", "bfm09")):
-        refused = command("extract", *words, "--follow-skin", "--json", *place)
-        assert refused.code == 3 and "--follow-skin reads pictures into face478" in refused.err
-    shown = command("animate", made.portrait, made.driver, "--follow-skin", "--json", "-o", "out.mp4", *place)
-    assert shown.code == 0, shown.err
-    assert len(list((tmp_path / "cache" / "tracks").glob("*.npz"))) == 2  # the one that extract left, and not a third
-    refused = command("animate", made.portrait, made.track, "--follow-skin", "-o", "no.mp4", *place)
-    assert refused.code == 3 and "--follow-skin reads a driver's pictures into face478" in refused.err
+    for words in ((), ("--no-follow-skin",)):
+        shown = command("animate", made.portrait, made.driver, *words, "--json", "--overwrite", "-o", "out.mp4", *place)
+        assert shown.code == 0, shown.err
+    assert len(list((tmp_path / "cache" / "tracks").glob("*.npz"))) == 2  # those that extract left, and not a third
+    photo = command("extract", made.portrait, "-o", "photo.npz", *place)
+    assert photo.code == 0 and "skin" not in MotionTrack.load(tmp_path / "photo.npz").meta.options
 
 
 def test_without_a_cache_nothing_is_kept(command, made, tmp_path):

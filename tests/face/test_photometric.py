@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from mimaface_cli.face import camera, face478, topology
-from mimaface_cli.face.photometric import Surface, lit_alike
+from mimaface_cli.face.photometric import FEW, Surface, lit_alike
 
-SIZE = 192
+SIZE = 320
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_light_that_fades_hides_nothing(drawn):
     picture = cv2.warpAffine(reference, np.array([[1, 0, 0.6], [0, 1, -0.35]]), (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT)
     dark = (0.45 * picture + 20).astype(np.uint8)
     assert np.abs(found_shift(surface, reference, pixels, dark, depth, (0, 0)) - [0.6, -0.35]).max() < 0.06
-    everywhere = np.ones((SIZE // 3, SIZE // 3), bool)
+    everywhere = np.ones_like(reference[::FEW, ::FEW], bool)
     drawn_alike, usual = lit_alike(reference, (0.45 * reference + 20).astype(np.uint8), everywhere)
     assert np.abs(drawn_alike - (0.45 * reference + 20)).max() < 1.6 and usual < 1.5
     assert lit_alike(reference, dark, ~everywhere)[1] == 0

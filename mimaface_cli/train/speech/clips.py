@@ -87,7 +87,7 @@ def _track(path: Path, tracks: Path) -> MotionTrack:
         return MotionTrack.load(kept)
     frames = read_frames(path)
     try:
-        track = extract_video(frames, probe(path).frame_rate, face478.load(), ExtractOptions(smooth=0), str(path))
+        track = extract_video(frames, probe(path).frame_rate, face478.load(), ExtractOptions(smooth=0, skin=False), str(path))
     finally:
         frames.close()
     track.save(kept)
