@@ -190,7 +190,7 @@ class StoredClip:
                 raise ValueError("another shape")
             if array.dtype != np.float32 or not np.isfinite(array).all():
                 raise ValueError("other numbers")
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # ast and tokenize, which read the header, raise a dozen kinds
             raise InputError(f"{self.shard}: {what} of clip {self.key} are damaged; prepare it again") from error
         return array
 
