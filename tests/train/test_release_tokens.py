@@ -145,10 +145,12 @@ def test_pictures_have_tokens_of_their_own_and_clips_one_set(weights, data):
     # What is dropped is all 264 tokens, as in the unconditional half of guidance.
     noisy, conditions = torch.randn(2, 4, 4, 8, 8), torch.randn(2, 9, 4, 8, 8)
     step = torch.tensor([10, 500])
-    made = [of_clips(noisy, conditions, step, photos[None], motion, torch.tensor(k), identity)[0] for k in ([0.0, 1.0], [1.0, 1.0])]
+    dropped, whole = (
+        of_clips(noisy, conditions, step, photos[None], motion, torch.tensor(keep), identity)[0] for keep in ([0.0, 1.0], [1.0, 1.0])
+    )
     bare = networks.unet(torch.cat([noisy, conditions], 1), step, torch.zeros_like(one))
-    torch.testing.assert_close(made[0][0], bare[0])
-    assert (made[0][0] - made[1][0]).abs().max() > 1e-5 and torch.equal(made[0][1], made[1][1])
+    torch.testing.assert_close(dropped[0], bare[0])
+    assert (dropped[0] - whole[0]).abs().max() > 1e-5 and torch.equal(dropped[1], whole[1])
 
 
 def test_both_stages_to_a_video_by_the_engine(weights, config, release_folder, made, tmp_path, command):
@@ -170,12 +172,12 @@ def test_both_stages_to_a_video_by_the_engine(weights, config, release_folder, m
         assert all(not torch.equal(stage["average"][key], before[key]) for key in names)
 
     again = shutil.copytree(weights, tmp_path / "weights", symlinks=True)
-    quick = ("--engine", "diffusion", "--device", "cpu", "--output-mode", "crop", "--steps", "2", "--clip-length", "5", "--duration", "0.2")
+    quick = ("--engine", "diffusion", "--device", "cpu", "--output-mode", "crop", "--steps", "2", "--clip-length", "5")
     with weights_at(again):
         installed = import_folder(folder, ["mimaface"]).installed
         assert "mimaface/video/mia.safetensors" in installed
         networks = checkpoint.load_networks()
-        said = command("animate", made.portrait, made.driver, "-o", "out.mp4", *quick)
+        said = command("animate", made.portrait, made.driver, "-o", "out.mp4", *quick, "--duration", "0.2")
     assert isinstance(networks.mia, ReleaseTokens) and networks.wants_identity
     wanted = {**video["network"], **video["average"]}
     assert all(torch.equal(value, wanted[f"mia.{key}"]) for key, value in networks.mia.state_dict().items())
@@ -214,7 +216,8 @@ def test_a_stopped_run_goes_on_exactly(weights, config):
                 assert one.read_bytes() == other.read_bytes(), (stage, name)
             one, other = (read_result(Path(run.output), stage).state for run in (whole, parts))
             assert all(torch.equal(value, other[key]) for key, value in one.items())
-            assert all(torch.equal(value, one[key]) for key, value in rebuild(read_result(Path(whole.output), stage)).state_dict().items())
+            made = rebuild(read_result(Path(whole.output), stage)).state_dict()
+            assert all(torch.equal(value, one[key]) for key, value in made.items())
 
 
 def test_without_motion_only_the_photo_is_told(weights, config):
