@@ -55,6 +55,13 @@ def prepare(
     from mimaface_cli.train.prepare import read_identities
 
     table = None if identities is None else read_identities(identities)
+    if space == "bfm09" and not quiet:
+        from mimaface_cli.diffusion.checkpoint import has_identity_net
+
+        if not has_identity_net():
+            console.say(
+                'note: without the identity network (mimaface weights pull mimaface) the clips train tokens = "paper" only'
+            )
     with console.progress(quiet, "videos") as report:
         index = run(folder, output, space, Cutting(size, frames, per_video, condition or ""), table, jobs, report)
     for name, why in index.bad.items():

@@ -21,9 +21,10 @@ from mimaface_cli.face.curricularface import CurricularFace
 from mimaface_cli.face.d3dfr import CoefficientNet
 from mimaface_cli.face.loading import load_strict
 from mimaface_cli.weights import manifest
-from mimaface_cli.weights.locate import locate_file, locate_files, weights_folder
+from mimaface_cli.weights.locate import locate_file, locate_files, missing, weights_folder
 
 RELEASE, VAE = "mimaface", "vae"  # names in the registry
+IDENTITY = "mimaface/arcface.safetensors"
 
 
 def fingerprint(*paths: str) -> str:
@@ -47,13 +48,22 @@ def load_face_model() -> Bfm09:
     return load_bfm(_release("mimaface/bfm09.mat"))
 
 
+def has_identity_net() -> bool:
+    """Whether the network is installed whole that only the released tokens want."""
+    return IDENTITY not in missing(RELEASE)
+
+
+def load_identity_net() -> CurricularFace:
+    """CurricularFace. Raises WeightsError."""
+    return CurricularFace.from_state(*read_state(_release(IDENTITY)))
+
+
 def load_readers(coefficients: CoefficientNet, identity: bool = True) -> Readers:
     """The networks that look at the source; the released tokens alone want the identity network. Raises WeightsError."""
     config = read_json(_release("mimaface/video/clip.json"))
     config = config.get("vision_config", config)  # of a whole CLIP model
     encoder = clip.from_state(config, *read_state(_release("mimaface/video/clip.safetensors")))
-    arcface = CurricularFace.from_state(*read_state(_release("mimaface/arcface.safetensors"))) if identity else None
-    return Readers(coefficients, encoder, arcface)
+    return Readers(coefficients, encoder, load_identity_net() if identity else None)
 
 
 def load_networks() -> Networks:

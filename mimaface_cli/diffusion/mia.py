@@ -18,6 +18,7 @@ from mimaface_cli.face.loading import count_units, load_network, plain_keys
 # Coefficient groups in token order, with their widths; names as in `mimaface_cli.face.d3dfr.FIELDS`.
 RELEASE_MOTION = {"gaze": 4, "expression": 64, "texture": 80, "illumination": 27, "angles": 3, "translation": 3}
 RELEASE_NAMES = {"expression": "exp", "texture": "tex", "illumination": "gamma"}
+OF_SOURCE = ("texture", "illumination")  # of those groups, what is the photo's and does not move
 PAPER_MOTION = {"pose": 6, "expression": 64, "gaze": 4}
 
 
@@ -97,6 +98,18 @@ class ReleaseTokens(nn.Module):
         self.mapper = Adapter(width, layers, heads)
         self.layer_norm = nn.LayerNorm(width)
 
+    @property
+    def heads(self) -> int:
+        """Of the adapter."""
+        return self.mapper.resblocks[0].attn.heads
+
+    def motion_layers(self) -> list[nn.Linear]:
+        """What reads the coefficients that move."""
+        return [self._embedding(name) for name in self.motion if name not in OF_SOURCE]
+
+    def _embedding(self, name: str) -> nn.Linear:
+        return self.get_submodule(f"transform_dim_{RELEASE_NAMES.get(name, name)}")
+
     def forward(self, appearance: Tensor, identity: Tensor, motion: Mapping[str, Tensor]) -> Tensor:
         """appearance (B, N, clip_width), identity (B, identity_width), motion groups (B, F, size).
 
@@ -105,8 +118,8 @@ class ReleaseTokens(nn.Module):
         batch, frames = motion[self.motion[0]].shape[:2]
         still = torch.cat([self.transform_dim_arcface(identity)[:, None], self.transform_dim_clip(appearance)], 1)
         still = still[:, None].expand(-1, frames, -1, -1)
-        moving = [self.get_submodule(f"transform_dim_{RELEASE_NAMES.get(n, n)}")(motion[n]) for n in self.motion]
-        tokens = torch.cat([still[:, :, :1], torch.stack(moving, 2), still[:, :, 1:]], 2)
+        groups = [self._embedding(name)(motion[name]) for name in self.motion]
+        tokens = torch.cat([still[:, :, :1], torch.stack(groups, 2), still[:, :, 1:]], 2)
         return self.layer_norm(self.mapper(tokens.flatten(0, 1))).unflatten(0, (batch, frames))
 
 
@@ -135,6 +148,15 @@ class PaperTokens(nn.Module):
         self.project = nn.Linear(clip_width, width)
         self.adapter = Adapter(width, layers, heads)
         self.norm = nn.LayerNorm(width)
+
+    @property
+    def heads(self) -> int:
+        """Of the adapter."""
+        return self.adapter.resblocks[0].attn.heads
+
+    def motion_layers(self) -> list[nn.Linear]:
+        """What reads the coefficients that move."""
+        return list(self.embed.values())
 
     def motion_tokens(self, motion: Mapping[str, Tensor]) -> Tensor:
         """Motion groups (B, F, size) -> (B, F, groups * tokens_per_group, clip_width)."""

@@ -53,7 +53,7 @@ def save(folder: Path, networks: Networks, unet_config: dict[str, Any], encoder:
     for name, module in parts.items():
         metadata = {"format": "pt"}
         if name == "mia":
-            metadata["heads"] = str(networks.mia.adapter.resblocks[0].attn.heads)
+            metadata["heads"] = str(networks.mia.heads)
         state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
         with atomic_path(folder / f"{name}.safetensors") as temporary:
             save_file(state, temporary, metadata=metadata)

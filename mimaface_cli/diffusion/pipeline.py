@@ -42,7 +42,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Appearance:
-    """What is known of the source: CLIP tokens (1, 1 + P, 1024) and, for the released variant, ArcFace features."""
+    """What is known of B sources: CLIP tokens (B, 1 + P, 1024) and, for the released variant, ArcFace features (B, 25088)."""
 
     clip: Tensor
     identity: Tensor | None = None
@@ -68,10 +68,10 @@ class Economy:
 
 
 def clip_tokens(
-    mia: ReleaseTokens | PaperTokens, appearance: Appearance, coefficients: np.ndarray, per_frame: bool = False
+    mia: ReleaseTokens | PaperTokens, appearance: Appearance, coefficients: Tensor, per_frame: bool = False
 ) -> Tensor:
-    """Mixed coefficients (F, 261) of one clip -> condition tokens (1, T, C), or (1, F, T, C) where per frame."""
-    groups = split(torch.from_numpy(coefficients)[None].to(appearance.clip))
+    """Mixed coefficients (B, F, 261) of clips -> condition tokens (B, T, C), or (B, F, T, C) where per frame."""
+    groups = split(coefficients.to(appearance.clip))
     if isinstance(mia, PaperTokens):
         groups["pose"] = torch.cat([groups["angles"], groups["translation"]], -1)
         return mia(appearance.clip, groups)
@@ -93,7 +93,8 @@ def denoise_clip(
     told how many steps are done."""
     frames, unet = list(clip.frames), networks.unet
     device, dtype = unet.conv_in.weight.device, networks.dtype
-    tokens = clip_tokens(networks.mia, inputs.appearance, inputs.coefficients[frames], settings.per_frame_tokens)
+    coefficients = torch.from_numpy(inputs.coefficients[frames])[None]
+    tokens = clip_tokens(networks.mia, inputs.appearance, coefficients, settings.per_frame_tokens)
     drawn = latents.encode(networks.vae, inputs.render(frames), economy.chunk).to(device, dtype)
     clean = latents.encode(networks.vae, inputs.rough(frames), economy.chunk) if settings.warm_start else None
     noise = ica.noise(settings.length, *drawn.shape[-2:], seed=settings.seed)

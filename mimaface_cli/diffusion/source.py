@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 from transformers import CLIPVisionModel
 
 from mimaface_cli.diffusion import clip
@@ -58,14 +58,15 @@ def read_source(image: np.ndarray, face: Face, readers: Readers, device: torch.d
         coefficients = read_coefficients(readers.coefficients, [aligned])[0]
         size = readers.clip.config.image_size
         tokens = clip.encode(readers.clip, clip.preprocess(aligned.square, size))
-        identity = None if readers.identity is None else _identity(readers.identity, aligned, device)
+        identity = None if readers.identity is None else identity_features(readers.identity, aligned)
     for module in modules:
         module.to("cpu")
     # Clones: tensors of inference mode could not enter the networks' ordinary ones.
     return Source(aligned, coefficients, Appearance(tokens.clone(), None if identity is None else identity.clone()))
 
 
-def _identity(net: nn.Module, face: Aligned, device: torch.device) -> torch.Tensor:
+def identity_features(net: CurricularFace, face: Aligned) -> Tensor:
     """ArcFace features (1, 25088) by the release's own crop."""
+    first = next(net.parameters())
     crop = release_identity_crop(image_tensor(face.square[None]), face.to_crop[None])
-    return net(crop.to(device))[1]
+    return net(crop.to(first.device, first.dtype))[1]

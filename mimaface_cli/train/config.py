@@ -14,6 +14,7 @@ from mimaface_cli.weights.mini import PREDICTIONS
 
 RECIPES = ("paper", "release")
 STARTS = ("sd15", "scratch")
+TOKENS = ("paper", "release")
 PRECISIONS = ("", "no", "fp16", "bf16")
 SCHEDULES = ("constant", "cosine")
 
@@ -94,10 +95,13 @@ class Validation:
 class Model:
     """start: sd15 (Stable Diffusion 1.5 and CLIP ViT-L/14, and for clips AnimateDiff v3, from the weights folder) or
     scratch (a small model of `size` with an autoencoder of its own, in the face478 space). prediction:
-    what the UNet learns to give, the noise (epsilon), v, or the clean latents (sample). use_render, use_motion: false for
-    a model without the render condition, or without motion coefficients, as in the paper's ablation."""
+    what the UNet learns to give, the noise (epsilon), v, or the clean latents (sample). tokens: the paper's condition tokens,
+    or the release's (identity features, and with the motion the photo's texture and light; one set for a clip), which are
+    made of bfm09 and start from sd15. use_render, use_motion: false for a model without the render condition, or without
+    motion coefficients, as in the paper's ablation."""
 
     start: str = "sd15"
+    tokens: str = "paper"
     prediction: str = "epsilon"
     use_render: bool = True
     use_motion: bool = True
@@ -135,6 +139,7 @@ class Config:
 
 # What the public release chose otherwise.
 _RELEASE: dict[str, Any] = {
+    "model": {"tokens": "release"},
     "image": {"optimiser": {"batch": 16}, "min_snr": 5.0, "identity_weight": 0.0, "clean_condition": 0.01},
     "video": {
         "optimiser": {"batch": 4},
@@ -181,6 +186,13 @@ def make_config(values: dict[str, Any]) -> Config:
         raise ValueError('model.prediction: Stable Diffusion 1.5 predicts epsilon; only start = "scratch" may differ')
     if config.model.start == "scratch" and config.space != "face478":
         raise ValueError('model.start: a model from scratch speaks face478; set space = "face478"')
+    if config.model.tokens not in TOKENS:
+        raise ValueError(f"model.tokens: is {config.model.tokens!r:.80}, not one of {', '.join(TOKENS)}")
+    if config.model.tokens == "release" and (config.space, config.model.start) != ("bfm09", "sd15"):
+        raise ValueError(
+            'model.tokens: the release\'s are made of bfm09 coefficients beside Stable Diffusion; set space = "bfm09" and '
+            '[model] start = "sd15", or [model] tokens = "paper"'
+        )
     if config.precision not in PRECISIONS:
         raise ValueError(f"precision: is {config.precision!r:.80}, not one of {', '.join(PRECISIONS[1:])} or empty")
     least, model = 64, config.model

@@ -42,6 +42,9 @@ class Space(Protocol):
     def renders(self, image: np.ndarray, points: np.ndarray, track: MotionTrack, at: int, span: range) -> Iterator[np.ndarray]:
         """Conditions (512, 512, 3) uint8 for the frames of `span`, of the photo that is frame `at`."""
 
+    def seen(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
+        """Fields of `Clip` that tell what the released networks see of the photo, as far as this space has them."""
+
 
 class MeshSpace:
     """face478; its condition is the mesh engine's textured frame, or the paper's render of coefficients alone, as in
@@ -81,19 +84,24 @@ class MeshSpace:
             values = (getattr(track, name)[k].astype(np.float64) for name in ("expression", "pose", "gaze"))
             yield mesh.draw(still, self.model, *values, lid)[..., :3]
 
+    def seen(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
+        return {}
+
     def _portrait(self, image: np.ndarray) -> Portrait:
         none = np.zeros(0)
         return Portrait(image, None, np.zeros((0, 2)), np.eye(2, 3), none, none, none, none)
 
 
 class BaselSpace:
-    """bfm09; its condition is the paper's render of the Basel model. Raises WeightsError where its weights are not."""
+    """bfm09; its condition is the paper's render of the Basel model. Raises WeightsError where its weights are not; the
+    identity network, which the release's condition tokens alone want, may be missing."""
 
     def __init__(self, condition: str = "render") -> None:
-        from mimaface_cli.diffusion.checkpoint import load_coefficient_net, load_face_model
+        from mimaface_cli.diffusion import checkpoint
 
-        self.net, self.version = load_coefficient_net()
-        self.model = load_face_model()
+        self.net, self.version = checkpoint.load_coefficient_net()
+        self.model = checkpoint.load_face_model()
+        self.identity = checkpoint.load_identity_net() if checkpoint.has_identity_net() else None
 
     def track(self, path: Path, observe: Callable) -> MotionTrack:
         from mimaface_cli.face.extract_bfm09 import extract_video
@@ -123,6 +131,16 @@ class BaselSpace:
             place = align.compose(to_square, align.invert(align.to_centre_origin(track.crop[k])))
             drawn = condition_render(self.model, coefficients, place, SQUARE)
             yield ((drawn.permute(1, 2, 0) * 0.5 + 0.5) * 255 + 0.5).clamp(0, 255).byte().numpy()
+
+    def seen(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
+        from mimaface_cli.diffusion.source import identity_features
+        from mimaface_cli.face.extract_bfm09 import align_face, read_coefficients
+
+        face = align_face(image, Face(points, np.zeros(52), np.eye(3)))
+        found = {"photo_coefficients": read_coefficients(self.net, [face])[0]}
+        if self.identity is not None:
+            found["photo_features"] = identity_features(self.identity, face)[0].numpy()
+        return found
 
 
 SPACES = {"face478": MeshSpace, "bfm09": BaselSpace}
@@ -160,10 +178,11 @@ def read_clips(path: Path, space: Space, key: str, identity: str, cutting: Cutti
     frames = enumerate(read_frames(path))
     for number, (start, at) in enumerate(zip(starts, sources)):
         span = range(start, start + cutting.frames)
-        matrix = space.matrix(points[at].astype(np.float64))
+        own = points[at].astype(np.float64)
+        matrix = space.matrix(own)
         small = lambda image: _small(space.square(image, matrix), cutting.size)  # noqa: E731,B023
         shown = [small(frame.image) for k, frame in _until(frames, span.stop) if k >= start]
-        drawn = space.renders(photos[at], points[at].astype(np.float64), track, at, span)
+        drawn = space.renders(photos[at], own, track, at, span)
         scaled = matrix * (cutting.size / SQUARE)
         yield Clip(
             f"{key}-{number:03d}",
@@ -174,6 +193,7 @@ def read_clips(path: Path, space: Space, key: str, identity: str, cutting: Cutti
             np.stack([transform_points(scaled, points[k]) for k in span]).astype(np.float32),
             small(photos[at]),
             np.stack([_small(render, cutting.size) for render in drawn]),
+            **space.seen(photos[at], own),
         )
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from mimaface_cli.diffusion import clip
-from mimaface_cli.diffusion.mia import PAPER_MOTION, PaperTokens
+from mimaface_cli.diffusion.mia import PAPER_MOTION, PaperTokens, ReleaseTokens
+from mimaface_cli.diffusion.pipeline import Appearance, clip_tokens
 from mimaface_cli.diffusion.unet import VideoUNet
 from mimaface_cli.errors import InputError
 
@@ -25,22 +26,41 @@ class Denoiser(nn.Module):
     unet_config: what builds the UNet again.
     """
 
-    def __init__(self, unet: VideoUNet, tokens: PaperTokens, encoder: CLIPVisionModel, unet_config: Mapping[str, Any]):
+    def __init__(
+        self, unet: VideoUNet, mia: PaperTokens | ReleaseTokens, encoder: CLIPVisionModel, unet_config: Mapping[str, Any]
+    ):
         super().__init__()
-        self.unet, self.mia, self.clip = unet, tokens, encoder
+        self.unet, self.mia, self.clip = unet, mia, encoder
         self.unet_config = dict(unet_config)
 
     def forward(
-        self, noisy: Tensor, conditions: Tensor, timestep: Tensor, photos: Tensor, motion: Tensor, keep: Tensor
+        self,
+        noisy: Tensor,
+        conditions: Tensor,
+        timestep: Tensor,
+        photos: Tensor,
+        motion: Tensor,
+        keep: Tensor,
+        identity: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """noisy (B, 4, F, h, w), conditions (B, 9, F, h, w), timestep (B,), photos (V, B, 3, S, S) in [-1, 1], the first
-        of the V views being the source, motion (B, F, 74), keep (B,): 0 where a sample goes without tokens.
+        of the V views being the source, motion and identity as of `tokens`, keep (B,): 0 where a sample goes without tokens.
 
         Returns what the network predicts (B, 4, F, h, w) and the ID tokens (V, B, C).
         """
         seen = self.appearance(photos.flatten(0, 1)).unflatten(0, photos.shape[:2])
-        tokens = self.mia(seen[0], motion_groups(motion)) * keep[:, None, None, None]
+        tokens = self.tokens(seen[0], motion, identity)
+        tokens = tokens * keep.reshape(-1, *[1] * (tokens.dim() - 1))
         return self.unet(torch.cat([noisy, conditions], 1), timestep, tokens), seen[:, :, 0]
+
+    def tokens(self, appearance: Tensor, motion: Tensor, identity: Tensor | None = None) -> Tensor:
+        """Condition tokens of appearance tokens (B, 1 + P, C): the paper's, of motion (B, F, 74), for each frame (B, F, T, W);
+        the release's, of mixed coefficients (B, F, 261) and identity features (B, 25088), for the clip (B, T, W), but where
+        there are no motion modules, and frames are pictures by themselves, for each frame too."""
+        if isinstance(self.mia, ReleaseTokens):
+            pictures = not self.unet_config["use_motion_module"]
+            return clip_tokens(self.mia, Appearance(appearance, identity), motion, per_frame=pictures)
+        return self.mia(appearance, motion_groups(motion))
 
     def appearance(self, photos: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1] to appearance tokens (B, 1 + P, C), the ID token first."""

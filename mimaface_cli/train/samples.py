@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.face.d3dfr import mix, pack
 from mimaface_cli.train.config import Config, Video
 from mimaface_cli.train.prepare import read_index
 from mimaface_cli.train.shards import StoredClip, open_shards
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Footage:
-    """Prepared clips, and whose each is, as a number. condition: what their renders are, as `Index.made` has it."""
+    """Prepared clips, and whose each is, as a number. condition: what their renders are, as `Index.made` has it. features:
+    how many of the identity network's a photo has, which the release's condition tokens want; 0 for the paper's."""
 
     clips: list[StoredClip]
     person: np.ndarray
     condition: str = "render"
+    features: int = 0
 
     @property
     def people(self) -> int:
@@ -48,15 +51,28 @@ def read_footage(config: Config) -> Footage:
     for clip in clips:
         if (clip.space, clip.size, clip.has_renders) != (config.space, config.size, True):
             raise InputError(f"{clip.shard}: clip {clip.key} is of another size or space; prepare it again")
+    features = _features(clips) if config.model.tokens == "release" else 0
     names = sorted({clip.identity for clip in clips})
     numbers = {name: number for number, name in enumerate(names)}
     person = np.array([numbers[clip.identity] for clip in clips])
-    return Footage(clips, person, index.made.get("condition", "render"))
+    return Footage(clips, person, index.made.get("condition", "render"), features)
+
+
+def _features(clips: list[StoredClip]) -> int:
+    """How many identity features each photo has. Raises InputError where a clip lacks them."""
+    bare = next((clip for clip in clips if not clip.has_features), None)
+    if bare is not None:
+        raise InputError(
+            f"{bare.shard}: clip {bare.key} lacks the photo's own coefficients and identity features, which the release's "
+            'condition tokens are made of; set [model] tokens = "paper", or with the identity network installed (mimaface '
+            "weights pull mimaface, or weights import) prepare into another folder"
+        )
+    return len(clips[0].photo_features())
 
 
 class ImageSamples(Dataset):
     """Single frames: target and render (1, 3, S, S) uint8, or their latents (1, 4, h, w) float32 where `latents` is set;
-    photo and other (another frame of that person), each (3, S, S) uint8; motion (1, 74); person; number."""
+    photo and other (another frame of that person), each (3, S, S) uint8; `token_inputs` of the frame; person; number."""
 
     def __init__(self, footage: Footage, seed: int):
         self.footage, self.seed = footage, seed
@@ -75,7 +91,7 @@ class ImageSamples(Dataset):
             "render": render,
             "photo": picture(clip.photo()),
             "other": picture(other.frame(int(rng.integers(other.count)))),
-            "motion": _motion(clip, slice(frame, frame + 1)),
+            **token_inputs(clip, slice(frame, frame + 1), self.footage.features),
             "person": int(person[chosen]),
             "number": number,
         }
@@ -83,7 +99,8 @@ class ImageSamples(Dataset):
 
 class VideoSamples(Dataset):
     """Clips of F frames: target and render (F, 3, S, S) uint8, or their latents (F, 4, h, w) float32 where `latents` is
-    set; photo (3, S, S); motion (F, 74); known: how many of the first frames are conditioning (paper, equation 3); number."""
+    set; photo (3, S, S); `token_inputs` of the frames; known: how many of the first are conditioning (paper,
+    equation 3); number."""
 
     def __init__(self, footage: Footage, seed: int, stage: Video):
         self.footage, self.seed, self.stage = footage, seed, stage
@@ -103,7 +120,7 @@ class VideoSamples(Dataset):
             "target": target,
             "render": render,
             "photo": picture(clip.photo()),
-            "motion": _motion(clip, slice(span.start, span.stop)),
+            **token_inputs(clip, slice(span.start, span.stop), self.footage.features),
             "known": self._known(rng),
             "number": number,
         }
@@ -182,5 +199,18 @@ def motion_of(clip: StoredClip) -> Tensor:
     return torch.from_numpy(np.concatenate([track.pose, track.expression, track.gaze], 1))
 
 
-def _motion(clip: StoredClip, part: slice) -> Tensor:
-    return motion_of(clip)[part].clone()
+@lru_cache(maxsize=4096)
+def mixed_of(clip: StoredClip) -> Tensor:
+    """All frames' coefficients (F, 261) in the order of `d3dfr.FIELDS`, as the release mixes them: identity, texture and
+    light of the photo, motion of the frames; kept, so not to be changed."""
+    track = clip.track()
+    names = ("identity", "texture", "illumination", "expression", "pose", "gaze")
+    return torch.from_numpy(mix(clip.photo_coefficients(), pack({name: getattr(track, name) for name in names})))
+
+
+def token_inputs(clip: StoredClip, part: slice | list[int], features: int) -> dict[str, Tensor]:
+    """What the condition tokens of some frames are made of beside the photo: motion (F, 74) for the paper's; where there are
+    `features`, for the release's: motion, mixed coefficients (F, 261), and identity (features,)."""
+    if not features:
+        return {"motion": motion_of(clip)[part].clone()}
+    return {"motion": mixed_of(clip)[part].clone(), "identity": torch.from_numpy(clip.photo_features(features))}

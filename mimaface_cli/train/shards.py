@@ -2,8 +2,10 @@
 
 One clip is `<key>.json`, `<key>.track.npz`, its frames `<key>.00000.jpg`, ... and, where the two stages are to learn from
 it, the photo of another moment `<key>.photo.jpg` and each frame's condition render `<key>.00000.render.jpg`: JPEG at
-quality 95 without chroma subsampling, one member a frame, for a trainer wants single frames from anywhere in a clip, and a member is one seek and
-one decode, where a video costs its decoder's start, and a lossless picture four times the room.
+quality 95 without chroma subsampling, one member a frame, for a trainer wants single frames from anywhere in a clip, and a
+member is one seek and one decode, where a video costs its decoder's start, and a lossless picture four times the room. In
+bfm09 what the released networks see in the photo at full size, as in `animate`, goes with it: `<key>.photo.coefficients.npy` and
+`<key>.photo.features.npy`.
 """
 
 import io
@@ -23,6 +25,7 @@ from mimaface_cli.files import atomic_path, check_output
 from mimaface_cli.motion.track import MotionTrack
 
 QUALITY = 95
+LANDMARKS, COEFFICIENTS, FEATURES = "landmarks.npy", "photo.coefficients.npy", "photo.features.npy"
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _MAX_NOTE = 100_000  # bytes of a clip's json
 _MAX_MEMBER = 256 * 1024**2
@@ -33,7 +36,9 @@ class Clip:
     """frames: N × S × S × 3 uint8, RGB, the face crop. track: N frames, its coefficients those of the crop.
     key: letters, digits, - and _ , one clip's own. identity: who it shows. source: the file it comes from, by name.
     landmarks: None or N × L × 2 float32, pixels of the crop. photo: None or S × S × 3 uint8, the person at another moment
-    in the same crop; renders: None or as frames, what an engine would draw of that photo for each of them."""
+    in the same crop; renders: None or as frames, what an engine would draw of that photo for each of them.
+    photo_coefficients: None or (261,) float32 in the order of `d3dfr.FIELDS`; photo_features: None or (25088,) float32,
+    the identity network's, of the release's own crop."""
 
     key: str
     identity: str
@@ -43,6 +48,8 @@ class Clip:
     landmarks: np.ndarray | None = None
     photo: np.ndarray | None = None
     renders: np.ndarray | None = None
+    photo_coefficients: np.ndarray | None = None
+    photo_features: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count, height, width = self.frames.shape[:3]
@@ -108,10 +115,12 @@ def _add_clip(shard: tarfile.TarFile, clip: Clip) -> None:
     note |= {"frame_rate": f"{rate.numerator}/{rate.denominator}", "space": clip.track.meta.space}
     add("json", json.dumps(note).encode())
     add("track.npz", clip.track.to_bytes())
-    if clip.landmarks is not None:
-        held = io.BytesIO()
-        np.save(held, clip.landmarks.astype(np.float32))
-        add("landmarks.npy", held.getvalue())
+    arrays = {LANDMARKS: clip.landmarks, COEFFICIENTS: clip.photo_coefficients, FEATURES: clip.photo_features}
+    for name, array in arrays.items():
+        if array is not None:
+            held = io.BytesIO()
+            np.save(held, array.astype(np.float32))
+            add(name, held.getvalue())
     pictures = {f"{number:05d}.jpg": frame for number, frame in enumerate(clip.frames)}
     if clip.photo is not None:
         pictures |= {"photo.jpg": clip.photo}
@@ -136,6 +145,7 @@ class StoredClip:
         numbers = range(min(self.count, 100_000))
         needed = ["track.npz", *(f"{number:05d}.jpg" for number in numbers)]
         self.has_renders = "photo.jpg" in places
+        self.has_features = {COEFFICIENTS, FEATURES} <= places.keys()
         if self.has_renders:
             needed += [f"{number:05d}.render.jpg" for number in numbers]
         if self.count < 1 or any(name not in places for name in needed):
@@ -147,15 +157,19 @@ class StoredClip:
 
     def landmarks(self) -> np.ndarray | None:
         """N × L × 2 float32, pixels of the crop; None where the clip has none. Raises InputError."""
-        if "landmarks.npy" not in self._places:
+        if LANDMARKS not in self._places:
             return None
-        try:
-            points = np.load(io.BytesIO(self._read("landmarks.npy")), allow_pickle=False)
-            if points.ndim != 3 or points.shape[::2] != (self.count, 2) or points.dtype != np.float32:
-                raise ValueError("another shape")
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{self.shard}: landmarks of clip {self.key} are damaged; prepare it again") from error
-        return points
+        return self._array(LANDMARKS, "landmarks", (self.count, None, 2))
+
+    def photo_coefficients(self) -> np.ndarray:
+        """(261,) float32, the photo's own; only where `has_features`. Raises InputError."""
+        from mimaface_cli.face.d3dfr import SIZE  # with torch, which preparing face478 does without
+
+        return self._array(COEFFICIENTS, "the photo's coefficients", (SIZE,))
+
+    def photo_features(self, count: int | None = None) -> np.ndarray:
+        """(count,) float32, what the identity network sees in the photo; only where `has_features`. Raises InputError."""
+        return self._array(FEATURES, "the photo's identity features", (count,))
 
     def frame(self, number: int) -> np.ndarray:
         """S × S × 3 uint8, RGB. Raises InputError where the picture is damaged or of another size."""
@@ -168,6 +182,17 @@ class StoredClip:
     def photo(self) -> np.ndarray:
         """The person at another moment, S × S × 3 uint8; only where `has_renders`. Raises InputError."""
         return self._picture("photo.jpg", "the photo")
+
+    def _array(self, name: str, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        try:
+            array = np.lib.format.read_array(io.BytesIO(self._read(name)), allow_pickle=False)
+            if array.ndim != len(shape) or any(wanted not in (None, size) for wanted, size in zip(shape, array.shape)):
+                raise ValueError("another shape")
+            if array.dtype != np.float32 or not np.isfinite(array).all():
+                raise ValueError("other numbers")
+        except Exception as error:  # ast and tokenize, which read the header, raise a dozen kinds
+            raise InputError(f"{self.shard}: {what} of clip {self.key} are damaged; prepare it again") from error
+        return array
 
     def _picture(self, name: str, what: str) -> np.ndarray:
         try:

@@ -47,7 +47,7 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
     footage, held = split_people(config, read_footage(config))
     if stage.identity_weight and footage.people < 2:
         raise InputError(f"{config.data}: shows one identity, so the identity loss has no negatives; set identity_weight = 0")
-    network = start_image(config)
+    network = start_image(config, footage.features)
     network.clip.requires_grad_(True)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_("post_layernorm" not in name)  # the last layer's tokens are taken without it
@@ -70,7 +70,7 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
         views = [photo]
         if stage.identity_weight:
             views += [photometric(photo, generator), to_range(batch["other"])]
-        shared = batch["motion"], alphas, stage, config.model.prediction, generator
+        shared = batch, alphas, stage, config.model.prediction, generator
         denoise, tokens = _denoise(network, target, conditions, torch.stack(views), *shared)
         if not stage.identity_weight:
             return {"denoise": denoise}
@@ -117,7 +117,7 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
         carried = (target + stage.known_noise * noise) * known  # equation 4
         conditions = torch.cat([render, carried, torch.ones_like(target[:, :1]) * known], 1)
         photo = to_range(batch["photo"])[None]
-        shared = batch["motion"], alphas, stage, config.model.prediction, generator
+        shared = batch, alphas, stage, config.model.prediction, generator
         return {"denoise": _denoise(network, target, conditions, photo, *shared)[0]}
 
     _cache(samples, vae, config, run)
@@ -160,20 +160,20 @@ def _denoise(
     target: Tensor,
     conditions: Tensor,
     photos: Tensor,
-    motion: Tensor,
+    batch: dict[str, Tensor],
     alphas: Tensor,
     stage: Image | Video,
     prediction: str,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """The denoiser's loss on latents (B, 4, F, h, w), one timestep a clip, and the views' ID tokens."""
-    batch, device = len(target), target.device
-    timestep = torch.randint(len(alphas), (batch,), generator=generator, device=device)
+    count, device = len(target), target.device
+    timestep = torch.randint(len(alphas), (count,), generator=generator, device=device)
     noise = torch.randn(target.shape, generator=generator, device=device)
     level = alphas[timestep][:, None, None, None, None]
     noisy = level.sqrt() * target + (1 - level).sqrt() * noise
-    keep = 1 - _drawn(batch, stage.token_dropout, generator, device)
-    predicted, tokens = network(noisy, conditions, timestep, photos, motion, keep)
+    keep = 1 - _drawn(count, stage.token_dropout, generator, device)
+    predicted, tokens = network(noisy, conditions, timestep, photos, batch["motion"], keep, batch.get("identity"))
     wanted = prediction_target(prediction, target, noise, alphas[timestep])
     return denoising_loss(predicted, wanted, alphas[timestep], stage.min_snr or None, prediction), tokens
 

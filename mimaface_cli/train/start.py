@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from mimaface_cli.diffusion import checkpoint, clip, mia
-from mimaface_cli.diffusion.mia import PaperTokens
+from mimaface_cli.diffusion.mia import PaperTokens, ReleaseTokens
 from mimaface_cli.diffusion.unet import VideoUNet
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face.loading import load_strict
@@ -29,12 +29,15 @@ class Built:
 
 def describe(network: Denoiser) -> dict[str, Any]:
     """What beside its state makes this network again."""
-    heads = network.mia.adapter.resblocks[0].attn.heads
-    return {"unet_config": network.unet_config, "clip_config": network.clip.config.to_diff_dict(), "heads": heads}
+    config = network.clip.config.to_diff_dict()
+    return {"unet_config": network.unet_config, "clip_config": config, "heads": network.mia.heads}
 
 
-def start_image(config: Config) -> Denoiser:
-    """Stage 1's networks. Raises WeightsError where Stable Diffusion or CLIP are not installed."""
+def start_image(config: Config, features: int = 25088) -> Denoiser:
+    """Stage 1's networks. features: how many the identity network gives, for the release's tokens.
+
+    Raises WeightsError where Stable Diffusion or CLIP are not installed.
+    """
     if config.model.start == "scratch":
         return _leave_out(build(config.model.size, config.seed), config)
     torch.manual_seed(config.seed)
@@ -48,7 +51,8 @@ def start_image(config: Config) -> Denoiser:
     clip_config = checkpoint.read_json(files["clip/config.json"])
     clip_config = clip_config.get("vision_config", clip_config)
     encoder = clip.from_state(clip_config, *checkpoint.read_state(files["clip/model.safetensors"]))
-    tokens = PaperTokens(unet.tokens_width, encoder.config.hidden_size)
+    widths = unet.tokens_width, encoder.config.hidden_size
+    tokens = ReleaseTokens(*widths, features) if config.model.tokens == "release" else PaperTokens(*widths)
     return _leave_out(Denoiser(unet.float(), tokens, encoder.float(), unet_config), config)
 
 
@@ -60,8 +64,8 @@ def _leave_out(network: Denoiser, config: Config) -> Denoiser:
             weight[:, RENDER] = 0
             weight.register_hook(_without_render)
         if not config.model.use_motion:
-            for embed in network.mia.embed.values():
-                embed.weight.zero_().register_hook(torch.zeros_like)
+            for layer in network.mia.motion_layers():
+                layer.weight.zero_().register_hook(torch.zeros_like)
     return network
 
 
@@ -79,7 +83,8 @@ def widen(weight: Tensor) -> Tensor:
 
 
 def start_video(config: Config, image: Built) -> Denoiser:
-    """Stage 2's networks: those of stage 1, with motion modules. Raises WeightsError where AnimateDiff is missing."""
+    """Stage 2's networks: those of stage 1, with motion modules. Raises WeightsError where AnimateDiff is missing, or stage
+    1 trained the other kind of condition tokens."""
     torch.manual_seed(config.seed)
     unet_config = {**image.unet_config, "use_motion_module": True}
     unet_state = _part(image.state, "unet.")
@@ -91,7 +96,14 @@ def start_video(config: Config, image: Built) -> Denoiser:
     else:
         motion, name = checkpoint.read_state(locate_files("animatediff", download=False)["animatediff/mm_v3.safetensors"])
         unet = checkpoint.build_unet(unet_config, {**unet_state, **motion}, name).float()
-    return _leave_out(_around(unet, image, unet_config).requires_grad_(True), config)
+    network = _around(unet, image, unet_config)
+    trained = "release" if isinstance(network.mia, ReleaseTokens) else "paper"
+    if trained != config.model.tokens:
+        raise WeightsError(
+            f'stage 1 trained the condition tokens of the {trained}; set [model] tokens = "{trained}", or choose another '
+            "output and train it again with mimaface train image"
+        )
+    return _leave_out(network.requires_grad_(True), config)
 
 
 def rebuild(made: Built) -> Denoiser:

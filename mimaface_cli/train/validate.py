@@ -31,8 +31,8 @@ from mimaface_cli.metrics import networks
 from mimaface_cli.metrics.image import psnr, ssim
 from mimaface_cli.train.config import Config
 from mimaface_cli.train.losses import denoising_loss, prediction_target
-from mimaface_cli.train.networks import Denoiser, clip_pixels, motion_groups
-from mimaface_cli.train.samples import Footage, to_range
+from mimaface_cli.train.networks import Denoiser, clip_pixels
+from mimaface_cli.train.samples import Footage, to_range, token_inputs
 from mimaface_cli.train.shards import StoredClip
 
 PEOPLE = "validation.json"  # in a run's output: whom it is never trained on
@@ -118,7 +118,7 @@ class Validator:
     ):
         settings, self.prediction = config.validation, config.model.prediction
         self.vae, self.alphas, self.context, self.every = vae, alphas, context, settings.every
-        self.clips = _choose(held, settings.clips, config.seed)
+        self.clips, self.features = _choose(held, settings.clips, config.seed), held.features
         self.single = length == 1
         video = config.video
         overlap = 0 if self.single or video.none_known == 1 else video.most_known or length // 4
@@ -152,12 +152,11 @@ class Validator:
             numbers = list(range(min(clip.count, 2 * length - self.settings.overlap)))
         photo, truths, renders = clip.photo(), [clip.frame(k) for k in numbers], [clip.render(k) for k in numbers]
         target, render = (latents.encode(self.vae, _tensor(pictures)) for pictures in (truths, renders))
-        seen, track = _tensor([photo]).to(device), clip.track()
-        motion = np.concatenate([track.pose[numbers], track.expression[numbers], track.gaze[numbers]], 1)
-        motion = torch.from_numpy(motion)[None].to(device)
+        seen = _tensor([photo]).to(device)
+        given = {key: value[None].to(device) for key, value in token_inputs(clip, numbers, self.features).items()}
         with self.context():
-            loss = self._loss(network, target[:, :, :length], render[:, :, :length], seen, motion[:, :length])
-            made = self._make(network, render, seen, motion)
+            loss = self._loss(network, target[:, :, :length], render[:, :, :length], seen, **given)
+            made = self._make(network, render, seen, **given)
         results = list(latents.decode(self.vae, made.float()))
         figures = {"denoise": [loss]}
         figures["psnr"] = [psnr(result, truth) for result, truth in zip(results, truths)]
@@ -171,26 +170,33 @@ class Validator:
         rows = [(photo, renders[k], truths[k], results[k]) for k in chosen]
         return figures, rows
 
-    def _loss(self, network: Denoiser, target: Tensor, render: Tensor, photo: Tensor, motion: Tensor) -> float:
+    def _loss(
+        self, network: Denoiser, target: Tensor, render: Tensor, photo: Tensor, motion: Tensor, identity: Tensor | None = None
+    ) -> float:
         """The prediction's mean squared error over TIMESTEPS, nothing given but the render: (1, 4, F, h, w) latents."""
+        motion = motion[:, : target.shape[2]]
         noise = ica.noise(*target.shape[2:], seed=self.settings.seed + 1).to(target)
         conditions = torch.cat([render, ica.condition(None, target.shape[2], render)], 1)
         total = 0.0
         for number in TIMESTEPS:
             alpha, timestep = self.alphas[number], torch.tensor([number], device=target.device)
             noisy = alpha.sqrt() * target + (1 - alpha).sqrt() * noise
-            predicted, _ = network(noisy, conditions, timestep, photo[None], motion, torch.ones_like(alpha)[None])
+            predicted, _ = network(
+                noisy, conditions, timestep, photo[None], motion, torch.ones_like(alpha)[None], identity
+            )
             wanted = prediction_target(self.prediction, target, noise, alpha[None])
             total += float(denoising_loss(predicted, wanted, alpha[None]))
         return total / len(TIMESTEPS)
 
-    def _make(self, network: Denoiser, render: Tensor, photo: Tensor, motion: Tensor) -> Tensor:
+    def _make(
+        self, network: Denoiser, render: Tensor, photo: Tensor, motion: Tensor, identity: Tensor | None = None
+    ) -> Tensor:
         """The latents (1, 4, N, h, w) of a whole clip from its render's, as the engine makes them, ICA included."""
         settings, parts, last = self.settings, [], None
         seen = appearance.encode(network.clip, clip_pixels(photo, network.clip.config.image_size))
         for clip in ica.plan_clips(render.shape[2], settings.length, settings.overlap):
             frames, carried = list(clip.frames), last[:, :, -clip.carried :] if clip.carried else None
-            drawn, tokens = render[:, :, frames], network.mia(seen, motion_groups(motion[:, frames]))
+            drawn, tokens = render[:, :, frames], network.tokens(seen, motion[:, frames], identity)
             noise = ica.noise(settings.length, *render.shape[-2:], seed=settings.seed)
             condition = ica.condition(carried, settings.length, drawn)
             *_, last = denoise(network.unet, sampler_for(settings, self.prediction), noise, drawn, condition, tokens, settings)

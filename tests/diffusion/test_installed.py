@@ -66,7 +66,7 @@ def test_the_papers_own_tokens_can_be_installed_and_run(folder, release_folder, 
     assert isinstance(networks.mia, PaperTokens) and not networks.wants_identity
     assert networks.mia.adapter.resblocks[0].attn.heads == 4
     coefficients = np.random.default_rng(0).normal(size=(3, SIZE)).astype(np.float32)
-    tokens = clip_tokens(networks.mia, Appearance(torch.randn(1, 17, WIDTH)), coefficients)
+    tokens = clip_tokens(networks.mia, Appearance(torch.randn(1, 17, WIDTH)), torch.from_numpy(coefficients)[None])
     assert tokens.shape == (1, 3, 17, WIDTH) and (tokens[0, 0] - tokens[0, 1]).abs().max() > 0
 
 

@@ -256,7 +256,8 @@ def _shard() -> bytes:
 
     pictures = np.random.default_rng(0).integers(0, 255, (2, 12, 32, 32, 3), np.uint8)
     points = np.zeros((12, 5, 2), np.float32)
-    clip = Clip("a-1", "a", "a/1.mp4", pictures[0], _track(), points, pictures[0, 0], pictures[1])
+    seen = np.zeros(261, np.float32), np.zeros(98, np.float32)
+    clip = Clip("a-1", "a", "a/1.mp4", pictures[0], _track(), points, pictures[0, 0], pictures[1], *seen)
     with tempfile.TemporaryDirectory() as folder:
         write_shard(Path(folder) / "s.tar", [clip])
         return (Path(folder) / "s.tar").read_bytes()
@@ -269,6 +270,7 @@ def _shards(path: Path) -> object:
     for clip in open_shards(path.parent):
         found += [clip.track(), clip.landmarks(), *(clip.frame(k) for k in range(min(clip.count, 20)))]
         found += [clip.photo(), *(clip.render(k) for k in range(min(clip.count, 20)))] if clip.has_renders else []
+        found += [clip.photo_coefficients(), clip.photo_features()] if clip.has_features else []
     return found
 
 
