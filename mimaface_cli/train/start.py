@@ -56,12 +56,12 @@ def _leave_out(network: Denoiser, config: Config) -> Denoiser:
     """What the config leaves out has no weight in the network, and never gets one: what is exported knows nothing of it."""
     with torch.no_grad():
         if not config.model.use_render:
-            weight = network.unet.conv_in.weight
-            weight[:, RENDER] = 0
-            weight.register_hook(_without_render)
+            network.unet.conv_in.weight[:, RENDER] = 0
+            network.train_partly("unet.conv_in.weight", _without_render)
         if not config.model.use_motion:
-            for embed in network.mia.embed.values():
-                embed.weight.zero_().register_hook(torch.zeros_like)
+            for name, embed in network.mia.embed.items():
+                embed.weight.zero_()
+                network.train_partly(f"mia.embed.{name}.weight", torch.zeros_like)
     return network
 
 
