@@ -31,6 +31,12 @@ def check_plugins() -> None:
             )
     if _is_set("FSDP") and os.environ.get("FSDP_VERSION", "1") != "2":
         raise InputError("accelerate is set to FSDP of version 1, which is not supported; set fsdp_version to 2 in its config")
+    for kind in ("TP", "CP", "SP") if _is_set("PARALLELISM_CONFIG") else ():
+        if os.environ.get(f"PARALLELISM_CONFIG_{kind}_SIZE", "1") != "1":  # its processes would have to share samples
+            raise InputError(
+                f"accelerate is set to split samples or layers ({kind.lower()}_size), which is not supported; set that to 1 in "
+                "its config"
+            )
 
 
 def _is_set(key: str) -> bool:

@@ -191,3 +191,10 @@ def test_other_ways_to_split_weights_are_refused_in_a_line(alone, monkeypatch, k
     monkeypatch.setenv(f"ACCELERATE_USE_{key}", "true")
     with pytest.raises(InputError, match=f"set to {found}, which is not supported"):
         train_image(load_config(alone))
+
+
+def test_processes_that_would_share_samples_are_refused_in_a_line(alone, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_PARALLELISM_CONFIG", "true")
+    monkeypatch.setenv("PARALLELISM_CONFIG_TP_SIZE", "2")
+    with pytest.raises(InputError, match="tp_size.*set that to 1"):
+        train_image(load_config(alone))
