@@ -133,8 +133,10 @@ def split_state(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Mapp
     return {key: split(value, like.get(key)) for key, value in state.items()}
 
 
-def split_optimizer(state: Mapping[str, Any], parameters: list[Tensor]) -> dict[str, Any]:
+def split_optimizer(state: Mapping[str, Any], parameters: list[Tensor]) -> Mapping[str, Any]:
     """An optimizer's state for parameters in its groups' order."""
+    if not any(isinstance(parameter, DTensor) for parameter in parameters):
+        return state
     like = dict(enumerate(parameters))
     values = {
         index: {key: split(value, like.get(index)) if isinstance(value, Tensor) else value for key, value in each.items()}
