@@ -94,7 +94,7 @@ class ReleaseTokens(nn.Module):
         self.transform_dim_clip = nn.Linear(clip_width, width)
         self.transform_dim_arcface = nn.Linear(identity_width, width)
         for name, size in motion.items():
-            self.add_module(f"transform_dim_{RELEASE_NAMES.get(name, name)}", nn.Linear(size, width))
+            self.add_module(_layer_name(name), nn.Linear(size, width))
         self.mapper = Adapter(width, layers, heads)
         self.layer_norm = nn.LayerNorm(width)
 
@@ -103,12 +103,10 @@ class ReleaseTokens(nn.Module):
         """Of the adapter."""
         return self.mapper.resblocks[0].attn.heads
 
-    def motion_layers(self) -> list[nn.Linear]:
-        """What reads the coefficients that move."""
-        return [self._embedding(name) for name in self.motion if name not in OF_SOURCE]
-
-    def _embedding(self, name: str) -> nn.Linear:
-        return self.get_submodule(f"transform_dim_{RELEASE_NAMES.get(name, name)}")
+    def motion_layers(self) -> dict[str, nn.Linear]:
+        """What reads the coefficients that move, by its name in here."""
+        moving = (_layer_name(group) for group in self.motion if group not in OF_SOURCE)
+        return {name: self.get_submodule(name) for name in moving}
 
     def forward(self, appearance: Tensor, identity: Tensor, motion: Mapping[str, Tensor]) -> Tensor:
         """appearance (B, N, clip_width), identity (B, identity_width), motion groups (B, F, size).
@@ -118,7 +116,7 @@ class ReleaseTokens(nn.Module):
         batch, frames = motion[self.motion[0]].shape[:2]
         still = torch.cat([self.transform_dim_arcface(identity)[:, None], self.transform_dim_clip(appearance)], 1)
         still = still[:, None].expand(-1, frames, -1, -1)
-        groups = [self._embedding(name)(motion[name]) for name in self.motion]
+        groups = [self.get_submodule(_layer_name(group))(motion[group]) for group in self.motion]
         tokens = torch.cat([still[:, :, :1], torch.stack(groups, 2), still[:, :, 1:]], 2)
         return self.layer_norm(self.mapper(tokens.flatten(0, 1))).unflatten(0, (batch, frames))
 
@@ -154,9 +152,9 @@ class PaperTokens(nn.Module):
         """Of the adapter."""
         return self.adapter.resblocks[0].attn.heads
 
-    def motion_layers(self) -> list[nn.Linear]:
-        """What reads the coefficients that move."""
-        return list(self.embed.values())
+    def motion_layers(self) -> dict[str, nn.Linear]:
+        """What reads the coefficients that move, by its name in here."""
+        return {f"embed.{group}": layer for group, layer in self.embed.items()}
 
     def motion_tokens(self, motion: Mapping[str, Tensor]) -> Tensor:
         """Motion groups (B, F, size) -> (B, F, groups * tokens_per_group, clip_width)."""
@@ -201,7 +199,7 @@ def _release_variant(state: Mapping[str, Tensor]) -> ReleaseTokens:
     options = {}
     width, clip_width = _sizes(state, "transform_dim_clip.weight", (768, 1024))
     motion = {
-        name: _sizes(state, f"transform_dim_{RELEASE_NAMES.get(name, name)}.weight", (width, size))[1]
+        name: _sizes(state, f"{_layer_name(name)}.weight", (width, size))[1]
         for name, size in RELEASE_MOTION.items()
     }
     if layers := count_units(state, "mapper.resblocks."):
@@ -228,6 +226,11 @@ def _paper_variant(state: Mapping[str, Tensor], metadata: Mapping[str, str], nam
     if len(motion) * tokens < 2:
         raise WeightsError(f"{name}: has a single motion token, at which attention is constant; fetch the right file")
     return PaperTokens(width, clip_width, motion, max(tokens, 1), heads=int(heads), **options)
+
+
+def _layer_name(group: str) -> str:
+    """Of a coefficient group's layer in the release."""
+    return f"transform_dim_{RELEASE_NAMES.get(group, group)}"
 
 
 def _sizes(state: Mapping[str, Tensor], key: str, default: tuple[int, int]) -> tuple[int, int]:

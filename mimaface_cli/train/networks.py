@@ -1,6 +1,6 @@
 """The networks that are trained, as one module, and small ones from scratch at sizes that settings give."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,14 @@ from mimaface_cli.errors import InputError
 
 NORM_GROUPS = 8
 CHANNELS = 13  # noisy latent 4, render latent 4, conditioning latent 4, mask 1
+LAYERS = ("ResnetBlock2D", "Transformer2DModel", "MotionModule", "Block", "CLIPEncoderLayer")  # each called as one
 RENDER, CONDITION = slice(4, 8), 8  # channels of the render, and the first of W_cond: conditioning latent and mask
 
 
 class Denoiser(nn.Module):
     """UNet, condition tokens and appearance encoder as one module, wrapped for many processes as one.
 
-    unet_config: what builds the UNet again.
+    unet_config: what builds the UNet again. masks: names of weights of which only a part learns, see `train_partly`.
     """
 
     def __init__(
@@ -32,6 +33,19 @@ class Denoiser(nn.Module):
         super().__init__()
         self.unet, self.mia, self.clip = unet, mia, encoder
         self.unet_config = dict(unet_config)
+        self.masks: list[tuple[str, Callable[[Tensor], Tensor]]] = []
+
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """The classes of layers that accelerate's FSDP gathers one at a time, unless its config names others."""
+        found = {type(module).__name__ for module in self.modules()}
+        return [name for name in LAYERS if name in found]  # stage 1 has no motion modules
+
+    def train_partly(self, name: str, mask: Callable[[Tensor], Tensor]) -> None:
+        """Have a weight (O, I, …) learn only by what `mask` leaves of its gradient, the same for every output. Noted by
+        name as well, for where weights are split among processes their parts have no hooks."""
+        self.get_parameter(name).register_hook(mask)
+        self.masks.append((name, mask))
 
     def forward(
         self,

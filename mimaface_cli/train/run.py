@@ -17,10 +17,11 @@ from torch import Tensor
 from mimaface_cli.diffusion.runtime import is_out_of_memory
 from mimaface_cli.errors import InputError, OutputError, WeightsError
 from mimaface_cli.files import atomic_path, output_error, remove_leftovers
+from mimaface_cli.train import sharding
 from mimaface_cli.train.config import Config, Optimiser
 from mimaface_cli.train.losses import MemoryBank
 from mimaface_cli.train.networks import Denoiser
-from mimaface_cli.train.start import Built, describe
+from mimaface_cli.train.start import Built, describe, rebuild
 from mimaface_cli.train.track import Tracker, check_tensorboard
 from mimaface_cli.train.validate import Validator, forget_after, write_look
 
@@ -50,7 +51,7 @@ class Run:
     def __post_init__(self) -> None:
         self.folder = Path(self.config.output) / self.name
         self.step = 0
-        _check_plugins()
+        sharding.check_plugins()
         if self.config.tensorboard:
             check_tensorboard()
         # Asked for by name, for accelerate makes several processes on CPUs one run only then.
@@ -104,13 +105,12 @@ class Run:
     def _train(self, batches: Callable[["Run"], Iterator[dict[str, Tensor]]], losses: Losses) -> None:
         accelerator, steps = self.accelerator, self.optimiser.steps
         own = self.network
-        names = {id(parameter): name for name, parameter in own.named_parameters()}
-        parameters = [parameter for group in self.groups for parameter in group["params"]]
         made = torch.optim.AdamW(self.groups, self.optimiser.learning_rate, weight_decay=self.optimiser.weight_decay)
-        own.to(self.device).train()
+        network, optimizer = sharding.prepare(accelerator, own.train(), made)
+        names = sharding.names_of(own)
+        parameters = [parameter for group in made.param_groups for parameter in group["params"]]
         average = {names[id(parameter)]: parameter.detach().float().clone() for parameter in parameters}
         saved = self._resume(own, made, average)
-        network, optimizer = accelerator.prepare(own, made)
         if saved and saved["scaler"] and accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(saved["scaler"])
         del saved
@@ -124,6 +124,8 @@ class Run:
             with accelerator.accumulate(network):
                 part = losses(network, batch)
                 accelerator.backward(sum(part.values()))
+                if accelerator.sync_gradients and accelerator.is_fsdp2:
+                    sharding.mask(own, names)
                 if accelerator.sync_gradients and self.optimiser.clip_norm:
                     accelerator.clip_grad_norm_(parameters, self.optimiser.clip_norm)
                 for group in optimizer.param_groups:
@@ -143,8 +145,7 @@ class Run:
             if keep or len(rows) == FLUSH:
                 self._write(rows)
             if self.validator is not None and self.validator.due(self.step, steps):
-                with self._averaged(parameters, names, average):  # before the checkpoint, which no look may then follow
-                    self._validate(own)
+                self._validate(own, parameters, names, average)  # before the checkpoint, which no look may then follow
             if keep:
                 self._save(own, optimizer.optimizer, average)
             self.report(self.name, self.step, steps)
@@ -155,7 +156,8 @@ class Run:
         """The moving average takes a step; at the beginning it forgets faster."""
         decay = min(self.optimiser.ema, (self.step + 1) / (self.step + 10)) if self.optimiser.ema else 0.0
         # All in one call: a thousand small ones would leave a GPU waiting.
-        torch._foreach_lerp_([average[names[id(parameter)]] for parameter in parameters], parameters, 1 - decay)
+        averages = sharding.locals_of(average[names[id(parameter)]] for parameter in parameters)
+        torch._foreach_lerp_(averages, sharding.locals_of(parameters), 1 - decay)
 
     @contextmanager
     def _averaged(self, parameters: list[Tensor], names: dict[int, str], average: dict[str, Tensor]) -> Iterator[None]:
@@ -172,14 +174,27 @@ class Run:
         finally:
             swap()
 
-    def _validate(self, own: Denoiser) -> None:
-        """The main process looks while the others wait."""
-        if self.accelerator.is_main_process:
-            look = self.validator.look(own, self.step)
-            write_look(self.folder, look)
-            if self.tracker is not None:
-                self.tracker.look(look)
+    def _validate(
+        self, own: Denoiser, parameters: list[Tensor], names: dict[int, str], average: dict[str, Tensor]
+    ) -> None:
+        """The main process looks at the moving average while the others wait."""
+        if self.accelerator.is_fsdp2:
+            state = sharding.whole({**own.state_dict(), **average}, self.accelerator.is_main_process)
+            if self.accelerator.is_main_process:
+                with torch.random.fork_rng(devices=[]):  # no trace in the training
+                    network = rebuild(Built(**describe(own), state=state))
+                del state
+                self._look(network.to(self.device))
+        elif self.accelerator.is_main_process:
+            with self._averaged(parameters, names, average):
+                self._look(own)
         self.accelerator.wait_for_everyone()
+
+    def _look(self, network: Denoiser) -> None:
+        look = self.validator.look(network, self.step)
+        write_look(self.folder, look)
+        if self.tracker is not None:
+            self.tracker.look(look)
 
     def _write(self, rows: list[tuple[int, dict[str, Tensor]]]) -> None:
         """Add the steps' losses, each the mean over all processes, to the CSV. Raises InputError where one is no number."""
@@ -204,6 +219,9 @@ class Run:
 
     def _save(self, own: Denoiser, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> None:
         """A checkpoint, whole or not at all; the oldest beyond those to keep go."""
+        weights = {"network": own.state_dict(), "average": average, "optimizer": optimizer.state_dict()}
+        if self.accelerator.is_fsdp2:
+            weights = sharding.whole(weights, self.accelerator.is_main_process)
         if not self.accelerator.is_main_process:
             return
         if self.tracker is not None:
@@ -211,9 +229,7 @@ class Run:
         scaler = self.accelerator.scaler
         state = {
             **describe(own),
-            "network": own.state_dict(),
-            "average": average,
-            "optimizer": optimizer.state_dict(),
+            **weights,
             "step": self.step,
             "bank": None if self.bank is None else self.bank.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
@@ -235,8 +251,9 @@ class Run:
             return None
         state = read_checkpoint(found[-1])
         try:
-            own.load_state_dict(state["network"])
-            optimizer.load_state_dict(state["optimizer"])
+            own.load_state_dict(sharding.split_state(state["network"], own.state_dict()))
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            optimizer.load_state_dict(sharding.split_optimizer(state["optimizer"], parameters))
             if state["average"].keys() != average.keys() or any(
                 average[key].shape != value.shape for key, value in state["average"].items()
             ):
@@ -248,7 +265,7 @@ class Run:
             raise WeightsError(
                 f"{found[-1]}: is of another model than the config's ({why}); change the config back, or choose another output"
             ) from error
-        for key, value in state["average"].items():
+        for key, value in sharding.split_state(state["average"], average).items():
             average[key].copy_(value)
         self.step = state["step"]
         if self.accelerator.is_main_process:
@@ -293,16 +310,6 @@ def read_result(folder: Path, stage: str) -> Built:
         raise InputError(f"{folder / stage}: holds no checkpoint; run mimaface train {stage} first")
     state = read_checkpoint(found[-1])
     return Built(state["unet_config"], state["clip_config"], state["heads"], {**state["network"], **state["average"]})
-
-
-def _check_plugins() -> None:
-    """Raises InputError where accelerate is set to split the weights, of which a checkpoint here would hold a part."""
-    for name, key in (("FSDP", "FSDP"), ("DeepSpeed", "DEEPSPEED"), ("Megatron-LM", "MEGATRON_LM")):
-        if os.environ.get(f"ACCELERATE_USE_{key}", "false").lower() in ("true", "1"):
-            raise InputError(
-                f"accelerate is set to {name}, which is not supported; choose multi-GPU without it in accelerate config, "
-                "and fit the memory by micro, gradient_checkpointing and precision"
-            )
 
 
 def _is_finite(value: float) -> bool:

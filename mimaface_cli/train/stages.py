@@ -142,7 +142,7 @@ def _trained_on_clips(network: Denoiser, stage: Video) -> list[dict[str, Any]]:
         parameter.requires_grad_(True)
     if stage.whole_input:
         return [{"params": [*trained, conditioning]}]
-    conditioning.register_hook(_only_conditioning)
+    network.train_partly("unet.conv_in.weight", _only_conditioning)
     # Decay would wear away the frozen part of the convolution.
     return [{"params": trained}, {"params": [conditioning], "weight_decay": 0.0}]
 

@@ -60,12 +60,12 @@ def _leave_out(network: Denoiser, config: Config) -> Denoiser:
     """What the config leaves out has no weight in the network, and never gets one: what is exported knows nothing of it."""
     with torch.no_grad():
         if not config.model.use_render:
-            weight = network.unet.conv_in.weight
-            weight[:, RENDER] = 0
-            weight.register_hook(_without_render)
+            network.unet.conv_in.weight[:, RENDER] = 0
+            network.train_partly("unet.conv_in.weight", _without_render)
         if not config.model.use_motion:
-            for layer in network.mia.motion_layers():
-                layer.weight.zero_().register_hook(torch.zeros_like)
+            for name, layer in network.mia.motion_layers().items():
+                layer.weight.zero_()
+                network.train_partly(f"mia.{name}.weight", torch.zeros_like)
     return network
 
 

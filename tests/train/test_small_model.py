@@ -1,8 +1,6 @@
 """A small model from scratch on rendered people: what settings leave out, exact resumption however the samples come, and
 the autoencoder."""
 
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from mimaface_cli.errors import InputError
 from mimaface_cli.train.autoencoder import AutoencoderSettings, fit_autoencoder, load_autoencoder, standardise
 from mimaface_cli.errors import InputError
 from mimaface_cli.train.config import Config, Optimiser, load_config, make_config
@@ -210,40 +207,6 @@ def test_rendering_goes_on_and_keeps_to_its_cast(data, tmp_path):
     assert len(clips) == 72 and len({clip.identity for clip in clips}) == 36
     with pytest.raises(InputError, match="was prepared with condition render"):
         render_shards(Cast(**{**asdict(cast), "condition": "textured"}), folder)
-
-
-CONFIG = """
-data = "{data}"
-output = "{output}"
-space = "face478"
-size = 32
-workers = 0
-[model]
-start = "scratch"
-size = {{channels = [8, 16], attention = [false, true], heads = 2, tokens = 16, adapter = 1, clip = 16, clip_layers = 1, clip_image = 16, patch = 8}}
-autoencoder = {{channels = [8, 8, 8], norm_groups = 4, steps = 4, batch = 2}}
-[image]
-bank = 16
-optimiser = {{steps = 6, batch = 4, micro = 2, learning_rate = 1e-3}}
-"""
-
-
-@pytest.mark.skipif(
-    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(), reason="this torch has no gloo"
-)
-def test_two_processes_have_the_losses_of_one(data, tmp_path, environment):
-    paths = [tmp_path / f"{count}.toml" for count in (1, 2)]
-    for path in paths:
-        path.write_text(CONFIG.format(data=data, output=tmp_path / f"by{path.stem}"))
-    train_image(load_config(paths[0]))
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    words = [sys.executable, *launch, "-m", "mimaface_cli", "train", "image", str(paths[1]), "-q"]
-    ran = subprocess.run(words, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120)
-    assert ran.returncode == 0, ran.stderr
-    curves = [np.loadtxt(tmp_path / f"by{k}/image/losses.csv", delimiter=",", skiprows=1) for k in (1, 2)]
-    assert curves[0].shape == (6, 3)
-    np.testing.assert_allclose(curves[0], curves[1], rtol=2e-4)
 
 
 def test_standardised_latents_decode_to_the_same_picture():

@@ -192,10 +192,3 @@ def test_tensorboards_curves_go_on_without_doubles(data, tmp_path):
     assert [step for step, _ in curve] == [1, 2, 3, 4] and np.allclose(curve, wanted, rtol=1e-5)
     assert [event.step for event in shown.Scalars("train/learning_rate")] == [1, 2, 3, 4]
     assert [event.step for event in shown.Scalars("validation/psnr")] == [2, 4] == [e.step for e in shown.Images("validation")]
-
-
-@pytest.mark.parametrize(("key", "name"), [("FSDP", "FSDP"), ("DEEPSPEED", "DeepSpeed")])
-def test_split_weights_are_refused_in_a_line(data, tmp_path, monkeypatch, key, name):
-    monkeypatch.setenv(f"ACCELERATE_USE_{key}", "true")
-    with pytest.raises(InputError, match=f"set to {name}, which is not supported"):
-        train_image(make(data, tmp_path / "run"))
