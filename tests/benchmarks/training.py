@@ -1,7 +1,7 @@
 """What training costs and whether it learns: step time against its floor, overfitting, retrieval by ID tokens.
 
     python -m tests.benchmarks.training steps [--stages image,video] [--sizes tiny,mid] [--rounds 6] [--cached]
-    python -m tests.benchmarks.training overfit FOLDER [--steps 400]
+    python -m tests.benchmarks.training overfit FOLDER [--steps 2000]
     python -m tests.benchmarks.training retrieval FOLDER [--steps 300]
 
 `steps`: whole steps of `train image` and `train video` on made-up clips against the bare forward, backward and AdamW of the
@@ -217,7 +217,7 @@ def floor_of(config: Config, network: str, stage: str) -> Callable[[], None]:
 # --- does it learn --------------------------------------------------------------------------------------------------
 
 
-AUTOENCODER = 300  # steps; fewer where less is trained than that
+AUTOENCODER = 1500  # steps; fewer where less is trained than that
 
 
 def learning_config(data: Path, output: Path, size: int, steps: int, batch: int, autoencoder: int, **image) -> Config:
@@ -236,7 +236,8 @@ def overfit(folder: Path, steps: int) -> None:
     render_shards(Cast(people=8, takes=1, frames=8), data)
     print("step  loss    held-in loss  PSNR result  PSNR render  PSNR autoencoder  SSIM")
     for part in (steps // 8, steps // 4, steps // 2, steps):
-        config = learning_config(data, folder / "run", 64, part, 8, steps)
+        config = learning_config(data, folder / "run", 64, part, 8, steps, bank=0)
+        config = replace(config, model=replace(config.model, prediction="v"))  # as small models want it
         stages.train_image(config)
         footage = read_footage(config)
         network = rebuild(read_result(folder / "run", "image")).eval()
@@ -306,7 +307,7 @@ def main() -> None:
     steps.add_argument("--rounds", type=int, default=6)
     steps.add_argument("--workers", type=int, default=0)
     steps.add_argument("--cached", action="store_true", help="cache_latents = true")
-    for name, count in (("overfit", 400), ("retrieval", 300)):
+    for name, count in (("overfit", 2000), ("retrieval", 300)):
         other = what.add_parser(name)
         other.add_argument("folder", type=Path)
         other.add_argument("--steps", type=int, default=count)
