@@ -61,9 +61,10 @@ def extractor_version(model: Face478) -> str:
 
 def extract_photo(image: np.ndarray, face: Face, model: Face478, options: ExtractOptions, **meta) -> MotionTrack:
     """A track of one frame from a picture H×W×3 uint8 RGB and the face found in it."""
-    shots = _Shots(model)
-    shots.add(0.0, image, face, cut=False)
-    return shots.finish(options, Fraction(25), _size(image), meta)
+    with ThreadPoolExecutor(1) as pool:
+        shots = _Shots(model, False, pool)
+        shots.add(0.0, image, face, cut=False)
+        return shots.finish(options, Fraction(25), _size(image), meta)
 
 
 def extract_video(
@@ -101,11 +102,11 @@ def _size(image: np.ndarray) -> tuple[int, int]:
 
 @dataclass
 class _Shots:
-    """Collects frames, fits each as soon as its shot's crop is known; with a pool beside the collecting."""
+    """Collects frames; beside that a pool fits each as soon as its shot's crop is known."""
 
     model: Face478
-    skin: bool = False
-    pool: Executor | None = None
+    skin: bool
+    pool: Executor
     pts: list[float] = field(default_factory=list)
     valid: list[bool] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
@@ -125,8 +126,7 @@ class _Shots:
 
     def add(self, pts: float, image: np.ndarray, face: Face | None, cut: bool) -> None:
         if cut:
-            self._settle()
-            self._wait(0)
+            self._end_shot()
             self._crop = None
             self.cuts.append(len(self.pts))
         self.pts.append(pts)
@@ -151,21 +151,20 @@ class _Shots:
         if self._waiting:
             self._crop = upright_crop(np.stack([face.points for _, face, *_ in self._waiting]))
             waiting, self._waiting = self._waiting, []
-            if self.pool is None:
-                self._know(waiting)
-            else:
-                self._known = self.pool.submit(self._know, waiting)
+            self._known = self.pool.submit(self._know, waiting)
             for item in waiting:
                 self._start(item)
         if self._crop is not None:
             for index in range(start, len(self._crops)):
                 self._crops[index] = self._crop
 
+    def _end_shot(self) -> None:
+        """Settle what waits, and have all frames fitted."""
+        self._settle()
+        self._wait(0)
+
     def _start(self, item: tuple) -> None:
-        if self.pool is None:
-            self._fit(*item)
-        else:
-            self._fitting.append(self.pool.submit(self._fit, *item))
+        self._fitting.append(self.pool.submit(self._fit, *item))
 
     def _wait(self, most: int) -> None:
         """Until at most so many fits are under way; raises what they raised."""
@@ -194,8 +193,7 @@ class _Shots:
         self._albedo = self.model.albedo(self.texture)
 
     def _fit(self, index: int, face: Face, colours: np.ndarray, square: Square | None) -> None:
-        if self._known is not None:
-            self._known.result()
+        self._known.result()  # begun before any fit, so that the pool cannot be full of those that wait for it
         points = transform_points(self._crop, face.points)
         if self._skin is None:
             fitter = self._fitter
@@ -210,8 +208,7 @@ class _Shots:
         self._rows[index] = result.expression, light, result.pose, gaze.gaze_from_iris(points, shape, result.pose)
 
     def finish(self, options: ExtractOptions, rate: Fraction, size: tuple[int, int], meta: dict) -> MotionTrack:
-        self._settle()
-        self._wait(0)
+        self._end_shot()
         pts, valid = np.array(self.pts), np.array([row is not None for row in self._rows])
         widths = (EXPRESSION_DIM, LIGHT_DIM, 6, 4)
         blank = tuple(np.zeros(width) for width in widths)

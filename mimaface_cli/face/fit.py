@@ -105,8 +105,8 @@ class Fitter:
         rotation, translation = rotation_matrix(pose[:3]), pose[3:].copy()
         weight = self.root_weight if noise is None else 1.0 / noise[self.seen]
         for step in range(steps):
-            residual, jacobian, _ = self._linearised(points, expression, rotation, translation)
-            trust = weight
+            pixels, depth, jacobian, _ = self._linearised(expression, rotation, translation)
+            residual, trust = pixels - points, weight
             if noise is not None and step:
                 trust = weight / np.sqrt(1.0 + ((residual * weight[:, None] / OUTLYING) ** 2).sum(1))
             trust = np.float32(trust)
@@ -115,7 +115,7 @@ class Fitter:
             slope[6:] += self._precision * (expression - prior)
             curvature = self._curvature(rows)
             if picture is not None:
-                bend, pull = picture(*camera.project(self._turned(expression, rotation) + translation))
+                bend, pull = picture(pixels, depth)
                 curvature += jacobian.T @ (bend.astype(np.float32) @ jacobian)
                 slope += jacobian.T @ pull
             change = np.linalg.solve(curvature, -slope)
@@ -155,9 +155,9 @@ class Fitter:
         """How the error of a fitted frame changes with identity while pose and expression follow: curvature 80×80 and
         slope 80 of half its square. Without that following, who somebody is hides behind what the face does."""
         expression, rotation = fit.expression, rotation_matrix(fit.pose[:3])
-        residual, jacobian, gradient = self._linearised(points[self.seen], expression, rotation, fit.pose[3:])
+        pixels, _, jacobian, gradient = self._linearised(expression, rotation, fit.pose[3:])
         weight = np.repeat(self.root_weight, 2)
-        residual, jacobian = residual.ravel() * weight, jacobian * weight[:, None]
+        residual, jacobian = (pixels - points[self.seen]).ravel() * weight, jacobian * weight[:, None]
         slope = jacobian.T @ residual
         slope[6:] += self._precision * (expression - self._prior(scores))
         identity = (gradient @ rotation @ self.model.identity_basis[self.seen]).reshape(-1, IDENTITY_DIM)
@@ -175,16 +175,16 @@ class Fitter:
         return (self.neutral[self.seen] + moved) @ rotation.T
 
     def _linearised(
-        self, points: np.ndarray, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Residual V×2 in pixels, its derivative 2V×70 by a small turn, translation and expression, and that by the
-        places of the vertices V×2×3."""
+        self, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Where the seen vertices are shown (V×2 pixels) and how far away (V); the pixels' derivative 2V×70 by a small
+        turn, translation and expression, and that by the places of the vertices V×2×3."""
         turned = self._turned(expression, rotation)
-        residual = camera.project(turned + translation)[0] - points
-        gradient = np.zeros((len(points), 2, 3))
-        jacobian = np.empty((2 * len(points), 6 + EXPRESSION_DIM), np.float32)  # half the time; it only shows the way
+        pixels, depth = camera.project(turned + translation)
+        gradient = np.zeros((len(turned), 2, 3))
+        jacobian = np.empty((2 * len(turned), 6 + EXPRESSION_DIM), np.float32)  # half the time; it only shows the way
         _differentiate(turned, translation, rotation, self._basis, gradient, jacobian)
-        return residual, jacobian, gradient
+        return pixels, depth, jacobian, gradient
 
     def _curvature(self, jacobian: np.ndarray) -> np.ndarray:
         """Normal matrix 70×70 with the prior."""

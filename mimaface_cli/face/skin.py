@@ -117,8 +117,9 @@ class Skin:
         points = transform_points(self._crop, face.points)
         to_square = compose(square.affine, invert(self._crop))
         pose = fitter.first_pose(points, face.rotation)
-        expected, depth, expression = points, fitter.depth(pose), None
+        fit, expression = None, None
         for steps in _STEPS:
+            expected, depth = (points, fitter.depth(pose)) if fit is None else fitter.shown(fit)
             found, known = self._flow(square.grey, transform_points(to_square, expected), depth)
             found = np.where(known[:, None], transform_points(invert(to_square), found), points)
             share = np.clip((known[_FOLLOWED].mean() - _FEW) / (_MOST - _FEW), 0, 1)
@@ -126,7 +127,6 @@ class Skin:
             noise = np.where(known, _FLOW_NOISE, unsure)
             fit = fitter.frame(found, face.scores, pose, steps, expression, noise)
             pose, expression = fit.pose, fit.expression
-            expected, depth = fitter.shown(fit)
 
         def differing(pixels: np.ndarray, depth: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
             there = transform_points(to_square, pixels)
