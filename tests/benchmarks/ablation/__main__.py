@@ -10,7 +10,6 @@ an hour and a half on two cores). Writes FOLDER/ablation.json, pictures.png and 
 
 import argparse
 import json
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
 from mimaface_cli.diffusion import ica
 from mimaface_cli.face import face478
@@ -28,26 +26,9 @@ from mimaface_cli.train.rendered.shards import render_shards
 from mimaface_cli.train.samples import autoencoder_batches, read_footage
 from tests.benchmarks.ablation import judges, measure
 from tests.benchmarks.ablation.people import PICTURE, TEST, TRAIN, read_all
-from tests.benchmarks.ablation.variants import LANES, STAGE1, STAGE2, Place, finished, train
+from tests.benchmarks.ablation.variants import LANES, STAGE1, STAGE2, Place, finished, run_lane, say, saying
 
 VIDEOS = 16
-
-
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-
-def saying(job: str, every: float = 60.0):
-    """Progress of a job, a line a minute and at its end."""
-    last = 0.0
-
-    def report(stage: str, done: int, total: int | None) -> None:
-        nonlocal last
-        if time.monotonic() - last >= every or done == total:
-            last = time.monotonic()
-            say(f"{job} {stage} {done}/{total}")
-
-    return report
 
 
 def prepare(place: Place, workers: int) -> None:
@@ -63,13 +44,6 @@ def prepare(place: Place, workers: int) -> None:
         report = lambda step, steps, figures: say(f"autoencoder {step}/{steps} {figures}")  # noqa: E731
         fit_autoencoder(stream, PICTURE, settings, folder / "vae", report=report)
     encode_footage(load_autoencoder(folder / "vae"), footage, folder / "clips", saying("clips"))
-
-
-def run_lane(place: Place, lane: tuple[str, ...]) -> None:
-    """One process's share of the trainings."""
-    torch.set_num_threads(1)
-    for job in lane:
-        train(place, *job.split(), saying(job))
 
 
 def measure_all(place: Place) -> dict:
@@ -144,8 +118,8 @@ def claims(result: dict) -> dict[str, str]:
         out[f"{name}: error of the predicted noise grows"] = worse(name, "noise_error", image)
     out["no_identity: identity similarity falls"] = worse("no_identity", "identity", image, False)
     out["no_identity: retrieval by ID tokens falls"] = worse("no_identity", "top1", image, False)
-    out["fresh_bank: identity similarity rises"] = worse("fresh_bank", "identity", image)
-    out["fresh_bank: retrieval by ID tokens rises"] = worse("fresh_bank", "top1", image)
+    out["memory_bank: identity similarity rises"] = worse("memory_bank", "identity", image)
+    out["memory_bank: retrieval by ID tokens rises"] = worse("memory_bank", "top1", image)
     for figure in ("pixels_border_ratio", "landmarks_border_ratio", "video_distance"):
         out[f"no_ica: {figure} grows"] = worse("no_ica", figure, video)
     return out

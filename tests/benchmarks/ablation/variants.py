@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from mimaface_cli.train.config import Config, make_config
 from mimaface_cli.train.run import Report, checkpoints, read_result
@@ -36,7 +39,7 @@ BASE: Mapping[str, Any] = {
         "optimiser": {"steps": 2300, "batch": 32, "learning_rate": 7e-4, "schedule": "cosine", "warm_up": 200, "ema": 0.995},
         "identity_weight": 0.1,
         "temperature": 0.1,
-        "bank": 1024,
+        "bank": 0,  # negatives from the batch, for an encoder that learns fast
     },
     "video": {
         "optimiser": {"steps": 1500, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 50, "ema": 0.99},
@@ -48,16 +51,32 @@ STAGE1: Mapping[str, dict] = {
     "no_render": {"model": {"use_render": False}},
     "no_coefficients": {"model": {"use_motion": False}},
     "no_identity": {"image": {"identity_weight": 0.0}},
-    # Of the last two steps alone: tokens of an encoder that moves fast grow old in a bank, and to be unlike them it need
-    # only move on.
-    "fresh_bank": {"image": {"bank": 64}},
+    # The paper's: tokens of an encoder that moves fast grow old in a bank, and to be unlike them it need only move on.
+    "memory_bank": {"image": {"bank": 1024}},
 }
 STAGE2: Mapping[str, dict] = {"full": {}, "no_ica": {"video": {"none_known": 1.0}}}  # both from stage 1's full model
 # Jobs that can run side by side, each lane in its order.
 LANES = (
     ("image full", "video full", "video no_ica"),
-    ("image no_render", "image no_coefficients", "image no_identity", "image fresh_bank"),
+    ("image no_render", "image no_coefficients", "image no_identity", "image memory_bank"),
 )
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def saying(job: str, every: float = 60.0):
+    """Progress of a job, a line a minute and at its end."""
+    last = 0.0
+
+    def report(stage: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every or done == total:
+            last = time.monotonic()
+            say(f"{job} {stage} {done}/{total}")
+
+    return report
 
 
 @dataclass(frozen=True)
@@ -89,6 +108,13 @@ def train(place: Place, kind: str, name: str, report: Report) -> None:
     if not (output / "image").exists():
         os.symlink(Path(place.config("full").output).resolve() / "image", output / "image")
     train_video(config, report)
+
+
+def run_lane(place: Place, lane: tuple[str, ...]) -> None:
+    """One process's share of the trainings. Not beside `main`: what a package's __main__ holds, no spawned process finds."""
+    torch.set_num_threads(1)
+    for job in lane:
+        train(place, *job.split(), saying(job))
 
 
 def finished(place: Place, kind: str, name: str) -> tuple[Denoiser | None, int]:
