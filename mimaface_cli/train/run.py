@@ -4,7 +4,7 @@ import csv
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from torch import Tensor
 from mimaface_cli.diffusion.runtime import is_out_of_memory
 from mimaface_cli.errors import InputError, OutputError, WeightsError
 from mimaface_cli.files import atomic_path, output_error, remove_leftovers
-from mimaface_cli.train import sharding
 from mimaface_cli.train.config import Config, Optimiser
 from mimaface_cli.train.losses import MemoryBank
 from mimaface_cli.train.networks import Denoiser
-from mimaface_cli.train.start import Built, describe, rebuild
+from mimaface_cli.train.splitting import check_plugins, make_trained
+from mimaface_cli.train.start import Built, describe
 from mimaface_cli.train.track import Tracker, check_tensorboard
+from mimaface_cli.train.trained import Trained
 from mimaface_cli.train.validate import Validator, forget_after, write_look
 
 LOSSES = "losses.csv"
@@ -51,7 +52,7 @@ class Run:
     def __post_init__(self) -> None:
         self.folder = Path(self.config.output) / self.name
         self.step = 0
-        sharding.check_plugins()
+        check_plugins()
         if self.config.tensorboard:
             check_tensorboard()
         # Asked for by name, for accelerate makes several processes on CPUs one run only then.
@@ -104,16 +105,8 @@ class Run:
 
     def _train(self, batches: Callable[["Run"], Iterator[dict[str, Tensor]]], losses: Losses) -> None:
         accelerator, steps = self.accelerator, self.optimiser.steps
-        own = self.network
-        made = torch.optim.AdamW(self.groups, self.optimiser.learning_rate, weight_decay=self.optimiser.weight_decay)
-        network, optimizer = sharding.prepare(accelerator, own.train(), made)
-        names = sharding.names_of(own)
-        parameters = [parameter for group in made.param_groups for parameter in group["params"]]
-        average = {names[id(parameter)]: parameter.detach().float().clone() for parameter in parameters}
-        saved = self._resume(own, made, average)
-        if saved and saved["scaler"] and accelerator.scaler is not None:
-            accelerator.scaler.load_state_dict(saved["scaler"])
-        del saved
+        trained = make_trained(accelerator, self.network, self.groups, self.optimiser, self.micro)
+        self._resume(trained)
         if self.config.tensorboard and accelerator.is_main_process:
             self.tracker = Tracker(self.folder, self.step)
         rows: list[tuple[int, dict[str, Tensor]]] = []
@@ -121,73 +114,42 @@ class Run:
         self.report(self.name, self.step, steps)
         for batch in batches(self):
             batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
-            with accelerator.accumulate(network):
-                part = losses(network, batch)
-                accelerator.backward(sum(part.values()))
-                if accelerator.sync_gradients and accelerator.is_fsdp2:
-                    sharding.mask(own, names)
-                if accelerator.sync_gradients and self.optimiser.clip_norm:
-                    accelerator.clip_grad_norm_(parameters, self.optimiser.clip_norm)
-                for group in optimizer.param_groups:
-                    group["lr"] = self.optimiser.rate(self.step)
-                optimizer.step()
-                optimizer.zero_grad()
+            for group in trained.optimizer.param_groups:
+                group["lr"] = self.optimiser.rate(self.step)
+            with accelerator.accumulate(trained.module):
+                part = losses(trained.module, batch)
+                accelerator.backward(sum(part.values()))  # with DeepSpeed that is the step, too
+                if accelerator.sync_gradients:
+                    trained.mask()
+                    if self.optimiser.clip_norm:
+                        accelerator.clip_grad_norm_(trained.parameters, self.optimiser.clip_norm)
+                trained.optimizer.step()
+                trained.optimizer.zero_grad()
             parts.append({key: value.detach() for key, value in part.items()})
             if not accelerator.sync_gradients:
                 continue
-            self._follow(parameters, names, average)
+            # At the beginning the moving average forgets faster.
+            trained.follow(min(self.optimiser.ema, (self.step + 1) / (self.step + 10)) if self.optimiser.ema else 0.0)
             self.step += 1
             rows.append((self.step, {key: torch.stack([each[key] for each in parts]).mean() for key in parts[0]}))
             parts.clear()
             if self.tracker is not None:
-                self.tracker.losses(self.step, {"learning_rate": optimizer.param_groups[0]["lr"]})
+                self.tracker.losses(self.step, {"learning_rate": self.optimiser.rate(self.step - 1)})
             keep = self.step % self.config.save_every == 0 or self.step == steps
             if keep or len(rows) == FLUSH:
                 self._write(rows)
             if self.validator is not None and self.validator.due(self.step, steps):
-                self._validate(own, parameters, names, average)  # before the checkpoint, which no look may then follow
+                self._validate(trained)  # before the checkpoint, which no look may then follow
             if keep:
-                self._save(own, optimizer.optimizer, average)
+                self._save(trained)
             self.report(self.name, self.step, steps)
         accelerator.wait_for_everyone()
 
-    @torch.no_grad()
-    def _follow(self, parameters: list[Tensor], names: dict[int, str], average: dict[str, Tensor]) -> None:
-        """The moving average takes a step; at the beginning it forgets faster."""
-        decay = min(self.optimiser.ema, (self.step + 1) / (self.step + 10)) if self.optimiser.ema else 0.0
-        # All in one call: a thousand small ones would leave a GPU waiting.
-        averages = sharding.locals_of(average[names[id(parameter)]] for parameter in parameters)
-        torch._foreach_lerp_(averages, sharding.locals_of(parameters), 1 - decay)
-
-    @contextmanager
-    def _averaged(self, parameters: list[Tensor], names: dict[int, str], average: dict[str, Tensor]) -> Iterator[None]:
-        """The network as its moving average has it; then as it was, without a copy."""
-
-        def swap() -> None:
-            for parameter in parameters:
-                name = names[id(parameter)]
-                parameter.data, average[name] = average[name], parameter.data
-
-        swap()
-        try:
-            yield
-        finally:
-            swap()
-
-    def _validate(
-        self, own: Denoiser, parameters: list[Tensor], names: dict[int, str], average: dict[str, Tensor]
-    ) -> None:
+    def _validate(self, trained: Trained) -> None:
         """The main process looks at the moving average while the others wait."""
-        if self.accelerator.is_fsdp2:
-            state = sharding.whole({**own.state_dict(), **average}, self.accelerator.is_main_process)
-            if self.accelerator.is_main_process:
-                with torch.random.fork_rng(devices=[]):  # no trace in the training
-                    network = rebuild(Built(**describe(own), state=state))
-                del state
-                self._look(network.to(self.device))
-        elif self.accelerator.is_main_process:
-            with self._averaged(parameters, names, average):
-                self._look(own)
+        with trained.averaged() as network:
+            if network is not None:
+                self._look(network)
         self.accelerator.wait_for_everyone()
 
     def _look(self, network: Denoiser) -> None:
@@ -217,18 +179,16 @@ class Run:
             with path.open("a", newline="", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerows([header, *lines] if new else lines)
 
-    def _save(self, own: Denoiser, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> None:
+    def _save(self, trained: Trained) -> None:
         """A checkpoint, whole or not at all; the oldest beyond those to keep go."""
-        weights = {"network": own.state_dict(), "average": average, "optimizer": optimizer.state_dict()}
-        if self.accelerator.is_fsdp2:
-            weights = sharding.whole(weights, self.accelerator.is_main_process)
+        weights = trained.state()
         if not self.accelerator.is_main_process:
             return
         if self.tracker is not None:
             self.tracker.flush()
         scaler = self.accelerator.scaler
         state = {
-            **describe(own),
+            **describe(self.network),
             **weights,
             "step": self.step,
             "bank": None if self.bank is None else self.bank.state_dict(),
@@ -241,23 +201,17 @@ class Run:
         for old in checkpoints(self.folder)[: -self.config.keep]:
             old.unlink(missing_ok=True)
 
-    def _resume(self, own: Denoiser, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> dict[str, Any] | None:
+    def _resume(self, trained: Trained) -> None:
         """Take up the last checkpoint; the CSV loses what came after it."""
         found = checkpoints(self.folder)
         if not found:
             if self.accelerator.is_main_process:
                 (self.folder / LOSSES).unlink(missing_ok=True)
                 forget_after(self.folder, 0)
-            return None
+            return
         state = read_checkpoint(found[-1])
         try:
-            own.load_state_dict(sharding.split_state(state["network"], own.state_dict()))
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            optimizer.load_state_dict(sharding.split_optimizer(state["optimizer"], parameters))
-            if state["average"].keys() != average.keys() or any(
-                average[key].shape != value.shape for key, value in state["average"].items()
-            ):
-                raise ValueError("its moving average is of other parameters")
+            trained.load(state)
             if self.bank is not None:
                 self.bank.load_state_dict(state["bank"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -265,15 +219,14 @@ class Run:
             raise WeightsError(
                 f"{found[-1]}: is of another model than the config's ({why}); change the config back, or choose another output"
             ) from error
-        for key, value in sharding.split_state(state["average"], average).items():
-            average[key].copy_(value)
         self.step = state["step"]
+        if state["scaler"] and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.accelerator.is_main_process:
             for old in self.folder.glob(".step-*.part.pt"):
                 old.unlink()
             self._forget_after(self.step)
             forget_after(self.folder, self.step)
-        return state
 
     def _forget_after(self, step: int) -> None:
         path = self.folder / LOSSES

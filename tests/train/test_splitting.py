@@ -1,6 +1,8 @@
-"""Several processes: the losses of one, and with FSDP, whose checkpoints are whole, the same ones to go on from."""
+"""Several processes: the losses of one, and with weights split by FSDP or DeepSpeed the same ones, and whole checkpoints."""
 
+import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,16 @@ from mimaface_cli.train.rendered.shards import Cast, render_shards
 from mimaface_cli.train.run import checkpoints, read_checkpoint, read_result
 from mimaface_cli.train.stages import train_image, train_video
 from mimaface_cli.weights.mini import read_card
-from tests.train.launched import FSDP, launch
+from tests.train.launched import FSDP, ZERO, launch
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(), reason="this torch has no gloo"
 )
+no_deepspeed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs DeepSpeed")
+WAYS = [
+    pytest.param(FSDP, id="fsdp"),
+    *(pytest.param((*ZERO, stage), id=f"zero {stage}", marks=no_deepspeed) for stage in "123"),
+]
 # Weights are left out, masked in their gradients, frozen; samples are few at once, so that gradients add up.
 CONFIG = """
 data = "{data}"
@@ -74,10 +81,17 @@ def alone(make) -> Path:
     return path
 
 
+@pytest.fixture(scope="module", params=WAYS)
+def way(request) -> tuple[str, ...]:
+    """accelerate's options."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def split(make) -> Path:
-    path = make("split")
-    assert not launch(2, "train", "image", path, "-q", options=FSDP)
+def split(make, way) -> Path:
+    path = make(f"split-{way[-1]}")
+    said = launch(2, "train", "image", path, "-q", options=way)
+    assert not said or "--use_deepspeed" in way, said
     return path
 
 
@@ -132,33 +146,39 @@ def test_split_weights_have_the_losses_of_whole_ones(alone, split):
     assert not any(value.any() for name, value in learnt.items() if "mia.embed" in name and name.endswith("weight"))
 
 
-def test_a_split_run_goes_on_exactly(make, split):
-    again = make("again", split, 3)
-    assert not launch(2, "train", "image", again, "-q", options=FSDP)
+def test_a_split_run_goes_on_exactly(make, split, way):
+    again = make(f"again-{way[-1]}", split, 3)
+    launch(2, "train", "image", again, "-q", options=way)
     np.testing.assert_array_equal(curve(again), curve(split))
     np.testing.assert_array_equal(curve(again, name="validation"), curve(split, name="validation"))
     same(state(again), state(split))
 
 
-def test_a_run_goes_on_split_or_whole(make, alone, split):
-    together, apart = make("together", split, 3), make("apart", alone, 3)
+def test_a_run_goes_on_split_or_whole(make, alone, split, way):
+    together, apart = make(f"together-{way[-1]}", split, 3), make(f"apart-{way[-1]}", alone, 3)
     train_image(load_config(together))
     # Three processes cannot share this out evenly; nor is a layer of 8 rows to be split so.
     apart.write_text(apart.read_text().replace("batch = 4, micro = 1", "batch = 3, micro = 1"))
-    assert not launch(3, "train", "image", apart, "-q", options=FSDP)
+    launch(3, "train", "image", apart, "-q", options=way)
     np.testing.assert_allclose(curve(together), curve(split), rtol=1e-5)
     np.testing.assert_array_equal(curve(apart)[:3], curve(alone)[:3])
-    whole = make("whole", alone, 3)
+    whole = make(f"whole-{way[-1]}", alone, 3)
     whole.write_text(whole.read_text().replace("batch = 4, micro = 1", "batch = 3, micro = 1"))
     train_image(load_config(whole))
     np.testing.assert_allclose(curve(apart), curve(whole), rtol=1e-5)
     same(state(apart), state(whole), 1e-6)
 
 
-def test_stage_2_split_makes_the_same_model(make, alone):
-    whole, parts = make("whole-clips", alone, 6), make("split-clips", alone, 6)
-    train_video(load_config(whole))
-    assert not launch(2, "train", "video", parts, "-q", options=FSDP)
+@pytest.fixture(scope="module")
+def clips(make, alone) -> Path:
+    path = make("clips", alone, 6)
+    train_video(load_config(path))
+    return path
+
+
+def test_stage_2_split_makes_the_same_model(make, alone, clips, way):
+    whole, parts = clips, make(f"clips-{way[-1]}", alone, 6)
+    launch(2, "train", "video", parts, "-q", options=way)
     np.testing.assert_allclose(curve(parts, "video"), curve(whole, "video"), rtol=1e-5)
     same(state(parts, "video"), state(whole, "video"), 1e-6)
     before, after = (read_result(parts.with_suffix(""), stage).state for stage in ("image", "video"))
@@ -169,9 +189,9 @@ def test_stage_2_split_makes_the_same_model(make, alone):
     assert read_card(parts.with_suffix("") / "model").condition == "render"
 
 
-def test_half_precision_keeps_full_weights(make, alone):
-    path = make("half", alone, 3, precision="bf16")
-    assert not launch(2, "train", "image", path, "-q", options=FSDP)
+def test_half_precision_keeps_full_weights(make, alone, way):
+    path = make(f"half-{way[-1]}", alone, 3, precision="bf16")
+    launch(2, "train", "image", path, "-q", options=way)
     np.testing.assert_allclose(curve(path), curve(alone), rtol=1e-2)
     assert not np.array_equal(curve(path), curve(alone))
     found = flat({key: state(path)[key] for key in ("network", "average", "optimizer")}).values()
@@ -181,17 +201,52 @@ def test_half_precision_keeps_full_weights(make, alone):
 def test_what_fsdp_cannot_split_is_told_in_a_line(make, alone):
     path = make("sized", alone, 3)
     sized = ("--fsdp_auto_wrap_policy", "SIZE_BASED_WRAP", "--fsdp_min_num_params", "1000")
-    said = launch(2, "train", "image", path, "-q", options=(*FSDP[:3], *sized))
+    said = launch(2, "train", "image", path, "-q", options=(*FSDP[:3], *sized), refused=True)
     assert "set fsdp_auto_wrap_policy to TRANSFORMER_BASED_WRAP" in said and "fault of ours" not in said
 
 
 @pytest.mark.parametrize(
-    ("key", "found"), [("FSDP", "FSDP of version 1"), ("DEEPSPEED", "DeepSpeed"), ("MEGATRON_LM", "Megatron-LM")]
+    ("key", "found"), [("FSDP", "FSDP of version 1"), ("MEGATRON_LM", "Megatron-LM")]
 )
 def test_other_ways_to_split_weights_are_refused_in_a_line(alone, monkeypatch, key, found):
     monkeypatch.setenv(f"ACCELERATE_USE_{key}", "true")
     with pytest.raises(InputError, match=f"set to {found}, which is not supported"):
         train_image(load_config(alone))
+
+
+def test_deepspeed_that_is_not_installed_is_told_in_a_line(alone, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setattr("mimaface_cli.train.splitting.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="DeepSpeed, which is not installed; pip install"):
+        train_image(load_config(alone))
+
+
+@no_deepspeed
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"zero_optimization": {"stage": 0}}, "zero_optimization.stage is not supported; choose 1, 2 or 3"),
+        ({"zero_optimization": {"stage": 2}, "optimizer": {"type": "Adam"}}, "optimizer is not supported; leave it out"),
+        ({"zero_optimization": {"stage": 2}, "fp16": {"enabled": True}}, 'fp16 is not supported; set precision = "bf16"'),
+        ({"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme", "nvme_path": "/x"}}}, "offload to cpu"),
+    ],
+)
+def test_what_deepspeed_cannot_do_here_is_told_in_a_line(alone, tmp_path, config, said):
+    path = tmp_path / "deepspeed.json"
+    path.write_text(json.dumps({"train_micro_batch_size_per_gpu": "auto", **config}))
+    options = ("--use_deepspeed", "--deepspeed_config_file", str(path))
+    found = launch(2, "train", "image", alone, "-q", options=options, refused=True)
+    assert said in found and "fault of ours" not in found
+
+
+@no_deepspeed
+def test_deepspeed_offloads_and_takes_its_own_config(make, alone, tmp_path):
+    config, path = make("offloaded", alone, 3), tmp_path / "deepspeed.json"
+    zero = {"stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}}
+    sizes = {"train_micro_batch_size_per_gpu": 7, "gradient_accumulation_steps": 5, "gradient_clipping": 9.0}
+    path.write_text(json.dumps({"zero_optimization": zero, **sizes}))
+    launch(2, "train", "image", config, "-q", options=("--use_deepspeed", "--deepspeed_config_file", str(path)))
+    np.testing.assert_allclose(curve(config), curve(alone), rtol=1e-5)  # the sizes are the training's own
 
 
 def test_processes_that_would_share_samples_are_refused_in_a_line(alone, monkeypatch):
