@@ -2,8 +2,8 @@
 # mimaface-mini from a folder of videos (a subfolder for each person), then both engines measured on people left out.
 #   examples/train_mini.sh VIDEOS WORK LIST.csv [CONFIG.toml]
 # LIST.csv: people who are not in VIDEOS (`mimaface evaluate make-list HELD -o LIST.csv --protocol same`: of another protocol
-# there is no PSNR, without which `auto` never takes the model). Stopped at any moment, the same command
-# goes on.
+# there is no PSNR, without which `auto` never takes the model; nor without the identity of `pip install "mimaface[metrics]"`).
+# Stopped at any moment, the same command goes on.
 set -eu
 videos=$1 work=$2 list=$3 config=${4:-$(dirname "$0")/mini.toml}
 mkdir -p "$work"
