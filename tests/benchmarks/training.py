@@ -31,8 +31,7 @@ from PIL import Image
 from mimaface_cli.diffusion import clip as appearance
 from mimaface_cli.metrics.image import psnr
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.train import run as running
-from mimaface_cli.train import stages
+from mimaface_cli.train import stages, trained
 from mimaface_cli.train.autoencoder import load_autoencoder
 from mimaface_cli.train.config import Config, make_config
 from mimaface_cli.train.networks import Denoiser, clip_pixels
@@ -109,7 +108,7 @@ PARTS = {
     "augmentation": (stages, "photometric"),
     "identity loss": (stages, "identity_loss"),
     "memory bank": (stages.MemoryBank, "add"),
-    "moving average": (running.Run, "_follow"),
+    "moving average": (trained.Trained, "follow"),
     "data": (stages, "load_samples"),
 }
 
