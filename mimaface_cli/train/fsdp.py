@@ -1,7 +1,7 @@
 """Weights that accelerate's FSDP 2 splits among the processes, put together for all that is written."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -49,13 +49,8 @@ class FsdpTrained(Trained):
         averages = [self.average[self.names[id(parameter)]].to_local() for parameter in self.parameters]
         torch._foreach_lerp_(averages, [parameter.to_local() for parameter in self.parameters], 1 - decay)
 
-    @contextmanager
-    def averaged(self) -> Iterator[Denoiser | None]:
-        main = self.accelerator.is_main_process
-        state = _whole({**self.own.state_dict(), **self.average}, main)
-        with rebuilt(self, state if main else None) as network:
-            del state
-            yield network
+    def averaged(self) -> AbstractContextManager[Denoiser | None]:
+        return rebuilt(self, _whole({**self.own.state_dict(), **self.average}, self.accelerator.is_main_process))
 
     def state(self) -> dict[str, Any]:
         return _whole(super().state(), self.accelerator.is_main_process)

@@ -96,9 +96,9 @@ def check_average(found: Mapping[str, Tensor], shapes: Mapping[str, torch.Size])
 
 
 @contextmanager
-def rebuilt(trained: Trained, state: Mapping[str, Tensor] | None) -> Iterator[Denoiser | None]:
-    """A network like the trained one, with this whole state; none where that is None."""
-    if state is None:
+def rebuilt(trained: Trained, state: Mapping[str, Tensor | None]) -> Iterator[Denoiser | None]:
+    """A network like the trained one, in the main process, with its whole state; the others have none of either."""
+    if not trained.accelerator.is_main_process:
         yield None
         return
     with torch.random.fork_rng(devices=[]):  # no trace in the training

@@ -5,7 +5,7 @@ affair: it gives and takes whole ones. Moments and moving average, pieces of the
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import deepspeed
@@ -66,14 +66,10 @@ class ZeroTrained(Trained):
 
     @torch.no_grad()
     def follow(self, decay: float) -> None:
-        torch._foreach_lerp_(self.average, [piece.data for piece in self.pieces], 1 - decay)
+        torch._foreach_lerp_(self.average, self._data(), 1 - decay)
 
-    @contextmanager
-    def averaged(self) -> Iterator[Denoiser | None]:
-        state = {**self._network(), **self._whole(self.average)}
-        with rebuilt(self, state if self.accelerator.is_main_process else None) as network:
-            del state
-            yield network
+    def averaged(self) -> AbstractContextManager[Denoiser | None]:
+        return rebuilt(self, {**self._network(), **self._whole(self.average)})
 
     def state(self) -> dict[str, Any]:
         found = [self.adamw.state[piece] for piece in self.pieces]
@@ -110,7 +106,7 @@ class ZeroTrained(Trained):
         return [piece.data for piece in self.pieces]
 
     def _copies(self) -> list[Tensor]:
-        return [piece.detach().clone() for piece in self.pieces]
+        return [piece.clone() for piece in self._data()]
 
     @contextmanager
     def _in_place_of_weights(self, values: list[Tensor]) -> Iterator[None]:
