@@ -15,7 +15,8 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.media.samples import SAMPLE_RATE, Samples
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
-from mimaface_cli.speech.phones import BANDS, SPEECH_LEVEL, PhoneModel, levels, sound_features, sound_means
+from mimaface_cli.speech.hearing import Hearing, Listener, SoundEncoder
+from mimaface_cli.speech.phones import BANDS, SPEECH_LEVEL, PhoneModel, levels
 
 FRAME_RATE = 25
 STEP = 4  # frames of the sound's features for a frame of the picture
@@ -42,15 +43,16 @@ _FROM, _OVER = np.array([0.14, 0.07, 0.15, 0.2, 0.15]), np.array([0.08, 0.12, 0.
 _PHONE_SPREAD = 0.4  # frames
 _QUIET, _AUDIBLE = -48.0, -38.0  # dB below the louder frames
 _LEAST, _MOST = -0.25, 1.0  # of a blendshape
+_SHORT = 2000  # samples that the encoder is tried on
 
 
 @dataclass(frozen=True, eq=False)
 class LipModel:
-    """phones: see PhoneModel. nets: one dict of arrays for each training. rest, scale, gain: one for each channel but
+    """hearing: what its features are made by. nets: one dict of arrays for each training. rest, scale, gain: one for each channel but
     `closed`: what the network says at rest, a typical speaker's range, and what makes up for the network's caution.
     close_at: log odds from which the lips meet. version: hash-like name of the build."""
 
-    phones: PhoneModel
+    hearing: Hearing
     nets: tuple[dict[str, np.ndarray], ...]
     rest: np.ndarray
     scale: np.ndarray
@@ -100,16 +102,17 @@ def mouth_movement(samples: Samples, model: LipModel) -> Iterator[tuple[np.ndarr
     """Expression coefficients n × 64 of the mouth alone and loudness n (1 for each 35 dB above the sound's mean), for
     as many frames as the sound lasts, a block at a time: the same whatever the blocks."""
     total = frames_of(len(samples))
-    means = sound_means(samples)
+    listener = Listener(samples, model.hearing)
+    means = listener.means
     for start in range(0, total, _BLOCK):
         stop = min(start + _BLOCK, total)
         if means.silent:
             yield np.zeros((stop - start, EXPRESSION_DIM)), np.full(stop - start, SILENCE)
             continue
         first, last = (start - CONTEXT) * STEP, (stop + CONTEXT) * STEP
-        features = sound_features(samples, means, model.phones, first, last)
+        features, phones = listener.hear(first, last)
         loudness = np.maximum(features[:, -BANDS:].mean(1).reshape(-1, STEP).mean(1), SILENCE)
-        phones = gaussian_filter1d(phone_likelihoods(model, features), _PHONE_SPREAD, axis=0)
+        phones = gaussian_filter1d(shown_phones(model, phones), _PHONE_SPREAD, axis=0)
         inner = slice(CONTEXT, -CONTEXT)
         spoken = expression(model, model.hear(features)[inner], phones[inner])
         level = levels(samples, first, last).reshape(-1, STEP).max(1) + 20 * np.log10(means.gain) - SPEECH_LEVEL
@@ -123,15 +126,15 @@ def sounding(level: np.ndarray) -> np.ndarray:
     return gaussian_filter1d(share, 1.2)
 
 
-def phone_likelihoods(model: LipModel, features: np.ndarray) -> np.ndarray:
-    """How likely the phones of each of PHONES sound at each frame of the picture (T × 5), from features 4 T × F."""
-    likely = features[:, : len(model.phones.names)] ** 2
-    groups = [likely[:, [model.phones.names.index(name) for name in group]].sum(1) for group in PHONES.values()]
+def shown_phones(model: LipModel, likely: np.ndarray) -> np.ndarray:
+    """How likely the phones of each of PHONES sound at each frame of the picture (T × 5), from all phones' 4 T × P."""
+    names = model.hearing.phones.names
+    groups = [likely[:, [names.index(name) for name in group]].sum(1) for group in PHONES.values()]
     return np.stack(groups, 1).reshape(-1, STEP, len(PHONES)).max(1)
 
 
 def expression(model: LipModel, channels: np.ndarray, phones: np.ndarray) -> np.ndarray:
-    """Channels T × 17 of the network and phones T × 5 as of `phone_likelihoods` to expression coefficients T × 64.
+    """Channels T × 17 of the network and phones T × 5 as of `shown_phones` to expression coefficients T × 64.
 
     The network is sure of how far the mouth opens and careful about its shape; a clear phone adds what is seen of it.
     """
@@ -202,39 +205,54 @@ def _load(path: Path) -> LipModel:
             tuple(map(str, arrays["phones"])),
             *(arrays[f"phone_{part}"].astype(np.float32) for part in ("means", "variances", "weights")),
         )
-        nets = tuple(
-            {
-                name.partition("/")[2]: array.astype(np.float32)
-                for name, array in arrays.items()
-                if name.startswith(f"net{k}/")
-            }
-            for k in range(int(arrays["nets"]))
+        encoder = SoundEncoder(
+            _group(arrays, "encoder"),
+            arrays["encoder_level"].astype(np.float64),
+            *(arrays[f"encoder_{part}"].astype(np.float32) for part in ("mean", "basis")),
         )
+        nets = tuple(_group(arrays, f"net{k}") for k in range(int(arrays["nets"])))
+        hearing = Hearing(phones, encoder)
         model = LipModel(
-            phones,
+            hearing,
             nets,
             *(arrays[part].astype(np.float64) for part in ("rest", "scale", "gain")),
             float(arrays["close_at"]),
             str(arrays["version"]),
         )
         sound = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
-        width = model.hear(np.zeros((4, len(phones.names) + BANDS), np.float32)).shape
+        width = model.hear(np.zeros((4, hearing.width), np.float32)).shape
+        heard = encoder.project(encoder.hidden(np.zeros(_SHORT, np.float32)))
         likely = phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
         raise WeightsError(
             f"{path}: not a lip model ({str(error)[:160]}); restore it from the project's weights/"
         ) from error
     if not (
-        sound and nets and width == (1, len(CHANNELS)) and np.isfinite(likely).all() and model.rest.shape == (CLOSED,)
+        sound
+        and nets
+        and width == (1, len(CHANNELS))
+        and np.isfinite(likely).all()
+        and np.isfinite(heard).all()
+        and model.rest.shape == (CLOSED,)
     ):
         raise WeightsError(f"{path}: not a lip model (wrong shapes); restore it from the project's weights/")
     return model
 
 
+def _group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The arrays under name/ as float32."""
+    start = f"{name}/"
+    return {key.removeprefix(start): array.astype(np.float32) for key, array in arrays.items() if key.startswith(start)}
+
+
 def save(path: Path, model: LipModel) -> None:
     """Write the model as a .npz file, its large arrays as float16."""
+    phones, encoder = model.hearing.phones, model.hearing.encoder
     arrays = {
-        "phones": np.array(model.phones.names),
+        "phones": np.array(phones.names),
+        "encoder_level": encoder.level,
+        "encoder_mean": encoder.mean,
+        "encoder_basis": encoder.basis,
         "nets": np.array(len(model.nets)),
         "rest": model.rest,
         "scale": model.scale,
@@ -243,7 +261,8 @@ def save(path: Path, model: LipModel) -> None:
         "version": np.array(model.version),
     }
     for part in ("means", "variances", "weights"):
-        arrays[f"phone_{part}"] = getattr(model.phones, part).astype(np.float16)
+        arrays[f"phone_{part}"] = getattr(phones, part).astype(np.float16)
+    arrays |= {f"encoder/{name}": array.astype(np.float16) for name, array in encoder.arrays.items()}
     for k, net in enumerate(model.nets):
         arrays |= {f"net{k}/{name}": array.astype(np.float16) for name, array in net.items()}
     with open(path, "wb") as file:

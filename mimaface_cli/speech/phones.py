@@ -98,9 +98,11 @@ def sound_means(samples: Samples) -> SoundMeans:
     return SoundMeans(gain, sums / max(number, 1))
 
 
-def sound_features(samples: Samples, means: SoundMeans, model: PhoneModel, start: int, stop: int) -> np.ndarray:
-    """Frames start..stop as (stop - start) × (phones + 25): square roots of the phones' probabilities, then the bands
-    relative to the sound's mean. Frames beyond the sound are silent. The same whatever range is asked for."""
+def phones_and_bands(
+    samples: Samples, means: SoundMeans, model: PhoneModel, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of frames start..stop the phones' probabilities (T × phones) and the log energies of the bands relative to the
+    sound's mean (T × 25). Frames beyond the sound are silent. The same whatever range is asked for."""
     bands = log_bands(samples, start - _REACH, stop + _REACH, means.gain) - means.bands
     cepstra = bands @ _cosines().T
     inner = cepstra[3:-3]
@@ -108,8 +110,7 @@ def sound_features(samples: Samples, means: SoundMeans, model: PhoneModel, start
     second = (cepstra[6:] - cepstra[2:-4]) - (cepstra[4:-2] - cepstra[:-6])
     likely = model.log_likelihoods(np.stack([inner, first, second], 1).astype(np.float32))
     smooth = np.stack([likely[k : len(likely) - _SMOOTHING + 1 + k] for k in range(_SMOOTHING)]).mean(0)
-    phones = np.sqrt(softmax(_SHARPNESS * smooth, axis=1))
-    return np.concatenate([phones, bands[_REACH:-_REACH] / 8], 1).astype(np.float32)
+    return softmax(_SHARPNESS * smooth, axis=1), bands[_REACH:-_REACH]
 
 
 def log_bands(samples: Samples, start: int, stop: int, gain: float = 1.0) -> np.ndarray:

@@ -134,7 +134,7 @@ _ASSETS = (
     Asset(
         name="speech478",
         purpose="the project's own lip network: speech to mouth",
-        licence="Apache-2.0; its phone mixtures BSD-2-Clause (CMU Sphinx)",
+        licence="Apache-2.0; its phone mixtures BSD-2-Clause (CMU Sphinx), its sound encoder MIT (Moonshine)",
         files=(AssetFile(path="speech478.npz", sha256=None, shipped=True),),
     ),
     Asset(

@@ -8,7 +8,8 @@ from mimaface_cli.media.samples import SAMPLE_RATE
 from mimaface_cli.motion.coefficients import blendshape
 from mimaface_cli.speech import mouth
 from mimaface_cli.speech.mouth import frames_of, gap_slope, mouth_movement
-from mimaface_cli.speech.phones import frame_count, sound_features, sound_means
+from mimaface_cli.speech.hearing import Listener
+from mimaface_cli.speech.phones import frame_count
 from tests.speech.voices import samples, say
 
 BABBLE = [("", 0.4), ("ah", 0.3), ("m", 0.2), ("ee", 0.3), ("s", 0.2), ("oo", 0.3), ("m", 0.2), ("eh", 0.3), ("", 0.4)]
@@ -51,6 +52,25 @@ def test_a_voice_opens_the_mouth_and_pauses_close_it():
     assert quiet.mean() < 0.3 * talking.max()
 
 
+@pytest.mark.parametrize("pitch", [110, 190])
+def test_sounds_look_like_themselves(pitch):
+    """ah opens widest, ee and oo little, eh between them, m not at all."""
+    expression = moved(say(*BABBLE, pitch=pitch))
+    gap = expression @ gap_slope()
+    at = lambda start, stop: gap[round(start * 25) : round(stop * 25)]  # noqa: E731
+    ah, first_m, ee, oo, second_m, eh = (at(*t) for t in ((0.45, 0.68), (0.72, 0.9), (0.95, 1.15), (1.45, 1.65), (1.72, 1.9), (1.95, 2.15)))
+    assert ah.max() > 0.1 and eh.max() > 0.05
+    assert ah.max() > 1.5 * max(ee.max(), oo.max(), eh.max())
+    assert eh.max() > max(np.median(ee), np.median(oo)) > 0.01
+    assert max(first_m.min(), second_m.min()) < 0.005
+
+
+def test_a_hum_is_not_a_voice():
+    time = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
+    hum = sum(np.sin(2 * np.pi * 120 * n * time) / n for n in range(1, 6))
+    assert (moved(0.1 * hum.astype(np.float32)) @ gap_slope()).max() < 0.03
+
+
 def test_the_voice_matters_not_its_loudness():
     sound = say(*BABBLE * 2)
     loud, soft = moved(sound), moved(sound * np.float32(0.02))
@@ -66,21 +86,24 @@ def test_windows_leave_no_seam(monkeypatch):
 
 def test_features_do_not_depend_on_the_range_asked_for():
     sound, model = samples(say(*BABBLE)), mouth.load()
-    means = sound_means(sound)
     total = frame_count(len(sound))
-    whole = sound_features(sound, means, model.phones, -10, total + 10)
-    part = sound_features(sound, means, model.phones, 91, 143)
-    assert np.abs(whole[101:153] - part).max() < 1e-4
-    assert np.allclose((whole[:, : len(model.phones.names)] ** 2).sum(1), 1, atol=1e-3)
+    whole, phones = Listener(sound, model.hearing).hear(-10, total + 10)
+    listener = Listener(sound, model.hearing)
+    assert whole.shape == (total + 20, model.hearing.width)
+    for start, stop in ((91, 143), (5, 60), (130, 131), (-10, 1)):
+        features, likely = listener.hear(start, stop)
+        assert np.abs(whole[10 + start : 10 + stop] - features).max() < 1e-4
+        assert np.abs(phones[10 + start : 10 + stop] - likely).max() < 1e-4
+    assert np.allclose(phones.sum(1), 1, atol=1e-3)
 
 
 def test_phones_are_heard():
     model = mouth.load()
     parts = [("", 0.3), ("oo", 0.4), ("ee", 0.4), ("m", 0.4), ("ah", 0.4)]
     sound = samples(say(*parts, pitch=110))
-    features = sound_features(sound, sound_means(sound), model.phones, 0, frame_count(len(sound)))
-    likely = features[:, : len(model.phones.names)] ** 2
-    heard = lambda names, start: likely[start + 10 : start + 30, [model.phones.names.index(n) for n in names]].sum(1).mean()  # noqa: E731
+    known = model.hearing.phones.names
+    _, likely = Listener(sound, model.hearing).hear(0, frame_count(len(sound)))
+    heard = lambda names, start: likely[start + 10 : start + 30, [known.index(n) for n in names]].sum(1).mean()  # noqa: E731
     assert heard(("IY", "IH", "EY", "Y"), 70) > 0.25
     assert heard(("AA", "AH", "AW", "AY", "AO", "AE"), 150) > 0.3
 
@@ -95,7 +118,7 @@ def test_a_damaged_model_is_one_line(tmp_path):
     mouth.save(tmp_path / "good.npz", model)
     with np.load(tmp_path / "good.npz") as file:
         arrays = dict(file)
-    for name, value in (("rest", arrays["rest"][:3]), ("net0/out.weight", arrays["net0/out.weight"][:, :5]), ("nets", np.array(0))):
+    for name, value in (("rest", arrays["rest"][:3]), ("net0/out.weight", arrays["net0/out.weight"][:, :5]), ("nets", np.array(0)), ("encoder_basis", arrays["encoder_basis"][:7])):
         np.savez(tmp_path / f"{name.replace('/', '_')}.npz", **(arrays | {name: value}))
         with pytest.raises(WeightsError, match="not a lip model"):
             mouth.load(tmp_path / f"{name.replace('/', '_')}.npz")
@@ -105,5 +128,7 @@ def test_saving_and_loading_is_exact(tmp_path):
     model = mouth.load()
     mouth.save(tmp_path / "again.npz", model)
     again = mouth.load(tmp_path / "again.npz")
-    features = np.random.default_rng(0).standard_normal((80, len(model.phones.names) + 25)).astype(np.float32)
+    features = np.random.default_rng(0).standard_normal((80, model.hearing.width)).astype(np.float32)
     assert np.array_equal(again.hear(features), model.hear(features)) and again.version == model.version
+    sound = features.ravel()[:4000]
+    assert np.array_equal(again.hearing.encoder.hidden(sound), model.hearing.encoder.hidden(sound))

@@ -1,14 +1,21 @@
 """Training of the lip network: it learns what can be learned, finds clips that are out of step, and runs as trained."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from mimaface_cli.speech import mouth
+from mimaface_cli.speech.hearing import Listener
 from mimaface_cli.speech.mouth import CHANNELS, CLOSED, CONTEXT, GAP, STEP, run_net
-from mimaface_cli.train.speech.clips import MARGIN, Clip, Heard, coloured, disturb
+from mimaface_cli.speech.phones import frame_count
+from mimaface_cli.train.speech.clips import MARGIN, Clip, Heard, coloured, disturb, droned
 from mimaface_cli.train.speech.learn import LipNet, align, predict, rest_of, train
 from mimaface_cli.train.speech.measure import close_threshold, judge
+from mimaface_cli.train.speech.moonshine import DIMENSIONS, fitted, load_encoder
 from mimaface_cli.train.speech.sphinx import load_phones
+from tests.speech.voices import samples, say
 
 FEATURES = 30
 
@@ -71,6 +78,18 @@ def test_it_learns_and_puts_clips_in_step():
     assert np.isfinite(close_threshold([late], {late.name: said}))
 
 
+def test_a_drone_has_the_sounds_of_the_voice_but_not_its_pitch():
+    sound = say(("ah", 0.5), ("", 0.2), ("ee", 0.5), pitch=150)
+    other = droned(sound, np.random.default_rng(3))
+    power = lambda x, start: np.abs(np.fft.rfft(x[start : start + 4000] * np.hanning(4000))) ** 2  # noqa: E731
+    shape = lambda x, start: np.log(np.convolve(power(x, start), np.ones(100), "same")[50:900] + 1e-6)  # noqa: E731
+    for start in (2000, 13000):
+        assert np.corrcoef(shape(sound, start), shape(other, start))[0, 1] > 0.8
+    assert np.corrcoef(shape(sound, 2000), shape(other, 13000))[0, 1] < 0.6
+    assert np.abs(other[9000:10500]).max() < 0.01 < np.abs(other[2000:6000]).max()
+    assert abs(np.corrcoef(sound[2000:6000], other[2000:6000])[0, 1]) < 0.5
+
+
 def test_disturbed_sounds_keep_their_length_but_for_stretches():
     rng = np.random.default_rng(0)
     sound = rng.standard_normal(16_000)
@@ -81,9 +100,29 @@ def test_disturbed_sounds_keep_their_length_but_for_stretches():
 
 def test_the_acoustic_model_as_its_package_carries_it():
     pytest.importorskip("pocketsphinx", reason="needs pocketsphinx, which carries the acoustic model")
-    from mimaface_cli.speech import mouth
-
-    phones, shipped = load_phones(), mouth.load().phones
+    phones, shipped = load_phones(), mouth.load().hearing.phones
     assert phones.names == shipped.names and phones.means.shape == (3, 42, 128, 13)
     assert np.allclose(phones.weights.sum(2), 1, atol=1e-4)
     assert np.abs(phones.means - shipped.means).max() < 0.02 * np.abs(phones.means).max()
+
+
+def test_the_encoder_as_its_package_carries_it():
+    pytest.importorskip("moonshine_voice", reason="needs moonshine-voice, which carries the encoder")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime, which reads the encoder's file")
+    encoder, shipped = load_encoder(), mouth.load().hearing.encoder
+    sound = say(("ah", 0.3), ("m", 0.2), ("ee", 0.3))
+    found, wanted = shipped.hidden(sound), encoder.hidden(sound)
+    assert encoder.arrays.keys() == shipped.arrays.keys()
+    assert np.abs(found - wanted).mean() < 0.01 * np.abs(wanted).mean()
+
+
+def test_a_projection_keeps_what_varies():
+    hearing = mouth.load().hearing
+    encoder = hearing.encoder
+    whole = replace(encoder, mean=np.zeros_like(encoder.mean), basis=np.eye(len(encoder.mean), dtype=np.float32))
+    sounds = [samples(say(("ah", 0.4), (sound, 0.3), ("eh", 0.2), ("", 0.2), ("ee", 0.3), pitch=90 + 30 * k)) for k, sound in enumerate("mms")]
+    fit = fitted(whole, hearing.phones, sounds)
+    frames = np.concatenate([Listener(sound, fit).encoding(0, frame_count(len(sound))) for sound in sounds])
+    spread = np.cov(frames.T)
+    assert frames.shape[1] == DIMENSIONS and np.abs(frames.mean(0)).max() < 0.01
+    assert np.allclose(spread, 0.49 * np.eye(DIMENSIONS), atol=0.01)

@@ -19,9 +19,10 @@ from mimaface_cli.errors import InputError, MimafaceError  # noqa: E402
 from mimaface_cli.files import atomic_path, check_output  # noqa: E402
 from mimaface_cli.speech import mouth  # noqa: E402
 from mimaface_cli.train.speech.card import card  # noqa: E402
-from mimaface_cli.train.speech.clips import Clip, gather, noises  # noqa: E402
+from mimaface_cli.train.speech.clips import Clip, gather, noises, sounds  # noqa: E402
 from mimaface_cli.train.speech.learn import align, finish, predict, train  # noqa: E402
 from mimaface_cli.train.speech.measure import close_threshold, judge  # noqa: E402
+from mimaface_cli.train.speech.moonshine import fitted, load_encoder  # noqa: E402
 from mimaface_cli.train.speech.sphinx import load_phones  # noqa: E402
 
 UNRELATED = 0.15  # correlation of the gap, in step, below which a clip's sound is not that of its mouth
@@ -68,14 +69,15 @@ def main(arguments: list[str]) -> int:
             check_output(path, options.overwrite)
         if not options.folder.is_dir():
             raise InputError(f"{options.folder}: no such folder")
-        phones = load_phones()
-        clips = gather(options.folder, options.tracks or options.output.with_suffix(".tracks"), people(options.people), phones, say)
+        hearing = fitted(load_encoder(), load_phones(), sounds(options.folder))
+        clips = gather(options.folder, options.tracks or options.output.with_suffix(".tracks"), people(options.people), hearing, say)
         if len({clip.person for clip in clips}) < 2 * options.folds:
             raise InputError(f"{options.folder}: shows too few people who talk for {options.folds} parts")
-        noise = noises(phones, np.random.default_rng(options.seed))
+        noise = noises(hearing, np.random.default_rng(options.seed))
         used = list(clips)
         for turn in range(options.rounds):
-            said = left_out(clips, used, noise, options, say)
+            last = turn == options.rounds - 1
+            said = left_out(clips, used, noise, options, options.nets if last else 1, say)
             shifts = {clip.name: align(clip, said[clip.name]) for clip in clips}
             for clip in clips:
                 clip.shift = shifts[clip.name] - float(np.median(list(shifts.values())))
@@ -83,11 +85,11 @@ def main(arguments: list[str]) -> int:
             used = [clip for clip, one in zip(clips, judged) if one.gap_in_step >= UNRELATED]
             say(f"round {turn + 1}: {len(used)} of {len(clips)} clips belong together with their sound; correlation in "
                 f"step, jaw {np.mean([j.jaw_in_step for j in judged]):.3f}, gap {np.mean([j.gap_in_step for j in judged]):.3f}")
-        jobs = [(used, noise, options.seed + 100 + k, options.steps) for k in range(options.nets)]
+        jobs = [(used, noise, options.seed + 1000 + k, options.steps) for k in range(options.nets)]
         nets = list(side_by_side(jobs, options.jobs))
         close_at = close_threshold(used, said)
         version = hashlib.sha256(b"".join(a.astype(np.float16).tobytes() for net in nets for a in net.values())).hexdigest()[:12]
-        model = finish(used, said, nets, phones, close_at, version)
+        model = finish(used, said, nets, hearing, close_at, version)
         with atomic_path(written[0]) as temporary:
             mouth.save(temporary, model)
         judged = [judge(clip, said[clip.name]) for clip in clips]
@@ -112,18 +114,21 @@ def people(path: Path | None) -> dict[str, str]:
         raise InputError(f"{path}: cannot be read as a table with the columns file and person ({error})") from error
 
 
-def left_out(clips: list[Clip], used: list[Clip], noise, options: argparse.Namespace, say) -> dict[str, np.ndarray]:
-    """What networks say of clips whose people they have never met: people in --folds parts, each left out once."""
+def left_out(clips: list[Clip], used: list[Clip], noise, options: argparse.Namespace, nets: int, say) -> dict[str, np.ndarray]:
+    """What the mean of `nets` networks says of clips whose people they have never met: people in --folds parts, each
+    left out once."""
     names = sorted({clip.person for clip in clips})
     order = np.random.default_rng(options.seed).permutation(len(names))
     part = {name: int(place) % options.folds for name, place in zip(names, order)}
     jobs = [
-        ([clip for clip in used if part[clip.person] != fold], noise, options.seed + fold, options.steps)
+        ([clip for clip in used if part[clip.person] != fold], noise, options.seed + fold + options.folds * k, options.steps)
         for fold in range(options.folds)
+        for k in range(nets)
     ]
-    said = {}
-    for fold, net in enumerate(side_by_side(jobs, options.jobs)):
-        said |= {clip.name: predict([net], clip) for clip in clips if part[clip.person] == fold}
+    trained, said = side_by_side(jobs, options.jobs), {}
+    for fold in range(options.folds):
+        together = [next(trained) for _ in range(nets)]
+        said |= {clip.name: predict(together, clip) for clip in clips if part[clip.person] == fold}
         say(f"part {fold + 1} of {options.folds} left out")
     return said
 

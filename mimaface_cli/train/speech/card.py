@@ -14,6 +14,8 @@ def card(options: argparse.Namespace, model: LipModel, judged: Sequence[Judged],
     taken = [one for one in judged if one.name in used]
     mean = lambda field, of: np.mean([getattr(one, field) for one in of])  # noqa: E731
     count = sum(array.size for array in model.nets[0].values())
+    encoder = model.hearing.encoder
+    size = sum(array.size for array in encoder.arrays.values())
     rows = "\n".join(
         f"| {k} | {one.seconds:.1f} | {1000 * one.shift:+.0f} | {one.floor:.2f} | {one.jaw:.2f} | {one.gap:.2f} | "
         f"{one.jaw_in_step:.2f} | {one.gap_in_step:.2f} | {'yes' if one.name in used else 'no'} |"
@@ -22,13 +24,14 @@ def card(options: argparse.Namespace, model: LipModel, judged: Sequence[Judged],
     return f"""# speech478, the embedded lip network (version {model.version})
 
 Sound in, the mouth's blendshapes of face478 out, 25 times a second: {", ".join(CHANNELS[:-2])}, and whether the lips
-meet. Two parts:
+meet. Three parts:
 
-- **phones**: how likely each of {len(model.phones.names)} English phones sounds, a hundred times a second, by the
-  context-free states of CMU Sphinx's `en-us` acoustic model (Gaussian mixtures; no words, no grammar, so that other
-  languages are described by the English sounds they are near to);
-- **lips**: {len(model.nets)} trainings of a temporal convolutional network of {count:,} numbers each, averaged, on these
-  phones and the spectrum, 0.6 s to either side.
+- **encoder**: what the first {encoder.layers} layers of a speech recogniser make of the sound ({size / 1e6:.1f} million numbers of
+  Moonshine's English `tiny` model; no words), projected onto the {encoder.basis.shape[1]} directions in which the clips' sound varies most;
+- **lips**: {len(model.nets)} trainings of a temporal convolutional network of {count:,} numbers each, averaged, on that
+  encoding and the spectrum, 0.6 s to either side;
+- **phones**: how likely each of {len(model.hearing.phones.names)} English phones sounds, a hundred times a second, by the context-free states
+  of CMU Sphinx's `en-us` acoustic model (Gaussian mixtures; no words, no grammar).
 
 `mimaface_cli/speech/mouth.py` then lets clear phones add what is seen of them (lips meet on p, b, m; lower lip to the
 teeth on f, v; rounding, spreading); the figures below are the network's alone.
@@ -48,8 +51,8 @@ Built with `python -m mimaface_cli.train.speech FOLDER -o {options.output.name} 
 
 ## On people left out
 
-Every clip is judged by one network ({options.folds}-fold, split by person) that never saw or heard its person; the
-model that ships is the mean of {len(model.nets)} trained on all. Pearson correlation over time, mean over clips:
+Every clip is judged by the mean of {options.nets} networks ({options.folds}-fold, split by person) that never saw or heard its person;
+the model that ships is the mean of {len(model.nets)} trained on all. Pearson correlation over time, mean over clips:
 
 |  | clips | loudness alone (gap, in step) | jaw | gap | jaw, in step | gap, in step |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -64,7 +67,28 @@ model that ships is the mean of {len(model.nets)} trained on all. Pearson correl
 
 ## Terms
 
-Apache-2.0, but for the phones' mixtures (`phone_*` in the file), which are part of CMU Sphinx's `en-us` model:
+Apache-2.0, but for two parts.
+
+The encoder (`encoder/*` in the file) is part of Moonshine's English `tiny` model:
+
+> MIT License
+>
+> Copyright (c) 2025 Moonshine AI
+>
+> Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+> documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+> rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+> persons to whom the Software is furnished to do so, subject to the following conditions:
+>
+> The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+> Software.
+>
+> THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+> WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+> COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+> OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+
+The phones' mixtures (`phone_*` in the file) are part of CMU Sphinx's `en-us` model:
 
 > Copyright (c) 2015 Alpha Cephei Inc. All rights reserved.
 >

@@ -1,11 +1,13 @@
 """Talking clips -> what is heard and what the mouth does: features under several disturbances, channels over time."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.linalg import solve_toeplitz
+from scipy.signal import lfilter
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
@@ -16,17 +18,19 @@ from mimaface_cli.media.samples import SAMPLE_RATE, Samples, open_samples
 from mimaface_cli.motion.coefficients import blendshape
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.mouth import CONTEXT, FRAME_RATE, GAP, PAIRED, SINGLE, STEP, gap_slope
-from mimaface_cli.speech.phones import PhoneModel, frame_count, sound_features, sound_means
+from mimaface_cli.speech.hearing import Hearing, Listener
+from mimaface_cli.speech.phones import frame_count, sound_means
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg")
 MARGIN = CONTEXT * STEP  # frames of features before and after the sound
+_PIECE, _ORDER = 512, 16  # samples and coefficients of linear prediction
 _SHORTEST = 0.9  # seconds
 _NEAR = 0.12  # share of a clip's range of the gap below which the lips count as met
 
 
 @dataclass(eq=False)
 class Heard:
-    """features F × (phones + 25), MARGIN of them before the sound; stretch: how much longer than the original it is."""
+    """features F × width, MARGIN of them before the sound; stretch: how much longer than the original it is."""
 
     features: np.ndarray
     stretch: float
@@ -58,12 +62,12 @@ class Clip:
         return self.channels[low] * (1 - part) + self.channels[low + 1] * part
 
 
-def gather(folder: Path, tracks: Path, people: dict[str, str], phones: PhoneModel, tell: Callable[[str], None]) -> list[Clip]:
+def gather(folder: Path, tracks: Path, people: dict[str, str], hearing: Hearing, tell: Callable[[str], None]) -> list[Clip]:
     """All clips of a folder with sound and a face. tracks: where their tracks are kept, so that a stopped run goes on;
     people: name of a file without suffix -> who it shows (default: somebody else)."""
     tracks.mkdir(parents=True, exist_ok=True)
     clips = []
-    for number, path in enumerate(sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)):
+    for number, path in enumerate(films(folder)):
         try:
             if not has_audio(path):
                 continue
@@ -71,7 +75,7 @@ def gather(folder: Path, tracks: Path, people: dict[str, str], phones: PhoneMode
                 if sound_means(samples).silent:
                     continue
                 track = _track(path, tracks)
-                clip = _clip(path, track, samples, people.get(path.stem, path.stem), phones, np.random.default_rng(number))
+                clip = _clip(path, track, samples, people.get(path.stem, path.stem), hearing, np.random.default_rng(number))
         except InputError as error:
             tell(f"left aside: {error}")
             continue
@@ -81,26 +85,44 @@ def gather(folder: Path, tracks: Path, people: dict[str, str], phones: PhoneMode
     return clips
 
 
+def films(folder: Path) -> list[Path]:
+    """The videos in a folder and below it."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def sounds(folder: Path) -> Iterator[Samples]:
+    """The sounds of a folder's videos, of those that have one."""
+    for path in films(folder):
+        try:
+            if not has_audio(path):
+                continue
+            with open_samples(path) as samples:
+                if not sound_means(samples).silent:
+                    yield samples
+        except InputError:
+            continue  # `gather` says so
+
+
 def _track(path: Path, tracks: Path) -> MotionTrack:
     kept = tracks / f"{path.stem}.npz"
     if kept.exists():
         return MotionTrack.load(kept)
     frames = read_frames(path)
     try:
-        track = extract_video(frames, probe(path).frame_rate, face478.load(), ExtractOptions(smooth=0, skin=False), str(path))
+        track = extract_video(frames, probe(path).frame_rate, face478.load(), ExtractOptions(smooth=0), str(path))
     finally:
         frames.close()
     track.save(kept)
     return track
 
 
-def _clip(path, track, samples, person, phones, rng) -> Clip | None:
+def _clip(path, track, samples, person, hearing, rng) -> Clip | None:
     times, channels = track.pts[track.valid] - track.pts[0], channels_of(track)[track.valid]
     if len(times) < _SHORTEST * FRAME_RATE or samples.seconds < _SHORTEST or channels[:, GAP].std() < 0.008:
         return None
     sound = samples.read(0, len(samples))
-    versions = [heard(sound, phones)]
-    versions += [heard(disturbed, phones, stretch) for disturbed, stretch in disturb(sound, rng)]
+    versions = [heard(sound, hearing)]
+    versions += [heard(disturbed, hearing, stretch) for disturbed, stretch in disturb(sound, rng)]
     return Clip(path.stem, person, times, channels, versions)
 
 
@@ -114,15 +136,16 @@ def channels_of(track: MotionTrack) -> np.ndarray:
     return np.stack([*columns, gap, gap < low + _NEAR * (high - low)], 1)
 
 
-def heard(sound: np.ndarray, phones: PhoneModel, stretch: float = 1.0) -> Heard:
+def heard(sound: np.ndarray, hearing: Hearing, stretch: float = 1.0) -> Heard:
     """Features of mono samples, with silence for MARGIN frames to both sides."""
     samples = Samples(io.BytesIO(np.asarray(sound, np.float32).tobytes()), len(sound))
-    features = sound_features(samples, sound_means(samples), phones, -MARGIN, frame_count(len(sound)) + MARGIN)
+    features, _ = Listener(samples, hearing).hear(-MARGIN, frame_count(len(sound)) + MARGIN)
     return Heard(features.astype(np.float16), stretch)
 
 
 def disturb(sound: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarray, float]]:
-    """The sound in noise, over a telephone, higher and faster, lower and slower; with how much longer it got."""
+    """The sound in noise, over a telephone, by a machine's voice, higher and faster, lower and slower; with how much longer
+    it got."""
     level = np.sqrt(np.mean(sound**2)) + 1e-9
     noisy = [sound + coloured(len(sound), rng) * level * 10 ** (-rng.uniform(*ratio) / 20) for ratio in ((3, 12), (12, 25))]
     spectrum = np.fft.rfft(noisy[1])
@@ -133,7 +156,28 @@ def disturb(sound: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarra
         stretch = rng.uniform(low, high)
         place = np.arange(int(len(sound) * stretch)) / stretch
         other.append((np.interp(place, np.arange(len(sound)), sound), stretch))
-    return [(noisy[0], 1.0), (narrow, 1.0), *other]
+    return [(noisy[0], 1.0), (narrow, 1.0), (droned(sound, rng), 1.0), *other]
+
+
+def droned(sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same mouth with another voice box: what linear prediction leaves is replaced by pulses of an even pitch and a
+    little noise, so that machines' voices and sung vowels are heard as speech too."""
+    time = np.arange(len(sound)) / SAMPLE_RATE
+    pitch = rng.uniform(70, 260) * (1 + rng.uniform(0, 0.1) * np.sin(2 * np.pi * rng.uniform(0.3, 5) * time))
+    pulses = np.diff(np.floor(np.cumsum(pitch) / SAMPLE_RATE), prepend=0.0) * np.sqrt(SAMPLE_RATE / pitch)
+    source = pulses + rng.uniform(0.05, 0.4) * rng.standard_normal(len(sound))
+    source /= np.sqrt(np.mean(source**2)) + 1e-9
+    window, made = np.hanning(_PIECE + 1)[:-1], np.zeros(len(sound) + _PIECE)
+    padded, source = np.pad(sound, (0, _PIECE)), np.pad(source, (0, _PIECE))
+    for start in range(0, len(sound), _PIECE // 2):
+        piece = padded[start : start + _PIECE] * window
+        alike = np.correlate(piece, piece, "full")[_PIECE - 1 : _PIECE + _ORDER]
+        if alike[0] < 1e-6:
+            continue
+        filter_ = solve_toeplitz(alike[:-1] + 1e-3 * alike[0] * (np.arange(_ORDER) == 0), alike[1:])
+        left = max(alike[0] - filter_ @ alike[1:], 0.0) / (window**2).sum()
+        made[start : start + _PIECE] += window * lfilter([np.sqrt(left)], [1, *-filter_], source[start : start + _PIECE])
+    return made[: len(sound)]
 
 
 def coloured(length: int, rng: np.random.Generator) -> np.ndarray:
@@ -144,7 +188,7 @@ def coloured(length: int, rng: np.random.Generator) -> np.ndarray:
     return noise / (noise.std() + 1e-9)
 
 
-def noises(phones: PhoneModel, rng: np.random.Generator, number: int = 16, seconds: float = 8.0) -> list[Heard]:
+def noises(hearing: Hearing, rng: np.random.Generator, number: int = 16, seconds: float = 8.0) -> list[Heard]:
     """Sounds that nobody speaks: noise of several colours, swelling or steady, hum and clicks."""
     length = int(seconds * SAMPLE_RATE)
     time = np.arange(length) / SAMPLE_RATE
@@ -159,5 +203,5 @@ def noises(phones: PhoneModel, rng: np.random.Generator, number: int = 16, secon
         if k % 4 == 3:
             sound *= 0.02
             sound[rng.integers(0, length, 12)] = rng.uniform(-1, 1, 12)
-        made.append(heard(sound, phones))
+        made.append(heard(sound, hearing))
     return made

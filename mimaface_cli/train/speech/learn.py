@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimaface_cli.speech.hearing import Hearing
 from mimaface_cli.speech.mouth import CHANNELS, CLOSED, CONTEXT, DILATIONS, FRAME_RATE, GAP, STEP, LipModel, run_net
 from mimaface_cli.speech.phones import BANDS
 from mimaface_cli.train.speech.clips import MARGIN, Clip, Heard
@@ -178,9 +179,9 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def finish(clips: Sequence[Clip], said: dict[str, np.ndarray], nets, phones, close_at: float, version: str) -> LipModel:
+def finish(clips: Sequence[Clip], said: dict[str, np.ndarray], nets, hearing: Hearing, close_at: float, version: str) -> LipModel:
     """The model from the networks trained on all clips and from what was said of clips left out."""
     scale = np.median([standard(clip)[1] for clip in clips], axis=0)[:CLOSED]
     spread = np.median([said[clip.name][:, :CLOSED].std(0) for clip in clips], axis=0)
     gain = np.clip(1 / np.maximum(spread, 1e-3), 1.0, 1.6)
-    return LipModel(phones, tuple(nets), rest_of(clips)[:CLOSED], scale, gain, close_at, version)
+    return LipModel(hearing, tuple(nets), rest_of(clips)[:CLOSED], scale, gain, close_at, version)
