@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,10 @@ def load_encoder(path: Path | None = None) -> SoundEncoder:
     Raises WeightsError."""
     try:
         if path is None:
-            import moonshine_voice
-
-            path = Path(moonshine_voice.__file__).parent / "assets" / "tiny-en" / "encoder_model.ort"
+            spec = find_spec("moonshine_voice")  # not imported: it would open a microphone's library
+            if spec is None:
+                raise ImportError("no package moonshine_voice")
+            path = Path(spec.submodule_search_locations[0]) / "assets" / "tiny-en" / "encoder_model.ort"
         stored, nodes = _read(path.read_bytes())
         arrays = {name.removesuffix("_add_tensor"): array for name, array in stored.items() if _WANTED.match(name)}
         for output, inputs in nodes.items():
