@@ -23,3 +23,8 @@ class WeightsError(MimafaceError):
     """A model file is missing, damaged or of the wrong kind, or an engine cannot run here."""
 
     exit_code = 5
+
+
+def brief(error: object, most: int = 160) -> str:
+    """What a library says of a failure, on one line and no longer than fits into ours; its kind where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__

@@ -15,7 +15,7 @@ from mimaface_cli.batch.machine import CORES
 from mimaface_cli.batch.perform import Reply
 from mimaface_cli.batch.run import NoRoom
 from mimaface_cli.batch.worker import Progress, WorkerDied, WorkerProcess
-from mimaface_cli.errors import InputError, WeightsError
+from mimaface_cli.errors import InputError, WeightsError, brief
 
 _ANSWERS = 5.0  # seconds until an address counts as unreachable
 _JOINS = 60.0  # seconds that joining the cluster may take
@@ -59,7 +59,7 @@ def _join(
     joining.start()
     joining.join(_JOINS)
     if failed or joining.is_alive():
-        reason = f" ({' '.join(str(failed[0]).split())[:120]})" if failed else ""
+        reason = f" ({brief(failed[0], 120)})" if failed else ""
         raise InputError(f"--ray {address}: no Ray cluster can be joined there{reason}; check ray status on its head")
     has = ray.cluster_resources()
     cards, cores = int(has.get("GPU", 0)), int(has.get("CPU", 1))

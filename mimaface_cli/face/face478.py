@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.errors import WeightsError
+from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, TEXTURE_DIM
 
 VERTICES = 478
@@ -84,7 +84,7 @@ def _load(path: Path) -> Face478:
             version = str(file["version"])
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
         raise WeightsError(
-            f"{path}: not a face478 model ({str(error)[:160]}); restore it from the project's weights/"
+            f"{path}: not a face478 model ({brief(error)}); restore it from the project's weights/"
         ) from error
     sound = all(arrays[name].shape == shape and np.isfinite(arrays[name]).all() for name, shape in shapes.items())
     for corners in triangles.values():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from mimaface_cli.errors import InputError, OutputError, WeightsError
+from mimaface_cli.errors import InputError, OutputError, WeightsError, brief
 from mimaface_cli.provenance.record import FORMAT, GENERATED, TERMS, Record
 
 _TYPES = {
@@ -86,7 +86,7 @@ def _trial(certificate: Certificate) -> str | None:
     try:
         _sign(certificate, _definition("mimaface", "0", TERMS + GENERATED), {}, "image/jpeg", source, target)
     except c2pa.C2paError as error:
-        return _line(error)
+        return brief(error)
     return None
 
 
@@ -113,7 +113,7 @@ def sign(path: Path, certificate: Certificate, record: Record, inputs: Mapping[s
             _sign(certificate, definition, inputs, _TYPES[path.suffix.lower()], source, target)
         os.replace(signed, path)
     except c2pa.C2paError as error:
-        raise OutputError(f"{path.name}: cannot be signed ({_line(error)}); see --certificate") from error
+        raise OutputError(f"{path.name}: cannot be signed ({brief(error)}); see --certificate") from error
     finally:
         signed.unlink(missing_ok=True)
 
@@ -159,11 +159,11 @@ def read(path: Path) -> dict[str, Any] | None:
         return None
     except (c2pa.C2paError, ValueError) as error:
         # Files that hold no credentials can fail in many ways; those that hold unreadable ones are not passed over.
-        return {"state": "unreadable", "faults": [_line(error)]} if _mentions(path) else None
+        return {"state": "unreadable", "faults": [brief(error)]} if _mentions(path) else None
     try:
         return _account(store, str(state).lower())
     except (AttributeError, TypeError, KeyError) as error:  # well signed, but of another shape than C2PA's
-        return {"state": "unreadable", "faults": [_line(error)]}
+        return {"state": "unreadable", "faults": [brief(error)]}
 
 
 def _account(store: Mapping[str, Any], state: str) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _add(builder: Any, part: str, path: Path) -> None:
         with path.open("rb") as file:
             builder.add_ingredient(told, kind, file)
     except c2pa.C2paError as error:
-        raise OutputError(f"{path.name}: cannot be named as an ingredient ({_line(error)}); re-encode it") from error
+        raise OutputError(f"{path.name}: cannot be named as an ingredient ({brief(error)}); re-encode it") from error
 
 
 def _ingredient(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,7 +238,3 @@ def _mentions(path: Path) -> bool:
                 return True
             last = block[-len(_STORE) :]
     return False
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

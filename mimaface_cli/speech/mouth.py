@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
-from mimaface_cli.errors import WeightsError
+from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.media.samples import SAMPLE_RATE, Samples
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
 from mimaface_cli.speech.hearing import Hearing, Listener, SoundEncoder
@@ -225,7 +225,7 @@ def _load(path: Path) -> LipModel:
         likely = phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
         raise WeightsError(
-            f"{path}: not a lip model ({str(error)[:160]}); restore it from the project's weights/"
+            f"{path}: not a lip model ({brief(error)}); restore it from the project's weights/"
         ) from error
     if not (
         sound

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from mimaface_cli.errors import InputError
+from mimaface_cli.errors import InputError, brief
 from mimaface_cli.train.networks import Denoiser
 from mimaface_cli.train.trained import Trained, check_average, rebuilt
 
@@ -30,7 +30,7 @@ class FsdpTrained(Trained):
         try:
             prepared = self.accelerator.prepare(self.own, self.adamw)  # moves to the device what it splits, group by group
         except (ValueError, TypeError) as error:
-            raise _unfit(" ".join(str(error).split())[:160]) from error
+            raise _unfit(brief(error)) from error
         if not all(isinstance(parameter, DTensor) for parameter in self.own.parameters()):
             raise _unfit("some weights are left out")
         return prepared

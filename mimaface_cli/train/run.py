@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mimaface_cli.diffusion.runtime import is_out_of_memory
-from mimaface_cli.errors import InputError, OutputError, WeightsError
+from mimaface_cli.errors import InputError, OutputError, WeightsError, brief
 from mimaface_cli.files import atomic_path, output_error, remove_leftovers
 from mimaface_cli.train.config import Config, Optimiser
 from mimaface_cli.train.losses import MemoryBank
@@ -215,7 +215,7 @@ class Run:
             if self.bank is not None:
                 self.bank.load_state_dict(state["bank"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            why = " ".join(str(error).split())[:160]
+            why = brief(error)
             raise WeightsError(
                 f"{found[-1]}: is of another model than the config's ({why}); change the config back, or choose another output"
             ) from error
@@ -251,7 +251,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if not isinstance(state, dict) or state.keys() != keys or type(state["step"]) is not int:
             raise ValueError("holds something else")
     except Exception as error:  # zip files, pickles and torch have a dozen kinds
-        why = " ".join(str(error).split())[:120]
+        why = brief(error, 120)
         raise WeightsError(f"{path}: is no checkpoint, or damaged ({why}); remove it to go on from the one before") from error
     return state
 

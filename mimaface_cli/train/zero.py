@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param, safe_set_local_fp32_param
 from torch import Tensor, nn
 
-from mimaface_cli.errors import InputError
+from mimaface_cli.errors import InputError, brief
 from mimaface_cli.train.config import Optimiser
 from mimaface_cli.train.networks import Denoiser
 from mimaface_cli.train.trained import Trained, check_average, names_of, rebuilt
@@ -55,7 +55,7 @@ class ZeroTrained(Trained):
         try:
             return self.accelerator.prepare(self.own, self.adamw)
         except (ValueError, AssertionError) as error:
-            why = " ".join(str(error).split())[:160]
+            why = brief(error)
             raise InputError(f"DeepSpeed cannot split the network as it is set ({why}); change its config") from error
 
     def _begin(self) -> None:

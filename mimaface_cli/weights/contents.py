@@ -9,7 +9,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
-from mimaface_cli.errors import WeightsError
+from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.weights.matlab import read_mat
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _read_state(path: Path) -> "dict[str, Tensor]":
         what = f"it would run {found[1]}" if found else "it is damaged, or would run code"
         raise WeightsError(f"{path}: not plain weights ({what}); not installed, fetch it from its source") from error
     except Exception as error:  # on damaged bytes the unpickler raises whatever its parts do
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:160]
+        reason = brief(getattr(error, "strerror", None) or error)
         raise WeightsError(f"{path}: cannot be read as weights ({reason}); fetch it again") from error
     for wrapper in _WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mimaface_cli.errors import WeightsError
+from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.weights.registry import HubFile
 
 _TIMEOUT = 20.0  # seconds
@@ -100,7 +100,7 @@ def _refused(page: str, code: int | None, error: Exception) -> WeightsError:
         )
     if code:
         return WeightsError(f"{page}: the server answers {code}; try again later, or set HF_ENDPOINT to a mirror")
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    reason = brief(error)
     return WeightsError(
         f"{page}: cannot be reached ({reason}); set HF_ENDPOINT to a mirror, or run: mimaface weights import FOLDER"
     )

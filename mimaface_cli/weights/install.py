@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from mimaface_cli.errors import InputError, WeightsError
+from mimaface_cli.errors import InputError, WeightsError, brief
 from mimaface_cli.files import output_error
 from mimaface_cli.weights import manifest
 from mimaface_cli.weights.contents import NETWORKS, check_plain, read_heads, read_network
@@ -152,7 +152,7 @@ def _save(state, temporary: Path, metadata: dict[str, str]) -> None:
     try:
         save_file(tensors, temporary, metadata={"format": "pt"} | metadata)
     except SafetensorError as error:
-        raise OSError(None, " ".join(str(error).split())[:160]) from error
+        raise OSError(None, brief(error)) from error
 
 
 @contextmanager
