@@ -21,7 +21,7 @@ def check_plugins() -> None:
             "accelerate config, or multi-GPU without them"
         )
     if _is_set("DEEPSPEED") and find_spec("deepspeed") is None:
-        raise InputError("accelerate is set to DeepSpeed, which is not installed; pip install deepspeed")
+        raise InputError("accelerate is set to DeepSpeed, which is not installed; pip install 'mimaface[deepspeed]'")
     if _is_set("FSDP") and os.environ.get("FSDP_VERSION", "1") != "2":
         raise InputError("accelerate is set to FSDP of version 1, which is not supported; set fsdp_version to 2 in its config")
     for kind in ("TP", "CP", "SP") if _is_set("PARALLELISM_CONFIG") else ():

@@ -24,7 +24,9 @@ def load_phones(folder: Path | None = None) -> PhoneModel:
         means, variances = (_gaussians((folder / name).read_bytes(), len(names)) for name in ("means", "variances"))
         weights = _mixtures((folder / "sendump").read_bytes(), means.shape[2], states, len(names))
     except (ImportError, OSError, ValueError, struct.error) as error:
-        raise WeightsError(f"CMU Sphinx's acoustic model cannot be read ({error}); pip install pocketsphinx") from error
+        raise WeightsError(
+            f"CMU Sphinx's acoustic model cannot be read ({error}); pip install 'mimaface[speech-training]'"
+        ) from error
     return PhoneModel(names, means, np.maximum(variances, 1e-4), weights)
 
 
