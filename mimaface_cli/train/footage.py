@@ -4,7 +4,7 @@ shot, and what the engine of that space would draw of it as condition renders. M
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
@@ -22,6 +22,9 @@ from mimaface_cli.mesh.source import build_source
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.train.condition import render_of
 from mimaface_cli.train.shards import Clip
+
+if TYPE_CHECKING:
+    from mimaface_cli.face.extract_bfm09 import Aligned
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 Points = dict[int, np.ndarray]  # of a frame: 478 × 2 float32, pixels of the video
@@ -121,26 +124,33 @@ class BaselSpace:
 
     def renders(self, image: np.ndarray, points: np.ndarray, track: MotionTrack, at: int, span: range) -> Iterator[np.ndarray]:
         from mimaface_cli.diffusion.render import condition_render
-        from mimaface_cli.face.d3dfr import pack
+        from mimaface_cli.face.d3dfr import pack, split
 
         to_square = align.to_centre_origin(self.matrix(points))
+        of_photo = split(self._photo(image, points)[1])  # who is shown, and in which light, as `animate` draws it
+        still = {name: of_photo[name][None] for name in ("identity", "texture", "illumination")}
         for k in span:
-            moved = {name: getattr(track, name)[k] for name in ("expression", "pose", "gaze")}
-            still = {"identity": track.identity, "texture": track.texture, "illumination": track.illumination[at]}
-            coefficients = pack({name: value[None] for name, value in {**still, **moved}.items()})[0]
+            moved = {name: getattr(track, name)[k][None] for name in ("expression", "pose", "gaze")}
+            coefficients = pack({**still, **moved})[0]
             place = align.compose(to_square, align.invert(align.to_centre_origin(track.crop[k])))
             drawn = condition_render(self.model, coefficients, place, SQUARE)
             yield ((drawn.permute(1, 2, 0) * 0.5 + 0.5) * 255 + 0.5).clamp(0, 255).byte().numpy()
 
     def seen(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
         from mimaface_cli.diffusion.source import identity_features
-        from mimaface_cli.face.extract_bfm09 import align_face, read_coefficients
 
-        face = align_face(image, Face(points, np.zeros(52), np.eye(3)))
-        found = {"photo_coefficients": read_coefficients(self.net, [face])[0]}
+        face, coefficients = self._photo(image, points)
+        found = {"photo_coefficients": coefficients}
         if self.identity is not None:
             found["photo_features"] = identity_features(self.identity, face)[0].numpy()
         return found
+
+    def _photo(self, image: np.ndarray, points: np.ndarray) -> tuple["Aligned", np.ndarray]:
+        """The photo's face and its own coefficients (261)."""
+        from mimaface_cli.face.extract_bfm09 import align_face, read_coefficients
+
+        face = align_face(image, Face(points, np.zeros(52), np.eye(3)))
+        return face, read_coefficients(self.net, [face])[0]
 
 
 SPACES = {"face478": MeshSpace, "bfm09": BaselSpace}

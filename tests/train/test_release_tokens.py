@@ -11,8 +11,10 @@ import torch
 from mimaface_cli.diffusion import checkpoint, engine
 from mimaface_cli.diffusion.mia import ReleaseTokens
 from mimaface_cli.diffusion.pipeline import Appearance, clip_tokens
+from mimaface_cli.diffusion.render import condition_render
 from mimaface_cli.diffusion.source import read_source
 from mimaface_cli.errors import InputError, WeightsError
+from mimaface_cli.face import align
 from mimaface_cli.face.d3dfr import split
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.motion.retarget import RetargetOptions
@@ -95,7 +97,14 @@ def test_the_trainers_tokens_are_the_engines(weights, made, tmp_path):
         image, points = space.photo
         source = read_source(image, Face(points, np.zeros(52), np.eye(3)), readers, torch.device("cpu"))
         motion = engine.plan(checkpoint.load_face_model(), source, clip.track, RetargetOptions(motion="absolute"))
+        places = [align.invert(align.to_centre_origin(crop)) for crop in clip.track.crop]
+        drawn = [condition_render(checkpoint.load_face_model(), *of_frame, 512) for of_frame in zip(motion.coefficients, places)]
     frames = [0, 1, 2, 3]
+
+    # So are its conditions: the photo's identity, texture and light, moved by the frames, where the frames show them.
+    shown = ((torch.stack(drawn) * 0.5 + 0.5) * 255).permute(0, 2, 3, 1).numpy()
+    assert (shown.max((1, 2)) > 30).all() and np.abs(clip.renders - shown).max() < 2
+
     wanted = clip_tokens(networks.mia, source.appearance, torch.from_numpy(motion.coefficients)[None])
 
     given = {key: value[None] for key, value in token_inputs(stored, frames, FEATURES).items()}
