@@ -14,6 +14,7 @@ def card(options: argparse.Namespace, model: LipModel, judged: Sequence[Judged],
     taken = [one for one in judged if one.name in used]
     mean = lambda field, of: np.mean([getattr(one, field) for one in of])  # noqa: E731
     count = sum(array.size for array in model.nets[0].values())
+    people = " --people FILE.csv" if options.people else ""
     encoder = model.hearing.encoder
     size = sum(array.size for array in encoder.arrays.values())
     rows = "\n".join(
@@ -46,8 +47,8 @@ seen the person could tell the mouth from the sound (correlation of the gap belo
 Sound and picture of such files are often out of step; the shift is estimated for each clip by networks that never saw
 its person, and taken out before training. No sound and no picture is part of the model.
 
-Built with `python -m mimaface_cli.train.speech FOLDER -o {options.output.name} --folds {options.folds} --rounds
-{options.rounds} --nets {options.nets} --steps {options.steps} --seed {options.seed}`.
+Built with `python -m mimaface_cli.train.speech FOLDER -o {options.output.name}{people} --folds {options.folds}
+--rounds {options.rounds} --nets {options.nets} --steps {options.steps} --seed {options.seed}`.
 
 ## On people left out
 
@@ -59,7 +60,8 @@ the model that ships is the mean of {len(model.nets)} trained on all. Pearson co
 | learned from | {len(taken)} | {mean("floor", taken):.2f} | {mean("jaw", taken):.2f} | {mean("gap", taken):.2f} | {mean("jaw_in_step", taken):.2f} | {mean("gap_in_step", taken):.2f} |
 | all | {len(judged)} | {mean("floor", judged):.2f} | {mean("jaw", judged):.2f} | {mean("gap", judged):.2f} | {mean("jaw_in_step", judged):.2f} | {mean("gap_in_step", judged):.2f} |
 
-*jaw*: jawOpen; *gap*: between the inner lips; *in step*: with the file's shift between sound and picture taken out.
+*jaw*: jawOpen; *gap*: between the inner lips; *in step*: with the file's shift between sound and picture
+taken out, as the networks that never saw the person find it (at most 240 ms, far shifts doubted).
 
 | clip | seconds | shift, ms | loudness | jaw | gap | jaw, in step | gap, in step | learned from |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
