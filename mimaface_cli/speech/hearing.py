@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import erf
 
 from mimaface_cli.media.samples import Samples
+from mimaface_cli.speech.layers import convolve, norm
 from mimaface_cli.speech.phones import BANDS, HOP, PhoneModel, SoundMeans, phones_and_bands, sound_means
 
 STRIDE = 384  # samples from frame to frame of the encoder; frame k is centred on sample 384 k
@@ -50,7 +51,7 @@ class SoundEncoder:
         x = (np.tanh(x) - mean) / (variance + _EPSILON) ** 0.5
         x = x * a["groupnorm.weight"] + a["groupnorm.bias"]
         for name, stride in zip(("conv2", "conv3"), _STRIDES[1:]):
-            x = _gelu(_convolve(x, a[f"{name}.weight"], a[f"{name}.bias"], stride))
+            x = _gelu(convolve(x, a[f"{name}.weight"], a[f"{name}.bias"], stride))
         turn = _turns(len(x), x.shape[1] // _HEADS)
         for k in range(self.layers):
             start = f"layers.{k}."
@@ -118,14 +119,14 @@ class Listener:
 
 
 def _layer(x: np.ndarray, a: dict[str, np.ndarray], turn: np.ndarray) -> np.ndarray:
-    inner = _norm(x, a["input_layernorm.weight"])
+    inner = norm(x, a["input_layernorm.weight"])
     heads = lambda name: (inner @ a[f"self_attn.{name}.weight"].T).reshape(len(x), _HEADS, -1).swapaxes(0, 1)  # noqa: E731
     queries, keys, values = _rotate(heads("q_proj"), turn), _rotate(heads("k_proj"), turn), heads("v_proj")
     alike = queries @ keys.swapaxes(1, 2) / np.float32(np.sqrt(queries.shape[2]))
     alike = np.exp(alike - alike.max(2, keepdims=True))
     seen = (alike @ values / alike.sum(2, keepdims=True)).swapaxes(0, 1).reshape(len(x), -1)
     x = x + seen @ a["self_attn.o_proj.weight"].T
-    inner = _norm(x, a["post_attention_layernorm.weight"])
+    inner = norm(x, a["post_attention_layernorm.weight"])
     inner = _gelu(inner @ a["mlp.fc1.weight"].T + a["mlp.fc1.bias"])
     return x + inner @ a["mlp.fc2.weight"].T + a["mlp.fc2.bias"]
 
@@ -142,20 +143,6 @@ def _rotate(x: np.ndarray, turn: np.ndarray) -> np.ndarray:
     many = 2 * turn.shape[1]
     turned = np.ascontiguousarray(x[..., :many]).view(np.complex64) * turn
     return np.concatenate([turned.view(np.float32), x[..., many:]], 2)
-
-
-def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int) -> np.ndarray:
-    """T × I with weight O × I × K, where all of the kernel meets x: ((T - K) // stride + 1) × O."""
-    taps = weight.shape[2]
-    count = (len(x) - taps) // stride + 1
-    result = np.tile(bias, (count, 1))
-    for tap in range(taps):
-        result += x[tap : tap + (count - 1) * stride + 1 : stride] @ weight[:, :, tap].T
-    return result
-
-
-def _norm(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + _EPSILON) * weight
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.media.samples import SAMPLE_RATE, Samples
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
 from mimaface_cli.speech.hearing import Hearing, Listener, SoundEncoder
+from mimaface_cli.speech.layers import convolve_centred, norm
 from mimaface_cli.speech.phones import BANDS, SPEECH_LEVEL, PhoneModel, levels
 
 FRAME_RATE = 25
@@ -67,25 +68,14 @@ class LipModel:
 
 def run_net(net: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     """One network on features 4 T × F -> T × channels."""
-    x = gelu(convolve(x, net["a.weight"], net["a.bias"], stride=2))
-    x = gelu(convolve(x, net["b.weight"], net["b.bias"], stride=2))
+    x = gelu(convolve_centred(x, net["a.weight"], net["a.bias"], stride=2))
+    x = gelu(convolve_centred(x, net["b.weight"], net["b.bias"], stride=2))
     for k, dilation in enumerate(DILATIONS):
-        inner = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
-        inner = inner * net[f"blocks.{k}.norm.weight"] + net[f"blocks.{k}.norm.bias"]
-        inner = gelu(convolve(inner, net[f"blocks.{k}.wide.weight"], net[f"blocks.{k}.wide.bias"], dilation=dilation))
-        x = x + convolve(inner, net[f"blocks.{k}.mix.weight"], net[f"blocks.{k}.mix.bias"])
-    return convolve(x, net["out.weight"], net["out.bias"])
-
-
-def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1, dilation: int = 1) -> np.ndarray:
-    """T × I with weight O × I × K (K odd, centred, zeros beyond the ends) -> T / stride × O."""
-    taps = weight.shape[2]
-    side = taps // 2 * dilation
-    padded = np.pad(x, ((side, side), (0, 0)))
-    result = np.zeros((-(-len(x) // stride), len(weight)), np.float32) + bias
-    for tap in range(taps):
-        result += padded[tap * dilation : tap * dilation + len(x) : stride] @ weight[:, :, tap].T
-    return result
+        inner = norm(x, net[f"blocks.{k}.norm.weight"]) + net[f"blocks.{k}.norm.bias"]
+        wide = convolve_centred(inner, net[f"blocks.{k}.wide.weight"], net[f"blocks.{k}.wide.bias"], dilation=dilation)
+        inner = gelu(wide)
+        x = x + convolve_centred(inner, net[f"blocks.{k}.mix.weight"], net[f"blocks.{k}.mix.bias"])
+    return convolve_centred(x, net["out.weight"], net["out.bias"])
 
 
 def gelu(x: np.ndarray) -> np.ndarray:

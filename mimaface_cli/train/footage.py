@@ -1,10 +1,10 @@
 """Footage to training clips: the paper's square around the face, its coefficients, a photo of another moment of the same
 shot, and what the engine of that space would draw of it as condition renders. Memory: one clip and the photos."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -23,9 +23,6 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.train.condition import render_of
 from mimaface_cli.train.shards import Clip
 
-if TYPE_CHECKING:
-    from mimaface_cli.face.extract_bfm09 import Aligned
-
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 Points = dict[int, np.ndarray]  # of a frame: 478 × 2 float32, pixels of the video
 
@@ -42,8 +39,10 @@ class Space(Protocol):
     def square(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         """The 512 square of a frame, uint8."""
 
-    def renders(self, image: np.ndarray, points: np.ndarray, track: MotionTrack, at: int, span: range) -> Iterator[np.ndarray]:
-        """Conditions (512, 512, 3) uint8 for the frames of `span`, of the photo that is frame `at`."""
+    def renders(
+        self, image: np.ndarray, points: np.ndarray, seen: Mapping[str, np.ndarray], track: MotionTrack, at: int, span: range
+    ) -> Iterator[np.ndarray]:
+        """Conditions (512, 512, 3) uint8 for the frames of `span`, of the photo that is frame `at`; seen: as of `seen`."""
 
     def seen(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
         """Fields of `Clip` that tell what the released networks see of the photo, as far as this space has them."""
@@ -69,7 +68,9 @@ class MeshSpace:
     def square(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         return self._portrait(image).warped(matrix, SQUARE, SQUARE).image
 
-    def renders(self, image: np.ndarray, points: np.ndarray, track: MotionTrack, at: int, span: range) -> Iterator[np.ndarray]:
+    def renders(
+        self, image: np.ndarray, points: np.ndarray, seen: Mapping[str, np.ndarray], track: MotionTrack, at: int, span: range
+    ) -> Iterator[np.ndarray]:
         own = (getattr(track, name)[at].astype(np.float64) for name in ("crop", "expression", "pose", "gaze"))
         crop, expression, pose, gaze = own
         identity = track.identity.astype(np.float64)
@@ -122,12 +123,14 @@ class BaselSpace:
 
         return square_picture(image, align.to_centre_origin(matrix))
 
-    def renders(self, image: np.ndarray, points: np.ndarray, track: MotionTrack, at: int, span: range) -> Iterator[np.ndarray]:
+    def renders(
+        self, image: np.ndarray, points: np.ndarray, seen: Mapping[str, np.ndarray], track: MotionTrack, at: int, span: range
+    ) -> Iterator[np.ndarray]:
         from mimaface_cli.diffusion.render import condition_render
         from mimaface_cli.face.d3dfr import pack, split
 
         to_square = align.to_centre_origin(self.matrix(points))
-        of_photo = split(self._photo(image, points)[1])  # who is shown, and in which light, as `animate` draws it
+        of_photo = split(seen["photo_coefficients"])  # who is shown, and in which light, as `animate` draws it
         still = {name: of_photo[name][None] for name in ("identity", "texture", "illumination")}
         for k in span:
             moved = {name: getattr(track, name)[k][None] for name in ("expression", "pose", "gaze")}
@@ -138,19 +141,13 @@ class BaselSpace:
 
     def seen(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
         from mimaface_cli.diffusion.source import identity_features
-
-        face, coefficients = self._photo(image, points)
-        found = {"photo_coefficients": coefficients}
-        if self.identity is not None:
-            found["photo_features"] = identity_features(self.identity, face)[0].numpy()
-        return found
-
-    def _photo(self, image: np.ndarray, points: np.ndarray) -> tuple["Aligned", np.ndarray]:
-        """The photo's face and its own coefficients (261)."""
         from mimaface_cli.face.extract_bfm09 import align_face, read_coefficients
 
         face = align_face(image, Face(points, np.zeros(52), np.eye(3)))
-        return face, read_coefficients(self.net, [face])[0]
+        found = {"photo_coefficients": read_coefficients(self.net, [face])[0]}
+        if self.identity is not None:
+            found["photo_features"] = identity_features(self.identity, face)[0].numpy()
+        return found
 
 
 SPACES = {"face478": MeshSpace, "bfm09": BaselSpace}
@@ -192,7 +189,8 @@ def read_clips(path: Path, space: Space, key: str, identity: str, cutting: Cutti
         matrix = space.matrix(own)
         small = lambda image: _small(space.square(image, matrix), cutting.size)  # noqa: E731,B023
         shown = [small(frame.image) for k, frame in _until(frames, span.stop) if k >= start]
-        drawn = space.renders(photos[at], own, track, at, span)
+        seen = space.seen(photos[at], own)
+        drawn = space.renders(photos[at], own, seen, track, at, span)
         scaled = matrix * (cutting.size / SQUARE)
         yield Clip(
             f"{key}-{number:03d}",
@@ -203,7 +201,7 @@ def read_clips(path: Path, space: Space, key: str, identity: str, cutting: Cutti
             np.stack([transform_points(scaled, points[k]) for k in span]).astype(np.float32),
             small(photos[at]),
             np.stack([_small(render, cutting.size) for render in drawn]),
-            **space.seen(photos[at], own),
+            **seen,
         )
 
 
