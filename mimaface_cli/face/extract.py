@@ -14,7 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.face import camera, fit, gaze, shading, topology
+from mimaface_cli.face import camera, fit, gaze, reference, shading, topology
 from mimaface_cli.face.align import transform_points
 from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.follow import follow
@@ -177,7 +177,7 @@ class _Shots:
             self._know_person(waiting)
         self._skin = None
         if self.skin and len(waiting) > 1:
-            self._skin = Skin.of_shot(self._fitter, self._crop, [(square, face) for _, face, _, square in waiting])
+            self._skin = reference.settle(self._fitter, self._crop, [(square, face) for _, face, _, square in waiting])
 
     def _know_person(self, waiting: list[tuple]) -> None:
         chosen = np.linspace(0, len(waiting) - 1, min(IDENTITY_FRAMES, len(waiting))).astype(int)

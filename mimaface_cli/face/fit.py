@@ -166,6 +166,21 @@ class Fitter:
         follow = np.linalg.solve(self._curvature(jacobian), shared)
         return identity.T @ identity - shared.T @ follow, identity.T @ residual - follow.T @ slope
 
+    def for_moves(
+        self, fit: FrameFit, scores: np.ndarray, picture: Picture, moves: sparse.sparray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How a picture's error of a fitted frame (landmarks aside) changes with what moves the seen vertices (2V×M,
+        pixels of the crop) while pose and expression follow: curvature M×M and slope M of half its square."""
+        pixels, depth, jacobian, _ = self._linearised(fit.expression, rotation_matrix(fit.pose[:3]), fit.pose[3:])
+        bend, pull = picture(pixels, depth)
+        slope = jacobian.T @ pull
+        slope[6:] += self._precision * (fit.expression - self._prior(scores))
+        curvature = self._curvature(np.zeros_like(jacobian)) + jacobian.T @ (bend @ jacobian)
+        bent = bend @ moves.tocsr()
+        shared = jacobian.T @ bent
+        follow = np.linalg.solve(curvature, shared)
+        return (moves.T @ bent).toarray() - shared.T @ follow, moves.T @ pull - follow.T @ slope
+
     def _prior(self, scores: np.ndarray) -> np.ndarray:
         return np.concatenate([scores, np.zeros(EXPRESSION_DIM - NAMED)]) + self._habit
 

@@ -3,6 +3,7 @@ Kanade's method with a mesh. Every pixel of the skin counts, along its gradient 
 in the mouth and about the eyes."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -12,8 +13,9 @@ from mimaface_cli.face import raster, topology
 from mimaface_cli.face.kernels import kernel
 
 GRID = 2  # every such row's every such pixel is compared: neighbours err alike and add little
-NOISE, LEAST_NOISE = 10.0, 1.5  # of what usually differs, grey levels: even so far apart they err alike
+NOISE, LEAST_NOISE = 4.0, 1.5  # of what usually differs, grey levels: even so far apart they err alike
 USUAL, LEAST_USUAL = 1.5, 1.5  # of it, grey levels: pixels that differ by more count less (Cauchy's loss)
+_THIN = 0.5  # pixels: twice the area of a triangle of which nothing is told
 _ROUNDING = 0.41  # grey levels, standard deviation between two pictures of bytes
 FEW = 2  # rows and columns of the grid from one to the next of what tells how a picture is lit and what usually differs
 
@@ -104,6 +106,32 @@ class Surface:
         keys, places = np.unique(corners[:, :, None] * size + corners[:, None], return_inverse=True)
         pattern = sparse.csr_array((np.zeros(len(keys)), (keys // size, keys % size)), (size, size))
         return cls(triangles, ~beside, places.reshape(-1, 6, 6), pattern)
+
+    @cached_property
+    def free(self) -> np.ndarray:
+        """Which vertices (V) are corners of skin."""
+        return np.isin(np.arange(self.pattern.shape[0] // 2), self.triangles[self.counted])
+
+    def roughness(self) -> np.ndarray:
+        """V×V: the squared differences between vertices and their neighbours in the skin, as a quadratic form."""
+        beside = np.zeros((len(self.free), len(self.free)))
+        corners = self.triangles[self.counted]
+        beside[corners, np.roll(corners, 1, 1)] = beside[corners, np.roll(corners, -1, 1)] = -1
+        uneven = beside - np.diag(beside.sum(1))
+        return uneven @ uneven
+
+    def stretch(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """How the skin around each vertex is stretched from a picture to another: V×2×2, the derivative of the places
+        there (478×2 pixels) by those here, zero where there is no skin."""
+        corners = self.triangles[self.counted]
+        sides, moved = (np.swapaxes(at[corners[:, 1:]] - at[corners[:, :1]], 1, 2) for at in (source, target))
+        area = np.abs(np.linalg.det(sides))
+        area, sides = np.where(area < _THIN, 0, area), np.where((area < _THIN)[:, None, None], np.eye(2), sides)
+        part = np.repeat(moved @ np.linalg.inv(sides) * area[:, None, None], 3, 0)
+        total, weight = np.zeros((len(self.free), 2, 2)), np.zeros(len(self.free))
+        np.add.at(total, corners.ravel(), part)
+        np.add.at(weight, corners.ravel(), np.repeat(area, 3))
+        return total / np.where(weight, weight, 1)[:, None, None]
 
     def compare(
         self, reference: np.ndarray, at: np.ndarray, picture: np.ndarray, pixels: np.ndarray, depth: np.ndarray

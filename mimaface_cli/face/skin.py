@@ -6,7 +6,7 @@ and Kanade's, in a small window around each landmark); points where the flow doe
 landmark model. The fitted face then predicts the frame well enough to be aligned with it pixel by pixel.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,12 +14,11 @@ from scipy import sparse
 
 from mimaface_cli.face import raster, topology
 from mimaface_cli.face.align import compose, invert, transform_points
-from mimaface_cli.face.fit import Fitter, FrameFit
+from mimaface_cli.face.fit import Fitter, FrameFit, Picture
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.photometric import Surface, drawn_over
-from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
-REVISION = 3  # raise it when the numbers change: cached tracks are then made anew
+REVISION = 4  # raise it when the numbers change: cached tracks are then made anew
 SIDE = 320  # pixels of the square around a face that is looked at
 _MARGIN = 0.58  # of the face's longer side, from its middle to the square's sides
 _COARSE = 2  # the warp is drawn at a half of the size
@@ -29,10 +28,9 @@ _STEPS, _ALIGNING = (3, 3), 2  # of the fit in each round of the flow; of the al
 _FLOW_NOISE = 0.2  # pixels of the 256 crop
 _LANDMARK_NOISE = 1.0, 4.0  # where few points could be followed, where most
 _FEW, _MOST = 0.2, 0.6
-_SETTLING = 16  # frames that set the reference's landmarks right and give a shot's mean pose and expression
-_FOLLOWED = np.ones(478, bool)
-_FOLLOWED[topology.OVAL] = False  # the outline lies on other skin in each view
-_FOLLOWED[topology.IRIS] = False
+FOLLOWED = np.ones(478, bool)
+FOLLOWED[topology.OVAL] = False  # the outline lies on other skin in each view
+FOLLOWED[topology.IRIS] = False
 _FLOW = {"winSize": (_WINDOW, _WINDOW), "maxLevel": 1, "criteria": (3, 5, 0.03), "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
 
 
@@ -62,15 +60,6 @@ class Square:
         return cls(cv2.resize(grey, (SIDE, SIDE), interpolation=how), affine)
 
 
-def most_usual(faces: list[Face]) -> int:
-    """Which of a shot's faces is most like all of them, in expression and direction: what others are compared to."""
-    scores = np.stack([face.scores for face in faces])
-    directions = np.stack([face.rotation[:, 2] for face in faces])
-    middle = np.median(directions, 0)
-    turned = np.arccos(np.clip(directions @ (middle / np.linalg.norm(middle)), -1, 1))
-    return int(np.argmin(np.abs(scores - np.median(scores, 0)).sum(1) + 2 * turned))
-
-
 class Skin:
     """A person's skin as one frame of a shot shows it."""
 
@@ -80,36 +69,8 @@ class Skin:
         """fitter: of that frame (`Fitter.through`); square, points (478×2 image pixels): what it shows and where its
         landmarks are; crop: 2×3, the shot's."""
         self.fitter = fitter
-        self._surface, self._crop, self._square = surface, crop, square
-        self._points = transform_points(square.affine, points)
-
-    @classmethod
-    def of_shot(cls, fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]]) -> "Skin":
-        """From the frames that a shot begins with: one is the reference. Its landmarks are set right by those of the
-        others, brought to it: the landmark model lags behind a moving mouth. Pose and expression are on average what
-        the landmarks alone say, so that those of one frame do not put the whole shot off."""
-        square, face = shown[most_usual([face for _, face in shown])]
-        surface = Surface.of(fitter.model.triangles)
-        few = [shown[k] for k in np.linspace(0, len(shown) - 1, min(_SETTLING, len(shown))).astype(int)]
-        alone = [_alone(fitter, crop, face) for _, face in few]
-
-        def seen_from(points: np.ndarray, fit: FrameFit) -> tuple["Skin", list[FrameFit]]:
-            through = fitter.through(transform_points(crop, points), face.scores, fit)
-            skin = cls(through, surface, square, crop, points)
-            return skin, [skin.fit(*one) for one in few]
-
-        skin, found = seen_from(face.points, _alone(fitter, crop, face))
-        off = [transform_points(crop, one.points) - skin.fitter.shown(fit)[0] for (_, one), fit in zip(few, found)]
-        points = transform_points(crop, face.points) + np.where(_FOLLOWED[:, None], np.median(off, 0), 0)
-        face = replace(face, points=transform_points(invert(crop), points))
-        fit = _alone(fitter, crop, face)
-        skin, found = seen_from(face.points, fit)
-        turned = [rotation_matrix(a.pose[:3]).T @ rotation_matrix(b.pose[:3]) for a, b in zip(found, alone)]
-        left, _, right = np.linalg.svd(np.sum(turned, 0))
-        angles = euler_angles(rotation_matrix(fit.pose[:3]) @ left @ right)
-        changed = np.mean([b.expression - a.expression for a, b in zip(found, alone)], 0)
-        usual = FrameFit(np.append(angles, fit.pose[3:]), fit.expression + changed, fit.error)
-        return cls(fitter.through(points, face.scores, usual), surface, square, crop, face.points)
+        self.surface, self._crop, self.square = surface, crop, square
+        self.points = transform_points(square.affine, points)
 
     def fit(self, square: Square, face: Face) -> FrameFit:
         """Pose and expression of another frame of the shot, by its picture and its landmarks."""
@@ -122,37 +83,37 @@ class Skin:
             expected, depth = (points, fitter.depth(pose)) if fit is None else fitter.shown(fit)
             found, known = self._flow(square.grey, transform_points(to_square, expected), depth)
             found = np.where(known[:, None], transform_points(invert(to_square), found), points)
-            share = np.clip((known[_FOLLOWED].mean() - _FEW) / (_MOST - _FEW), 0, 1)
+            share = np.clip((known[FOLLOWED].mean() - _FEW) / (_MOST - _FEW), 0, 1)
             unsure = np.full(len(points), _LANDMARK_NOISE[0] + share * np.subtract(*_LANDMARK_NOISE[::-1]))
             noise = np.where(known, _FLOW_NOISE, unsure)
             fit = fitter.frame(found, face.scores, pose, steps, expression, noise)
             pose, expression = fit.pose, fit.expression
 
-        def differing(pixels: np.ndarray, depth: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
+        unsure[topology.EYES] = _LANDMARK_NOISE[0]  # lids: of them the pixels tell nothing
+        return fitter.frame(points, face.scores, pose, _ALIGNING, expression, unsure, self.differing(square))
+
+    def differing(self, square: Square) -> Picture:
+        """How another frame's picture differs from this one's, drawn where the fitted face shows its vertices."""
+        to_square = compose(square.affine, invert(self._crop))
+
+        def picture(pixels: np.ndarray, depth: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
             there = transform_points(to_square, pixels)
-            curvature, slope = self._surface.compare(self._square.grey, self._points, square.grey, there, depth)
+            curvature, slope = self.surface.compare(self.square.grey, self.points, square.grey, there, depth)
             return curvature * to_square[0, 0] ** 2, slope * to_square[0, 0]
 
-        unsure[topology.EYES] = _LANDMARK_NOISE[0]  # lids: of them the pixels tell nothing
-        return fitter.frame(points, face.scores, pose, _ALIGNING, expression, unsure, differing)
+        return picture
 
     def _flow(self, grey: np.ndarray, expected: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the landmarks (478×2) are in a square in which they are expected, and which of them are known."""
         triangles = self.fitter.model.triangles
         index, weights, _ = raster.rasterize(expected / _COARSE, depth, triangles, SIDE // _COARSE, SIDE // _COARSE)
-        at = raster.interpolate(index, weights, triangles, self._points - 0.5, background=-SIDE)
+        at = raster.interpolate(index, weights, triangles, self.points - 0.5, background=-SIDE)
         at = cv2.resize(at, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)  # straight within a triangle
-        warped = drawn_over(grey, self._square.grey, at)
+        warped = drawn_over(grey, self.square.grey, at)
         start = (expected - 0.5).astype(np.float32)[:, None]
         there, seen, _ = cv2.calcOpticalFlowPyrLK(warped, grey, start, start.copy(), **_FLOW)
         back, again, _ = cv2.calcOpticalFlowPyrLK(grey, warped, there, start.copy(), **_FLOW)
         off = np.stack([there - start, back - start])[:, :, 0]
         near = (off**2).sum(-1) < np.square([[_FAR], [_ASTRAY]])
-        known = _FOLLOWED & near.all(0) & (seen & again).ravel().astype(bool)
+        known = FOLLOWED & near.all(0) & (seen & again).ravel().astype(bool)
         return there[:, 0] + 0.5, known
-
-
-def _alone(fitter: Fitter, crop: np.ndarray, face: Face) -> FrameFit:
-    """What the landmarks of a frame say without its picture."""
-    points = transform_points(crop, face.points)
-    return fitter.frame(points, face.scores, fitter.first_pose(points, face.rotation))

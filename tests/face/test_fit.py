@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from mimaface_cli.face import camera, face478, fit, topology
 from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
@@ -142,3 +143,24 @@ def test_the_first_guess_is_near(model):
         assert np.allclose(guess[:3], person.pose[k, :3], atol=1e-6)
         assert np.abs(guess[3:5] - person.pose[k, 3:5]).max() < 0.12
         assert abs(guess[5] - person.pose[k, 5]) < 1.0
+
+
+def test_moves_that_pose_explains_tell_nothing(model):
+    """A place that the whole face's shift explains costs no error; one that only itself explains does."""
+    person = Person(model, 5, 1)
+    fitter = fit.Fitter(model, person.identity)
+    found = fitter.frame(person.points[0], person.scores[0], fitter.first_pose(person.points[0], person.rotations[0]))
+    wanted = person.points[0][fitter.seen] + [0.5, 0]
+
+    def picture(pixels, depth):
+        return sparse.eye_array(2 * len(pixels), format="csr"), (pixels - wanted).ravel()
+
+    shift = np.tile(np.eye(2), (len(fitter.seen), 1))  # of all vertices at once
+    one = np.zeros((len(shift), 1))
+    one[2 * topology.NOSE_TIP + 1] = 1.0
+    moves = sparse.csr_array(np.concatenate([shift, one], 1))
+    curvature, slope = fitter.for_moves(found, person.scores[0], picture, moves)
+    assert np.allclose(curvature, curvature.T) and np.linalg.eigvalsh(curvature).min() > -1e-3
+    alone = (moves.T @ moves).toarray().diagonal()
+    assert (curvature.diagonal()[:2] < 0.02 * alone[:2]).all() and curvature[2, 2] > 0.3
+    assert abs(slope[0]) < 0.05 * abs(shift[:, 0] @ (fitter.shown(found)[0][fitter.seen] - wanted).ravel())

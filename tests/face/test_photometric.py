@@ -91,3 +91,20 @@ def test_light_that_fades_hides_nothing(drawn):
     assert lit_alike(reference, dark, ~everywhere)[1] == 0
     flat = np.full_like(reference, 90)
     assert lit_alike(flat, flat, everywhere)[1] < 1 and lit_alike(reference, flat, everywhere)[1] < 10
+
+
+def test_how_the_skin_is_stretched(drawn):
+    """Under a linear map that is the map wherever there is skin, and zero where there is none."""
+    surface, pixels, *_ = drawn
+    map_ = np.array([[1.2, 0.3], [-0.1, 0.8]])
+    stretched = surface.stretch(pixels, pixels @ map_.T + [3.0, -2.0])
+    assert np.allclose(stretched[surface.free], map_, atol=1e-6) and not stretched[~surface.free].any()
+    assert surface.free.sum() > 300 and not surface.free[topology.OVAL].any()
+
+
+def test_what_moves_alike_is_not_rough(drawn):
+    surface, *_ = drawn
+    roughness, beside = surface.roughness(), np.zeros(len(surface.free))
+    beside[topology.NOSE_TIP] = 1.0
+    assert np.allclose(roughness, roughness.T) and np.abs(roughness.sum(0)).max() < 1e-9
+    assert beside @ roughness @ beside > 10 and np.linalg.eigvalsh(roughness).min() > -1e-9
