@@ -24,7 +24,8 @@ class Face478:
     expression_basis 478×3×64 (named columns: score 0..1; the rest: one standard deviation); albedo_mean 478×3 in
     0..255; face, eyes, mouth: triangles T×3 of the skin, the eye openings and the mouth opening; noise: 478, the
     residual of a landmark in units of the crop's pixels; score_bias 52, score_identity 52×80, score_expression 52×64:
-    what the landmark model would score (see `mimaface_cli.face.scores`); version: hash-like name of the build.
+    what the landmark model would score (see `mimaface_cli.face.scores`); score_error 52×52: the covariance of its scores
+    less the coefficients that a face has; version: hash-like name of the build.
     """
 
     mean: np.ndarray
@@ -39,6 +40,7 @@ class Face478:
     score_bias: np.ndarray
     score_identity: np.ndarray
     score_expression: np.ndarray
+    score_error: np.ndarray
     version: str
 
     def shape(self, identity: np.ndarray, expression: np.ndarray) -> np.ndarray:
@@ -76,6 +78,7 @@ def _load(path: Path) -> Face478:
         "score_bias": (len(BLENDSHAPES),),
         "score_identity": (len(BLENDSHAPES), IDENTITY_DIM),
         "score_expression": (len(BLENDSHAPES), EXPRESSION_DIM),
+        "score_error": (len(BLENDSHAPES), len(BLENDSHAPES)),
     }
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -90,6 +93,6 @@ def _load(path: Path) -> Face478:
     for corners in triangles.values():
         sound = sound and corners.ndim == 2 and corners.shape[1] == 3
         sound = sound and corners.min(initial=0) >= 0 and corners.max(initial=0) < VERTICES
-    if not sound:
+    if not sound or np.linalg.eigvalsh(arrays["score_error"])[0] <= 0:
         raise WeightsError(f"{path}: not a face478 model (wrong shapes); restore it from the project's weights/")
     return Face478(**arrays, **triangles, version=version)

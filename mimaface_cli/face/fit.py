@@ -14,12 +14,12 @@ from scipy import sparse
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.kernels import kernel
-from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, SILENT
+from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM
 from mimaface_cli.motion.rotation import euler_angles, rotation_from_vector, rotation_matrix
 
 NAMED = len(BLENDSHAPES)
-# How far a named coefficient may stray from its score, how many standard deviations the others, in prior strength.
-SCORE_DEVIATION, EXTRA_DEVIATION, IDENTITY_DEVIATION = 0.15, 1.0, 1.0
+# How many standard deviations the unnamed coefficients may stray, in prior strength.
+EXTRA_DEVIATION, IDENTITY_DEVIATION = 1.0, 1.0
 # Deviations of a landmark from which it counts less: an occluded or mistaken one must not pull the face.
 OUTLYING = 0.5
 # Told where vertices are shown (V×2 pixels of the 256 crop) and how far away (V): curvature 2V×2V and slope 2V, by those
@@ -70,10 +70,9 @@ class Fitter:
         self.seen = np.setdiff1d(np.arange(len(model.mean)), topology.IRIS)  # gaze moves the irises
         self.root_weight = 1.0 / model.noise[self.seen]
         self._basis = np.ascontiguousarray(model.expression_basis[self.seen])
-        deviation = np.full(EXPRESSION_DIM, EXTRA_DEVIATION)
-        deviation[:NAMED] = SCORE_DEVIATION
-        deviation[[BLENDSHAPES.index(name) for name in SILENT]] = 0.01
-        self._precision = 1.0 / deviation**2
+        covariance = EXTRA_DEVIATION**2 * np.eye(EXPRESSION_DIM)
+        covariance[:NAMED, :NAMED] = model.score_error
+        self._precision = np.linalg.inv(covariance)
         self._habit = np.zeros(EXPRESSION_DIM)
 
     def first_pose(self, points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
@@ -112,7 +111,7 @@ class Fitter:
             trust = np.float32(trust)
             rows = jacobian * np.repeat(trust, 2)[:, None]
             slope = np.float64(rows.T @ np.float32(residual * trust[:, None]).ravel())
-            slope[6:] += self._precision * (expression - prior)
+            slope[6:] += self._precision @ (expression - prior)
             curvature = self._curvature(rows)
             if picture is not None:
                 bend, pull = picture(pixels, depth)
@@ -159,7 +158,7 @@ class Fitter:
         weight = np.repeat(self.root_weight, 2)
         residual, jacobian = (pixels - points[self.seen]).ravel() * weight, jacobian * weight[:, None]
         slope = jacobian.T @ residual
-        slope[6:] += self._precision * (expression - self._prior(scores))
+        slope[6:] += self._precision @ (expression - self._prior(scores))
         identity = (gradient @ rotation @ self.model.identity_basis[self.seen]).reshape(-1, IDENTITY_DIM)
         identity *= weight[:, None]
         shared = jacobian.T @ identity
@@ -174,7 +173,7 @@ class Fitter:
         pixels, depth, jacobian, _ = self._linearised(fit.expression, rotation_matrix(fit.pose[:3]), fit.pose[3:])
         bend, pull = picture(pixels, depth)
         slope = jacobian.T @ pull
-        slope[6:] += self._precision * (fit.expression - self._prior(scores))
+        slope[6:] += self._precision @ (fit.expression - self._prior(scores))
         curvature = self._curvature(np.zeros_like(jacobian)) + jacobian.T @ (bend @ jacobian)
         bent = bend @ moves.tocsr()
         shared = jacobian.T @ bent
@@ -205,7 +204,7 @@ class Fitter:
         """Normal matrix 70×70 with the prior."""
         normal = np.float64(jacobian.T @ jacobian)
         normal[np.arange(6), np.arange(6)] += 1e-6
-        normal[np.arange(6, len(normal)), np.arange(6, len(normal))] += self._precision
+        normal[6:, 6:] += self._precision
         return normal
 
 

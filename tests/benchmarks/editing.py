@@ -9,9 +9,10 @@ each edit changed each group of scores, the mean of the absolute changes over th
 tracks drawn by the mesh engine and extracted again, once examples/driver.npz, which speaks, once expressions in
 turn (--every-name: all that the landmark model scores). Each name that moves counts once (its standard deviation is
 0.03 or more; silent names and looks do not, gaze is compared itself), over the whole track, so that a name which rises
-under another loses. Beside the extraction stands what the landmark model's own scores say, and, in turn, how much of a
-drawn movement is in the picture (by optical flow) and in the landmarks read from it: what is lost between these two
-is lost before the extraction.
+under another loses. "far" is the mean over names that move by 0.05 or more, "together" the correlation of all names at
+once, each less its mean, so that a name counts by how far it moves. Beside the extraction stands what the landmark
+model's own scores say, and, in turn, how much of a drawn movement is in the picture (by optical flow) and in the
+landmarks read from it: what is lost between these two is lost before the extraction.
 """
 
 import argparse
@@ -60,7 +61,7 @@ GROUPS = {
     "look": ("eyeLook",),
 }
 TRACK = Path(__file__).parents[2] / "examples" / "driver.npz"
-MOVES = 0.03
+MOVES, FAR = 0.03, 0.05
 AIM = 0.85
 ONE_BY_ONE = ("jawOpen", "mouthSmile", "eyeBlink", "browInnerUp", "browDown", "mouthPucker", "mouthFunnel", "jawLeft")
 PULSE = 20  # frames of each
@@ -179,10 +180,13 @@ def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = 
         asked = drawn.expression[:, k]
         if k and asked.std() > MOVES and name not in SILENT and not name.startswith("eyeLook"):
             by_name[name] = {
+                "moves": float(asked.std()),
                 "correlation": correlated(asked, read.expression[:, k]),
                 "gain": float(np.polyfit(asked, read.expression[:, k], 1)[0]),
                 "scores": correlated(asked[known], scores[:, k]),
             }
+    columns = [BLENDSHAPES.index(name) for name in by_name]
+    together = [(one - one.mean(0)).ravel() for one in (drawn.expression[:, columns], read.expression[:, columns])]
     for j, name in enumerate(names):
         both = [0, 1 + j * PULSE + PULSE // 2]
         if all(faces[k] is not None for k in both):
@@ -201,6 +205,7 @@ def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = 
         "pose since frame 0": float(since.mean()),
         "gaze": float(gaze.mean()),
         "correlation": float(np.mean([found["correlation"] for found in by_name.values()])),
+        "together": correlated(*together),
         "scores": float(np.mean([found["scores"] for found in by_name.values()])),
         "by name": by_name,
     }
@@ -286,6 +291,8 @@ def report(rows: list[dict], trips: dict[str, dict]) -> None:
             for key in ("gain", "scores", "in picture", "in landmarks"):
                 cells.append(np.mean([value[key] for value in values if key in value] or [np.nan]))
             print(f"{name:22}" + "".join(" " * 13 if np.isnan(cell) else f"{cell:13.2f}" for cell in cells))
+        far = [value["correlation"] for values in by_name.values() for value in values if value["moves"] >= FAR]
+        print(f"together {np.mean([trip['together'] for trip in found.values()]):.2f}, far {np.mean(far):.2f}")
         for key in ("correlation", "scores"):
             all_values = np.array([value[key] for values in by_name.values() for value in values])
             middle, share = np.median(all_values), (all_values >= AIM).mean()

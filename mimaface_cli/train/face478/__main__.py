@@ -76,7 +76,8 @@ def run(options: argparse.Namespace) -> None:
     stills, stills_out = split(pool.stills, options.held_out, options.seed)
     clips, clips_out = split(pool.clips, options.held_out, options.seed)
     print(f"learning from {len(stills.points)} stills and {len(clips.points)} frames of clips")
-    arrays = build(stills, clips)
+    photos = [options.folder / pool.photos[subject] for subject in np.unique(stills.subject)]
+    arrays = build(stills, clips, photos, options.seed)
     with atomic_path(outputs[0]) as temporary:
         with temporary.open("xb") as file:
             np.savez_compressed(file, **arrays)

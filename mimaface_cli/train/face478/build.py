@@ -2,7 +2,10 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -10,10 +13,11 @@ from mimaface_cli.face import topology
 from mimaface_cli.face.camera import CAMERA_DISTANCE, FOCAL_PER_SIZE
 from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.shading import AMBIENT, sh_basis, vertex_normals
-from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, TEXTURE_DIM
+from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, SILENT, TEXTURE_DIM
 from mimaface_cli.train.face478 import learn
 from mimaface_cli.train.face478.fitting import fit_people
 from mimaface_cli.train.face478.learn import NAMED, Observations
+from mimaface_cli.train.face478.misread import UNMOVED, score_error
 from mimaface_cli.train.face478.scores import build_scores
 
 NOSTRIL = 278
@@ -21,13 +25,17 @@ NOSTRIL = 278
 TEMPLATE_EYE_DISTANCE = 70.4744 / 256
 ACROSS = np.array([-1, 1, 1])  # what mirroring does to a displacement
 ALBEDO_LIMIT = 90.0  # grey levels from the mean: hair, hats and hands over the face are not albedo
+UNMEASURED = 0.15  # of a score, standard deviation: how far it is off before that is measured
 CLIP_STEP, CLIP_WEIGHT = 4, 0.35  # frames of a clip are much alike: fewer of them teach scores, and each counts less
 
 
-def build(stills: Observations, clips: Observations) -> dict[str, np.ndarray]:
+def build(
+    stills: Observations, clips: Observations, photos: Sequence[Path], seed: int = 0
+) -> dict[str, np.ndarray]:
     """The arrays of a face478 file (see `mimaface_cli.face.face478.Face478`): float32, int32 and its version.
 
-    stills (with colours) teach identity and texture, clips expression. Raises InputError where they make no face.
+    stills (with colours) teach identity and texture, clips expression; photos, drawn at random with the seed, how far
+    scores are to be believed. Raises InputError where they make no face.
     """
     mean = learn.mean_shape(stills)
     mirror = learn.mirror_index(mean)
@@ -36,7 +44,9 @@ def build(stills: Observations, clips: Observations) -> dict[str, np.ndarray]:
     normals = vertex_normals(stills.points, np.concatenate(list(triangles.values())))
     # Unequal trust in landmarks (the outline slides along the face) was measured and gained nothing.
     values = shape | build_albedo(stills.colours, normals, mirror) | {"noise": np.ones(VERTICES)}
-    values |= learn_scores(Face478(**values, **triangles, **blank_scores(), version=""), stills, clips)
+    model = Face478(**values, **triangles, **blank_scores(), version="")
+    model = replace(model, score_error=score_error(model, photos, clips, seed))
+    values |= {"score_error": model.score_error} | learn_scores(model, stills, clips)
     arrays = {name: value.astype(np.float32) for name, value in values.items()} | triangles
     return arrays | {"version": np.array(fingerprint(arrays))}
 
@@ -61,6 +71,7 @@ def blank_scores() -> dict[str, np.ndarray]:
         "score_bias": np.zeros(count),
         "score_identity": np.zeros((count, IDENTITY_DIM)),
         "score_expression": np.zeros((count, EXPRESSION_DIM)),
+        "score_error": np.diag(np.where(np.isin(BLENDSHAPES, SILENT), UNMOVED, UNMEASURED) ** 2),
     }
 
 

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
 from mimaface_cli.train.face478.build import CLIP_STEP
-from mimaface_cli.train.face478.learn import Observations
+from mimaface_cli.train.face478.learn import Observations, mirror_names
 from mimaface_cli.train.face478.movements import Movement
 from mimaface_cli.train.face478.report import Explained, Judgement, Reprojection
 
@@ -80,6 +82,9 @@ def card(model: Face478, measured: Measured, about: str, options: str, skipped: 
         "Scores predicted from fitted faces (`score_*`): mean correlation with the landmark model's "
         f"{_mean(measured.predicted):.2f} within left-out clips, {_mean(measured.predicted_stills):.2f} over left-out "
         "stills.",
+        "How those scores err was measured on drawn videos of people learned from, in half of which they talk as the "
+        "clips do and in half each name comes and goes alone (`score_error`, a covariance; whoever fits the model "
+        "believes scores as far). Furthest off: " + _furthest(model) + ".",
         "## Columns made by hand",
         "The landmark model never scores " + ", ".join(f"`{name}`" for name in SILENT[1:]) + ". Their columns are "
         "smooth bumps placed by hand so that they can be edited; a video never drives them. `_neutral` is empty.",
@@ -113,6 +118,13 @@ def _summary(measured: Measured) -> str:
         f"the right way{_but(weak)}; the landmark model, looking at a picture of the mean face under one column alone, "
         f"raises the right score by {SEEN} or more for {len(learned) - len(unseen)}{_but(unseen)}."
     )
+
+
+def _furthest(model: Face478, count: int = 6) -> str:
+    """The names whose scores err most, with standard deviations; of both sides one."""
+    deviation = np.sqrt(model.score_error.diagonal())
+    order = [k for k in np.argsort(-deviation, kind="stable") if k <= mirror_names()[k]]
+    return ", ".join(f"`{BLENDSHAPES[k].removesuffix('Left')}` {deviation[k]:.2f}" for k in order[:count])
 
 
 def _but(names: list[str]) -> str:

@@ -45,11 +45,12 @@ class Sight:
 
 @dataclass(frozen=True)
 class Pool:
-    """All that a folder shows: stills (one subject each, with colours), clips (one subject a file), and the files that
-    show nothing, with the reason."""
+    """All that a folder shows: stills (one subject each, with colours), clips (one subject a file), the names of the
+    stills' files by subject, and the files that show nothing, with the reason."""
 
     stills: Observations
     clips: Observations
+    photos: list[str]
     skipped: dict[str, str]
 
 
@@ -211,7 +212,8 @@ def gather(kept: ObservationFile, names: list[str]) -> Pool:
     clips = [sight for sight in sights.values() if sight.kind == "clip" and not sight.fault]
     if len(stills) < 2 or len(clips) < 2:
         raise InputError(f"only {len(stills)} images and {len(clips)} clips show a face; many of both are needed")
-    return Pool(_joined(stills), _joined(clips), skipped)
+    photos = [name for name, sight in sights.items() if sight.kind == "still" and not sight.fault]
+    return Pool(_joined(stills), _joined(clips), photos, skipped)
 
 
 def _joined(sights: list[Sight]) -> Observations:
