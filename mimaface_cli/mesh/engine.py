@@ -67,7 +67,7 @@ def draw(
     """One frame H×W×3 (×4 with alpha) uint8: the source under expression 64, pose 6, gaze 4 and lids (openness of the left and right
     eye, 0 shut, 1 open)."""
     head = source.head + model.expression_basis @ (expression - source.portrait.expression)
-    head = part_lips(match_lids(head, model, lids * source.lids))
+    head = part_lips(match_lids(head, model, source.lid_heights(lids)))
     placed = head @ rotation_matrix(pose[:3]).T + pose[3:]
     xy, depth = place_surface(source, placed, pose)
     left, top, right, bottom = source.roi

@@ -10,18 +10,25 @@ from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, eyeball_centres, gaze_di
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_FADED = 0.4  # radii of the iris: moved that far, the photo's own detail of an eye is gone
+_DARK = 0.9  # of the white of an eye: what is darker beside the iris belongs to it
 _IRIS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
 
 
 @dataclass(frozen=True)
 class Eye:
     """One eye of the source. white: H×W×3 float32, the eyeball with its iris taken out and continued under the lids;
-    iris: H×W×4 float32 (alpha last, 0..1), made whole; lid: H×W×4 float32, the upper
-    lid's skin without its lashes (alpha: where they were); height: of the opening in the photo; lash: 3, colour of the line where lids meet; origin: left, top of both in picture pixels; ball: 3, centre of
-    the eyeball in the head's frame; frame: the source's 3 anchor points 3×2 in picture pixels; gaze: 2, rad."""
+    iris: H×W×4 float32 (alpha last, 0..1), made whole; radius: its, in pixels; detail: H×W×3 float32, what the photo
+    shows beyond those two; lid: H×W×4 float32, the upper lid's skin without its lashes (alpha: where they were);
+    height: of the opening in the photo; lash: 3, colour of the line where lids meet; origin: left, top of all in
+    picture pixels; ball: 3, centre of the eyeball in the head's frame; frame: the source's 3 anchor points 3×2 in
+    picture pixels; gaze: 2, rad."""
 
     white: np.ndarray
     iris: np.ndarray
+    radius: float
+    detail: np.ndarray
     lid: np.ndarray
     lash: np.ndarray
     height: float
@@ -70,27 +77,22 @@ def build_eye(
     inside = open_mask > 0.06 * width  # well within the lids: neither lashes nor their shadow
     if inside.sum() < 12:
         inside = open_mask > 0
-    white_seen = inside & (distance > 1.22 * radius)
-    white = diffuse(patch, white_seen, width)
-    if white is None:  # a narrow or closed eye shows no white: a dull one in the picture's own light
-        around = np.median(patch.reshape(-1, 3), axis=0)
-        white = np.broadcast_to(0.5 * around + 0.5 * around.mean() + 18, patch.shape).astype(np.float32)
-    # Under the lids it is darker: what appears there when the eye opens wider lies in their shadow.
-    away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3) / (0.16 * width)
-    white = white * (1 - 0.30 * np.clip(away, 0, 1))[..., None]
-    keep = feather(white_seen, 0.02 * width)[..., None]
-    white = white * (1 - keep) + patch * keep
-
-    iris_seen = inside & (distance <= 1.22 * radius)
-    colours = complete_iris(patch, iris_seen, centre, radius)
-    alpha = np.clip((1.3 * radius - distance) / (0.2 * radius), 0, 1)
+    white, level = white_of(patch, inside, distance / radius, width)
+    colours = complete_iris(patch, inside & (distance <= 1.22 * radius), centre, radius)
+    alpha = np.clip((1.2 * radius - distance) / (0.15 * radius), 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
+    # Beside the circle only what is darker than the white is iris: no halo of white goes along.
+    darker = np.clip((0.98 * level - colours @ _LUMA) / np.maximum((0.98 - _DARK) * level, 1), 0, 1)
+    alpha = (alpha * np.where(distance > 0.95 * radius, darker, 1)).astype(np.float32)[..., None]
+    detail = (patch - white - alpha * (colours - white)) * feather(open_mask > 0, 0.03 * width)[..., None]
     rim = np.clip(ring.astype(int), 0, np.array(patch.shape[1::-1]) - 1)
     lashes = patch[rim[:, 1], rim[:, 0]]
     lash = lashes[lashes.sum(1) <= np.quantile(lashes.sum(1), 0.3)].mean(0)
     return Eye(
         white,
-        np.dstack([colours, alpha.astype(np.float32)]),
+        np.dstack([colours, alpha]),
+        radius,
+        detail,
         bare_lid(patch, ring, width),
         lash,
         opening(ring),
@@ -99,6 +101,28 @@ def build_eye(
         frame,
         gaze,
     )
+
+
+def white_of(
+    patch: np.ndarray, inside: np.ndarray, distance: np.ndarray, width: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The white of an eye over a whole patch H×W×3, as if there were no iris, and how bright (H×W) it is where nothing
+    shades it. inside: H×W, the opening; distance: H×W from the iris's middle, in its radii; width: the eye's."""
+    luma, seen = patch @ _LUMA, inside & (distance > 1.22)
+    # An iris ends softly and not quite where landmarks say: what is darker than the white beside it is still iris.
+    clear = diffuse(patch, seen & (luma >= np.median(luma[seen])), width) if seen.any() else None
+    if clear is not None:
+        seen &= (luma > _DARK * (clear @ _LUMA)) | (distance > 1.8)
+    white = diffuse(patch, seen, width)
+    if white is None:  # a narrow or closed eye shows no white: a dull one in the picture's own light
+        around = np.median(patch.reshape(-1, 3), axis=0)
+        white = np.broadcast_to(0.5 * around + 0.5 * around.mean() + 18, patch.shape).astype(np.float32)
+    level = (white if clear is None else clear) @ _LUMA
+    # Under the lids it is darker: what appears there when the eye opens wider lies in their shadow.
+    away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3) / (0.16 * width)
+    white = white * (1 - 0.30 * np.clip(away, 0, 1))[..., None]
+    keep = feather(seen, 0.05 * width)[..., None]
+    return white * (1 - keep) + patch * keep, level
 
 
 def opening(ring: np.ndarray) -> float:
@@ -120,13 +144,13 @@ def bare_lid(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarray:
     lifted = upper + away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6) * 0.30 * width
     opened = polygon_depth(ring, patch.shape[:2]) > 0
     band = (polygon_depth(np.concatenate([upper, lifted[::-1]]), patch.shape[:2]) > 0) & ~opened
-    luma = patch @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = patch @ _LUMA
     # The skin's own level: the white of the eye may be far brighter.
     skin_level = np.quantile(luma[band], 0.7) if band.any() else luma.mean()
     skin = diffuse(patch, band & (luma > 0.8 * skin_level), width)
     if skin is None:
         return np.dstack([patch, np.zeros(luma.shape, np.float32)])
-    deficit = (skin @ np.array([0.299, 0.587, 0.114], np.float32) - luma) / max(float(skin_level), 1.0)
+    deficit = (skin @ _LUMA - luma) / max(float(skin_level), 1.0)
     dark = np.clip((deficit - 0.14) / 0.18, 0, 1)  # a shaded or painted lid stays as it is, lashes go
     alpha = cv2.GaussianBlur(np.where(opened, 1.0, dark * band).astype(np.float32), (0, 0), max(0.02 * width, 0.6))
     return np.dstack([skin, alpha]).astype(np.float32)
@@ -234,6 +258,10 @@ def draw_eye(
     iris = cv2.warpAffine(eye.iris, moved, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
     cover = np.clip(iris[..., 3:], 0, 1)
     ball = ball * (1 - cover) + iris[..., :3] * cover
+    # Shadows, glints and the iris's own edge are where they are in the photo: they fade as the eye looks elsewhere.
+    kept = 1 - float(np.linalg.norm(shift)) / (_FADED * eye.radius)
+    if kept > 0:
+        ball += kept * cv2.warpAffine(eye.detail, to_canvas, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     target += alpha * (ball - target)
 
 

@@ -8,26 +8,28 @@ from mimaface_cli.face import camera
 from mimaface_cli.face.align import transform_points
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.mesh.contact import SHUT, lid_gap, lid_openness
+from mimaface_cli.mesh.contact import SHUT, WIDEST, lid_gap, lid_openness
 from mimaface_cli.mesh.eyes import SIDES, Eye, anchors, build_eye, eyeballs
 from mimaface_cli.mesh.mouth import Mouth, build_mouth
 from mimaface_cli.mesh.mouth import anchors as mouth_anchors
 from mimaface_cli.mesh.surface import FineFace, Sheet, build_sheet, fine_face
 from mimaface_cli.motion.rotation import rotation_matrix
 
+_TELLING = 0.35  # openness from which an eye tells how far it can open
+_NEARLY_SHUT = 0.12  # openness below which lids are taken to meet: landmarks stand apart all the same
 _CHEEKS = np.array([50, 280, 101, 330, 117, 346, 205, 425])
 
 
 @dataclass(frozen=True)
 class Source:
-    """portrait: what it was made from; head: 478×3, the seen face in the head's own frame (its landmarks met exactly); lids: heights of the left and right eye
-    opening at full openness 1; texture: V×2 picture pixels of the surface (fine face, then sheet); triangles: T×3 over
-    them; roi: left, top, right, bottom of what can change; still: h×w×2, each of its pixels' own
-    place in the photo."""
+    """portrait: what it was made from; head: 478×3, the seen face in the head's own frame (its landmarks met exactly);
+    lids: for the left and right eye, openings (K, ascending) and how high the lids stand apart at each (K, model units);
+    texture: V×2 picture pixels of the surface (fine face, then sheet); triangles: T×3 over them; roi: left, top, right,
+    bottom of what can change; still: h×w×2, each of its pixels' own place in the photo."""
 
     portrait: Portrait
     head: np.ndarray
-    lids: np.ndarray
+    lids: list[tuple[np.ndarray, np.ndarray]]
     fine: FineFace
     sheet: Sheet
     texture: np.ndarray
@@ -40,6 +42,10 @@ class Source:
     def to_picture(self, crop_pixels: np.ndarray) -> np.ndarray:
         """Crop pixels …×2 to picture pixels."""
         return (crop_pixels - self.portrait.to_crop[:, 2]) / self.portrait.to_crop[0, 0]
+
+    def lid_heights(self, openness: np.ndarray) -> np.ndarray:
+        """How high the left and right lids stand apart (2, model units) at an openness (2: 0 shut, 1 open)."""
+        return np.array([np.interp(one, *lid) for one, lid in zip(openness, self.lids)])
 
 
 def build_source(portrait: Portrait, model: Face478) -> Source:
@@ -69,9 +75,7 @@ def build_source(portrait: Portrait, model: Face478) -> Source:
     rest = model.shape(identity, np.zeros_like(expression))
     seen, usual = (np.array([lid_gap(face, side) for side in SIDES]) for face in (head, rest))
     openness = lid_openness(model, identity, expression[None])[0]
-    # What "fully open" means for this face, so that the photo's own openness gives the photo's own lids; shut eyes do
-    # not tell, there the model's resting face does.
-    lids = np.where(openness > 0.35, seen / np.maximum(openness, 0.35), usual * (1 - SHUT))
+    lids = [lid_curve(*eye) for eye in zip(openness, seen, usual * (1 - SHUT))]
 
     balls = eyeballs(head)
     eyes = {}
@@ -97,6 +101,16 @@ def build_source(portrait: Portrait, model: Face478) -> Source:
         eyes,
         mouth,
     )
+
+
+def lid_curve(own: float, seen: float, usual: float) -> tuple[np.ndarray, np.ndarray]:
+    """Openings and how high lids stand apart at each. own, seen: the photo's openness and height, which go together;
+    usual: the height of the model's open eye, to which narrow eyes open: they do not tell how far they could."""
+    told = min(own / _TELLING, 1.0)
+    full = told * seen / max(own, _TELLING) + (1 - told) * usual
+    own = float(np.clip(own, 1e-3, 1 - 1e-3))
+    seen = own * full if told == 1 else min(seen * min(own / _NEARLY_SHUT, 1.0), full)
+    return np.array([0, own, 1, WIDEST]), np.array([0, seen, full, WIDEST * full])
 
 
 def openings(fine: FineFace) -> np.ndarray:

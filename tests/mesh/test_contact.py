@@ -5,6 +5,7 @@ import pytest
 
 from mimaface_cli.face import face478, topology
 from mimaface_cli.mesh.contact import _LIP_PAIRS, SHUT, WIDEST, lid_gap, lid_openness, match_lids, part_lips
+from mimaface_cli.mesh.source import lid_curve
 from mimaface_cli.mesh.surface import fine_face
 from mimaface_cli.motion.coefficients import blendshape
 
@@ -110,3 +111,20 @@ def test_lips_never_cross(model, expression):
 def test_open_lips_are_left_alone(model):
     _, _, face = someone(model, 1, jawOpen=0.6)
     assert np.array_equal(part_lips(face), face)
+
+
+@pytest.mark.parametrize("own", [0.0, 0.05, 0.2, 0.34, 0.36, 0.8, 1.2])
+def test_an_eye_is_as_open_as_in_the_photo(own):
+    """However narrow: the photo's openness gives the photo's height, none shuts, more opens."""
+    openness, height = lid_curve(own, 0.03, 0.08)
+    at = lambda wanted: np.interp(wanted, openness, height)  # noqa: E731
+    assert at(0.0) == 0 and (at(own) == pytest.approx(0.03, abs=1e-6) if own > 0.12 else at(own) < 0.03)
+    assert (np.diff(openness) > 0).all() and (np.diff(height) >= 0).all()
+    assert at(1.0) > 0.05 or own > 0.5
+
+
+def test_eyes_of_almost_the_same_openness_open_alike():
+    """There is no openness at which a face's lids jump."""
+    curves = [lid_curve(own, 0.1 * own, 0.08) for own in np.linspace(0.01, 1.4, 400)]
+    heights = np.array([np.interp([0.1, 0.3, 0.6, 1.0], *curve) for curve in curves])
+    assert np.abs(np.diff(heights, axis=0)).max() < 2e-3

@@ -1,5 +1,7 @@
 """Eyes taken apart and put together again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -117,17 +119,22 @@ RING = np.array([[70.0, 40], [60, 49], [50, 52], [40, 49], [30, 40], [40, 31], [
 IRIS, RADIUS = np.array([50.0, 40.0]), 9.0
 
 
-@pytest.fixture(scope="module")
-def drawn():
-    """A picture of one eye, skin-coloured around, and the eye taken out of it: with its anchors in the picture."""
+def eye_of(off: float = 0.0):
+    """A picture of one eye, skin-coloured around, and the eye taken out of it: with its anchors in the picture. off:
+    how far aside landmarks put the iris, in pixels."""
     image = np.full((80, 100, 3), (205, 165, 145), np.uint8)
     image[polygon_depth(RING, image.shape[:2]) > 0] = 235
     rows, columns = np.mgrid[:80, :100] + 0.5
     image[np.hypot(columns - IRIS[0], rows - IRIS[1]) < RADIUS] = (60, 40, 20)
     landmarks = np.zeros((478, 2))
-    landmarks[topology.LEFT_IRIS] = IRIS + RADIUS * np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
+    landmarks[topology.LEFT_IRIS] = IRIS + [off, 0] + RADIUS * np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
     frame = np.array([[50.0, 40], [62, 40], [50, 28]])
     return image, build_eye(image, RING, landmarks, BALL, frame, np.zeros(2), "left"), frame
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return eye_of()
 
 
 def paint(drawn, ring=RING, offset=(0.0, 0.0), shift=(0.0, 0.0)) -> np.ndarray:
@@ -145,7 +152,7 @@ def dark_middle(canvas: np.ndarray) -> np.ndarray:
 
 def test_an_eye_that_has_not_moved_looks_as_in_the_photo(drawn):
     difference = np.abs(paint(drawn) - drawn[0])
-    assert difference.mean() < 1 and difference[40, 34:66].max() < 40
+    assert difference.mean() < 0.1 and difference[36:45, 36:65].max() < 4
 
 
 def test_irises_go_where_the_gaze_shifts_and_eyes_where_the_head_does(drawn):
@@ -158,6 +165,19 @@ def test_irises_go_where_the_gaze_shifts_and_eyes_where_the_head_does(drawn):
 def test_a_looking_eye_leaves_white_behind_the_iris(drawn):
     looks = paint(drawn, shift=(10, 0))
     assert looks[37:44, 42:46].min() > 170
+
+
+@pytest.mark.parametrize("off", [-3.0, 3.0])
+def test_an_iris_beside_its_landmarks_leaves_no_rim_behind(off):
+    eye = eye_of(off)
+    right, left = paint(eye, shift=(10, 0)), paint(eye, shift=(-10, 0))
+    assert right[37:44, 39:46].min() > 200 and left[37:44, 55:62].min() > 200
+
+
+def test_an_iris_takes_no_rim_of_white_along(drawn):
+    image, eye, frame = drawn
+    looks = paint((0 * image, replace(eye, white=0 * eye.white), frame), shift=(5, 0))
+    assert looks.max() < 100 < image[36:45, 36:65].max()
 
 
 def test_shut_lids_cover_the_eye_with_skin(drawn):
