@@ -16,7 +16,7 @@ from mimaface_cli.face.photometric import Surface
 from mimaface_cli.face.skin import FOLLOWED, Skin, Square
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
-FRAMES = 16  # of a shot's first ones, evenly, that tell where the reference's landmarks lie
+FRAMES = 10  # of a shot's first ones, evenly, that tell where the reference's landmarks lie
 _OFF = 1.5  # pixels of the 256 crop: how far a landmark is likely off
 _FURTHEST = 2.0  # pixels: it is moved no further by the pictures
 
