@@ -174,7 +174,7 @@ class Fitter:
         bend, pull = picture(pixels, depth)
         slope = jacobian.T @ pull
         slope[6:] += self._precision @ (fit.expression - self._prior(scores))
-        curvature = self._curvature(np.zeros_like(jacobian)) + jacobian.T @ (bend @ jacobian)
+        curvature = self._curvature(jacobian[:0]) + jacobian.T @ (bend @ jacobian)
         bent = bend @ moves.tocsr()
         shared = jacobian.T @ bent
         follow = np.linalg.solve(curvature, shared)

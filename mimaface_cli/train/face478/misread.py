@@ -32,12 +32,7 @@ _STEADY = 0.8  # frames: landmarks shiver, faces do not
 _RATE = 25.0
 
 
-def score_error(
-    model: Face478,
-    photos: Sequence[Path],
-    clips: Observations,
-    seed: int,
-) -> np.ndarray:
+def score_error(model: Face478, photos: Sequence[Path], clips: Observations, seed: int) -> np.ndarray:
     """52×52, the covariance of score minus drawn coefficient within a video, over talking and over each name alone in
     equal shares; both sides of the face err alike. Raises InputError where no photo can be drawn and read again."""
     rng = np.random.default_rng(seed)
@@ -56,9 +51,8 @@ def score_error(
         raise InputError("none of the photos can be drawn and read again; add sharp, upright ones of one face each")
     covariance = np.mean([errors.T @ errors / len(errors) for errors in both], 0)
     mirror = mirror_names()
-    covariance = (covariance + covariance[np.ix_(mirror, mirror)]) / 2
+    covariance = (covariance + covariance[np.ix_(mirror, mirror)]) / 2 + FLOOR**2 * np.eye(NAMED)
     silent = [BLENDSHAPES.index(name) for name in SILENT]
-    covariance += FLOOR**2 * np.eye(NAMED)
     covariance[silent], covariance[:, silent] = 0.0, 0.0
     covariance[silent, silent] = UNMOVED**2
     return covariance

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,10 +70,8 @@ def gather(folder: Path, tracks: Path, people: dict[str, str], hearing: Hearing,
     clips = []
     for number, path in enumerate(films(folder)):
         try:
-            if not has_audio(path):
-                continue
-            with open_samples(path) as samples:
-                if sound_means(samples).silent:
+            with _sound_of(path) as samples:
+                if samples is None:
                     continue
                 track = _track(path, tracks)
                 clip = _clip(path, track, samples, people.get(path.stem, path.stem), hearing, np.random.default_rng(number))
@@ -94,13 +93,21 @@ def sounds(folder: Path) -> Iterator[Samples]:
     """The sounds of a folder's videos, of those that have one."""
     for path in films(folder):
         try:
-            if not has_audio(path):
-                continue
-            with open_samples(path) as samples:
-                if not sound_means(samples).silent:
+            with _sound_of(path) as samples:
+                if samples is not None:
                     yield samples
         except InputError:
             continue  # `gather` says so
+
+
+@contextmanager
+def _sound_of(path: Path) -> Iterator[Samples | None]:
+    """A video's sound, None where it has none to hear."""
+    if not has_audio(path):
+        yield None
+        return
+    with open_samples(path) as samples:
+        yield None if sound_means(samples).silent else samples
 
 
 def _track(path: Path, tracks: Path) -> MotionTrack:
