@@ -201,7 +201,7 @@ class _Shots:
         else:
             fitter = self._skin.fitter
             result = self._skin.fit(square, face)
-            points = gaze.irises_beside(points, fitter.shown(result)[0])
+            points = self._skin.look(square, face, result)
         shape = fitter.shape(result.expression)
         turn = rotation_matrix(result.pose[:3])
         light = fit_light(self._albedo, self._normals @ turn.T, colours)

@@ -9,19 +9,19 @@ IRIS_RADIUS_OF_BALL = 0.105  # centre of the eyeball to the iris plane in model 
 BALL_DEPTH = 0.085  # how far the centre lies behind the line between the corners of the eye
 LIMIT = np.radians(45.0)
 # (corners, iris centre) of the left and the right eye
-_EYES = (((362, 263), topology.LEFT_IRIS[0]), ((133, 33), topology.RIGHT_IRIS[0]))
+EYES = (((362, 263), topology.LEFT_IRIS[0]), ((133, 33), topology.RIGHT_IRIS[0]))
 
 
 def eyeball_centres(shape: np.ndarray) -> np.ndarray:
     """Centres of the left and right eyeball (2×3) of an unposed face 478×3."""
-    return np.stack([shape[list(corners)].mean(0) - [0, 0, BALL_DEPTH] for corners, _ in _EYES])
+    return np.stack([shape[list(corners)].mean(0) - [0, 0, BALL_DEPTH] for corners, _ in EYES])
 
 
 def irises_beside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """Landmarks 478×2 with the irises moved as the corners of their eyes are to those of `corners` (478×2): landmarks
     err together, so an iris is told by where it stands in its own eye."""
     moved = np.array(points)
-    for ends, iris in _EYES:
+    for ends, iris in EYES:
         moved[iris] += (corners[list(ends)] - points[list(ends)]).mean(0)
     return moved
 
@@ -31,7 +31,7 @@ def gaze_from_iris(points: np.ndarray, shape: np.ndarray, pose: np.ndarray) -> n
     right pitch in rad: yaw positive to the subject's left, pitch positive upwards, both relative to the head."""
     turn = rotation_matrix(pose[:3])
     angles = []
-    for centre, (_, iris) in zip(eyeball_centres(shape), _EYES):
+    for centre, (_, iris) in zip(eyeball_centres(shape), EYES):
         ball = turn @ centre + pose[3:]
         direction = turn[:, 2]
         for _ in range(3):  # the depth of the iris depends on where it looks

@@ -51,7 +51,9 @@ def settle(fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]]) -
     usual = _alone(fitter, points, face)
     skin = seen_from(points, usual)
     found = [skin.fit(*one) for one in few]
-    return seen_from(points + _misplaced(skin, usual, few, found), _on_average(usual, found, alone))
+    settled = seen_from(points + _misplaced(skin, usual, few, found), _on_average(usual, found, alone))
+    settled.irises = settled.irises.centred([settled.eyes(*one, fit) for one, fit in zip(few, found)])
+    return settled
 
 
 def _alone(fitter: Fitter, points: np.ndarray, face: Face) -> FrameFit:

@@ -15,6 +15,8 @@ from scipy import sparse
 from mimaface_cli.face import raster, topology
 from mimaface_cli.face.align import compose, invert, transform_points
 from mimaface_cli.face.fit import Fitter, FrameFit, Picture
+from mimaface_cli.face.gaze import irises_beside
+from mimaface_cli.face.iris import Irises
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.photometric import Surface, drawn_over
 
@@ -71,6 +73,7 @@ class Skin:
         self.fitter = fitter
         self.surface, self._crop, self.square = surface, crop, square
         self.points = transform_points(square.affine, points)
+        self.irises = Irises.of(square.grey, self.points)
 
     def fit(self, square: Square, face: Face) -> FrameFit:
         """Pose and expression of another frame of the shot, by its picture and its landmarks."""
@@ -91,6 +94,19 @@ class Skin:
 
         unsure[topology.EYES] = _LANDMARK_NOISE[0]  # lids: of them the pixels tell nothing
         return fitter.frame(points, face.scores, pose, _ALIGNING, expression, unsure, self.differing(square))
+
+    def eyes(self, square: Square, face: Face, fit: FrameFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What irises are found in: a frame's picture, where its fitted face shows itself and where its landmarks are,
+        beside the corners of those eyes. Both 478×2 pixels of the square."""
+        shown = self.fitter.shown(fit)[0]
+        points = irises_beside(transform_points(self._crop, face.points), shown)
+        to_square = compose(square.affine, invert(self._crop))
+        return square.grey, transform_points(to_square, shown), transform_points(to_square, points)
+
+    def look(self, square: Square, face: Face, fit: FrameFit) -> np.ndarray:
+        """A frame's landmarks (478×2 pixels of the crop) with the irises where its picture has them."""
+        found = self.irises.found(*self.eyes(square, face, fit))
+        return transform_points(compose(self._crop, invert(square.affine)), found)
 
     def differing(self, square: Square) -> Picture:
         """How another frame's picture differs from this one's, drawn where the fitted face shows its vertices."""

@@ -82,6 +82,21 @@ def test_expressions_are_read_at_their_height(model, drawn):
     assert np.degrees(np.arccos(np.clip((np.trace(turns, axis1=1, axis2=2) - 1) / 2, -1, 1))).mean() < 2
 
 
+def test_looks_are_read_at_their_width(model):
+    """From landmarks alone a look aside comes to a half, one upwards to a tenth."""
+    photo = read_image(ROOT / "examples" / "portrait.jpg").rgb
+    portrait = portrait_from_photo(photo, None, model, name="portrait").square()
+    own, phase = own_coefficients(portrait), np.linspace(0, 4 * np.pi, 24)
+    look = own.gaze + np.radians(np.column_stack([14 * np.sin(phase), 6 * np.cos(phase)] * 2))
+    expression, pose = (np.repeat(part, len(look), 0) for part in (own.expression, own.pose))
+    motion = edited(model, portrait.identity, own, Coefficients(expression, pose, look))
+    pictures = [np.ascontiguousarray(picture[..., :3]) for picture in engine.animate(portrait, model, motion)]
+    gaze, asked = read(model, pictures).gaze, motion.coefficients.gaze
+    for column in range(4):
+        assert 0.75 < np.polyfit(asked[:, column], gaze[:, column], 1)[0] < 1.2
+        assert np.corrcoef(asked[:, column], gaze[:, column])[0, 1] > 0.95
+
+
 def test_the_same_pictures_give_the_same_numbers(model, drawn):
     pictures = drawn.pictures[:12]
     first, second = (read(model, pictures) for _ in range(2))
