@@ -20,8 +20,10 @@ _ALIKE, _FLAT = 0.5, 2.0  # the least correlation; grey levels, standard deviati
 _OPEN = 0.35  # of the disc: the least that lids must leave
 _LIDS = np.array([1.0, 0.85])  # of an opening: lashes and their shadow lie beyond
 _RINGS = topology.LEFT_EYE, topology.RIGHT_EYE
-_ROWS, _COLUMNS = np.mgrid[-_DISC : _DISC + 1, -_DISC : _DISC + 1]
-_ROUND = (_ROWS**2 + _COLUMNS**2 <= _DISC**2).astype(np.float32)
+_FROM_MIDDLE = np.arange(-_DISC, _DISC + 1) ** 2
+_ROUND = (np.add.outer(_FROM_MIDDLE, _FROM_MIDDLE) <= _DISC**2).astype(np.float32)
+_ASIDE = np.arange(-_REACH, _REACH + 1) ** 2 / _RADIUS**2
+_STRAYING = np.add.outer(_STRAY[1] * _ASIDE, _STRAY[0] * _ASIDE)  # rows and columns
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,7 @@ class _Eye:
         to_patch = compose(self.to_patch, fit_similarity(shown[self.corners], self.at))
         to_patch[:, 2] += _DISC + _REACH + 0.5 - transform_points(to_patch, read[None])[0]
         patch, open_ = _patch(grey, to_patch, shown[self.ring], _DISC + _REACH)
-        likeness = _correlation(patch, open_, self.seen, self.open_)
-        rows, columns = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1]
-        likeness -= (_STRAY[0] * columns**2 + _STRAY[1] * rows**2) / _RADIUS**2
+        likeness = _correlation(patch, open_, self.seen, self.open_) - _STRAYING
         row, column = np.unravel_index(likeness.argmax(), likeness.shape)
         if not 0 < row < 2 * _REACH or not 0 < column < 2 * _REACH or likeness[row, column] < _ALIKE:
             return None
@@ -115,10 +115,11 @@ def _correlation(image: np.ndarray, open_: np.ndarray, seen: np.ndarray, within:
     seen, image = seen - seen.mean(), image - image.mean()
     over = lambda one, other: cv2.matchTemplate(one, other, cv2.TM_CCORR).astype(np.float64)  # noqa: E731
     count = np.maximum(over(open_, within), 1.0)
-    one, other = over(open_, within * seen), over(open_ * image, within)
-    one_spread = over(open_, within * seen**2) - one**2 / count
-    other_spread = over(open_ * image**2, within) - other**2 / count
-    both = over(open_ * image, within * seen) - one * other / count
+    left, right = within * seen, open_ * image
+    one, other = over(open_, left), over(right, within)
+    one_spread = over(open_, left * seen) - one**2 / count
+    other_spread = over(right * image, within) - other**2 / count
+    both = over(right, left) - one * other / count
     told = (count >= _OPEN * _ROUND.sum()) & (np.minimum(one_spread, other_spread) > _FLAT**2 * count)
     return np.where(told, both / np.sqrt(np.where(told, one_spread * other_spread, 1)), -1.0)
 

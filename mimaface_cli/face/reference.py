@@ -36,7 +36,8 @@ def settle(fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]]) -
     square, face = shown[most_usual([face for _, face in shown])]
     surface = Surface.of(fitter.model.triangles)
     few = [shown[k] for k in np.linspace(0, len(shown) - 1, min(FRAMES, len(shown))).astype(int)]
-    alone = [_alone(fitter, transform_points(crop, one.points), one) for _, one in few]
+    read = [transform_points(crop, one.points) for _, one in few]
+    alone = [_alone(fitter, points, one) for points, (_, one) in zip(read, few)]
 
     def seen_from(points: np.ndarray, fit: FrameFit) -> Skin:
         through = fitter.through(points, face.scores, fit)
@@ -46,13 +47,13 @@ def settle(fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]]) -
     skin = seen_from(points, _alone(fitter, points, face))
     # The landmark model lags behind a moving mouth: first what the others' landmarks say, brought here.
     found = [skin.fit(*one) for one in few]
-    off = [transform_points(crop, one.points) - skin.fitter.shown(fit)[0] for (_, one), fit in zip(few, found)]
-    points = points + np.where(FOLLOWED[:, None], np.median(off, 0), 0)
+    off = np.median([one - skin.fitter.shown(fit)[0] for one, fit in zip(read, found)], 0)
+    points = points + np.where(FOLLOWED[:, None], off, 0)
     usual = _alone(fitter, points, face)
     skin = seen_from(points, usual)
     found = [skin.fit(*one) for one in few]
     settled = seen_from(points + _misplaced(skin, usual, few, found), _on_average(usual, found, alone))
-    settled.irises = settled.irises.centred([settled.eyes(*one, fit) for one, fit in zip(few, found)])
+    settled.know_irises(few, found)
     return settled
 
 

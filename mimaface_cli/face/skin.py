@@ -73,7 +73,7 @@ class Skin:
         self.fitter = fitter
         self.surface, self._crop, self.square = surface, crop, square
         self.points = transform_points(square.affine, points)
-        self.irises = Irises.of(square.grey, self.points)
+        self._irises = Irises(())
 
     def fit(self, square: Square, face: Face) -> FrameFit:
         """Pose and expression of another frame of the shot, by its picture and its landmarks."""
@@ -95,7 +95,12 @@ class Skin:
         unsure[topology.EYES] = _LANDMARK_NOISE[0]  # lids: of them the pixels tell nothing
         return fitter.frame(points, face.scores, pose, _ALIGNING, expression, unsure, self.differing(square))
 
-    def eyes(self, square: Square, face: Face, fit: FrameFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def know_irises(self, shown: list[tuple[Square, Face]], found: list[FrameFit]) -> None:
+        """From frames and what was found in them; until then irises are where landmarks put them."""
+        frames = [self._eyes(*one, fit) for one, fit in zip(shown, found)]
+        self._irises = Irises.of(self.square.grey, self.points).centred(frames)
+
+    def _eyes(self, square: Square, face: Face, fit: FrameFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What irises are found in: a frame's picture, where its fitted face shows itself and where its landmarks are,
         beside the corners of those eyes. Both 478×2 pixels of the square."""
         shown = self.fitter.shown(fit)[0]
@@ -105,7 +110,7 @@ class Skin:
 
     def look(self, square: Square, face: Face, fit: FrameFit) -> np.ndarray:
         """A frame's landmarks (478×2 pixels of the crop) with the irises where its picture has them."""
-        found = self.irises.found(*self.eyes(square, face, fit))
+        found = self._irises.found(*self._eyes(square, face, fit))
         return transform_points(compose(self._crop, invert(square.affine)), found)
 
     def differing(self, square: Square) -> Picture:

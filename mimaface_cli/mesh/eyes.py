@@ -10,7 +10,7 @@ from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, eyeball_centres, gaze_di
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _FADED = 0.4  # radii of the iris: moved that far, the photo's own detail of an eye is gone
 _DARK = 0.9  # of the white of an eye: what is darker beside the iris belongs to it
 _IRIS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
@@ -82,7 +82,7 @@ def build_eye(
     alpha = np.clip((1.2 * radius - distance) / (0.15 * radius), 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
     # Beside the circle only what is darker than the white is iris: no halo of white goes along.
-    darker = np.clip((0.98 * level - colours @ _LUMA) / np.maximum((0.98 - _DARK) * level, 1), 0, 1)
+    darker = np.clip((0.98 * level - colours @ LUMA) / np.maximum((0.98 - _DARK) * level, 1), 0, 1)
     alpha = (alpha * np.where(distance > 0.95 * radius, darker, 1)).astype(np.float32)[..., None]
     detail = (patch - white - alpha * (colours - white)) * feather(open_mask > 0, 0.03 * width)[..., None]
     rim = np.clip(ring.astype(int), 0, np.array(patch.shape[1::-1]) - 1)
@@ -108,16 +108,16 @@ def white_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The white of an eye over a whole patch H×W×3, as if there were no iris, and how bright (H×W) it is where nothing
     shades it. inside: H×W, the opening; distance: H×W from the iris's middle, in its radii; width: the eye's."""
-    luma, seen = patch @ _LUMA, inside & (distance > 1.22)
+    luma, seen = patch @ LUMA, inside & (distance > 1.22)
     # An iris ends softly and not quite where landmarks say: what is darker than the white beside it is still iris.
     clear = diffuse(patch, seen & (luma >= np.median(luma[seen])), width) if seen.any() else None
     if clear is not None:
-        seen &= (luma > _DARK * (clear @ _LUMA)) | (distance > 1.8)
+        seen &= (luma > _DARK * (clear @ LUMA)) | (distance > 1.8)
     white = diffuse(patch, seen, width)
     if white is None:  # a narrow or closed eye shows no white: a dull one in the picture's own light
         around = np.median(patch.reshape(-1, 3), axis=0)
         white = np.broadcast_to(0.5 * around + 0.5 * around.mean() + 18, patch.shape).astype(np.float32)
-    level = (white if clear is None else clear) @ _LUMA
+    level = (white if clear is None else clear) @ LUMA
     # Under the lids it is darker: what appears there when the eye opens wider lies in their shadow.
     away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3) / (0.16 * width)
     white = white * (1 - 0.30 * np.clip(away, 0, 1))[..., None]
@@ -144,13 +144,13 @@ def bare_lid(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarray:
     lifted = upper + away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6) * 0.30 * width
     opened = polygon_depth(ring, patch.shape[:2]) > 0
     band = (polygon_depth(np.concatenate([upper, lifted[::-1]]), patch.shape[:2]) > 0) & ~opened
-    luma = patch @ _LUMA
+    luma = patch @ LUMA
     # The skin's own level: the white of the eye may be far brighter.
     skin_level = np.quantile(luma[band], 0.7) if band.any() else luma.mean()
     skin = diffuse(patch, band & (luma > 0.8 * skin_level), width)
     if skin is None:
         return np.dstack([patch, np.zeros(luma.shape, np.float32)])
-    deficit = (skin @ _LUMA - luma) / max(float(skin_level), 1.0)
+    deficit = (skin @ LUMA - luma) / max(float(skin_level), 1.0)
     dark = np.clip((deficit - 0.14) / 0.18, 0, 1)  # a shaded or painted lid stays as it is, lashes go
     alpha = cv2.GaussianBlur(np.where(opened, 1.0, dark * band).astype(np.float32), (0, 0), max(0.02 * width, 0.6))
     return np.dstack([skin, alpha]).astype(np.float32)

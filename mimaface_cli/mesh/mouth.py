@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from mimaface_cli.face import camera, topology
-from mimaface_cli.mesh.eyes import diffuse, padded_crop, polygon_depth
+from mimaface_cli.mesh.eyes import LUMA, diffuse, padded_crop, polygon_depth
 from mimaface_cli.motion.rotation import rotation_matrix
 
 # Millimetres to model units: adult eyes stand 63 mm apart.
@@ -101,7 +101,7 @@ def extended(patch: np.ndarray, depth: np.ndarray, inset: float, width: float) -
 def teeth_bottom(patch: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, bool]:
     """For each column of an open mouth's picture, the row below which the jaw carries what is seen: the darkest one
     under the upper teeth, or the lower end of the opening when teeth fill it; and whether there is such a gap."""
-    luma = patch @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = patch @ LUMA
     columns = np.flatnonzero(inside.any(0))
     middle = slice(int(np.quantile(columns, 0.3)), int(np.quantile(columns, 0.7)) + 1) if len(columns) else slice(0)
     rows = np.flatnonzero(inside[:, middle].sum(1) > 0)
@@ -204,7 +204,7 @@ def _painted(mouth: Mouth, size: tuple[int, int], place, depth: np.ndarray, jaw_
         lit = (0.42 if upper else 0.32) + 0.32 * np.clip(depth / (0.06 * unit), 0, 1)
         inside += teeth[..., 3:] * (teeth[..., :3] * lit[..., None] * warm - inside)
     inside *= mouth.light
-    grey = inside @ np.array([0.299, 0.587, 0.114], np.float32)
+    grey = inside @ LUMA
     return grey[..., None] + mouth.chroma * (inside - grey[..., None])
 
 

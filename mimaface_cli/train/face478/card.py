@@ -122,8 +122,8 @@ def _summary(measured: Measured) -> str:
 
 def _furthest(model: Face478, count: int = 6) -> str:
     """The names whose scores err most, with standard deviations; of both sides one."""
-    deviation = np.sqrt(model.score_error.diagonal())
-    order = [k for k in np.argsort(-deviation, kind="stable") if k <= mirror_names()[k]]
+    deviation, mirror = np.sqrt(model.score_error.diagonal()), mirror_names()
+    order = [k for k in np.argsort(-deviation, kind="stable") if k <= mirror[k]]
     return ", ".join(f"`{BLENDSHAPES[k].removesuffix('Left')}` {deviation[k]:.2f}" for k in order[:count])
 
 

@@ -208,12 +208,11 @@ def gather(kept: ObservationFile, names: list[str]) -> Pool:
     """Bring the sights of some files together. Raises InputError where they hold no still or no clip."""
     sights = {name: kept.get(name) for name in names}
     skipped = {name: sight.fault for name, sight in sights.items() if sight.fault}
-    stills = [sight for sight in sights.values() if sight.kind == "still" and not sight.fault]
+    stills = {name: sight for name, sight in sights.items() if sight.kind == "still" and not sight.fault}
     clips = [sight for sight in sights.values() if sight.kind == "clip" and not sight.fault]
     if len(stills) < 2 or len(clips) < 2:
         raise InputError(f"only {len(stills)} images and {len(clips)} clips show a face; many of both are needed")
-    photos = [name for name, sight in sights.items() if sight.kind == "still" and not sight.fault]
-    return Pool(_joined(stills), _joined(clips), photos, skipped)
+    return Pool(_joined(list(stills.values())), _joined(clips), list(stills), skipped)
 
 
 def _joined(sights: list[Sight]) -> Observations:
