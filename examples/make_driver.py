@@ -19,15 +19,15 @@ from PIL import Image, ImageOps
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 
+from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.extract import extract
+from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.errors import MimafaceError
-from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
 from mimaface_cli.motion.retarget import RetargetOptions
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.reenact.animate import animate
-from mimaface_cli.reenact.extract import extract
-from mimaface_cli.reenact.options import AnimateOptions
 
 HERE = Path(__file__).parent
 PHOTO, TIMINGS = HERE / "portrait.jpg", HERE / "driver_speech.csv"

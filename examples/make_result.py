@@ -1,7 +1,7 @@
 """Put the portrait and some moments of a result side by side: the picture in the project's README.
 
-    mimaface animate examples/portrait.jpg examples/driver.mp4 -o result.mp4
-    python examples/make_result.py result.mp4
+mimaface animate examples/portrait.jpg examples/driver.mp4 -o result.mp4
+python examples/make_result.py result.mp4
 """
 
 import argparse

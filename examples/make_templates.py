@@ -31,7 +31,8 @@ class Template:
     """seconds; down, left, tilt: the head in degrees over (seconds, value) points: nodding down, turning to the
     subject's left, tilting to its right; looks: where the eyes look from a moment on, in degrees to the subject's left
     and up; blinks: moments; faces: blendshapes by name over points; follows: share of a look that the head takes over;
-    phonemes: what is spoken, as (seconds, phoneme)."""
+    phonemes: what is spoken, as (seconds, phoneme).
+    """
 
     seconds: float
     down: Points = ((0, 0), (1, 0))

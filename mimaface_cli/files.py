@@ -69,7 +69,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(path: Path) -> None:
     """Remove what a killed run left of `path` under `atomic_path`'s names. Only for who knows that nobody writes
-    there."""
+    there.
+    """
     suffix = re.escape(path.suffix)
     ours = re.compile(rf"\.{re.escape(_short_stem(path))}\.[0-9a-f]{{8}}\.part{suffix}(\.signed{suffix})?")
     with suppress(OSError):

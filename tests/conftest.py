@@ -32,7 +32,8 @@ def pytest_configure() -> None:
 class Made:
     """portrait: a photo, 512×512; track: FRAMES frames at NTSC in which the head turns, nods and the mouth opens and
     shuts; driver: the portrait moved by it, with sound; sound: what it sounds like; cache: holds the driver's track
-    after the first run."""
+    after the first run.
+    """
 
     portrait: Path
     track: Path
@@ -83,11 +84,11 @@ def read_video(path: Path) -> tuple[list[np.ndarray], list[Fraction]]:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Made:
-    from mimaface_cli.media.formats import EncodeOptions
+    from mimaface_cli.apps.animate import animate
+    from mimaface_cli.apps.options import AnimateOptions
+    from mimaface_cli.media.encoding import EncodeOptions
     from mimaface_cli.motion.coefficients import blendshape
     from mimaface_cli.motion.track import MotionTrack
-    from mimaface_cli.reenact.animate import animate
-    from mimaface_cli.reenact.options import AnimateOptions
 
     folder = tmp_path_factory.mktemp("made")
     portrait = ROOT / "examples" / "portrait.jpg"
@@ -164,7 +165,12 @@ def hub() -> Iterator[Hub]:
 def environment(made) -> dict[str, str]:
     """The environment of a run: the shared cache, no colours, nothing that a developer has set."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIMAFACE", "PYTEST", "COV"))}
-    return kept | {"MIMAFACE_CACHE_DIR": str(made.cache), "MIMAFACE_CONFIG": "", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    return kept | {
+        "MIMAFACE_CACHE_DIR": str(made.cache),
+        "MIMAFACE_CONFIG": "",
+        "PYTHONPATH": str(ROOT),
+        "NO_COLOR": "1",
+    }
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Workers on a Ray cluster: each is an actor that keeps a `WorkerProcess` on its node, so that a job runs there as it
-would here. The nodes need this version of mimaface, and the files under the same paths: a shared file system."""
+would here. The nodes need this version of mimaface, and the files under the same paths: a shared file system.
+"""
 
 import logging
 import os
@@ -11,9 +12,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from mimaface_cli.batch.machine import CORES
-from mimaface_cli.batch.perform import Reply
-from mimaface_cli.batch.run import NoRoom
+from mimaface_cli.batch.job_run import Reply
+from mimaface_cli.batch.resources import CORES
+from mimaface_cli.batch.scheduler import NoRoom
 from mimaface_cli.batch.worker import Progress, WorkerDied, WorkerProcess
 from mimaface_cli.errors import InputError, WeightsError, brief
 

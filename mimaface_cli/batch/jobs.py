@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.formats import is_numbered
+from mimaface_cli.media.encoding import is_numbered
 from mimaface_cli.media.libav import check_file
 
 NEEDED = ("source", "driver", "output")
@@ -28,7 +28,8 @@ _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 class Job:
     """One row. row: its number in the file, as spreadsheets and editors count. options: of animate, by long name
     without dashes, True for a flag. inputs, outputs: absolute paths. after: the ids of the jobs whose outputs it
-    takes."""
+    takes.
+    """
 
     id: str
     row: int
@@ -134,7 +135,8 @@ def _known_name(path: Path, row: int, given: str, known: Mapping[str, bool]) -> 
 
 def _values(path: Path, row: int, given: Mapping[str, Any], known: Mapping[str, bool]) -> dict[str, str | bool]:
     """A row's values as texts, True for flags that are set; what is empty, null or a flag that is not set is left
-    out."""
+    out.
+    """
     values: dict[str, str | bool] = {}
     for name, value in given.items():
         if value is None or value == "":

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mimaface_cli.batch.job_run import Reply, Run
+    from mimaface_cli.batch.job_state import State
     from mimaface_cli.batch.jobs import Job
-    from mimaface_cli.batch.perform import Reply, Run
-    from mimaface_cli.batch.state import State
 
 _GRACE = 20.0  # seconds a worker has to clean up when it is asked to end
 Progress = Callable[[str, int, int | None], None]
@@ -33,7 +33,8 @@ class WorkerDied(Exception):
 
 class WorkerProcess:
     """The near end of a worker. command: what starts it. folder: which relative paths of jobs count from. variables: of
-    its environment, over ours."""
+    its environment, over ours.
+    """
 
     def __init__(self, command: list[str], folder: Path, variables: Mapping[str, str] = {}) -> None:
         self._process = subprocess.Popen(
@@ -49,7 +50,7 @@ class WorkerProcess:
 
     def do(self, task: Mapping[str, Any], progress: Progress, timeout: float | None = None) -> "Reply":
         """Have a task (see `task`) done. Raises WorkerDied, also where it takes more than `timeout` seconds."""
-        from mimaface_cli.batch.perform import Reply
+        from mimaface_cli.batch.job_run import Reply
 
         late = threading.Event()
 
@@ -110,10 +111,11 @@ def task(state: "State", job: "Job", budget: int, skip_existing: bool) -> dict[s
 
 def serve(run: Callable[[Progress], "Run"]) -> None:
     """The inside of a worker: tasks from the input stream, answers on the output stream, until the input ends; whatever
-    else writes to the output stream is lost. run: makes what runs a command line, given where its progress goes."""
+    else writes to the output stream is lost. run: makes what runs a command line, given where its progress goes.
+    """
+    from mimaface_cli.batch.job_run import perform
+    from mimaface_cli.batch.job_state import State
     from mimaface_cli.batch.jobs import Job
-    from mimaface_cli.batch.perform import perform
-    from mimaface_cli.batch.state import State
 
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

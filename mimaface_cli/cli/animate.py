@@ -73,7 +73,11 @@ def command(
     smooth: Annotated[float, _option(_MOTION, "Smoothing of the driver's movement, 0 (off) to 3.")] = 1.0,
     follow_skin: Annotated[
         bool,
-        _option(_MOTION, "Read the driver's movement from its pictures too, as extract does.", "--follow-skin/--no-follow-skin"),
+        _option(
+            _MOTION,
+            "Read the driver's movement from its pictures too, as extract does.",
+            "--follow-skin/--no-follow-skin",
+        ),
     ] = True,
     face: Annotated[
         str,
@@ -235,7 +239,6 @@ def command(
     """Make the face of SOURCE move like DRIVER.
 
     Examples:
-
       mimaface animate photo.jpg talk.mp4 -o out.mp4
 
       mimaface animate photo.jpg speech.wav -o out.mp4
@@ -246,14 +249,14 @@ def command(
     """
     if not (reference_frame == "auto" or (reference_frame.isascii() and reference_frame.isdecimal())):
         raise typer.BadParameter(f"--reference-frame {reference_frame}: give auto or a frame number from 0")
-    from mimaface_cli.diffusion.settings import preset as settings_of
-    from mimaface_cli.media.formats import EncodeOptions
+    from mimaface_cli.apps.animate import animate
+    from mimaface_cli.apps.options import AnimateOptions, DiffusionOptions
+    from mimaface_cli.cache import Cache
+    from mimaface_cli.engines.diffusion.denoise_settings import preset as settings_of
+    from mimaface_cli.media.encoding import EncodeOptions
     from mimaface_cli.media.timecode import Trim
-    from mimaface_cli.motion.cache import Cache
     from mimaface_cli.motion.retarget import RetargetOptions
     from mimaface_cli.provenance.stamp import ProvenanceOptions
-    from mimaface_cli.reenact.animate import animate
-    from mimaface_cli.reenact.options import AnimateOptions, DiffusionOptions
 
     reference = None if reference_frame == "auto" else int(reference_frame)
     with console.options():

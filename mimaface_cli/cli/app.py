@@ -23,14 +23,14 @@ from mimaface_cli.cli import (
     evaluate,
     extract,
     inspect,
-    settings,
     track,
     train,
     weights,
     worker,
 )
+from mimaface_cli.cli import config_file as settings
+from mimaface_cli.cli.arguments import Assignments, to_front
 from mimaface_cli.cli.process import raise_if_stopped
-from mimaface_cli.cli.words import Assignments, to_front
 from mimaface_cli.errors import MimafaceError
 
 app = typer.Typer(
@@ -92,7 +92,8 @@ def main(
 
 def run(words: list[str], debug: bool = False) -> int:
     """Run a command line (without the program's name and without --debug) and return the exit code; every failure
-    becomes one line on the error stream, with `debug` after its traceback."""
+    becomes one line on the error stream, with `debug` after its traceback.
+    """
     with console.voice():
         code, text = outcome(words, debug)
         if text:  # none where the help was shown in place of an error

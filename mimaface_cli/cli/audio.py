@@ -56,15 +56,14 @@ def command(
     """Turn SPEECH into a motion track: lips that follow the sound, head, brows and blinks of somebody speaking.
 
     Examples:
-
       mimaface audio speech.wav -o speech.npz
 
       mimaface animate photo.jpg speech.npz --audio speech.wav -o out.mp4    (or at once: animate photo.jpg speech.wav)
 
       mimaface audio speech.mp3 -o nod.npz --pose-from somebody.mp4 --seed 7
     """
-    from mimaface_cli.motion.cache import Cache
-    from mimaface_cli.reenact.speech import speak
+    from mimaface_cli.apps.speak import speak
+    from mimaface_cli.cache import Cache
     from mimaface_cli.speech.options import SpeechOptions
 
     with console.options():

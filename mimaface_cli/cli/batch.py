@@ -13,7 +13,7 @@ from mimaface_cli.cli import console
 
 if TYPE_CHECKING:
     from mimaface_cli.batch.jobs import Job
-    from mimaface_cli.batch.run import Outcome
+    from mimaface_cli.batch.scheduler import Outcome
     from mimaface_cli.batch.worker import WorkerProcess
 
 _OURS = {"output", "json", "quiet", "help"}  # of animate's options: what a row cannot set
@@ -67,7 +67,6 @@ def command(
     """Do many jobs of animate, unattended: what is interrupted goes on when started again, several runs share the work.
 
     Examples:
-
       mimaface batch jobs.csv
 
       mimaface batch jobs.jsonl --retry 2 --json > report.json
@@ -80,10 +79,10 @@ def command(
         raise typer.BadParameter(f"--timeout {timeout:g}: give seconds above 0")
     folder = Path(os.path.abspath(jobs.parent))
     with nullcontext([]) if ray is not None else _loading(folder) as spare:
+        from mimaface_cli.batch.job_state import State
         from mimaface_cli.batch.jobs import read_jobs
-        from mimaface_cli.batch.run import BatchOptions, run_batch
-        from mimaface_cli.batch.state import State
-        from mimaface_cli.reenact.engines import missing_files
+        from mimaface_cli.batch.scheduler import BatchOptions, run_batch
+        from mimaface_cli.engines.selection import missing_files
 
         animate = context.parent.command.commands["animate"]
         listed = read_jobs(jobs, _known(animate), lambda words: _wrong(animate, words))
@@ -139,7 +138,7 @@ def _machine(
         from mimaface_cli.batch import cluster
 
         return cluster.joined(ray, _command(), folder, diffusion)
-    from mimaface_cli.batch.machine import workers_for
+    from mimaface_cli.batch.resources import workers_for
     from mimaface_cli.batch.worker import WorkerProcess
 
     usual, variables = workers_for(diffusion)

@@ -21,7 +21,7 @@ _OLDEST = 100_000.0  # days
 @app.command("list")
 def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
     """Show what is kept, newest first."""
-    from mimaface_cli.motion.cache import Cache
+    from mimaface_cli.cache import Cache
 
     cache = Cache(cache_dir)
     entries = cache.entries() + cache.unfinished()
@@ -48,7 +48,7 @@ def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
 @app.command("where")
 def where(cache_dir: _Folder = None) -> None:
     """Print the cache's folder."""
-    from mimaface_cli.motion.cache import Cache
+    from mimaface_cli.cache import Cache
 
     console.write(str(Cache(cache_dir).folder))
 
@@ -64,7 +64,7 @@ def clear(
     """Remove kept tracks; they are made anew when needed."""
     if older_than is not None and not 0 <= older_than <= _OLDEST:
         raise typer.BadParameter(f"--older-than {older_than:g}: must lie between 0 and {_OLDEST:.0f} days")
-    from mimaface_cli.motion.cache import Cache
+    from mimaface_cli.cache import Cache
 
     removed = Cache(cache_dir).clear(None if older_than is None else timedelta(days=older_than))
     total = sum(entry.size for entry in removed)

@@ -63,7 +63,8 @@ def heard_by(listener: Callable[[str, int, int | None], None]) -> Iterator[None]
 
 def speak(as_json: bool, log: Path | None) -> None:
     """as_json: every line on the error stream is one JSON object (README, "For scripts"). log: a file to which lines
-    and progress are added as well. Raises OutputError where it cannot be opened."""
+    and progress are added as well. Raises OutputError where it cannot be opened.
+    """
     _voice.as_json = as_json
     if log is not None:
         try:
@@ -123,7 +124,8 @@ def _stderr(line: str) -> None:
 
 def write(text: str) -> None:
     """Lines on the output stream. Raises OutputError where they cannot be written; a reader who has seen enough and
-    closed the pipe is none such."""
+    closed the pipe is none such.
+    """
     if sys.stdout is None:
         return
     try:
@@ -194,7 +196,8 @@ def usage(error: Any) -> str:
 def progress(quiet: bool = False, unit: str = "frames") -> Iterator[Any]:
     """A function (stage, done, total or None) that shows how far the work is: a bar on a terminal, else a line now
     and then, or JSON lines where these were asked for; nothing when quiet. unit: what is counted; bytes are shown as
-    MB."""
+    MB.
+    """
     shows: list[Callable[[str, int, int | None], None]] = []
     with ExitStack() as stack:
         if _voice.listener is not None:

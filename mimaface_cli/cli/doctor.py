@@ -12,7 +12,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
 
     Exits with 5 when not even the embedded engine can run.
     """
-    from mimaface_cli.reenact.doctor import examine
+    from mimaface_cli.apps.doctor import examine
 
     findings = examine()
     if as_json:

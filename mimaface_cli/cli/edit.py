@@ -100,7 +100,8 @@ def command(
     codec: Annotated[str | None, _option(_PICTURE, "Codec of a video, as for animate.")] = None,
     crf: Annotated[int | None, _option(_PICTURE, "Its constant quality, lower is better.")] = None,
     bfm: Annotated[
-        Path | None, _option(_RUN, "BFM09_model_info.mat, for expression names and regions in tracks of the bfm09 space.")
+        Path | None,
+        _option(_RUN, "BFM09_model_info.mat, for expression names and regions in tracks of the bfm09 space."),
     ] = None,
     provenance: Annotated[
         bool,
@@ -138,7 +139,6 @@ def command(
     curve's range are refused; where scaling or adding leaves it, the frames are held within it and counted in a note.
 
     Examples:
-
       mimaface edit photo.jpg -o turned.png --set yaw=20 pitch=-5 gazeYaw=-15
 
       mimaface edit photo.jpg -o grid.png --grid yaw=-30:30:7 jawOpen=0:1:4
@@ -154,11 +154,11 @@ def command(
         return
     if source is None or output is None:
         raise typer.BadParameter("give INPUT and -o OUTPUT, or --list")
-    from mimaface_cli.media.formats import EncodeOptions
-    from mimaface_cli.motion.cache import Cache
+    from mimaface_cli.apps.edit import edit
+    from mimaface_cli.apps.edit_options import EditOptions
+    from mimaface_cli.cache import Cache
+    from mimaface_cli.media.encoding import EncodeOptions
     from mimaface_cli.provenance.stamp import ProvenanceOptions
-    from mimaface_cli.reenact.edit import edit
-    from mimaface_cli.reenact.edit_options import EditOptions
 
     with console.options():
         if region and mix is None:

@@ -105,7 +105,6 @@ def measure(
     [bold]mimaface evaluate make-list FOLDER[/bold].
 
     Examples:
-
       mimaface evaluate out.mp4 --source photo.jpg --driver talk.mp4 --report out.html
 
       mimaface evaluate make-list voxceleb/ -o same.csv --protocol same --pairs 100
@@ -120,12 +119,12 @@ def measure(
         raise typer.BadParameter("--engine makes the results of a list: give --list (or use mimaface animate)")
     if series and not as_json:
         raise typer.BadParameter("--series needs --json")
+    from mimaface_cli.cache import Cache
+    from mimaface_cli.evaluation.evaluate import as_json as told
+    from mimaface_cli.evaluation.evaluate import check_results, evaluate, maker, prepare_run
+    from mimaface_cli.evaluation.measure import MeasureOptions
+    from mimaface_cli.evaluation.pair_lists import Pair, is_same, read_list
     from mimaface_cli.files import check_output
-    from mimaface_cli.motion.cache import Cache
-    from mimaface_cli.reenact.evaluate import as_json as told
-    from mimaface_cli.reenact.evaluate import check_results, evaluate, maker, prepare_run
-    from mimaface_cli.reenact.measure import MeasureOptions
-    from mimaface_cli.reenact.pairs import Pair, is_same, read_list
 
     with console.options():
         options = MeasureOptions(size, face, driver_face, clip_frames, network_step)
@@ -152,7 +151,7 @@ def measure(
     with console.progress(quiet) as report:
         found = evaluate(paths, pairs, options, make=make, cache=cache, report=report)
         if report_file is not None:
-            from mimaface_cli.reenact.report import write_report
+            from mimaface_cli.evaluation.report import write_report
 
             write_report(report_file, found, overwrite, report)
     if csv_file is not None:
@@ -205,8 +204,8 @@ def make_list(
     Its columns are source, driver, source_frame, start, frames, stride, result; all but the first two may be left out
     in lists of your own. Paths count from the list's folder.
     """
+    from mimaface_cli.evaluation import pair_lists as lists
     from mimaface_cli.files import check_output
-    from mimaface_cli.reenact import pairs as lists
 
     check_output(output, overwrite)
     rows = lists.make_list(folder, protocol, pairs, seed, frames=frames, stride=stride, identity=identity)
@@ -228,8 +227,8 @@ def _notes(found: Any) -> None:
 
 
 def _write_csv(path: Path, found: Any, overwrite: bool) -> None:
+    from mimaface_cli.evaluation.figures import FIGURES
     from mimaface_cli.files import atomic_path, check_output
-    from mimaface_cli.metrics.figures import FIGURES
 
     check_output(path, overwrite)
     names = [figure.name for figure in FIGURES if not figure.whole]
@@ -259,8 +258,8 @@ def _tables(found: Any, listed: bool) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    from mimaface_cli.metrics.figures import BY_NAME, FIGURES
-    from mimaface_cli.reenact.beside import paper_rows
+    from mimaface_cli.evaluation.figures import BY_NAME, FIGURES
+    from mimaface_cli.evaluation.paper_tables import paper_rows
 
     text = StringIO()
     width = max(80, min(shutil.get_terminal_size((110, 24)).columns, 140))

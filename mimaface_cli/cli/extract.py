@@ -73,7 +73,6 @@ def command(
     """Turn INPUT into 3DMM coefficients, gaze and, with --renders, pictures of the fitted face.
 
     Examples:
-
       mimaface extract talk.mp4 -o talk.npz
 
       mimaface extract talk.mp4 --renders talk_model.mp4
@@ -83,12 +82,12 @@ def command(
     only_cached = output is None and renders is None and not as_json
     if only_cached and no_cache:
         raise typer.BadParameter("--no-cache leaves nothing behind: give -o, --renders or --json as well")
+    from mimaface_cli.apps.extract import extract
+    from mimaface_cli.cache import Cache
     from mimaface_cli.errors import OutputError
-    from mimaface_cli.face.extract import ExtractOptions
+    from mimaface_cli.face.extract_face478 import ExtractOptions
     from mimaface_cli.files import check_folder, output_error
     from mimaface_cli.media.timecode import Trim
-    from mimaface_cli.motion.cache import Cache
-    from mimaface_cli.reenact.extract import extract
 
     with console.options():
         ExtractOptions(face, smooth)

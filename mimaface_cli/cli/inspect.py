@@ -48,7 +48,12 @@ def command(
 def _mark(found: "Inspection") -> dict[str, Any] | None:
     if found.mark is None:
         return None
-    return {"identifiers": found.mark.identifiers, "sync": found.mark.sync, "frames": found.mark.frames, "scale": found.mark.scale}
+    return {
+        "identifiers": found.mark.identifiers,
+        "sync": found.mark.sync,
+        "frames": found.mark.frames,
+        "scale": found.mark.scale,
+    }
 
 
 def _lines(found: "Inspection") -> list[str]:

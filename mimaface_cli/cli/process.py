@@ -1,5 +1,6 @@
 """The process around the command line: its streams, its signals, its exit code. Light, so that both are in order
-before anything heavy is loaded."""
+before anything heavy is loaded.
+"""
 
 import atexit
 import logging
@@ -61,7 +62,8 @@ def _leave(ended: list[int]) -> None:
 
 def raise_if_stopped() -> None:
     """Raise again a `Stopped` that got lost where exceptions are dropped (finalisers, callbacks of native code) or
-    turned into others (class bodies, the loading of native modules)."""
+    turned into others (class bodies, the loading of native modules).
+    """
     if Stopped.pending is not None:
         raise Stopped.pending
 
@@ -84,7 +86,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _mend_streams() -> None:
     """Give closed streams a place, or the next opened file would become the error stream that native code writes to;
-    and let no file name be unprintable."""
+    and let no file name be unprintable.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -97,7 +100,8 @@ def _mend_streams() -> None:
 
 def _hush() -> None:
     """Keep the error stream for our own lines: MediaPipe, FFmpeg and encoders log to file descriptor 2, Python
-    libraries warn and log."""
+    libraries warn and log.
+    """
     warnings.simplefilter("ignore")
     sys.unraisablehook = lambda _: None  # what finalisers of native objects complain of at the very end
     logging.getLogger().addHandler(logging.NullHandler())

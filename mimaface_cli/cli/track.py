@@ -34,7 +34,6 @@ def show(
     """Show what moves: a table with a sparkline for each curve.
 
     Examples:
-
       mimaface track show talk.npz
 
       mimaface track show talk.npz --png curves.png
@@ -44,7 +43,7 @@ def show(
 
     loaded = MotionTrack.load(track)
     if png is not None:
-        from mimaface_cli.reenact.plot import plot_track
+        from mimaface_cli.apps.plot import plot_track
 
         plot_track(loaded, png, track.name, overwrite)
     found = curves(loaded, everything)
@@ -106,7 +105,6 @@ def export(
     """Write a track for a spreadsheet, a script or a rig in Unreal, Blender or Maya.
 
     Examples:
-
       mimaface track export talk.npz -o talk.csv
 
       mimaface track export talk.npz -o talk_livelink.csv --format livelink
@@ -147,7 +145,6 @@ def import_file(
     """Make a track of motion from elsewhere: a capture by an iPhone drives a photo.
 
     Examples:
-
       mimaface track import MySlate_1_iPhone.csv -o take.npz
 
       mimaface animate photo.jpg take.npz --motion absolute -o out.mp4

@@ -7,14 +7,18 @@ import typer
 
 from mimaface_cli.cli import console
 
-app = typer.Typer(no_args_is_help=True, help="Train models of the paper from face videos: prepare, image, video, score.")
+app = typer.Typer(
+    no_args_is_help=True, help="Train models of the paper from face videos: prepare, image, video, score."
+)
 
 
 @app.command()
 def prepare(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", show_default=False, help="Face videos, sub-folders included: one for each person."),
+        typer.Argument(
+            metavar="FOLDER", show_default=False, help="Face videos, sub-folders included: one for each person."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DATA", show_default=False, help="Folder for the shards.")
@@ -47,16 +51,15 @@ def prepare(
     Stopped at any moment, the same command goes on; videos that cannot be used are reported and skipped.
 
     Example:
-
       mimaface train prepare footage/ -o data/ --size 256 --jobs 8
     """
-    from mimaface_cli.train.footage import Cutting
-    from mimaface_cli.train.prepare import prepare as run
-    from mimaface_cli.train.prepare import read_identities
+    from mimaface_cli.training.footage import Cutting
+    from mimaface_cli.training.preparation import prepare as run
+    from mimaface_cli.training.preparation import read_identities
 
     table = None if identities is None else read_identities(identities)
     if space == "bfm09" and not quiet:
-        from mimaface_cli.diffusion.checkpoint import has_identity_net
+        from mimaface_cli.engines.diffusion.checkpoint import has_identity_net
 
         if not has_identity_net():
             console.say(
@@ -68,7 +71,9 @@ def prepare(
         console.say(f"skipped: {name}: {why.removeprefix(f'{folder / name}: ')}")
     clips = sum(index.videos.values())
     if not quiet:
-        console.say(f"{output}: {clips} clips of {len(index.videos)} videos in {index.shards} shards, {len(index.bad)} skipped")
+        console.say(
+            f"{output}: {clips} clips of {len(index.videos)} videos in {index.shards} shards, {len(index.bad)} skipped"
+        )
     if as_json:
         values = {"output": str(output), "clips": clips, "videos": len(index.videos), "shards": index.shards}
         console.write_json({**values, "skipped": index.bad, **index.made})
@@ -89,15 +94,14 @@ def image(config: Config, quiet: Quiet = False) -> None:
     """Stage 1: UNet, condition tokens and appearance encoder learn from single frames. Stopped, the same command goes on.
 
     Examples:
-
       mimaface train image run.toml
 
       accelerate launch --num_processes 4 -m mimaface_cli train image run.toml
     """
-    from mimaface_cli.train.config import load_config
+    from mimaface_cli.training.config import load_config
 
     settings = load_config(config)
-    from mimaface_cli.train.stages import train_image
+    from mimaface_cli.training.stages import train_image
 
     with console.progress(quiet, "steps") as report:
         folder = train_image(settings, report)
@@ -108,18 +112,22 @@ def image(config: Config, quiet: Quiet = False) -> None:
 @app.command()
 def video(config: Config, quiet: Quiet = False) -> None:
     """Stage 2, after stage 1: motion modules and the condition module learn from clips. Stopped, the same command goes on."""
-    from mimaface_cli.train.config import load_config
+    from mimaface_cli.training.config import load_config
 
     settings = load_config(config)
-    from mimaface_cli.train.stages import train_video
+    from mimaface_cli.training.stages import train_video
 
     with console.progress(quiet, "steps") as report:
         folder = train_video(settings, report)
     if not quiet:
         from mimaface_cli.weights.locate import weights_folder
-        from mimaface_cli.weights.mini import FOLDER
+        from mimaface_cli.weights.small_model import FOLDER
 
-        use = f"mimaface weights import {folder}" if settings.space == "bfm09" else f"copy it to {weights_folder() / FOLDER}"
+        use = (
+            f"mimaface weights import {folder}"
+            if settings.space == "bfm09"
+            else f"copy it to {weights_folder() / FOLDER}"
+        )
         console.say(f"{folder}: the model is done; to use it: {use}")
 
 
@@ -130,16 +138,21 @@ def score(
         Path, typer.Argument(metavar="MESH.json", show_default=False, help="mimaface evaluate --engine mesh --json.")
     ],
     own: Annotated[
-        Path, typer.Argument(metavar="MODEL.json", show_default=False, help="The same of --engine diffusion, the same pairs.")
+        Path,
+        typer.Argument(
+            metavar="MODEL.json", show_default=False, help="The same of --engine diffusion, the same pairs."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
     """Write into a small model's card how it compares with mesh; --engine auto prefers it where it wins more figures."""
-    from mimaface_cli.train.score import score as run
+    from mimaface_cli.training.card_scores import score as run
 
     verdict = run(model, mesh, own)
     if as_json:
-        rows = {name: {"mesh": first, "model": second, "winner": winner} for name, first, second, winner in verdict.rows}
+        rows = {
+            name: {"mesh": first, "model": second, "winner": winner} for name, first, second, winner in verdict.rows
+        }
         console.write_json({"better": verdict.better, "why": verdict.why, "figures": rows})
         return
     for name, first, second, winner in verdict.rows:

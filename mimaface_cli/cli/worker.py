@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from mimaface_cli.cli import console
 
 if TYPE_CHECKING:
-    from mimaface_cli.batch.perform import Ran, Run
+    from mimaface_cli.batch.job_run import Ran, Run
     from mimaface_cli.batch.worker import Progress
 
 
 def command() -> None:
     """Do jobs that come as JSON lines on the input stream, until it ends."""
     # What every job needs is loaded while the jobs are read.
+    from mimaface_cli.apps import animate  # noqa: F401
     from mimaface_cli.batch.worker import serve
     from mimaface_cli.face import landmarks
-    from mimaface_cli.reenact import animate  # noqa: F401
 
     with landmarks.native_silence():
         landmarks.load()
@@ -26,7 +26,7 @@ def command() -> None:
 
 
 def _runner(progress: "Progress") -> "Run":
-    from mimaface_cli.batch.perform import Ran
+    from mimaface_cli.batch.job_run import Ran
     from mimaface_cli.cli.app import outcome
 
     def run(words: list[str], log: Path) -> "Ran":

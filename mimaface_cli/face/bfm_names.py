@@ -26,7 +26,8 @@ _PENALTY = 0.02  # of a coefficient of 1 (a standard deviation) against a moveme
 def fit_named(bfm: Bfm09, model: Face478) -> NamedMap:
     """For each named expression of face478 the BFM coefficients that move the 68 landmarks most like it (regularised
     least squares), and how much of the movement stays out of reach. Raises WeightsError for a model without the 68
-    landmarks in their usual places."""
+    landmarks in their usual places.
+    """
     if len(bfm.landmarks) != 68:
         raise WeightsError(
             f"the face model has {len(bfm.landmarks)} landmarks where the usual 68 are needed; take another"

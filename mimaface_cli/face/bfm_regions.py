@@ -16,7 +16,8 @@ _SMALL = 1e-3  # of the mean curvature: keeps coefficients that no region shows 
 
 def expression_parts(model: Bfm09, regions: Mapping[str, np.ndarray] = EYES_AND_LIPS) -> Mapping[str, np.ndarray]:
     """For each region, landmarks of the 68, the (64, 64) map of a change of expression to the one that moves the
-    region's landmarks alike and, as far as the basis can, leaves the others' still (least squares)."""
+    region's landmarks alike and, as far as the basis can, leaves the others' still (least squares).
+    """
     rows = model.expression_basis.reshape(-1, 3, model.expression_basis.shape[1]).astype(np.float64)
     curvature = {}
     for name, which in regions.items():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimaface_cli.face.bfm import Bfm09, Camera, Face
-from mimaface_cli.face.raster import interpolate, rasterize
+from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.motion.track import MotionTrack
 
 

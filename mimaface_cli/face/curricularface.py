@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimaface_cli.face.loading import count_units, load_network, plain_keys
 from mimaface_cli.face.warp import warp_tensor
+from mimaface_cli.weights.state_dict import count_units, load_network, plain_keys
 
 
 class Unit(nn.Module):

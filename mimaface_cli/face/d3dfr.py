@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mimaface_cli.face.loading import count_units, load_network, plain_keys
+from mimaface_cli.weights.state_dict import count_units, load_network, plain_keys
 
 # Coefficient groups in the order of the network's 261 outputs.
 FIELDS = {

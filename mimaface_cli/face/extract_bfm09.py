@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import torch
 
-from mimaface_cli.face import align, topology
+from mimaface_cli.face import alignment as align
+from mimaface_cli.face import topology
 from mimaface_cli.face.d3dfr import SIZE, CoefficientNet, split
-from mimaface_cli.face.extract import ExtractOptions
-from mimaface_cli.face.follow import follow
+from mimaface_cli.face.extract_face478 import ExtractOptions
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import SQUARE
+from mimaface_cli.face.shots import follow
 from mimaface_cli.face.warp import image_tensor, warp, warp_tensor
 from mimaface_cli.motion import smoothing
 from mimaface_cli.motion.track import MotionTrack, TrackMeta
@@ -30,7 +31,8 @@ WIDEST_STEP = 2.0  # input pixels per pixel of the square beyond which bilinear 
 class Aligned:
     """A face as the released networks see it. square: 512×512×3 uint8, the face's box at 80..432, black outside the
     input. to_square: (2, 3) input to square; to_crop: (2, 3) square to 256 crop; both from pixel centres at
-    integers."""
+    integers.
+    """
 
     square: np.ndarray
     to_square: np.ndarray
@@ -81,7 +83,8 @@ def extract_video(
     """A track in the bfm09 space from frames with `image` (H×W×3 uint8 RGB) and `pts` (s). version: of the network's
     weights; observe: as in `face.extract.extract_video`; meta: further TrackMeta fields. Each frame has its own crop,
     found from five landmarks as the network was trained. Frames without the face are interpolated. Raises InputError
-    when no frame shows it."""
+    when no frame shows it.
+    """
     pts, cuts, rows, crops = [], [], [], []
     waiting: list[tuple[int, Aligned]] = []
     size = (0, 0)

@@ -1,4 +1,4 @@
-"""face478: the embedded morphable model over MediaPipe's 478 landmarks, built by `mimaface_cli.train.face478`.
+"""face478: the embedded morphable model over MediaPipe's 478 landmarks, built by `mimaface_cli.builders.face478`.
 
 V = mean + A·identity(80) + B·expression(64); albedo = mean + C·texture(80). The first 52 columns of B bear the
 names of MediaPipe's blendshape scores; the other 12 are principal components of what those leave over.
@@ -24,7 +24,7 @@ class Face478:
     expression_basis 478×3×64 (named columns: score 0..1; the rest: one standard deviation); albedo_mean 478×3 in
     0..255; face, eyes, mouth: triangles T×3 of the skin, the eye openings and the mouth opening; noise: 478, the
     residual of a landmark in units of the crop's pixels; score_bias 52, score_identity 52×80, score_expression 52×64:
-    what the landmark model would score (see `mimaface_cli.face.scores`); score_error 52×52: the covariance of its scores
+    what the landmark model would score (see `mimaface_cli.face.blendshape_scores`); score_error 52×52: the covariance of its scores
     less the coefficients that a face has; version: hash-like name of the build.
     """
 

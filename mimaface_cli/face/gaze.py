@@ -19,7 +19,8 @@ def eyeball_centres(shape: np.ndarray) -> np.ndarray:
 
 def irises_beside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """Landmarks 478×2 with the irises moved as the corners of their eyes are to those of `corners` (478×2): landmarks
-    err together, so an iris is told by where it stands in its own eye."""
+    err together, so an iris is told by where it stands in its own eye.
+    """
     moved = np.array(points)
     for ends, iris in EYES:
         moved[iris] += (corners[list(ends)] - points[list(ends)]).mean(0)
@@ -28,7 +29,8 @@ def irises_beside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 def gaze_from_iris(points: np.ndarray, shape: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """points: 478×2 crop pixels; shape: unposed fitted face 478×3; pose: 6. Returns left yaw, left pitch, right yaw,
-    right pitch in rad: yaw positive to the subject's left, pitch positive upwards, both relative to the head."""
+    right pitch in rad: yaw positive to the subject's left, pitch positive upwards, both relative to the head.
+    """
     turn = rotation_matrix(pose[:3])
     angles = []
     for centre, (_, iris) in zip(eyeball_centres(shape), EYES):

@@ -7,7 +7,8 @@ from numba import njit
 
 def kernel(function: Callable | None = None, **options):
     """`numba.njit` without the lock and with its disk cache; without the cache where neither the package's folder nor
-    the user's can be written (containers, system installs)."""
+    the user's can be written (containers, system installs).
+    """
     if function is None:
         return lambda given: kernel(given, **options)
     try:

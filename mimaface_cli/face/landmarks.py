@@ -23,7 +23,8 @@ MIN_SIDE, MAX_SIDE = 256, 1280  # the network works at 256: larger frames only c
 class Face:
     """One face. points: 478×2 pixels (pixel centres at i + 0.5); scores: 52 blendshapes in 0..1; rotation: 3×3,
     canonical face to camera (x right, y up, z to the camera); depth: 478, pixels towards the camera from the head's
-    middle, as the landmarker guesses it."""
+    middle, as the landmarker guesses it.
+    """
 
     points: np.ndarray
     scores: np.ndarray
@@ -183,7 +184,8 @@ def find_faces(image: np.ndarray, asset: Path | None = None) -> list[Face]:
 
 def _find_with_margin(image: np.ndarray, landmarker: _Landmarker) -> list[Face]:
     """Second try for a face that fills the picture or is small in it: with a grey margin, then in overlapping
-    halves."""
+    halves.
+    """
     height, width = image.shape[:2]
     border = max(height, width) // 2
     padded = np.pad(image, ((border, border), (border, border), (0, 0)), constant_values=128)
@@ -259,7 +261,7 @@ class FaceFollower:
 
         nearest = min(faces, key=distance)
         # One face alone may have moved far while it was unseen; among several a jump is another person.
-        return nearest if len(faces) == 1 and self._tracked == 1 or distance(nearest) < 0.6 else None
+        return nearest if (len(faces) == 1 and self._tracked == 1) or distance(nearest) < 0.6 else None
 
     def _drop_tracker(self) -> None:
         if self._tracker is not None:

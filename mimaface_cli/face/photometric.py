@@ -1,6 +1,7 @@
 """How far a drawn face is from a picture, pixel by pixel, as normal equations of where its vertices lie: Lucas and
 Kanade's method with a mesh. Every pixel of the skin counts, along its gradient and no further, and none of what lies
-in the mouth and about the eyes."""
+in the mouth and about the eyes.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,8 @@ import cv2
 import numpy as np
 from scipy import sparse
 
-from mimaface_cli.face import raster, topology
+from mimaface_cli.face import rasterizer as raster
+from mimaface_cli.face import topology
 from mimaface_cli.face.kernels import kernel
 
 GRID = 2  # every such row's every such pixel is compared: neighbours err alike and add little
@@ -23,7 +25,8 @@ FEW = 2  # rows and columns of the grid from one to the next of what tells how a
 @kernel
 def _compare(face_index, barycentric, counted, drawn, picture, usual, curvature, slope):
     """Per triangle, of its three corners: curvature T×6×6 and slope T×6 of half the summed squares of picture − drawn,
-    whose change is the picture's gradient times the movement. All but the picture are of the grid."""
+    whose change is the picture's gradient times the movement. All but the picture are of the grid.
+    """
     height, width = face_index.shape
     part = np.empty(6)
     for row in range(1, height - 1):
@@ -57,7 +60,8 @@ def _gather(triangles, places, curvature, slope, values, sums):
 
 def drawn_over(picture: np.ndarray, reference: np.ndarray, source: np.ndarray) -> np.ndarray:
     """A copy of a picture (S×S uint8) with the reference's pixels at `source` (S×S×2 float32; pixel centres at i) where
-    that lies within it."""
+    that lies within it.
+    """
     beside = {"borderMode": cv2.BORDER_TRANSPARENT, "dst": picture.copy()}
     return cv2.remap(reference, source, None, cv2.INTER_LINEAR, **beside)
 
@@ -65,7 +69,8 @@ def drawn_over(picture: np.ndarray, reference: np.ndarray, source: np.ndarray) -
 def lit_alike(drawn: np.ndarray, picture: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, float]:
     """A drawn picture (S×S uint8) as bright and as contrasty as another, for light fades and cameras adjust; and how
     far, in grey levels, the two usually differ then, rounding aside (a standard deviation, by the median). among:
-    which of every FEW'th pixel of every FEW'th row count."""
+    which of every FEW'th pixel of every FEW'th row count.
+    """
     one, other = (image[::FEW, ::FEW][among].astype(np.float32) for image in (drawn, picture))
     if len(one) < 2:
         return drawn, 0.0
@@ -85,7 +90,8 @@ def lit_alike(drawn: np.ndarray, picture: np.ndarray, among: np.ndarray) -> tupl
 @dataclass(frozen=True)
 class Surface:
     """A mesh whose vertices' places are told from pictures. triangles: T×3; counted: T, those whose pixels are skin
-    that moves with the vertices; places: T×6×6, where a corner's part belongs in a sparse 2V×2V matrix."""
+    that moves with the vertices; places: T×6×6, where a corner's part belongs in a sparse 2V×2V matrix.
+    """
 
     triangles: np.ndarray
     counted: np.ndarray
@@ -122,7 +128,8 @@ class Surface:
 
     def stretch(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
         """How the skin around each vertex is stretched from a picture to another: V×2×2, the derivative of the places
-        there (478×2 pixels) by those here, zero where there is no skin."""
+        there (478×2 pixels) by those here, zero where there is no skin.
+        """
         corners = self.triangles[self.counted]
         sides, moved = (np.swapaxes(at[corners[:, 1:]] - at[corners[:, :1]], 1, 2) for at in (source, target))
         area = np.abs(np.linalg.det(sides))
@@ -138,7 +145,8 @@ class Surface:
     ) -> tuple[sparse.csr_array, np.ndarray]:
         """Curvature 2V×2V and slope 2V, per pixel of place and its square, of half the squared differences (each in
         units of its noise) between a picture and a reference warped onto it. reference, picture: S×S uint8; at,
-        pixels: V×2, where the vertices lie in them (pixel centres at i + 0.5); depth: V, > 0."""
+        pixels: V×2, where the vertices lie in them (pixel centres at i + 0.5); depth: V, > 0.
+        """
         shown = picture[::GRID, ::GRID]
         index, weights, _ = raster.rasterize((pixels - 0.5) / GRID + 0.5, depth, self.triangles, *shown.shape[::-1])
         source = raster.interpolate(index, weights, self.triangles, at - 0.5, background=-max(reference.shape))

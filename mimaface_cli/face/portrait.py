@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from mimaface_cli.face.align import box_similarity, square_box, transform_points
-from mimaface_cli.face.extract import ExtractOptions, extract_photo
+from mimaface_cli.face.alignment import box_similarity, square_box, transform_points
+from mimaface_cli.face.extract_face478 import ExtractOptions, extract_photo
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.follow import no_face
 from mimaface_cli.face.landmarks import choose, find_faces
+from mimaface_cli.face.shots import no_face
 
 SQUARE = 512
 
@@ -18,7 +18,8 @@ SQUARE = 512
 class Portrait:
     """image: H×W×3 uint8 RGB; alpha: H×W uint8 or None; points: 478×2 landmarks in its pixels; to_crop: 2×3 affine
     (scale and shift) to the 256 crop; identity 80, expression 64, pose 6, gaze 4 in the face478 space;
-    scores: 52, what the landmark model saw, None where it was not asked."""
+    scores: 52, what the landmark model saw, None where it was not asked.
+    """
 
     image: np.ndarray
     alpha: np.ndarray | None
@@ -69,7 +70,7 @@ class Portrait:
 
 
 def limited_size(width: int, height: int, longest: int) -> tuple[int, int]:
-    """width and height scaled down so that neither exceeds `longest`; 0: as they are."""
+    """Width and height scaled down so that neither exceeds `longest`; 0: as they are."""
     if not longest or max(width, height) <= longest:
         return width, height
     scale = longest / max(width, height)

@@ -20,7 +20,8 @@ UPPER_LIP, LOWER_LIP = 13, 14  # middle of the inner rims
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
     """…×478×k landmarks to …×5×k: right eye, left eye (ring means, which gaze does not move), nose tip, mouth
-    corners."""
+    corners.
+    """
     ring = [landmarks[..., eye, :].mean(-2) for eye in (RIGHT_EYE, LEFT_EYE)]
     points = [landmarks[..., index, :] for index in (NOSE_TIP, RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER)]
     return np.stack(ring + points, -2)

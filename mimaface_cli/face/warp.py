@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.face.align import invert
+from mimaface_cli.face.alignment import invert
 from mimaface_cli.face.kernels import kernel
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.formats import Container
+from mimaface_cli.media.encoding import Container
 from mimaface_cli.media.image import picture_kind
 from mimaface_cli.media.libav import DAMAGE, audio_stream, check_file, open_input, packets, video_stream
 from mimaface_cli.media.video import shown_frames

@@ -45,7 +45,8 @@ def save_exr(path: Path, rgb: np.ndarray, alpha: np.ndarray | None, metadata: di
 
 def load_exr(path: Path) -> tuple[np.ndarray, dict[str, str]]:
     """The picture that `save_exr` has written (H×W×3 uint8 sRGB, no longer multiplied by alpha) and its texts. Decoded
-    by FFmpeg: OpenEXR's own reader goes on past damage. Raises InputError, also for pictures of other channels."""
+    by FFmpeg: OpenEXR's own reader goes on past damage. Raises InputError, also for pictures of other channels.
+    """
     check_file(path)
     if path.stat().st_size > _LARGEST:
         raise InputError(f"{path}: is larger than {_LARGEST >> 20} MB; convert it to PNG")
@@ -71,7 +72,8 @@ def load_exr(path: Path) -> tuple[np.ndarray, dict[str, str]]:
 
 def _texts(data: bytes) -> dict[str, str]:
     """What `save_exr` puts into the comments: attributes are a name, a type, a size and so many bytes, up to an empty
-    name (OpenEXR's "File Layout")."""
+    name (OpenEXR's "File Layout").
+    """
     place = 8
     for _ in range(_MOST_ATTRIBUTES):
         name, _, rest = data[place : place + 600].partition(b"\0")
@@ -98,7 +100,7 @@ def encoded(light: np.ndarray) -> np.ndarray:
 
 
 def linear(values: np.ndarray) -> np.ndarray:
-    """sRGB uint8 to light 0..1, float32 (IEC 61966-2-1)."""
+    """SRGB uint8 to light 0..1, float32 (IEC 61966-2-1)."""
     steps = np.arange(256) / 255
     table = np.where(steps <= 0.04045, steps / 12.92, ((steps + 0.055) / 1.055) ** 2.4).astype(np.float32)
     return table[values]

@@ -18,8 +18,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import atomic_path
+from mimaface_cli.media.encoding import OUTPUT_SUFFIXES
 from mimaface_cli.media.exr import check_exr, save_exr
-from mimaface_cli.media.formats import OUTPUT_SUFFIXES
 from mimaface_cli.media.libav import MAX_PIXELS, check_file, too_large
 
 IMAGE_SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))

@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 
+from mimaface_cli.concurrency import read_ahead
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.image import IMAGE_SUFFIXES, image_size, picture_kind, read_image
 from mimaface_cli.media.libav import check_file
-from mimaface_cli.media.threads import read_ahead
 from mimaface_cli.media.timecode import TOLERANCE
 from mimaface_cli.media.video import MediaInfo, describe, timed_images
 

@@ -26,7 +26,8 @@ class Moment:
     @classmethod
     def parse(cls, text: str, name: str) -> "Moment":
         """Of seconds (12.5), a clock (1:30, 00:01:30.500) or a timecode (00:01:30:12). Raises InputError, which calls
-        the text by `name`."""
+        the text by `name`.
+        """
         text = text.strip()
         if _FRAMES.fullmatch(text):
             return cls(text)

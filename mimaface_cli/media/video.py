@@ -13,8 +13,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.media.color import RgbReader
 from mimaface_cli.media.libav import DAMAGE, MAX_PIXELS, audio_stream, open_input, packets, too_large, video_stream
-from mimaface_cli.media.pixels import RgbReader
 
 FALLBACK_RATE = Fraction(25)
 """Frames per second of a video whose header has no believable rate."""
@@ -90,7 +90,8 @@ def shown_frames(
 
 def timed_images(path: Path, start: float = 0.0) -> Iterator[tuple[np.ndarray, float]]:
     """Yield (HxWx3 uint8 RGB upright contiguous, seconds since the first shown frame, strictly growing), of the frames
-    from `start` seconds on."""
+    from `start` seconds on.
+    """
     with open_input(path) as container:
         stream = video_stream(container, path)
         reader: RgbReader | None = None
@@ -122,7 +123,8 @@ def timed_images(path: Path, start: float = 0.0) -> Iterator[tuple[np.ndarray, f
 
 def _seek(container: InputContainer, stream: VideoStream, path: Path, start: float) -> float | None:
     """Move to the last key frame at or before `start` seconds. Returns the first shown frame's time on the file's own
-    clock; None where the file gives no way to be sure of the frame, and nothing was moved."""
+    clock; None where the file gives no way to be sure of the frame, and nothing was moved.
+    """
     with open_input(path) as other:
         origin = next(shown_frames(other, video_stream(other, path), path)).pts
     if origin is None:

@@ -15,14 +15,14 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
+from mimaface_cli.concurrency import Worker
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import atomic_path
 from mimaface_cli.media.audio import AudioTrack, Sound
-from mimaface_cli.media.formats import OUTPUT_SUFFIXES, EncodeOptions, choose_encoding, is_numbered
+from mimaface_cli.media.color import RgbWriter
+from mimaface_cli.media.encoding import OUTPUT_SUFFIXES, EncodeOptions, choose_encoding, is_numbered
+from mimaface_cli.media.image_sequence import ImageWriter, SequenceWriter
 from mimaface_cli.media.libav import encoder_error
-from mimaface_cli.media.pictures import ImageWriter, SequenceWriter
-from mimaface_cli.media.pixels import RgbWriter
-from mimaface_cli.media.threads import Worker
 from mimaface_cli.media.xmp import append_box
 
 _CLOCK = 90_000  # the usual video clock: holds whole milliseconds and all common rates
@@ -179,9 +179,7 @@ class VideoWriter:
             options["movflags"] = f"+faststart{custom}"
         else:  # Matroska's random identifiers left out: the same frames make the same bytes
             options["fflags"] = "+bitexact"
-        self._container = av.open(
-            f"file:{temporary}", "w", format=encoding.container.muxer, container_options=options
-        )
+        self._container = av.open(f"file:{temporary}", "w", format=encoding.container.muxer, container_options=options)
         self._container.metadata.update(self._metadata)
         self._stream = self._container.add_stream(
             encoding.encoder,

@@ -56,7 +56,8 @@ PRESETS: dict[str, dict[str, float]] = {
 class NamedMap:
     """How the named expressions show in another space, by a linear fit. directions: 51×64, what one unit of each of
     EXPRESSIONS adds to the coefficients; readers: 51×64, what they read from them; residuals: 51, the share of each
-    movement that the other space cannot make, 0..1."""
+    movement that the other space cannot make, 0..1.
+    """
 
     directions: np.ndarray
     readers: np.ndarray
@@ -67,7 +68,8 @@ class NamedMap:
 class Channel:
     """One editable curve. array: expression, pose or gaze, and its columns; unit: coefficient units in one of the
     curve's own; low, high: its range in its own units. directions, readers: K×D, how a curve that is no column of its
-    own adds to the array and is read from it; residual: the share of a movement that they miss (see NamedMap)."""
+    own adds to the array and is read from it; residual: the share of a movement that they miss (see NamedMap).
+    """
 
     name: str
     array: str
@@ -93,7 +95,8 @@ class Channel:
 
 def find_channel(name: str, space: str, named: NamedMap | None = None) -> Channel:
     """The channel of a name in a space. named: for expression names in bfm09. Raises InputError, with the nearest
-    names where there is none such, and WeightsError for a name in bfm09 without its map."""
+    names where there is none such, and WeightsError for a name in bfm09 without its map.
+    """
     gaze = _GAZE if space == "face478" else _RAW_GAZE
     rigid = _RIGID | gaze
     if name in ("gazeYaw", "gazePitch") and name in rigid:
@@ -156,7 +159,8 @@ def parse_number(text: str, where: str, low: float, high: float) -> float:
 
 def _sides(name: str) -> tuple[str, ...]:
     """The named expressions that a name stands for: itself, or its two sides; () for none. mouthLeft is a movement to
-    the left, not the left side of one."""
+    the left, not the left side of one.
+    """
     if name in EXPRESSIONS:
         return (name,)
     pair = name + "Left", name + "Right"

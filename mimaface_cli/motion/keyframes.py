@@ -8,7 +8,7 @@ import numpy as np
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.channels import Channel, NamedMap, find_channel, parse_number
-from mimaface_cli.motion.formats.text import read_table
+from mimaface_cli.motion.formats.text_reader import read_table
 
 LONGEST = 24 * 3600.0  # seconds
 _TIME = re.compile(r"(?P<time>[0-9.]+):(?P<name>[^=]+)=(?P<value>.*)", re.DOTALL)
@@ -38,7 +38,8 @@ def parse_key(text: str, space: str, named: NamedMap | None = None) -> Key:
 
 def read_keys(path: Path, space: str, named: NamedMap | None = None) -> list[Key]:
     """Keys from a CSV with a column `time` (s) and one a name; an empty field sets no key there. Raises InputError
-    that names line and column."""
+    that names line and column.
+    """
     header, rows = read_table(path)
     if not header or header[0] != "time" or len(header) < 2:
         raise InputError(f"{path}: line 1: the first column must be called time, the others yaw, jawOpen and so on")

@@ -9,7 +9,8 @@ from mimaface_cli.motion.track import MotionTrack
 
 def at_times(track: MotionTrack, times: np.ndarray) -> MotionTrack:
     """The track at given times (N, s, strictly increasing), interpolated linearly, held beyond its ends; never across
-    a cut, where the nearer side is taken."""
+    a cut, where the nearer side is taken.
+    """
     first = track.pts - track.pts[0]
     position = np.interp(times, first, np.arange(len(track)))
     low = np.floor(position).astype(int)

@@ -29,7 +29,8 @@ RESTING = 0.1  # quantile over time at which a named expression counts as at res
 class RetargetOptions:
     """motion: relative (the driver's change since its reference frame is added to the source) or absolute (the
     driver's values replace the source's). reference: frame index, or None for the most neutral one. region: what is
-    driven; the rest stays the source's. strength: factor on the driver's motion, 1 is as seen."""
+    driven; the rest stays the source's. strength: factor on the driver's motion, 1 is as seen.
+    """
 
     motion: Literal["relative", "absolute"] = "relative"
     reference: int | None = None
@@ -105,7 +106,9 @@ def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coef
         seen = track.expression[track.valid] if track.valid.any() else track.expression
         named = slice(0, len(BLENDSHAPES))
         resting = np.quantile(seen[:, named], RESTING, axis=0)
-        expression[:, named] = np.clip(resting, np.minimum(expression[:, named], 0), np.maximum(expression[:, named], 0))
+        expression[:, named] = np.clip(
+            resting, np.minimum(expression[:, named], 0), np.maximum(expression[:, named], 0)
+        )
     return Coefficients(expression, pose, gaze)
 
 
@@ -118,7 +121,8 @@ def retarget(
 ) -> Coefficients:
     """The source's face478 coefficients (own: one frame, or one for each of the track's) under a driver. start: the
     driver's `reference_coefficients`; rest: the frame of a moving source that stands for it at rest (default: own).
-    Motion beyond what a warped photo carries is eased off."""
+    Motion beyond what a warped photo carries is eased off.
+    """
     own = _spread(own, len(track))
     base = own if rest is None else _spread(rest, len(track))
     expression, turn, shift, gaze = _change(base, track, options, start)
@@ -146,7 +150,8 @@ def retarget_bfm09(
     parts: Mapping[str, np.ndarray],
 ) -> Coefficients:
     """The source's bfm09 coefficients (one frame) under a driver, without limits: the network draws what it is told.
-    parts: for the regions eyes and lips, the 64×64 map that keeps of a change of expression what is seen there."""
+    parts: for the regions eyes and lips, the 64×64 map that keeps of a change of expression what is seen there.
+    """
     own = _spread(own, len(track))
     expression, turn, shift, gaze = _change(own, track, options, start)
     if options.region == "pose":

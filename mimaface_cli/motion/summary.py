@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimaface_cli.motion.channels import EXPRESSIONS, NUMBERED, find_channel
-from mimaface_cli.motion.formats.table import COLUMNS
+from mimaface_cli.motion.formats.csv_format import COLUMNS
 from mimaface_cli.motion.track import MotionTrack
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -35,7 +35,7 @@ def curves(track: MotionTrack, everything: bool = False) -> list[Curve]:
         channel = find_channel(name, track.meta.space)
         values = channel.read(arrays[channel.array])[:, 0]
         unit = "degrees" if abs(channel.unit) != 1 else "units" if channel.array == "pose" else "score"
-        if name in NUMBERED or channel.array == "gaze" and unit != "degrees":
+        if name in NUMBERED or (channel.array == "gaze" and unit != "degrees"):
             unit = "number"
         (faces if name in EXPRESSIONS or name in NUMBERED else rigid).append(Curve(name, unit, values))
     if everything:

@@ -106,7 +106,9 @@ class TrackMeta:
             raise ValueError("is not a JSON object")
         version = values.get("version")
         if version != FORMAT_VERSION or not _is_index(version):
-            raise ValueError(f"is of format version {reprlib.repr(version)}, but this mimaface reads version {FORMAT_VERSION}")
+            raise ValueError(
+                f"is of format version {reprlib.repr(version)}, but this mimaface reads version {FORMAT_VERSION}"
+            )
         missing = [item.name for item in fields(cls) if item.name not in values]
         if missing:
             raise ValueError(f"{missing[0]}: is missing")

@@ -38,7 +38,8 @@ class Certificate:
 
 def load_certificate(chain: Path, key: Path) -> Certificate:
     """Read and check what signs. Raises InputError for files that are missing, unreadable, no pair or not fit to sign,
-    WeightsError where c2pa-python is not installed."""
+    WeightsError where c2pa-python is not installed.
+    """
     if not available():
         raise WeightsError('--certificate: signing needs c2pa-python; run: pip install "mimaface[c2pa]"')
     from cryptography import x509
@@ -146,7 +147,8 @@ def _sign(
 
 def read(path: Path) -> dict[str, Any] | None:
     """The credentials a file carries: state (valid, trusted or invalid), signer, generator, record (ours only),
-    ingredients and what is wrong; None where there are none, or c2pa-python is not installed."""
+    ingredients and what is wrong; None where there are none, or c2pa-python is not installed.
+    """
     kind = _TYPES.get(path.suffix.lower())
     if kind is None or path.is_dir() or not available():
         return None

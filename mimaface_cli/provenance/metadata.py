@@ -58,7 +58,8 @@ def xmp(record: Record) -> bytes:
 def read(path: Path) -> dict[str, Any] | None:
     """What a file says of itself: generator, version, engine, digitalSourceType, identifier and comment, as far as
     they are there, and whether its XMP says so too (xmp); None where nothing of it names mimaface. Raises
-    InputError."""
+    InputError.
+    """
     if path.suffix.lower() == ".exr":
         texts, packet = load_exr(path)[1], b""
     else:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mimaface_cli import __version__
+from mimaface_cli.cache import content_hash
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path
-from mimaface_cli.media.formats import is_numbered
-from mimaface_cli.motion.cache import content_hash
+from mimaface_cli.media.encoding import is_numbered
 from mimaface_cli.weights import manifest
 from mimaface_cli.weights.locate import locate_files, weights_folder
 
@@ -109,7 +109,8 @@ def _made(output: Path) -> Path:
 
 def write(path: Path, finished: Path, record: Record, marks: Mapping[str, Any]) -> None:
     """Write a record. path: where it belongs (`sidecar`); finished: the result, which may still have a temporary name;
-    marks: what was put into it. Holds no time: two runs of one job write the same bytes. Raises OutputError."""
+    marks: what was put into it. Holds no time: two runs of one job write the same bytes. Raises OutputError.
+    """
     told = {
         "format": FORMAT,
         "identifier": record.name,
@@ -123,7 +124,8 @@ def write(path: Path, finished: Path, record: Record, marks: Mapping[str, Any]) 
 
 def orphaned(output: Path) -> bool:
     """Whether a record lies beside the place of an output that is not there: of a run that was killed between the two,
-    or of a result that was removed since."""
+    or of a result that was removed since.
+    """
     made = _made(output)
     if made.exists() and not (made.is_dir() and not any(made.iterdir())):
         return False

@@ -13,7 +13,7 @@ import numpy as np
 from mimaface_cli import __version__
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path, check_output
-from mimaface_cli.media.formats import CONTAINERS, is_numbered
+from mimaface_cli.media.encoding import CONTAINERS, is_numbered
 from mimaface_cli.provenance import credentials, metadata, record
 from mimaface_cli.provenance.watermark import LEAST, Marker, can_mark
 
@@ -21,7 +21,8 @@ from mimaface_cli.provenance.watermark import LEAST, Marker, can_mark
 @dataclass(frozen=True)
 class ProvenanceOptions:
     """on: whether results say that they are generated. certificate, private_key: PEM files that sign them, both or
-    none. Raises InputError for one without the other."""
+    none. Raises InputError for one without the other.
+    """
 
     on: bool = True
     certificate: Path | None = None
@@ -41,7 +42,8 @@ class ProvenanceOptions:
 
 def check(output: Path, options: ProvenanceOptions, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
     """Raise, before any long work, where the record cannot be written or the certificate cannot sign. A record whose
-    result is not there makes way."""
+    result is not there makes way.
+    """
     if options.on:
         options.signer  # noqa: B018
         folder = output.is_dir() or is_numbered(output)
@@ -51,7 +53,8 @@ def check(output: Path, options: ProvenanceOptions, overwrite: bool, inputs: tup
 @dataclass
 class Stamp:
     """What is put on one result; `told` says afterwards what was. Made by `stamp`; without record only the
-    plain words go into the file's tags. A context around the writing: what fails leaves no record behind."""
+    plain words go into the file's tags. A context around the writing: what fails leaves no record behind.
+    """
 
     record: record.Record | None
     path: Path
@@ -82,7 +85,8 @@ class Stamp:
     def seal(self, path: Path) -> None:
         """Sign a finished result that has not got its name yet, and put its record where it belongs. The record comes
         first: a run that is killed between the two leaves a record without a result, which makes way, and never a
-        result without its record."""
+        result without its record.
+        """
         if self.record is None:
             return
         if self.certificate is not None:
@@ -122,7 +126,8 @@ def stamp(
     whole: bool,
 ) -> Stamp:
     """Prepare a result's stamp. size: width and height of its frames; inputs, weights, asked (the options it was made
-    with), whole: see `record.build`. Appends to `notes` what the user should know."""
+    with), whole: see `record.build`. Appends to `notes` what the user should know.
+    """
     path = record.sidecar(output)
     if not options.on:
         notes.append("provenance is off (--no-provenance): a comment alone says that the result is generated")

@@ -13,7 +13,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from mimaface_cli.provenance import code
+from mimaface_cli.provenance import error_correction as code
 
 LEAST = 128
 """Pixels of the shorter side that a mark needs."""
@@ -39,7 +39,8 @@ _LOOK = 3  # of so many frames of a video the first is looked at: it costs half 
 @cache
 def layout() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(order, signs, which): the cells of a tile in a fixed random order (the first SYNC hold the sync), the sign of
-    each, and which number of the code word the cells after the sync carry."""
+    each, and which number of the code word the cells after the sync carry.
+    """
     cells = TILE * TILE
     noise = hashlib.shake_256(b"mimaface watermark 1").digest(5 * cells)  # not a library's generator: it never changes
     order = np.argsort(np.frombuffer(noise[: 4 * cells], ">u4"), kind="stable")
@@ -147,4 +148,3 @@ class Marker:
 def can_mark(width: int, height: int) -> bool:
     """Whether a frame is large enough to carry a mark."""
     return min(width, height) >= LEAST
-

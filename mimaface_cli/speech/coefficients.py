@@ -109,7 +109,7 @@ def smooth_pose(pose: np.ndarray) -> np.ndarray:
 
 
 def add_pose(pose: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """pose (T, 6) plus the change of other (N, 6) since its first frame, repeated to T frames."""
+    """Pose (T, 6) plus the change of other (N, 6) since its first frame, repeated to T frames."""
     return pose + other[np.arange(len(pose)) % len(other)] - other[0]
 
 

@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
 from mimaface_cli.motion.rotation import rotation_matrix
-from mimaface_cli.speech.mouth import FRAME_RATE
+from mimaface_cli.speech.lip_network import FRAME_RATE
 
 PIVOT = np.array([0.0, -0.95, -0.75])  # where the head turns on the neck, in model units
 _SWAY = np.array([0.026, 0.042, 0.024])  # rad about x, y, z: spread of the slow motion while speaking
@@ -39,8 +39,9 @@ class Liveliness:
 
 
 def liven(mouth: np.ndarray, loudness: np.ndarray, seed: int, sound: str = "", still: bool = False) -> Liveliness:
-    """mouth T × 64 and loudness T as of `mouth_movement`; sound: its hash, so that no two speeches move alike; still:
-    the head stays at rest."""
+    """Mouth T × 64 and loudness T as of `mouth_movement`; sound: its hash, so that no two speeches move alike; still:
+    the head stays at rest.
+    """
     rng = np.random.default_rng([seed, int(sound[:15] or "0", 16)])
     speaking = activity(mouth)
     stress = stresses(loudness, speaking)

@@ -14,7 +14,8 @@ class SpeechOptions:
     """space: face478 (embedded) or bfm09 (SadTalker's networks). seed: of all that is drawn. pose_style: 0 to 45, bfm09
     only. expression_scale: more or less of the mouth's movement. still: the head does not move. pose_from, blinks_from:
     a track or video whose head motion or eyes are taken. source: a photo or track of the face that will speak (bfm09).
-    checkpoint: SadTalker's weights, None for the installed ones."""
+    checkpoint: SadTalker's weights, None for the installed ones.
+    """
 
     space: str = "face478"
     seed: int = 0

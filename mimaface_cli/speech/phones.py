@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from scipy.special import softmax
 
-from mimaface_cli.media.samples import SAMPLE_RATE, Samples
+from mimaface_cli.media.waveform import SAMPLE_RATE, Samples
 
 HOP = 160  # samples from frame to frame; frame t is centred on sample 160 t
 _LENGTH, _FFT = 410, 512
@@ -31,7 +31,8 @@ _BLOCK = 3000  # frames that are read at a time for a sound's means
 @dataclass(frozen=True, eq=False)
 class PhoneModel:
     """names: the phones. means, variances: 3 streams (cepstra, their change, its change) × phones × G × 13.
-    weights: 3 × phones × G × 3 states, sums of 1 over G."""
+    weights: 3 × phones × G × 3 states, sums of 1 over G.
+    """
 
     names: tuple[str, ...]
     means: np.ndarray
@@ -65,7 +66,8 @@ class PhoneModel:
 @dataclass(frozen=True)
 class SoundMeans:
     """What a whole sound is like: gain (factor) that brings it to SPEECH_LEVEL, mean log energy of each band while it
-    sounds. silent: nothing sounds at all."""
+    sounds. silent: nothing sounds at all.
+    """
 
     gain: float
     bands: np.ndarray
@@ -102,7 +104,8 @@ def phones_and_bands(
     samples: Samples, means: SoundMeans, model: PhoneModel, start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of frames start..stop the phones' probabilities (T × phones) and the log energies of the bands relative to the
-    sound's mean (T × 25). Frames beyond the sound are silent. The same whatever range is asked for."""
+    sound's mean (T × 25). Frames beyond the sound are silent. The same whatever range is asked for.
+    """
     bands = log_bands(samples, start - _REACH, stop + _REACH, means.gain) - means.bands
     cepstra = bands @ _cosines().T
     inner = cepstra[3:-3]

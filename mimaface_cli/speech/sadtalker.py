@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.media.samples import Samples
+from mimaface_cli.media.waveform import Samples
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech import mel
-from mimaface_cli.speech.embedded import over
-from mimaface_cli.speech.mouth import FRAME_RATE, frames_of
+from mimaface_cli.speech.embedded_speech import over
+from mimaface_cli.speech.lip_network import FRAME_RATE, frames_of
 from mimaface_cli.speech.options import SpeechOptions
 
 EXTRACTOR = "sadtalker+bfm09"
@@ -51,8 +51,8 @@ def sadtalker_track(
     """
     from mimaface_cli.speech.audio2pose import draw_noise
     from mimaface_cli.speech.blink import random_blinks
-    from mimaface_cli.speech.checkpoint import load_networks
     from mimaface_cli.speech.coefficients import speech_coefficients
+    from mimaface_cli.speech.sadtalker_checkpoint import load_networks
 
     expression, pose = load_networks(weights_file(options))
     sound = samples.mapped()

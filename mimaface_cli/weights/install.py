@@ -158,7 +158,8 @@ def _save(state, temporary: Path, metadata: dict[str, str]) -> None:
 @contextmanager
 def _written(target: Path) -> Iterator[Path]:
     """A temporary name beside the target, always the same (under the folder's lock), so that what a killed run left
-    is written over and not left for ever."""
+    is written over and not left for ever.
+    """
     temporary = target.with_name(f".{target.name}.new")
     temporary.unlink(missing_ok=True)
     try:

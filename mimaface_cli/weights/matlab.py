@@ -55,7 +55,9 @@ def _main(path: str, output: str) -> int:
     except Exception as error:  # on damaged bytes it raises whatever its parts do
         print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
         return 1
-    numbers = {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and value.dtype.kind in "biuf"}
+    numbers = {
+        name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+    }
     np.savez(output, **numbers)
     return 0
 

@@ -20,7 +20,7 @@ def read(folder: Path, text: str, name: str = "jobs.csv", check=lambda words: No
 
 
 def test_both_forms_say_the_same(tmp_path):
-    table = "source,Driver,--output,region,overwrite,pose_from\na b.jpg,d.mp4,o.mp4,lips,yes,\n\nc.jpg,\"d,1.mp4\",p.mp4,,no,x.npz\n"
+    table = 'source,Driver,--output,region,overwrite,pose_from\na b.jpg,d.mp4,o.mp4,lips,yes,\n\nc.jpg,"d,1.mp4",p.mp4,,no,x.npz\n'
     rows = [
         {"source": "a b.jpg", "driver": "d.mp4", "output": "o.mp4", "region": "lips", "overwrite": True},
         None,
@@ -44,7 +44,9 @@ def test_a_percent_sign_numbers_pictures_alone(tmp_path):
 
 
 def test_what_takes_an_output_comes_after_it(tmp_path):
-    jobs = read(tmp_path, "source,driver,output\ns.jpg,frames,c.mp4\na.mp4,d.mp4,frames/%05d.png\ns.jpg,d.mp4,./x/../a.mp4\n")
+    jobs = read(
+        tmp_path, "source,driver,output\ns.jpg,frames,c.mp4\na.mp4,d.mp4,frames/%05d.png\ns.jpg,d.mp4,./x/../a.mp4\n"
+    )
     assert [job.row for job in jobs] == [4, 3, 2]
     assert jobs[0].after == () and jobs[1].after == (jobs[0].id,) and jobs[2].after == (jobs[1].id,)
 

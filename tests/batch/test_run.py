@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from mimaface_cli.batch.job_run import Ran, Reply, perform
+from mimaface_cli.batch.job_state import DONE, FAILED, RUNNING, Record, State, stamp
 from mimaface_cli.batch.jobs import read_jobs
-from mimaface_cli.batch.perform import Ran, Reply, perform
-from mimaface_cli.batch.run import BatchOptions, NoRoom, run_batch
-from mimaface_cli.batch.state import DONE, FAILED, RUNNING, Record, State, stamp
+from mimaface_cli.batch.scheduler import BatchOptions, NoRoom, run_batch
 from mimaface_cli.batch.worker import WorkerDied
 
 

@@ -16,10 +16,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from mimaface_cli.diffusion import ica
-from mimaface_cli.diffusion.pipeline import Appearance, Inputs, denoise_clip, new_frames
-from mimaface_cli.diffusion.runtime import DTYPES, Patience, Runtime, place
-from mimaface_cli.diffusion.settings import PRESETS, Settings
+from mimaface_cli.engines.diffusion import ica
+from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, Settings
+from mimaface_cli.engines.diffusion.pipeline import Appearance, Inputs, denoise_clip, new_frames
+from mimaface_cli.engines.diffusion.runtime import DTYPES, Patience, Runtime, place
 from mimaface_cli.face.d3dfr import SIZE
 from tests.benchmarks import diffusers_floor as floor
 

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from mimaface_cli.motion.cache import Cache
-from mimaface_cli.reenact.animate import animate
-from mimaface_cli.reenact.options import LONGEST_SIDE, AnimateOptions
+from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.options import LONGEST_SIDE, AnimateOptions
+from mimaface_cli.cache import Cache
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -25,7 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--workers", type=int, help="default: as many as batch takes by itself")
-    parser.add_argument("--size", type=int, default=LONGEST_SIDE, help="longest side of the results (default: as animate has it)")
+    parser.add_argument(
+        "--size", type=int, default=LONGEST_SIDE, help="longest side of the results (default: as animate has it)"
+    )
     asked = parser.parse_args()
     source, driver = EXAMPLES / "portrait.jpg", EXAMPLES / "driver.mp4"
     with tempfile.TemporaryDirectory() as name:

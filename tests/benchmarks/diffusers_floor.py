@@ -3,9 +3,9 @@
 import torch
 from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel, UNetMotionModel
 
-from mimaface_cli.diffusion.mia import ReleaseTokens
-from mimaface_cli.diffusion.pipeline import Networks
-from mimaface_cli.diffusion.unet import RELEASE_CONFIG, VideoUNet
+from mimaface_cli.engines.diffusion.mia import ReleaseTokens
+from mimaface_cli.engines.diffusion.pipeline import Networks
+from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet
 
 FULL = dict(RELEASE_CONFIG)
 # What two CPU cores run in a second or two: a fifth of the width.
@@ -57,7 +57,7 @@ def motion_blocks(device: str, dtype: torch.dtype) -> UNetMotionModel:
 
 def networks(device: str, dtype: torch.dtype) -> Networks:
     """All that denoises, at full size on a card and reduced on the CPU."""
-    from mimaface_cli.diffusion import clip
+    from mimaface_cli.engines.diffusion import clip_encoder as clip
 
     sizes = FULL_VAE if device != "cpu" else REDUCED_VAE
     down, up = ["DownEncoderBlock2D"] * 4, ["UpDecoderBlock2D"] * 4

@@ -26,24 +26,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mimaface_cli.apps.edit import edit
+from mimaface_cli.apps.edit_options import EditOptions
+from mimaface_cli.engines.mesh import renderer as engine
+from mimaface_cli.engines.mesh.edit_gain import own_coefficients
+from mimaface_cli.engines.mesh.motion_plan import edited
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.face import camera, face478
-from mimaface_cli.face.align import transform_points
-from mimaface_cli.face.extract import ExtractOptions, extract_photo, extract_video
+from mimaface_cli.face.alignment import transform_points
+from mimaface_cli.face.extract_face478 import ExtractOptions, extract_photo, extract_video
 from mimaface_cli.face.landmarks import Face, choose, find_faces
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame
-from mimaface_cli.mesh import engine
-from mimaface_cli.mesh.plan import edited
 from mimaface_cli.motion.channels import EXPRESSIONS, find_channel, one_sided
 from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
 from mimaface_cli.motion.retarget import Coefficients
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.reenact.edit import edit
-from mimaface_cli.reenact.edit_options import EditOptions
-from mimaface_cli.reenact.seen import own_coefficients
 
 TURNS = {"yaw": (20, -20), "pitch": (12, -12), "roll": (15,)}
 SCORES = {"jawOpen": 0.5, "mouthSmile": 0.7, "browInnerUp": 0.8, "browDown": 0.6, "mouthPucker": 0.7, "eyeBlink": 0.8}
@@ -69,7 +69,8 @@ PULSE = 20  # frames of each
 
 def measured(path: Path, portrait: Portrait) -> dict | None:
     """What is read from a drawn picture: rotation since the photo (yaw, pitch, roll as edits count them, degrees), the
-    extracted pose and gaze likewise, and the scores."""
+    extracted pose and gaze likewise, and the scores.
+    """
     image = np.ascontiguousarray(read_image(path).rgb)
     face, before = choose(find_faces(image), "largest"), choose(find_faces(portrait.image), "largest")
     if face is None or before is None:
@@ -143,7 +144,8 @@ def every_name() -> tuple[str, ...]:
 def followed(frames: list[np.ndarray], places: np.ndarray, read: np.ndarray) -> tuple[float, float]:
     """How much of the drawn movement since the first frame is in the last frame's picture (by optical flow) and in its
     landmarks: shares along the drawn movement, over the landmarks that move at least half as far as the furthest.
-    frames: first and last; places, read: where the landmarks were drawn and read in them, 2×478×2 pixels."""
+    frames: first and last; places, read: where the landmarks were drawn and read in them, 2×478×2 pixels.
+    """
     moved = places[1] - places[0]
     far = np.linalg.norm(moved, axis=1)
     far = far > far.max() / 2
@@ -156,7 +158,8 @@ def followed(frames: list[np.ndarray], places: np.ndarray, read: np.ndarray) -> 
 
 def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = (), skin: bool = False) -> dict:
     """A track's motion since its first frame put on the photo's own coefficients, drawn, extracted and compared. names:
-    of a track `one_by_one`, to tell how each is followed; skin: as for ExtractOptions."""
+    of a track `one_by_one`, to tell how each is followed; skin: as for ExtractOptions.
+    """
     model, own = face478.load(), own_coefficients(portrait)
     turn = rotation_matrix(track.pose[:, :3]) @ rotation_matrix(track.pose[0, :3]).T
     angles = euler_angles(turn @ rotation_matrix(own.pose[0, :3]))

@@ -15,11 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from mimaface_cli.cache import Cache
+from mimaface_cli.evaluation.measure import MeasureOptions, driver_segment, measure
+from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face.landmarks import FaceFollower
 from mimaface_cli.media.reader import read_frames
-from mimaface_cli.motion.cache import Cache
-from mimaface_cli.reenact.measure import MeasureOptions, driver_segment, measure
-from mimaface_cli.reenact.pairs import Pair
 
 
 def track(result: Path, pair: Pair, folder: str, out) -> None:

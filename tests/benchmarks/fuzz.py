@@ -28,7 +28,15 @@ from tests.hostile.readers import MOST_SECONDS, READERS, Reader, _image, _sound,
 
 MOST_MEMORY = 6 << 30  # of a worker
 _FIRST_BYTES = 2_000_000
-_SUFFIXES = {".png": _image, ".jpg": _image, ".webp": _image, ".wav": _sound, ".mp3": _sound, ".m4a": _sound, ".flac": _sound}
+_SUFFIXES = {
+    ".png": _image,
+    ".jpg": _image,
+    ".webp": _image,
+    ".wav": _sound,
+    ".mp3": _sound,
+    ".m4a": _sound,
+    ".flac": _sound,
+}
 _SUFFIXES |= dict.fromkeys((".mp4", ".mov", ".avi", ".mpg", ".mkv", ".webm"), _video)
 
 
@@ -122,7 +130,9 @@ def main() -> int:
                             given.keep.mkdir(parents=True, exist_ok=True)
                             harmed = mutated(readers[number].whole(), seed)
                             (given.keep / f"{name} {seed}{readers[number].suffix}").write_bytes(harmed)
-    print(f"{'reader':18} {'cases':>6} {'read':>6} {'refused':>8} {'fault':>6} {'crash':>6} {'hang':>5} {'slowest, s':>11}")
+    print(
+        f"{'reader':18} {'cases':>6} {'read':>6} {'refused':>8} {'fault':>6} {'crash':>6} {'hang':>5} {'slowest, s':>11}"
+    )
     for name, count in counts.items():
         cells = [sum(count.values()), *(count[kind] for kind in ("read", "refused", "fault", "crash", "hang"))]
         print("{:18} {:6} {:6} {:8} {:6} {:6} {:5} {:11.2f}".format(name, *cells, slowest[name]))

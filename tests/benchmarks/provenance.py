@@ -19,17 +19,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.options import AnimateOptions
+from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.provenance.detect import find_mark
 from mimaface_cli.provenance.inspect import VOTING
+from mimaface_cli.provenance.mark_detection import find_mark
 from mimaface_cli.provenance.stamp import ProvenanceOptions
 from mimaface_cli.provenance.watermark import Marker, can_mark
-from mimaface_cli.reenact.animate import animate
-from mimaface_cli.reenact.options import AnimateOptions
 
 RATE = Fraction(25)
 
@@ -183,7 +183,8 @@ def cost(sizes: tuple[tuple[int, int], ...] = ((256, 256), (512, 512), (1920, 10
 
 def mesh_cost(rounds: int = 5) -> None:
     """`animate` with the mesh engine on the example, with provenance and without, in both orders: frames a second from the
-    first frame to the written record, and the processor's time for a frame, which others on the machine do not change."""
+    first frame to the written record, and the processor's time for a frame, which others on the machine do not change.
+    """
     taken: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     examples = Path(__file__).parents[2] / "examples"
     frames = len(MotionTrack.load(examples / "talk.npz"))

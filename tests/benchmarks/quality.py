@@ -18,19 +18,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.drivers import load_driver
+from mimaface_cli.apps.options import AnimateOptions
+from mimaface_cli.cache import Cache
 from mimaface_cli.errors import MimafaceError
+from mimaface_cli.evaluation.metrics.image_quality import sharpness
+from mimaface_cli.evaluation.metrics.motion_distance import correlate, rotation_error
+from mimaface_cli.evaluation.metrics.temporal import jitter
+from mimaface_cli.face.extract_face478 import ExtractOptions
 from mimaface_cli.face.landmarks import Face, FaceFollower, find_faces
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
-from mimaface_cli.metrics.image import sharpness
-from mimaface_cli.metrics.motion import correlate, rotation_error
-from mimaface_cli.metrics.temporal import jitter
-from mimaface_cli.motion.cache import Cache
 from mimaface_cli.motion.retarget import reference_frame
-from mimaface_cli.face.extract import ExtractOptions
-from mimaface_cli.reenact.animate import animate
-from mimaface_cli.reenact.options import AnimateOptions
-from mimaface_cli.reenact.tracks import load_driver
 
 
 def judge(path: Path, frames: int) -> tuple[list[Face | None], np.ndarray | None]:
@@ -71,7 +71,9 @@ def pair(portrait: Path, track_path: Path, faces: list[Face | None], at: int, ou
         return {"found": seen}
     d, r = [faces[k] for k in both], [found[k] for k in both]
     row: dict[str, float] = {"found": min(seen, 1.0), "fps": result.frames / seconds}
-    for group, (correlation, gain) in correlate(np.stack([f.scores for f in d]), np.stack([f.scores for f in r])).items():
+    for group, (correlation, gain) in correlate(
+        np.stack([f.scores for f in d]), np.stack([f.scores for f in r])
+    ).items():
         row[group], row[group + " gain"] = correlation, gain
     turns = (np.stack([face.rotation for face in faces]) for faces in (d, r))
     row["rotation error"], row["rotation driver"] = rotation_error(*turns, both.index(at))
@@ -119,7 +121,9 @@ def main() -> None:
                 rows.append({"driver": driver.name, "portrait": portrait.name, **row})
                 cells = " ".join(f"{row[c]:9.3f}" if c in row else " " * 8 + "-" for c in columns)
                 print(f"{driver.stem[-24:]:24} {portrait.stem[-24:]:24} {cells}", flush=True)
-    means = [np.nanmean([row[c] for row in rows if c in row]) if any(c in row for row in rows) else np.nan for c in columns]
+    means = [
+        np.nanmean([row[c] for row in rows if c in row]) if any(c in row for row in rows) else np.nan for c in columns
+    ]
     print(f"{'mean of ' + str(len(rows)):49} " + " ".join(f"{m:9.3f}" for m in means))
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1))

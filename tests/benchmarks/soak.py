@@ -85,7 +85,10 @@ class Soak:
         records = {name + ".provenance.json" for name in known}
         odd = sorted(path.name for path in place.iterdir() if path.name not in known | records)
         lasting = [path for path in odd if not path.endswith(".lock")]
-        print(f"{name}: {right} of {len(wanted)} right, {len(lasting)} files left behind, {time.time() - began:.0f} s", flush=True)
+        print(
+            f"{name}: {right} of {len(wanted)} right, {len(lasting)} files left behind, {time.time() - began:.0f} s",
+            flush=True,
+        )
         if right != len(wanted) or lasting:
             lost = [output for output, digest in wanted.items() if found.get(output) != digest]
             self.wrong.append(f"{name}: wrong or lost {lost[:8]}, left behind {lasting[:8]}")
@@ -103,7 +106,7 @@ class Soak:
 
 
 def kills(soak: Soak, jobs: Path) -> str:
-    """kill -9 for the runner or one of its workers, two runners at a time, until the jobs are done."""
+    """Kill -9 for the runner or one of its workers, two runners at a time, until the jobs are done."""
     killed = 0
     for _ in range(10 * len(soak.rows)):
         runs = [
@@ -165,7 +168,9 @@ def harm_cache(soak: Soak) -> int:
 def small_disk(place: Path, options: str) -> Iterator[bool]:
     """A tmpfs at a folder; whether it could be mounted."""
     place.mkdir(parents=True, exist_ok=True)
-    mounted = not subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True).returncode
+    mounted = not subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True
+    ).returncode
     try:
         yield mounted
     finally:
@@ -186,11 +191,17 @@ def full_disk(soak: Soak, wanted: dict[str, str]) -> None:
         reasons = soak.report_lines(ran)
         found = soak.hashes(place)
         bad = [output for output, digest in found.items() if digest != wanted[output]]
-        odd = [p.name for p in place.iterdir() if p.name.removesuffix(".provenance.json") not in wanted and p.name != "jobs.csv"]
+        odd = [
+            p.name
+            for p in place.iterdir()
+            if p.name.removesuffix(".provenance.json") not in wanted and p.name != "jobs.csv"
+        ]
         print(f"full disk: {len(found)} right, {len(reasons)} refused ({reasons[0] if reasons else ''}), "
               f"{time.time() - began:.0f} s", flush=True)  # fmt: skip
         if bad or odd or len(found) + len(reasons) != len(wanted) or ran.returncode != 6:
-            soak.wrong.append(f"full disk: wrong {bad[:5]}, left {odd[:5]}, {len(found)} + {len(reasons)}, {ran.returncode}")
+            soak.wrong.append(
+                f"full disk: wrong {bad[:5]}, left {odd[:5]}, {len(found)} + {len(reasons)}, {ran.returncode}"
+            )
     # With room again, the same state goes on where it stopped.
     jobs = soak.jobs_file(place)
     soak.run("batch", jobs, "--state", state, "--retry", "2", "--workers", "2", "-q")
@@ -256,7 +267,9 @@ def replaced_input(soak: Soak) -> None:
             frames = json.loads(out)["jobs"][0]["result"]["frames"]
             if frames not in soak.frames:
                 soak.wrong.append(f"replaced input: {frames} frames belong to neither driver")
-    print(f"replaced inputs: {outcomes.count('told')} told, {outcomes.count('made')} before it, {time.time() - began:.0f} s")
+    print(
+        f"replaced inputs: {outcomes.count('told')} told, {outcomes.count('made')} before it, {time.time() - began:.0f} s"
+    )
     soak.wrong += [f"replaced input: {outcome}" for outcome in outcomes if outcome not in ("told", "made")]
 
 

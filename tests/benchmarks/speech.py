@@ -22,17 +22,17 @@ from pathlib import Path
 
 import numpy as np
 
+from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.options import AnimateOptions
+from mimaface_cli.apps.speak import load_speech
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.landmarks import FaceFollower
 from mimaface_cli.media.audio import has_audio
-from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.reader import read_frames
-from mimaface_cli.media.samples import SAMPLE_RATE, open_samples
+from mimaface_cli.media.waveform import SAMPLE_RATE, open_samples
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
-from mimaface_cli.reenact.animate import animate
-from mimaface_cli.reenact.options import AnimateOptions
-from mimaface_cli.reenact.speech import load_speech
-from mimaface_cli.speech.mouth import gap_slope
+from mimaface_cli.speech.lip_network import gap_slope
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".mpg", ".webm")
 LAGS = np.arange(-12, 13) * 0.02  # seconds
@@ -107,7 +107,9 @@ def meets(times: np.ndarray, gap: np.ndarray, sounds: list[tuple[float, float]])
 
 
 def clips(folder: Path, known: set[str]) -> None:
-    print(f"{'clip':44} {'s':>5} {'floor':>6} {'jaw':>6} {'lips':>6} {'lag ms':>7} {'at lag':>7} {'p b m':>6} {'seen':>6}")
+    print(
+        f"{'clip':44} {'s':>5} {'floor':>6} {'jaw':>6} {'lips':>6} {'lag ms':>7} {'at lag':>7} {'p b m':>6} {'seen':>6}"
+    )
     rows, names = [], []
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
         try:
@@ -129,17 +131,31 @@ def clips(folder: Path, known: set[str]) -> None:
         floor = (correlation(floor, seen[:, 0]) + correlation(floor, seen[:, 1])) / 2
         lag, lagged = at_best_lag(times, seen[:, 1], track.pts, gap)
         sounds = lip_sounds(path)
-        row = (times[-1], floor, jaw, lips, 1000 * lag, lagged, meets(track.pts, gap, sounds), meets(times, seen[:, 1], sounds))
+        row = (
+            times[-1],
+            floor,
+            jaw,
+            lips,
+            1000 * lag,
+            lagged,
+            meets(track.pts, gap, sounds),
+            meets(times, seen[:, 1], sounds),
+        )
         mark = "*" if path.stem in known else " "
-        print(f"{mark}{path.stem[:43]:43} {row[0]:5.1f} {row[1]:6.2f} {row[2]:6.2f} {row[3]:6.2f} {row[4]:7.0f} {row[5]:7.2f} {row[6]:6.2f} {row[7]:6.2f}", flush=True)
+        print(
+            f"{mark}{path.stem[:43]:43} {row[0]:5.1f} {row[1]:6.2f} {row[2]:6.2f} {row[3]:6.2f} {row[4]:7.0f} {row[5]:7.2f} {row[6]:6.2f} {row[7]:6.2f}",
+            flush=True,
+        )
         rows.append(row)
         names.append(path.stem)
     for title, wanted in (("learned from", True), ("never seen", False)):
         chosen = np.array([row for row, name in zip(rows, names) if (name in known) == wanted])
         if len(chosen):
             mean = np.nanmean(chosen, axis=0)
-            print(f"mean of {len(chosen)} {title}: loudness {mean[1]:.3f}, jaw {mean[2]:.3f}, lips {mean[3]:.3f}, lips at best lag "
-                  f"{mean[5]:.3f}, median lag {np.median(chosen[:, 4]):.0f} ms, p/b/m met {mean[6]:.2f} (seen {mean[7]:.2f})")
+            print(
+                f"mean of {len(chosen)} {title}: loudness {mean[1]:.3f}, jaw {mean[2]:.3f}, lips {mean[3]:.3f}, lips at best lag "
+                f"{mean[5]:.3f}, median lag {np.median(chosen[:, 4]):.0f} ms, p/b/m met {mean[6]:.2f} (seen {mean[7]:.2f})"
+            )
 
 
 def produced(folder: Path, portrait: Path, count: int) -> None:
@@ -155,13 +171,17 @@ def produced(folder: Path, portrait: Path, count: int) -> None:
             times, seen = observe(video)
             jaw = np.interp(times, track.pts, track.expression[:, JAW])
             gap = np.interp(times, track.pts, track.expression @ gap_slope())
-            print(f"result of {path.stem[:36]:36} jawOpen {correlation(jaw, seen[:, 0]):.3f}, inner lips {correlation(gap, seen[:, 1]):.3f}")
+            print(
+                f"result of {path.stem[:36]:36} jawOpen {correlation(jaw, seen[:, 0]):.3f}, inner lips {correlation(gap, seen[:, 1]):.3f}"
+            )
 
 
 def speech_like(path: Path, seconds: float) -> Path:
     """A sound with syllables, written in pieces."""
     piece = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
-    voice = sum(np.sin(2 * np.pi * 120 * k * piece) / k for k in range(1, 20)) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * piece))
+    voice = sum(np.sin(2 * np.pi * 120 * k * piece) / k for k in range(1, 20)) * (
+        0.5 + 0.5 * np.sin(2 * np.pi * 4 * piece)
+    )
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         for _ in range(int(seconds // 10)):
@@ -177,8 +197,10 @@ def cost(minutes: float) -> None:
             command = [sys.executable, "-m", "tests.benchmarks.speech", "--child", str(sound)]
             peak, inner = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
             spent = time.perf_counter() - began
-            print(f"{length:5.0f} min of sound: {60 * length / float(inner):5.0f} x real time ({60 * length / spent:.0f} x with start), "
-                  f"peak memory {int(peak) / 1024:.0f} MiB")
+            print(
+                f"{length:5.0f} min of sound: {60 * length / float(inner):5.0f} x real time ({60 * length / spent:.0f} x with start), "
+                f"peak memory {int(peak) / 1024:.0f} MiB"
+            )
 
 
 def child(sound: Path) -> None:

@@ -19,17 +19,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.face import face478
-from mimaface_cli.face.extract import ExtractOptions, extract_video
+from mimaface_cli.face.extract_face478 import ExtractOptions, extract_video
 from mimaface_cli.face.landmarks import FaceFollower
+from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.image import read_image, write_image
-from mimaface_cli.media.formats import EncodeOptions
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.motion.coefficients import blendshape
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.reenact.animate import animate
-from mimaface_cli.reenact.options import AnimateOptions
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -97,7 +97,9 @@ def animation(portrait: Path, folder: Path) -> None:
 
 
 def encode_only(image: np.ndarray, out: Path, count: int) -> None:
-    with open_writer(out, image.shape[1], image.shape[0], Fraction(25), options=EncodeOptions(), duration=count / 25) as writer:
+    with open_writer(
+        out, image.shape[1], image.shape[0], Fraction(25), options=EncodeOptions(), duration=count / 25
+    ) as writer:
         for k in range(count):
             writer.write(image, k / 25)
 
@@ -109,8 +111,8 @@ def memory(portrait: Path, folder: Path, minutes: float) -> None:
         track = folder / f"{seconds:.0f}.npz"
         swaying(seconds).save(track)
         code = (
-            "import re, sys; from pathlib import Path; from mimaface_cli.reenact.animate import animate; "
-            "from mimaface_cli.reenact.options import AnimateOptions; "
+            "import re, sys; from pathlib import Path; from mimaface_cli.apps.animate import animate; "
+            "from mimaface_cli.apps.options import AnimateOptions; "
             "animate(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), AnimateOptions(max_size=256)); "
             "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
         )

@@ -28,20 +28,21 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mimaface_cli.diffusion import clip as appearance
-from mimaface_cli.metrics.image import psnr
+from mimaface_cli.builders.rendered_people.rendered_shards import Cast, render_shards
+from mimaface_cli.engines.diffusion import clip_encoder as appearance
+from mimaface_cli.evaluation.metrics.image_quality import psnr
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.train import stages, trained
-from mimaface_cli.train.autoencoder import load_autoencoder
-from mimaface_cli.train.config import Config, make_config
-from mimaface_cli.train.networks import Denoiser, clip_pixels
-from mimaface_cli.train.prepare import Index
-from mimaface_cli.train.rendered.shards import Cast, render_shards
-from mimaface_cli.train.run import read_checkpoint, read_result
-from mimaface_cli.train.samples import Footage, read_footage
-from mimaface_cli.train.shards import Clip, open_shards, write_shards
-from mimaface_cli.train.start import rebuild
-from mimaface_cli.train.validate import Validator
+from mimaface_cli.training import stages
+from mimaface_cli.training import train_state as trained
+from mimaface_cli.training.autoencoder import load_autoencoder
+from mimaface_cli.training.config import Config, make_config
+from mimaface_cli.training.initialization import rebuild
+from mimaface_cli.training.loop import read_result
+from mimaface_cli.training.preparation import Index
+from mimaface_cli.training.samples import Footage, read_footage
+from mimaface_cli.training.shards import Clip, open_shards, write_shards
+from mimaface_cli.training.trainables import Denoiser, clip_pixels
+from mimaface_cli.training.validation import Validator
 
 NETWORKS = {
     "tiny": {"channels": [32, 64, 96], "attention": [False, True, True], "tokens": 64, "clip": 64, "clip_image": 64},
@@ -140,7 +141,9 @@ def timed_parts(found: dict[str, float]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for name, (place, attribute) in PARTS.items():
             work = getattr(place, attribute)
-            stack.enter_context(mock.patch.object(place, attribute, batches(work) if name == "data" else timed(name, work)))
+            stack.enter_context(
+                mock.patch.object(place, attribute, batches(work) if name == "data" else timed(name, work))
+            )
         yield
 
 
@@ -195,13 +198,15 @@ def measure_steps(network: str, stage: str, rounds: int, workers: int, cached: b
             with timed_parts(parts) if timing else contextlib.nullcontext():
                 stages.train_image(config, report) if stage == "image" else stages.train_video(config, report)
     step, least = statistics.median(steps), statistics.median(bare)
-    print(f"{network} {stage}: a step {1000 * step:.0f} ms, bare {1000 * least:.0f} ms: floor / step {least / step:.2f}")
+    print(
+        f"{network} {stage}: a step {1000 * step:.0f} ms, bare {1000 * least:.0f} ms: floor / step {least / step:.2f}"
+    )
     whole = parts.pop("all")
     print("   of a step: " + ", ".join(f"{name} {100 * value / whole:.1f} %" for name, value in sorted(parts.items())))
 
 
 def floor_of(config: Config, network: str, stage: str) -> Callable[[], None]:
-    from mimaface_cli.train.start import start_image, start_video
+    from mimaface_cli.training.initialization import start_image, start_video
 
     made = start_image(config) if stage == "image" else start_video(config, read_result(Path(config.output), "image"))
     made.requires_grad_(stage == "image").train()
@@ -242,7 +247,9 @@ def overfit(folder: Path, steps: int) -> None:
         network = rebuild(read_result(folder / "run", "image")).eval()
         vae = load_autoencoder(folder / "run/vae")
         settings = replace(config, validation=replace(config.validation, clips=8, steps=10, guidance=2.0))
-        look = Validator(settings, footage, 1, vae, stages._alphas(torch.device("cpu")), contextlib.nullcontext).look(network, part)
+        look = Validator(settings, footage, 1, vae, stages._alphas(torch.device("cpu")), contextlib.nullcontext).look(
+            network, part
+        )
         Image.fromarray(look.sheet).save(folder / f"overfit-{part:05d}.png")
         rows = (folder / "run/image/losses.csv").read_text().splitlines()[1:]
         loss = np.mean([float(row.split(",")[1]) for row in rows[-max(1, len(rows) // 4) :]])
@@ -256,7 +263,7 @@ def overfit(folder: Path, steps: int) -> None:
 @torch.no_grad()
 def through(vae, footage: Footage) -> float:
     """Mean PSNR of frames that only went through the autoencoder: what no denoiser can beat."""
-    from mimaface_cli.diffusion import latents
+    from mimaface_cli.engines.diffusion import latents
 
     values = []
     for clip in footage.clips:
@@ -273,7 +280,11 @@ def retrieval(folder: Path, steps: int, people: int = 48, held: int = 48, takes:
     clips = open_shards(folder / "held")
     print(f"top-1 among {held} people left out (chance {100 / held:.1f} %), {steps} steps on {people} people:")
     ways = {"without": {"identity_weight": 0.0}, "with": {}, "current": {"bank": 0}}
-    said = {"without": "no contrastive loss", "with": "over a memory bank of 512", "current": "over the batch's other people"}
+    said = {
+        "without": "no contrastive loss",
+        "with": "over a memory bank of 512",
+        "current": "over the batch's other people",
+    }
     for name, changes in ways.items():
         config = learning_config(folder / "data", folder / name, 64, steps, 16, steps, **changes)
         network = stages.start_image(config).eval()
@@ -292,7 +303,9 @@ def top1(network: Denoiser, clips: list) -> float:
     tokens = []
     for take in (0, 1):
         photos = np.stack([clip.frame(3) for clip in clips[take::2]])
-        pixels = clip_pixels(torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 127.5 - 1, network.clip.config.image_size)
+        pixels = clip_pixels(
+            torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 127.5 - 1, network.clip.config.image_size
+        )
         tokens.append(torch.nn.functional.normalize(appearance.encode(network.clip, pixels)[:, 0], dim=1))
     return float((tokens[0] @ tokens[1].T).argmax(1).eq(torch.arange(len(tokens[0]))).float().mean())
 
@@ -316,7 +329,9 @@ def main() -> None:
     elif given.what == "retrieval":
         retrieval(given.folder, given.steps)
     else:
-        print(f"torch {torch.__version__}, {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'}, batches {BATCH}")
+        print(
+            f"torch {torch.__version__}, {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'}, batches {BATCH}"
+        )
         for size in given.sizes.split(","):
             for stage in given.stages.split(","):
                 measure_steps(size, stage, given.rounds, given.workers, given.cached)

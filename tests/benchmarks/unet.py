@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import torch
 
-from mimaface_cli.diffusion.runtime import DTYPES
-from mimaface_cli.diffusion.unet import Reuse
+from mimaface_cli.engines.diffusion.runtime import DTYPES
+from mimaface_cli.engines.diffusion.unet import Reuse
 from tests.benchmarks import diffusers_floor as floor
 
 
@@ -77,6 +77,7 @@ def measure(dtype: str, frames: int, side: int, rounds: int, compiled: bool) -> 
             return
         kept = {}
         for name, deep, token in (("whole", 0, 0), ("tokens reused", 0, 1), ("deep layers reused", 1, 1)):
+
             def work(deep=deep, token=token):
                 reuse.take_deep, reuse.take_tokens = bool(deep), bool(token)
                 return video(clip, 500.0, tokens, reuse)

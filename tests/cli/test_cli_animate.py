@@ -63,7 +63,12 @@ def test_photo_and_video_with_sound(mimaface, made, tmp_path):
     assert said["frame_rate"] == "30000/1001" and said["duration"] == pytest.approx(float(FRAMES / NTSC))
     assert said["audio"] == "driver" and said["audio_copied"] is True
     assert said["missing_frames"] == [] and said["driver_cached"] is False
-    assert {path.name for path in tmp_path.iterdir()} == {photo.name, driver.name, output.name, f"{output.name}.provenance.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        photo.name,
+        driver.name,
+        output.name,
+        f"{output.name}.provenance.json",
+    }
 
     # Again, under another name and next to its inputs: the track is there, the content tells.
     renamed = driver.rename(tmp_path / "other.mp4")

@@ -24,7 +24,9 @@ def test_a_chain_that_a_script_uses(mimaface, made, speech, tmp_path):
     assert first.returncode == 0 and not first.stderr
     told = json.loads(first.stdout)
     assert told["space"] == "face478" and told["frames"] == 49 and told["frame_rate"] == "25/1"
-    second = mimaface("animate", made.portrait, "speech.npz", "--audio", speech, "-o", "out.mp4", "--max-size", "192", "--json")
+    second = mimaface(
+        "animate", made.portrait, "speech.npz", "--audio", speech, "-o", "out.mp4", "--max-size", "192", "--json"
+    )
     assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout)["frames"] == 49
     assert len(read_video(tmp_path / "out.mp4")[0]) == 49

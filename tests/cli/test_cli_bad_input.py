@@ -28,7 +28,8 @@ BY_VIDEO, BY_TRACK = ("animate", "PHOTO", "DRIVER"), ("animate", "PHOTO", "TRACK
 @dataclass(frozen=True)
 class Bad:
     """words: the command line, in a folder where make(folder, made) has prepared what is wrong; PHOTO, DRIVER and TRACK
-    in it stand for good ones. says: what the one line must contain."""
+    in it stand for good ones. says: what the one line must contain.
+    """
 
     code: int
     says: tuple[str, ...]

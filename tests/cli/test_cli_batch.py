@@ -84,7 +84,9 @@ def test_jobs_of_all_kinds(mimaface, made, tmp_path):
 
     events = [json.loads(line) for line in done.stderr.splitlines()]  # every line is one object
     assert {"progress", "job", "error"} == {event["event"] for event in events}
-    assert {"row": 2, "status": "done"}.items() <= next(e for e in events if e["event"] == "job" and e["row"] == 2).items()
+    assert {"row": 2, "status": "done"}.items() <= next(
+        e for e in events if e["event"] == "job" and e["row"] == 2
+    ).items()
     assert any(event.get("stage") == "animating" and event["row"] == 3 for event in events)
     assert events[-1] == {"event": "error", "code": 6, "text": events[-1]["text"]} and "row 5" in events[-1]["text"]
 
@@ -94,7 +96,7 @@ def test_jobs_of_all_kinds(mimaface, made, tmp_path):
 
 
 def test_killed_worker_killed_run_and_two_runs_at_once(begin, mimaface, made, tmp_path):
-    """kill -9 wherever it hurts: every job is done once more or not at all, and the bytes are those of a quiet run."""
+    """Kill -9 wherever it hurts: every job is done once more or not at all, and the bytes are those of a quiet run."""
     track = MotionTrack.load(made.track)
     at_times(track, [k / 30 for k in range(100)]).save(tmp_path / "long.npz")
     names = [f"{k}.mp4" for k in range(4)]
@@ -257,7 +259,11 @@ def test_a_ray_cluster_that_loses_a_node(begin, made, tmp_path, two_nodes):
 def test_a_cluster_that_is_not_there_is_told_soon(command, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
     (tmp_path / "jobs.csv").write_text("source,driver,output\na,b,c.mp4\n")
-    for address, said in (("127.0.0.1:1", "nobody answers there"), ("nowhere", "give host:port"), ("a:b", "give host:port")):
+    for address, said in (
+        ("127.0.0.1:1", "nobody answers there"),
+        ("nowhere", "give host:port"),
+        ("a:b", "give host:port"),
+    ):
         began = time.monotonic()
         told = command("batch", "jobs.csv", "--ray", address)
         assert told.code == 3 and said in told.err and len(told.err.splitlines()) == 1

@@ -79,7 +79,10 @@ def clips_in(folder: Path) -> int:
 
 def test_there_is_no_card_where_one_is_asked_for(world, made, tiny, mimaface):
     env = world | {"MIMAFACE_WEIGHTS_DIR": str(tiny), "CUDA_VISIBLE_DEVICES": ""}
-    for words, text in (((), "no CUDA device here; --device cpu"), (("--device", "cuda:7"), "--device cuda:7: no such")):
+    for words, text in (
+        ((), "no CUDA device here; --device cpu"),
+        (("--device", "cuda:7"), "--device cuda:7: no such"),
+    ):
         ran = mimaface("animate", made.portrait, made.driver, "-o", "a.mp4", "--engine", "diffusion", *words, env=env)
         assert ran.returncode == 5 and text in ran.stderr and len(ran.stderr.splitlines()) == 1
     ran = mimaface("animate", made.portrait, made.track, "-o", "a.mp4", env=env)

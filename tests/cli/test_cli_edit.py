@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from mimaface_cli.cli.arguments import repeat_options
 from mimaface_cli.cli.console import rate
-from mimaface_cli.cli.words import repeat_options
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.motion.channels import find_channel
 from mimaface_cli.motion.coefficients import blendshape
@@ -20,13 +20,39 @@ from tests.face.test_bfm_names import made_arrays
 
 
 def test_words_after_an_option_are_its_own():
-    words = "in.jpg --set yaw=20 pitch=-5 -o out.png --grid a=0:1:2 b=0:1:2 rest --key 1:yaw=2 2.5:yaw=3".split()
-    assert (
-        repeat_options(words)
-        == (
-            "in.jpg --set yaw=20 --set pitch=-5 -o out.png --grid a=0:1:2 --grid b=0:1:2 rest --key 1:yaw=2 --key 2.5:yaw=3"
-        ).split()
-    )
+    words = [
+        "in.jpg",
+        "--set",
+        "yaw=20",
+        "pitch=-5",
+        "-o",
+        "out.png",
+        "--grid",
+        "a=0:1:2",
+        "b=0:1:2",
+        "rest",
+        "--key",
+        "1:yaw=2",
+        "2.5:yaw=3",
+    ]
+    assert repeat_options(words) == [
+        "in.jpg",
+        "--set",
+        "yaw=20",
+        "--set",
+        "pitch=-5",
+        "-o",
+        "out.png",
+        "--grid",
+        "a=0:1:2",
+        "--grid",
+        "b=0:1:2",
+        "rest",
+        "--key",
+        "1:yaw=2",
+        "--key",
+        "2.5:yaw=3",
+    ]
     assert repeat_options(["--set", "yaw=1", "photo.jpg", "x=2"]) == ["--set", "yaw=1", "photo.jpg", "x=2"]
 
 

@@ -27,13 +27,20 @@ def test_one_result_from_the_shell(mimaface, made, tmp_path):
     assert text.startswith("<!doctype html>") and text.count("<svg") >= 5 and "data:image/jpeg;base64," in text
     assert not re.search(r"(?i)https?://|<script|<link|@import|url\(|src=\"(?!data:)", text)  # nothing from elsewhere
     row = next(csv.DictReader(lines.open(encoding="utf-8")))
-    assert row["frames"] == str(FRAMES) and float(row["rotation"]) < 0.01 and row["psnr"] == "" and row["protocol"] == "cross"
+    assert (
+        row["frames"] == str(FRAMES)
+        and float(row["rotation"]) < 0.01
+        and row["psnr"] == ""
+        and row["protocol"] == "cross"
+    )
 
     again = mimaface(*words, "--json", "--series", "-q")
     said = json.loads(again.stdout)
     assert said["results"][0]["cached"] and again.stderr == ""
     figures = said["results"][0]["figures"]
-    assert figures["fid" if "fid" in figures else "csim"]["value"] is None and "needs weights" in figures["csim"]["reason"]
+    assert (
+        figures["fid" if "fid" in figures else "csim"]["value"] is None and "needs weights" in figures["csim"]["reason"]
+    )
     assert len(said["results"][0]["series"]["time"]) == FRAMES
     refused = mimaface(*words, "--report", page)
     assert refused.returncode == 4 and "exists already" in refused.stderr and refused.stderr.count("\n") == 1
@@ -44,7 +51,9 @@ def test_a_list_is_made_run_and_measured_beside_the_paper(command, made, tmp_pat
     (tmp_path / "media" / "bob").mkdir()
     shutil.copy(made.driver, tmp_path / "media" / "ann" / "talk.mp4")
     shutil.copy(made.portrait, tmp_path / "media" / "bob" / "photo.jpg")
-    said = command("evaluate", "make-list", "media", "-o", "cross.csv", "--protocol", "cross", "--pairs", "1", "--frames", "6")
+    said = command(
+        "evaluate", "make-list", "media", "-o", "cross.csv", "--protocol", "cross", "--pairs", "1", "--frames", "6"
+    )
     assert said.code == 0 and "1 pairs, cross identity, seed 0" in said.err
     assert command("evaluate", "make-list", "media", "-o", "cross.csv").code == 4
 
@@ -52,7 +61,11 @@ def test_a_list_is_made_run_and_measured_beside_the_paper(command, made, tmp_pat
     assert gone.code == 3 and "results: no such folder" in gone.err
     ran = command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative")
     assert ran.code == 0, ran.err
-    assert "Paper, Table 1, cross identity" in ran.out and "0.6778" in ran.out and "this run, face478 (other units)" in ran.out
+    assert (
+        "Paper, Table 1, cross identity" in ran.out
+        and "0.6778" in ran.out
+        and "this run, face478 (other units)" in ran.out
+    )
     made_files = tree(tmp_path / "results")
     assert sorted(made_files) == [
         "0000_photo__talk.mp4", "0000_photo__talk.mp4.provenance.json", "run.json",
@@ -81,7 +94,9 @@ def test_rows_that_fail_are_told_and_the_rest_is_measured(command, made, tmp_pat
     said = command("evaluate", "results", "--list", "two.csv", "--json", "--csv", "two_out.csv", "--report", "two.html")
     assert said.code == 3 and "1 of 2 results could not be measured" in said.err
     told = json.loads(said.out)
-    assert told["failed"] == 1 and "bad.mp4" in told["results"][0]["error"] and told["means"]["expression"]["results"] == 1
+    assert (
+        told["failed"] == 1 and "bad.mp4" in told["results"][0]["error"] and told["means"]["expression"]["results"] == 1
+    )
     rows = list(csv.DictReader((tmp_path / "two_out.csv").open(encoding="utf-8")))
     assert "bad.mp4" in rows[0]["error"] and rows[1]["error"] == "" and rows[0]["expression"] == ""
 

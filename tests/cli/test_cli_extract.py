@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mimaface_cli.face.skin import REVISION
+from mimaface_cli.face.skin_tracking import REVISION
 from mimaface_cli.motion.coefficients import blendshape
 from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import FRAMES, NTSC, read_video

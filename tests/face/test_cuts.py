@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.face.cuts import CutDetector
+from mimaface_cli.face.scene_cuts import CutDetector
 
 SIZE = (180, 320)
 

@@ -6,7 +6,7 @@ import torch
 
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face.d3dfr import FIELDS, SIZE, CoefficientNet, mix, pack, split
-from mimaface_cli.face.loading import load_strict
+from mimaface_cli.weights.state_dict import load_strict
 
 
 def test_packing_undoes_splitting():

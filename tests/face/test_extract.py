@@ -10,8 +10,8 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import camera, face478
-from mimaface_cli.face.align import transform_points
-from mimaface_cli.face.extract import (
+from mimaface_cli.face.alignment import transform_points
+from mimaface_cli.face.extract_face478 import (
     ExtractOptions,
     extract_photo,
     extract_video,
@@ -90,7 +90,9 @@ def test_shift_is_recovered_in_picture_pixels(track, model, portrait):
     scale = track.crop[0, 0, 0]
     focal = camera.FOCAL_PER_SIZE * camera.CROP_SIZE
     depth = camera.CAMERA_DISTANCE - track.pose[:, 5]
-    origin = (track.pose[:, 3:5] * [1, -1] * focal / depth[:, None] + camera.CROP_SIZE / 2 - track.crop[:, :, 2]) / scale
+    origin = (
+        track.pose[:, 3:5] * [1, -1] * focal / depth[:, None] + camera.CROP_SIZE / 2 - track.crop[:, :, 2]
+    ) / scale
     for k in range(1, STEPS):
         angle = np.radians(ROLL[k] - ROLL[0])
         spin = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.face import align, topology
-from mimaface_cli.face.extract import ExtractOptions
+from mimaface_cli.face import alignment as align
+from mimaface_cli.face import topology
 from mimaface_cli.face.extract_bfm09 import BATCH, align_face, extract_video, read_coefficients, square_picture
+from mimaface_cli.face.extract_face478 import ExtractOptions
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import probe, read_frames
@@ -25,7 +26,7 @@ def portrait(made):
 
 @pytest.fixture
 def net(tiny_here):
-    from mimaface_cli.diffusion.checkpoint import load_coefficient_net
+    from mimaface_cli.engines.diffusion.checkpoint import load_coefficient_net
 
     return load_coefficient_net()
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mimaface_cli.builders.face478.bases import fingerprint
+from mimaface_cli.builders.face478.learning import mirror_index, mirror_names
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import camera, face478, topology
-from mimaface_cli.face.scores import match_scores, predict, probability
+from mimaface_cli.face.blendshape_scores import match_scores, predict, probability
 from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT, blendshape
-from mimaface_cli.train.face478.build import fingerprint
-from mimaface_cli.train.face478.learn import mirror_index, mirror_names
 
 SHIPPED = Path(__file__).parents[2] / "weights" / "face478.npz"
 FLIP = np.array([-1, 1, 1])

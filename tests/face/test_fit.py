@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mimaface_cli.face import camera, face478, fit, topology
+from mimaface_cli.builders.face478.learning import procrustes
+from mimaface_cli.face import camera, face478, topology
+from mimaface_cli.face import fitting as fit
 from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
 from mimaface_cli.motion.rotation import rotation_from_vector, rotation_matrix
-from mimaface_cli.train.face478.learn import procrustes
 
 UNIT = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / camera.CAMERA_DISTANCE  # pixels of a model unit
 SILENT_COLUMNS = [BLENDSHAPES.index(name) for name in SILENT]
@@ -27,7 +28,12 @@ class Person:
         self.expression = np.concatenate([rng.random((frames, 52)) ** 4, 0.5 * rng.normal(size=(frames, 12))], 1)
         self.expression[:, SILENT_COLUMNS] = 0
         self.pose = np.concatenate(
-            [rng.uniform(-0.35, 0.35, (frames, 3)), rng.uniform(-0.3, 0.3, (frames, 2)), rng.uniform(-1, 1, (frames, 1))], 1
+            [
+                rng.uniform(-0.35, 0.35, (frames, 3)),
+                rng.uniform(-0.3, 0.3, (frames, 2)),
+                rng.uniform(-1, 1, (frames, 1)),
+            ],
+            1,
         )
         placed = [camera.place(model.shape(self.identity, e), p) for e, p in zip(self.expression, self.pose)]
         exact = np.stack([camera.project(one)[0] for one in placed])

@@ -39,7 +39,9 @@ def test_signs_are_the_subjects_left_and_up(shape):
     left_up = gaze_from_iris(seen(shape, STRAIGHT, np.radians([20, 10, 20, 10])), shape, STRAIGHT)
     assert (left_up > 0).all()
     ahead = seen(shape, STRAIGHT, np.zeros(4))
-    assert seen(shape, STRAIGHT, np.radians([20, 0, 20, 0]))[473, 0] > ahead[473, 0]  # their left is the picture's right
+    assert (
+        seen(shape, STRAIGHT, np.radians([20, 0, 20, 0]))[473, 0] > ahead[473, 0]
+    )  # their left is the picture's right
     assert seen(shape, STRAIGHT, np.radians([0, 20, 0, 20]))[473, 1] < ahead[473, 1]
 
 

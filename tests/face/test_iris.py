@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.face import topology
-from mimaface_cli.face.iris import Irises
+from mimaface_cli.face.iris_tracking import Irises
 
 SIZE, RADIUS, LEFT, RIGHT = 160, 9.0, np.array([112.0, 80.0]), np.array([48.0, 80.0])
 UP = np.array([8.5, -2.5])  # a look
@@ -32,7 +32,14 @@ def picture(points: np.ndarray) -> np.ndarray:
         lids, eye = np.zeros(fine.shape, np.uint8), np.full_like(fine, 225)
         cv2.fillPoly(lids, [(4 * points[ring]).round().astype(np.int32)], 1)
         for radius, grey in ((RADIUS, 90), (0.4 * RADIUS, 20)):
-            cv2.circle(eye, tuple((16 * (4 * points[iris[0]] - 0.5)).round().astype(int).tolist()), int(64 * radius), grey, -1, shift=4)
+            cv2.circle(
+                eye,
+                tuple((16 * (4 * points[iris[0]] - 0.5)).round().astype(int).tolist()),
+                int(64 * radius),
+                grey,
+                -1,
+                shift=4,
+            )
         fine = np.where(lids > 0, eye, fine)
     noise = np.random.default_rng(0).normal(0, 2, (SIZE, SIZE))
     return np.clip(cv2.resize(fine, (SIZE, SIZE), interpolation=cv2.INTER_AREA) + noise, 0, 255).astype(np.uint8)

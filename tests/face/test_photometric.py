@@ -82,7 +82,9 @@ def test_curvature_is_that_of_the_slope(drawn):
 
 def test_light_that_fades_hides_nothing(drawn):
     surface, pixels, depth, reference = drawn
-    picture = cv2.warpAffine(reference, np.array([[1, 0, 0.6], [0, 1, -0.35]]), (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT)
+    picture = cv2.warpAffine(
+        reference, np.array([[1, 0, 0.6], [0, 1, -0.35]]), (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT
+    )
     dark = (0.45 * picture + 20).astype(np.uint8)
     assert np.abs(found_shift(surface, reference, pixels, dark, depth, (0, 0)) - [0.6, -0.35]).max() < 0.06
     everywhere = np.ones_like(reference[::FEW, ::FEW], bool)

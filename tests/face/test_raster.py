@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.face.raster import interpolate, mark_jumps, rasterize
+from mimaface_cli.face.rasterizer import interpolate, mark_jumps, rasterize
 
 QUAD = np.array([[0, 1, 2], [0, 2, 3]])
 

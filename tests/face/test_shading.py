@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.face import face478
-from mimaface_cli.face.extract import fit_light, fit_texture
+from mimaface_cli.face.extract_face478 import fit_light, fit_texture
 from mimaface_cli.face.shading import AMBIENT, sh_basis, shade, vertex_normals
 from mimaface_cli.motion.rotation import rotation_matrix
 
@@ -16,7 +16,9 @@ def model():
 
 def sphere(rows: int = 24, columns: int = 48) -> tuple[np.ndarray, np.ndarray]:
     """Vertices on the unit sphere and triangles whose normals point outwards."""
-    polar, around = np.meshgrid(np.linspace(0.05, np.pi - 0.05, rows), np.arange(columns) * 2 * np.pi / columns, indexing="ij")
+    polar, around = np.meshgrid(
+        np.linspace(0.05, np.pi - 0.05, rows), np.arange(columns) * 2 * np.pi / columns, indexing="ij"
+    )
     vertices = np.stack([np.sin(polar) * np.cos(around), np.cos(polar), np.sin(polar) * np.sin(around)], -1)
     at = np.arange(rows * columns).reshape(rows, columns)
     upper, lower = at[:-1], at[1:]

@@ -7,21 +7,22 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from mimaface_cli.face import camera, face478, fit, topology
-from mimaface_cli.face.align import compose, invert, transform_points
-from mimaface_cli.face.extract import ExtractOptions, extract_video
+from mimaface_cli.engines.mesh import renderer as engine
+from mimaface_cli.engines.mesh.edit_gain import own_coefficients
+from mimaface_cli.engines.mesh.motion_plan import edited
+from mimaface_cli.face import camera, face478, topology
+from mimaface_cli.face import fitting as fit
+from mimaface_cli.face.alignment import compose, invert, transform_points
+from mimaface_cli.face.extract_face478 import ExtractOptions, extract_video
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import portrait_from_photo
-from mimaface_cli.face.reference import most_usual, settle
-from mimaface_cli.face.skin import SIDE, Square
+from mimaface_cli.face.reference_frame import most_usual, settle
+from mimaface_cli.face.skin_tracking import SIDE, Square
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame
-from mimaface_cli.mesh import engine
-from mimaface_cli.mesh.plan import edited
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
 from mimaface_cli.motion.retarget import Coefficients
 from mimaface_cli.motion.rotation import rotation_matrix
-from mimaface_cli.reenact.seen import own_coefficients
 from tests.conftest import ROOT
 
 NAMES = ("browInnerUp", "browDownLeft", "jawLeft", "mouthStretchRight", "jawOpen")
@@ -45,7 +46,8 @@ class Drawn(NamedTuple):
 @pytest.fixture(scope="module")
 def drawn(model):
     """A photo whose expressions come and go one by one while the head turns: coefficients, pictures, their crop and
-    what a landmark model without a fault would see in them."""
+    what a landmark model without a fault would see in them.
+    """
     photo = read_image(ROOT / "examples" / "portrait.jpg").rgb
     portrait = portrait_from_photo(photo, None, model, name="portrait").square()
     own = own_coefficients(portrait)

@@ -87,7 +87,7 @@ def absolute(name: str, actual, expected, atol: float, rtol: float = 0.0) -> Che
 
 
 def relative_to_max(name: str, actual, expected, tolerance: float) -> Check:
-    """max |a - b| <= tolerance max |b|."""
+    """Max |a - b| <= tolerance max |b|."""
     difference, expected = _difference(actual, expected)
     scale = np.abs(expected).max(initial=0)
     if difference.size == 0 or not np.isfinite(difference).all():

@@ -4,14 +4,36 @@ import random
 
 TOKENS = (
     *(b"NaN", b"inf", b"-1", b"1e999", b"99999999999999999999", b"0x10", b"null", b"true", b'""', b"'", b'"', b"\x00"),
-    *(b",", b";", b"\n", b"\r", b"\t", b"\xff", b"\xef\xbb\xbf", b"=", b"../../", b"/dev/zero", b"file:", b"http://127.0.0.1:9/"),
-    *(b"[" * 3000, b"{" * 300, b"9" * 5000, b"\x00\x00\x00\x00", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00"),
+    *(
+        b",",
+        b";",
+        b"\n",
+        b"\r",
+        b"\t",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"=",
+        b"../../",
+        b"/dev/zero",
+        b"file:",
+        b"http://127.0.0.1:9/",
+    ),
+    *(
+        b"[" * 3000,
+        b"{" * 300,
+        b"9" * 5000,
+        b"\x00\x00\x00\x00",
+        b"\xff\xff\xff\xff",
+        b"\x7f\xff\xff\xff",
+        b"\x80\x00\x00\x00",
+    ),
 )
 
 
 def mutated(content: bytes, seed: int) -> bytes:
     """One to six harms: bytes changed, stretches lost, doubled, swapped or blanked, tokens put in, the end cut off. Half
-    of them fall into the first kilobyte, where headers are."""
+    of them fall into the first kilobyte, where headers are.
+    """
     rng = random.Random(seed)
     data = bytearray(content)
     for _ in range(rng.randint(1, 6)):

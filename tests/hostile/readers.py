@@ -27,7 +27,8 @@ MOST_FRAMES = 400  # decoded of a harmed video: its header may promise hours
 class Reader:
     """name; suffix of the file; whole: its bytes; read: given the path, reads all of it. fallback: the reader answers
     harm with nothing instead of a line (caches and manifests, which are made anew). named: what the file must be called,
-    where that matters."""
+    where that matters.
+    """
 
     name: str
     suffix: str
@@ -42,8 +43,9 @@ class Reader:
 
 
 def outcome(reader: Reader, path: Path) -> str:
-    """"read" or "refused". Raises what a user would see as a traceback: whatever is no MimafaceError, or one that is
-    longer than a line, or does not say which file it speaks of. (Line ends in it are escaped where it is printed.)"""
+    """ "read" or "refused". Raises what a user would see as a traceback: whatever is no MimafaceError, or one that is
+    longer than a line, or does not say which file it speaks of. (Line ends in it are escaped where it is printed.)
+    """
     try:
         reader.read(path)
     except MimafaceError as error:
@@ -70,7 +72,9 @@ def _packed_track() -> bytes:
 
 def _exported(format: str) -> Callable[[], bytes]:
     def make() -> bytes:
-        from mimaface_cli.motion.formats import document, livelink, table
+        from mimaface_cli.motion.formats import csv_format as table
+        from mimaface_cli.motion.formats import json_format as document
+        from mimaface_cli.motion.formats import livelink
 
         text = io.StringIO()
         {"json": document, "csv": table, "livelink": livelink}[format].write(_track(), text)
@@ -95,7 +99,7 @@ def _keys(path: Path) -> object:
 
 
 def _list(path: Path) -> object:
-    from mimaface_cli.reenact.pairs import read_list
+    from mimaface_cli.evaluation.pair_lists import read_list
 
     return read_list(path)
 
@@ -160,7 +164,7 @@ def _manifest(path: Path) -> object:
 
 
 def _lips(path: Path) -> object:
-    from mimaface_cli.speech import mouth
+    from mimaface_cli.speech import lip_network as mouth
 
     return mouth._load.__wrapped__(path)
 
@@ -176,7 +180,7 @@ def _shipped(name: str) -> Callable[[], bytes]:
 
 
 def _figures(path: Path) -> object:
-    from mimaface_cli.motion.cache import Cache
+    from mimaface_cli.cache import Cache
 
     cache = Cache(path.parent)
     target = cache._figures_path("0" * 64)
@@ -186,7 +190,7 @@ def _figures(path: Path) -> object:
 
 
 def _clip(path: Path) -> object:
-    from mimaface_cli.diffusion.resume import ClipStore
+    from mimaface_cli.engines.diffusion.clip_store import ClipStore
 
     store = ClipStore(path.parent, "run", (1, 4, 2, 8, 8))
     store.folder.mkdir(exist_ok=True)
@@ -219,7 +223,7 @@ def _jobs(path: Path) -> object:
 
 
 def _settings(path: Path) -> object:
-    from mimaface_cli.cli.settings import VARIABLE, load
+    from mimaface_cli.cli.config_file import VARIABLE, load
 
     return load(_program(), {VARIABLE: str(path)})
 
@@ -227,17 +231,19 @@ def _settings(path: Path) -> object:
 def _job_record() -> bytes:
     from dataclasses import asdict
 
-    from mimaface_cli.batch.state import DONE, Record
+    from mimaface_cli.batch.job_state import DONE, Record
 
     stamps = {"/a/b.jpg": [3, 4], "/a/c.mp4": [5, 6]}
-    return json.dumps(asdict(Record(DONE, 1, 2, "o.mp4", 0, "", 1.5, {"frames": 3}, stamps, True, 1.0, 2.0, "h 1"))).encode()
+    return json.dumps(
+        asdict(Record(DONE, 1, 2, "o.mp4", 0, "", 1.5, {"frames": 3}, stamps, True, 1.0, 2.0, "h 1"))
+    ).encode()
 
 
 def _state(path: Path) -> object:
     """A job's record, and what a later run makes of it."""
+    from mimaface_cli.batch.job_run import Ran, perform
+    from mimaface_cli.batch.job_state import State
     from mimaface_cli.batch.jobs import Job
-    from mimaface_cli.batch.perform import Ran, perform
-    from mimaface_cli.batch.state import State
 
     output = path.with_name("o.mp4")
     output.write_bytes(b"1")
@@ -246,13 +252,13 @@ def _state(path: Path) -> object:
 
 
 def _train_config(path: Path) -> object:
-    from mimaface_cli.train.config import load_config
+    from mimaface_cli.training.config import load_config
 
     return load_config(path)
 
 
 def _shard() -> bytes:
-    from mimaface_cli.train.shards import Clip, write_shard
+    from mimaface_cli.training.shards import Clip, write_shard
 
     pictures = np.random.default_rng(0).integers(0, 255, (2, 12, 32, 32, 3), np.uint8)
     points = np.zeros((12, 5, 2), np.float32)
@@ -264,7 +270,7 @@ def _shard() -> bytes:
 
 
 def _shards(path: Path) -> object:
-    from mimaface_cli.train.shards import open_shards
+    from mimaface_cli.training.shards import open_shards
 
     found = []
     for clip in open_shards(path.parent):
@@ -275,10 +281,10 @@ def _shards(path: Path) -> object:
 
 
 def _card(path: Path) -> object:
-    from mimaface_cli.diffusion.mini import denoising
-    from mimaface_cli.diffusion.settings import PRESETS
-    from mimaface_cli.metrics.prefer import judge
-    from mimaface_cli.weights.mini import read_card
+    from mimaface_cli.engines.diffusion.denoise_settings import PRESETS
+    from mimaface_cli.engines.diffusion.small_checkpoint import denoising
+    from mimaface_cli.evaluation.preference import judge
+    from mimaface_cli.weights.small_model import read_card
 
     card = read_card(path.parent)
     judge(card.scores)
@@ -405,14 +411,16 @@ def _wave() -> bytes:
 
 
 def _sound(path: Path) -> object:
-    from mimaface_cli.media.samples import open_samples
+    from mimaface_cli.media.waveform import open_samples
 
     with open_samples(path) as samples:
         return samples.read(0, min(len(samples), 1_000_000)).sum()
 
 
 _KEYS = b"time,yaw,jawOpen\n0,0,0\n0.5,12.5,0.4\n1,-3,0\n"
-_LIST = b"source,driver,source_frame,start,frames,stride,result\na.png,b.mp4,0,0,10,1,r.mp4\nc.png,b.mp4,0,5,10,2,s.mp4\n"
+_LIST = (
+    b"source,driver,source_frame,start,frames,stride,result\na.png,b.mp4,0,0,10,1,r.mp4\nc.png,b.mp4,0,5,10,2,s.mp4\n"
+)
 _UNET = b'{"block_out_channels": [320, 640], "cross_attention_dim": 768, "layers": {"a": [1, 2, 3]}}'
 _MANIFEST = (
     b'{"version": 1, "files": {"vae.safetensors": {"size": 12, "mtime_ns": 3, "sha256": "00", "source": "x",'
@@ -427,7 +435,9 @@ _JOB_LINES = (
     b'{"source": "a.jpg", "driver": "b.mp4", "output": "o.mp4", "strength": 1.2, "compare": true}\n'
     b'{"source": "a.jpg", "driver": "o.mp4", "output": "p.mp4", "matte": "m.mp4", "no-provenance": false}\n'
 )
-_SETTINGS = b'[animate]\ncrf = 20\nregion = "lips"\nprovenance = true\n[edit]\nset = ["yaw=3"]\n[track.show]\njson = false\n'
+_SETTINGS = (
+    b'[animate]\ncrf = 20\nregion = "lips"\nprovenance = true\n[edit]\nset = ["yaw=3"]\n[track.show]\njson = false\n'
+)
 _TRAINING = (
     b'data = "data"\noutput = "run"\nspace = "bfm09"\nsize = 512\nrecipe = "paper"\nprecision = "bf16"\n'
     b'[model]\nstart = "sd15"\n[image.optimiser]\nmicro = 8\nlearning_rate = 1e-5\n[video]\nclip = 12\n'
@@ -477,11 +487,20 @@ READERS: tuple[Reader, ...] = (
     Reader("shard", ".tar", _shard, _shards, named="shard-00000.tar"),
     Reader("mini card", ".json", lambda: _CARD, _card, named="card.json"),
     Reader("record", ".json", _sidecar, _beside, named="given.bmp.provenance.json"),
-    *(Reader(f"told by {suffix[1:]}", suffix, _told(suffix), _inspected) for suffix in (".png", ".jpg", ".webp", ".tif")),
-    *(Reader(f"told by {suffix[1:]}", suffix, _told(suffix, frames=3), _inspected) for suffix in (".mp4", ".mov", ".mkv")),
+    *(
+        Reader(f"told by {suffix[1:]}", suffix, _told(suffix), _inspected)
+        for suffix in (".png", ".jpg", ".webp", ".tif")
+    ),
+    *(
+        Reader(f"told by {suffix[1:]}", suffix, _told(suffix, frames=3), _inspected)
+        for suffix in (".mp4", ".mov", ".mkv")
+    ),
     *([Reader("told by exr", ".exr", _told(".exr"), _inspected)] if importlib.util.find_spec("OpenEXR") else ()),
     *(
-        [Reader(f"signed {suffix[1:]}", suffix, _told(suffix, frames=n, signed=True), _inspected) for suffix, n in _SIGNED]
+        [
+            Reader(f"signed {suffix[1:]}", suffix, _told(suffix, frames=n, signed=True), _inspected)
+            for suffix, n in _SIGNED
+        ]
         if importlib.util.find_spec("c2pa")
         else ()
     ),

@@ -1,5 +1,6 @@
 """Media made for the tests with bare PyAV, and bare PyAV readers to judge by, so that the tests do not check
-mimaface's reading with mimaface's writing alone."""
+mimaface's reading with mimaface's writing alone.
+"""
 
 from fractions import Fraction
 from pathlib import Path

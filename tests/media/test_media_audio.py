@@ -5,12 +5,23 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from tests.media.made_media import SOUND_RATE, heard, lag, laid, make_clip, make_wav, noise, packets, picture_times, stamped
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import VideoWriter
+from tests.media.made_media import (
+    SOUND_RATE,
+    heard,
+    lag,
+    laid,
+    make_clip,
+    make_wav,
+    noise,
+    packets,
+    picture_times,
+    stamped,
+)
 
 RATE = Fraction(25)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import VideoWriter
 
@@ -91,7 +91,7 @@ def test_video_that_does_not_say_is_taken_by_its_size(tmp_path, size, matrix):
 
 
 def test_reading_has_no_bias(tmp_path):
-    """swscale's own choice darkens by one or two levels; over generations of a video that adds up."""
+    """Swscale's own choice darkens by one or two levels; over generations of a video that adds up."""
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (32, 256, 3)).copy()
     planes = coded(ramp, 1, False)
     subsampled = [planes[0], planes[1][::2, ::2], planes[2][::2, ::2]]

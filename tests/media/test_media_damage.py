@@ -9,7 +9,6 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from tests.media.made_media import make_clip, make_wav, noise, stamp, stamped
 from PIL import Image as Pillow
 
 from mimaface_cli.errors import InputError
@@ -17,6 +16,7 @@ from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.writer import VideoWriter
+from tests.media.made_media import make_clip, make_wav, noise, stamp, stamped
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 
@@ -194,7 +194,7 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import VideoWriter
 folder = Path(sys.argv[1])

@@ -5,13 +5,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from tests.media.made_media import stamp, stamped
 
 from mimaface_cli.errors import OutputError
-from mimaface_cli.media import pictures
+from mimaface_cli.media import image_sequence as pictures
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import open_writer
+from tests.media.made_media import stamp, stamped
 
 
 def fill(writer, count, channels=3):

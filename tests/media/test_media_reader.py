@@ -6,12 +6,12 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from tests.media.made_media import SOUND_RATE, make_clip, make_wav, noise, stamp, stamped
 from PIL import Image as Pillow
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.media import libav
 from mimaface_cli.media.reader import probe, read_frames
+from tests.media.made_media import SOUND_RATE, make_clip, make_wav, noise, stamp, stamped
 
 NTSC = Fraction(30000, 1001)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.media.made_media import heard, lag, laid, picture_times
 
 from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.image import image_size, read_image
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.writer import VideoWriter
+from tests.media.made_media import heard, lag, laid, picture_times
 
 pytestmark = pytest.mark.media
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.media.made_media import SOUND_RATE, make_clip, noise
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.samples import SAMPLE_RATE, Samples, open_samples
+from mimaface_cli.media.waveform import SAMPLE_RATE, Samples, open_samples
+from tests.media.made_media import SOUND_RATE, make_clip, noise
 
 
 def tone(rate: int, seconds: float = 1.3, hertz: float = 440.0) -> np.ndarray:

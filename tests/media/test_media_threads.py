@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mimaface_cli.media.threads import Worker, read_ahead
+from mimaface_cli.concurrency import Worker, read_ahead
 
 
 def running(name):

@@ -13,15 +13,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.media.made_media import make_clip, noise, picture_times, stamp, stamped
 
 from mimaface_cli.errors import OutputError
 from mimaface_cli.media import writer as writer_module
-from mimaface_cli.media.formats import CODECS, CONTAINERS, EncodeOptions
-from mimaface_cli.media.pictures import ImageWriter, SequenceWriter
-from mimaface_cli.media.pixels import RgbWriter
+from mimaface_cli.media.color import RgbWriter
+from mimaface_cli.media.encoding import CODECS, CONTAINERS, EncodeOptions
+from mimaface_cli.media.image_sequence import ImageWriter, SequenceWriter
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.writer import VideoWriter, open_writer
+from tests.media.made_media import make_clip, noise, picture_times, stamp, stamped
 
 NTSC = Fraction(30000, 1001)
 
@@ -297,7 +297,7 @@ import resource, signal, sys
 from fractions import Fraction
 import numpy as np
 from mimaface_cli.errors import OutputError
-from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.writer import VideoWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
@@ -404,8 +404,6 @@ def test_memory_is_flat(tmp_path):
         run = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
         peaks.append(int(run.stdout))
     assert peaks[1] - peaks[0] < 25_000, peaks
-
-
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])

@@ -9,7 +9,7 @@ import pytest
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.motion.channels import find_channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
-from mimaface_cli.motion.edit import (
+from mimaface_cli.motion.editing import (
     MIX_REGIONS,
     Term,
     change,

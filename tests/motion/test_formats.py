@@ -11,8 +11,8 @@ import pytest
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
 from mimaface_cli.motion.formats import export_track, import_track
+from mimaface_cli.motion.formats.csv_format import nominal_rate
 from mimaface_cli.motion.formats.livelink import COLUMNS, CURVES, head_to_rotator, rotator_to_head, timecode
-from mimaface_cli.motion.formats.table import nominal_rate
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 

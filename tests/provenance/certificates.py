@@ -8,7 +8,8 @@ NAME = "mimaface TEST certificate - not for use"
 
 def make(folder: Path, kind: str = "es256", until: int = 2054) -> tuple[Path, Path]:
     """A chain of two certificates (as C2PA wants them) and the key of the first, as PEM files. kind: es256, es384, es512,
-    ps256 or ed25519; until: the year in which they end."""
+    ps256 or ed25519; until: the year in which they end.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa

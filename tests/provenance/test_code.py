@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.provenance import code
+from mimaface_cli.provenance import error_correction as code
 
 
 def test_checksum_is_the_known_one():

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.media.xmp import append_box, read_box
 from mimaface_cli.provenance import metadata, record
 from mimaface_cli.provenance.inspect import inspect
 from mimaface_cli.provenance.stamp import ProvenanceOptions, check, stamp
-from mimaface_cli.reenact.options import AnimateOptions
 from tests.benchmarks.provenance import made_clip
 
 COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -48,7 +48,9 @@ def test_a_record_is_named_by_its_content_alone(given):
     assert len(one.content["weights"][0]["sha256"]) == 64
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.webm", "a.png", "a.jpg", "a.webp", "a.tif", "a.exr", "a/", "b/%d.exr"])
+@pytest.mark.parametrize(
+    "name", ["a.mp4", "a.mov", "a.mkv", "a.webm", "a.png", "a.jpg", "a.webp", "a.tif", "a.exr", "a/", "b/%d.exr"]
+)
 def test_written_and_read_back_everywhere(given, tmp_path, name):
     """The writer, the stamp and `inspect` together: the same identifier by four ways."""
     if name.endswith(".exr"):
@@ -87,7 +89,9 @@ def test_written_and_read_back_everywhere(given, tmp_path, name):
 
 def test_other_programs_read_what_pictures_say(given, tmp_path):
     told = built(given)
-    with open_writer(tmp_path / "a.jpg", 64, 64, Fraction(25), metadata=metadata.tags(told), xmp=metadata.xmp(told)) as w:
+    with open_writer(
+        tmp_path / "a.jpg", 64, 64, Fraction(25), metadata=metadata.tags(told), xmp=metadata.xmp(told)
+    ) as w:
         w.write(np.zeros((64, 64, 3), np.uint8), 0)
     with Image.open(tmp_path / "a.jpg") as image:
         described = ElementTree.fromstring(image.info["xmp"])[0][0]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mimaface_cli.media.formats import EncodeOptions
+from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import open_writer
-from mimaface_cli.provenance.detect import Detector, find_mark
+from mimaface_cli.provenance.mark_detection import Detector, find_mark
 from mimaface_cli.provenance.watermark import LEAST, TILE, Marker, can_mark, level, spread, tile
 from tests.benchmarks.provenance import cropped, cropped_back, halved, made_clip
 
@@ -23,7 +23,9 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def coded(frames: list[np.ndarray], crf: int, path) -> list[np.ndarray]:
-    with open_writer(path, frames[0].shape[1], frames[0].shape[0], Fraction(25), options=EncodeOptions(crf=crf)) as writer:
+    with open_writer(
+        path, frames[0].shape[1], frames[0].shape[0], Fraction(25), options=EncodeOptions(crf=crf)
+    ) as writer:
         for k, frame in enumerate(frames):
             writer.write(frame, k / 25)
     return [frame.image for frame in read_frames(path)]

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.speech.audio2exp import Audio2Exp
 from mimaface_cli.speech.audio2pose import Audio2Pose, PoseConfig
-from mimaface_cli.speech.checkpoint import OLD_FILES, load_network, load_networks
+from mimaface_cli.speech.sadtalker_checkpoint import OLD_FILES, load_network, load_networks
 
 WIDTHS = (2, 2, 3, 3, 4)
 CONFIG = PoseConfig(styles=3, frames=8, audio=2, latent=4, layers=(7, 48), filters=(2, 3, 4, 5), widths=WIDTHS)

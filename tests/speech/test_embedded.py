@@ -6,13 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from mimaface_cli.apps.speak import is_speech, load_speech
+from mimaface_cli.cache import Cache, content_hash
 from mimaface_cli.errors import InputError, WeightsError
-from mimaface_cli.motion.cache import Cache, content_hash
 from mimaface_cli.motion.coefficients import blendshape
 from mimaface_cli.motion.retarget import RetargetOptions, reference_coefficients
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.reenact.speech import is_speech, load_speech
-from mimaface_cli.speech.embedded import over
+from mimaface_cli.speech.embedded_speech import over
 from mimaface_cli.speech.options import SpeechOptions
 from tests.speech.voices import say, write
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mimaface_cli.speech.hearing import STRIDE, SoundEncoder
+from mimaface_cli.speech.audio_features import STRIDE, SoundEncoder
 
 
 @pytest.mark.parametrize("layers", [1, 3])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.media.samples import SAMPLE_RATE
+from mimaface_cli.media.waveform import SAMPLE_RATE
 from mimaface_cli.motion.coefficients import blendshape
-from mimaface_cli.speech import mouth
-from mimaface_cli.speech.mouth import frames_of, gap_slope, mouth_movement
-from mimaface_cli.speech.hearing import Listener
+from mimaface_cli.speech import lip_network as mouth
+from mimaface_cli.speech.audio_features import Listener
+from mimaface_cli.speech.lip_network import frames_of, gap_slope, mouth_movement
 from mimaface_cli.speech.phones import frame_count
 from tests.speech.voices import samples, say
 
@@ -54,11 +54,13 @@ def test_a_voice_opens_the_mouth_and_pauses_close_it():
 
 @pytest.mark.parametrize("pitch", [110, 190])
 def test_sounds_look_like_themselves(pitch):
-    """ah opens widest, ee and oo little, eh between them, m not at all."""
+    """Ah opens widest, ee and oo little, eh between them, m not at all."""
     expression = moved(say(*BABBLE, pitch=pitch))
     gap = expression @ gap_slope()
     at = lambda start, stop: gap[round(start * 25) : round(stop * 25)]  # noqa: E731
-    ah, first_m, ee, oo, second_m, eh = (at(*t) for t in ((0.45, 0.68), (0.72, 0.9), (0.95, 1.15), (1.45, 1.65), (1.72, 1.9), (1.95, 2.15)))
+    ah, first_m, ee, oo, second_m, eh = (
+        at(*t) for t in ((0.45, 0.68), (0.72, 0.9), (0.95, 1.15), (1.45, 1.65), (1.72, 1.9), (1.95, 2.15))
+    )
     assert ah.max() > 0.1 and eh.max() > 0.05
     assert ah.max() > 1.5 * max(ee.max(), oo.max(), eh.max())
     assert eh.max() > max(np.median(ee), np.median(oo)) > 0.01
@@ -121,7 +123,12 @@ def test_a_damaged_model_is_one_line(tmp_path):
     np.savez(tmp_path / "deaf.npz", **{name: array for name, array in arrays.items() if not name.startswith("encoder")})
     with pytest.raises(WeightsError, match="not a lip model"):  # as models were before they had an encoder
         mouth.load(tmp_path / "deaf.npz")
-    for name, value in (("rest", arrays["rest"][:3]), ("net0/out.weight", arrays["net0/out.weight"][:, :5]), ("nets", np.array(0)), ("encoder_basis", arrays["encoder_basis"][:7])):
+    for name, value in (
+        ("rest", arrays["rest"][:3]),
+        ("net0/out.weight", arrays["net0/out.weight"][:, :5]),
+        ("nets", np.array(0)),
+        ("encoder_basis", arrays["encoder_basis"][:7]),
+    ):
         np.savez(tmp_path / f"{name.replace('/', '_')}.npz", **(arrays | {name: value}))
         with pytest.raises(WeightsError, match="not a lip model"):
             mouth.load(tmp_path / f"{name.replace('/', '_')}.npz")

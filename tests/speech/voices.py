@@ -1,5 +1,6 @@
 """Speech made by rule, so that tests need nobody's voice: pulses of a pitch that rises and falls, through resonances
-that glide from sound to sound. Even pitch and abrupt changes would be a humming machine, and are heard as one."""
+that glide from sound to sound. Even pitch and abrupt changes would be a humming machine, and are heard as one.
+"""
 
 import io
 import wave
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import lfilter
 
-from mimaface_cli.media.samples import SAMPLE_RATE, Samples
+from mimaface_cli.media.waveform import SAMPLE_RATE, Samples
 
 FORMANTS = {  # Hz
     "ah": (750, 1200, 2500, 3500),

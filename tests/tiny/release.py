@@ -63,8 +63,8 @@ def make_release(folder: Path, seed: int = 0, image_stage: bool = False) -> Path
 
     image_stage: also the first stage's condition tokens and CLIP, which only training needs.
     """
-    from mimaface_cli.diffusion.mia import ReleaseTokens
-    from mimaface_cli.diffusion.unet import VideoUNet
+    from mimaface_cli.engines.diffusion.mia import ReleaseTokens
+    from mimaface_cli.engines.diffusion.unet import VideoUNet
     from mimaface_cli.face.curricularface import CurricularFace
 
     identity = CurricularFace(widths=(4, 8, 12, 16), depths=(1, 1, 1, 1), embedding=32)

@@ -238,7 +238,7 @@ def test_the_landmark_model_is_found_in_its_package():
 
 
 def test_looking_needs_no_network_code():
-    """http and ssl take long to load and are needed only for fetching."""
+    """Http and ssl take long to load and are needed only for fetching."""
     script = "import sys; import mimaface_cli.weights.locate; print('http.client' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"

@@ -7,8 +7,10 @@ from typing import Literal
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import atomic_path, check_output
-from mimaface_cli.motion.formats import document, livelink, table
-from mimaface_cli.motion.formats.text import read_text
+from mimaface_cli.motion.formats import csv_format as table
+from mimaface_cli.motion.formats import json_format as document
+from mimaface_cli.motion.formats import livelink
+from mimaface_cli.motion.formats.text_reader import read_text
 from mimaface_cli.motion.track import MotionTrack
 
 Format = Literal["csv", "json", "livelink"]
@@ -42,7 +44,8 @@ def export_track(
 
 def import_track(path: Path, format: Format | None = None, frame_rate: Fraction | None = None) -> Read:
     """Read a track from such a file; by default what it holds tells the format. frame_rate: frames per second of a
-    Live Link timecode, or the nominal rate of a CSV. Raises InputError that names line and column."""
+    Live Link timecode, or the nominal rate of a CSV. Raises InputError that names line and column.
+    """
     format = format or _format_of(path)
     if format == "json":
         if frame_rate is not None:

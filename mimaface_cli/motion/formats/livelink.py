@@ -25,19 +25,66 @@ import numpy as np
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.coefficients import BLENDSHAPES
-from mimaface_cli.motion.formats.table import blank, check_times, parse_rows
-from mimaface_cli.motion.formats.text import read_table
+from mimaface_cli.motion.formats.csv_format import blank, check_times, parse_rows
+from mimaface_cli.motion.formats.text_reader import read_table
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MAX_FRAMES, MotionTrack
 
 CURVES = tuple(
-    "EyeBlinkLeft EyeLookDownLeft EyeLookInLeft EyeLookOutLeft EyeLookUpLeft EyeSquintLeft EyeWideLeft EyeBlinkRight "
-    "EyeLookDownRight EyeLookInRight EyeLookOutRight EyeLookUpRight EyeSquintRight EyeWideRight JawForward JawRight "
-    "JawLeft JawOpen MouthClose MouthFunnel MouthPucker MouthRight MouthLeft MouthSmileLeft MouthSmileRight "
-    "MouthFrownLeft MouthFrownRight MouthDimpleLeft MouthDimpleRight MouthStretchLeft MouthStretchRight MouthRollLower "
-    "MouthRollUpper MouthShrugLower MouthShrugUpper MouthPressLeft MouthPressRight MouthLowerDownLeft "
-    "MouthLowerDownRight MouthUpperUpLeft MouthUpperUpRight BrowDownLeft BrowDownRight BrowInnerUp BrowOuterUpLeft "
-    "BrowOuterUpRight CheekPuff CheekSquintLeft CheekSquintRight NoseSneerLeft NoseSneerRight TongueOut".split()
+    [
+        "EyeBlinkLeft",
+        "EyeLookDownLeft",
+        "EyeLookInLeft",
+        "EyeLookOutLeft",
+        "EyeLookUpLeft",
+        "EyeSquintLeft",
+        "EyeWideLeft",
+        "EyeBlinkRight",
+        "EyeLookDownRight",
+        "EyeLookInRight",
+        "EyeLookOutRight",
+        "EyeLookUpRight",
+        "EyeSquintRight",
+        "EyeWideRight",
+        "JawForward",
+        "JawRight",
+        "JawLeft",
+        "JawOpen",
+        "MouthClose",
+        "MouthFunnel",
+        "MouthPucker",
+        "MouthRight",
+        "MouthLeft",
+        "MouthSmileLeft",
+        "MouthSmileRight",
+        "MouthFrownLeft",
+        "MouthFrownRight",
+        "MouthDimpleLeft",
+        "MouthDimpleRight",
+        "MouthStretchLeft",
+        "MouthStretchRight",
+        "MouthRollLower",
+        "MouthRollUpper",
+        "MouthShrugLower",
+        "MouthShrugUpper",
+        "MouthPressLeft",
+        "MouthPressRight",
+        "MouthLowerDownLeft",
+        "MouthLowerDownRight",
+        "MouthUpperUpLeft",
+        "MouthUpperUpRight",
+        "BrowDownLeft",
+        "BrowDownRight",
+        "BrowInnerUp",
+        "BrowOuterUpLeft",
+        "BrowOuterUpRight",
+        "CheekPuff",
+        "CheekSquintLeft",
+        "CheekSquintRight",
+        "NoseSneerLeft",
+        "NoseSneerRight",
+        "TongueOut",
+    ]
 )
 HEAD = ("HeadYaw", "HeadPitch", "HeadRoll")
 EYES = ("LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll")
@@ -74,7 +121,8 @@ def write(track: MotionTrack, file: TextIO) -> list[str]:
 
 def read(path: Path, frame_rate: Fraction | None = None) -> tuple[MotionTrack, list[str]]:
     """Read such a file. frame_rate: what its timecodes count, None to tell from the highest frame number. Columns go by
-    their names in any order and case; curves that are left out are 0. Raises InputError that names line and column."""
+    their names in any order and case; curves that are left out are 0. Raises InputError that names line and column.
+    """
     header, rows = read_table(path)
     known = {name.lower(): name for name in COLUMNS}
     names = [known.get(name.lower(), name) for name in header]

@@ -18,12 +18,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mimaface_cli.diffusion import ica
+from mimaface_cli.builders.rendered_people.rendered_shards import render_shards
+from mimaface_cli.engines.diffusion import ica
 from mimaface_cli.face import face478
-from mimaface_cli.train.autoencoder import fit_autoencoder, load_autoencoder
-from mimaface_cli.train.latents import encode_footage
-from mimaface_cli.train.rendered.shards import render_shards
-from mimaface_cli.train.samples import autoencoder_batches, read_footage
+from mimaface_cli.training.autoencoder import fit_autoencoder, load_autoencoder
+from mimaface_cli.training.latent_cache import encode_footage
+from mimaface_cli.training.samples import autoencoder_batches, read_footage
 from tests.benchmarks.ablation import judges, measure
 from tests.benchmarks.ablation.people import PICTURE, TEST, TRAIN, read_all
 from tests.benchmarks.ablation.variants import LANES, STAGE1, STAGE2, Place, finished, run_lane, say, saying
@@ -67,7 +67,13 @@ def measure_all(place: Place) -> dict:
             say(f"image {name}: not trained yet, left out")
             continue
         made = measure.generate(
-            trained, vae, config.model.prediction, pairs.source, pairs.render[:, None], pairs.motion[:, None], measure.SETTINGS
+            trained,
+            vae,
+            config.model.prediction,
+            pairs.source,
+            pairs.render[:, None],
+            pairs.motion[:, None],
+            measure.SETTINGS,
         )[:, 0]
         figures = measure.picture_figures(judge, knower, pairs, made)
         figures |= measure.retrieval(trained, clips) | measure.noise_error(trained, vae, config.model.prediction, clips)
@@ -86,7 +92,14 @@ def measure_all(place: Place) -> dict:
         overlap = stage.clip // 4 if stage.none_known < 1 else 0
         settings = replace(measure.SETTINGS, length=stage.clip, overlap=overlap)
         made = measure.generate(
-            trained, vae, config.model.prediction, clips.source[videos], clips.renders[videos], clips.motion[videos], settings, chunk=8
+            trained,
+            vae,
+            config.model.prediction,
+            clips.source[videos],
+            clips.renders[videos],
+            clips.motion[videos],
+            settings,
+            chunk=8,
         )
         starts, count = [], 0
         for piece in ica.plan_clips(real.shape[1], settings.length, settings.overlap):

@@ -1,5 +1,6 @@
 """Who measures: a small network that reads expression, pose, gaze and landmarks of a rendered face, and one that knows
-faces apart. Both are trained on people and scenes that no model under test has seen."""
+faces apart. Both are trained on people and scenes that no model under test has seen.
+"""
 
 import zlib
 from collections.abc import Callable
@@ -11,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimaface_cli.builders.rendered_people.appearance import make_person
+from mimaface_cli.builders.rendered_people.random_motion import make_moves
+from mimaface_cli.builders.rendered_people.scene import draw, make_scene
 from mimaface_cli.face import topology
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.files import atomic_path
-from mimaface_cli.train.rendered.draw import draw, make_scene
-from mimaface_cli.train.rendered.moves import make_moves
-from mimaface_cli.train.rendered.people import make_person
 from tests.benchmarks.ablation.people import DRAWN, PICTURE, close_up, close_up_points
 
 POINTS = np.unique(
@@ -49,7 +50,9 @@ def label(model: Face478, people: range, scenes: int, taken: int) -> Labelled:
                 values = moves.expression[k], moves.pose[k], moves.gaze[k]
                 drawn = draw(model, who, scene, *values, DRAWN)
                 pictures.append(close_up(drawn.picture))
-                truth.append(np.concatenate([values[0][:52], *values[1:], close_up_points(drawn.points[POINTS]).ravel()]))
+                truth.append(
+                    np.concatenate([values[0][:52], *values[1:], close_up_points(drawn.points[POINTS]).ravel()])
+                )
                 person.append(seed)
     return Labelled(np.stack(pictures), np.stack(truth).astype(np.float32), np.array(person))
 
@@ -161,7 +164,9 @@ def make_judges(
         who = torch.from_numpy(data.person - FIRST_PERSON)
 
         def reads(network: nn.Module, pictures: Tensor, index: Tensor) -> Tensor:
-            return (F.smooth_l1_loss(network(pictures), target[index], reduction="none", beta=0.5) * weight).sum(1).mean()
+            return (
+                (F.smooth_l1_loss(network(pictures), target[index], reduction="none", beta=0.5) * weight).sum(1).mean()
+            )
 
         def knows(network: nn.Module, pictures: Tensor, index: Tensor) -> Tensor:
             logits = network(pictures) @ F.normalize(network.classes, dim=1).T
@@ -183,7 +188,8 @@ def make_judges(
 @torch.no_grad()
 def read(judge: Judge, pictures: np.ndarray) -> dict[str, np.ndarray]:
     """What a judge sees in N×S×S×3 pictures, by group, in the truth's own units: expression N×52, pose N×6, gaze N×4,
-    points N×2K in the picture's side."""
+    points N×2K in the picture's side.
+    """
     parts = [judge(to_tensor(part)) * judge.scale + judge.middle for part in _chunks(pictures)]
     return split(torch.cat(parts).numpy())
 

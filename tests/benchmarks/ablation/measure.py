@@ -1,5 +1,6 @@
 """The figures: motion and identity of single pictures under other people's motion, retrieval by ID tokens, and what
-happens where clips meet. Rendered people have a true picture for every source and motion, whoever drives."""
+happens where clips meet. Rendered people have a true picture for every source and motion, whoever drives.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +10,17 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from mimaface_cli.diffusion import ica
-from mimaface_cli.diffusion.denoise import denoise
-from mimaface_cli.diffusion.latents import decode, encode
-from mimaface_cli.diffusion.samplers import sampler_for, training_sigmas
-from mimaface_cli.diffusion.settings import Settings
+from mimaface_cli.builders.rendered_people.appearance import make_person
+from mimaface_cli.builders.rendered_people.scene import draw, draw_plain, make_scene
+from mimaface_cli.engines.diffusion import ica
+from mimaface_cli.engines.diffusion.denoise import denoise
+from mimaface_cli.engines.diffusion.denoise_settings import Settings
+from mimaface_cli.engines.diffusion.latents import decode, encode
+from mimaface_cli.engines.diffusion.samplers import sampler_for, training_sigmas
+from mimaface_cli.evaluation.metrics.distribution import Gaussian, frechet_distance
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.metrics.distribution import Gaussian, frechet_distance
-from mimaface_cli.train.losses import prediction_target
-from mimaface_cli.train.networks import Denoiser, motion_groups
-from mimaface_cli.train.rendered.draw import draw, draw_plain, make_scene
-from mimaface_cli.train.rendered.people import make_person
+from mimaface_cli.training.losses import prediction_target
+from mimaface_cli.training.trainables import Denoiser, motion_groups
 from tests.benchmarks.ablation import judges
 from tests.benchmarks.ablation.judges import to_tensor
 from tests.benchmarks.ablation.people import DRAWN, Clips, close_up, close_up_points
@@ -32,7 +33,8 @@ WINDOW, PARTS = 8, 16  # frames of a window of the video distance, components it
 @dataclass(frozen=True)
 class Pairs:
     """P pairs of a source's picture and a stranger's motion: source, truth and render P×S×S×3; motion P×74; values of
-    the judge's GROUPS that are true; person P."""
+    the judge's GROUPS that are true; person P.
+    """
 
     source: np.ndarray
     truth: np.ndarray
@@ -70,7 +72,8 @@ def generate(
     chunk: int = 32,
 ) -> np.ndarray:
     """B×N×S×S×3 pictures from sources B×S×S×3, renders B×N×S×S×3 and motion B×N×74, clip after clip as the engine does:
-    the same noise every clip, the last latents of each carried to the next."""
+    the same noise every clip, the last latents of each carried to the next.
+    """
     out = []
     for start in range(0, len(source), chunk):
         part = slice(start, start + chunk)
@@ -101,7 +104,9 @@ def _encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
 def picture_figures(judge: judges.Judge, knower: judges.Knower, pairs: Pairs, made: np.ndarray) -> dict[str, float]:
     """Mean distances of what a judge reads in P pictures from what is true, identity similarity to the source, PSNR."""
     seen, true = judges.read(judge, made), judges.split(pairs.values)
-    figures = {name: float(np.linalg.norm(seen[name] - true[name], axis=1).mean()) for name in ("expression", "pose", "gaze")}
+    figures = {
+        name: float(np.linalg.norm(seen[name] - true[name], axis=1).mean()) for name in ("expression", "pose", "gaze")
+    }
     points = (seen["points"] - true["points"]).reshape(len(made), -1, 2) * made.shape[1]
     figures["landmarks_px"] = float(np.linalg.norm(points, axis=2).mean())
     figures["identity"] = float((judges.know(knower, made) * judges.know(knower, pairs.source)).sum(1).mean())
@@ -112,7 +117,8 @@ def picture_figures(judge: judges.Judge, knower: judges.Knower, pairs: Pairs, ma
 
 def limits(judge: judges.Judge, knower: judges.Knower, vae: AutoencoderKL, pairs: Pairs) -> dict[str, dict[str, float]]:
     """floor: the true pictures (the judges' own errors); autoencoder: the same after it; mean_face: a judge that always
-    answers the average; stranger: identity of another person's picture; paste: the source itself, unmoved."""
+    answers the average; stranger: identity of another person's picture; paste: the source itself, unmoved.
+    """
     coded = np.stack([next(decode(vae, _encode(vae, picture[None, None]))) for picture in pairs.truth])
     out = {name: picture_figures(judge, knower, pairs, made) for name, made in
            (("true_picture", pairs.truth), ("autoencoder", coded), ("source_unmoved", pairs.source))}  # fmt: skip
@@ -148,10 +154,13 @@ def noise_error(
     trained: Denoiser, vae: AutoencoderKL, prediction: str, clips: Clips, levels: Sequence[int] = LEVELS
 ) -> dict[str, float]:
     """The training objective on people left out: mean squared error of what is predicted, by timestep, the noise the
-    same for every model. What a model has learnt shows here long before its pictures are good."""
+    same for every model. What a model has learnt shows here long before its pictures are good.
+    """
     pick = np.arange(len(clips)), np.arange(len(clips)) * 7 % clips.frames
     latents, drawn = (_encode(vae, part[pick][:, None]) for part in (clips.pictures, clips.renders))
-    tokens = trained.mia(trained.appearance(to_tensor(clips.source)), motion_groups(torch.from_numpy(clips.motion[pick][:, None])))
+    tokens = trained.mia(
+        trained.appearance(to_tensor(clips.source)), motion_groups(torch.from_numpy(clips.motion[pick][:, None]))
+    )
     alphas = 1 / (1 + torch.from_numpy(training_sigmas()) ** 2)
     figures = {}
     for level in levels:
@@ -167,7 +176,8 @@ def noise_error(
 
 def video_figures(judge: judges.Judge, made: np.ndarray, real: np.ndarray, borders: Sequence[int]) -> dict[str, float]:
     """Jumps from frame to frame of B×N×S×S×3 videos: at clip borders (frame numbers that start a clip) over those
-    within clips, in pixels and landmarks, both relative to the true video's own; and the video distance."""
+    within clips, in pixels and landmarks, both relative to the true video's own; and the video distance.
+    """
     inside = [k for k in range(1, made.shape[1]) if k not in borders]
     figures = {}
     for name, jumps in (("pixels", _pixel_jumps), ("landmarks", lambda v: _landmark_jumps(judge, v))):
@@ -185,7 +195,8 @@ def video_figures(judge: judges.Judge, made: np.ndarray, real: np.ndarray, borde
 
 def video_distance(judge: judges.Judge, made: np.ndarray, real: np.ndarray) -> float:
     """Fréchet distance over windows of WINDOW frames: the judge's features, their mean and mean change in time, in the
-    first PARTS principal components of the true videos."""
+    first PARTS principal components of the true videos.
+    """
     rows = [_window_features(judge, videos) for videos in (real, made)]
     middle, scale = rows[0].mean(0), rows[0].std(0) + 1e-6
     rows = [(part - middle) / scale for part in rows]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.train.rendered.shards import Cast
-from mimaface_cli.train.samples import motion_of
-from mimaface_cli.train.shards import open_shards
+from mimaface_cli.builders.rendered_people.rendered_shards import Cast
+from mimaface_cli.training.samples import motion_of
+from mimaface_cli.training.shards import open_shards
 
 PICTURE, RIM = 48, 8  # pixels of a side: the middle of what is drawn, which the face all but fills, and what is cut off
 DRAWN = PICTURE + 2 * RIM
@@ -28,7 +28,8 @@ def close_up_points(points: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class Clips:
     """C clips of N frames: pictures and renders C×N×S×S×3 uint8; source C×S×S×3 uint8, the photo; motion C×N×74: pose,
-    expression, gaze; seeds: person and take of each."""
+    expression, gaze; seeds: person and take of each.
+    """
 
     pictures: np.ndarray
     renders: np.ndarray

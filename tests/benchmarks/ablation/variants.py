@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from mimaface_cli.train.config import Config, make_config
-from mimaface_cli.train.run import Report, checkpoints, read_result
-from mimaface_cli.train.networks import Denoiser
-from mimaface_cli.train.stages import train_image, train_video
-from mimaface_cli.train.start import rebuild
+from mimaface_cli.training.config import Config, make_config
+from mimaface_cli.training.initialization import rebuild
+from mimaface_cli.training.loop import Report, checkpoints, read_result
+from mimaface_cli.training.stages import train_image, train_video
+from mimaface_cli.training.trainables import Denoiser
 from tests.benchmarks.ablation.people import PICTURE
 
 BASE: Mapping[str, Any] = {

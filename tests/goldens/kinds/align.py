@@ -1,11 +1,11 @@
-"""Similarity transforms and the 8-bit warp (mimaface_cli.face.align, .warp)."""
+"""Similarity transforms and the 8-bit warp (mimaface_cli.face.alignment, .warp)."""
 
 import re
 from collections.abc import Iterator
 
 import numpy as np
 
-from mimaface_cli.face.align import box_similarity, fit_similarity, invert, square_box, transform_points
+from mimaface_cli.face.alignment import box_similarity, fit_similarity, invert, square_box, transform_points
 from mimaface_cli.face.warp import warp
 from tests.goldens.fixture import Check, Fixture, absolute, share_beyond
 

@@ -1,12 +1,12 @@
-"""The audio networks' keys in SadTalker's single file (mimaface_cli.speech.checkpoint)."""
+"""The audio networks' keys in SadTalker's single file (mimaface_cli.speech.sadtalker_checkpoint)."""
 
 from collections.abc import Iterator
 
 import torch
 
-from mimaface_cli.face.loading import load_strict
 from mimaface_cli.speech.audio2pose import UNUSED
-from mimaface_cli.speech.checkpoint import EXPRESSION, POSE, needed
+from mimaface_cli.speech.sadtalker_checkpoint import EXPRESSION, POSE, needed
+from mimaface_cli.weights.state_dict import load_strict
 from tests.goldens.fixture import Check, Fixture
 from tests.goldens.kinds._sadtalker import expression_network, pose_network
 

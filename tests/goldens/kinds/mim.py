@@ -1,9 +1,9 @@
-"""The released condition tokens (mimaface_cli.diffusion.mia)."""
+"""The released condition tokens (mimaface_cli.engines.diffusion.mia)."""
 
 import re
 from collections.abc import Iterator
 
-from mimaface_cli.diffusion.mia import RELEASE_NAMES, ReleaseTokens, pool_frames
+from mimaface_cli.engines.diffusion.mia import RELEASE_NAMES, ReleaseTokens, pool_frames
 from tests.goldens.fixture import Check, Fixture, absolute
 
 

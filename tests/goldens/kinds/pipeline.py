@@ -1,4 +1,4 @@
-"""Clip after clip of denoising: noise, ICA conditioning, schedule, guidance, steps (mimaface_cli.diffusion)."""
+"""Clip after clip of denoising: noise, ICA conditioning, schedule, guidance, steps (mimaface_cli.engines.diffusion)."""
 
 import re
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from mimaface_cli.diffusion import ica
-from mimaface_cli.diffusion.denoise import denoise
-from mimaface_cli.diffusion.samplers import Euler, euler_schedule
-from mimaface_cli.diffusion.settings import Settings
-from mimaface_cli.diffusion.unet import VideoUNet
+from mimaface_cli.engines.diffusion import ica
+from mimaface_cli.engines.diffusion.denoise import denoise
+from mimaface_cli.engines.diffusion.denoise_settings import Settings
+from mimaface_cli.engines.diffusion.samplers import Euler, euler_schedule
+from mimaface_cli.engines.diffusion.unet import VideoUNet
 from tests.goldens.fill import fill
 from tests.goldens.fixture import Check, Fixture, absolute, relative_to_max
 

@@ -1,4 +1,4 @@
-"""Source and driver mixed: coefficients, crops, the driving render in the picture (mimaface_cli.diffusion.render)."""
+"""Source and driver mixed: coefficients, crops, the driving render in the picture (mimaface_cli.engines.diffusion.condition_render)."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from mimaface_cli.diffusion.render import place_render, render_tensor
+from mimaface_cli.engines.diffusion.condition_render import place_render, render_tensor
 from mimaface_cli.face.bfm import Camera, from_arrays
 from mimaface_cli.face.bfm_render import render
 from mimaface_cli.face.d3dfr import mix, split

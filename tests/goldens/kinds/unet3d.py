@@ -1,4 +1,4 @@
-"""The video UNet: parameter names, output and inner activations (mimaface_cli.diffusion.unet)."""
+"""The video UNet: parameter names, output and inner activations (mimaface_cli.engines.diffusion.unet)."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from mimaface_cli.diffusion.unet import VideoUNet
+from mimaface_cli.engines.diffusion.unet import VideoUNet
 from tests.goldens.fixture import Check, Fixture, relative_to_max, same_keys
 
 _INNER = re.compile(

@@ -1,0 +1,74 @@
+"""What face478 leaves out, as a mesh grown from the face's rim: skull, hair, the underside of the jaw."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import sparse
+
+from mimaface_cli.builders.rendered_people.appearance import Person
+from mimaface_cli.face import topology
+from mimaface_cli.face.face478 import Face478
+
+# Rings behind the rim: how far back, how wide at the crown, how wide at the chin.
+_BACK = np.array([0.06, 0.2, 0.42, 0.65, 0.86, 1.0])
+_CROWN = np.array([1.07, 1.14, 1.14, 1.02, 0.72, 0.0])
+_CHIN = np.array([0.98, 0.90, 0.74, 0.60, 0.45, 0.0])
+_DEPTH = -1.25  # of the back of the head, model units
+RIM = len(topology.OVAL)
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """triangles: T×3 over the 478 vertices and the rings; skin, eyes, mouth: where each group ends in them;
+    gather: vertices × triangles, sums the triangles' normals at each vertex.
+    """
+
+    triangles: np.ndarray
+    skin: int
+    eyes: int
+    mouth: int
+    gather: sparse.csr_matrix
+
+
+@lru_cache(maxsize=2)
+def _mesh(groups: tuple[bytes, bytes, bytes]) -> Mesh:
+    face, eyes, mouth = (np.frombuffer(group, np.int32).reshape(-1, 3) for group in groups)
+    rings = np.concatenate([topology.OVAL[None], 478 + np.arange(len(_BACK) * RIM).reshape(-1, RIM)])
+    inner, outer = rings[:-1], rings[1:]
+    turned = lambda grid: np.roll(grid, -1, 1)  # noqa: E731
+    around = [np.stack(corners, -1).reshape(-1, 3) for corners in
+              ((inner, outer, turned(outer)), (inner, turned(outer), turned(inner)))]  # fmt: skip
+    triangles = np.concatenate([face, eyes, mouth, *around]).astype(np.int32)
+    count = int(triangles.max()) + 1
+    rows, columns = triangles.ravel(), np.repeat(np.arange(len(triangles)), 3)
+    gather = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), (count, len(triangles)))
+    ends = np.cumsum([len(face), len(eyes), len(mouth)])
+    return Mesh(triangles, *(int(end) for end in ends), gather)
+
+
+def mesh_of(model: Face478) -> Mesh:
+    """The triangles of a whole head over that model."""
+    return _mesh((model.face.tobytes(), model.eyes.tobytes(), model.mouth.tobytes()))
+
+
+def grow(person: Person, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An unposed face 478×3 to all vertices V×3, and the albedo (RGB 0..255) of those behind the rim."""
+    rim = face[topology.OVAL]
+    centre = rim.mean(0)
+    height = (rim[:, 1] - centre[1]) / np.ptp(rim[:, 1]) * 2  # about -1 chin .. 1 crown
+    up = np.clip((height + 1) / 2, 0, 1)
+    hairy = np.clip((height - person.hairline) / 0.15, 0, 1)
+    back = _BACK[:, None]
+    wide = _CHIN[:, None] * (1 - up) + _CROWN[:, None] * up
+    away = rim[:, :2] - centre[:2]
+    reach = np.linalg.norm(away, axis=1, keepdims=True)
+    out = away / np.maximum(reach, 1e-6)
+    bulge = person.volume * hairy * np.sqrt(np.clip(1 - (2 * back - 0.9) ** 2, 0, 1))
+    xy = centre[:2] + wide[..., None] * away + bulge[..., None] * out
+    z = (1 - back) * rim[:, 2] + back * _DEPTH
+    ring = np.concatenate([xy, z[..., None]], -1)
+    strands = 1 + 0.12 * np.sin(np.arange(RIM) * 2.4 + person.volume * 90)
+    colour = person.tone * (1 - hairy[:, None]) * 0.9 + person.hair * (hairy * strands)[:, None]
+    albedo = np.broadcast_to(colour, (len(_BACK), RIM, 3)).reshape(-1, 3)
+    return np.concatenate([face, ring.reshape(-1, 3)]), albedo

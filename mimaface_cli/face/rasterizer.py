@@ -1,0 +1,112 @@
+"""Z-buffered triangle rasteriser on the CPU, shared by both morphable models and the mesh engine.
+
+Its kernels hold no lock, so frames can be drawn from several threads.
+"""
+
+import numpy as np
+
+from mimaface_cli.face.kernels import kernel
+
+
+@kernel
+def _draw(xy, depth, triangles, face_index, barycentric, nearness):
+    height, width = face_index.shape
+    for t in range(triangles.shape[0]):
+        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        xi, yi, xj, yj, xk, yk = xy[i, 0], xy[i, 1], xy[j, 0], xy[j, 1], xy[k, 0], xy[k, 1]
+        area = (xj - xi) * (yk - yi) - (xk - xi) * (yj - yi)
+        if area == 0.0 or depth[i] <= 0.0 or depth[j] <= 0.0 or depth[k] <= 0.0:
+            continue
+        left = max(0, int(np.ceil(min(xi, xj, xk) - 0.5)))
+        right = min(width - 1, int(np.floor(max(xi, xj, xk) - 0.5)))
+        top = max(0, int(np.ceil(min(yi, yj, yk) - 0.5)))
+        bottom = min(height - 1, int(np.floor(max(yi, yj, yk) - 0.5)))
+        inverse = 1.0 / area
+        # 1/z is linear on the screen: it gives perspective-correct weights and depth.
+        ni, nj, nk = 1.0 / depth[i], 1.0 / depth[j], 1.0 / depth[k]
+        for row in range(top, bottom + 1):
+            y = row + 0.5
+            for column in range(left, right + 1):
+                x = column + 0.5
+                wi = ((xj - x) * (yk - y) - (xk - x) * (yj - y)) * inverse
+                wj = ((xk - x) * (yi - y) - (xi - x) * (yk - y)) * inverse
+                wk = 1.0 - wi - wj
+                if wi < -1e-10 or wj < -1e-10 or wk < -1e-10:  # an edge belongs to both sides: no cracks
+                    continue
+                near = wi * ni + wj * nj + wk * nk
+                if near > nearness[row, column]:
+                    nearness[row, column] = near
+                    face_index[row, column] = t
+                    z = 1.0 / near
+                    barycentric[row, column, 0] = wi * ni * z
+                    barycentric[row, column, 1] = wj * nj * z
+                    barycentric[row, column, 2] = wk * nk * z
+
+
+@kernel
+def _interpolate(face_index, barycentric, triangles, attributes, out):
+    height, width = face_index.shape
+    channels = attributes.shape[1]
+    for row in range(height):
+        for column in range(width):
+            t = face_index[row, column]
+            if t < 0:
+                continue
+            i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            a, b, c = barycentric[row, column, 0], barycentric[row, column, 1], barycentric[row, column, 2]
+            for channel in range(channels):
+                out[row, column, channel] = (
+                    a * attributes[i, channel] + b * attributes[j, channel] + c * attributes[k, channel]
+                )
+
+
+@kernel
+def mark_jumps(field, jump, mask):
+    """Set mask (H×W uint8) to 1 on both sides of every step larger than `jump` in a field H×W×2; returns how many."""
+    height, width = mask.shape
+    count = 0
+    for row in range(height):
+        for column in range(width):
+            for down, across in ((0, 1), (1, 0)):
+                r, c = row + down, column + across
+                if r < height and c < width:
+                    dx = field[r, c, 0] - field[row, column, 0]
+                    dy = field[r, c, 1] - field[row, column, 1]
+                    if abs(dx) > jump or abs(dy) > jump:
+                        mask[row, column] = 1
+                        mask[r, c] = 1
+                        count += 1
+    return count
+
+
+def rasterize(xy, depth, triangles, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw triangles with hidden-surface removal and perspective-correct weights; no culling.
+
+    xy: V×2 pixels, pixel centres at i + 0.5; depth: V, distance from the camera, > 0 (a triangle that reaches behind
+    it is dropped); triangles: T×3. Returns face index H×W int32 (-1: empty), barycentric weights H×W×3, depth H×W
+    (inf: empty).
+    """
+    face_index = np.full((height, width), -1, np.int32)
+    barycentric = np.zeros((height, width, 3), np.float32)
+    nearness = np.zeros((height, width), np.float32)
+    _draw(
+        np.ascontiguousarray(xy, np.float64),
+        np.ascontiguousarray(depth, np.float64),
+        np.ascontiguousarray(triangles, np.int32),
+        face_index,
+        barycentric,
+        nearness,
+    )
+    with np.errstate(divide="ignore"):
+        return face_index, barycentric, 1 / nearness
+
+
+def interpolate(face_index, barycentric, triangles, attributes, background=0.0) -> np.ndarray:
+    """Per-vertex attributes V×C carried to the pixels of a `rasterize` result: H×W×C float32. background: what empty
+    pixels hold, a number or H×W×C.
+    """
+    attributes = np.ascontiguousarray(attributes, np.float32)
+    out = np.empty((*face_index.shape, attributes.shape[1]), np.float32)
+    out[:] = background
+    _interpolate(face_index, barycentric, np.ascontiguousarray(triangles, np.int32), attributes, out)
+    return out

@@ -1,0 +1,233 @@
+"""Clips, conditioning, schedule and steps."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, UniPCMultistepScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mimaface_cli.engines.diffusion.denoise import denoise, guided_prediction
+from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, SAMPLERS, Settings, preset
+from mimaface_cli.engines.diffusion.ica import condition, noise, plan_clips
+from mimaface_cli.engines.diffusion.samplers import (
+    SD15_SCHEDULE,
+    Euler,
+    euler_schedule,
+    sampler_for,
+    training_sigmas,
+)
+from mimaface_cli.errors import InputError
+from mimaface_cli.weights.small_model import PREDICTIONS
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # diffusers' own
+
+
+@given(st.integers(1, 200), st.integers(1, 32), st.integers(0, 31))
+def test_clips_give_every_frame_once_and_follow_on(count, length, overlap):
+    if overlap >= length:
+        with pytest.raises(ValueError, match="cannot cover"):
+            list(plan_clips(count, length, overlap))
+        return
+    clips = list(plan_clips(count, length, overlap))
+    assert [frame for clip in clips for frame in clip.frames[clip.new]] == list(range(count))
+    for before, clip in zip(clips, clips[1:]):
+        assert before.frames[length - overlap :] == clip.frames[:overlap] and before.end == length
+    for clip in clips:
+        assert len(clip.frames) == length and clip.end > clip.carried
+        assert set(clip.frames[clip.end :]) <= {count - 1}
+    assert clips[0].carried == 0 and all(clip.carried == overlap for clip in clips[1:])
+
+
+def test_conditioning_holds_the_carried_latents_and_their_mask():
+    carried = torch.randn(1, 4, 3, 2, 5)
+    channels = condition(carried, 7, torch.zeros(1, 4, 7, 2, 5))
+    assert channels.shape == (1, 5, 7, 2, 5)
+    torch.testing.assert_close(channels[:, :4, :3], carried)
+    assert (channels[:, 4, :3] == 1).all() and (channels[:, :, 3:] == 0).all()
+    assert (condition(None, 7, torch.zeros(1, 4, 7, 2, 5)) == 0).all()
+
+
+def test_the_noise_is_the_seeds_and_nobody_elses():
+    torch.manual_seed(5)
+    first = noise(3, 4, 5)
+    torch.manual_seed(6)
+    torch.testing.assert_close(noise(3, 4, 5), first, rtol=0, atol=0)
+    assert not torch.equal(noise(3, 4, 5, seed=1), first)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 25, 50])
+@pytest.mark.parametrize("betas", ["scaled_linear", "linear"])
+def test_the_schedule_is_diffusers_euler(steps, betas):
+    config = {**SD15_SCHEDULE, "beta_schedule": betas}
+    theirs = EulerDiscreteScheduler(**config)
+    theirs.set_timesteps(steps)
+    ours = euler_schedule(steps, config)
+    np.testing.assert_allclose(ours.timesteps, theirs.timesteps.numpy(), atol=1e-3)
+    np.testing.assert_allclose(ours.sigmas, theirs.sigmas.numpy(), rtol=1e-5)
+
+
+def test_a_step_is_diffusers_euler_step():
+    theirs = EulerDiscreteScheduler(**SD15_SCHEDULE)
+    theirs.set_timesteps(4)
+    ours, latents = Euler(euler_schedule(4)), torch.randn(1, 4, 2, 3, 3)
+    for i, timestep in enumerate(theirs.timesteps):
+        predicted = torch.randn_like(latents)
+        scaled = theirs.scale_model_input(latents, timestep)
+        torch.testing.assert_close(ours.scaled(latents, i), scaled)
+        expected = theirs.step(predicted, timestep, latents).prev_sample
+        latents = ours.step(latents, predicted, i)
+        torch.testing.assert_close(latents, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_schedule_from_given_betas_and_unknown_ones():
+    betas = np.linspace(1e-4, 0.02, 10).tolist()
+    given_betas = training_sigmas({**SD15_SCHEDULE, "trained_betas": betas})
+    alphas = np.cumprod(1 - np.array(betas))
+    np.testing.assert_allclose(given_betas, np.sqrt((1 - alphas) / alphas), rtol=1e-3)
+    with pytest.raises(ValueError, match="cosine"):
+        training_sigmas({**SD15_SCHEDULE, "beta_schedule": "cosine"})
+    with pytest.raises(ValueError, match="one denoising step"):
+        euler_schedule(0)
+
+
+def _unet(sample, timestep, tokens, reuse=None):
+    """Noise that tells the halves apart: the latents plus each batch item's token mean."""
+    return sample[:, :4] + tokens.flatten(1).mean(1)[:, None, None, None, None]
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_guidance_moves_away_from_empty_tokens(batched):
+    sample, tokens = torch.randn(1, 13, 2, 3, 3), torch.full((1, 5, 6), 0.25)
+    guided = lambda tokens, scale: guided_prediction(_unet, sample, 9, tokens, scale, batched=batched)  # noqa: E731
+    torch.testing.assert_close(guided(tokens, 5.0), sample[:, :4] + 5 * 0.25)
+    torch.testing.assert_close(guided(tokens, 1), sample[:, :4] + 0.25)
+    per_frame = tokens[:, None].expand(-1, 2, -1, -1)
+    torch.testing.assert_close(guided(per_frame, 5.0), sample[:, :4] + 5 * 0.25)
+
+
+LATENTS = (1, 4, 2, 3, 3)
+NOTHING = torch.zeros(LATENTS), torch.zeros(1, 5, 2, 3, 3), torch.zeros(1, 2, 3)  # render, ica, tokens
+
+
+def oracle(clean, prediction="epsilon"):
+    """A perfect model of one clip: the noise, v or latents at the level the timestep stands for."""
+    alphas = 1 / (1 + torch.from_numpy(training_sigmas()).double() ** 2)
+
+    def unet(sample, timestep, tokens, reuse=None):
+        alpha = np.interp(float(timestep), np.arange(1000), alphas)
+        noise = (sample[:, :4] - alpha**0.5 * clean) / (1 - alpha) ** 0.5
+        return {"epsilon": noise, "v": alpha**0.5 * noise - (1 - alpha) ** 0.5 * clean, "sample": clean}[prediction]
+
+    return unet
+
+
+@pytest.mark.parametrize("warm", [0.0, 0.5])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_denoising_with_a_perfect_model_finds_the_clean_latents(sampler, warm, prediction):
+    torch.manual_seed(0)
+    clean, start, elsewhere = torch.randn(LATENTS), torch.randn(LATENTS), torch.randn(LATENTS)
+    settings = Settings(sampler=sampler, steps=8, guidance=1, warm_start=warm)
+    rough = elsewhere if warm else None
+    model, steps_of = oracle(clean, prediction), sampler_for(settings, prediction)
+    steps = list(denoise(model, steps_of, start, *NOTHING, settings, clean=rough))
+    assert len(steps) == (4 if warm else 8)
+    # Timesteps of Karras' levels are whole numbers: the model is told a level a little off.
+    exact = sampler == "euler" or prediction == "sample"
+    torch.testing.assert_close(steps[-1], clean, atol=1e-3 if exact else 0.03, rtol=0)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_model_takes_the_same_way_whatever_it_predicts(sampler):
+    torch.manual_seed(0)
+    sample, start = torch.randn(LATENTS), torch.randn(LATENTS)
+    settings = Settings(sampler=sampler, steps=6, guidance=3)
+    ways = {}
+    for prediction in PREDICTIONS:
+        way = sampler_for(settings, prediction)
+        levels = iter(way.sigmas) if sampler == "euler" else iter(way._solver.sigmas.tolist())
+
+        def unet(x, timestep, tokens, reuse=None):
+            """Noise that depends on latents and tokens, said in the asked way at the solver's own level."""
+            x, alpha = x[:, :4], 1 / (1 + next(levels) ** 2)
+            noise = torch.sin(x) + tokens.mean((1, 2)).reshape(-1, 1, 1, 1, 1)
+            clean = (x - (1 - alpha) ** 0.5 * noise) / alpha**0.5
+            return {"epsilon": noise, "v": alpha**0.5 * noise - (1 - alpha) ** 0.5 * clean, "sample": clean}[prediction]
+
+        conditions = sample, torch.zeros(1, 5, *LATENTS[2:]), torch.full((1, 2, 3), 0.2)
+        ways[prediction] = list(denoise(unet, way, start, *conditions, settings))[-1]
+    for prediction in PREDICTIONS:
+        torch.testing.assert_close(ways[prediction], ways["epsilon"], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("dpm++", DPMSolverMultistepScheduler), ("unipc", UniPCMultistepScheduler)])
+def test_multistep_samplers_are_diffusers_own_loop(name, kind):
+    torch.manual_seed(1)
+    noises, latents = torch.randn(6, *LATENTS), torch.randn(LATENTS)
+    theirs = kind(**SD15_SCHEDULE, use_karras_sigmas=True, solver_order=2)
+    theirs.set_timesteps(6)
+    ours = sampler_for(Settings(sampler=name, steps=6))
+    mine = ours.begin(latents)
+    for step, (timestep, predicted) in enumerate(zip(theirs.timesteps, noises, strict=True)):
+        assert ours.timesteps[step] == timestep
+        mine, latents = ours.step(mine, predicted, step), theirs.step(predicted, timestep, latents).prev_sample
+        torch.testing.assert_close(mine, latents, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_warm_start_begins_at_the_noise_of_its_step(sampler):
+    settings = Settings(sampler=sampler, steps=10, warm_start=0.3)
+    warm, whole = sampler_for(settings), sampler_for(Settings(sampler=sampler, steps=10))
+    assert warm.timesteps == whole.timesteps[7:]
+    clean, start = torch.full(LATENTS, 3.0), torch.randn(LATENTS)
+    torch.testing.assert_close(
+        warm.scaled(warm.begin(start, clean), 0) - warm.scaled(warm.begin(start, 0 * clean), 0),
+        clean / (1 + np.interp(warm.timesteps[0], np.arange(1000), training_sigmas()) ** 2) ** 0.5,
+        atol=0.05,
+        rtol=0.02,
+    )
+
+
+def test_guidance_runs_in_its_share_of_the_steps_only():
+    calls = []
+
+    def unet(sample, timestep, tokens, reuse=None):
+        calls.append(len(sample))
+        return sample[:, :4]
+
+    settings = Settings(steps=10, guided=(0.2, 0.5))
+    list(denoise(unet, sampler_for(settings), torch.randn(LATENTS), *NOTHING, settings))
+    assert calls == [1, 1, 2, 2, 2, 1, 1, 1, 1, 1]
+
+
+def test_presets_are_the_release_and_less():
+    release = preset("release")
+    assert release == Settings() == PRESETS["release"]
+    assert (release.length, release.overlap, release.steps, release.guidance) == (12, 3, 25, 5.0)
+    cost = {name: p.steps * (1 + p.guided[1] - p.guided[0]) / (p.length - p.overlap) for name, p in PRESETS.items()}
+    assert cost["release"] > 2 * cost["balanced"] > 4 * cost["fast"]
+    assert preset("fast", steps=12, seed=None) == Settings(**{**vars(PRESETS["fast"]), "steps": 12})
+    with pytest.raises(InputError, match="--preset best: choose release, balanced, fast"):
+        preset("best")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("length", 0, "clip-length"),
+        ("overlap", 12, "overlap"),
+        ("sampler", "ddim", "sampler"),
+        ("steps", 0, "steps"),
+        ("guidance", 0.5, "guidance"),
+        ("guidance", float("nan"), "guidance"),
+        ("guided", (0.5, 0.2), "guided"),
+        ("token_reuse", 0.0, "token-reuse"),
+        ("deep_reuse", 0, "deep-reuse"),
+        ("warm_start", 1.5, "warm-start"),
+        ("seed", -1, "seed"),
+    ],
+)
+def test_senseless_settings_are_refused_by_their_option(name, value, option):
+    with pytest.raises(InputError, match=f"--{option}: must be "):
+        Settings(**{name: value})

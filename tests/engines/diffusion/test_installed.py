@@ -1,0 +1,108 @@
+"""Installed files as networks: what fits together, and one line for what does not."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mimaface_cli.engines.diffusion import checkpoint
+from mimaface_cli.engines.diffusion.mia import PaperTokens, ReleaseTokens
+from mimaface_cli.engines.diffusion.pipeline import Appearance, clip_tokens
+from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet
+from mimaface_cli.errors import WeightsError
+from mimaface_cli.face.d3dfr import SIZE
+from mimaface_cli.weights.install import import_folder
+from tests.conftest import weights_at
+from tests.tiny.release import WIDTH
+
+
+@pytest.fixture
+def folder(tiny, tmp_path):
+    """A weights folder of one's own to spoil."""
+    copy = shutil.copytree(tiny, tmp_path / "weights", symlinks=True)
+    with weights_at(copy):
+        yield copy
+
+
+def change(path, edit) -> None:
+    state = load_file(path)
+    edit(state)
+    save_file(state, path)
+
+
+def test_all_networks_are_there_and_ready(tiny_here):
+    networks = checkpoint.load_networks()
+    assert isinstance(networks.mia, ReleaseTokens) and networks.wants_identity
+    assert networks.unet.max_frames == 32 and networks.vae.config.latent_channels == 4
+    for network in (networks.unet, networks.mia, networks.vae):
+        assert not network.training and not any(p.requires_grad or p.is_meta for p in network.parameters())
+    net, version = checkpoint.load_coefficient_net()
+    readers = checkpoint.load_readers(net)
+    assert readers.identity is not None and len(version) == 12
+    assert len(checkpoint.load_face_model().landmarks) == 68
+
+
+def test_the_fingerprint_names_the_weights(folder, release_folder, tmp_path):
+    before = checkpoint.fingerprint(), checkpoint.fingerprint("mimaface/d3dfr.safetensors")
+    assert before == (checkpoint.fingerprint(), checkpoint.fingerprint("mimaface/d3dfr.safetensors"))
+    other = shutil.copytree(release_folder, tmp_path / "other")
+    path = other / "checkpoints/video/mim.pth"
+    torch.save({key: value + 1 for key, value in torch.load(path, weights_only=True).items()}, path)
+    import_folder(other, ["mimaface"])
+    assert checkpoint.fingerprint() != before[0]
+    assert checkpoint.fingerprint("mimaface/d3dfr.safetensors") == before[1]
+
+
+def test_the_papers_own_tokens_can_be_installed_and_run(folder, release_folder, tmp_path):
+    other = shutil.copytree(release_folder, tmp_path / "own")
+    (other / "checkpoints/video/mim.pth").unlink()
+    own = PaperTokens(WIDTH, WIDTH, heads=4)
+    save_file(own.state_dict(), other / "checkpoints/video/mim.pth", metadata={"heads": "4"})
+    import_folder(other, ["mimaface"])
+    networks = checkpoint.load_networks()
+    assert isinstance(networks.mia, PaperTokens) and not networks.wants_identity
+    assert networks.mia.adapter.resblocks[0].attn.heads == 4
+    coefficients = np.random.default_rng(0).normal(size=(3, SIZE)).astype(np.float32)
+    tokens = clip_tokens(networks.mia, Appearance(torch.randn(1, 17, WIDTH)), torch.from_numpy(coefficients)[None])
+    assert tokens.shape == (1, 3, 17, WIDTH) and (tokens[0, 0] - tokens[0, 1]).abs().max() > 0
+
+
+def test_keys_that_do_not_fit_are_listed(folder):
+    path = folder / "mimaface/image/unet.safetensors"
+    change(path, lambda state: state.update({"up_blocks.9.new.weight": state.pop("conv_out.bias")}))
+    text = r"1 missing \(conv_out.bias\); 1 unexpected \(up_blocks.9.new.weight\)"
+    with pytest.raises(WeightsError, match=f"image/unet.safetensors with .*{text}"):
+        # Not by load_networks: the manifest would notice the change first.
+        state = {**load_file(path), **load_file(folder / "mimaface/video/unet.safetensors")}
+        config = json.loads((folder / "mimaface/image/unet.json").read_text())
+        checkpoint.build_unet(config, state, f"{path} with another")
+
+
+def test_a_config_that_makes_no_network_is_one_line():
+    with pytest.raises(WeightsError, match="x: its config.json makes no UNet"):
+        checkpoint.build_unet({"block_out_channels": [8]}, {}, "x")
+
+
+def test_the_full_size_release_is_built_from_its_own_config():
+    with torch.device("meta"):
+        state = VideoUNet(RELEASE_CONFIG).state_dict()
+    config = {"_class_name": "UNet2DConditionModel", "sample_size": 64, "center_input_sample": False, "in_channels": 13}
+    unet = checkpoint.build_unet(config, state, "release")
+    assert sum(p.numel() for p in unet.parameters()) + sum(b.numel() for b in unet.buffers()) == 1_277_810_884
+    assert unet.max_frames == 32
+
+
+def test_parts_of_two_models_are_noticed(folder):
+    from mimaface_cli.weights import manifest
+
+    path = folder / "mimaface/video/mia.safetensors"
+    wide = ReleaseTokens(2 * WIDTH, WIDTH, 16 * 7 * 7)
+    save_file(wide.state_dict(), path)
+    info = path.stat()
+    entry = manifest.Entry(info.st_size, info.st_mtime_ns, manifest.sha256_of(path), "test", "test")
+    manifest.record(folder, "mimaface/video/mia.safetensors", entry)
+    with pytest.raises(WeightsError, match=f"tokens of width {2 * WIDTH} where the UNet .* takes {WIDTH}"):
+        checkpoint.load_networks()

@@ -1,0 +1,155 @@
+"""The diffusion engine on a whole chain, with the tiny model; and its square put back into the photo."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.drivers import load_driver
+from mimaface_cli.apps.options import AnimateOptions, DiffusionOptions
+from mimaface_cli.cache import Cache
+from mimaface_cli.engines.diffusion import checkpoint
+from mimaface_cli.engines.diffusion.denoise_settings import Settings
+from mimaface_cli.engines.diffusion.released import FEATHER, paste
+from mimaface_cli.errors import InputError, WeightsError
+from mimaface_cli.face import alignment as align
+from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.motion.track import MotionTrack
+from tests.conftest import FRAMES, read_video, weights_at
+
+SETTINGS = Settings(length=6, overlap=2, steps=2)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Cache:
+    return Cache(tmp_path_factory.mktemp("cache"))
+
+
+def options(device: str = "cpu", **changes) -> AnimateOptions:
+    diffusion = DiffusionOptions(settings=replace(SETTINGS, **changes), device=device)
+    return AnimateOptions(engine="diffusion", diffusion=diffusion, output_mode="crop")
+
+
+def shown(path) -> np.ndarray:
+    return np.stack(read_video(path)[0]).astype(int)
+
+
+@pytest.fixture(scope="module")
+def plain(made, tiny, cache, tmp_path_factory):
+    path = tmp_path_factory.mktemp("plain") / "out.mp4"
+    with weights_at(tiny):
+        return animate(made.portrait, made.driver, path, options(), cache=cache)
+
+
+def test_a_video_comes_out_and_says_how(plain, made, cache):
+    assert (plain.engine, plain.engine_reason, plain.frames) == ("diffusion", "asked for", FRAMES)
+    assert plain.audio == "driver" and (plain.width, plain.height) == (512, 512)
+    facts = plain.engine_settings
+    assert facts["running_on"] == "cpu fp32" and facts["steps"] == 2 and facts["preset"] == "release"
+    assert (facts["clips_made"], facts["clips_resumed"]) == (3, 0)
+    images, times = read_video(plain.output)
+    assert len(images) == FRAMES and np.stack(images).std() > 2
+    assert cache.unfinished() == [] and [entry.space for entry in cache.entries()] == ["bfm09"]
+
+
+def test_the_next_video_of_a_photo_loads_nothing_again(plain, made, tiny_here, cache, tmp_path, monkeypatch):
+    first = animate(made.portrait, made.driver, tmp_path / "first.mp4", options(), cache=cache)
+    for name in ("load_networks", "load_readers"):
+        monkeypatch.setattr(checkpoint, name, lambda *_, **__: pytest.fail("loaded once more"))
+    again = animate(made.portrait, made.driver, tmp_path / "again.mp4", options(), cache=cache)
+    assert (shown(first.output) == shown(plain.output)).all() and (shown(again.output) == shown(plain.output)).all()
+    Image.open(made.portrait).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "other.png")
+    with pytest.raises(pytest.fail.Exception, match="loaded once more"):  # another photo has to be looked at
+        animate(tmp_path / "other.png", made.driver, tmp_path / "other.mp4", options(), cache=cache)
+    monkeypatch.undo()
+    with weights_at(tiny_here):
+        other = animate(tmp_path / "other.png", made.driver, tmp_path / "other.mp4", options(), cache=cache)
+    assert np.abs(shown(other.output) - shown(plain.output)).mean() > 0.5
+
+
+def test_the_same_seed_gives_the_same_frames_and_another_others(plain, made, tiny_here, cache, tmp_path):
+    again = animate(made.portrait, made.driver, tmp_path / "again.mp4", options(), cache=cache)
+    assert again.driver_cached and (shown(again.output) == shown(plain.output)).all()
+    other = animate(made.portrait, made.driver, tmp_path / "other.mp4", options(seed=1), cache=cache)
+    assert np.abs(shown(other.output) - shown(plain.output)).mean() > 0.5
+
+
+def test_a_stopped_run_goes_on_at_its_clip(plain, made, tiny_here, cache, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(stage: str, done: int, total: int | None) -> None:
+        if stage == "animating" and done == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        animate(made.portrait, made.driver, tmp_path / "a.mp4", options(), cache=cache, report=stop)
+    assert list(tmp_path.iterdir()) == [] and len(cache.unfinished()) == 1
+    result = animate(made.portrait, made.driver, tmp_path / "a.mp4", options(), cache=cache)
+    facts = result.engine_settings
+    assert facts["clips_resumed"] >= 1 and facts["clips_made"] + facts["clips_resumed"] == 3
+    assert (shown(result.output) == shown(plain.output)).all() and cache.unfinished() == []
+
+
+def test_a_warm_start_begins_from_the_mesh_engines_frames(plain, made, tiny_here, cache, tmp_path):
+    warm = animate(made.portrait, made.driver, tmp_path / "warm.mp4", options(warm_start=0.5), cache=cache)
+    assert warm.frames == FRAMES and np.abs(shown(warm.output) - shown(plain.output)).mean() > 0.5
+    track = tmp_path / "track.npz"
+    load_driver(made.driver, options_of(), cache, space="bfm09").track.save(track)
+    with pytest.raises(InputError, match="is a track, but --warm-start needs"):
+        animate(made.portrait, track, tmp_path / "b.mp4", options(warm_start=0.5))
+    assert animate(made.portrait, track, tmp_path / "b.mp4", options()).audio == "none"
+
+
+def options_of():
+    from mimaface_cli.face.extract_face478 import ExtractOptions
+
+    return ExtractOptions()
+
+
+def test_a_track_of_the_wrong_space_says_how_to_get_the_right_one(made, tiny_here, tmp_path):
+    with pytest.raises(InputError, match="face478 space but the diffusion engine needs bfm09.*--space bfm09"):
+        animate(made.portrait, made.track, tmp_path / "a.mp4", options())
+    MotionTrack.neutral(2, "bfm09").save(tmp_path / "b.npz")
+    with pytest.raises(InputError, match="bfm09 space but the mesh engine needs face478"):
+        animate(made.portrait, tmp_path / "b.npz", tmp_path / "a.mp4", AnimateOptions(engine="mesh"))
+
+
+def test_longer_clips_than_the_model_knows_are_refused(made, tiny_here, cache, tmp_path):
+    with pytest.raises(InputError, match="--clip-length 40: this model's clips have at most 32 frames"):
+        animate(made.portrait, made.driver, tmp_path / "a.mp4", options(length=40), cache=cache)
+
+
+def test_a_damaged_checkpoint_is_one_line(made, tiny_here, tmp_path):
+    broken = shutil.copytree(tiny_here, tmp_path / "weights", symlinks=True)
+    path = broken / "mimaface/video/mia.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with weights_at(broken), pytest.raises(WeightsError, match="mimaface/video/mia.safetensors.*mimaface weights"):
+        animate(made.portrait, made.driver, tmp_path / "a.mp4", options())
+
+
+def test_the_square_is_laid_into_the_photo(made):
+    photo = np.full((300, 400, 3), 50, np.uint8)
+    rest = np.zeros(1)
+    portrait = Portrait(photo, np.full((300, 400), 9, np.uint8), *[rest] * 6)
+    to_square = np.array([[2.56, 0, -256.0], [0, 2.56, -128.0]])  # the square covers x 100..300, y 50..250
+    inner = np.full((512, 512, 3), 200, np.uint8)
+    closed = []
+
+    def frames():
+        try:
+            yield inner
+        finally:
+            closed.append(True)
+
+    (whole,) = paste(frames(), portrait, to_square)
+    assert whole.shape == (300, 400, 4) and (whole[..., 3] == 9).all() and closed
+    edge = FEATHER / 2.56
+    assert (whole[100:200, 150:250, :3] == 200).all()
+    assert (whole[:49, :, :3] == 50).all() and (whole[:, :99, :3] == 50).all() and (whole[252:, :, :3] == 50).all()
+    row = whole[150, 99 : int(102 + edge), 0].astype(int)
+    assert (np.diff(row) >= 0).all() and row[0] <= 52 and row[-1] >= 198
+    assert align.transform_points(to_square, np.array([[100.0, 50.0]]))[0] == pytest.approx([0, 0])

@@ -1,0 +1,53 @@
+"""The driving render, carried back into the picture."""
+
+import numpy as np
+import pytest
+import torch
+
+from mimaface_cli.engines.diffusion.condition_render import condition_render, place_render, render_tensor
+from mimaface_cli.face import bfm
+from mimaface_cli.face.bfm_render import Render
+from mimaface_cli.face.d3dfr import SIZE
+
+
+@pytest.fixture
+def model() -> bfm.Bfm09:
+    """A grey square plate, one unit wide, that faces the camera."""
+    corners = np.array([[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]], np.float32)
+    zeros = {name: np.zeros((12, n), np.float32) for name, n in (("idBase", 80), ("exBase", 64), ("texBase", 80))}
+    faces = {"tri": np.array([[1, 2, 3], [1, 3, 4]]), "point_buf": np.array([[1, 2], [1, 3], [1, 2], [2, 3]])}
+    means = {"meanshape": corners.reshape(1, -1), "meantex": np.full((1, 12), 60, np.float32)}
+    return bfm.from_arrays({**zeros, **faces, **means, "keypoints": np.array([[1]])})
+
+
+def test_a_render_becomes_a_picture_of_minus_one_to_one():
+    rgb = np.zeros((4, 4, 3), np.float32)
+    rgb[1, 2] = [255, 127.5, 0]
+    mask = rgb.any(-1)
+    picture, alpha = render_tensor(Render(rgb, mask, mask - 1, rgb[..., 0]))
+    assert picture[:, 1, 2].tolist() == [1, 0, -1] and (picture[:, 0] == -1).all()
+    assert alpha.shape == (1, 4, 4) and alpha.sum() == 1
+
+
+def test_the_rim_is_darkened_twice():
+    rgb, mask = torch.full((3, 8, 8), -1.0), torch.zeros(1, 8, 8)
+    rgb[:, :, 4:], mask[:, :, 4:] = 1.0, 1.0
+    half_a_pixel = np.array([[1.0, 0, 0.5], [0, 1, 0]])
+    picture, alpha = place_render(rgb, mask, half_a_pixel, 8)
+    assert alpha[0, 3].tolist() == pytest.approx([0, 0, 0, 0, 0.5, 1, 1, 1], abs=1e-5)
+    # There the warped colour is 0, halfway from black to white, and black shines through the mask once more.
+    assert picture[0, 3].tolist() == pytest.approx([-1, -1, -1, -1, -0.5, 1, 1, 1], abs=1e-5)
+
+
+def test_the_face_lands_where_the_matrix_says(model):
+    inverse = np.array([[1.5, 0, 40], [0, 1.5, 20]])
+    picture = condition_render(model, np.zeros(SIZE, np.float32), inverse, 512)
+    assert picture.shape == (3, 512, 512)
+    rows, columns = np.nonzero((picture[0] > -0.99).numpy())
+    half = 1160 * 0.5 / 10  # pixels of the crop, about its middle at 128 (127.5 in centres at whole numbers)
+    for found, offset in ((columns, 40), (rows, 20)):
+        assert found.min() == pytest.approx(1.5 * (127.5 - half) + offset, abs=2)
+        assert found.max() == pytest.approx(1.5 * (127.5 + half) + offset, abs=2)
+    shade = 60 * 0.8 * np.pi / np.sqrt(4 * np.pi)
+    middle = picture[:, 20 + 191, 40 + 191]
+    assert middle.tolist() == pytest.approx([shade / 255 * 2 - 1] * 3, abs=1e-3)

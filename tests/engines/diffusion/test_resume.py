@@ -1,0 +1,68 @@
+"""Clips on disk: kept whole, believed only if sound, gone when the video is written."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from mimaface_cli.engines.diffusion.clip_store import ClipStore, run_key
+from mimaface_cli.engines.diffusion.denoise_settings import Settings
+
+SHAPE = (1, 4, 3, 2, 2)
+ARRAYS = {"coefficients": np.arange(6, dtype=np.float32), "places": np.eye(2)}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ClipStore(tmp_path / "clips", run_key(Settings(), ARRAYS), SHAPE)
+
+
+def test_a_clip_comes_back_as_it_was(store):
+    assert store.load(0) is None
+    latents = torch.randn(SHAPE)
+    store.keep(0, latents)
+    assert torch.equal(store.load(0), latents) and store.load(1) is None
+    assert [path.name for path in store.folder.iterdir()] == ["000000.safetensors"]
+    store.forget()
+    assert store.load(0) is None and not store.folder.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff" * 64,
+        save({"latents": torch.zeros(SHAPE)})[:-1],
+        save({"other": torch.zeros(SHAPE)}),
+        save({"latents": torch.zeros(SHAPE[:-1])}),
+        save({"latents": torch.zeros(SHAPE, dtype=torch.float16)}),
+        save({"latents": torch.full(SHAPE, float("nan"))}),
+    ],
+    ids=["empty", "noise", "cut", "other key", "other shape", "other format", "no numbers"],
+)
+def test_what_is_damaged_is_made_again(store, content):
+    store.folder.mkdir(parents=True)
+    (store.folder / "000000.safetensors").write_bytes(content)
+    assert store.load(0) is None
+
+
+def test_a_disk_that_refuses_costs_only_the_resuming(tmp_path):
+    (tmp_path / "clips").write_bytes(b"a file where the folder should be")
+    store = ClipStore(tmp_path / "clips", "0" * 64, SHAPE)
+    store.keep(0, torch.zeros(SHAPE))
+    assert store.load(0) is None
+    store.forget()
+
+
+def test_everything_that_changes_the_latents_changes_the_name():
+    keys = {
+        run_key(Settings(), ARRAYS),
+        run_key(Settings(seed=1), ARRAYS),
+        run_key(Settings(guided=(0.0, 0.5)), ARRAYS),
+        run_key(Settings(), ARRAYS, weights="a"),
+        run_key(Settings(), ARRAYS, weights="b"),
+        run_key(Settings(), {**ARRAYS, "places": 2 * np.eye(2)}),
+        run_key(Settings(), {**ARRAYS, "places": np.eye(2, dtype=np.float32)}),
+        run_key(Settings(), {"places": ARRAYS["coefficients"], "coefficients": ARRAYS["places"]}),
+    }
+    assert len(keys) == 8 and run_key(Settings(), dict(reversed(ARRAYS.items()))) in keys

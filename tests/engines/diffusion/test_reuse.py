@@ -1,0 +1,66 @@
+"""Features taken from the step before: what is skipped, and that nothing else changes."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mimaface_cli.engines.diffusion.unet import Reuse, VideoUNet
+from tests.goldens.fill import fill
+from tests.tiny.release import UNET, WIDTH
+
+
+@pytest.fixture(scope="module")
+def unet():
+    unet = VideoUNet({**UNET, "use_motion_module": True}).eval().requires_grad_(False)
+    fill(unet, "reuse")
+    return unet
+
+
+@pytest.fixture
+def inputs():
+    torch.manual_seed(0)
+    return torch.randn(2, 13, 3, 16, 16), torch.randn(2, 5, WIDTH)
+
+
+def cost(unet, *inputs) -> int:
+    with FlopCounterMode(display=False) as counter:
+        unet(*inputs)
+    return counter.get_total_flops()
+
+
+def test_keeping_changes_nothing(unet, inputs):
+    sample, tokens = inputs
+    reuse = Reuse()
+    plain = unet(sample, 900.0, tokens)
+    assert torch.equal(unet(sample, 900.0, tokens, reuse), plain)
+    assert reuse.deep is not None and len(reuse.tokens) == len(unet._token_attentions) > 0
+    assert torch.equal(unet(sample, 900.0, tokens), plain)  # and nothing is left in the network
+    assert all(attention.reuse is None for attention in unet._token_attentions)
+
+
+def test_what_is_taken_is_exact_for_the_same_step_and_cheap_for_the_next(unet, inputs):
+    sample, tokens = inputs
+    whole = cost(unet, sample, 900.0, tokens)
+    for deep in (True, False):
+        reuse = Reuse()
+        expected = unet(sample, 900.0, tokens, reuse)
+        reuse.take_deep, reuse.take_tokens = deep, not deep
+        assert torch.equal(unet(sample, 900.0, tokens, reuse), expected)
+        assert cost(unet, sample, 800.0, tokens, reuse) < (0.5 if deep else 1) * whole
+        assert not torch.equal(unet(sample, 800.0, tokens, reuse), unet(sample, 800.0, tokens))
+
+
+def test_without_guidance_the_conditional_half_is_taken(unet, inputs):
+    sample, tokens = inputs
+    reuse = Reuse()
+    expected = unet(sample, 900.0, tokens, reuse)[1:]
+    reuse.take_deep = reuse.take_tokens = True
+    torch.testing.assert_close(unet(sample[1:], 900.0, tokens[1:], reuse), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_more_items_than_were_kept_are_computed(unet, inputs):
+    sample, tokens = inputs
+    reuse = Reuse()
+    unet(sample[1:], 900.0, tokens[1:], reuse)
+    reuse.take_deep = reuse.take_tokens = True
+    assert torch.equal(unet(sample, 900.0, tokens, reuse), unet(sample, 900.0, tokens))

@@ -1,0 +1,165 @@
+"""Devices, formats, memory that runs short, frames that are no numbers, clips nobody waits for any more."""
+
+import numpy as np
+import pytest
+import torch
+
+from mimaface_cli.engines.diffusion import checkpoint, ica, runtime
+from mimaface_cli.engines.diffusion.denoise_settings import Settings
+from mimaface_cli.engines.diffusion.pipeline import Appearance, Economy, Inputs, denoise_clip
+from mimaface_cli.engines.diffusion.runtime import Cancelled, Patience, Runtime, choose_runtime, offload, place
+from mimaface_cli.errors import InputError, MimafaceError, WeightsError
+from mimaface_cli.face.d3dfr import SIZE
+
+SETTINGS = Settings(length=3, overlap=1, steps=2)
+CPU = Runtime(torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture
+def networks(tiny_here):
+    networks = checkpoint.load_networks()
+    place(networks, CPU, SETTINGS)
+    return networks
+
+
+@pytest.fixture
+def job():
+    torch.manual_seed(0)
+    renders = torch.rand(3, 3, 64, 64) * 2 - 1
+    appearance = Appearance(torch.randn(1, 17, 32), torch.randn(1, 16 * 7 * 7))
+    inputs = Inputs(appearance, np.zeros((3, SIZE), np.float32), lambda frames: renders[frames])
+    return inputs, next(ica.plan_clips(3, 3, 1)), None, SETTINGS
+
+
+class Failing:
+    """`denoise_clip` that fails as told before it works; remembers the economies and formats it was called with."""
+
+    def __init__(self, *failures):
+        self.failures, self.calls = list(failures), []
+
+    def __call__(self, networks, inputs, clip, carried, settings, economy, stepped):
+        self.calls.append((economy, networks.dtype))
+        failure = self.failures.pop(0) if self.failures else None
+        if isinstance(failure, Exception):
+            raise failure
+        return torch.full((1, 4, 3, 8, 8), float("nan") if failure == "nan" else 1.0)
+
+
+def test_the_cpu_computes_in_fp32_and_other_formats_are_asked_for():
+    assert choose_runtime("cpu") == CPU
+    assert choose_runtime("cpu", "bf16", "low").dtype == torch.bfloat16
+    assert choose_runtime("cpu", "fp16").name == "cpu fp16"
+
+
+@pytest.mark.parametrize(
+    ("kind", "bf16", "exact", "number"),
+    [
+        ("cuda", True, False, torch.bfloat16),
+        ("cuda", False, False, torch.float16),
+        ("cuda", True, True, torch.float32),
+    ],
+)
+def test_cards_compute_in_what_they_are_good_at(monkeypatch, kind, bf16, exact, number):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80e9, 80e9))
+    chosen = choose_runtime("auto", exact=exact, weights=1_300_000_000)
+    assert (chosen.device.type, chosen.dtype, chosen.level) == (kind, number, "high")
+
+
+@pytest.mark.parametrize(("free", "level"), [(24e9, "high"), (6e9, "low"), (3e9, "minimal")])
+def test_memory_that_is_free_decides_what_is_spent(monkeypatch, free, level):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 24e9))
+    assert choose_runtime("cuda:0", weights=1_300_000_000).level == level
+    assert choose_runtime("cuda", vram="high", weights=1_300_000_000).level == "high"
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "text"),
+    [
+        ({"device": "tpu"}, InputError, "--device tpu: choose"),
+        ({"device": "mps"}, InputError, "--device mps: choose"),
+        ({"device": "cuda:99"}, WeightsError, "--device cuda:99: no such CUDA device"),
+        ({"device": "cpu", "dtype": "int8"}, InputError, "--dtype int8: choose"),
+        ({"device": "cpu", "vram": "none"}, InputError, "--vram none: choose"),
+    ],
+)
+def test_what_is_not_there_is_said(words, error, text):
+    with pytest.raises(error, match=text):
+        choose_runtime(**words)
+
+
+def test_short_memory_is_met_by_spending_less(monkeypatch, networks, job):
+    failing = Failing(torch.OutOfMemoryError("CUDA out of memory"))
+    monkeypatch.setattr(runtime, "denoise_clip", failing)
+    patience = Patience(CPU)
+    assert patience(networks, *job).sum() > 0
+    assert [economy for economy, _ in failing.calls] == [Economy(), Economy(batched=False, chunk=1)]
+    assert patience.notes == ["memory ran short: went on with --vram low"]
+    patience(networks, *job)  # and it stays so
+    assert failing.calls[-1][0] == Economy(batched=False, chunk=1)
+
+
+def test_memory_that_never_suffices_is_one_line(monkeypatch, networks, job):
+    error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+    monkeypatch.setattr(runtime, "denoise_clip", Failing(error, error))
+    with pytest.raises(WeightsError, match="out of memory even with --vram low; choose shorter clips"):
+        Patience(CPU)(networks, *job)
+
+
+def test_other_faults_pass(monkeypatch, networks, job):
+    monkeypatch.setattr(runtime, "denoise_clip", Failing(RuntimeError("shapes differ")))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        Patience(CPU)(networks, *job)
+
+
+def test_a_clip_of_no_numbers_is_made_again_in_fp32(monkeypatch, networks, job):
+    half = Runtime(torch.device("cpu"), torch.float16)
+    place(networks, half, SETTINGS)
+    failing = Failing("nan")
+    monkeypatch.setattr(runtime, "denoise_clip", failing)
+    patience = Patience(half)
+    assert patience(networks, *job).isfinite().all()
+    assert [dtype for _, dtype in failing.calls] == [torch.float16, torch.float32]
+    assert networks.dtype == torch.float16
+    assert patience.notes == ["a clip came out as no numbers in cpu fp16 and was made again in fp32"]
+    monkeypatch.setattr(runtime, "denoise_clip", Failing("nan", "nan"))
+    with pytest.raises(MimafaceError, match="even in fp32"):
+        patience(networks, *job)
+    assert networks.dtype == torch.float16
+
+
+def test_no_numbers_in_fp32_are_the_weights_fault(monkeypatch, networks, job):
+    monkeypatch.setattr(runtime, "denoise_clip", Failing("nan"))
+    with pytest.raises(MimafaceError, match="mimaface weights verify"):
+        Patience(CPU)(networks, *job)
+
+
+def test_a_real_overflow_is_mended(networks, job):
+    """fp16 reaches 65,504: a network that goes beyond in its middle and comes back."""
+    with torch.no_grad():
+        networks.unet.conv_norm_out.weight *= 3e4
+        networks.unet.conv_out.weight /= 3e4
+    expected = denoise_clip(networks, *job)
+    place(networks, Runtime(torch.device("cpu"), torch.float16), SETTINGS)
+    patience = Patience(Runtime(torch.device("cpu"), torch.float16))
+    found = patience(networks, *job)
+    assert len(patience.notes) == 1
+    assert np.corrcoef(found.flatten(), expected.flatten())[0, 1] > 0.98  # small weights have lost digits
+
+
+def test_a_clip_nobody_waits_for_ends_soon(networks, job):
+    patience = Patience(CPU)
+    patience.stop.set()
+    with pytest.raises(Cancelled):
+        patience(networks, *job)
+    patience.stop.clear()
+    assert patience(networks, *job).isfinite().all()
+
+
+def test_weights_that_come_and_go_give_the_same_clip(networks, job):
+    expected = denoise_clip(networks, *job)
+    offload(networks, torch.device("cpu"))
+    torch.testing.assert_close(denoise_clip(networks, *job), expected, rtol=0, atol=0)

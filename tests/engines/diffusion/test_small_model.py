@@ -1,0 +1,119 @@
+"""The small model: when it is taken, what its card must say, and that it draws."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.options import AnimateOptions
+from mimaface_cli.engines import selection as engines
+from mimaface_cli.engines.selection import choose_engine
+from mimaface_cli.errors import InputError, WeightsError
+from mimaface_cli.evaluation.figures import BY_NAME
+from mimaface_cli.evaluation.preference import JUDGED_BY, judge
+from mimaface_cli.weights.small_model import CARD, FOLDER, Card, find, read_card, write_card
+
+MESH = {"psnr": 22.0, "ssim": 0.8, "expression": 0.5, "pose": 0.03, "gaze": 0.1, "identity_dlib": 0.3, "jitter": 0.4}
+
+
+def table(**changes: float) -> dict[str, dict[str, float]]:
+    return {"mesh": MESH, "diffusion": MESH | changes}
+
+
+@pytest.fixture(scope="session")
+def mini_folder(tmp_path_factory):
+    """A weights folder with a tiny untrained model in it."""
+    from diffusers import AutoencoderKL
+
+    from mimaface_cli.engines.diffusion import small_checkpoint as mini
+    from mimaface_cli.engines.diffusion.pipeline import Networks
+    from mimaface_cli.training.autoencoder import AutoencoderSettings
+    from mimaface_cli.training.trainables import Size, build
+
+    size = Size(channels=(8, 16), attention=(False, True), heads=2, tokens=16, clip=16, clip_layers=1, patch=32)
+    trained = build(size, video=True)
+    vae = AutoencoderKL(**AutoencoderSettings(channels=(8, 8, 8)).config(64))
+    folder = tmp_path_factory.mktemp("weights")
+    card = Card("mimaface-mini", 64, settings={"length": 4, "overlap": 1, "steps": 2, "guidance": 2.0})
+    mini.save(folder / FOLDER, Networks(trained.unet, trained.mia, vae), size.unet_config(), trained.clip, card)
+    return folder
+
+
+@pytest.fixture
+def installed(mini_folder, monkeypatch):
+    monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(mini_folder))
+    monkeypatch.setattr(engines, "has_cuda", lambda: False)
+    card = read_card(mini_folder / FOLDER)
+    yield mini_folder / FOLDER
+    write_card(mini_folder / FOLDER, card)
+
+
+def test_the_figures_it_is_judged_by_exist_and_have_a_direction():
+    assert all(BY_NAME[name].better in ("higher", "lower") for name in JUDGED_BY)
+
+
+def test_more_figures_won_than_lost_make_it_better():
+    assert not judge({}).better and "not been measured" in judge({}).why
+    assert not judge(table()).better  # all draws
+    assert judge(table(psnr=23.0)).better and not judge(table(psnr=21.0)).better
+    assert judge(table(gaze=0.05)).better and not judge(table(gaze=0.2)).better
+    assert not judge(table(psnr=23.0, identity_dlib=0.5)).better  # one each
+    assert not judge(table(psnr=22.1)).better  # within the margin
+    lacking = table(psnr=30.0, ssim=0.99)
+    del lacking["diffusion"]["jitter"]
+    assert not judge(lacking).better and "jitter" in judge(lacking).why
+
+
+def test_it_is_used_where_the_release_is_not_and_preferred_only_where_measured_better(installed):
+    engine = choose_engine("diffusion")
+    assert engine.name == "diffusion" and engine.space == "face478" and engine.mini == installed
+    assert "released weights are not installed: mimaface-mini draws" in engine.reason
+    assert choose_engine("auto").name == "mesh"
+    card = read_card(installed)
+    write_card(installed, replace(card, scores=table(psnr=24.0, expression=0.4)))
+    engine = choose_engine("auto")
+    assert engine.mini == installed and "wins 2 and loses 0 of 7" in engine.reason
+    assert choose_engine("auto", moving=True).name == "mesh"
+    with pytest.raises(WeightsError, match="files are not installed"):
+        choose_engine("diffusion", space="bfm09")
+    with pytest.raises(InputError, match="animates a photo"):
+        choose_engine("diffusion", moving=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"space": "bfm09"},
+        {"size": "64"},
+        {"size": 65},
+        {"scores": {"mesh": {"psnr": "high"}}},
+        {"extra": 1},
+        {"condition": "x"},
+    ],
+)
+def test_a_card_that_makes_no_sense_is_one_line(installed, change):
+    path = installed / CARD
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(WeightsError, match="card.json: "):
+        choose_engine("auto")
+
+
+def test_half_a_folder_is_no_model(tmp_path, monkeypatch):
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / CARD).write_text("{}")
+    monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path))
+    assert find() is None and choose_engine("auto").name == "mesh"
+
+
+def test_it_draws_every_frame_of_a_photo(installed, made, tmp_path):
+    output = tmp_path / "out.mp4"
+    result = animate(made.portrait, made.track, output, AnimateOptions(engine="diffusion"))
+    assert result.engine == "diffusion" and "mimaface-mini" in result.engine_reason
+    assert result.frames == 14 and result.engine_settings["clips_made"] == 5 and result.engine_settings["length"] == 4
+    from tests.conftest import read_video
+
+    frames, _ = read_video(output)
+    assert len(frames) == 14 and frames[0].shape == (512, 512, 3)
+    assert np.abs(frames[0][:8].astype(int) - frames[9][:8]).mean() < 4  # far from the face the photo stays

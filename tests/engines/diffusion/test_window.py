@@ -1,0 +1,33 @@
+"""Frames of an iterator that goes forwards only, for clips that overlap."""
+
+import pytest
+import torch
+
+from mimaface_cli.engines.diffusion.clip_runner import Window
+from mimaface_cli.engines.diffusion.ica import plan_clips
+
+
+@pytest.mark.parametrize("skipped", [0, 2])
+def test_overlapping_clips_see_each_frame_and_it_is_made_once(skipped):
+    made, closed = [], []
+
+    def begin(first):
+        try:
+            for k in range(first, 20):
+                made.append(k)
+                yield torch.full((3, 2, 2), float(k))
+        finally:
+            closed.append(True)
+
+    window = Window(begin, 6)
+    clips = list(plan_clips(20, 6, 2))[skipped:]
+    for clip in clips:
+        assert window(clip.frames)[:, 0, 0, 0].tolist() == list(clip.frames)
+        assert len(window._kept) <= 6
+    assert made == list(range(clips[0].frames[0], 20))
+    window.close()
+    assert closed == [True]
+
+
+def test_a_window_nobody_looked_through_has_nothing_to_close():
+    Window(lambda first: pytest.fail("not wanted"), 4).close()

@@ -1,0 +1,157 @@
+"""The mesh engine on a real (public-domain) portrait, judged by the landmark model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mimaface_cli.engines.mesh import renderer as engine
+from mimaface_cli.engines.mesh.contact import lid_openness
+from mimaface_cli.engines.mesh.prepared_portrait import build_source
+from mimaface_cli.engines.mesh.surface import ANGLES, RIM, RINGS
+from mimaface_cli.face import face478, topology
+from mimaface_cli.face.landmarks import find_faces
+from mimaface_cli.face.portrait import portrait_from_photo
+from mimaface_cli.media.image import read_image
+from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
+
+PORTRAIT = Path(__file__).parents[3] / "examples" / "portrait.jpg"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return face478.load()
+
+
+@pytest.fixture(scope="module")
+def source(model):
+    return build_source(portrait_from_photo(read_image(PORTRAIT).rgb, None, model), model)
+
+
+def draw(source, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, **expression):
+    """A frame with a head turned by degrees, gaze moved by degrees, named expressions set."""
+    portrait = source.portrait
+    coefficients = portrait.expression.copy()
+    for name, value in expression.items():
+        coefficients[blendshape(name)] = value
+    pose = portrait.pose.copy()
+    pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
+    own = lid_openness(model, portrait.identity, coefficients[None])[0]
+    return engine.draw(
+        source,
+        model,
+        coefficients,
+        pose,
+        portrait.gaze + np.radians([*gaze, *gaze]),
+        own if lids is None else np.array(lids),
+    )
+
+
+def face_of(image):
+    (face,) = find_faces(image)
+    return face
+
+
+def test_at_rest_the_photo_stays_what_it_is(source, model):
+    frame = draw(source, model).astype(float)
+    photo = source.portrait.image.astype(float)
+    assert np.abs(frame - photo).mean() < 0.6
+    left, top, right, bottom = source.roi
+    outside = np.ones(photo.shape[:2], bool)
+    outside[top:bottom, left:right] = False
+    assert np.array_equal(frame[outside], photo[outside])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("degrees", [-14.0, 14.0])
+def test_the_head_turns_as_far_as_asked(source, model, axis, degrees):
+    turn = np.zeros(3)
+    turn[axis] = degrees
+    start, end = face_of(source.portrait.image).rotation, face_of(draw(source, model, turn=turn)).rotation
+    moved = end @ start.T
+    wrong = moved @ rotation_matrix(np.radians(turn)).T
+    assert np.degrees(np.arccos(np.clip((np.trace(wrong) - 1) / 2, -1, 1))) < 4.0
+
+
+def moved_surface(source, model, turn, **expression):
+    """Picture pixels of the fine face and of the sheet R×A×2 under a head turned by degrees and named expressions."""
+    portrait, coefficients = source.portrait, np.zeros(64)
+    for name, value in expression.items():
+        coefficients[blendshape(name)] = value
+    pose = portrait.pose.copy()
+    pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
+    head = source.head + model.expression_basis @ coefficients
+    xy, depth = engine.place_surface(source, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
+    assert np.isfinite(xy).all() and np.isfinite(depth).all()
+    count = source.fine.matrix.shape[0]
+    return xy[:count], xy[count:].reshape(len(RINGS), ANGLES, 2)
+
+
+@pytest.mark.parametrize(
+    "turn, expression",
+    [((0, 0, 0), {"jawOpen": 1.0}), ((18, 0, 0), {}), ((0, -25, 10), {"mouthLeft": 1.0})],
+    ids=["open jaw", "nod", "turn and tilt"],
+)
+def test_face_and_surroundings_stay_joined(source, model, turn, expression):
+    fine, sheet = moved_surface(source, model, turn, **expression)
+    oval = fine[source.fine.rings["oval"]]
+    ahead = np.roll(oval, -1, 0) - oval
+    along = ((sheet[RIM][:, None] - oval) * ahead).sum(-1) / (ahead**2).sum(-1)
+    nearest = oval + np.clip(along, 0, 1)[..., None] * ahead
+    assert np.linalg.norm(sheet[RIM][:, None] - nearest, axis=-1).min(1).max() < 0.2  # pixels
+
+
+def test_the_surroundings_lie_where_they_were_unless_the_head_moves(source, model):
+    texture = source.texture[source.fine.matrix.shape[0] :].reshape(len(RINGS), ANGLES, 2)
+    fine, sheet = moved_surface(source, model, (0, 0, 0))
+    assert np.allclose(fine, source.texture[: len(fine)], atol=1e-6)
+    assert np.allclose(sheet, texture, atol=0.02)  # pixels: the middle of an edge in space is not that in the picture
+    fine, sheet = moved_surface(source, model, (0, 20, 0))
+    assert np.allclose(sheet[-1], texture[-1], atol=1e-6)
+    nose = fine[topology.NOSE_TIP] - source.texture[topology.NOSE_TIP]
+    assert nose[0] > 5  # to the subject's left, the picture's right
+    assert (sheet - texture)[RIM + 1 :, :, 0].min() < -5  # what lies behind the axis of the head goes the other way
+
+
+def test_lids_close_and_each_on_its_own_side(source, model):
+    left, right = blendshape("eyeBlinkLeft"), blendshape("eyeBlinkRight")
+    shut = face_of(draw(source, model, lids=(0.0, 0.0))).scores
+    rest = face_of(source.portrait.image).scores
+    assert shut[left] > rest[left] + 0.25 and shut[right] > rest[right] + 0.25
+    wink = face_of(draw(source, model, lids=(0.0, 1.0))).scores
+    assert wink[left] > wink[right] + 0.15
+
+
+def test_gaze_goes_where_it_is_sent(source, model):
+    inward, outward = blendshape("eyeLookInRight"), blendshape("eyeLookOutLeft")
+    to_left, to_right = (face_of(draw(source, model, gaze=(yaw, 0.0))).scores for yaw in (22.0, -22.0))
+    assert to_left[outward] > to_right[outward] + 0.2
+    assert to_left[inward] > to_right[inward] + 0.2
+
+
+def test_an_opening_mouth_shows_a_dark_inside(source, model):
+    wide = draw(source, model, jawOpen=0.7, mouthSmileLeft=0.2, mouthSmileRight=0.2)
+    face = face_of(wide)
+    assert face.points[14, 1] - face.points[13, 1] > 0.05 * face.size
+    middle = ((face.points[13] + face.points[14]) / 2).astype(int)
+    patch = wide[middle[1] - 2 : middle[1] + 3, middle[0] - 6 : middle[0] + 7]
+    assert patch.mean() < 90
+
+
+def test_frames_do_not_depend_on_how_many_are_drawn_at_once(source, model):
+    from mimaface_cli.engines.mesh.motion_plan import Motion
+    from mimaface_cli.motion.retarget import Coefficients
+
+    portrait, count = source.portrait, 5
+    pose = np.repeat(portrait.pose[None], count, 0)
+    pose[:, 1] += np.linspace(-0.2, 0.2, count)
+    coefficients = Coefficients(
+        np.repeat(portrait.expression[None], count, 0), pose, np.repeat(portrait.gaze[None], count, 0)
+    )
+    motion = Motion(coefficients, np.ones((count, 2)))
+    together = list(engine.animate(portrait, model, motion))
+    alone = [
+        engine.draw(source, model, portrait.expression, pose[k], portrait.gaze, motion.lids[k]) for k in range(count)
+    ]
+    assert all(np.array_equal(a, b) for a, b in zip(together, alone))
