@@ -1,20 +1,36 @@
-"""Every failure a user can mend: one line that says what, where and how, and an exit code a script can read."""
+"""The errors of the package: each is one line that says what is wrong and how to fix it."""
 
 
 class MimafaceError(Exception):
-    """A failure with one clear line for the user. Anything else that escapes is a bug of ours."""
+    """Failure that the user can fix. Any other exception that escapes is an internal error.
+
+    A message names options by their field in backticks, as in "Set `overwrite` to replace it." or "Set `engine=mesh`.";
+    `mimaface_cli.cli.messages` shows these as flags.
+
+    Args:
+        message: What is wrong and how to fix it: `<path>: <problem>. <fix>.` or, with a field, `<problem>. <fix>.`
+        field: Name of the option whose value was refused, or None.
+    """
 
     exit_code = 1
 
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
 
 class InputError(MimafaceError):
-    """A given file cannot be used: missing, unreadable, the wrong kind, without a face."""
+    """An input or an option cannot be used: missing, unreadable, the wrong kind, out of range, without a face."""
 
     exit_code = 3
 
 
 class OutputError(MimafaceError):
-    """A result cannot be written: it exists already, the place is read-only or full."""
+    """A result cannot be written: it exists already, or the place is read-only or full."""
 
     exit_code = 4
 
@@ -25,6 +41,14 @@ class WeightsError(MimafaceError):
     exit_code = 5
 
 
-def brief(error: object, most: int = 160) -> str:
-    """What a library says of a failure, on one line and no longer than fits into ours; its kind where it says nothing."""
-    return " ".join(str(error).split())[:most] or type(error).__name__
+def brief(error: object, limit: int = 160) -> str:
+    """Return a library's error message on one line, cut to a length.
+
+    Args:
+        error: The exception, or its text.
+        limit: Number of characters to keep.
+
+    Returns:
+        The text with single spaces, or the name of the type where the text is empty.
+    """
+    return " ".join(str(error).split())[:limit] or type(error).__name__

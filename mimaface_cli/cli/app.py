@@ -30,6 +30,7 @@ from mimaface_cli.cli import (
 )
 from mimaface_cli.cli import config_file as settings
 from mimaface_cli.cli.arguments import Assignments, to_front
+from mimaface_cli.cli.messages import error_line
 from mimaface_cli.cli.process import raise_if_stopped
 from mimaface_cli.errors import MimafaceError
 
@@ -116,7 +117,7 @@ def outcome(words: list[str], debug: bool = False) -> tuple[int, str]:
             traceback.print_exc(file=sys.stderr)
         if not isinstance(error, MimafaceError):
             console.note("".join(traceback.format_exception(error)))
-        return _told(error)
+        return _told(error, words)
 
 
 @once
@@ -125,10 +126,31 @@ def _command() -> Any:
     return get_command(app)
 
 
-def _told(error: Exception) -> tuple[int, str]:
+def _command_of(words: list[str]) -> Any:
+    """Return the Typer command that a command line names."""
+    command = _command()
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    return command
+
+
+def _path_of(words: list[str]) -> str:
+    """Return the command that a command line names, as the user types it."""
+    command, path = _command(), ["mimaface"]
+    for word in words:
+        below = getattr(command, "commands", {})
+        if word in below:
+            command = below[word]
+            path.append(word)
+    return " ".join(path)
+
+
+def _told(error: Exception, words: list[str]) -> tuple[int, str]:
     """The exit code of a failure and its line."""
     if isinstance(error, MimafaceError):
-        return error.exit_code, str(error)
+        line = error_line(error, _command_of(words))
+        hint = f"; see {_path_of(words)} --help" if error.exit_code == console.USAGE else ""
+        return error.exit_code, line.rstrip(".") + hint if hint else line
     if hasattr(error, "format_message"):  # typer's own errors: their base class moved between its versions
         return error.exit_code, console.usage(error)
     fault = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -20,6 +20,7 @@ from mimaface_cli.cli.process import raise_if_stopped
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import output_error
 
+USAGE = 2  # exit code for wrong options
 OFTEN = 0.5  # seconds between JSON lines of one stage
 EVERY = 10.0  # seconds between progress lines where there is no terminal
 
@@ -180,7 +181,8 @@ def options() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise typer.BadParameter(str(error)) from error
+        error.exit_code = USAGE
+        raise
 
 
 def usage(error: Any) -> str:
