@@ -29,7 +29,7 @@ def pytest_configure() -> None:
 
 
 @dataclass(frozen=True)
-class Made:
+class Sample:
     """portrait: a photo, 512×512; track: FRAMES frames at NTSC in which the head turns, nods and the mouth opens and
     shuts; driver: the portrait moved by it, with sound; sound: what it sounds like; cache: holds the driver's track
     after the first run.
@@ -83,7 +83,7 @@ def read_video(path: Path) -> tuple[list[np.ndarray], list[Fraction]]:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory) -> Made:
+def sample(tmp_path_factory) -> Sample:
     from mimaface_cli.apps.animate import animate
     from mimaface_cli.apps.options import AnimateOptions
     from mimaface_cli.media.encoding import EncodeOptions
@@ -105,7 +105,7 @@ def made(tmp_path_factory) -> Made:
         file.writeframes(samples)
     options = AnimateOptions(audio=str(folder / "sound.wav"), encode=EncodeOptions(crf=12, preset="ultrafast"))
     animate(portrait, folder / "track.npz", folder / "driver.mp4", options)
-    return Made(portrait, folder / "track.npz", folder / "driver.mp4", folder / "sound.wav", folder / "cache")
+    return Sample(portrait, folder / "track.npz", folder / "driver.mp4", folder / "sound.wav", folder / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +133,7 @@ def weights_at(folder: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny(release_folder, vae_folder, tmp_path_factory) -> Path:
+def tiny_weights(release_folder, vae_folder, tmp_path_factory) -> Path:
     """A weights folder in which everything that inference needs is installed, tiny, with the landmark model beside it."""
     from mimaface_cli.weights.install import import_folder
     from mimaface_cli.weights.locate import locate
@@ -148,9 +148,9 @@ def tiny(release_folder, vae_folder, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def tiny_here(tiny) -> Iterator[Path]:
+def installed_tiny_weights(tiny_weights) -> Iterator[Path]:
     """The tiny model installed for one test."""
-    with weights_at(tiny) as folder:
+    with weights_at(tiny_weights) as folder:
         yield folder
 
 
@@ -162,11 +162,11 @@ def hub() -> Iterator[Hub]:
 
 
 @pytest.fixture(scope="session")
-def environment(made) -> dict[str, str]:
-    """The environment of a run: the shared cache, no colours, nothing that a developer has set."""
+def environment(sample) -> dict[str, str]:
+    """The environment of a run: the shared cache, no colors, nothing that a developer has set."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIMAFACE", "PYTEST", "COV"))}
     return kept | {
-        "MIMAFACE_CACHE_DIR": str(made.cache),
+        "MIMAFACE_CACHE_DIR": str(sample.cache),
         "MIMAFACE_CONFIG": "",
         "PYTHONPATH": str(ROOT),
         "NO_COLOR": "1",
@@ -174,7 +174,7 @@ def environment(made) -> dict[str, str]:
 
 
 @pytest.fixture
-def mimaface(environment, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
+def run_mimaface(environment, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """Run the real command in a process of its own; env: further variables."""
 
     def run(*words: Path | str, env: dict[str, str] = {}, **more) -> subprocess.CompletedProcess:
@@ -186,7 +186,7 @@ def mimaface(environment, tmp_path) -> Callable[..., subprocess.CompletedProcess
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """Exit code, output and error stream of a command line."""
 
     code: int
@@ -195,18 +195,18 @@ class Said:
 
 
 @pytest.fixture
-def command(made, monkeypatch, tmp_path, capfd) -> Callable[..., Said]:
+def run_command(sample, monkeypatch, tmp_path, capfd) -> Callable[..., CommandResult]:
     """Run a command line in this process: everything but what `mimaface_cli.cli.process` sets up around it."""
     from mimaface_cli.cli.app import run
 
-    monkeypatch.setenv("MIMAFACE_CACHE_DIR", str(made.cache))
+    monkeypatch.setenv("MIMAFACE_CACHE_DIR", str(sample.cache))
     monkeypatch.chdir(tmp_path)
 
-    def call(*words: Path | str) -> Said:
+    def call(*words: Path | str) -> CommandResult:
         capfd.readouterr()
         code = run(list(map(str, words)))
         out, err = capfd.readouterr()
-        return Said(code, out, err)
+        return CommandResult(code, out, err)
 
     return call
 

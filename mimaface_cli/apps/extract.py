@@ -91,13 +91,13 @@ def painter(space: str) -> Callable[[MotionTrack], Iterator[np.ndarray]]:
 
 
 def render_track(track: MotionTrack, model: Face478) -> Iterator[np.ndarray]:
-    """The renders of a face478 track; each surface vertex has its own colour."""
+    """The renders of a face478 track; each surface vertex has its own color."""
     albedo = model.albedo(track.texture.astype(np.float64))
     identity = track.identity.astype(np.float64)
     for k in range(len(track)):
         shape = model.shape(identity, track.expression[k].astype(np.float64))
         placed = place(shape, track.pose[k].astype(np.float64))
         pixels, depth = project(placed)
-        colours = np.clip(shade(albedo, vertex_normals(placed, model.triangles), track.illumination[k]), 0, 255)
+        colors = np.clip(shade(albedo, vertex_normals(placed, model.triangles), track.illumination[k]), 0, 255)
         index, weights, _ = rasterize(pixels, depth, model.triangles, CROP_SIZE, CROP_SIZE)
-        yield (interpolate(index, weights, model.triangles, colours) + 0.5).astype(np.uint8)
+        yield (interpolate(index, weights, model.triangles, colors) + 0.5).astype(np.uint8)

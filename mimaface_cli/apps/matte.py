@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-NOTICED = 3  # grey levels: less is rounding
+NOTICED = 3  # gray levels: less is rounding
 _WORK_SIDE = 480  # of the matte while it is shaped: what is soft needs no more
 _BRIDGED, _MARGIN, _BLUR = 24, 7, 4  # pixels at that size: gaps that are filled, distance to the rim, half its width
 

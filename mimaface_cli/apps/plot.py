@@ -11,7 +11,7 @@ from mimaface_cli.motion.track import MotionTrack
 
 FORMATS = (".png", ".svg", ".pdf")
 SHOWN = 8  # expressions with a line of their own
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#444444")  # told apart by all
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#444444")  # told apart by all
 
 
 def plot_track(track: MotionTrack, path: Path, title: str, overwrite: bool = False) -> None:
@@ -37,8 +37,8 @@ def plot_track(track: MotionTrack, path: Path, title: str, overwrite: bool = Fal
     FigureCanvasAgg(figure)
     axes = figure.subplots(4, 1, sharex=True, height_ratios=(2, 1.3, 1.6, 2.6))
     for axis, (name, lines) in zip(axes, panels):
-        for curve, colour in zip(lines, _COLOURS):
-            axis.plot(times, curve.values, color=colour, linewidth=1.4, label=curve.name)
+        for curve, color in zip(lines, _COLORS):
+            axis.plot(times, curve.values, color=color, linewidth=1.4, label=curve.name)
         _mark(axis, track, times)
         axis.set_ylabel(name)
         axis.grid(color="#dddddd", linewidth=0.6)
@@ -56,7 +56,7 @@ def plot_track(track: MotionTrack, path: Path, title: str, overwrite: bool = Fal
 
 
 def _mark(axis, track: MotionTrack, times: np.ndarray) -> None:
-    """Cuts as lines, frames without a face as a grey ground."""
+    """Cuts as lines, frames without a face as a gray ground."""
     for cut in track.meta.cuts:
         axis.axvline(times[cut], color="#999999", linewidth=0.8, linestyle=":")
     unseen = np.flatnonzero(np.diff(np.concatenate([[False], ~track.valid, [False]]).astype(int)))

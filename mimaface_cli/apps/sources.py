@@ -47,7 +47,7 @@ def picture_size(info: MediaInfo, options: AnimateOptions) -> tuple[int, int]:
 
 
 def opaque(picture: Image) -> np.ndarray:
-    """A picture's colours (H×W×3 uint8), what is transparent laid on black."""
+    """A picture's colors (H×W×3 uint8), what is transparent laid on black."""
     if picture.alpha is None:
         return picture.rgb
     return ((picture.rgb.astype(np.uint16) * picture.alpha[..., None] + 127) // 255).astype(np.uint8)

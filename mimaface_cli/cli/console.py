@@ -145,7 +145,7 @@ def write_json(values: dict[str, Any]) -> None:
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """A table on the output stream, with colours only on a terminal."""
+    """A table on the output stream, with colors only on a terminal."""
     from io import StringIO
 
     from rich.console import Console

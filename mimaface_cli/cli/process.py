@@ -61,7 +61,7 @@ def _leave(ended: list[int]) -> None:
 
 
 def raise_if_stopped() -> None:
-    """Raise again a `Stopped` that got lost where exceptions are dropped (finalisers, callbacks of native code) or
+    """Raise again a `Stopped` that got lost where exceptions are dropped (finalizers, callbacks of native code) or
     turned into others (class bodies, the loading of native modules).
     """
     if Stopped.pending is not None:
@@ -103,7 +103,7 @@ def _hush() -> None:
     libraries warn and log.
     """
     warnings.simplefilter("ignore")
-    sys.unraisablehook = lambda _: None  # what finalisers of native objects complain of at the very end
+    sys.unraisablehook = lambda _: None  # what finalizers of native objects complain of at the very end
     logging.getLogger().addHandler(logging.NullHandler())
     if sys.stderr is None:
         return

@@ -42,7 +42,7 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")
 
 @app.command("list")
 def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
-    """Show every model: what it is for, its licence, its size, and whether it is here."""
+    """Show every model: what it is for, its license, its size, and whether it is here."""
     from mimaface_cli.weights.locate import weights_folder
     from mimaface_cli.weights.registry import ASSETS
     from mimaface_cli.weights.status import asset_state, file_states
@@ -58,7 +58,7 @@ def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
             size = f"{_size(here)}" if here else f"to fetch {_size(asset.expected_size)}"
             needed = f"for {', '.join(asset.needed_for)}" if asset.needed_for else "for every command"
             console.write(f"{asset.name:16} {asset_state(states):10} {size:18} {needed}")
-            for text in (asset.purpose, f"licence: {asset.licence}"):
+            for text in (asset.purpose, f"license: {asset.license}"):
                 console.write(textwrap.fill(text, 110, initial_indent=_INDENT, subsequent_indent=_INDENT))
         console.write(f"in {weights_folder()}")
 
@@ -88,7 +88,7 @@ def pull(
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every model.")] = False,
     dir: _Dir = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether the licences are accepted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether the licenses are accepted.")] = False,
     quiet: _Quiet = False,
     as_json: _Json = False,
 ) -> None:
@@ -106,7 +106,7 @@ def pull(
         chosen = list(ASSETS.values()) if all_ else assets_for(purpose.value if purpose else INFERENCE)
     with _folder(dir):
         lacking = [asset for asset in chosen if missing(asset.name)]
-        _show_licences(lacking, yes)
+        _show_licenses(lacking, yes)
         with console.progress(quiet, unit="bytes") as report:
             from mimaface_cli.weights.pull import pull as fetch
 
@@ -199,11 +199,11 @@ def _folder(given: Path | None) -> Iterator[None]:
                 os.environ["MIMAFACE_WEIGHTS_DIR"] = before
 
 
-def _show_licences(assets: list["Asset"], yes: bool) -> None:
+def _show_licenses(assets: list["Asset"], yes: bool) -> None:
     """What is about to be fetched and on which terms; a terminal asks, a script has read them."""
     fetched = [asset for asset in assets if asset.needed_for]
     for asset in fetched:
-        console.say(f"{asset.name} ({_size(asset.expected_size)}): {asset.purpose}; licence: {asset.licence}")
+        console.say(f"{asset.name} ({_size(asset.expected_size)}): {asset.purpose}; license: {asset.license}")
     if not fetched or yes or not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
         return
     try:
@@ -211,7 +211,7 @@ def _show_licences(assets: list["Asset"], yes: bool) -> None:
     except typer.Abort:
         agreed = False
     if not agreed:
-        raise WeightsError("the licences were not accepted: nothing was fetched")
+        raise WeightsError("the licenses were not accepted: nothing was fetched")
 
 
 def _row(asset: "Asset", states: list["FileState"]) -> dict[str, object]:
@@ -230,7 +230,7 @@ def _row(asset: "Asset", states: list["FileState"]) -> dict[str, object]:
     return {
         "name": asset.name,
         "purpose": asset.purpose,
-        "licence": asset.licence,
+        "license": asset.license,
         "needed_for": list(asset.needed_for),
         "expected_bytes": asset.expected_size,
         "state": asset_state(states),

@@ -79,9 +79,9 @@ FIGURES = (
     Figure("jitter", _TIME, "jitter", "lower", 3, "second difference of the face's points, of the face's size", "%"),
     Figure("jitter_ratio", _TIME, "jitter against the driver", "", 2, "1 is as steady as the driver"),
     Figure(
-        "flicker", _TIME, "flicker, picture", "lower", 2, "amplitude of brightness from frame to frame", "grey levels"
+        "flicker", _TIME, "flicker, picture", "lower", 2, "amplitude of brightness from frame to frame", "gray levels"
     ),
-    Figure("flicker_face", _TIME, "flicker, face", "lower", 2, "the same on the face, followed", "grey levels"),
+    Figure("flicker_face", _TIME, "flicker, face", "lower", 2, "the same on the face, followed", "gray levels"),
     Figure(
         "border_jump",
         _TIME,
@@ -89,7 +89,7 @@ FIGURES = (
         "lower",
         2,
         "how far regular jumps exceed the change around them; 0 where none stand out",
-        "grey levels",
+        "gray levels",
     ),
     Figure("border_period", _TIME, "frames between such jumps", "", 0, "the clip length that shows"),
     Figure("mouth_lag", _TIME, "mouth after the driver's", "zero", 0, "by the opening of the lips over time", "ms"),

@@ -118,7 +118,7 @@ class DriverPictures:
 class Watcher:
     """Takes a result's frames in order. seconds: how long it is, where known.
 
-    times (s, from the first), changes (grey levels to the frame before; NaN at a cut), flicker and flicker_face
+    times (s, from the first), changes (gray levels to the frame before; NaN at a cut), flicker and flicker_face
     (None at cuts and ends) have one value for each frame.
     """
 

@@ -163,8 +163,8 @@ def _plots(row: Row) -> list[str]:
         plot("Gaze: distance to the driver (rad)", times, [Line("", get("gaze"))]),
         plot("Mouth opening", times, [Line("result", get("mouth")), Line("driver", get("mouth_driver"))]),
         plot(label, times, [Line("", get(identity), dots=True)]),
-        plot("Change from frame to frame (grey levels)", times, [Line("", get("change"))], marks),
-        plot("Flicker (grey levels)", times, [Line("picture", get("flicker")), Line("face", get("flicker_face"))]),
+        plot("Change from frame to frame (gray levels)", times, [Line("", get("change"))], marks),
+        plot("Flicker (gray levels)", times, [Line("picture", get("flicker")), Line("face", get("flicker_face"))]),
     ]
 
 
@@ -184,7 +184,7 @@ def worst_frames(row: Row) -> list[tuple[int, str]]:
         ("expression", 3, 1, "expression off by {:.2f}"),
         ("rotation", 1, 1, "head off by {:.1f}°"),
         ("psnr", 1, -1, "PSNR {:.1f} dB"),
-        ("change", 1, 1, "changes by {:.1f} grey levels"),
+        ("change", 1, 1, "changes by {:.1f} gray levels"),
     )
     for name, count, sign, words in wanted:
         ranked = sorted((-sign * v, k) for k, v in enumerate(series.get(name, [])) if v is not None)

@@ -1,7 +1,7 @@
 """Where a face is, as similarity transforms: five landmarks to the 256 crop, a square box to the 512 picture.
 
 Points are (N, 2) in pixels (x, y). A transform is a (2, 3) float64 matrix that maps input pixels to output pixels,
-`out = matrix[:, :2] @ point + matrix[:, 2]`, in OpenCV's convention (a pixel's centre has integer coordinates).
+`out = matrix[:, :2] @ point + matrix[:, 2]`, in OpenCV's convention (a pixel's center has integer coordinates).
 """
 
 import numpy as np
@@ -18,9 +18,9 @@ FACE_TEMPLATE_256 = np.array(
         [157.4597930908203, 184.408203125],
     ]
 )
-# The face in that crop: centre and half the side of the square around it (medians over portraits). A detector's box
+# The face in that crop: center and half the side of the square around it (medians over portraits). A detector's box
 # would do as well, but this one is there for every track, whoever made it.
-FACE_CENTRE_256, FACE_HALF_256 = np.array([128.0, 139.0]), 95.0
+FACE_CENTER_256, FACE_HALF_256 = np.array([128.0, 139.0]), 95.0
 # Where the square around the face lies in the 512 picture; corners in the order of `square_box`.
 BOX_TEMPLATE_512 = np.array([[80.0, 80.0], [80.0, 432.0], [432.0, 432.0], [432.0, 80.0]])
 
@@ -61,8 +61,8 @@ def square_box(points: np.ndarray) -> np.ndarray:
     Corners (4, 2) in the order (x1, y1), (x1, y2), (x2, y2), (x2, y1).
     """
     low, high = np.min(points, axis=0), np.max(points, axis=0)
-    centre, half = (low + high) / 2, (high - low).max() / 2
-    (x1, y1), (x2, y2) = centre - half, centre + half
+    center, half = (low + high) / 2, (high - low).max() / 2
+    (x1, y1), (x2, y2) = center - half, center + half
     return np.array([[x1, y1], [x1, y2], [x2, y2], [x2, y1]])
 
 
@@ -72,8 +72,8 @@ def face_square(crop: np.ndarray) -> np.ndarray:
     """
     back = invert(crop)
     half = FACE_HALF_256 * float(np.sqrt(np.abs(np.linalg.det(back[:, :2]))))
-    centre = transform_points(back, FACE_CENTRE_256[None])
-    return square_box(np.concatenate([centre - half, centre + half]))
+    center = transform_points(back, FACE_CENTER_256[None])
+    return square_box(np.concatenate([center - half, center + half]))
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
@@ -83,12 +83,12 @@ def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 
 
 def to_corner_origin(matrix: np.ndarray) -> np.ndarray:
-    """A (..., 2, 3) transform for points whose pixel centres lie at i + 0.5, as in tracks and landmarks."""
+    """A (..., 2, 3) transform for points whose pixel centers lie at i + 0.5, as in tracks and landmarks."""
     return _shifted(matrix, 0.5)
 
 
-def to_centre_origin(matrix: np.ndarray) -> np.ndarray:
-    """The inverse of `to_corner_origin`: for points whose pixel centres are integers, as in warps."""
+def to_center_origin(matrix: np.ndarray) -> np.ndarray:
+    """The inverse of `to_corner_origin`: for points whose pixel centers are integers, as in warps."""
     return _shifted(matrix, -0.5)
 
 

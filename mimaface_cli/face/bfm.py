@@ -50,7 +50,7 @@ class Camera:
     size: int = CROP_SIZE
 
     def project(self, placed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Placed points (V, 3) -> pixels (V, 2), y down, pixel centres at i + 0.5; and distances (V,)."""
+        """Placed points (V, 3) -> pixels (V, 2), y down, pixel centers at i + 0.5; and distances (V,)."""
         depth = CAMERA_DISTANCE - placed[:, 2]
         pixels = placed[:, :2] * (self.focal / depth)[:, None] + self.size / 2
         pixels[:, 1] = self.size - pixels[:, 1]
@@ -59,7 +59,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Face:
-    """One posed, lit face: vertices and unit normals (V, 3) in camera axes, colours (V, 3) about 0..255, unclamped."""
+    """One posed, lit face: vertices and unit normals (V, 3) in camera axes, colors (V, 3) about 0..255, unclamped."""
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -90,7 +90,7 @@ class Bfm09:
         return (offset + self.mean) - self.centroid
 
     def albedo(self, texture: np.ndarray) -> np.ndarray:
-        """Unlit vertex colours (V, 3), about 0..255."""
+        """Unlit vertex colors (V, 3), about 0..255."""
         return self.albedo_mean + _offset(self.texture_basis, texture)
 
     def normals(self, vertices: np.ndarray) -> np.ndarray:

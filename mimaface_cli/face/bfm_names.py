@@ -24,7 +24,7 @@ _PENALTY = 0.02  # of a coefficient of 1 (a standard deviation) against a moveme
 
 
 def fit_named(bfm: Bfm09, model: Face478) -> NamedMap:
-    """For each named expression of face478 the BFM coefficients that move the 68 landmarks most like it (regularised
+    """For each named expression of face478 the BFM coefficients that move the 68 landmarks most like it (regularized
     least squares), and how much of the movement stays out of reach. Raises WeightsError for a model without the 68
     landmarks in their usual places.
     """
@@ -51,7 +51,7 @@ def fit_named(bfm: Bfm09, model: Face478) -> NamedMap:
 
 
 def _alignment(points: np.ndarray, onto: np.ndarray) -> tuple[np.ndarray, float]:
-    """Scale times rotation (3×3) that brings centred points onto others, and the share of them it cannot."""
+    """Scale times rotation (3×3) that brings centerd points onto others, and the share of them it cannot."""
     a, b = points - points.mean(0), onto - onto.mean(0)
     u, values, vt = np.linalg.svd(b.T @ a)
     sign = np.diag([1, 1, np.sign(np.linalg.det(u @ vt)) or 1])

@@ -1,4 +1,4 @@
-"""The face picture that conditions the released models: PyTorch3D's conventions on the shared rasteriser."""
+"""The face picture that conditions the released models: PyTorch3D's conventions on the shared rasterizer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Render:
 
 
 def render(model: Bfm09, face: Face, camera: Camera = Camera()) -> Render:
-    """Draw a posed face with its vertex colours as they are, both sides of every triangle, no smoothing at the rim."""
+    """Draw a posed face with its vertex colors as they are, both sides of every triangle, no smoothing at the rim."""
     pixels, depth = camera.project(face.vertices)
     face_index, weights, zbuffer = rasterize(pixels, depth, model.triangles, camera.size, camera.size)
     rgb = interpolate(face_index, weights, model.triangles, face.colors).clip(0, 255)

@@ -9,7 +9,7 @@ BIAS_LIMIT = 2.0
 LOGIT_LIMIT = 3.9  # scores from 0.02 to 0.98: beyond, nothing can be seen to change
 # Lids and irises have coefficients and contacts of their own.
 _MATCHED = np.array([name.startswith(("brow", "jaw", "mouth", "eyeSquint")) for name in BLENDSHAPES])
-# A millimetre of skin weighs as much as this much of a logit: large enough to keep faces natural.
+# A millimeter of skin weighs as much as this much of a logit: large enough to keep faces natural.
 _SKIN_UNITS, _COEFFICIENT_UNITS = 0.012, 0.35
 
 

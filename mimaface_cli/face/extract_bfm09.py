@@ -30,7 +30,7 @@ WIDEST_STEP = 2.0  # input pixels per pixel of the square beyond which bilinear 
 @dataclass(frozen=True)
 class Aligned:
     """A face as the released networks see it. square: 512×512×3 uint8, the face's box at 80..432, black outside the
-    input. to_square: (2, 3) input to square; to_crop: (2, 3) square to 256 crop; both from pixel centres at
+    input. to_square: (2, 3) input to square; to_crop: (2, 3) square to 256 crop; both from pixel centers at
     integers.
     """
 

@@ -140,7 +140,7 @@ class _Shots:
         if face is None:
             return
         square = Square.around(image, face.points) if self.skin else None
-        item = len(self.pts) - 1, face, sample_colours(image, face.points), square
+        item = len(self.pts) - 1, face, sample_colors(image, face.points), square
         if self._crop is not None:
             self._start(item)
             self._wait(MOST_FITTING)
@@ -192,11 +192,11 @@ class _Shots:
         identity = fit.fit_identity(self.model, points, scores, rotations)
         self._fitter = fit.Fitter(self.model, identity)
         self._normals = shading.vertex_normals(self._fitter.neutral, self.model.triangles)
-        colours = np.stack([waiting[k][2] for k in chosen])
-        self.texture = fit_texture(self.model, colours, self._normals, rotations)
+        colors = np.stack([waiting[k][2] for k in chosen])
+        self.texture = fit_texture(self.model, colors, self._normals, rotations)
         self._albedo = self.model.albedo(self.texture)
 
-    def _fit(self, index: int, face: Face, colours: np.ndarray, square: Square | None) -> None:
+    def _fit(self, index: int, face: Face, colors: np.ndarray, square: Square | None) -> None:
         self._known.result()  # begun before any fit, so that the pool cannot be full of those that wait for it
         points = transform_points(self._crop, face.points)
         if self._skin is None:
@@ -208,7 +208,7 @@ class _Shots:
             points = self._skin.look(square, face, result)
         shape = fitter.shape(result.expression)
         turn = rotation_matrix(result.pose[:3])
-        light = fit_light(self._albedo, self._normals @ turn.T, colours)
+        light = fit_light(self._albedo, self._normals @ turn.T, colors)
         self._rows[index] = result.expression, light, result.pose, gaze.gaze_from_iris(points, shape, result.pose)
 
     def finish(self, options: ExtractOptions, rate: Fraction, size: tuple[int, int], meta: dict) -> MotionTrack:
@@ -254,8 +254,8 @@ def upright_crop(points: np.ndarray) -> np.ndarray:
     """One crop for a shot (2×3 affine, no rotation) from K×478×2 landmarks: the face at rest fills the 256 crop as in
     the release's template, so that pose alone carries how the head moves, rolls and nears.
     """
-    centred = points - points.mean(1, keepdims=True)
-    spread = float(np.median(np.sqrt((centred**2).sum(-1).mean(1))))
+    centerd = points - points.mean(1, keepdims=True)
+    spread = float(np.median(np.sqrt((centerd**2).sum(-1).mean(1))))
     scale = 0.2217 * camera.CROP_SIZE / max(spread, 1e-3)
     middle = np.median(points.mean(1), axis=0)
     return np.array(
@@ -263,37 +263,37 @@ def upright_crop(points: np.ndarray) -> np.ndarray:
     )
 
 
-def sample_colours(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Colours (478×3) of the pixels under the landmarks."""
+def sample_colors(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Colors (478×3) of the pixels under the landmarks."""
     column = np.clip(points[:, 0].astype(int), 0, image.shape[1] - 1)
     row = np.clip(points[:, 1].astype(int), 0, image.shape[0] - 1)
     return image[row, column].astype(np.float64)
 
 
-def fit_light(albedo: np.ndarray, normals: np.ndarray, colours: np.ndarray, strength: float = 20.0) -> np.ndarray:
-    """27 light coefficients that turn an albedo (478×3) under posed normals into observed colours (478×3)."""
+def fit_light(albedo: np.ndarray, normals: np.ndarray, colors: np.ndarray, strength: float = 20.0) -> np.ndarray:
+    """27 light coefficients that turn an albedo (478×3) under posed normals into observed colors (478×3)."""
     basis = shading.sh_basis(normals)
     light = np.zeros((3, 9))
     for channel in range(3):
         lit = basis * albedo[:, channel : channel + 1] / 255.0
-        target = colours[:, channel] / 255.0 - shading.AMBIENT * lit[:, 0]
+        target = colors[:, channel] / 255.0 - shading.AMBIENT * lit[:, 0]
         light[channel] = np.linalg.solve(lit.T @ lit + strength * np.eye(9) / 10, lit.T @ target)
     return light.ravel()
 
 
-def fit_texture(model: Face478, colours: np.ndarray, normals: np.ndarray, rotations: np.ndarray) -> np.ndarray:
-    """Texture coefficients (80) from K frames' colours K×478×3, after taking out each frame's light."""
+def fit_texture(model: Face478, colors: np.ndarray, normals: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """Texture coefficients (80) from K frames' colors K×478×3, after taking out each frame's light."""
     seen = np.ones(VERTICES, bool)
     seen[topology.IRIS] = False
     albedos = []
-    for colour, rotation in zip(colours, rotations):
+    for color, rotation in zip(colors, rotations):
         posed = normals @ rotation.T
-        light = fit_light(model.albedo_mean, posed, colour)
+        light = fit_light(model.albedo_mean, posed, color)
         lit = shading.shade(np.ones((VERTICES, 3)), posed, light)
-        albedos.append(colour / np.clip(lit, 0.2, 3.0))
+        albedos.append(color / np.clip(lit, 0.2, 3.0))
     difference = (np.median(albedos, axis=0) - model.albedo_mean)[seen].ravel()
     basis = model.texture_basis[seen].reshape(-1, TEXTURE_DIM)
-    noise = 12.0  # grey levels
+    noise = 12.0  # gray levels
     return np.linalg.solve(basis.T @ basis + noise**2 * np.eye(TEXTURE_DIM), basis.T @ difference)
 
 

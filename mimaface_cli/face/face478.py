@@ -48,7 +48,7 @@ class Face478:
         return self.mean + self.identity_basis @ identity + self.expression_basis @ expression
 
     def albedo(self, texture: np.ndarray) -> np.ndarray:
-        """Texture coefficients (80) to unlit vertex colours 478×3, RGB about 0..255."""
+        """Texture coefficients (80) to unlit vertex colors 478×3, RGB about 0..255."""
         return self.albedo_mean + self.texture_basis @ texture
 
     @property

@@ -1,4 +1,4 @@
-"""Fitting face478 to landmarks: regularised Gauss–Newton on pose and expression, identity once per person.
+"""Fitting face478 to landmarks: regularized Gauss–Newton on pose and expression, identity once per person.
 
 The unknowns of a frame are six for pose and 64 for expression; the landmarker's scores are the prior of the named
 expression coefficients, its matrix the first guess of the pose.
@@ -84,8 +84,8 @@ class Fitter:
         expected = np.sqrt(((turned[:, :2] - turned[:, :2].mean(0)) ** 2).sum(1).mean())
         focal = camera.FOCAL_PER_SIZE * camera.CROP_SIZE
         depth = focal * expected / max(spread, 1e-3)
-        centre = (points.mean(0) - camera.CROP_SIZE / 2) * [1, -1] * depth / focal
-        shift = np.append(centre - turned[:, :2].mean(0), camera.CAMERA_DISTANCE - depth)
+        center = (points.mean(0) - camera.CROP_SIZE / 2) * [1, -1] * depth / focal
+        shift = np.append(center - turned[:, :2].mean(0), camera.CAMERA_DISTANCE - depth)
         return np.concatenate([euler_angles(rotation), shift])
 
     def frame(
@@ -107,7 +107,7 @@ class Fitter:
         rotation, translation = rotation_matrix(pose[:3]), pose[3:].copy()
         weight = self.root_weight if noise is None else 1.0 / noise[self.seen]
         for step in range(steps):
-            pixels, depth, jacobian, _ = self._linearised(expression, rotation, translation)
+            pixels, depth, jacobian, _ = self._linearized(expression, rotation, translation)
             residual, trust = pixels - points, weight
             if noise is not None and step:
                 trust = weight / np.sqrt(1.0 + ((residual * weight[:, None] / OUTLYING) ** 2).sum(1))
@@ -157,7 +157,7 @@ class Fitter:
         slope 80 of half its square. Without that following, who somebody is hides behind what the face does.
         """
         expression, rotation = fit.expression, rotation_matrix(fit.pose[:3])
-        pixels, _, jacobian, gradient = self._linearised(expression, rotation, fit.pose[3:])
+        pixels, _, jacobian, gradient = self._linearized(expression, rotation, fit.pose[3:])
         weight = np.repeat(self.root_weight, 2)
         residual, jacobian = (pixels - points[self.seen]).ravel() * weight, jacobian * weight[:, None]
         slope = jacobian.T @ residual
@@ -174,7 +174,7 @@ class Fitter:
         """How a picture's error of a fitted frame (landmarks aside) changes with what moves the seen vertices (2V×M,
         pixels of the crop) while pose and expression follow: curvature M×M and slope M of half its square.
         """
-        pixels, depth, jacobian, _ = self._linearised(fit.expression, rotation_matrix(fit.pose[:3]), fit.pose[3:])
+        pixels, depth, jacobian, _ = self._linearized(fit.expression, rotation_matrix(fit.pose[:3]), fit.pose[3:])
         bend, pull = picture(pixels, depth)
         slope = jacobian.T @ pull
         slope[6:] += self._precision @ (fit.expression - self._prior(scores))
@@ -192,7 +192,7 @@ class Fitter:
         moved = (self._basis.reshape(-1, EXPRESSION_DIM) @ expression).reshape(-1, 3)
         return (self.neutral[self.seen] + moved) @ rotation.T
 
-    def _linearised(
+    def _linearized(
         self, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Where the seen vertices are shown (V×2 pixels) and how far away (V); the pixels' derivative 2V×70 by a small

@@ -5,15 +5,15 @@ import numpy as np
 from mimaface_cli.face import camera, topology
 from mimaface_cli.motion.rotation import rotation_matrix
 
-IRIS_RADIUS_OF_BALL = 0.105  # centre of the eyeball to the iris plane in model units (about 10.9 mm)
-BALL_DEPTH = 0.085  # how far the centre lies behind the line between the corners of the eye
+IRIS_RADIUS_OF_BALL = 0.105  # center of the eyeball to the iris plane in model units (about 10.9 mm)
+BALL_DEPTH = 0.085  # how far the center lies behind the line between the corners of the eye
 LIMIT = np.radians(45.0)
-# (corners, iris centre) of the left and the right eye
+# (corners, iris center) of the left and the right eye
 EYES = (((362, 263), topology.LEFT_IRIS[0]), ((133, 33), topology.RIGHT_IRIS[0]))
 
 
-def eyeball_centres(shape: np.ndarray) -> np.ndarray:
-    """Centres of the left and right eyeball (2×3) of an unposed face 478×3."""
+def eyeball_centers(shape: np.ndarray) -> np.ndarray:
+    """Centers of the left and right eyeball (2×3) of an unposed face 478×3."""
     return np.stack([shape[list(corners)].mean(0) - [0, 0, BALL_DEPTH] for corners, _ in EYES])
 
 
@@ -33,8 +33,8 @@ def gaze_from_iris(points: np.ndarray, shape: np.ndarray, pose: np.ndarray) -> n
     """
     turn = rotation_matrix(pose[:3])
     angles = []
-    for centre, (_, iris) in zip(eyeball_centres(shape), EYES):
-        ball = turn @ centre + pose[3:]
+    for center, (_, iris) in zip(eyeball_centers(shape), EYES):
+        ball = turn @ center + pose[3:]
         direction = turn[:, 2]
         for _ in range(3):  # the depth of the iris depends on where it looks
             depth = camera.CAMERA_DISTANCE - (ball + IRIS_RADIUS_OF_BALL * direction)[2]

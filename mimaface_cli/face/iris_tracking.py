@@ -16,7 +16,7 @@ from mimaface_cli.face.gaze import EYES
 _RADIUS, _DISC, _REACH = 10, 12, 11  # pixels of a patch: an iris, what is compared of it, how far it is looked for
 # Of a correlation: what it costs to lie a radius off the landmarks across and along the face; lids mislead along it.
 _STRAY = 0.15, 0.4
-_ALIKE, _FLAT = 0.5, 2.0  # the least correlation; grey levels, standard deviation, of what tells nothing
+_ALIKE, _FLAT = 0.5, 2.0  # the least correlation; gray levels, standard deviation, of what tells nothing
 _OPEN = 0.35  # of the disc: the least that lids must leave
 _LIDS = np.array([1.0, 0.85])  # of an opening: lashes and their shadow lie beyond
 _RINGS = topology.LEFT_EYE, topology.RIGHT_EYE
@@ -30,7 +30,7 @@ _STRAYING = np.add.outer(_STRAY[1] * _ASIDE, _STRAY[0] * _ASIDE)  # rows and col
 class _Eye:
     """An eye of the reference. ring, corners, iris: indices of landmarks; at: 2×2, its corners in the picture;
     to_patch: 2×3, the picture's pixels to the patch's, whose middle is the iris; seen, open_: the patch, and what lids
-    leave of it; off: 2, from there to the true centre, pixels of the patch.
+    leave of it; off: 2, from there to the true center, pixels of the patch.
     """
 
     ring: np.ndarray
@@ -42,14 +42,14 @@ class _Eye:
     open_: np.ndarray
     off: np.ndarray
 
-    def find(self, grey: np.ndarray, shown: np.ndarray, read: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    def find(self, gray: np.ndarray, shown: np.ndarray, read: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Where the iris is in a picture (S×S uint8) that shows the landmarks at `shown` (478×2) and in which the
         landmark model puts it at `read` (2): how far from there in pixels of the patch, and 2×3 from the picture's
         pixels to the patch's. None where it is not seen.
         """
         to_patch = compose(self.to_patch, fit_similarity(shown[self.corners], self.at))
         to_patch[:, 2] += _DISC + _REACH + 0.5 - transform_points(to_patch, read[None])[0]
-        patch, open_ = _patch(grey, to_patch, shown[self.ring], _DISC + _REACH)
+        patch, open_ = _patch(gray, to_patch, shown[self.ring], _DISC + _REACH)
         likeness = _correlation(patch, open_, self.seen, self.open_) - _STRAYING
         row, column = np.unravel_index(likeness.argmax(), likeness.shape)
         if not 0 < row < 2 * _REACH or not 0 < column < 2 * _REACH or likeness[row, column] < _ALIKE:
@@ -66,32 +66,32 @@ class Irises:
     eyes: tuple[_Eye, ...]
 
     @classmethod
-    def of(cls, grey: np.ndarray, points: np.ndarray) -> "Irises":
-        """From a picture (S×S uint8) and landmarks 478×2 in it (pixel centres at i + 0.5)."""
+    def of(cls, gray: np.ndarray, points: np.ndarray) -> "Irises":
+        """From a picture (S×S uint8) and landmarks 478×2 in it (pixel centers at i + 0.5)."""
         eyes = []
         for ring, (corners, iris) in zip(_RINGS, EYES):
             scale = _RADIUS / max(float(np.linalg.norm(points[iris + 1 : iris + 5] - points[iris], axis=1).mean()), 0.5)
             to_patch = np.column_stack([scale * np.eye(2), _DISC + 0.5 - scale * points[iris]])
-            seen, open_ = _patch(grey, to_patch, points[ring], _DISC)
+            seen, open_ = _patch(gray, to_patch, points[ring], _DISC)
             at = points[list(corners)]
             eyes.append(_Eye(ring, list(corners), iris, at, to_patch, seen, open_ * _ROUND, np.zeros(2)))
         return cls(tuple(eyes))
 
-    def centred(self, frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> "Irises":
+    def centerd(self, frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> "Irises":
         """Such that in the middle of some frames (each as for `found`) irises are where landmarks put them."""
         eyes = []
         for eye in self.eyes:
-            seen = [eye.find(grey, shown, read[eye.iris]) for grey, shown, read in frames]
+            seen = [eye.find(gray, shown, read[eye.iris]) for gray, shown, read in frames]
             off = [-one[0] for one in seen if one is not None]
             eyes.append(replace(eye, off=np.median(off, 0) if off else eye.off))
         return Irises(tuple(eyes))
 
-    def found(self, grey: np.ndarray, shown: np.ndarray, read: np.ndarray) -> np.ndarray:
+    def found(self, gray: np.ndarray, shown: np.ndarray, read: np.ndarray) -> np.ndarray:
         """The landmarks that were read (478×2) with irises moved to where a picture (S×S uint8) has them; shown: 478×2,
         where the fitted face shows itself.
         """
         moved = np.array(read)
-        seen = [(eye, eye.find(grey, shown, read[eye.iris])) for eye in self.eyes]
+        seen = [(eye, eye.find(gray, shown, read[eye.iris])) for eye in self.eyes]
         seen = [(eye, one[0] + eye.off, one[1]) for eye, one in seen if one is not None]
         height = np.mean([off[1] for _, off, _ in seen]) if seen else 0.0  # eyes look up and down together
         for eye, off, to_patch in seen:
@@ -99,13 +99,13 @@ class Irises:
         return moved
 
 
-def _patch(grey: np.ndarray, affine: np.ndarray, ring: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a picture shows under an affine (pixel centres at i + 0.5), and where that lies between lids (K×2 of its
+def _patch(gray: np.ndarray, affine: np.ndarray, ring: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a picture shows under an affine (pixel centers at i + 0.5), and where that lies between lids (K×2 of its
     pixels): both of 2·half + 1 pixels a side, float32.
     """
     side = 2 * half + 1
-    centred = np.column_stack([affine[:, :2], affine[:, 2] + affine[:, :2].sum(1) / 2 - 0.5])
-    seen = cv2.warpAffine(grey, centred, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    centerd = np.column_stack([affine[:, :2], affine[:, 2] + affine[:, :2].sum(1) / 2 - 0.5])
+    seen = cv2.warpAffine(gray, centerd, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     lids = transform_points(affine, ring)
     middle = (lids.min(0) + lids.max(0)) / 2
     open_ = np.zeros((side, side), np.uint8)

@@ -21,8 +21,8 @@ MIN_SIDE, MAX_SIDE = 256, 1280  # the network works at 256: larger frames only c
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One face. points: 478×2 pixels (pixel centres at i + 0.5); scores: 52 blendshapes in 0..1; rotation: 3×3,
-    canonical face to camera (x right, y up, z to the camera); depth: 478, pixels towards the camera from the head's
+    """One face. points: 478×2 pixels (pixel centers at i + 0.5); scores: 52 blendshapes in 0..1; rotation: 3×3,
+    canonical face to camera (x right, y up, z to the camera); depth: 478, pixels toward the camera from the head's
     middle, as the landmarker guesses it.
     """
 
@@ -183,7 +183,7 @@ def find_faces(image: np.ndarray, asset: Path | None = None) -> list[Face]:
 
 
 def _find_with_margin(image: np.ndarray, landmarker: _Landmarker) -> list[Face]:
-    """Second try for a face that fills the picture or is small in it: with a grey margin, then in overlapping
+    """Second try for a face that fills the picture or is small in it: with a gray margin, then in overlapping
     halves.
     """
     height, width = image.shape[:2]

@@ -14,11 +14,11 @@ from mimaface_cli.face import rasterizer as raster
 from mimaface_cli.face import topology
 from mimaface_cli.face.kernels import kernel
 
-GRID = 2  # every such row's every such pixel is compared: neighbours err alike and add little
-NOISE, LEAST_NOISE = 4.0, 1.5  # of what usually differs, grey levels: even so far apart they err alike
-USUAL, LEAST_USUAL = 1.5, 1.5  # of it, grey levels: pixels that differ by more count less (Cauchy's loss)
+GRID = 2  # every such row's every such pixel is compared: neighbors err alike and add little
+NOISE, LEAST_NOISE = 4.0, 1.5  # of what usually differs, gray levels: even so far apart they err alike
+USUAL, LEAST_USUAL = 1.5, 1.5  # of it, gray levels: pixels that differ by more count less (Cauchy's loss)
 _THIN = 0.5  # pixels: twice the area of a triangle of which nothing is told
-_ROUNDING = 0.41  # grey levels, standard deviation between two pictures of bytes
+_ROUNDING = 0.41  # gray levels, standard deviation between two pictures of bytes
 FEW = 2  # rows and columns of the grid from one to the next of what tells how a picture is lit and what usually differs
 
 
@@ -59,7 +59,7 @@ def _gather(triangles, places, curvature, slope, values, sums):
 
 
 def drawn_over(picture: np.ndarray, reference: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """A copy of a picture (S×S uint8) with the reference's pixels at `source` (S×S×2 float32; pixel centres at i) where
+    """A copy of a picture (S×S uint8) with the reference's pixels at `source` (S×S×2 float32; pixel centers at i) where
     that lies within it.
     """
     beside = {"borderMode": cv2.BORDER_TRANSPARENT, "dst": picture.copy()}
@@ -68,7 +68,7 @@ def drawn_over(picture: np.ndarray, reference: np.ndarray, source: np.ndarray) -
 
 def lit_alike(drawn: np.ndarray, picture: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, float]:
     """A drawn picture (S×S uint8) as bright and as contrasty as another, for light fades and cameras adjust; and how
-    far, in grey levels, the two usually differ then, rounding aside (a standard deviation, by the median). among:
+    far, in gray levels, the two usually differ then, rounding aside (a standard deviation, by the median). among:
     which of every FEW'th pixel of every FEW'th row count.
     """
     one, other = (image[::FEW, ::FEW][among].astype(np.float32) for image in (drawn, picture))
@@ -119,7 +119,7 @@ class Surface:
         return np.isin(np.arange(self.pattern.shape[0] // 2), self.triangles[self.counted])
 
     def roughness(self) -> np.ndarray:
-        """V×V: the squared differences between vertices and their neighbours in the skin, as a quadratic form."""
+        """V×V: the squared differences between vertices and their neighbors in the skin, as a quadratic form."""
         beside = np.zeros((len(self.free), len(self.free)))
         corners = self.triangles[self.counted]
         beside[corners, np.roll(corners, 1, 1)] = beside[corners, np.roll(corners, -1, 1)] = -1
@@ -145,7 +145,7 @@ class Surface:
     ) -> tuple[sparse.csr_array, np.ndarray]:
         """Curvature 2V×2V and slope 2V, per pixel of place and its square, of half the squared differences (each in
         units of its noise) between a picture and a reference warped onto it. reference, picture: S×S uint8; at,
-        pixels: V×2, where the vertices lie in them (pixel centres at i + 0.5); depth: V, > 0.
+        pixels: V×2, where the vertices lie in them (pixel centers at i + 0.5); depth: V, > 0.
         """
         shown = picture[::GRID, ::GRID]
         index, weights, _ = raster.rasterize((pixels - 0.5) / GRID + 0.5, depth, self.triangles, *shown.shape[::-1])

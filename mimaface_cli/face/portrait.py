@@ -33,18 +33,18 @@ class Portrait:
 
     def warped(self, matrix: np.ndarray, width: int, height: int) -> "Portrait":
         """The same portrait in another frame, by a 2×3 affine of scale and shift on pixels."""
-        centres = matrix.copy()
-        centres[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV counts from pixel centres
+        centers = matrix.copy()
+        centers[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV counts from pixel centers
         shrink = float(matrix[0, 0])
         flags = cv2.INTER_CUBIC
         source = self.image
         if shrink < 0.75:  # cubic sampling alone would skip pixels
             sigma = 0.4 / shrink
             source = cv2.GaussianBlur(source, (0, 0), sigma)
-        image = cv2.warpAffine(source, centres, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+        image = cv2.warpAffine(source, centers, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
         alpha = self.alpha
         if alpha is not None:
-            alpha = cv2.warpAffine(alpha, centres, (width, height), flags=cv2.INTER_LINEAR)
+            alpha = cv2.warpAffine(alpha, centers, (width, height), flags=cv2.INTER_LINEAR)
         inverse = cv2.invertAffineTransform(matrix)
         to_crop = self.to_crop[:, :2] @ inverse
         to_crop[:, 2] += self.to_crop[:, 2]

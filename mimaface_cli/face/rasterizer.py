@@ -1,4 +1,4 @@
-"""Z-buffered triangle rasteriser on the CPU, shared by both morphable models and the mesh engine.
+"""Z-buffered triangle rasterizer on the CPU, shared by both morphable models and the mesh engine.
 
 Its kernels hold no lock, so frames can be drawn from several threads.
 """
@@ -82,7 +82,7 @@ def mark_jumps(field, jump, mask):
 def rasterize(xy, depth, triangles, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw triangles with hidden-surface removal and perspective-correct weights; no culling.
 
-    xy: V×2 pixels, pixel centres at i + 0.5; depth: V, distance from the camera, > 0 (a triangle that reaches behind
+    xy: V×2 pixels, pixel centers at i + 0.5; depth: V, distance from the camera, > 0 (a triangle that reaches behind
     it is dropped); triangles: T×3. Returns face index H×W int32 (-1: empty), barycentric weights H×W×3, depth H×W
     (inf: empty).
     """

@@ -75,7 +75,7 @@ def _on_average(reference: FrameFit, found: list[FrameFit], alone: list[FrameFit
 def _misplaced(skin: Skin, usual: FrameFit, shown: list[tuple[Square, Face]], found: list[FrameFit]) -> np.ndarray:
     """By how much (478×2 pixels of the crop) the reference's landmarks are to be moved. usual: the reference's own fit;
     found: what is found in the frames that are shown. A step of Gauss–Newton over the landmarks and all frames' poses
-    and expressions together, in which neighbours prefer to move alike.
+    and expressions together, in which neighbors prefer to move alike.
     """
     fitter, surface = skin.fitter, skin.surface
     points = fitter.shown(usual)[0]

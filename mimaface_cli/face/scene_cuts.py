@@ -2,13 +2,13 @@
 
 import numpy as np
 
-MEAN_CHANGE = 28.0  # grey levels between neighbouring thumbnails that a cut exceeds
+MEAN_CHANGE = 28.0  # gray levels between neighboring thumbnails that a cut exceeds
 MOST_ALIKE = 0.6  # correlation of the thumbnails of two shots
 SHARE_CHANGED = 0.45  # of the thumbnail's cells that change by more than 15 levels
 
 
 class CutDetector:
-    """Compares small grey thumbnails of neighbouring frames; a fast head turn changes few cells, a cut most."""
+    """Compares small gray thumbnails of neighboring frames; a fast head turn changes few cells, a cut most."""
 
     def __init__(self) -> None:
         self._last: np.ndarray | None = None

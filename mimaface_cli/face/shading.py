@@ -1,4 +1,4 @@
-"""Spherical-harmonic light of the release (27 coefficients, 9 a colour channel; goldens `bfm`)."""
+"""Spherical-harmonic light of the release (27 coefficients, 9 a color channel; goldens `bfm`)."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def sh_basis(normals: np.ndarray) -> np.ndarray:
 
 
 def shade(albedo: np.ndarray, normals: np.ndarray, illumination: np.ndarray) -> np.ndarray:
-    """Vertex colours V×3 (not clipped) of an albedo V×3 under 27 light coefficients, channel by channel."""
+    """Vertex colors V×3 (not clipped) of an albedo V×3 under 27 light coefficients, channel by channel."""
     light = illumination.reshape(3, 9).astype(np.float64).copy()
     light[:, 0] += AMBIENT
     return albedo * (sh_basis(normals) @ light.T)

@@ -39,11 +39,11 @@ _FLOW = {"winSize": (_WINDOW, _WINDOW), "maxLevel": 1, "criteria": (3, 5, 0.03),
 
 @dataclass(frozen=True)
 class Square:
-    """What is kept of a frame: the square around a face. grey: SIDE×SIDE uint8; affine: 2×3, image pixels to its
-    pixels (pixel centres at i + 0.5).
+    """What is kept of a frame: the square around a face. gray: SIDE×SIDE uint8; affine: 2×3, image pixels to its
+    pixels (pixel centers at i + 0.5).
     """
 
-    grey: np.ndarray
+    gray: np.ndarray
     affine: np.ndarray
 
     @classmethod
@@ -54,14 +54,14 @@ class Square:
         height, width = image.shape[:2]
         left, top = np.clip((low + high) / 2, 0, [width - 1, height - 1]).round().astype(int) - half
         right, bottom = left + 2 * half, top + 2 * half
-        grey = cv2.cvtColor(image[max(0, top) : bottom, max(0, left) : right], cv2.COLOR_RGB2GRAY)
+        gray = cv2.cvtColor(image[max(0, top) : bottom, max(0, left) : right], cv2.COLOR_RGB2GRAY)
         beyond = max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width)
         if any(beyond):
-            grey = cv2.copyMakeBorder(grey, *beyond, cv2.BORDER_REPLICATE)
+            gray = cv2.copyMakeBorder(gray, *beyond, cv2.BORDER_REPLICATE)
         scale = SIDE / (2 * half)
         how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
         affine = np.array([[scale, 0, -scale * left], [0, scale, -scale * top]])
-        return cls(cv2.resize(grey, (SIDE, SIDE), interpolation=how), affine)
+        return cls(cv2.resize(gray, (SIDE, SIDE), interpolation=how), affine)
 
 
 class Skin:
@@ -85,7 +85,7 @@ class Skin:
         fit, expression = None, None
         for steps in _STEPS:
             expected, depth = (points, fitter.depth(pose)) if fit is None else fitter.shown(fit)
-            found, known = self._flow(square.grey, transform_points(to_square, expected), depth)
+            found, known = self._flow(square.gray, transform_points(to_square, expected), depth)
             found = np.where(known[:, None], transform_points(invert(to_square), found), points)
             share = np.clip((known[FOLLOWED].mean() - _FEW) / (_MOST - _FEW), 0, 1)
             unsure = np.full(len(points), _LANDMARK_NOISE[0] + share * np.subtract(*_LANDMARK_NOISE[::-1]))
@@ -99,7 +99,7 @@ class Skin:
     def know_irises(self, shown: list[tuple[Square, Face]], found: list[FrameFit]) -> None:
         """From frames and what was found in them; until then irises are where landmarks put them."""
         frames = [self._eyes(*one, fit) for one, fit in zip(shown, found)]
-        self._irises = Irises.of(self.square.grey, self.points).centred(frames)
+        self._irises = Irises.of(self.square.gray, self.points).centerd(frames)
 
     def _eyes(self, square: Square, face: Face, fit: FrameFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What irises are found in: a frame's picture, where its fitted face shows itself and where its landmarks are,
@@ -108,7 +108,7 @@ class Skin:
         shown = self.fitter.shown(fit)[0]
         points = irises_beside(transform_points(self._crop, face.points), shown)
         to_square = compose(square.affine, invert(self._crop))
-        return square.grey, transform_points(to_square, shown), transform_points(to_square, points)
+        return square.gray, transform_points(to_square, shown), transform_points(to_square, points)
 
     def look(self, square: Square, face: Face, fit: FrameFit) -> np.ndarray:
         """A frame's landmarks (478×2 pixels of the crop) with the irises where its picture has them."""
@@ -121,21 +121,21 @@ class Skin:
 
         def picture(pixels: np.ndarray, depth: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
             there = transform_points(to_square, pixels)
-            curvature, slope = self.surface.compare(self.square.grey, self.points, square.grey, there, depth)
+            curvature, slope = self.surface.compare(self.square.gray, self.points, square.gray, there, depth)
             return curvature * to_square[0, 0] ** 2, slope * to_square[0, 0]
 
         return picture
 
-    def _flow(self, grey: np.ndarray, expected: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _flow(self, gray: np.ndarray, expected: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the landmarks (478×2) are in a square in which they are expected, and which of them are known."""
         triangles = self.fitter.model.triangles
         index, weights, _ = raster.rasterize(expected / _COARSE, depth, triangles, SIDE // _COARSE, SIDE // _COARSE)
         at = raster.interpolate(index, weights, triangles, self.points - 0.5, background=-SIDE)
         at = cv2.resize(at, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)  # straight within a triangle
-        warped = drawn_over(grey, self.square.grey, at)
+        warped = drawn_over(gray, self.square.gray, at)
         start = (expected - 0.5).astype(np.float32)[:, None]
-        there, seen, _ = cv2.calcOpticalFlowPyrLK(warped, grey, start, start.copy(), **_FLOW)
-        back, again, _ = cv2.calcOpticalFlowPyrLK(grey, warped, there, start.copy(), **_FLOW)
+        there, seen, _ = cv2.calcOpticalFlowPyrLK(warped, gray, start, start.copy(), **_FLOW)
+        back, again, _ = cv2.calcOpticalFlowPyrLK(gray, warped, there, start.copy(), **_FLOW)
         off = np.stack([there - start, back - start])[:, :, 0]
         near = (off**2).sum(-1) < np.square([[_FAR], [_ASTRAY]])
         known = FOLLOWED & near.all(0) & (seen & again).ravel().astype(bool)

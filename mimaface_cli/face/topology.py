@@ -11,7 +11,7 @@ OVAL = np.array(
     [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377]
     + [152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
 )
-RIGHT_IRIS, LEFT_IRIS = np.arange(468, 473), np.arange(473, 478)  # centre first, then four points of the rim
+RIGHT_IRIS, LEFT_IRIS = np.arange(468, 473), np.arange(473, 478)  # center first, then four points of the rim
 IRIS = np.arange(468, 478)
 NOSE_TIP, CHIN = 4, 152
 RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = 61, 291

@@ -1,6 +1,6 @@
 """Moving pictures by a (2, 3) transform, bit for bit as the released models saw them.
 
-Transforms map input pixels to output pixels; a pixel's centre has integer coordinates; outside the input is 0.
+Transforms map input pixels to output pixels; a pixel's center has integer coordinates; outside the input is 0.
 """
 
 from typing import TYPE_CHECKING
@@ -85,7 +85,7 @@ def warp_tensor(images: "Tensor", matrices: np.ndarray, size: int) -> "Tensor":
 
 
 def _to_unit(height: int, width: int) -> "Tensor":
-    """Pixel positions to coordinates where the outermost pixel centres lie at -1 and 1, 3×3 float32."""
+    """Pixel positions to coordinates where the outermost pixel centers lie at -1 and 1, 3×3 float32."""
     import torch
 
     return torch.tensor([[2 / (width - 1), 0, -1], [0, 2 / (height - 1), -1], [0, 0, 1]])

@@ -1,4 +1,4 @@
-"""Between FFmpeg's pixel formats and upright full-range RGB arrays, with the right colour matrix and no bias.
+"""Between FFmpeg's pixel formats and upright full-range RGB arrays, with the right color matrix and no bias.
 
 swscale left alone takes every video for BT.601 and darkens by one or two levels; the flags below cost about a
 millisecond at 512x512 and leave a mean error under 0.1.
@@ -15,7 +15,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 _DECODE = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
 _RESIZE = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
-_GARBLES = int(Interpolation.FULL_CHR_H_INT)  # 4:2:0 comes out as coloured lines where swscale also converts primaries
+_GARBLES = int(Interpolation.FULL_CHR_H_INT)  # 4:2:0 comes out as colored lines where swscale also converts primaries
 _ENCODE = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
 
 # ISO/IEC 23091-2 code points, as a decoded frame carries them.
@@ -92,27 +92,27 @@ class RgbReader:
         width, height = self._size
         same_size = (frame.width, frame.height) == self._size
         flags = _DECODE if same_size else _RESIZE
-        colours = {}
+        colors = {}
         if not frame.format.is_rgb:
             full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
-            colours["src_colorspace"] = _MATRIX.get(frame.colorspace, default_matrix(frame.width, frame.height))
-            colours["src_color_range"] = ColorRange.JPEG if full else ColorRange.MPEG
-            colours["dst_color_range"] = ColorRange.JPEG
+            colors["src_colorspace"] = _MATRIX.get(frame.colorspace, default_matrix(frame.width, frame.height))
+            colors["src_color_range"] = ColorRange.JPEG if full else ColorRange.MPEG
+            colors["dst_color_range"] = ColorRange.JPEG
             if frame.color_primaries in _WIDE_PRIMARIES or frame.color_trc in _HDR_TRANSFER:
-                colours["dst_color_primaries"] = ColorPrimaries.BT709
-                colours["dst_color_trc"] = ColorTrc.BT709
+                colors["dst_color_primaries"] = ColorPrimaries.BT709
+                colors["dst_color_trc"] = ColorTrc.BT709
                 flags &= ~_GARBLES
-        rgb = self._scaler.reformat(frame, width, height, "rgb24", interpolation=flags, **colours)
+        rgb = self._scaler.reformat(frame, width, height, "rgb24", interpolation=flags, **colors)
         return self._orientation.apply(rgb.to_ndarray())
 
 
 class RgbWriter:
     """Turns RGB arrays of one size into frames of one encoder pixel format, limited range."""
 
-    def __init__(self, width: int, height: int, pixel_format: str, *, even: bool, hd_colours: bool) -> None:
+    def __init__(self, width: int, height: int, pixel_format: str, *, even: bool, hd_colors: bool) -> None:
         """`even`: the encoder needs whole chroma samples, so odd sides of subsampled formats grow by one pixel.
 
-        `hd_colours`: BT.709 whatever the size.
+        `hd_colors`: BT.709 whatever the size.
         """
         shape = VideoFormat(pixel_format, 2, 2)
         self.is_rgb = shape.is_rgb
@@ -122,11 +122,11 @@ class RgbWriter:
             width % 2 if even and shape.chroma_width(2) == 1 else 0,
         )
         self.size = (width + self._pad[1], height + self._pad[0])
-        self.matrix = Colorspace.ITU709 if hd_colours else default_matrix(*self.size)
+        self.matrix = Colorspace.ITU709 if hd_colors else default_matrix(*self.size)
         self._scaler = VideoReformatter()
 
     def tag(self, context: VideoCodecContext) -> None:
-        """Write the colour meaning of the frames into an encoder that is not open yet."""
+        """Write the color meaning of the frames into an encoder that is not open yet."""
         context.color_primaries = ColorPrimaries.BT709
         context.color_trc = ColorTrc.IEC61966_2_1 if self.is_rgb else ColorTrc.BT709
         context.color_range = ColorRange.JPEG if self.is_rgb else ColorRange.MPEG

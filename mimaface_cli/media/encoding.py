@@ -45,7 +45,7 @@ class Codec:
     lossless: tuple[str, str, dict[str, str]] | None = None  # encoder, pixel format, settings
     even: bool = False  # sides must be multiples of the chroma step
     least: tuple[int, int] = (1, 1)  # smallest width and height
-    hd_colours: bool = False  # the bitstream knows BT.709 only
+    hd_colors: bool = False  # the bitstream knows BT.709 only
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Encoding:
     pixel_format: str
     settings: dict[str, str]
     even: bool
-    hd_colours: bool
+    hd_colors: bool
     tag: str | None
 
 
@@ -140,7 +140,7 @@ CODECS = {
         presets=("lb", "sq", "hq"),
         preset_option="profile",
         least=(256, 120),
-        hd_colours=True,
+        hd_colors=True,
     ),
     "ffv1": Codec("ffv1", ("bgr0", *_PLANAR), lossless=("ffv1", "bgr0", {})),
 }
@@ -202,7 +202,7 @@ def choose_encoding(path: Path, options: EncodeOptions, width: int, height: int)
         if preset not in codec.presets:
             raise OutputError(f"{path}: {name} has no preset '{preset}'; {_preset_hint(codec)}")
         settings[codec.preset_option] = _profile(name, preset, pixel_format)
-    return Encoding(container, name, codec.encoder, pixel_format, settings, codec.even, codec.hd_colours, tag)
+    return Encoding(container, name, codec.encoder, pixel_format, settings, codec.even, codec.hd_colors, tag)
 
 
 def _lossless(path: Path, name: str, options: EncodeOptions, container: Container, tag: str | None) -> Encoding:

@@ -79,7 +79,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path) -> Image:
-    """Read a picture (the first one of an animation) as 8-bit sRGB, its EXIF orientation and colour profile applied.
+    """Read a picture (the first one of an animation) as 8-bit sRGB, its EXIF orientation and color profile applied.
 
     Raises InputError when the file is missing, no picture, damaged, cut short, or above 100 megapixels.
     """
@@ -211,7 +211,7 @@ def _oriented(image: Pillow.Image) -> Pillow.Image:
 
 
 def _eight_bit(image: Pillow.Image, path: Path) -> Pillow.Image:
-    """16-bit greyscale scaled to 8 bits (Pillow's own conversion clips); other modes as they are."""
+    """16-bit grayscale scaled to 8 bits (Pillow's own conversion clips); other modes as they are."""
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint32)
         return Pillow.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
@@ -221,7 +221,7 @@ def _eight_bit(image: Pillow.Image, path: Path) -> Pillow.Image:
 
 
 def _srgb(image: Pillow.Image, alpha: bool) -> Pillow.Image:
-    """The picture as RGB or RGBA, brought to sRGB when it carries a usable colour profile."""
+    """The picture as RGB or RGBA, brought to sRGB when it carries a usable color profile."""
     wanted = "RGBA" if alpha else "RGB"
     profile = image.info.get("icc_profile")
     if profile and image.mode in ("RGB", "RGBA", "CMYK"):

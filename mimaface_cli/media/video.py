@@ -22,7 +22,7 @@ FALLBACK_RATE = Fraction(25)
 _BELIEVABLE = (Fraction(1, 10), Fraction(1000))
 _SEEKS_FROM = 2.0  # seconds; what comes before is decoded as fast as a key frame is found
 _TIMED_PACKETS = 512  # how much of a video is looked at to tell constant from variable rate
-_REORDER = 32  # the last of those packets may lack earlier-shown neighbours that come later in the file
+_REORDER = 32  # the last of those packets may lack earlier-shown neighbors that come later in the file
 _FULL_COUNT = 0.98  # some headers count frames that were dropped in recording
 _MISSING_SECONDS = 0.5  # a Matroska file that ends this much before its header says so was cut short
 

@@ -82,7 +82,7 @@ class VideoWriter:
 
     Times on the grid of `frame_rate` stay exactly on it, others are kept to 6 microseconds (in .mkv and .webm, which
     count milliseconds, to half of one). The last frame lasts 1 / frame_rate. H.264 and HEVC in 4:2:0 need even sides:
-    an odd side grows by one repeated row or column. Colours are BT.709 from HD upwards and BT.601 below, and say so.
+    an odd side grows by one repeated row or column. Colors are BT.709 from HD upwards and BT.601 below, and say so.
 
     Leaving the `with` block after a failure of any kind leaves nothing on disk and an older file untouched.
     """
@@ -110,7 +110,7 @@ class VideoWriter:
         self._shape = (height, width, 3)
         self._rate = Fraction(frame_rate)
         self._encoding = chosen = choose_encoding(self.path, options, width, height)
-        self._pixels = RgbWriter(width, height, chosen.pixel_format, even=chosen.even, hd_colours=chosen.hd_colours)
+        self._pixels = RgbWriter(width, height, chosen.pixel_format, even=chosen.even, hd_colors=chosen.hd_colors)
         self._clock = _clock(self._rate)
         self._audio, self._expected, self._metadata = audio, duration, metadata or {}
         self._xmp, self._seal = xmp, seal

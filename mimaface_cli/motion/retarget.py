@@ -15,7 +15,7 @@ from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
 REGIONS = ("all", "face", "eyes", "lips", "pose")
-# A single photo carries a head only so far; beyond the knee motion is eased towards the limit instead of torn.
+# A single photo carries a head only so far; beyond the knee motion is eased toward the limit instead of torn.
 YAW_PITCH_KNEE, YAW_PITCH_LIMIT = np.radians(24.0), np.radians(38.0)
 TOTAL_KNEE, TOTAL_ROOM = np.radians(36.0), np.radians(14.0)
 ROLL_KNEE, ROLL_LIMIT = np.radians(22.0), np.radians(36.0)

@@ -28,7 +28,7 @@ def by_shot(
 ) -> np.ndarray:
     """N×D values with unseen rows filled and each shot smoothed on its own: smooth(values of a shot, its frames).
 
-    cuts: first frames of shots. A shot in which nothing was seen is filled from its neighbours.
+    cuts: first frames of shots. A shot in which nothing was seen is filled from its neighbors.
     """
     result, known = np.array(values, np.float64), np.zeros(len(values), bool)
     edges = [0, *(cut for cut in cuts if cut > 0), len(values)]

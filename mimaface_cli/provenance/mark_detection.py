@@ -14,7 +14,7 @@ import numpy as np
 from scipy import fft
 
 from mimaface_cli.provenance import error_correction as code
-from mimaface_cli.provenance.watermark import LEAST, SYNC, TILE, emphasised, layout, level, spread, tile
+from mimaface_cli.provenance.watermark import LEAST, SYNC, TILE, emphasized, layout, level, spread, tile
 
 _CELL = 3  # pixels of a cell when it is looked at
 _FINE = 2  # places of a tile in a cell
@@ -58,9 +58,9 @@ class Detector:
             self._sums = {cells: np.float32(0) for cells in _levels(*size)}
         if size != self._size:
             raise ValueError(f"a frame of {size} after frames of {self._size}")
-        grey = cv2.cvtColor(np.ascontiguousarray(frame[..., :3]), cv2.COLOR_RGB2GRAY)
+        gray = cv2.cvtColor(np.ascontiguousarray(frame[..., :3]), cv2.COLOR_RGB2GRAY)
         for cells in self._sums:
-            self._sums[cells] = self._sums[cells] + _residual(grey, cells)
+            self._sums[cells] = self._sums[cells] + _residual(gray, cells)
         self.frames += 1
 
     def find(self) -> Mark | None:
@@ -97,13 +97,13 @@ def _levels(width: int, height: int) -> list[int]:
     return list(dict.fromkeys(level(width * factor, height * factor) for factor in (1, 2, 0.5)))
 
 
-def _residual(grey: np.ndarray, cells: int) -> np.ndarray:
+def _residual(gray: np.ndarray, cells: int) -> np.ndarray:
     """A frame's brightness without its slow part, even in strength all over, at _CELL pixels a cell."""
-    height, width = grey.shape
+    height, width = gray.shape
     scale = cells * _CELL / (width * height) ** 0.5
     size = max(round(width * scale), TILE // 2), max(round(height * scale), TILE // 2)
     shrinking = scale < 1
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC).astype(np.float32)
+    small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC).astype(np.float32)
     rough = small - cv2.GaussianBlur(small, (0, 0), _CELL * 0.5)
     deviation = np.sqrt(cv2.GaussianBlur(rough * rough, (0, 0), _CELL * 0.8))
     return np.clip(rough / (deviation + 0.1), -2, 2)
@@ -112,7 +112,7 @@ def _residual(grey: np.ndarray, cells: int) -> np.ndarray:
 def _templates() -> tuple[np.ndarray, np.ndarray]:
     """What the sync looks like on the fine grid, as its spectrum, and the weights that brought it there."""
     weights = spread(TILE * _FINE, _FINE)
-    shown = weights @ emphasised(tile(None)) @ weights.T
+    shown = weights @ emphasized(tile(None)) @ weights.T
     return np.conj(fft.rfft2(shown)), weights
 
 

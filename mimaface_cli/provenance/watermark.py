@@ -20,17 +20,17 @@ LEAST = 128
 
 TILE = 48
 SYNC = 336  # cells that are the same in every mark
-STRONGEST = 1.9  # grey levels, root mean square: above 42 dB of PSNR
-_FLAT = 0.8  # grey levels where there is no texture
+STRONGEST = 1.9  # gray levels, root mean square: above 42 dB of PSNR
+_FLAT = 0.8  # gray levels where there is no texture
 _SMALL_FLAT = 1.2  # the same in frames that encoders leave few bits
-_TEXTURE = 0.5  # grey levels more for each grey level of the picture's own roughness
-_ROUGHEST = 8.0  # grey levels of texture that count: one hard edge makes no texture
-_DARK = 40.0  # grey levels below which the eye sees relatively more
+_TEXTURE = 0.5  # gray levels more for each gray level of the picture's own roughness
+_ROUGHEST = 8.0  # gray levels of texture that count: one hard edge makes no texture
+_DARK = 40.0  # gray levels below which the eye sees relatively more
 _LEVELS = ((1600, 288), (800, 204), (400, 144), (200, 100), (0, 72))
 """Cells along the root of a frame's area, from that many pixels on: fine enough to be unseen and to differ from the
 picture, coarse enough to outlive half the size."""
 _EMPHASIS = 0.6  # how much of the slow part of the pattern is taken out: pictures are strongest there
-_STEPS, _STRENGTHS = 32, 100  # of 8-bit numbers to a grey level: pattern and strength
+_STEPS, _STRENGTHS = 32, 100  # of 8-bit numbers to a gray level: pattern and strength
 _ROWS = 64
 _SMALL = 4  # the picture is looked at in cells of that many pixels
 _LOOK = 3  # of so many frames of a video the first is looked at: it costs half of the marking, and little changes
@@ -58,7 +58,7 @@ def tile(identifier: int | None) -> np.ndarray:
     return cells.reshape(TILE, TILE)
 
 
-def emphasised(cells: np.ndarray) -> np.ndarray:
+def emphasized(cells: np.ndarray) -> np.ndarray:
     """A tile with its slow part taken down."""
     near = sum(np.roll(cells, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) / 9
     return cells - _EMPHASIS * near
@@ -95,7 +95,7 @@ class Marker:
             raise ValueError(f"a frame of {width}x{height} is too small for a mark")
         cells_across = level(width, height)
         cell = (width * height) ** 0.5 / cells_across
-        cells = emphasised(tile(identifier))
+        cells = emphasized(tile(identifier))
         cells /= np.sqrt(np.mean(cells**2))
         pattern = spread(height, cell) @ cells @ spread(width, cell).T
         pattern *= _STEPS / np.sqrt(np.mean(pattern**2))
@@ -105,7 +105,7 @@ class Marker:
         self._small = max(1, width // _SMALL), max(1, height // _SMALL)
 
     def mark(self, frame: np.ndarray) -> np.ndarray:
-        """A marked copy of a frame (H×W×3 or ×4 uint8 RGB; alpha stays). All colours change alike: the hue stays."""
+        """A marked copy of a frame (H×W×3 or ×4 uint8 RGB; alpha stays). All colors change alike: the hue stays."""
         return self._marked(frame, self._strength(frame))
 
     def _marked(self, frame: np.ndarray, strength: np.ndarray) -> np.ndarray:
@@ -133,11 +133,11 @@ class Marker:
             frames.close()
 
     def _strength(self, frame: np.ndarray) -> np.ndarray:
-        """How strong the mark may be, in grey levels × _STRENGTHS (H×W uint8), told from a grid of _SMALL pixels."""
+        """How strong the mark may be, in gray levels × _STRENGTHS (H×W uint8), told from a grid of _SMALL pixels."""
         small = cv2.resize(frame, self._small, interpolation=cv2.INTER_AREA)
-        grey = cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)
-        mean = cv2.blur(grey, (3, 3))
-        rough = np.minimum(np.abs(grey - mean), _ROUGHEST)  # a slope is none: there the eye sees the mark
+        gray = cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)
+        mean = cv2.blur(gray, (3, 3))
+        rough = np.minimum(np.abs(gray - mean), _ROUGHEST)  # a slope is none: there the eye sees the mark
         deviation = cv2.blur(rough, (5, 5))
         strength = np.minimum(self._flat + _TEXTURE * deviation, STRONGEST)
         strength *= np.minimum(0.65 + 0.35 / _DARK * mean, 1)

@@ -1,6 +1,6 @@
 """Sound -> what the lip network hears of it, a hundred times a second: an encoding of the sound, and its spectrum.
 
-The encoding is what the first layers of a speech recogniser make of a sound (Moonshine's English "tiny" encoder, by
+The encoding is what the first layers of a speech recognizer make of a sound (Moonshine's English "tiny" encoder, by
 others and from very many speakers, see weights/speech478.md), projected onto the directions in which speech varies most.
 Convolutions take 16 kHz samples to a frame every 24 ms; transformer layers with rotary positions look around.
 """
@@ -14,7 +14,7 @@ from mimaface_cli.media.waveform import Samples
 from mimaface_cli.speech.layers import convolve, norm
 from mimaface_cli.speech.phones import BANDS, HOP, PhoneModel, SoundMeans, phones_and_bands, sound_means
 
-STRIDE = 384  # samples from frame to frame of the encoder; frame k is centred on sample 384 k
+STRIDE = 384  # samples from frame to frame of the encoder; frame k is centerd on sample 384 k
 _FIELD = 895  # samples that its convolutions see
 _STRIDES = (64, 3, 2)
 _HEADS = 8
@@ -28,7 +28,7 @@ _BAND_SIZE = 8.0  # by which log energies are divided, for numbers of about unit
 @dataclass(frozen=True, eq=False)
 class SoundEncoder:
     """arrays: of the convolutions and layers, as `transformers`' MoonshineEncoder names them, matrices out × in.
-    level: mean and variance of the first convolution's output over speech at SPEECH_LEVEL, by which it is normalised
+    level: mean and variance of the first convolution's output over speech at SPEECH_LEVEL, by which it is normalized
     (Moonshine takes those of each recording, which would make a frame depend on all others). mean W, basis W × D: the
     projection of the last layer's frames.
     """
@@ -142,7 +142,7 @@ def _turns(frames: int, width: int) -> np.ndarray:
 
 
 def _rotate(x: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Rotary positions: neighbouring numbers of heads × T × width are turned as pairs, the last ones left alone."""
+    """Rotary positions: neighboring numbers of heads × T × width are turned as pairs, the last ones left alone."""
     many = 2 * turn.shape[1]
     turned = np.ascontiguousarray(x[..., :many]).view(np.complex64) * turn
     return np.concatenate([turned.view(np.float32), x[..., many:]], 2)

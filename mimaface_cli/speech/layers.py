@@ -16,10 +16,10 @@ def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 
     return result
 
 
-def convolve_centred(
+def convolve_centerd(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1, dilation: int = 1
 ) -> np.ndarray:
-    """The same with zeros beyond both ends and an odd K: ceil(T / stride) × O, frame 0 centred on frame 0."""
+    """The same with zeros beyond both ends and an odd K: ceil(T / stride) × O, frame 0 centerd on frame 0."""
     side = weight.shape[2] // 2 * dilation
     return convolve(np.pad(x, ((side, side), (0, 0))), weight, bias, stride, dilation)
 

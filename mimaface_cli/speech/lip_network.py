@@ -16,7 +16,7 @@ from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.media.waveform import SAMPLE_RATE, Samples
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
 from mimaface_cli.speech.audio_features import Hearing, Listener, SoundEncoder
-from mimaface_cli.speech.layers import convolve_centred, norm
+from mimaface_cli.speech.layers import convolve_centerd, norm
 from mimaface_cli.speech.phones import BANDS, SPEECH_LEVEL, PhoneModel, levels
 
 FRAME_RATE = 25
@@ -76,14 +76,14 @@ class LipModel:
 
 def run_net(net: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     """One network on features 4 T × F -> T × channels."""
-    x = gelu(convolve_centred(x, net["a.weight"], net["a.bias"], stride=2))
-    x = gelu(convolve_centred(x, net["b.weight"], net["b.bias"], stride=2))
+    x = gelu(convolve_centerd(x, net["a.weight"], net["a.bias"], stride=2))
+    x = gelu(convolve_centerd(x, net["b.weight"], net["b.bias"], stride=2))
     for k, dilation in enumerate(DILATIONS):
         inner = norm(x, net[f"blocks.{k}.norm.weight"]) + net[f"blocks.{k}.norm.bias"]
-        wide = convolve_centred(inner, net[f"blocks.{k}.wide.weight"], net[f"blocks.{k}.wide.bias"], dilation=dilation)
+        wide = convolve_centerd(inner, net[f"blocks.{k}.wide.weight"], net[f"blocks.{k}.wide.bias"], dilation=dilation)
         inner = gelu(wide)
-        x = x + convolve_centred(inner, net[f"blocks.{k}.mix.weight"], net[f"blocks.{k}.mix.bias"])
-    return convolve_centred(x, net["out.weight"], net["out.bias"])
+        x = x + convolve_centerd(inner, net[f"blocks.{k}.mix.weight"], net[f"blocks.{k}.mix.bias"])
+    return convolve_centerd(x, net["out.weight"], net["out.bias"])
 
 
 def gelu(x: np.ndarray) -> np.ndarray:

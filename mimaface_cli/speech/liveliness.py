@@ -107,7 +107,7 @@ def brows(expression: np.ndarray, stress: list[tuple[int, float]], rng: np.rando
 
 
 def blinks(expression: np.ndarray, speaking: np.ndarray, rng: np.random.Generator) -> None:
-    """About 15 a minute, drawn towards the ends of phrases."""
+    """About 15 a minute, drawn toward the ends of phrases."""
     frames = len(speaking)
     ends = np.flatnonzero((speaking[:-1] >= 0.5) & (speaking[1:] < 0.5))
     at = rng.uniform(0.6, 3.0)

@@ -55,7 +55,7 @@ def crop(samples: np.ndarray, config: MelConfig = RELEASE) -> np.ndarray:
 
 
 def column_count(samples: int, config: MelConfig = RELEASE) -> int:
-    """Mel columns of so many samples: one centred on every hop, the first on sample 0."""
+    """Mel columns of so many samples: one centerd on every hop, the first on sample 0."""
     return 1 + samples // config.hop_size
 
 
@@ -64,14 +64,14 @@ def melspectrogram(
 ) -> np.ndarray:
     """Mono samples (L,) in [-1, 1] -> columns start..stop as (num_mels, stop - start) float64 in ±max_abs_value.
 
-    Beyond its ends the (pre-emphasised) sound is silent. Raises InputError for samples that are not finite.
+    Beyond its ends the (pre-emphasized) sound is silent. Raises InputError for samples that are not finite.
     """
     stop = column_count(len(samples), config) if stop is None else stop
     if stop <= start:
         return np.empty((config.num_mels, 0))
     first = start * config.hop_size - config.n_fft // 2
     last = (stop - 1) * config.hop_size - config.n_fft // 2 + config.n_fft
-    sound = _preemphasised(samples, max(first, 0), min(last, len(samples)), config.preemphasis)
+    sound = _preemphasized(samples, max(first, 0), min(last, len(samples)), config.preemphasis)
     sound = np.pad(sound, (max(-first, 0), max(last - len(samples), 0)))
     pieces = np.lib.stride_tricks.sliding_window_view(sound, config.n_fft)[:: config.hop_size]
     magnitude = np.abs(np.fft.rfft(pieces * _window(config)))
@@ -85,7 +85,7 @@ def melspectrogram(
 def window_columns(start: int, stop: int, columns: int, config: MelConfig = RELEASE) -> np.ndarray:
     """Mel columns of frames start..stop as (stop - start, window_len), the ends repeated.
 
-    Frame i's window begins at the column of frame i - 2, rounded towards zero.
+    Frame i's window begins at the column of frame i - 2, rounded toward zero.
     """
     first = np.trunc((np.arange(start, stop) - 2) * config.per_frame).astype(np.int64)
     return np.clip(first[:, None] + np.arange(config.window_len), 0, columns - 1)
@@ -138,7 +138,7 @@ def _window(config: MelConfig) -> np.ndarray:
     return np.pad(hann, (left, config.n_fft - config.win_size - left))
 
 
-def _preemphasised(samples: np.ndarray, start: int, stop: int, factor: float) -> np.ndarray:
+def _preemphasized(samples: np.ndarray, start: int, stop: int, factor: float) -> np.ndarray:
     """x[n] - factor x[n - 1] for n in start..stop, float64; x[-1] is 0."""
     sound = np.asarray(samples[max(start - 1, 0) : stop], np.float64)
     if not np.isfinite(sound).all():

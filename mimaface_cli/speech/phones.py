@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from mimaface_cli.media.waveform import SAMPLE_RATE, Samples
 
-HOP = 160  # samples from frame to frame; frame t is centred on sample 160 t
+HOP = 160  # samples from frame to frame; frame t is centerd on sample 160 t
 _LENGTH, _FFT = 410, 512
 BANDS, _LOWEST, _HIGHEST = 25, 130.0, 6800.0  # Hz
 CEPSTRA, _LIFTER = 13, 22
@@ -75,7 +75,7 @@ class SoundMeans:
 
 
 def frame_count(samples: int) -> int:
-    """Frames of so many samples; the first is centred on the first sample."""
+    """Frames of so many samples; the first is centerd on the first sample."""
     return samples // HOP + 1
 
 

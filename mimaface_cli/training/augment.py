@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_GREY = (0.299, 0.587, 0.114)
+_GRAY = (0.299, 0.587, 0.114)
 
 
 def photometric(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures (B, 3, H, W) in [-1, 1] seen otherwise, on their own device: the paper's list (grey, colours, contrast,
+    """Pictures (B, 3, H, W) in [-1, 1] seen otherwise, on their own device: the paper's list (gray, colors, contrast,
     edges, blur, sharpening, light, vignette, noise), each on a random part of the batch. Geometry stays.
     """
 
@@ -26,8 +26,8 @@ def photometric(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
     x = pictures.float() * 0.5 + 0.5
     x = x * (1 + share(0.7) * (uniform(0.7, 1.3, 3) - 1)) + share(0.5) * uniform(-0.1, 0.1, 3)
-    grey = (x * x.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True)
-    x = blend(grey.expand_as(x), 0.2, 1, 1)  # after the colours, which would tint it
+    gray = (x * x.new_tensor(_GRAY)[:, None, None]).sum(1, keepdim=True)
+    x = blend(gray.expand_as(x), 0.2, 1, 1)  # after the colors, which would tint it
     x = blend(x.mean((1, 2, 3), keepdim=True).expand_as(x), 0.5, -0.4, 0.4)  # contrast
     x = x + share(0.3) * uniform(0, 0.5) * _laplacian(x)  # edge enhancement
     x = blend(_soft(_soft(x)), 0.3, 0.5, 1)
@@ -42,11 +42,11 @@ def photometric(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _soft(pictures: Tensor) -> Tensor:
-    """The mean of each pixel's 3×3 neighbourhood."""
+    """The mean of each pixel's 3×3 neighborhood."""
     return F.avg_pool2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, 1)
 
 
 def _laplacian(pictures: Tensor) -> Tensor:
-    """Each pixel against its four neighbours."""
+    """Each pixel against its four neighbors."""
     kernel = pictures.new_tensor([[0, -1, 0], [-1, 4, -1], [0, -1, 0]]).expand(3, 1, 3, 3)
     return F.conv2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)

@@ -24,7 +24,7 @@ STATE = "state.pt"
 class AutoencoderSettings:
     """channels: of each level, from the picture's size down; each but the last halves it. layers: resnets a level.
     latent: channels of a latent. steps, batch, rate: of AdamW, its rate falling to zero along a cosine. kl: weight of
-    the latents' divergence from a standard normal. edges: weight of the pictures' differences between neighbours, at
+    the latents' divergence from a standard normal. edges: weight of the pictures' differences between neighbors, at
     two scales, beside the pixels'.
     """
 

@@ -20,7 +20,7 @@ SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
-class Optimiser:
+class Optimizer:
     """AdamW. batch: samples a step, over all processes and accumulation; micro: samples that a process takes at once, 0
     for all its share. clip_norm: of the gradient, 0 for none. schedule: of the rate after its linear rise over warm_up
     steps: constant, or along a cosine to 2 % at the last step. ema: decay a step, 0 for none.
@@ -52,7 +52,7 @@ class Image:
     fast: tokens of one long gone make it tell everybody alike.
     """
 
-    optimiser: Optimiser = field(default_factory=Optimiser)
+    optimizer: Optimizer = field(default_factory=Optimizer)
     token_dropout: float = 0.1
     min_snr: float = 0.0
     identity_weight: float = 1.0
@@ -69,7 +69,7 @@ class Video:
     (train_tokens) and the last clip_layers of the appearance encoder.
     """
 
-    optimiser: Optimiser = field(default_factory=lambda: Optimiser(batch=8))
+    optimizer: Optimizer = field(default_factory=lambda: Optimizer(batch=8))
     clip: int = 12
     known_noise: float = 0.1
     most_known: int = 0
@@ -120,7 +120,7 @@ class Config:
     seed: of every draw. workers: processes that read data. precision: no, fp16 or bf16; empty for what accelerate is
     set to. save_every: steps between checkpoints, of which the last `keep` stay. cache_latents: encode all pictures once,
     into a file beside the shards, instead of at every step; for small data, on which that costs a fair share. about: what
-    the data are and under which licence, for the small model's card. tensorboard: event files beside the CSV.
+    the data are and under which license, for the small model's card. tensorboard: event files beside the CSV.
     """
 
     data: str = "data"
@@ -146,9 +146,9 @@ class Config:
 # What the public release chose otherwise.
 _RELEASE: dict[str, Any] = {
     "model": {"tokens": "release"},
-    "image": {"optimiser": {"batch": 16}, "min_snr": 5.0, "identity_weight": 0.0, "clean_condition": 0.01},
+    "image": {"optimizer": {"batch": 16}, "min_snr": 5.0, "identity_weight": 0.0, "clean_condition": 0.01},
     "video": {
-        "optimiser": {"batch": 4},
+        "optimizer": {"batch": 4},
         "clip": 10,
         "most_known": 4,
         "none_known": 0.5,
@@ -220,18 +220,18 @@ def make_config(values: dict[str, Any]) -> Config:
 
 
 def _check_stage(name: str, stage: Image | Video) -> None:
-    optimiser = stage.optimiser
+    optimizer = stage.optimizer
     for key in ("steps", "batch", "learning_rate"):
-        if not getattr(optimiser, key):
-            raise ValueError(f"{name}.optimiser.{key}: must be above 0")
-    shares = {"token_dropout": stage.token_dropout, "optimiser.ema": optimiser.ema}
+        if not getattr(optimizer, key):
+            raise ValueError(f"{name}.optimizer.{key}: must be above 0")
+    shares = {"token_dropout": stage.token_dropout, "optimizer.ema": optimizer.ema}
     if isinstance(stage, Video):
         shares["none_known"] = stage.none_known
     for key, value in shares.items():
         if value > 1:
             raise ValueError(f"{name}.{key}: must be 0 to 1, is {value}")
-    if optimiser.schedule not in SCHEDULES:
-        raise ValueError(f"{name}.optimiser.schedule: is {optimiser.schedule!r:.80}, not one of {', '.join(SCHEDULES)}")
+    if optimizer.schedule not in SCHEDULES:
+        raise ValueError(f"{name}.optimizer.schedule: is {optimizer.schedule!r:.80}, not one of {', '.join(SCHEDULES)}")
     for key in ("clip",) if isinstance(stage, Video) else ("temperature",):
         if not getattr(stage, key):
             raise ValueError(f"{name}.{key}: must be above 0")

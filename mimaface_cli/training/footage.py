@@ -143,7 +143,7 @@ class BaselSpace:
     def square(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         from mimaface_cli.face.extract_bfm09 import square_picture
 
-        return square_picture(image, align.to_centre_origin(matrix))
+        return square_picture(image, align.to_center_origin(matrix))
 
     def renders(
         self,
@@ -157,13 +157,13 @@ class BaselSpace:
         from mimaface_cli.engines.diffusion.condition_render import condition_render
         from mimaface_cli.face.d3dfr import pack, split
 
-        to_square = align.to_centre_origin(self.matrix(points))
+        to_square = align.to_center_origin(self.matrix(points))
         of_photo = split(seen["photo_coefficients"])  # who is shown, and in which light, as `animate` draws it
         still = {name: of_photo[name][None] for name in ("identity", "texture", "illumination")}
         for k in span:
             moved = {name: getattr(track, name)[k][None] for name in ("expression", "pose", "gaze")}
             coefficients = pack({**still, **moved})[0]
-            place = align.compose(to_square, align.invert(align.to_centre_origin(track.crop[k])))
+            place = align.compose(to_square, align.invert(align.to_center_origin(track.crop[k])))
             drawn = condition_render(self.model, coefficients, place, SQUARE)
             yield ((drawn.permute(1, 2, 0) * 0.5 + 0.5) * 255 + 0.5).clamp(0, 255).byte().numpy()
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from mimaface_cli.engines.diffusion.runtime import is_out_of_memory
 from mimaface_cli.errors import InputError, OutputError, WeightsError, brief
 from mimaface_cli.files import atomic_path, output_error, remove_leftovers
-from mimaface_cli.training.config import Config, Optimiser
+from mimaface_cli.training.config import Config, Optimizer
 from mimaface_cli.training.initialization import Built, describe
 from mimaface_cli.training.losses import MemoryBank
 from mimaface_cli.training.sharding import check_plugins, make_trained
@@ -41,7 +41,7 @@ class Run:
 
     name: str
     config: Config
-    optimiser: Optimiser
+    optimizer: Optimizer
     network: Denoiser
     groups: list[dict[str, Any]]
     bank: MemoryBank | None = None
@@ -61,14 +61,14 @@ class Run:
         if not self.accelerator.is_main_process:
             self.report = lambda stage, done, total: None
         processes = self.accelerator.num_processes
-        self.micro = self.optimiser.micro or self.optimiser.batch // processes
+        self.micro = self.optimizer.micro or self.optimizer.batch // processes
         turn = self.micro * processes
-        if not self.micro or self.optimiser.batch % turn:
+        if not self.micro or self.optimizer.batch % turn:
             raise InputError(
-                f"{self.name}.optimiser.batch: {self.optimiser.batch} samples cannot be shared out to {processes} processes "
+                f"{self.name}.optimizer.batch: {self.optimizer.batch} samples cannot be shared out to {processes} processes "
                 f"by {self.micro or 1} at once; change batch or micro"
             )
-        self.accelerator.gradient_accumulation_steps = self.optimiser.batch // turn
+        self.accelerator.gradient_accumulation_steps = self.optimizer.batch // turn
 
     @property
     def device(self) -> torch.device:
@@ -90,7 +90,7 @@ class Run:
                 if not is_out_of_memory(error):
                     raise
                 raise InputError(
-                    f"{self.device}: out of memory; set micro in [{self.name}.optimiser] below {self.micro}, or use "
+                    f"{self.device}: out of memory; set micro in [{self.name}.optimizer] below {self.micro}, or use "
                     'precision = "bf16" and gradient_checkpointing = true'
                 ) from error
 
@@ -106,8 +106,8 @@ class Run:
             raise output_error(self.folder, error) from error
 
     def _train(self, batches: Callable[["Run"], Iterator[dict[str, Tensor]]], losses: Losses) -> None:
-        accelerator, steps = self.accelerator, self.optimiser.steps
-        trained = make_trained(accelerator, self.network, self.groups, self.optimiser, self.micro)
+        accelerator, steps = self.accelerator, self.optimizer.steps
+        trained = make_trained(accelerator, self.network, self.groups, self.optimizer, self.micro)
         self._resume(trained)
         if self.config.tensorboard and accelerator.is_main_process:
             self.tracker = Tracker(self.folder, self.step)
@@ -117,26 +117,26 @@ class Run:
         for batch in batches(self):
             batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
             for group in trained.optimizer.param_groups:
-                group["lr"] = self.optimiser.rate(self.step)
+                group["lr"] = self.optimizer.rate(self.step)
             with accelerator.accumulate(trained.module):
                 part = losses(trained.module, batch)
                 accelerator.backward(sum(part.values()))  # with DeepSpeed that is the step, too
                 if accelerator.sync_gradients:
                     trained.mask()
-                    if self.optimiser.clip_norm:
-                        accelerator.clip_grad_norm_(trained.parameters, self.optimiser.clip_norm)
+                    if self.optimizer.clip_norm:
+                        accelerator.clip_grad_norm_(trained.parameters, self.optimizer.clip_norm)
                 trained.optimizer.step()
                 trained.optimizer.zero_grad()
             parts.append({key: value.detach() for key, value in part.items()})
             if not accelerator.sync_gradients:
                 continue
             # At the beginning the moving average forgets faster.
-            trained.follow(min(self.optimiser.ema, (self.step + 1) / (self.step + 10)) if self.optimiser.ema else 0.0)
+            trained.follow(min(self.optimizer.ema, (self.step + 1) / (self.step + 10)) if self.optimizer.ema else 0.0)
             self.step += 1
             rows.append((self.step, {key: torch.stack([each[key] for each in parts]).mean() for key in parts[0]}))
             parts.clear()
             if self.tracker is not None:
-                self.tracker.losses(self.step, {"learning_rate": self.optimiser.rate(self.step - 1)})
+                self.tracker.losses(self.step, {"learning_rate": self.optimizer.rate(self.step - 1)})
             keep = self.step % self.config.save_every == 0 or self.step == steps
             if keep or len(rows) == FLUSH:
                 self._write(rows)
@@ -171,7 +171,7 @@ class Run:
         rows.clear()
         if bad is not None:
             raise InputError(
-                f"{self.name}: the loss is no number at step {bad}; lower learning_rate in [{self.name}.optimiser], or set "
+                f"{self.name}: the loss is no number at step {bad}; lower learning_rate in [{self.name}.optimizer], or set "
                 'precision = "bf16"; the last checkpoint is kept'
             )
         if self.tracker is not None:
@@ -263,7 +263,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_result(folder: Path, stage: str) -> Built:
-    """What a finished stage's last checkpoint has learnt: the network with its moving average. Raises InputError."""
+    """What a finished stage's last checkpoint has learned: the network with its moving average. Raises InputError."""
     found = checkpoints(folder / stage)
     if not found:
         raise InputError(f"{folder / stage}: holds no checkpoint; run mimaface train {stage} first")

@@ -1,4 +1,4 @@
-"""What training minimises: the denoiser's squared error, min-SNR weighted or not, and the identity contrastive loss."""
+"""What training minimizes: the denoiser's squared error, min-SNR weighted or not, and the identity contrastive loss."""
 
 import torch
 import torch.nn.functional as F

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.training.config import Optimiser
+from mimaface_cli.training.config import Optimizer
 from mimaface_cli.training.train_state import Trained
 from mimaface_cli.training.trainables import Denoiser
 
@@ -39,7 +39,7 @@ def _is_set(key: str) -> bool:
 
 
 def make_trained(
-    accelerator: Accelerator, network: Denoiser, groups: list[dict[str, Any]], settings: Optimiser, micro: int
+    accelerator: Accelerator, network: Denoiser, groups: list[dict[str, Any]], settings: Optimizer, micro: int
 ) -> Trained:
     """On accelerate's device. groups: AdamW's. micro: samples that a process takes at once. Raises InputError."""
     if accelerator.distributed_type == DistributedType.DEEPSPEED:

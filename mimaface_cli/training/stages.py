@@ -56,7 +56,7 @@ def train_image(config: Config, report: Report = lambda stage, done, total: None
     _save_memory(network, config)
     bank = MemoryBank(stage.bank, network.clip.config.hidden_size) if stage.identity_weight and stage.bank else None
     groups = [{"params": [p for p in network.parameters() if p.requires_grad]}]
-    run = Run("image", config, stage.optimiser, network, groups, bank, report)
+    run = Run("image", config, stage.optimizer, network, groups, bank, report)
     if bank is not None:
         bank.tokens, bank.person = bank.tokens.to(run.device), bank.person.to(run.device)
     vae = _autoencoder(config, footage, run)
@@ -106,7 +106,7 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
         raise InputError(f"video.clip: is {stage.clip}, this model's positions reach {network.unet.max_frames}")
     groups = _trained_on_clips(network, stage)
     _save_memory(network, config)
-    run = Run("video", config, stage.optimiser, network, groups, None, report)
+    run = Run("video", config, stage.optimizer, network, groups, None, report)
     vae = _autoencoder(config, footage, run)
     alphas = _alphas(run.device)
 
@@ -131,7 +131,7 @@ def train_video(config: Config, report: Report = lambda stage, done, total: None
 
 
 def _trained_on_clips(network: Denoiser, stage: Video) -> list[dict[str, Any]]:
-    """The optimiser's groups of stage 2; all else stays frozen. Raises InputError where the encoder has fewer layers."""
+    """The optimizer's groups of stage 2; all else stays frozen. Raises InputError where the encoder has fewer layers."""
     layers = getattr(network.clip, "vision_model", network.clip).encoder.layers  # transformers 5 has one level less
     if stage.clip_layers > len(layers):
         raise InputError(f"video.clip_layers: is {stage.clip_layers}, the appearance encoder has {len(layers)}")
@@ -181,9 +181,9 @@ def _denoise(
 
 
 def _batches(samples: ImageSamples | VideoSamples, config: Config, run: Run) -> Iterator[dict[str, Tensor]]:
-    accelerator, optimiser = run.accelerator, run.optimiser
+    accelerator, optimizer = run.accelerator, run.optimizer
     place = accelerator.num_processes, accelerator.process_index
-    return load_samples(samples, run.step, optimiser.steps, optimiser.batch, run.micro, *place, config.workers)
+    return load_samples(samples, run.step, optimizer.steps, optimizer.batch, run.micro, *place, config.workers)
 
 
 def _cache(samples: ImageSamples | VideoSamples, vae: AutoencoderKL, config: Config, run: Run) -> None:
@@ -257,7 +257,7 @@ def _export(config: Config, footage: Footage, vae: AutoencoderKL) -> None:
     settings = {"length": length, "overlap": 0 if config.video.none_known == 1 else carried}
     if config.model.start == "scratch":  # small enough to need no more
         settings |= {"sampler": "dpm++", "steps": 20, "guidance": 2.0}
-    steps = {"image": config.image.optimiser.steps, "video": config.video.optimiser.steps}
+    steps = {"image": config.image.optimizer.steps, "video": config.video.optimizer.steps}
     about = {
         "data": config.about or "not stated",
         "clips": len(footage.clips),

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mimaface_cli.training.config import Optimiser
+from mimaface_cli.training.config import Optimizer
 from mimaface_cli.training.initialization import Built, describe, rebuild
 from mimaface_cli.training.trainables import Denoiser
 
@@ -22,7 +22,7 @@ class Trained:
     Every method is to be called in all processes. Raises InputError where accelerate's config does not fit the network.
     """
 
-    def __init__(self, accelerator: Accelerator, own: Denoiser, groups: list[dict[str, Any]], settings: Optimiser):
+    def __init__(self, accelerator: Accelerator, own: Denoiser, groups: list[dict[str, Any]], settings: Optimizer):
         self.accelerator, self.own = accelerator, own
         self.adamw = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
         self.module, self.optimizer = self._prepare()
@@ -42,7 +42,7 @@ class Trained:
 
     @torch.no_grad()
     def follow(self, decay: float) -> None:
-        """The moving average takes a step towards the weights."""
+        """The moving average takes a step toward the weights."""
         averages = [self.average[self.names[id(parameter)]] for parameter in self.parameters]
         # All in one call: a thousand small ones would leave a GPU waiting.
         torch._foreach_lerp_(averages, self.parameters, 1 - decay)

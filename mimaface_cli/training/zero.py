@@ -16,7 +16,7 @@ from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param, 
 from torch import Tensor, nn
 
 from mimaface_cli.errors import InputError, brief
-from mimaface_cli.training.config import Optimiser
+from mimaface_cli.training.config import Optimizer
 from mimaface_cli.training.train_state import Trained, check_average, names_of, rebuilt
 from mimaface_cli.training.trainables import Denoiser
 
@@ -27,7 +27,7 @@ class ZeroTrained(Trained):
     """micro: samples that a process takes at once. average: this process's pieces, in the order of those of the weights."""
 
     def __init__(
-        self, accelerator: Accelerator, own: Denoiser, groups: list[dict[str, Any]], settings: Optimiser, micro: int
+        self, accelerator: Accelerator, own: Denoiser, groups: list[dict[str, Any]], settings: Optimizer, micro: int
     ):
         self.settings, self.micro = settings, micro
         super().__init__(accelerator, own, groups, settings)

@@ -69,7 +69,7 @@ def _look_up(file: HubFile) -> HubEntry:
             found = get_hf_file_metadata(url, timeout=_TIMEOUT, endpoint=endpoint, library_name="mimaface")
             break
         except GatedRepoError as error:
-            raise _Absent(f"{page}: accept its licence there, and set HF_TOKEN to your token") from error
+            raise _Absent(f"{page}: accept its license there, and set HF_TOKEN to your token") from error
         except EntryNotFoundError as error:
             raise _Absent(f"{page}: has no {file.path}") from error
         except RepositoryNotFoundError as error:  # the hub does not tell whether it is private
@@ -96,7 +96,7 @@ def _look_up(file: HubFile) -> HubEntry:
 def _refused(page: str, code: int | None, error: Exception) -> WeightsError:
     if code in (401, 403):
         return WeightsError(
-            f"{page}: the server answers {code}; set HF_TOKEN to a token that may read it, and accept its licence there"
+            f"{page}: the server answers {code}; set HF_TOKEN to a token that may read it, and accept its license there"
         )
     if code:
         return WeightsError(f"{page}: the server answers {code}; try again later, or set HF_ENDPOINT to a mirror")

@@ -60,7 +60,7 @@ class AssetFile:
 
 @dataclass(frozen=True)
 class Asset:
-    """A model of one or more files. purpose: what it does, in a few words. licence: whose and what it permits.
+    """A model of one or more files. purpose: what it does, in a few words. license: whose and what it permits.
 
     needed_for: what pulls it (see PURPOSES); empty: small, and fetched when first needed. about: bytes to fetch,
     roughly, where the sizes of the files are not known.
@@ -68,7 +68,7 @@ class Asset:
 
     name: str
     purpose: str
-    licence: str
+    license: str
     files: tuple[AssetFile, ...]
     needed_for: tuple[str, ...] = ()
     about: int | None = None
@@ -112,7 +112,7 @@ _ASSETS = (
     Asset(
         name="face_landmarker",
         purpose="MediaPipe's 478 face landmarks and 52 blendshape scores",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         files=(
             AssetFile(
                 path="face_landmarker.task",
@@ -127,20 +127,20 @@ _ASSETS = (
     Asset(
         name="face478",
         purpose="the project's own morphable face model",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         # Without a hash: users may build their own in its place, and its loader checks what it holds.
         files=(AssetFile(path="face478.npz", sha256=None, shipped=True),),
     ),
     Asset(
         name="speech478",
         purpose="the project's own lip network: speech to mouth",
-        licence="Apache-2.0; its phone mixtures BSD-2-Clause (CMU Sphinx), its sound encoder MIT (Moonshine)",
+        license="Apache-2.0; its phone mixtures BSD-2-Clause (CMU Sphinx), its sound encoder MIT (Moonshine)",
         files=(AssetFile(path="speech478.npz", sha256=None, shipped=True),),
     ),
     Asset(
         name="mimaface",
         purpose="the released video model: UNet, condition tokens, CLIP, coefficient and identity networks, BFM 2009",
-        licence="no licence file in the release (ask its authors before any use beyond research); the Basel Face Model "
+        license="no license file in the release (ask its authors before any use beyond research); the Basel Face Model "
         "2009 in it is for non-commercial research only; its UNet is made from Stable Diffusion 1.5 (CreativeML "
         "OpenRAIL-M: use-based restrictions), its CLIP from OpenAI's (MIT), its CurricularFace network was trained on "
         "face data for research",
@@ -177,7 +177,7 @@ _ASSETS = (
     Asset(
         name="mimaface_image",
         purpose="the released image stage's condition tokens and CLIP, from which video training starts",
-        licence="no licence file in the release (ask its authors before any use beyond research); CLIP: MIT",
+        license="no license file in the release (ask its authors before any use beyond research); CLIP: MIT",
         about=1_380_000_000,
         needed_for=(TRAINING,),
         files=_appearance("image", "mimaface/image"),
@@ -185,7 +185,7 @@ _ASSETS = (
     Asset(
         name="vae",
         purpose="sd-vae-ft-mse, the picture coder that the release runs with",
-        licence="MIT",
+        license="MIT",
         needed_for=(INFERENCE,),
         files=(
             AssetFile("vae/config.json", hub=(HubFile(_VAE, "config.json"),), content="vae config"),
@@ -207,7 +207,7 @@ _ASSETS = (
     Asset(
         name="sadtalker",
         purpose="SadTalker's audio networks: expression and head motion from speech",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         needed_for=(SPEECH,),
         files=(
             AssetFile(
@@ -222,7 +222,7 @@ _ASSETS = (
     Asset(
         name="sd15",
         purpose="Stable Diffusion 1.5's UNet and picture coder, from which image training starts",
-        licence="CreativeML OpenRAIL-M (commercial use allowed, with use-based restrictions)",
+        license="CreativeML OpenRAIL-M (commercial use allowed, with use-based restrictions)",
         needed_for=(TRAINING,),
         files=(
             AssetFile("sd15/unet.json", hub=_sd15("unet/config.json"), content="unet config"),
@@ -250,7 +250,7 @@ _ASSETS = (
     Asset(
         name="clip",
         purpose="CLIP ViT-L/14's vision encoder, from which image training starts",
-        licence="MIT",
+        license="MIT",
         needed_for=(TRAINING,),
         files=(
             AssetFile("clip/config.json", hub=(HubFile(_CLIP, "config.json"),), content="clip config"),
@@ -272,7 +272,7 @@ _ASSETS = (
     Asset(
         name="animatediff",
         purpose="AnimateDiff v3's motion modules, from which video training starts",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         about=1_670_000_000,
         needed_for=(TRAINING,),
         files=(
@@ -286,7 +286,7 @@ _ASSETS = (
     Asset(
         name="lpips_alex",
         purpose="LPIPS: AlexNet's features and the linear heads on them",
-        licence="heads: BSD-2-Clause; AlexNet: BSD-3-Clause, trained on ImageNet (research)",
+        license="heads: BSD-2-Clause; AlexNet: BSD-3-Clause, trained on ImageNet (research)",
         needed_for=(METRICS,),
         files=(
             AssetFile(
@@ -309,7 +309,7 @@ _ASSETS = (
     Asset(
         name="inception",
         purpose="FID: InceptionV3 with the weights of the TensorFlow original",
-        licence="Apache-2.0, trained on ImageNet (research)",
+        license="Apache-2.0, trained on ImageNet (research)",
         needed_for=(METRICS,),
         files=(
             AssetFile(
@@ -325,7 +325,7 @@ _ASSETS = (
     Asset(
         name="i3d",
         purpose="FVD: I3D trained on Kinetics-400, converted from the TensorFlow original",
-        licence="Apache-2.0, trained on Kinetics (research)",
+        license="Apache-2.0, trained on Kinetics (research)",
         about=51_000_000,
         needed_for=(METRICS,),
         files=(

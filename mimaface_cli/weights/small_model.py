@@ -29,7 +29,7 @@ class Card:
     paper's, of coefficients alone); prediction: what its UNet gives, the noise (epsilon), v or the clean latents
     (sample); settings: what to denoise with, as in `mimaface_cli.engines.diffusion.denoise_settings.Settings`; scores: engine (mesh,
     diffusion) to figure (as `mimaface evaluate` names them) to its mean over the same pairs of people left out, empty
-    where never measured; about: data, licence, steps and failures, for people. Raises ValueError.
+    where never measured; about: data, license, steps and failures, for people. Raises ValueError.
     """
 
     name: str

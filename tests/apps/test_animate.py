@@ -27,23 +27,23 @@ from mimaface_cli.motion.retarget import REGIONS, RetargetOptions
 from tests.conftest import FRAMES, NTSC, read_video
 
 
-def test_a_driver_is_decoded_once(made, tmp_path, monkeypatch):
+def test_a_driver_is_decoded_once(sample, tmp_path, monkeypatch):
     cache = Cache(tmp_path)
     seen = []
-    first = load_driver(made.driver, ExtractOptions(), cache, lambda done, total: seen.append((done, total)))
+    first = load_driver(sample.driver, ExtractOptions(), cache, lambda done, total: seen.append((done, total)))
     assert not first.cached and first.kept and first.has_audio and first.kind == "video" and first.missing == []
     assert seen == [(k + 1, FRAMES) for k in range(FRAMES)]
 
     monkeypatch.setattr(tracks, "read_frames", None)  # nothing is decoded any more
-    second = load_driver(made.driver, ExtractOptions(), cache)
+    second = load_driver(sample.driver, ExtractOptions(), cache)
     assert second.cached and np.array_equal(second.track.pose, first.track.pose)
     with pytest.raises(TypeError):
-        load_driver(made.driver, ExtractOptions(smooth=2), cache)
+        load_driver(sample.driver, ExtractOptions(smooth=2), cache)
 
 
-def test_a_driver_that_changes_meanwhile_is_not_kept(made, tmp_path):
+def test_a_driver_that_changes_meanwhile_is_not_kept(sample, tmp_path):
     driver = tmp_path / "a.mp4"
-    driver.write_bytes(made.driver.read_bytes())
+    driver.write_bytes(sample.driver.read_bytes())
     cache = Cache(tmp_path / "cache")
 
     def touch(done: int, total: int | None) -> None:
@@ -55,7 +55,7 @@ def test_a_driver_that_changes_meanwhile_is_not_kept(made, tmp_path):
 
 @pytest.mark.parametrize("stage", ["reading the driver", "animating"])
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
-def test_whatever_stops_it_leaves_no_file_and_no_thread(made, tmp_path, stage, stop):
+def test_whatever_stops_it_leaves_no_file_and_no_thread(sample, tmp_path, stage, stop):
     before = set(threading.enumerate())
 
     def report(now: str, done: int, total: int | None) -> None:
@@ -63,23 +63,23 @@ def test_whatever_stops_it_leaves_no_file_and_no_thread(made, tmp_path, stage, s
             raise stop
 
     with pytest.raises(stop):
-        animate(made.portrait, made.driver, tmp_path / "a.mp4", AnimateOptions(compare=True), report=report)
+        animate(sample.portrait, sample.driver, tmp_path / "a.mp4", AnimateOptions(compare=True), report=report)
     assert list(tmp_path.iterdir()) == []
     assert set(threading.enumerate()) <= before
 
 
-def test_progress_goes_to_its_end(made, tmp_path):
+def test_progress_goes_to_its_end(sample, tmp_path):
     seen: dict[str, list] = {}
     result = animate(
-        made.portrait,
-        made.driver,
+        sample.portrait,
+        sample.driver,
         tmp_path / "a.mkv",
-        AnimateOptions(audio=str(made.sound), encode=EncodeOptions(codec="hevc", crf=30, preset="ultrafast")),
+        AnimateOptions(audio=str(sample.sound), encode=EncodeOptions(codec="hevc", crf=30, preset="ultrafast")),
         report=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
     )
     assert list(seen) == ["reading the driver", "animating"]
     assert all(steps == [(k + 1, FRAMES) for k in range(FRAMES)] for steps in seen.values())
-    assert result.frames == FRAMES and result.frame_rate == NTSC and result.audio == str(made.sound)
+    assert result.frames == FRAMES and result.frame_rate == NTSC and result.audio == str(sample.sound)
 
 
 def test_transparency_only_where_it_can_be_kept(tmp_path):
@@ -93,19 +93,19 @@ def test_transparency_only_where_it_can_be_kept(tmp_path):
     assert is_video(Path("a.mkv")) and not is_video(Path("x/%05d.png"))
 
 
-def test_sizes_are_known_beforehand(made):
-    info = probe(made.portrait)
+def test_sizes_are_known_beforehand(sample):
+    info = probe(sample.portrait)
     assert picture_size(info, AnimateOptions()) == (512, 512)
     assert picture_size(info, AnimateOptions(max_size=100)) == (100, 100)
     assert picture_size(info, AnimateOptions(output_mode="crop", max_size=100)) == (512, 512)
 
 
 @pytest.mark.parametrize("left_out", [0, 3])
-def test_panels_share_a_height(made, tmp_path, left_out):
+def test_panels_share_a_height(sample, tmp_path, left_out):
     """A tall source, a square driver and a wide result: proportions stay; a track has no picture to show."""
     Pillow.new("RGB", (100, 300), (200, 0, 0)).save(tmp_path / "tall.png")
     tall = probe(tmp_path / "tall.png")
-    three = panels((400, 200), tall, probe(made.driver))
+    three = panels((400, 200), tall, probe(sample.driver))
     assert three.widths == [67, 200, 400] and three.size == (667, 200)
     assert panels((3840, 2160), tall, None).size == (360 + 1920, 1080)
 
@@ -113,7 +113,7 @@ def test_panels_share_a_height(made, tmp_path, left_out):
     result = iter([np.full((200, 400, 3), 7 * k, np.uint8) for k in range(3)])
     joined = list(side_by_side((frame for frame in result), three, pts, [0.0, float(left_out / NTSC)]))
     assert [frame.shape for frame in joined] == [(200, 667, 3)] * 3
-    driver = read_video(made.driver)[0]
+    driver = read_video(sample.driver)[0]
     for k, frame in enumerate(joined):
         assert (frame[:, :67] == (200, 0, 0)).all() and (frame[:, 267:] == 7 * k).all()
         at = left_out + int(pts[k] * NTSC)  # the frame that is on the screen then
@@ -163,11 +163,11 @@ def test_doctor_tries_what_is_installed(monkeypatch):
     ]
 
 
-def test_frames_of_a_source_that_moves_follow_its_clock(made, tmp_path):
+def test_frames_of_a_source_that_moves_follow_its_clock(sample, tmp_path):
     """A driver of a single frame drives the whole source; times stay the source's."""
-    Pillow.fromarray(read_video(made.driver)[0][FRAMES // 2]).save(tmp_path / "open.png")
+    Pillow.fromarray(read_video(sample.driver)[0][FRAMES // 2]).save(tmp_path / "open.png")
     options = AnimateOptions(output_mode="crop", encode=EncodeOptions(preset="ultrafast"))
-    result = animate(made.driver, tmp_path / "open.png", tmp_path / "a.mp4", options)
+    result = animate(sample.driver, tmp_path / "open.png", tmp_path / "a.mp4", options)
     assert result.frames == FRAMES and (result.width, result.height) == (512, 512) and result.audio == "none"
     images, times = read_video(tmp_path / "a.mp4")
     assert times == [k / NTSC for k in range(FRAMES)] and len(images) == FRAMES

@@ -19,7 +19,7 @@ def config(cuda: bool) -> dict:
 
 
 def quick(make, device: str, dtype: torch.dtype):
-    """A network with small random weights, without the minutes that proper initialisation takes."""
+    """A network with small random weights, without the minutes that proper initialization takes."""
     with torch.device("meta"):
         network = make()
     network = torch.nn.Module.to(network.to_empty(device=device), dtype)

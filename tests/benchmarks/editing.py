@@ -149,8 +149,8 @@ def followed(frames: list[np.ndarray], places: np.ndarray, read: np.ndarray) -> 
     moved = places[1] - places[0]
     far = np.linalg.norm(moved, axis=1)
     far = far > far.max() / 2
-    grey = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
+    gray = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*gray, None)
     at = np.clip(places[0].astype(int), 0, np.array(flow.shape[1::-1]) - 1)
     share = lambda by: float((moved * by)[far].sum() / (moved**2)[far].sum())  # noqa: E731
     return share(flow[at[:, 1], at[:, 0]]), share(read[1] - read[0])

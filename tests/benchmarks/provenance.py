@@ -76,8 +76,8 @@ def made_clip(seed: int, count: int, width: int = 480, height: int = 360) -> Ite
     for k in range(count):
         x, y = (int(16 + 14 * np.sin(k / 9 + seed + turn)) for turn in (0, 1.5))
         frame = picture[y : y + height, x : x + width].astype(np.uint8)
-        centre = int(width * (0.5 + 0.2 * np.sin(k / 12))), height // 2
-        cv2.ellipse(frame, centre, (width // 8, height // 4), 10 * np.sin(k / 7), 0, 360, (205, 160, 140), -1)
+        center = int(width * (0.5 + 0.2 * np.sin(k / 12))), height // 2
+        cv2.ellipse(frame, center, (width // 8, height // 4), 10 * np.sin(k / 7), 0, 360, (205, 160, 140), -1)
         yield np.clip(frame + rng.normal(0, 1.5, frame.shape), 0, 255).astype(np.uint8)
 
 

@@ -149,15 +149,15 @@ def timed_parts(found: dict[str, float]) -> Iterator[None]:
 
 def step_config(folder: Path, network: str, stage: str, steps: int, workers: int, cached: bool) -> Config:
     size = PICTURE[network]
-    optimiser = {"batch": BATCH[stage], "learning_rate": 1e-5}
+    optimizer = {"batch": BATCH[stage], "learning_rate": 1e-5}
     autoencoder = {"steps": 2, "batch": 2, **(SD_VAE if network == "sd15" else {})}
     return make_config({
         "data": str(folder / "data"), "output": str(folder / "run"), "size": size, "space": "face478", "workers": workers,
         "precision": "bf16" if torch.cuda.is_available() else "no", "gradient_checkpointing": False,
         "save_every": 10**6, "validation": {"every": 0}, "cache_latents": cached,
         "model": {"start": "scratch", "size": NETWORKS[network], "autoencoder": autoencoder},
-        "image": {"optimiser": optimiser | {"steps": steps if stage == "image" else 1}},
-        "video": {"optimiser": optimiser | {"steps": steps}, "clip": CLIP},
+        "image": {"optimizer": optimizer | {"steps": steps if stage == "image" else 1}},
+        "video": {"optimizer": optimizer | {"steps": steps}, "clip": CLIP},
     })  # fmt: skip
 
 
@@ -229,7 +229,7 @@ def learning_config(data: Path, output: Path, size: int, steps: int, batch: int,
         "data": str(data), "output": str(output), "size": size, "space": "face478", "workers": 0, "save_every": 250,
         "precision": "no", "validation": {"every": 0}, "cache_latents": True,
         "model": {"start": "scratch", "size": NETWORKS["tiny"], "autoencoder": {"steps": min(AUTOENCODER, autoencoder), "batch": 8}},
-        "image": {"optimiser": {"steps": steps, "batch": batch, "learning_rate": 1e-3, "ema": 0.99}, "temperature": 0.1,
+        "image": {"optimizer": {"steps": steps, "batch": batch, "learning_rate": 1e-3, "ema": 0.99}, "temperature": 0.1,
                   "bank": 512, **image},
     })  # fmt: skip
 

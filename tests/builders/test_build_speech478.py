@@ -11,7 +11,7 @@ from mimaface_cli.builders.speech478.lip_evaluation import close_threshold, judg
 from mimaface_cli.builders.speech478.lip_training import LipNet, align, predict, rest_of, train
 from mimaface_cli.builders.speech478.moonshine import DIMENSIONS, fitted, load_encoder
 from mimaface_cli.builders.speech478.sphinx import load_phones
-from mimaface_cli.builders.speech478.talking_clips import MARGIN, Clip, Heard, coloured, disturb, droned
+from mimaface_cli.builders.speech478.talking_clips import MARGIN, Clip, Heard, colored, disturb, droned
 from mimaface_cli.speech import lip_network as mouth
 from mimaface_cli.speech.audio_features import Listener
 from mimaface_cli.speech.lip_network import CHANNELS, CLOSED, CONTEXT, GAP, STEP, run_net
@@ -96,7 +96,7 @@ def test_disturbed_sounds_keep_their_length_but_for_stretches():
     sound = rng.standard_normal(16_000)
     for other, stretch in disturb(sound, rng):
         assert abs(len(other) - stretch * len(sound)) <= 1 and np.isfinite(other).all()
-    assert abs(coloured(4000, rng).std() - 1) < 1e-6
+    assert abs(colored(4000, rng).std() - 1) < 1e-6
 
 
 def test_the_acoustic_model_as_its_package_carries_it():

@@ -25,7 +25,7 @@ def result(done) -> dict:
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean difference in grey levels."""
+    """Mean difference in gray levels."""
     return float(np.abs(one.astype(float) - other).mean())
 
 
@@ -34,12 +34,12 @@ def coded(path: Path, kind: str) -> list[bytes]:
         return [bytes(packet) for packet in file.demux(getattr(file.streams, kind)[0]) if packet.size]
 
 
-def test_photo_and_video_with_sound(mimaface, made, tmp_path):
+def test_photo_and_video_with_sound(run_mimaface, sample, tmp_path):
     photo, driver = tmp_path / "Ünser Foto №1.jpg", tmp_path / "драйвер 1.mp4"
-    shutil.copy(made.portrait, photo)
-    shutil.copy(made.driver, driver)
+    shutil.copy(sample.portrait, photo)
+    shutil.copy(sample.driver, driver)
     output = tmp_path / "результат — ça va.mp4"
-    said = result(mimaface("animate", photo, driver, "-o", output, "--json"))
+    said = result(run_mimaface("animate", photo, driver, "-o", output, "--json"))
 
     images, times = read_video(output)
     assert times == read_video(driver)[1]
@@ -53,7 +53,7 @@ def test_photo_and_video_with_sound(mimaface, made, tmp_path):
     sound, given = coded(output, "audio"), coded(driver, "audio")
     assert sound and sound == given[: len(sound)] and len(given) - len(sound) < 3
 
-    photo_pixels = np.asarray(Image.open(made.portrait))
+    photo_pixels = np.asarray(Image.open(sample.portrait))
     assert difference(images[0], photo_pixels) < 6  # the same picture
     assert difference(images[FRAMES // 2], images[0]) > 1  # that moves
     assert difference(images[FRAMES // 2][:, -40:], images[0][:, -40:]) < 1  # and whose background does not
@@ -72,7 +72,9 @@ def test_photo_and_video_with_sound(mimaface, made, tmp_path):
 
     # Again, under another name and next to its inputs: the track is there, the content tells.
     renamed = driver.rename(tmp_path / "other.mp4")
-    again = result(mimaface("animate", photo, renamed, "-o", "beside.mp4", "--compare", "--audio", "none", "--json"))
+    again = result(
+        run_mimaface("animate", photo, renamed, "-o", "beside.mp4", "--compare", "--audio", "none", "--json")
+    )
     assert again["driver_cached"] is True and again["audio"] == "none" and again["audio_copied"] is None
     assert (again["width"], again["height"]) == (3 * 512, 512)
     beside, _ = read_video(tmp_path / "beside.mp4")
@@ -83,42 +85,42 @@ def test_photo_and_video_with_sound(mimaface, made, tmp_path):
         assert not file.streams.audio
 
 
-def test_track_as_driver(mimaface, made, tmp_path):
+def test_track_as_driver(run_mimaface, sample, tmp_path):
     said = result(
-        mimaface(
-            "animate", made.portrait, made.track, "-o", "out.mkv", "--output-mode", "crop", "--codec", "ffv1",
-            "--audio", made.sound, "--reference-frame", "3", "--json",
+        run_mimaface(
+            "animate", sample.portrait, sample.track, "-o", "out.mkv", "--output-mode", "crop", "--codec", "ffv1",
+            "--audio", sample.sound, "--reference-frame", "3", "--json",
         )
     )  # fmt: skip
     images, times = read_video(tmp_path / "out.mkv")
     assert len(images) == FRAMES and images[0].shape == (512, 512, 3)
     assert all(abs(time - k / NTSC) <= Fraction(1, 2000) for k, time in enumerate(times))  # Matroska counts ms
-    assert (said["width"], said["height"]) == (512, 512) and said["audio"] == str(made.sound)
+    assert (said["width"], said["height"]) == (512, 512) and said["audio"] == str(sample.sound)
     with av.open(str(tmp_path / "out.mkv")) as file:
         assert file.streams.audio[0].codec_context.name == "pcm_s16le"
         heard = b"".join(frame.to_ndarray().tobytes() for frame in file.decode(audio=0))
-    with wave.open(str(made.sound)) as file:
+    with wave.open(str(sample.sound)) as file:
         given = file.readframes(44_100)
     assert heard == given[: len(heard)] and len(heard) // 2 == round(44_100 * FRAMES / NTSC)  # ends with the picture
 
 
-def test_uneven_times_are_kept(mimaface, made, tmp_path):
+def test_uneven_times_are_kept(run_mimaface, sample, tmp_path):
     times = [Fraction(tick, 600) for tick in (0, 20, 60, 80, 100, 180, 200, 220)]
-    frames = read_video(made.driver)[0][: len(times)]
+    frames = read_video(sample.driver)[0][: len(times)]
     write_video(tmp_path / "uneven.mp4", frames, times, Fraction(30))
-    said = result(mimaface("animate", made.portrait, "uneven.mp4", "-o", "out.mp4", "--json"))
+    said = result(run_mimaface("animate", sample.portrait, "uneven.mp4", "-o", "out.mp4", "--json"))
     assert read_video(tmp_path / "out.mp4")[1] == times
     assert said["frames"] == len(times)
 
 
-def test_frames_without_a_face_are_listed(mimaface, made, tmp_path):
+def test_frames_without_a_face_are_listed(run_mimaface, sample, tmp_path):
     """A folder of pictures whose names count without leading zeros, two of them without a face."""
     folder = tmp_path / "frames"
     folder.mkdir()
-    for k, image in enumerate(read_video(made.driver)[0][:12]):
+    for k, image in enumerate(read_video(sample.driver)[0][:12]):
         Image.fromarray(image if k not in (5, 6) else np.full_like(image, 90)).save(folder / f"f{k}.png")
     (folder / "notes.txt").write_text("not a picture")
-    said = result(mimaface("animate", made.portrait, folder, "-o", "out.mp4", "--max-size", "256", "--json"))
+    said = result(run_mimaface("animate", sample.portrait, folder, "-o", "out.mp4", "--max-size", "256", "--json"))
     assert said["frames"] == 12 and said["missing_frames"] == [5, 6] and said["frame_rate"] == "25/1"
     assert any("2 driver frames show no face" in note for note in said["notes"])
     assert any("--max-size 0" in note for note in said["notes"])
@@ -126,17 +128,17 @@ def test_frames_without_a_face_are_listed(mimaface, made, tmp_path):
     assert times == [Fraction(k, 25) for k in range(12)] and images[0].shape == (256, 256, 3)
 
 
-def test_photo_as_driver_keeps_transparency_in_pictures(mimaface, command, made, tmp_path):
-    photo = Image.open(made.portrait)
+def test_photo_as_driver_keeps_transparency_in_pictures(run_mimaface, run_command, sample, tmp_path):
+    photo = Image.open(sample.portrait)
     mask = Image.new("L", photo.size, 0)
     ImageDraw.Draw(mask).rectangle((0, 0, 400, 511), fill=255)
     photo.putalpha(mask)
     photo.save(tmp_path / "cutout.png")
-    read_frame = read_video(made.driver)[0][FRAMES // 2]
+    read_frame = read_video(sample.driver)[0][FRAMES // 2]
     Image.fromarray(read_frame).save(tmp_path / "pose.png")
     arguments = ("animate", "cutout.png", "pose.png", "--motion", "absolute", "--json")
 
-    said = result(mimaface(*arguments, "-o", "frames/"))
+    said = result(run_mimaface(*arguments, "-o", "frames/"))
     assert said["frames"] == 1 and said["notes"] == []
     drawn = Image.open(tmp_path / "frames" / "00000.png")
     assert drawn.mode == "RGBA"
@@ -144,17 +146,17 @@ def test_photo_as_driver_keeps_transparency_in_pictures(mimaface, command, made,
     assert (alpha[:, 420:] == 0).all() and (alpha[:, :80] == 255).all()
     assert difference(np.asarray(drawn)[..., :3][:, :400], np.asarray(photo)[..., :3][:, :400]) > 0.3
 
-    assert "transparency" in command(*arguments, "-o", "one.jpg").err
+    assert "transparency" in run_command(*arguments, "-o", "one.jpg").err
     flat = np.asarray(Image.open(tmp_path / "one.jpg"))
     assert flat[:, 430:].max() < 20 and difference(flat[:, :390], np.asarray(drawn)[:, :390, :3]) < 3
 
 
-def test_video_as_source_is_driven_frame_by_frame(mimaface, made, tmp_path):
+def test_video_as_source_is_driven_frame_by_frame(run_mimaface, sample, tmp_path):
     """Its own size, times and number of frames; the driver's sound is cut to it."""
-    frames = [frame[60:380, 90:410] for frame in read_video(made.driver)[0][:8]]
+    frames = [frame[60:380, 90:410] for frame in read_video(sample.driver)[0][:8]]
     times = [Fraction(k, 24) for k in range(8)]
     source = write_video(tmp_path / "shot.mp4", frames, times, Fraction(24))
-    said = result(mimaface("animate", source, made.driver, "-o", "out.mp4", "--region", "lips", "--json"))
+    said = result(run_mimaface("animate", source, sample.driver, "-o", "out.mp4", "--region", "lips", "--json"))
     images, shown = read_video(tmp_path / "out.mp4")
     assert shown == times and said["frames"] == 8 and said["frame_rate"] == "24/1"
     assert images[0].shape == (320, 320, 3)
@@ -165,39 +167,39 @@ def test_video_as_source_is_driven_frame_by_frame(mimaface, made, tmp_path):
 
 
 @pytest.mark.parametrize("motion", ["relative", "absolute"])
-def test_strength_zero_is_the_photo(command, made, tmp_path, motion):
-    said = command(
-        "animate", made.portrait, made.track, "-o", "still/", "--strength", "0", "--motion", motion, "--no-provenance",
+def test_strength_zero_is_the_photo(run_command, sample, tmp_path, motion):
+    said = run_command(
+        "animate", sample.portrait, sample.track, "-o", "still/", "--strength", "0", "--motion", motion, "--no-provenance",
         "-q", "--json",
     )  # fmt: skip
     assert said.code == 0, said.err
     assert said.err == ""
     frames = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "still").iterdir())]
     assert len(frames) == FRAMES
-    photo = np.asarray(Image.open(made.portrait))
+    photo = np.asarray(Image.open(sample.portrait))
     for frame in frames[1:]:
         assert np.array_equal(frame, frames[0])
     assert difference(frames[0], photo) < 0.6
     assert np.quantile(np.abs(frames[0].astype(int) - photo), 0.999) < 40
 
 
-def test_regions_move_what_they_name(command, made, tmp_path):
+def test_regions_move_what_they_name(run_command, sample, tmp_path):
     """Pose moves the head and leaves the mouth shut; lips open it and leave the head where it is."""
     from mimaface_cli.face.landmarks import find_faces
 
-    track = MotionTrack.load(made.track)
+    track = MotionTrack.load(sample.track)
     expression, pose = track.expression[[0, FRAMES // 2]], track.pose[[0, FRAMES // 4]]  # open and turned in the second
     replace(track.frames(slice(0, 2)), expression=expression, pose=pose).save(tmp_path / "two.npz")
     seen = {}
     for region in ("lips", "pose"):
-        said = command(
-            "animate", made.portrait, "two.npz", "-o", f"{region}/", "--region", region, "--reference-frame", "0",
+        said = run_command(
+            "animate", sample.portrait, "two.npz", "-o", f"{region}/", "--region", region, "--reference-frame", "0",
             "--no-provenance",
         )  # fmt: skip
         assert said.code == 0, said.err
         last = sorted((tmp_path / region).iterdir())[-1]
         seen[region] = find_faces(np.ascontiguousarray(Image.open(last)))[0]
-    photo = find_faces(np.ascontiguousarray(Image.open(made.portrait)))[0]
+    photo = find_faces(np.ascontiguousarray(Image.open(sample.portrait)))[0]
     upper_lip, lower_lip, nose = 13, 14, 1
 
     def gap(face):
@@ -217,7 +219,7 @@ def test_regions_move_what_they_name(command, made, tmp_path):
         ("KwaiVGI-LivePortrait__s42.jpg", "mayuelala-FollowYourEmoji__temple_video.mp4"),  # HEVC 10-bit, sound
     ],
 )
-def test_real_media(mimaface, tmp_path, portrait, clip):
+def test_real_media(run_mimaface, tmp_path, portrait, clip):
     from mimaface_cli.media.reader import read_frames
 
     media = Path(__file__).parents[3] / "shared" / "media"
@@ -235,7 +237,9 @@ def test_real_media(mimaface, tmp_path, portrait, clip):
     frames = [frame.image for frame in read_frames(driver, max_frames=10)]
     short = write_video(tmp_path / "short.mp4", frames, taken, Fraction(stream.base_rate))
     said = result(
-        mimaface("animate", media / "portraits" / portrait, short, "-o", "out.mp4", "--output-mode", "crop", "--json")
+        run_mimaface(
+            "animate", media / "portraits" / portrait, short, "-o", "out.mp4", "--output-mode", "crop", "--json"
+        )
     )
     assert said["frames"] == 10 and said["missing_frames"] == []
     shown = read_video(tmp_path / "out.mp4")[1]

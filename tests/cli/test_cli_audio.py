@@ -19,21 +19,21 @@ def speech(tmp_path_factory):
     return write(tmp_path_factory.mktemp("speech") / "speech.wav", say(*SOUND))
 
 
-def test_a_chain_that_a_script_uses(mimaface, made, speech, tmp_path):
-    first = mimaface("audio", speech, "-o", "speech.npz", "--json", "--quiet")
+def test_a_chain_that_a_script_uses(run_mimaface, sample, speech, tmp_path):
+    first = run_mimaface("audio", speech, "-o", "speech.npz", "--json", "--quiet")
     assert first.returncode == 0 and not first.stderr
     told = json.loads(first.stdout)
     assert told["space"] == "face478" and told["frames"] == 49 and told["frame_rate"] == "25/1"
-    second = mimaface(
-        "animate", made.portrait, "speech.npz", "--audio", speech, "-o", "out.mp4", "--max-size", "192", "--json"
+    second = run_mimaface(
+        "animate", sample.portrait, "speech.npz", "--audio", speech, "-o", "out.mp4", "--max-size", "192", "--json"
     )
     assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout)["frames"] == 49
     assert len(read_video(tmp_path / "out.mp4")[0]) == 49
 
 
-def test_sound_drives_a_photo_and_is_heard_whole(mimaface, made, speech, tmp_path):
-    run = mimaface("animate", made.portrait, speech, "-o", "out.mkv", "--max-size", "192", "--json")
+def test_sound_drives_a_photo_and_is_heard_whole(run_mimaface, sample, speech, tmp_path):
+    run = run_mimaface("animate", sample.portrait, speech, "-o", "out.mkv", "--max-size", "192", "--json")
     assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout)
     assert told["audio"] == "driver" and told["audio_copied"] is True and not told["missing_frames"]
@@ -45,14 +45,14 @@ def test_sound_drives_a_photo_and_is_heard_whole(mimaface, made, speech, tmp_pat
     with av.open(str(tmp_path / "out.mkv")) as file:
         kept = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
     assert np.array_equal(kept, given)
-    again = mimaface("animate", made.portrait, speech, "-o", "again.mkv", "--max-size", "192", "--json")
+    again = run_mimaface("animate", sample.portrait, speech, "-o", "again.mkv", "--max-size", "192", "--json")
     assert json.loads(again.stdout)["driver_cached"] is True
     motion = np.abs(np.diff([frame.mean((0, 1)) for frame in frames], axis=0)).max()
     assert motion > 0.02
 
 
-def test_a_head_from_elsewhere(command, made, speech, tmp_path):
-    said = command("audio", speech, "-o", "speech.npz", "--pose-from", made.track, "--seed", "5")
+def test_a_head_from_elsewhere(run_command, sample, speech, tmp_path):
+    said = run_command("audio", speech, "-o", "speech.npz", "--pose-from", sample.track, "--seed", "5")
     assert said.code == 0 and "speech.npz: 49 frames" in said.err
     pose = MotionTrack.load(tmp_path / "speech.npz").pose
     assert abs(float(pose[:, 1].max()) - 0.15) < 0.01
@@ -78,7 +78,7 @@ def test_a_head_from_elsewhere(command, made, speech, tmp_path):
         (("animate", "PHOTO", "zero.wav", "-o", "a.mp4"), 3, "0 seconds"),
     ],
 )
-def test_what_is_wrong_is_one_line(command, made, speech, tmp_path, monkeypatch, words, code, says):
+def test_what_is_wrong_is_one_line(run_command, sample, speech, tmp_path, monkeypatch, words, code, says):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path / "weights"))
     (tmp_path / "empty.wav").touch()
     write(tmp_path / "zero.wav", np.zeros(0))
@@ -88,9 +88,9 @@ def test_what_is_wrong_is_one_line(command, made, speech, tmp_path, monkeypatch,
         from tests.conftest import write_video
 
         write_video(tmp_path / "mute.mp4", [np.zeros((64, 64, 3), np.uint8)] * 5, [k / 25 for k in range(5)])
-    stand = {"PHOTO": made.portrait, "TRACK": made.track, "SPEECH": speech}
+    stand = {"PHOTO": sample.portrait, "TRACK": sample.track, "SPEECH": speech}
     before = tree(tmp_path)
-    said = command(*(stand.get(word, word) for word in words))
+    said = run_command(*(stand.get(word, word) for word in words))
     assert said.code == code, said.err
     assert says in said.err and said.err.startswith("mimaface: ") and said.err.count("\n") == 1 and not said.out
     assert tree(tmp_path) == before

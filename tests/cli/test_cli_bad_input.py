@@ -352,14 +352,14 @@ CASES: dict[str, Bad] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_line_and_nothing_left(command, made, tmp_path, monkeypatch, name):
+def test_one_line_and_nothing_left(run_command, sample, tmp_path, monkeypatch, name):
     bad = CASES[name]
-    bad.make(tmp_path, made)
+    bad.make(tmp_path, sample)
     if bad.code != INPUT:  # can be told without looking for a face, and so before the long work
         monkeypatch.setattr("mimaface_cli.face.landmarks._Landmarker", None)
     before = tree(tmp_path)
-    given = {"PHOTO": str(made.portrait), "DRIVER": str(made.driver), "TRACK": str(made.track)}
-    said = command(*(given.get(word, word) for word in bad.words))
+    given = {"PHOTO": str(sample.portrait), "DRIVER": str(sample.driver), "TRACK": str(sample.track)}
+    said = run_command(*(given.get(word, word) for word in bad.words))
     assert said.code == bad.code, said.err
     assert said.err.startswith("mimaface: ") and said.err.count("\n") == 1 and said.err.endswith("\n"), said.err
     assert said.out == ""
@@ -369,25 +369,25 @@ def test_one_line_and_nothing_left(command, made, tmp_path, monkeypatch, name):
     assert tree(tmp_path) == before
 
 
-def test_a_real_process_says_the_same(mimaface, made, tmp_path):
+def test_a_real_process_says_the_same(run_mimaface, sample, tmp_path):
     before = tree(tmp_path)
-    done = mimaface("animate", made.portrait, "gone\n\x1b[31m.mp4", "-o", "out.mp4")
+    done = run_mimaface("animate", sample.portrait, "gone\n\x1b[31m.mp4", "-o", "out.mp4")
     assert done.returncode == INPUT
     assert done.stderr == "mimaface: gone\\n\\x1b[31m.mp4: no such file; check the path\n" and done.stdout == ""
-    done = mimaface("--debug", "animate", made.portrait, "gone.mp4", "-o", "out.mp4")
+    done = run_mimaface("--debug", "animate", sample.portrait, "gone.mp4", "-o", "out.mp4")
     assert done.returncode == INPUT
     assert "Traceback" in done.stderr and done.stderr.splitlines()[-1].startswith("mimaface: gone.mp4: no such file")
     assert tree(tmp_path) == before
 
 
-def test_overwrite_replaces_whole_or_not_at_all(command, made, tmp_path):
+def test_overwrite_replaces_whole_or_not_at_all(run_command, sample, tmp_path):
     """A failure in the midst of the work leaves the older file as it was."""
     (tmp_path / "out.mp4").write_bytes(b"older")
-    frames, times = read_video(made.driver)
+    frames, times = read_video(sample.driver)
     write_video(tmp_path / "a.mp4", frames, times)
     whole = (tmp_path / "a.mp4").read_bytes()
     (tmp_path / "a.mp4").write_bytes(whole[: len(whole) * 2 // 3])
-    assert command("animate", made.portrait, "a.mp4", *OUT, "--overwrite").code == INPUT
+    assert run_command("animate", sample.portrait, "a.mp4", *OUT, "--overwrite").code == INPUT
     assert (tmp_path / "out.mp4").read_bytes() == b"older"
-    assert command("animate", made.portrait, made.track, *OUT, "--overwrite").code == 0
+    assert run_command("animate", sample.portrait, sample.track, *OUT, "--overwrite").code == 0
     assert len(read_video(tmp_path / "out.mp4")[0]) == len(frames)

@@ -58,18 +58,18 @@ def begin(environment, tmp_path):
         process.communicate()
 
 
-def test_jobs_of_all_kinds(mimaface, made, tmp_path):
+def test_jobs_of_all_kinds(run_mimaface, sample, tmp_path):
     """What works, what fails and why, what depends on another, and the reports of it."""
     (tmp_path / "night").mkdir()
     rows = [
-        {"source": made.portrait, "driver": "first.mp4", "output": "chained.mp4", "max-size": "128"},
-        {"source": made.portrait, "driver": made.driver, "output": "first.mp4", "region": "lips"},
-        {"source": made.portrait, "driver": made.driver, "output": "frames/", "max-size": "128"},
-        {"source": made.portrait, "driver": "gone.mp4", "output": "never.mp4"},
-        {"source": made.portrait, "driver": "never.mp4", "output": "neither.mp4"},
+        {"source": sample.portrait, "driver": "first.mp4", "output": "chained.mp4", "max-size": "128"},
+        {"source": sample.portrait, "driver": sample.driver, "output": "first.mp4", "region": "lips"},
+        {"source": sample.portrait, "driver": sample.driver, "output": "frames/", "max-size": "128"},
+        {"source": sample.portrait, "driver": "gone.mp4", "output": "never.mp4"},
+        {"source": sample.portrait, "driver": "never.mp4", "output": "neither.mp4"},
     ]
     jobs = write_jobs(tmp_path / "night" / "jobs.csv", rows)
-    done = mimaface("batch", jobs, "--json", "--progress", "json", "--workers", "2")
+    done = run_mimaface("batch", jobs, "--json", "--progress", "json", "--workers", "2")
     assert done.returncode == 6, done.stderr
     told = json.loads(done.stdout)
     by_row = {job["row"]: job for job in told["jobs"]}
@@ -90,18 +90,18 @@ def test_jobs_of_all_kinds(mimaface, made, tmp_path):
     assert any(event.get("stage") == "animating" and event["row"] == 3 for event in events)
     assert events[-1] == {"event": "error", "code": 6, "text": events[-1]["text"]} and "row 5" in events[-1]["text"]
 
-    again = mimaface("batch", jobs, "--halt-on-error")
+    again = run_mimaface("batch", jobs, "--halt-on-error")
     assert again.returncode == 6 and again.stderr.splitlines()[-1].startswith("mimaface: 2 of 5 jobs are not done")
     assert "done before" in again.stderr and "first.mp4" in again.stdout and "no such file" in again.stdout
 
 
-def test_killed_worker_killed_run_and_two_runs_at_once(begin, mimaface, made, tmp_path):
+def test_killed_worker_killed_run_and_two_runs_at_once(begin, run_mimaface, sample, tmp_path):
     """Kill -9 wherever it hurts: every job is done once more or not at all, and the bytes are those of a quiet run."""
-    track = MotionTrack.load(made.track)
+    track = MotionTrack.load(sample.track)
     at_times(track, [k / 30 for k in range(100)]).save(tmp_path / "long.npz")
     names = [f"{k}.mp4" for k in range(4)]
     rows = [
-        {"source": made.portrait, "driver": "long.npz", "output": name, "strength": 1 + k / 10, "crf": 30}
+        {"source": sample.portrait, "driver": "long.npz", "output": name, "strength": 1 + k / 10, "crf": 30}
         for k, name in enumerate(names)
     ]
     jobs, state = write_jobs(tmp_path / "jobs.csv", rows), tmp_path / "jobs.csv.state"
@@ -129,7 +129,7 @@ def test_killed_worker_killed_run_and_two_runs_at_once(begin, mimaface, made, tm
 
     for row in rows:
         row["output"] = "quiet_" + row["output"]
-    quiet = mimaface("batch", write_jobs(tmp_path / "quiet.csv", rows), "--quiet")
+    quiet = run_mimaface("batch", write_jobs(tmp_path / "quiet.csv", rows), "--quiet")
     assert quiet.returncode == 0 and not quiet.stdout and not quiet.stderr
     for name in names:
         assert (tmp_path / name).read_bytes() == (tmp_path / ("quiet_" + name)).read_bytes()
@@ -151,33 +151,39 @@ os.replace = killed
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_numbered_pictures_are_never_done_without_their_record(mimaface, environment, made, tmp_path, when):
+def test_numbered_pictures_are_never_done_without_their_record(run_mimaface, environment, sample, tmp_path, when):
     """A worker is killed just before and just after its pictures get their name."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(KILLER)
-    row = {"source": made.portrait, "driver": made.track, "output": "frames/%05d.png", "max-size": 200}
+    row = {"source": sample.portrait, "driver": sample.track, "output": "frames/%05d.png", "max-size": 200}
     jobs = write_jobs(tmp_path / "jobs.csv", [row])
     env = {"PYTHONPATH": f"{tmp_path / 'site'}:{environment['PYTHONPATH']}", "KILLED": when}
-    done = mimaface("batch", jobs, "--json", env=env)
+    done = run_mimaface("batch", jobs, "--json", env=env)
     assert (tmp_path / "killed").exists() and done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["jobs"][0]["attempts"] == 2
-    seen = json.loads(mimaface("inspect", "frames", "--json").stdout)
+    seen = json.loads(run_mimaface("inspect", "frames", "--json").stdout)
     assert seen["record_matches_file"] and seen["agree"] and len(list((tmp_path / "frames").iterdir())) == 14
     assert not list(tmp_path.glob(".*"))
 
 
-def test_provenance_is_a_column(mimaface, made, tmp_path):
+def test_provenance_is_a_column(run_mimaface, sample, tmp_path):
     rows = [
-        {"source": made.portrait, "driver": made.track, "output": f"{said}.mp4", "max-size": 200, "provenance": said}
+        {
+            "source": sample.portrait,
+            "driver": sample.track,
+            "output": f"{said}.mp4",
+            "max-size": 200,
+            "provenance": said,
+        }
         for said in ("true", "false")
     ]
-    done = mimaface("batch", write_jobs(tmp_path / "jobs.csv", rows), "--json")
+    done = run_mimaface("batch", write_jobs(tmp_path / "jobs.csv", rows), "--json")
     assert done.returncode == 0, done.stderr
     on, off = (job["result"]["provenance"] for job in json.loads(done.stdout)["jobs"])
     assert on["on"] and off == {"on": False}
     assert {path.name for path in tmp_path.glob("*.provenance.json")} == {"true.mp4.provenance.json"}
     (tmp_path / "both.csv").write_text("source,driver,output,provenance,no-provenance\na.jpg,b.npz,o.mp4,yes,yes\n")
-    done = mimaface("batch", "both.csv")
+    done = run_mimaface("batch", "both.csv")
     assert done.returncode == 3 and "row 2: says both provenance and no-provenance" in done.stderr
 
 
@@ -189,8 +195,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_signal_ends_workers_and_leaves_nothing_half(begin, made, tmp_path):
-    jobs = write_jobs(tmp_path / "jobs.csv", [{"source": made.portrait, "driver": made.track, "output": "o.mp4"}])
+def test_a_signal_ends_workers_and_leaves_nothing_half(begin, sample, tmp_path):
+    jobs = write_jobs(tmp_path / "jobs.csv", [{"source": sample.portrait, "driver": sample.track, "output": "o.mp4"}])
     process = begin("batch", jobs)
     wait_for(lambda: records(tmp_path / "jobs.csv.state"))
     pid = int(records(tmp_path / "jobs.csv.state")[0]["worker"].split()[-1])
@@ -211,17 +217,17 @@ def test_a_signal_ends_workers_and_leaves_nothing_half(begin, made, tmp_path):
         (("batch", "good.csv", "--state", "good.csv"), 4, "good.csv: cannot be written"),
     ],
 )
-def test_bad_words_get_one_line(command, tmp_path, words, code, said):
+def test_bad_words_get_one_line(run_command, tmp_path, words, code, said):
     (tmp_path / "bad.csv").write_text("source,driver,output,regoin\n")
     (tmp_path / "worse.csv").write_text("source,driver,output,crf\na,b,c,much\n")
     (tmp_path / "good.csv").write_text("source,driver,output\na,b,c\n")
-    told = command(*words)
+    told = run_command(*words)
     assert told.code == code and said in told.err and len(told.err.splitlines()) == 1 and not told.out
 
 
-def test_a_job_that_takes_too_long_is_ended(command, made, tmp_path):
-    jobs = write_jobs(tmp_path / "jobs.csv", [{"source": made.portrait, "driver": made.track, "output": "o.mp4"}])
-    told = command("batch", jobs, "--timeout", "0.2", "--json")
+def test_a_job_that_takes_too_long_is_ended(run_command, sample, tmp_path):
+    jobs = write_jobs(tmp_path / "jobs.csv", [{"source": sample.portrait, "driver": sample.track, "output": "o.mp4"}])
+    told = run_command("batch", jobs, "--timeout", "0.2", "--json")
     assert told.code == 6 and "took longer than 0.2 s" in json.loads(told.out)["jobs"][0]["reason"]
 
 
@@ -238,11 +244,13 @@ def two_nodes(environment, monkeypatch):
     cluster.shutdown()
 
 
-def test_a_ray_cluster_that_loses_a_node(begin, made, tmp_path, two_nodes):
+def test_a_ray_cluster_that_loses_a_node(begin, sample, tmp_path, two_nodes):
     cluster, second = two_nodes
-    track = MotionTrack.load(made.track)
+    track = MotionTrack.load(sample.track)
     at_times(track, [k / 30 for k in range(60)]).save(tmp_path / "long.npz")
-    rows = [{"source": made.portrait, "driver": "long.npz", "output": f"{k}.mp4", "max-size": "256"} for k in range(4)]
+    rows = [
+        {"source": sample.portrait, "driver": "long.npz", "output": f"{k}.mp4", "max-size": "256"} for k in range(4)
+    ]
     jobs, state = write_jobs(tmp_path / "jobs.csv", rows), tmp_path / "jobs.csv.state"
     process = begin("batch", jobs, "--ray", cluster.address, "--json")
     wait_for(lambda: len([record for record in records(state) if record["status"] == "running"]) == 2)
@@ -256,7 +264,7 @@ def test_a_ray_cluster_that_loses_a_node(begin, made, tmp_path, two_nodes):
     assert all(line.startswith(("row ", "jobs: ")) for line in err.splitlines()), err
 
 
-def test_a_cluster_that_is_not_there_is_told_soon(command, tmp_path):
+def test_a_cluster_that_is_not_there_is_told_soon(run_command, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
     (tmp_path / "jobs.csv").write_text("source,driver,output\na,b,c.mp4\n")
     for address, said in (
@@ -265,6 +273,6 @@ def test_a_cluster_that_is_not_there_is_told_soon(command, tmp_path):
         ("a:b", "give host:port"),
     ):
         began = time.monotonic()
-        told = command("batch", "jobs.csv", "--ray", address)
+        told = run_command("batch", "jobs.csv", "--ray", address)
         assert told.code == 3 and said in told.err and len(told.err.splitlines()) == 1
         assert time.monotonic() - began < 20

@@ -25,14 +25,14 @@ def world(hub, release_folder, vae_folder, environment, tmp_path) -> dict[str, s
     return environment | hub.environment(tmp_path) | own | {"OMP_NUM_THREADS": "1"}
 
 
-def test_from_nothing_to_a_video_stopped_on_the_way(world, made, tmp_path):
+def test_from_nothing_to_a_video_stopped_on_the_way(world, sample, tmp_path):
     def mimaface(*words: object, code: int = 0) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "mimaface_cli", *map(str, words)]
         ran = subprocess.run(command, env=world, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=300)
         assert ran.returncode == code, ran.stderr
         return ran
 
-    ran = mimaface("animate", made.portrait, made.driver, "-o", "a.mp4", *QUICK, code=5)
+    ran = mimaface("animate", sample.portrait, sample.driver, "-o", "a.mp4", *QUICK, code=5)
     assert "11 of its files are not installed" in ran.stderr and "mimaface weights pull" in ran.stderr
     mimaface("weights", "pull")
     mimaface("weights", "verify")
@@ -40,18 +40,28 @@ def test_from_nothing_to_a_video_stopped_on_the_way(world, made, tmp_path):
     assert not any("weights" in line for line in doctor["missing"])
 
     # The chain that scripts use: a track once, then videos from it.
-    ran = mimaface("extract", made.driver, "--space", "bfm09", "-o", "t.npz", "--renders", "renders/", "--json")
+    ran = mimaface("extract", sample.driver, "--space", "bfm09", "-o", "t.npz", "--renders", "renders/", "--json")
     assert json.loads(ran.stdout)["space"] == "bfm09" and len(list((tmp_path / "renders").iterdir())) == FRAMES
     track = MotionTrack.load(tmp_path / "t.npz")
     assert len(track) == FRAMES and track.valid.all() and np.abs(track.expression).max() > 0.01
-    ran = mimaface("animate", made.portrait, "t.npz", "-o", "whole.mp4", *QUICK, "--json", "--quiet")
+    ran = mimaface("animate", sample.portrait, "t.npz", "-o", "whole.mp4", *QUICK, "--json", "--quiet")
     said = json.loads(ran.stdout)
     assert (said["engine"], said["frames"]) == ("diffusion", FRAMES) and ran.stderr == ""
     assert said["engine_settings"] | {"clips_made": 6, "clips_resumed": 0} == said["engine_settings"]
     kept = json.loads(mimaface("cache", "list", "--json").stdout)["entries"]
     assert [entry["space"] for entry in kept] == ["bfm09"]  # the clips are gone
 
-    command = [sys.executable, "-m", "mimaface_cli", "animate", str(made.portrait), "t.npz", "-o", "again.mp4", *QUICK]
+    command = [
+        sys.executable,
+        "-m",
+        "mimaface_cli",
+        "animate",
+        str(sample.portrait),
+        "t.npz",
+        "-o",
+        "again.mp4",
+        *QUICK,
+    ]
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         before = clips_in(tmp_path)
         process = subprocess.Popen(command, env=world, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")
@@ -65,7 +75,7 @@ def test_from_nothing_to_a_video_stopped_on_the_way(world, made, tmp_path):
         assert process.returncode == code, said
         assert not (tmp_path / "again.mp4").exists() and clips_in(tmp_path) >= before + 1
     assert "1 unfinished video" in mimaface("cache", "list").stdout
-    ran = mimaface("animate", made.portrait, "t.npz", "-o", "again.mp4", *QUICK, "--json")
+    ran = mimaface("animate", sample.portrait, "t.npz", "-o", "again.mp4", *QUICK, "--json")
     facts = json.loads(ran.stdout)["engine_settings"]
     assert facts["clips_resumed"] >= 2 and facts["clips_made"] + facts["clips_resumed"] == 6
     assert "engine: diffusion (asked for)" in ran.stderr
@@ -77,15 +87,17 @@ def clips_in(folder: Path) -> int:
     return len(list((folder / "cache" / "clips").glob("*/*.safetensors")))
 
 
-def test_there_is_no_card_where_one_is_asked_for(world, made, tiny, mimaface):
-    env = world | {"MIMAFACE_WEIGHTS_DIR": str(tiny), "CUDA_VISIBLE_DEVICES": ""}
+def test_there_is_no_card_where_one_is_asked_for(world, sample, tiny_weights, run_mimaface):
+    env = world | {"MIMAFACE_WEIGHTS_DIR": str(tiny_weights), "CUDA_VISIBLE_DEVICES": ""}
     for words, text in (
         ((), "no CUDA device here; --device cpu"),
         (("--device", "cuda:7"), "--device cuda:7: no such"),
     ):
-        ran = mimaface("animate", made.portrait, made.driver, "-o", "a.mp4", "--engine", "diffusion", *words, env=env)
+        ran = run_mimaface(
+            "animate", sample.portrait, sample.driver, "-o", "a.mp4", "--engine", "diffusion", *words, env=env
+        )
         assert ran.returncode == 5 and text in ran.stderr and len(ran.stderr.splitlines()) == 1
-    ran = mimaface("animate", made.portrait, made.track, "-o", "a.mp4", env=env)
+    ran = run_mimaface("animate", sample.portrait, sample.track, "-o", "a.mp4", env=env)
     assert ran.returncode == 0 and "engine: mesh (the track is in its space)" in ran.stderr
-    ran = mimaface("animate", made.portrait, made.driver, "-o", "b.mp4", env=env)
+    ran = run_mimaface("animate", sample.portrait, sample.driver, "-o", "b.mp4", env=env)
     assert ran.returncode == 0 and "engine: mesh (embedded default: no CUDA device" in ran.stderr

@@ -60,24 +60,24 @@ def test_rates_are_exact():
     assert rate("29.97") == NTSC and rate("30") == 30 and rate("30000/1001") == NTSC and rate("12.5") * 2 == 25
 
 
-def test_a_photo_turned_is_measured_turned(command, made, tmp_path):
-    said = command(
-        "edit", made.portrait, "-o", "a.png", "--add", "yaw=20", "--set", "browInnerUp=0.3", "--output-mode", "crop",
+def test_a_photo_turned_is_measured_turned(run_command, sample, tmp_path):
+    said = run_command(
+        "edit", sample.portrait, "-o", "a.png", "--add", "yaw=20", "--set", "browInnerUp=0.3", "--output-mode", "crop",
         "--json",
     )  # fmt: skip
     assert said.code == 0 and "engine: mesh" in said.err
     told = json.loads(said.out)
     assert (told["kind"], told["engine"], told["frames"]) == ("picture", "mesh", 1)
     assert {row["name"] for row in told["seen"]} >= {"yaw"}
-    command("edit", made.portrait, "-o", "same.png", "--output-mode", "crop")
+    run_command("edit", sample.portrait, "-o", "same.png", "--output-mode", "crop")
     photo, turned = (find_faces(np.asarray(Image.open(tmp_path / name)))[0] for name in ("same.png", "a.png"))
     yaw, pitch, roll = np.degrees(euler_angles(turned.rotation @ photo.rotation.T))[[1, 0, 2]]
     assert yaw == pytest.approx(20, abs=3) and abs(pitch) < 4 and abs(roll) < 3
 
 
-def test_a_smile_is_seen_and_little_else(command, made, tmp_path):
-    command("edit", made.portrait, "-o", "same.png", "--output-mode", "crop")
-    command("edit", made.portrait, "-o", "a.png", "--set", "mouthSmile=0.3", "--output-mode", "crop")
+def test_a_smile_is_seen_and_little_else(run_command, sample, tmp_path):
+    run_command("edit", sample.portrait, "-o", "same.png", "--output-mode", "crop")
+    run_command("edit", sample.portrait, "-o", "a.png", "--set", "mouthSmile=0.3", "--output-mode", "crop")
     photo, edited = (find_faces(np.asarray(Image.open(tmp_path / name)))[0].scores for name in ("same.png", "a.png"))
     smile = [blendshape("mouthSmileLeft"), blendshape("mouthSmileRight")]
     assert photo[smile].min() > 0.8 and edited[smile].max() < 0.7
@@ -85,9 +85,9 @@ def test_a_smile_is_seen_and_little_else(command, made, tmp_path):
     assert np.sqrt(((edited - photo)[others] ** 2).mean()) < 0.08
 
 
-def test_a_grid_has_its_cells(command, made, tmp_path):
-    said = command(
-        "edit", made.portrait, "-o", "grid.png", "--grid", "yaw=-15:15:3", "eyeBlink=0:1:2", "--cell", "96", "--json"
+def test_a_grid_has_its_cells(run_command, sample, tmp_path):
+    said = run_command(
+        "edit", sample.portrait, "-o", "grid.png", "--grid", "yaw=-15:15:3", "eyeBlink=0:1:2", "--cell", "96", "--json"
     )
     told = json.loads(said.out)
     with Image.open(tmp_path / "grid.png") as image:
@@ -102,10 +102,10 @@ def test_a_grid_has_its_cells(command, made, tmp_path):
     assert pixels[:20].min() < 100 and pixels[:, :20].min() < 100  # labels above and beside
 
 
-def test_keys_move_a_photo(command, made, tmp_path):
+def test_keys_move_a_photo(run_command, sample, tmp_path):
     (tmp_path / "keys.csv").write_text("time,gazeYaw,jawOpen\n0.2,20,\n0.4,,0.5\n")
-    said = command(
-        "edit", made.portrait, "-o", "a.npz", "--keys", "keys.csv", "--key", "0.3:yaw=15", "--frame-rate", "29.97"
+    said = run_command(
+        "edit", sample.portrait, "-o", "a.npz", "--keys", "keys.csv", "--key", "0.3:yaw=15", "--frame-rate", "29.97"
     )
     assert said.code == 0, said.err
     track = MotionTrack.load(tmp_path / "a.npz")
@@ -115,72 +115,76 @@ def test_keys_move_a_photo(command, made, tmp_path):
     assert abs(own) < 0.2 and jaw[-1] == pytest.approx(0.5, abs=1e-3) and (np.diff(jaw) >= -1e-6).all()
     yaw = find_channel("yaw", "face478").read(track.pose)[:, 0]
     assert yaw[-1] == pytest.approx(15, abs=1e-3)
-    video = command("edit", made.portrait, "-o", "a.mp4", "--set", "yaw=10", "--seconds", "0.4", "--max-size", "128")
+    video = run_command(
+        "edit", sample.portrait, "-o", "a.mp4", "--set", "yaw=10", "--seconds", "0.4", "--max-size", "128"
+    )
     assert video.code == 0 and len(read_video(tmp_path / "a.mp4")[0]) == 10
 
 
-def test_a_video_is_drawn_on_itself(command, made, tmp_path):
-    said = command("edit", made.driver, "-o", "a.mp4", "--add", "mouthSmile=-0.6", "--json")
+def test_a_video_is_drawn_on_itself(run_command, sample, tmp_path):
+    said = run_command("edit", sample.driver, "-o", "a.mp4", "--add", "mouthSmile=-0.6", "--json")
     told = json.loads(said.out)
     assert said.code == 0 and told["frames"] == FRAMES and told["engine"] == "mesh"
     assert [row["name"] for row in told["seen"]] == ["mouthSmile"]
     images, times = read_video(tmp_path / "a.mp4")
-    given, given_times = read_video(made.driver)
+    given, given_times = read_video(sample.driver)
     assert times == given_times and images[0].shape == given[0].shape
     left, right = (images[5].astype(float), given[5].astype(float))
     assert np.abs(left - right).mean() > 0.3 and np.abs(left - right)[:, -40:].mean() < 2
 
 
-def test_tracks_are_mixed_and_stretched(command, made, tmp_path):
+def test_tracks_are_mixed_and_stretched(run_command, sample, tmp_path):
     still = MotionTrack.neutral(30, "face478", 30)
     still.save(tmp_path / "still.npz")
-    said = command(
-        "edit", "still.npz", "-o", "a.npz", "--mix", made.track, "--region", "mouth", "--region", "head",
+    said = run_command(
+        "edit", "still.npz", "-o", "a.npz", "--mix", sample.track, "--region", "mouth", "--region", "head",
         "--speed", "0.5", "--json",
     )  # fmt: skip
     assert said.code == 0 and "its end is held" in said.err
-    mixed, other = MotionTrack.load(tmp_path / "a.npz"), MotionTrack.load(made.track)
+    mixed, other = MotionTrack.load(tmp_path / "a.npz"), MotionTrack.load(sample.track)
     assert len(mixed) == 60 and np.ptp(mixed.expression[:, blendshape("jawOpen")]) > 0.5
     assert mixed.expression[-1, blendshape("jawOpen")] == pytest.approx(other.expression[-1, blendshape("jawOpen")])
 
 
-def test_show_export_import(command, made, tmp_path):
-    shown = command("track", "show", made.track, "--png", "curves.png")
+def test_show_export_import(run_command, sample, tmp_path):
+    shown = run_command("track", "show", sample.track, "--png", "curves.png")
     assert shown.code == 0 and "jawOpen" in shown.out and "▁" in shown.out and f"{FRAMES} frames" in shown.err
     with Image.open(tmp_path / "curves.png") as image:
         assert image.width > 800
-    told = json.loads(command("track", "show", made.track, "--json", "--all").out)
+    told = json.loads(run_command("track", "show", sample.track, "--json", "--all").out)
     assert len(told["curves"]) == 74 and told["frame_rate"] == "30000/1001"
     for name, format in (("a.csv", None), ("a.json", None), ("b.csv", "livelink")):
         more = ["--format", format] if format else []
-        assert command("track", "export", made.track, "-o", name, *more).code == 0
-        again = command("track", "import", name, "-o", f"{name}.npz", *(["--frame-rate", "29.97"] if format else []))
+        assert run_command("track", "export", sample.track, "-o", name, *more).code == 0
+        again = run_command(
+            "track", "import", name, "-o", f"{name}.npz", *(["--frame-rate", "29.97"] if format else [])
+        )
         assert again.code == 0, again.err
-        track, read = MotionTrack.load(made.track), MotionTrack.load(tmp_path / f"{name}.npz")
+        track, read = MotionTrack.load(sample.track), MotionTrack.load(tmp_path / f"{name}.npz")
         assert read.frame_rate == NTSC
         jaw = blendshape("jawOpen")
         np.testing.assert_allclose(read.expression[:, jaw], track.expression[:, jaw], atol=1e-6)
         np.testing.assert_allclose(read.pose[:, :3], track.pose[:, :3], atol=1e-6)
-    drawn = command("animate", made.portrait, "b.csv.npz", "-o", "out.mp4", "--max-size", "128", "--quiet")
+    drawn = run_command("animate", sample.portrait, "b.csv.npz", "-o", "out.mp4", "--max-size", "128", "--quiet")
     assert drawn.code == 0 and len(read_video(tmp_path / "out.mp4")[0]) == FRAMES
 
 
-def test_names_in_bfm_need_its_model(command, tmp_path):
+def test_names_in_bfm_need_its_model(run_command, tmp_path):
     MotionTrack.neutral(3, "bfm09").save(tmp_path / "b.npz")
-    assert command("edit", "b.npz", "-o", "c.npz", "--set", "exp12=0.5").code == 0
-    refused = command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5")
+    assert run_command("edit", "b.npz", "-o", "c.npz", "--set", "exp12=0.5").code == 0
+    refused = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5")
     assert refused.code == 5 and "--bfm FILE" in refused.err and refused.err.count("\n") == 1
     savemat(tmp_path / "BFM09_model_info.mat", made_arrays())
     named = ["--bfm", "BFM09_model_info.mat"]
-    said = command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5", "--preset", "kiss=0.5", *named)
+    said = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5", "--preset", "kiss=0.5", *named)
     assert said.code == 0 and "jawOpen: the face model makes all but" in said.err
     assert MotionTrack.load(tmp_path / "d.npz").expression[0, 0] == pytest.approx(1.5, rel=0.1)
-    without = command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth")
+    without = run_command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth")
     assert without.code == 5 and "--region mouth" in without.err and "--bfm FILE" in without.err
-    assert command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth", *named).code == 0
+    assert run_command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth", *named).code == 0
     taken, whole = MotionTrack.load(tmp_path / "m.npz"), MotionTrack.load(tmp_path / "d.npz")
     assert 0 < np.abs(taken.expression).max() <= 1.5 * np.abs(whole.expression).max()
-    wrong = command("edit", "b.npz", "-o", "e.npz", "--set", "jawOpen=0.5", "--bfm", "none.mat")
+    wrong = run_command("edit", "b.npz", "-o", "e.npz", "--set", "jawOpen=0.5", "--bfm", "none.mat")
     assert wrong.code == 5 and "none.mat: no such file" in wrong.err
 
 
@@ -215,15 +219,15 @@ def test_names_in_bfm_need_its_model(command, tmp_path):
         (("PHOTO", "-o", "x.mp4", "--smooth", "2"), 3, "need motion"),
     ],
 )
-def test_what_cannot_be_edited(command, made, tmp_path, words, code, says):
-    given = {"TRACK": made.track, "PHOTO": made.portrait, "DRIVER": made.driver}
-    said = command("edit", *(given.get(word, word) for word in words))
+def test_what_cannot_be_edited(run_command, sample, tmp_path, words, code, says):
+    given = {"TRACK": sample.track, "PHOTO": sample.portrait, "DRIVER": sample.driver}
+    said = run_command("edit", *(given.get(word, word) for word in words))
     assert said.code == code and says in said.err and said.err.count("\n") == 1, said.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_edits_are_listed(command):
-    said = command("edit", "--list")
+def test_edits_are_listed(run_command):
+    said = run_command("edit", "--list")
     assert (
         said.code == 0
         and "mouthSmile " in said.out
@@ -232,16 +236,16 @@ def test_edits_are_listed(command):
     )
 
 
-def test_a_track_of_the_wrong_space_stays_told_apart(command, made, tmp_path):
+def test_a_track_of_the_wrong_space_stays_told_apart(run_command, sample, tmp_path):
     MotionTrack.neutral(3, "bfm09").save(tmp_path / "b.npz")
-    said = command("edit", made.track, "-o", "x.npz", "--mix", "b.npz")
+    said = run_command("edit", sample.track, "-o", "x.npz", "--mix", "b.npz")
     assert said.code == 3 and "bfm09 space and the first in face478" in said.err
 
 
-def test_what_was_not_edited_is_kept(command, made, tmp_path):
-    track = MotionTrack.load(made.track)
+def test_what_was_not_edited_is_kept(run_command, sample, tmp_path):
+    track = MotionTrack.load(sample.track)
     replace(track, identity=np.arange(80.0)).save(tmp_path / "a.npz")
-    command("edit", "a.npz", "-o", "b.npz", "--add", "browDown=0.2")
+    run_command("edit", "a.npz", "-o", "b.npz", "--add", "browDown=0.2")
     edited = MotionTrack.load(tmp_path / "b.npz")
     np.testing.assert_array_equal(edited.identity, np.arange(80.0))
     np.testing.assert_allclose(edited.pose, track.pose, atol=1e-6)

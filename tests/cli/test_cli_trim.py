@@ -18,10 +18,10 @@ RATE = Fraction(30000, 1001)
 
 
 @pytest.fixture(scope="module")
-def driver(made, tmp_path_factory):
+def driver(sample, tmp_path_factory):
     """The made driver with a timecode of its own."""
     path = tmp_path_factory.mktemp("timed") / "driver.mov"
-    copy = ["-i", str(made.driver), "-c", "copy", "-timecode", "01:00:00:10", str(path)]
+    copy = ["-i", str(sample.driver), "-c", "copy", "-timecode", "01:00:00:10", str(path)]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *copy], check=True)
     return path
 
@@ -37,11 +37,11 @@ def heard(path):
         return np.concatenate([frame.to_ndarray().mean(0).ravel() for frame in file.decode(audio=0)]).astype(np.float64)
 
 
-def test_a_part_of_a_driver(command, made, driver, tmp_path):
-    whole = command("animate", made.portrait, driver, "-o", "whole.mov", "--max-size", "192", "--lossless")
+def test_a_part_of_a_driver(run_command, sample, driver, tmp_path):
+    whole = run_command("animate", sample.portrait, driver, "-o", "whole.mov", "--max-size", "192", "--lossless")
     assert whole.code == 0, whole.err
-    part = command(
-        "animate", made.portrait, driver, "-o", "part.mov", "--max-size", "192", "--lossless", "--json",
+    part = run_command(
+        "animate", sample.portrait, driver, "-o", "part.mov", "--max-size", "192", "--lossless", "--json",
         "--start", "00:00:00:06", "--duration", "0.2", "--motion", "relative", "--reference-frame", "0",
     )  # fmt: skip
     assert part.code == 0, part.err
@@ -55,9 +55,9 @@ def test_a_part_of_a_driver(command, made, driver, tmp_path):
     assert abs(int(lags.argmax()) - 1500) < 60  # a thousandth of a second or two
 
 
-def test_a_part_of_a_track_and_its_frames(command, made, driver, tmp_path):
-    assert command("extract", driver, "-o", "whole.npz", "--smooth", "0").code == 0
-    done = command("extract", driver, "-o", "part.npz", "--smooth", "0", "--start", "0.2", "--duration", "0.2")
+def test_a_part_of_a_track_and_its_frames(run_command, sample, driver, tmp_path):
+    assert run_command("extract", driver, "-o", "whole.npz", "--smooth", "0").code == 0
+    done = run_command("extract", driver, "-o", "part.npz", "--smooth", "0", "--start", "0.2", "--duration", "0.2")
     assert done.code == 0, done.err
     whole, part = MotionTrack.load(tmp_path / "whole.npz"), MotionTrack.load(tmp_path / "part.npz")
     first = int(np.searchsorted(whole.pts, 0.199))
@@ -65,17 +65,17 @@ def test_a_part_of_a_track_and_its_frames(command, made, driver, tmp_path):
     # Each part has its own person and crop: the movement is what must be alike.
     turned = np.diff(part.pose[1:, 1]), np.diff(whole.pose[first + 1 : first + 6, 1])  # the first look is a coarser one
     assert np.abs(turned[0] - turned[1]).max() < 0.02 < np.abs(turned[1]).max()
-    again = command("extract", "whole.npz", "-o", "cut.npz", "--start", "0.2", "--duration", "0.2")
+    again = run_command("extract", "whole.npz", "-o", "cut.npz", "--start", "0.2", "--duration", "0.2")
     assert again.code == 0 and np.array_equal(
         MotionTrack.load(tmp_path / "cut.npz").expression, whole.expression[first : first + 6]
     )
 
 
-def test_a_part_of_a_video_that_is_edited_on_itself(command, made, driver, tmp_path):
+def test_a_part_of_a_video_that_is_edited_on_itself(run_command, sample, driver, tmp_path):
     still = MotionTrack.neutral(1, "face478", RATE)
     replace(still).save(tmp_path / "still.npz")
-    done = command(
-        "animate", driver, made.portrait, "-o", "part.mov", "--max-size", "192", "--start", "0.2", "--duration", "0.2",
+    done = run_command(
+        "animate", driver, sample.portrait, "-o", "part.mov", "--max-size", "192", "--start", "0.2", "--duration", "0.2",
         "--json", "--compare",
     )  # fmt: skip
     assert done.code == 0, done.err
@@ -93,22 +93,22 @@ def test_a_part_of_a_video_that_is_edited_on_itself(command, made, driver, tmp_p
         (("--start", "00:00:00:31"), 3, "no such timecode"),
     ],
 )
-def test_what_is_wrong_is_one_line(command, made, words, code, says):
-    done = command("animate", made.portrait, made.driver, "-o", "out.mp4", *words)
+def test_what_is_wrong_is_one_line(run_command, sample, words, code, says):
+    done = run_command("animate", sample.portrait, sample.driver, "-o", "out.mp4", *words)
     assert done.code == code and says in done.err and len(done.err.splitlines()) == 1, done.err
 
 
-def test_a_photo_has_no_length(command, made):
-    done = command("animate", made.portrait, made.portrait, "-o", "out.png", "--start", "1")
+def test_a_photo_has_no_length(run_command, sample):
+    done = run_command("animate", sample.portrait, sample.portrait, "-o", "out.png", "--start", "1")
     assert done.code == 3 and "is one picture" in done.err
 
 
 @pytest.mark.parametrize("moving", [False, True])
-def test_a_matte_lays_the_result_back(command, made, tmp_path, moving):
-    source = made.driver if moving else made.portrait
-    words = ("animate", source, made.driver, "-o", "out/%03d.png", "--matte", "matte/%03d.png", "--no-provenance")
+def test_a_matte_lays_the_result_back(run_command, sample, tmp_path, moving):
+    source = sample.driver if moving else sample.portrait
+    words = ("animate", source, sample.driver, "-o", "out/%03d.png", "--matte", "matte/%03d.png", "--no-provenance")
     more = ("--duration", "0.1") if moving else ("--start", "0.2", "--duration", "0.1")
-    done = command(*words, *more)
+    done = run_command(*words, *more)
     assert done.code == 0, done.err
     results, mattes = (sorted((tmp_path / name).iterdir()) for name in ("out", "matte"))
     assert [path.name for path in results] == [path.name for path in mattes] and len(results) == 3
@@ -120,9 +120,9 @@ def test_a_matte_lays_the_result_back(command, made, tmp_path, moving):
         and ((shares > 20) & (shares < 235)).any()
     )
     if not moving:
-        original = np.asarray(Image.open(made.portrait).convert("RGB")).astype(float)
+        original = np.asarray(Image.open(sample.portrait).convert("RGB")).astype(float)
         for share, path in zip(shares / 255, results):
             drawn = np.asarray(Image.open(path)).astype(float)
             assert np.abs(drawn - (drawn * share + original * (1 - share))).max() <= 3  # what is no change
-    again = command(*words, "--compare")
+    again = run_command(*words, "--compare")
     assert again.code == 2 and "leave --compare out" in again.err

@@ -17,7 +17,7 @@ import pytest
 
 from mimaface_cli.cli import app, console
 from mimaface_cli.weights.registry import find_asset
-from tests.conftest import ROOT, Said
+from tests.conftest import ROOT, CommandResult
 from tests.tiny import publish
 
 MIMAFACE = [file.path for file in find_asset("mimaface").files]
@@ -38,13 +38,13 @@ def world(hub, release_folder, vae_folder, tmp_path, monkeypatch) -> dict[str, s
 
 
 @pytest.fixture
-def weights(world, capfd) -> Callable[..., Said]:
+def weights(world, capfd) -> Callable[..., CommandResult]:
     """Run `mimaface weights ...` in this process: all but what `mimaface_cli.cli.process` sets up around it."""
 
-    def run(*words: Path | str) -> Said:
+    def run(*words: Path | str) -> CommandResult:
         capfd.readouterr()
         code = app.run(["weights", *map(str, words)])
-        return Said(code, *capfd.readouterr())
+        return CommandResult(code, *capfd.readouterr())
 
     return run
 
@@ -54,9 +54,9 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "mimaface_cli", "weights", *words]
 
 
-def failed(said: Said, code: int = 5) -> str:
+def failed(said: CommandResult, code: int = 5) -> str:
     """The one line of a failure."""
-    lines = [line for line in said.err.splitlines() if not re.match(r"\w+ \(.*\): .*licence:", line)]
+    lines = [line for line in said.err.splitlines() if not re.match(r"\w+ \(.*\): .*license:", line)]
     assert said.code == code and len(lines) == 1, said.err
     return lines[0]
 
@@ -65,13 +65,13 @@ def test_from_nothing_to_verified_to_damaged_to_mended(weights, world, hub, tmp_
     folder = tmp_path / "weights"
     ran = weights("list", "--json")
     before = {model["name"]: model for model in json.loads(ran.out)["models"]}
-    assert before["mimaface"]["state"] == "missing" and "research" in before["mimaface"]["licence"]
+    assert before["mimaface"]["state"] == "missing" and "research" in before["mimaface"]["license"]
 
     pulled = subprocess.run(command("pull"), env=world, capture_output=True, text=True, timeout=120)
-    ran = Said(pulled.returncode, pulled.stdout, pulled.stderr)
+    ran = CommandResult(pulled.returncode, pulled.stdout, pulled.stderr)
     assert ran.code == 0 and ran.out == f"mimaface, vae: 11 files fetched, all in {folder}\n"
     assert "Basel Face Model 2009 in it is for non-commercial research only" in ran.err
-    assert re.search(r"^vae \(334.6 MB\): .*licence: MIT$", ran.err, re.M)
+    assert re.search(r"^vae \(334.6 MB\): .*license: MIT$", ran.err, re.M)
     asked = len(hub.asked)
     ran = weights("pull", "--json")
     assert json.loads(ran.out) == {"folder": str(folder), "models": ["mimaface", "vae"], "installed": []}
@@ -128,7 +128,7 @@ def test_a_stopped_pull_goes_on_and_gives_the_same(weights, world, hub, tmp_path
 def test_the_hub_refuses(weights, hub, monkeypatch):
     hub.gated.add("stabilityai/sd-vae-ft-mse")
     line = failed(weights("pull", "vae", "--yes"))
-    assert f"{hub.base}/stabilityai/sd-vae-ft-mse: accept its licence there, and set HF_TOKEN" in line
+    assert f"{hub.base}/stabilityai/sd-vae-ft-mse: accept its license there, and set HF_TOKEN" in line
     monkeypatch.setenv("HF_TOKEN", hub.token)
     assert weights("pull", "vae", "-y").code == 0
     assert "openai/clip-vit-large-patch14: no such repository" in failed(weights("pull", "clip"))
@@ -164,7 +164,7 @@ def test_a_full_disk(world, hub, tmp_path):
         "from mimaface_cli.cli.app import run; raise SystemExit(run(['weights', 'pull', '--quiet']))"
     )
     ran = subprocess.run([sys.executable, "-c", script], env=world, capture_output=True, text=True, timeout=120)
-    line = failed(Said(ran.returncode, ran.stdout, ran.stderr))
+    line = failed(CommandResult(ran.returncode, ran.stdout, ran.stderr))
     assert "bfm09" in line and "cannot be written" in line
     assert not (tmp_path / "weights/mimaface/bfm09.mat").exists()
 
@@ -208,7 +208,7 @@ def test_wrong_options(weights, words):
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 5), (b"\x04", 5)])
-def test_a_terminal_is_asked_after_the_licence(world, tmp_path, answer, code):
+def test_a_terminal_is_asked_after_the_license(world, tmp_path, answer, code):
     ours, theirs = pty.openpty()
     running = subprocess.Popen(
         command("pull", "vae"), env=world, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
@@ -223,10 +223,10 @@ def test_a_terminal_is_asked_after_the_licence(world, tmp_path, answer, code):
         except OSError:  # they have hung up
             break
         if b"on these terms?" in text and not answered:
-            assert b"licence: MIT" in text and not (tmp_path / "weights/vae").exists()
+            assert b"license: MIT" in text and not (tmp_path / "weights/vae").exists()
             os.write(ours, answer)
             answered = True
     os.close(ours)
     assert running.wait(30) == code and answered
     assert (tmp_path / "weights/vae/model.safetensors").exists() == (code == 0)
-    assert (b"the licences were not accepted: nothing was fetched" in text) == (code == 5)
+    assert (b"the licenses were not accepted: nothing was fetched" in text) == (code == 5)

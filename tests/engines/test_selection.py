@@ -32,7 +32,7 @@ def test_without_weights_the_embedded_engine_runs_and_says_so(bare, card):
         choose_engine("diffusion")
 
 
-def test_with_weights_and_a_card_diffusion_runs(tiny_here, card):
+def test_with_weights_and_a_card_diffusion_runs(installed_tiny_weights, card):
     assert named("auto") == ("diffusion", "bfm09") == named("diffusion")
     assert choose_engine("auto").reason == "its weights and a CUDA device are here"
     assert named("auto", moving=True)[0] == "mesh" and named("auto", space="face478")[0] == "mesh"
@@ -41,7 +41,7 @@ def test_with_weights_and_a_card_diffusion_runs(tiny_here, card):
         choose_engine("diffusion", moving=True)
 
 
-def test_with_weights_but_no_card_the_cpu_must_be_asked_for(tiny_here, monkeypatch):
+def test_with_weights_but_no_card_the_cpu_must_be_asked_for(installed_tiny_weights, monkeypatch):
     monkeypatch.setattr(engines, "has_cuda", lambda: False)
     assert named("auto")[0] == "mesh" and "no CUDA device" in choose_engine("auto").reason
     with pytest.raises(WeightsError, match="no CUDA device here; --device cpu runs it on the CPU"):

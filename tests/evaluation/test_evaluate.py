@@ -30,14 +30,14 @@ def no_weights(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def driven(made):
+def driven(sample):
     """The driver's frames and times."""
-    return read_video(made.driver)
+    return read_video(sample.driver)
 
 
 @pytest.fixture
-def cache(made):
-    return Cache(made.cache)
+def cache(sample):
+    return Cache(sample.cache)
 
 
 def folder(path, images):
@@ -47,8 +47,8 @@ def folder(path, images):
     return path
 
 
-def test_the_driver_itself_is_perfect(made, cache):
-    found, _ = measure(made.driver, Pair(made.driver, made.driver, same=True), cache=cache)
+def test_the_driver_itself_is_perfect(sample, cache):
+    found, _ = measure(sample.driver, Pair(sample.driver, sample.driver, same=True), cache=cache)
     assert found.frames == found.compared == FRAMES and found.missing == 0 and not found.notes
     assert found.values["psnr"] == 100 and found.values["ssim"] == pytest.approx(1)
     for name in ("expression", "pose", "gaze", "rotation"):
@@ -60,12 +60,12 @@ def test_the_driver_itself_is_perfect(made, cache):
     assert {"lpips", "csim", "expression_bfm09"} & set(found.values) == set()
 
 
-def test_the_papers_networks_are_taken_where_they_are_installed(made, tiny_here, tmp_path):
-    found, _ = measure(made.driver, Pair(made.driver, made.driver, same=True), cache=Cache(tmp_path))
+def test_the_papers_networks_are_taken_where_they_are_installed(sample, installed_tiny_weights, tmp_path):
+    found, _ = measure(sample.driver, Pair(sample.driver, sample.driver, same=True), cache=Cache(tmp_path))
     for name in ("expression", "pose", "gaze"):
         assert found.values[f"{name}_bfm09"] == pytest.approx(0, abs=1e-6)
     assert -1 <= found.values["csim"] <= 1 and "csim" in found.series
-    other, _ = measure(made.driver, Pair(made.portrait, made.driver, start=1), cache=Cache(tmp_path))
+    other, _ = measure(sample.driver, Pair(sample.portrait, sample.driver, start=1), cache=Cache(tmp_path))
     assert other.values["expression_bfm09"] > 1e-4 and other.values["pose_bfm09"] > 1e-4
 
 
@@ -83,67 +83,67 @@ def test_noise_of_known_psnr_is_measured_so(driven, tmp_path):
     assert "psnr" not in measure(tmp_path / "noisy", replace(pair, same=False))[0].values
 
 
-def test_other_rates_and_lengths_are_aligned_by_time_and_said(made, driven, cache, tmp_path):
+def test_other_rates_and_lengths_are_aligned_by_time_and_said(sample, driven, cache, tmp_path):
     frames, times = driven
     half = write_video(tmp_path / "half.mp4", frames[:9:2], times[:9:2], Fraction(15000, 1001))
-    found, _ = measure(half, Pair(made.portrait, made.driver, same=True), cache=cache)
+    found, _ = measure(half, Pair(sample.portrait, sample.driver, same=True), cache=cache)
     assert found.frames == found.compared == 5 and found.values["psnr"] > 38  # each beside its own frame
     assert found.values["rotation"] < 1.0
     said = " ".join(found.notes)
     assert "14.985 frames a second, the driver 29.97: compared by time" in said and "the first 0.33 s count" in said
     assert found.reasons["jitter_ratio"] == "result and driver have different frame rates"
-    shifted, _ = measure(half, Pair(made.portrait, made.driver, start=1, same=True), cache=cache)
+    shifted, _ = measure(half, Pair(sample.portrait, sample.driver, start=1, same=True), cache=cache)
     assert shifted.values["psnr"] < found.values["psnr"] - 3 and shifted.values["rotation"] > found.values["rotation"]
-    longer, _ = measure(made.driver, Pair(made.portrait, made.driver, frames=6, same=True), cache=cache)
+    longer, _ = measure(sample.driver, Pair(sample.portrait, sample.driver, frames=6, same=True), cache=cache)
     assert longer.compared == 6 and longer.frames == FRAMES and longer.series["psnr"][6:] == [None] * 8
     assert longer.values["psnr"] == 100
 
 
-def test_frames_without_a_face_are_counted_and_not_judged(made, driven, cache, tmp_path):
+def test_frames_without_a_face_are_counted_and_not_judged(sample, driven, cache, tmp_path):
     frames, times = driven
     black = [np.zeros_like(f) if 4 <= k < 9 else f for k, f in enumerate(frames)]
     result = write_video(tmp_path / "gap.mp4", black, times)
-    found, _ = measure(result, Pair(made.portrait, made.driver), cache=cache)
+    found, _ = measure(result, Pair(sample.portrait, sample.driver), cache=cache)
     assert found.missing >= 5 and found.values["face_share"] == pytest.approx(100 * (1 - found.missing / FRAMES))
     assert "show no face" in found.notes[0] and found.values["rotation"] < 1.5
     assert [v is None for v in found.series["expression"]][4:9] == [True] * 5
 
     nobody = write_video(tmp_path / "nobody.mp4", [np.full_like(f, 90) for f in frames], times)
-    found, _ = measure(nobody, Pair(made.portrait, made.driver, same=True), cache=cache)
+    found, _ = measure(nobody, Pair(sample.portrait, sample.driver, same=True), cache=cache)
     assert found.values["face_share"] == 0 and found.reasons["expression"] == "no face in the result"
     assert found.values["psnr"] > 5 and "expression" not in found.values and "jitter" not in found.values
 
 
-def test_a_source_or_driver_without_a_face_is_refused(made, driven, cache, tmp_path):
+def test_a_source_or_driver_without_a_face_is_refused(sample, driven, cache, tmp_path):
     wall = tmp_path / "wall.png"
     Image.new("RGB", (200, 200), (90, 90, 90)).save(wall)
     with pytest.raises(InputError, match="list line 3: .*wall.png.*shows no such face"):
-        measure(made.driver, Pair(wall, made.driver, where="list line 3"), cache=cache)
+        measure(sample.driver, Pair(wall, sample.driver, where="list line 3"), cache=cache)
     with pytest.raises(InputError, match="has no frame 99, only 14"):
-        measure(made.driver, Pair(made.driver, made.driver, source_frame=99), cache=cache)
+        measure(sample.driver, Pair(sample.driver, sample.driver, source_frame=99), cache=cache)
     with pytest.raises(InputError, match="holds none of the track's 14 frames"):
-        measure(made.driver, Pair(made.portrait, made.driver, start=99), cache=cache)
+        measure(sample.driver, Pair(sample.portrait, sample.driver, start=99), cache=cache)
     with pytest.raises(InputError, match="is a track"):
-        measure(made.track, Pair(made.portrait, made.driver), cache=cache)
+        measure(sample.track, Pair(sample.portrait, sample.driver), cache=cache)
 
 
-def test_a_track_drives_without_pictures(made):
-    found, _ = measure(made.driver, Pair(made.portrait, made.track))
+def test_a_track_drives_without_pictures(sample):
+    found, _ = measure(sample.driver, Pair(sample.portrait, sample.track))
     assert found.reasons["psnr"] == "the driver is a track and has no pictures"
     assert found.values["correlation"] > 0.9 and found.values["rotation"] < 12  # the photo's own pose
 
 
-def test_one_picture_is_a_result(made, driven, cache, tmp_path):
+def test_one_picture_is_a_result(sample, driven, cache, tmp_path):
     still = tmp_path / "still.png"
     Image.fromarray(driven[0][3]).save(still)
-    found, _ = measure(still, Pair(made.portrait, still, same=True), cache=cache)
+    found, _ = measure(still, Pair(sample.portrait, still, same=True), cache=cache)
     assert (
         found.frames == 1 and found.values["psnr"] == 100 and found.values["expression"] == pytest.approx(0, abs=1e-5)
     )
     assert found.reasons["border_jump"] == "fewer than 16 frames" and "jitter" not in found.values
 
 
-def test_jumps_at_clip_borders_show_with_their_period(made, cache, tmp_path):
+def test_jumps_at_clip_borders_show_with_their_period(sample, cache, tmp_path):
     draw = np.random.default_rng(0)
     wall = draw.integers(80, 120, (128, 160, 3), np.uint8)
     pictures = []
@@ -152,7 +152,7 @@ def test_jumps_at_clip_borders_show_with_their_period(made, cache, tmp_path):
         picture[40:80, 30 + k : 60 + k] = 200
         pictures.append(picture)
     result = write_video(tmp_path / "clips.mp4", pictures, [Fraction(k, 25) for k in range(60)], Fraction(25))
-    found, _ = measure(result, Pair(made.portrait, made.driver), cache=cache)
+    found, _ = measure(result, Pair(sample.portrait, sample.driver), cache=cache)
     assert found.values["border_period"] == 9 and found.first_border == 9
     assert found.values["border_jump"] == pytest.approx(12, rel=0.2)
     assert any("jumps every 9 frames" in note for note in found.notes)
@@ -187,28 +187,28 @@ def test_sound_and_mouth_that_come_late_by_known_times_are_found(cache, tmp_path
     assert mouth.values["sync_offset"] == pytest.approx(-1000 * late * step, abs=20)
 
 
-def test_a_second_run_reads_nothing_again(made, cache, monkeypatch, tmp_path):
-    pair, place = Pair(made.portrait, made.driver), Cache(tmp_path)
-    first = evaluate([made.driver], [pair], cache=place)
+def test_a_second_run_reads_nothing_again(sample, cache, monkeypatch, tmp_path):
+    pair, place = Pair(sample.portrait, sample.driver), Cache(tmp_path)
+    first = evaluate([sample.driver], [pair], cache=place)
     monkeypatch.setattr(evaluation, "measure", lambda *a, **k: pytest.fail("measured again"))
-    second = evaluate([made.driver], [pair], cache=place)
+    second = evaluate([sample.driver], [pair], cache=place)
     assert second.rows[0].cached and not first.rows[0].cached
     assert as_json(second, series=True)["means"] == as_json(first, series=True)["means"]
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        evaluate([made.driver], [pair], MeasureOptions(size=128), cache=place)
+        evaluate([sample.driver], [pair], MeasureOptions(size=128), cache=place)
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        evaluate([made.driver], [replace(pair, same=True)], cache=place)
+        evaluate([sample.driver], [replace(pair, same=True)], cache=place)
     kept = next((tmp_path / "figures").glob("*.json"))
     kept.write_text(kept.read_text().replace("100.0", "NaN"))
     with pytest.raises(pytest.fail.Exception, match="measured again"):  # damaged figures are not believed
-        evaluate([made.driver], [pair], cache=place)
+        evaluate([sample.driver], [pair], cache=place)
     assert place.size() > 0
     place.clear()
     assert not list((tmp_path / "figures").glob("*.json"))
 
 
-def test_figures_of_the_whole_set_come_from_the_cache_too(made, driven, tmp_path, monkeypatch):
-    """With stand-ins for the networks: mean colours of pictures and of clips are their features."""
+def test_figures_of_the_whole_set_come_from_the_cache_too(sample, driven, tmp_path, monkeypatch):
+    """With stand-ins for the networks: mean colors of pictures and of clips are their features."""
     known = networks.missing
     monkeypatch.setattr(networks, "missing", lambda name: None if name in ("fid", "fvd") else known(name))
     monkeypatch.setattr(networks, "files", lambda name: [])
@@ -216,8 +216,8 @@ def test_figures_of_the_whole_set_come_from_the_cache_too(made, driven, tmp_path
     monkeypatch.setattr(inception, "picture_features", lambda _, pictures: pictures.mean((1, 2)))
     monkeypatch.setattr(watch, "CLIP", 6)
     monkeypatch.setattr(i3d, "clip_features", lambda _, frames: frames.mean((0, 1, 2)))
-    pairs, place = [Pair(made.portrait, made.driver)] * 2, Cache(tmp_path)
-    results = [made.driver, folder(tmp_path / "dark", [frame // 2 for frame in driven[0]])]
+    pairs, place = [Pair(sample.portrait, sample.driver)] * 2, Cache(tmp_path)
+    results = [sample.driver, folder(tmp_path / "dark", [frame // 2 for frame in driven[0]])]
     first = evaluate(results, pairs, cache=place)
     assert first.means["fid"].value > 100 and first.means["fvd"].count == 4
     assert not any(row.cached for row in first.rows)
@@ -240,10 +240,10 @@ def test_a_figure_that_is_no_number_is_never_kept():
         Measured().put("psnr", float("nan"))
 
 
-def test_one_bad_row_does_not_stop_the_others(made, cache, tmp_path):
+def test_one_bad_row_does_not_stop_the_others(sample, cache, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
-    pair = Pair(made.portrait, made.driver)
-    found = evaluate([tmp_path / "bad.mp4", made.driver], [pair, pair], cache=cache)
+    pair = Pair(sample.portrait, sample.driver)
+    found = evaluate([tmp_path / "bad.mp4", sample.driver], [pair, pair], cache=cache)
     assert len(found.failed) == 1 and "bad.mp4" in found.failed[0].error
     assert found.means["expression"].count == 1 and as_json(found)["failed"] == 1
     with pytest.raises(InputError, match="bad.mp4"):

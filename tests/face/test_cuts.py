@@ -9,7 +9,7 @@ SIZE = (180, 320)
 
 
 def scene(seed: int) -> np.ndarray:
-    """A picture of large coloured patches, float."""
+    """A picture of large colored patches, float."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(0, 255, (6, 8, 3))
     return np.kron(coarse, np.ones((SIZE[0] // 6, SIZE[1] // 8, 1)))

@@ -16,7 +16,7 @@ from mimaface_cli.face.extract_face478 import (
     extract_photo,
     extract_video,
     hold_through_blinks,
-    sample_colours,
+    sample_colors,
     upright_crop,
 )
 from mimaface_cli.face.landmarks import find_faces
@@ -213,9 +213,9 @@ def test_the_crop_is_upright_and_fits_the_face_at_rest():
     assert np.allclose(back.mean(0), camera.CROP_SIZE / 2)
 
 
-def test_colours_beyond_the_picture_are_its_edge():
+def test_colors_beyond_the_picture_are_its_edge():
     image = np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3)
-    found = sample_colours(image, np.array([[-4.0, -4.0], [2.6, 1.2], [100.0, 100.0]]))
+    found = sample_colors(image, np.array([[-4.0, -4.0], [2.6, 1.2], [100.0, 100.0]]))
     assert np.array_equal(found, [image[0, 0], image[1, 2], image[4, 5]])
 
 

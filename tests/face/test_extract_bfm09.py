@@ -19,13 +19,13 @@ from tests.conftest import FRAMES
 
 
 @pytest.fixture(scope="module")
-def portrait(made):
-    image = read_image(made.portrait).rgb
+def portrait(sample):
+    image = read_image(sample.portrait).rgb
     return image, find_faces(image)[0]
 
 
 @pytest.fixture
-def net(tiny_here):
+def net(installed_tiny_weights):
     from mimaface_cli.engines.diffusion.checkpoint import load_coefficient_net
 
     return load_coefficient_net()
@@ -54,24 +54,24 @@ def test_a_large_photo_is_not_sampled_with_gaps():
     assert np.abs(square_picture(ramp, shrink).astype(int) - plain)[8:-8, 8:-8].max() <= 2
 
 
-def test_a_video_becomes_a_track_with_a_crop_for_each_frame(made, net):
+def test_a_video_becomes_a_track_with_a_crop_for_each_frame(sample, net):
     network, version = net
-    info = probe(made.driver)
+    info = probe(sample.driver)
     track = extract_video(
-        read_frames(made.driver), info.frame_rate, network, version, ExtractOptions(smooth=0), source_hash="0" * 64
+        read_frames(sample.driver), info.frame_rate, network, version, ExtractOptions(smooth=0), source_hash="0" * 64
     )
     assert len(track) == FRAMES < BATCH and track.meta.space == "bfm09" and track.valid.all()
     assert track.meta.extractor_version.endswith(version) and track.meta.source_hash == "0" * 64
     assert np.ptp(track.crop[:, 0, 0]) > 0  # found in every frame anew
-    frame = next(iter(read_frames(made.driver)))
+    frame = next(iter(read_frames(sample.driver)))
     alone = read_coefficients(network, [align_face(frame.image, find_faces(frame.image)[0])])[0]
     assert track.expression[0] == pytest.approx(alone[80:144], abs=0.2)
     assert alone.shape == (261,) and np.abs(alone[80:144]).max() > 0.05
 
 
-def test_batches_and_gaps_do_not_show(made, net):
+def test_batches_and_gaps_do_not_show(sample, net):
     network, version = net
-    frames = [frame for frame in read_frames(made.driver)] * 2
+    frames = [frame for frame in read_frames(sample.driver)] * 2
     images = [frame.image if k != 5 else np.zeros_like(frame.image) for k, frame in enumerate(frames)]
     shown = [replace(frame, image=image, pts=k / 25) for k, (frame, image) in enumerate(zip(frames, images))]
     track = extract_video(iter(shown), Fraction(25), network, version, ExtractOptions(smooth=0))

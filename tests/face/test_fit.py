@@ -118,7 +118,7 @@ def test_identity_is_told_from_expression(model):
         missed.append(face_error(model, found, person.identity))
         more = fit.fit_identity(model, person.points, person.scores, person.rotations, rounds=5)
         assert np.abs(found - more).max() < 0.05  # two rounds are enough
-    # One frame's worth of evidence against the prior: half-way at least, and not towards somebody else.
+    # One frame's worth of evidence against the prior: half-way at least, and not toward somebody else.
     assert np.mean(missed) < 0.5 and max(missed) < 0.7
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.face import camera, face478, topology
-from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, LIMIT, eyeball_centres, gaze_direction, gaze_from_iris
+from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, LIMIT, eyeball_centers, gaze_direction, gaze_from_iris
 from mimaface_cli.motion.rotation import rotation_matrix
 
 STRAIGHT = np.zeros(6)
@@ -18,11 +18,11 @@ def shape():
 
 
 def seen(shape: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-    """Crop pixels 478×2 in which only the irises' centres are right: those of eyes that look along gaze (4)."""
+    """Crop pixels 478×2 in which only the irises' centers are right: those of eyes that look along gaze (4)."""
     points = np.zeros((478, 2))
     for k, iris in enumerate((topology.LEFT_IRIS[0], topology.RIGHT_IRIS[0])):
-        centre = eyeball_centres(shape)[k] + IRIS_RADIUS_OF_BALL * gaze_direction(*gaze[2 * k : 2 * k + 2])
-        points[iris] = camera.project((rotation_matrix(pose[:3]) @ centre + pose[3:])[None])[0][0]
+        center = eyeball_centers(shape)[k] + IRIS_RADIUS_OF_BALL * gaze_direction(*gaze[2 * k : 2 * k + 2])
+        points[iris] = camera.project((rotation_matrix(pose[:3]) @ center + pose[3:])[None])[0][0]
     return points
 
 
@@ -53,10 +53,10 @@ def test_irises_beyond_the_eyeball_are_held_at_the_limit(shape):
 
 
 def test_eyeballs_lie_behind_the_eyes_each_on_its_side(shape):
-    left, right = eyeball_centres(shape)
-    for centre, ring in ((left, topology.LEFT_EYE), (right, topology.RIGHT_EYE)):
-        assert np.abs(centre[:2] - shape[ring, :2].mean(0)).max() < 0.03
-        assert centre[2] < shape[ring, 2].min()
+    left, right = eyeball_centers(shape)
+    for center, ring in ((left, topology.LEFT_EYE), (right, topology.RIGHT_EYE)):
+        assert np.abs(center[:2] - shape[ring, :2].mean(0)).max() < 0.03
+        assert center[2] < shape[ring, 2].min()
     assert left[0] > 0 > right[0]
 
 

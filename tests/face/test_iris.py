@@ -31,12 +31,12 @@ def picture(points: np.ndarray) -> np.ndarray:
     for ring, iris in ((topology.LEFT_EYE, topology.LEFT_IRIS), (topology.RIGHT_EYE, topology.RIGHT_IRIS)):
         lids, eye = np.zeros(fine.shape, np.uint8), np.full_like(fine, 225)
         cv2.fillPoly(lids, [(4 * points[ring]).round().astype(np.int32)], 1)
-        for radius, grey in ((RADIUS, 90), (0.4 * RADIUS, 20)):
+        for radius, gray in ((RADIUS, 90), (0.4 * RADIUS, 20)):
             cv2.circle(
                 eye,
                 tuple((16 * (4 * points[iris[0]] - 0.5)).round().astype(int).tolist()),
                 int(64 * radius),
-                grey,
+                gray,
                 -1,
                 shift=4,
             )
@@ -70,12 +70,12 @@ def test_a_head_that_nears_and_rolls_takes_them_along(irises):
 @pytest.mark.parametrize("shown", ["shut", "flat", "noise"])
 def test_what_shows_no_iris_is_left_to_the_landmarks(irises, shown):
     read = landmarks((3.0, 0.0), shut=0.95 if shown == "shut" else 0.0)
-    grey = picture(read)
+    gray = picture(read)
     if shown == "flat":
-        grey[:] = 200
+        gray[:] = 200
     elif shown == "noise":
-        grey[:] = np.random.default_rng(1).integers(0, 255, grey.shape)
-    assert np.array_equal(irises.found(grey, read, read), read)
+        gray[:] = np.random.default_rng(1).integers(0, 255, gray.shape)
+    assert np.array_equal(irises.found(gray, read, read), read)
 
 
 def test_on_average_they_are_where_landmarks_put_them():
@@ -83,6 +83,6 @@ def test_on_average_they_are_where_landmarks_put_them():
     aside = landmarks((1.5, 0.0))
     irises, looks = Irises.of(picture(landmarks()), aside), [(-5.0, 0.0), (0.0, 1.0), (5.0, -1.0)]
     frames = [(picture(landmarks(look)), landmarks(look), landmarks(look)) for look in looks]
-    centred = irises.centred(frames)
+    centerd = irises.centerd(frames)
     off = lambda by: np.mean([(by.found(*frame) - frame[2])[topology.IRIS, 0].mean() for frame in frames])  # noqa: E731
-    assert off(irises) > 1.0 and abs(off(centred)) < 0.2
+    assert off(irises) > 1.0 and abs(off(centerd)) < 0.2

@@ -1,4 +1,4 @@
-"""The rasteriser: what is in front, what lies between, no cracks."""
+"""The rasterizer: what is in front, what lies between, no cracks."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_a_mesh_has_no_cracks():
     assert np.allclose(weights.sum(-1), 1, atol=1e-5) and weights.min() > -1e-5
 
 
-def test_pixels_belong_to_what_covers_their_centre():
+def test_pixels_belong_to_what_covers_their_center():
     triangle = np.array([[0, 1, 2]])
     covers = np.array([[1.4, 1.4], [1.6, 1.4], [1.5, 1.7]])
     index, _, _ = rasterize(covers, np.ones(3), triangle, 3, 3)

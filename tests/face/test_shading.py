@@ -86,7 +86,7 @@ def test_skin_comes_back_from_under_different_lights(model):
     normals = vertex_normals(model.mean, model.triangles)
     lights = 0.12 * rng.normal(size=(6, 3, 1)) * np.eye(9)[[1, 2, 3, 1, 2, 3]][:, None]
     rotations = np.stack([rotation_matrix(0.2 * rng.normal(size=3)) for _ in lights])
-    colours = [shade(model.albedo(texture), normals @ r.T, one.ravel()) for one, r in zip(lights, rotations)]
-    found = model.albedo(fit_texture(model, np.stack(colours), normals, rotations))
+    colors = [shade(model.albedo(texture), normals @ r.T, one.ravel()) for one, r in zip(lights, rotations)]
+    found = model.albedo(fit_texture(model, np.stack(colors), normals, rotations))
     missed = np.abs(found - model.albedo(texture)).mean()
     assert missed < 0.6 * np.abs(model.albedo_mean - model.albedo(texture)).mean()

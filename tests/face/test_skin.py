@@ -134,13 +134,13 @@ def test_a_square_at_the_edge_of_the_picture():
     for middle in ((2, 3), (79, 59), (40, 30), (-50, 30), (300, 500)):
         points = np.array(middle) + rng.uniform(-20, 20, (478, 2))
         square = Square.around(image, points)
-        assert square.grey.shape == (SIDE, SIDE) and square.grey.dtype == np.uint8
+        assert square.gray.shape == (SIDE, SIDE) and square.gray.dtype == np.uint8
         assert np.isfinite(square.affine).all() and square.affine[0, 0] > 1
     inside = Square.around(image, np.array([40, 30]) + rng.uniform(-20, 20, (478, 2)))
     at = transform_points(inside.affine, np.array([[40.5, 30.5]]))[0]  # the middle of a pixel
     red, green, blue = image[30, 40].astype(float)
-    grey = inside.grey[int(at[1]), int(at[0])]
-    assert abs(grey - (0.299 * red + 0.587 * green + 0.114 * blue)) < 12
+    gray = inside.gray[int(at[1]), int(at[0])]
+    assert abs(gray - (0.299 * red + 0.587 * green + 0.114 * blue)) < 12
 
 
 def test_the_person_lies_under_the_points_of_the_reference(drawn):

@@ -51,7 +51,7 @@ class Fixture:
     def tensor(self, name: str) -> Tensor:
         return torch.from_numpy(self.arrays[name])
 
-    def neighbour(self, name: str) -> "Fixture":
+    def neighbor(self, name: str) -> "Fixture":
         """Another fixture of the same folder."""
         return Fixture(self.path.with_name(f"{name}.json"))
 

@@ -346,7 +346,7 @@ def _inspected(path: Path) -> object:
     from mimaface_cli.provenance.inspect import inspect
 
     found = inspect(path)
-    return _lines(found), found.identifiers, found.recognised, found.agree
+    return _lines(found), found.identifiers, found.recognized, found.agree
 
 
 def _picture(format: str) -> Callable[[], bytes]:
@@ -440,7 +440,7 @@ _SETTINGS = (
 )
 _TRAINING = (
     b'data = "data"\noutput = "run"\nspace = "bfm09"\nsize = 512\nrecipe = "paper"\nprecision = "bf16"\n'
-    b'[model]\nstart = "sd15"\n[image.optimiser]\nmicro = 8\nlearning_rate = 1e-5\n[video]\nclip = 12\n'
+    b'[model]\nstart = "sd15"\n[image.optimizer]\nmicro = 8\nlearning_rate = 1e-5\n[video]\nclip = 12\n'
 )
 _CARD = (
     b'{"space": "face478", "name": "mini", "size": 128, "condition": "textured", "settings": {"steps": 8, "guidance": 2.0},'

@@ -23,7 +23,7 @@ def test_light_comes_back_as_the_same_bytes(tmp_path):
     pixels = file.channels()["RGB"].pixels
     assert pixels.dtype == np.float16 and "made" in file.header()["comments"]
     assert np.abs(np.round(srgb(pixels.astype(np.float64)) * 255) - ramp).max() == 0
-    assert abs(float(pixels[0, 128, 0]) - 0.2158) < 1e-3  # mid grey is a fifth of the light
+    assert abs(float(pixels[0, 128, 0]) - 0.2158) < 1e-3  # mid gray is a fifth of the light
 
 
 def test_alpha_is_multiplied_in(tmp_path):

@@ -26,5 +26,5 @@ def test_subsampled_hdr_looks_like_full_chroma(tmp_path, pixel_format):
             out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
         shown[name] = next(read_frames(path)).image.astype(int)
-    assert np.ptp(shown[pixel_format], axis=(0, 1)).max() <= 1  # one colour all over
+    assert np.ptp(shown[pixel_format], axis=(0, 1)).max() <= 1  # one color all over
     assert np.abs(shown[pixel_format] - shown["yuv444p10le"]).max() <= 2

@@ -57,10 +57,10 @@ def test_damaged_exif_does_not_cost_the_picture(tmp_path):
     assert np.array_equal(read_image(path).rgb, gradient())
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+def test_sixteen_bit_gray_is_scaled_not_clipped(tmp_path):
     values = np.array([[0, 128, 257, 32768, 65535]], np.uint16)
     for suffix in (".png", ".tif"):
-        path = tmp_path / f"grey{suffix}"
+        path = tmp_path / f"gray{suffix}"
         Pillow.fromarray(values).save(path)
         assert read_image(path).rgb[0].tolist() == [[0] * 3, [0] * 3, [1] * 3, [128] * 3, [255] * 3]
 
@@ -68,9 +68,9 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "LA", "RGBA"])
 def test_every_usual_mode_becomes_rgb(tmp_path, mode):
     suffix = {"CMYK": ".jpg", "YCbCr": ".jpg"}.get(mode, ".png")
-    grey = np.repeat(np.repeat(np.array([[0, 255]], np.uint8), 16, 0), 16, 1)
+    gray = np.repeat(np.repeat(np.array([[0, 255]], np.uint8), 16, 0), 16, 1)
     path = tmp_path / f"mode{suffix}"
-    Pillow.fromarray(grey).convert("RGB").convert(mode).save(path)
+    Pillow.fromarray(gray).convert("RGB").convert(mode).save(path)
     rgb = read_image(path).rgb
     assert rgb.shape == (16, 32, 3) and rgb.dtype == np.uint8
     assert rgb[:, :12].max() < 12 and rgb[:, 20:].min() > 243
@@ -89,7 +89,7 @@ def test_alpha_comes_only_where_something_is_seen_through(tmp_path):
     assert read_image(tmp_path / "palette.png").alpha[0, 0] == 0
 
 
-def test_a_colour_profile_is_brought_to_srgb(tmp_path):
+def test_a_color_profile_is_brought_to_srgb(tmp_path):
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     plain, tagged = tmp_path / "plain.png", tmp_path / "tagged.png"
     Pillow.fromarray(gradient()).save(plain)

@@ -64,12 +64,12 @@ def test_every_rate_gives_the_same_tone_at_its_exact_length(tmp_path, rate, chan
     assert np.abs(heard - wanted)[200:-200].max() < 2e-4
 
 
-def test_stereo_is_the_mean_and_surround_keeps_the_centre(tmp_path):
+def test_stereo_is_the_mean_and_surround_keeps_the_center(tmp_path):
     left, right = tone(16_000, 1, 300), tone(16_000, 1, 700)
     heard = read(wav(tmp_path / "a.wav", np.stack([left, right]), 16_000))
     assert np.abs(heard - (left + right) / 2).max() < 1e-4
     surround = np.zeros((6, 16_000))
-    surround[2] = left  # front left, front right, centre
+    surround[2] = left  # front left, front right, center
     heard = read(wav(tmp_path / "b.wav", surround, 16_000))
     assert np.corrcoef(heard, left)[0, 1] > 0.999 and heard.std() > 0.5 * left.std()
 

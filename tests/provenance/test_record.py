@@ -68,7 +68,7 @@ def test_written_and_read_back_everywhere(given, tmp_path, name):
         for k, frame in enumerate(made.frames(made_clip(1, count, *size))):
             writer.write(frame, k / 25)
     found = inspect(path)
-    assert found.recognised and found.agree and found.unchanged and notes == []
+    assert found.recognized and found.agree and found.unchanged and notes == []
     assert set(found.identifiers) == {"metadata", "record", "watermark"}
     assert set(found.identifiers.values()) == {made.record.name} and made.told["identifier"] == made.record.name
     assert found.metadata["digitalSourceType"] == COMPOSITE and found.metadata["engine"] == "mesh"
@@ -113,7 +113,7 @@ def test_off_leaves_a_comment_alone(given, tmp_path):
     assert len(notes) == 1 and "--no-provenance" in notes[0] and made.told == {"on": False}
     assert (np.asarray(Image.open(tmp_path / "a.png")) == frames[0]).all()
     found = inspect(tmp_path / "a.png")
-    assert found.recognised and "mimaface" in found.metadata["comment"] and found.mark is None and found.record is None
+    assert found.recognized and "mimaface" in found.metadata["comment"] and found.mark is None and found.record is None
 
 
 def test_what_is_too_small_for_a_mark_is_said(given, tmp_path):

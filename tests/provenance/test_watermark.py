@@ -90,8 +90,8 @@ def test_flat_dark_bright_and_rough_pictures_change_little():
         marked = marker.mark(picture)
         change = np.abs(marked.astype(int) - picture)
         assert change.max() <= most and psnr(picture, marked) >= least, (name, change.max(), psnr(picture, marked))
-    grey = marker.mark(worst["flat"][0])
-    assert (grey == grey[..., :1]).all()  # no colour
+    gray = marker.mark(worst["flat"][0])
+    assert (gray == gray[..., :1]).all()  # no color
 
 
 def test_two_marks_are_both_read():

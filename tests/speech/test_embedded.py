@@ -93,10 +93,10 @@ def test_speech_knows_its_rest(speech):
     assert not start.expression.any()
 
 
-def test_what_is_speech(speech, tmp_path, made):
-    assert is_speech(speech) and not is_speech(made.driver) and not is_speech(made.portrait)
-    assert not is_speech(tmp_path) and not is_speech(made.track)
-    assert load_speech(made.driver).track.meta.audio_hash == content_hash(made.driver)
+def test_what_is_speech(speech, tmp_path, sample):
+    assert is_speech(speech) and not is_speech(sample.driver) and not is_speech(sample.portrait)
+    assert not is_speech(tmp_path) and not is_speech(sample.track)
+    assert load_speech(sample.driver).track.meta.audio_hash == content_hash(sample.driver)
 
 
 def test_missing_weights_name_both_ways(speech, monkeypatch, tmp_path):

@@ -38,7 +38,7 @@ def test_sound_beyond_the_last_whole_frame_is_left_out():
 def test_windows_start_two_frames_early_and_repeat_the_ends():
     found = window_columns(0, 100, 321)
     assert found[0].tolist() == [0] * 7 + list(range(1, 10))  # -6 ... 9
-    assert found[[1, 2, 3, 7], 4].tolist() == [1, 4, 7, 20]  # rounded towards zero: -3, 0, 3, 16
+    assert found[[1, 2, 3, 7], 4].tolist() == [1, 4, 7, 20]  # rounded toward zero: -3, 0, 3, 16
     assert found.max() == 320 and window_columns(0, 3, 4).max() == 3
 
 

@@ -9,7 +9,7 @@ ROWS, COLUMNS = 22, 18
 
 
 def write_face(path: Path, seed: int) -> None:
-    """Write the model, of ROWS * COLUMNS vertices within about one unit, the face towards +z, y up."""
+    """Write the model, of ROWS * COLUMNS vertices within about one unit, the face toward +z, y up."""
     rng = np.random.default_rng(seed)
     v, u = np.meshgrid(np.linspace(1, -1, ROWS), np.linspace(-1, 1, COLUMNS), indexing="ij")
     angle, height = u * 1.25, v * 1.15

@@ -16,9 +16,9 @@ from tests.tiny.release import UNET, _write_clip
 
 
 @pytest.fixture(scope="session")
-def weights(tiny, vae_folder, tmp_path_factory) -> Path:
+def weights(tiny_weights, vae_folder, tmp_path_factory) -> Path:
     """The tiny release's weights folder, with tiny stand-ins for what training starts from. Only to be read."""
-    folder = shutil.copytree(tiny, tmp_path_factory.mktemp("training") / "weights", symlinks=True)
+    folder = shutil.copytree(tiny_weights, tmp_path_factory.mktemp("training") / "weights", symlinks=True)
     given = tmp_path_factory.mktemp("given")
     config = {**UNET, "in_channels": 4, "use_motion_module": False}
     sd, video = VideoUNet(config), VideoUNet({**UNET, "use_motion_module": True})

@@ -12,7 +12,7 @@ def photometric(pictures: torch.Tensor, seed: int) -> torch.Tensor:
 
 @pytest.fixture
 def pictures():
-    """(64, 3, 32, 32) in [-1, 1]: a ramp of colours with a white square at the upper left."""
+    """(64, 3, 32, 32) in [-1, 1]: a ramp of colors with a white square at the upper left."""
     ramp = torch.linspace(-0.5, 0.5, 32)
     picture = torch.stack([ramp.expand(32, 32), ramp[:, None].expand(32, 32), torch.zeros(32, 32)])
     picture[:, 4:12, 4:12] = 1
@@ -36,10 +36,10 @@ def test_geometry_stays(pictures):
     assert (inside > around).float().mean() > 0.95
 
 
-def test_some_views_are_grey_and_most_are_not(pictures):
-    colour = photometric(pictures, 5).std(1).mean((1, 2))
-    grey = (colour < 0.06).float().mean()  # the noise, drawn for each channel, leaves a little
-    assert 0.05 < grey < 0.5
+def test_some_views_are_gray_and_most_are_not(pictures):
+    color = photometric(pictures, 5).std(1).mean((1, 2))
+    gray = (color < 0.06).float().mean()  # the noise, drawn for each channel, leaves a little
+    assert 0.05 < gray < 0.5
 
 
 def test_a_seed_repeats_its_view_and_leaves_the_random_state(pictures):

@@ -10,24 +10,24 @@ from tests.conftest import ROOT
 def test_defaults_are_the_papers():
     config = make_config({})
     assert config == Config()
-    stages = [(s.optimiser.steps, s.optimiser.batch, s.optimiser.learning_rate) for s in (config.image, config.video)]
+    stages = [(s.optimizer.steps, s.optimizer.batch, s.optimizer.learning_rate) for s in (config.image, config.video)]
     assert stages == [(30_000, 32, 1e-5), (30_000, 8, 1e-5)]
     assert (config.image.token_dropout, config.video.clip, config.video.known_noise) == (0.1, 12, 0.1)
 
 
 def test_the_release_differs_and_own_values_come_over_it(tmp_path):
     path = tmp_path / "run.toml"
-    path.write_text('recipe = "release"\n[video.optimiser]\nbatch = 2\n')
+    path.write_text('recipe = "release"\n[video.optimizer]\nbatch = 2\n')
     config = load_config(path)
     assert (config.image.min_snr, config.image.identity_weight, config.video.clip) == (5.0, 0.0, 10)
-    assert (config.image.optimiser.batch, config.video.optimiser.batch) == (16, 2)
+    assert (config.image.optimizer.batch, config.video.optimizer.batch) == (16, 2)
     assert (config.video.whole_input, config.video.train_tokens, config.video.clip_layers) == (True, True, 2)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[image.optimiser]\nlerning_rate = 1", "did you mean image.optimiser.learning_rate"),
+        ("[image.optimizer]\nlerning_rate = 1", "did you mean image.optimizer.learning_rate"),
         ("[imag]\nbank = 3", "did you mean image"),
         ("size = 500", "size: is 500"),
         ("size = true", "size: must be of type int"),
@@ -50,7 +50,7 @@ def test_the_readmes_example_holds(tmp_path):
     path.write_text("data = " + text)
     config = load_config(path)
     assert (config.data, config.output) == (str(tmp_path / "data"), str(tmp_path / "run"))
-    assert (config.image.optimiser.batch, config.image.optimiser.micro, config.video.optimiser.micro) == (32, 8, 1)
+    assert (config.image.optimizer.batch, config.image.optimizer.micro, config.video.optimizer.micro) == (32, 8, 1)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_readmes_example_holds(tmp_path):
         ("[model.size]\nheads = 7", "run.toml: size: channels"),
         ("[video]\nclip = 0", "video.clip: must be above 0"),
         ("[image]\ntoken_dropout = 2", "image.token_dropout: must be 0 to 1"),
-        ("[image.optimiser]\nsteps = 0", "image.optimiser.steps: must be above 0"),
+        ("[image.optimizer]\nsteps = 0", "image.optimizer.steps: must be above 0"),
         ('precision = "fp8"', "precision: is 'fp8'"),
         ("save_every = 0", "save_every: must be 1 or more"),
         ("size = 768", "size: is 768"),

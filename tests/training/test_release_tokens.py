@@ -38,13 +38,13 @@ FEATURES = 16 * 7 * 7  # of the tiny identity network
 
 
 @pytest.fixture(scope="module")
-def footage(made, tmp_path_factory) -> Path:
+def footage(sample, tmp_path_factory) -> Path:
     """Two people (the one face, seen otherwise) with a video each."""
     folder = tmp_path_factory.mktemp("footage")
     for name in ("a", "b"):
         (folder / name).mkdir()
-    shutil.copy(made.driver, folder / "a/driver.mp4")
-    frames, times = read_video(made.driver)
+    shutil.copy(sample.driver, folder / "a/driver.mp4")
+    frames, times = read_video(sample.driver)
     write_video(folder / "b/mirrored.mp4", [255 - (255 - frame[:, ::-1]) // 2 for frame in frames], times)
     return folder
 
@@ -64,10 +64,10 @@ def config(data, tmp_path):
     """The release's recipe in a few steps; changes by section, `output` by name."""
 
     def make(output: str = "run", steps: int = 2, **changes) -> Config:
-        optimiser = {"steps": steps, "batch": 2, "learning_rate": 1e-3, "ema": 0.5}
+        optimizer = {"steps": steps, "batch": 2, "learning_rate": 1e-3, "ema": 0.5}
         values = {
             "data": str(data), "output": str(tmp_path / output), "recipe": "release", "size": SIZE, "workers": 0,
-            "save_every": 2, "image": {"optimiser": optimiser}, "video": {"optimiser": optimiser, "clip": 4, "most_known": 2},
+            "save_every": 2, "image": {"optimizer": optimizer}, "video": {"optimizer": optimizer, "clip": 4, "most_known": 2},
             "validation": {"every": 0}, "model": {},
         }  # fmt: skip
         for section, value in changes.items():
@@ -86,11 +86,11 @@ class Watched(BaselSpace):
 
 
 @torch.no_grad()
-def test_the_trainers_tokens_are_the_engines(weights, made, tmp_path):
+def test_the_trainers_tokens_are_the_engines(weights, sample, tmp_path):
     """Of one photo and one motion: prepared and read by the trainer, and by the engine from the video's own frame."""
     with weights_at(weights):
         space = Watched()
-        clip = next(read_clips(made.driver, space, "k", "p", Cutting(512, 4, 1)))
+        clip = next(read_clips(sample.driver, space, "k", "p", Cutting(512, 4, 1)))
         write_shards([clip], tmp_path)
         stored = open_shards(tmp_path)[0]
         networks = checkpoint.load_networks()
@@ -98,7 +98,7 @@ def test_the_trainers_tokens_are_the_engines(weights, made, tmp_path):
         image, points = space.photo
         source = read_source(image, Face(points, np.zeros(52), np.eye(3)), readers, torch.device("cpu"))
         motion = engine.plan(checkpoint.load_face_model(), source, clip.track, RetargetOptions(motion="absolute"))
-        places = [align.invert(align.to_centre_origin(crop)) for crop in clip.track.crop]
+        places = [align.invert(align.to_center_origin(crop)) for crop in clip.track.crop]
         drawn = [
             condition_render(checkpoint.load_face_model(), *of_frame, 512)
             for of_frame in zip(motion.coefficients, places)
@@ -171,7 +171,7 @@ def test_pictures_have_tokens_of_their_own_and_clips_one_set(weights, data):
     assert (dropped[0] - whole[0]).abs().max() > 1e-5 and torch.equal(dropped[1], whole[1])
 
 
-def test_both_stages_to_a_video_by_the_engine(weights, config, release_folder, made, tmp_path, command):
+def test_both_stages_to_a_video_by_the_engine(weights, config, release_folder, sample, tmp_path, run_command):
     run = config()
     with weights_at(weights):
         train_image(run)
@@ -185,7 +185,7 @@ def test_both_stages_to_a_video_by_the_engine(weights, config, release_folder, m
     assert names <= video["average"].keys()  # stage 2 trains all of it too, and CLIP's last layers
     assert any("layers.1." in key for key in video["average"] if key.startswith("clip."))
     assert not any("embeddings" in key or "layernorm" in key for key in video["average"] if key.startswith("clip."))
-    for stage in (image, video):  # it has learnt something, in every part
+    for stage in (image, video):  # it has learned something, in every part
         before = image["average"] if stage is video else rebuild_start(weights, run)
         assert all(not torch.equal(stage["average"][key], before[key]) for key in names)
 
@@ -195,7 +195,7 @@ def test_both_stages_to_a_video_by_the_engine(weights, config, release_folder, m
         installed = import_folder(folder, ["mimaface"]).installed
         assert "mimaface/video/mia.safetensors" in installed
         networks = checkpoint.load_networks()
-        said = command("animate", made.portrait, made.driver, "-o", "out.mp4", *quick, "--duration", "0.2")
+        said = run_command("animate", sample.portrait, sample.driver, "-o", "out.mp4", *quick, "--duration", "0.2")
     assert isinstance(networks.mia, ReleaseTokens) and networks.wants_identity
     wanted = {**video["network"], **video["average"]}
     assert all(torch.equal(value, wanted[f"mia.{key}"]) for key, value in networks.mia.state_dict().items())
@@ -281,11 +281,11 @@ def test_stages_of_two_kinds_do_not_go_together(weights, config):
             train_image(config(steps=4, model={"tokens": "paper"}))
 
 
-def test_clips_prepared_without_the_identity_network_are_the_papers(weights, footage, config, tmp_path, mimaface):
+def test_clips_prepared_without_the_identity_network_are_the_papers(weights, footage, config, tmp_path, run_mimaface):
     bare = shutil.copytree(weights, tmp_path / "weights", symlinks=True)
     (bare / "mimaface/arcface.safetensors").unlink()
     cut = ("--space", "bfm09", "--size", str(SIZE), "--frames", "4", "--per-video", "1")
-    ran = mimaface("train", "prepare", footage / "a", "-o", "data", *cut, env={"MIMAFACE_WEIGHTS_DIR": str(bare)})
+    ran = run_mimaface("train", "prepare", footage / "a", "-o", "data", *cut, env={"MIMAFACE_WEIGHTS_DIR": str(bare)})
     assert ran.returncode == 0 and "note: without the identity network" in ran.stderr, ran.stderr
     with weights_at(bare):
         run = config(data=str(tmp_path / "data"))

@@ -12,7 +12,7 @@ import torch
 from mimaface_cli.builders.rendered_people.rendered_shards import Cast, render_shards
 from mimaface_cli.errors import InputError
 from mimaface_cli.training.autoencoder import AutoencoderSettings, fit_autoencoder, load_autoencoder, standardise
-from mimaface_cli.training.config import Config, Optimiser, load_config, make_config
+from mimaface_cli.training.config import Config, Optimizer, load_config, make_config
 from mimaface_cli.training.initialization import rebuild
 from mimaface_cli.training.loop import read_result
 from mimaface_cli.training.shards import open_shards
@@ -36,7 +36,7 @@ def config(data, tmp_path):
     """A run of a few steps; changes by section, `output` by name."""
 
     def make(output: str = "run", steps: int = 4, **changes) -> Config:
-        optimiser = {"steps": steps, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 2, "ema": 0.9}
+        optimizer = {"steps": steps, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 2, "ema": 0.9}
         values = {
             "data": str(data),
             "output": str(tmp_path / output),
@@ -47,8 +47,8 @@ def config(data, tmp_path):
             "cache_latents": True,
             "model": {"start": "scratch", "size": SIZE,
                       "autoencoder": {"channels": [8, 8, 8], "norm_groups": 4, "steps": 4, "batch": 2}},
-            "image": {"optimiser": optimiser, "bank": 16, "temperature": 0.1},
-            "video": {"optimiser": optimiser | {"batch": 2}, "clip": 4},
+            "image": {"optimizer": optimizer, "bank": 16, "temperature": 0.1},
+            "video": {"optimizer": optimizer | {"batch": 2}, "clip": 4},
         }  # fmt: skip
         for section, value in changes.items():
             values[section] = {**values[section], **value} if isinstance(value, dict) else value
@@ -67,11 +67,11 @@ def result(config: Config, stage: str = "image"):
 
 
 def test_the_rate_rises_and_falls():
-    optimiser = Optimiser(steps=100, learning_rate=1.0, schedule="cosine", warm_up=10)
-    rates = [optimiser.rate(step) for step in range(100)]
+    optimizer = Optimizer(steps=100, learning_rate=1.0, schedule="cosine", warm_up=10)
+    rates = [optimizer.rate(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1, rel=1e-3) and max(rates) == rates[9] > 0.97
     assert 0.02 < rates[99] < 0.025 and all(a > b for a, b in zip(rates[9:], rates[10:]))
-    assert {Optimiser(learning_rate=1e-5).rate(step) for step in (0, 5, 29_999)} == {1e-5}
+    assert {Optimizer(learning_rate=1e-5).rate(step) for step in (0, 5, 29_999)} == {1e-5}
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -175,12 +175,12 @@ def test_without_ica_the_conditioning_channels_never_learn(config):
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "sample"])
-def test_eight_clips_are_learnt_by_heart(config, prediction):
+def test_eight_clips_are_learned_by_heart(config, prediction):
     from mimaface_cli.weights.small_model import read_card
 
-    optimiser = {"steps": 80, "batch": 8, "learning_rate": 4e-3, "schedule": "cosine", "warm_up": 10, "ema": 0.9}
+    optimizer = {"steps": 80, "batch": 8, "learning_rate": 4e-3, "schedule": "cosine", "warm_up": 10, "ema": 0.9}
     changes = {
-        "image": {"optimiser": optimiser, "identity_weight": 0.0, "token_dropout": 0.0},
+        "image": {"optimizer": optimizer, "identity_weight": 0.0, "token_dropout": 0.0},
         "model": {"prediction": prediction},
     }
     run = config(save_every=200, **changes)
@@ -228,7 +228,7 @@ def test_standardised_latents_decode_to_the_same_picture():
 
 
 def test_the_autoencoder_learns_and_resumes(tmp_path):
-    colours = (
+    colors = (
         torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
         .repeat_interleave(8, 2)
         .repeat_interleave(8, 3)
@@ -238,12 +238,12 @@ def test_the_autoencoder_learns_and_resumes(tmp_path):
 
     def batches(first):
         while True:
-            yield colours
+            yield colors
 
     seen = []
     settings = AutoencoderSettings(channels=(16, 16), norm_groups=4, steps=100, rate=3e-3, edges=0.0)
     fit_autoencoder(batches, 16, settings, tmp_path, report=lambda *a: seen.append(a[2]["psnr"]))
-    assert seen[-1] > max(seen[0], 20)  # grey alone gives 11
+    assert seen[-1] > max(seen[0], 20)  # gray alone gives 11
     again = []
     fit_autoencoder(batches, 16, settings, tmp_path, report=lambda *a: again.append(a))
     assert not again  # it was done

@@ -43,10 +43,10 @@ size = {{channels = [8, 16], attention = [false, true], heads = 2, tokens = 16, 
 autoencoder = {{channels = [8, 8, 8], norm_groups = 4, steps = 4, batch = 2}}
 [image]
 bank = 16
-optimiser = {{steps = 6, batch = 4, micro = 1, learning_rate = 1e-3, ema = 0.9}}
+optimizer = {{steps = 6, batch = 4, micro = 1, learning_rate = 1e-3, ema = 0.9}}
 [video]
 clip = 4
-optimiser = {{steps = 4, batch = 4, micro = 1, learning_rate = 1e-3, ema = 0.9}}
+optimizer = {{steps = 4, batch = 4, micro = 1, learning_rate = 1e-3, ema = 0.9}}
 [validation]
 every = 3
 share = 0.25
@@ -112,7 +112,7 @@ def flat(value, name: str = "") -> dict:
 
 
 def same(one: dict, other: dict, tolerance: float = 0.0) -> None:
-    """Nothing but numbers differs, and these by no more; moments are compared, for the optimiser makes of gradients that
+    """Nothing but numbers differs, and these by no more; moments are compared, for the optimizer makes of gradients that
     are zero but for rounding steps as long as any.
     """
     one, other = flat(one), flat(other)
@@ -143,10 +143,10 @@ def test_split_weights_have_the_losses_of_whole_ones(alone, split):
     # SSIM of what is still noise hangs on its rounding.
     np.testing.assert_allclose(curve(split, name="validation"), curve(alone, name="validation"), rtol=1e-4, atol=1e-4)
     same(state(split), state(alone), 1e-6)
-    learnt = state(split)["network"]
-    weight = learnt["unet.conv_in.weight"]
+    learned = state(split)["network"]
+    weight = learned["unet.conv_in.weight"]
     assert weight[:, :4].any() and not weight[:, 4:8].any()
-    assert not any(value.any() for name, value in learnt.items() if "mia.embed" in name and name.endswith("weight"))
+    assert not any(value.any() for name, value in learned.items() if "mia.embed" in name and name.endswith("weight"))
 
 
 def test_a_split_run_goes_on_exactly(make, split, way):

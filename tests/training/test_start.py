@@ -37,15 +37,15 @@ def config(tmp_path):
     (tmp_path / "data").mkdir()
     write_shards((clip(number) for number in range(4)), tmp_path / "data")
     Index({"space": "bfm09", "size": SIZE}, {"a.mp4": 4}, {}, 1).save(tmp_path / "data")
-    optimiser = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "ema": 0.5}
+    optimizer = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "ema": 0.5}
     return make_config(
         {
             "data": str(tmp_path / "data"),
             "output": str(tmp_path / "run"),
             "size": SIZE,
             "workers": 0,
-            "image": {"optimiser": optimiser, "bank": 8},
-            "video": {"optimiser": optimiser, "clip": 4},
+            "image": {"optimizer": optimizer, "bank": 8},
+            "video": {"optimizer": optimizer, "clip": 4},
         }
     )
 
@@ -96,11 +96,11 @@ def test_both_stages_and_back_by_weights_import(weights, config, tmp_path):
             assert torch.equal(value, wanted[prefix + key]), prefix + key
 
 
-def test_footage_in_the_basel_space_has_its_own_renders(weights, made, tmp_path):
+def test_footage_in_the_basel_space_has_its_own_renders(weights, sample, tmp_path):
     from mimaface_cli.training.footage import BaselSpace, Cutting, read_clips
 
     with weights_at(weights):
-        clips = list(read_clips(made.driver, BaselSpace(), "k", "p", Cutting(SIZE, 4, 1)))
+        clips = list(read_clips(sample.driver, BaselSpace(), "k", "p", Cutting(SIZE, 4, 1)))
     assert len(clips) == 1 and clips[0].track.meta.space == "bfm09"
     clip = clips[0]
     low, high = clip.landmarks[0].min(0), clip.landmarks[0].max(0)

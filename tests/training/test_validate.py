@@ -48,12 +48,12 @@ def data(tmp_path_factory) -> Path:
 
 
 def make(data: Path, output: Path, steps: int = 4, **more) -> Config:
-    optimiser = {"steps": steps, "batch": 2, "learning_rate": 1e-3, "ema": 0.9}
+    optimizer = {"steps": steps, "batch": 2, "learning_rate": 1e-3, "ema": 0.9}
     values = {
         "data": str(data), "output": str(output), "size": SIZE, "space": "face478", "workers": 0, "save_every": 2,
         "model": {"start": "scratch", "size": TINY,
                   "autoencoder": {"channels": [8, 8], "norm_groups": 4, "steps": 2, "batch": 2}},
-        "image": {"optimiser": optimiser, "bank": 8}, "video": {"optimiser": optimiser, "clip": 4},
+        "image": {"optimizer": optimizer, "bank": 8}, "video": {"optimizer": optimizer, "clip": 4},
         "validation": {"every": 2, "share": 0.25, "clips": 2, "steps": 2},
     }  # fmt: skip
     return make_config(values | more)
@@ -113,7 +113,7 @@ def test_the_training_does_not_notice_and_a_stopped_run_looks_again(data, tmp_pa
         assert not (other / "validation.csv").exists()
         found = rows_of(one / "validation.csv")
         assert [row["step"] for row in found] == ["2", "4"] and {"denoise", "psnr", "ssim"} <= found[0].keys()
-        assert found[0] != {**found[1], "step": "2"}  # it has learnt something
+        assert found[0] != {**found[1], "step": "2"}  # it has learned something
         sheets = sorted(path.name for path in (one / "validation").iterdir())
         assert sheets == ["step-00000002.png", "step-00000004.png"]
         with Image.open(one / "validation" / sheets[1]) as sheet:

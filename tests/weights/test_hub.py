@@ -56,10 +56,10 @@ def test_all_that_was_tried_is_told(hub):
 
 def test_the_users_token_opens_what_is_gated_or_private(hub, monkeypatch):
     hub.gated.add("org/model")
-    with pytest.raises(WeightsError, match="org/model: accept its licence there, and set HF_TOKEN"):
+    with pytest.raises(WeightsError, match="org/model: accept its license there, and set HF_TOKEN"):
         find([MODEL])
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(WeightsError, match="org/model: accept its licence there, and set HF_TOKEN"):
+    with pytest.raises(WeightsError, match="org/model: accept its license there, and set HF_TOKEN"):
         find([MODEL])
     monkeypatch.setenv("HF_TOKEN", hub.token)
     assert find([MODEL]).headers == {"Authorization": f"Bearer {hub.token}"}

@@ -14,7 +14,7 @@ from mimaface_cli.weights.registry import ASSETS, AssetFile, find_asset
 @pytest.mark.parametrize("name", sorted(ASSETS))
 def test_an_entry_is_complete(name):
     asset = find_asset(name)
-    assert asset.name == name and asset.purpose and asset.licence and asset.files
+    assert asset.name == name and asset.purpose and asset.license and asset.files
     for file in asset.files:
         path = PurePosixPath(file.path)
         assert not path.is_absolute() and ".." not in path.parts and "\\" not in file.path and str(path) == file.path

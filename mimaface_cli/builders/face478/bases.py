@@ -21,10 +21,10 @@ from mimaface_cli.face.shading import AMBIENT, sh_basis, vertex_normals
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, SILENT, TEXTURE_DIM
 
 NOSTRIL = 278
-# Eye-centre distance of the release's 256-pixel five-point template: it fixes the model's unit.
+# Eye-center distance of the release's 256-pixel five-point template: it fixes the model's unit.
 TEMPLATE_EYE_DISTANCE = 70.4744 / 256
 ACROSS = np.array([-1, 1, 1])  # what mirroring does to a displacement
-ALBEDO_LIMIT = 90.0  # grey levels from the mean: hair, hats and hands over the face are not albedo
+ALBEDO_LIMIT = 90.0  # gray levels from the mean: hair, hats and hands over the face are not albedo
 UNMEASURED = 0.15  # of a score, standard deviation: how far it is off before that is measured
 CLIP_STEP, CLIP_WEIGHT = 4, 0.35  # frames of a clip are much alike: fewer of them teach scores, and each counts less
 
@@ -32,7 +32,7 @@ CLIP_STEP, CLIP_WEIGHT = 4, 0.35  # frames of a clip are much alike: fewer of th
 def build(stills: Observations, clips: Observations, photos: Sequence[Path], seed: int = 0) -> dict[str, np.ndarray]:
     """The arrays of a face478 file (see `mimaface_cli.face.face478.Face478`): float32, int32 and its version.
 
-    stills (with colours) teach identity and texture, clips expression; photos, drawn at random with the seed, how far
+    stills (with colors) teach identity and texture, clips expression; photos, drawn at random with the seed, how far
     scores are to be believed. Raises InputError where they make no face.
     """
     mean = learn.mean_shape(stills)
@@ -41,7 +41,7 @@ def build(stills: Observations, clips: Observations, photos: Sequence[Path], see
     triangles = triangulate(shape["mean"])
     normals = vertex_normals(stills.points, np.concatenate(list(triangles.values())))
     # Unequal trust in landmarks (the outline slides along the face) was measured and gained nothing.
-    values = shape | build_albedo(stills.colours, normals, mirror) | {"noise": np.ones(VERTICES)}
+    values = shape | build_albedo(stills.colors, normals, mirror) | {"noise": np.ones(VERTICES)}
     model = Face478(**values, **triangles, **blank_scores(), version="")
     model = replace(model, score_error=score_error(model, photos, clips, seed))
     values |= {"score_error": model.score_error} | learn_scores(model, stills, clips)
@@ -89,7 +89,7 @@ def build_shape(
     """Mean, A and B from an aligned mean face of rms radius 1."""
     deviation, scores, weight = expression_samples(clips, mean)
     named = learn.expression_columns(deviation, scores, weight, upper_share(mean), left_share(mean))
-    named = learn.symmetrise(named, mirror, learn.mirror_names())
+    named = learn.symmetrize(named, mirror, learn.mirror_names())
     left_over = extra_samples(deviation, scores, named)
     spread = learn.covariance(left_over.reshape(len(left_over), -1), weight)
     extra = learn.principal(learn.with_mirrored(spread, mirror, ACROSS), EXPRESSION_DIM - NAMED)
@@ -103,10 +103,10 @@ def build_shape(
 
     scale = unit_scale(neutral)
     neutral = neutral * scale
-    centre = np.append(neutral[:, :2].mean(0) * [0, 1], neutral[:, 2].mean())
+    center = np.append(neutral[:, :2].mean(0) * [0, 1], neutral[:, 2].mean())
     expression = np.concatenate([named, extra], 2) * scale
-    add_silent(expression, neutral - centre)
-    return {"mean": neutral - centre, "identity_basis": identity * scale, "expression_basis": expression}
+    add_silent(expression, neutral - center)
+    return {"mean": neutral - center, "identity_basis": identity * scale, "expression_basis": expression}
 
 
 def expression_samples(clips: Observations, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -198,8 +198,8 @@ def unit_scale(neutral: np.ndarray) -> float:
 def add_silent(basis: np.ndarray, mean: np.ndarray) -> None:
     """Author the columns that cannot be learned because the landmark model never scores them."""
 
-    def bump(centre: np.ndarray, width: float) -> np.ndarray:
-        return np.exp(-((mean - centre) ** 2).sum(1) / (2 * width**2))[:, None]
+    def bump(center: np.ndarray, width: float) -> np.ndarray:
+        return np.exp(-((mean - center) ** 2).sum(1) / (2 * width**2))[:, None]
 
     chin, nose = mean[topology.CHIN], mean[topology.NOSE_TIP]
     for side, cheek, wing, lid in (("Left", 425, 278, 374), ("Right", 205, 48, 145)):
@@ -213,15 +213,15 @@ def add_silent(basis: np.ndarray, mean: np.ndarray) -> None:
     basis[:, :, BLENDSHAPES.index("jawForward")] = jaw * [0, 0, 0.12]
 
 
-def build_albedo(colours: np.ndarray, normals: np.ndarray, mirror: np.ndarray) -> dict[str, np.ndarray]:
-    """Albedo mean and C from colours sampled at the landmarks (N×478×3) under posed normals (N×478×3), after each
+def build_albedo(colors: np.ndarray, normals: np.ndarray, mirror: np.ndarray) -> dict[str, np.ndarray]:
+    """Albedo mean and C from colors sampled at the landmarks (N×478×3) under posed normals (N×478×3), after each
     face's own spherical-harmonic light is taken out (light and albedo estimated in turns).
     """
-    colours = colours.astype(np.float64)
+    colors = colors.astype(np.float64)
     basis = sh_basis(normals)
-    mean = colours.mean(0)
+    mean = colors.mean(0)
     for _ in range(4):
-        albedo = unlit(colours, basis, mean)
+        albedo = unlit(colors, basis, mean)
         mean = np.median(np.concatenate([albedo, albedo[:, mirror]]), 0)
     samples = albedo_samples(albedo, mean)
     spread = learn.covariance(samples.reshape(len(samples), -1), np.ones(len(samples)))
@@ -229,17 +229,17 @@ def build_albedo(colours: np.ndarray, normals: np.ndarray, mirror: np.ndarray) -
     return {"albedo_mean": mean, "texture_basis": texture}
 
 
-def unlit(colours: np.ndarray, basis: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Albedos N×478×3 of colours N×478×3: the light (under a basis N×478×9) that explains them best on the mean albedo
+def unlit(colors: np.ndarray, basis: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Albedos N×478×3 of colors N×478×3: the light (under a basis N×478×9) that explains them best on the mean albedo
     is taken out.
     """
     lit = basis[..., None] * mean[None, :, None, :]  # N×478×9×3
     gram = np.einsum("nvbc,nvdc->ncbd", lit, lit) + 20.0 * len(mean) * np.eye(9)
     # The prior is even light of strength one: all else is shading only as far as the picture insists.
     even = AMBIENT * np.eye(9)[0]
-    right = np.einsum("nvbc,nvc->ncb", lit, colours) + 20.0 * len(mean) * even
+    right = np.einsum("nvbc,nvc->ncb", lit, colors) + 20.0 * len(mean) * even
     light = np.linalg.solve(gram, right[..., None])[..., 0]  # N×3×9
-    return colours / np.einsum("nvb,ncb->nvc", basis, light).clip(0.2, 3.0)
+    return colors / np.einsum("nvb,ncb->nvc", basis, light).clip(0.2, 3.0)
 
 
 def albedo_samples(albedo: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -258,13 +258,13 @@ def triangulate(mean: np.ndarray) -> dict[str, np.ndarray]:
 
 def faces_of(edges: list[tuple[int, int]]) -> np.ndarray:
     """The triangles (T×3) of a surface given by its edges: all cycles of three, but for those around a vertex with only
-    three neighbours, whose edges would belong to three triangles each.
+    three neighbors, whose edges would belong to three triangles each.
     """
-    neighbours: dict[int, set[int]] = {}
+    neighbors: dict[int, set[int]] = {}
     for a, b in edges:
-        neighbours.setdefault(a, set()).add(b)
-        neighbours.setdefault(b, set()).add(a)
-    cycles = sorted({tuple(sorted((a, b, c))) for a, b in edges for c in neighbours[a] & neighbours[b]})
+        neighbors.setdefault(a, set()).add(b)
+        neighbors.setdefault(b, set()).add(a)
+    cycles = sorted({tuple(sorted((a, b, c))) for a, b in edges for c in neighbors[a] & neighbors[b]})
     users = Counter(edge for cycle in cycles for edge in combinations(cycle, 2))
     return np.array([cycle for cycle in cycles if any(users[edge] < 3 for edge in combinations(cycle, 2))])
 

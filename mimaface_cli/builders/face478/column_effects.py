@@ -15,7 +15,7 @@ EYE_DISTANCE_MM = 63.0
 
 # Landmarks of the left side of the face; the right side is their mirror image.
 _UPPER_LID, _LOWER_LID = (386, 387, 385), (374, 373, 380)
-_EYE_CORNERS, _IRIS_CENTRE = (362, 263), (473,)
+_EYE_CORNERS, _IRIS_CENTER = (362, 263), (473,)
 _INNER_BROW, _OUTER_BROW, _BROW = (285, 336), (276, 300), (282, 295, 285, 334, 296, 336)
 _CORNER, _CHEEK, _CHEEKBONE, _NOSTRIL = (291,), (425,), (330, 347), (278,)
 _UPPER_LIP, _LOWER_LIP = (267, 269, 270), (314, 405, 321)
@@ -39,8 +39,8 @@ class Measure:
 MEASURES = {
     "eye opening": Measure(_UPPER_LID, _LOWER_LID, Y, True),
     "lower lid up": Measure(_LOWER_LID, _EYE_CORNERS, Y, True),
-    "iris up": Measure(_IRIS_CENTRE, _EYE_CORNERS, Y, True),
-    "iris outwards": Measure(_IRIS_CENTRE, _EYE_CORNERS, X, True),
+    "iris up": Measure(_IRIS_CENTER, _EYE_CORNERS, Y, True),
+    "iris outwards": Measure(_IRIS_CENTER, _EYE_CORNERS, X, True),
     "inner brow up": Measure(_INNER_BROW, _EYE_CORNERS, Y, True),
     "outer brow up": Measure(_OUTER_BROW, _EYE_CORNERS, Y, True),
     "brow up": Measure(_BROW, _EYE_CORNERS, Y, True),
@@ -121,7 +121,7 @@ class Movement:
 def movements(model: Face478) -> list[Movement]:
     """One entry for each blendshape but _neutral."""
     eyes = five_points(model.mean)[:2]
-    millimetres = EYE_DISTANCE_MM / float(np.linalg.norm(eyes[0] - eyes[1]))
+    millimeters = EYE_DISTANCE_MM / float(np.linalg.norm(eyes[0] - eyes[1]))
     mirror = mirror_index(model.mean)
     upper = upper_share(model.mean)
     halves = upper == 1, upper == 0
@@ -138,7 +138,7 @@ def movements(model: Face478) -> list[Movement]:
             Movement(
                 name,
                 measure,
-                amount * millimetres,
+                amount * millimeters,
                 across / own if side else float("nan"),
                 _rms(column[other_half]) / _rms(column[own_half]),
                 name in SILENT,

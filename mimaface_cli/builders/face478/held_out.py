@@ -74,7 +74,7 @@ def reprojection(model: Face478, fits: Fits) -> Reprojection:
 class Explained:
     """Shares of variance. named: of all movement within clips (turning of the head and irises aside), by the named
     columns from scores alone; expression: of the same, by all 64 columns fitted; identity: of the differences between
-    people; texture: of the differences between their unlit colours.
+    people; texture: of the differences between their unlit colors.
     """
 
     named: float
@@ -85,7 +85,7 @@ class Explained:
 
 def explained(model: Face478, stills: Observations, clips: Observations) -> Explained:
     """How much of some observations the model's columns span."""
-    mean, unit = normalised(model)
+    mean, unit = normalized(model)
     basis = model.expression_basis * unit
     named = basis[:, :, :NAMED]
     movement, scores, weight = build.expression_samples(clips, mean)
@@ -100,13 +100,13 @@ def explained(model: Face478, stills: Observations, clips: Observations) -> Expl
     identity = 1 - _energy(_beyond(faces, model.identity_basis), even) / _energy(faces, even)
 
     light = sh_basis(vertex_normals(stills.points, model.triangles))
-    albedo = build.unlit(stills.colours.astype(np.float64), light, model.albedo_mean)
-    colours = build.albedo_samples(albedo, model.albedo_mean)
-    texture = 1 - _energy(_beyond(colours, model.texture_basis), even) / _energy(colours, even)
+    albedo = build.unlit(stills.colors.astype(np.float64), light, model.albedo_mean)
+    colors = build.albedo_samples(albedo, model.albedo_mean)
+    texture = 1 - _energy(_beyond(colors, model.texture_basis), even) / _energy(colors, even)
     return Explained(1 - after_named / total, 1 - after_all / total, identity, texture)
 
 
-def normalised(model: Face478) -> tuple[np.ndarray, float]:
+def normalized(model: Face478) -> tuple[np.ndarray, float]:
     """The mean face as the builder aligns to it, of rms radius 1, and the factor from model units to its."""
     mean = model.mean - model.mean.mean(0)
     unit = 1 / np.sqrt((mean**2).sum(1).mean())
@@ -130,7 +130,7 @@ def readout(model: Face478, clips: Observations, ridge: float = 2e-4) -> dict[st
     score over left-out clips, when all are fitted to the movement without knowing any score. NaN where the score
     hardly moves.
     """
-    mean, unit = normalised(model)
+    mean, unit = normalized(model)
     movement, scores, weight = build.expression_samples(clips, mean)
     columns = (model.expression_basis * unit).reshape(-1, model.expression_basis.shape[2])
     # The prior strength of a coefficient is the spread that its score has.
@@ -166,7 +166,7 @@ def predicted_scores(model: Face478, observed: Observations, fits: Fits) -> dict
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """What the landmark model says of a picture of the mean face under one column alone. before, after: its score of
     that name at rest and then; other, other_rise: the name whose score goes up most beside it, and by how much.
     """
@@ -177,7 +177,7 @@ class Judgement:
     other_rise: float
 
 
-def judged(model: Face478, names: Sequence[str] = BLENDSHAPES[1:]) -> dict[str, Judgement]:
+def judged(model: Face478, names: Sequence[str] = BLENDSHAPES[1:]) -> dict[str, Judgment]:
     """Show the landmark model named columns one at a time; those under which it finds no face are left out."""
     rest = _scores_of(draw(model, JUDGED_SIZE, model.mean))
     if rest is None:
@@ -190,7 +190,7 @@ def judged(model: Face478, names: Sequence[str] = BLENDSHAPES[1:]) -> dict[str, 
             rise = seen - rest
             rise[k] = -1.0
             other = int(rise.argmax())
-            result[name] = Judgement(float(rest[k]), float(seen[k]), BLENDSHAPES[other], float(rise[other]))
+            result[name] = Judgment(float(rest[k]), float(seen[k]), BLENDSHAPES[other], float(rise[other]))
     return result
 
 

@@ -19,34 +19,34 @@ NAMED = len(BLENDSHAPES)
 @dataclass(frozen=True)
 class Observations:
     """Landmarks of faces. points: N×478×3 pixels (x right, y up, z to the camera); scores: N×52 in 0..1;
-    rotation: N×3×3 canonical to camera; subject: N int, one per person or clip; colours: N×478×3 in 0..255 or None.
+    rotation: N×3×3 canonical to camera; subject: N int, one per person or clip; colors: N×478×3 in 0..255 or None.
     """
 
     points: np.ndarray
     scores: np.ndarray
     rotation: np.ndarray
     subject: np.ndarray
-    colours: np.ndarray | None = None
+    colors: np.ndarray | None = None
 
     def take(self, index: np.ndarray) -> "Observations":
-        colours = None if self.colours is None else self.colours[index]
-        return Observations(self.points[index], self.scores[index], self.rotation[index], self.subject[index], colours)
+        colors = None if self.colors is None else self.colors[index]
+        return Observations(self.points[index], self.scores[index], self.rotation[index], self.subject[index], colors)
 
 
 def procrustes(points: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Similarity-align N×V×3 points to a V×3 target by weighted least squares; returns them and N rotations R with
-    aligned = scale · (points − centre) @ R.
+    aligned = scale · (points − center) @ R.
     """
     weight = weight / weight.sum()
-    centred = points - np.einsum("nvi,v->ni", points, weight)[:, None]
+    centerd = points - np.einsum("nvi,v->ni", points, weight)[:, None]
     middle = weight @ target
-    covariance = np.einsum("nvi,v,vj->nij", centred, weight, target - middle)
+    covariance = np.einsum("nvi,v,vj->nij", centerd, weight, target - middle)
     u, s, vt = np.linalg.svd(covariance)
     s[:, 2] *= (sign := np.sign(np.linalg.det(u @ vt)))
     u[:, :, 2] *= sign[:, None]
     rotation = u @ vt
-    scale = s.sum(1) / np.einsum("nvi,v,nvi->n", centred, weight, centred)
-    return scale[:, None, None] * (centred @ rotation) + middle, rotation
+    scale = s.sum(1) / np.einsum("nvi,v,nvi->n", centerd, weight, centerd)
+    return scale[:, None, None] * (centerd @ rotation) + middle, rotation
 
 
 def mean_shape(observed: Observations, rounds: int = 10) -> np.ndarray:
@@ -135,7 +135,7 @@ def side_of(name: str) -> str:
 
 
 def covariance(samples: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Weighted D×D covariance of N×D centred samples."""
+    """Weighted D×D covariance of N×D centerd samples."""
     return samples.T @ (samples * (weight / weight.sum())[:, None])
 
 
@@ -157,7 +157,7 @@ def principal(covariance: np.ndarray, count: int) -> np.ndarray:
     return columns.reshape(-1, 3, count)
 
 
-def symmetrise(columns: np.ndarray, mirror: np.ndarray, names: np.ndarray) -> np.ndarray:
+def symmetrize(columns: np.ndarray, mirror: np.ndarray, names: np.ndarray) -> np.ndarray:
     """Average V×3×K columns with their mirror images, left names against right ones."""
     return (columns + columns[mirror][:, :, names] * np.array([-1, 1, 1])[:, None]) / 2
 

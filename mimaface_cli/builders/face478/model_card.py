@@ -6,7 +6,7 @@ import numpy as np
 
 from mimaface_cli.builders.face478.bases import CLIP_STEP
 from mimaface_cli.builders.face478.column_effects import Movement
-from mimaface_cli.builders.face478.held_out import Explained, Judgement, Reprojection
+from mimaface_cli.builders.face478.held_out import Explained, Judgment, Reprojection
 from mimaface_cli.builders.face478.learning import Observations, mirror_names
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
@@ -28,7 +28,7 @@ class Measured:
     predicted: dict[str, float]
     predicted_stills: dict[str, float]
     movements: list[Movement]
-    judged: dict[str, Judgement]
+    judged: dict[str, Judgment]
 
 
 def card(model: Face478, measured: Measured, about: str, options: str, skipped: int, picture: str) -> str:
@@ -49,7 +49,7 @@ def card(model: Face478, measured: Measured, about: str, options: str, skipped: 
             ("movement within clips, by the 52 named columns from the scores alone", "named"),
             ("the same, by all 64 expression columns fitted", "expression"),
             ("differences of shape between people, by 80 identity columns", "identity"),
-            ("differences of unlit colour between people, by 80 texture columns", "texture"),
+            ("differences of unlit color between people, by 80 texture columns", "texture"),
         )
     ]
     reached = measured.reprojection
@@ -60,7 +60,7 @@ def card(model: Face478, measured: Measured, about: str, options: str, skipped: 
         f"![The mean, columns of identity and texture at ±2, and what each expression column alone does]({picture})",
         "## Data",
         about,
-        "The model holds no picture: it is a mean face and linear directions around it, 80 of shape, 80 of colour and 64 "
+        "The model holds no picture: it is a mean face and linear directions around it, 80 of shape, 80 of color and 64 "
         "of movement.",
         _table(["", "learned from", "left out"], counts),
         f"Files without a usable face: {skipped}. The split is by still and by clip, at random. Built with "
@@ -161,7 +161,7 @@ model's score of that name on a picture of the mean face at rest and under the c
 goes up most. A star marks columns made by hand."""
 
 _LIMITS = """- Landmarks see depth poorly: lips that protrude, cheeks that puff and a jaw that comes forward hardly show in them.
-- Scores are MediaPipe's, with its blind spots: it shares looks between both eyes, and confuses neighbours (dimple and
+- Scores are MediaPipe's, with its blind spots: it shares looks between both eyes, and confuses neighbors (dimple and
   smile, shrug and roll). Columns of scores that rarely rise in talking are extrapolated to score 1 from small values.
 - Each eye moves alone, but a one-sided brow or mouth column takes part of the other side along (*other side*).
 - The mean is the mean of the data, not of mankind; what is rare in the data (children, some skin tones, beards, glasses)

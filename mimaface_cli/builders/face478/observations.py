@@ -21,19 +21,19 @@ from mimaface_cli.motion.coefficients import BLENDSHAPES
 
 REVISION = 1  # raise it when what is observed changes: files of other revisions are refused
 LONGEST = 400  # frames of a clip: a face says little that is new after that
-FACE_SIZE = 170  # pixels across a face at which colours are blurred by one pixel before they are sampled
+FACE_SIZE = 170  # pixels across a face at which colors are blurred by one pixel before they are sampled
 
 # What is kept of each face: name and shape, float32.
-_FIELDS = {"points": (VERTICES, 3), "scores": (len(BLENDSHAPES),), "rotation": (3, 3), "colours": (VERTICES, 3)}
+_FIELDS = {"points": (VERTICES, 3), "scores": (len(BLENDSHAPES),), "rotation": (3, 3), "colors": (VERTICES, 3)}
 _CREATE = """CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, kind TEXT, fault TEXT,
-    points BLOB, scores BLOB, rotation BLOB, colours BLOB)"""
+    points BLOB, scores BLOB, rotation BLOB, colors BLOB)"""
 
 
 @dataclass(frozen=True)
 class Sight:
     """What one file shows. kind: "still" or "clip"; fault: why it is skipped, or ""; the rest: K faces, one for each
-    frame that shows one, as in `Observations` (colours for stills only).
+    frame that shows one, as in `Observations` (colors for stills only).
     """
 
     kind: str
@@ -41,12 +41,12 @@ class Sight:
     points: np.ndarray | None = None
     scores: np.ndarray | None = None
     rotation: np.ndarray | None = None
-    colours: np.ndarray | None = None
+    colors: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Pool:
-    """All that a folder shows: stills (one subject each, with colours), clips (one subject a file), the names of the
+    """All that a folder shows: stills (one subject each, with colors), clips (one subject a file), the names of the
     stills' files by subject, and the files that show nothing, with the reason.
     """
 
@@ -167,7 +167,7 @@ def _look_at_still(path: Path) -> Sight | None:
     face = choose(find_faces(image), "largest")
     if face is None:
         return None
-    return Sight("still", "", *_geometry([face]), smooth_colours(image, face)[None])
+    return Sight("still", "", *_geometry([face]), smooth_colors(image, face)[None])
 
 
 def _look_at_clip(path: Path) -> Sight | None:
@@ -192,8 +192,8 @@ def _geometry(faces: list[Face]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return points, np.stack([face.scores for face in faces]), np.stack([face.rotation for face in faces])
 
 
-def smooth_colours(image: np.ndarray, face: Face) -> np.ndarray:
-    """Colours (478×3) at the landmarks of a picture H×W×3 uint8, blurred so that single pixels do not count."""
+def smooth_colors(image: np.ndarray, face: Face) -> np.ndarray:
+    """Colors (478×3) at the landmarks of a picture H×W×3 uint8, blurred so that single pixels do not count."""
     sigma = max(face.size / FACE_SIZE, 0.5)
     margin = int(np.ceil(3 * sigma)) + 1
     height, width = image.shape[:2]
@@ -217,12 +217,12 @@ def gather(kept: ObservationFile, names: list[str]) -> Pool:
 
 def _joined(sights: list[Sight]) -> Observations:
     subject = np.repeat(np.arange(len(sights)), [len(sight.scores) for sight in sights])
-    colours = None if sights[0].colours is None else np.concatenate([sight.colours for sight in sights])
+    colors = None if sights[0].colors is None else np.concatenate([sight.colors for sight in sights])
     points, scores, rotation = (
         np.concatenate([getattr(sight, field) for sight in sights]).astype(np.float64)
         for field in ("points", "scores", "rotation")
     )
-    return Observations(points, scores, rotation, subject, colours)
+    return Observations(points, scores, rotation, subject, colors)
 
 
 def split(observed: Observations, share: float, seed: int) -> tuple[Observations, Observations]:

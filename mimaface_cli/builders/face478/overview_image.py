@@ -1,4 +1,4 @@
-"""One picture that shows a built model: people, colours, and what each expression column alone does."""
+"""One picture that shows a built model: people, colors, and what each expression column alone does."""
 
 import cv2
 import numpy as np
@@ -63,7 +63,7 @@ def moved(model: Face478, column: int, amount: float = 1.0) -> np.ndarray:
 
 
 def draw(
-    model: Face478, size: int, vertices: np.ndarray, colours: np.ndarray | None = None, yaw: float = 0.0
+    model: Face478, size: int, vertices: np.ndarray, colors: np.ndarray | None = None, yaw: float = 0.0
 ) -> np.ndarray:
     """A size×size×3 uint8 picture of vertices (478×3) with an albedo (478×3, the mean's by default), lit a little from
     above, on white; yaw in degrees.
@@ -74,7 +74,7 @@ def draw(
     pixels += canvas * np.array([1 - _NEARER, 0.95 - _NEARER]) / 2  # room above for a label, below for a jaw
     light = np.zeros((3, LIGHT_DIM // 3))
     light[:, 1], light[:, 2] = -0.10, 0.12  # from above and ahead: even light hides the relief
-    albedo = model.albedo_mean if colours is None else colours
+    albedo = model.albedo_mean if colors is None else colors
     lit = np.clip(shade(albedo, vertex_normals(placed, model.triangles), light.ravel()), 0, 255)
     index, weights, _ = rasterize(pixels, depth, model.triangles, canvas, canvas)
     picture = interpolate(index, weights, model.triangles, lit, background=255.0).astype(np.uint8)
@@ -100,7 +100,7 @@ def _paint_openings(picture: np.ndarray, pixels: np.ndarray) -> None:
     for lids, iris in eyes:
         ball = np.full_like(picture, (225, 222, 218))
         radius = np.linalg.norm(pixels[iris[1:]] - pixels[iris[0]], axis=1).mean()
-        centre = np.round(pixels[iris[0]] * 16).astype(int)
-        for share, colour in ((1.0, (90, 70, 55)), (0.45, (15, 12, 10))):
-            cv2.circle(ball, centre.tolist(), round(radius * share * 16), colour, -1, cv2.LINE_AA, 4)
+        center = np.round(pixels[iris[0]] * 16).astype(int)
+        for share, color in ((1.0, (90, 70, 55)), (0.45, (15, 12, 10))):
+            cv2.circle(ball, center.tolist(), round(radius * share * 16), color, -1, cv2.LINE_AA, 4)
         blend(opening(lids), ball)

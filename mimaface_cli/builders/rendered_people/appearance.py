@@ -50,7 +50,7 @@ def make_person(model: Face478, seed: int) -> Person:
     rng = np.random.default_rng((478, seed))
     identity = rng.normal(0, SHAPE_SPREAD, IDENTITY_DIM)
     texture = rng.normal(0, TEXTURE_SPREAD, TEXTURE_DIM)
-    depth = rng.uniform(0, 1)  # of the skin's colour, light to dark
+    depth = rng.uniform(0, 1)  # of the skin's color, light to dark
     target = np.array([236, 196, 172]) * (1 - depth) + np.array([92, 58, 40]) * depth
     target = target * rng.uniform(0.95, 1.05, 3)
     albedo = model.albedo(texture)
@@ -80,7 +80,7 @@ def make_person(model: Face478, seed: int) -> Person:
 
 
 def _coefficients(model: Face478, albedo: np.ndarray) -> np.ndarray:
-    """The texture coefficients (80) that come nearest to vertex colours 478×3 (ridge regression)."""
+    """The texture coefficients (80) that come nearest to vertex colors 478×3 (ridge regression)."""
     basis = model.texture_basis.reshape(-1, TEXTURE_DIM)
     wanted = (albedo - model.albedo_mean).ravel()
     return np.linalg.solve(basis.T @ basis + 50 * np.eye(TEXTURE_DIM), basis.T @ wanted)
@@ -92,7 +92,7 @@ def to_map(points: np.ndarray) -> np.ndarray:
 
 
 def _front_view(model: Face478, albedo: np.ndarray) -> np.ndarray:
-    """Vertex colours 478×3 laid out over the front view, continued beyond the rim."""
+    """Vertex colors 478×3 laid out over the front view, continued beyond the rim."""
     xy = to_map(model.mean)
     spread = np.concatenate([xy, MAP / 2 + (xy[topology.OVAL] - MAP / 2) * 1.6])
     ring = np.arange(len(topology.OVAL))
@@ -103,8 +103,8 @@ def _front_view(model: Face478, albedo: np.ndarray) -> np.ndarray:
     triangles = np.concatenate([model.triangles, around])
     depth = np.concatenate([10 - model.mean[:, 2], np.full(len(ring), 11.0)])
     index, weights, _ = rasterize(spread, depth, triangles, MAP, MAP)
-    colours = np.concatenate([albedo, albedo[topology.OVAL]])
-    return interpolate(index, weights, triangles, colours, background=albedo.mean(0))
+    colors = np.concatenate([albedo, albedo[topology.OVAL]])
+    return interpolate(index, weights, triangles, colors, background=albedo.mean(0))
 
 
 def _area(ring: np.ndarray, soft: float) -> np.ndarray:
@@ -114,8 +114,8 @@ def _area(ring: np.ndarray, soft: float) -> np.ndarray:
     return cv2.GaussianBlur(mask, (0, 0), soft)
 
 
-def _blend(skin: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    return skin + mask[..., None] * (np.asarray(colour, np.float32) - skin)
+def _blend(skin: np.ndarray, mask: np.ndarray, color: np.ndarray) -> np.ndarray:
+    return skin + mask[..., None] * (np.asarray(color, np.float32) - skin)
 
 
 def _paint(model: Face478, skin: np.ndarray, hair: np.ndarray, rng: np.random.Generator) -> np.ndarray:

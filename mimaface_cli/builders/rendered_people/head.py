@@ -55,20 +55,20 @@ def mesh_of(model: Face478) -> Mesh:
 def grow(person: Person, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An unposed face 478×3 to all vertices V×3, and the albedo (RGB 0..255) of those behind the rim."""
     rim = face[topology.OVAL]
-    centre = rim.mean(0)
-    height = (rim[:, 1] - centre[1]) / np.ptp(rim[:, 1]) * 2  # about -1 chin .. 1 crown
+    center = rim.mean(0)
+    height = (rim[:, 1] - center[1]) / np.ptp(rim[:, 1]) * 2  # about -1 chin .. 1 crown
     up = np.clip((height + 1) / 2, 0, 1)
     hairy = np.clip((height - person.hairline) / 0.15, 0, 1)
     back = _BACK[:, None]
     wide = _CHIN[:, None] * (1 - up) + _CROWN[:, None] * up
-    away = rim[:, :2] - centre[:2]
+    away = rim[:, :2] - center[:2]
     reach = np.linalg.norm(away, axis=1, keepdims=True)
     out = away / np.maximum(reach, 1e-6)
     bulge = person.volume * hairy * np.sqrt(np.clip(1 - (2 * back - 0.9) ** 2, 0, 1))
-    xy = centre[:2] + wide[..., None] * away + bulge[..., None] * out
+    xy = center[:2] + wide[..., None] * away + bulge[..., None] * out
     z = (1 - back) * rim[:, 2] + back * _DEPTH
     ring = np.concatenate([xy, z[..., None]], -1)
     strands = 1 + 0.12 * np.sin(np.arange(RIM) * 2.4 + person.volume * 90)
-    colour = person.tone * (1 - hairy[:, None]) * 0.9 + person.hair * (hairy * strands)[:, None]
-    albedo = np.broadcast_to(colour, (len(_BACK), RIM, 3)).reshape(-1, 3)
+    color = person.tone * (1 - hairy[:, None]) * 0.9 + person.hair * (hairy * strands)[:, None]
+    albedo = np.broadcast_to(color, (len(_BACK), RIM, 3)).reshape(-1, 3)
     return np.concatenate([face, ring.reshape(-1, 3)]), albedo

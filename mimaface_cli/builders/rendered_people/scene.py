@@ -10,7 +10,7 @@ from mimaface_cli.builders.rendered_people.head import RIM, grow, mesh_of
 from mimaface_cli.engines.mesh.contact import part_lips
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, eyeball_centres, gaze_direction
+from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, eyeball_centers, gaze_direction
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.face.shading import AMBIENT, sh_basis
 from mimaface_cli.motion.coefficients import LIGHT_DIM
@@ -96,17 +96,17 @@ def draw(
     there = interpolate(index, weights, mesh.triangles, np.concatenate([light, albedo, texel, vertices[:, 1:2]], 1))
     skin = cv2.remap(folded(person, expression), there[..., 6:8], None, cv2.INTER_LINEAR)
     front = (index >= 0) & (index < mesh.skin)
-    colour = np.where(front[..., None], skin, there[..., 3:6]) * there[..., :3]
-    for (ring, _), ball, look in zip(_EYES, eyeball_centres(face), (gaze[:2], gaze[2:])):
-        _eye(colour, index, (mesh.skin, mesh.eyes), there[..., :3], xy[ring], ball, look, pose, person, fine)
-    _mouth(colour, (index >= mesh.eyes) & (index < mesh.mouth), there[..., 8], face, there[..., :3])
+    color = np.where(front[..., None], skin, there[..., 3:6]) * there[..., :3]
+    for (ring, _), ball, look in zip(_EYES, eyeball_centers(face), (gaze[:2], gaze[2:])):
+        _eye(color, index, (mesh.skin, mesh.eyes), there[..., :3], xy[ring], ball, look, pose, person, fine)
+    _mouth(color, (index >= mesh.eyes) & (index < mesh.mouth), there[..., 8], face, there[..., :3])
     seen = index >= 0
-    frame[seen] = colour[seen]
+    frame[seen] = color[seen]
     if person.glasses is not None:
         _glasses(frame, face, pose, person, fine)
     picture = cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
     points = xy[:478] / SAMPLES
-    for (_, iris), ball, look in zip(_EYES, eyeball_centres(face), (gaze[:2], gaze[2:])):
+    for (_, iris), ball, look in zip(_EYES, eyeball_centers(face), (gaze[:2], gaze[2:])):
         points[iris] += _iris_place(ball, look, pose, size) - points[iris[0]]
     return Drawn(np.clip(picture + 0.5, 0, 255).astype(np.uint8), points)
 
@@ -151,7 +151,7 @@ def _iris_place(ball: np.ndarray, look: np.ndarray, pose: np.ndarray, size: int)
 
 
 def _eye(
-    colour: np.ndarray,
+    color: np.ndarray,
     index: np.ndarray,
     between: tuple[int, int],
     light: np.ndarray,
@@ -169,11 +169,11 @@ def _eye(
     open_here = (index[box] >= between[0]) & (index[box] < between[1])
     if not open_here.any():
         return
-    centre = _iris_place(ball, look, pose, size)
+    center = _iris_place(ball, look, pose, size)
     turn = rotation_matrix(pose[:3]) @ gaze_direction(*look)
     radius = IRIS_RADIUS * camera.FOCAL_PER_SIZE * size / camera.CAMERA_DISTANCE
     rows, columns = np.mgrid[box].astype(np.float32)
-    away = np.stack([columns + 0.5 - centre[0], rows + 0.5 - centre[1]], -1)
+    away = np.stack([columns + 0.5 - center[0], rows + 0.5 - center[1]], -1)
     flat = max(float(turn[2]), 0.35)  # an iris seen from the side is an ellipse
     axis = np.array([turn[0], -turn[1]]) / max(float(np.hypot(turn[0], turn[1])), 1e-6)
     along = away @ axis
@@ -185,10 +185,10 @@ def _eye(
     paint = paint + pupil * (12 - paint)
     height = np.clip((rows + 0.5 - ring[:, 1].min()) / max(float(np.ptp(ring[:, 1])), 1.0), 0, 1)[..., None]
     paint = paint * (0.62 + 0.38 * np.clip(height * 2, 0, 1)) * np.clip(light[box], 0.3, 1.4)
-    colour[box] = np.where(open_here[..., None], paint, colour[box])
+    color[box] = np.where(open_here[..., None], paint, color[box])
 
 
-def _mouth(colour: np.ndarray, inside: np.ndarray, y: np.ndarray, face: np.ndarray, light: np.ndarray) -> None:
+def _mouth(color: np.ndarray, inside: np.ndarray, y: np.ndarray, face: np.ndarray, light: np.ndarray) -> None:
     """Teeth that hang from the skull, teeth and tongue that the jaw carries, darkness between. y: height in the head."""
     if not inside.any():
         return
@@ -198,7 +198,7 @@ def _mouth(colour: np.ndarray, inside: np.ndarray, y: np.ndarray, face: np.ndarr
     bottom = np.clip(((lower + min(0.05, 0.35 * gap)) - y[inside]) / 0.02, 0, 1)[:, None]
     paint = _CAVITY + bottom * (_TONGUE - _CAVITY)
     paint = paint + top * (_TEETH - paint)
-    colour[inside] = paint * np.clip(light[inside], 0.25, 1.2)
+    color[inside] = paint * np.clip(light[inside], 0.25, 1.2)
 
 
 def _body(frame: np.ndarray, person: Person, placed: np.ndarray, xy: np.ndarray, scene: Scene) -> None:
@@ -230,21 +230,21 @@ def _with_ambient(scene: Scene) -> np.ndarray:
     return light
 
 
-def _fill(frame: np.ndarray, corners: list[tuple[float, float]], colour: np.ndarray) -> None:
+def _fill(frame: np.ndarray, corners: list[tuple[float, float]], color: np.ndarray) -> None:
     points = np.round(np.array(corners) * 16).astype(np.int32)
-    cv2.fillPoly(frame, [points], tuple(float(v) for v in colour), cv2.LINE_8, 4)
+    cv2.fillPoly(frame, [points], tuple(float(v) for v in color), cv2.LINE_8, 4)
 
 
 def _glasses(frame: np.ndarray, face: np.ndarray, pose: np.ndarray, person: Person, size: int) -> None:
     """Rims around both eyes and a bridge, in front of the face."""
     turn = np.linspace(0, 2 * np.pi, 20)
-    colour = tuple(float(v) for v in person.glasses)
+    color = tuple(float(v) for v in person.glasses)
     inner = []
     for ring, _ in _EYES:
         middle = face[ring].mean(0) + [0, -0.02, 0.12]
         rim = middle + np.stack([0.2 * np.cos(turn), 0.15 * np.sin(turn), np.zeros(20)], -1)
         xy = camera.project(camera.place(rim, pose), size)[0]
-        cv2.polylines(frame, [np.round(xy * 16).astype(np.int32)], True, colour, max(1, size // 64), cv2.LINE_8, 4)
+        cv2.polylines(frame, [np.round(xy * 16).astype(np.int32)], True, color, max(1, size // 64), cv2.LINE_8, 4)
         inner.append(middle + [-0.2 * np.sign(middle[0]), 0.02, 0])
     xy = camera.project(camera.place(np.array(inner), pose), size)[0]
-    cv2.polylines(frame, [np.round(xy * 16).astype(np.int32)], False, colour, max(1, size // 64), cv2.LINE_8, 4)
+    cv2.polylines(frame, [np.round(xy * 16).astype(np.int32)], False, color, max(1, size // 64), cv2.LINE_8, 4)

@@ -99,8 +99,8 @@ def train(
     share = np.array([min(clip.frames, _LONGEST) for clip in clips]) ** 0.75
     share = share / share.sum()
     network = LipNet(clips[0].versions[0].features.shape[1])
-    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
     weights = torch.tensor([_WEIGHTS.get(name, 1.0) for name in CHANNELS[:CLOSED]])
     network.train()
     for step in range(steps):
@@ -117,9 +117,9 @@ def train(
         loss = ((off**2).mean((0, 1)) * weights).mean() + 0.5 * ((change**2).mean((0, 1)) * weights).mean()
         met = F.binary_cross_entropy_with_logits(made[..., CLOSED], target[..., CLOSED].clamp(0, 1), reduction="none")
         loss = loss + 0.7 * (met * mask[..., 0]).mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if tell is not None and step % 50 == 49:
             tell(step + 1, float(loss.detach()))

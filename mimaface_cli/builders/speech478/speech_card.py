@@ -27,7 +27,7 @@ def card(options: argparse.Namespace, model: LipModel, judged: Sequence[Judged],
 Sound in, the mouth's blendshapes of face478 out, 25 times a second: {", ".join(CHANNELS[:-2])}, and whether the lips
 meet. Three parts:
 
-- **encoder**: what the first {encoder.layers} layers of a speech recogniser make of the sound ({size / 1e6:.1f} million numbers of
+- **encoder**: what the first {encoder.layers} layers of a speech recognizer make of the sound ({size / 1e6:.1f} million numbers of
   Moonshine's English `tiny` model; no words), projected onto the {encoder.basis.shape[1]} directions in which the clips' sound varies most;
 - **lips**: {len(model.nets)} trainings of a temporal convolutional network of {count:,} numbers each, averaged, on that
   encoding and the spectrum, 0.6 s to either side;

@@ -164,7 +164,7 @@ def disturb(sound: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarra
     """
     level = np.sqrt(np.mean(sound**2)) + 1e-9
     noisy = [
-        sound + coloured(len(sound), rng) * level * 10 ** (-rng.uniform(*ratio) / 20) for ratio in ((3, 12), (12, 25))
+        sound + colored(len(sound), rng) * level * 10 ** (-rng.uniform(*ratio) / 20) for ratio in ((3, 12), (12, 25))
     ]
     spectrum = np.fft.rfft(noisy[1])
     hertz = np.fft.rfftfreq(len(sound), 1 / SAMPLE_RATE)
@@ -201,7 +201,7 @@ def droned(sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return made[: len(sound)]
 
 
-def coloured(length: int, rng: np.random.Generator) -> np.ndarray:
+def colored(length: int, rng: np.random.Generator) -> np.ndarray:
     """Noise of power 1 whose spectrum falls by a random slope."""
     spectrum = np.fft.rfft(rng.standard_normal(length))
     spectrum *= np.maximum(np.arange(len(spectrum)), 20.0) ** -rng.uniform(0, 1)
@@ -210,12 +210,12 @@ def coloured(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def noises(hearing: Hearing, rng: np.random.Generator, number: int = 16, seconds: float = 8.0) -> list[Heard]:
-    """Sounds that nobody speaks: noise of several colours, swelling or steady, hum and clicks."""
+    """Sounds that nobody speaks: noise of several colors, swelling or steady, hum and clicks."""
     length = int(seconds * SAMPLE_RATE)
     time = np.arange(length) / SAMPLE_RATE
     made = []
     for k in range(number):
-        sound = coloured(length, rng) * 0.1
+        sound = colored(length, rng) * 0.1
         if k % 4 == 1:
             sound *= 1 + 0.9 * np.sin(2 * np.pi * rng.uniform(0.2, 4) * time)
         if k % 4 == 2:

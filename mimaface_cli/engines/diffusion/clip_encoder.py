@@ -26,7 +26,7 @@ VIT_L_14 = CLIPVisionConfig(
 
 
 def preprocess(image: np.ndarray, size: int = 224) -> Tensor:
-    """RGB picture (H, W, 3) uint8 -> (1, 3, size, size): shortest side to `size` (bicubic), centre crop, normalised."""
+    """RGB picture (H, W, 3) uint8 -> (1, 3, size, size): shortest side to `size` (bicubic), center crop, normalized."""
     picture = Image.fromarray(image)
     width, height = picture.size
     scale = size / min(width, height)

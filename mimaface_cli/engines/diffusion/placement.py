@@ -8,7 +8,7 @@ from mimaface_cli.motion.track import MotionTrack
 
 
 def places(track: MotionTrack, own: np.ndarray, options: RetargetOptions) -> np.ndarray:
-    """Transforms (N, 2, 3) of every frame's 256 crop to the 512 picture, from pixel centres at integers.
+    """Transforms (N, 2, 3) of every frame's 256 crop to the 512 picture, from pixel centers at integers.
 
     own: the source's. Absolute motion takes the driver's places, its picture framed on the first frame of each shot, as
     the release frames the whole video on the first. Relative motion moves the source's place as the driver's moved
@@ -17,7 +17,7 @@ def places(track: MotionTrack, own: np.ndarray, options: RetargetOptions) -> np.
     count = len(track)
     if options.region not in ("all", "pose"):
         return np.broadcast_to(own, (count, 2, 3)).copy()
-    crops = align.to_centre_origin(track.crop)
+    crops = align.to_center_origin(track.crop)
     found = np.stack([align.invert(crop) for crop in crops])
     reference = reference_frame(track, options.reference)
     edges = [0, *track.meta.cuts, count]
@@ -38,8 +38,8 @@ def places(track: MotionTrack, own: np.ndarray, options: RetargetOptions) -> np.
 def _upright(place: np.ndarray) -> np.ndarray:
     """The same scale and middle without a roll: where a single picture's face would be at rest."""
     scale = np.sqrt(np.abs(np.linalg.det(place[:, :2])))
-    middle = align.transform_points(place, align.FACE_CENTRE_256[None])[0]
-    return np.column_stack([scale * np.eye(2), middle - scale * align.FACE_CENTRE_256])
+    middle = align.transform_points(place, align.FACE_CENTER_256[None])[0]
+    return np.column_stack([scale * np.eye(2), middle - scale * align.FACE_CENTER_256])
 
 
 def _share(changes: np.ndarray, strength: float) -> np.ndarray:

@@ -100,7 +100,7 @@ def _resized(frame: np.ndarray, size: int) -> np.ndarray:
 
 
 def _to_square(portrait: Portrait) -> np.ndarray:
-    """The photo to the 512 square, from pixel centres at integers as OpenCV counts."""
+    """The photo to the 512 square, from pixel centers at integers as OpenCV counts."""
     matrix = portrait.square_matrix()
     matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
     return matrix

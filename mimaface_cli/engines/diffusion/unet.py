@@ -101,7 +101,7 @@ class TemporalBlock(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    """(B*F, C, h, w) -> the same: every pixel position is a sequence of F frames; zero at initialisation."""
+    """(B*F, C, h, w) -> the same: every pixel position is a sequence of F frames; zero at initialization."""
 
     def __init__(self, channels: int, config: MotionConfig):
         super().__init__()

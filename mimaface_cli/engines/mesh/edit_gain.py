@@ -28,7 +28,7 @@ SMALL_CHANGE = 0.15  # of a score
 NEAR = 0.05  # a score read so near the wanted one is right
 PROBES = 4
 # Movements whose scores tell how far they go. How far a jaw drops and lids shut is plain in the mesh, and the scores of
-# small movements of the lips answer to teeth and colour as much as to shape.
+# small movements of the lips answer to teeth and color as much as to shape.
 _TELLING = ("brow", "mouthSmile", "mouthFrown", "mouthPucker", "mouthFunnel")
 
 

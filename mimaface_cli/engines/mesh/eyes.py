@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from mimaface_cli.face import camera, topology
-from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, eyeball_centres, gaze_direction
+from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, eyeball_centers, gaze_direction
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
@@ -21,8 +21,8 @@ class Eye:
     """One eye of the source. white: H×W×3 float32, the eyeball with its iris taken out and continued under the lids;
     iris: H×W×4 float32 (alpha last, 0..1), made whole; radius: its, in pixels; detail: H×W×3 float32, what the photo
     shows beyond those two; lid: H×W×4 float32, the upper lid's skin without its lashes (alpha: where they were);
-    height: of the opening in the photo; lash: 3, colour of the line where lids meet; origin: left, top of all in
-    picture pixels; ball: 3, centre of the eyeball in the head's frame; frame: the source's 3 anchor points 3×2 in
+    height: of the opening in the photo; lash: 3, color of the line where lids meet; origin: left, top of all in
+    picture pixels; ball: 3, center of the eyeball in the head's frame; frame: the source's 3 anchor points 3×2 in
     picture pixels; gaze: 2, rad.
     """
 
@@ -47,7 +47,7 @@ def anchors(ball: np.ndarray, pose: np.ndarray) -> np.ndarray:
 
 
 def iris_place(ball: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-    """Crop pixels (2) of the centre of an iris that looks along gaze (yaw, pitch)."""
+    """Crop pixels (2) of the center of an iris that looks along gaze (yaw, pitch)."""
     point = ball + IRIS_RADIUS_OF_BALL * gaze_direction(*gaze)
     return camera.project((rotation_matrix(pose[:3]) @ point + pose[3:])[None])[0][0]
 
@@ -63,35 +63,35 @@ def build_eye(
 ) -> Eye:
     """Take an eye apart. ring: K×2 lid rim and landmarks: 478×2, both in picture pixels; frame: its anchors there."""
     points = landmarks[_IRIS[side]]
-    centre = points[0]
-    radius = max(float(np.linalg.norm(points[1:] - centre, axis=1).mean()), 1.0)
+    center = points[0]
+    radius = max(float(np.linalg.norm(points[1:] - center, axis=1).mean()), 1.0)
     width = float(np.ptp(ring[:, 0]))
     margin = int(np.ceil(max(0.55 * width, 2.2 * radius))) + 2
     low = np.floor(ring.min(0) - margin).astype(int)
     high = np.ceil(ring.max(0) + margin).astype(int)
     patch = padded_crop(image, low, high).astype(np.float32)
-    ring, centre = ring - low, centre - low
+    ring, center = ring - low, center - low
     rows, columns = np.mgrid[: patch.shape[0], : patch.shape[1]].astype(np.float32)
-    distance = np.hypot(columns + 0.5 - centre[0], rows + 0.5 - centre[1])
+    distance = np.hypot(columns + 0.5 - center[0], rows + 0.5 - center[1])
 
     open_mask = polygon_depth(ring, patch.shape[:2])
     inside = open_mask > 0.06 * width  # well within the lids: neither lashes nor their shadow
     if inside.sum() < 12:
         inside = open_mask > 0
     white, level = white_of(patch, inside, distance / radius, width)
-    colours = complete_iris(patch, inside & (distance <= 1.22 * radius), centre, radius)
+    colors = complete_iris(patch, inside & (distance <= 1.22 * radius), center, radius)
     alpha = np.clip((1.2 * radius - distance) / (0.15 * radius), 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
     # Beside the circle only what is darker than the white is iris: no halo of white goes along.
-    darker = np.clip((0.98 * level - colours @ LUMA) / np.maximum((0.98 - _DARK) * level, 1), 0, 1)
+    darker = np.clip((0.98 * level - colors @ LUMA) / np.maximum((0.98 - _DARK) * level, 1), 0, 1)
     alpha = (alpha * np.where(distance > 0.95 * radius, darker, 1)).astype(np.float32)[..., None]
-    detail = (patch - white - alpha * (colours - white)) * feather(open_mask > 0, 0.03 * width)[..., None]
+    detail = (patch - white - alpha * (colors - white)) * feather(open_mask > 0, 0.03 * width)[..., None]
     rim = np.clip(ring.astype(int), 0, np.array(patch.shape[1::-1]) - 1)
     lashes = patch[rim[:, 1], rim[:, 0]]
     lash = lashes[lashes.sum(1) <= np.quantile(lashes.sum(1), 0.3)].mean(0)
     return Eye(
         white,
-        np.dstack([colours, alpha]),
+        np.dstack([colors, alpha]),
         radius,
         detail,
         bare_lid(patch, ring, width),
@@ -159,11 +159,11 @@ def bare_lid(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarray:
     return np.dstack([skin, alpha]).astype(np.float32)
 
 
-def complete_iris(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
-    """The iris where lids hide it: its mirror image where that is seen, else the mean colour at that radius."""
+def complete_iris(patch: np.ndarray, seen: np.ndarray, center: np.ndarray, radius: float) -> np.ndarray:
+    """The iris where lids hide it: its mirror image where that is seen, else the mean color at that radius."""
     height, width = seen.shape
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    distance = np.hypot(columns + 0.5 - centre[0], rows + 0.5 - centre[1]) / radius
+    distance = np.hypot(columns + 0.5 - center[0], rows + 0.5 - center[1]) / radius
     bins = np.clip((distance * 10).astype(int), 0, 14)
     profile = np.zeros((15, 3), np.float32)
     known = np.zeros(15, bool)
@@ -181,8 +181,8 @@ def complete_iris(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radiu
             profile[:, channel] = np.interp(index, index[known], profile[known, channel])
     filled = profile[bins]
     for flip_x, flip_y in ((False, True), (True, False), (True, True)):
-        map_x = 2 * centre[0] - columns - 1 if flip_x else columns
-        map_y = 2 * centre[1] - rows - 1 if flip_y else rows
+        map_x = 2 * center[0] - columns - 1 if flip_x else columns
+        map_y = 2 * center[1] - rows - 1 if flip_y else rows
         mirrored = cv2.remap(patch, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
         there = cv2.remap(seen.astype(np.float32), map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
         share = (feather(there > 0.99, 0.12 * radius) * 0.6)[..., None]
@@ -213,7 +213,7 @@ def feather(mask: np.ndarray, width: float) -> np.ndarray:
 
 
 def diffuse(patch: np.ndarray, seen: np.ndarray, reach: float) -> np.ndarray | None:
-    """Spread the seen pixels' colours over a whole patch, near ones first; None when almost nothing is seen."""
+    """Spread the seen pixels' colors over a whole patch, near ones first; None when almost nothing is seen."""
     if seen.sum() < 8:
         return None
     weight = seen.astype(np.float32)
@@ -222,9 +222,9 @@ def diffuse(patch: np.ndarray, seen: np.ndarray, reach: float) -> np.ndarray | N
     for sigma in (0.04 * reach, 0.12 * reach, 0.4 * reach, 2.0 * reach):
         sigma = max(sigma, 0.7)
         spread = cv2.GaussianBlur(weight, (0, 0), sigma)
-        colour = cv2.GaussianBlur(patch * weight[..., None], (0, 0), sigma) / np.maximum(spread, 1e-6)[..., None]
+        color = cv2.GaussianBlur(patch * weight[..., None], (0, 0), sigma) / np.maximum(spread, 1e-6)[..., None]
         share = np.clip(spread / 0.15, 0, 1) * (1 - done)
-        filled += colour * share[..., None]
+        filled += color * share[..., None]
         done += share
     return filled + (1 - done)[..., None] * (patch[seen].mean(0))
 
@@ -273,14 +273,14 @@ def draw_eye(
     target += alpha * (ball - target)
 
 
-def _draw_line(target: np.ndarray, line: np.ndarray, colour: np.ndarray, thickness: float, strength: float) -> None:
+def _draw_line(target: np.ndarray, line: np.ndarray, color: np.ndarray, thickness: float, strength: float) -> None:
     mask = np.zeros(target.shape[:2], np.uint8)
     points = np.round((line - 0.5) * 16).astype(np.int32)
     cv2.polylines(mask, [points], False, 255, max(1, round(thickness)), cv2.LINE_AA, 4)
     mask = cv2.GaussianBlur(mask, (0, 0), max(0.3 * thickness, 0.5)).astype(np.float32) / 255.0
-    target += (strength * mask)[..., None] * (colour.astype(np.float32) - target)
+    target += (strength * mask)[..., None] * (color.astype(np.float32) - target)
 
 
 def eyeballs(head: np.ndarray) -> dict[str, np.ndarray]:
-    """Centres of both eyeballs in the head's frame, by side."""
-    return dict(zip(SIDES, eyeball_centres(head)))
+    """Centers of both eyeballs in the head's frame, by side."""
+    return dict(zip(SIDES, eyeball_centers(head)))

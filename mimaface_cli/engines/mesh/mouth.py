@@ -10,7 +10,7 @@ from mimaface_cli.engines.mesh.eyes import LUMA, diffuse, padded_crop, polygon_d
 from mimaface_cli.face import camera, topology
 from mimaface_cli.motion.rotation import rotation_matrix
 
-# Millimetres to model units: adult eyes stand 63 mm apart.
+# Millimeters to model units: adult eyes stand 63 mm apart.
 MM = 0.607 / 63.0
 PIXELS_PER_UNIT = 640.0
 PLATE = (384, 160)  # width, height of a painted row of teeth
@@ -26,7 +26,7 @@ class Mouth:
     is anything of the latter; origin: left, top of photo in picture pixels; anchor: 3,
     middle of the lip line in the head's frame; upper, lower: y of the teeth's edges there, jaw closed; jaw: y of the
     JAW skin at rest; seen_jaw: its y in the photo; frame: 3×2 anchors in picture pixels; light: brightness 0..1.5;
-    chroma: 0..1, how much colour the picture has.
+    chroma: 0..1, how much color the picture has.
     """
 
     photo: np.ndarray | None
@@ -53,13 +53,13 @@ def build_mouth(
     image: np.ndarray, ring: np.ndarray, head: np.ndarray, neutral: np.ndarray, frame_of, skin: np.ndarray
 ) -> Mouth:
     """ring: K×2 inner lips in picture pixels; head, neutral: 478×3 seen and resting face in the head's frame;
-    frame_of: maps an anchor to its 3×2 picture pixels; skin: 3, median skin colour.
+    frame_of: maps an anchor to its 3×2 picture pixels; skin: 3, median skin color.
     """
     corners = neutral[[78, 308]]
     anchor = np.array([corners[:, 0].mean(), neutral[topology.UPPER_LIP, 1], neutral[topology.UPPER_LIP, 2] - PLANE])
     width = float(np.linalg.norm(np.ptp(ring, axis=0)))
     luma = float(skin @ [0.299, 0.587, 0.114])
-    chroma = float(np.clip((skin.max() - skin.min()) / 14.0, 0, 1))  # a grey photo gets a grey mouth
+    chroma = float(np.clip((skin.max() - skin.min()) / 14.0, 0, 1))  # a gray photo gets a gray mouth
     photo, split, below, low = None, np.zeros(0), False, np.zeros(2)
     gap = float(np.ptp(ring[:, 1]))
     opening = head[topology.UPPER_LIP, 1] - head[topology.LOWER_LIP, 1]
@@ -91,13 +91,13 @@ def build_mouth(
 def extended(patch: np.ndarray, depth: np.ndarray, inset: float, width: float) -> np.ndarray:
     """The opening's pixels as H×W×4, continued under the lips so that lips can part further than in the photo."""
     seen = depth > inset
-    colours = diffuse(patch, seen, width)
-    if colours is None:
-        colours = patch
+    colors = diffuse(patch, seen, width)
+    if colors is None:
+        colors = patch
     keep = np.clip((depth - inset) / max(inset, 1.0), 0, 1)[..., None].astype(np.float32)
     columns = seen.any(0)
     alpha = cv2.GaussianBlur(np.tile(columns.astype(np.float32), (len(seen), 1)), (0, 0), max(inset, 0.8))
-    return np.dstack([colours * (1 - keep) + patch * keep, alpha]).astype(np.float32)
+    return np.dstack([colors * (1 - keep) + patch * keep, alpha]).astype(np.float32)
 
 
 def teeth_bottom(patch: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -146,8 +146,8 @@ def paint_teeth(upper: bool) -> np.ndarray:
     toward_gum = np.clip((-y - 2.0) / 8.0, 0, 1)
     level = round_off * turn_away * (1 - 0.18 * toward_gum) * (1 - 0.10 * np.clip((y - bite + 1.2) / 1.2, 0, 1))
     tint = np.array([236.0, 221.0, 200.0]) - toward_gum[..., None] * np.array([6.0, 14.0, 26.0])
-    colour = level[..., None] * tint
-    plate = np.dstack([colour, cover * (np.abs(x) < 0.97 * arch)]).astype(np.float32)
+    color = level[..., None] * tint
+    plate = np.dstack([color, cover * (np.abs(x) < 0.97 * arch)]).astype(np.float32)
     return cv2.resize(plate, PLATE, interpolation=cv2.INTER_AREA)
 
 
@@ -211,8 +211,8 @@ def _painted(mouth: Mouth, size: tuple[int, int], place, depth: np.ndarray, jaw_
         lit = (0.42 if upper else 0.32) + 0.32 * np.clip(depth / (0.06 * unit), 0, 1)
         inside += teeth[..., 3:] * (teeth[..., :3] * lit[..., None] * warm - inside)
     inside *= mouth.light
-    grey = inside @ LUMA
-    return grey[..., None] + mouth.chroma * (inside - grey[..., None])
+    gray = inside @ LUMA
+    return gray[..., None] + mouth.chroma * (inside - gray[..., None])
 
 
 def _lay_photo(inside: np.ndarray, mouth: Mouth, size: tuple[int, int], place, dropped: float) -> None:

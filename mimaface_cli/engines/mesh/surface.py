@@ -12,7 +12,7 @@ from mimaface_cli.face import camera, topology
 from mimaface_cli.motion.rotation import rotation_matrix
 
 ANGLES = 96
-# Rings of the sheet in multiples of the distance from the face's centre to its oval.
+# Rings of the sheet in multiples of the distance from the face's center to its oval.
 RINGS = np.array([0.80, 0.92, 1.0, 1.05, 1.12, 1.2, 1.3, 1.42, 1.56, 1.72, 1.9, 2.1, 2.35, 2.65, 3.0])
 RIM = int(np.flatnonzero(RINGS == 1.0)[0])
 
@@ -27,7 +27,7 @@ def subdivide(triangles: np.ndarray, count: int) -> tuple[np.ndarray, sparse.csr
             a, b, c = tri[k], tri[(k + 1) % 3], tri[(k + 2) % 3]
             opposite.setdefault((min(a, b), max(a, b)), []).append(c)
     middle = {edge: count + k for k, edge in enumerate(opposite)}
-    neighbours: list[list[int]] = [[] for _ in range(count)]
+    neighbors: list[list[int]] = [[] for _ in range(count)]
     rim: list[list[int]] = [[] for _ in range(count)]
     rows, columns, values = [], [], []
 
@@ -37,8 +37,8 @@ def subdivide(triangles: np.ndarray, count: int) -> tuple[np.ndarray, sparse.csr
         values.extend(weights.values())
 
     for (a, b), across in opposite.items():
-        neighbours[a].append(b)
-        neighbours[b].append(a)
+        neighbors[a].append(b)
+        neighbors[b].append(a)
         if len(across) == 2:
             put(middle[a, b], {a: 3 / 8, b: 3 / 8, across[0]: 1 / 8, across[1]: 1 / 8})
         else:
@@ -48,12 +48,12 @@ def subdivide(triangles: np.ndarray, count: int) -> tuple[np.ndarray, sparse.csr
     for vertex in range(count):
         if len(rim[vertex]) == 2:
             put(vertex, {vertex: 3 / 4, rim[vertex][0]: 1 / 8, rim[vertex][1]: 1 / 8})
-        elif rim[vertex] or not neighbours[vertex]:
+        elif rim[vertex] or not neighbors[vertex]:
             put(vertex, {vertex: 1.0})
         else:
-            n = len(neighbours[vertex])
+            n = len(neighbors[vertex])
             beta = (5 / 8 - (3 / 8 + np.cos(2 * np.pi / n) / 4) ** 2) / n
-            put(vertex, {vertex: 1 - n * beta, **{other: beta for other in neighbours[vertex]}})
+            put(vertex, {vertex: 1 - n * beta, **{other: beta for other in neighbors[vertex]}})
     finer = []
     for a, b, c in triangles.tolist():
         ab, bc, ca = (middle[min(p, q), max(p, q)] for p, q in ((a, b), (b, c), (c, a)))
@@ -112,10 +112,10 @@ def build_sheet(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: n
     """oval: K×2 crop pixels and placed: K×3 camera space of the face's rim; pose: 6 of the source; frame: left, top,
     right, bottom of the picture in crop pixels.
     """
-    centre = oval.mean(0)
+    center = oval.mean(0)
     angles = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False)
     directions = np.stack([np.cos(angles), np.sin(angles)], -1)  # picture axes: y down
-    radius, rim, share = rays_to_ring(centre, directions, oval)
+    radius, rim, share = rays_to_ring(center, directions, oval)
     radius_smooth = _circular_blur(radius, 2.0)
     depth_rim = (1 - share) * placed[rim[:, 0], 2] + share * placed[rim[:, 1], 2]
 
@@ -125,7 +125,7 @@ def build_sheet(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: n
     rigid_until = blend(1.75, 1.0, 1.35)  # the crown moves as one with the face, the neck bends from the chin on
     still_from = blend(3.0, 2.2, 2.5)
     # A picture's edge stays where it is, unless the face itself touches it.
-    edge = rays_to_box(centre, directions, frame) / radius
+    edge = rays_to_box(center, directions, frame) / radius
     still_from = np.minimum(still_from, np.maximum(edge, 1.3))
     rigid_until = np.minimum(rigid_until, 1 + 0.65 * (still_from - 1))
 
@@ -133,7 +133,7 @@ def build_sheet(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: n
     # Inside the rim and just outside rings follow the true rim, further out a smoother one.
     near = np.clip((factor - 1) / 0.5, 0, 1)
     reach = factor * ((1 - near) * radius + near * radius_smooth)
-    texture = centre + reach[..., None] * directions
+    texture = center + reach[..., None] * directions
     weight = 1 - _smoothstep((factor - rigid_until) / (still_from - rigid_until))
     stretch = np.where(factor <= 1, 1.0, 1 - _smoothstep((factor - 1) / blend(0.35, 0.75, 0.4)))
 
@@ -159,13 +159,13 @@ def build_sheet(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: n
     return Sheet(texture.reshape(-1, 2), head, flat(weight), flat(stretch), rim, share, triangles.astype(np.int32))
 
 
-def rays_to_ring(centre: np.ndarray, directions: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Where rays (A×2) from a centre leave a closed polygon (K×2): distance A, the edge's two corners A×2, and the
-    share of the second. Rays that miss (a rim that does not enclose the centre) take the corner nearest in angle.
+def rays_to_ring(center: np.ndarray, directions: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Where rays (A×2) from a center leave a closed polygon (K×2): distance A, the edge's two corners A×2, and the
+    share of the second. Rays that miss (a rim that does not enclose the center) take the corner nearest in angle.
     """
     start, end = ring, np.roll(ring, -1, 0)
     along = end - start
-    offset = start - centre
+    offset = start - center
     cross = lambda a, b: a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]  # noqa: E731
     denominator = cross(directions[:, None], along[None])
     safe = np.where(np.abs(denominator) < 1e-9, 1e-9, denominator)
@@ -185,11 +185,11 @@ def rays_to_ring(centre: np.ndarray, directions: np.ndarray, ring: np.ndarray) -
     return radius, np.stack([edge, (edge + 1) % len(ring)], -1), share
 
 
-def rays_to_box(centre: np.ndarray, directions: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Distance (A) from a centre inside a box (left, top, right, bottom) to its sides along rays A×2."""
+def rays_to_box(center: np.ndarray, directions: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Distance (A) from a center inside a box (left, top, right, bottom) to its sides along rays A×2."""
     with np.errstate(divide="ignore"):
-        x = np.where(directions[:, 0] > 0, box[2] - centre[0], box[0] - centre[0]) / directions[:, 0]
-        y = np.where(directions[:, 1] > 0, box[3] - centre[1], box[1] - centre[1]) / directions[:, 1]
+        x = np.where(directions[:, 0] > 0, box[2] - center[0], box[0] - center[0]) / directions[:, 0]
+        y = np.where(directions[:, 1] > 0, box[3] - center[1], box[1] - center[1]) / directions[:, 1]
     return np.minimum(np.where(np.isfinite(x), x, np.inf), np.where(np.isfinite(y), y, np.inf)).clip(1e-3)
 
 

@@ -30,7 +30,7 @@ class Lag:
 
 
 def speech_envelope(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Loudness in the speech band, STEPS values a second (value k is centred on (k + 0.5) / STEPS), from mono samples
+    """Loudness in the speech band, STEPS values a second (value k is centerd on (k + 0.5) / STEPS), from mono samples
     at RATE that come in blocks of whole steps (the last one may end anywhere).
     """
     hop = RATE // STEPS

@@ -21,11 +21,11 @@ class Gaussian:
         if not len(features):
             return
         mean = features.mean(0)
-        centred = features - mean
+        centerd = features - mean
         total = self.count + len(features)
         shift = mean - self.mean
         # Chan et al.: two parts' scatters, and what lies between their means.
-        self._scatter += centred.T @ centred + np.outer(shift, shift) * (self.count * len(features) / total)
+        self._scatter += centerd.T @ centerd + np.outer(shift, shift) * (self.count * len(features) / total)
         self.mean = self.mean + shift * (len(features) / total)
         self.count = total
 

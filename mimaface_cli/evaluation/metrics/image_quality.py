@@ -60,10 +60,10 @@ def sharpness(image: np.ndarray, box: np.ndarray, side: int = 256) -> float:
 
     left, top, right, bottom = box
     x, y = side / (right - left), side / (bottom - top)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     if x < 1:
-        grey = cv2.GaussianBlur(grey, (0, 0), 0.4 / x)
-    crop = cv2.warpAffine(grey, np.array([[x, 0, -left * x], [0, y, -top * y]]), (side, side))
+        gray = cv2.GaussianBlur(gray, (0, 0), 0.4 / x)
+    crop = cv2.warpAffine(gray, np.array([[x, 0, -left * x], [0, y, -top * y]]), (side, side))
     return float(cv2.Laplacian(crop, cv2.CV_64F).var())
 
 

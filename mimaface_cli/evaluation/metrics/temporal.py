@@ -7,7 +7,7 @@ import numpy as np
 CELLS = 32  # a picture is judged over time on CELLS×CELLS cells of its luma
 BORDER_PERIODS = range(4, 65)  # frames between clip borders that are looked for
 BORDER_SCORE = 3.0  # one in 10^3 videos without clip borders may seem to have them
-BORDER_EXCESS = 0.25  # grey levels: smaller jumps nobody sees
+BORDER_EXCESS = 0.25  # gray levels: smaller jumps nobody sees
 
 
 def jitter(points: np.ndarray, size: float) -> np.ndarray:
@@ -26,22 +26,22 @@ def luma_cells(image: np.ndarray, cells: int = CELLS) -> np.ndarray:
 
 
 def flicker(before: np.ndarray, cells: np.ndarray, after: np.ndarray) -> float:
-    """Amplitude in grey levels of the flicker at a frame, from its luma cells and its neighbours'.
+    """Amplitude in gray levels of the flicker at a frame, from its luma cells and its neighbors'.
 
-    Half of what the frame differs from the mean of its neighbours, in the median over the cells: a brightness that
+    Half of what the frame differs from the mean of its neighbors, in the median over the cells: a brightness that
     alternates by ±A gives A; a steady fade, and motion in less than half of the picture, give 0.
     """
     return abs(float(np.median(cells - (before + after) / 2))) / 2
 
 
 def change(before: np.ndarray, cells: np.ndarray) -> float:
-    """Mean absolute difference in grey levels of two frames' luma cells."""
+    """Mean absolute difference in gray levels of two frames' luma cells."""
     return float(np.abs(cells - before).mean())
 
 
 @dataclass(frozen=True)
 class Borders:
-    """Jumps that come every `period` frames, the first at frame `first`; excess: by how many grey levels they exceed
+    """Jumps that come every `period` frames, the first at frame `first`; excess: by how many gray levels they exceed
     the change between the frames around them (median); score: -log10 of the chance that they are none.
     """
 

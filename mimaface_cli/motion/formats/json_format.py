@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[MotionTrack, list[str]]:
 
 
 def _numbers(array: np.ndarray) -> list:
-    """Nested lists in which a float32 is written with the few digits that tell it from its neighbours."""
+    """Nested lists in which a float32 is written with the few digits that tell it from its neighbors."""
     if array.dtype == np.float32:
         return [_numbers(row) for row in array] if array.ndim > 1 else [float(str(value)) for value in array]
     return array.tolist()

@@ -159,7 +159,7 @@ def main() -> None:
     place = Place(given.folder, given.scale)
     if not given.measure_only:
         prepare(place, given.workers)
-        image, video = (getattr(place.config("full"), name).optimiser for name in ("image", "video"))
+        image, video = (getattr(place.config("full"), name).optimizer for name in ("image", "video"))
         say(f"training: {image.steps} steps of {image.batch} (images), {video.steps} of {video.batch} (clips)")
         if given.workers == 1:
             for lane in LANES:

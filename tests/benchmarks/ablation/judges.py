@@ -30,7 +30,7 @@ PEOPLE, SCENES, TAKEN = 1000, 3, 4  # how many, with how many takes each, frames
 
 
 @dataclass
-class Labelled:
+class Labeled:
     """pictures N×S×S×3 uint8; truth N×sum(GROUPS): expression, pose, gaze, points (of the picture's side); person N."""
 
     pictures: np.ndarray
@@ -38,7 +38,7 @@ class Labelled:
     person: np.ndarray
 
 
-def label(model: Face478, people: range, scenes: int, taken: int) -> Labelled:
+def label(model: Face478, people: range, scenes: int, taken: int) -> Labeled:
     """Frames of people, close up, with what is true of them."""
     pictures, truth, person = [], [], []
     for seed in people:
@@ -54,7 +54,7 @@ def label(model: Face478, people: range, scenes: int, taken: int) -> Labelled:
                     np.concatenate([values[0][:52], *values[1:], close_up_points(drawn.points[POINTS]).ravel()])
                 )
                 person.append(seed)
-    return Labelled(np.stack(pictures), np.stack(truth).astype(np.float32), np.array(person))
+    return Labeled(np.stack(pictures), np.stack(truth).astype(np.float32), np.array(person))
 
 
 class Eye(nn.Module):
@@ -75,7 +75,7 @@ class Eye(nn.Module):
 
 
 class Judge(nn.Module):
-    """Reads GROUPS from a picture; `scale` and `middle` undo the normalisation in which it learns."""
+    """Reads GROUPS from a picture; `scale` and `middle` undo the normalization in which it learns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ def _spoil(pictures: Tensor, rng: torch.Generator) -> Tensor:
 
 def _train(
     network: nn.Module,
-    data: Labelled,
+    data: Labeled,
     loss: Callable[[nn.Module, Tensor, Tensor], Tensor],
     epochs: int,
     report: Callable[[str], None],
@@ -157,7 +157,7 @@ def make_judges(
         truth = torch.from_numpy(data.truth)
         judge.middle.copy_(truth.mean(0))
         judge.scale.copy_(truth.std(0).clamp_min(1e-3))
-        # What never moves is not learnt; each group counts the same.
+        # What never moves is not learned; each group counts the same.
         alive = (truth.std(0) > 1e-3).float()
         weight = torch.cat([part / part.sum() for part in alive.split(list(GROUPS.values()))])
         target = (truth - judge.middle) / judge.scale

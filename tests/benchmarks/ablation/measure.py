@@ -154,7 +154,7 @@ def noise_error(
     trained: Denoiser, vae: AutoencoderKL, prediction: str, clips: Clips, levels: Sequence[int] = LEVELS
 ) -> dict[str, float]:
     """The training objective on people left out: mean squared error of what is predicted, by timestep, the noise the
-    same for every model. What a model has learnt shows here long before its pictures are good.
+    same for every model. What a model has learned shows here long before its pictures are good.
     """
     pick = np.arange(len(clips)), np.arange(len(clips)) * 7 % clips.frames
     latents, drawn = (_encode(vae, part[pick][:, None]) for part in (clips.pictures, clips.renders))

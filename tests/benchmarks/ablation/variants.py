@@ -29,20 +29,20 @@ BASE: Mapping[str, Any] = {
     "model": {
         "start": "scratch",
         # Without min-SNR, which leaves next to no weight to the noisiest timesteps, where a few thousand steps must learn
-        # what render and tokens say; a network that has not learnt them there draws noise however good it is further down.
+        # what render and tokens say; a network that has not learned them there draws noise however good it is further down.
         "prediction": "v",
         "size": {"channels": [32, 64, 96], "attention": [False, True, True], "clip_layers": 3, "clip_image": 48, "patch": 12,
                  "motion_divisor": 2},
         "autoencoder": {"steps": 3200},
     },
     "image": {
-        "optimiser": {"steps": 2300, "batch": 32, "learning_rate": 7e-4, "schedule": "cosine", "warm_up": 200, "ema": 0.995},
+        "optimizer": {"steps": 2300, "batch": 32, "learning_rate": 7e-4, "schedule": "cosine", "warm_up": 200, "ema": 0.995},
         "identity_weight": 0.1,
         "temperature": 0.1,
         "bank": 0,  # negatives from the batch, for an encoder that learns fast
     },
     "video": {
-        "optimiser": {"steps": 1500, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 50, "ema": 0.99},
+        "optimizer": {"steps": 1500, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 50, "ema": 0.99},
         "clip": 8,
     },
 }  # fmt: skip
@@ -90,7 +90,7 @@ class Place:
         """A variant's own."""
         values = _over(dict(BASE), {**STAGE1, **STAGE2}[name])
         values |= {"data": str(self.folder / "clips"), "output": str(self.folder / "runs" / name)}
-        for part in (values["model"]["autoencoder"], values["image"]["optimiser"], values["video"]["optimiser"]):
+        for part in (values["model"]["autoencoder"], values["image"]["optimizer"], values["video"]["optimizer"]):
             part["steps"] = max(2, round(part["steps"] * self.scale))
         return make_config(values)
 

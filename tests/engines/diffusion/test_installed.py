@@ -20,9 +20,9 @@ from tests.tiny.release import WIDTH
 
 
 @pytest.fixture
-def folder(tiny, tmp_path):
+def folder(tiny_weights, tmp_path):
     """A weights folder of one's own to spoil."""
-    copy = shutil.copytree(tiny, tmp_path / "weights", symlinks=True)
+    copy = shutil.copytree(tiny_weights, tmp_path / "weights", symlinks=True)
     with weights_at(copy):
         yield copy
 
@@ -33,7 +33,7 @@ def change(path, edit) -> None:
     save_file(state, path)
 
 
-def test_all_networks_are_there_and_ready(tiny_here):
+def test_all_networks_are_there_and_ready(installed_tiny_weights):
     networks = checkpoint.load_networks()
     assert isinstance(networks.mia, ReleaseTokens) and networks.wants_identity
     assert networks.unet.max_frames == 32 and networks.vae.config.latent_channels == 4

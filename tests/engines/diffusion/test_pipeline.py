@@ -173,13 +173,13 @@ def test_clip_preprocessing(width, height):
     assert pixels.shape == (1, 3, 224, 224) and pixels.dtype == torch.float32
     assert pixels[0, 1].unique().item() == pytest.approx((10 / 255 - 0.4578275) / 0.26130258, abs=1e-6)
     assert pixels[0, 2].unique().item() == pytest.approx((200 / 255 - 0.40821073) / 0.27577711, abs=1e-6)
-    shown = 224 / round(width * 224 / min(width, height))  # the part of the width that the centre crop keeps
+    shown = 224 / round(width * 224 / min(width, height))  # the part of the width that the center crop keeps
     red = (pixels[0, 0].mean(0) * 0.26862954 + 0.48145466) * 255
     assert red[0].item() == pytest.approx(255 * (1 - shown) / 2, abs=3)
     assert red[-1].item() == pytest.approx(255 * (1 + shown) / 2, abs=3)
 
 
-def test_clip_preprocessing_of_a_224_picture_is_normalisation_alone():
+def test_clip_preprocessing_of_a_224_picture_is_normalization_alone():
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
     pixels = clip.preprocess(picture)[0].permute(1, 2, 0).numpy()
     back = pixels * [0.26862954, 0.26130258, 0.27577711] + [0.48145466, 0.4578275, 0.40821073]

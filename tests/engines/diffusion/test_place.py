@@ -20,15 +20,15 @@ def similarity(scale: float, degrees: float, x: float, y: float) -> np.ndarray:
 
 
 def track_of(faces: list[np.ndarray], cuts: tuple[int, ...] = (), seen: list[bool] | None = None) -> MotionTrack:
-    """A track whose 256 crops lie in the picture as given (crop to picture, pixel centres at integers)."""
+    """A track whose 256 crops lie in the picture as given (crop to picture, pixel centers at integers)."""
     track = MotionTrack.neutral(len(faces), "bfm09")
     crops = np.stack([align.to_corner_origin(align.invert(face)) for face in faces])
     return replace(track, crop=crops, valid=seen or track.valid, meta=replace(track.meta, cuts=cuts))
 
 
 def box_of(place: np.ndarray) -> np.ndarray:
-    half, centre = align.FACE_HALF_256, align.FACE_CENTRE_256
-    return align.transform_points(place, np.stack([centre - half, centre + half]))
+    half, center = align.FACE_HALF_256, align.FACE_CENTER_256
+    return align.transform_points(place, np.stack([center - half, center + half]))
 
 
 def test_absolute_motion_frames_the_driver_on_its_first_face():

@@ -38,13 +38,13 @@ def shown(path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def plain(made, tiny, cache, tmp_path_factory):
+def plain(sample, tiny_weights, cache, tmp_path_factory):
     path = tmp_path_factory.mktemp("plain") / "out.mp4"
-    with weights_at(tiny):
-        return animate(made.portrait, made.driver, path, options(), cache=cache)
+    with weights_at(tiny_weights):
+        return animate(sample.portrait, sample.driver, path, options(), cache=cache)
 
 
-def test_a_video_comes_out_and_says_how(plain, made, cache):
+def test_a_video_comes_out_and_says_how(plain, sample, cache):
     assert (plain.engine, plain.engine_reason, plain.frames) == ("diffusion", "asked for", FRAMES)
     assert plain.audio == "driver" and (plain.width, plain.height) == (512, 512)
     facts = plain.engine_settings
@@ -55,29 +55,31 @@ def test_a_video_comes_out_and_says_how(plain, made, cache):
     assert cache.unfinished() == [] and [entry.space for entry in cache.entries()] == ["bfm09"]
 
 
-def test_the_next_video_of_a_photo_loads_nothing_again(plain, made, tiny_here, cache, tmp_path, monkeypatch):
-    first = animate(made.portrait, made.driver, tmp_path / "first.mp4", options(), cache=cache)
+def test_the_next_video_of_a_photo_loads_nothing_again(
+    plain, sample, installed_tiny_weights, cache, tmp_path, monkeypatch
+):
+    first = animate(sample.portrait, sample.driver, tmp_path / "first.mp4", options(), cache=cache)
     for name in ("load_networks", "load_readers"):
         monkeypatch.setattr(checkpoint, name, lambda *_, **__: pytest.fail("loaded once more"))
-    again = animate(made.portrait, made.driver, tmp_path / "again.mp4", options(), cache=cache)
+    again = animate(sample.portrait, sample.driver, tmp_path / "again.mp4", options(), cache=cache)
     assert (shown(first.output) == shown(plain.output)).all() and (shown(again.output) == shown(plain.output)).all()
-    Image.open(made.portrait).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "other.png")
+    Image.open(sample.portrait).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "other.png")
     with pytest.raises(pytest.fail.Exception, match="loaded once more"):  # another photo has to be looked at
-        animate(tmp_path / "other.png", made.driver, tmp_path / "other.mp4", options(), cache=cache)
+        animate(tmp_path / "other.png", sample.driver, tmp_path / "other.mp4", options(), cache=cache)
     monkeypatch.undo()
-    with weights_at(tiny_here):
-        other = animate(tmp_path / "other.png", made.driver, tmp_path / "other.mp4", options(), cache=cache)
+    with weights_at(installed_tiny_weights):
+        other = animate(tmp_path / "other.png", sample.driver, tmp_path / "other.mp4", options(), cache=cache)
     assert np.abs(shown(other.output) - shown(plain.output)).mean() > 0.5
 
 
-def test_the_same_seed_gives_the_same_frames_and_another_others(plain, made, tiny_here, cache, tmp_path):
-    again = animate(made.portrait, made.driver, tmp_path / "again.mp4", options(), cache=cache)
+def test_the_same_seed_gives_the_same_frames_and_another_others(plain, sample, installed_tiny_weights, cache, tmp_path):
+    again = animate(sample.portrait, sample.driver, tmp_path / "again.mp4", options(), cache=cache)
     assert again.driver_cached and (shown(again.output) == shown(plain.output)).all()
-    other = animate(made.portrait, made.driver, tmp_path / "other.mp4", options(seed=1), cache=cache)
+    other = animate(sample.portrait, sample.driver, tmp_path / "other.mp4", options(seed=1), cache=cache)
     assert np.abs(shown(other.output) - shown(plain.output)).mean() > 0.5
 
 
-def test_a_stopped_run_goes_on_at_its_clip(plain, made, tiny_here, cache, tmp_path):
+def test_a_stopped_run_goes_on_at_its_clip(plain, sample, installed_tiny_weights, cache, tmp_path):
     class Stop(Exception):
         pass
 
@@ -86,22 +88,22 @@ def test_a_stopped_run_goes_on_at_its_clip(plain, made, tiny_here, cache, tmp_pa
             raise Stop
 
     with pytest.raises(Stop):
-        animate(made.portrait, made.driver, tmp_path / "a.mp4", options(), cache=cache, report=stop)
+        animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options(), cache=cache, report=stop)
     assert list(tmp_path.iterdir()) == [] and len(cache.unfinished()) == 1
-    result = animate(made.portrait, made.driver, tmp_path / "a.mp4", options(), cache=cache)
+    result = animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options(), cache=cache)
     facts = result.engine_settings
     assert facts["clips_resumed"] >= 1 and facts["clips_made"] + facts["clips_resumed"] == 3
     assert (shown(result.output) == shown(plain.output)).all() and cache.unfinished() == []
 
 
-def test_a_warm_start_begins_from_the_mesh_engines_frames(plain, made, tiny_here, cache, tmp_path):
-    warm = animate(made.portrait, made.driver, tmp_path / "warm.mp4", options(warm_start=0.5), cache=cache)
+def test_a_warm_start_begins_from_the_mesh_engines_frames(plain, sample, installed_tiny_weights, cache, tmp_path):
+    warm = animate(sample.portrait, sample.driver, tmp_path / "warm.mp4", options(warm_start=0.5), cache=cache)
     assert warm.frames == FRAMES and np.abs(shown(warm.output) - shown(plain.output)).mean() > 0.5
     track = tmp_path / "track.npz"
-    load_driver(made.driver, options_of(), cache, space="bfm09").track.save(track)
+    load_driver(sample.driver, options_of(), cache, space="bfm09").track.save(track)
     with pytest.raises(InputError, match="is a track, but --warm-start needs"):
-        animate(made.portrait, track, tmp_path / "b.mp4", options(warm_start=0.5))
-    assert animate(made.portrait, track, tmp_path / "b.mp4", options()).audio == "none"
+        animate(sample.portrait, track, tmp_path / "b.mp4", options(warm_start=0.5))
+    assert animate(sample.portrait, track, tmp_path / "b.mp4", options()).audio == "none"
 
 
 def options_of():
@@ -110,28 +112,28 @@ def options_of():
     return ExtractOptions()
 
 
-def test_a_track_of_the_wrong_space_says_how_to_get_the_right_one(made, tiny_here, tmp_path):
+def test_a_track_of_the_wrong_space_says_how_to_get_the_right_one(sample, installed_tiny_weights, tmp_path):
     with pytest.raises(InputError, match="face478 space but the diffusion engine needs bfm09.*--space bfm09"):
-        animate(made.portrait, made.track, tmp_path / "a.mp4", options())
+        animate(sample.portrait, sample.track, tmp_path / "a.mp4", options())
     MotionTrack.neutral(2, "bfm09").save(tmp_path / "b.npz")
     with pytest.raises(InputError, match="bfm09 space but the mesh engine needs face478"):
-        animate(made.portrait, tmp_path / "b.npz", tmp_path / "a.mp4", AnimateOptions(engine="mesh"))
+        animate(sample.portrait, tmp_path / "b.npz", tmp_path / "a.mp4", AnimateOptions(engine="mesh"))
 
 
-def test_longer_clips_than_the_model_knows_are_refused(made, tiny_here, cache, tmp_path):
+def test_longer_clips_than_the_model_knows_are_refused(sample, installed_tiny_weights, cache, tmp_path):
     with pytest.raises(InputError, match="--clip-length 40: this model's clips have at most 32 frames"):
-        animate(made.portrait, made.driver, tmp_path / "a.mp4", options(length=40), cache=cache)
+        animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options(length=40), cache=cache)
 
 
-def test_a_damaged_checkpoint_is_one_line(made, tiny_here, tmp_path):
-    broken = shutil.copytree(tiny_here, tmp_path / "weights", symlinks=True)
+def test_a_damaged_checkpoint_is_one_line(sample, installed_tiny_weights, tmp_path):
+    broken = shutil.copytree(installed_tiny_weights, tmp_path / "weights", symlinks=True)
     path = broken / "mimaface/video/mia.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with weights_at(broken), pytest.raises(WeightsError, match="mimaface/video/mia.safetensors.*mimaface weights"):
-        animate(made.portrait, made.driver, tmp_path / "a.mp4", options())
+        animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options())
 
 
-def test_the_square_is_laid_into_the_photo(made):
+def test_the_square_is_laid_into_the_photo(sample):
     photo = np.full((300, 400, 3), 50, np.uint8)
     rest = np.zeros(1)
     portrait = Portrait(photo, np.full((300, 400), 9, np.uint8), *[rest] * 6)

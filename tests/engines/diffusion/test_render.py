@@ -12,7 +12,7 @@ from mimaface_cli.face.d3dfr import SIZE
 
 @pytest.fixture
 def model() -> bfm.Bfm09:
-    """A grey square plate, one unit wide, that faces the camera."""
+    """A gray square plate, one unit wide, that faces the camera."""
     corners = np.array([[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]], np.float32)
     zeros = {name: np.zeros((12, n), np.float32) for name, n in (("idBase", 80), ("exBase", 64), ("texBase", 80))}
     faces = {"tri": np.array([[1, 2, 3], [1, 3, 4]]), "point_buf": np.array([[1, 2], [1, 3], [1, 2], [2, 3]])}
@@ -35,7 +35,7 @@ def test_the_rim_is_darkened_twice():
     half_a_pixel = np.array([[1.0, 0, 0.5], [0, 1, 0]])
     picture, alpha = place_render(rgb, mask, half_a_pixel, 8)
     assert alpha[0, 3].tolist() == pytest.approx([0, 0, 0, 0, 0.5, 1, 1, 1], abs=1e-5)
-    # There the warped colour is 0, halfway from black to white, and black shines through the mask once more.
+    # There the warped color is 0, halfway from black to white, and black shines through the mask once more.
     assert picture[0, 3].tolist() == pytest.approx([-1, -1, -1, -1, -0.5, 1, 1, 1], abs=1e-5)
 
 
@@ -44,7 +44,7 @@ def test_the_face_lands_where_the_matrix_says(model):
     picture = condition_render(model, np.zeros(SIZE, np.float32), inverse, 512)
     assert picture.shape == (3, 512, 512)
     rows, columns = np.nonzero((picture[0] > -0.99).numpy())
-    half = 1160 * 0.5 / 10  # pixels of the crop, about its middle at 128 (127.5 in centres at whole numbers)
+    half = 1160 * 0.5 / 10  # pixels of the crop, about its middle at 128 (127.5 in centers at whole numbers)
     for found, offset in ((columns, 40), (rows, 20)):
         assert found.min() == pytest.approx(1.5 * (127.5 - half) + offset, abs=2)
         assert found.max() == pytest.approx(1.5 * (127.5 + half) + offset, abs=2)

@@ -16,7 +16,7 @@ CPU = Runtime(torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture
-def networks(tiny_here):
+def networks(installed_tiny_weights):
     networks = checkpoint.load_networks()
     place(networks, CPU, SETTINGS)
     return networks

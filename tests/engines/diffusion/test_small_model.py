@@ -107,9 +107,9 @@ def test_half_a_folder_is_no_model(tmp_path, monkeypatch):
     assert find() is None and choose_engine("auto").name == "mesh"
 
 
-def test_it_draws_every_frame_of_a_photo(installed, made, tmp_path):
+def test_it_draws_every_frame_of_a_photo(installed, sample, tmp_path):
     output = tmp_path / "out.mp4"
-    result = animate(made.portrait, made.track, output, AnimateOptions(engine="diffusion"))
+    result = animate(sample.portrait, sample.track, output, AnimateOptions(engine="diffusion"))
     assert result.engine == "diffusion" and "mimaface-mini" in result.engine_reason
     assert result.frames == 14 and result.engine_settings["clips_made"] == 5 and result.engine_settings["length"] == 4
     from tests.conftest import read_video

@@ -62,7 +62,7 @@ def test_what_is_seen_spreads_over_the_rest():
     patch[~seen] = 255, 0, 0  # lids, lashes: nothing of them may come through
     filled = diffuse(patch, seen, 40.0)
     assert np.abs(filled[16:24, 5:15] - 200).max() < 8 and np.abs(filled[16:24, 45:55] - 50).max() < 8
-    assert filled[4, 10, 0] > 170 and filled[4, 50, 0] < 80  # what lies next to a side takes that side's colour
+    assert filled[4, 10, 0] > 170 and filled[4, 50, 0] < 80  # what lies next to a side takes that side's color
     assert abs(filled[20, 30, 0] - 125) < 15
     assert np.ptp(filled, axis=2).max() < 1 and filled.min() > 49 and filled.max() < 201
     assert diffuse(patch, np.zeros_like(seen), 40.0) is None
@@ -120,7 +120,7 @@ IRIS, RADIUS = np.array([50.0, 40.0]), 9.0
 
 
 def eye_of(off: float = 0.0):
-    """A picture of one eye, skin-coloured around, and the eye taken out of it: with its anchors in the picture. off:
+    """A picture of one eye, skin-colored around, and the eye taken out of it: with its anchors in the picture. off:
     how far aside landmarks put the iris, in pixels.
     """
     image = np.full((80, 100, 3), (205, 165, 145), np.uint8)

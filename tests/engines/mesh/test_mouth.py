@@ -37,7 +37,7 @@ def test_teeth_are_bright_whole_and_end_at_the_bite(upper):
     near = rows[root][-12:] if upper else rows[root][:12]
     assert plate[near][:, middle, :3].mean() > 150
     red, _, blue = plate[near][:, middle, :3].mean((0, 1))
-    assert red > blue + 5  # ivory, not grey
+    assert red > blue + 5  # ivory, not gray
 
 
 @pytest.mark.parametrize("upper", [True, False])

@@ -141,8 +141,8 @@ def test_the_sheet_does_not_fold(sheet, rim):
 
 def test_what_touches_the_pictures_edge_stays(rim):
     oval, placed = rim
-    centre, reach = oval.mean(0), np.abs(oval - oval.mean(0)).max(0)
-    tight = np.concatenate([centre - 1.6 * reach, centre + 1.6 * reach])
+    center, reach = oval.mean(0), np.abs(oval - oval.mean(0)).max(0)
+    tight = np.concatenate([center - 1.6 * reach, center + 1.6 * reach])
     sheet = build_sheet(oval, placed, POSE, tight)
     outside = (sheet.texture < tight[:2] - 1e-6).any(1) | (sheet.texture > tight[2:] + 1e-6).any(1)
     assert outside.any() and sheet.weight[outside].max() < 0.05
@@ -155,18 +155,18 @@ def test_the_rim_of_the_sheet_is_the_oval(sheet, rim):
 
 
 @pytest.mark.parametrize("corners", [3, 4, 12, 100])
-def test_rays_meet_a_ring_around_their_centre(corners):
+def test_rays_meet_a_ring_around_their_center(corners):
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False) + 0.1
-    centre = np.array([5.0, -3.0])
-    ring = centre + 7 * np.stack([np.cos(angles), np.sin(angles)], -1)
+    center = np.array([5.0, -3.0])
+    ring = center + 7 * np.stack([np.cos(angles), np.sin(angles)], -1)
     directions = np.stack([np.cos(np.arange(60) / 9), np.sin(np.arange(60) / 9)], -1)
-    radius, edge, share = rays_to_ring(centre, directions, ring)
+    radius, edge, share = rays_to_ring(center, directions, ring)
     met = (1 - share)[:, None] * ring[edge[:, 0]] + share[:, None] * ring[edge[:, 1]]
-    assert np.allclose(centre + radius[:, None] * directions, met, atol=1e-5)
+    assert np.allclose(center + radius[:, None] * directions, met, atol=1e-5)
     assert radius.min() >= 7 * np.cos(np.pi / corners) - 1e-6 and radius.max() <= 7 + 1e-6
 
 
-def test_rays_of_a_centre_outside_still_have_an_end():
+def test_rays_of_a_center_outside_still_have_an_end():
     ring = np.array([[10.0, 0], [12, 0], [12, 2], [10, 2]])
     directions = np.stack([np.cos(np.arange(8)), np.sin(np.arange(8))], -1)
     radius, edge, share = rays_to_ring(np.zeros(2), directions, ring)

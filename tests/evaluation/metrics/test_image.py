@@ -29,9 +29,9 @@ def test_both_agree_with_scikit_image():
     first = picture()
     for second in (picture(1), np.roll(first, 2, axis=1), cv2.GaussianBlur(first, (0, 0), 1.5), 255 - first):
         assert psnr(first, second) == pytest.approx(metrics.peak_signal_noise_ratio(second, first), abs=1e-9)
-        greys = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (first, second)]
+        grays = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (first, second)]
         wanted = metrics.structural_similarity(
-            *greys, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
+            *grays, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
         )
         assert ssim(first, second) == pytest.approx(wanted, abs=2e-5)
 

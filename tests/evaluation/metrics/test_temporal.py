@@ -7,7 +7,7 @@ from mimaface_cli.evaluation.metrics import temporal
 
 
 def moving(frames: int, still: bool = False) -> list[np.ndarray]:
-    """Pictures of a grey wall on which a bright square wanders unevenly."""
+    """Pictures of a gray wall on which a bright square wanders unevenly."""
     draw = np.random.default_rng(0)
     wall = draw.integers(90, 130, (160, 200, 3), np.uint8)
     out, place = [], 20.0

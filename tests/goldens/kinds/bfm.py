@@ -13,8 +13,8 @@ from mimaface_cli.face.d3dfr import split
 from mimaface_cli.face.shading import shade
 from tests.goldens.fixture import Check, Fixture, absolute, share_beyond
 
-_GREY = 127.0  # the albedo behind the fixture's grey colours
-_GREY_RENDER = "gray_rgb_channel0_float16"  # the only render that is stored unclamped
+_GRAY = 127.0  # the albedo behind the fixture's gray colors
+_GRAY_RENDER = "gray_rgb_channel0_float16"  # the only render that is stored unclamped
 
 
 def camera_of(fixture: Fixture) -> Camera:
@@ -49,7 +49,7 @@ def _check_face(model: Bfm09, groups, face: Face, camera: Camera, expected, tole
         ("normals_rotated", face.normals, "normals"),
         ("face_texture", model.albedo(groups["texture"]), "colors_0_255"),
         ("color", face.colors, "colors_0_255"),
-        ("gray_color", _grey(face, groups), "colors_0_255"),
+        ("gray_color", _gray(face, groups), "colors_0_255"),
         ("lms_proj", landmarks, "landmarks_pixels"),
         ("lms_proj_before_flip", upright, "landmarks_pixels"),
     ):
@@ -60,15 +60,15 @@ def _check_face(model: Bfm09, groups, face: Face, camera: Camera, expected, tole
 def _check_render(model: Bfm09, groups, face: Face, camera: Camera, expected, tolerance) -> Iterator[Check]:
     drawn, few = render(model, face, camera), percent(tolerance["rgb_note"])
     alpha = _alpha(drawn, model, face, camera)
-    grey = render(model, replace(face, colors=_grey(face, groups)), camera).rgb[..., 0]
-    expected = {**expected, _GREY_RENDER: expected[_GREY_RENDER].clip(0, 255)} if _GREY_RENDER in expected else expected
+    gray = render(model, replace(face, colors=_gray(face, groups)), camera).rgb[..., 0]
+    expected = {**expected, _GRAY_RENDER: expected[_GRAY_RENDER].clip(0, 255)} if _GRAY_RENDER in expected else expected
     half, rim = tolerance["rendered_rgb_float16"], percent(tolerance["mask"])
     for name, found, allowed, share, channel_axis in (
         ("mask", drawn.mask, 0, rim, None),
         ("pix_to_face", drawn.face_index, 0, percent(tolerance["pix_to_face"]), None),
         ("rendered_rgb_float16", drawn.rgb, half, few, -1),
         ("alpha_float16", alpha, 1e-3, rim, None),
-        (_GREY_RENDER, grey, half, few, None),
+        (_GRAY_RENDER, gray, half, few, None),
     ):
         if name in expected:
             yield share_beyond(name, found, expected[name], allowed, share, channel_axis)
@@ -84,8 +84,8 @@ def _check_render(model: Bfm09, groups, face: Face, camera: Camera, expected, to
                 yield share_beyond(name, rgba[rows], values, tolerance["rendered_rgb_float32"], few, channel_axis=-1)
 
 
-def _grey(face: Face, groups) -> np.ndarray:
-    return shade(np.full_like(face.colors, _GREY), face.normals, groups["illumination"])
+def _gray(face: Face, groups) -> np.ndarray:
+    return shade(np.full_like(face.colors, _GRAY), face.normals, groups["illumination"])
 
 
 def _alpha(drawn: Render, model: Bfm09, face: Face, camera: Camera) -> np.ndarray:

@@ -17,7 +17,7 @@ from tests.goldens.kinds._sadtalker import expression_network, filled, mel_confi
 
 def check(fixture: Fixture) -> Iterator[Check]:
     arrays, config = fixture.arrays, fixture.spec["config"]
-    of_expression, of_pose, sound = (fixture.neighbour(name) for name in ("audio2exp", "audio2pose", "mel"))
+    of_expression, of_pose, sound = (fixture.neighbor(name) for name in ("audio2exp", "audio2pose", "mel"))
     expression = expression_network(shapes_of(of_expression))
     pose = pose_network(shapes_of(of_pose), of_pose.spec["config"])
     yield from filled(of_expression, expression)

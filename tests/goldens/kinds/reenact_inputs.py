@@ -17,7 +17,7 @@ from tests.goldens.kinds.bfm import camera_of, percent
 
 def check(fixture: Fixture) -> Iterator[Check]:
     arrays, tolerance = fixture.arrays, fixture.spec["tolerance"]
-    faces = fixture.neighbour(re.search(r"([\w.-]+)\.npz", fixture.spec["bfm_model"])[1])
+    faces = fixture.neighbor(re.search(r"([\w.-]+)\.npz", fixture.spec["bfm_model"])[1])
     model, camera = from_arrays(faces.arrays), camera_of(faces) if faces.path.exists() else Camera()
     size = arrays["src_uint8"].shape[0]
 

@@ -1,4 +1,4 @@
-"""Colours: every matrix and range is read right, and what is written is tagged and right for any other reader."""
+"""Colors: every matrix and range is read right, and what is written is tagged and right for any other reader."""
 
 from fractions import Fraction
 
@@ -11,9 +11,9 @@ from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import VideoWriter
 
-COLOURS = (235, 60, 40), (30, 200, 70), (40, 60, 230), (250, 240, 40), (224, 172, 145)
-GREYS = (12, 12, 12), (128, 128, 128), (250, 250, 250)
-PATCHES = np.array(COLOURS + GREYS, np.uint8)
+COLORS = (235, 60, 40), (30, 200, 70), (40, 60, 230), (250, 240, 40), (224, 172, 145)
+GRAYS = (12, 12, 12), (128, 128, 128), (250, 250, 250)
+PATCHES = np.array(COLORS + GRAYS, np.uint8)
 # code point of the matrix -> (red, blue) weights of luma
 WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 
@@ -24,7 +24,7 @@ def chart(width=64, height=32):
 
 
 def middles(image):
-    """One colour per patch."""
+    """One color per patch."""
     step = image.shape[1] // 8
     return image[image.shape[0] // 2, step // 2 :: step][:8].astype(int)
 
@@ -101,14 +101,14 @@ def test_reading_has_no_bias(tmp_path):
 
 
 def test_wide_gamut_hdr_becomes_ordinary(tmp_path):
-    """HLG in BT.2020: greys stay grey and in order, colours come out stronger than a reader that ignores it shows."""
+    """HLG in BT.2020: grays stay gray and in order, colors come out stronger than a reader that ignores it shows."""
     planes = coded(chart(), 9, False, 10)
     tags = {"color_primaries": 9, "color_trc": 18}
     plain = write_coded(tmp_path / "a.mkv", planes, "yuv444p10le", 9, False)
     tagged = write_coded(tmp_path / "b.mkv", planes, "yuv444p10le", 9, False, **tags)
     ignored, shown = (middles(next(read_frames(path)).image) for path in (plain, tagged))
-    greys = shown[5:]
-    assert np.ptp(greys, axis=1).max() <= 3 and (np.diff(greys[:, 0]) > 20).all()
+    grays = shown[5:]
+    assert np.ptp(grays, axis=1).max() <= 3 and (np.diff(grays[:, 0]) > 20).all()
     skin = 4
     assert np.ptp(shown[skin]) > np.ptp(ignored[skin])
 
