@@ -12,7 +12,7 @@ import numpy as np
 
 from mimaface_cli.apps.drivers import Driver, is_track, load_driver, trimmed
 from mimaface_cli.apps.matte import changed
-from mimaface_cli.apps.options import AnimateOptions, Report
+from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.apps.outputs import check_target, is_video, keeps_alpha
 from mimaface_cli.apps.side_by_side import panels, side_by_side
 from mimaface_cli.apps.sources import Moving, from_photo, from_video, picture_size, read_portrait
@@ -27,6 +27,7 @@ from mimaface_cli.media.reader import probe
 from mimaface_cli.media.timecode import Trim, later, read_timecode
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import FrameWriter, VideoWriter, open_writer
+from mimaface_cli.progress import ProgressCallback
 from mimaface_cli.provenance.stamp import Stamp, stamp
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def animate(
     *,
     overwrite: bool = False,
     cache: Cache | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> AnimateResult:
     """Make the face of `source` (photo or video) move like `driver` (video, photo, folder, .npz), or speak it where it
     is a sound file, and write `output`.
@@ -208,7 +209,7 @@ def _write(
     made: Stamp,
     timecode: dict[str, str],
     notes: list[str],
-    tell: Report,
+    tell: ProgressCallback,
 ) -> tuple[float, bool | None]:
     """Draw and encode all frames and their matte. Returns the seconds they last and whether the sound went over
     untouched.

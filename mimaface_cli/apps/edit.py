@@ -19,7 +19,6 @@ from mimaface_cli.apps.edit_rendering import (
     still_length,
 )
 from mimaface_cli.apps.grid import Axis, grid_size, parse_axes
-from mimaface_cli.apps.options import Report
 from mimaface_cli.apps.outputs import check_target, is_video, keeps_alpha
 from mimaface_cli.apps.sources import Moving, picture_size, read_portrait
 from mimaface_cli.cache import Cache
@@ -34,6 +33,7 @@ from mimaface_cli.media.reader import probe
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import VideoWriter, open_writer
 from mimaface_cli.motion.track import MotionTrack, TrackMeta
+from mimaface_cli.progress import ProgressCallback
 from mimaface_cli.provenance.stamp import Stamp, stamp
 
 
@@ -65,7 +65,7 @@ def edit(
     *,
     overwrite: bool = False,
     cache: Cache | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> EditResult:
     """Change the motion of `source` (track, photo or video) and write `output`: .npz, or pictures where the source has
     any. cache, report: as for animate. Raises InputError, OutputError or WeightsError, leaving nothing behind.
@@ -183,7 +183,7 @@ def _kind(source: Path, output: Path, info: MediaInfo | None, options: EditOptio
     return "picture" if still else "video"
 
 
-def _load_other(options: EditOptions, cache: Cache | None, tell: Report) -> MotionTrack | None:
+def _load_other(options: EditOptions, cache: Cache | None, tell: ProgressCallback) -> MotionTrack | None:
     if options.mix is None:
         return None
     report = lambda done, total: tell("reading the other", done, total)  # noqa: E731
@@ -197,7 +197,7 @@ def write_frames(
     encode: EncodeOptions,
     sound: AudioTrack | None,
     made: Stamp,
-    tell: Report,
+    tell: ProgressCallback,
     notes: list[str],
 ) -> float:
     """Draw and write all frames; the seconds they last."""

@@ -9,7 +9,6 @@ import numpy as np
 from mimaface_cli.apps.drivers import Driver, load_driver
 from mimaface_cli.apps.edit_options import LONGEST, SHORTEST, EditOptions, Edits, region_parts
 from mimaface_cli.apps.grid import Axis, assemble, cells
-from mimaface_cli.apps.options import Report
 from mimaface_cli.apps.sources import Moving, coefficients_of, portraits_of
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import renderer as mesh
@@ -24,13 +23,14 @@ from mimaface_cli.motion.channels import Channel, find_channel, one_sided
 from mimaface_cli.motion.keyframes import Key
 from mimaface_cli.motion.retarget import Coefficients
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.progress import ProgressCallback
 
 USUAL_LENGTH = 3.0  # seconds of a video made from a photo that nothing else gives a length
 _MOVING = ("expression", "pose", "gaze")
 SETTLED = 0.6  # share of a keyless video after which a photo has reached the edit
 
 
-def read_source(info: MediaInfo, options: EditOptions, cache: Cache | None, tell: Report) -> Driver:
+def read_source(info: MediaInfo, options: EditOptions, cache: Cache | None, tell: ProgressCallback) -> Driver:
     report = lambda done, total: tell("reading the source", done, total)  # noqa: E731
     return load_driver(info.path, ExtractOptions(options.face), cache, report, info)
 
@@ -168,7 +168,7 @@ def from_video(
     other: MotionTrack | None,
     options: EditOptions,
     cache: Cache | None,
-    tell: Report,
+    tell: ProgressCallback,
     notes: list[str],
 ) -> tuple[Moving, list[Gain]]:
     """A video's motion edited and drawn on its own frames."""

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.apps.drivers import Driver, is_track, load_driver
-from mimaface_cli.apps.options import Report
 from mimaface_cli.apps.outputs import check_target
 from mimaface_cli.cache import Cache
 from mimaface_cli.errors import InputError, OutputError
@@ -22,6 +21,7 @@ from mimaface_cli.media.reader import probe
 from mimaface_cli.media.timecode import Trim
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.progress import ProgressCallback
 
 SPACES = ("face478", "bfm09")
 
@@ -38,7 +38,7 @@ def extract(
     trim: Trim = Trim(),
     overwrite: bool = False,
     cache: Cache | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> Driver:
     """The track of a photo, video, folder or .npz track; written to `output` (.npz) and drawn to `renders` where given.
     space: face478, or bfm09 for the released models (None: face478, or a track's own). skin: see ExtractOptions. trim:

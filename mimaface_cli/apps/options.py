@@ -1,6 +1,5 @@
 """What a user may ask of `animate`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from mimaface_cli.media.timecode import Trim
 from mimaface_cli.motion.retarget import RetargetOptions
 from mimaface_cli.provenance.stamp import ProvenanceOptions
 
-Report = Callable[[str, int, int | None], None]
 ENGINES = ("auto", "mesh", "diffusion")
 OUTPUT_MODES = ("full", "crop")
 LONGEST_SIDE = 4096  # what hardware decoders of H.264 take

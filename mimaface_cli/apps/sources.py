@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.apps.drivers import load_driver
-from mimaface_cli.apps.options import AnimateOptions, Report
+from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import renderer as mesh
 from mimaface_cli.engines.mesh.motion_plan import plan
@@ -25,6 +25,7 @@ from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.resample import at_times
 from mimaface_cli.motion.retarget import Coefficients, neutral_frame, reference_coefficients
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def from_photo(portrait: Portrait, track: MotionTrack, options: AnimateOptions) 
 
 
 def from_video(
-    source: MediaInfo, track: MotionTrack, options: AnimateOptions, cache: Cache | None, tell: Report
+    source: MediaInfo, track: MotionTrack, options: AnimateOptions, cache: Cache | None, tell: ProgressCallback
 ) -> Moving:
     """A source that moves: its own frames and times, each frame's motion replaced by the driver's at that moment."""
     extract = ExtractOptions(options.face, options.smooth, options.follow_skin)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.apps.drivers import Driver, is_track, load_driver
-from mimaface_cli.apps.options import Report
 from mimaface_cli.cache import Cache, cache_key, content_hash, source_stamp
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract_face478 import ExtractOptions
@@ -18,6 +17,7 @@ from mimaface_cli.media.libav import audio_stream, check_file, has_picture, open
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.waveform import open_samples
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.progress import ProgressCallback
 from mimaface_cli.speech.options import SpeechOptions
 
 _FIRST = 70  # coefficients of the first frame that SadTalker's networks look at: expression, pose
@@ -47,7 +47,7 @@ def speak(
     *,
     overwrite: bool = False,
     cache: Cache | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> Driver:
     """`audio` from end to end: the track of a speech, written to `output`. Raises InputError, OutputError,
     WeightsError.
@@ -62,7 +62,10 @@ def speak(
 
 
 def load_speech(
-    path: Path, options: SpeechOptions = SpeechOptions(), cache: Cache | None = None, report: Report | None = None
+    path: Path,
+    options: SpeechOptions = SpeechOptions(),
+    cache: Cache | None = None,
+    report: ProgressCallback | None = None,
 ) -> Driver:
     """The motion of somebody who says what a file or video sounds like. cache: None keeps and looks up nothing.
 

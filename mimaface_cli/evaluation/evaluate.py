@@ -18,7 +18,7 @@ import numpy as np
 from mimaface_cli import __version__
 from mimaface_cli.apps.animate import animate
 from mimaface_cli.apps.drivers import is_track, load_driver
-from mimaface_cli.apps.options import AnimateOptions, Report
+from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.cache import Cache, cache_key, content_hash, source_stamp
 from mimaface_cli.engines.selection import choose_engine
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
@@ -36,6 +36,7 @@ from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.image import write_image
 from mimaface_cli.media.reader import probe
 from mimaface_cli.motion.retarget import RetargetOptions
+from mimaface_cli.progress import ProgressCallback
 from mimaface_cli.provenance.stamp import ProvenanceOptions
 
 RUN_FILE = "run.json"
@@ -95,9 +96,9 @@ def evaluate(
     pairs: list[Pair],
     options: MeasureOptions = MeasureOptions(),
     *,
-    make: Callable[[Path, Pair, Report], None] | None = None,
+    make: Callable[[Path, Pair, ProgressCallback], None] | None = None,
     cache: Cache | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> Evaluation:
     """Measure results[k] against pairs[k]. make: called first for those that are not there yet (see `maker`).
 
@@ -137,7 +138,7 @@ def _row(
     options: MeasureOptions,
     cache: Cache | None,
     hashes: dict[Path, str],
-    tell: Report,
+    tell: ProgressCallback,
     whole: list[str],
 ) -> tuple[Row, Features]:
     """Measured now, or as it was kept. whole: the figures of the whole set, which need this row's features."""
@@ -271,12 +272,12 @@ def prepare_run(
 
 def maker(
     engine: str, motion: str, options: MeasureOptions, cache: Cache | None, provenance: bool = True
-) -> Callable[[Path, Pair, Report], None]:
+) -> Callable[[Path, Pair, ProgressCallback], None]:
     """A function (result, pair, report) that animates a pair's source by its driver's span. provenance: whether results
     are marked as generated.
     """
 
-    def make(result: Path, pair: Pair, tell: Report) -> None:
+    def make(result: Path, pair: Pair, tell: ProgressCallback) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             source = pair.source
             if probe(source).kind != "image":

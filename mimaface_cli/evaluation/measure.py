@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.apps.drivers import is_track, load_driver
-from mimaface_cli.apps.options import Report
 from mimaface_cli.cache import Cache
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.frame_features import Features, Watcher, source_portrait
@@ -28,6 +27,7 @@ from mimaface_cli.media.waveform import open_samples
 from mimaface_cli.motion.coefficients import blendshape
 from mimaface_cli.motion.resample import at_times
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.progress import ProgressCallback
 
 SIZE = 512  # pixels of the longest side at which pictures are compared
 _RATE_SLACK = 0.005
@@ -94,7 +94,7 @@ def measure(
     options: MeasureOptions = MeasureOptions(),
     *,
     cache: Cache | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> tuple[Measured, Features]:
     """All figures of one result, and the features that figures of the whole run are made of.
 
@@ -251,7 +251,7 @@ def seen_scores(track: MotionTrack, frames: np.ndarray) -> np.ndarray:
 
 
 def _paper_motion(
-    out: Measured, result: Path, pair: Pair, options: MeasureOptions, cache: Cache | None, tell: Report
+    out: Measured, result: Path, pair: Pair, options: MeasureOptions, cache: Cache | None, tell: ProgressCallback
 ) -> None:
     """Motion as the paper measures it, by D3DFR, where its weights are; result and driver are read once more for it."""
     names = [f"{name}_bfm09" for name in ("expression", "pose", "gaze")]

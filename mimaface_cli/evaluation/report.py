@@ -10,7 +10,6 @@ from pathlib import Path
 from PIL import Image as Pillow
 
 from mimaface_cli import __version__
-from mimaface_cli.apps.options import Report
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.evaluate import Evaluation, Row
 from mimaface_cli.evaluation.figures import BY_NAME, FIGURES, paper_tables
@@ -19,6 +18,7 @@ from mimaface_cli.evaluation.measure import pictures_at
 from mimaface_cli.evaluation.paper_tables import paper_rows
 from mimaface_cli.evaluation.svg_plots import Line, plot
 from mimaface_cli.files import atomic_path, check_output
+from mimaface_cli.progress import ProgressCallback
 
 _MOST_SECTIONS = 24  # results with curves and pictures of their own; a page must open
 _TALL = 168  # pixels of a thumbnail
@@ -48,7 +48,9 @@ background:var(--wash)}figure div{display:flex;gap:2px}figcaption{color:var(--so
 """
 
 
-def write_report(path: Path, found: Evaluation, overwrite: bool = False, report: Report | None = None) -> None:
+def write_report(
+    path: Path, found: Evaluation, overwrite: bool = False, report: ProgressCallback | None = None
+) -> None:
     """Write the page. The worst frames are decoded anew. Raises OutputError."""
     check_output(path, overwrite)
     tell = report or (lambda stage, done, total: None)

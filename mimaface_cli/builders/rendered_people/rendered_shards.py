@@ -17,7 +17,7 @@ from mimaface_cli.training.preparation import Index, read_index
 from mimaface_cli.training.shards import Clip, shard_name, write_shard
 
 PER_SHARD = 64  # clips
-Report = Callable[[str, int, int | None], None]
+ProgressCallback = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ class Cast:
     first: int = 0
 
 
-def render_shards(cast: Cast, folder: Path, jobs: int = 1, report: Report = lambda stage, done, total: None) -> Index:
+def render_shards(
+    cast: Cast, folder: Path, jobs: int = 1, report: ProgressCallback = lambda stage, done, total: None
+) -> Index:
     """Write a cast's clips to `folder` with the index that training wants; a shard that is there is not done again.
 
     Raises InputError where the folder holds another cast, OutputError where it cannot be written.

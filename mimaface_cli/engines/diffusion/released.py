@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mimaface_cli.apps.options import AnimateOptions, DiffusionOptions, Report
+from mimaface_cli.apps.options import AnimateOptions, DiffusionOptions
 from mimaface_cli.apps.sources import Moving
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.diffusion import checkpoint
@@ -25,6 +25,7 @@ from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import SQUARE, Portrait
 from mimaface_cli.motion.retarget import Coefficients
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.progress import ProgressCallback
 
 FEATHER = 40  # pixels of the square over which it blends into the photo
 
@@ -81,7 +82,7 @@ def from_photo(
     track: MotionTrack,
     options: AnimateOptions,
     cache: Cache | None,
-    tell: Report,
+    tell: ProgressCallback,
     mesh_track: MotionTrack | None = None,
 ) -> Diffused:
     """A photo under a bfm09 track. mesh_track: the same driver in face478, for a warm start."""

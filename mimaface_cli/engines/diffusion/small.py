@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimaface_cli.apps.options import AnimateOptions, Report
+from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.apps.sources import Moving
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.diffusion import clip_encoder as clip
@@ -30,12 +30,18 @@ from mimaface_cli.face.warp import image_tensor
 from mimaface_cli.motion.coefficients import LIGHT_DIM, TEXTURE_DIM
 from mimaface_cli.motion.retarget import Coefficients
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.progress import ProgressCallback
 from mimaface_cli.weights.manifest import sha256_of
 from mimaface_cli.weights.small_model import read_card
 
 
 def from_photo(
-    folder: Path, portrait: Portrait, track: MotionTrack, options: AnimateOptions, cache: Cache | None, tell: Report
+    folder: Path,
+    portrait: Portrait,
+    track: MotionTrack,
+    options: AnimateOptions,
+    cache: Cache | None,
+    tell: ProgressCallback,
 ) -> Diffused:
     """A photo under a face478 track, by the model in a folder. Raises WeightsError."""
     asked, card = options.diffusion, read_card(folder)
