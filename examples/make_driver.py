@@ -24,7 +24,7 @@ from mimaface_cli.apps.extract import extract
 from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.media.encoding import EncodeOptions
-from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
+from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
 from mimaface_cli.motion.retarget import RetargetOptions
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
@@ -109,7 +109,7 @@ def step(x: np.ndarray) -> np.ndarray:
 def columns(name: str) -> list[int]:
     """The expression coefficients of a name, or of both sides of it."""
     sides = (name,) if name in BLENDSHAPES else (name + "Left", name + "Right")
-    return [blendshape(side) for side in sides]
+    return [blendshape_index(side) for side in sides]
 
 
 def add(expression: np.ndarray, name: str, values: np.ndarray) -> None:
@@ -210,8 +210,8 @@ def make_video(track: MotionTrack, speech: Path, output: Path, overwrite: bool) 
         # Absolute motion takes the photo's own smile away; where its head is and looks stays.
         own = extract(photo).track
         expression = track.expression.copy()
-        jaw = expression[:, blendshape("jawOpen")]
-        expression[:, blendshape("mouthClose")] += LIPS_TOGETHER * (1 - step(jaw / 0.35))
+        jaw = expression[:, blendshape_index("jawOpen")]
+        expression[:, blendshape_index("mouthClose")] += LIPS_TOGETHER * (1 - step(jaw / 0.35))
         replace(track, expression=expression, pose=track.pose + own.pose, gaze=track.gaze + own.gaze).save(placed)
         options = AnimateOptions(
             retarget=RetargetOptions("absolute"), smooth=0.0, audio=str(speech), encode=EncodeOptions(crf=18)

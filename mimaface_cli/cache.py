@@ -25,7 +25,8 @@ from filelock import FileLock, Timeout
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import atomic_path, output_error
-from mimaface_cli.motion.track import FORMAT_VERSION, MotionTrack
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_meta import FORMAT_VERSION
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _LEFTOVER = re.compile(r"\.[0-9a-f]{64}\..*\.part\.(npz|json)")  # the names that atomic_path gives

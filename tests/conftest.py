@@ -87,7 +87,7 @@ def sample(tmp_path_factory) -> Sample:
     from mimaface_cli.apps.animate import animate
     from mimaface_cli.apps.options import AnimateOptions
     from mimaface_cli.media.encoding import EncodeOptions
-    from mimaface_cli.motion.coefficients import blendshape
+    from mimaface_cli.motion.coefficients import blendshape_index
     from mimaface_cli.motion.track import MotionTrack
 
     folder = tmp_path_factory.mktemp("made")
@@ -95,7 +95,7 @@ def sample(tmp_path_factory) -> Sample:
     phase = np.linspace(0, 2 * np.pi, FRAMES)
     track = MotionTrack.neutral(FRAMES, "face478", NTSC)
     expression, pose = track.expression.copy(), track.pose.copy()
-    expression[:, blendshape("jawOpen")] = 0.3 * (1 - np.cos(phase))
+    expression[:, blendshape_index("jawOpen")] = 0.3 * (1 - np.cos(phase))
     pose[:, 0], pose[:, 1] = 0.05 * np.sin(2 * phase), 0.15 * np.sin(phase)
     replace(track, expression=expression, pose=pose).save(folder / "track.npz")
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.track import MotionTrack
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -53,7 +53,7 @@ def run(tmp_path):
 @pytest.fixture
 def short_track(tmp_path) -> Path:
     path = tmp_path / "Fahrer Nº 1.npz"
-    MotionTrack.load(EXAMPLES / "driver.npz").frames(slice(20, 26)).save(path)
+    MotionTrack.load(EXAMPLES / "driver.npz").select_frames(slice(20, 26)).save(path)
     return path
 
 
@@ -134,7 +134,7 @@ def test_track_starts_at_rest_and_shuts_lips_and_eyes_in_time():
     assert np.abs(track.expression[0]).max() < 0.01 and np.abs(track.pose[0]).max() < 0.01
 
     script = load_script("make_driver")
-    jaw = track.expression[:, blendshape("jawOpen")]
+    jaw = track.expression[:, blendshape_index("jawOpen")]
     closures = [(start, end) for start, end, phoneme in script.phonemes() if phoneme in ("m", "p", "b")]
     assert len(closures) >= 8
     for start, end in closures:
@@ -143,7 +143,7 @@ def test_track_starts_at_rest_and_shuts_lips_and_eyes_in_time():
     assert jaw.max() > 0.3
     assert jaw[track.pts > 5.5].max() < 0.01, "the mouth moves after the speech"
 
-    shut = track.expression[:, blendshape("eyeBlinkLeft")] > 0.3
+    shut = track.expression[:, blendshape_index("eyeBlinkLeft")] > 0.3
     edges = np.flatnonzero(np.diff(np.concatenate([[False], shut, [False]]).astype(int)))
     lengths = (edges[1::2] - edges[::2]) / 25
     assert len(lengths) == len(script.BLINKS) and ((lengths >= 0.12) & (lengths <= 0.2)).all()
@@ -162,7 +162,7 @@ def test_make_driver_makes_the_shipped_track():
 def test_make_driver_writes_a_video_with_the_speech(tmp_path):
     script = load_script("make_driver")
     output = tmp_path / "driver.mp4"
-    script.make_video(script.make_track().frames(slice(4)), EXAMPLES / "driver.mp4", output, overwrite=False)
+    script.make_video(script.make_track().select_frames(slice(4)), EXAMPLES / "driver.mp4", output, overwrite=False)
     assert frame_count(output) == 4
     with av.open(str(output)) as video:
         assert len(video.streams.audio) == 1
@@ -289,4 +289,4 @@ def test_templates_are_what_their_script_makes(name, monkeypatch):
         assert np.degrees(np.abs(shipped.pose[frame, :3])).max() < 0.3
         assert np.degrees(np.abs(shipped.gaze[frame])).max() < 0.3
     assert np.degrees(np.abs(np.diff(shipped.pose[:, :3], axis=0)).max()) < 3, "the head jumps"
-    assert (shipped.expression[:, blendshape("eyeBlinkLeft")] > 0.8).any(), "it never blinks"
+    assert (shipped.expression[:, blendshape_index("eyeBlinkLeft")] > 0.8).any(), "it never blinks"

@@ -23,7 +23,7 @@ from mimaface_cli.apps.outputs import check_target, is_video, keeps_alpha
 from mimaface_cli.apps.sources import Moving, picture_size, read_portrait
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import renderer as mesh
-from mimaface_cli.engines.mesh.edit_gain import Gain
+from mimaface_cli.engines.mesh.edit_gain import EditGain
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract_face478 import ExtractOptions
 from mimaface_cli.files import check_output
@@ -32,7 +32,8 @@ from mimaface_cli.media.encoding import OUTPUT_SUFFIXES, EncodeOptions
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import VideoWriter, open_writer
-from mimaface_cli.motion.track import MotionTrack, TrackMeta
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_meta import TrackMeta
 from mimaface_cli.progress import ProgressCallback
 from mimaface_cli.provenance.stamp import Stamp, stamp
 
@@ -52,7 +53,7 @@ class EditResult:
     height: int | None
     duration: float
     engine: str | None
-    gains: list[Gain]
+    gains: list[EditGain]
     notes: list[str]
     provenance: dict[str, Any] | None
     seconds: float
@@ -83,7 +84,7 @@ def edit(
     if kind == "video" and info.kind == "image":
         options = still_length(edits, other, options)
 
-    gains: list[Gain] = []
+    gains: list[EditGain] = []
     made: Stamp | None = None
     if info is not None and info.kind == "image":
         keep_alpha = kind != "grid" and keeps_alpha(output)

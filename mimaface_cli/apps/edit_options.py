@@ -11,9 +11,9 @@ import numpy as np
 from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.media.encoding import EncodeOptions
-from mimaface_cli.motion.channels import NamedMap, find_preset
+from mimaface_cli.motion.channels import ExpressionMap, parse_preset
 from mimaface_cli.motion.editing import Term, change, check_regions, edited_channels, parse_term, preset_terms
-from mimaface_cli.motion.keyframes import Key, parse_key, read_keys
+from mimaface_cli.motion.keyframes import Keyframe, parse_keyframe, read_keyframes
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.provenance.stamp import ProvenanceOptions
 from mimaface_cli.weights.locate import weights_folder
@@ -79,8 +79,8 @@ class Edits:
     """The options read against the space of the track they are for."""
 
     terms: list[Term]
-    keys: list[Key]
-    named: NamedMap | None
+    keys: list[Keyframe]
+    named: ExpressionMap | None
 
     def apply(self, track: MotionTrack, notes: list[str]) -> MotionTrack:
         changed, told = change(track, self.terms, self.keys, self.named)
@@ -95,12 +95,12 @@ def read_edits(options: EditOptions, space: str, notes: list[str]) -> Edits:
     named = _named(options.bfm) if space == "bfm09" else None
     terms = []
     for text in options.presets:
-        name, share = find_preset(text)
+        name, share = parse_preset(text)
         terms += preset_terms(name, share)
     for how in ("scale", "set", "add"):
         terms += [parse_term(how, text, space, named) for text in getattr(options, how)]
-    keys = [] if options.keys_file is None else read_keys(options.keys_file, space, named)
-    keys += [parse_key(text, space, named) for text in options.keys]
+    keys = [] if options.keys_file is None else read_keyframes(options.keys_file, space, named)
+    keys += [parse_keyframe(text, space, named) for text in options.keys]
     for channel in edited_channels(terms, keys, space, named):  # which also looks up the names in presets
         if channel.readers is not None and channel.array == "expression":
             notes.append(f"{channel.name}: the face model makes all but {channel.residual:.0%} of that movement")
@@ -118,7 +118,7 @@ def region_parts(given: Path | None) -> Mapping[str, np.ndarray] | None:
     return expression_parts(bfm.load(path), MOUTH_EYES_BROWS)
 
 
-def _named(given: Path | None) -> NamedMap | None:
+def _named(given: Path | None) -> ExpressionMap | None:
     """The map of names onto a BFM09 file, None where there is none."""
     path = _face_model(given)
     if path is None:

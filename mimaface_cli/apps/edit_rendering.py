@@ -12,16 +12,16 @@ from mimaface_cli.apps.grid import Axis, assemble, cells
 from mimaface_cli.apps.sources import Moving, coefficients_of, portraits_of
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import renderer as mesh
-from mimaface_cli.engines.mesh.edit_gain import Gain, apply_gains, own_coefficients, read_gains
+from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, get_portrait_coefficients, measure_gains
 from mimaface_cli.engines.mesh.motion_plan import edited
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import EXTRACTOR, ExtractOptions, extractor_version
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion import editing as motion
-from mimaface_cli.motion.channels import Channel, find_channel, one_sided
-from mimaface_cli.motion.keyframes import Key
-from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.channels import Channel, find_channel, split_sides
+from mimaface_cli.motion.coefficients import Coefficients
+from mimaface_cli.motion.keyframes import Keyframe
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
 
@@ -72,13 +72,13 @@ def over_time(track: MotionTrack, edits: Edits, options: EditOptions, notes: lis
     return replace(full, **moved)
 
 
-def _from_rest(track: MotionTrack, keys: list[Key]) -> list[Key]:
+def _from_rest(track: MotionTrack, keys: list[Keyframe]) -> list[Keyframe]:
     """Keys of single sides that start, where there is no key at 0, at the photo's own values."""
-    sided = [replace(key, name=name) for key in keys for name in one_sided(key.name)]
+    sided = [replace(key, name=name) for key in keys for name in split_sides(key.name)]
     for name in dict.fromkeys(key.name for key in sided):
         if not any(key.name == name and key.time == 0 for key in sided):
             channel = find_channel(name, track.meta.space)
-            sided.append(Key(0.0, name, float(channel.read(getattr(track, channel.array))[0, 0])))
+            sided.append(Keyframe(0.0, name, float(channel.read(getattr(track, channel.array))[0, 0])))
     return sided
 
 
@@ -114,7 +114,7 @@ def from_photo(
     other: MotionTrack | None,
     options: EditOptions,
     notes: list[str],
-) -> tuple[Moving, list[Gain]]:
+) -> tuple[Moving, list[EditGain]]:
     """A photo under its edit: one frame, or as many as keys or seconds take."""
     track = over_time(photo_track(portrait, info), edits, options, notes)
     if other is not None:
@@ -126,7 +126,7 @@ def from_photo(
 
 def photo_grid(
     portrait: Portrait, info: MediaInfo, edits: Edits, axes: list[Axis], cell: int, notes: list[str]
-) -> tuple[Moving, list[Gain]]:
+) -> tuple[Moving, list[EditGain]]:
     """A photo in every combination of the axes' values, beside other edits, as one picture."""
     square = portrait.square()
     steps = cells(axes)
@@ -151,10 +151,10 @@ def photo_grid(
 
 def _drawn(
     portrait: Portrait, wanted: Coefficients, channels: list[Channel], notes: list[str]
-) -> tuple[Iterator[np.ndarray], list[Gain]]:
+) -> tuple[Iterator[np.ndarray], list[EditGain]]:
     """A photo's frames under wanted coefficients, with edits of `channels` drawn as they are seen."""
-    model, own = face478.load(), own_coefficients(portrait)
-    gains = read_gains(portrait, model, wanted, channels)
+    model, own = face478.load(), get_portrait_coefficients(portrait)
+    gains = measure_gains(portrait, model, wanted, channels)
     asked = apply_gains(own, wanted, gains)
     planned = edited(model, portrait.identity, own, asked)
     meant = replace(asked, expression=wanted.expression)  # what a gain asks beyond the limits nobody has asked for
@@ -170,7 +170,7 @@ def from_video(
     cache: Cache | None,
     tell: ProgressCallback,
     notes: list[str],
-) -> tuple[Moving, list[Gain]]:
+) -> tuple[Moving, list[EditGain]]:
     """A video's motion edited and drawn on its own frames."""
     driven = read_source(info, options, cache, tell)
     if driven.missing:
@@ -183,13 +183,13 @@ def from_video(
     gains = []
     if channels:  # looked at on the first frame that shows the face, for all
         shown = int(np.argmax(track.valid))
-        stream = portraits_of(info.path, track.frames(slice(shown + 1)), identity, options.animate)
+        stream = portraits_of(info.path, track.select_frames(slice(shown + 1)), identity, options.animate)
         try:
             first = next(portrait for k, portrait in enumerate(stream) if k == shown)
         finally:
             stream.close()
         parts = ((getattr(first, name), getattr(meant, name), getattr(own, name)) for name in _MOVING)
-        gains = read_gains(first, model, Coefficients(*(at + new - old for at, new, old in parts)), channels)
+        gains = measure_gains(first, model, Coefficients(*(at + new - old for at, new, old in parts)), channels)
     asked = apply_gains(own, meant, gains)
     planned = edited(model, identity, own, asked)
     limited = replace(asked, expression=meant.expression)

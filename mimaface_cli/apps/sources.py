@@ -22,8 +22,9 @@ from mimaface_cli.face.portrait import SQUARE, Portrait, limited_size, portrait_
 from mimaface_cli.media.image import Image, read_image
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.video import MediaInfo
-from mimaface_cli.motion.resample import at_times
-from mimaface_cli.motion.retarget import Coefficients, neutral_frame, reference_coefficients
+from mimaface_cli.motion.coefficients import Coefficients
+from mimaface_cli.motion.resample import resample_track
+from mimaface_cli.motion.retarget import find_neutral_frame, reference_coefficients
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
 
@@ -89,11 +90,11 @@ def from_video(
     start = float(own_track.pts[0])
     length = own_track.duration if len(track) == 1 else min(track.duration, own_track.duration)
     count = int(np.searchsorted(own_track.pts - start, length - 1e-6))
-    own_track = own_track.frames(slice(0, max(count, 1)))
+    own_track = own_track.select_frames(slice(0, max(count, 1)))
     driver_start = reference_coefficients(track, options.retarget)
-    track = at_times(track, own_track.pts - start)
+    track = resample_track(track, own_track.pts - start)
     model = face478.load()
-    rest_at = neutral_frame(own_track)
+    rest_at = find_neutral_frame(own_track)
     own, rest = coefficients_of(own_track, slice(None)), coefficients_of(own_track, slice(rest_at, rest_at + 1))
     identity = own_track.identity.astype(np.float64)
     motion = plan(model, identity, own, track, options.retarget, driver_start, rest)

@@ -289,7 +289,7 @@ def maker(
                 extract, space = ExtractOptions(options.driver_face), choose_engine(engine).space
                 track = load_driver(driver, extract, cache, progress, space=space).track
                 driver = Path(scratch, "driver.npz")
-                track.frames(pair.span()).save(driver)
+                track.select_frames(pair.span()).save(driver)
                 # The sound of a span that starts later cannot be cut out here; the measurement finds it by itself.
                 heard = pair.start == 0 and not is_track(pair.driver) and not pair.driver.is_dir()
                 sound = str(pair.driver) if heard and has_audio(pair.driver) else "none"

@@ -24,8 +24,8 @@ from mimaface_cli.face.landmarks import check_choice
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.reader import Frame, probe, read_frames
 from mimaface_cli.media.waveform import open_samples
-from mimaface_cli.motion.coefficients import blendshape
-from mimaface_cli.motion.resample import at_times
+from mimaface_cli.motion.coefficients import blendshape_index
+from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
 
@@ -141,7 +141,7 @@ def driver_segment(
     track = load_driver(pair.driver, extract, cache, progress, space=space).track
     track.require_space(space, f"{space} estimator", str(pair.driver))
     try:
-        return track.frames(pair.span())
+        return track.select_frames(pair.span())
     except InputError as error:
         where = f"{pair.where}: " if pair.where else ""
         raise InputError(f"{where}{pair.driver}: {error}") from error
@@ -185,7 +185,7 @@ def _finish(
         series |= _motion(out, track, segment, known)
         opening = mouth_opening(track, face478.load())
         series["mouth"] = opening
-        series["mouth_driver"] = _at(known, mouth_opening(at_times(segment, times), face478.load()))
+        series["mouth_driver"] = _at(known, mouth_opening(resample_track(segment, times), face478.load()))
         _jitter(out, track, segment)
         _sync(out, track, segment, result, pair)
     _over_time(out, watcher, options)
@@ -224,7 +224,7 @@ def _motion(out: Measured, track: MotionTrack, segment: MotionTrack, known: np.n
         for name in _OF_MOTION:
             out.put(name, None, "no frame shows the face in result and driver")
         return {}
-    driver = at_times(segment, track.pts - track.pts[0])
+    driver = resample_track(segment, track.pts - track.pts[0])
     for name, values in found.items():
         out.put(name, values[both].mean())
     groups = motion.correlate(*(seen_scores(t, both) for t in (driver, track))) if both.sum() >= 5 else {}
@@ -234,7 +234,7 @@ def _motion(out: Measured, track: MotionTrack, segment: MotionTrack, known: np.n
 
 def _distances(track: MotionTrack, segment: MotionTrack, known: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Distances to the driver at each frame of the result, and where they count: known, and both show the face."""
-    driver = at_times(segment, track.pts - track.pts[0])
+    driver = resample_track(segment, track.pts - track.pts[0])
     found = {
         "expression": motion.distances(track.expression, driver.expression),
         "pose": motion.pose_distances(track.pose, driver.pose),
@@ -314,7 +314,7 @@ def _sync(out: Measured, track: MotionTrack, segment: MotionTrack, result: Path,
     if heard is None and spoken is not None:
         out.notes.append("the result carries no sound; its mouth is judged by the driver's")
         heard = spoken
-    jaw = track.expression[:, blendshape("jawOpen")].astype(np.float64)
+    jaw = track.expression[:, blendshape_index("jawOpen")].astype(np.float64)
     found = None if heard is None else sync.sync_offset(heard, jaw, times)
     if found is None:
         reason = "neither result nor driver carries sound" if heard is None else too_little

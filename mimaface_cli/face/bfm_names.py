@@ -5,7 +5,7 @@ import numpy as np
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face.bfm import Bfm09
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.motion.channels import EXPRESSIONS, NamedMap
+from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, ExpressionMap
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 
 # MediaPipe's landmarks nearest to the 68 usual ones, in their order: jaw line from the subject's right, brows, nose,
@@ -23,7 +23,7 @@ _WEIGHT = np.where(np.arange(68) < 17, 0.3, 1.0)
 _PENALTY = 0.02  # of a coefficient of 1 (a standard deviation) against a movement of one unit at one point
 
 
-def fit_named(bfm: Bfm09, model: Face478) -> NamedMap:
+def fit_named(bfm: Bfm09, model: Face478) -> ExpressionMap:
     """For each named expression of face478 the BFM coefficients that move the 68 landmarks most like it (regularized
     least squares), and how much of the movement stays out of reach. Raises WeightsError for a model without the 68
     landmarks in their usual places.
@@ -37,7 +37,7 @@ def fit_named(bfm: Bfm09, model: Face478) -> NamedMap:
     turn, misfit = _alignment(model.mean[LANDMARKS_68], bfm.mean[bfm.landmarks].astype(np.float64))
     if misfit > 0.25:
         raise WeightsError("the face model's 68 landmarks do not lie like a face's; is it BFM09_model_info.mat?")
-    columns = [BLENDSHAPES.index(name) for name in EXPRESSIONS]
+    columns = [BLENDSHAPES.index(name) for name in NAMED_EXPRESSIONS]
     wanted = model.expression_basis[LANDMARKS_68][:, :, columns]
     wanted = np.einsum("ij,vjn->vin", turn, wanted)
     flat = (basis * _WEIGHT[:, None, None]).reshape(204, -1)
@@ -47,7 +47,7 @@ def fit_named(bfm: Bfm09, model: Face478) -> NamedMap:
     directions = np.linalg.solve(normal, flat.T @ goal).T
     moved = np.maximum(np.linalg.norm(goal, axis=0), 1e-9)
     residuals = np.linalg.norm(goal - flat @ directions.T, axis=0) / moved
-    return NamedMap(directions, np.linalg.pinv(directions, rcond=1e-3).T, np.clip(residuals, 0, 1))
+    return ExpressionMap(directions, np.linalg.pinv(directions, rcond=1e-3).T, np.clip(residuals, 0, 1))
 
 
 def _alignment(points: np.ndarray, onto: np.ndarray) -> tuple[np.ndarray, float]:

@@ -18,7 +18,8 @@ from mimaface_cli.face.portrait import SQUARE
 from mimaface_cli.face.shots import follow
 from mimaface_cli.face.warp import image_tensor, warp, warp_tensor
 from mimaface_cli.motion import smoothing
-from mimaface_cli.motion.track import MotionTrack, TrackMeta
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_meta import TrackMeta
 
 EXTRACTOR = "d3dfr+bfm09"
 REVISION = 1  # raise it when the numbers change: cached tracks are then made anew
@@ -131,7 +132,7 @@ def _track(
     groups = split(np.stack([np.zeros(SIZE) if row is None else row.astype(np.float64) for row in rows]))
     pose = np.concatenate([groups["angles"], groups["translation"]], 1)
     per_second = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(rate)
-    by_shot = lambda values, smooth: smoothing.by_shot(  # noqa: E731
+    by_shot = lambda values, smooth: smoothing.smooth_by_shot(  # noqa: E731
         values, valid, pts, cuts, lambda v, _: smooth(v, per_second, options.smooth)
     )
     return MotionTrack(
@@ -139,7 +140,7 @@ def _track(
         identity=np.median(groups["identity"][valid], 0),
         texture=np.median(groups["texture"][valid], 0),
         expression=by_shot(groups["expression"], smoothing.smooth_expression),
-        illumination=by_shot(groups["illumination"], smoothing.smooth_light),
+        illumination=by_shot(groups["illumination"], smoothing.smooth_illumination),
         pose=by_shot(pose, smoothing.smooth_pose),
         gaze=by_shot(groups["gaze"], smoothing.smooth_gaze),
         # The crop takes part of the head's motion out of the pose: both are smoothed alike.

@@ -26,9 +26,10 @@ from mimaface_cli.face.shots import follow
 from mimaface_cli.face.skin_tracking import REVISION as SKIN_REVISION
 from mimaface_cli.face.skin_tracking import Skin, Square
 from mimaface_cli.motion import smoothing
-from mimaface_cli.motion.coefficients import EXPRESSION_DIM, LIGHT_DIM, TEXTURE_DIM, blendshape
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, LIGHT_DIM, TEXTURE_DIM, blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix
-from mimaface_cli.motion.track import MotionTrack, TrackMeta
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_meta import TrackMeta
 
 EXTRACTOR = "mediapipe+face478"
 REVISION = 2  # raise it when the numbers change: cached tracks are then made anew
@@ -219,9 +220,9 @@ class _Shots:
         rows = [row or blank for row in self._rows]
         expression, light, pose, look = (np.stack([row[part] for row in rows]) for part in range(4))
         per_second = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(rate)
-        by_shot = lambda values, smooth: smoothing.by_shot(values, valid, pts, self.cuts, smooth)  # noqa: E731
+        by_shot = lambda values, smooth: smoothing.smooth_by_shot(values, valid, pts, self.cuts, smooth)  # noqa: E731
         pose = by_shot(pose, lambda v, _: smoothing.smooth_pose(v, per_second, options.smooth))
-        light = by_shot(light, lambda v, _: smoothing.smooth_light(v, per_second, options.smooth))
+        light = by_shot(light, lambda v, _: smoothing.smooth_illumination(v, per_second, options.smooth))
         expression = by_shot(expression, lambda v, _: smoothing.smooth_expression(v, per_second, options.smooth))
         steady = lambda v, shot: hold_through_blinks(v, expression[shot], pts[shot])  # noqa: E731
         look = by_shot(look, lambda v, shot: smoothing.smooth_gaze(steady(v, shot), per_second, options.smooth))
@@ -301,7 +302,7 @@ def hold_through_blinks(look: np.ndarray, expression: np.ndarray, pts: np.ndarra
     """Bridge the gaze over frames where an eye is nearly closed: there the iris is a guess of the landmarker."""
     bridged = np.array(look)
     for column, side in ((0, "Left"), (2, "Right")):
-        closed = expression[:, blendshape("eyeBlink" + side)] > 0.55
+        closed = expression[:, blendshape_index("eyeBlink" + side)] > 0.55
         if 0 < closed.mean() < 0.5:  # an eye that is always narrow tells nothing
             bridged[:, column : column + 2] = smoothing.fill_missing(look[:, column : column + 2], ~closed, pts)
     return bridged

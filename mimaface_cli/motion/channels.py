@@ -15,8 +15,8 @@ import numpy as np
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM
 
-EXPRESSIONS = tuple(BLENDSHAPES[1:])  # the first is no movement
-NUMBERED = tuple(f"exp{k}" for k in range(EXPRESSION_DIM))
+NAMED_EXPRESSIONS = tuple(BLENDSHAPES[1:])  # the first is no movement
+NUMBERED_EXPRESSIONS = tuple(f"exp{k}" for k in range(EXPRESSION_DIM))
 DEGREE = math.pi / 180
 # name: array, columns, coefficient units in one of the name's, lowest, highest
 _RIGID = {
@@ -53,9 +53,9 @@ PRESETS: dict[str, dict[str, float]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class NamedMap:
+class ExpressionMap:
     """How the named expressions show in another space, by a linear fit. directions: 51×64, what one unit of each of
-    EXPRESSIONS adds to the coefficients; readers: 51×64, what they read from them; residuals: 51, the share of each
+    NAMED_EXPRESSIONS adds to the coefficients; readers: 51×64, what they read from them; residuals: 51, the share of each
     movement that the other space cannot make, 0..1.
     """
 
@@ -68,7 +68,7 @@ class NamedMap:
 class Channel:
     """One editable curve. array: expression, pose or gaze, and its columns; unit: coefficient units in one of the
     curve's own; low, high: its range in its own units. directions, readers: K×D, how a curve that is no column of its
-    own adds to the array and is read from it; residual: the share of a movement that they miss (see NamedMap).
+    own adds to the array and is read from it; residual: the share of a movement that they miss (see ExpressionMap).
     """
 
     name: str
@@ -93,7 +93,7 @@ class Channel:
             array += (values * self.unit - array @ self.readers.T) @ self.directions
 
 
-def find_channel(name: str, space: str, named: NamedMap | None = None) -> Channel:
+def find_channel(name: str, space: str, named: ExpressionMap | None = None) -> Channel:
     """The channel of a name in a space. named: for expression names in bfm09. Raises InputError, with the nearest
     names where there is none such, and WeightsError for a name in bfm09 without its map.
     """
@@ -104,13 +104,13 @@ def find_channel(name: str, space: str, named: NamedMap | None = None) -> Channe
         return Channel(name, *rigid[name], directions=both, readers=both / 2)
     if name in rigid:
         return Channel(name, *rigid[name])
-    if name in NUMBERED:
+    if name in NUMBERED_EXPRESSIONS:
         return Channel(name, "expression", (int(name[3:]),), 1.0, -NUMBER_LIMIT, NUMBER_LIMIT)
     sides = _sides(name)
     if sides and space == "face478":
         return Channel(name, "expression", tuple(BLENDSHAPES.index(side) for side in sides), 1.0, LOWEST, HIGHEST)
     if sides and named is not None:
-        rows = [EXPRESSIONS.index(side) for side in sides]
+        rows = [NAMED_EXPRESSIONS.index(side) for side in sides]
         residual = float(named.residuals[rows].mean())
         linear = named.directions[rows], named.readers[rows], residual
         return Channel(name, "expression", (), 1.0, LOWEST, HIGHEST, *linear)
@@ -124,7 +124,7 @@ def find_channel(name: str, space: str, named: NamedMap | None = None) -> Channe
     raise InputError(f"{name[:40]}: nothing is called so{_nearest(name, channel_names(space))}")
 
 
-def find_preset(text: str) -> tuple[str, float]:
+def parse_preset(text: str) -> tuple[str, float]:
     """`smile` or `smile=0.6` to a preset's name and its share 0..1.5. Raises InputError."""
     name, _, amount = text.partition("=")
     if name not in PRESETS:
@@ -134,12 +134,14 @@ def find_preset(text: str) -> tuple[str, float]:
 
 def channel_names(space: str = "face478") -> list[str]:
     """Every name that can be edited in a space, both sides together first."""
-    both = [name.removesuffix("Left") for name in EXPRESSIONS if name.endswith("Left") and len(_sides(name[:-4])) == 2]
+    both = [
+        name.removesuffix("Left") for name in NAMED_EXPRESSIONS if name.endswith("Left") and len(_sides(name[:-4])) == 2
+    ]
     gaze = _GAZE if space == "face478" else _RAW_GAZE
-    return [*_RIGID, *gaze, *both, *EXPRESSIONS, *NUMBERED]
+    return [*_RIGID, *gaze, *both, *NAMED_EXPRESSIONS, *NUMBERED_EXPRESSIONS]
 
 
-def one_sided(name: str) -> tuple[str, ...]:
+def split_sides(name: str) -> tuple[str, ...]:
     """The names of the sides that a name stands for: mouthSmile to mouthSmileLeft, mouthSmileRight; else itself."""
     return _sides(name) or (name,)
 
@@ -161,10 +163,10 @@ def _sides(name: str) -> tuple[str, ...]:
     """The named expressions that a name stands for: itself, or its two sides; () for none. mouthLeft is a movement to
     the left, not the left side of one.
     """
-    if name in EXPRESSIONS:
+    if name in NAMED_EXPRESSIONS:
         return (name,)
     pair = name + "Left", name + "Right"
-    return pair if name not in ("mouth", "jaw") and all(side in EXPRESSIONS for side in pair) else ()
+    return pair if name not in ("mouth", "jaw") and all(side in NAMED_EXPRESSIONS for side in pair) else ()
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -1,9 +1,12 @@
-"""What the numbers of a track are: their counts, and the names of face478's expression coefficients."""
+"""Coefficients of a face: their counts, the names of the expression columns, and one container for what moves."""
+
+from dataclasses import dataclass
+
+import numpy as np
 
 IDENTITY_DIM, EXPRESSION_DIM, TEXTURE_DIM, LIGHT_DIM = 80, 64, 80, 27
 
-# MediaPipe's blendshape scores in their own order: the first 52 expression coefficients of face478. The ones in SILENT
-# are never scored by the landmark model (its outputs for them stay below 0.02).
+# MediaPipe's blendshape scores in its order: names of the first 52 expression coefficients of face478.
 BLENDSHAPES = [
     "_neutral",
     "browDownLeft",
@@ -58,7 +61,8 @@ BLENDSHAPES = [
     "noseSneerLeft",
     "noseSneerRight",
 ]
-SILENT = (
+# The landmark model never scores these: its outputs for them stay below 0.02.
+UNSCORED_BLENDSHAPES = (
     "_neutral",
     "cheekPuff",
     "cheekSquintLeft",
@@ -69,8 +73,30 @@ SILENT = (
 )
 
 
-def blendshape(name: str) -> int:
-    """Column of a named expression coefficient. Raises KeyError with the known names."""
+@dataclass(frozen=True)
+class Coefficients:
+    """Coefficients that move, over N frames.
+
+    Args:
+        expression: (N, 64), in the space of the track or portrait.
+        pose: (N, 6), angles about x, y, z in radians, then translation x, y, z in model units.
+        gaze: (N, 4), yaw and pitch of the left, then of the right eye, in radians (bfm09: outputs of its network).
+    """
+
+    expression: np.ndarray
+    pose: np.ndarray
+    gaze: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+
+def blendshape_index(name: str) -> int:
+    """Return the column of a named expression coefficient.
+
+    Raises:
+        KeyError: For an unknown name; the message lists the known ones.
+    """
     if name not in BLENDSHAPES:
-        raise KeyError(f"{name}: no such blendshape; the names are {', '.join(BLENDSHAPES)}")
+        raise KeyError(f"{name}: unknown blendshape. Choose one of {', '.join(BLENDSHAPES)}.")
     return BLENDSHAPES.index(name)

@@ -15,13 +15,13 @@ from mimaface_cli.motion import smoothing
 from mimaface_cli.motion.channels import (
     PRESETS,
     Channel,
-    NamedMap,
+    ExpressionMap,
     find_channel,
     parse_number,
 )
 from mimaface_cli.motion.coefficients import BLENDSHAPES
-from mimaface_cli.motion.keyframes import Key, curve_at, key_curves
-from mimaface_cli.motion.resample import at_times
+from mimaface_cli.motion.keyframes import Keyframe, group_keyframes, interpolate_keyframes
+from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.retarget import RetargetOptions, reference_coefficients
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
@@ -43,7 +43,7 @@ class Term:
     value: float
 
 
-def parse_term(how: Literal["set", "add", "scale"], text: str, space: str, named: NamedMap | None = None) -> Term:
+def parse_term(how: Literal["set", "add", "scale"], text: str, space: str, named: ExpressionMap | None = None) -> Term:
     """`jawOpen=0.4` to a term. Raises InputError for an unknown name or a value out of the curve's range."""
     name, equals, value = text.partition("=")
     if not equals:
@@ -63,7 +63,7 @@ def preset_terms(name: str, share: float) -> list[Term]:
 
 
 def change(
-    track: MotionTrack, terms: Iterable[Term], keys: Iterable[Key] = (), named: NamedMap | None = None
+    track: MotionTrack, terms: Iterable[Term], keys: Iterable[Keyframe] = (), named: ExpressionMap | None = None
 ) -> tuple[MotionTrack, list[str]]:
     """Scale recorded curves, then set, then key (times from the track's start), then add. Values that leave a curve's
     range are clamped, and the notes say how many frames of which.
@@ -85,10 +85,12 @@ def change(
         channel.write(arrays[channel.array], now * value)
     for channel, now, value in each("set"):
         channel.write(arrays[channel.array], np.full_like(now, value))
-    for name, (moments, values) in key_curves(keys).items():
+    for name, (moments, values) in group_keyframes(keys).items():
         channel = find_channel(name, space, named)
         now = channel.read(arrays[channel.array])
-        channel.write(arrays[channel.array], np.broadcast_to(curve_at(moments, values, times)[:, None], now.shape))
+        channel.write(
+            arrays[channel.array], np.broadcast_to(interpolate_keyframes(moments, values, times)[:, None], now.shape)
+        )
     for channel, now, value in each("add"):
         channel.write(arrays[channel.array], now + value)
 
@@ -107,7 +109,9 @@ def change(
     return replace(track, **arrays), notes
 
 
-def edited_channels(terms: Iterable[Term], keys: Iterable[Key], space: str, named: NamedMap | None) -> list[Channel]:
+def edited_channels(
+    terms: Iterable[Term], keys: Iterable[Keyframe], space: str, named: ExpressionMap | None
+) -> list[Channel]:
     """The curves that terms and keys touch, each once."""
     names = dict.fromkeys([*(term.name for term in terms), *(key.name for key in keys)])
     return [find_channel(name, space, named) for name in names]
@@ -156,7 +160,7 @@ def cut(track: MotionTrack, start: float = 0.0, duration: float | None = None) -
     times = track.pts - track.pts[0]
     first = min(int(np.searchsorted(times, start - 1e-6)), len(track) - 1)
     last = len(track) if duration is None else max(int(np.searchsorted(times, start + duration - 1e-6)), first + 1)
-    return track.frames(slice(first, last))
+    return track.select_frames(slice(first, last))
 
 
 def stretch(track: MotionTrack, speed: float) -> MotionTrack:
@@ -168,7 +172,7 @@ def stretch(track: MotionTrack, speed: float) -> MotionTrack:
     step = float(1 / track.frame_rate)
     count = max(1, round(track.duration / speed / step))
     times = np.arange(count) * step
-    fast = at_times(track, times * speed)
+    fast = resample_track(track, times * speed)
     return replace(fast, pts=times)
 
 
@@ -202,7 +206,7 @@ def mix(
         notes.append(
             f"rates of {float(track.frame_rate):.3f} and {float(other.frame_rate):.3f} frames a second matched by time"
         )
-    taken = at_times(other, times)
+    taken = resample_track(other, times)
     expression, pose, gaze = (getattr(track, name).astype(np.float64) for name in ("expression", "pose", "gaze"))
     if named:
         columns = region_columns(regions)
@@ -240,7 +244,7 @@ def region_columns(regions: Iterable[str]) -> list[int]:
 def single(track: MotionTrack, seconds: float, rate: Fraction) -> MotionTrack:
     """The track's first frame held for some seconds."""
     count = max(1, round(seconds * float(rate)))
-    first = track.frames(slice(1))
+    first = track.select_frames(slice(1))
     held = {name: np.repeat(getattr(first, name), count, axis=0) for name in _PER_FRAME}
     pts = np.arange(count) * rate.denominator / rate.numerator
     return replace(first, **held, pts=pts, meta=replace(first.meta, frame_rate=rate))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.channels import Channel, NamedMap, find_channel, parse_number
+from mimaface_cli.motion.channels import Channel, ExpressionMap, find_channel, parse_number
 from mimaface_cli.motion.formats.text_reader import read_table
 
 LONGEST = 24 * 3600.0  # seconds
@@ -15,7 +15,7 @@ _TIME = re.compile(r"(?P<time>[0-9.]+):(?P<name>[^=]+)=(?P<value>.*)", re.DOTALL
 
 
 @dataclass(frozen=True)
-class Key:
+class Keyframe:
     """A curve's value (own units) at a moment (s)."""
 
     time: float
@@ -23,20 +23,20 @@ class Key:
     value: float
 
 
-def parse_key(text: str, space: str, named: NamedMap | None = None) -> Key:
+def parse_keyframe(text: str, space: str, named: ExpressionMap | None = None) -> Keyframe:
     """`1.5:jawOpen=0.4` to a key. Raises InputError."""
     found = _TIME.fullmatch(text)
     if not found:
         raise InputError(f"--key {text[:60]}: write SECONDS:NAME=VALUE, as in 1.5:jawOpen=0.4")
     channel = find_channel(found["name"], space, named)
-    return Key(
+    return Keyframe(
         parse_number(found["time"], f"--key {text[:60]}: the time", 0.0, LONGEST),
         found["name"],
         parse_number(found["value"], f"--key {text[:60]}", channel.low, channel.high),
     )
 
 
-def read_keys(path: Path, space: str, named: NamedMap | None = None) -> list[Key]:
+def read_keyframes(path: Path, space: str, named: ExpressionMap | None = None) -> list[Keyframe]:
     """Keys from a CSV with a column `time` (s) and one a name; an empty field sets no key there. Raises InputError
     that names line and column.
     """
@@ -55,13 +55,13 @@ def read_keys(path: Path, space: str, named: NamedMap | None = None) -> list[Key
         for channel, text in zip(channels, row[1:]):
             if text:
                 where = f"{path}: line {line}, column {channel.name}"
-                keys.append(Key(time, channel.name, parse_number(text, where, channel.low, channel.high)))
+                keys.append(Keyframe(time, channel.name, parse_number(text, where, channel.low, channel.high)))
     if not keys:
         raise InputError(f"{path}: holds no keys; write at least one line of values under the names")
     return keys
 
 
-def key_curves(keys: list[Key]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def group_keyframes(keys: list[Keyframe]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Keys by name: times (s, increasing) and values. Raises InputError for two keys of one name at one moment."""
     curves: dict[str, dict[float, float]] = {}
     for key in keys:
@@ -75,7 +75,7 @@ def key_curves(keys: list[Key]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
-def curve_at(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+def interpolate_keyframes(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
     """The monotone cubic through a curve's keys at moments N (s), held before the first and after the last key."""
     if len(times) == 1:
         return np.full(len(at), values[0])

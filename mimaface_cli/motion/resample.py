@@ -7,7 +7,7 @@ import numpy as np
 from mimaface_cli.motion.track import MotionTrack
 
 
-def at_times(track: MotionTrack, times: np.ndarray) -> MotionTrack:
+def resample_track(track: MotionTrack, times: np.ndarray) -> MotionTrack:
     """The track at given times (N, s, strictly increasing), interpolated linearly, held beyond its ends; never across
     a cut, where the nearer side is taken.
     """

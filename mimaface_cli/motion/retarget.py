@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, blendshape
+from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, Coefficients, blendshape_index
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
@@ -46,18 +46,6 @@ class RetargetOptions:
             raise InputError(f"--strength {self.strength}: must lie between 0 and 3")
 
 
-@dataclass(frozen=True)
-class Coefficients:
-    """What moves, over N frames: expression N×64, pose N×6 (rad, model units), gaze N×4 (rad)."""
-
-    expression: np.ndarray
-    pose: np.ndarray
-    gaze: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.pose)
-
-
 def ease(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | float) -> np.ndarray:
     """Leave |value| <= knee as it is; beyond, approach ±limit smoothly with slope 1 at the knee."""
     room = limit - knee
@@ -65,22 +53,22 @@ def ease(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | float)
     return np.where(over > 0, np.sign(value) * (knee + room * np.tanh(over / room)), value)
 
 
-def neutral_frame(track: MotionTrack) -> int:
+def find_neutral_frame(track: MotionTrack) -> int:
     """The seen frame nearest to a face at rest that looks ahead: where relative motion starts from by default."""
     cost = (track.expression[:, : len(BLENDSHAPES)] ** 2).sum(1)
     if track.meta.space != "face478":  # no names there to tell a blink by, and the gaze is in the network's own units
         cost = (track.expression**2).sum(1) / EXPRESSION_DIM + 4.0 * (track.pose[:, :3] ** 2).sum(1)
         return int(np.argmin(np.where(track.valid, cost, np.inf)) if track.valid.any() else 0)
-    blinks = [blendshape("eyeBlinkLeft"), blendshape("eyeBlinkRight")]
+    blinks = [blendshape_index("eyeBlinkLeft"), blendshape_index("eyeBlinkRight")]
     cost = cost + 8.0 * np.clip(track.expression[:, blinks] - 0.25, 0, None).sum(1)
     cost = cost + 4.0 * (track.pose[:, :2] ** 2).sum(1) + 2.0 * track.pose[:, 2] ** 2 + (track.gaze**2).sum(1)
     return int(np.argmin(np.where(track.valid, cost, np.inf)) if track.valid.any() else 0)
 
 
-def reference_frame(track: MotionTrack, wanted: int | None) -> int:
+def choose_reference_frame(track: MotionTrack, wanted: int | None) -> int:
     """The wanted frame's index after a check, or the neutral one. Raises InputError."""
     if wanted is None:
-        return neutral_frame(track)
+        return find_neutral_frame(track)
     if not 0 <= wanted < len(track):
         raise InputError(f"--reference-frame {wanted}: the driver has frames 0 to {len(track) - 1}")
     return wanted
@@ -98,7 +86,7 @@ def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coef
         pose = np.zeros((1, 6))
         pose[:, 3:] = track.pose[:, 3:]
         return Coefficients(np.zeros((1, EXPRESSION_DIM)), pose, np.zeros((1, 4)))
-    at = reference_frame(track, options.reference)
+    at = choose_reference_frame(track, options.reference)
     expression, pose, gaze = (a[at : at + 1].astype(np.float64) for a in (track.expression, track.pose, track.gaze))
     if options.reference is None and track.meta.space == "face478" and track.meta.audio_hash is not None:
         expression[:] = 0

@@ -19,7 +19,7 @@ def fill_missing(values: np.ndarray, valid: np.ndarray, pts: np.ndarray) -> np.n
     return filled
 
 
-def by_shot(
+def smooth_by_shot(
     values: np.ndarray,
     valid: np.ndarray,
     pts: np.ndarray,
@@ -85,6 +85,6 @@ def smooth_gaze(gaze: np.ndarray, rate: float, strength: float = 1.0) -> np.ndar
     return gaussian(gaze, GAZE_SIGMA * rate * strength)
 
 
-def smooth_light(illumination: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
+def smooth_illumination(illumination: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
     """N×27 illumination: light changes slowly, its estimate does not."""
     return gaussian(illumination, LIGHT_SIGMA * rate * strength)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimaface_cli.motion.channels import EXPRESSIONS, NUMBERED, find_channel
+from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, NUMBERED_EXPRESSIONS, find_channel
 from mimaface_cli.motion.formats.csv_format import COLUMNS
 from mimaface_cli.motion.track import MotionTrack
 
@@ -35,9 +35,11 @@ def curves(track: MotionTrack, everything: bool = False) -> list[Curve]:
         channel = find_channel(name, track.meta.space)
         values = channel.read(arrays[channel.array])[:, 0]
         unit = "degrees" if abs(channel.unit) != 1 else "units" if channel.array == "pose" else "score"
-        if name in NUMBERED or (channel.array == "gaze" and unit != "degrees"):
+        if name in NUMBERED_EXPRESSIONS or (channel.array == "gaze" and unit != "degrees"):
             unit = "number"
-        (faces if name in EXPRESSIONS or name in NUMBERED else rigid).append(Curve(name, unit, values))
+        (faces if name in NAMED_EXPRESSIONS or name in NUMBERED_EXPRESSIONS else rigid).append(
+            Curve(name, unit, values)
+        )
     if everything:
         return rigid + faces
     moving = [curve for curve in faces if curve.span >= MOVES["expression"]]

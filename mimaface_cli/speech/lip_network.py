@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.media.waveform import SAMPLE_RATE, Samples
-from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
 from mimaface_cli.speech.audio_features import Hearing, Listener, SoundEncoder
 from mimaface_cli.speech.layers import convolve_centerd, norm
 from mimaface_cli.speech.phones import BANDS, SPEECH_LEVEL, PhoneModel, levels
@@ -142,9 +142,9 @@ def expression(model: LipModel, channels: np.ndarray, phones: np.ndarray) -> np.
     lips, teeth, round_, spread, hiss = np.clip((phones - _FROM) / _OVER, 0, 1).T
     result = np.zeros((len(channels), EXPRESSION_DIM))
     for k, name in enumerate(SINGLE):
-        result[:, blendshape(name)] = moved[:, k]
+        result[:, blendshape_index(name)] = moved[:, k]
     for k, name in enumerate(PAIRED, len(SINGLE)):
-        result[:, blendshape(name + "Left")] = result[:, blendshape(name + "Right")] = moved[:, k]
+        result[:, blendshape_index(name + "Left")] = result[:, blendshape_index(name + "Right")] = moved[:, k]
     for name, more in (
         ("mouthPucker", 0.5 * round_ + 0.15 * hiss),
         ("mouthFunnel", 0.15 * round_ + 0.25 * hiss),
@@ -156,7 +156,7 @@ def expression(model: LipModel, channels: np.ndarray, phones: np.ndarray) -> np.
         ("mouthSmileLeft", 0.12 * spread - 0.15 * round_),
         ("mouthSmileRight", 0.12 * spread - 0.15 * round_),
     ):
-        result[:, blendshape(name)] += more
+        result[:, blendshape_index(name)] += more
     result = np.clip(result, _LEAST, _MOST)
     # What the columns leave open although the lips should be nearer: mouthClose brings them together.
     slope = gap_slope()
@@ -167,8 +167,8 @@ def expression(model: LipModel, channels: np.ndarray, phones: np.ndarray) -> np.
         * (1 - 0.35 * np.maximum(round_, hiss))
     )
     wanted = np.maximum(moved[:, GAP], 0) * near
-    extra = np.maximum(result @ slope - wanted, 0) / -slope[blendshape("mouthClose")]
-    result[:, blendshape("mouthClose")] = np.minimum(result[:, blendshape("mouthClose")] + extra, _MOST)
+    extra = np.maximum(result @ slope - wanted, 0) / -slope[blendshape_index("mouthClose")]
+    result[:, blendshape_index("mouthClose")] = np.minimum(result[:, blendshape_index("mouthClose")] + extra, _MOST)
     return result
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from scipy.signal import lfilter
 
-from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.speech.lip_network import FRAME_RATE
 
@@ -55,8 +55,10 @@ def liven(mouth: np.ndarray, loudness: np.ndarray, seed: int, sound: str = "", s
 
 def activity(mouth: np.ndarray) -> np.ndarray:
     """How much is being spoken, 0 to 1, told from the lips themselves: noise does not move them."""
-    jaw, close = mouth[:, blendshape("jawOpen")], mouth[:, blendshape("mouthClose")]
-    open_ = np.maximum(jaw, 0) + 0.5 * np.abs(mouth[:, blendshape("mouthLowerDownLeft")]) + 0.3 * np.maximum(close, 0)
+    jaw, close = mouth[:, blendshape_index("jawOpen")], mouth[:, blendshape_index("mouthClose")]
+    open_ = (
+        np.maximum(jaw, 0) + 0.5 * np.abs(mouth[:, blendshape_index("mouthLowerDownLeft")]) + 0.3 * np.maximum(close, 0)
+    )
     return np.clip(gaussian_filter1d(open_, 0.35 * FRAME_RATE) / 0.08, 0, 1)
 
 
@@ -103,7 +105,7 @@ def brows(expression: np.ndarray, stress: list[tuple[int, float]], rng: np.rando
         if wanted < _BROW_SHARE:
             bump = pulse(0.16, rng.uniform(0.05, 0.3), 0.5) * height * strength
             for name, share in (("browInnerUp", 1.0), ("browOuterUpLeft", 0.6), ("browOuterUpRight", 0.6)):
-                add(expression[:, blendshape(name)], share * bump, frame - 4)
+                add(expression[:, blendshape_index(name)], share * bump, frame - 4)
 
 
 def blinks(expression: np.ndarray, speaking: np.ndarray, rng: np.random.Generator) -> None:
@@ -127,7 +129,7 @@ def blinks(expression: np.ndarray, speaking: np.ndarray, rng: np.random.Generato
 
 def _blink(expression: np.ndarray, frame: int, depth: float) -> None:
     for side in ("Left", "Right"):
-        column = expression[:, blendshape("eyeBlink" + side)]
+        column = expression[:, blendshape_index("eyeBlink" + side)]
         part = column[frame : frame + len(_BLINK)]
         np.maximum(part, depth * _BLINK[: len(part)], out=part)
 

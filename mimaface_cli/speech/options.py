@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.track import SPACES
+from mimaface_cli.motion.track_meta import SPACES
 
 STYLES = 46  # head motion styles of SadTalker's pose network
 

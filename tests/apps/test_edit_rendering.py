@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.engines.mesh.edit_gain import Gain, apply_gains
+from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains
 from mimaface_cli.engines.mesh.motion_plan import edited
 from mimaface_cli.face import face478
 from mimaface_cli.motion.channels import find_channel
-from mimaface_cli.motion.coefficients import blendshape
-from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.coefficients import Coefficients, blendshape_index
 
 MODEL = face478.load()
 
@@ -33,7 +32,7 @@ def test_what_a_photo_cannot_show_is_held():
     own, wanted = coefficients(yaw=10), coefficients(yaw=80, z=5, mouthSmile=1.5, gazeYaw=44)
     drawn = edited(MODEL, np.zeros(80), own, wanted).coefficients
     assert np.degrees(drawn.pose[0, 1]) == pytest.approx(55) and drawn.pose[0, 5] == 3
-    assert drawn.expression[0, blendshape("mouthSmileLeft")] == 1.5
+    assert drawn.expression[0, blendshape_index("mouthSmileLeft")] == 1.5
     assert np.degrees(drawn.gaze).max() == pytest.approx(32)
 
 
@@ -52,9 +51,9 @@ def test_gains_scale_their_side_only():
         np.concatenate([coefficients(yaw=value, pitch=3).pose for value in (25, -15, 5)]),
         np.zeros((3, 4)),
     )
-    scaled = apply_gains(own, wanted, [Gain(yaw, 1, 1.2, 20, 17), Gain(yaw, -1, 1.1, -20, -18)])
+    scaled = apply_gains(own, wanted, [EditGain(yaw, 1, 1.2, 20, 17), EditGain(yaw, -1, 1.1, -20, -18)])
     np.testing.assert_allclose(np.degrees(scaled.pose[:, 1]), [5 + 24, 5 - 22, 5], atol=1e-9)
     np.testing.assert_array_equal(scaled.expression, wanted.expression)
-    twice = apply_gains(own, wanted, [Gain(yaw, 1, 1.2, 20, 17), Gain(yaw, 1, 1.2, 20, 17)])
+    twice = apply_gains(own, wanted, [EditGain(yaw, 1, 1.2, 20, 17), EditGain(yaw, 1, 1.2, 20, 17)])
     assert np.degrees(twice.pose[0, 1]) == pytest.approx(5 + 24)
     np.testing.assert_allclose(scaled.pose[:, [0, 2, 3, 4, 5]], wanted.pose[:, [0, 2, 3, 4, 5]])

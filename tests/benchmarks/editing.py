@@ -29,7 +29,7 @@ import numpy as np
 from mimaface_cli.apps.edit import edit
 from mimaface_cli.apps.edit_options import EditOptions
 from mimaface_cli.engines.mesh import renderer as engine
-from mimaface_cli.engines.mesh.edit_gain import own_coefficients
+from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
 from mimaface_cli.engines.mesh.motion_plan import edited
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.face import camera, face478
@@ -39,9 +39,8 @@ from mimaface_cli.face.landmarks import Face, choose, find_faces
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame
-from mimaface_cli.motion.channels import EXPRESSIONS, find_channel, one_sided
-from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
-from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, find_channel, split_sides
+from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES, Coefficients
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
@@ -114,7 +113,11 @@ def edits_of(photo: Path, portrait: Portrait, folder: Path) -> list[dict]:
                 row["before"] = float((found["scores"] - found["change"])[list(channel.columns)].mean())
             edits_columns = set(channel.columns) if channel.array == "expression" else set()
             for group, starts in GROUPS.items():
-                columns = [k for k, other in enumerate(BLENDSHAPES) if other.startswith(starts) and other not in SILENT]
+                columns = [
+                    k
+                    for k, other in enumerate(BLENDSHAPES)
+                    if other.startswith(starts) and other not in UNSCORED_BLENDSHAPES
+                ]
                 columns = [k for k in columns if k not in edits_columns]
                 row["leak " + group] = float(np.abs(found["change"][columns]).max()) if columns else 0.0
         rows.append(row)
@@ -134,7 +137,7 @@ def one_by_one(names: tuple[str, ...] = ONE_BY_ONE) -> MotionTrack:
 
 def every_name() -> tuple[str, ...]:
     """The names that the landmark model scores, both sides together, looks aside."""
-    scored = [name for name in EXPRESSIONS if name not in SILENT and not name.startswith("eyeLook")]
+    scored = [name for name in NAMED_EXPRESSIONS if name not in UNSCORED_BLENDSHAPES and not name.startswith("eyeLook")]
     both = [name.removesuffix("Left") if name.removesuffix("Left") + "Right" in scored else name for name in scored]
     alone = ("mouth", "jaw")  # to one side, not of one side
     both = [name + "Left" if name in alone else name for name in both]
@@ -160,7 +163,7 @@ def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = 
     """A track's motion since its first frame put on the photo's own coefficients, drawn, extracted and compared. names:
     of a track `one_by_one`, to tell how each is followed; skin: as for ExtractOptions.
     """
-    model, own = face478.load(), own_coefficients(portrait)
+    model, own = face478.load(), get_portrait_coefficients(portrait)
     turn = rotation_matrix(track.pose[:, :3]) @ rotation_matrix(track.pose[0, :3]).T
     angles = euler_angles(turn @ rotation_matrix(own.pose[0, :3]))
     pose = np.concatenate([angles, own.pose[:, 3:] + track.pose[:, 3:] - track.pose[:1, 3:]], 1)
@@ -181,7 +184,7 @@ def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = 
     by_name = {}
     for k, name in enumerate(BLENDSHAPES):
         asked = drawn.expression[:, k]
-        if k and asked.std() > MOVES and name not in SILENT and not name.startswith("eyeLook"):
+        if k and asked.std() > MOVES and name not in UNSCORED_BLENDSHAPES and not name.startswith("eyeLook"):
             by_name[name] = {
                 "moves": float(asked.std()),
                 "correlation": correlated(asked, read.expression[:, k]),
@@ -198,7 +201,7 @@ def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = 
             crops = [camera.project(camera.place(head, drawn.pose[k]))[0] for head, k in zip(heads, both)]
             places = np.stack([transform_points(to_picture, crop) for crop in crops])
             seen = followed([frames[k] for k in both], places, np.stack([faces[k].points for k in both]))
-            for side in one_sided(name):
+            for side in split_sides(name):
                 by_name[side] |= dict(zip(("in picture", "in landmarks"), seen))
     # Shut eyes have no gaze to read.
     open_eyes = drawn.expression[:, [BLENDSHAPES.index("eyeBlinkLeft")]].ravel() < 0.3
@@ -243,7 +246,7 @@ def main() -> None:
                 portrait = portrait_from_photo(read_image(photo).rgb, None, face478.load(), name=str(photo)).square()
                 rows += [] if given.no_edits else edits_of(photo, portrait, folder)
                 if given.frames:
-                    speech = MotionTrack.load(TRACK).frames(slice(0, given.frames))
+                    speech = MotionTrack.load(TRACK).select_frames(slice(0, given.frames))
                     for title, track, own in (("speech", speech, ()), ("one by one", one_by_one(names), names)):
                         trip = round_trip(portrait, track, own, not given.no_follow_skin)
                         trips.setdefault(title, {})[photo.name] = trip

@@ -30,7 +30,7 @@ from mimaface_cli.face.extract_face478 import ExtractOptions
 from mimaface_cli.face.landmarks import Face, FaceFollower, find_faces
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
-from mimaface_cli.motion.retarget import reference_frame
+from mimaface_cli.motion.retarget import choose_reference_frame
 
 
 def judge(path: Path, frames: int) -> tuple[list[Face | None], np.ndarray | None]:
@@ -105,12 +105,12 @@ def main() -> None:
         for driver in drivers:
             track = load_driver(driver, ExtractOptions(), Cache()).track
             # The part around the frame that relative motion starts from.
-            start = max(0, min(reference_frame(track, None) - given.frames // 2, len(track) - given.frames))
-            track = track.frames(slice(start, start + given.frames))
+            start = max(0, min(choose_reference_frame(track, None) - given.frames // 2, len(track) - given.frames))
+            track = track.select_frames(slice(start, start + given.frames))
             prepared = Path(scratch) / "driver.npz"
             track.save(prepared, overwrite=True)
             faces, _ = judge(driver, start + len(track))
-            faces, at = faces[start:], reference_frame(track, None)
+            faces, at = faces[start:], choose_reference_frame(track, None)
             for portrait in portraits:
                 out = folder / f"{driver.stem[-20:]}__{portrait.stem[-20:]}.mp4"
                 try:

@@ -31,12 +31,12 @@ from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.waveform import SAMPLE_RATE, open_samples
-from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
+from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
 from mimaface_cli.speech.lip_network import gap_slope
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".mpg", ".webm")
 LAGS = np.arange(-12, 13) * 0.02  # seconds
-JAW = blendshape("jawOpen")
+JAW = blendshape_index("jawOpen")
 INNER_LIPS = ((13, 14), (82, 87), (312, 317))
 MET = 0.2  # share of a speech's range of the gap below which lips have met
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"

@@ -28,7 +28,7 @@ from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.image import read_image, write_image
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.writer import open_writer
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.track import MotionTrack
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -72,8 +72,10 @@ def swaying(seconds: float) -> MotionTrack:
     """A made-up driver: a head that sways and talks."""
     track = MotionTrack.neutral(round(25 * seconds), "face478", Fraction(25))
     expression, pose = np.array(track.expression), np.array(track.pose)
-    expression[:, blendshape("jawOpen")] = 0.25 + 0.25 * np.sin(9 * track.pts)
-    expression[:, blendshape("eyeBlinkLeft")] = expression[:, blendshape("eyeBlinkRight")] = track.pts % 3 < 0.12
+    expression[:, blendshape_index("jawOpen")] = 0.25 + 0.25 * np.sin(9 * track.pts)
+    expression[:, blendshape_index("eyeBlinkLeft")] = expression[:, blendshape_index("eyeBlinkRight")] = (
+        track.pts % 3 < 0.12
+    )
     pose[:, 1] = 0.25 * np.sin(1.3 * track.pts)
     return replace(track, expression=expression, pose=pose)
 

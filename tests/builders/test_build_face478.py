@@ -9,10 +9,10 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
-from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT, blendshape
+from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES, blendshape_index
 from tests.conftest import ROOT
 
-JAW = blendshape("jawOpen")
+JAW = blendshape_index("jawOpen")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_each_name_comes_and_goes_alone():
     expression, look = misread.one_by_one()
     assert not look.any() and len(look) == len(expression)
     used = [BLENDSHAPES[k] for k in np.flatnonzero(expression.any(0))]
-    scored = {name for name in BLENDSHAPES if name not in SILENT and not name.startswith("eyeLook")}
+    scored = {name for name in BLENDSHAPES if name not in UNSCORED_BLENDSHAPES and not name.startswith("eyeLook")}
     assert set(used) == scored - {"jawRight", "mouthRight"}  # mirrored afterwards
     assert expression.max() == pytest.approx(misread.HEIGHT)
     for row in expression:
@@ -57,7 +57,7 @@ def test_the_covariance_is_mirrored_and_sound(model, photo, monkeypatch):
     one = np.zeros(1)
     clips = Observations(np.zeros((1, 478, 3)), np.zeros((1, 52)), np.eye(3)[None], one)
     error = misread.score_error(model, [photo.with_name("nowhere.jpg"), photo], clips, seed=0)
-    mirror, silent = mirror_names(), [BLENDSHAPES.index(name) for name in SILENT]
+    mirror, silent = mirror_names(), [BLENDSHAPES.index(name) for name in UNSCORED_BLENDSHAPES]
     assert np.allclose(error, error.T) and np.allclose(error, error[np.ix_(mirror, mirror)])
     assert np.linalg.eigvalsh(error).min() > 0.5 * misread.UNMOVED**2
     assert np.allclose(error[silent], misread.UNMOVED**2 * np.eye(52)[silent])

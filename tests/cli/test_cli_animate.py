@@ -189,7 +189,7 @@ def test_regions_move_what_they_name(run_command, sample, tmp_path):
 
     track = MotionTrack.load(sample.track)
     expression, pose = track.expression[[0, FRAMES // 2]], track.pose[[0, FRAMES // 4]]  # open and turned in the second
-    replace(track.frames(slice(0, 2)), expression=expression, pose=pose).save(tmp_path / "two.npz")
+    replace(track.select_frames(slice(0, 2)), expression=expression, pose=pose).save(tmp_path / "two.npz")
     seen = {}
     for region in ("lips", "pose"):
         said = run_command(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mimaface_cli.motion.resample import at_times
+from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.track import MotionTrack
 
 
@@ -98,7 +98,7 @@ def test_jobs_of_all_kinds(run_mimaface, sample, tmp_path):
 def test_killed_worker_killed_run_and_two_runs_at_once(begin, run_mimaface, sample, tmp_path):
     """Kill -9 wherever it hurts: every job is done once more or not at all, and the bytes are those of a quiet run."""
     track = MotionTrack.load(sample.track)
-    at_times(track, [k / 30 for k in range(100)]).save(tmp_path / "long.npz")
+    resample_track(track, [k / 30 for k in range(100)]).save(tmp_path / "long.npz")
     names = [f"{k}.mp4" for k in range(4)]
     rows = [
         {"source": sample.portrait, "driver": "long.npz", "output": name, "strength": 1 + k / 10, "crf": 30}
@@ -247,7 +247,7 @@ def two_nodes(environment, monkeypatch):
 def test_a_ray_cluster_that_loses_a_node(begin, sample, tmp_path, two_nodes):
     cluster, second = two_nodes
     track = MotionTrack.load(sample.track)
-    at_times(track, [k / 30 for k in range(60)]).save(tmp_path / "long.npz")
+    resample_track(track, [k / 30 for k in range(60)]).save(tmp_path / "long.npz")
     rows = [
         {"source": sample.portrait, "driver": "long.npz", "output": f"{k}.mp4", "max-size": "256"} for k in range(4)
     ]

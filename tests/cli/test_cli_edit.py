@@ -12,7 +12,7 @@ from mimaface_cli.cli.arguments import repeat_options
 from mimaface_cli.cli.console import rate
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.motion.channels import find_channel
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.rotation import euler_angles
 from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import FRAMES, NTSC, read_video
@@ -79,7 +79,7 @@ def test_a_smile_is_seen_and_little_else(run_command, sample, tmp_path):
     run_command("edit", sample.portrait, "-o", "same.png", "--output-mode", "crop")
     run_command("edit", sample.portrait, "-o", "a.png", "--set", "mouthSmile=0.3", "--output-mode", "crop")
     photo, edited = (find_faces(np.asarray(Image.open(tmp_path / name)))[0].scores for name in ("same.png", "a.png"))
-    smile = [blendshape("mouthSmileLeft"), blendshape("mouthSmileRight")]
+    smile = [blendshape_index("mouthSmileLeft"), blendshape_index("mouthSmileRight")]
     assert photo[smile].min() > 0.8 and edited[smile].max() < 0.7
     others = [k for k in range(52) if k not in smile]
     assert np.sqrt(((edited - photo)[others] ** 2).mean()) < 0.08
@@ -111,7 +111,7 @@ def test_keys_move_a_photo(run_command, sample, tmp_path):
     track = MotionTrack.load(tmp_path / "a.npz")
     assert track.frame_rate == NTSC and track.meta.options["edited"] is True and len(track) == 13
     jaw = find_channel("jawOpen", "face478").read(track.expression)[:, 0]
-    own = MotionTrack.load(tmp_path / "a.npz").expression[0, blendshape("jawOpen")]
+    own = MotionTrack.load(tmp_path / "a.npz").expression[0, blendshape_index("jawOpen")]
     assert abs(own) < 0.2 and jaw[-1] == pytest.approx(0.5, abs=1e-3) and (np.diff(jaw) >= -1e-6).all()
     yaw = find_channel("yaw", "face478").read(track.pose)[:, 0]
     assert yaw[-1] == pytest.approx(15, abs=1e-3)
@@ -142,8 +142,10 @@ def test_tracks_are_mixed_and_stretched(run_command, sample, tmp_path):
     )  # fmt: skip
     assert said.code == 0 and "its end is held" in said.err
     mixed, other = MotionTrack.load(tmp_path / "a.npz"), MotionTrack.load(sample.track)
-    assert len(mixed) == 60 and np.ptp(mixed.expression[:, blendshape("jawOpen")]) > 0.5
-    assert mixed.expression[-1, blendshape("jawOpen")] == pytest.approx(other.expression[-1, blendshape("jawOpen")])
+    assert len(mixed) == 60 and np.ptp(mixed.expression[:, blendshape_index("jawOpen")]) > 0.5
+    assert mixed.expression[-1, blendshape_index("jawOpen")] == pytest.approx(
+        other.expression[-1, blendshape_index("jawOpen")]
+    )
 
 
 def test_show_export_import(run_command, sample, tmp_path):
@@ -162,7 +164,7 @@ def test_show_export_import(run_command, sample, tmp_path):
         assert again.code == 0, again.err
         track, read = MotionTrack.load(sample.track), MotionTrack.load(tmp_path / f"{name}.npz")
         assert read.frame_rate == NTSC
-        jaw = blendshape("jawOpen")
+        jaw = blendshape_index("jawOpen")
         np.testing.assert_allclose(read.expression[:, jaw], track.expression[:, jaw], atol=1e-6)
         np.testing.assert_allclose(read.pose[:, :3], track.pose[:, :3], atol=1e-6)
     drawn = run_command("animate", sample.portrait, "b.csv.npz", "-o", "out.mp4", "--max-size", "128", "--quiet")

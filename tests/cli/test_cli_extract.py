@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mimaface_cli.face.skin_tracking import REVISION
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import FRAMES, NTSC, read_video
 
@@ -23,7 +23,7 @@ def test_a_video_becomes_a_track_and_drawings(run_mimaface, sample, tmp_path):
     track, driven = MotionTrack.load(tmp_path / "täck 1.npz"), MotionTrack.load(sample.track)
     assert track.frame_rate == NTSC and np.allclose(track.pts, driven.pts, atol=1e-6)
     yaw = np.corrcoef(track.pose[:, 1], driven.pose[:, 1])[0, 1]
-    jaw = np.corrcoef(*(t.expression[:, blendshape("jawOpen")] for t in (track, driven)))[0, 1]
+    jaw = np.corrcoef(*(t.expression[:, blendshape_index("jawOpen")] for t in (track, driven)))[0, 1]
     assert yaw > 0.95 and jaw > 0.9
 
     drawn, times = read_video(tmp_path / "model.mp4")

@@ -8,7 +8,7 @@ import pytest
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import bfm, face478
 from mimaface_cli.face.bfm_names import LANDMARKS_68, fit_named
-from mimaface_cli.motion.channels import EXPRESSIONS, find_channel
+from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, find_channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.editing import Term, change
 from mimaface_cli.motion.rotation import rotation_matrix
@@ -47,11 +47,11 @@ def named():
 
 def test_known_movements_are_found(named):
     for k, name in enumerate(KNOWN):
-        row = EXPRESSIONS.index(name)
+        row = NAMED_EXPRESSIONS.index(name)
         assert named.directions[row, k] == pytest.approx(3, rel=0.02)
         assert np.abs(np.delete(named.directions[row], k)).max() < 0.3
         assert named.residuals[row] < 0.03
-    poor = [named.residuals[EXPRESSIONS.index(name)] for name in ("jawLeft", "browDownLeft", "eyeBlinkLeft")]
+    poor = [named.residuals[NAMED_EXPRESSIONS.index(name)] for name in ("jawLeft", "browDownLeft", "eyeBlinkLeft")]
     assert min(poor) > 0.5  # it says what the model cannot do
 
 

@@ -21,7 +21,7 @@ from mimaface_cli.face.extract_face478 import (
 )
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.media.image import read_image
-from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
@@ -172,8 +172,8 @@ def test_a_photo_is_a_track_of_one_frame(portrait, model):
     track = extract_photo(portrait, face, model, ExtractOptions(), source_hash="0" * 64)
     assert len(track) == 1 and track.valid.all() and track.meta.space == "face478"
     assert np.allclose(track.pose[0, 3:5], 0, atol=0.15)  # the crop is laid around it
-    smile = face.scores[[blendshape("mouthSmileLeft"), blendshape("mouthSmileRight")]]
-    found = track.expression[0, [blendshape("mouthSmileLeft"), blendshape("mouthSmileRight")]]
+    smile = face.scores[[blendshape_index("mouthSmileLeft"), blendshape_index("mouthSmileRight")]]
+    found = track.expression[0, [blendshape_index("mouthSmileLeft"), blendshape_index("mouthSmileRight")]]
     assert np.abs(found - smile).max() < 0.35
 
 
@@ -223,8 +223,8 @@ def test_gaze_is_held_through_blinks():
     look, expression = np.zeros((9, 4)), np.zeros((9, EXPRESSION_DIM))
     look[:, 0] = np.linspace(0, 0.8, 9)
     look[4] = -0.6
-    expression[4, blendshape("eyeBlinkLeft")] = 0.9
+    expression[4, blendshape_index("eyeBlinkLeft")] = 0.9
     held = hold_through_blinks(look, expression, np.arange(9) / 25)
     assert held[4, 0] == pytest.approx(0.4) and held[4, 2] == -0.6  # the other eye was open
-    expression[:, blendshape("eyeBlinkLeft")] = 0.9  # always narrow: that tells nothing
+    expression[:, blendshape_index("eyeBlinkLeft")] = 0.9  # always narrow: that tells nothing
     assert np.array_equal(hold_through_blinks(look, expression, np.arange(9) / 25), look)

@@ -7,11 +7,11 @@ from scipy import sparse
 from mimaface_cli.builders.face478.learning import procrustes
 from mimaface_cli.face import camera, face478, topology
 from mimaface_cli.face import fitting as fit
-from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
+from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
 from mimaface_cli.motion.rotation import rotation_from_vector, rotation_matrix
 
 UNIT = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / camera.CAMERA_DISTANCE  # pixels of a model unit
-SILENT_COLUMNS = [BLENDSHAPES.index(name) for name in SILENT]
+SILENT_COLUMNS = [BLENDSHAPES.index(name) for name in UNSCORED_BLENDSHAPES]
 
 
 @pytest.fixture(scope="module")

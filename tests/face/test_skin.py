@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.engines.mesh import renderer as engine
-from mimaface_cli.engines.mesh.edit_gain import own_coefficients
+from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
 from mimaface_cli.engines.mesh.motion_plan import edited
 from mimaface_cli.face import camera, face478, topology
 from mimaface_cli.face import fitting as fit
@@ -20,8 +20,7 @@ from mimaface_cli.face.reference_frame import most_usual, settle
 from mimaface_cli.face.skin_tracking import SIDE, Square
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame
-from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
-from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients, blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix
 from tests.conftest import ROOT
 
@@ -50,12 +49,12 @@ def drawn(model):
     """
     photo = read_image(ROOT / "examples" / "portrait.jpg").rgb
     portrait = portrait_from_photo(photo, None, model, name="portrait").square()
-    own = own_coefficients(portrait)
+    own = get_portrait_coefficients(portrait)
     count = 1 + PULSE * len(NAMES)
     expression, pose = np.repeat(own.expression, count, 0), np.repeat(own.pose, count, 0)
     for k, name in enumerate(NAMES):
         rows = slice(1 + k * PULSE, 1 + (k + 1) * PULSE)
-        expression[rows, blendshape(name)] += 0.6 * np.sin(np.pi * np.arange(PULSE) / PULSE) ** 2
+        expression[rows, blendshape_index(name)] += 0.6 * np.sin(np.pi * np.arange(PULSE) / PULSE) ** 2
     pose[:, 1] += 0.15 * np.sin(np.arange(count) / 6)
     motion = edited(model, portrait.identity, own, Coefficients(expression, pose, np.repeat(own.gaze, count, 0)))
     pictures = [np.ascontiguousarray(picture[..., :3]) for picture in engine.animate(portrait, model, motion)]
@@ -77,7 +76,7 @@ def test_expressions_are_read_at_their_height(model, drawn):
     asked, pictures, *_ = drawn
     track = read(model, pictures)
     for name in NAMES:
-        one, other = asked.expression[:, blendshape(name)], track.expression[:, blendshape(name)]
+        one, other = asked.expression[:, blendshape_index(name)], track.expression[:, blendshape_index(name)]
         assert np.corrcoef(one, other)[0, 1] > 0.85, name
         assert 0.5 < np.polyfit(one, other, 1)[0] < 1.3, name
     turns = rotation_matrix(track.pose[:, :3]) @ np.swapaxes(rotation_matrix(asked.pose[:, :3]), -1, -2)
@@ -88,7 +87,7 @@ def test_looks_are_read_at_their_width(model):
     """From landmarks alone a look aside comes to a half, one upwards to a tenth."""
     photo = read_image(ROOT / "examples" / "portrait.jpg").rgb
     portrait = portrait_from_photo(photo, None, model, name="portrait").square()
-    own, phase = own_coefficients(portrait), np.linspace(0, 4 * np.pi, 24)
+    own, phase = get_portrait_coefficients(portrait), np.linspace(0, 4 * np.pi, 24)
     look = own.gaze + np.radians(np.column_stack([14 * np.sin(phase), 6 * np.cos(phase)] * 2))
     expression, pose = (np.repeat(part, len(look), 0) for part in (own.expression, own.pose))
     motion = edited(model, portrait.identity, own, Coefficients(expression, pose, look))

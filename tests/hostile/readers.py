@@ -93,9 +93,9 @@ def _import(format: str) -> Callable[[Path], object]:
 
 
 def _keys(path: Path) -> object:
-    from mimaface_cli.motion.keyframes import key_curves, read_keys
+    from mimaface_cli.motion.keyframes import group_keyframes, read_keyframes
 
-    return key_curves(read_keys(path, "face478"))
+    return group_keyframes(read_keyframes(path, "face478"))
 
 
 def _list(path: Path) -> object:

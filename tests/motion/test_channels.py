@@ -5,10 +5,17 @@ import pytest
 
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.motion import channels
-from mimaface_cli.motion.channels import EXPRESSIONS, PRESETS, find_channel, find_preset, one_sided, parse_number
+from mimaface_cli.motion.channels import (
+    NAMED_EXPRESSIONS,
+    PRESETS,
+    find_channel,
+    parse_number,
+    parse_preset,
+    split_sides,
+)
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.rotation import rotation_matrix
-from mimaface_cli.motion.track import SPACES
+from mimaface_cli.motion.track_meta import SPACES
 
 
 def test_every_name_is_found_and_reads_what_it_wrote():
@@ -53,7 +60,7 @@ def test_a_name_without_a_side_is_both():
         "mouthSmileRight",
     ]
     assert find_channel("mouthLeft", "face478").columns == (BLENDSHAPES.index("mouthLeft"),)
-    assert one_sided("eyeBlink") == ("eyeBlinkLeft", "eyeBlinkRight") and one_sided("jawOpen") == ("jawOpen",)
+    assert split_sides("eyeBlink") == ("eyeBlinkLeft", "eyeBlinkRight") and split_sides("jawOpen") == ("jawOpen",)
     for movement in ("mouth", "jaw"):  # to the left and to the right, not two sides of one
         with pytest.raises(InputError, match="nothing is called so"):
             find_channel(movement, "face478")
@@ -92,11 +99,11 @@ def test_presets_name_what_exists():
         for part, value in parts.items():
             channel = find_channel(part, "face478")
             assert 0 < value <= channel.high, name
-    assert find_preset("smile") == ("smile", 1.0) and find_preset("smile=0.4") == ("smile", 0.4)
+    assert parse_preset("smile") == ("smile", 1.0) and parse_preset("smile=0.4") == ("smile", 0.4)
     for bad in ("smyle", "smile=9", "smile=nan"):
         with pytest.raises(InputError, match="--preset"):
-            find_preset(bad)
-    assert len(EXPRESSIONS) == 51
+            parse_preset(bad)
+    assert len(NAMED_EXPRESSIONS) == 51
 
 
 @pytest.mark.parametrize("text", ["", "nan", "inf", "-inf", "1e999", "1_0", "٣", "0x1", "one", "1,5"])

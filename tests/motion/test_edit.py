@@ -8,7 +8,7 @@ import pytest
 
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.motion.channels import find_channel
-from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
+from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
 from mimaface_cli.motion.editing import (
     MIX_REGIONS,
     Term,
@@ -22,7 +22,13 @@ from mimaface_cli.motion.editing import (
     strengthen,
     stretch,
 )
-from mimaface_cli.motion.keyframes import Key, curve_at, key_curves, parse_key, read_keys
+from mimaface_cli.motion.keyframes import (
+    Keyframe,
+    group_keyframes,
+    interpolate_keyframes,
+    parse_keyframe,
+    read_keyframes,
+)
 from mimaface_cli.motion.track import MotionTrack
 
 RATE = Fraction(25)
@@ -58,7 +64,7 @@ def test_scale_then_set_then_add():
     np.testing.assert_allclose(read(edited, "jawOpen"), 0.4, atol=1e-6)
     np.testing.assert_allclose(read(edited, "mouthSmile"), 0.5 * read(track, "mouthSmile") + 0.2, atol=1e-6)
     np.testing.assert_allclose(read(edited, "yaw"), read(track, "yaw") + 12, atol=1e-4)
-    touched = {blendshape(name) for name in ("jawOpen", "mouthSmileLeft", "mouthSmileRight")}
+    touched = {blendshape_index(name) for name in ("jawOpen", "mouthSmileLeft", "mouthSmileRight")}
     rest = [k for k in range(64) if k not in touched]
     np.testing.assert_array_equal(edited.expression[:, rest], track.expression[:, rest])
     np.testing.assert_allclose(edited.pose[:, [0, 2, 3, 4, 5]], track.pose[:, [0, 2, 3, 4, 5]], atol=1e-6)
@@ -93,7 +99,7 @@ def test_terms_are_checked(how, text, says):
 
 
 def test_keys_are_met_without_overshoot():
-    keys = [Key(0.4, "yaw", 0), Key(1.0, "yaw", 20), Key(1.2, "yaw", 20), Key(1.6, "yaw", -5)]
+    keys = [Keyframe(0.4, "yaw", 0), Keyframe(1.0, "yaw", 20), Keyframe(1.2, "yaw", 20), Keyframe(1.6, "yaw", -5)]
     edited, _ = change(moving(), [Term("set", "yaw", 50.0)], keys)
     yaw = read(edited, "yaw")[:, 0]
     at = lambda time: yaw[round(time * 25)]  # noqa: E731
@@ -105,18 +111,18 @@ def test_keys_are_met_without_overshoot():
 
 
 def test_keys_from_words_and_files(tmp_path):
-    assert parse_key("1.5:jawOpen=0.4", "face478") == Key(1.5, "jawOpen", 0.4)
+    assert parse_keyframe("1.5:jawOpen=0.4", "face478") == Keyframe(1.5, "jawOpen", 0.4)
     for bad in ("jawOpen=0.4", "x:jawOpen=1", "1:jawOpen", "-1:jawOpen=1", "1:jawOpen=5", "nan:yaw=1", "1e9:yaw=1"):
         with pytest.raises(InputError, match="--key"):
-            parse_key(bad, "face478")
+            parse_keyframe(bad, "face478")
     with pytest.raises(InputError, match="two keys at 1 s"):
-        key_curves([Key(1, "yaw", 0), Key(1, "yaw", 3)])
+        group_keyframes([Keyframe(1, "yaw", 0), Keyframe(1, "yaw", 3)])
     path = tmp_path / "keys.csv"
     path.write_text("\ufefftime, yaw ,jawOpen\n\n0,0,\n1.0,,0.5\n2,-10,0\n", encoding="utf-8")
-    assert read_keys(path, "face478") == [
-        Key(0, "yaw", 0), Key(1, "jawOpen", 0.5), Key(2, "yaw", -10), Key(2, "jawOpen", 0)
+    assert read_keyframes(path, "face478") == [
+        Keyframe(0, "yaw", 0), Keyframe(1, "jawOpen", 0.5), Keyframe(2, "yaw", -10), Keyframe(2, "jawOpen", 0)
     ]  # fmt: skip
-    np.testing.assert_array_equal(curve_at(np.array([1.0]), np.array([7.0]), np.zeros(3)), 7)
+    np.testing.assert_array_equal(interpolate_keyframes(np.array([1.0]), np.array([7.0]), np.zeros(3)), 7)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,7 @@ def test_bad_key_files_name_line_and_column(tmp_path, text, says):
     path = tmp_path / "keys.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=says) as caught:
-        read_keys(path, "face478")
+        read_keyframes(path, "face478")
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
@@ -147,14 +153,14 @@ def test_a_key_file_that_is_no_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x01")
     for name, says in (("a.csv", "UTF-8"), ("none.csv", "no such file"), ("", "is a folder")):
         with pytest.raises(InputError, match=says):
-            read_keys(tmp_path / name, "face478")
+            read_keyframes(tmp_path / name, "face478")
 
 
 def test_mixing_takes_regions_matched_by_time():
     track, other = moving(50), moving(120, seed=1, rate=Fraction(60))
     mixed, notes = mix(track, other, ["mouth", "head"])
     assert any("matched by time" in note for note in notes)
-    jaw, brow = blendshape("jawOpen"), blendshape("browInnerUp")
+    jaw, brow = blendshape_index("jawOpen"), blendshape_index("browInnerUp")
     at = np.arange(50) / 25 * 60
     expected = np.interp(at, np.arange(120), other.expression[:, jaw])
     np.testing.assert_allclose(mixed.expression[:, jaw], expected, atol=1e-5)
@@ -164,7 +170,7 @@ def test_mixing_takes_regions_matched_by_time():
         np.diff(mixed.pose[:, 1]), np.diff(np.interp(at, np.arange(120), other.pose[:, 1])), atol=1e-5
     )
     np.testing.assert_allclose(np.median(mixed.pose[:, 3:], 0), np.median(track.pose[:, 3:], 0), atol=1e-5)
-    held, notes = mix(track, other.frames(slice(0, 60)), ["gaze"])
+    held, notes = mix(track, other.select_frames(slice(0, 60)), ["gaze"])
     assert any("its end is held" in note for note in notes) and np.ptp(held.gaze[26:], 0).max() == 0
 
 

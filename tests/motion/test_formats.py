@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
+from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
 from mimaface_cli.motion.formats import export_track, import_track
 from mimaface_cli.motion.formats.csv_format import nominal_rate
 from mimaface_cli.motion.formats.livelink import COLUMNS, CURVES, head_to_rotator, rotator_to_head, timecode
@@ -58,7 +58,7 @@ def test_csv_keeps_motion_and_time(tmp_path, space):
 def test_csv_by_hand(tmp_path):
     (tmp_path / "a.csv").write_text("time,mouthSmile,yaw\n0,0,0\n0.04,0.5,10\n0.08,1,20\n")
     read = import_track(tmp_path / "a.csv")
-    smile = read.track.expression[:, [blendshape("mouthSmileLeft"), blendshape("mouthSmileRight")]]
+    smile = read.track.expression[:, [blendshape_index("mouthSmileLeft"), blendshape_index("mouthSmileRight")]]
     np.testing.assert_allclose(smile, [[0, 0], [0.5, 0.5], [1, 1]])
     assert np.degrees(read.track.pose[2, 1]) == pytest.approx(20, abs=1e-4) and read.track.frame_rate == 25
 
@@ -137,7 +137,7 @@ def test_a_capture_keeps_its_clock(tmp_path):
     assert read.track.frame_rate == 60 and any("60 frames a second" in note for note in read.notes)
     assert any("TongueOut" in note for note in read.notes)
     np.testing.assert_allclose(read.track.pts, np.array([0, 1.002, 2.004]) / 60, atol=1e-9)
-    assert read.track.expression[1, blendshape("jawOpen")] == 1
+    assert read.track.expression[1, blendshape_index("jawOpen")] == 1
 
 
 @pytest.mark.parametrize(

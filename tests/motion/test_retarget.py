@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, Coefficients, blendshape_index
 from mimaface_cli.motion.retarget import (
     GAZE_LIMIT,
     TOTAL_KNEE,
     TOTAL_ROOM,
     YAW_PITCH_KNEE,
     YAW_PITCH_LIMIT,
-    Coefficients,
     RetargetOptions,
     ease,
-    neutral_frame,
+    find_neutral_frame,
     reference_coefficients,
     retarget,
 )
@@ -71,31 +70,31 @@ def test_absolute_motion_replaces_pose_and_expression():
 
 def test_a_lone_picture_drives_from_rest():
     expression = np.zeros((1, EXPRESSION_DIM))
-    expression[0, blendshape("jawOpen")] = 0.5
+    expression[0, blendshape_index("jawOpen")] = 0.5
     out = run(source(), track_of(1, expression=expression))
-    assert out.expression[0, blendshape("jawOpen")] == pytest.approx(0.5)
+    assert out.expression[0, blendshape_index("jawOpen")] == pytest.approx(0.5)
 
 
 def test_an_open_jaw_in_the_reference_frame_does_not_hide_speech():
-    jaw = blendshape("jawOpen")
+    jaw = blendshape_index("jawOpen")
     expression = np.zeros((30, EXPRESSION_DIM))
     expression[:, jaw] = np.where(np.arange(30) % 3 == 0, 0.02, 0.5)
     pose = np.zeros((30, 6))
     pose[:, 0] = np.where(expression[:, jaw] > 0.1, 0.0, 0.4)  # the frames that look ahead are the ones that talk
     track = track_of(30, expression=expression, pose=pose)
-    assert expression[neutral_frame(track), jaw] > 0.1
+    assert expression[find_neutral_frame(track), jaw] > 0.1
     out = run(source(), track)
     assert out.expression[:, jaw].max() > 0.4 and out.expression[:, jaw].min() > -0.05
 
 
 def test_neutral_frame_avoids_blinks_turns_and_frames_without_a_face():
     expression, pose = np.zeros((5, EXPRESSION_DIM)), np.zeros((5, 6))
-    expression[0, blendshape("eyeBlinkLeft")] = 0.9
+    expression[0, blendshape_index("eyeBlinkLeft")] = 0.9
     pose[1, 1] = 0.5
-    expression[2, blendshape("mouthSmileLeft")] = 0.8
+    expression[2, blendshape_index("mouthSmileLeft")] = 0.8
     valid = np.array([True, True, True, False, True])
     pose[4, 0] = 0.1
-    assert neutral_frame(track_of(5, expression=expression, pose=pose, valid=valid)) == 4
+    assert find_neutral_frame(track_of(5, expression=expression, pose=pose, valid=valid)) == 4
 
 
 @pytest.mark.parametrize(
@@ -112,8 +111,8 @@ def test_regions_drive_what_they_say(region, jaw, brow, pose, gaze):
     expression, turn, look = np.zeros((3, EXPRESSION_DIM)), np.zeros((3, 6)), np.zeros((3, 4))
     expression[2], turn[2, 1], look[2] = 0.4, 0.2, 0.1
     out = run(source(), track_of(3, expression=expression, pose=turn, gaze=look), region=region, reference=0)
-    assert (out.expression[2, blendshape("jawOpen")] > 0.3) == jaw
-    assert (out.expression[2, blendshape("browInnerUp")] > 0.3) == brow
+    assert (out.expression[2, blendshape_index("jawOpen")] > 0.3) == jaw
+    assert (out.expression[2, blendshape_index("browInnerUp")] > 0.3) == brow
     assert (abs(out.pose[2, 1]) > 0.1) == pose
     assert (abs(out.gaze[2, 0]) > 0.05) == gaze
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mimaface_cli.motion.resample import at_times
+from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.smoothing import fill_missing, gaussian, savitzky_golay, smooth_expression, smooth_pose
 from mimaface_cli.motion.track import MotionTrack
 
@@ -63,7 +63,7 @@ def walking() -> MotionTrack:
 
 
 def test_resampling_interpolates_and_holds_the_ends():
-    out = at_times(walking(), np.array([0.0, 0.05, 0.1, 0.85, 5.0]))
+    out = resample_track(walking(), np.array([0.0, 0.05, 0.1, 0.85, 5.0]))
     assert np.allclose(out.pose[:, 3], [0.0, 0.5, 1.0, 8.5, 9.0])
     assert np.allclose(out.pts, [0.0, 0.05, 0.1, 0.85, 5.0])
 
@@ -71,6 +71,6 @@ def test_resampling_interpolates_and_holds_the_ends():
 def test_resampling_never_mixes_two_shots():
     track = walking()
     track = replace(track, meta=replace(track.meta, cuts=(5,)))
-    out = at_times(track, np.array([0.42, 0.44, 0.46, 0.48]))
+    out = resample_track(track, np.array([0.42, 0.44, 0.46, 0.48]))
     assert np.allclose(out.pose[:, 3], [4.0, 4.0, 5.0, 5.0])
     assert out.meta.cuts == (2,)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.motion.track import MAX_FRAMES, MAX_META_CHARACTERS, MotionTrack, TrackMeta
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_layout import MAX_FRAMES
+from mimaface_cli.motion.track_meta import MAX_META_CHARACTERS, TrackMeta
 
 KEYS = ("identity", "texture", "expression", "illumination", "pose", "gaze", "crop", "pts", "valid")
 PER_FRAME = ("expression", "illumination", "pose", "gaze", "crop", "pts", "valid")
@@ -167,7 +169,7 @@ def test_meta_takes_whole_numbers_and_text_as_rate_and_copies_options():
 
 def test_a_range_of_frames_takes_the_cuts_along():
     track = make_track(12)
-    part = track.frames(slice(2, 10))
+    part = track.select_frames(slice(2, 10))
     assert len(part) == 8 and part.meta.cuts == (2, 7) and part.frame_rate == track.frame_rate
     for key in PER_FRAME:
         np.testing.assert_array_equal(getattr(part, key), getattr(track, key)[2:10])
@@ -188,18 +190,18 @@ def test_a_range_of_frames_takes_the_cuts_along():
     ],
 )
 def test_cuts_of_a_range(which, cuts):
-    assert make_track(12).frames(which).meta.cuts == cuts
+    assert make_track(12).select_frames(which).meta.cuts == cuts
 
 
 def test_every_second_frame_halves_the_rate():
-    assert make_track(12).frames(slice(0, None, 2)).frame_rate == Fraction(15000, 1001)
+    assert make_track(12).select_frames(slice(0, None, 2)).frame_rate == Fraction(15000, 1001)
 
 
 def test_an_empty_or_backward_range_is_refused():
     with pytest.raises(InputError, match="none of the track's 12 frames"):
-        make_track().frames(slice(20, 30))
-    with pytest.raises(ValueError, match="forwards"):
-        make_track().frames(slice(None, None, -1))
+        make_track().select_frames(slice(20, 30))
+    with pytest.raises(ValueError, match="positive"):
+        make_track().select_frames(slice(None, None, -1))
 
 
 def test_the_wrong_space_says_how_to_extract_again():

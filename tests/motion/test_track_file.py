@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.track import MAX_FRAMES, MAX_META_CHARACTERS, MotionTrack, TrackMeta
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_layout import MAX_FRAMES
+from mimaface_cli.motion.track_meta import MAX_META_CHARACTERS, TrackMeta
 
 PER_FRAME = ("expression", "illumination", "pose", "gaze", "crop", "pts", "valid")
 KEYS = ("identity", "texture", *PER_FRAME)

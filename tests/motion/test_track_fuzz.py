@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.track import MotionTrack, TrackMeta
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_meta import TrackMeta
 
 KEYS = ("identity", "texture", "expression", "illumination", "pose", "gaze", "crop", "pts", "valid")
 FUZZ = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))

@@ -9,7 +9,7 @@ import pytest
 from mimaface_cli.apps.speak import is_speech, load_speech
 from mimaface_cli.cache import Cache, content_hash
 from mimaface_cli.errors import InputError, WeightsError
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.retarget import RetargetOptions, reference_coefficients
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.embedded_speech import over
@@ -28,7 +28,9 @@ def nodding(frames: int = 50, space: str = "face478") -> MotionTrack:
     track = MotionTrack.neutral(frames, space, Fraction(25))
     pose, expression = track.pose.copy(), track.expression.copy()
     pose[:, 0] = np.linspace(-0.1, 0.1, frames)
-    expression[:, blendshape("eyeBlinkLeft")] = expression[:, blendshape("jawOpen")] = np.linspace(0, 1, frames)
+    expression[:, blendshape_index("eyeBlinkLeft")] = expression[:, blendshape_index("jawOpen")] = np.linspace(
+        0, 1, frames
+    )
     return replace(track, pose=pose, expression=expression)
 
 
@@ -44,7 +46,7 @@ def test_equal_requests_give_equal_tracks_and_seeds_differ_in_the_head_alone(spe
     one, same, other = (load_speech(speech, SpeechOptions(seed=seed)).track for seed in (3, 3, 4))
     assert np.array_equal(one.expression, same.expression) and np.array_equal(one.pose, same.pose)
     assert not np.array_equal(one.pose, other.pose)
-    jaw = blendshape("jawOpen")
+    jaw = blendshape_index("jawOpen")
     assert np.array_equal(one.expression[:, jaw], other.expression[:, jaw])
 
 
@@ -55,7 +57,7 @@ def test_the_cache_keeps_it(speech, tmp_path):
     other = load_speech(speech, SpeechOptions(expression_scale=0.5), cache)
     assert first.kept and not first.cached and again.cached and not other.cached
     assert np.array_equal(first.track.expression, again.track.expression)
-    jaw = blendshape("jawOpen")
+    jaw = blendshape_index("jawOpen")
     assert np.allclose(other.track.expression[:, jaw], 0.5 * first.track.expression[:, jaw], atol=1e-6)
 
 
@@ -67,7 +69,7 @@ def test_a_head_and_eyes_from_elsewhere(speech, tmp_path):
     assert np.abs(np.diff(lent.pose[:, 0])).max() < 0.005  # runs back, never jumps
     assert np.array_equal(lent.expression, plain.expression)
     eyes = load_speech(speech, SpeechOptions(blinks_from=tmp_path / "nod.npz")).track
-    jaw, blink = blendshape("jawOpen"), blendshape("eyeBlinkLeft")
+    jaw, blink = blendshape_index("jawOpen"), blendshape_index("eyeBlinkLeft")
     assert np.allclose(eyes.expression[:50, blink], np.linspace(0, 1, 50), atol=1e-5)
     assert np.array_equal(eyes.expression[:, jaw], plain.expression[:, jaw])
     still = load_speech(speech, SpeechOptions(still=True)).track

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
 from mimaface_cli.speech.liveliness import activity, liven, pose_of, stresses, wander
 
 RATE = 25
@@ -17,12 +17,12 @@ def speech():
     talk = np.repeat(rng.random(frames // 50) < 0.7, 50)
     syllables = np.maximum(np.sin(np.cumsum(rng.uniform(0.5, 1.1, frames))), 0) * rng.uniform(0.6, 1.0, frames)
     mouth = np.zeros((frames, EXPRESSION_DIM))
-    mouth[:, blendshape("jawOpen")] = 0.3 * syllables * talk
+    mouth[:, blendshape_index("jawOpen")] = 0.3 * syllables * talk
     return mouth, np.where(talk, syllables - 0.4, -1.5)
 
 
 def blink_starts(expression: np.ndarray) -> np.ndarray:
-    shut = expression[:, blendshape("eyeBlinkLeft")] > 0.5
+    shut = expression[:, blendshape_index("eyeBlinkLeft")] > 0.5
     return np.flatnonzero(shut[1:] & ~shut[:-1]) + 1
 
 
@@ -72,7 +72,7 @@ def test_lips_are_left_alone(speech):
     expression = liven(*speech, 0).expression
     moving = {k for k in range(EXPRESSION_DIM) if expression[:, k].any()}
     names = "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "eyeBlinkLeft", "eyeBlinkRight"
-    assert moving == {blendshape(name) for name in names}
+    assert moving == {blendshape_index(name) for name in names}
     assert expression.min() >= 0 and expression.max() <= 1
 
 

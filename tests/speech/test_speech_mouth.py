@@ -5,7 +5,7 @@ import pytest
 
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.media.waveform import SAMPLE_RATE
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.speech import lip_network as mouth
 from mimaface_cli.speech.audio_features import Listener
 from mimaface_cli.speech.lip_network import frames_of, gap_slope, mouth_movement
@@ -20,7 +20,7 @@ def moved(sound: np.ndarray) -> np.ndarray:
 
 
 def shape(expression: np.ndarray, name: str) -> np.ndarray:
-    return expression[:, blendshape(name)]
+    return expression[:, blendshape_index(name)]
 
 
 @pytest.mark.parametrize("count", [1, 639, 640, 641, 16_000, 161_234])

@@ -18,7 +18,13 @@ from mimaface_cli.face import topology
 from mimaface_cli.face.camera import CAMERA_DISTANCE, FOCAL_PER_SIZE
 from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.shading import AMBIENT, sh_basis, vertex_normals
-from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, SILENT, TEXTURE_DIM
+from mimaface_cli.motion.coefficients import (
+    BLENDSHAPES,
+    EXPRESSION_DIM,
+    IDENTITY_DIM,
+    TEXTURE_DIM,
+    UNSCORED_BLENDSHAPES,
+)
 
 NOSTRIL = 278
 # Eye-center distance of the release's 256-pixel five-point template: it fixes the model's unit.
@@ -69,7 +75,7 @@ def blank_scores() -> dict[str, np.ndarray]:
         "score_bias": np.zeros(count),
         "score_identity": np.zeros((count, IDENTITY_DIM)),
         "score_expression": np.zeros((count, EXPRESSION_DIM)),
-        "score_error": np.diag(np.where(np.isin(BLENDSHAPES, SILENT), UNMOVED, UNMEASURED) ** 2),
+        "score_error": np.diag(np.where(np.isin(BLENDSHAPES, UNSCORED_BLENDSHAPES), UNMOVED, UNMEASURED) ** 2),
     }
 
 

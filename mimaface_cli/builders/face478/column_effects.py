@@ -8,7 +8,7 @@ from mimaface_cli.builders.face478.bases import upper_share
 from mimaface_cli.builders.face478.learning import mirror_index, side_of
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.topology import CHIN, five_points
-from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT, blendshape
+from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES, blendshape_index
 
 X, Y, Z = 0, 1, 2
 EYE_DISTANCE_MM = 63.0
@@ -129,7 +129,7 @@ def movements(model: Face478) -> list[Movement]:
     for name in BLENDSHAPES[1:]:
         side = side_of(name)
         measure, sign = DEFINITIONS[name.removesuffix(side)]
-        column = model.expression_basis[:, :, blendshape(name)]
+        column = model.expression_basis[:, :, blendshape_index(name)]
         left, right = (sign * change(column, MEASURES[measure], mirror, where) for where in ("Left", "Right"))
         own, across = (right, left) if side == "Right" else (left, right)
         amount = own if side else (left + right) / 2
@@ -141,7 +141,7 @@ def movements(model: Face478) -> list[Movement]:
                 amount * millimeters,
                 across / own if side else float("nan"),
                 _rms(column[other_half]) / _rms(column[own_half]),
-                name in SILENT,
+                name in UNSCORED_BLENDSHAPES,
             )
         )
     return found

@@ -14,7 +14,7 @@ from mimaface_cli.face.blendshape_scores import predict, probability
 from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.landmarks import choose, find_faces
 from mimaface_cli.face.shading import sh_basis, vertex_normals
-from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
+from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
 
 JUDGED_SIZE = 512  # pixels of the pictures shown to the landmark model
 STILL = 0.01  # standard deviation of a score below which it tells nothing
@@ -143,7 +143,7 @@ def readout(model: Face478, clips: Observations, ridge: float = 2e-4) -> dict[st
     ).T
     result = {}
     for k, name in enumerate(BLENDSHAPES):
-        if name not in SILENT:
+        if name not in UNSCORED_BLENDSHAPES:
             result[name] = _correlation(told[:, k], scores[:, k], weight) if spread[k] > STILL else float("nan")
     return result
 
@@ -161,7 +161,7 @@ def predicted_scores(model: Face478, observed: Observations, fits: Fits) -> dict
     return {
         name: _correlation(seen[:, k], scores[:, k], even) if scores[:, k].std() > STILL else float("nan")
         for k, name in enumerate(BLENDSHAPES)
-        if name not in SILENT
+        if name not in UNSCORED_BLENDSHAPES
     }
 
 

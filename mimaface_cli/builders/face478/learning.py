@@ -11,7 +11,7 @@ import numpy as np
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.topology import IRIS
-from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
+from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
 
 NAMED = len(BLENDSHAPES)
 
@@ -112,7 +112,7 @@ def expression_columns(deviation, score_deviation, weight, upper, left, ridge: f
     """
     above = np.array([name.startswith(("brow", "eye")) for name in BLENDSHAPES])
     side = np.array([side_of(name) if name.startswith("eye") else "" for name in BLENDSHAPES])
-    learned = ~np.isin(BLENDSHAPES, SILENT)
+    learned = ~np.isin(BLENDSHAPES, UNSCORED_BLENDSHAPES)
     flat = deviation.reshape(len(deviation), -1)
     columns = np.zeros((NAMED, flat.shape[1]))
     parts = (

@@ -9,7 +9,7 @@ from mimaface_cli.builders.face478.column_effects import Movement
 from mimaface_cli.builders.face478.held_out import Explained, Judgment, Reprojection
 from mimaface_cli.builders.face478.learning import Observations, mirror_names
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
+from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
 
 # At least this much of what a name promises, mm; and a rise that the landmark model sees, of a score.
 MOVES, SEEN = 1.0, 0.1
@@ -87,7 +87,9 @@ def card(model: Face478, measured: Measured, about: str, options: str, skipped: 
         "clips do and in half each name comes and goes alone (`score_error`, a covariance; whoever fits the model "
         "believes scores as far). Furthest off: " + _furthest(model) + ".",
         "## Columns made by hand",
-        "The landmark model never scores " + ", ".join(f"`{name}`" for name in SILENT[1:]) + ". Their columns are "
+        "The landmark model never scores "
+        + ", ".join(f"`{name}`" for name in UNSCORED_BLENDSHAPES[1:])
+        + ". Their columns are "
         "smooth bumps placed by hand so that they can be edited; a video never drives them. `_neutral` is empty.",
         "## Limits",
         _LIMITS,

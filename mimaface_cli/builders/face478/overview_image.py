@@ -11,9 +11,9 @@ from mimaface_cli.motion.coefficients import (
     BLENDSHAPES,
     EXPRESSION_DIM,
     LIGHT_DIM,
-    SILENT,
     TEXTURE_DIM,
-    blendshape,
+    UNSCORED_BLENDSHAPES,
+    blendshape_index,
 )
 
 CELL, COLUMNS = 160, 10
@@ -40,7 +40,7 @@ def contact_sheet(model: Face478) -> np.ndarray:
             for k, sign in both
         ],
         [
-            (name + " *" * (name in SILENT), draw(model, CELL, moved(model, blendshape(name))))
+            (name + " *" * (name in UNSCORED_BLENDSHAPES), draw(model, CELL, moved(model, blendshape_index(name))))
             for name in BLENDSHAPES[1:]
         ],
         [

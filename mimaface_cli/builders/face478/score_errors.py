@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 from mimaface_cli.builders.face478.learning import NAMED, Observations, mirror_names
 from mimaface_cli.builders.face478.person_fitting import fit_people
 from mimaface_cli.engines.mesh import renderer as engine
-from mimaface_cli.engines.mesh.edit_gain import own_coefficients
+from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
 from mimaface_cli.engines.mesh.motion_plan import edited
 from mimaface_cli.errors import InputError, MimafaceError
 from mimaface_cli.face.face478 import Face478
@@ -21,8 +21,7 @@ from mimaface_cli.face.gaze import gaze_from_iris
 from mimaface_cli.face.landmarks import FaceFollower
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
-from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, SILENT
-from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, UNSCORED_BLENDSHAPES, Coefficients
 
 # Of a score, standard deviations: none is believed more closely than the first; names that are never scored do not move.
 FLOOR, UNMOVED = 0.067, 0.01
@@ -53,7 +52,7 @@ def score_error(model: Face478, photos: Sequence[Path], clips: Observations, see
     covariance = np.mean([errors.T @ errors / len(errors) for errors in both], 0)
     mirror = mirror_names()
     covariance = (covariance + covariance[np.ix_(mirror, mirror)]) / 2 + FLOOR**2 * np.eye(NAMED)
-    silent = [BLENDSHAPES.index(name) for name in SILENT]
+    silent = [BLENDSHAPES.index(name) for name in UNSCORED_BLENDSHAPES]
     covariance[silent], covariance[:, silent] = 0.0, 0.0
     covariance[silent, silent] = UNMOVED**2
     return covariance
@@ -75,7 +74,7 @@ def one_by_one() -> tuple[np.ndarray, np.ndarray]:
     has two (jaw and mouth go to the left); and a gaze (N×4) that rests.
     """
     mirror = mirror_names()
-    silent = [*SILENT, *(name for name in BLENDSHAPES if name.startswith("eyeLook"))]
+    silent = [*UNSCORED_BLENDSHAPES, *(name for name in BLENDSHAPES if name.startswith("eyeLook"))]
     names = [k for k, name in enumerate(BLENDSHAPES) if name not in silent and k <= mirror[k]]
     swell = HEIGHT * np.sin(np.pi * np.arange(PULSE) / PULSE) ** 2
     expression = np.zeros((1 + PULSE * len(names), EXPRESSION_DIM))
@@ -90,7 +89,7 @@ def misread(model: Face478, portrait: Portrait, expression: np.ndarray, look: np
     """A portrait moved as expressions (N×64) and gaze (N×4) move from their first: score minus drawn coefficient in
     each frame that shows a face (M×52), less their mean.
     """
-    own = own_coefficients(portrait)
+    own = get_portrait_coefficients(portrait)
     pose = np.repeat(own.pose, len(look), 0)
     wanted = Coefficients(own.expression + expression - expression[:1], pose, own.gaze + look - look[:1])
     motion, follower, errors = edited(model, portrait.identity, own, wanted), FaceFollower(), []

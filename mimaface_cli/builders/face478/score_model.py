@@ -5,7 +5,7 @@ by what it looks like instead of by coefficients alone.
 import numpy as np
 
 from mimaface_cli.face.topology import IRIS
-from mimaface_cli.motion.coefficients import BLENDSHAPES, SILENT
+from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
 
 DIMENSIONS = 100  # principal directions of shape that the scores may look at: what hardly moves cannot be seen
 
@@ -32,7 +32,7 @@ def build_scores(
     features = np.column_stack([(shapes - mean) @ directions.T, np.ones(len(shapes))])
     linear = np.zeros((len(BLENDSHAPES), features.shape[1]))
     for k, name in enumerate(BLENDSHAPES):
-        if name in SILENT:
+        if name in UNSCORED_BLENDSHAPES:
             linear[k, -1] = -6.0
         else:
             linear[k] = logistic(features, np.clip(scores[:, k], 0, 1), weight, ridge)

@@ -9,7 +9,7 @@ import numpy as np
 from mimaface_cli.face import topology
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.rasterizer import interpolate, rasterize
-from mimaface_cli.motion.coefficients import IDENTITY_DIM, TEXTURE_DIM, blendshape
+from mimaface_cli.motion.coefficients import IDENTITY_DIM, TEXTURE_DIM, blendshape_index
 
 MAP = 112  # pixels of a face's texture, over its front view
 REACH = 0.95  # model units from the middle of that view to its edge
@@ -204,7 +204,7 @@ def folded(person: Person, expression: np.ndarray) -> np.ndarray:
     """The skin under an expression (64), MAP×MAP×3 float32: with the wrinkles that it folds."""
     shade = np.ones((MAP, MAP), np.float32)
     for names, lines in _lines():
-        depth = max(float(expression[blendshape(name)]) for name in names)
+        depth = max(float(expression[blendshape_index(name)]) for name in names)
         if depth > 0.05:
             shade *= 1 - 0.42 * person.wrinkles * min(depth, 1.0) * lines
     return person.skin * shade[..., None]

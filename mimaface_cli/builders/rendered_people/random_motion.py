@@ -3,8 +3,7 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape
-from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, Coefficients, blendshape_index
 
 # Largest turns (pitch, yaw, roll; rad) and shifts (model units) of a head.
 TURN = np.radians([14.0, 30.0, 9.0])
@@ -44,15 +43,15 @@ def make_moves(seed: int, frames: int, rate: float = 25.0) -> Coefficients:
         if rng.random() < 0.4:
             level = np.clip(wander(1.2, 0.3), 0, 1) * reach
             for name in names:
-                expression[:, blendshape(name)] = np.maximum(
-                    expression[:, blendshape(name)], level * rng.uniform(0.8, 1.0)
+                expression[:, blendshape_index(name)] = np.maximum(
+                    expression[:, blendshape_index(name)], level * rng.uniform(0.8, 1.0)
                 )
     if rng.random() < 0.7:  # talks
         jaw = np.clip(0.25 + wander(0.5, 0.06) + wander(0.25, 0.3), 0, 0.9)
-        expression[:, blendshape("jawOpen")] = jaw
-        expression[:, blendshape("mouthFunnel")] = np.clip(wander(0.8, 0.09), 0, 1)
+        expression[:, blendshape_index("jawOpen")] = jaw
+        expression[:, blendshape_index("mouthFunnel")] = np.clip(wander(0.8, 0.09), 0, 1)
         for name in ("mouthLowerDownLeft", "mouthLowerDownRight"):
-            expression[:, blendshape(name)] = 0.5 * jaw
+            expression[:, blendshape_index(name)] = 0.5 * jaw
     expression[:, 52:] = 0.15 * np.stack([wander(1.0, 0.4) for _ in range(EXPRESSION_DIM - 52)], -1)
     shut = np.zeros(total)
     place = rng.uniform(0, 1.5) * rate
@@ -61,7 +60,7 @@ def make_moves(seed: int, frames: int, rate: float = 25.0) -> Coefficients:
         shut = np.maximum(shut, np.exp(-(((np.arange(total) - place) / width) ** 2)))
         place += rng.uniform(0.7, 3.0) * rate
     for name in ("eyeBlinkLeft", "eyeBlinkRight"):
-        column = blendshape(name)
+        column = blendshape_index(name)
         expression[:, column] = np.maximum(expression[:, column], shut)
     glance = np.zeros((total, 2))
     place = 0

@@ -15,7 +15,8 @@ from mimaface_cli.engines.mesh.prepared_portrait import build_source
 from mimaface_cli.engines.mesh.renderer import draw as draw_mesh
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.motion.track import MotionTrack, TrackMeta
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_meta import TrackMeta
 
 RATE = Fraction(25)
 MESH_SIZE = (

@@ -16,7 +16,7 @@ from mimaface_cli.face.extract_face478 import ExtractOptions, extract_video
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.waveform import SAMPLE_RATE, Samples, open_samples
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.audio_features import Hearing, Listener
 from mimaface_cli.speech.lip_network import CONTEXT, FRAME_RATE, GAP, PAIRED, SINGLE, STEP, gap_slope
@@ -142,9 +142,10 @@ def _clip(path, track, samples, person, hearing, rng) -> Clip | None:
 def channels_of(track: MotionTrack) -> np.ndarray:
     """What the network shall say of each frame of a track, N × 17."""
     expression = track.expression.astype(np.float64)
-    columns = [expression[:, blendshape(name)] for name in SINGLE]
+    columns = [expression[:, blendshape_index(name)] for name in SINGLE]
     columns += [
-        (expression[:, blendshape(f"{name}Left")] + expression[:, blendshape(f"{name}Right")]) / 2 for name in PAIRED
+        (expression[:, blendshape_index(f"{name}Left")] + expression[:, blendshape_index(f"{name}Right")]) / 2
+        for name in PAIRED
     ]
     gap = expression @ gap_slope()
     low, high = np.percentile(gap, [3, 95])

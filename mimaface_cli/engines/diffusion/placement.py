@@ -3,7 +3,7 @@
 import numpy as np
 
 from mimaface_cli.face import alignment as align
-from mimaface_cli.motion.retarget import RetargetOptions, reference_frame
+from mimaface_cli.motion.retarget import RetargetOptions, choose_reference_frame
 from mimaface_cli.motion.track import MotionTrack
 
 
@@ -19,7 +19,7 @@ def places(track: MotionTrack, own: np.ndarray, options: RetargetOptions) -> np.
         return np.broadcast_to(own, (count, 2, 3)).copy()
     crops = align.to_center_origin(track.crop)
     found = np.stack([align.invert(crop) for crop in crops])
-    reference = reference_frame(track, options.reference)
+    reference = choose_reference_frame(track, options.reference)
     edges = [0, *track.meta.cuts, count]
     for start, stop in zip(edges, edges[1:]):
         seen = np.flatnonzero(track.valid[start:stop])

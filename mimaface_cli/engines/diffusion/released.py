@@ -23,7 +23,7 @@ from mimaface_cli.face import alignment as align
 from mimaface_cli.face import face478
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import SQUARE, Portrait
-from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.coefficients import Coefficients
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
 

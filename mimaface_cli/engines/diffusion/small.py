@@ -27,8 +27,7 @@ from mimaface_cli.face import face478
 from mimaface_cli.face.d3dfr import pack
 from mimaface_cli.face.portrait import SQUARE, Portrait
 from mimaface_cli.face.warp import image_tensor
-from mimaface_cli.motion.coefficients import LIGHT_DIM, TEXTURE_DIM
-from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.coefficients import LIGHT_DIM, TEXTURE_DIM, Coefficients
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
 from mimaface_cli.weights.manifest import sha256_of

@@ -15,7 +15,7 @@ from mimaface_cli.face.d3dfr import CoefficientNet, split
 from mimaface_cli.face.extract_bfm09 import Aligned, align_face, read_coefficients
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.warp import image_tensor
-from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.coefficients import Coefficients
 
 
 @dataclass(frozen=True)

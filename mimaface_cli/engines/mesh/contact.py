@@ -3,7 +3,7 @@
 import numpy as np
 
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 
 # Upper and lower landmarks of the middle of each eye's opening.
 _LIDS = {"left": ((386, 387, 385), (374, 373, 380)), "right": ((159, 158, 160), (145, 153, 144))}
@@ -38,7 +38,7 @@ def match_lids(face: np.ndarray, model: Face478, wanted: np.ndarray) -> np.ndarr
     """
     moved = face.copy()
     for side, name, height in zip(("left", "right"), ("eyeBlinkLeft", "eyeBlinkRight"), wanted):
-        column = model.expression_basis[:, :, blendshape(name)]
+        column = model.expression_basis[:, :, blendshape_index(name)]
         rate = float(lid_gap(column, side))
         amount = (height - float(lid_gap(moved, side))) / min(rate, -1e-3)
         moved += np.clip(amount, -1.5, 2.5) * column

@@ -16,8 +16,7 @@ from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.landmarks import Face, choose, find_faces
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.channels import Channel
-from mimaface_cli.motion.coefficients import BLENDSHAPES
-from mimaface_cli.motion.retarget import Coefficients
+from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients
 from mimaface_cli.motion.rotation import euler_angles
 
 TURN_GAIN = (0.8, 1.4)  # how far a turn may be scaled
@@ -33,7 +32,7 @@ _TELLING = ("brow", "mouthSmile", "mouthFrown", "mouthPucker", "mouthFunnel")
 
 
 @dataclass(frozen=True)
-class Gain:
+class EditGain:
     """A curve's change is to be drawn `factor` times as large in one direction (sign). asked and read: at its furthest,
     an angle in degrees since the photo or a score.
     """
@@ -45,7 +44,7 @@ class Gain:
     read: float
 
 
-def read_gains(portrait: Portrait, model: Face478, wanted: Coefficients, channels: list[Channel]) -> list[Gain]:
+def measure_gains(portrait: Portrait, model: Face478, wanted: Coefficients, channels: list[Channel]) -> list[EditGain]:
     """What to scale so that `wanted` (N frames, own coefficients of the photo plus edits of `channels`) is seen as
     asked. Only turns and expressions whose scores tell are looked at.
     """
@@ -53,12 +52,12 @@ def read_gains(portrait: Portrait, model: Face478, wanted: Coefficients, channel
     if not looked:
         return []
     square = portrait.square()
-    own = own_coefficients(square)
+    own = get_portrait_coefficients(square)
     before = choose(find_faces(square.image), "largest")
     if before is None:
         return []
     look = _Look(square, model, own)
-    gains: list[Gain | None] = []
+    gains: list[EditGain | None] = []
     for channel in looked:
         change = getattr(wanted, channel.array)[:, channel.columns] - getattr(own, channel.array)[:, channel.columns]
         for sign in (1, -1):
@@ -73,7 +72,7 @@ def read_gains(portrait: Portrait, model: Face478, wanted: Coefficients, channel
     return [gain for gain in gains if gain is not None]
 
 
-def apply_gains(own: Coefficients, wanted: Coefficients, gains: list[Gain]) -> Coefficients:
+def apply_gains(own: Coefficients, wanted: Coefficients, gains: list[EditGain]) -> Coefficients:
     """Wanted coefficients with each gain's share of their change since the photo scaled; a coefficient that two names
     share (mouthSmile, mouthSmileLeft) is scaled by the first.
     """
@@ -89,7 +88,7 @@ def apply_gains(own: Coefficients, wanted: Coefficients, gains: list[Gain]) -> C
     return Coefficients(arrays["expression"], arrays["pose"], wanted.gaze)
 
 
-def own_coefficients(portrait: Portrait) -> Coefficients:
+def get_portrait_coefficients(portrait: Portrait) -> Coefficients:
     """A photo's own, one frame."""
     return Coefficients(portrait.expression[None], portrait.pose[None], portrait.gaze[None])
 
@@ -124,7 +123,7 @@ def _shifted(own: Coefficients, channel: Channel, change: np.ndarray) -> Coeffic
 
 def _turn_gain(
     channel: Channel, sign: int, own: Coefficients, change: np.ndarray, before: Face, look: _Look
-) -> Gain | None:
+) -> EditGain | None:
     """By the turn that is read from the drawn picture, half by the landmark model's rotation since the photo, half by
     the fitted pose: either alone leans to one side.
     """
@@ -140,10 +139,10 @@ def _turn_gain(
         if sign * turned < 0.2 * abs(change[0]):
             return None  # not a reading of this turn
         factor = float(np.clip(factor * change[0] / turned, *TURN_GAIN))
-    return Gain(channel, sign, factor, float(np.degrees(change[0])), read)
+    return EditGain(channel, sign, factor, float(np.degrees(change[0])), read)
 
 
-def _score_gain(channel: Channel, sign: int, own: Coefficients, change: np.ndarray, look: _Look) -> Gain | None:
+def _score_gain(channel: Channel, sign: int, own: Coefficients, change: np.ndarray, look: _Look) -> EditGain | None:
     """By the score that the landmark model gives: a search between the smallest and the largest gain."""
     columns = list(channel.columns)
     target = float(np.clip((own.expression[0, columns] + change).mean(), 0.02, 0.98))
@@ -160,4 +159,4 @@ def _score_gain(channel: Channel, sign: int, own: Coefficients, change: np.ndarr
                 break
             low, high = (factor, high) if sign * (target - read) > 0 else (low, factor)
         factor = (low + high) / 2
-    return Gain(channel, sign, best[1], target, best[2]) if np.isfinite(best[0]) else None
+    return EditGain(channel, sign, best[1], target, best[2]) if np.isfinite(best[0]) else None

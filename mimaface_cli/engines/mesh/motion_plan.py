@@ -7,15 +7,8 @@ import numpy as np
 from mimaface_cli.engines.mesh.contact import lid_openness
 from mimaface_cli.face.blendshape_scores import bias, carry_over, match_scores, predict, probability
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape
-from mimaface_cli.motion.retarget import (
-    GAZE_LIMIT,
-    Coefficients,
-    RetargetOptions,
-    expression_mask,
-    reference_coefficients,
-    retarget,
-)
+from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients, blendshape_index
+from mimaface_cli.motion.retarget import GAZE_LIMIT, RetargetOptions, expression_mask, reference_coefficients, retarget
 from mimaface_cli.motion.track import MotionTrack
 
 # A named coefficient is a score of 0 to 1: a smile on top of a smile must not tear the face.
@@ -86,7 +79,7 @@ def plan(
 
 
 def _mouth_at_rest(rest: Coefficients) -> Coefficients:
-    jaw = blendshape("jawOpen")
+    jaw = blendshape_index("jawOpen")
     expression = np.array(rest.expression)
     expression[:, jaw] = np.minimum(expression[:, jaw], MOUTH_AT_REST)
     return replace(rest, expression=expression)

@@ -11,18 +11,20 @@ from typing import TextIO
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.channels import EXPRESSIONS, NUMBERED, find_channel
+from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, NUMBERED_EXPRESSIONS, find_channel
 from mimaface_cli.motion.formats.text_reader import read_table
-from mimaface_cli.motion.track import MAX_FRAMES, MotionTrack, TrackMeta
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_layout import MAX_FRAMES
+from mimaface_cli.motion.track_meta import TrackMeta
 
 _HEAD = ("yaw", "pitch", "roll", "x", "y", "z")
 COLUMNS = {
     "face478": (
         *_HEAD,
         *("gazeYawLeft", "gazePitchLeft", "gazeYawRight", "gazePitchRight"),
-        *("exp0", *EXPRESSIONS, *NUMBERED[len(EXPRESSIONS) + 1 :]),
+        *("exp0", *NAMED_EXPRESSIONS, *NUMBERED_EXPRESSIONS[len(NAMED_EXPRESSIONS) + 1 :]),
     ),
-    "bfm09": (*_HEAD, *(f"gaze{k}" for k in range(4)), *NUMBERED),
+    "bfm09": (*_HEAD, *(f"gaze{k}" for k in range(4)), *NUMBERED_EXPRESSIONS),
 }
 # Rates that nominal frame rates are rounded to where they come close.
 _RATES = [Fraction(rate) for rate in (10, 12, 15, 24, 25, 30, 48, 50, 60, 100, 120)]

@@ -28,7 +28,8 @@ from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.formats.csv_format import blank, check_times, parse_rows
 from mimaface_cli.motion.formats.text_reader import read_table
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
-from mimaface_cli.motion.track import MAX_FRAMES, MotionTrack
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_layout import MAX_FRAMES
 
 CURVES = tuple(
     [

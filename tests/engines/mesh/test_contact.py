@@ -7,7 +7,7 @@ from mimaface_cli.engines.mesh.contact import _LIP_PAIRS, SHUT, WIDEST, lid_gap,
 from mimaface_cli.engines.mesh.prepared_portrait import lid_curve
 from mimaface_cli.engines.mesh.surface import fine_face
 from mimaface_cli.face import face478, topology
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def someone(model, seed: int, **expression: float) -> tuple[np.ndarray, np.ndarr
     identity = 0.8 * np.random.default_rng(seed).normal(size=80)
     coefficients = np.zeros(64)
     for name, value in expression.items():
-        coefficients[blendshape(name)] = value
+        coefficients[blendshape_index(name)] = value
     return identity, coefficients, model.shape(identity, coefficients)
 
 

@@ -13,7 +13,7 @@ from mimaface_cli.face import face478, topology
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
 PORTRAIT = Path(__file__).parents[3] / "examples" / "portrait.jpg"
@@ -34,7 +34,7 @@ def draw(source, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, **expr
     portrait = source.portrait
     coefficients = portrait.expression.copy()
     for name, value in expression.items():
-        coefficients[blendshape(name)] = value
+        coefficients[blendshape_index(name)] = value
     pose = portrait.pose.copy()
     pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
     own = lid_openness(model, portrait.identity, coefficients[None])[0]
@@ -78,7 +78,7 @@ def moved_surface(source, model, turn, **expression):
     """Picture pixels of the fine face and of the sheet R×A×2 under a head turned by degrees and named expressions."""
     portrait, coefficients = source.portrait, np.zeros(64)
     for name, value in expression.items():
-        coefficients[blendshape(name)] = value
+        coefficients[blendshape_index(name)] = value
     pose = portrait.pose.copy()
     pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
     head = source.head + model.expression_basis @ coefficients
@@ -115,7 +115,7 @@ def test_the_surroundings_lie_where_they_were_unless_the_head_moves(source, mode
 
 
 def test_lids_close_and_each_on_its_own_side(source, model):
-    left, right = blendshape("eyeBlinkLeft"), blendshape("eyeBlinkRight")
+    left, right = blendshape_index("eyeBlinkLeft"), blendshape_index("eyeBlinkRight")
     shut = face_of(draw(source, model, lids=(0.0, 0.0))).scores
     rest = face_of(source.portrait.image).scores
     assert shut[left] > rest[left] + 0.25 and shut[right] > rest[right] + 0.25
@@ -124,7 +124,7 @@ def test_lids_close_and_each_on_its_own_side(source, model):
 
 
 def test_gaze_goes_where_it_is_sent(source, model):
-    inward, outward = blendshape("eyeLookInRight"), blendshape("eyeLookOutLeft")
+    inward, outward = blendshape_index("eyeLookInRight"), blendshape_index("eyeLookOutLeft")
     to_left, to_right = (face_of(draw(source, model, gaze=(yaw, 0.0))).scores for yaw in (22.0, -22.0))
     assert to_left[outward] > to_right[outward] + 0.2
     assert to_left[inward] > to_right[inward] + 0.2
@@ -141,7 +141,7 @@ def test_an_opening_mouth_shows_a_dark_inside(source, model):
 
 def test_frames_do_not_depend_on_how_many_are_drawn_at_once(source, model):
     from mimaface_cli.engines.mesh.motion_plan import Motion
-    from mimaface_cli.motion.retarget import Coefficients
+    from mimaface_cli.motion.coefficients import Coefficients
 
     portrait, count = source.portrait, 5
     pose = np.repeat(portrait.pose[None], count, 0)

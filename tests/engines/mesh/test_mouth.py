@@ -17,7 +17,7 @@ from mimaface_cli.engines.mesh.mouth import (
 )
 from mimaface_cli.engines.mesh.surface import fine_face
 from mimaface_cli.face import camera, face478
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 
 EDGE = PLATE[1] // 2  # the biting edge is at the middle row
 
@@ -123,8 +123,8 @@ def painted(model, jaw_open: float, photo: tuple[int, int] | None = None) -> tup
 
     def face(amount: float) -> np.ndarray:
         expression = np.zeros(64)
-        expression[blendshape("jawOpen")] = amount
-        expression[blendshape("mouthClose")] = 0.15 * (amount == 0)
+        expression[blendshape_index("jawOpen")] = amount
+        expression[blendshape_index("mouthClose")] = 0.15 * (amount == 0)
         return model.mean + model.expression_basis @ expression
 
     fine, low = fine_face(model.face.tobytes()), np.array([80.0, 140.0])

@@ -8,7 +8,7 @@ import pytest
 from mimaface_cli.evaluation.metrics import motion_distance as motion
 from mimaface_cli.evaluation.metrics.curves import mouth_opening, steadiness
 from mimaface_cli.face import face478
-from mimaface_cli.motion.coefficients import blendshape
+from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
@@ -50,10 +50,10 @@ def test_rotation_error_counts_changes_since_the_reference():
 def test_correlation_and_gain_of_known_curves():
     scores = np.zeros((50, 52))
     phase = np.linspace(0, 12, 50)
-    scores[:, blendshape("jawOpen")] = 0.3 + 0.2 * np.sin(phase)
-    scores[:, blendshape("eyeBlinkLeft")] = 0.3 + 0.2 * np.cos(phase)
+    scores[:, blendshape_index("jawOpen")] = 0.3 + 0.2 * np.sin(phase)
+    scores[:, blendshape_index("eyeBlinkLeft")] = 0.3 + 0.2 * np.cos(phase)
     result = 0.5 * scores
-    result[:, blendshape("eyeBlinkLeft")] *= -1
+    result[:, blendshape_index("eyeBlinkLeft")] *= -1
     found = motion.correlate(scores, result)
     assert found["jawOpen"] == pytest.approx((1, 0.5)) and found["eyeBlink"] == pytest.approx((-1, -0.5))
     assert found["all"] == pytest.approx((0, 0)) and "mouthSmile" not in found
@@ -62,7 +62,7 @@ def test_correlation_and_gain_of_known_curves():
 def test_the_mouth_of_a_track_opens_with_the_jaw():
     track = MotionTrack.neutral(5, "face478")
     expression = track.expression.copy()
-    expression[:, blendshape("jawOpen")] = [0, 0.25, 0.5, 0.75, 1]
+    expression[:, blendshape_index("jawOpen")] = [0, 0.25, 0.5, 0.75, 1]
     opening = mouth_opening(replace(track, expression=expression), face478.load())
     assert (np.diff(opening) > 0.02).all()
 
