@@ -9,7 +9,7 @@ T = TypeVar("T")
 _END = object()
 
 
-def read_ahead(items: Iterator[T], depth: int = 4) -> Iterator[T]:
+def prefetch(items: Iterator[T], depth: int = 4) -> Iterator[T]:
     """Yield `items` in order while a thread prepares up to `depth` more.
 
     An exception in `items` is raised here, after the items before it. Closing this generator stops the thread and

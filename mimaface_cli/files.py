@@ -9,9 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mimaface_cli.errors import MimafaceError, OutputError
+from mimaface_cli.errors import InputError, MimafaceError, OutputError
 
 _LONGEST_STEM = 200  # bytes; file systems take names of 255
+
+
+def check_input_file(path: Path) -> None:
+    """Raise InputError unless `path` is an ordinary file with something in it."""
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file; check the path")
+        if not path.is_file():
+            raise InputError(f"{path}: is not an ordinary file; name a video, a picture or a folder of pictures")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: is empty (0 bytes); get the whole file")
+        if not os.access(path, os.R_OK):
+            raise InputError(f"{path}: cannot be read; change its permissions")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def check_output(path: Path, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> None:
@@ -39,7 +54,7 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be written to; choose another place or change its permissions")
 
 
-def temporary_name(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """A hidden name beside `path`, of the same extension, that nobody uses."""
     return path.with_name(f".{_short_stem(path)}.{secrets.token_hex(4)}.part{path.suffix}")
 
@@ -55,7 +70,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Raises OutputError when the system refuses the writing (no space, no permission).
     """
-    temporary = temporary_name(path)
+    temporary = temporary_path(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -67,7 +82,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(path: Path) -> None:
+def remove_partial_files(path: Path) -> None:
     """Remove what a killed run left of `path` under `atomic_path`'s names. Only for who knows that nobody writes
     there.
     """

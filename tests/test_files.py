@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.files import atomic_path, check_folder, check_output, output_error, remove_leftovers
+from mimaface_cli.files import atomic_path, check_folder, check_output, output_error, remove_partial_files
 
 
 def refusal(*arguments, **named) -> str:
@@ -58,7 +58,7 @@ def test_leftovers_of_one_name_are_removed_and_no_others(tmp_path):
     others = (".b.01234567.part.mp4", ".a.01234567.part.mov", "a.mp4", ".a.nothexno.part.mp4")
     for name in (*ours, *others):
         (tmp_path / name).touch()
-    remove_leftovers(tmp_path / "a.mp4")
+    remove_partial_files(tmp_path / "a.mp4")
     assert {path.name for path in tmp_path.iterdir()} == set(others)
 
 

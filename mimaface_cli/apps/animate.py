@@ -24,7 +24,7 @@ from mimaface_cli.face.extract_face478 import ExtractOptions
 from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.reader import probe
-from mimaface_cli.media.timecode import Trim, later, read_timecode
+from mimaface_cli.media.timecode import Trim, advance_timecode, read_timecode
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import FrameWriter, VideoWriter, open_writer
 from mimaface_cli.progress import ProgressCallback
@@ -234,9 +234,9 @@ def _write(
         moving.frames.close()
     if not isinstance(writer, VideoWriter):
         return seconds, None
-    if writer.sound_damaged:
+    if writer.audio_damaged:
         notes.append("parts of the sound could not be read and are silent or missing")
-    return seconds, writer.sound_copied
+    return seconds, writer.audio_copied
 
 
 def _with_matte(moving: Moving, pts: np.ndarray, matte: FrameWriter) -> Iterator[np.ndarray]:
@@ -261,7 +261,7 @@ def _timecode(path: Path, start: float, rate: Fraction, notes: list[str]) -> dic
     if is_track(path) or (found := read_timecode(path)) is None:
         return {}
     try:
-        return {"timecode": later(found, round(start * rate), rate)}
+        return {"timecode": advance_timecode(found, round(start * rate), rate)}
     except InputError as error:
         notes.append(f"the timecode was left out ({error})")
         return {}

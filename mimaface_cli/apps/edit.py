@@ -28,7 +28,7 @@ from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract_face478 import ExtractOptions
 from mimaface_cli.files import check_output
 from mimaface_cli.media.audio import AudioTrack
-from mimaface_cli.media.encoding import OUTPUT_SUFFIXES, EncodeOptions
+from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES, EncodeOptions
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import VideoWriter, open_writer
@@ -176,7 +176,7 @@ def _kind(source: Path, output: Path, info: MediaInfo | None, options: EditOptio
         raise InputError("--speed, --start, --duration: a video keeps its own times; they are for tracks (-o .npz)")
     if moves:
         return "video"
-    still = not output.is_dir() and output.suffix.lower() in OUTPUT_SUFFIXES and "%" not in output.name
+    still = not output.is_dir() and output.suffix.lower() in IMAGE_OUTPUT_SUFFIXES and "%" not in output.name
     if still and (options.keys or options.keys_file or options.mix):
         raise InputError(f"{output}: keyframes and --mix move over time; write a video (.mp4) or a track (.npz)")
     if still and options.seconds is not None:
@@ -215,7 +215,7 @@ def write_frames(
     finally:
         frames.close()
         moving.frames.close()
-    if isinstance(writer, VideoWriter) and writer.sound_damaged:
+    if isinstance(writer, VideoWriter) and writer.audio_damaged:
         notes.append("parts of the sound could not be read and are silent or missing")
     return seconds
 

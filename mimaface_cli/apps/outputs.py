@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import check_folder, check_output
-from mimaface_cli.media.encoding import OUTPUT_SUFFIXES, EncodeOptions
+from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES, EncodeOptions
 from mimaface_cli.media.image_sequence import ImageWriter, SequenceWriter
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.provenance.stamp import ProvenanceOptions, check
@@ -41,7 +41,7 @@ def check_target(
 
 def is_video(path: Path) -> bool:
     """Whether what is written there is a video, which carries sound, rather than pictures."""
-    return not (path.is_dir() or path.suffix.lower() in OUTPUT_SUFFIXES)
+    return not (path.is_dir() or path.suffix.lower() in IMAGE_OUTPUT_SUFFIXES)
 
 
 def keeps_alpha(path: Path) -> bool:

@@ -11,11 +11,11 @@ from mimaface_cli.apps.drivers import Driver, is_track, load_driver
 from mimaface_cli.cache import Cache, cache_key, content_hash, source_stamp
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract_face478 import ExtractOptions
-from mimaface_cli.files import check_output
-from mimaface_cli.media.image import picture_kind
-from mimaface_cli.media.libav import audio_stream, check_file, has_picture, open_input
+from mimaface_cli.files import check_input_file, check_output
+from mimaface_cli.media.image import image_kind
+from mimaface_cli.media.libav import audio_stream, has_video, open_input
 from mimaface_cli.media.video import MediaInfo
-from mimaface_cli.media.waveform import open_samples
+from mimaface_cli.media.waveform import open_waveform
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
 from mimaface_cli.speech.options import SpeechOptions
@@ -27,11 +27,11 @@ def is_speech(path: Path) -> bool:
     """Whether a file holds sound and no moving picture. Raises InputError where it cannot be read."""
     if path.is_dir() or is_track(path):
         return False
-    check_file(path)
-    if picture_kind(path) is not None:
+    check_input_file(path)
+    if image_kind(path) is not None:
         return False
     with open_input(path) as container:
-        return audio_stream(container) is not None and not has_picture(container)
+        return audio_stream(container) is not None and not has_video(container)
 
 
 def speech_options(space: str, source: MediaInfo, seed: int, pose_from: Path | None) -> SpeechOptions:
@@ -74,9 +74,9 @@ def load_speech(
     tell = report or (lambda stage, done, total: None)
     if is_track(path):
         raise InputError(f"{path}: is a track already; name a sound file or a video with sound")
-    if path.is_dir() or (path.is_file() and picture_kind(path) is not None):
+    if path.is_dir() or (path.is_file() and image_kind(path) is not None):
         raise InputError(f"{path}: holds no sound; name a sound file or a video with sound")
-    check_file(path)
+    check_input_file(path)
     before = source_stamp(path)
     content = content_hash(path)
     lent = {name: _lent(getattr(options, name), cache, tell) for name in ("pose_from", "blinks_from")}
@@ -101,7 +101,7 @@ def load_speech(
         track = cache.load_track(key) if cache is not None else None  # made by another run meanwhile?
         if track is not None:
             return Driver(track, path, "speech", True, True, True)
-        with open_samples(path, lambda seconds: tell("reading the sound", round(seconds), None)) as samples:
+        with open_waveform(path, lambda seconds: tell("reading the sound", round(seconds), None)) as samples:
             progress = lambda done, total: tell("speaking", done, total)  # noqa: E731
             if options.space == "bfm09":
                 track = sadtalker_track(

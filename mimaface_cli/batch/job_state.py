@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from mimaface_cli.batch.jobs import Job
 from mimaface_cli.errors import OutputError
-from mimaface_cli.files import atomic_path, output_error, remove_leftovers
+from mimaface_cli.files import atomic_path, output_error, remove_partial_files
 from mimaface_cli.provenance.record import sidecar
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
@@ -122,8 +122,8 @@ class State:
 def clear_leftovers(job: Job) -> None:
     """Remove what a killed attempt left half written. Only for who holds the job's lock."""
     for output in job.outputs:
-        remove_leftovers(output)
-        remove_leftovers(sidecar(output))
+        remove_partial_files(output)
+        remove_partial_files(sidecar(output))
 
 
 def _sound(record: Record) -> bool:

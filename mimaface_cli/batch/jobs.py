@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.encoding import is_numbered
-from mimaface_cli.media.libav import check_file
+from mimaface_cli.files import check_input_file
+from mimaface_cli.media.encoding import is_image_sequence
 
 NEEDED = ("source", "driver", "output")
 INPUTS = ("source", "driver", "audio", "pose-from")
@@ -56,7 +56,7 @@ def read_jobs(path: Path, known: Mapping[str, bool], check: Callable[[list[str]]
     unreadable rows, wrong options, two jobs with one output, jobs that wait for one another, and a file without jobs.
     """
     path = Path(path)
-    check_file(path)
+    check_input_file(path)
     if path.stat().st_size > _LARGEST:
         raise InputError(f"{path}: is larger than {_LARGEST // 1_000_000} MB; split it into several job files")
     try:
@@ -177,7 +177,7 @@ def _job(path: Path, row: int, values: dict[str, str | bool], folder: Path) -> J
 def place(folder: Path, name: str) -> Path:
     """Where a name in a job file points to, absolute and with links followed; for numbered pictures their folder."""
     path = folder / name
-    if is_numbered(path) and not path.exists():
+    if is_image_sequence(path) and not path.exists():
         path = path.parent
     return Path(os.path.realpath(path))
 

@@ -23,7 +23,7 @@ from mimaface_cli.face.extract_face478 import ExtractOptions, extract_video
 from mimaface_cli.face.landmarks import check_choice
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.reader import Frame, probe, read_frames
-from mimaface_cli.media.waveform import open_samples
+from mimaface_cli.media.waveform import open_waveform
 from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.track import MotionTrack
@@ -330,7 +330,7 @@ def _envelope(path: Path) -> np.ndarray | None:
     """The loudness of a file's speech, None where it has no sound."""
     if not has_audio(path):
         return None
-    with open_samples(path) as samples:
+    with open_waveform(path) as samples:
         return sync.speech_envelope(samples.blocks())
 
 

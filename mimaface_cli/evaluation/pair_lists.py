@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.files import atomic_path, check_output
+from mimaface_cli.files import atomic_path, check_input_file, check_output
 from mimaface_cli.media.image import IMAGE_SUFFIXES
-from mimaface_cli.media.libav import check_file
 
 COLUMNS = ("source", "driver", "source_frame", "start", "frames", "stride", "result")
 PROTOCOLS = ("same", "cross")
@@ -52,7 +51,7 @@ def read_list(path: Path, protocol: str = "auto") -> list[Pair]:
 
     Raises InputError, naming the row: columns that are missing, numbers that are none, files that are not there.
     """
-    check_file(path)
+    check_input_file(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)

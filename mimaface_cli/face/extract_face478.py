@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mimaface_cli.concurrency import read_ahead
+from mimaface_cli.concurrency import prefetch
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import camera, gaze, shading, topology
 from mimaface_cli.face import fitting as fit
@@ -87,7 +87,7 @@ def extract_video(
 
     Frames without the face are interpolated; `valid` tells which. Raises InputError when no frame shows it.
     """
-    size, followed = (0, 0), read_ahead(follow(frames, options.face, name))
+    size, followed = (0, 0), prefetch(follow(frames, options.face, name))
     # Faces are found beside the fitting, whose products are small: BLAS's threads would spin while they wait.
     with closing(followed), threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         shots = _Shots(model, options.skin, pool)

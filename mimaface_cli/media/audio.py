@@ -20,9 +20,10 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.files import check_input_file
 from mimaface_cli.media.encoding import Container
-from mimaface_cli.media.image import picture_kind
-from mimaface_cli.media.libav import DAMAGE, audio_stream, check_file, open_input, packets, video_stream
+from mimaface_cli.media.image import image_kind
+from mimaface_cli.media.libav import DAMAGE, audio_stream, open_input, packets, video_stream
 from mimaface_cli.media.video import shown_frames
 
 _TOLERANCE = 0.025  # seconds by which a copied sound may end before the picture
@@ -46,8 +47,8 @@ def has_audio(path: Path) -> bool:
     path = Path(path)
     if path.is_dir():
         return False
-    check_file(path)
-    if picture_kind(path) is not None:
+    check_input_file(path)
+    if image_kind(path) is not None:
         return False
     with open_input(path) as container:
         return audio_stream(container) is not None
@@ -170,7 +171,7 @@ def time_zero(path: Path) -> float:
 def _can_copy(source: SoundSource, target: Container, start: float, end: float | None) -> bool:
     """Whether packets can go over untouched and still start and end with the picture (`end` None: nobody knows)."""
     context = source.stream.codec_context
-    if context.codec.canonical_name not in target.sound_copied:
+    if context.codec.canonical_name not in target.audio_copied:
         return False
     if context.codec.canonical_name == "aac" and not context.extradata:
         return False  # framed for broadcast: a damaged packet would fail in the muxer and cost the picture
@@ -228,7 +229,7 @@ class _Encoder:
         self._output = output
         given = source.stream.codec_context
         name = given.codec.canonical_name
-        lossless = name in target.sound_copied & _LOSSLESS
+        lossless = name in target.audio_copied & _LOSSLESS
         encoder = FFmpegCodec(name if lossless else target.sound_encoder, "w")
         self._rate = given.sample_rate if lossless else _lossy_rate(given.sample_rate, encoder.name)
         self._layout = "mono" if given.channels == 1 else "stereo"

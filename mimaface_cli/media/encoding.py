@@ -6,13 +6,13 @@ from pathlib import Path
 
 from mimaface_cli.errors import OutputError
 
-OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr")
+IMAGE_OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr")
 """What pictures can be written as; all but JPEG keep an alpha channel."""
 
 
-def is_numbered(path: Path) -> bool:
+def is_image_sequence(path: Path) -> bool:
     """Whether a name stands for numbered pictures, such as frames/%05d.png; a video may have a % in its name."""
-    return "%" in path.name and path.suffix.lower() in OUTPUT_SUFFIXES
+    return "%" in path.name and path.suffix.lower() in IMAGE_OUTPUT_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Container:
 
     muxer: str
     codecs: tuple[str, ...]
-    sound_copied: frozenset[str]
+    audio_copied: frozenset[str]
     sound_encoder: str
     negative_times: bool = False
 

@@ -9,7 +9,8 @@ from av.error import FFmpegError
 from av.packet import Packet
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.media.libav import MAX_PIXELS, check_file
+from mimaface_cli.files import check_input_file
+from mimaface_cli.media.libav import MAX_PIXELS
 
 _LARGEST = 1 << 30  # bytes of a picture that is read
 _MOST_ATTRIBUTES = 1000
@@ -47,7 +48,7 @@ def load_exr(path: Path) -> tuple[np.ndarray, dict[str, str]]:
     """The picture that `save_exr` has written (H×W×3 uint8 sRGB, no longer multiplied by alpha) and its texts. Decoded
     by FFmpeg: OpenEXR's own reader goes on past damage. Raises InputError, also for pictures of other channels.
     """
-    check_file(path)
+    check_input_file(path)
     if path.stat().st_size > _LARGEST:
         raise InputError(f"{path}: is larger than {_LARGEST >> 20} MB; convert it to PNG")
     data = path.read_bytes()

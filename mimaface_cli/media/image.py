@@ -17,10 +17,10 @@ from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.files import atomic_path
-from mimaface_cli.media.encoding import OUTPUT_SUFFIXES
+from mimaface_cli.files import atomic_path, check_input_file
+from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
 from mimaface_cli.media.exr import check_exr, save_exr
-from mimaface_cli.media.libav import MAX_PIXELS, check_file, too_large
+from mimaface_cli.media.libav import MAX_PIXELS, too_large
 
 IMAGE_SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))
 """What counts as a frame in a folder of pictures."""
@@ -57,7 +57,7 @@ class Image:
     alpha: np.ndarray | None
 
 
-def picture_kind(path: Path) -> Literal["image", "animation"] | None:
+def image_kind(path: Path) -> Literal["image", "animation"] | None:
     """What the first bytes of an existing file say: a still picture, a moving one, or neither (perhaps a video)."""
     try:
         with open(path, "rb") as file:
@@ -83,7 +83,7 @@ def read_image(path: Path) -> Image:
 
     Raises InputError when the file is missing, no picture, damaged, cut short, or above 100 megapixels.
     """
-    check_file(path)
+    check_input_file(path)
     with _opened(path) as image, _decoding(path):
         image.load()
         image = _oriented(image)
@@ -109,7 +109,7 @@ def write_image(
 
     `metadata` goes into the EXIF image description as JSON, `xmp` is a packet as it is, `seal` is called with the
     finished file before it gets its name. Raises OutputError for a suffix that is not in
-    OUTPUT_SUFFIXES, alpha in a JPEG, or a write the system refuses.
+    IMAGE_OUTPUT_SUFFIXES, alpha in a JPEG, or a write the system refuses.
     """
     check_image_suffix(path, alpha is not None)
     with atomic_path(path) as temporary:
@@ -149,8 +149,10 @@ def save_image(
 def check_image_suffix(path: Path, alpha: bool = False) -> None:
     """Raise OutputError unless pictures can be written under this name."""
     suffix = path.suffix.lower()
-    if suffix not in OUTPUT_SUFFIXES:
-        raise OutputError(f"{path}: pictures cannot be written as '{suffix}'; use one of {' '.join(OUTPUT_SUFFIXES)}")
+    if suffix not in IMAGE_OUTPUT_SUFFIXES:
+        raise OutputError(
+            f"{path}: pictures cannot be written as '{suffix}'; use one of {' '.join(IMAGE_OUTPUT_SUFFIXES)}"
+        )
     if suffix == ".exr":
         check_exr(path)
     if alpha and suffix in (".jpg", ".jpeg"):
@@ -159,7 +161,7 @@ def check_image_suffix(path: Path, alpha: bool = False) -> None:
 
 def _opened(path: Path) -> Pillow.Image:
     """The picture with only its header read and its size checked."""
-    check_file(path)
+    check_input_file(path)
     try:
         image = Pillow.open(path, formats=tuple(_FORMATS))
     except Pillow.DecompressionBombError as error:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mimaface_cli.concurrency import Worker
 from mimaface_cli.errors import OutputError
-from mimaface_cli.files import output_error, temporary_name
+from mimaface_cli.files import output_error, temporary_path
 from mimaface_cli.media.image import check_image_suffix, save_image, write_image
 
 
@@ -97,7 +97,7 @@ class SequenceWriter:
         self.frames += 1
 
     def __enter__(self) -> Self:
-        self._temporary = temporary_name(self.folder)
+        self._temporary = temporary_path(self.folder)
         try:
             self._temporary.mkdir()
             self._worker = Worker(self._save)

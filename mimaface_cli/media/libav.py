@@ -14,7 +14,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.files import output_error
+from mimaface_cli.files import check_input_file, output_error
 
 av.logging.set_level(None)
 os.environ.setdefault("SVT_LOG", "-1")  # SVT-AV1 writes to stderr past FFmpeg's log; it looks here when first used
@@ -34,24 +34,9 @@ _NOT_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 DAMAGE = (FFmpegError, ValueError, OverflowError, MemoryError, ZeroDivisionError)
 
 
-def check_file(path: Path) -> None:
-    """Raise InputError unless `path` is an ordinary file with something in it."""
-    try:
-        if not path.exists():
-            raise InputError(f"{path}: no such file; check the path")
-        if not path.is_file():
-            raise InputError(f"{path}: is not an ordinary file; name a video, a picture or a folder of pictures")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: is empty (0 bytes); get the whole file")
-        if not os.access(path, os.R_OK):
-            raise InputError(f"{path}: cannot be read; change its permissions")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
 def open_input(path: Path) -> InputContainer:
     """Open a video or sound file for reading. Raises InputError when it is missing or not such a file."""
-    check_file(path)
+    check_input_file(path)
     options = {
         "format_whitelist": _DEMUXERS,
         "protocol_whitelist": "file",
@@ -82,7 +67,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def has_picture(container: InputContainer) -> bool:
+def has_video(container: InputContainer) -> bool:
     """Whether there is a moving picture; cover art does not count."""
     return any(not stream.disposition & _NOT_PICTURES for stream in container.streams.video)
 

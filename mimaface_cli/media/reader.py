@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from mimaface_cli.concurrency import read_ahead
+from mimaface_cli.concurrency import prefetch
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.image import IMAGE_SUFFIXES, image_size, picture_kind, read_image
-from mimaface_cli.media.libav import check_file
+from mimaface_cli.files import check_input_file
+from mimaface_cli.media.image import IMAGE_SUFFIXES, image_kind, image_size, read_image
 from mimaface_cli.media.timecode import TOLERANCE
 from mimaface_cli.media.video import MediaInfo, describe, timed_images
 
@@ -40,7 +40,7 @@ def probe(path: Path, *, frame_rate: Fraction = DEFAULT_RATE) -> MediaInfo:
     kind = _kind(path)
     if kind == "video":
         return describe(path)
-    pictures = pictures_in(path) if kind == "folder" else [path]
+    pictures = list_images(path) if kind == "folder" else [path]
     width, height = image_size(pictures[0])
     count = len(pictures)
     duration = float(count / frame_rate) if kind == "folder" else None
@@ -68,7 +68,7 @@ def read_frames(
     kind = _kind(path)
     start = max(0.0, start - TOLERANCE)
     frames = _video_frames(path, start) if kind == "video" else _picture_frames(path, kind, frame_rate, start)
-    return read_ahead(_first(frames, max_frames, duration))
+    return prefetch(_first(frames, max_frames, duration))
 
 
 def _first(frames: Iterator[Frame], count: int | None, duration: float | None) -> Iterator[Frame]:
@@ -87,8 +87,8 @@ def _first(frames: Iterator[Frame], count: int | None, duration: float | None) -
 def _kind(path: Path) -> Literal["image", "video", "folder"]:
     if path.is_dir():
         return "folder"
-    check_file(path)
-    return "image" if picture_kind(path) == "image" else "video"
+    check_input_file(path)
+    return "image" if image_kind(path) == "image" else "video"
 
 
 def _video_frames(path: Path, start: float) -> Iterator[Frame]:
@@ -96,7 +96,7 @@ def _video_frames(path: Path, start: float) -> Iterator[Frame]:
         yield Frame(image, seconds, index)
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def list_images(folder: Path) -> list[Path]:
     """The pictures in a folder in natural order (2 before 10); hidden files and anything else are passed over."""
     try:
         paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
@@ -117,7 +117,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 def _picture_frames(path: Path, kind: str, frame_rate: Fraction, start: float) -> Iterator[Frame]:
     size: tuple[int, ...] | None = None
     first = ceil(start * frame_rate)
-    for index, picture in enumerate((pictures_in(path) if kind == "folder" else [path])[first:]):
+    for index, picture in enumerate((list_images(path) if kind == "folder" else [path])[first:]):
         image = read_image(picture).rgb
         if size is not None and image.shape != size:
             raise InputError(

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.image import picture_kind
+from mimaface_cli.media.image import image_kind
 from mimaface_cli.media.libav import open_input
 
 _CLOCK = re.compile(r"(?:(?:([0-9]{1,3}):)?([0-9]{1,2}):)?([0-9]{1,7}(?:[.,][0-9]{1,9})?)")
@@ -91,7 +91,7 @@ def number(timecode: str, rate: Fraction) -> int:
     return count - left_out * (total - total // 10)
 
 
-def later(timecode: str, frames: int, rate: Fraction) -> str:
+def advance_timecode(timecode: str, frames: int, rate: Fraction) -> str:
     """The timecode that many frames after another one, in its own way of counting; it begins anew each day."""
     base, dropping = round(rate), ";" in timecode
     count = number(timecode, rate) + frames
@@ -107,7 +107,7 @@ def later(timecode: str, frames: int, rate: Fraction) -> str:
 
 def read_timecode(path: Path) -> str | None:
     """The timecode of a video's first frame as its container says, None where it says none."""
-    if path.is_dir() or picture_kind(path) is not None:
+    if path.is_dir() or image_kind(path) is not None:
         return None
     with open_input(path) as container:
         for tags in (*(stream.metadata for stream in container.streams), container.metadata):

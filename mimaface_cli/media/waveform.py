@@ -19,7 +19,7 @@ _LONGEST_GAP = 600.0  # seconds of silence that are believed; beyond, a file's t
 _BLOCK = SAMPLE_RATE * 10
 
 
-class Samples:
+class Waveform:
     """Mono float32 samples at SAMPLE_RATE in a file of their own; time 0 as in `mimaface_cli.media.audio`.
 
     damaged: whether parts of the sound could not be read and are silent or missing.
@@ -52,13 +52,13 @@ class Samples:
         for start in range(0, self._length, _BLOCK):
             yield self.read(start, min(start + _BLOCK, self._length))
 
-    def mapped(self) -> np.ndarray:
+    def memory_map(self) -> np.ndarray:
         """All samples as a read-only view of the file, not of memory."""
         return np.memmap(self._file, np.float32, "r", shape=(self._length,))
 
 
 @contextmanager
-def open_samples(path: Path, progress: Callable[[float], None] | None = None) -> Iterator[Samples]:
+def open_waveform(path: Path, progress: Callable[[float], None] | None = None) -> Iterator[Waveform]:
     """The main sound of a file or video, whatever its codec, rate and channels; progress is told the seconds read.
 
     Channels are mixed as players mix them, the rate is changed by soxr, gaps are silent, and the length is that of the
@@ -81,7 +81,7 @@ def open_samples(path: Path, progress: Callable[[float], None] | None = None) ->
         if not length:
             raise InputError(f"{path}: none of its sound can be read, or it is 0 seconds long; get the whole file")
         file.flush()
-        yield Samples(file, length, source.damaged)
+        yield Waveform(file, length, source.damaged)
 
 
 def _resampled(source: SoundSource) -> Iterator[np.ndarray]:

@@ -20,10 +20,10 @@ from mimaface_cli.errors import OutputError
 from mimaface_cli.files import atomic_path
 from mimaface_cli.media.audio import AudioTrack, Sound
 from mimaface_cli.media.color import RgbWriter
-from mimaface_cli.media.encoding import OUTPUT_SUFFIXES, EncodeOptions, choose_encoding, is_numbered
+from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES, EncodeOptions, choose_encoding, is_image_sequence
 from mimaface_cli.media.image_sequence import ImageWriter, SequenceWriter
 from mimaface_cli.media.libav import encoder_error
-from mimaface_cli.media.xmp import append_box
+from mimaface_cli.media.xmp import append_xmp_box
 
 _CLOCK = 90_000  # the usual video clock: holds whole milliseconds and all common rates
 _CLOCK_LIMIT = 1_000_000
@@ -69,8 +69,8 @@ def open_writer(
     if text.endswith(("/", os.sep)) or os.path.isdir(text):
         return SequenceWriter(Path(text) / "%05d.png", width, height, metadata=metadata, xmp=xmp, seal=seal)
     path = Path(text)
-    if path.suffix.lower() in OUTPUT_SUFFIXES:
-        if is_numbered(path):
+    if path.suffix.lower() in IMAGE_OUTPUT_SUFFIXES:
+        if is_image_sequence(path):
             return SequenceWriter(path, width, height, metadata=metadata, xmp=xmp, seal=seal)
         return ImageWriter(path, width, height, metadata=metadata, xmp=xmp, seal=seal)
     about = {"metadata": metadata, "xmp": xmp, "seal": seal}
@@ -123,12 +123,12 @@ class VideoWriter:
         self._worker: Worker | None = None
 
     @property
-    def sound_copied(self) -> bool | None:
+    def audio_copied(self) -> bool | None:
         """Whether the sound goes over untouched; None without sound."""
         return None if self._sound is None else self._sound.copied
 
     @property
-    def sound_damaged(self) -> bool:
+    def audio_damaged(self) -> bool:
         """Whether parts of the sound could not be read and are silent or missing; known for good at the end."""
         return self._sound is not None and self._sound.damaged
 
@@ -251,7 +251,7 @@ class VideoWriter:
                 self._sound.finish(end / self._clock)
             self._container.close()
             if self._xmp is not None and self._encoding.container.muxer in ("mp4", "mov"):
-                append_box(self._temporary, self._xmp)
+                append_xmp_box(self._temporary, self._xmp)
         except (FFmpegError, OSError, ValueError, OverflowError) as error:
             raise encoder_error(self.path, error, self._encoding.codec) from error
         if self._seal is not None:

@@ -9,13 +9,13 @@ _LARGEST = 1 << 20
 _MOST = 100_000  # boxes at the top of a file
 
 
-def append_box(path: Path, packet: bytes) -> None:
+def append_xmp_box(path: Path, packet: bytes) -> None:
     """Append the packet to a finished file. Raises OSError."""
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 24 + len(packet), b"uuid") + _NAME + packet)
 
 
-def read_box(path: Path) -> bytes:
+def read_xmp_box(path: Path) -> bytes:
     """The packet of an MP4 or QuickTime file; empty where there is none. Raises OSError."""
     size = os.path.getsize(path)
     with path.open("rb") as file:

@@ -12,7 +12,7 @@ import numpy as np
 from mimaface_cli.cache import content_hash
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.exr import load_exr
-from mimaface_cli.media.reader import pictures_in, probe, read_frames
+from mimaface_cli.media.reader import list_images, probe, read_frames
 from mimaface_cli.provenance import credentials, metadata, record
 from mimaface_cli.provenance.mark_detection import Detector, Mark
 
@@ -68,7 +68,7 @@ def inspect(path: Path) -> Inspection:
     """Look at a video, a picture or a folder of numbered pictures. Raises InputError where it cannot be read."""
     light = _in_light(path)
     info = None if light else probe(path)
-    shown = light[0] if light else pictures_in(path)[0] if info.kind == "folder" else path
+    shown = light[0] if light else list_images(path)[0] if info.kind == "folder" else path
     beside = record.read(path)
     unchanged = None
     if beside is not None:

@@ -11,9 +11,9 @@ from PIL import Image as Pillow
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.exr import load_exr
-from mimaface_cli.media.image import picture_kind
+from mimaface_cli.media.image import image_kind
 from mimaface_cli.media.libav import open_input
-from mimaface_cli.media.xmp import read_box
+from mimaface_cli.media.xmp import read_xmp_box
 from mimaface_cli.provenance.record import Record
 
 _SPACES = {
@@ -63,7 +63,7 @@ def read(path: Path) -> dict[str, Any] | None:
     if path.suffix.lower() == ".exr":
         texts, packet = load_exr(path)[1], b""
     else:
-        texts, packet = _picture_texts(path) if picture_kind(path) == "image" else _video_texts(path)
+        texts, packet = _picture_texts(path) if image_kind(path) == "image" else _video_texts(path)
     told: dict[str, Any] = {}
     for text in texts.values():
         told = _told(text) or told
@@ -88,7 +88,7 @@ def _told(text: str) -> dict[str, str]:
 def _video_texts(path: Path) -> tuple[dict[str, str], bytes]:
     with open_input(path) as container:
         texts = {key.lower(): value for key, value in container.metadata.items() if len(value) <= _LARGEST}
-    return texts, read_box(path)
+    return texts, read_xmp_box(path)
 
 
 def _picture_texts(path: Path) -> tuple[dict[str, str], bytes]:

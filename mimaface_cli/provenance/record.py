@@ -12,7 +12,7 @@ from mimaface_cli import __version__
 from mimaface_cli.cache import content_hash
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path
-from mimaface_cli.media.encoding import is_numbered
+from mimaface_cli.media.encoding import is_image_sequence
 from mimaface_cli.weights import manifest
 from mimaface_cli.weights.locate import locate_files, weights_folder
 
@@ -104,7 +104,7 @@ def sidecar(output: Path) -> Path:
 
 def _made(output: Path) -> Path:
     """The file, or of numbered pictures the folder, that an output's name stands for."""
-    return output.parent if is_numbered(output) else output
+    return output.parent if is_image_sequence(output) else output
 
 
 def write(path: Path, finished: Path, record: Record, marks: Mapping[str, Any]) -> None:

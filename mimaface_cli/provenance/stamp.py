@@ -13,7 +13,7 @@ import numpy as np
 from mimaface_cli import __version__
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path, check_output
-from mimaface_cli.media.encoding import CONTAINERS, is_numbered
+from mimaface_cli.media.encoding import CONTAINERS, is_image_sequence
 from mimaface_cli.provenance import credentials, metadata, record
 from mimaface_cli.provenance.watermark import LEAST, Marker, can_mark
 
@@ -46,7 +46,7 @@ def check(output: Path, options: ProvenanceOptions, overwrite: bool, inputs: tup
     """
     if options.on:
         options.signer  # noqa: B018
-        folder = output.is_dir() or is_numbered(output)
+        folder = output.is_dir() or is_image_sequence(output)
         check_output(record.sidecar(output), (overwrite and not folder) or record.orphaned(output), inputs)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import erf
 
-from mimaface_cli.media.waveform import Samples
+from mimaface_cli.media.waveform import Waveform
 from mimaface_cli.speech.layers import convolve, norm
 from mimaface_cli.speech.phones import BANDS, HOP, PhoneModel, SoundMeans, phones_and_bands, sound_means
 
@@ -83,7 +83,7 @@ class Listener:
     the encoding are kept while they are near.
     """
 
-    samples: Samples
+    samples: Waveform
     hearing: Hearing
     means: SoundMeans = field(init=False)
     _windows: dict[int, np.ndarray] = field(init=False, default_factory=dict)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from mimaface_cli.media.waveform import Samples
+from mimaface_cli.media.waveform import Waveform
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.lip_network import FRAME_RATE, LipModel, frames_of, mouth_movement
@@ -19,7 +19,7 @@ _EYES = tuple(k for k, name in enumerate(BLENDSHAPES) if name.startswith("eye"))
 
 
 def embedded_track(
-    samples: Samples,
+    samples: Waveform,
     model: LipModel,
     options: SpeechOptions,
     sound: str,

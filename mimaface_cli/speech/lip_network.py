@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from mimaface_cli.errors import WeightsError, brief
-from mimaface_cli.media.waveform import SAMPLE_RATE, Samples
+from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
 from mimaface_cli.speech.audio_features import Hearing, Listener, SoundEncoder
 from mimaface_cli.speech.layers import convolve_centerd, norm
@@ -96,7 +96,7 @@ def frames_of(samples: int) -> int:
     return max(-(-samples * FRAME_RATE // SAMPLE_RATE), 1)
 
 
-def mouth_movement(samples: Samples, model: LipModel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def mouth_movement(samples: Waveform, model: LipModel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Expression coefficients n × 64 of the mouth alone and loudness n (1 for each 35 dB above the sound's mean), for
     as many frames as the sound lasts, a block at a time: the same whatever the blocks.
     """

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from scipy.special import softmax
 
-from mimaface_cli.media.waveform import SAMPLE_RATE, Samples
+from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform
 
 HOP = 160  # samples from frame to frame; frame t is centerd on sample 160 t
 _LENGTH, _FFT = 410, 512
@@ -79,7 +79,7 @@ def frame_count(samples: int) -> int:
     return samples // HOP + 1
 
 
-def sound_means(samples: Samples) -> SoundMeans:
+def sound_means(samples: Waveform) -> SoundMeans:
     """Read a sound through for its level and mean spectrum; memory does not grow with it."""
     edges = np.arange(_QUIETEST, 40.0, 0.5)
     counts = np.zeros(len(edges) - 1)
@@ -101,7 +101,7 @@ def sound_means(samples: Samples) -> SoundMeans:
 
 
 def phones_and_bands(
-    samples: Samples, means: SoundMeans, model: PhoneModel, start: int, stop: int
+    samples: Waveform, means: SoundMeans, model: PhoneModel, start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of frames start..stop the phones' probabilities (T × phones) and the log energies of the bands relative to the
     sound's mean (T × 25). Frames beyond the sound are silent. The same whatever range is asked for.
@@ -116,7 +116,7 @@ def phones_and_bands(
     return softmax(_SHARPNESS * smooth, axis=1), bands[_REACH:-_REACH]
 
 
-def log_bands(samples: Samples, start: int, stop: int, gain: float = 1.0) -> np.ndarray:
+def log_bands(samples: Waveform, start: int, stop: int, gain: float = 1.0) -> np.ndarray:
     """Log energies (stop - start) × 25 of the mel bands of frames start..stop."""
     first = start * HOP - _LENGTH // 2 - 1
     sound = samples.read(first, (stop - 1) * HOP + _LENGTH // 2) * np.float32(gain * _SCALE)
@@ -126,7 +126,7 @@ def log_bands(samples: Samples, start: int, stop: int, gain: float = 1.0) -> np.
     return np.log((spectrum.real**2 + spectrum.imag**2) @ _filters().T + _FLOOR)
 
 
-def levels(samples: Samples, start: int, stop: int) -> np.ndarray:
+def levels(samples: Waveform, start: int, stop: int) -> np.ndarray:
     """Decibels of full scale of frames start..stop."""
     sound = samples.read(start * HOP - HOP, stop * HOP).astype(np.float64)
     power = (sound**2).reshape(-1, HOP).mean(1)

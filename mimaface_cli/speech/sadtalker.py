@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.media.waveform import Samples
+from mimaface_cli.media.waveform import Waveform
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech import mel
 from mimaface_cli.speech.embedded_speech import over
@@ -37,7 +37,7 @@ def weights_file(options: SpeechOptions) -> Path:
 
 
 def sadtalker_track(
-    samples: Samples,
+    samples: Waveform,
     options: SpeechOptions,
     first: np.ndarray,
     pose_from: MotionTrack | None = None,
@@ -55,7 +55,7 @@ def sadtalker_track(
     from mimaface_cli.speech.sadtalker_checkpoint import load_networks
 
     expression, pose = load_networks(weights_file(options))
-    sound = samples.mapped()
+    sound = samples.memory_map()
     if len(sound) < mel.RELEASE.frame_size:  # too short for the release: one frame, silent to its end
         sound = samples.read(0, mel.RELEASE.frame_size)
     whole, total = mel.frame_count(len(sound)), frames_of(len(samples))

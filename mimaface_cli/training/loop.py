@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mimaface_cli.engines.diffusion.runtime import is_out_of_memory
 from mimaface_cli.errors import InputError, OutputError, WeightsError, brief
-from mimaface_cli.files import atomic_path, output_error, remove_leftovers
+from mimaface_cli.files import atomic_path, output_error, remove_partial_files
 from mimaface_cli.training.config import Config, Optimizer
 from mimaface_cli.training.initialization import Built, describe
 from mimaface_cli.training.losses import MemoryBank
@@ -234,7 +234,7 @@ class Run:
 
     def _forget_after(self, step: int) -> None:
         path = self.folder / LOSSES
-        remove_leftovers(path)
+        remove_partial_files(path)
         if path.exists():
             lines = path.read_text("utf-8").splitlines(keepends=True)
             kept = [line for line in lines[1:] if line.endswith("\n") and int(line.partition(",")[0]) <= step]

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
-from mimaface_cli.files import atomic_path, output_error, remove_leftovers
+from mimaface_cli.files import atomic_path, output_error, remove_partial_files
 from mimaface_cli.training.footage import CONDITIONS, SPACES, SUFFIXES, Cutting, Space, read_clips
 from mimaface_cli.training.shards import join_shards, shard_name, write_shard
 
@@ -168,7 +168,7 @@ def read_index(folder: Path, made: dict[str, Any] | None = None) -> Index:
 
 def _clear(output: Path, index: Index) -> None:
     """Remove what a killed run left half: temporary files, and a shard that the index does not know yet."""
-    remove_leftovers(output / INDEX)
+    remove_partial_files(output / INDEX)
     for path in output.glob("shard-*.tar"):
         number = re.fullmatch(r"shard-(\d{5,9})\.tar", path.name)
         if number and int(number[1]) >= index.shards:

@@ -28,7 +28,7 @@ from mimaface_cli.engines.diffusion.samplers import sampler_for
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.metrics import extractors as networks
 from mimaface_cli.evaluation.metrics.image_quality import psnr, ssim
-from mimaface_cli.files import atomic_path, output_error, remove_leftovers
+from mimaface_cli.files import atomic_path, output_error, remove_partial_files
 from mimaface_cli.training.config import Config
 from mimaface_cli.training.losses import denoising_loss, prediction_target
 from mimaface_cli.training.samples import Footage, to_range, token_inputs
@@ -238,7 +238,7 @@ def write_look(folder: Path, look: Look) -> None:
 
 def forget_after(folder: Path, step: int) -> None:
     """Remove the validations after a step, which a run that goes on from there makes again."""
-    remove_leftovers(folder / CURVE)
+    remove_partial_files(folder / CURVE)
     if (folder / CURVE).exists():
         _write_rows(folder / CURVE, [row for row in _read_rows(folder / CURVE) if int(row["step"]) <= step])
     for path in (folder / SHEETS).glob("*step-*.png"):

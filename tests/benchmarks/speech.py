@@ -30,7 +30,7 @@ from mimaface_cli.face.landmarks import FaceFollower
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.reader import read_frames
-from mimaface_cli.media.waveform import SAMPLE_RATE, open_samples
+from mimaface_cli.media.waveform import SAMPLE_RATE, open_waveform
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
 from mimaface_cli.speech.lip_network import gap_slope
 
@@ -72,7 +72,7 @@ def at_best_lag(times, seen, track_times, values) -> tuple[float, float]:
 
 def loudness(path: Path, times: np.ndarray) -> np.ndarray:
     """A jaw driven by loudness alone: decibels of 80 ms around each time."""
-    with open_samples(path) as samples:
+    with open_waveform(path) as samples:
         sound = samples.read(0, len(samples)).astype(np.float64)
     power = np.convolve(sound**2, np.hanning(1280) / np.hanning(1280).sum(), "same")
     level = 10 * np.log10(power + 1e-7)
@@ -89,7 +89,7 @@ def lip_sounds(path: Path) -> list[tuple[float, float]]:
         hmm=get_model_path("en-us/en-us"), allphone=get_model_path("en-us/en-us-phone.lm.bin"), lm=None, dict=None,
         lw=0.8, beam=1e-20, pbeam=1e-20, dither=True, cmn="batch", loglevel="FATAL",
     )  # fmt: skip
-    with open_samples(path) as samples:
+    with open_waveform(path) as samples:
         sound = samples.read(0, len(samples))
     decoder.start_utt()
     decoder.process_raw((sound * 32767).astype("<i2").tobytes(), full_utt=True)

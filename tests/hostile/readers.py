@@ -411,9 +411,9 @@ def _wave() -> bytes:
 
 
 def _sound(path: Path) -> object:
-    from mimaface_cli.media.waveform import open_samples
+    from mimaface_cli.media.waveform import open_waveform
 
-    with open_samples(path) as samples:
+    with open_waveform(path) as samples:
         return samples.read(0, min(len(samples), 1_000_000)).sum()
 
 

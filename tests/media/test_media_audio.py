@@ -49,7 +49,7 @@ def test_aac_is_copied_untouched(tmp_path, suffix):
     sound = noise(4)
     source = make_clip(tmp_path / "a.mp4", 100, sound=sound)
     writer = carry(source, tmp_path / f"b{suffix}")
-    assert writer.sound_copied is True and not writer.sound_damaged
+    assert writer.audio_copied is True and not writer.audio_damaged
     given, kept = packets(source, "audio"), packets(tmp_path / f"b{suffix}", "audio")
     assert len(kept) > 95 and b"".join(kept) in b"".join(given)
     start, end = check_sync(tmp_path / f"b{suffix}", sound, 2.4)
@@ -76,7 +76,7 @@ def test_lossless_sound_stays_lossless_when_it_is_cut(tmp_path):
     source = make_wav(tmp_path / "a.wav", sound)
     for suffix in (".mkv", ".mov"):
         target = tmp_path / f"b{suffix}"
-        assert carry(source, target, 40, start=0.7137).sound_copied is False
+        assert carry(source, target, 40, start=0.7137).audio_copied is False
         _, samples = heard(target)
         _, given = heard(source)
         first = round(0.7137 * SOUND_RATE)
@@ -141,7 +141,7 @@ def test_opus_is_copied(tmp_path, suffix):
     sound = noise(4, 48_000)
     source = make_wav(tmp_path / "a.ogg", sound, 48_000, "libopus")
     base, samples = heard(source)
-    assert carry(source, tmp_path / f"b{suffix}").sound_copied is True
+    assert carry(source, tmp_path / f"b{suffix}").audio_copied is True
     _, end = check_sync(tmp_path / f"b{suffix}", samples, 2.4, exact=0.0011)  # its start is kept in whole milliseconds
     assert 2.4 - 0.025 <= end <= 2.4 + 0.008
 
@@ -150,9 +150,9 @@ def test_mp3_is_copied_and_a_wav_named_mp3_is_read(tmp_path):
     sound = noise(3)
     mp3 = make_wav(tmp_path / "a.mp3", sound, codec="libmp3lame")
     base, samples = heard(mp3)
-    assert carry(mp3, tmp_path / "b.mkv", 50).sound_copied is False  # packets of 26 ms: too long
+    assert carry(mp3, tmp_path / "b.mkv", 50).audio_copied is False  # packets of 26 ms: too long
     check_sync(tmp_path / "b.mkv", samples, 2.0)
-    assert carry(mp3, tmp_path / "c.mp4", 80, expected=80 / 25).sound_copied is True
+    assert carry(mp3, tmp_path / "c.mp4", 80, expected=80 / 25).audio_copied is True
     check_sync(tmp_path / "c.mp4", samples, 3.0)
     masked = make_wav(tmp_path / "d.wav", sound).rename(tmp_path / "d.mp3")
     assert has_audio(masked)
@@ -163,9 +163,9 @@ def test_mp3_is_copied_and_a_wav_named_mp3_is_read(tmp_path):
 def test_long_packets_are_copied_only_when_the_picture_outlasts_them(tmp_path):
     sound = noise(3)
     flac = make_wav(tmp_path / "a.flac", sound, codec="flac")  # packets of 104 ms
-    assert carry(flac, tmp_path / "a.mkv", 80, expected=80 / 25).sound_copied is True
-    assert carry(flac, tmp_path / "b.mkv", 80).sound_copied is False
-    assert carry(flac, tmp_path / "c.mkv", 50, expected=50 / 25).sound_copied is False
+    assert carry(flac, tmp_path / "a.mkv", 80, expected=80 / 25).audio_copied is True
+    assert carry(flac, tmp_path / "b.mkv", 80).audio_copied is False
+    assert carry(flac, tmp_path / "c.mkv", 50, expected=50 / 25).audio_copied is False
     for name, seconds in (("a.mkv", 3.2), ("b.mkv", 3.2), ("c.mkv", 2.0)):
         _, samples = heard(tmp_path / name)
         assert len(samples) == round(min(seconds, 3.0) * SOUND_RATE)
@@ -224,7 +224,7 @@ def test_damaged_sound_does_not_cost_the_picture_and_is_told(tmp_path):
         content[entry.pos : entry.pos + entry.size] = b"\xff" * entry.size
     source.write_bytes(content)
     writer = carry(source, tmp_path / "b.webm", 60)
-    assert writer.sound_copied is False and writer.sound_damaged
+    assert writer.audio_copied is False and writer.audio_damaged
     assert sum(1 for _ in read_frames(tmp_path / "b.webm")) == 60
     start, samples = heard(tmp_path / "b.webm")
     tail = slice(int(1.6 * SOUND_RATE), int(2.3 * SOUND_RATE))

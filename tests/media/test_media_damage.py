@@ -168,7 +168,7 @@ def test_mutated_sound_is_refused_at_the_start_or_never_costs_the_picture(tmp_pa
             outcomes["refused"] += 1
             continue
         assert count(target) == 15
-        outcomes["damaged" if writer.sound_damaged else "written"] += 1
+        outcomes["damaged" if writer.audio_damaged else "written"] += 1
     assert min(outcomes.values()) > 5, outcomes
     assert capfd.readouterr().err == ""
 

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.media.image import image_size, picture_kind, read_image, write_image
+from mimaface_cli.media.image import image_kind, image_size, read_image, write_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 
@@ -181,7 +181,7 @@ def test_kinds(tmp_path):
     frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "still.jpg")
     (tmp_path / "other").write_bytes(b"\0\0\0\x20ftypisom")
-    kinds = {path.name: picture_kind(path) for path in tmp_path.iterdir()}
+    kinds = {path.name: image_kind(path) for path in tmp_path.iterdir()}
     assert kinds == {
         "still.gif": "image",
         "moving.gif": "animation",

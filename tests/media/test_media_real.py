@@ -78,7 +78,7 @@ def test_sound_stays_with_the_picture(tmp_path, real_media, name, suffix):
     with VideoWriter(tmp_path / f"a{suffix}", 64, 64, info.frame_rate, audio=AudioTrack(source)) as writer:
         for time in times:
             writer.write(blank, time)
-    assert writer.sound_copied is (suffix == ".mp4")
+    assert writer.audio_copied is (suffix == ".mp4")
     seconds = times[-1] + float(1 / info.frame_rate)
     given, kept = (laid(*heard(path), seconds) for path in (source, tmp_path / f"a{suffix}"))
     late, alike = lag(kept, given)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.waveform import SAMPLE_RATE, Samples, open_samples
+from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform, open_waveform
 from tests.media.made_media import SOUND_RATE, make_clip, noise
 
 
@@ -50,7 +50,7 @@ def late_by(heard: np.ndarray, reference: np.ndarray) -> float:
 
 
 def read(path: Path) -> np.ndarray:
-    with open_samples(path) as samples:
+    with open_waveform(path) as samples:
         return samples.read(0, len(samples))
 
 
@@ -120,9 +120,9 @@ def test_what_holds_no_sound_is_one_line(tmp_path):
         ("text.wav", b"not a sound at all" * 50, "cannot|can be read"),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=says), open_samples(tmp_path / name):
+        with pytest.raises(InputError, match=says), open_waveform(tmp_path / name):
             pass
-    with pytest.raises(InputError, match="holds no sound"), open_samples(make_clip(tmp_path / "mute.mp4", 5)):
+    with pytest.raises(InputError, match="holds no sound"), open_waveform(make_clip(tmp_path / "mute.mp4", 5)):
         pass
 
 
@@ -133,7 +133,7 @@ def test_a_file_cut_short_gives_what_is_there(tmp_path):
 
 
 def test_reading_beyond_the_ends_is_silent():
-    samples = Samples(io.BytesIO(np.arange(1, 4, dtype=np.float32).tobytes()), 3)
+    samples = Waveform(io.BytesIO(np.arange(1, 4, dtype=np.float32).tobytes()), 3)
     assert samples.read(-2, 5).tolist() == [0, 0, 1, 2, 3, 0, 0]
     assert samples.read(5, 7).tolist() == [0, 0] and samples.read(2, 1).tolist() == []
 
@@ -147,7 +147,7 @@ def test_memory_does_not_grow_with_the_sound(tmp_path):
     peaks = []
     for path in (short, tmp_path / "b.wav"):
         tracemalloc.start()
-        with open_samples(path) as samples:
+        with open_waveform(path) as samples:
             total = sum(float(np.square(block).sum()) for block in samples.blocks())
         assert total > 0
         peaks.append(tracemalloc.get_traced_memory()[1])

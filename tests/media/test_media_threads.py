@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mimaface_cli.concurrency import Worker, read_ahead
+from mimaface_cli.concurrency import Worker, prefetch
 
 
 def running(name):
@@ -24,8 +24,8 @@ def counted(stop, closed=None, error=None):
 
 
 def test_read_ahead_keeps_order_and_ends():
-    assert list(read_ahead(counted(1000))) == list(range(1000))
-    assert list(read_ahead(counted(0))) == []
+    assert list(prefetch(counted(1000))) == list(range(1000))
+    assert list(prefetch(counted(0))) == []
     assert not running("read-ahead")
 
 
@@ -37,7 +37,7 @@ def test_read_ahead_runs_ahead_but_not_far():
             seen.append(number)
             yield number
 
-    items = read_ahead(noted(), depth=4)
+    items = prefetch(noted(), depth=4)
     assert next(items) == 0
     deadline = time.monotonic() + 2
     while len(seen) < 6 and time.monotonic() < deadline:
@@ -48,7 +48,7 @@ def test_read_ahead_runs_ahead_but_not_far():
 
 
 def test_an_error_comes_after_the_items_before_it():
-    items = read_ahead(counted(3, error=KeyError("x")))
+    items = prefetch(counted(3, error=KeyError("x")))
     assert [next(items) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(KeyError):
         next(items)
@@ -58,7 +58,7 @@ def test_an_error_comes_after_the_items_before_it():
 @pytest.mark.parametrize("taken", [1, 2, 50])
 def test_closing_early_closes_the_source_in_its_own_thread(taken):
     closed = []
-    items = read_ahead(counted(10**9, closed))
+    items = prefetch(counted(10**9, closed))
     for _ in range(taken):
         next(items)
     items.close()
@@ -66,7 +66,7 @@ def test_closing_early_closes_the_source_in_its_own_thread(taken):
 
 
 def test_a_forgotten_iterator_is_closed_with_its_last_reference():
-    items = read_ahead(counted(10**9))
+    items = prefetch(counted(10**9))
     next(items)
     del items
     assert not running("read-ahead")

@@ -7,7 +7,7 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.reader import read_frames
-from mimaface_cli.media.timecode import Moment, Trim, later, number
+from mimaface_cli.media.timecode import Moment, Trim, advance_timecode, number
 from tests.conftest import NTSC, write_video
 
 
@@ -31,7 +31,7 @@ def test_moments_and_timecodes():
             Moment.parse(text, "--start")
     assert number("00:01:00;02", rate) == 1800 and number("01:00:00;00", rate) == 107892
     for frames in (0, 1, 1799, 1800, 17982, 107892):
-        assert number(later("00:00:00;00", frames, rate), rate) == frames
-    assert later("23:59:59:24", 1, Fraction(25)) == "00:00:00:00"
+        assert number(advance_timecode("00:00:00;00", frames, rate), rate) == frames
+    assert advance_timecode("23:59:59:24", 1, Fraction(25)) == "00:00:00:00"
     with pytest.raises(InputError):
         Trim.parse(None, "0")

@@ -13,7 +13,7 @@ from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.media.encoding import EncodeOptions
 from mimaface_cli.media.writer import open_writer
-from mimaface_cli.media.xmp import append_box, read_box
+from mimaface_cli.media.xmp import append_xmp_box, read_xmp_box
 from mimaface_cli.provenance import metadata, record
 from mimaface_cli.provenance.inspect import inspect
 from mimaface_cli.provenance.stamp import ProvenanceOptions, check, stamp
@@ -139,8 +139,8 @@ def test_boxes_of_hostile_files(tmp_path):
     path = tmp_path / "a.mp4"
     head = b"\0\0\0\x10ftypisom\0\0\0\0"
     path.write_bytes(head)
-    append_box(path, b"<x/>")
-    assert read_box(path) == b"<x/>"
+    append_xmp_box(path, b"<x/>")
+    assert read_xmp_box(path) == b"<x/>"
     uuid = path.read_bytes()[16 + 8 : 16 + 24]
     for tail in (
         b"\0\0\0\x02free",  # shorter than its own head
@@ -151,9 +151,9 @@ def test_boxes_of_hostile_files(tmp_path):
         b"\0" * 5000,
     ):
         path.write_bytes(head + tail)
-        assert len(read_box(path)) <= 2
+        assert len(read_xmp_box(path)) <= 2
     path.write_bytes(b"")
-    assert read_box(path) == b""
+    assert read_xmp_box(path) == b""
 
 
 def _sealed(output: Path, given: dict[str, Path], fault: Exception | None, asked: dict) -> None:

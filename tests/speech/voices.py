@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import lfilter
 
-from mimaface_cli.media.waveform import SAMPLE_RATE, Samples
+from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform
 
 FORMANTS = {  # Hz
     "ah": (750, 1200, 2500, 3500),
@@ -62,8 +62,8 @@ def resonated(sound: np.ndarray, hertz: np.ndarray, width: float) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def samples(sound: np.ndarray) -> Samples:
-    return Samples(io.BytesIO(np.asarray(sound, np.float32).tobytes()), len(sound))
+def samples(sound: np.ndarray) -> Waveform:
+    return Waveform(io.BytesIO(np.asarray(sound, np.float32).tobytes()), len(sound))
 
 
 def write(path: Path, sound: np.ndarray, rate: int = SAMPLE_RATE) -> Path:

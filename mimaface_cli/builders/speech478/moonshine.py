@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.media.waveform import Samples
+from mimaface_cli.media.waveform import Waveform
 from mimaface_cli.speech.audio_features import Hearing, Listener, SoundEncoder
 from mimaface_cli.speech.phones import PhoneModel, frame_count
 
@@ -80,8 +80,8 @@ def _read(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     return arrays, nodes
 
 
-def fitted(encoder: SoundEncoder, phones: PhoneModel, sounds: Iterable[Samples]) -> Hearing:
-    """The encoder projected onto the DIMENSIONS in which the frames of `sounds` (Samples) vary most."""
+def fitted(encoder: SoundEncoder, phones: PhoneModel, sounds: Iterable[Waveform]) -> Hearing:
+    """The encoder projected onto the DIMENSIONS in which the frames of `sounds` (Waveform) vary most."""
     count, total, products = 0, 0.0, 0.0
     for samples in sounds:
         listener = Listener(samples, Hearing(phones, encoder))

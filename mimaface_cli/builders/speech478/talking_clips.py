@@ -15,7 +15,7 @@ from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import ExtractOptions, extract_video
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.reader import probe, read_frames
-from mimaface_cli.media.waveform import SAMPLE_RATE, Samples, open_samples
+from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform, open_waveform
 from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.audio_features import Hearing, Listener
@@ -95,7 +95,7 @@ def films(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
-def sounds(folder: Path) -> Iterator[Samples]:
+def sounds(folder: Path) -> Iterator[Waveform]:
     """The sounds of a folder's videos, of those that have one."""
     for path in films(folder):
         try:
@@ -107,12 +107,12 @@ def sounds(folder: Path) -> Iterator[Samples]:
 
 
 @contextmanager
-def _sound_of(path: Path) -> Iterator[Samples | None]:
+def _sound_of(path: Path) -> Iterator[Waveform | None]:
     """A video's sound, None where it has none to hear."""
     if not has_audio(path):
         yield None
         return
-    with open_samples(path) as samples:
+    with open_waveform(path) as samples:
         yield None if sound_means(samples).silent else samples
 
 
@@ -154,7 +154,7 @@ def channels_of(track: MotionTrack) -> np.ndarray:
 
 def heard(sound: np.ndarray, hearing: Hearing, stretch: float = 1.0) -> Heard:
     """Features of mono samples, with silence for MARGIN frames to both sides."""
-    samples = Samples(io.BytesIO(np.asarray(sound, np.float32).tobytes()), len(sound))
+    samples = Waveform(io.BytesIO(np.asarray(sound, np.float32).tobytes()), len(sound))
     features, _ = Listener(samples, hearing).hear(-MARGIN, frame_count(len(sound)) + MARGIN)
     return Heard(features.astype(np.float16), stretch)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimaface_cli.concurrency import read_ahead
+from mimaface_cli.concurrency import prefetch
 from mimaface_cli.engines.diffusion import ica
 from mimaface_cli.engines.diffusion.clip_store import ClipStore, run_key
 from mimaface_cli.engines.diffusion.condition_render import condition_render
@@ -94,7 +94,7 @@ class Work:
         settings = self.settings
         rough = None if self.rough is None else Window(lambda first: self._rough(first), settings.length)
         # Drawn on the CPU by a thread of their own, so that the device need not wait for them.
-        drawn = Window(lambda first: read_ahead(self.renders(first), 2 * settings.length), settings.length)
+        drawn = Window(lambda first: prefetch(self.renders(first), 2 * settings.length), settings.length)
         inputs = Inputs(self.appearance, self.coefficients, drawn, rough)
         count = sum(1 for _ in ica.plan_clips(len(self.coefficients), settings.length, settings.overlap))
         steps = settings.steps - settings.first_step
@@ -121,7 +121,7 @@ class Work:
                 finished = index + 1
                 yield clip, final
 
-        ahead = read_ahead(clips(), depth=1)
+        ahead = prefetch(clips(), depth=1)
         try:
             for clip, final in ahead:
                 yield from new_frames(self.networks.vae, clip, final, patience.economy.chunk)
