@@ -1,91 +1,151 @@
-"""Two small threads that let decoding and encoding overlap the work between them; queues are bounded, memory flat."""
+"""Threads with bounded queues: prefetch an iterator, map in parallel and in order, consume in the background."""
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-_END = object()
+R = TypeVar("R")
 
 
-def prefetch(items: Iterator[T], depth: int = 4) -> Iterator[T]:
-    """Yield `items` in order while a thread prepares up to `depth` more.
+@dataclass(frozen=True, slots=True)
+class _Item(Generic[T]):
+    value: T
 
-    An exception in `items` is raised here, after the items before it. Closing this generator stops the thread and
-    closes `items`.
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    error: BaseException | None = None
+
+
+def prefetch(items: Generator[T, None, None], depth: int = 4) -> Generator[T, None, None]:
+    """Iterate over `items` in a thread that works ahead of the consumer.
+
+    Closing this generator stops the thread and closes `items`, in that thread.
+
+    Args:
+        items: Generator to run in the thread.
+        depth: Number of items that may wait for the consumer.
+
+    Yields:
+        The items in order. An exception of `items` is raised here, after the items before it.
     """
-    ready: queue.Queue = queue.Queue(maxsize=depth)
+    ready: queue.Queue[_Item[T] | _End] = queue.Queue(maxsize=depth)
     stop = threading.Event()
 
-    def work() -> None:
-        last: object = _END
+    def produce() -> None:
+        end = _End()
         try:
             for item in items:
-                ready.put((item,))
+                ready.put(_Item(item))
                 if stop.is_set():
                     break
-        except BaseException as error:  # handed over to the consumer, who raises it
-            last = error
+        except BaseException as error:  # the consumer raises it
+            end = _End(error)
         finally:
             items.close()
-            ready.put(last)
+            ready.put(end)
 
-    # A daemon: an iterator somebody forgot to close must not keep the interpreter from ending.
-    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
+    # A daemon thread: a generator that the caller forgot to close must not keep the interpreter from exiting.
+    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
     thread.start()
     try:
-        while type(item := ready.get()) is tuple:
-            yield item[0]
-        if item is not _END:
-            raise item
+        while isinstance(entry := ready.get(), _Item):
+            yield entry.value
+        if entry.error is not None:
+            raise entry.error
     finally:
         stop.set()
-        while thread.is_alive():  # the thread may be waiting for room: make some
+        while thread.is_alive():  # the thread may be waiting for space in the queue
             while not ready.empty():
                 ready.get_nowait()
             thread.join(0.02)
 
 
-class Worker(Generic[T]):
-    """Runs `consume` on each item that is put, in order, in one thread. Ends by `finish` or `abort`."""
+def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
+    """Apply a function to items in parallel threads, lazily and in order.
+
+    The calling thread iterates over `items`, at most `workers` items ahead of the result that the consumer holds.
+    Closing the generator cancels the calls that have not started and waits for those that run.
+
+    Args:
+        function: Function of one item; it runs in the threads.
+        items: Arguments of the calls, consumed lazily.
+        workers: Number of threads.
+
+    Yields:
+        The results in the order of the items. An exception of a call is raised at its place in the order.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+class BackgroundConsumer(Generic[T]):
+    """A thread that calls a function with each item put, in order; ended by `finish` or `abort`.
+
+    Args:
+        consume: Function to call with each item.
+        depth: Number of items that may wait.
+    """
 
     def __init__(self, consume: Callable[[T], None], depth: int = 4) -> None:
         self._consume = consume
-        self._waiting: queue.Queue = queue.Queue(maxsize=depth)
+        self._waiting: queue.Queue[_Item[T] | _End] = queue.Queue(maxsize=depth)
         self._error: BaseException | None = None
-        self._aborted = False
-        self._thread = threading.Thread(target=self._work, name="write-behind", daemon=True)
+        self._is_aborted = False
+        self._thread = threading.Thread(target=self._work, name="background-consumer", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        while (item := self._waiting.get()) is not _END:
-            # After a failure items are taken and dropped, so that the producer never waits for a dead thread.
-            if self._error is None and not self._aborted:
+        while isinstance(entry := self._waiting.get(), _Item):
+            # After a failure the thread drops the items: the producer must never wait for a dead thread.
+            if self._error is None and not self._is_aborted:
                 try:
-                    self._consume(item)
-                except BaseException as error:  # handed over to the producer, who raises it
+                    self._consume(entry.value)
+                except BaseException as error:  # the producer raises it
                     self._error = error
 
     def put(self, item: T) -> None:
-        """Queue one item, waiting for room. Raises what `consume` raised for an earlier one."""
+        """Queue an item; wait while the queue is full.
+
+        Raises:
+            BaseException: What `consume` raised for an earlier item.
+        """
         if self._error is not None:
             raise self._error
-        self._waiting.put(item)
+        self._waiting.put(_Item(item))
 
     def finish(self) -> None:
-        """Wait until everything is consumed. Raises what `consume` raised."""
-        self._waiting.put(_END)
+        """Wait until every item is consumed and end the thread.
+
+        Raises:
+            BaseException: What `consume` raised.
+        """
+        self._waiting.put(_End())
         self._thread.join()
         if self._error is not None:
             raise self._error
 
     def abort(self) -> None:
-        """Drop what is queued and end the thread; harmless after `finish`."""
-        self._aborted = True
+        """Drop the queued items and end the thread; does nothing after `finish`."""
+        self._is_aborted = True
         while self._thread.is_alive():
             try:
-                self._waiting.put(_END, timeout=0.02)
+                self._waiting.put(_End(), timeout=0.02)
             except queue.Full:
                 continue
             self._thread.join()

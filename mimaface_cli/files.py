@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one, the new one, or none: never a half."""
+"""Checks of input and output paths, and atomic writes."""
 
 import errno
 import os
@@ -11,64 +11,91 @@ from pathlib import Path
 
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
 
-_LONGEST_STEM = 200  # bytes; file systems take names of 255
+_MAX_STEM_BYTES = 200  # file systems allow names of 255 bytes; the rest is for what `temporary_path` adds
 
 
 def check_input_file(path: Path) -> None:
-    """Raise InputError unless `path` is an ordinary file with something in it."""
+    """Check that a path is a readable, regular file that is not empty.
+
+    Raises:
+        InputError: If it is not.
+    """
     try:
         if not path.exists():
-            raise InputError(f"{path}: no such file; check the path")
+            raise InputError(f"{path}: no such file. Check the path.")
         if not path.is_file():
-            raise InputError(f"{path}: is not an ordinary file; name a video, a picture or a folder of pictures")
+            raise InputError(f"{path}: not a regular file. Name a video, an image or a folder of images.")
         if path.stat().st_size == 0:
-            raise InputError(f"{path}: is empty (0 bytes); get the whole file")
+            raise InputError(f"{path}: the file is empty (0 bytes). Get the complete file.")
         if not os.access(path, os.R_OK):
-            raise InputError(f"{path}: cannot be read; change its permissions")
+            raise InputError(f"{path}: the file cannot be read. Change its permissions.")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise input_error(path, error) from error
 
 
 def check_output(path: Path, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> None:
-    """Raise OutputError when writing `path` would destroy something or cannot work; touches nothing."""
+    """Check that a file can be written without destroying anything; changes nothing on disk.
+
+    Args:
+        path: File to write.
+        overwrite: Whether the file may exist already.
+        inputs: Files that must not be overwritten.
+
+    Raises:
+        OutputError: If the file exists and `overwrite` is not set, if it is one of the inputs, or if its folder is
+            missing or not writable.
+    """
     try:
-        found = path.exists()
-        if found and any(given.exists() and path.samefile(given) for given in inputs):
-            raise OutputError(f"{path}: the output is the same file as an input; choose another name")
+        exists = path.exists()
+        if exists and any(source.exists() and path.samefile(source) for source in inputs):
+            raise OutputError(f"{path}: the output is the same file as an input. Choose another name.")
         if path.is_dir():
-            raise OutputError(f"{path}: is a folder; name a file inside it")
-        if found and not path.is_file():  # a device or a pipe, which renaming would remove
-            raise OutputError(f"{path}: is not an ordinary file; choose another name")
-        if found and not overwrite:
-            raise OutputError(f"{path}: exists already; add --overwrite to replace it")
+            raise OutputError(f"{path}: is a folder. Name a file inside it.")
+        if exists and not path.is_file():  # a device or a pipe, which the final rename would replace
+            raise OutputError(f"{path}: not a regular file. Choose another name.")
+        if exists and not overwrite:
+            raise OutputError(f"{path}: the file exists already. Set `overwrite` to replace it.")
         check_folder(path.parent)
     except OSError as error:
         raise output_error(path, error) from error
 
 
 def check_folder(folder: Path) -> None:
-    """Raise OutputError unless `folder` is there and can be written to; touches nothing."""
+    """Check that a folder exists and is writable; changes nothing on disk.
+
+    Raises:
+        OutputError: If it is not.
+    """
     if not folder.is_dir():
-        raise OutputError(f"{folder}: no such folder; create it first")
+        raise OutputError(f"{folder}: no such folder. Create it first.")
     if not os.access(folder, os.W_OK):
-        raise OutputError(f"{folder}: cannot be written to; choose another place or change its permissions")
+        raise OutputError(f"{folder}: cannot be written to. Choose another folder or change its permissions.")
 
 
 def temporary_path(path: Path) -> Path:
-    """A hidden name beside `path`, of the same extension, that nobody uses."""
+    """Return an unused hidden path in the same folder, with the same suffix."""
     return path.with_name(f".{_short_stem(path)}.{secrets.token_hex(4)}.part{path.suffix}")
 
 
 def _short_stem(path: Path) -> str:
-    """The stem, cut so that a temporary name around it is none too long."""
-    return os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
+    """Return the stem, truncated to leave room for the rest of a temporary name."""
+    return os.fsencode(path.stem)[:_MAX_STEM_BYTES].decode(errors="ignore")
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` (same extension); rename it into place, or remove it on any failure.
+    """Provide a temporary path to write to, and rename it to `path` at the end.
 
-    Raises OutputError when the system refuses the writing (no space, no permission).
+    A reader sees the old file, the new one, or none, never a partial one. Any failure removes the temporary file.
+
+    Args:
+        path: Final path of the file.
+
+    Yields:
+        A hidden path in the same folder, with the same suffix.
+
+    Raises:
+        OutputError: If the system refuses a write (no space, no permission).
     """
     temporary = temporary_path(path)
     try:
@@ -83,19 +110,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_partial_files(path: Path) -> None:
-    """Remove what a killed run left of `path` under `atomic_path`'s names. Only for who knows that nobody writes
-    there.
+    """Remove the temporary files that a killed run left while it wrote `path`.
+
+    Call it only where no other process can be writing the same file.
     """
     suffix = re.escape(path.suffix)
-    ours = re.compile(rf"\.{re.escape(_short_stem(path))}\.[0-9a-f]{{8}}\.part{suffix}(\.signed{suffix})?")
+    partial_name = re.compile(rf"\.{re.escape(_short_stem(path))}\.[0-9a-f]{{8}}\.part{suffix}(\.signed{suffix})?")
     with suppress(OSError):
-        for found in path.parent.iterdir():
-            if ours.fullmatch(found.name):
-                shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
+        for entry in path.parent.iterdir():
+            if not partial_name.fullmatch(entry.name):
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+
+
+def input_error(path: Path, error: OSError) -> InputError:
+    """Return the InputError for a read that the system refused."""
+    return InputError(f"{path}: cannot be read ({error.strerror or error}). Check the path and its permissions.")
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """The one line for a refused write."""
+    """Return the OutputError for a write that the system refused."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(f"{path}: no space left on the device; free some or choose another place")
-    return OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place")
+        return OutputError(f"{path}: no space left on the device. Free some or choose another folder.")
+    return OutputError(f"{path}: cannot be written ({error.strerror or error}). Choose another folder.")

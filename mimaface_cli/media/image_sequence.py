@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from mimaface_cli.concurrency import Worker
+from mimaface_cli.concurrency import BackgroundConsumer
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import output_error, temporary_path
 from mimaface_cli.media.image import check_image_suffix, save_image, write_image
@@ -100,7 +100,7 @@ class SequenceWriter:
         self._temporary = temporary_path(self.folder)
         try:
             self._temporary.mkdir()
-            self._worker = Worker(self._save)
+            self._worker = BackgroundConsumer(self._save)
         except BaseException as error:  # a signal as well: nobody else knows of the folder yet
             shutil.rmtree(self._temporary, ignore_errors=True)
             if isinstance(error, OSError):

@@ -15,7 +15,7 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from mimaface_cli.concurrency import Worker
+from mimaface_cli.concurrency import BackgroundConsumer
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import atomic_path
 from mimaface_cli.media.audio import AudioTrack, Sound
@@ -120,7 +120,7 @@ class VideoWriter:
         self._first: tuple[int, int] | None = None  # pts and dts of the first packet
         self._sound: Sound | None = None
         self._container: OutputContainer | None = None
-        self._worker: Worker | None = None
+        self._worker: BackgroundConsumer | None = None
 
     @property
     def audio_copied(self) -> bool | None:
@@ -158,7 +158,7 @@ class VideoWriter:
                 self._open(temporary)
             except (FFmpegError, OSError, ValueError, OverflowError) as error:
                 raise encoder_error(self.path, error, self._encoding.codec) from error
-            self._worker = Worker(self._encode)
+            self._worker = BackgroundConsumer(self._encode)
             self._place = stack.pop_all()
         return self
 

@@ -258,7 +258,7 @@ CASES: dict[str, Bad] = {
     "output is one picture of many": Bad(OUTPUT, ("out.png", "one frame", "%05d"), (*BY_VIDEO, "-o", "out.png")),
     "output is a device": Bad(
         OUTPUT,
-        ("null.mp4", "not an ordinary file"),
+        ("null.mp4", "not a regular file"),
         (*BY_TRACK, "-o", "null.mp4", "--overwrite"),
         lambda folder, made: (folder / "null.mp4").symlink_to(os.devnull),
     ),
@@ -373,7 +373,7 @@ def test_a_real_process_says_the_same(run_mimaface, sample, tmp_path):
     before = tree(tmp_path)
     done = run_mimaface("animate", sample.portrait, "gone\n\x1b[31m.mp4", "-o", "out.mp4")
     assert done.returncode == INPUT
-    assert done.stderr == "mimaface: gone\\n\\x1b[31m.mp4: no such file; check the path\n" and done.stdout == ""
+    assert done.stderr == "mimaface: gone\\n\\x1b[31m.mp4: no such file. Check the path.\n" and done.stdout == ""
     done = run_mimaface("--debug", "animate", sample.portrait, "gone.mp4", "-o", "out.mp4")
     assert done.returncode == INPUT
     assert "Traceback" in done.stderr and done.stderr.splitlines()[-1].startswith("mimaface: gone.mp4: no such file")

@@ -74,7 +74,7 @@ def test_a_record_in_the_way(run_command, sample, tmp_path):
     (tmp_path / "out.mp4.provenance.json").write_text("mine")
     before = tree(tmp_path)
     said = run_command("animate", sample.portrait, sample.track, "-o", "out.mp4")
-    assert said.code == 4 and "exists already; add --overwrite" in said.err and tree(tmp_path) == before
+    assert said.code == 4 and "exists already. Set --overwrite" in said.err and tree(tmp_path) == before
     for words in (("--certificate", "none.pem", "--private-key", "none.pem"), ("--certificate", "none.pem")):
         said = run_command("animate", sample.portrait, sample.track, "-o", "new.mp4", *words)
         assert said.code in (2, 3, 5) and said.err.count("\n") == 1 and "--certificate" in said.err

@@ -204,7 +204,7 @@ def test_a_place_that_fills_up(run_mimaface, sample, tmp_path, words):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
     )
     assert done.returncode == 4, done.stderr
-    assert done.stderr.count("\n") == 1 and "cannot be written" in done.stderr and "choose another place" in done.stderr
+    assert done.stderr.count("\n") == 1 and "cannot be written" in done.stderr and "Choose another folder" in done.stderr
     assert tree(tmp_path) == {}
 
 
@@ -231,7 +231,7 @@ def test_a_full_disk_and_a_read_only_one(environment, sample, tmp_path):
     )
     assert said.stdout.split() == ["4", "4"]
     full, read_only = said.stderr.splitlines()
-    assert full == "mimaface: place/out.mp4: no space left on the device; free some or choose another place"
+    assert full == "mimaface: place/out.mp4: no space left on the device. Free some or choose another folder."
     assert read_only.startswith("mimaface: place: cannot be written to")
 
 

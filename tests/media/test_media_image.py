@@ -163,7 +163,7 @@ def test_what_is_no_picture_says_so(tmp_path, content, words):
 def test_missing_and_folder(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_image(tmp_path / "none.png")
-    with pytest.raises(InputError, match="not an ordinary file"):
+    with pytest.raises(InputError, match="not a regular file"):
         read_image(tmp_path)
 
 

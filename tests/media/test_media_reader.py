@@ -158,9 +158,9 @@ def test_closing_ends_the_thread_and_frees_the_file(tmp_path):
         frames = read_frames(path)
         for _ in range(taken):
             next(frames)
-        assert any(thread.name == "read-ahead" for thread in threading.enumerate())
+        assert any(thread.name == "prefetch" for thread in threading.enumerate())
         frames.close()
-        assert not any(thread.name == "read-ahead" for thread in threading.enumerate())
+        assert not any(thread.name == "prefetch" for thread in threading.enumerate())
     assert threading.active_count() == before
 
 

@@ -244,7 +244,7 @@ def test_a_failing_producer_leaves_nothing_and_the_old_file_untouched(tmp_path, 
         raise failure("from the producer")
     assert type(caught.value) is failure and path.read_bytes() == b"the old one"
     clean("a.mp4")
-    assert not any(thread.name == "write-behind" for thread in threading.enumerate())
+    assert not any(thread.name == "background-consumer" for thread in threading.enumerate())
 
 
 def test_an_old_file_is_replaced_only_at_the_end(tmp_path, clean):

@@ -4,13 +4,12 @@ It needs no weights but face478 and runs on a CPU. It never sees the driver's pi
 """
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
 
 import cv2
 import numpy as np
 
+from mimaface_cli.concurrency import ordered_map
 from mimaface_cli.engines.mesh.contact import match_lids, part_lips
 from mimaface_cli.engines.mesh.eyes import SIDES, anchors, draw_eye, iris_place
 from mimaface_cli.engines.mesh.motion_plan import Motion
@@ -37,21 +36,9 @@ def animate_moving(portraits: Iterable[Portrait], model: Face478, motion: Motion
     yield from _in_order((portrait, model, motion, k) for k, portrait in zip(range(len(motion)), portraits))
 
 
-def _in_order(jobs: Iterable[tuple]) -> Iterator[np.ndarray]:
-    """Draw frames on all cores, a few ahead of the reader and never more, in their order."""
-    workers = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future] = deque()
-        try:
-            for job in jobs:
-                waiting.append(pool.submit(_draw_job, *job))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _in_order(jobs: Iterable[tuple[Source | Portrait, Face478, Motion, int]]) -> Generator[np.ndarray, None, None]:
+    """Render frames on all cores, in order and at most a few ahead of the consumer."""
+    return ordered_map(lambda job: _draw_job(*job), jobs, workers=min(8, os.cpu_count() or 1))
 
 
 def _draw_job(source: Source | Portrait, model: Face478, motion: Motion, k: int) -> np.ndarray:
