@@ -20,12 +20,12 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 
 from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.extract import extract
-from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.errors import MimafaceError
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
-from mimaface_cli.motion.retarget import RetargetOptions
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 

@@ -20,7 +20,10 @@ class OptionInfo:
         help: Noun phrase or imperative with the unit; the command line adds the default.
         choices: Values that are allowed, or None for any.
         minimum: Lowest value that is allowed, or None.
+        above: Value that must be exceeded, or None; an exclusive minimum.
         maximum: Highest value that is allowed, or None.
+        special: Value outside the range that is allowed as well, such as 0 for no limit, or None.
+        unit: Unit of the range in messages, such as "pixels".
         metavar: Placeholder for the value in help texts, or None for the type's.
         expert: Whether only `--help-all` shows the option.
     """
@@ -28,7 +31,10 @@ class OptionInfo:
     help: str
     choices: tuple[str, ...] | None = None
     minimum: float | None = None
+    above: float | None = None
     maximum: float | None = None
+    special: float | None = None
+    unit: str = ""
     metavar: str | None = None
     expert: bool = False
 
@@ -38,19 +44,37 @@ class OptionInfo:
             return
         if self.choices is not None and value not in self.choices:
             listed = f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
-            raise InputError(f"unknown value {value}. Choose {listed}.", field=name)
+            raise InputError(f"unknown value {str(value)[:40]!r}. Choose {listed}.", field=name)
+        if self.special is not None and value == self.special:
+            return
         # A comparison with NaN is false, so that NaN is refused.
-        above = self.minimum is None or value >= self.minimum  # type: ignore[operator]
-        below = self.maximum is None or value <= self.maximum  # type: ignore[operator]
-        if not (above and below):
-            raise InputError(f"{value} is out of range. {self._range()}", field=name)
+        number: Any = value
+        is_high_enough = self.minimum is None or number >= self.minimum
+        is_above = self.above is None or number > self.above
+        is_low_enough = self.maximum is None or number <= self.maximum
+        if not (is_high_enough and is_above and is_low_enough):
+            raise InputError(f"{_number(number)} is out of range. {self._range()}", field=name)
 
     def _range(self) -> str:
-        if self.minimum is None:
-            return f"Give at most {self.maximum:g}."
-        if self.maximum is None:
-            return f"Give at least {self.minimum:g}."
-        return f"Give a number from {self.minimum:g} to {self.maximum:g}."
+        """Return the sentence that states the range."""
+        lower, upper = self.minimum, self.maximum
+        if lower is not None and upper is not None:
+            text = f"a number from {_number(lower)} to {_number(upper)}"
+        elif lower is not None:
+            text = f"at least {_number(lower)}"
+        elif self.above is not None:
+            text = f"a number above {_number(self.above)}"
+            text += "" if upper is None else f" and at most {_number(upper)}"
+        else:
+            text = f"at most {_number(upper)}"
+        unit = f" {self.unit}" if self.unit else ""
+        special = "" if self.special is None else f", or {_number(self.special)}"
+        return f"Give {text}{unit}{special}."
+
+
+def _number(value: Any) -> str:
+    """Return a number as people write it: whole numbers in full, others with six digits."""
+    return str(value) if isinstance(value, int) else f"{float(value):g}"
 
 
 def option(default: Any = None, *, factory: Callable[[], Any] | None = None, **definition: Any) -> Any:

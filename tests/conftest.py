@@ -85,8 +85,8 @@ def read_video(path: Path) -> tuple[list[np.ndarray], list[Fraction]]:
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> Sample:
     from mimaface_cli.apps.animate import animate
-    from mimaface_cli.apps.options import AnimateOptions
-    from mimaface_cli.media.encoding import EncodeOptions
+    from mimaface_cli.apps.animate_options import AnimateOptions
+    from mimaface_cli.media.encode_options import EncodeOptions
     from mimaface_cli.motion.coefficients import blendshape_index
     from mimaface_cli.motion.track import MotionTrack
 

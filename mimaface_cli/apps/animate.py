@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.drivers import Driver, is_track, load_driver, trimmed
 from mimaface_cli.apps.matte import changed
-from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.apps.outputs import check_target, is_video, keeps_alpha
 from mimaface_cli.apps.side_by_side import panels, side_by_side
 from mimaface_cli.apps.sources import Moving, from_photo, from_video, picture_size, read_portrait
@@ -20,11 +20,13 @@ from mimaface_cli.apps.speak import is_speech, load_speech, speech_options, spee
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.selection import ASSETS, DIFFUSION, MESH, SPACES, Engine, choose_engine
 from mimaface_cli.errors import InputError
-from mimaface_cli.face.extract_face478 import ExtractOptions
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.media.audio import AudioTrack, has_audio
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import probe
-from mimaface_cli.media.timecode import Trim, advance_timecode, read_timecode
+from mimaface_cli.media.timecode import advance_timecode
+from mimaface_cli.media.timecode_tag import read_timecode
+from mimaface_cli.media.trim import Trim
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import FrameWriter, VideoWriter, open_writer
 from mimaface_cli.progress import ProgressCallback

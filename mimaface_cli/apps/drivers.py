@@ -10,9 +10,10 @@ import numpy as np
 from mimaface_cli.cache import Cache, cache_key, content_hash, source_stamp
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
-from mimaface_cli.face.extract_face478 import EXTRACTOR, ExtractOptions, extract_video, extractor_version
+from mimaface_cli.face.extract_face478 import EXTRACTOR, extract_video, extraction_settings, extractor_version
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.media.reader import probe, read_frames
-from mimaface_cli.media.timecode import Trim
+from mimaface_cli.media.trim import Trim
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.editing import cut
 from mimaface_cli.motion.track import MotionTrack
@@ -78,7 +79,7 @@ def load_driver(
         options = replace(options, skin=False)
     before = source_stamp(path)
     content = content_hash(path)
-    key = cache_key(content, space, reader.extractor, options.told | part)
+    key = cache_key(content, space, reader.extractor, extraction_settings(options) | part)
     track = cache.load_track(key) if cache is not None else None
     if track is not None:
         return driver(track, True, True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mimaface_cli.apps.drivers import is_track, load_driver
-from mimaface_cli.apps.edit_options import EditOptions, read_edits
+from mimaface_cli.apps.edit_options import EditOptions
 from mimaface_cli.apps.edit_rendering import (
     from_photo,
     from_video,
@@ -18,6 +18,7 @@ from mimaface_cli.apps.edit_rendering import (
     retimed,
     still_length,
 )
+from mimaface_cli.apps.edit_terms import read_edits
 from mimaface_cli.apps.grid import Axis, grid_size, parse_axes
 from mimaface_cli.apps.outputs import check_target, is_video, keeps_alpha
 from mimaface_cli.apps.sources import Moving, picture_size, read_portrait
@@ -25,10 +26,11 @@ from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import renderer as mesh
 from mimaface_cli.engines.mesh.edit_gain import EditGain
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.face.extract_face478 import ExtractOptions
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import check_output
 from mimaface_cli.media.audio import AudioTrack
-from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES, EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
+from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import VideoWriter, open_writer

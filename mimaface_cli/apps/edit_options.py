@@ -1,136 +1,141 @@
-"""What a user may ask of `edit`, as words and as checked terms."""
+"""Options of edit."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from mimaface_cli.apps.options import AnimateOptions
-from mimaface_cli.errors import InputError, WeightsError
-from mimaface_cli.media.encoding import EncodeOptions
-from mimaface_cli.motion.channels import ExpressionMap, parse_preset
-from mimaface_cli.motion.editing import Term, change, check_regions, edited_channels, parse_term, preset_terms
-from mimaface_cli.motion.keyframes import Keyframe, parse_keyframe, read_keyframes
-from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.provenance.stamp import ProvenanceOptions
-from mimaface_cli.weights.locate import weights_folder
+from mimaface_cli.apps.animate_options import LONGEST_SIDE, OUTPUT_MODES, AnimateOptions
+from mimaface_cli.face.extract_options import check_face_selector
+from mimaface_cli.media.encode_options import EncodeOptions
+from mimaface_cli.motion.mix_regions import check_regions
+from mimaface_cli.options import check_options, option, option_info
+from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 
 SHORTEST, LONGEST = 0.04, 3600.0  # seconds of a video made from a photo
 
 
 @dataclass(frozen=True)
 class EditOptions:
-    """What to change, as written on the command line. set, add, scale: NAME=VALUE; presets: NAME or NAME=SHARE; keys:
-    SECONDS:NAME=VALUE; keys_file: CSV of keys; mix: track, photo or video whose `regions` are taken over; strength,
-    smooth, speed, start, duration (s): see `mimaface_cli.motion.editing`; grid: NAME=FROM:TO:COUNT, one or two. For a
-    photo: seconds and frame_rate of a video. bfm: model file for names and regions in bfm09. The rest as for animate.
+    """Options of edit. The terms are text, as on the command line; `mimaface_cli.apps.edit_terms` parses them.
+
+    Attributes:
+        set: NAME=VALUE, values that replace curves.
+        add: NAME=VALUE, values added to curves, after `set`.
+        scale: NAME=FACTOR, factors on recorded curves, before `set`.
+        presets: NAME or NAME=FRACTION, expressions to add.
+        keys: SECONDS:NAME=VALUE, keyframes.
+        keys_file: CSV file with keyframes, or None.
+        mix: Track, photo or video that `regions` are taken from, or None.
+        regions: Regions to take from `mix`.
+        strength: Factor on the motion around its rest.
+        smooth: Temporal smoothing.
+        speed: Time stretch of a track; 2 is twice as fast.
+        start: First second of a track to keep.
+        duration: Seconds of a track to keep, or None for up to the end.
+        grid: NAME=FROM:TO:COUNT, one or two axes of a grid of variations.
+        cell: Side of a grid cell in pixels.
+        seconds: Duration of a video or track made from a photo; None for up to the last keyframe, or 3 seconds.
+        frame_rate: Frame rate of a video or track made from a photo.
+        bfm: BFM09 model file, for expression names and regions in the bfm09 space, or None.
+        face: Face selector.
+        output_mode: "full" (the whole photo) or "crop" (the paper's 512×512 square).
+        max_size: Longest side of the result in pixels; 0 for no limit.
+        encode: How a video is encoded.
+        provenance: Options of the provenance marks; records do not list them.
     """
 
-    set: tuple[str, ...] = ()
-    add: tuple[str, ...] = ()
-    scale: tuple[str, ...] = ()
-    presets: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    keys_file: Path | None = None
-    mix: Path | None = None
-    regions: tuple[str, ...] = ("mouth",)
-    strength: float = 1.0
-    smooth: float = 0.0
-    speed: float = 1.0
-    start: float = 0.0
-    duration: float | None = None
-    grid: tuple[str, ...] = ()
-    cell: int = 256
-    seconds: float | None = None
-    frame_rate: Fraction = Fraction(25)
-    bfm: Path | None = None
-    face: str = "largest"
-    output_mode: Literal["full", "crop"] = "full"
-    max_size: int = 4096
+    set: tuple[str, ...] = option((), metavar="NAME=VALUE...", help="Set curves to values, such as yaw=20 jawOpen=0.4.")
+    add: tuple[str, ...] = option((), metavar="NAME=VALUE...", help="Add values to curves, after `set`.")
+    scale: tuple[str, ...] = option(
+        (), metavar="NAME=FACTOR...", help="Multiply recorded curves by factors, before `set`."
+    )
+    presets: tuple[str, ...] = option(
+        (),
+        metavar="NAME",
+        help="Add an expression: smile, laugh, surprise, sad, angry, disgust, kiss, winkLeft or winkRight; or a "
+        "fraction of it, such as smile=0.5.",
+    )
+    keys: tuple[str, ...] = option(
+        (),
+        metavar="SECONDS:NAME=VALUE...",
+        help="Keyframes with smooth interpolation, such as 0.5:yaw=20 1:yaw=-10.",
+    )
+    keys_file: Path | None = option(
+        None,
+        metavar="CSV",
+        help="Read keyframes from a CSV file: a time column in seconds, then one column per curve; an empty field sets "
+        "no keyframe.",
+    )
+    mix: Path | None = option(
+        None, metavar="OTHER", help="Take regions from another track, photo or video, matched by time."
+    )
+    regions: tuple[str, ...] = option(
+        ("mouth",),
+        metavar="REGION",
+        help="Region that `mix` takes: mouth, eyes, brows, head or gaze; can be repeated.",
+    )
+    strength: float = option(1.0, help="Factor on the motion around its rest, 0 to 3.")
+    smooth: float = option(0.0, help="Temporal smoothing: 0 (off), 1 (removes jitter) to 10 (slow motion only).")
+    speed: float = option(1.0, help="Time stretch of a track; 2 is twice as fast.")
+    start: float = option(0.0, metavar="SECONDS", help="First second of a track to keep.")
+    duration: float | None = option(None, metavar="SECONDS", help="Duration of a track to keep.")
+    grid: tuple[str, ...] = option(
+        (),
+        metavar="NAME=FROM:TO:COUNT...",
+        help="Render a grid of variations as one image: the first curve across, an optional second one down.",
+    )
+    cell: int = option(
+        256, minimum=32, maximum=1024, unit="pixels", metavar="PIXELS", help="Side of a grid cell in pixels."
+    )
+    seconds: float | None = option(
+        None,
+        minimum=SHORTEST,
+        maximum=LONGEST,
+        unit="seconds",
+        help="Duration of a video or track made from a photo; by default up to the last keyframe, or 3 seconds.",
+    )
+    frame_rate: Fraction = option(
+        Fraction(25),
+        minimum=1,
+        maximum=240,
+        metavar="RATE",
+        help="Frame rate of a video or track made from a photo: 25, 29.97, 30000/1001 ...",
+    )
+    bfm: Path | None = option(
+        None,
+        metavar="FILE",
+        expert=True,
+        help="BFM09_model_info.mat, for expression names and regions in tracks of the bfm09 space.",
+    )
+    face: str = option(
+        "largest", metavar="FACE", help="Face to edit: largest, left, right or a number from 1 (left to right)."
+    )
+    output_mode: Literal["full", "crop"] = option(
+        "full", choices=OUTPUT_MODES, metavar="MODE", help=option_info(AnimateOptions, "output_mode").help
+    )
+    max_size: int = option(
+        LONGEST_SIDE,
+        minimum=64,
+        special=0,
+        unit="pixels",
+        metavar="PIXELS",
+        help=option_info(AnimateOptions, "max_size").help,
+    )
     encode: EncodeOptions = field(default_factory=EncodeOptions)
-    provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"told": False})
+    provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"recorded": False})
 
     def __post_init__(self) -> None:
-        AnimateOptions(face=self.face, output_mode=self.output_mode, max_size=self.max_size)
-        if self.seconds is not None and not SHORTEST <= self.seconds <= LONGEST:
-            raise InputError(f"--seconds {self.seconds:g}: must lie between {SHORTEST:g} and {LONGEST:g}")
-        if not 1 <= self.frame_rate <= 240:
-            raise InputError(f"--frame-rate {float(self.frame_rate):g}: must lie between 1 and 240")
+        check_options(self)
+        check_face_selector(self.face)
         check_regions(self.regions)
-        if not 32 <= self.cell <= 1024:
-            raise InputError(f"--cell {self.cell}: must lie between 32 and 1024 pixels")
 
     @property
     def animate(self) -> AnimateOptions:
-        """What the shared way from source to picture needs to know."""
+        """The options that rendering a photo needs."""
         return AnimateOptions(face=self.face, output_mode=self.output_mode, max_size=self.max_size)
 
     @property
     def changes_time(self) -> bool:
-        """Whether the result has other moments than its input."""
+        """Whether the result has other frame times than its input."""
         return self.speed != 1 or self.start != 0 or self.duration is not None
-
-
-@dataclass(frozen=True)
-class Edits:
-    """The options read against the space of the track they are for."""
-
-    terms: list[Term]
-    keys: list[Keyframe]
-    named: ExpressionMap | None
-
-    def apply(self, track: MotionTrack, notes: list[str]) -> MotionTrack:
-        changed, told = change(track, self.terms, self.keys, self.named)
-        notes += told
-        return changed
-
-
-def read_edits(options: EditOptions, space: str, notes: list[str]) -> Edits:
-    """The edits asked for, checked for a space. Raises InputError for an unknown name or a value out of range, and
-    WeightsError for names in bfm09 without its face model.
-    """
-    named = _named(options.bfm) if space == "bfm09" else None
-    terms = []
-    for text in options.presets:
-        name, share = parse_preset(text)
-        terms += preset_terms(name, share)
-    for how in ("scale", "set", "add"):
-        terms += [parse_term(how, text, space, named) for text in getattr(options, how)]
-    keys = [] if options.keys_file is None else read_keyframes(options.keys_file, space, named)
-    keys += [parse_keyframe(text, space, named) for text in options.keys]
-    for channel in edited_channels(terms, keys, space, named):  # which also looks up the names in presets
-        if channel.readers is not None and channel.array == "expression":
-            notes.append(f"{channel.name}: the face model makes all but {channel.residual:.0%} of that movement")
-    return Edits(terms, keys, named)
-
-
-def region_parts(given: Path | None) -> Mapping[str, np.ndarray] | None:
-    """For `motion.edit.mix` in bfm09: the parts of an expression by a BFM09 file, found as for names."""
-    path = _face_model(given)
-    if path is None:
-        return None
-    from mimaface_cli.face import bfm
-    from mimaface_cli.face.bfm_regions import MOUTH_EYES_BROWS, expression_parts
-
-    return expression_parts(bfm.load(path), MOUTH_EYES_BROWS)
-
-
-def _named(given: Path | None) -> ExpressionMap | None:
-    """The map of names onto a BFM09 file, None where there is none."""
-    path = _face_model(given)
-    if path is None:
-        return None
-    from mimaface_cli.face import bfm, bfm_names, face478
-
-    return bfm_names.fit_named(bfm.load(path), face478.load())
-
-
-def _face_model(given: Path | None) -> Path | None:
-    """The BFM09 file given, else one in the weights folder, else None."""
-    if given is not None and not given.is_file():
-        raise WeightsError(f"--bfm {given}: no such file; give the released BFM09_model_info.mat")
-    installed = weights_folder() / "mimaface" / "bfm09.mat"
-    return given or (installed if installed.is_file() else None)

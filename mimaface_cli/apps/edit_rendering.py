@@ -7,7 +7,8 @@ from fractions import Fraction
 import numpy as np
 
 from mimaface_cli.apps.drivers import Driver, load_driver
-from mimaface_cli.apps.edit_options import LONGEST, SHORTEST, EditOptions, Edits, region_parts
+from mimaface_cli.apps.edit_options import LONGEST, SHORTEST, EditOptions
+from mimaface_cli.apps.edit_terms import Edits, region_parts
 from mimaface_cli.apps.grid import Axis, assemble, cells
 from mimaface_cli.apps.sources import Moving, coefficients_of, portraits_of
 from mimaface_cli.cache import Cache
@@ -15,7 +16,8 @@ from mimaface_cli.engines.mesh import renderer as mesh
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, get_portrait_coefficients, measure_gains
 from mimaface_cli.engines.mesh.motion_plan import edited
 from mimaface_cli.face import face478
-from mimaface_cli.face.extract_face478 import EXTRACTOR, ExtractOptions, extractor_version
+from mimaface_cli.face.extract_face478 import EXTRACTOR, extractor_version
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion import editing as motion

@@ -11,19 +11,18 @@ from mimaface_cli.cache import Cache
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face import face478
 from mimaface_cli.face.camera import CROP_SIZE, place, project
-from mimaface_cli.face.extract_face478 import ExtractOptions
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.face.shading import shade, vertex_normals
 from mimaface_cli.files import check_output
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import probe
-from mimaface_cli.media.timecode import Trim
+from mimaface_cli.media.trim import Trim
 from mimaface_cli.media.writer import open_writer
+from mimaface_cli.motion.track_meta import SPACES
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
-
-SPACES = ("face478", "bfm09")
 
 
 def extract(
@@ -63,7 +62,7 @@ def extract(
         size = CROP_SIZE, CROP_SIZE
         check_target(renders, size, EncodeOptions(), frames=count, overwrite=overwrite, inputs=(source,))
     progress = lambda done, total: tell("reading", done, total)  # noqa: E731
-    result = given or load_driver(source, options, cache, progress, info, space or SPACES[0], trim)
+    result = given or load_driver(source, options, cache, progress, info, space or "face478", trim)
     track = result.track
     draw = painter(track.meta.space) if renders is not None else None
     if output is not None:

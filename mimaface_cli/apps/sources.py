@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.drivers import load_driver
-from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import renderer as mesh
 from mimaface_cli.engines.mesh.motion_plan import plan
 from mimaface_cli.face import face478
 from mimaface_cli.face.camera import place, project
-from mimaface_cli.face.extract_face478 import ExtractOptions
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import FaceFollower
 from mimaface_cli.face.portrait import SQUARE, Portrait, limited_size, portrait_from_photo
 from mimaface_cli.media.image import Image, read_image

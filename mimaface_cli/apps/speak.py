@@ -10,7 +10,7 @@ import numpy as np
 from mimaface_cli.apps.drivers import Driver, is_track, load_driver
 from mimaface_cli.cache import Cache, cache_key, content_hash, source_stamp
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.face.extract_face478 import ExtractOptions
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import check_input_file, check_output
 from mimaface_cli.media.image import image_kind
 from mimaface_cli.media.libav import audio_stream, has_video, open_input
@@ -18,7 +18,7 @@ from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.waveform import open_waveform
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
-from mimaface_cli.speech.options import SpeechOptions
+from mimaface_cli.speech.speech_options import SpeechOptions
 
 _FIRST = 70  # coefficients of the first frame that SadTalker's networks look at: expression, pose
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mimaface_cli.batch.batch_options import BatchOptions
 from mimaface_cli.batch.job_run import BUSY, Reply, settled
 from mimaface_cli.batch.job_state import DONE, FAILED, State
 from mimaface_cli.batch.jobs import Job
@@ -18,19 +19,6 @@ _AGAIN = 1.0  # seconds until a job that another run holds is asked for again
 _PAUSE = 0.5  # seconds before a failed job is tried again, twice as long each time
 _LONGEST_PAUSE = 60.0
 _TICK = 0.2
-
-
-@dataclass(frozen=True)
-class BatchOptions:
-    """workers: how many at once. retry: further attempts of a failed job. halt_on_error: begin no job after one failed.
-    skip_existing: leave jobs whose output is there. timeout: seconds a job may take, None for any.
-    """
-
-    workers: int = 1
-    retry: int = 0
-    halt_on_error: bool = False
-    skip_existing: bool = False
-    timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +182,7 @@ class Board:
                 self._waiting.remove(job)
                 self._warm |= {job.driver} if reply.status == DONE else set()
                 self._end(Outcome(job, reply.status, reply))
-        self.lanes = max(1, min(options.workers, len(self._waiting)))
+        self.lanes = max(1, min(options.workers or 1, len(self._waiting)))
         """How many workers are at it."""
 
     def left(self) -> bool:

@@ -250,13 +250,14 @@ def command(
     if not (reference_frame == "auto" or (reference_frame.isascii() and reference_frame.isdecimal())):
         raise typer.BadParameter(f"--reference-frame {reference_frame}: give auto or a frame number from 0")
     from mimaface_cli.apps.animate import animate
-    from mimaface_cli.apps.options import AnimateOptions, DiffusionOptions
+    from mimaface_cli.apps.animate_options import AnimateOptions
     from mimaface_cli.cache import Cache
     from mimaface_cli.engines.diffusion.denoise_settings import preset as settings_of
-    from mimaface_cli.media.encoding import EncodeOptions
-    from mimaface_cli.media.timecode import Trim
-    from mimaface_cli.motion.retarget import RetargetOptions
-    from mimaface_cli.provenance.stamp import ProvenanceOptions
+    from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
+    from mimaface_cli.media.encode_options import EncodeOptions
+    from mimaface_cli.media.trim import Trim
+    from mimaface_cli.motion.retarget_options import RetargetOptions
+    from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 
     reference = None if reference_frame == "auto" else int(reference_frame)
     with console.options():

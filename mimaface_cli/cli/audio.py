@@ -64,7 +64,7 @@ def command(
     """
     from mimaface_cli.apps.speak import speak
     from mimaface_cli.cache import Cache
-    from mimaface_cli.speech.options import SpeechOptions
+    from mimaface_cli.speech.speech_options import SpeechOptions
 
     with console.options():
         options = SpeechOptions(

@@ -79,9 +79,10 @@ def command(
         raise typer.BadParameter(f"--timeout {timeout:g}: give seconds above 0")
     folder = Path(os.path.abspath(jobs.parent))
     with nullcontext([]) if ray is not None else _loading(folder) as spare:
+        from mimaface_cli.batch.batch_options import BatchOptions
         from mimaface_cli.batch.job_state import State
         from mimaface_cli.batch.jobs import read_jobs
-        from mimaface_cli.batch.scheduler import BatchOptions, run_batch
+        from mimaface_cli.batch.scheduler import run_batch
         from mimaface_cli.engines.selection import missing_files
 
         animate = context.parent.command.commands["animate"]

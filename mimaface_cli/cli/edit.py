@@ -157,8 +157,8 @@ def command(
     from mimaface_cli.apps.edit import edit
     from mimaface_cli.apps.edit_options import EditOptions
     from mimaface_cli.cache import Cache
-    from mimaface_cli.media.encoding import EncodeOptions
-    from mimaface_cli.provenance.stamp import ProvenanceOptions
+    from mimaface_cli.media.encode_options import EncodeOptions
+    from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 
     with console.options():
         if region and mix is None:

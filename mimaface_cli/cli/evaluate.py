@@ -122,7 +122,7 @@ def measure(
     from mimaface_cli.cache import Cache
     from mimaface_cli.evaluation.evaluate import as_json as told
     from mimaface_cli.evaluation.evaluate import check_results, evaluate, maker, prepare_run
-    from mimaface_cli.evaluation.measure import MeasureOptions
+    from mimaface_cli.evaluation.measure_options import MeasureOptions
     from mimaface_cli.evaluation.pair_lists import Pair, is_same, read_list
     from mimaface_cli.files import check_output
 

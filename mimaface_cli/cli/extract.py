@@ -85,9 +85,9 @@ def command(
     from mimaface_cli.apps.extract import extract
     from mimaface_cli.cache import Cache
     from mimaface_cli.errors import OutputError
-    from mimaface_cli.face.extract_face478 import ExtractOptions
+    from mimaface_cli.face.extract_options import ExtractOptions
     from mimaface_cli.files import check_folder, output_error
-    from mimaface_cli.media.timecode import Trim
+    from mimaface_cli.media.trim import Trim
 
     with console.options():
         ExtractOptions(face, smooth)

@@ -17,27 +17,29 @@ import numpy as np
 
 from mimaface_cli import __version__
 from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.drivers import is_track, load_driver
-from mimaface_cli.apps.options import AnimateOptions
 from mimaface_cli.cache import Cache, cache_key, content_hash, source_stamp
 from mimaface_cli.engines.selection import choose_engine
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
 from mimaface_cli.evaluation.figures import FIGURES, REVISION
 from mimaface_cli.evaluation.frame_features import Features, source_picture
-from mimaface_cli.evaluation.measure import Measured, MeasureOptions, measure
+from mimaface_cli.evaluation.measure import Measured, measure
+from mimaface_cli.evaluation.measure_options import MeasureOptions
 from mimaface_cli.evaluation.metrics import extractors as networks
 from mimaface_cli.evaluation.metrics.distribution import Gaussian, frechet_distance
 from mimaface_cli.evaluation.metrics.identity import dlib_missing
 from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face import face478
-from mimaface_cli.face.extract_face478 import ExtractOptions, extractor_version
+from mimaface_cli.face.extract_face478 import extractor_version
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import atomic_path, check_folder, output_error
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.image import write_image
 from mimaface_cli.media.reader import probe
-from mimaface_cli.motion.retarget import RetargetOptions
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.progress import ProgressCallback
-from mimaface_cli.provenance.stamp import ProvenanceOptions
+from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 
 RUN_FILE = "run.json"
 _FEW = 2048  # pictures below which FID is known to be too high

@@ -11,6 +11,7 @@ from mimaface_cli.apps.drivers import is_track, load_driver
 from mimaface_cli.cache import Cache
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.frame_features import Features, Watcher, source_portrait
+from mimaface_cli.evaluation.measure_options import MeasureOptions
 from mimaface_cli.evaluation.metrics import audio_sync as sync
 from mimaface_cli.evaluation.metrics import extractors as networks
 from mimaface_cli.evaluation.metrics import motion_distance as motion
@@ -19,8 +20,8 @@ from mimaface_cli.evaluation.metrics.curves import mouth_opening, steadiness
 from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face import blendshape_scores as scores
 from mimaface_cli.face import face478
-from mimaface_cli.face.extract_face478 import ExtractOptions, extract_video
-from mimaface_cli.face.landmarks import check_choice
+from mimaface_cli.face.extract_face478 import extract_video
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.reader import Frame, probe, read_frames
 from mimaface_cli.media.waveform import open_waveform
@@ -29,36 +30,8 @@ from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
 
-SIZE = 512  # pixels of the longest side at which pictures are compared
 _RATE_SLACK = 0.005
 _OF_MOTION = ("expression", "pose", "gaze", "rotation", "correlation")
-
-
-@dataclass(frozen=True)
-class MeasureOptions:
-    """size: longest side in pixels at which pictures are compared, 0 for their own. face, driver_face: whom to look at.
-    clip_frames: how many frames lie between clip borders, None to look for them. step: networks look at every step-th
-    frame.
-    """
-
-    size: int = SIZE
-    face: str = "largest"
-    driver_face: str = "largest"
-    clip_frames: int | None = None
-    step: int = 1
-
-    def __post_init__(self) -> None:
-        if self.size < 0 or 0 < self.size < 16:
-            raise InputError(f"--size {self.size}: must be 0 (their own) or at least 16 pixels")
-        if self.clip_frames is not None and not 2 <= self.clip_frames <= 1000:
-            raise InputError(f"--clip-frames {self.clip_frames}: must lie between 2 and 1000")
-        if not 1 <= self.step <= 1000:
-            raise InputError(f"--network-step {self.step}: must lie between 1 and 1000")
-        check_choice(self.face)
-        try:
-            check_choice(self.driver_face)
-        except InputError as error:
-            raise InputError(str(error).replace("--face", "--driver-face", 1)) from error
 
 
 @dataclass

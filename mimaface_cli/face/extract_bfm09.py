@@ -12,7 +12,7 @@ import torch
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face import topology
 from mimaface_cli.face.d3dfr import SIZE, CoefficientNet, split
-from mimaface_cli.face.extract_face478 import ExtractOptions
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import SQUARE
 from mimaface_cli.face.shots import follow

@@ -20,8 +20,9 @@ from mimaface_cli.face import camera, gaze, shading, topology
 from mimaface_cli.face import fitting as fit
 from mimaface_cli.face import reference_frame as reference
 from mimaface_cli.face.alignment import transform_points
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import VERTICES, Face478
-from mimaface_cli.face.landmarks import Face, check_choice
+from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.shots import follow
 from mimaface_cli.face.skin_tracking import REVISION as SKIN_REVISION
 from mimaface_cli.face.skin_tracking import Skin, Square
@@ -38,25 +39,9 @@ BUFFER, SKIN_BUFFER = 250, 75  # frames looked at before a shot's crop is fixed
 MOST_FITTING = 150  # frames that are being fitted or wait for it, when finding further faces waits for them
 
 
-@dataclass(frozen=True)
-class ExtractOptions:
-    """face: largest, left, right or a number from 1 (left to right); smooth: 0 (off) to 3, 1 is natural; skin: whether
-    movement is read from the pictures too (`mimaface_cli.face.skin_tracking`), in the face478 space and where there are several.
-    """
-
-    face: str = "largest"
-    smooth: float = 1.0
-    skin: bool = True
-
-    def __post_init__(self) -> None:
-        check_choice(self.face)
-        if not 0 <= self.smooth <= 3:
-            raise InputError(f"--smooth {self.smooth}: must lie between 0 (off) and 3")
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """What a track and its place in the cache say of them; nothing of the skin where it is not followed."""
-        return {"face": self.face, "smooth": self.smooth} | ({"skin": SKIN_REVISION} if self.skin else {})
+def extraction_settings(options: ExtractOptions) -> dict[str, Any]:
+    """Return the options as tracks and cache keys hold them; skin tracking by its revision, where it is used."""
+    return {"face": options.face, "smooth": options.smooth} | ({"skin": SKIN_REVISION} if options.skin else {})
 
 
 def extractor_version(model: Face478) -> str:
@@ -244,7 +229,7 @@ class _Shots:
                 frame_rate=rate,
                 width=size[0],
                 height=size[1],
-                options=options.told,
+                options=extraction_settings(options),
                 cuts=tuple(cut for cut in self.cuts if cut > 0),
                 **meta,
             ),

@@ -12,9 +12,8 @@ from types import ModuleType
 
 import numpy as np
 
-from mimaface_cli.errors import InputError
+from mimaface_cli.face.extract_options import MAX_FACES, check_face_selector
 
-MAX_FACES = 8
 CENSUS_EVERY = 25  # frames between looks for further people while one is followed
 MIN_SIDE, MAX_SIDE = 256, 1280  # the network works at 256: larger frames only cost time
 
@@ -40,13 +39,6 @@ class Face:
     def size(self) -> float:
         """Diagonal of the box in pixels."""
         return float(np.linalg.norm(self.box[2:] - self.box[:2]))
-
-
-def check_choice(choice: str) -> str:
-    """Return a valid face choice ("largest", "left", "right" or a number from 1, left to right) or raise InputError."""
-    if choice in ("largest", "left", "right") or (choice.isdecimal() and 1 <= int(choice) <= MAX_FACES):
-        return choice
-    raise InputError(f"--face {choice}: choose largest, left, right or a number from 1 to {MAX_FACES} (left to right)")
 
 
 def choose(faces: list[Face], choice: str) -> Face | None:
@@ -209,7 +201,7 @@ class FaceFollower:
     """
 
     def __init__(self, choice: str = "largest", asset: Path | None = None):
-        self._choice = check_choice(choice)
+        self._choice = check_face_selector(choice)
         self._asset = asset or _asset()
         self._census = _Landmarker(self._asset, video=False, faces=MAX_FACES)
         self._tracker: _Landmarker | None = None

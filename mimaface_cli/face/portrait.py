@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from mimaface_cli.face.alignment import box_similarity, square_box, transform_points
-from mimaface_cli.face.extract_face478 import ExtractOptions, extract_photo
+from mimaface_cli.face.extract_face478 import extract_photo
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.landmarks import choose, find_faces
 from mimaface_cli.face.shots import no_face

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from mimaface_cli.errors import OutputError
+from mimaface_cli.media.encode_options import EncodeOptions
 
 IMAGE_OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr")
 """What pictures can be written as; all but JPEG keep an alpha channel."""
@@ -13,21 +14,6 @@ IMAGE_OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ex
 def is_image_sequence(path: Path) -> bool:
     """Whether a name stands for numbered pictures, such as frames/%05d.png; a video may have a % in its name."""
     return "%" in path.name and path.suffix.lower() in IMAGE_OUTPUT_SUFFIXES
-
-
-@dataclass(frozen=True, slots=True)
-class EncodeOptions:
-    """How video is encoded; None leaves a choice to the codec.
-
-    `codec` one of CODECS (None: the container's usual one); `crf` constant quality, lower is better; `preset` the
-    codec's own speed or quality name; `pixel_format` an FFmpeg name; `lossless` keeps every RGB value.
-    """
-
-    codec: str | None = None
-    crf: int | None = None
-    preset: str | None = None
-    pixel_format: str | None = None
-    lossless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from mimaface_cli.errors import OutputError
 from mimaface_cli.files import atomic_path
 from mimaface_cli.media.audio import AudioTrack, Sound
 from mimaface_cli.media.color import RgbWriter
-from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES, EncodeOptions, choose_encoding, is_image_sequence
+from mimaface_cli.media.encode_options import EncodeOptions
+from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES, choose_encoding, is_image_sequence
 from mimaface_cli.media.image_sequence import ImageWriter, SequenceWriter
 from mimaface_cli.media.libav import encoder_error
 from mimaface_cli.media.xmp import append_xmp_box

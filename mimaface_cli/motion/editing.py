@@ -21,12 +21,13 @@ from mimaface_cli.motion.channels import (
 )
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.keyframes import Keyframe, group_keyframes, interpolate_keyframes
+from mimaface_cli.motion.mix_regions import check_regions
 from mimaface_cli.motion.resample import resample_track
-from mimaface_cli.motion.retarget import RetargetOptions, reference_coefficients
+from mimaface_cli.motion.retarget import reference_coefficients
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
-MIX_REGIONS = ("mouth", "eyes", "brows", "head", "gaze")
 SLOWEST, FASTEST = 0.05, 20.0
 SCALE_LIMIT = 10.0
 MAX_SMOOTH, MAX_STRENGTH = 10.0, 3.0
@@ -220,13 +221,6 @@ def mix(
     if "gaze" in regions:
         gaze = taken.gaze
     return replace(track, expression=expression, pose=pose, gaze=gaze), notes
-
-
-def check_regions(regions: Iterable[str]) -> None:
-    """Raise InputError for a region that `mix` does not know."""
-    for region in regions:
-        if region not in MIX_REGIONS:
-            raise InputError(f"--region {region[:40]}: choose {', '.join(MIX_REGIONS)}")
 
 
 def region_columns(regions: Iterable[str]) -> list[int]:

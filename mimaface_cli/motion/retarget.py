@@ -5,16 +5,15 @@ Identity, texture and light always stay the source's; what comes out is expressi
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, Coefficients, blendshape_index
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
-REGIONS = ("all", "face", "eyes", "lips", "pose")
 # A single photo carries a head only so far; beyond the knee motion is eased toward the limit instead of torn.
 YAW_PITCH_KNEE, YAW_PITCH_LIMIT = np.radians(24.0), np.radians(38.0)
 TOTAL_KNEE, TOTAL_ROOM = np.radians(36.0), np.radians(14.0)
@@ -23,27 +22,6 @@ SHIFT_KNEE, SHIFT_LIMIT = 0.22, 0.5  # model units: about a third of a face
 DEPTH_KNEE, DEPTH_LIMIT = 0.8, 2.0
 GAZE_LIMIT = np.radians(32.0)
 RESTING = 0.1  # quantile over time at which a named expression counts as at rest
-
-
-@dataclass(frozen=True)
-class RetargetOptions:
-    """motion: relative (the driver's change since its reference frame is added to the source) or absolute (the
-    driver's values replace the source's). reference: frame index, or None for the most neutral one. region: what is
-    driven; the rest stays the source's. strength: factor on the driver's motion, 1 is as seen.
-    """
-
-    motion: Literal["relative", "absolute"] = "relative"
-    reference: int | None = None
-    region: str = "all"
-    strength: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.motion not in ("relative", "absolute"):
-            raise InputError(f"--motion {self.motion}: choose relative or absolute")
-        if self.region not in REGIONS:
-            raise InputError(f"--region {self.region}: choose {', '.join(REGIONS)}")
-        if not 0.0 <= self.strength <= 3.0:
-            raise InputError(f"--strength {self.strength}: must lie between 0 and 3")
 
 
 def ease(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | float) -> np.ndarray:

@@ -83,7 +83,9 @@ def plain(value: Any) -> Any:
     """Options as JSON holds them; of paths their names only, for the rest is nobody's business."""
     if is_dataclass(value):
         return {
-            field.name: plain(getattr(value, field.name)) for field in fields(value) if field.metadata.get("told", True)
+            field.name: plain(getattr(value, field.name))
+            for field in fields(value)
+            if field.metadata.get("recorded", True)
         }
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,33 +10,11 @@ from typing import Any, Self
 import numpy as np
 
 from mimaface_cli import __version__
-from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path, check_output
 from mimaface_cli.media.encoding import CONTAINERS, is_image_sequence
 from mimaface_cli.provenance import credentials, metadata, record
+from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 from mimaface_cli.provenance.watermark import LEAST, Marker, can_mark
-
-
-@dataclass(frozen=True)
-class ProvenanceOptions:
-    """on: whether results say that they are generated. certificate, private_key: PEM files that sign them, both or
-    none. Raises InputError for one without the other.
-    """
-
-    on: bool = True
-    certificate: Path | None = None
-    private_key: Path | None = None
-
-    def __post_init__(self) -> None:
-        if (self.certificate is None) != (self.private_key is None):
-            raise InputError("--certificate, --private-key: go together; give both or none")
-
-    @cached_property
-    def signer(self) -> credentials.Certificate | None:
-        """What signs, None for nothing; read once. Raises InputError or WeightsError."""
-        if not self.on or self.certificate is None:
-            return None
-        return credentials.load_certificate(self.certificate, self.private_key)
 
 
 def check(output: Path, options: ProvenanceOptions, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:

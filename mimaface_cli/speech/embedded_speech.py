@@ -11,7 +11,7 @@ from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.lip_network import FRAME_RATE, LipModel, frames_of, mouth_movement
 from mimaface_cli.speech.liveliness import liven
-from mimaface_cli.speech.options import SpeechOptions
+from mimaface_cli.speech.speech_options import SpeechOptions
 
 EXTRACTOR = "speech+face478"
 REVISION = 1  # raise it when the numbers change: cached tracks are then made anew

@@ -13,7 +13,7 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech import mel
 from mimaface_cli.speech.embedded_speech import over
 from mimaface_cli.speech.lip_network import FRAME_RATE, frames_of
-from mimaface_cli.speech.options import SpeechOptions
+from mimaface_cli.speech.speech_options import SpeechOptions
 
 EXTRACTOR = "sadtalker+bfm09"
 REVISION = "1"

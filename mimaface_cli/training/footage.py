@@ -17,7 +17,8 @@ from mimaface_cli.engines.mesh.prepared_portrait import build_source
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face import topology
 from mimaface_cli.face.alignment import transform_points
-from mimaface_cli.face.extract_face478 import ExtractOptions, extract_video
+from mimaface_cli.face.extract_face478 import extract_video
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import SQUARE, Portrait

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from mimaface_cli.batch.batch_options import BatchOptions
 from mimaface_cli.batch.job_run import Ran, Reply, perform
 from mimaface_cli.batch.job_state import DONE, FAILED, RUNNING, Record, State, stamp
 from mimaface_cli.batch.jobs import read_jobs
-from mimaface_cli.batch.scheduler import BatchOptions, NoRoom, run_batch
+from mimaface_cli.batch.scheduler import NoRoom, run_batch
 from mimaface_cli.batch.worker import WorkerDied
 
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from mimaface_cli.apps.animate import animate
-from mimaface_cli.apps.options import LONGEST_SIDE, AnimateOptions
+from mimaface_cli.apps.animate_options import LONGEST_SIDE, AnimateOptions
 from mimaface_cli.cache import Cache
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -34,7 +34,8 @@ from mimaface_cli.engines.mesh.motion_plan import edited
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import transform_points
-from mimaface_cli.face.extract_face478 import ExtractOptions, extract_photo, extract_video
+from mimaface_cli.face.extract_face478 import extract_photo, extract_video
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import Face, choose, find_faces
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image

@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 from mimaface_cli.cache import Cache
-from mimaface_cli.evaluation.measure import MeasureOptions, driver_segment, measure
+from mimaface_cli.evaluation.measure import driver_segment, measure
+from mimaface_cli.evaluation.measure_options import MeasureOptions
 from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face.landmarks import FaceFollower
 from mimaface_cli.media.reader import read_frames

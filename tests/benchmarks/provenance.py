@@ -20,15 +20,15 @@ import cv2
 import numpy as np
 
 from mimaface_cli.apps.animate import animate
-from mimaface_cli.apps.options import AnimateOptions
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.apps.animate_options import AnimateOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.provenance.inspect import VOTING
 from mimaface_cli.provenance.mark_detection import find_mark
-from mimaface_cli.provenance.stamp import ProvenanceOptions
+from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 from mimaface_cli.provenance.watermark import Marker, can_mark
 
 RATE = Fraction(25)

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.apps.animate import animate
-from mimaface_cli.apps.options import AnimateOptions
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.speak import load_speech
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.landmarks import FaceFollower
 from mimaface_cli.media.audio import has_audio
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.waveform import SAMPLE_RATE, open_waveform
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index

@@ -20,11 +20,12 @@ import cv2
 import numpy as np
 
 from mimaface_cli.apps.animate import animate
-from mimaface_cli.apps.options import AnimateOptions
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.face import face478
-from mimaface_cli.face.extract_face478 import ExtractOptions, extract_video
+from mimaface_cli.face.extract_face478 import extract_video
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import FaceFollower
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.image import read_image, write_image
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.writer import open_writer
@@ -114,7 +115,7 @@ def memory(portrait: Path, folder: Path, minutes: float) -> None:
         swaying(seconds).save(track)
         code = (
             "import re, sys; from pathlib import Path; from mimaface_cli.apps.animate import animate; "
-            "from mimaface_cli.apps.options import AnimateOptions; "
+            "from mimaface_cli.apps.animate_options import AnimateOptions; "
             "animate(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), AnimateOptions(max_size=256)); "
             "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
         )

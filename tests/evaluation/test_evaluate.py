@@ -13,7 +13,8 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation import evaluate as evaluation
 from mimaface_cli.evaluation import frame_features as watch
 from mimaface_cli.evaluation.evaluate import as_json, evaluate
-from mimaface_cli.evaluation.measure import MeasureOptions, measure
+from mimaface_cli.evaluation.measure import measure
+from mimaface_cli.evaluation.measure_options import MeasureOptions
 from mimaface_cli.evaluation.metrics import extractors as networks
 from mimaface_cli.evaluation.metrics import i3d, inception
 from mimaface_cli.evaluation.metrics.curves import mouth_opening

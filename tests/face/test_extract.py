@@ -12,13 +12,13 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.extract_face478 import (
-    ExtractOptions,
     extract_photo,
     extract_video,
     hold_through_blinks,
     sample_colors,
     upright_crop,
 )
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index

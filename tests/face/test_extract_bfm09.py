@@ -11,7 +11,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face import topology
 from mimaface_cli.face.extract_bfm09 import BATCH, align_face, extract_video, read_coefficients, square_picture
-from mimaface_cli.face.extract_face478 import ExtractOptions
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import probe, read_frames

@@ -11,16 +11,8 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.face.landmarks import (
-    MAX_FACES,
-    Face,
-    FaceFollower,
-    check_choice,
-    choose,
-    find_faces,
-    fit_for_network,
-    native_silence,
-)
+from mimaface_cli.face.extract_options import MAX_FACES, check_face_selector
+from mimaface_cli.face.landmarks import Face, FaceFollower, choose, find_faces, fit_for_network, native_silence
 from mimaface_cli.media.image import read_image
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
@@ -62,13 +54,13 @@ def test_faces_are_chosen_by_size_or_place():
 
 @pytest.mark.parametrize("choice", ["largest", "left", "right", "1", str(MAX_FACES)])
 def test_good_choices_are_taken(choice):
-    assert check_choice(choice) == choice
+    assert check_face_selector(choice) == choice
 
 
 @pytest.mark.parametrize("choice", ["", "0", str(MAX_FACES + 1), "-1", "1.5", "biggest", "Left"])
 def test_other_choices_are_refused(choice):
-    with pytest.raises(InputError, match="choose largest, left, right"):
-        check_choice(choice)
+    with pytest.raises(InputError, match="^face: .* Choose largest, left, right"):
+        check_face_selector(choice)
 
 
 def test_a_portrait_is_read_in_its_own_pixels(portrait, face):

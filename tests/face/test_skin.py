@@ -13,7 +13,8 @@ from mimaface_cli.engines.mesh.motion_plan import edited
 from mimaface_cli.face import camera, face478, topology
 from mimaface_cli.face import fitting as fit
 from mimaface_cli.face.alignment import compose, invert, transform_points
-from mimaface_cli.face.extract_face478 import ExtractOptions, extract_video
+from mimaface_cli.face.extract_face478 import extract_video
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.face.reference_frame import most_usual, settle

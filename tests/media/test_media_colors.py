@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import VideoWriter
 

@@ -194,7 +194,7 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import VideoWriter
 folder = Path(sys.argv[1])

@@ -7,7 +7,8 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.reader import read_frames
-from mimaface_cli.media.timecode import Moment, Trim, advance_timecode, number
+from mimaface_cli.media.timecode import advance_timecode, number
+from mimaface_cli.media.trim import Moment, Trim
 from tests.conftest import NTSC, write_video
 
 
@@ -24,11 +25,11 @@ def test_a_part_is_the_same_frames(tmp_path):
 
 def test_moments_and_timecodes():
     rate = Fraction(30000, 1001)
-    assert Moment.parse("1:02:03.5", "--start").at(rate) == Fraction(7447, 2)
-    assert Moment.parse("00:00:01:12", "--start").at(Fraction(25)) == Fraction(37, 25)
+    assert Moment.parse("1:02:03.5", "start").at(rate) == Fraction(7447, 2)
+    assert Moment.parse("00:00:01:12", "start").at(Fraction(25)) == Fraction(37, 25)
     for text in ("x", "1:60", "-1", "00:61:00.0", "1e3", ""):
-        with pytest.raises(InputError, match="--start"):
-            Moment.parse(text, "--start")
+        with pytest.raises(InputError, match="start"):
+            Moment.parse(text, "start")
     assert number("00:01:00;02", rate) == 1800 and number("01:00:00;00", rate) == 107892
     for frames in (0, 1, 1799, 1800, 17982, 107892):
         assert number(advance_timecode("00:00:00;00", frames, rate), rate) == frames

@@ -17,7 +17,8 @@ import pytest
 from mimaface_cli.errors import OutputError
 from mimaface_cli.media import writer as writer_module
 from mimaface_cli.media.color import RgbWriter
-from mimaface_cli.media.encoding import CODECS, CONTAINERS, EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
+from mimaface_cli.media.encoding import CODECS, CONTAINERS
 from mimaface_cli.media.image_sequence import ImageWriter, SequenceWriter
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.writer import VideoWriter, open_writer
@@ -297,7 +298,7 @@ import resource, signal, sys
 from fractions import Fraction
 import numpy as np
 from mimaface_cli.errors import OutputError
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.writer import VideoWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))

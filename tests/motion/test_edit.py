@@ -10,7 +10,6 @@ from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.motion.channels import find_channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
 from mimaface_cli.motion.editing import (
-    MIX_REGIONS,
     Term,
     change,
     cut,
@@ -29,6 +28,7 @@ from mimaface_cli.motion.keyframes import (
     parse_keyframe,
     read_keyframes,
 )
+from mimaface_cli.motion.mix_regions import MIX_REGIONS
 from mimaface_cli.motion.track import MotionTrack
 
 RATE = Fraction(25)
@@ -195,7 +195,7 @@ def test_regions_share_the_face_out():
 
 def test_mixing_refuses_what_it_cannot():
     track = moving()
-    with pytest.raises(InputError, match="--region chin: choose mouth"):
+    with pytest.raises(InputError, match="^regions: unknown region .chin.. Choose mouth"):
         mix(track, track, ["chin"])
     other = MotionTrack.neutral(5, "bfm09")
     with pytest.raises(InputError, match="bfm09 space and the first in face478"):

@@ -14,12 +14,12 @@ from mimaface_cli.motion.retarget import (
     TOTAL_ROOM,
     YAW_PITCH_KNEE,
     YAW_PITCH_LIMIT,
-    RetargetOptions,
     ease,
     find_neutral_frame,
     reference_coefficients,
     retarget,
 )
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 

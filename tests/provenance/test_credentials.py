@@ -76,7 +76,8 @@ def test_a_certificate_that_ended_is_refused_before_the_work(tmp_path):
 
 
 def test_the_certificate_is_read_once(pems, tmp_path, monkeypatch):
-    from mimaface_cli.provenance.stamp import ProvenanceOptions, check, stamp
+    from mimaface_cli.provenance.provenance_options import ProvenanceOptions
+    from mimaface_cli.provenance.stamp import check, stamp
 
     loads = []
     real = credentials.load_certificate

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from mimaface_cli.apps.options import AnimateOptions
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.media.xmp import append_xmp_box, read_xmp_box
 from mimaface_cli.provenance import metadata, record
 from mimaface_cli.provenance.inspect import inspect
-from mimaface_cli.provenance.stamp import ProvenanceOptions, check, stamp
+from mimaface_cli.provenance.provenance_options import ProvenanceOptions
+from mimaface_cli.provenance.stamp import check, stamp
 from tests.benchmarks.provenance import made_clip
 
 COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -131,7 +132,7 @@ def test_an_older_record_is_not_overwritten_unasked(tmp_path):
         check(tmp_path / "a.mp4", ProvenanceOptions(), False)
     check(tmp_path / "a.mp4", ProvenanceOptions(), True)
     check(tmp_path / "a.mp4", ProvenanceOptions(False), False)
-    with pytest.raises(InputError, match="go together"):
+    with pytest.raises(InputError, match="^private_key: is missing. Give both"):
         ProvenanceOptions(certificate=Path("a.pem"))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mimaface_cli.media.encoding import EncodeOptions
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.provenance.mark_detection import Detector, find_mark

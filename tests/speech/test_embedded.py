@@ -10,10 +10,11 @@ from mimaface_cli.apps.speak import is_speech, load_speech
 from mimaface_cli.cache import Cache, content_hash
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.motion.coefficients import blendshape_index
-from mimaface_cli.motion.retarget import RetargetOptions, reference_coefficients
+from mimaface_cli.motion.retarget import reference_coefficients
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.embedded_speech import over
-from mimaface_cli.speech.options import SpeechOptions
+from mimaface_cli.speech.speech_options import SpeechOptions
 from tests.speech.voices import say, write
 
 SOUND = [("", 0.3), ("ah", 0.4), ("m", 0.2), ("ee", 0.4), ("s", 0.2), ("oo", 0.4), ("", 0.5)] * 2
@@ -110,12 +111,12 @@ def test_missing_weights_name_both_ways(speech, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"space": "flame"}, "--space flame"),
-        ({"seed": -1}, "--seed -1"),
-        ({"pose_style": 46, "space": "bfm09"}, "--pose-style 46"),
-        ({"pose_style": 3}, "add --space bfm09"),
-        ({"expression_scale": 4.0}, "--expression-scale 4.0"),
-        ({"still": True, "pose_from": "a.npz"}, "--still and --pose-from"),
+        ({"space": "flame"}, "^space: unknown value .flame."),
+        ({"seed": -1}, "^seed: -1 is out of range"),
+        ({"pose_style": 46, "space": "bfm09"}, "^pose_style: 46 is out of range. Give a number from 0 to 45"),
+        ({"pose_style": 3}, "^pose_style: .* Set `space=bfm09`"),
+        ({"expression_scale": 4.0}, "^expression_scale: 4 is out of range"),
+        ({"still": True, "pose_from": "a.npz"}, "^still: cannot be combined with `pose_from`"),
     ],
 )
 def test_options_that_cannot_be(given, says):

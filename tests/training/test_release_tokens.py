@@ -18,7 +18,7 @@ from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face.d3dfr import split
 from mimaface_cli.face.landmarks import Face
-from mimaface_cli.motion.retarget import RetargetOptions
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.training.config import Config, make_config
 from mimaface_cli.training.footage import BaselSpace, Cutting, read_clips

@@ -12,7 +12,8 @@ from scipy.signal import lfilter
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
-from mimaface_cli.face.extract_face478 import ExtractOptions, extract_video
+from mimaface_cli.face.extract_face478 import extract_video
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform, open_waveform

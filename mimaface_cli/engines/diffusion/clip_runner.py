@@ -24,7 +24,8 @@ from mimaface_cli.face.bfm_regions import expression_parts
 from mimaface_cli.face.d3dfr import pack, split
 from mimaface_cli.face.portrait import SQUARE
 from mimaface_cli.face.warp import image_tensor
-from mimaface_cli.motion.retarget import RetargetOptions, reference_coefficients, retarget_bfm09
+from mimaface_cli.motion.retarget import reference_coefficients, retarget_bfm09
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 
 NAME = "diffusion"

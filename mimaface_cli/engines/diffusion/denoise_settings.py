@@ -1,78 +1,124 @@
-"""How a video is denoised, as data: the release's numbers by default, and what may be traded for speed."""
+"""Settings of the denoising of a video, and their presets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.options import check_options, option
 
 SAMPLERS = ("euler", "dpm++", "unipc")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Release defaults: 12-frame clips that share 3, 25 Euler steps, guidance 5 throughout, the same noise every clip.
+    """Settings of the denoising of a video; the defaults are those of the released model.
 
-    length: frames of a clip. overlap: frames carried from the clip before (ICA). sampler: euler, dpm++ or unipc.
-    guided: the share of the steps, from and to, in which guidance runs; outside, only the conditional half is computed.
-    token_reuse: share of the steps after which token attention is taken from the step before (1: never).
-    deep_reuse: the deep blocks run in every n-th step only (1: in all). warm_start: 0, or the share of the steps that is
-    run, beginning from the mesh engine's frame instead of noise. per_frame_tokens: each frame its own tokens instead of
-    the clip's average (the paper's tokens always are). Raises InputError for values that make no sense.
+    Attributes:
+        length: Frames of a clip.
+        overlap: Frames that each clip takes over from the clip before it (ICA).
+        sampler: Name of the sampler.
+        steps: Denoising steps of a clip.
+        guidance: Scale of classifier-free guidance; 1 is off.
+        guided: First and last fraction of the steps between which guidance runs; outside, only the conditional half
+            of the batch is computed.
+        token_reuse: Fraction of the steps after which token attention is reused from the step before; 1 is never.
+        deep_reuse: The deep blocks run in every n-th step only; 1 is every step.
+        warm_start: Fraction of the steps to run, starting from the mesh engine's frames instead of noise; 0 is off.
+        per_frame_tokens: Whether each frame has its own condition tokens instead of the clip's average (the paper's
+            tokens always are per frame).
+        seed: Random seed of the noise, which is the same for every clip.
     """
 
-    length: int = 12
-    overlap: int = 3
-    sampler: str = "euler"
-    steps: int = 25
-    guidance: float = 5.0
-    guided: tuple[float, float] = (0.0, 1.0)
-    token_reuse: float = 1.0
-    deep_reuse: int = 1
-    warm_start: float = 0.0
-    per_frame_tokens: bool = False
-    seed: int = 0
+    length: int = option(
+        12, minimum=1, maximum=64, metavar="FRAMES", expert=True, help="Frames of a clip, up to 32 with the release."
+    )
+    overlap: int = option(
+        3, metavar="FRAMES", expert=True, help="Frames that each clip takes over from the clip before it."
+    )
+    sampler: str = option(
+        "euler", choices=SAMPLERS, metavar="SAMPLER", expert=True, help="Sampler: euler, dpm++ or unipc."
+    )
+    steps: int = option(25, minimum=1, maximum=1000, expert=True, help="Denoising steps of a clip.")
+    guidance: float = option(5.0, minimum=1, maximum=30, expert=True, help="Guidance scale, 1 (off) to 30.")
+    guided: tuple[float, float] = option(
+        (0.0, 1.0),
+        metavar="FROM:TO",
+        expert=True,
+        help="Fractions of the steps between which guidance runs, such as 0:0.6; steps without it cost half.",
+    )
+    token_reuse: float = option(
+        1.0,
+        above=0,
+        maximum=1,
+        expert=True,
+        help="Fraction of the steps after which token attention is reused; 1 is never.",
+    )
+    deep_reuse: int = option(
+        1, minimum=1, maximum=10, expert=True, help="Run the deep blocks in every n-th step only; 1 is every step."
+    )
+    warm_start: float = option(
+        0.0,
+        minimum=0,
+        maximum=1,
+        expert=True,
+        help="Start from the mesh engine's frames and run this fraction of the steps; 0 is off.",
+    )
+    per_frame_tokens: bool = option(
+        False, expert=True, help="Compute condition tokens for each frame instead of the clip's average."
+    )
+    seed: int = option(
+        0,
+        minimum=0,
+        maximum=2**63 - 1,
+        help="Random seed of the diffusion noise and of speech-driven head motion.",
+    )
 
     def __post_init__(self) -> None:
+        check_options(self)
+        if not 0 <= self.overlap < self.length:
+            raise InputError(
+                f"{self.overlap} is out of range. Give at least 0 and less than the clip length of {self.length}.",
+                field="overlap",
+            )
         low, high = self.guided
-        for name, sound, need in (
-            ("clip-length", 1 <= self.length <= 64, "1 to 64 frames"),
-            ("overlap", 0 <= self.overlap < self.length, "0 to one less than the clip's frames"),
-            ("sampler", self.sampler in SAMPLERS, ", ".join(SAMPLERS)),
-            ("steps", 1 <= self.steps <= 1000, "1 to 1000"),
-            ("guidance", 1 <= self.guidance <= 30, "1 (off) to 30"),
-            ("guided", 0 <= low <= high <= 1, "two shares of the steps from 0 to 1, such as 0:0.6"),
-            ("token-reuse", 0 < self.token_reuse <= 1, "above 0, up to 1 (never)"),
-            ("deep-reuse", 1 <= self.deep_reuse <= 10, "1 (never) to 10"),
-            ("warm-start", 0 <= self.warm_start <= 1, "0 (off) to 1"),
-            ("seed", 0 <= self.seed < 2**63, "a whole number from 0"),
-        ):
-            if not sound:
-                raise InputError(f"--{name}: must be {need}")
+        if not 0 <= low <= high <= 1:
+            raise InputError(
+                f"{low:g}:{high:g} is out of range. Give two fractions of the steps from 0 to 1, such as 0:0.6.",
+                field="guided",
+            )
 
     @property
     def first_step(self) -> int:
-        """The step at which a warm start enters; 0 from pure noise."""
+        """The step at which a warm start begins; 0 without one."""
         return self.steps - max(1, round(self.steps * self.warm_start)) if self.warm_start else 0
 
     def guidance_at(self, step: int) -> float:
-        """Guidance scale of a step, counted from 0; 1 outside the guided share."""
+        """Return the guidance scale of a step, counted from 0; 1 outside the guided fraction."""
         low, high = self.guided
         return self.guidance if low * self.steps <= step < high * self.steps else 1.0
 
 
-# What has been measured of them is in the README. `release` alone is known to look as its makers meant.
 PRESETS: Mapping[str, Settings] = {
     "release": Settings(),
     "balanced": Settings(sampler="dpm++", steps=15, guided=(0.0, 0.6), length=16),
     "fast": Settings(sampler="unipc", steps=8, guided=(0.0, 0.5), token_reuse=0.5, deep_reuse=2, length=24),
 }
+"""Settings by name. Only `release` is known to look as the authors of the model intended."""
 
 
 def preset(name: str, **changes: Any) -> Settings:
-    """A preset with some values replaced; None leaves the preset's. Raises InputError for an unknown name."""
+    """Return a preset's settings with changes.
+
+    Args:
+        name: Name of the preset.
+        **changes: Values by field; None leaves the preset's value.
+
+    Raises:
+        InputError: For an unknown preset, and for a value out of range.
+    """
     if name not in PRESETS:
-        raise InputError(f"--preset {name}: choose {', '.join(PRESETS)}")
+        raise InputError(f"unknown preset {name!r}. Choose {', '.join(PRESETS)}.", field="preset")
     known = {item.name for item in fields(Settings)}
     assert changes.keys() <= known, changes.keys() - known
     return replace(PRESETS[name], **{key: value for key, value in changes.items() if value is not None})

@@ -3,7 +3,8 @@
 import numpy as np
 
 from mimaface_cli.face import alignment as align
-from mimaface_cli.motion.retarget import RetargetOptions, choose_reference_frame
+from mimaface_cli.motion.retarget import choose_reference_frame
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mimaface_cli.apps.options import AnimateOptions, DiffusionOptions
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.sources import Moving
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.diffusion import checkpoint
 from mimaface_cli.engines.diffusion import clip_runner as engine
+from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
 from mimaface_cli.engines.diffusion.pipeline import Networks
 from mimaface_cli.engines.diffusion.runtime import Runtime, choose_runtime, place
 from mimaface_cli.engines.diffusion.source_features import Source, read_source

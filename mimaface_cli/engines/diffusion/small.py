@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimaface_cli.apps.options import AnimateOptions
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.sources import Moving
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.diffusion import clip_encoder as clip

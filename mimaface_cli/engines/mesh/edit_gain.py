@@ -11,7 +11,8 @@ import numpy as np
 from mimaface_cli.engines.mesh.motion_plan import edited
 from mimaface_cli.engines.mesh.prepared_portrait import build_source
 from mimaface_cli.engines.mesh.renderer import draw
-from mimaface_cli.face.extract_face478 import ExtractOptions, extract_photo
+from mimaface_cli.face.extract_face478 import extract_photo
+from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.landmarks import Face, choose, find_faces
 from mimaface_cli.face.portrait import Portrait

@@ -8,7 +8,8 @@ from mimaface_cli.engines.mesh.contact import lid_openness
 from mimaface_cli.face.blendshape_scores import bias, carry_over, match_scores, predict, probability
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients, blendshape_index
-from mimaface_cli.motion.retarget import GAZE_LIMIT, RetargetOptions, expression_mask, reference_coefficients, retarget
+from mimaface_cli.motion.retarget import GAZE_LIMIT, expression_mask, reference_coefficients, retarget
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 
 # A named coefficient is a score of 0 to 1: a smile on top of a smile must not tear the face.

@@ -208,26 +208,26 @@ def test_presets_are_the_release_and_less():
     cost = {name: p.steps * (1 + p.guided[1] - p.guided[0]) / (p.length - p.overlap) for name, p in PRESETS.items()}
     assert cost["release"] > 2 * cost["balanced"] > 4 * cost["fast"]
     assert preset("fast", steps=12, seed=None) == Settings(**{**vars(PRESETS["fast"]), "steps": 12})
-    with pytest.raises(InputError, match="--preset best: choose release, balanced, fast"):
+    with pytest.raises(InputError, match="preset: unknown preset .best.. Choose release, balanced, fast"):
         preset("best")
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "option"),
+    ("name", "value"),
     [
-        ("length", 0, "clip-length"),
-        ("overlap", 12, "overlap"),
-        ("sampler", "ddim", "sampler"),
-        ("steps", 0, "steps"),
-        ("guidance", 0.5, "guidance"),
-        ("guidance", float("nan"), "guidance"),
-        ("guided", (0.5, 0.2), "guided"),
-        ("token_reuse", 0.0, "token-reuse"),
-        ("deep_reuse", 0, "deep-reuse"),
-        ("warm_start", 1.5, "warm-start"),
-        ("seed", -1, "seed"),
+        ("length", 0),
+        ("overlap", 12),
+        ("sampler", "ddim"),
+        ("steps", 0),
+        ("guidance", 0.5),
+        ("guidance", float("nan")),
+        ("guided", (0.5, 0.2)),
+        ("token_reuse", 0.0),
+        ("deep_reuse", 0),
+        ("warm_start", 1.5),
+        ("seed", -1),
     ],
 )
-def test_senseless_settings_are_refused_by_their_option(name, value, option):
-    with pytest.raises(InputError, match=f"--{option}: must be "):
+def test_settings_out_of_range_are_refused_with_their_field(name, value):
+    with pytest.raises(InputError, match=f"^{name}: .*(out of range|unknown value)"):
         Settings(**{name: value})

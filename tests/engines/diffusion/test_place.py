@@ -7,7 +7,7 @@ import pytest
 
 from mimaface_cli.engines.diffusion.placement import places
 from mimaface_cli.face import alignment as align
-from mimaface_cli.motion.retarget import RetargetOptions
+from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 
 OWN = np.array([[1.9, -0.1, 12.0], [0.1, 1.9, -9.0]])

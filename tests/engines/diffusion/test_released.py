@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.drivers import load_driver
-from mimaface_cli.apps.options import AnimateOptions, DiffusionOptions
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.diffusion import checkpoint
 from mimaface_cli.engines.diffusion.denoise_settings import Settings
+from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
 from mimaface_cli.engines.diffusion.released import FEATHER, paste
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.face import alignment as align
@@ -107,7 +108,7 @@ def test_a_warm_start_begins_from_the_mesh_engines_frames(plain, sample, install
 
 
 def options_of():
-    from mimaface_cli.face.extract_face478 import ExtractOptions
+    from mimaface_cli.face.extract_options import ExtractOptions
 
     return ExtractOptions()
 

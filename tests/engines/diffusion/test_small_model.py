@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.apps.animate import animate
-from mimaface_cli.apps.options import AnimateOptions
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.engines import selection as engines
 from mimaface_cli.engines.selection import choose_engine
 from mimaface_cli.errors import InputError, WeightsError
