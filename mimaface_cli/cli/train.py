@@ -121,12 +121,12 @@ def video(config: Config, quiet: Quiet = False) -> None:
         folder = train_video(settings, report)
     if not quiet:
         from mimaface_cli.weights.locate import weights_folder
-        from mimaface_cli.weights.small_model import FOLDER
+        from mimaface_cli.weights.small_model import SMALL_MODEL_FOLDER
 
         use = (
             f"mimaface weights import {folder}"
             if settings.space == "bfm09"
-            else f"copy it to {weights_folder() / FOLDER}"
+            else f"copy it to {weights_folder() / SMALL_MODEL_FOLDER}"
         )
         console.say(f"{folder}: the model is done; to use it: {use}")
 

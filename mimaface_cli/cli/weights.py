@@ -45,10 +45,10 @@ def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
     """Show every model: what it is for, its license, its size, and whether it is here."""
     from mimaface_cli.weights.locate import weights_folder
     from mimaface_cli.weights.registry import ASSETS
-    from mimaface_cli.weights.status import asset_state, file_states
+    from mimaface_cli.weights.status import inspect_files, overall_state
 
     with _folder(dir):
-        rows = [(asset, file_states(asset)) for asset in ASSETS.values()]
+        rows = [(asset, inspect_files(asset)) for asset in ASSETS.values()]
         if as_json:
             models = [_row(asset, states) for asset, states in rows]
             console.write_json({"folder": str(weights_folder()), "models": models})
@@ -57,7 +57,7 @@ def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
             here = sum(state.size for state in states)
             size = f"{_size(here)}" if here else f"to fetch {_size(asset.expected_size)}"
             needed = f"for {', '.join(asset.needed_for)}" if asset.needed_for else "for every command"
-            console.write(f"{asset.name:16} {asset_state(states):10} {size:18} {needed}")
+            console.write(f"{asset.name:16} {overall_state(states):10} {size:18} {needed}")
             for text in (asset.purpose, f"license: {asset.license}"):
                 console.write(textwrap.fill(text, 110, initial_indent=_INDENT, subsequent_indent=_INDENT))
         console.write(f"in {weights_folder()}")
@@ -96,7 +96,7 @@ def pull(
 
     HF_ENDPOINT names a mirror of the hub, HF_TOKEN your token; MIMAFACE_MIRROR a server that holds what is not there.
     """
-    from mimaface_cli.weights.locate import missing, weights_folder
+    from mimaface_cli.weights.locate import find_missing_files, weights_folder
     from mimaface_cli.weights.registry import ASSETS, INFERENCE, assets_for, find_asset
 
     if bool(names) + (purpose is not None) + all_ > 1:
@@ -105,7 +105,7 @@ def pull(
     if not names:
         chosen = list(ASSETS.values()) if all_ else assets_for(purpose.value if purpose else INFERENCE)
     with _folder(dir):
-        lacking = [asset for asset in chosen if missing(asset.name)]
+        lacking = [asset for asset in chosen if find_missing_files(asset.name)]
         _show_licenses(lacking, yes)
         with console.progress(quiet, unit="bytes") as report:
             from mimaface_cli.weights.pull import pull as fetch
@@ -158,7 +158,7 @@ def verify(names: _Names = None, dir: _Dir = None, quiet: _Quiet = False, as_jso
     """Read what is installed and compare its hashes; exits with 5 on damage, or where one of the NAMES is missing."""
     from mimaface_cli.weights.locate import weights_folder
     from mimaface_cli.weights.registry import ASSETS, find_asset
-    from mimaface_cli.weights.status import DAMAGED, MISSING, file_states
+    from mimaface_cli.weights.status import DAMAGED, MISSING, inspect_files
 
     chosen = [find_asset(name) for name in dict.fromkeys(names)] if names else list(ASSETS.values())
     with _folder(dir):
@@ -166,7 +166,7 @@ def verify(names: _Names = None, dir: _Dir = None, quiet: _Quiet = False, as_jso
         with console.progress(quiet, unit="files") as report:
             for index, asset in enumerate(chosen):
                 report("verify", index, len(chosen))
-                states = file_states(asset, thorough=True)
+                states = inspect_files(asset, thorough=True)
                 if not names and all(state.state == MISSING for state in states):
                     continue  # not wanted here
                 rows.append((asset, states))
@@ -215,7 +215,7 @@ def _show_licenses(assets: list["Asset"], yes: bool) -> None:
 
 
 def _row(asset: "Asset", states: list["FileState"]) -> dict[str, object]:
-    from mimaface_cli.weights.status import asset_state
+    from mimaface_cli.weights.status import overall_state
 
     files = [
         {
@@ -233,7 +233,7 @@ def _row(asset: "Asset", states: list["FileState"]) -> dict[str, object]:
         "license": asset.license,
         "needed_for": list(asset.needed_for),
         "expected_bytes": asset.expected_size,
-        "state": asset_state(states),
+        "state": overall_state(states),
         "files": files,
     }
 

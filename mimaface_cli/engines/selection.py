@@ -6,7 +6,7 @@ from pathlib import Path
 from mimaface_cli.errors import InputError, MimafaceError, WeightsError
 from mimaface_cli.evaluation.preference import judge
 from mimaface_cli.weights import small_model as mini
-from mimaface_cli.weights.locate import missing
+from mimaface_cli.weights.locate import find_missing_files
 
 MESH, DIFFUSION = "mesh", "diffusion"
 SPACES = {MESH: "face478", DIFFUSION: "bfm09"}
@@ -73,7 +73,7 @@ def _auto(device: str, moving: bool, space: str | None, name: str, spoken: bool)
     absent = missing_files()
     if absent:
         return Engine(MESH, "embedded default: no diffusion weights are installed")
-    if spoken and missing(SPEECH):
+    if spoken and find_missing_files(SPEECH):
         return Engine(MESH, "embedded default: SadTalker's weights, by which diffusion would speak, are not installed")
     if device != "cpu" and not has_cuda():
         return Engine(
@@ -86,7 +86,7 @@ def _auto(device: str, moving: bool, space: str | None, name: str, spoken: bool)
 
 def _better_mini() -> Engine | None:
     """mimaface-mini, where it is installed and measured to be better than mesh."""
-    if (folder := mini.find()) is None:
+    if (folder := mini.find_small_model()) is None:
         return None
     card = mini.read_card(folder)
     verdict = judge(card.scores)
@@ -97,7 +97,7 @@ def _diffusion(device: str, moving: bool, space: str | None) -> Engine:
     if moving:
         raise InputError("--engine diffusion: animates a photo, not a video; use --engine mesh, or give a frame of it")
     absent = missing_files()
-    folder = mini.find() if absent and space in (None, mini.SPACE) else None
+    folder = mini.find_small_model() if absent and space in (None, mini.SPACE) else None
     if folder is not None:
         card = mini.read_card(folder)
         return Engine(DIFFUSION, f"asked for; the released weights are not installed: {card.name} draws", folder)
@@ -116,7 +116,7 @@ def _diffusion(device: str, moving: bool, space: str | None) -> Engine:
 
 def missing_files() -> list[str]:
     """Files of the diffusion engine that are not installed."""
-    return [path for name in ASSETS for path in missing(name)]
+    return [path for name in ASSETS for path in find_missing_files(name)]
 
 
 def has_cuda() -> bool:

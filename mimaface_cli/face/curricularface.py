@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimaface_cli.face.warp import warp_tensor
-from mimaface_cli.weights.state_dict import count_units, load_network, plain_keys
+from mimaface_cli.weights.state_dict import count_blocks, load_network, strip_module_prefix
 
 
 class Unit(nn.Module):
@@ -68,9 +68,9 @@ class CurricularFace(nn.Module):
 
         name: the file, for the message. Raises WeightsError that lists what is missing, unexpected or misshapen.
         """
-        state = plain_keys(state)
+        state = strip_module_prefix(state)
         widths = [0]
-        for unit in range(count_units(state, "body.")):
+        for unit in range(count_blocks(state, "body.")):
             key = f"body.{unit}.res_layer.3.weight"
             widths.append(len(state[key]) if key in state else widths[-1])  # loading says which is missing
         stages = [(width, len(list(same))) for width, same in groupby(widths[1:]) if width]

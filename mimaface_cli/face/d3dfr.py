@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mimaface_cli.weights.state_dict import count_units, load_network, plain_keys
+from mimaface_cli.weights.state_dict import count_blocks, load_network, strip_module_prefix
 
 # Coefficient groups in the order of the network's 261 outputs.
 FIELDS = {
@@ -122,10 +122,10 @@ class CoefficientNet(nn.Module):
 
         name: the file, for the message. Raises WeightsError that lists what is missing, unexpected or misshapen.
         """
-        state, width = plain_keys(state), 64
+        state, width = strip_module_prefix(state), 64
         if "backbone.conv1.weight" in state:
             width = state["backbone.conv1.weight"].shape[0]
-        depths = [count_units(state, f"backbone.layer{stage}.") or 1 for stage in (1, 2, 3, 4)]
+        depths = [count_blocks(state, f"backbone.layer{stage}.") or 1 for stage in (1, 2, 3, 4)]
         with torch.device("meta"):
             network = cls(width=width, depths=tuple(depths))
         return load_network(network, state, name)

@@ -32,7 +32,7 @@ from mimaface_cli.training.samples import (
 )
 from mimaface_cli.training.trainables import CONDITION, Denoiser
 from mimaface_cli.training.validation import Validator, keep_people, split_people
-from mimaface_cli.weights.small_model import Card
+from mimaface_cli.weights.small_model import ModelCard
 
 MODEL = "model"  # folder, in a run's output, of what the diffusion engine takes
 CHUNK = 16  # pictures that the autoencoder takes at once
@@ -264,6 +264,6 @@ def _export(config: Config, footage: Footage, vae: AutoencoderKL) -> None:
         "people": footage.people,
         "steps": steps,
     }
-    card = Card("own model", config.size, footage.condition, settings=settings, about=about)
+    card = ModelCard("own model", config.size, footage.condition, settings=settings, about=about)
     networks = Networks(network.unet, network.mia, vae.cpu(), config.model.prediction)
     mini.save(folder, networks, made.unet_config, network.clip, card)

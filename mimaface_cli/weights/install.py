@@ -12,8 +12,8 @@ from filelock import FileLock
 from mimaface_cli.errors import InputError, WeightsError, brief
 from mimaface_cli.files import output_error
 from mimaface_cli.weights import manifest
-from mimaface_cli.weights.contents import NETWORKS, check_plain, read_heads, read_network
-from mimaface_cli.weights.locate import installed_fault, weights_folder
+from mimaface_cli.weights.checkpoint_files import NETWORKS, check_unconverted, read_attention_heads, read_network
+from mimaface_cli.weights.locate import find_installed_problem, weights_folder
 from mimaface_cli.weights.registry import ASSETS, INFERENCE, AssetFile, find_asset
 
 _STAGES = ("image", "video")  # folders of the release that hold files of the same names
@@ -87,7 +87,7 @@ def check(file: AssetFile, path: Path) -> None:
     if file.content in NETWORKS:
         read_network(path, file.content)
     elif file.content is not None:
-        check_plain(path, file.content)
+        check_unconverted(path, file.content)
     elif file.size is not None and path.stat().st_size != file.size:
         raise WeightsError(f"{path}: has {path.stat().st_size} bytes instead of {file.size}; fetch it again")
 
@@ -106,7 +106,7 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".install.lock"):
             entry = manifest.read(folder).get(file.path)
-            there = entry is not None and entry.source_sha256 == source_sha256 and installed_fault(file) is None
+            there = entry is not None and entry.source_sha256 == source_sha256 and find_installed_problem(file) is None
             if not there:
                 with _written(target) as temporary:
                     temporary.touch()
@@ -114,7 +114,7 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
                     _make(file, path, temporary, consume)
                     temporary.chmod(mode)
                     info = temporary.stat()
-                    made = manifest.Entry(
+                    made = manifest.ManifestEntry(
                         info.st_size, info.st_mtime_ns, manifest.sha256_of(temporary), source, source_sha256
                     )
                     # Recorded before it is in place: a file without a record would not be trusted, and a record
@@ -129,7 +129,7 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
 
 def _make(file: AssetFile, path: Path, temporary: Path, consume: bool) -> None:
     if file.content in NETWORKS:
-        _save(read_network(path, file.content), temporary, read_heads(path))
+        _save(read_network(path, file.content), temporary, read_attention_heads(path))
         return
     check(file, path)
     if consume:
@@ -202,7 +202,7 @@ def _places(folder: Path, file: AssetFile) -> Iterator[Path]:
         name = file.url.rpartition("/")[2]
         yield folder / name
         yield folder / "checkpoints" / name
-    if file.url or (folder / manifest.NAME).exists():  # a weights folder of ours
+    if file.url or (folder / manifest.FILE_NAME).exists():  # a weights folder of ours
         yield folder / file.path
 
 

@@ -55,7 +55,7 @@ def locate_file(name: str, path: str) -> Path:
     return _locate_file(asset, next(file for file in asset.files if file.path == path), download=False, progress=None)
 
 
-def missing(name: str) -> list[str]:
+def find_missing_files(name: str) -> list[str]:
     """The paths in the registry of an asset's files that are not there or not whole; fetches nothing."""
     asset, absent = find_asset(name), []
     for file in asset.files:
@@ -69,7 +69,7 @@ def missing(name: str) -> list[str]:
 def _locate_file(asset: Asset, file: AssetFile, download: bool, progress: Progress | None) -> Path:
     target = weights_folder() / file.path
     if asset.needed_for and target.exists():
-        if fault := installed_fault(file):
+        if fault := find_installed_problem(file):
             raise WeightsError(f"{target}: {fault}; {_pull(asset)}")
         return target
     for path in (target, *_shipped(file)):
@@ -97,7 +97,7 @@ def _locate_file(asset: Asset, file: AssetFile, download: bool, progress: Progre
     raise _missing(asset, file, address, notes)
 
 
-def installed_fault(file: AssetFile, thorough: bool = False) -> str | None:
+def find_installed_problem(file: AssetFile, thorough: bool = False) -> str | None:
     """What is wrong with a file that `weights pull` or `weights import` put into the weights folder, or None.
 
     thorough: read it and compare its hash.
@@ -105,13 +105,13 @@ def installed_fault(file: AssetFile, thorough: bool = False) -> str | None:
     folder = weights_folder()
     entry = manifest.read(folder).get(file.path)
     if entry is not None:
-        return manifest.fault(folder, file.path, entry, thorough)
+        return manifest.find_problem(folder, file.path, entry, thorough)
     if file.sha256 and file.content is None:  # put there by hand: known by the released file's own hash
         if fault := _fault(folder / file.path, file):
             return f"is not the released file ({fault})"
         with suppress(OSError, OutputError):
             info = (folder / file.path).stat()
-            made = manifest.Entry(info.st_size, info.st_mtime_ns, file.sha256, "put there by hand", file.sha256)
+            made = manifest.ManifestEntry(info.st_size, info.st_mtime_ns, file.sha256, "put there by hand", file.sha256)
             manifest.record(folder, file.path, made)
         return None
     return "was not put there by mimaface"

@@ -11,9 +11,9 @@ from filelock import FileLock, Timeout
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.files import output_error
 from mimaface_cli.weights import manifest
-from mimaface_cli.weights.contents import NETWORKS
+from mimaface_cli.weights.checkpoint_files import NETWORKS
 from mimaface_cli.weights.install import install
-from mimaface_cli.weights.locate import locate_files, mirrored, missing, weights_folder
+from mimaface_cli.weights.locate import find_missing_files, locate_files, mirrored, weights_folder
 from mimaface_cli.weights.registry import Asset, AssetFile
 
 # Called with what is being done, the bytes so far and in all (None: unknown).
@@ -68,7 +68,7 @@ def _pull(assets: Sequence[Asset], folder: Path, report: Progress) -> list[str]:
     staging = folder / _STAGING
     fetches: list[_Fetch] = []
     for asset in assets:
-        lacking = missing(asset.name)
+        lacking = find_missing_files(asset.name)
         report(f"looking up {asset.name}", 0, None)
         if asset.needed_for:
             fetches += [_plan(file, staging) for file in asset.files if file.path in lacking]

@@ -35,7 +35,7 @@ class AssetFile:
     """One installed file. path: relative to the weights folder, with forward slashes.
 
     url: official public address; sha256 (hex) and size in bytes of what lies there. hub: where else, best first.
-    content: what it must hold (see `mimaface_cli.weights.contents`), which also says how it is kept; None: bytes as
+    content: what it must hold (see `mimaface_cli.weights.checkpoint_files`), which also says how it is kept; None: bytes as
     they are. Without hash and hub the project ships the file itself (shipped).
     """
 

@@ -14,9 +14,9 @@ from mimaface_cli.errors import WeightsError
 from mimaface_cli.files import atomic_path
 from mimaface_cli.weights.locate import weights_folder
 
-FOLDER, CARD = "mini", "card.json"
-FILES = ("unet.json", "unet.safetensors", "mia.safetensors", "clip.json", "clip.safetensors", "vae.json")
-FILES += ("vae.safetensors", CARD)
+SMALL_MODEL_FOLDER, CARD_FILE = "mini", "card.json"
+SMALL_MODEL_FILES = ("unet.json", "unet.safetensors", "mia.safetensors", "clip.json", "clip.safetensors", "vae.json")
+SMALL_MODEL_FILES += ("vae.safetensors", CARD_FILE)
 SPACE = "face478"
 CONDITIONS = ("textured", "render")
 PREDICTIONS = ("epsilon", "v", "sample")
@@ -24,7 +24,7 @@ LARGEST = 1024
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """name; size: pixels of a side of the square it draws; condition: textured (the mesh engine's frame) or render (the
     paper's, of coefficients alone); prediction: what its UNet gives, the noise (epsilon), v or the clean latents
     (sample); settings: what to denoise with, as in `mimaface_cli.engines.diffusion.denoise_settings.Settings`; scores: engine (mesh,
@@ -57,29 +57,29 @@ class Card:
                 raise ValueError(f"scores: {engine}: must hold numbers")
 
 
-def find() -> Path | None:
+def find_small_model() -> Path | None:
     """The folder of an installed mimaface-mini, or None."""
-    folder = weights_folder() / FOLDER
-    return folder if all((folder / name).is_file() for name in FILES) else None
+    folder = weights_folder() / SMALL_MODEL_FOLDER
+    return folder if all((folder / name).is_file() for name in SMALL_MODEL_FILES) else None
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> ModelCard:
     """Raises WeightsError."""
-    path = folder / CARD
+    path = folder / CARD_FILE
     try:
         values = json.loads(path.read_bytes())
         if not isinstance(values, dict) or values.pop("space", None) != SPACE:
             raise ValueError(f"is not of a model over {SPACE}")
-        return Card(**values)
+        return ModelCard(**values)
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path}: {error}; put the card there that came with the model, or remove the folder"
         ) from error
 
 
-def write_card(folder: Path, card: Card) -> None:
+def write_card(folder: Path, card: ModelCard) -> None:
     """Write or replace the card, such as when the model has been measured. Raises OutputError."""
-    with atomic_path(folder / CARD) as temporary:
+    with atomic_path(folder / CARD_FILE) as temporary:
         temporary.write_text(json.dumps({"space": SPACE, **asdict(card)}, indent=1), encoding="utf-8")
 
 

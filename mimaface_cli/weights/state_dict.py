@@ -24,7 +24,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], name: str) -> No
 
     name: the file, for the message. Raises WeightsError that lists missing, unexpected and misshapen keys.
     """
-    state = plain_keys(state)
+    state = strip_module_prefix(state)
     own = module.state_dict()
     wrong = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
     found = {
@@ -38,14 +38,14 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], name: str) -> No
     module.load_state_dict(state, assign=any(tensor.is_meta for tensor in own.values()))
 
 
-def plain_keys(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def strip_module_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The state without a `module.` prefix on every key."""
     if state and all(key.startswith("module.") for key in state):
         return {key.removeprefix("module."): value for key, value in state.items()}
     return state
 
 
-def count_units(state: Mapping[str, Tensor], prefix: str) -> int:
+def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
     """How many numbered parts the keys after `prefix` tell of: one more than the highest number."""
     found = (re.match(r"(\d{1,4})\.", key[len(prefix) :]) for key in state if key.startswith(prefix))
     return max((int(match[1]) + 1 for match in found if match), default=0)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights.locate import installed_fault, locate_files, weights_folder
+from mimaface_cli.weights.locate import find_installed_problem, locate_files, weights_folder
 from mimaface_cli.weights.registry import Asset
 
 INSTALLED, MISSING, DAMAGED = "installed", "missing", "damaged"
@@ -21,7 +21,7 @@ class FileState:
     problem: str | None = None
 
 
-def file_states(asset: Asset, thorough: bool = False) -> list[FileState]:
+def inspect_files(asset: Asset, thorough: bool = False) -> list[FileState]:
     """How every file of an asset is. thorough: read it all and compare hashes; else size and time of change tell."""
     if not asset.needed_for:  # small: always read
         return _small(asset)
@@ -31,12 +31,12 @@ def file_states(asset: Asset, thorough: bool = False) -> list[FileState]:
         if not where.exists():
             states.append(FileState(file.path, MISSING, None, 0))
             continue
-        fault = installed_fault(file, thorough)
+        fault = find_installed_problem(file, thorough)
         states.append(FileState(file.path, DAMAGED if fault else INSTALLED, where, where.stat().st_size, fault))
     return states
 
 
-def asset_state(states: list[FileState]) -> str:
+def overall_state(states: list[FileState]) -> str:
     """One word for the whole asset: the worst of its files'."""
     found = {state.state for state in states}
     return next(state for state in (DAMAGED, MISSING, INSTALLED) if state in found)

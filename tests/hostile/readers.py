@@ -128,16 +128,16 @@ def _old_pickled() -> bytes:
 
 
 def _network(path: Path) -> object:
-    from mimaface_cli.weights.contents import read_heads, read_network
+    from mimaface_cli.weights.checkpoint_files import read_attention_heads, read_network
 
-    read_heads(path)
+    read_attention_heads(path)
     return read_network(path, "inception")
 
 
 def _config(path: Path) -> object:
-    from mimaface_cli.weights.contents import check_plain
+    from mimaface_cli.weights.checkpoint_files import check_unconverted
 
-    return check_plain(path, "unet config")
+    return check_unconverted(path, "unet config")
 
 
 def _bfm() -> bytes:
@@ -149,15 +149,15 @@ def _bfm() -> bytes:
 
 
 def _check_bfm(path: Path) -> object:
-    from mimaface_cli.weights.contents import check_plain
+    from mimaface_cli.weights.checkpoint_files import check_unconverted
 
-    return check_plain(path, "bfm09")
+    return check_unconverted(path, "bfm09")
 
 
 def _manifest(path: Path) -> object:
     from mimaface_cli.weights import manifest
 
-    target = path.parent / manifest.NAME
+    target = path.parent / manifest.FILE_NAME
     if target != path:
         path.replace(target)
     return manifest.read(path.parent)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights.contents import NETWORKS, select
+from mimaface_cli.weights.checkpoint_files import NETWORKS, select
 from tests.conftest import ROOT
 
 GOLDENS = ROOT / "tests" / "goldens" / "data"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.weights import manifest
 from mimaface_cli.weights.install import import_folder
-from mimaface_cli.weights.locate import locate_files, missing
+from mimaface_cli.weights.locate import find_missing_files, locate_files
 from mimaface_cli.weights.registry import ASSETS, Asset, AssetFile, find_asset
 from tests.conftest import tree
 
@@ -37,7 +37,7 @@ def test_the_released_layout(release_folder, own_world):
     before = tree(release_folder)
     result = import_folder(release_folder)
     assert (result.installed, result.kept, result.missing) == (MIMAFACE, [], VAE)
-    assert missing("mimaface") == [] and tree(release_folder) == before
+    assert find_missing_files("mimaface") == [] and tree(release_folder) == before
     found = locate_files("mimaface")
     assert (
         found["mimaface/bfm09.mat"].read_bytes() == (release_folder / "models/D3DFR/BFM09_model_info.mat").read_bytes()
@@ -115,7 +115,7 @@ def test_the_two_stages_are_not_mixed_up(tmp_path):
     folder = make_release(tmp_path / "both", seed=1, image_stage=True)
     result = import_folder(folder)
     assert result.installed == MIMAFACE + [file.path for file in find_asset("mimaface_image").files]
-    assert missing("mimaface_image") == []
+    assert find_missing_files("mimaface_image") == []
     for stage in ("image", "video"):
         kept = load_file(
             locate_files("mimaface_image" if stage == "image" else "mimaface")[f"mimaface/{stage}/mia.safetensors"]
@@ -182,7 +182,7 @@ def test_a_file_that_is_kept_as_it_is_must_have_its_hash(monkeypatch, tmp_path):
 def test_a_weights_folder_of_ours(release_folder, own_world, tmp_path, monkeypatch):
     import_folder(release_folder)
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path / "other"))
-    assert import_folder(own_world).installed == MIMAFACE and missing("mimaface") == []
+    assert import_folder(own_world).installed == MIMAFACE and find_missing_files("mimaface") == []
 
 
 def test_a_small_file_is_imported_where_it_is_named(monkeypatch, own_world, tmp_path):
@@ -313,30 +313,30 @@ def test_what_was_changed_is_noticed_by_size_or_by_hash(copy, own_world):
     path = own_world / "mimaface/video/mia.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    assert missing("mimaface") == ["mimaface/video/mia.safetensors"]
+    assert find_missing_files("mimaface") == ["mimaface/video/mia.safetensors"]
     with pytest.raises(
         WeightsError, match="mia.safetensors: has .* bytes instead of .*; run: mimaface weights pull mimaface"
     ):
         locate_files("mimaface")
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert missing("mimaface") == ["mimaface/video/mia.safetensors"]
-    assert import_folder(copy).installed == ["mimaface/video/mia.safetensors"] and missing("mimaface") == []
+    assert find_missing_files("mimaface") == ["mimaface/video/mia.safetensors"]
+    assert import_folder(copy).installed == ["mimaface/video/mia.safetensors"] and find_missing_files("mimaface") == []
 
 
 def test_a_copied_folder_is_read_once_and_then_known(copy, own_world, monkeypatch):
     import_folder(copy)
     for path in own_world.rglob("*.*"):
         os.utime(path, (1, 1))
-    assert missing("mimaface") == []
+    assert find_missing_files("mimaface") == []
     read = []
     monkeypatch.setattr(manifest, "sha256_of", read.append)
-    assert missing("mimaface") == [] and read == []
+    assert find_missing_files("mimaface") == [] and read == []
 
 
 def test_what_nobody_installed_is_not_trusted(copy, own_world):
     import_folder(copy)
     (own_world / "manifest.json").write_text("{}")
-    assert missing("mimaface") == MIMAFACE
+    assert find_missing_files("mimaface") == MIMAFACE
     with pytest.raises(WeightsError, match="was not put there by mimaface; run: mimaface weights pull mimaface"):
         locate_files("mimaface")
     assert import_folder(copy).installed == MIMAFACE
@@ -359,7 +359,7 @@ _ROW = {"size": "x", "mtime_ns": 1, "sha256": "", "source": "", "source_sha256":
 def test_a_manifest_that_cannot_be_read_is_none(own_world, text):
     own_world.mkdir()
     (own_world / "manifest.json").write_text(text)
-    assert manifest.read(own_world) == {} and missing("mimaface") == MIMAFACE
+    assert manifest.read(own_world) == {} and find_missing_files("mimaface") == MIMAFACE
 
 
 def test_a_released_file_put_there_by_hand_is_taken_by_its_hash(monkeypatch, own_world):
@@ -372,7 +372,7 @@ def test_a_released_file_put_there_by_hand_is_taken_by_its_hash(monkeypatch, own
         locate_files("toy")
     (own_world / "toy").mkdir(parents=True)
     (own_world / "toy/model.bin").write_bytes(content)
-    assert missing("toy") == [] and "toy/model.bin" in manifest.read(own_world)
+    assert find_missing_files("toy") == [] and "toy/model.bin" in manifest.read(own_world)
     (own_world / "manifest.json").unlink()
     (own_world / "toy/model.bin").write_bytes(content[::-1])
-    assert missing("toy") == ["toy/model.bin"]
+    assert find_missing_files("toy") == ["toy/model.bin"]

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.weights import hub as hub_module
 from mimaface_cli.weights import manifest
-from mimaface_cli.weights.locate import locate_files, missing
+from mimaface_cli.weights.locate import find_missing_files, locate_files
 from mimaface_cli.weights.pull import pull
 from mimaface_cli.weights.registry import ASSETS, Asset, AssetFile, HubFile, find_asset
 from tests.conftest import ROOT
@@ -77,9 +77,9 @@ WHOLE = ["manifest.json", "toy/config.json", "toy/heads.safetensors", "toy/model
 
 def test_what_is_missing_comes_and_is_recorded(toy, hub, own_world):
     steps = []
-    assert missing("toy") == [file.path for file in toy.files]
+    assert find_missing_files("toy") == [file.path for file in toy.files]
     assert pull([toy], lambda *step: steps.append(step)) == [file.path for file in toy.files]
-    assert left(own_world) == WHOLE and missing("toy") == []
+    assert left(own_world) == WHOLE and find_missing_files("toy") == []
     assert (own_world / "toy/model.bin").read_bytes() == MODEL
     kept = load_file(own_world / "toy/heads.safetensors")
     assert kept.keys() == HEADS.keys() and all(torch.equal(kept[key], HEADS[key]) for key in kept)
@@ -101,7 +101,7 @@ def test_what_is_damaged_comes_anew_and_alone(toy, hub, own_world):
     pull([toy])
     (own_world / "toy/model.bin").write_bytes(MODEL[:-1])
     hub.asked.clear()
-    assert missing("toy") == ["toy/model.bin"] and pull([toy]) == ["toy/model.bin"]
+    assert find_missing_files("toy") == ["toy/model.bin"] and pull([toy]) == ["toy/model.bin"]
     assert [asked.path for asked in hub.bodies()] == ["/cdn/org--model/model.bin"]
     assert (own_world / "toy/model.bin").read_bytes() == MODEL
 
@@ -118,7 +118,7 @@ def test_wrong_bytes_are_never_installed(toy, hub, own_world):
     hub.wrong["model.bin"] = MODEL[:-1] + b"?"
     with pytest.raises(WeightsError, match="is not the released file: what came has the hash"):
         pull([toy])
-    assert left(own_world) == [] and missing("toy")
+    assert left(own_world) == [] and find_missing_files("toy")
     hub.wrong = {"config.json": b'{"a": 2}'}
     with pytest.raises(WeightsError, match="config.json: is not the released file: what came has the hash"):
         pull([toy])
@@ -167,7 +167,7 @@ def test_another_network_or_none_is_not_installed(toy, hub, own_world, content, 
     with pytest.raises(WeightsError, match=fault) as caught:
         pull([toy])
     assert "\n" not in str(caught.value)
-    assert missing("toy") == ["toy/heads.safetensors", "toy/config.json"]
+    assert find_missing_files("toy") == ["toy/heads.safetensors", "toy/config.json"]
     assert not (own_world / "toy/heads.safetensors").exists()
 
 
@@ -217,7 +217,7 @@ def test_a_crash_between_record_and_place_leaves_a_missing_file(toy, own_world, 
         patch.setattr("mimaface_cli.weights.install.os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             pull([toy])
-    assert missing("toy") == [file.path for file in toy.files]
+    assert find_missing_files("toy") == [file.path for file in toy.files]
     pull([toy])
     assert left(own_world) == WHOLE
 
@@ -265,6 +265,6 @@ def test_the_tiny_release_is_pulled_whole(hub, release_folder, vae_folder, own_w
 
     publish(hub, release_folder, vae_folder)
     pull([find_asset("mimaface"), find_asset("vae")])
-    assert missing("mimaface") == missing("vae") == []
+    assert find_missing_files("mimaface") == find_missing_files("vae") == []
     assert json.loads(locate_files("mimaface")["mimaface/video/clip.json"].read_text())["hidden_size"] == 32
     assert not any(path.suffix in (".pth", ".bin") for path in own_world.rglob("*"))

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights import contents
+from mimaface_cli.weights import checkpoint_files as contents
 from mimaface_cli.weights.registry import ASSETS, AssetFile, find_asset
 
 

@@ -21,7 +21,7 @@ from mimaface_cli.face.bfm import load as load_bfm
 from mimaface_cli.face.curricularface import CurricularFace
 from mimaface_cli.face.d3dfr import CoefficientNet
 from mimaface_cli.weights import manifest
-from mimaface_cli.weights.locate import locate_file, locate_files, missing, weights_folder
+from mimaface_cli.weights.locate import find_missing_files, locate_file, locate_files, weights_folder
 from mimaface_cli.weights.state_dict import load_strict
 
 RELEASE, VAE = "mimaface", "vae"  # names in the registry
@@ -51,7 +51,7 @@ def load_face_model() -> Bfm09:
 
 def has_identity_net() -> bool:
     """Whether the network is installed whole that only the released tokens want."""
-    return IDENTITY not in missing(RELEASE)
+    return IDENTITY not in find_missing_files(RELEASE)
 
 
 def load_identity_net() -> CurricularFace:

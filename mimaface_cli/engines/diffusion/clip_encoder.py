@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from mimaface_cli.weights.state_dict import load_network, plain_keys
+from mimaface_cli.weights.state_dict import load_network, strip_module_prefix
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
@@ -56,7 +56,7 @@ def from_state(
     prefix = "vision_model." if any(key.startswith("vision_model.") for key in model.state_dict()) else ""
     state = {
         prefix + key.removeprefix("vision_model."): value
-        for key, value in plain_keys(state).items()
+        for key, value in strip_module_prefix(state).items()
         if not key.endswith("position_ids")  # a counter that old files hold
     }
     load_network(model, state, name)

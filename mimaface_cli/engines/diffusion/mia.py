@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights.state_dict import count_units, load_network, plain_keys
+from mimaface_cli.weights.state_dict import count_blocks, load_network, strip_module_prefix
 
 # Coefficient groups in token order, with their widths; names as in `mimaface_cli.face.d3dfr.FIELDS`.
 RELEASE_MOTION = {"gaze": 4, "expression": 64, "texture": 80, "illumination": 27, "angles": 3, "translation": 3}
@@ -188,7 +188,7 @@ def from_state(
     metadata: the safetensors file's; `heads` counts where the weights cannot tell (paper variant, default 8). name: the
     file, for the message. Raises WeightsError that lists what is missing, unexpected or misshapen.
     """
-    state = plain_keys(state)
+    state = strip_module_prefix(state)
     paper = any(key.startswith(("embed.", "adapter.")) for key in state)
     with torch.device("meta"):
         module = _paper_variant(state, metadata or {}, name) if paper else _release_variant(state)
@@ -201,7 +201,7 @@ def _release_variant(state: Mapping[str, Tensor]) -> ReleaseTokens:
     motion = {
         name: _sizes(state, f"{_layer_name(name)}.weight", (width, size))[1] for name, size in RELEASE_MOTION.items()
     }
-    if layers := count_units(state, "mapper.resblocks."):
+    if layers := count_blocks(state, "mapper.resblocks."):
         options["layers"] = layers
     identity_width = _sizes(state, "transform_dim_arcface.weight", (width, 25088))[1]
     return ReleaseTokens(width, clip_width, identity_width, motion, **options)
@@ -216,7 +216,7 @@ def _paper_variant(state: Mapping[str, Tensor], metadata: Mapping[str, str], nam
         group: _sizes(state, f"embed.{group}.weight", (clip_width, PAPER_MOTION.get(group, 1))) for group in names
     }
     tokens = max((embedded // clip_width for embedded, _ in motion.values()), default=1)
-    if layers := count_units(state, "adapter.resblocks."):
+    if layers := count_blocks(state, "adapter.resblocks."):
         options["layers"] = layers
     heads = metadata.get("heads", "8")
     if not heads.isdecimal() or not 0 < int(heads[:6]) <= width or width % int(heads[:6]):

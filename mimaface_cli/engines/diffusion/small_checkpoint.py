@@ -16,10 +16,10 @@ from mimaface_cli.engines.diffusion.mia import PaperTokens
 from mimaface_cli.engines.diffusion.pipeline import Networks
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.files import atomic_path
-from mimaface_cli.weights.small_model import CARD, FILES, Card, read_card, write_card
+from mimaface_cli.weights.small_model import CARD_FILE, SMALL_MODEL_FILES, ModelCard, read_card, write_card
 
 
-def denoising(card: Card, asked: Settings) -> Settings:
+def denoising(card: ModelCard, asked: Settings) -> Settings:
     """What to run with: the card's settings, unless the user asked for other than the defaults. Raises WeightsError."""
     if asked != PRESETS["release"]:
         return asked
@@ -31,7 +31,7 @@ def denoising(card: Card, asked: Settings) -> Settings:
 
 def load(folder: Path) -> tuple[Networks, CLIPVisionModel]:
     """What denoises, and the appearance encoder, on the CPU. Raises WeightsError."""
-    paths = {name: folder / name for name in FILES}
+    paths = {name: folder / name for name in SMALL_MODEL_FILES}
     state, name = checkpoint.read_state(paths["unet.safetensors"])
     unet = checkpoint.build_unet(checkpoint.read_json(paths["unet.json"]), state, name)
     tokens = checkpoint.load_tokens(paths["mia.safetensors"], unet, paths["unet.safetensors"])
@@ -50,10 +50,12 @@ def load(folder: Path) -> tuple[Networks, CLIPVisionModel]:
     return Networks(unet, tokens, vae, read_card(folder).prediction), encoder
 
 
-def save(folder: Path, networks: Networks, unet_config: dict[str, Any], encoder: CLIPVisionModel, card: Card) -> None:
+def save(
+    folder: Path, networks: Networks, unet_config: dict[str, Any], encoder: CLIPVisionModel, card: ModelCard
+) -> None:
     """Write the folder, its card last: a folder without one is no model. Raises OutputError."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD).unlink(missing_ok=True)
+    (folder / CARD_FILE).unlink(missing_ok=True)
     parts: dict[str, nn.Module] = {"unet": networks.unet, "mia": networks.mia, "clip": encoder, "vae": networks.vae}
     for name, module in parts.items():
         metadata = {"format": "pt"}

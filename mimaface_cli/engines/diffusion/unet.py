@@ -178,7 +178,7 @@ Layer = tuple[nn.Module | None, nn.Module | None, nn.Module | None]
 
 
 class VideoUNet(nn.Module):
-    """Predicts the noise in a clip of latents, or whatever else it was trained to (`weights.mini.Card.prediction`).
+    """Predicts the noise in a clip of latents, or whatever else it was trained to (`weights.small_model.ModelCard.prediction`).
 
     config: UNet2DConditionModel's options plus the release's motion options; without `use_motion_module` it is the
     image model. Raises WeightsError for an option that is not understood.

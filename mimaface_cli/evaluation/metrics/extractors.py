@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights.locate import installed_fault, weights_folder
+from mimaface_cli.weights.locate import find_installed_problem, weights_folder
 from mimaface_cli.weights.registry import find_asset
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def missing(network: str) -> str | None:
         if file.path in paths:
             if not (weights_folder() / file.path).is_file():
                 return f"needs weights {name}: mimaface weights pull {name}"
-            if fault := installed_fault(file):
+            if fault := find_installed_problem(file):
                 return f"weights {name}: {file.path} {fault}: mimaface weights pull {name}"
     return None
 
@@ -84,7 +84,7 @@ def read_state(paths: list[Path]) -> dict[str, "Tensor"]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from mimaface_cli.weights.state_dict import plain_keys
+    from mimaface_cli.weights.state_dict import strip_module_prefix
 
     state: dict[str, Tensor] = {}
     for path in paths:
@@ -93,5 +93,5 @@ def read_state(paths: list[Path]) -> dict[str, "Tensor"]:
         except (OSError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise WeightsError(f"{path}: cannot be read as safetensors ({reason}); fetch it again") from error
-        state |= plain_keys(part)
+        state |= strip_module_prefix(part)
     return state

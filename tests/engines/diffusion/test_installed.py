@@ -102,7 +102,7 @@ def test_parts_of_two_models_are_noticed(folder):
     wide = ReleaseTokens(2 * WIDTH, WIDTH, 16 * 7 * 7)
     save_file(wide.state_dict(), path)
     info = path.stat()
-    entry = manifest.Entry(info.st_size, info.st_mtime_ns, manifest.sha256_of(path), "test", "test")
+    entry = manifest.ManifestEntry(info.st_size, info.st_mtime_ns, manifest.sha256_of(path), "test", "test")
     manifest.record(folder, "mimaface/video/mia.safetensors", entry)
     with pytest.raises(WeightsError, match=f"tokens of width {2 * WIDTH} where the UNet .* takes {WIDTH}"):
         checkpoint.load_networks()

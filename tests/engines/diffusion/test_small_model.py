@@ -13,7 +13,14 @@ from mimaface_cli.engines.selection import choose_engine
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.evaluation.figures import BY_NAME
 from mimaface_cli.evaluation.preference import JUDGED_BY, judge
-from mimaface_cli.weights.small_model import CARD, FOLDER, Card, find, read_card, write_card
+from mimaface_cli.weights.small_model import (
+    CARD_FILE,
+    SMALL_MODEL_FOLDER,
+    ModelCard,
+    find_small_model,
+    read_card,
+    write_card,
+)
 
 MESH = {"psnr": 22.0, "ssim": 0.8, "expression": 0.5, "pose": 0.03, "gaze": 0.1, "identity_dlib": 0.3, "jitter": 0.4}
 
@@ -36,8 +43,10 @@ def mini_folder(tmp_path_factory):
     trained = build(size, video=True)
     vae = AutoencoderKL(**AutoencoderSettings(channels=(8, 8, 8)).config(64))
     folder = tmp_path_factory.mktemp("weights")
-    card = Card("mimaface-mini", 64, settings={"length": 4, "overlap": 1, "steps": 2, "guidance": 2.0})
-    mini.save(folder / FOLDER, Networks(trained.unet, trained.mia, vae), size.unet_config(), trained.clip, card)
+    card = ModelCard("mimaface-mini", 64, settings={"length": 4, "overlap": 1, "steps": 2, "guidance": 2.0})
+    mini.save(
+        folder / SMALL_MODEL_FOLDER, Networks(trained.unet, trained.mia, vae), size.unet_config(), trained.clip, card
+    )
     return folder
 
 
@@ -45,9 +54,9 @@ def mini_folder(tmp_path_factory):
 def installed(mini_folder, monkeypatch):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(mini_folder))
     monkeypatch.setattr(engines, "has_cuda", lambda: False)
-    card = read_card(mini_folder / FOLDER)
-    yield mini_folder / FOLDER
-    write_card(mini_folder / FOLDER, card)
+    card = read_card(mini_folder / SMALL_MODEL_FOLDER)
+    yield mini_folder / SMALL_MODEL_FOLDER
+    write_card(mini_folder / SMALL_MODEL_FOLDER, card)
 
 
 def test_the_figures_it_is_judged_by_exist_and_have_a_direction():
@@ -94,17 +103,17 @@ def test_it_is_used_where_the_release_is_not_and_preferred_only_where_measured_b
     ],
 )
 def test_a_card_that_makes_no_sense_is_one_line(installed, change):
-    path = installed / CARD
+    path = installed / CARD_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(WeightsError, match="card.json: "):
         choose_engine("auto")
 
 
 def test_half_a_folder_is_no_model(tmp_path, monkeypatch):
-    (tmp_path / FOLDER).mkdir()
-    (tmp_path / FOLDER / CARD).write_text("{}")
+    (tmp_path / SMALL_MODEL_FOLDER).mkdir()
+    (tmp_path / SMALL_MODEL_FOLDER / CARD_FILE).write_text("{}")
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path))
-    assert find() is None and choose_engine("auto").name == "mesh"
+    assert find_small_model() is None and choose_engine("auto").name == "mesh"
 
 
 def test_it_draws_every_frame_of_a_photo(installed, sample, tmp_path):

@@ -32,7 +32,7 @@ def install(folder: Path, path: str, state: dict[str, torch.Tensor] | bytes) -> 
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(state) if isinstance(state, bytes) else save_file(state, target)
     info, digest = target.stat(), manifest.sha256_of(target)
-    manifest.record(folder, path, manifest.Entry(info.st_size, info.st_mtime_ns, digest, "made here", digest))
+    manifest.record(folder, path, manifest.ManifestEntry(info.st_size, info.st_mtime_ns, digest, "made here", digest))
 
 
 def lively(model: nn.Module) -> nn.Module:

@@ -129,7 +129,7 @@ def read_network(path: Path, content: str) -> "dict[str, Tensor]":
     return select(_read_state(path), content, str(path))
 
 
-def read_heads(path: Path) -> dict[str, str]:
+def read_attention_heads(path: Path) -> dict[str, str]:
     """What a safetensors file says of its attention heads, which no weight tells: {"heads": "8"}, or nothing."""
     from safetensors import SafetensorError, safe_open
 
@@ -212,7 +212,7 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
 
 
-def check_plain(path: Path, content: str) -> None:
+def check_unconverted(path: Path, content: str) -> None:
     """Check a file that is kept as it is, by its content's name. Raises WeightsError."""
     _PLAIN[content](path)
 
