@@ -24,11 +24,11 @@ from mimaface_cli.engines.selection import choose_engine
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
 from mimaface_cli.evaluation.figures import FIGURES, REVISION
 from mimaface_cli.evaluation.frame_features import Features, source_picture
+from mimaface_cli.evaluation.functional.distribution import Gaussian, frechet_distance
 from mimaface_cli.evaluation.measure import Measured, measure
 from mimaface_cli.evaluation.measure_options import MeasureOptions
-from mimaface_cli.evaluation.metrics import extractors as networks
-from mimaface_cli.evaluation.metrics.distribution import Gaussian, frechet_distance
-from mimaface_cli.evaluation.metrics.identity import dlib_missing
+from mimaface_cli.evaluation.networks import pretrained
+from mimaface_cli.evaluation.networks.face_embedding import dlib_missing
 from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import extractor_version
@@ -110,7 +110,7 @@ def evaluate(
     began = time.monotonic()
     tell = report or (lambda stage, done, total: None)
     hashes: dict[Path, str] = {}
-    whole = [name for name in ("fid", "fvd") if networks.missing(name) is None]
+    whole = [name for name in ("fid", "fvd") if pretrained.missing_weights(name) is None]
     rows, features = [], Features()
     for index, (result, pair) in enumerate(zip(results, pairs, strict=True)):
         prefix = f"{index + 1}/{len(pairs)} " if len(pairs) > 1 else ""
@@ -167,8 +167,8 @@ def _row(
 
 
 def _key(contents: list[str], pair: Pair, options: MeasureOptions) -> str:
-    there = [name for name in networks.NEEDS if networks.missing(name) is None]
-    stamps = [path.stat().st_mtime_ns for name in there for path in networks.files(name)]
+    there = [name for name in pretrained.NETWORK_FILES if pretrained.missing_weights(name) is None]
+    stamps = [path.stat().st_mtime_ns for name in there for path in pretrained.weight_files(name)]
     settings = asdict(options) | {
         "same": pair.same,
         "span": [pair.source_frame, pair.start, pair.frames, pair.stride],
@@ -214,7 +214,7 @@ def _whole_set(features: Features, means: dict[str, Mean], reasons: dict[str, st
         ("fid", features.pictures, features.real_pictures),
         ("fvd", features.clips, features.real_clips),
     ):
-        if problem := networks.missing(name):
+        if problem := pretrained.missing_weights(name):
             reasons[name] = problem
         elif len(own) < 2:
             reasons[name] = "fewer than two pictures" if name == "fid" else "fewer than two clips of 16 frames"

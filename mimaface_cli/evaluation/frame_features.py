@@ -9,10 +9,10 @@ import numpy as np
 from mimaface_cli.apps.drivers import is_track
 from mimaface_cli.apps.sources import opaque
 from mimaface_cli.errors import InputError
-from mimaface_cli.evaluation.metrics import extractors as networks
-from mimaface_cli.evaluation.metrics import image_quality as image
-from mimaface_cli.evaluation.metrics import temporal
-from mimaface_cli.evaluation.metrics.identity import (
+from mimaface_cli.evaluation.functional import image_quality as image
+from mimaface_cli.evaluation.functional import temporal
+from mimaface_cli.evaluation.networks import pretrained
+from mimaface_cli.evaluation.networks.face_embedding import (
     CurricularEmbedder,
     DlibEmbedder,
     cosine_similarity,
@@ -159,18 +159,18 @@ class Watcher:
     def _open_networks(self, put: Callable[[str, float | None, str], None]) -> None:
         """Those whose weights are there; of the others, what they need."""
         self._networks: dict[str, object] = {}
-        if problem := networks.missing("csim"):
+        if problem := pretrained.missing_weights("csim"):
             put("csim", None, problem)
         for name in ("lpips", "fid", "fvd"):
             if name == "lpips" and self._unequal is not None:
                 put("lpips", None, self._unequal)
-            elif problem := networks.missing(name):
+            elif problem := pretrained.missing_weights(name):
                 if name == "lpips":
                     put("lpips", None, problem)
             else:
-                self._networks[name] = networks.load(name)
+                self._networks[name] = pretrained.load_network(name)
         self._embedders: dict[str, tuple] = {}
-        if not networks.missing("csim"):
+        if not pretrained.missing_weights("csim"):
             embed = CurricularEmbedder()
             self._embedders["csim"] = embed, embed(self._source.image, self._source.points), cosine_similarity
         if problem := dlib_missing():
@@ -227,9 +227,9 @@ class Watcher:
                 if min(width, height) >= 11:
                     row["ssim"] = image.ssim(a, b)
                 if "lpips" in self._networks and self.count % self._step == 0:
-                    from mimaface_cli.evaluation.metrics.lpips import lpips
+                    from mimaface_cli.evaluation.networks.lpips import lpips_distance
 
-                    row["lpips"] = lpips(self._networks["lpips"], a, b)
+                    row["lpips"] = lpips_distance(self._networks["lpips"], a, b)
         for name in ("psnr", "ssim", "lpips"):
             if name in self._per_frame:
                 self._per_frame[name].append(row.get(name))
@@ -238,12 +238,12 @@ class Watcher:
         """What networks see, for figures of the whole run."""
         looked = self.count % self._step == 0
         if "fid" in self._networks and looked and len(self.features.pictures) < MOST_FEATURES:
-            from mimaface_cli.evaluation.metrics.inception import picture_features
+            from mimaface_cli.evaluation.networks.inception import picture_features
 
             self.features.pictures.append(picture_features(self._networks["fid"], picture[None])[0])
             self.features.real_pictures.append(picture_features(self._networks["fid"], driver[None])[0])
         if "fvd" in self._networks:
-            from mimaface_cli.evaluation.metrics.i3d import SIDE, clip_features
+            from mimaface_cli.evaluation.networks.i3d import SIDE, clip_features
 
             for clip, shown in zip(self._clip, (picture, driver)):
                 clip.append(resized(shown, SIDE, SIDE))

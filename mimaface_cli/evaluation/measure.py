@@ -11,12 +11,12 @@ from mimaface_cli.apps.drivers import is_track, load_driver
 from mimaface_cli.cache import Cache
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.frame_features import Features, Watcher, source_portrait
+from mimaface_cli.evaluation.functional import audio_sync as sync
+from mimaface_cli.evaluation.functional import motion_distance as motion
+from mimaface_cli.evaluation.functional import temporal
+from mimaface_cli.evaluation.functional.track_curves import mouth_opening, steadiness
 from mimaface_cli.evaluation.measure_options import MeasureOptions
-from mimaface_cli.evaluation.metrics import audio_sync as sync
-from mimaface_cli.evaluation.metrics import extractors as networks
-from mimaface_cli.evaluation.metrics import motion_distance as motion
-from mimaface_cli.evaluation.metrics import temporal
-from mimaface_cli.evaluation.metrics.curves import mouth_opening, steadiness
+from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face import blendshape_scores as scores
 from mimaface_cli.face import face478
@@ -228,7 +228,7 @@ def _paper_motion(
 ) -> None:
     """Motion as the paper measures it, by D3DFR, where its weights are; result and driver are read once more for it."""
     names = [f"{name}_bfm09" for name in ("expression", "pose", "gaze")]
-    problem = networks.missing("bfm09")
+    problem = pretrained.missing_weights("bfm09")
     if problem is None and is_track(pair.driver):
         problem = "the driver is a track of another space"
     if problem is None and not out.values["face_share"]:

@@ -26,8 +26,8 @@ from mimaface_cli.engines.diffusion.denoise import denoise
 from mimaface_cli.engines.diffusion.denoise_settings import Settings
 from mimaface_cli.engines.diffusion.samplers import sampler_for
 from mimaface_cli.errors import InputError
-from mimaface_cli.evaluation.metrics import extractors as networks
-from mimaface_cli.evaluation.metrics.image_quality import psnr, ssim
+from mimaface_cli.evaluation.functional.image_quality import psnr, ssim
+from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.files import atomic_path, output_error, remove_partial_files
 from mimaface_cli.training.config import Config
 from mimaface_cli.training.losses import denoising_loss, prediction_target
@@ -172,11 +172,11 @@ class Validator:
         figures = {"denoise": [loss]}
         figures["psnr"] = [psnr(result, truth) for result, truth in zip(results, truths)]
         figures["ssim"] = [ssim(result, truth) for result, truth in zip(results, truths)]
-        if networks.missing("lpips") is None:
-            from mimaface_cli.evaluation.metrics.lpips import lpips
+        if pretrained.missing_weights("lpips") is None:
+            from mimaface_cli.evaluation.networks.lpips import lpips_distance
 
-            model = networks.load("lpips")
-            figures["lpips"] = [lpips(model, result, truth) for result, truth in zip(results, truths)]
+            model = pretrained.load_network("lpips")
+            figures["lpips"] = [lpips_distance(model, result, truth) for result, truth in zip(results, truths)]
         chosen = np.linspace(0, len(numbers) - 1, SINGLE).round().astype(int)
         rows = [(photo, renders[k], truths[k], results[k]) for k in chosen]
         return figures, rows

@@ -23,9 +23,9 @@ from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.drivers import load_driver
 from mimaface_cli.cache import Cache
 from mimaface_cli.errors import MimafaceError
-from mimaface_cli.evaluation.metrics.image_quality import sharpness
-from mimaface_cli.evaluation.metrics.motion_distance import correlate, rotation_error
-from mimaface_cli.evaluation.metrics.temporal import jitter
+from mimaface_cli.evaluation.functional.image_quality import sharpness
+from mimaface_cli.evaluation.functional.motion_distance import correlate, rotation_error
+from mimaface_cli.evaluation.functional.temporal import jitter
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import Face, FaceFollower, find_faces
 from mimaface_cli.media.image import read_image

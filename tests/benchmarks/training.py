@@ -30,7 +30,7 @@ from PIL import Image
 
 from mimaface_cli.builders.rendered_people.rendered_shards import Cast, render_shards
 from mimaface_cli.engines.diffusion import clip_encoder as appearance
-from mimaface_cli.evaluation.metrics.image_quality import psnr
+from mimaface_cli.evaluation.functional.image_quality import psnr
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.training import stages
 from mimaface_cli.training import train_state as trained

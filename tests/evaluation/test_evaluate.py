@@ -13,11 +13,10 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation import evaluate as evaluation
 from mimaface_cli.evaluation import frame_features as watch
 from mimaface_cli.evaluation.evaluate import as_json, evaluate
+from mimaface_cli.evaluation.functional.track_curves import mouth_opening
 from mimaface_cli.evaluation.measure import measure
 from mimaface_cli.evaluation.measure_options import MeasureOptions
-from mimaface_cli.evaluation.metrics import extractors as networks
-from mimaface_cli.evaluation.metrics import i3d, inception
-from mimaface_cli.evaluation.metrics.curves import mouth_opening
+from mimaface_cli.evaluation.networks import i3d, inception, pretrained
 from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face import face478
 from mimaface_cli.media.reader import read_frames
@@ -210,10 +209,10 @@ def test_a_second_run_reads_nothing_again(sample, cache, monkeypatch, tmp_path):
 
 def test_figures_of_the_whole_set_come_from_the_cache_too(sample, driven, tmp_path, monkeypatch):
     """With stand-ins for the networks: mean colors of pictures and of clips are their features."""
-    known = networks.missing
-    monkeypatch.setattr(networks, "missing", lambda name: None if name in ("fid", "fvd") else known(name))
-    monkeypatch.setattr(networks, "files", lambda name: [])
-    monkeypatch.setattr(networks, "load", lambda name: None)
+    known = pretrained.missing_weights
+    monkeypatch.setattr(pretrained, "missing_weights", lambda name: None if name in ("fid", "fvd") else known(name))
+    monkeypatch.setattr(pretrained, "weight_files", lambda name: [])
+    monkeypatch.setattr(pretrained, "load_network", lambda name: None)
     monkeypatch.setattr(inception, "picture_features", lambda _, pictures: pictures.mean((1, 2)))
     monkeypatch.setattr(watch, "CLIP", 6)
     monkeypatch.setattr(i3d, "clip_features", lambda _, frames: frames.mean((0, 1, 2)))

@@ -17,7 +17,7 @@ from mimaface_cli.engines.diffusion.denoise import denoise
 from mimaface_cli.engines.diffusion.denoise_settings import Settings
 from mimaface_cli.engines.diffusion.latents import decode, encode
 from mimaface_cli.engines.diffusion.samplers import sampler_for, training_sigmas
-from mimaface_cli.evaluation.metrics.distribution import Gaussian, frechet_distance
+from mimaface_cli.evaluation.functional.distribution import Gaussian, frechet_distance
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.training.losses import prediction_target
 from mimaface_cli.training.trainables import Denoiser, motion_groups

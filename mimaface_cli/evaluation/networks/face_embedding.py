@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mimaface_cli.evaluation.metrics import extractors as networks
+from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.face.alignment import FACE_TEMPLATE_256, fit_similarity
 
 DLIB_SAME = 0.6
@@ -41,7 +41,7 @@ class CurricularEmbedder:
     """The paper's identity network on faces aligned as it was trained on (112×112). Raises WeightsError."""
 
     def __init__(self) -> None:
-        self._model = networks.load("csim")
+        self._model = pretrained.load_network("csim")
 
     def __call__(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Embedding (512) of a face in a picture (H×W×3 uint8) by its landmarks (478×2)."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.evaluation.metrics import temporal
+from mimaface_cli.evaluation.functional import temporal
 
 
 def moving(frames: int, still: bool = False) -> list[np.ndarray]:

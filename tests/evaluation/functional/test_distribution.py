@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from mimaface_cli.evaluation.metrics.distribution import Gaussian, frechet_distance
+from mimaface_cli.evaluation.functional.distribution import Gaussian, frechet_distance
 
 
 def gaussian(features: np.ndarray) -> Gaussian:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mimaface_cli.evaluation.metrics import motion_distance as motion
-from mimaface_cli.evaluation.metrics.curves import mouth_opening, steadiness
+from mimaface_cli.evaluation.functional import motion_distance as motion
+from mimaface_cli.evaluation.functional.track_curves import mouth_opening, steadiness
 from mimaface_cli.face import face478
 from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.evaluation.metrics.audio_sync import RATE, curve_lag, speech_envelope, sync_offset
+from mimaface_cli.evaluation.functional.audio_sync import RATE, curve_lag, speech_envelope, sync_offset
 
 
 def speech(seconds: float, late: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mimaface_cli.evaluation.metrics.temporal import jitter
+from mimaface_cli.evaluation.functional.temporal import jitter
 from mimaface_cli.face import camera
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.rotation import rotation_matrix

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.evaluation.metrics import extractors as networks
-from mimaface_cli.evaluation.metrics.i3d import LEAST_FRAMES, I3d, clip_features, pad_same
-from mimaface_cli.evaluation.metrics.inception import FidInception, picture_features
-from mimaface_cli.evaluation.metrics.lpips import Lpips, from_release, lpips
+from mimaface_cli.evaluation.networks import pretrained
+from mimaface_cli.evaluation.networks.i3d import LEAST_FRAMES, I3d, clip_features, pad_same
+from mimaface_cli.evaluation.networks.inception import FidInception, picture_features
+from mimaface_cli.evaluation.networks.lpips import LpipsNetwork, convert_release, lpips_distance
 from mimaface_cli.weights import manifest
 from mimaface_cli.weights.registry import find_asset
 
@@ -47,10 +47,10 @@ def lively(model: nn.Module) -> nn.Module:
 
 
 def test_without_weights_it_is_said_what_to_pull():
-    for network, (asset, _) in networks.NEEDS.items():
-        assert networks.missing(network) == f"needs weights {asset}: mimaface weights pull {asset}"
+    for network, (asset, _) in pretrained.NETWORK_FILES.items():
+        assert pretrained.missing_weights(network) == f"needs weights {asset}: mimaface weights pull {asset}"
         with pytest.raises(WeightsError, match=f"needs weights {asset}"):
-            networks.load(network)
+            pretrained.load_network(network)
 
 
 def test_the_inception_network_is_that_of_fid(monkeypatch, tmp_path):
@@ -77,10 +77,12 @@ def test_the_inception_network_is_that_of_fid(monkeypatch, tmp_path):
 def test_lpips_is_that_of_torchmetrics(monkeypatch):
     theirs = pytest.importorskip("torchmetrics.functional.image.lpips", reason="torchmetrics is not installed")
     torch.manual_seed(1)
-    own = Lpips()
+    own = LpipsNetwork()
     released = Path(theirs.__file__).parent / "lpips_models" / "alex.pth"
     heads = torch.load(released, map_location="cpu", weights_only=True)
-    own.load_state_dict(from_release({k: v for k, v in own.state_dict().items() if k.startswith("features")} | heads))
+    own.load_state_dict(
+        convert_release({k: v for k, v in own.state_dict().items() if k.startswith("features")} | heads)
+    )
 
     def alexnet(weights=None):
         return types.SimpleNamespace(features=nn.Sequential(*own.features, nn.MaxPool2d(3, 2)))
@@ -94,9 +96,9 @@ def test_lpips_is_that_of_torchmetrics(monkeypatch):
     a, b = (torch.from_numpy(p).permute(2, 0, 1)[None].float() / 127.5 - 1 for p in (first, second))
     with torch.inference_mode():
         wanted = net(a, b).item()
-    assert wanted > 0.01 and lpips(own, first, second) == pytest.approx(wanted, rel=1e-5)
-    assert lpips(own, first, first) == 0
-    assert lpips(own, first[:20, :20], second[:20, :20]) > 0  # smaller than AlexNet sees
+    assert wanted > 0.01 and lpips_distance(own, first, second) == pytest.approx(wanted, rel=1e-5)
+    assert lpips_distance(own, first, first) == 0
+    assert lpips_distance(own, first[:20, :20], second[:20, :20]) > 0  # smaller than AlexNet sees
 
 
 def test_i3d_has_the_released_parameters_and_pads_as_tensorflow_does():
@@ -126,7 +128,7 @@ def test_a_clip_gives_features_that_tell_clips_apart():
 
 
 def test_what_is_needed_is_what_the_registry_brings():
-    for asset, paths in networks.NEEDS.values():
+    for asset, paths in pretrained.NETWORK_FILES.values():
         assert set(paths) <= {file.path for file in find_asset(asset).files}
 
 
@@ -134,18 +136,18 @@ def test_weights_are_read_from_their_folder_with_and_without_what_training_leave
     state = lively(FidInception()).state_dict()
     trimmed = {"module." + k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     install(weights, "metrics/inception.safetensors", trimmed | {"module.fc.weight": torch.zeros(2, 2)})
-    assert networks.missing("fid") is None
-    model = networks.load("fid")
-    assert networks.load("fid") is model  # kept
+    assert pretrained.missing_weights("fid") is None
+    model = pretrained.load_network("fid")
+    assert pretrained.load_network("fid") is model  # kept
     assert picture_features(model, np.zeros((2, 40, 50, 3), np.uint8)).shape == (2, 2048)
 
 
 def test_other_bytes_in_their_place_are_told(weights):
     install(weights, "metrics/i3d.safetensors", b"not tensors at all")
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
-        networks.load("fvd")
+        pretrained.load_network("fvd")
     install(weights, "metrics/i3d.safetensors", {"a": torch.zeros(1)})
     with pytest.raises(WeightsError, match="not the weights of this model"):
-        networks.load("fvd")
+        pretrained.load_network("fvd")
     (weights / "metrics" / "i3d.safetensors").write_bytes(b"short")
-    assert "metrics/i3d.safetensors has 5 bytes" in networks.missing("fvd")
+    assert "metrics/i3d.safetensors has 5 bytes" in pretrained.missing_weights("fvd")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mimaface_cli.evaluation.metrics.image_quality import PSNR_CEILING, psnr, sharpness, ssim
+from mimaface_cli.evaluation.functional.image_quality import PSNR_CEILING, psnr, sharpness, ssim
 
 
 def picture(seed: int = 0, height: int = 120, width: int = 161) -> np.ndarray:

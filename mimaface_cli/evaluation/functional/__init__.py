@@ -1,0 +1,1 @@
+"""Metric functions: arrays in, numbers out. Nothing here opens a video."""

@@ -1,0 +1,1 @@
+"""Networks whose outputs the metrics compare, and the loading of their weights."""
