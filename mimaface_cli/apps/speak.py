@@ -83,14 +83,14 @@ def load_speech(
     if lent["blinks_from"] is not None:
         lent["blinks_from"].require_space(options.space, "speech", f"--blinks-from {options.blinks_from}")
     if options.space == "bfm09":
-        from mimaface_cli.speech.sadtalker import EXTRACTOR, REVISION, sadtalker_track, weights_file
+        from mimaface_cli.speech.sadtalker import EXTRACTOR, REVISION, find_sadtalker_weights, generate_sadtalker_track
 
-        extractor = f"{EXTRACTOR} {REVISION} {source_stamp(weights_file(options))}"
+        extractor = f"{EXTRACTOR} {REVISION} {source_stamp(find_sadtalker_weights(options))}"
     else:
-        from mimaface_cli.speech import lip_network as mouth
-        from mimaface_cli.speech.embedded_speech import EXTRACTOR, REVISION, embedded_track
+        from mimaface_cli.speech.embedded_speech import EXTRACTOR, REVISION, generate_embedded_track
+        from mimaface_cli.speech.lip_model_file import load_lip_model
 
-        model = mouth.load()
+        model = load_lip_model()
         extractor = f"{EXTRACTOR} {REVISION}+{model.version}"
     used = _plain(options)
     key = cache_key(content, options.space, extractor, used)
@@ -104,11 +104,11 @@ def load_speech(
         with open_waveform(path, lambda seconds: tell("reading the sound", round(seconds), None)) as samples:
             progress = lambda done, total: tell("speaking", done, total)  # noqa: E731
             if options.space == "bfm09":
-                track = sadtalker_track(
+                track = generate_sadtalker_track(
                     samples, options, first_coefficients(options.source, cache, tell), progress=progress, **lent
                 )
             else:
-                track = embedded_track(samples, model, options, content, progress=progress, **lent)
+                track = generate_embedded_track(samples, model, options, content, progress=progress, **lent)
         track = replace(track, meta=replace(track.meta, audio_hash=content, source_hash=content, options=used))
         kept = cache is not None and source_stamp(path) == before and cache.store_track(key, track, path.name)
     return Driver(track, path, "speech", False, kept, True)
@@ -116,9 +116,9 @@ def load_speech(
 
 def speech_weights() -> Path:
     """The file of the networks that speak in bfm09. Raises WeightsError."""
-    from mimaface_cli.speech.sadtalker import weights_file
+    from mimaface_cli.speech.sadtalker import find_sadtalker_weights
 
-    return weights_file(SpeechOptions(space="bfm09"))
+    return find_sadtalker_weights(SpeechOptions(space="bfm09"))
 
 
 def first_coefficients(source: Path | None, cache: Cache | None, tell: Callable) -> np.ndarray:

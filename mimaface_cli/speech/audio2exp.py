@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mimaface_cli.speech.encoder import WIDTHS, audio_encoder
+from mimaface_cli.speech.wav2lip_encoder import WIDTHS, audio_encoder
 
 
 class Audio2Exp(nn.Module):

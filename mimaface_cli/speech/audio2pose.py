@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.speech.encoder import WIDTHS, audio_encoder
+from mimaface_cli.speech.wav2lip_encoder import WIDTHS, audio_encoder
 
 POSE = 6  # angles x, y, z (rad), translation x, y, z
 # Parts of the trained network that only training uses.
-UNUSED = ("netG.encoder.", "netD_motion.")
+TRAINING_PREFIXES = ("netG.encoder.", "netD_motion.")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Audio2Pose(nn.Module):
             raise InputError(f"pose style {style}: there are the styles 0 to {self.config.styles - 1}")
 
     def motion(self, features: Tensor, reference: Tensor, noise: Tensor, style: int) -> Tensor:
-        """Features of all frames (T, audio), reference pose (6,), noise as of `draw_noise` -> pose change (T, 6).
+        """Features of all frames (T, audio), reference pose (6,), noise as of `sample_noise` -> pose change (T, 6).
 
         Frame 0 is the reference itself; the others are made in chunks of `config.frames`. The last chunk ends with the
         clip and so overlaps the one before, or, in a short clip, begins with its first features repeated.
@@ -138,8 +138,8 @@ class Audio2Pose(nn.Module):
         """
         size, frames = self.config.frames, len(features) - 1
         self.check_style(style)
-        if len(noise) != chunk_count(frames + 1, size):
-            raise ValueError(f"{len(noise)} rows of noise for {chunk_count(frames + 1, size)} chunks")
+        if len(noise) != count_chunks(frames + 1, size):
+            raise ValueError(f"{len(noise)} rows of noise for {count_chunks(frames + 1, size)} chunks")
         moved, pieces = features[1:], [features.new_zeros(1, POSE)]
         for start, z in zip(range(0, frames, size), noise):
             chunk = moved[max(0, min(start, frames - size)) :][:size]
@@ -150,14 +150,14 @@ class Audio2Pose(nn.Module):
         return torch.cat(pieces)
 
 
-def chunk_count(frames: int, size: int) -> int:
+def count_chunks(frames: int, size: int) -> int:
     """Decoder runs for a clip of so many frames."""
     return -(-max(frames - 1, 0) // size)
 
 
-def draw_noise(frames: int, seed: int, config: PoseConfig = PoseConfig()) -> Tensor:
+def sample_noise(frames: int, seed: int, config: PoseConfig = PoseConfig()) -> Tensor:
     """The decoder's noise for a clip, (chunks, latent): what the released program draws after torch.manual_seed."""
     generator = torch.Generator().manual_seed(seed)
     # One draw per chunk: a single larger one gives other numbers.
-    rows = [torch.randn(1, config.latent, generator=generator) for _ in range(chunk_count(frames, config.frames))]
+    rows = [torch.randn(1, config.latent, generator=generator) for _ in range(count_chunks(frames, config.frames))]
     return torch.cat(rows) if rows else torch.empty(0, config.latent)

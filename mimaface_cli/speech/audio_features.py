@@ -11,8 +11,8 @@ import numpy as np
 from scipy.special import erf
 
 from mimaface_cli.media.waveform import Waveform
-from mimaface_cli.speech.layers import convolve, norm
-from mimaface_cli.speech.phones import BANDS, HOP, PhoneModel, SoundMeans, phones_and_bands, sound_means
+from mimaface_cli.speech.numpy_layers import convolve, norm
+from mimaface_cli.speech.phones import BANDS, HOP, PhoneModel, WaveformStatistics, measure_waveform, phones_and_bands
 
 STRIDE = 384  # samples from frame to frame of the encoder; frame k is centerd on sample 384 k
 _FIELD = 895  # samples that its convolutions see
@@ -26,7 +26,7 @@ _BAND_SIZE = 8.0  # by which log energies are divided, for numbers of about unit
 
 
 @dataclass(frozen=True, eq=False)
-class SoundEncoder:
+class SpeechEncoder:
     """arrays: of the convolutions and layers, as `transformers`' MoonshineEncoder names them, matrices out × in.
     level: mean and variance of the first convolution's output over speech at SPEECH_LEVEL, by which it is normalized
     (Moonshine takes those of each recording, which would make a frame depend on all others). mean W, basis W × D: the
@@ -65,11 +65,11 @@ class SoundEncoder:
 
 
 @dataclass(frozen=True, eq=False)
-class Hearing:
+class SpeechFrontEnd:
     """What a sound is heard by: its phones, and the encoding."""
 
     phones: PhoneModel
-    encoder: SoundEncoder
+    encoder: SpeechEncoder
 
     @property
     def width(self) -> int:
@@ -78,28 +78,28 @@ class Hearing:
 
 
 @dataclass(eq=False)
-class Listener:
+class FeatureExtractor:
     """Features of one sound, in whatever ranges, the same for a frame whatever range it is asked for with. Windows of
     the encoding are kept while they are near.
     """
 
     samples: Waveform
-    hearing: Hearing
-    means: SoundMeans = field(init=False)
+    front_end: SpeechFrontEnd
+    means: WaveformStatistics = field(init=False)
     _windows: dict[int, np.ndarray] = field(init=False, default_factory=dict)
 
     def __post_init__(self):
-        self.means = sound_means(self.samples)
+        self.means = measure_waveform(self.samples)
 
-    def hear(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    def extract(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Features of frames start..stop, (stop - start) × width: the encoding, and bands relative to the sound's mean;
         and the phones' probabilities. Frames beyond the sound are silent.
         """
-        phones, bands = phones_and_bands(self.samples, self.means, self.hearing.phones, start, stop)
-        features = np.concatenate([self.encoding(start, stop), bands / _BAND_SIZE], 1)
+        phones, bands = phones_and_bands(self.samples, self.means, self.front_end.phones, start, stop)
+        features = np.concatenate([self.encode(start, stop), bands / _BAND_SIZE], 1)
         return features.astype(np.float32), phones
 
-    def encoding(self, start: int, stop: int) -> np.ndarray:
+    def encode(self, start: int, stop: int) -> np.ndarray:
         """The encoder's part of frames start..stop, (stop - start) × D."""
         place = np.arange(start, stop) * (HOP / STRIDE)
         low = np.floor(place).astype(int)
@@ -116,7 +116,7 @@ class Listener:
     def _window(self, k: int) -> np.ndarray:
         begin = (k * _WINDOW - _AROUND) * STRIDE - _FIELD // 2
         sound = self.samples.read(begin, begin + (_WINDOW + 2 * _AROUND - 1) * STRIDE + _FIELD)
-        encoder = self.hearing.encoder
+        encoder = self.front_end.encoder
         hidden = encoder.hidden(sound * np.float32(self.means.gain))
         return encoder.project(hidden[_AROUND:-_AROUND]).astype(np.float32)
 

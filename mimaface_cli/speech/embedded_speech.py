@@ -9,8 +9,8 @@ import numpy as np
 from mimaface_cli.media.waveform import Waveform
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.speech.lip_network import FRAME_RATE, LipModel, frames_of, mouth_movement
-from mimaface_cli.speech.liveliness import liven
+from mimaface_cli.speech.lip_network import FRAME_RATE, LipModel, count_video_frames, predict_mouth
+from mimaface_cli.speech.nonverbal_motion import liven
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 EXTRACTOR = "speech+face478"
@@ -18,7 +18,7 @@ REVISION = 1  # raise it when the numbers change: cached tracks are then made an
 _EYES = tuple(k for k, name in enumerate(BLENDSHAPES) if name.startswith("eye"))
 
 
-def embedded_track(
+def generate_embedded_track(
     samples: Waveform,
     model: LipModel,
     options: SpeechOptions,
@@ -31,8 +31,8 @@ def embedded_track(
     begun.
     """
     mouth, loudness = [], []
-    total, done = frames_of(len(samples)), 0
-    for part, loud in mouth_movement(samples, model):
+    total, done = count_video_frames(len(samples)), 0
+    for part, loud in predict_mouth(samples, model):
         mouth.append((options.expression_scale * part).astype(np.float32))
         loudness.append(loud)
         done += len(part)
@@ -45,15 +45,15 @@ def embedded_track(
     if pose_from is not None:
         pose = np.array(pose_from.pose, np.float64)
         pose[:, :3] = np.unwrap(pose[:, :3], axis=0)
-        pose = over(pose, pose_from, total)
+        pose = resample_ping_pong(pose, pose_from, total)
     if blinks_from is not None:
-        expression[:, _EYES] = over(blinks_from.expression[:, _EYES], blinks_from, total)
-        gaze = over(blinks_from.gaze, blinks_from, total)
+        expression[:, _EYES] = resample_ping_pong(blinks_from.expression[:, _EYES], blinks_from, total)
+        gaze = resample_ping_pong(blinks_from.gaze, blinks_from, total)
     track = MotionTrack.neutral(total, "face478", Fraction(FRAME_RATE), EXTRACTOR, f"{REVISION}+{model.version}")
     return replace(track, expression=expression, pose=pose, gaze=gaze)
 
 
-def over(values: np.ndarray, track: MotionTrack, frames: int) -> np.ndarray:
+def resample_ping_pong(values: np.ndarray, track: MotionTrack, frames: int) -> np.ndarray:
     """A track's values at `frames` frames of FRAME_RATE; a shorter track runs on backwards and forwards again."""
     times = track.pts - track.pts[0]
     length = float(times[-1])

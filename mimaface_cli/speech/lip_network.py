@@ -7,20 +7,18 @@ the mouth moves in units of the speaker's own range; rest is 0. Trained by `mima
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
-from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
-from mimaface_cli.speech.audio_features import Hearing, Listener, SoundEncoder
-from mimaface_cli.speech.layers import convolve_centerd, norm
-from mimaface_cli.speech.phones import BANDS, SPEECH_LEVEL, PhoneModel, levels
+from mimaface_cli.speech.audio_features import FeatureExtractor, SpeechFrontEnd
+from mimaface_cli.speech.numpy_layers import convolve_centered, norm
+from mimaface_cli.speech.phones import BANDS, SPEECH_LEVEL, levels
 
 FRAME_RATE = 25
-STEP = 4  # frames of the sound's features for a frame of the picture
+FEATURES_PER_FRAME = 4  # frames of the sound's features for a frame of the picture
 SINGLE = [
     "jawOpen",
     "mouthClose",
@@ -61,7 +59,7 @@ class LipModel:
     close_at: log odds from which the lips meet. version: hash-like name of the build.
     """
 
-    hearing: Hearing
+    front_end: SpeechFrontEnd
     nets: tuple[dict[str, np.ndarray], ...]
     rest: np.ndarray
     scale: np.ndarray
@@ -69,21 +67,21 @@ class LipModel:
     close_at: float
     version: str
 
-    def hear(self, features: np.ndarray) -> np.ndarray:
+    def predict(self, features: np.ndarray) -> np.ndarray:
         """Features 4 T × F -> channels T × 17; the first and last CONTEXT of the T are not to be used."""
-        return np.mean([run_net(net, features) for net in self.nets], axis=0)
+        return np.mean([run_network(net, features) for net in self.nets], axis=0)
 
 
-def run_net(net: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+def run_network(net: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     """One network on features 4 T × F -> T × channels."""
-    x = gelu(convolve_centerd(x, net["a.weight"], net["a.bias"], stride=2))
-    x = gelu(convolve_centerd(x, net["b.weight"], net["b.bias"], stride=2))
+    x = gelu(convolve_centered(x, net["a.weight"], net["a.bias"], stride=2))
+    x = gelu(convolve_centered(x, net["b.weight"], net["b.bias"], stride=2))
     for k, dilation in enumerate(DILATIONS):
         inner = norm(x, net[f"blocks.{k}.norm.weight"]) + net[f"blocks.{k}.norm.bias"]
-        wide = convolve_centerd(inner, net[f"blocks.{k}.wide.weight"], net[f"blocks.{k}.wide.bias"], dilation=dilation)
+        wide = convolve_centered(inner, net[f"blocks.{k}.wide.weight"], net[f"blocks.{k}.wide.bias"], dilation=dilation)
         inner = gelu(wide)
-        x = x + convolve_centerd(inner, net[f"blocks.{k}.mix.weight"], net[f"blocks.{k}.mix.bias"])
-    return convolve_centerd(x, net["out.weight"], net["out.bias"])
+        x = x + convolve_centered(inner, net[f"blocks.{k}.mix.weight"], net[f"blocks.{k}.mix.bias"])
+    return convolve_centered(x, net["out.weight"], net["out.bias"])
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
@@ -91,30 +89,34 @@ def gelu(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3)))
 
 
-def frames_of(samples: int) -> int:
+def count_video_frames(samples: int) -> int:
     """Frames of the picture that last at least as long as so many samples."""
     return max(-(-samples * FRAME_RATE // SAMPLE_RATE), 1)
 
 
-def mouth_movement(samples: Waveform, model: LipModel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def predict_mouth(samples: Waveform, model: LipModel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Expression coefficients n × 64 of the mouth alone and loudness n (1 for each 35 dB above the sound's mean), for
     as many frames as the sound lasts, a block at a time: the same whatever the blocks.
     """
-    total = frames_of(len(samples))
-    listener = Listener(samples, model.hearing)
+    total = count_video_frames(len(samples))
+    listener = FeatureExtractor(samples, model.front_end)
     means = listener.means
     for start in range(0, total, _BLOCK):
         stop = min(start + _BLOCK, total)
         if means.silent:
             yield np.zeros((stop - start, EXPRESSION_DIM)), np.full(stop - start, SILENCE)
             continue
-        first, last = (start - CONTEXT) * STEP, (stop + CONTEXT) * STEP
-        features, phones = listener.hear(first, last)
-        loudness = np.maximum(features[:, -BANDS:].mean(1).reshape(-1, STEP).mean(1), SILENCE)
+        first, last = (start - CONTEXT) * FEATURES_PER_FRAME, (stop + CONTEXT) * FEATURES_PER_FRAME
+        features, phones = listener.extract(first, last)
+        loudness = np.maximum(features[:, -BANDS:].mean(1).reshape(-1, FEATURES_PER_FRAME).mean(1), SILENCE)
         phones = gaussian_filter1d(shown_phones(model, phones), _PHONE_SPREAD, axis=0)
         inner = slice(CONTEXT, -CONTEXT)
-        spoken = expression(model, model.hear(features)[inner], phones[inner])
-        level = levels(samples, first, last).reshape(-1, STEP).max(1) + 20 * np.log10(means.gain) - SPEECH_LEVEL
+        spoken = expression(model, model.predict(features)[inner], phones[inner])
+        level = (
+            levels(samples, first, last).reshape(-1, FEATURES_PER_FRAME).max(1)
+            + 20 * np.log10(means.gain)
+            - SPEECH_LEVEL
+        )
         yield spoken * sounding(level)[inner, None], loudness[inner]
 
 
@@ -128,9 +130,9 @@ def sounding(level: np.ndarray) -> np.ndarray:
 
 def shown_phones(model: LipModel, likely: np.ndarray) -> np.ndarray:
     """How likely the phones of each of PHONES sound at each frame of the picture (T × 5), from all phones' 4 T × P."""
-    names = model.hearing.phones.names
+    names = model.front_end.phones.names
     groups = [likely[:, [names.index(name) for name in group]].sum(1) for group in PHONES.values()]
-    return np.stack(groups, 1).reshape(-1, STEP, len(PHONES)).max(1)
+    return np.stack(groups, 1).reshape(-1, FEATURES_PER_FRAME, len(PHONES)).max(1)
 
 
 def expression(model: LipModel, channels: np.ndarray, phones: np.ndarray) -> np.ndarray:
@@ -159,7 +161,7 @@ def expression(model: LipModel, channels: np.ndarray, phones: np.ndarray) -> np.
         result[:, blendshape_index(name)] += more
     result = np.clip(result, _LEAST, _MOST)
     # What the columns leave open although the lips should be nearer: mouthClose brings them together.
-    slope = gap_slope()
+    slope = lip_gap_gradient()
     near = (
         meeting(channels[:, CLOSED] - model.close_at)
         * (1 - lips)
@@ -179,91 +181,9 @@ def meeting(odds: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def gap_slope() -> np.ndarray:
+def lip_gap_gradient() -> np.ndarray:
     """How far each expression coefficient parts the inner lips (64, model units)."""
     from mimaface_cli.face import face478
 
     basis = face478.load().expression_basis
     return (basis[[13, 82, 312], 1] - basis[[14, 87, 317], 1]).mean(0)
-
-
-def load(path: Path | None = None) -> LipModel:
-    """The model at `path`, by default the one that ships. Raises WeightsError when it is missing or damaged."""
-    if path is None:
-        from mimaface_cli.weights.locate import locate
-
-        path = locate("speech478")
-    return _load(Path(path))
-
-
-@lru_cache(maxsize=2)
-def _load(path: Path) -> LipModel:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        phones = PhoneModel(
-            tuple(map(str, arrays["phones"])),
-            *(arrays[f"phone_{part}"].astype(np.float32) for part in ("means", "variances", "weights")),
-        )
-        encoder = SoundEncoder(
-            _group(arrays, "encoder"),
-            arrays["encoder_level"].astype(np.float64),
-            *(arrays[f"encoder_{part}"].astype(np.float32) for part in ("mean", "basis")),
-        )
-        nets = tuple(_group(arrays, f"net{k}") for k in range(int(arrays["nets"])))
-        hearing = Hearing(phones, encoder)
-        model = LipModel(
-            hearing,
-            nets,
-            *(arrays[part].astype(np.float64) for part in ("rest", "scale", "gain")),
-            float(arrays["close_at"]),
-            str(arrays["version"]),
-        )
-        sound = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
-        width = model.hear(np.zeros((4, hearing.width), np.float32)).shape
-        heard = encoder.project(encoder.hidden(np.zeros(_SHORT, np.float32)))
-        likely = phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
-        raise WeightsError(
-            f"{path}: not a lip model ({brief(error)}); restore it from the project's weights/"
-        ) from error
-    if not (
-        sound
-        and nets
-        and width == (1, len(CHANNELS))
-        and np.isfinite(likely).all()
-        and np.isfinite(heard).all()
-        and model.rest.shape == (CLOSED,)
-    ):
-        raise WeightsError(f"{path}: not a lip model (wrong shapes); restore it from the project's weights/")
-    return model
-
-
-def _group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """The arrays under name/ as float32."""
-    start = f"{name}/"
-    return {key.removeprefix(start): array.astype(np.float32) for key, array in arrays.items() if key.startswith(start)}
-
-
-def save(path: Path, model: LipModel) -> None:
-    """Write the model as a .npz file, its large arrays as float16."""
-    phones, encoder = model.hearing.phones, model.hearing.encoder
-    arrays = {
-        "phones": np.array(phones.names),
-        "encoder_level": encoder.level,
-        "encoder_mean": encoder.mean,
-        "encoder_basis": encoder.basis,
-        "nets": np.array(len(model.nets)),
-        "rest": model.rest,
-        "scale": model.scale,
-        "gain": model.gain,
-        "close_at": np.array(model.close_at),
-        "version": np.array(model.version),
-    }
-    for part in ("means", "variances", "weights"):
-        arrays[f"phone_{part}"] = getattr(phones, part).astype(np.float16)
-    arrays |= {f"encoder/{name}": array.astype(np.float16) for name, array in encoder.arrays.items()}
-    for k, net in enumerate(model.nets):
-        arrays |= {f"net{k}/{name}": array.astype(np.float16) for name, array in net.items()}
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)

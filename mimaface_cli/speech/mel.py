@@ -44,14 +44,14 @@ class MelConfig:
 RELEASE = MelConfig()
 
 
-def frame_count(samples: int, config: MelConfig = RELEASE) -> int:
+def count_whole_frames(samples: int, config: MelConfig = RELEASE) -> int:
     """Whole video frames in so many samples."""
     return samples // config.frame_size
 
 
 def crop(samples: np.ndarray, config: MelConfig = RELEASE) -> np.ndarray:
     """The samples of whole frames, as a view: what `melspectrogram` and `mel_windows` take."""
-    return samples[: frame_count(len(samples), config) * config.frame_size]
+    return samples[: count_whole_frames(len(samples), config) * config.frame_size]
 
 
 def column_count(samples: int, config: MelConfig = RELEASE) -> int:

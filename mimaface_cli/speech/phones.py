@@ -64,7 +64,7 @@ class PhoneModel:
 
 
 @dataclass(frozen=True)
-class SoundMeans:
+class WaveformStatistics:
     """What a whole sound is like: gain (factor) that brings it to SPEECH_LEVEL, mean log energy of each band while it
     sounds. silent: nothing sounds at all.
     """
@@ -74,21 +74,21 @@ class SoundMeans:
     silent: bool = False
 
 
-def frame_count(samples: int) -> int:
+def count_feature_frames(samples: int) -> int:
     """Frames of so many samples; the first is centerd on the first sample."""
     return samples // HOP + 1
 
 
-def sound_means(samples: Waveform) -> SoundMeans:
+def measure_waveform(samples: Waveform) -> WaveformStatistics:
     """Read a sound through for its level and mean spectrum; memory does not grow with it."""
     edges = np.arange(_QUIETEST, 40.0, 0.5)
     counts = np.zeros(len(edges) - 1)
-    total = frame_count(len(samples))
+    total = count_feature_frames(len(samples))
     for start in range(0, total, _BLOCK):
         level = levels(samples, start, min(start + _BLOCK, total))
         counts += np.histogram(level, edges)[0]
     if counts.sum() < 3:
-        return SoundMeans(1.0, np.zeros(BANDS), silent=True)
+        return WaveformStatistics(1.0, np.zeros(BANDS), silent=True)
     loud = edges[np.searchsorted(np.cumsum(counts), 0.95 * counts.sum())]
     gain = 10 ** (min(SPEECH_LEVEL - loud, _MOST_GAIN) / 20)
     sums, number = np.zeros(BANDS), 0
@@ -97,11 +97,11 @@ def sound_means(samples: Waveform) -> SoundMeans:
         active = levels(samples, start, stop) > loud - _ACTIVE
         sums += log_bands(samples, start, stop, gain)[active].sum(0)
         number += int(active.sum())
-    return SoundMeans(gain, sums / max(number, 1))
+    return WaveformStatistics(gain, sums / max(number, 1))
 
 
 def phones_and_bands(
-    samples: Waveform, means: SoundMeans, model: PhoneModel, start: int, stop: int
+    samples: Waveform, means: WaveformStatistics, model: PhoneModel, start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of frames start..stop the phones' probabilities (T × phones) and the log energies of the bands relative to the
     sound's mean (T × 25). Frames beyond the sound are silent. The same whatever range is asked for.

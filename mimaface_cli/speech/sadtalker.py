@@ -11,8 +11,8 @@ from mimaface_cli.errors import WeightsError
 from mimaface_cli.media.waveform import Waveform
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech import mel
-from mimaface_cli.speech.embedded_speech import over
-from mimaface_cli.speech.lip_network import FRAME_RATE, frames_of
+from mimaface_cli.speech.embedded_speech import resample_ping_pong
+from mimaface_cli.speech.lip_network import FRAME_RATE, count_video_frames
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 EXTRACTOR = "sadtalker+bfm09"
@@ -20,7 +20,7 @@ REVISION = "1"
 EXPRESSION, SIZE = 64, 70
 
 
-def weights_file(options: SpeechOptions) -> Path:
+def find_sadtalker_weights(options: SpeechOptions) -> Path:
     """Where the networks are. Raises WeightsError, which also names the path that needs none."""
     if options.checkpoint is not None:
         if not options.checkpoint.exists():
@@ -36,7 +36,7 @@ def weights_file(options: SpeechOptions) -> Path:
         raise WeightsError(f"{error}; or leave out --space bfm09: the embedded face478 needs no weights") from error
 
 
-def sadtalker_track(
+def generate_sadtalker_track(
     samples: Waveform,
     options: SpeechOptions,
     first: np.ndarray,
@@ -49,24 +49,24 @@ def sadtalker_track(
 
     The release makes whole frames only; what is left of the sound holds the last one. Raises WeightsError.
     """
-    from mimaface_cli.speech.audio2pose import draw_noise
+    from mimaface_cli.speech.audio2pose import sample_noise
     from mimaface_cli.speech.blink import random_blinks
-    from mimaface_cli.speech.coefficients import speech_coefficients
     from mimaface_cli.speech.sadtalker_checkpoint import load_networks
+    from mimaface_cli.speech.sadtalker_inference import predict_coefficients
 
-    expression, pose = load_networks(weights_file(options))
+    expression, pose = load_networks(find_sadtalker_weights(options))
     sound = samples.memory_map()
     if len(sound) < mel.RELEASE.frame_size:  # too short for the release: one frame, silent to its end
         sound = samples.read(0, mel.RELEASE.frame_size)
-    whole, total = mel.frame_count(len(sound)), frames_of(len(samples))
-    rows = lambda values, track: over(values, track, whole).astype(np.float32)  # noqa: E731
-    made = speech_coefficients(
+    whole, total = mel.count_whole_frames(len(sound)), count_video_frames(len(samples))
+    rows = lambda values, track: resample_ping_pong(values, track, whole).astype(np.float32)  # noqa: E731
+    made = predict_coefficients(
         expression,
         pose,
         sound,
         first,
         random_blinks(whole, options.seed),
-        draw_noise(whole, options.seed, pose.config),
+        sample_noise(whole, options.seed, pose.config),
         style=options.pose_style,
         blink_from=None if blinks_from is None else rows(blinks_from.expression, blinks_from),
         pose_from=None if pose_from is None or options.still else rows(pose_from.pose, pose_from),

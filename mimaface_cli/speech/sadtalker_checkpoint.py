@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.speech.audio2exp import Audio2Exp
-from mimaface_cli.speech.audio2pose import UNUSED, Audio2Pose
+from mimaface_cli.speech.audio2pose import TRAINING_PREFIXES, Audio2Pose
 from mimaface_cli.weights.state_dict import load_strict
 
 EXPRESSION, POSE = "audio2exp", "audio2pose"  # prefixes of the keys in the single file
-OLD_FILES = {EXPRESSION: "auido2exp_00300-model.pth", POSE: "auido2pose_00140-model.pth"}  # spelt as released
+LEGACY_FILES = {EXPRESSION: "auido2exp_00300-model.pth", POSE: "auido2pose_00140-model.pth"}  # spelt as released
 _OLD_KEY = "model"
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -26,19 +26,19 @@ def load_networks(path: Path) -> tuple[Audio2Exp, Audio2Pose]:
 
     A folder's safetensors file goes before the older ones. Raises WeightsError.
     """
-    files = find_files(path)
+    files = find_network_files(path)
     with torch.device("meta"):
         expression, pose = Audio2Exp(), Audio2Pose()
-    return load_network(expression, files[EXPRESSION], EXPRESSION), load_network(pose, files[POSE], POSE)
+    return load_network_file(expression, files[EXPRESSION], EXPRESSION), load_network_file(pose, files[POSE], POSE)
 
 
-def find_files(path: Path) -> dict[str, Path]:
+def find_network_files(path: Path) -> dict[str, Path]:
     """The file of each network (see `load_networks`). Raises WeightsError."""
     if not path.is_dir():
-        return {name: path for name in OLD_FILES}
+        return {name: path for name in LEGACY_FILES}
     if found := sorted(path.glob("*.safetensors")):
-        return {name: found[0] for name in OLD_FILES}
-    files = {name: path / file for name, file in OLD_FILES.items()}
+        return {name: found[0] for name in LEGACY_FILES}
+    files = {name: path / file for name, file in LEGACY_FILES.items()}
     if missing := [file.name for file in files.values() if not file.is_file()]:
         raise WeightsError(
             f"{path}: has no SadTalker weights; put SadTalker_V0.0.2_256.safetensors there (or {' and '.join(missing)})"
@@ -46,15 +46,15 @@ def find_files(path: Path) -> dict[str, Path]:
     return files
 
 
-def load_network(network: Network, path: Path, name: str) -> Network:
+def load_network_file(network: Network, path: Path, name: str) -> Network:
     """Fill one network with the weights of that name, ready to run in float32. Raises WeightsError."""
-    load_strict(network, needed(read_state(path, name)), f"{path} ({name})")
+    load_strict(network, drop_training_keys(read_state(path, name)), f"{path} ({name})")
     return network.float().eval().requires_grad_(False)
 
 
-def needed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def drop_training_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict without the parts that only training uses."""
-    return {key: value for key, value in state.items() if not key.startswith(UNUSED)}
+    return {key: value for key, value in state.items() if not key.startswith(TRAINING_PREFIXES)}
 
 
 def read_state(path: Path, name: str) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.waveform import SAMPLE_RATE, open_waveform
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
-from mimaface_cli.speech.lip_network import gap_slope
+from mimaface_cli.speech.lip_network import lip_gap_gradient
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".mpg", ".webm")
 LAGS = np.arange(-12, 13) * 0.02  # seconds
@@ -122,7 +122,7 @@ def clips(folder: Path, known: set[str]) -> None:
         except InputError as error:
             print(f"{path.name[:44]:44} {error}")
             continue
-        gap = track.expression @ gap_slope()
+        gap = track.expression @ lip_gap_gradient()
         within = times <= track.pts[-1]
         times, seen = times[within], seen[within]
         at = lambda values: np.interp(times, track.pts, values)  # noqa: E731, B023
@@ -170,7 +170,7 @@ def produced(folder: Path, portrait: Path, count: int) -> None:
             animate(portrait, Path(scratch) / "speech.npz", video, options, overwrite=True)
             times, seen = observe(video)
             jaw = np.interp(times, track.pts, track.expression[:, JAW])
-            gap = np.interp(times, track.pts, track.expression @ gap_slope())
+            gap = np.interp(times, track.pts, track.expression @ lip_gap_gradient())
             print(
                 f"result of {path.stem[:36]:36} jawOpen {correlation(jaw, seen[:, 0]):.3f}, inner lips {correlation(gap, seen[:, 1]):.3f}"
             )

@@ -12,11 +12,11 @@ from mimaface_cli.builders.speech478.lip_training import LipNet, align, predict,
 from mimaface_cli.builders.speech478.moonshine import DIMENSIONS, fitted, load_encoder
 from mimaface_cli.builders.speech478.sphinx import load_phones
 from mimaface_cli.builders.speech478.talking_clips import MARGIN, Clip, Heard, colored, disturb, droned
-from mimaface_cli.speech import lip_network as mouth
-from mimaface_cli.speech.audio_features import Listener
-from mimaface_cli.speech.lip_network import CHANNELS, CLOSED, CONTEXT, GAP, STEP, run_net
-from mimaface_cli.speech.phones import frame_count
-from tests.speech.voices import samples, say
+from mimaface_cli.speech.audio_features import FeatureExtractor
+from mimaface_cli.speech.lip_model_file import load_lip_model
+from mimaface_cli.speech.lip_network import CHANNELS, CLOSED, CONTEXT, FEATURES_PER_FRAME, GAP, run_network
+from mimaface_cli.speech.phones import count_feature_frames
+from tests.speech.synthetic_speech import as_waveform, synthesize_speech
 
 FEATURES = 30
 
@@ -51,17 +51,17 @@ def test_the_network_runs_in_numpy_as_in_torch():
     x = np.random.default_rng(0).standard_normal((96, FEATURES)).astype(np.float32)
     with torch.inference_mode():
         wanted = network(torch.from_numpy(x).T[None])[0].T.numpy()
-    found = run_net({name: value.numpy() for name, value in network.state_dict().items()}, x)
+    found = run_network({name: value.numpy() for name, value in network.state_dict().items()}, x)
     assert found.shape == (24, len(CHANNELS)) and np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
 def test_nothing_farther_than_the_context_is_heard():
     network = {name: value.detach().numpy() for name, value in LipNet(FEATURES).state_dict().items()}
-    x = np.random.default_rng(0).standard_normal((60 * STEP, FEATURES)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((60 * FEATURES_PER_FRAME, FEATURES)).astype(np.float32)
     other = x.copy()
-    other[: (30 - CONTEXT) * STEP] = 0
-    other[(30 + CONTEXT + 1) * STEP :] = 0
-    assert np.array_equal(run_net(network, x)[30], run_net(network, other)[30])
+    other[: (30 - CONTEXT) * FEATURES_PER_FRAME] = 0
+    other[(30 + CONTEXT + 1) * FEATURES_PER_FRAME :] = 0
+    assert np.array_equal(run_network(network, x)[30], run_network(network, other)[30])
 
 
 def test_it_learns_and_puts_clips_in_step():
@@ -80,7 +80,7 @@ def test_it_learns_and_puts_clips_in_step():
 
 
 def test_a_drone_has_the_sounds_of_the_voice_but_not_its_pitch():
-    sound = say(("ah", 0.5), ("", 0.2), ("ee", 0.5), pitch=150)
+    sound = synthesize_speech(("ah", 0.5), ("", 0.2), ("ee", 0.5), pitch=150)
     other = droned(sound, np.random.default_rng(3))
     power = lambda x, start: np.abs(np.fft.rfft(x[start : start + 4000] * np.hanning(4000))) ** 2  # noqa: E731
     shape = lambda x, start: np.log(np.convolve(power(x, start), np.ones(100), "same")[50:900] + 1e-6)  # noqa: E731
@@ -101,7 +101,7 @@ def test_disturbed_sounds_keep_their_length_but_for_stretches():
 
 def test_the_acoustic_model_as_its_package_carries_it():
     pytest.importorskip("pocketsphinx", reason="needs pocketsphinx, which carries the acoustic model")
-    phones, shipped = load_phones(), mouth.load().hearing.phones
+    phones, shipped = load_phones(), load_lip_model().front_end.phones
     assert phones.names == shipped.names and phones.means.shape == (3, 42, 128, 13)
     assert np.allclose(phones.weights.sum(2), 1, atol=1e-4)
     assert np.abs(phones.means - shipped.means).max() < 0.02 * np.abs(phones.means).max()
@@ -111,23 +111,27 @@ def test_the_encoder_as_its_package_carries_it():
     if find_spec("moonshine_voice") is None:
         pytest.skip("needs moonshine-voice, which carries the encoder")
     pytest.importorskip("onnxruntime", reason="needs onnxruntime, which reads the encoder's file")
-    encoder, shipped = load_encoder(), mouth.load().hearing.encoder
-    sound = say(("ah", 0.3), ("m", 0.2), ("ee", 0.3))
+    encoder, shipped = load_encoder(), load_lip_model().front_end.encoder
+    sound = synthesize_speech(("ah", 0.3), ("m", 0.2), ("ee", 0.3))
     found, wanted = shipped.hidden(sound), encoder.hidden(sound)
     assert encoder.arrays.keys() == shipped.arrays.keys()
     assert np.abs(found - wanted).mean() < 0.01 * np.abs(wanted).mean()
 
 
 def test_a_projection_keeps_what_varies():
-    hearing = mouth.load().hearing
+    hearing = load_lip_model().front_end
     encoder = hearing.encoder
     whole = replace(encoder, mean=np.zeros_like(encoder.mean), basis=np.eye(len(encoder.mean), dtype=np.float32))
     sounds = [
-        samples(say(("ah", 0.4), (sound, 0.3), ("eh", 0.2), ("", 0.2), ("ee", 0.3), pitch=90 + 30 * k))
+        as_waveform(
+            synthesize_speech(("ah", 0.4), (sound, 0.3), ("eh", 0.2), ("", 0.2), ("ee", 0.3), pitch=90 + 30 * k)
+        )
         for k, sound in enumerate("mms")
     ]
     fit = fitted(whole, hearing.phones, sounds)
-    frames = np.concatenate([Listener(sound, fit).encoding(0, frame_count(len(sound))) for sound in sounds])
+    frames = np.concatenate(
+        [FeatureExtractor(sound, fit).encode(0, count_feature_frames(len(sound))) for sound in sounds]
+    )
     spread = np.cov(frames.T)
     assert frames.shape[1] == DIMENSIONS and np.abs(frames.mean(0)).max() < 0.01
     assert np.allclose(spread, 0.49 * np.eye(DIMENSIONS), atol=0.01)

@@ -9,14 +9,14 @@ import pytest
 
 from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import read_video, tree
-from tests.speech.voices import say, write
+from tests.speech.synthetic_speech import synthesize_speech, write_wav
 
 SOUND = [("", 0.3), ("ah", 0.4), ("m", 0.2), ("ee", 0.3), ("oo", 0.4), ("", 0.33)]
 
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("speech") / "speech.wav", say(*SOUND))
+    return write_wav(tmp_path_factory.mktemp("speech") / "speech.wav", synthesize_speech(*SOUND))
 
 
 def test_a_chain_that_a_script_uses(run_mimaface, sample, speech, tmp_path):
@@ -81,7 +81,7 @@ def test_a_head_from_elsewhere(run_command, sample, speech, tmp_path):
 def test_what_is_wrong_is_one_line(run_command, sample, speech, tmp_path, monkeypatch, words, code, says):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path / "weights"))
     (tmp_path / "empty.wav").touch()
-    write(tmp_path / "zero.wav", np.zeros(0))
+    write_wav(tmp_path / "zero.wav", np.zeros(0))
     (tmp_path / "text.wav").write_text("not a sound\n" * 100)
     (tmp_path / "there.npz").write_bytes(b"")
     if "mute.mp4" in words:

@@ -12,7 +12,7 @@ from mimaface_cli.speech import sadtalker
 from mimaface_cli.speech.audio2exp import Audio2Exp
 from mimaface_cli.speech.audio2pose import Audio2Pose
 from tests.conftest import read_video
-from tests.speech.voices import say, write
+from tests.speech.synthetic_speech import synthesize_speech, write_wav
 
 QUICK = ("--engine", "diffusion", "--device", "cpu", "--output-mode", "crop", "--steps", "1", "--clip-length", "12")
 
@@ -31,7 +31,7 @@ def networks(tmp_path):
 def test_a_photo_speaks_in_one_command_and_in_two(
     installed_tiny_weights, run_command, sample, networks, tmp_path, monkeypatch
 ):
-    speech = write(tmp_path / "speech.wav", say(("", 0.08), ("ah", 0.24), ("m", 0.08), ("ee", 0.08)))
+    speech = write_wav(tmp_path / "speech.wav", synthesize_speech(("", 0.08), ("ah", 0.24), ("m", 0.08), ("ee", 0.08)))
     two = run_command(
         "audio", speech, "--space", "bfm09", "--checkpoint", networks, "--source", sample.portrait, "-o", "t.npz"
     )
@@ -43,7 +43,7 @@ def test_a_photo_speaks_in_one_command_and_in_two(
     assert two.code == 0, two.err
 
     # There is no way to install other networks under the released ones' name: their hash is known.
-    monkeypatch.setattr(sadtalker, "weights_file", lambda options: networks)
+    monkeypatch.setattr(sadtalker, "find_sadtalker_weights", lambda options: networks)
     one = run_command("animate", sample.portrait, speech, "-o", "one.mkv", *bare)
     assert one.code == 0, one.err
     said = json.loads(one.out)

@@ -164,9 +164,9 @@ def _manifest(path: Path) -> object:
 
 
 def _lips(path: Path) -> object:
-    from mimaface_cli.speech import lip_network as mouth
+    from mimaface_cli.speech import lip_model_file
 
-    return mouth._load.__wrapped__(path)
+    return lip_model_file._read_lip_model.__wrapped__(path)
 
 
 def _face(path: Path) -> object:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.speech.audio2exp import Audio2Exp
 from mimaface_cli.speech.audio2pose import Audio2Pose, PoseConfig
-from mimaface_cli.speech.sadtalker_checkpoint import OLD_FILES, load_network, load_networks
+from mimaface_cli.speech.sadtalker_checkpoint import LEGACY_FILES, load_network_file, load_networks
 
 WIDTHS = (2, 2, 3, 3, 4)
 CONFIG = PoseConfig(styles=3, frames=8, audio=2, latent=4, layers=(7, 48), filters=(2, 3, 4, 5), widths=WIDTHS)
@@ -42,7 +42,7 @@ def single_file(path, networks) -> None:
     save_file(state | {f"audio2pose.{key}": value for key, value in TRAINING.items()}, path)
 
 
-@pytest.mark.parametrize("name", OLD_FILES)
+@pytest.mark.parametrize("name", LEGACY_FILES)
 def test_both_layouts_give_the_same_network(tmp_path, name):
     networks = small()
     single_file(tmp_path / "all.safetensors", networks)
@@ -50,7 +50,7 @@ def test_both_layouts_give_the_same_network(tmp_path, name):
     moments = {0: {"step": 3, "exp_avg": torch.ones(2)}}
     torch.save({"epoch": 300, "model": state, "optimizer": {"state": moments}}, tmp_path / "old.pth")
     for file in ("all.safetensors", "old.pth"):
-        same(load_network(empty(name), tmp_path / file, name), networks[name])
+        same(load_network_file(empty(name), tmp_path / file, name), networks[name])
 
 
 def test_a_folder_of_either_kind_in_the_released_sizes(tmp_path):
@@ -59,7 +59,7 @@ def test_a_folder_of_either_kind_in_the_released_sizes(tmp_path):
     with pytest.raises(WeightsError, match="no SadTalker weights.*safetensors.*auido2exp.*auido2pose"):
         load_networks(tmp_path)
     for name, network in old.items():
-        torch.save({"model": network.state_dict()}, tmp_path / OLD_FILES[name])
+        torch.save({"model": network.state_dict()}, tmp_path / LEGACY_FILES[name])
     for found, network in zip(load_networks(tmp_path), old.values()):
         same(found, network.float())  # run in float32 whatever the file has
 
@@ -83,7 +83,7 @@ def test_files_that_are_no_weights_give_one_line(tmp_path, monkeypatch, suffix):
     else:
         save_file({f"audio2exp.{key}": value for key, value in state.items()}, good)
     whole = good.read_bytes()
-    load_network(empty("audio2exp"), good, "audio2exp")
+    load_network_file(empty("audio2exp"), good, "audio2exp")
 
     missing = {key: value for key, value in state.items() if key != "mapping1.bias"}
     contents = {
@@ -105,7 +105,7 @@ def test_files_that_are_no_weights_give_one_line(tmp_path, monkeypatch, suffix):
     assert len(bad) == (9 if suffix == "pth" else 6)
     for path in bad:
         with pytest.raises(WeightsError) as caught:
-            load_network(empty("audio2exp"), path, "audio2exp")
+            load_network_file(empty("audio2exp"), path, "audio2exp")
         message = str(caught.value)
         assert path.name in message and "\n" not in message, path.name
     assert not (tmp_path / "made by a weight file").exists()

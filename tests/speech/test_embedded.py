@@ -13,16 +13,16 @@ from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.retarget import reference_coefficients
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.speech.embedded_speech import over
+from mimaface_cli.speech.embedded_speech import resample_ping_pong
 from mimaface_cli.speech.speech_options import SpeechOptions
-from tests.speech.voices import say, write
+from tests.speech.synthetic_speech import synthesize_speech, write_wav
 
 SOUND = [("", 0.3), ("ah", 0.4), ("m", 0.2), ("ee", 0.4), ("s", 0.2), ("oo", 0.4), ("", 0.5)] * 2
 
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("speech") / "speech.wav", say(*SOUND))
+    return write_wav(tmp_path_factory.mktemp("speech") / "speech.wav", synthesize_speech(*SOUND))
 
 
 def nodding(frames: int = 50, space: str = "face478") -> MotionTrack:
@@ -86,9 +86,9 @@ def test_eyes_of_another_space_are_refused(speech, tmp_path):
 
 def test_over_runs_back_and_forth():
     track = nodding(3)
-    values = over(np.arange(3.0)[:, None], track, 9)[:, 0]
+    values = resample_ping_pong(np.arange(3.0)[:, None], track, 9)[:, 0]
     assert np.allclose(values, [0, 1, 2, 1, 0, 1, 2, 1, 0])
-    assert over(np.ones((1, 2)), nodding(1), 4).tolist() == [[1, 1]] * 4
+    assert resample_ping_pong(np.ones((1, 2)), nodding(1), 4).tolist() == [[1, 1]] * 4
 
 
 def test_speech_knows_its_rest(speech):
@@ -145,5 +145,5 @@ def test_sadtalker_speaks_by_a_checkpoint(speech, tmp_path):
     assert np.allclose(still.pose, nodding().pose[0]) and np.array_equal(still.expression, track.expression)
     moved = load_speech(speech, replace(given, pose_from=tmp_path / "first.npz")).track
     assert np.allclose(moved.pose[:50, 0] - track.pose[:50, 0], np.linspace(0, 0.2, 50), atol=1e-4)
-    short = write(tmp_path / "short.wav", say(("ah", 0.01)))
+    short = write_wav(tmp_path / "short.wav", synthesize_speech(("ah", 0.01)))
     assert len(load_speech(short, given).track) == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mimaface_cli.speech.audio_features import STRIDE, SoundEncoder
+from mimaface_cli.speech.audio_features import STRIDE, SpeechEncoder
 
 
 @pytest.mark.parametrize("layers", [1, 3])
@@ -27,7 +27,7 @@ def test_the_encoder_is_moonshines(layers):
         inner = torch.tanh(network.conv1(torch.from_numpy(sound)[None, None]))
         wanted = network(torch.from_numpy(sound)[None]).last_hidden_state[0].numpy()
     level = np.array([float(inner.mean()), float(inner.var(unbiased=False))])
-    encoder = SoundEncoder(arrays, level, np.zeros(96, np.float32), np.eye(96, dtype=np.float32))
+    encoder = SpeechEncoder(arrays, level, np.zeros(96, np.float32), np.eye(96, dtype=np.float32))
     found = encoder.hidden(sound)
     assert found.dtype == np.float32
     # Theirs ends in a norm that ours leaves out.

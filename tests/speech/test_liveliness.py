@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
-from mimaface_cli.speech.liveliness import activity, liven, pose_of, stresses, wander
+from mimaface_cli.speech.nonverbal_motion import activity, liven, pose_of, stresses, wander
 
 RATE = 25
 

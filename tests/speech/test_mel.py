@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.speech.mel import RELEASE, crop, frame_count, mel_basis, mel_windows, melspectrogram, window_columns
+from mimaface_cli.speech.mel import (
+    RELEASE,
+    count_whole_frames,
+    crop,
+    mel_basis,
+    mel_windows,
+    melspectrogram,
+    window_columns,
+)
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 16_400).astype(np.float32)
 
@@ -30,8 +38,8 @@ def test_pieces_join_without_a_seam_even_from_a_file(tmp_path):
 
 
 def test_sound_beyond_the_last_whole_frame_is_left_out():
-    assert len(crop(NOISE)) == 25 * 640 and frame_count(len(NOISE)) == 25
-    assert frame_count(639) == frame_count(0) == 0 and len(crop(NOISE[:639])) == 0
+    assert len(crop(NOISE)) == 25 * 640 and count_whole_frames(len(NOISE)) == 25
+    assert count_whole_frames(639) == count_whole_frames(0) == 0 and len(crop(NOISE[:639])) == 0
     assert mel_windows(NOISE[:0], 0, 0).shape == (0, 80, 16)
 
 

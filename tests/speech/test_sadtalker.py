@@ -6,10 +6,10 @@ import torch
 from scipy.io import loadmat
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.speech import coefficients
+from mimaface_cli.speech import sadtalker_inference as coefficients
 from mimaface_cli.speech.audio2exp import Audio2Exp
-from mimaface_cli.speech.audio2pose import Audio2Pose, PoseConfig, draw_noise
-from mimaface_cli.speech.coefficients import add_pose, smooth_pose, speech_coefficients, write_mat
+from mimaface_cli.speech.audio2pose import Audio2Pose, PoseConfig, sample_noise
+from mimaface_cli.speech.sadtalker_inference import add_pose, predict_coefficients, smooth_pose, write_mat
 
 WIDTHS = (2, 2, 3, 3, 4)
 CONFIG = PoseConfig(styles=3, frames=8, audio=2, latent=16, layers=(7, 48), filters=(2, 3, 4, 5), widths=WIDTHS)
@@ -34,8 +34,8 @@ def networks():
 
 
 def speak(networks, frames: int = 30, seed: int = 0, **options) -> np.ndarray:
-    given = {"ratio": np.zeros(frames), "noise": draw_noise(frames, seed, CONFIG)} | options
-    return speech_coefficients(*networks, SAMPLES[: frames * 640 + 100], FIRST, **given)
+    given = {"ratio": np.zeros(frames), "noise": sample_noise(frames, seed, CONFIG)} | options
+    return predict_coefficients(*networks, SAMPLES[: frames * 640 + 100], FIRST, **given)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 8, 9, 10, 30])
@@ -70,7 +70,7 @@ def test_threads_change_nothing_and_a_stop_is_heeded(networks):
 
 def test_motion_starts_at_rest_and_its_last_chunk_ends_with_the_clip(networks):
     pose = networks[1]
-    features, noise, rest = torch.randn(20, 2), draw_noise(20, 1, CONFIG), torch.randn(6)
+    features, noise, rest = torch.randn(20, 2), sample_noise(20, 1, CONFIG), torch.randn(6)
     with torch.no_grad():
         motion = pose.motion(features, rest, noise, 2)
         parts = [(features[1:9], noise[0]), (features[9:17], noise[1]), (features[12:20], noise[2])]
@@ -94,11 +94,11 @@ def test_seeds_and_styles_move_the_head_only(networks):
 
 def test_drawing_noise_leaves_other_randomness_alone_and_longer_clips_begin_alike():
     torch.manual_seed(5)
-    long, expected = draw_noise(30, 7), torch.randn(3)
+    long, expected = sample_noise(30, 7), torch.randn(3)
     torch.manual_seed(5)
     torch.testing.assert_close(torch.randn(3), expected, rtol=0, atol=0)
-    assert draw_noise(1, 7).shape == (0, 64)
-    torch.testing.assert_close(draw_noise(70, 7)[:1], long, rtol=0, atol=0)
+    assert sample_noise(1, 7).shape == (0, 64)
+    torch.testing.assert_close(sample_noise(70, 7)[:1], long, rtol=0, atol=0)
 
 
 def test_another_face_blinks_and_another_head_moves(networks):
@@ -121,7 +121,7 @@ def test_bad_input_is_told(networks):
     with pytest.raises(InputError, match="shorter than one frame"):
         speak(networks, 0)
     with pytest.raises(ValueError, match="noise"):
-        speak(networks, noise=draw_noise(9, 0, CONFIG))
+        speak(networks, noise=sample_noise(9, 0, CONFIG))
 
 
 def test_smoothing_keeps_parabolas_and_very_short_clips():

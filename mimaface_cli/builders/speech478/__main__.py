@@ -23,7 +23,7 @@ from mimaface_cli.builders.speech478.sphinx import load_phones
 from mimaface_cli.builders.speech478.talking_clips import Clip, gather, noises, sounds
 from mimaface_cli.errors import InputError, MimafaceError
 from mimaface_cli.files import atomic_path, check_output
-from mimaface_cli.speech import lip_network as mouth
+from mimaface_cli.speech.lip_model_file import save_lip_model
 
 UNRELATED = 0.15  # correlation of the gap, in step, below which a clip's sound is not that of its mouth
 
@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> int:
         ).hexdigest()[:12]
         model = finish(used, said, nets, hearing, close_at, version)
         with atomic_path(written[0]) as temporary:
-            mouth.save(temporary, model)
+            save_lip_model(temporary, model)
         judged = [judge(clip, said[clip.name]) for clip in clips]
         text = card(options, model, judged, {clip.name for clip in used})
         with atomic_path(written[1]) as temporary:

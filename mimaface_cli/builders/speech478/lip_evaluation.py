@@ -7,10 +7,10 @@ import numpy as np
 
 from mimaface_cli.builders.speech478.lip_training import correlation
 from mimaface_cli.builders.speech478.talking_clips import MARGIN, Clip
-from mimaface_cli.speech.lip_network import CLOSED, FRAME_RATE, GAP, SINGLE
+from mimaface_cli.speech.lip_network import CLOSED, FRAME_RATE, GAP, UNPAIRED_BLENDSHAPES
 from mimaface_cli.speech.phones import BANDS
 
-JAW = SINGLE.index("jawOpen")
+JAW = UNPAIRED_BLENDSHAPES.index("jawOpen")
 _ALLOWED = 0.06  # share of the open frames that may be shut by mistake
 
 

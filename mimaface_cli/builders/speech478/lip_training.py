@@ -8,17 +8,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimaface_cli.builders.speech478.talking_clips import MARGIN, Clip, Heard
-from mimaface_cli.speech.audio_features import Hearing
+from mimaface_cli.speech.audio_features import SpeechFrontEnd
 from mimaface_cli.speech.lip_network import (
     CHANNELS,
     CLOSED,
     CONTEXT,
     DILATIONS,
+    FEATURES_PER_FRAME,
     FRAME_RATE,
     GAP,
-    STEP,
     LipModel,
-    run_net,
+    run_network,
 )
 from mimaface_cli.speech.phones import BANDS
 
@@ -45,7 +45,7 @@ class _Block(nn.Module):
 
 
 class LipNet(nn.Module):
-    """Features B × F × 4 T -> channels B × 17 × T, as `mouth.run_net` computes it."""
+    """Features B × F × 4 T -> channels B × 17 × T, as `lip_network.run_network` computes it."""
 
     def __init__(self, features: int, width: int = WIDTH, drop: float = DROP):
         super().__init__()
@@ -90,7 +90,7 @@ def train(
     steps: int,
     tell: Callable[[int, float], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """One network, as arrays that `mouth.run_net` takes."""
+    """One network, as arrays that `lip_network.run_network` takes."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)  # the layers are too small to share
     rng = np.random.default_rng(seed)
@@ -131,21 +131,21 @@ def _crop(clip: Clip, mean: np.ndarray, scale: np.ndarray, rng: np.random.Genera
     version = clip.versions[0 if rng.random() < 0.4 else rng.integers(len(clip.versions))]
     frames = int(clip.frames * version.stretch)
     count = min(_LENGTH, frames)
-    start = int(rng.integers(0, max((frames - count) * STEP, 1)))
-    times = (start / STEP + np.arange(count)) / FRAME_RATE / version.stretch
+    start = int(rng.integers(0, max((frames - count) * FEATURES_PER_FRAME, 1)))
+    times = (start / FEATURES_PER_FRAME + np.arange(count)) / FRAME_RATE / version.stretch
     target = np.zeros((_LENGTH, len(CHANNELS)), np.float32)
     target[:count] = (clip.at(times) - mean) / scale
     return _sound(version, start), target, (np.arange(_LENGTH) < count).astype(np.float32)[:, None]
 
 
 def _noise_crop(noise: Heard, rest: np.ndarray, rng: np.random.Generator):
-    start = int(rng.integers(0, len(noise.features) - 2 * MARGIN - _LENGTH * STEP))
+    start = int(rng.integers(0, len(noise.features) - 2 * MARGIN - _LENGTH * FEATURES_PER_FRAME))
     return _sound(noise, start), np.tile(rest.astype(np.float32), (_LENGTH, 1)), np.ones((_LENGTH, 1), np.float32)
 
 
 def _sound(version: Heard, start: int) -> np.ndarray:
     """The features of _LENGTH frames from feature frame `start` of the sound on; after its end, its last silence."""
-    rows = np.minimum(MARGIN + start + np.arange(_LENGTH * STEP), len(version.features) - 1)
+    rows = np.minimum(MARGIN + start + np.arange(_LENGTH * FEATURES_PER_FRAME), len(version.features) - 1)
     return version.features[rows].astype(np.float32)
 
 
@@ -167,7 +167,7 @@ def _hide(sound: Tensor, rng: np.random.Generator) -> Tensor:
 
 def predict(nets: Sequence[dict[str, np.ndarray]], clip: Clip) -> np.ndarray:
     """What networks say of a clip as it sounds, frames × 17."""
-    said = np.mean([run_net(net, clip.versions[0].features.astype(np.float32)) for net in nets], axis=0)
+    said = np.mean([run_network(net, clip.versions[0].features.astype(np.float32)) for net in nets], axis=0)
     return said[CONTEXT : CONTEXT + clip.frames]
 
 
@@ -195,7 +195,7 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def finish(
-    clips: Sequence[Clip], said: dict[str, np.ndarray], nets, hearing: Hearing, close_at: float, version: str
+    clips: Sequence[Clip], said: dict[str, np.ndarray], nets, hearing: SpeechFrontEnd, close_at: float, version: str
 ) -> LipModel:
     """The model from the networks trained on all clips and from what was said of clips left out."""
     scale = np.median([standard(clip)[1] for clip in clips], axis=0)[:CLOSED]

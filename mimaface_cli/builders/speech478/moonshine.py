@@ -9,8 +9,8 @@ import numpy as np
 
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.media.waveform import Waveform
-from mimaface_cli.speech.audio_features import Hearing, Listener, SoundEncoder
-from mimaface_cli.speech.phones import PhoneModel, frame_count
+from mimaface_cli.speech.audio_features import FeatureExtractor, SpeechEncoder, SpeechFrontEnd
+from mimaface_cli.speech.phones import PhoneModel, count_feature_frames
 
 LAYERS = 3  # lips of people left out are found no better with four, a little worse with two
 DIMENSIONS = 48  # of the projection; with twice as many the lip network learns by heart
@@ -19,7 +19,7 @@ _LEVEL = (0.0, 0.0065)  # median over the clips that the shipped network has lea
 _TYPES = {1: np.float32, 2: np.uint8, 7: np.int64}
 
 
-def load_encoder(path: Path | None = None) -> SoundEncoder:
+def load_encoder(path: Path | None = None) -> SpeechEncoder:
     """The encoder of ONNX Runtime's file `path` (default: the package's), not yet projected: basis is the identity.
     Raises WeightsError.
     """
@@ -39,7 +39,7 @@ def load_encoder(path: Path | None = None) -> SoundEncoder:
             if output == "/groupnorm/Add_output_0":
                 arrays["groupnorm.bias"] = stored[inputs[1]].ravel()
         width = len(arrays["groupnorm.weight"])
-        encoder = SoundEncoder(arrays, np.array(_LEVEL), np.zeros(width, np.float32), np.eye(width, dtype=np.float32))
+        encoder = SpeechEncoder(arrays, np.array(_LEVEL), np.zeros(width, np.float32), np.eye(width, dtype=np.float32))
         encoder.hidden(np.zeros(2000, np.float32))
     except (ImportError, OSError, KeyError, ValueError, IndexError) as error:
         raise WeightsError(
@@ -80,17 +80,17 @@ def _read(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     return arrays, nodes
 
 
-def fitted(encoder: SoundEncoder, phones: PhoneModel, sounds: Iterable[Waveform]) -> Hearing:
+def fitted(encoder: SpeechEncoder, phones: PhoneModel, sounds: Iterable[Waveform]) -> SpeechFrontEnd:
     """The encoder projected onto the DIMENSIONS in which the frames of `sounds` (Waveform) vary most."""
     count, total, products = 0, 0.0, 0.0
     for samples in sounds:
-        listener = Listener(samples, Hearing(phones, encoder))
-        frames = listener.encoding(0, frame_count(len(samples))).astype(np.float64)
+        listener = FeatureExtractor(samples, SpeechFrontEnd(phones, encoder))
+        frames = listener.encode(0, count_feature_frames(len(samples))).astype(np.float64)
         count, total, products = count + len(frames), total + frames.sum(0), products + frames.T @ frames
     if count < DIMENSIONS:
         raise WeightsError("too little sound to fit the encoder's projection")
     mean = total / count
     spread, directions = np.linalg.eigh(products / count - np.outer(mean, mean))
     basis = directions[:, ::-1][:, :DIMENSIONS] / np.sqrt(spread[::-1][:DIMENSIONS]) * _SIZE
-    projected = SoundEncoder(encoder.arrays, encoder.level, mean.astype(np.float32), basis.astype(np.float32))
-    return Hearing(phones, projected)
+    projected = SpeechEncoder(encoder.arrays, encoder.level, mean.astype(np.float32), basis.astype(np.float32))
+    return SpeechFrontEnd(phones, projected)

@@ -15,7 +15,7 @@ def card(options: argparse.Namespace, model: LipModel, judged: Sequence[Judged],
     mean = lambda field, of: np.mean([getattr(one, field) for one in of])  # noqa: E731
     count = sum(array.size for array in model.nets[0].values())
     people = " --people FILE.csv" if options.people else ""
-    encoder = model.hearing.encoder
+    encoder = model.front_end.encoder
     size = sum(array.size for array in encoder.arrays.values())
     rows = "\n".join(
         f"| {k} | {one.seconds:.1f} | {1000 * one.shift:+.0f} | {one.floor:.2f} | {one.jaw:.2f} | {one.gap:.2f} | "
@@ -31,7 +31,7 @@ meet. Three parts:
   Moonshine's English `tiny` model; no words), projected onto the {encoder.basis.shape[1]} directions in which the clips' sound varies most;
 - **lips**: {len(model.nets)} trainings of a temporal convolutional network of {count:,} numbers each, averaged, on that
   encoding and the spectrum, 0.6 s to either side;
-- **phones**: how likely each of {len(model.hearing.phones.names)} English phones sounds, a hundred times a second, by the context-free states
+- **phones**: how likely each of {len(model.front_end.phones.names)} English phones sounds, a hundred times a second, by the context-free states
   of CMU Sphinx's `en-us` acoustic model (Gaussian mixtures; no words, no grammar).
 
 `mimaface_cli/speech/lip_network.py` then lets clear phones add what is seen of them (lips meet on p, b, m; lower lip to the

@@ -19,12 +19,20 @@ from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform, open_waveform
 from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.speech.audio_features import Hearing, Listener
-from mimaface_cli.speech.lip_network import CONTEXT, FRAME_RATE, GAP, PAIRED, SINGLE, STEP, gap_slope
-from mimaface_cli.speech.phones import frame_count, sound_means
+from mimaface_cli.speech.audio_features import FeatureExtractor, SpeechFrontEnd
+from mimaface_cli.speech.lip_network import (
+    CONTEXT,
+    FEATURES_PER_FRAME,
+    FRAME_RATE,
+    GAP,
+    PAIRED_BLENDSHAPES,
+    UNPAIRED_BLENDSHAPES,
+    lip_gap_gradient,
+)
+from mimaface_cli.speech.phones import count_feature_frames, measure_waveform
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg")
-MARGIN = CONTEXT * STEP  # frames of features before and after the sound
+MARGIN = CONTEXT * FEATURES_PER_FRAME  # frames of features before and after the sound
 _PIECE, _ORDER = 512, 16  # samples and coefficients of linear prediction
 _SHORTEST = 0.9  # seconds
 _NEAR = 0.12  # share of a clip's range of the gap below which the lips count as met
@@ -54,7 +62,7 @@ class Clip:
     @property
     def frames(self) -> int:
         """Frames at FRAME_RATE for which there are both sound and picture."""
-        heard = (len(self.versions[0].features) - 2 * MARGIN) // STEP
+        heard = (len(self.versions[0].features) - 2 * MARGIN) // FEATURES_PER_FRAME
         return max(min(heard, int(self.times[-1] * FRAME_RATE)), 1)
 
     def at(self, times: np.ndarray) -> np.ndarray:
@@ -66,7 +74,7 @@ class Clip:
 
 
 def gather(
-    folder: Path, tracks: Path, people: dict[str, str], hearing: Hearing, tell: Callable[[str], None]
+    folder: Path, tracks: Path, people: dict[str, str], hearing: SpeechFrontEnd, tell: Callable[[str], None]
 ) -> list[Clip]:
     """All clips of a folder with sound and a face. tracks: where their tracks are kept, so that a stopped run goes on;
     people: name of a file without suffix -> who it shows (default: somebody else).
@@ -114,7 +122,7 @@ def _sound_of(path: Path) -> Iterator[Waveform | None]:
         yield None
         return
     with open_waveform(path) as samples:
-        yield None if sound_means(samples).silent else samples
+        yield None if measure_waveform(samples).silent else samples
 
 
 def _track(path: Path, tracks: Path) -> MotionTrack:
@@ -143,20 +151,20 @@ def _clip(path, track, samples, person, hearing, rng) -> Clip | None:
 def channels_of(track: MotionTrack) -> np.ndarray:
     """What the network shall say of each frame of a track, N × 17."""
     expression = track.expression.astype(np.float64)
-    columns = [expression[:, blendshape_index(name)] for name in SINGLE]
+    columns = [expression[:, blendshape_index(name)] for name in UNPAIRED_BLENDSHAPES]
     columns += [
         (expression[:, blendshape_index(f"{name}Left")] + expression[:, blendshape_index(f"{name}Right")]) / 2
-        for name in PAIRED
+        for name in PAIRED_BLENDSHAPES
     ]
-    gap = expression @ gap_slope()
+    gap = expression @ lip_gap_gradient()
     low, high = np.percentile(gap, [3, 95])
     return np.stack([*columns, gap, gap < low + _NEAR * (high - low)], 1)
 
 
-def heard(sound: np.ndarray, hearing: Hearing, stretch: float = 1.0) -> Heard:
+def heard(sound: np.ndarray, hearing: SpeechFrontEnd, stretch: float = 1.0) -> Heard:
     """Features of mono samples, with silence for MARGIN frames to both sides."""
     samples = Waveform(io.BytesIO(np.asarray(sound, np.float32).tobytes()), len(sound))
-    features, _ = Listener(samples, hearing).hear(-MARGIN, frame_count(len(sound)) + MARGIN)
+    features, _ = FeatureExtractor(samples, hearing).extract(-MARGIN, count_feature_frames(len(sound)) + MARGIN)
     return Heard(features.astype(np.float16), stretch)
 
 
@@ -211,7 +219,7 @@ def colored(length: int, rng: np.random.Generator) -> np.ndarray:
     return noise / (noise.std() + 1e-9)
 
 
-def noises(hearing: Hearing, rng: np.random.Generator, number: int = 16, seconds: float = 8.0) -> list[Heard]:
+def noises(hearing: SpeechFrontEnd, rng: np.random.Generator, number: int = 16, seconds: float = 8.0) -> list[Heard]:
     """Sounds that nobody speaks: noise of several colors, swelling or steady, hum and clicks."""
     length = int(seconds * SAMPLE_RATE)
     time = np.arange(length) / SAMPLE_RATE

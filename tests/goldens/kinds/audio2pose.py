@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mimaface_cli.speech.audio2pose import POSE, Audio2Pose, chunk_count, draw_noise
-from mimaface_cli.speech.coefficients import smooth_pose
+from mimaface_cli.speech.audio2pose import POSE, Audio2Pose, count_chunks, sample_noise
+from mimaface_cli.speech.sadtalker_inference import smooth_pose
 from tests.goldens.fixture import Check, Fixture, absolute
 from tests.goldens.kinds._sadtalker import filled, pose_network, shapes_of
 
@@ -21,8 +21,8 @@ def check(fixture: Fixture) -> Iterator[Check]:
     for case in fixture.spec["cases"]:
         name, frames = case["name"], case["num_frames"]
         noise = fixture.tensor(f"{name}_z")
-        yield Check(f"{name} chunks", abs(chunk_count(frames, network.config.frames) - case["chunks"]), 0)
-        yield absolute(f"{name}_z", draw_noise(frames, case["torch_manual_seed"], network.config), noise, 1e-6)
+        yield Check(f"{name} chunks", abs(count_chunks(frames, network.config.frames) - case["chunks"]), 0)
+        yield absolute(f"{name}_z", sample_noise(frames, case["torch_manual_seed"], network.config), noise, 1e-6)
         motion = network.motion(features[:frames], reference, noise, case["class"])
         pose = reference + motion
         found = {"motion": motion, "pose": pose, "pose_smooth": smooth_pose(pose.numpy())}

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import torch
 
-from mimaface_cli.speech.audio2pose import UNUSED
-from mimaface_cli.speech.sadtalker_checkpoint import EXPRESSION, POSE, needed
+from mimaface_cli.speech.audio2pose import TRAINING_PREFIXES
+from mimaface_cli.speech.sadtalker_checkpoint import EXPRESSION, POSE, drop_training_keys
 from mimaface_cli.weights.state_dict import load_strict
 from tests.goldens.fixture import Check, Fixture
 from tests.goldens.kinds._sadtalker import expression_network, pose_network
@@ -18,7 +18,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
         with torch.device("meta"):
             state = {key: torch.empty(shape, dtype=getattr(torch, dtype)) for key, (dtype, shape) in rows.items()}
             network = build({key: shape for key, (_, shape) in rows.items()})
-        kept = needed(state)
+        kept = drop_training_keys(state)
         own = {key: (value.dtype, value.shape) for key, value in network.state_dict().items()}
         theirs = {key: (value.dtype, value.shape) for key, value in kept.items()}
         differing = [key for key in own.keys() | theirs.keys() if own.get(key) != theirs.get(key)]
@@ -26,7 +26,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
         load_strict(network, kept, name)
 
         parts = {key.removeprefix(f"{name}."): part for key, part in spec["sub_prefix_summary"].items()}
-        left_out = sum(part["tensors"] for key, part in parts.items() if key in UNUSED)
+        left_out = sum(part["tensors"] for key, part in parts.items() if key in TRAINING_PREFIXES)
         yield Check(f"{name} tensors left out", abs(len(state) - len(kept) - left_out), 0)
         summary = spec["prefix_summary"][name]
         yield Check(f"{name} tensors", abs(len(state) - summary["tensors"]), 0)

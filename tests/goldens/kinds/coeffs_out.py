@@ -1,4 +1,4 @@
-"""Sound to SadTalker's saved coefficients, end to end (mimaface_cli.speech.coefficients)."""
+"""Sound to SadTalker's saved coefficients, end to end (mimaface_cli.speech.sadtalker_inference)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from scipy.io import loadmat, whosmat
 
-from mimaface_cli.speech.audio2pose import draw_noise
+from mimaface_cli.speech.audio2pose import sample_noise
 from mimaface_cli.speech.blink import random_blinks
-from mimaface_cli.speech.coefficients import EXPRESSION, SIZE, speech_coefficients, write_mat
+from mimaface_cli.speech.sadtalker_inference import EXPRESSION, SIZE, predict_coefficients, write_mat
 from tests.goldens.fixture import Check, Fixture, absolute
 from tests.goldens.kinds._sadtalker import expression_network, filled, mel_config, pose_network, shapes_of
 
@@ -27,7 +27,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
     ratio = random_blinks(frames, config["blink_seed_python_random"])
     yield absolute("ratio", ratio.astype(np.float32), arrays["ratio"][:, 0], 0)
     seed = config["torch_manual_seed_before_generate"]
-    yield absolute("z", draw_noise(frames, seed, pose.config), noise, 1e-6)
+    yield absolute("z", sample_noise(frames, seed, pose.config), noise, 1e-6)
 
     samples, first = arrays["wav_int16"] / np.float32(32768), arrays["first_coeff_3dmm"][0]
     given: list[tuple] = []  # what the expression network gets: windows, references, ratios
@@ -40,7 +40,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
         ("coeff_3dmm_refblink_refpose", blinks, poses),
     ):
         given.clear()
-        found = speech_coefficients(
+        found = predict_coefficients(
             expression,
             pose,
             samples,

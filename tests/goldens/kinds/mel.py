@@ -6,8 +6,8 @@ import numpy as np
 
 from mimaface_cli.speech.mel import (
     column_count,
+    count_whole_frames,
     crop,
-    frame_count,
     mel_basis,
     mel_windows,
     melspectrogram,
@@ -26,7 +26,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
         if f"{prefix}wav_int16" not in arrays:
             continue
         samples = crop(arrays[f"{prefix}wav_int16"] / np.float32(32768), config)
-        frames, columns = frame_count(len(samples), config), column_count(len(samples), config)
+        frames, columns = count_whole_frames(len(samples), config), column_count(len(samples), config)
         yield Check(f"{prefix}cropped_samples", abs(len(samples) - fixture.spec[f"{prefix}cropped_samples"]), 0)
         yield Check(f"{prefix}num_frames", abs(frames - fixture.spec[f"{prefix}num_frames"]), 0)
         whole = melspectrogram(samples, config=config)

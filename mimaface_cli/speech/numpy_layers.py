@@ -16,7 +16,7 @@ def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 
     return result
 
 
-def convolve_centerd(
+def convolve_centered(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1, dilation: int = 1
 ) -> np.ndarray:
     """The same with zeros beyond both ends and an odd K: ceil(T / stride) × O, frame 0 centerd on frame 0."""

@@ -25,7 +25,7 @@ _SMOOTHING = 13  # frames
 
 
 @torch.inference_mode()
-def speech_coefficients(
+def predict_coefficients(
     expression: Audio2Exp,
     pose: Audio2Pose,
     samples: np.ndarray,
@@ -42,8 +42,8 @@ def speech_coefficients(
 ) -> np.ndarray:
     """Run both networks (in eval mode, on one device) over a sound and finish as the released program does.
 
-    samples: mono (L,) in [-1, 1], at config.sample_rate; T = frame_count(L). first: coefficients (≥ 70,) of the face
-    that speaks. ratio: blink ratio (T,), see `blink`; noise: see `draw_noise`; style: a pose style. blink_from:
+    samples: mono (L,) in [-1, 1], at config.sample_rate; T = count_whole_frames(L). first: coefficients (≥ 70,) of the face
+    that speaks. ratio: blink ratio (T,), see `blink`; noise: see `sample_noise`; style: a pose style. blink_from:
     expressions (N, ≥ 64) that stand for the speaker's own, for eyes that blink like theirs; the ratio is then 0.
     pose_from: poses (N, 6) whose change since their first is added to the pose. Both are repeated to T frames.
     workers: threads (None: one per core). progress: called with frames done and in all. Returns (T, 70) float32.
@@ -51,7 +51,7 @@ def speech_coefficients(
     """
     pose.check_style(style)
     samples = mel.crop(samples, config)
-    total = mel.frame_count(len(samples), config)
+    total = mel.count_whole_frames(len(samples), config)
     if not total:
         raise InputError(f"the sound is shorter than one frame ({config.frame_size} samples); give a longer one")
     first = np.asarray(first, np.float32)[:SIZE]

@@ -39,7 +39,7 @@ class Liveliness:
 
 
 def liven(mouth: np.ndarray, loudness: np.ndarray, seed: int, sound: str = "", still: bool = False) -> Liveliness:
-    """Mouth T × 64 and loudness T as of `mouth_movement`; sound: its hash, so that no two speeches move alike; still:
+    """Mouth T × 64 and loudness T as of `predict_mouth`; sound: its hash, so that no two speeches move alike; still:
     the head stays at rest.
     """
     rng = np.random.default_rng([seed, int(sound[:15] or "0", 16)])

@@ -29,7 +29,7 @@ def smooth(values: np.ndarray, length: int) -> np.ndarray:
     return np.convolve(padded, window / window.sum(), "valid")
 
 
-def say(*parts: tuple[str, float], pitch: float = 120.0, seed: int = 0) -> np.ndarray:
+def synthesize_speech(*parts: tuple[str, float], pitch: float = 120.0, seed: int = 0) -> np.ndarray:
     """(sound, seconds)... -> float32 at SAMPLE_RATE. "m", "s", a vowel of FORMANTS, or "" for silence."""
     rng = np.random.default_rng(seed)
     counts = [round(seconds * SAMPLE_RATE) for _, seconds in parts]
@@ -62,11 +62,11 @@ def resonated(sound: np.ndarray, hertz: np.ndarray, width: float) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def samples(sound: np.ndarray) -> Waveform:
+def as_waveform(sound: np.ndarray) -> Waveform:
     return Waveform(io.BytesIO(np.asarray(sound, np.float32).tobytes()), len(sound))
 
 
-def write(path: Path, sound: np.ndarray, rate: int = SAMPLE_RATE) -> Path:
+def write_wav(path: Path, sound: np.ndarray, rate: int = SAMPLE_RATE) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, rate, 0, "NONE", ""))
         file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
