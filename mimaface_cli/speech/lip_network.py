@@ -19,7 +19,7 @@ from mimaface_cli.speech.phones import BANDS, SPEECH_LEVEL, levels
 
 FRAME_RATE = 25
 FEATURES_PER_FRAME = 4  # frames of the sound's features for a frame of the picture
-SINGLE = [
+UNPAIRED_BLENDSHAPES = [
     "jawOpen",
     "mouthClose",
     "mouthFunnel",
@@ -29,8 +29,16 @@ SINGLE = [
     "mouthShrugLower",
     "mouthShrugUpper",
 ]
-PAIRED = ["mouthSmile", "mouthFrown", "mouthDimple", "mouthPress", "mouthStretch", "mouthLowerDown", "mouthUpperUp"]
-CHANNELS = (*SINGLE, *PAIRED, "gap", "closed")
+PAIRED_BLENDSHAPES = [
+    "mouthSmile",
+    "mouthFrown",
+    "mouthDimple",
+    "mouthPress",
+    "mouthStretch",
+    "mouthLowerDown",
+    "mouthUpperUp",
+]
+CHANNELS = (*UNPAIRED_BLENDSHAPES, *PAIRED_BLENDSHAPES, "gap", "closed")
 GAP, CLOSED = len(CHANNELS) - 2, len(CHANNELS) - 1
 """gap: of the inner lips in model units; closed: log odds that the lips meet."""
 DILATIONS = (1, 2, 4)
@@ -143,9 +151,9 @@ def expression(model: LipModel, channels: np.ndarray, phones: np.ndarray) -> np.
     moved = (channels[:, :CLOSED] - model.rest) * model.scale * model.gain
     lips, teeth, round_, spread, hiss = np.clip((phones - _FROM) / _OVER, 0, 1).T
     result = np.zeros((len(channels), EXPRESSION_DIM))
-    for k, name in enumerate(SINGLE):
+    for k, name in enumerate(UNPAIRED_BLENDSHAPES):
         result[:, blendshape_index(name)] = moved[:, k]
-    for k, name in enumerate(PAIRED, len(SINGLE)):
+    for k, name in enumerate(PAIRED_BLENDSHAPES, len(UNPAIRED_BLENDSHAPES)):
         result[:, blendshape_index(name + "Left")] = result[:, blendshape_index(name + "Right")] = moved[:, k]
     for name, more in (
         ("mouthPucker", 0.5 * round_ + 0.15 * hiss),
