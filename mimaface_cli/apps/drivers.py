@@ -125,7 +125,7 @@ class _Bfm09:
         from mimaface_cli.engines.diffusion import checkpoint
         from mimaface_cli.face import extract_bfm09
 
-        self._version = checkpoint.fingerprint("mimaface/d3dfr.safetensors")
+        self._version = checkpoint.fingerprint_weights("mimaface/d3dfr.safetensors")
         self.extractor = f"{extract_bfm09.EXTRACTOR} {extract_bfm09.REVISION}+{self._version}"
 
     def read(self, frames, rate, options, name, progress, content) -> MotionTrack:

@@ -23,7 +23,7 @@ from mimaface_cli.apps.grid import Axis, grid_size, parse_axes
 from mimaface_cli.apps.outputs import check_target, is_video, keeps_alpha
 from mimaface_cli.apps.sources import Moving, picture_size, read_portrait
 from mimaface_cli.cache import Cache
-from mimaface_cli.engines.mesh import renderer as mesh
+from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract_options import ExtractOptions
@@ -116,7 +116,7 @@ def edit(
             options.provenance,
             notes,
             command="edit",
-            engine=mesh.NAME,
+            engine=renderer.NAME,
             inputs={part: path for part, path in given_files.items() if path is not None},
             weights=["face_landmarker", "face478"],
             asked=options,
@@ -125,7 +125,7 @@ def edit(
         frames = len(moving.pts)
         seconds = write_frames(output, moving, size, options.encode, sound, made, tell, notes)
     space = given.meta.space if given else "face478"
-    engine = None if kind == "track" else mesh.NAME
+    engine = None if kind == "track" else renderer.NAME
     took = time.monotonic() - began
     told = None if made is None else made.told
     return EditResult(output, kind, space, frames, *(size or (None, None)), seconds, engine, gains, notes, told, took)

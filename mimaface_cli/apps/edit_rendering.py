@@ -12,9 +12,9 @@ from mimaface_cli.apps.edit_terms import Edits, region_parts
 from mimaface_cli.apps.grid import Axis, assemble, cells
 from mimaface_cli.apps.sources import Moving, coefficients_of, portraits_of
 from mimaface_cli.cache import Cache
-from mimaface_cli.engines.mesh import renderer as mesh
+from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, get_portrait_coefficients, measure_gains
-from mimaface_cli.engines.mesh.motion_plan import edited
+from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import EXTRACTOR, extractor_version
 from mimaface_cli.face.extract_options import ExtractOptions
@@ -158,10 +158,10 @@ def _drawn(
     model, own = face478.load(), get_portrait_coefficients(portrait)
     gains = measure_gains(portrait, model, wanted, channels)
     asked = apply_gains(own, wanted, gains)
-    planned = edited(model, portrait.identity, own, asked)
+    planned = plan_edited_motion(model, portrait.identity, own, asked)
     meant = replace(asked, expression=wanted.expression)  # what a gain asks beyond the limits nobody has asked for
-    notes += held_notes(meant, edited(model, portrait.identity, own, meant).coefficients)
-    return mesh.animate(portrait, model, planned), gains
+    notes += held_notes(meant, plan_edited_motion(model, portrait.identity, own, meant).coefficients)
+    return renderer.render_photo(portrait, model, planned), gains
 
 
 def from_video(
@@ -193,10 +193,10 @@ def from_video(
         parts = ((getattr(first, name), getattr(meant, name), getattr(own, name)) for name in _MOVING)
         gains = measure_gains(first, model, Coefficients(*(at + new - old for at, new, old in parts)), channels)
     asked = apply_gains(own, meant, gains)
-    planned = edited(model, identity, own, asked)
+    planned = plan_edited_motion(model, identity, own, asked)
     limited = replace(asked, expression=meant.expression)
-    notes += held_notes(limited, edited(model, identity, own, limited).coefficients)
-    frames = mesh.animate_moving(portraits_of(info.path, track, identity, options.animate), model, planned)
+    notes += held_notes(limited, plan_edited_motion(model, identity, own, limited).coefficients)
+    frames = renderer.render_video(portraits_of(info.path, track, identity, options.animate), model, planned)
     return Moving(frames, track.pts, track.frame_rate), gains
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.drivers import load_driver
 from mimaface_cli.cache import Cache
-from mimaface_cli.engines.mesh import renderer as mesh
-from mimaface_cli.engines.mesh.motion_plan import plan
+from mimaface_cli.engines.mesh import renderer
+from mimaface_cli.engines.mesh.motion_plan import plan_mesh_motion
 from mimaface_cli.face import face478
 from mimaface_cli.face.camera import place, project
 from mimaface_cli.face.extract_options import ExtractOptions
@@ -76,8 +76,8 @@ def from_photo(portrait: Portrait, track: MotionTrack, options: AnimateOptions) 
     """A photo under a driver's track."""
     model = face478.load()
     own = Coefficients(portrait.expression[None], portrait.pose[None], portrait.gaze[None])
-    motion = plan(model, portrait.identity, own, track, options.retarget, seen=portrait.scores)
-    return Moving(mesh.animate(portrait, model, motion), track.pts, track.frame_rate, repeat(portrait.image))
+    motion = plan_mesh_motion(model, portrait.identity, own, track, options.retarget, seen=portrait.scores)
+    return Moving(renderer.render_photo(portrait, model, motion), track.pts, track.frame_rate, repeat(portrait.image))
 
 
 def from_video(
@@ -97,11 +97,11 @@ def from_video(
     rest_at = find_neutral_frame(own_track)
     own, rest = coefficients_of(own_track, slice(None)), coefficients_of(own_track, slice(rest_at, rest_at + 1))
     identity = own_track.identity.astype(np.float64)
-    motion = plan(model, identity, own, track, options.retarget, driver_start, rest)
+    motion = plan_mesh_motion(model, identity, own, track, options.retarget, driver_start, rest)
     portraits, originals = portraits_of(source.path, own_track, identity, options), None
     if options.matte is not None:
         portraits, originals = _with_originals(portraits)
-    return Moving(mesh.animate_moving(portraits, model, motion), own_track.pts, own_track.frame_rate, originals)
+    return Moving(renderer.render_video(portraits, model, motion), own_track.pts, own_track.frame_rate, originals)
 
 
 def _with_originals(portraits: Iterator[Portrait]) -> tuple[Iterator[Portrait], Iterator[np.ndarray]]:

@@ -252,7 +252,7 @@ def command(
     from mimaface_cli.apps.animate import animate
     from mimaface_cli.apps.animate_options import AnimateOptions
     from mimaface_cli.cache import Cache
-    from mimaface_cli.engines.diffusion.denoise_settings import preset as settings_of
+    from mimaface_cli.engines.diffusion.denoise_settings import build_settings
     from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
     from mimaface_cli.media.encode_options import EncodeOptions
     from mimaface_cli.media.trim import Trim
@@ -261,7 +261,7 @@ def command(
 
     reference = None if reference_frame == "auto" else int(reference_frame)
     with console.options():
-        settings = settings_of(
+        settings = build_settings(
             preset,
             seed=seed,
             steps=steps,

@@ -169,4 +169,4 @@ def save_autoencoder(vae: AutoencoderKL, folder: Path) -> None:
 def load_autoencoder(folder: Path) -> AutoencoderKL:
     """What `save_autoencoder` wrote, in evaluation mode. Raises WeightsError."""
     config = checkpoint.read_json(folder / "config.json")
-    return checkpoint.build_vae(config, *checkpoint.read_state(folder / "model.safetensors"))
+    return checkpoint.build_vae(config, *checkpoint.read_tensors(folder / "model.safetensors"))

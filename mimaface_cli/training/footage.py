@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from mimaface_cli.engines.diffusion.photo_render import render_of
-from mimaface_cli.engines.mesh import renderer as mesh
-from mimaface_cli.engines.mesh.contact import lid_openness
-from mimaface_cli.engines.mesh.prepared_portrait import build_source
+from mimaface_cli.engines.mesh import renderer
+from mimaface_cli.engines.mesh.contact import measure_lid_openness
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face import topology
 from mimaface_cli.face.alignment import transform_points
@@ -104,11 +104,11 @@ class MeshSpace:
             for k in span:
                 yield draw(track.expression[k].astype(np.float64), track.pose[k].astype(np.float64))
             return
-        still = build_source(square, self.model)
-        lids = lid_openness(self.model, identity, track.expression[span.start : span.stop].astype(np.float64))
+        still = prepare_portrait(square, self.model)
+        lids = measure_lid_openness(self.model, identity, track.expression[span.start : span.stop].astype(np.float64))
         for k, lid in zip(span, lids):
             values = (getattr(track, name)[k].astype(np.float64) for name in ("expression", "pose", "gaze"))
-            yield mesh.draw(still, self.model, *values, lid)[..., :3]
+            yield renderer.render_frame(still, self.model, *values, lid)[..., :3]
 
     def seen(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
         return {}
@@ -155,7 +155,7 @@ class BaselSpace:
         at: int,
         span: range,
     ) -> Iterator[np.ndarray]:
-        from mimaface_cli.engines.diffusion.condition_render import condition_render
+        from mimaface_cli.engines.diffusion.condition_render import render_condition
         from mimaface_cli.face.d3dfr import pack, split
 
         to_square = align.to_center_origin(self.matrix(points))
@@ -165,17 +165,17 @@ class BaselSpace:
             moved = {name: getattr(track, name)[k][None] for name in ("expression", "pose", "gaze")}
             coefficients = pack({**still, **moved})[0]
             place = align.compose(to_square, align.invert(align.to_center_origin(track.crop[k])))
-            drawn = condition_render(self.model, coefficients, place, SQUARE)
+            drawn = render_condition(self.model, coefficients, place, SQUARE)
             yield ((drawn.permute(1, 2, 0) * 0.5 + 0.5) * 255 + 0.5).clamp(0, 255).byte().numpy()
 
     def seen(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
-        from mimaface_cli.engines.diffusion.source_features import identity_features
+        from mimaface_cli.engines.diffusion.portrait_features import extract_identity
         from mimaface_cli.face.extract_bfm09 import align_face, read_coefficients
 
         face = align_face(image, Face(points, np.zeros(52), np.eye(3)))
         found = {"photo_coefficients": read_coefficients(self.net, [face])[0]}
         if self.identity is not None:
-            found["photo_features"] = identity_features(self.identity, face)[0].numpy()
+            found["photo_features"] = extract_identity(self.identity, face)[0].numpy()
         return found
 
 

@@ -8,9 +8,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion import checkpoint, mia
-from mimaface_cli.engines.diffusion import clip_encoder as clip
-from mimaface_cli.engines.diffusion.mia import PaperTokens, ReleaseTokens
+from mimaface_cli.engines.diffusion import checkpoint, clip_encoder, mia
+from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA
 from mimaface_cli.engines.diffusion.unet import VideoUNet
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.training.config import Config
@@ -44,7 +43,7 @@ def start_image(config: Config, features: int = 25088) -> Denoiser:
         return _leave_out(build(config.model.size, config.seed), config)
     torch.manual_seed(config.seed)
     files = locate_files("sd15", download=False)
-    state, name = checkpoint.read_state(files["sd15/unet.safetensors"])
+    state, name = checkpoint.read_tensors(files["sd15/unet.safetensors"])
     unet_config = {key: value for key, value in checkpoint.read_json(files["sd15/unet.json"]).items() if key[0] != "_"}
     unet_config |= {"in_channels": CHANNELS, "use_motion_module": False}
     unet = VideoUNet(unet_config)
@@ -52,9 +51,9 @@ def start_image(config: Config, features: int = 25088) -> Denoiser:
     files = locate_files("clip", download=False)
     clip_config = checkpoint.read_json(files["clip/config.json"])
     clip_config = clip_config.get("vision_config", clip_config)
-    encoder = clip.from_state(clip_config, *checkpoint.read_state(files["clip/model.safetensors"]))
+    encoder = clip_encoder.build_clip_encoder(clip_config, *checkpoint.read_tensors(files["clip/model.safetensors"]))
     widths = unet.tokens_width, encoder.config.hidden_size
-    tokens = ReleaseTokens(*widths, features) if config.model.tokens == "release" else PaperTokens(*widths)
+    tokens = ReleaseMIA(*widths, features) if config.model.tokens == "release" else PaperMIA(*widths)
     return _leave_out(Denoiser(unet.float(), tokens, encoder.float(), unet_config), config)
 
 
@@ -99,12 +98,12 @@ def start_video(config: Config, image: Built) -> Denoiser:
                 "stage 1's network does not fit the config's model.size; train it again with mimaface train image"
             )
     else:
-        motion, name = checkpoint.read_state(
+        motion, name = checkpoint.read_tensors(
             locate_files("animatediff", download=False)["animatediff/mm_v3.safetensors"]
         )
         unet = checkpoint.build_unet(unet_config, {**unet_state, **motion}, name).float()
     network = _around(unet, image, unet_config)
-    trained = "release" if isinstance(network.mia, ReleaseTokens) else "paper"
+    trained = "release" if isinstance(network.mia, ReleaseMIA) else "paper"
     if trained != config.model.tokens:
         raise WeightsError(
             f'stage 1 trained the condition tokens of the {trained}; set [model] tokens = "{trained}", or choose another '
@@ -121,8 +120,8 @@ def rebuild(made: Built) -> Denoiser:
 
 
 def _around(unet: VideoUNet, made: Built, unet_config: dict[str, Any]) -> Denoiser:
-    tokens = mia.from_state(_part(made.state, "mia."), {"heads": str(made.heads)}, "checkpoint")
-    encoder = clip.from_state(made.clip_config, _part(made.state, "clip."), "checkpoint")
+    tokens = mia.build_mia(_part(made.state, "mia."), {"heads": str(made.heads)}, "checkpoint")
+    encoder = clip_encoder.build_clip_encoder(made.clip_config, _part(made.state, "clip."), "checkpoint")
     return Denoiser(unet, tokens, encoder, unet_config)
 
 
@@ -133,5 +132,5 @@ def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def load_sd_vae() -> AutoencoderKL:
     """Stable Diffusion 1.5's picture coder, with which the paper and the release train. Raises WeightsError."""
     files = locate_files("sd15", download=False)
-    state = checkpoint.read_state(files["sd15/vae/model.safetensors"])
+    state = checkpoint.read_tensors(files["sd15/vae/model.safetensors"])
     return checkpoint.build_vae(checkpoint.read_json(files["sd15/vae/config.json"]), *state)

@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion.latents import encode
+from mimaface_cli.engines.diffusion.latents import encode_latents
 from mimaface_cli.files import atomic_path
 from mimaface_cli.training.samples import Footage, picture, to_range
 
@@ -61,7 +61,7 @@ def encode_footage(
             for first in range(0, clip.count, CHUNK):
                 span = range(first, min(first + CHUNK, clip.count))
                 pictures = torch.stack([picture(source(k)) for k in span for source in (clip.frame, clip.render)])
-                found = encode(vae, to_range(pictures), len(pictures))[0].transpose(0, 1)
+                found = encode_latents(vae, to_range(pictures), len(pictures))[0].transpose(0, 1)
                 rows[start + span.start : start + span.stop] = found.unflatten(0, (-1, 2)).cpu().numpy()
             report("latents", number, len(footage.clips))
         rows.flush()

@@ -8,10 +8,10 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion import small_checkpoint as mini
-from mimaface_cli.engines.diffusion.latents import encode
-from mimaface_cli.engines.diffusion.pipeline import Networks
-from mimaface_cli.engines.diffusion.samplers import training_sigmas
+from mimaface_cli.engines.diffusion import small_checkpoint
+from mimaface_cli.engines.diffusion.latents import encode_latents
+from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks
+from mimaface_cli.engines.diffusion.samplers import compute_training_sigmas
 from mimaface_cli.errors import InputError
 from mimaface_cli.training.augment import photometric
 from mimaface_cli.training.autoencoder import fit_autoencoder, load_autoencoder
@@ -205,7 +205,7 @@ def _drawn(count: int, share: float, generator: torch.Generator, device: torch.d
 
 def _alphas(device: torch.device) -> Tensor:
     """Stable Diffusion's cumulative products at each timestep."""
-    return 1 / (1 + torch.from_numpy(training_sigmas()).to(device) ** 2)
+    return 1 / (1 + torch.from_numpy(compute_training_sigmas()).to(device) ** 2)
 
 
 @torch.no_grad()
@@ -215,7 +215,7 @@ def _latents(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
     """
     if pictures.is_floating_point():
         return pictures.transpose(1, 2)
-    found = encode(vae, to_range(pictures).flatten(0, 1), CHUNK)[0]
+    found = encode_latents(vae, to_range(pictures).flatten(0, 1), CHUNK)[0]
     return found.unflatten(1, pictures.shape[:2]).transpose(0, 1)
 
 
@@ -265,5 +265,5 @@ def _export(config: Config, footage: Footage, vae: AutoencoderKL) -> None:
         "steps": steps,
     }
     card = ModelCard("own model", config.size, footage.condition, settings=settings, about=about)
-    networks = Networks(network.unet, network.mia, vae.cpu(), config.model.prediction)
-    mini.save(folder, networks, made.unet_config, network.clip, card)
+    networks = DiffusionNetworks(network.unet, network.mia, vae.cpu(), config.model.prediction)
+    small_checkpoint.save_small_model(folder, networks, made.unet_config, network.clip, card)

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from mimaface_cli.engines.diffusion import clip_encoder as clip
-from mimaface_cli.engines.diffusion.mia import PAPER_MOTION, PaperTokens, ReleaseTokens
-from mimaface_cli.engines.diffusion.pipeline import Appearance, clip_tokens
+from mimaface_cli.engines.diffusion import clip_encoder
+from mimaface_cli.engines.diffusion.mia import PAPER_MOTION, PaperMIA, ReleaseMIA
+from mimaface_cli.engines.diffusion.pipeline import Appearance, compute_condition_tokens
 from mimaface_cli.engines.diffusion.unet import VideoUNet
 from mimaface_cli.errors import InputError
 
@@ -30,7 +30,7 @@ class Denoiser(nn.Module):
     def __init__(
         self,
         unet: VideoUNet,
-        mia: PaperTokens | ReleaseTokens,
+        mia: PaperMIA | ReleaseMIA,
         encoder: CLIPVisionModel,
         unet_config: Mapping[str, Any],
     ):
@@ -77,14 +77,14 @@ class Denoiser(nn.Module):
         the release's, of mixed coefficients (B, F, 261) and identity features (B, 25088), for the clip (B, T, W), but where
         there are no motion modules, and frames are pictures by themselves, for each frame too.
         """
-        if isinstance(self.mia, ReleaseTokens):
+        if isinstance(self.mia, ReleaseMIA):
             pictures = not self.unet_config["use_motion_module"]
-            return clip_tokens(self.mia, Appearance(appearance, identity), motion, per_frame=pictures)
+            return compute_condition_tokens(self.mia, Appearance(appearance, identity), motion, per_frame=pictures)
         return self.mia(appearance, motion_groups(motion))
 
     def appearance(self, photos: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1] to appearance tokens (B, 1 + P, C), the ID token first."""
-        return clip.encode(self.clip, clip_pixels(photos, self.clip.config.image_size))
+        return clip_encoder.encode_image_tokens(self.clip, clip_pixels(photos, self.clip.config.image_size))
 
 
 def motion_groups(motion: Tensor) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ def clip_pixels(pictures: Tensor, size: int) -> Tensor:
     """Pictures (B, 3, S, S) in [-1, 1] as the appearance encoder takes them (B, 3, size, size)."""
     if pictures.shape[-1] != size:
         pictures = F.interpolate(pictures, (size, size), mode="bicubic", antialias=True, align_corners=False)
-    mean, std = pictures.new_tensor(clip._MEAN), pictures.new_tensor(clip._STD)
+    mean, std = pictures.new_tensor(clip_encoder.PIXEL_MEAN), pictures.new_tensor(clip_encoder.PIXEL_STD)
     return (pictures * 0.5 + 0.5 - mean[:, None, None]) / std[:, None, None]
 
 
@@ -159,9 +159,7 @@ def build(size: Size, seed: int = 0, video: bool = False) -> Denoiser:
     unet = VideoUNet(size.unet_config(video))
     with torch.no_grad():
         unet.conv_in.weight[:, CONDITION:] = 0
-    mia = PaperTokens(
-        size.tokens, size.clip, tokens_per_group=size.motion_tokens, layers=size.adapter, heads=size.heads
-    )
+    mia = PaperMIA(size.tokens, size.clip, tokens_per_group=size.motion_tokens, layers=size.adapter, heads=size.heads)
     config = CLIPVisionConfig(
         hidden_size=size.clip,
         intermediate_size=4 * size.clip,

@@ -20,11 +20,10 @@ from diffusers import AutoencoderKL
 from PIL import Image as Picture
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion import clip_encoder as appearance
-from mimaface_cli.engines.diffusion import ica, latents
+from mimaface_cli.engines.diffusion import clip_encoder, ica, latents
 from mimaface_cli.engines.diffusion.denoise import denoise
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
-from mimaface_cli.engines.diffusion.samplers import sampler_for
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.samplers import create_sampler
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.functional.image_quality import psnr, ssim
 from mimaface_cli.evaluation.networks import pretrained
@@ -127,7 +126,7 @@ class Validator:
         video = config.video
         overlap = 0 if self.single or video.none_known == 1 else video.most_known or length // 4
         frames = SINGLE if self.single else length
-        self.settings = Settings(
+        self.settings = DenoiseSettings(
             length=frames,
             overlap=overlap,
             sampler="dpm++",
@@ -162,13 +161,13 @@ class Validator:
         else:  # two clips that share frames, or as much of them as there is
             numbers = list(range(min(clip.count, 2 * length - self.settings.overlap)))
         photo, truths, renders = clip.photo(), [clip.frame(k) for k in numbers], [clip.render(k) for k in numbers]
-        target, render = (latents.encode(self.vae, _tensor(pictures)) for pictures in (truths, renders))
+        target, render = (latents.encode_latents(self.vae, _tensor(pictures)) for pictures in (truths, renders))
         seen = _tensor([photo]).to(device)
         given = {key: value[None].to(device) for key, value in token_inputs(clip, numbers, self.features).items()}
         with self.context():
             loss = self._loss(network, target[:, :, :length], render[:, :, :length], seen, **given)
             made = self._make(network, render, seen, **given)
-        results = list(latents.decode(self.vae, made.float()))
+        results = list(latents.decode_latents(self.vae, made.float()))
         figures = {"denoise": [loss]}
         figures["psnr"] = [psnr(result, truth) for result, truth in zip(results, truths)]
         figures["ssim"] = [ssim(result, truth) for result, truth in zip(results, truths)]
@@ -192,8 +191,8 @@ class Validator:
     ) -> float:
         """The prediction's mean squared error over TIMESTEPS, nothing given but the render: (1, 4, F, h, w) latents."""
         motion = motion[:, : target.shape[2]]
-        noise = ica.noise(*target.shape[2:], seed=self.settings.seed + 1).to(target)
-        conditions = torch.cat([render, ica.condition(None, target.shape[2], render)], 1)
+        noise = ica.sample_noise(*target.shape[2:], seed=self.settings.seed + 1).to(target)
+        conditions = torch.cat([render, ica.build_ica_channels(None, target.shape[2], render)], 1)
         total = 0.0
         for number in TIMESTEPS:
             alpha, timestep = self.alphas[number], torch.tensor([number], device=target.device)
@@ -210,14 +209,14 @@ class Validator:
     ) -> Tensor:
         """The latents (1, 4, N, h, w) of a whole clip from its render's, as the engine makes them, ICA included."""
         settings, parts, last = self.settings, [], None
-        seen = appearance.encode(network.clip, clip_pixels(photo, network.clip.config.image_size))
+        seen = clip_encoder.encode_image_tokens(network.clip, clip_pixels(photo, network.clip.config.image_size))
         for clip in ica.plan_clips(render.shape[2], settings.length, settings.overlap):
             frames, carried = list(clip.frames), last[:, :, -clip.carried :] if clip.carried else None
             drawn, tokens = render[:, :, frames], network.tokens(seen, motion[:, frames], identity)
-            noise = ica.noise(settings.length, *render.shape[-2:], seed=settings.seed)
-            condition = ica.condition(carried, settings.length, drawn)
+            noise = ica.sample_noise(settings.length, *render.shape[-2:], seed=settings.seed)
+            condition = ica.build_ica_channels(carried, settings.length, drawn)
             *_, last = denoise(
-                network.unet, sampler_for(settings, self.prediction), noise, drawn, condition, tokens, settings
+                network.unet, create_sampler(settings, self.prediction), noise, drawn, condition, tokens, settings
             )
             parts.append(last[:, :, clip.new])
         return torch.cat(parts, 2)

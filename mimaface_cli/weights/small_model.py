@@ -27,7 +27,7 @@ LARGEST = 1024
 class ModelCard:
     """name; size: pixels of a side of the square it draws; condition: textured (the mesh engine's frame) or render (the
     paper's, of coefficients alone); prediction: what its UNet gives, the noise (epsilon), v or the clean latents
-    (sample); settings: what to denoise with, as in `mimaface_cli.engines.diffusion.denoise_settings.Settings`; scores: engine (mesh,
+    (sample); settings: what to denoise with, as in `mimaface_cli.engines.diffusion.denoise_settings.DenoiseSettings`; scores: engine (mesh,
     diffusion) to figure (as `mimaface evaluate` names them) to its mean over the same pairs of people left out, empty
     where never measured; about: data, license, steps and failures, for people. Raises ValueError.
     """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains
-from mimaface_cli.engines.mesh.motion_plan import edited
+from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.face import face478
 from mimaface_cli.motion.channels import find_channel
 from mimaface_cli.motion.coefficients import Coefficients, blendshape_index
@@ -23,21 +23,21 @@ def coefficients(**changes) -> Coefficients:
 def test_a_turn_is_not_eased():
     """A driver's turn of 30 degrees is eased off, one that was asked for is not."""
     own, wanted = coefficients(yaw=5), coefficients(yaw=35, pitch=-20, roll=30, x=0.4, jawOpen=0.9, gazeYaw=25)
-    drawn = edited(MODEL, np.zeros(80), own, wanted).coefficients
+    drawn = plan_edited_motion(MODEL, np.zeros(80), own, wanted).coefficients
     for name in ("pose", "expression", "gaze"):
         np.testing.assert_allclose(getattr(drawn, name), getattr(wanted, name), atol=1e-12)
 
 
 def test_what_a_photo_cannot_show_is_held():
     own, wanted = coefficients(yaw=10), coefficients(yaw=80, z=5, mouthSmile=1.5, gazeYaw=44)
-    drawn = edited(MODEL, np.zeros(80), own, wanted).coefficients
+    drawn = plan_edited_motion(MODEL, np.zeros(80), own, wanted).coefficients
     assert np.degrees(drawn.pose[0, 1]) == pytest.approx(55) and drawn.pose[0, 5] == 3
     assert drawn.expression[0, blendshape_index("mouthSmileLeft")] == 1.5
     assert np.degrees(drawn.gaze).max() == pytest.approx(32)
 
 
 def test_lids_follow():
-    lids = lambda **names: edited(MODEL, np.zeros(80), coefficients(), coefficients(**names)).lids[0]  # noqa: E731
+    lids = lambda **names: plan_edited_motion(MODEL, np.zeros(80), coefficients(), coefficients(**names)).lids[0]  # noqa: E731
     assert lids() == pytest.approx([1, 1]) and lids(eyeBlink=1).max() < 0.1
     left, right = lids(eyeBlinkLeft=1)
     assert left < 0.1 and right > 0.9

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from mimaface_cli.engines.diffusion import ica
-from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, Settings
-from mimaface_cli.engines.diffusion.pipeline import Appearance, Inputs, denoise_clip, new_frames
-from mimaface_cli.engines.diffusion.runtime import DTYPES, Patience, Runtime, place
+from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, DenoiseSettings
+from mimaface_cli.engines.diffusion.pipeline import Appearance, VideoInputs, decode_new_frames, denoise_clip
+from mimaface_cli.engines.diffusion.runtime import DTYPES, FallbackDenoiser, Runtime, place_networks
 from mimaface_cli.face.d3dfr import SIZE
 from tests.benchmarks import diffusers_floor as floor
 
@@ -34,20 +34,20 @@ LEVERS = {
 }
 
 
-def inputs(length: int, side: int, device: str) -> Inputs:
+def inputs(length: int, side: int, device: str) -> VideoInputs:
     torch.manual_seed(0)
     renders = torch.rand(length, 3, side, side) * 2 - 1
     appearance = Appearance(torch.randn(1, 257, 1024, device=device), torch.randn(1, 25088, device=device))
     shown = lambda frames: renders[list(frames)]  # noqa: E731
-    return Inputs(appearance, np.zeros((length, SIZE), np.float32), shown, shown)
+    return VideoInputs(appearance, np.zeros((length, SIZE), np.float32), shown, shown)
 
 
-def measure(settings: Settings, runtime: Runtime, side: int) -> tuple[float, float]:
+def measure(settings: DenoiseSettings, runtime: Runtime, side: int) -> tuple[float, float]:
     """Seconds of a clip and peak memory in GB (of the card; nan on the CPU)."""
     cuda = runtime.device.type == "cuda"
     networks = floor.networks("cpu" if runtime.level == "minimal" else str(runtime.device), runtime.dtype)
-    place(networks, runtime, settings)
-    economy = Patience(runtime).economy
+    place_networks(networks, runtime, settings)
+    economy = FallbackDenoiser(runtime).economy
     clip = next(ica.plan_clips(settings.length, settings.length, settings.overlap))
     clip = replace(clip, carried=settings.overlap)
     given = inputs(settings.length, side, str(runtime.device))
@@ -59,7 +59,7 @@ def measure(settings: Settings, runtime: Runtime, side: int) -> tuple[float, flo
         began = time.perf_counter()
         steps = replace(settings, steps=2) if warm and not cuda else settings
         final = denoise_clip(networks, given, clip, carried, steps, economy)
-        sum(1 for _ in new_frames(networks.vae, clip, final, economy.chunk))
+        sum(1 for _ in decode_new_frames(networks.vae, clip, final, economy.chunk))
         if cuda:
             torch.cuda.synchronize()
         taken = time.perf_counter() - began

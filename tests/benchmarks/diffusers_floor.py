@@ -3,8 +3,8 @@
 import torch
 from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel, UNetMotionModel
 
-from mimaface_cli.engines.diffusion.mia import ReleaseTokens
-from mimaface_cli.engines.diffusion.pipeline import Networks
+from mimaface_cli.engines.diffusion.mia import ReleaseMIA
+from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks
 from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet
 
 FULL = dict(RELEASE_CONFIG)
@@ -55,14 +55,14 @@ def motion_blocks(device: str, dtype: torch.dtype) -> UNetMotionModel:
     return quick(make, device, dtype)
 
 
-def networks(device: str, dtype: torch.dtype) -> Networks:
+def networks(device: str, dtype: torch.dtype) -> DiffusionNetworks:
     """All that denoises, at full size on a card and reduced on the CPU."""
-    from mimaface_cli.engines.diffusion import clip_encoder as clip
+    from mimaface_cli.engines.diffusion import clip_encoder
 
     sizes = FULL_VAE if device != "cpu" else REDUCED_VAE
     down, up = ["DownEncoderBlock2D"] * 4, ["UpDecoderBlock2D"] * 4
     vae = quick(
         lambda: AutoencoderKL(**sizes, down_block_types=down, up_block_types=up, latent_channels=4), device, dtype
     )
-    mia = quick(lambda: ReleaseTokens(clip_width=clip.VIT_L_14.hidden_size), device, torch.float32)
-    return Networks(ours(device, dtype), mia, vae)
+    mia = quick(lambda: ReleaseMIA(clip_width=clip_encoder.VIT_L_14.hidden_size), device, torch.float32)
+    return DiffusionNetworks(ours(device, dtype), mia, vae)

@@ -28,9 +28,9 @@ import numpy as np
 
 from mimaface_cli.apps.edit import edit
 from mimaface_cli.apps.edit_options import EditOptions
-from mimaface_cli.engines.mesh import renderer as engine
+from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
-from mimaface_cli.engines.mesh.motion_plan import edited
+from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import transform_points
@@ -170,8 +170,8 @@ def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = 
     pose = np.concatenate([angles, own.pose[:, 3:] + track.pose[:, 3:] - track.pose[:1, 3:]], 1)
     expression = own.expression + track.expression - track.expression[:1]
     wanted = Coefficients(expression, pose, own.gaze + track.gaze - track.gaze[:1])
-    planned = edited(model, portrait.identity, own, wanted)
-    frames = [frame[..., :3] for frame in engine.animate(portrait, model, planned)]
+    planned = plan_edited_motion(model, portrait.identity, own, wanted)
+    frames = [frame[..., :3] for frame in renderer.render_photo(portrait, model, planned)]
     shown = (Frame(frame, k / 25, k) for k, frame in enumerate(frames))
     faces: list[Face | None] = []
     observe = lambda frame, face, cut: faces.append(face)  # noqa: E731

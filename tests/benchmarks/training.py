@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 
 from mimaface_cli.builders.rendered_people.rendered_shards import Cast, render_shards
-from mimaface_cli.engines.diffusion import clip_encoder as appearance
+from mimaface_cli.engines.diffusion import clip_encoder
 from mimaface_cli.evaluation.functional.image_quality import psnr
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.training import stages
@@ -269,7 +269,10 @@ def through(vae, footage: Footage) -> float:
     for clip in footage.clips:
         frames = np.stack([clip.frame(k) for k in range(clip.count)])
         pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
-        values += [psnr(made, frame) for made, frame in zip(latents.decode(vae, latents.encode(vae, pictures)), frames)]
+        values += [
+            psnr(made, frame)
+            for made, frame in zip(latents.decode_latents(vae, latents.encode_latents(vae, pictures)), frames)
+        ]
     return float(np.mean(values))
 
 
@@ -306,7 +309,9 @@ def top1(network: Denoiser, clips: list) -> float:
         pixels = clip_pixels(
             torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 127.5 - 1, network.clip.config.image_size
         )
-        tokens.append(torch.nn.functional.normalize(appearance.encode(network.clip, pixels)[:, 0], dim=1))
+        tokens.append(
+            torch.nn.functional.normalize(clip_encoder.encode_image_tokens(network.clip, pixels)[:, 0], dim=1)
+        )
     return float((tokens[0] @ tokens[1].T).argmax(1).eq(torch.arange(len(tokens[0]))).float().mean())
 
 

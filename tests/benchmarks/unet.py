@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 
 from mimaface_cli.engines.diffusion.runtime import DTYPES
-from mimaface_cli.engines.diffusion.unet import Reuse
+from mimaface_cli.engines.diffusion.unet import FeatureCache
 from tests.benchmarks import diffusers_floor as floor
 
 
@@ -55,7 +55,7 @@ def measure(dtype: str, frames: int, side: int, rounds: int, compiled: bool) -> 
             network.to(memory_format=torch.channels_last)
     if compiled:
         video.compile_layers()
-    reuse = None if compiled else Reuse()  # compiled attentions cannot reuse tokens
+    reuse = None if compiled else FeatureCache()  # compiled attentions cannot reuse tokens
     works = {
         "ours, without motion modules": lambda: image(clip, 500.0, tokens),
         "diffusers UNet2DConditionModel": lambda: plain(folded, 500.0, spread),

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from mimaface_cli.engines.mesh import renderer as engine
+from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
-from mimaface_cli.engines.mesh.motion_plan import edited
+from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.face import camera, face478, topology
 from mimaface_cli.face import fitting as fit
 from mimaface_cli.face.alignment import compose, invert, transform_points
@@ -57,8 +57,10 @@ def drawn(model):
         rows = slice(1 + k * PULSE, 1 + (k + 1) * PULSE)
         expression[rows, blendshape_index(name)] += 0.6 * np.sin(np.pi * np.arange(PULSE) / PULSE) ** 2
     pose[:, 1] += 0.15 * np.sin(np.arange(count) / 6)
-    motion = edited(model, portrait.identity, own, Coefficients(expression, pose, np.repeat(own.gaze, count, 0)))
-    pictures = [np.ascontiguousarray(picture[..., :3]) for picture in engine.animate(portrait, model, motion)]
+    motion = plan_edited_motion(
+        model, portrait.identity, own, Coefficients(expression, pose, np.repeat(own.gaze, count, 0))
+    )
+    pictures = [np.ascontiguousarray(picture[..., :3]) for picture in renderer.render_photo(portrait, model, motion)]
     asked, faces = motion.coefficients, []
     for one, seen_from in zip(asked.expression, asked.pose):
         points = camera.project(camera.place(model.shape(portrait.identity, one), seen_from))[0]
@@ -91,8 +93,8 @@ def test_looks_are_read_at_their_width(model):
     own, phase = get_portrait_coefficients(portrait), np.linspace(0, 4 * np.pi, 24)
     look = own.gaze + np.radians(np.column_stack([14 * np.sin(phase), 6 * np.cos(phase)] * 2))
     expression, pose = (np.repeat(part, len(look), 0) for part in (own.expression, own.pose))
-    motion = edited(model, portrait.identity, own, Coefficients(expression, pose, look))
-    pictures = [np.ascontiguousarray(picture[..., :3]) for picture in engine.animate(portrait, model, motion)]
+    motion = plan_edited_motion(model, portrait.identity, own, Coefficients(expression, pose, look))
+    pictures = [np.ascontiguousarray(picture[..., :3]) for picture in renderer.render_photo(portrait, model, motion)]
     gaze, asked = read(model, pictures).gaze, motion.coefficients.gaze
     for column in range(4):
         assert 0.75 < np.polyfit(asked[:, column], gaze[:, column], 1)[0] < 1.2

@@ -282,13 +282,13 @@ def _shards(path: Path) -> object:
 
 def _card(path: Path) -> object:
     from mimaface_cli.engines.diffusion.denoise_settings import PRESETS
-    from mimaface_cli.engines.diffusion.small_checkpoint import denoising
+    from mimaface_cli.engines.diffusion.small_checkpoint import resolve_settings
     from mimaface_cli.evaluation.preference import judge
     from mimaface_cli.weights.small_model import read_card
 
     card = read_card(path.parent)
     judge(card.scores)
-    return denoising(card, PRESETS["release"])
+    return resolve_settings(card, PRESETS["release"])
 
 
 def _made_record(folder: Path):

@@ -63,12 +63,12 @@ def make_release(folder: Path, seed: int = 0, image_stage: bool = False) -> Path
 
     image_stage: also the first stage's condition tokens and CLIP, which only training needs.
     """
-    from mimaface_cli.engines.diffusion.mia import ReleaseTokens
+    from mimaface_cli.engines.diffusion.mia import ReleaseMIA
     from mimaface_cli.engines.diffusion.unet import VideoUNet
     from mimaface_cli.face.curricularface import CurricularFace
 
     identity = CurricularFace(widths=(4, 8, 12, 16), depths=(1, 1, 1, 1), embedding=32)
-    tokens = ReleaseTokens(WIDTH, WIDTH, identity_width=16 * 7 * 7)
+    tokens = ReleaseMIA(WIDTH, WIDTH, identity_width=16 * 7 * 7)
     image, video = VideoUNet({**UNET, "use_motion_module": False}), VideoUNet({**UNET, "use_motion_module": True})
     parts = {"identity": identity, "tokens": tokens, "image": image, "video": video}
     for name, part in parts.items():

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from mimaface_cli.engines.diffusion import checkpoint
-from mimaface_cli.engines.diffusion import clip_runner as engine
-from mimaface_cli.engines.diffusion.condition_render import condition_render
-from mimaface_cli.engines.diffusion.mia import ReleaseTokens
-from mimaface_cli.engines.diffusion.pipeline import clip_tokens
-from mimaface_cli.engines.diffusion.source_features import read_source
+from mimaface_cli.engines.diffusion import checkpoint, video_denoiser
+from mimaface_cli.engines.diffusion.condition_render import render_condition
+from mimaface_cli.engines.diffusion.mia import ReleaseMIA
+from mimaface_cli.engines.diffusion.pipeline import compute_condition_tokens
+from mimaface_cli.engines.diffusion.portrait_features import extract_portrait_features
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face.d3dfr import split
@@ -94,13 +93,15 @@ def test_the_trainers_tokens_are_the_engines(weights, sample, tmp_path):
         write_shards([clip], tmp_path)
         stored = open_shards(tmp_path)[0]
         networks = checkpoint.load_networks()
-        readers = checkpoint.load_readers(checkpoint.load_coefficient_net()[0])
+        readers = checkpoint.load_portrait_networks(checkpoint.load_coefficient_net()[0])
         image, points = space.photo
-        source = read_source(image, Face(points, np.zeros(52), np.eye(3)), readers, torch.device("cpu"))
-        motion = engine.plan(checkpoint.load_face_model(), source, clip.track, RetargetOptions(motion="absolute"))
+        source = extract_portrait_features(image, Face(points, np.zeros(52), np.eye(3)), readers, torch.device("cpu"))
+        motion = video_denoiser.plan_diffusion_motion(
+            checkpoint.load_face_model(), source, clip.track, RetargetOptions(motion="absolute")
+        )
         places = [align.invert(align.to_center_origin(crop)) for crop in clip.track.crop]
         drawn = [
-            condition_render(checkpoint.load_face_model(), *of_frame, 512)
+            render_condition(checkpoint.load_face_model(), *of_frame, 512)
             for of_frame in zip(motion.coefficients, places)
         ]
     frames = [0, 1, 2, 3]
@@ -109,7 +110,7 @@ def test_the_trainers_tokens_are_the_engines(weights, sample, tmp_path):
     shown = ((torch.stack(drawn) * 0.5 + 0.5) * 255).permute(0, 2, 3, 1).numpy()
     assert (shown.max((1, 2)) > 30).all() and np.abs(clip.renders - shown).max() < 2
 
-    wanted = clip_tokens(networks.mia, source.appearance, torch.from_numpy(motion.coefficients)[None])
+    wanted = compute_condition_tokens(networks.mia, source.appearance, torch.from_numpy(motion.coefficients)[None])
 
     given = {key: value[None] for key, value in token_inputs(stored, frames, FEATURES).items()}
     assert torch.equal(given["identity"], source.appearance.identity)
@@ -144,7 +145,7 @@ def test_the_trainers_tokens_are_the_engines(weights, sample, tmp_path):
 def test_pictures_have_tokens_of_their_own_and_clips_one_set(weights, data):
     with weights_at(weights):
         networks = checkpoint.load_networks()
-        encoder = checkpoint.load_readers(checkpoint.load_coefficient_net()[0], identity=False).clip
+        encoder = checkpoint.load_portrait_networks(checkpoint.load_coefficient_net()[0], identity=False).clip
     clips = open_shards(data)[:2]
     given = [token_inputs(clip, [0, 1, 2, 3], FEATURES) for clip in clips]
     motion, identity = (torch.stack([one[key] for one in given]) for key in ("motion", "identity"))
@@ -196,7 +197,7 @@ def test_both_stages_to_a_video_by_the_engine(weights, config, release_folder, s
         assert "mimaface/video/mia.safetensors" in installed
         networks = checkpoint.load_networks()
         said = run_command("animate", sample.portrait, sample.driver, "-o", "out.mp4", *quick, "--duration", "0.2")
-    assert isinstance(networks.mia, ReleaseTokens) and networks.wants_identity
+    assert isinstance(networks.mia, ReleaseMIA) and networks.wants_identity
     wanted = {**video["network"], **video["average"]}
     assert all(torch.equal(value, wanted[f"mia.{key}"]) for key, value in networks.mia.state_dict().items())
     assert said.code == 0, said.err

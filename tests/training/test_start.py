@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from mimaface_cli.engines.diffusion import checkpoint
-from mimaface_cli.engines.diffusion.mia import PaperTokens
+from mimaface_cli.engines.diffusion.mia import PaperMIA
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.training.config import make_config
 from mimaface_cli.training.preparation import Index
@@ -84,12 +84,12 @@ def test_both_stages_and_back_by_weights_import(weights, config, tmp_path):
     with weights_at(again):
         result = import_folder(folder, ["mimaface"])
         networks = checkpoint.load_networks()
-        encoder = checkpoint.load_readers(checkpoint.load_coefficient_net()[0], identity=False).clip
+        encoder = checkpoint.load_portrait_networks(checkpoint.load_coefficient_net()[0], identity=False).clip
     assert all("video" in path or "image" in path for path in result.installed) and len(result.installed) == 6
     assert set(result.missing) == {
         f"mimaface/{name}" for name in ("d3dfr.safetensors", "bfm09.mat", "arcface.safetensors")
     }
-    assert isinstance(networks.mia, PaperTokens)
+    assert isinstance(networks.mia, PaperMIA)
     wanted = {**video["network"], **video["average"]}
     for prefix, module in (("unet.", networks.unet), ("mia.", networks.mia), ("clip.", encoder)):
         for key, value in module.state_dict().items():

@@ -12,9 +12,9 @@ from scipy.ndimage import gaussian_filter1d
 
 from mimaface_cli.builders.face478.learning import NAMED, Observations, mirror_names
 from mimaface_cli.builders.face478.person_fitting import fit_people
-from mimaface_cli.engines.mesh import renderer as engine
+from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
-from mimaface_cli.engines.mesh.motion_plan import edited
+from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.errors import InputError, MimafaceError
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import gaze_from_iris
@@ -92,9 +92,9 @@ def misread(model: Face478, portrait: Portrait, expression: np.ndarray, look: np
     own = get_portrait_coefficients(portrait)
     pose = np.repeat(own.pose, len(look), 0)
     wanted = Coefficients(own.expression + expression - expression[:1], pose, own.gaze + look - look[:1])
-    motion, follower, errors = edited(model, portrait.identity, own, wanted), FaceFollower(), []
+    motion, follower, errors = plan_edited_motion(model, portrait.identity, own, wanted), FaceFollower(), []
     try:
-        for k, frame in enumerate(engine.animate(portrait, model, motion)):
+        for k, frame in enumerate(renderer.render_photo(portrait, model, motion)):
             face = follower(np.ascontiguousarray(frame[..., :3]), k / _RATE)
             if face is not None:
                 errors.append(face.scores - motion.coefficients.expression[k, :NAMED])

@@ -10,9 +10,9 @@ import numpy as np
 from mimaface_cli.builders.rendered_people.appearance import Person, make_person
 from mimaface_cli.builders.rendered_people.random_motion import make_moves
 from mimaface_cli.builders.rendered_people.scene import Scene, crop_of, draw, draw_plain, make_scene
-from mimaface_cli.engines.mesh.contact import lid_openness
-from mimaface_cli.engines.mesh.prepared_portrait import build_source
-from mimaface_cli.engines.mesh.renderer import draw as draw_mesh
+from mimaface_cli.engines.mesh.contact import measure_lid_openness
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
+from mimaface_cli.engines.mesh.renderer import render_frame
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.track import MotionTrack
@@ -71,8 +71,8 @@ def textured_condition(model: Face478, source: Clip, at: int, driver: MotionTrac
     drawn = draw(model, source.person, source.scene, own.expression[at], own.pose[at], own.gaze[at], big)
     values = (own.expression[at], own.pose[at], own.gaze[at])
     portrait = Portrait(drawn.picture, None, drawn.points, crop_of(big), source.person.identity, *values)
-    still = build_source(portrait, model)
-    lids = lid_openness(model, source.person.identity, driver.expression.astype(np.float64))
+    still = prepare_portrait(portrait, model)
+    lids = measure_lid_openness(model, source.person.identity, driver.expression.astype(np.float64))
     for expression, pose, gaze, open_lids in zip(driver.expression, driver.pose, driver.gaze, lids):
-        frame = draw_mesh(still, model, expression, pose, gaze, open_lids)
+        frame = render_frame(still, model, expression, pose, gaze, open_lids)
         yield cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)

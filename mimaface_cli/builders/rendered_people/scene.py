@@ -7,7 +7,7 @@ import numpy as np
 
 from mimaface_cli.builders.rendered_people.appearance import Person, folded, to_map
 from mimaface_cli.builders.rendered_people.head import RIM, grow, mesh_of
-from mimaface_cli.engines.mesh.contact import part_lips
+from mimaface_cli.engines.mesh.contact import separate_lips
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, eyeball_centers, gaze_direction
@@ -82,7 +82,7 @@ def draw(
 ) -> Drawn:
     """One frame of a person under expression 64, pose 6 and gaze 4."""
     mesh, fine = mesh_of(model), size * SAMPLES
-    face = part_lips(model.shape(person.identity, expression))
+    face = separate_lips(model.shape(person.identity, expression))
     vertices, behind = grow(person, face)
     placed, xy, depth = posed(vertices, pose, fine)
     light = _light(placed, mesh, scene)

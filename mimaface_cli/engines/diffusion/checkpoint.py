@@ -10,11 +10,10 @@ from diffusers import AutoencoderKL
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion import clip_encoder as clip
-from mimaface_cli.engines.diffusion import mia
-from mimaface_cli.engines.diffusion.pipeline import Networks
-from mimaface_cli.engines.diffusion.source_features import Readers
-from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet, merge_release
+from mimaface_cli.engines.diffusion import clip_encoder, mia
+from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks
+from mimaface_cli.engines.diffusion.portrait_features import PortraitNetworks
+from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet, merge_release_states
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face.bfm import Bfm09
 from mimaface_cli.face.bfm import load as load_bfm
@@ -28,7 +27,7 @@ RELEASE, VAE = "mimaface", "vae"  # names in the registry
 IDENTITY = "mimaface/arcface.safetensors"
 
 
-def fingerprint(*paths: str) -> str:
+def fingerprint_weights(*paths: str) -> str:
     """12 hex digits that change with the installed files of these paths in the registry (none: all that denoises)."""
     import hashlib
 
@@ -41,7 +40,7 @@ def fingerprint(*paths: str) -> str:
 def load_coefficient_net() -> tuple[CoefficientNet, str]:
     """D3DFR's network and what names its weights. Raises WeightsError."""
     path = "mimaface/d3dfr.safetensors"
-    return CoefficientNet.from_state(*read_state(_release(path))), fingerprint(path)
+    return CoefficientNet.from_state(*read_tensors(_release(path))), fingerprint_weights(path)
 
 
 def load_face_model() -> Bfm09:
@@ -56,32 +55,32 @@ def has_identity_net() -> bool:
 
 def load_identity_net() -> CurricularFace:
     """CurricularFace. Raises WeightsError."""
-    return CurricularFace.from_state(*read_state(_release(IDENTITY)))
+    return CurricularFace.from_state(*read_tensors(_release(IDENTITY)))
 
 
-def load_readers(coefficients: CoefficientNet, identity: bool = True) -> Readers:
+def load_portrait_networks(coefficients: CoefficientNet, identity: bool = True) -> PortraitNetworks:
     """The networks that look at the source; the released tokens alone want the identity network. Raises WeightsError."""
     config = read_json(_release("mimaface/video/clip.json"))
     config = config.get("vision_config", config)  # of a whole CLIP model
-    encoder = clip.from_state(config, *read_state(_release("mimaface/video/clip.safetensors")))
-    return Readers(coefficients, encoder, load_identity_net() if identity else None)
+    encoder = clip_encoder.build_clip_encoder(config, *read_tensors(_release("mimaface/video/clip.safetensors")))
+    return PortraitNetworks(coefficients, encoder, load_identity_net() if identity else None)
 
 
-def load_networks() -> Networks:
+def load_networks() -> DiffusionNetworks:
     """The networks that denoise, on the CPU in the files' own number format. Raises WeightsError."""
     image_path, video_path = (_release(f"mimaface/{stage}/unet.safetensors") for stage in ("image", "video"))
-    state = merge_release(read_state(image_path)[0], read_state(video_path)[0])
+    state = merge_release_states(read_tensors(image_path)[0], read_tensors(video_path)[0])
     unet = build_unet(read_json(_release("mimaface/image/unet.json")), state, f"{image_path} with {video_path}")
-    tokens = load_tokens(_release("mimaface/video/mia.safetensors"), unet, image_path)
-    return Networks(unet, tokens, load_vae())
+    tokens = load_mia(_release("mimaface/video/mia.safetensors"), unet, image_path)
+    return DiffusionNetworks(unet, tokens, load_vae())
 
 
-def load_tokens(path: Path, unet: VideoUNet, unet_path: Path) -> mia.ReleaseTokens | mia.PaperTokens:
+def load_mia(path: Path, unet: VideoUNet, unet_path: Path) -> mia.ReleaseMIA | mia.PaperMIA:
     """The condition tokens that go with a UNet. Raises WeightsError."""
-    state, name = read_state(path)
+    state, name = read_tensors(path)
     with safe_open(path, "pt") as file:
-        tokens = mia.from_state(state, file.metadata(), name)
-    width = (tokens.layer_norm if isinstance(tokens, mia.ReleaseTokens) else tokens.norm).normalized_shape[0]
+        tokens = mia.build_mia(state, file.metadata(), name)
+    width = (tokens.layer_norm if isinstance(tokens, mia.ReleaseMIA) else tokens.norm).normalized_shape[0]
     if width != unet.tokens_width:
         raise WeightsError(
             f"{path}: makes tokens of width {width} where the UNet of {unet_path} takes {unet.tokens_width}; "
@@ -111,7 +110,7 @@ def build_unet(config: Mapping[str, Any], state: Mapping[str, Tensor], name: str
 def load_vae() -> AutoencoderKL:
     """Raises WeightsError."""
     files = locate_files(VAE, download=False)
-    return build_vae(read_json(files["vae/config.json"]), *read_state(files["vae/model.safetensors"]))
+    return build_vae(read_json(files["vae/config.json"]), *read_tensors(files["vae/model.safetensors"]))
 
 
 def build_vae(config: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> AutoencoderKL:
@@ -136,7 +135,7 @@ def _release(path: str) -> Path:
     return locate_file(RELEASE, path)
 
 
-def read_state(path: Path) -> tuple[dict[str, Tensor], str]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
     """The tensors of a safetensors file and what to call it."""
     from safetensors.torch import load_file
 

@@ -11,8 +11,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from mimaface_cli.weights.state_dict import load_network, strip_module_prefix
 
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 VIT_L_14 = CLIPVisionConfig(
     hidden_size=1024,
@@ -25,7 +25,7 @@ VIT_L_14 = CLIPVisionConfig(
 )
 
 
-def preprocess(image: np.ndarray, size: int = 224) -> Tensor:
+def preprocess_image(image: np.ndarray, size: int = 224) -> Tensor:
     """RGB picture (H, W, 3) uint8 -> (1, 3, size, size): shortest side to `size` (bicubic), center crop, normalized."""
     picture = Image.fromarray(image)
     width, height = picture.size
@@ -34,16 +34,16 @@ def preprocess(image: np.ndarray, size: int = 224) -> Tensor:
     picture = picture.resize((max(size, int(width * scale)), max(size, int(height * scale))), Image.Resampling.BICUBIC)
     left, top = (picture.width - size) // 2, (picture.height - size) // 2
     pixels = np.asarray(picture.crop((left, top, left + size, top + size)), np.float32) / 255
-    pixels = (pixels - np.float32(_MEAN)) / np.float32(_STD)
+    pixels = (pixels - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
-def encode(model: CLIPVisionModel, pixels: Tensor) -> Tensor:
+def encode_image_tokens(model: CLIPVisionModel, pixels: Tensor) -> Tensor:
     """(B, 3, S, S) -> (B, 1 + patches, width): class token, then patch tokens, as the last layer leaves them."""
     return model(pixel_values=pixels.to(model.device, model.dtype)).last_hidden_state
 
 
-def from_state(
+def build_clip_encoder(
     config: Mapping[str, Any], state: Mapping[str, Tensor], name: str = "CLIP vision encoder"
 ) -> CLIPVisionModel:
     """The encoder of a config.json and its weights (with or without the prefix `vision_model.`), in eval mode, float32.

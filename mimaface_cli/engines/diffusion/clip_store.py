@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import atomic_path
 
 REVISION = 1  # raise it when the same inputs give other latents
 
 
-def run_key(settings: Settings, arrays: Mapping[str, np.ndarray], **more: Any) -> str:
+def compute_run_key(settings: DenoiseSettings, arrays: Mapping[str, np.ndarray], **more: Any) -> str:
     """64 hex digits that name everything the latents depend on: settings, the inputs' arrays, weights and number
     format (more, JSON values).
     """

@@ -10,12 +10,12 @@ from mimaface_cli.face.d3dfr import split
 from mimaface_cli.face.warp import image_tensor, warp_tensor
 
 
-def render_tensor(drawn: Render) -> tuple[Tensor, Tensor]:
+def convert_render(drawn: Render) -> tuple[Tensor, Tensor]:
     """A render -> (3, H, W) in [-1, 1], background -1, and its mask (1, H, W) of 0 and 1."""
     return image_tensor(drawn.rgb[None])[0], torch.from_numpy(drawn.mask)[None].float()
 
 
-def place_render(rgb: Tensor, mask: Tensor, inverse: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
+def warp_render(rgb: Tensor, mask: Tensor, inverse: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
     """Carry a crop's render (3, 256, 256) and mask (1, 256, 256) back into the picture: (3 and 1, size, size).
 
     Both are warped; the rim is darkened once by the warp and once by the mask, as the released models saw it.
@@ -25,9 +25,9 @@ def place_render(rgb: Tensor, mask: Tensor, inverse: np.ndarray, size: int) -> t
     return rgb * mask - (1 - mask), mask
 
 
-def condition_render(
+def render_condition(
     model: Bfm09, coefficients: np.ndarray, inverse: np.ndarray, size: int, camera: Camera = Camera()
 ) -> Tensor:
     """One frame's mixed coefficients (261) and crop-to-picture matrix (2, 3) -> the render (3, size, size)."""
     drawn = render(model, model.face(split(coefficients)), camera)
-    return place_render(*render_tensor(drawn), inverse, size)[0]
+    return warp_render(*convert_render(drawn), inverse, size)[0]

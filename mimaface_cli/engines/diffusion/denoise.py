@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.samplers import Sampler
-from mimaface_cli.engines.diffusion.unet import Reuse
+from mimaface_cli.engines.diffusion.unet import FeatureCache
 
 
-def guided_prediction(
+def predict_with_guidance(
     unet: Callable[..., Tensor],
     sample: Tensor,
     timestep: float,
@@ -18,7 +18,7 @@ def guided_prediction(
     guidance: float,
     *,
     batched: bool = True,
-    reuse: tuple[Reuse, Reuse] | None = None,
+    reuse: tuple[FeatureCache, FeatureCache] | None = None,
 ) -> Tensor:
     """The UNet's prediction for sample (1, 13, F, h, w) under tokens (1, [F,] T, C), guided. Noise, v and clean latents
     differ by a map that is affine at a given sample, so guidance on any of them is guidance on all.
@@ -47,7 +47,7 @@ def denoise(
     render: Tensor,
     ica: Tensor,
     tokens: Tensor,
-    settings: Settings = Settings(),
+    settings: DenoiseSettings = DenoiseSettings(),
     *,
     clean: Tensor | None = None,
     batched: bool = True,
@@ -61,7 +61,7 @@ def denoise(
     conditions = torch.cat([render, ica], 1)
     noise = noise.to(conditions.device, torch.float32)
     latents = sampler.begin(noise, None if clean is None else clean.to(noise))
-    reuse = (Reuse(), Reuse()) if settings.deep_reuse > 1 or settings.token_reuse < 1 else None
+    reuse = (FeatureCache(), FeatureCache()) if settings.deep_reuse > 1 or settings.token_reuse < 1 else None
     first = settings.steps - len(sampler.timesteps)
     for step, timestep in enumerate(sampler.timesteps):
         for kept in reuse or ():
@@ -69,6 +69,6 @@ def denoise(
             kept.take_tokens = step > 0 and first + step >= settings.token_reuse * settings.steps
         sample = torch.cat([sampler.scaled(latents, step).to(conditions.dtype), conditions], 1)
         scale = settings.guidance_at(first + step)
-        predicted = guided_prediction(unet, sample, timestep, tokens, scale, batched=batched, reuse=reuse)
+        predicted = predict_with_guidance(unet, sample, timestep, tokens, scale, batched=batched, reuse=reuse)
         latents = sampler.step(latents, predicted.float(), step)
         yield latents

@@ -11,7 +11,7 @@ SAMPLERS = ("euler", "dpm++", "unipc")
 
 
 @dataclass(frozen=True)
-class Settings:
+class DenoiseSettings:
     """Settings of the denoising of a video; the defaults are those of the released model.
 
     Attributes:
@@ -99,15 +99,15 @@ class Settings:
         return self.guidance if low * self.steps <= step < high * self.steps else 1.0
 
 
-PRESETS: Mapping[str, Settings] = {
-    "release": Settings(),
-    "balanced": Settings(sampler="dpm++", steps=15, guided=(0.0, 0.6), length=16),
-    "fast": Settings(sampler="unipc", steps=8, guided=(0.0, 0.5), token_reuse=0.5, deep_reuse=2, length=24),
+PRESETS: Mapping[str, DenoiseSettings] = {
+    "release": DenoiseSettings(),
+    "balanced": DenoiseSettings(sampler="dpm++", steps=15, guided=(0.0, 0.6), length=16),
+    "fast": DenoiseSettings(sampler="unipc", steps=8, guided=(0.0, 0.5), token_reuse=0.5, deep_reuse=2, length=24),
 }
 """Settings by name. Only `release` is known to look as the authors of the model intended."""
 
 
-def preset(name: str, **changes: Any) -> Settings:
+def build_settings(name: str, **changes: Any) -> DenoiseSettings:
     """Return a preset's settings with changes.
 
     Args:
@@ -119,6 +119,6 @@ def preset(name: str, **changes: Any) -> Settings:
     """
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}. Choose {', '.join(PRESETS)}.", field="preset")
-    known = {item.name for item in fields(Settings)}
+    known = {item.name for item in fields(DenoiseSettings)}
     assert changes.keys() <= known, changes.keys() - known
     return replace(PRESETS[name], **{key: value for key, value in changes.items() if value is not None})

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, Settings
+from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, DenoiseSettings
 from mimaface_cli.options import check_options, option
 
 
@@ -26,7 +26,7 @@ class DiffusionOptions:
         help="release: the published settings (25 Euler steps, fp32). balanced, fast: fewer steps, partial guidance, "
         "16-bit precision.",
     )
-    settings: Settings = field(default_factory=Settings)
+    settings: DenoiseSettings = field(default_factory=DenoiseSettings)
     device: str = option("auto", metavar="DEVICE", help="auto (CUDA where available), cuda, cuda:N or cpu.")
     dtype: str = option(
         "auto",

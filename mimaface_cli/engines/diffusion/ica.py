@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipWindow:
     """frames: the track's frame behind each of the clip's; the first `carried` of them repeat the clip before.
 
     Frames from `end` on only fill the clip up (the track's last frame, repeated): the clip yields `carried` to `end`.
@@ -23,19 +23,19 @@ class Clip:
         return slice(self.carried, self.end)
 
 
-def plan_clips(count: int, length: int = 12, overlap: int = 3) -> Iterator[Clip]:
+def plan_clips(count: int, length: int = 12, overlap: int = 3) -> Iterator[ClipWindow]:
     """Cover `count` frames with clips of `length` frames, `overlap` of them shared. No clip without a new frame."""
     if count < 1 or not 0 <= overlap < length:
         raise ValueError(f"cannot cover {count} frames by clips of {length} that share {overlap}")
     start, carried = 0, 0
     while start + carried < count:
         frames = tuple(min(start + i, count - 1) for i in range(length))
-        yield Clip(frames, carried, min(length, count - start))
+        yield ClipWindow(frames, carried, min(length, count - start))
         start += length - overlap
         carried = overlap
 
 
-def condition(carried: Tensor | None, frames: int, like: Tensor) -> Tensor:
+def build_ica_channels(carried: Tensor | None, frames: int, like: Tensor) -> Tensor:
     """The UNet's ICA channels (B, 5, F, h, w): conditioning latents 4 and their mask 1; zero where nothing is given.
 
     carried: latents (B, 4, k, h, w) of the first k frames (in training the true ones, with noise of sigma 0.1 added),
@@ -49,6 +49,6 @@ def condition(carried: Tensor | None, frames: int, like: Tensor) -> Tensor:
     return out
 
 
-def noise(frames: int, height: int, width: int, seed: int = 0) -> Tensor:
+def sample_noise(frames: int, height: int, width: int, seed: int = 0) -> Tensor:
     """Standard normal noise (1, 4, F, h, w), float32 on the CPU: the same for a seed everywhere, and in every clip."""
     return torch.randn(1, 4, frames, height, width, generator=torch.Generator().manual_seed(seed))

@@ -8,7 +8,9 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 
-def encode(vae: AutoencoderKL, images: Tensor, chunk: int = 4, generator: torch.Generator | None = None) -> Tensor:
+def encode_latents(
+    vae: AutoencoderKL, images: Tensor, chunk: int = 4, generator: torch.Generator | None = None
+) -> Tensor:
     """Pictures (F, 3, H, W) in [-1, 1] -> scaled latents (1, 4, F, H/8, W/8).
 
     The distribution's mode, as in training, or a sample of it where a generator is given (the release samples).
@@ -20,7 +22,7 @@ def encode(vae: AutoencoderKL, images: Tensor, chunk: int = 4, generator: torch.
     return (torch.cat(parts) * vae.config.scaling_factor).transpose(0, 1)[None]
 
 
-def decode(vae: AutoencoderKL, latents: Tensor, chunk: int = 4) -> Iterator[np.ndarray]:
+def decode_latents(vae: AutoencoderKL, latents: Tensor, chunk: int = 4) -> Iterator[np.ndarray]:
     """Scaled latents (1, 4, F, h, w) -> F pictures (8h, 8w, 3) uint8 RGB, one by one; values truncated as released."""
     for part in latents[0].transpose(0, 1).split(chunk):
         images = vae.decode((part / vae.config.scaling_factor).to(vae.device, vae.dtype)).sample

@@ -18,7 +18,7 @@ from mimaface_cli.weights.state_dict import count_blocks, load_network, strip_mo
 # Coefficient groups in token order, with their widths; names as in `mimaface_cli.face.d3dfr.FIELDS`.
 RELEASE_MOTION = {"gaze": 4, "expression": 64, "texture": 80, "illumination": 27, "angles": 3, "translation": 3}
 RELEASE_NAMES = {"expression": "exp", "texture": "tex", "illumination": "gamma"}
-OF_SOURCE = ("texture", "illumination")  # of those groups, what is the photo's and does not move
+SOURCE_GROUPS = ("texture", "illumination")  # of those groups, what is the photo's and does not move
 PAPER_MOTION = {"pose": 6, "expression": 64, "gaze": 4}
 
 
@@ -74,7 +74,7 @@ class Adapter(nn.Module):
         return x
 
 
-class ReleaseTokens(nn.Module):
+class ReleaseMIA(nn.Module):
     """The released MIM: linear tokens of identity and coefficients before the CLIP tokens, mixed by the adapter.
 
     motion: width of each coefficient group, in token order.
@@ -105,7 +105,7 @@ class ReleaseTokens(nn.Module):
 
     def motion_layers(self) -> dict[str, nn.Linear]:
         """What reads the coefficients that move, by its name in here."""
-        moving = (_layer_name(group) for group in self.motion if group not in OF_SOURCE)
+        moving = (_layer_name(group) for group in self.motion if group not in SOURCE_GROUPS)
         return {name: self.get_submodule(name) for name in moving}
 
     def forward(self, appearance: Tensor, identity: Tensor, motion: Mapping[str, Tensor]) -> Tensor:
@@ -121,7 +121,7 @@ class ReleaseTokens(nn.Module):
         return self.layer_norm(self.mapper(tokens.flatten(0, 1))).unflatten(0, (batch, frames))
 
 
-class PaperTokens(nn.Module):
+class PaperMIA(nn.Module):
     """The paper's MIA: patch tokens + softmax(patch motion^T / sqrt(d)) motion, then [class; patches] -> adapter.
 
     Motion groups (pose, expression, gaze) are embedded as `tokens_per_group` tokens each, which serve as keys and as
@@ -180,9 +180,9 @@ def pool_frames(tokens: Tensor) -> Tensor:
     return tokens.mean(1)
 
 
-def from_state(
+def build_mia(
     state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, name: str = "MIA"
-) -> ReleaseTokens | PaperTokens:
+) -> ReleaseMIA | PaperMIA:
     """The module whose weights these are, of either variant, its sizes read from them; in eval mode, float32.
 
     metadata: the safetensors file's; `heads` counts where the weights cannot tell (paper variant, default 8). name: the
@@ -195,7 +195,7 @@ def from_state(
     return load_network(module, state, name)
 
 
-def _release_variant(state: Mapping[str, Tensor]) -> ReleaseTokens:
+def _release_variant(state: Mapping[str, Tensor]) -> ReleaseMIA:
     options = {}
     width, clip_width = _sizes(state, "transform_dim_clip.weight", (768, 1024))
     motion = {
@@ -204,10 +204,10 @@ def _release_variant(state: Mapping[str, Tensor]) -> ReleaseTokens:
     if layers := count_blocks(state, "mapper.resblocks."):
         options["layers"] = layers
     identity_width = _sizes(state, "transform_dim_arcface.weight", (width, 25088))[1]
-    return ReleaseTokens(width, clip_width, identity_width, motion, **options)
+    return ReleaseMIA(width, clip_width, identity_width, motion, **options)
 
 
-def _paper_variant(state: Mapping[str, Tensor], metadata: Mapping[str, str], name: str) -> PaperTokens:
+def _paper_variant(state: Mapping[str, Tensor], metadata: Mapping[str, str], name: str) -> PaperMIA:
     options = {}
     width, clip_width = _sizes(state, "project.weight", (768, 1024))
     found = {match[1] for key in state if (match := re.fullmatch(r"embed\.(\w+)\.(weight|bias)", key))}
@@ -224,7 +224,7 @@ def _paper_variant(state: Mapping[str, Tensor], metadata: Mapping[str, str], nam
     motion = {group: size for group, (_, size) in motion.items()} or PAPER_MOTION
     if len(motion) * tokens < 2:
         raise WeightsError(f"{name}: has a single motion token, at which attention is constant; fetch the right file")
-    return PaperTokens(width, clip_width, motion, max(tokens, 1), heads=int(heads), **options)
+    return PaperMIA(width, clip_width, motion, max(tokens, 1), heads=int(heads), **options)
 
 
 def _layer_name(group: str) -> str:

@@ -10,24 +10,24 @@ from torch import Tensor
 
 from mimaface_cli.engines.diffusion import ica, latents
 from mimaface_cli.engines.diffusion.denoise import denoise
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
-from mimaface_cli.engines.diffusion.mia import PaperTokens, ReleaseTokens, pool_frames
-from mimaface_cli.engines.diffusion.samplers import sampler_for
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA, pool_frames
+from mimaface_cli.engines.diffusion.samplers import create_sampler
 from mimaface_cli.engines.diffusion.unet import VideoUNet
 from mimaface_cli.face.d3dfr import split
 
 # Pictures of the track's frames: (F, 3, H, W) in [-1, 1].
-Pictures = Callable[[Sequence[int]], Tensor]
+FrameLoader = Callable[[Sequence[int]], Tensor]
 
 
 @dataclass
-class Networks:
+class DiffusionNetworks:
     """What denoises: all in evaluation mode; unet and vae on one device, in the dtype they run in. prediction: what the
     UNet gives (epsilon, v or sample).
     """
 
     unet: VideoUNet
-    mia: ReleaseTokens | PaperTokens
+    mia: ReleaseMIA | PaperMIA
     vae: AutoencoderKL
     prediction: str = "epsilon"
 
@@ -38,7 +38,7 @@ class Networks:
     @property
     def wants_identity(self) -> bool:
         """Whether the tokens are made from ArcFace features too, as in the release."""
-        return isinstance(self.mia, ReleaseTokens)
+        return isinstance(self.mia, ReleaseMIA)
 
 
 @dataclass(frozen=True)
@@ -50,31 +50,31 @@ class Appearance:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class VideoInputs:
     """What a video is made of: the source's appearance, mixed coefficients (N, 261), the render of any frames, and for
     a warm start the pictures to begin from.
     """
 
     appearance: Appearance
     coefficients: np.ndarray
-    render: Pictures
-    rough: Pictures | None = None
+    render: FrameLoader
+    rough: FrameLoader | None = None
 
 
 @dataclass(frozen=True)
-class Economy:
+class MemoryPlan:
     """How much memory is spent: batched runs both guidance halves as one; chunk is how many pictures the VAE takes."""
 
     batched: bool = True
     chunk: int = 4
 
 
-def clip_tokens(
-    mia: ReleaseTokens | PaperTokens, appearance: Appearance, coefficients: Tensor, per_frame: bool = False
+def compute_condition_tokens(
+    mia: ReleaseMIA | PaperMIA, appearance: Appearance, coefficients: Tensor, per_frame: bool = False
 ) -> Tensor:
     """Mixed coefficients (B, F, 261) of clips -> condition tokens (B, T, C), or (B, F, T, C) where per frame."""
     groups = split(coefficients.to(appearance.clip))
-    if isinstance(mia, PaperTokens):
+    if isinstance(mia, PaperMIA):
         groups["pose"] = torch.cat([groups["angles"], groups["translation"]], -1)
         return mia(appearance.clip, groups)
     tokens = mia(appearance.clip, appearance.identity, groups)
@@ -83,12 +83,12 @@ def clip_tokens(
 
 @torch.no_grad()
 def denoise_clip(
-    networks: Networks,
-    inputs: Inputs,
-    clip: ica.Clip,
+    networks: DiffusionNetworks,
+    inputs: VideoInputs,
+    clip: ica.ClipWindow,
     carried: Tensor | None,
-    settings: Settings,
-    economy: Economy = Economy(),
+    settings: DenoiseSettings,
+    economy: MemoryPlan = MemoryPlan(),
     stepped: Callable[[int], None] = lambda steps: None,
 ) -> Tensor:
     """Latents (1, 4, F, h, w) float32 of one clip. carried: those of its first frames, from the clip before; stepped is
@@ -97,12 +97,12 @@ def denoise_clip(
     frames, unet = list(clip.frames), networks.unet
     device, dtype = unet.conv_in.weight.device, networks.dtype
     coefficients = torch.from_numpy(inputs.coefficients[frames])[None]
-    tokens = clip_tokens(networks.mia, inputs.appearance, coefficients, settings.per_frame_tokens)
-    drawn = latents.encode(networks.vae, inputs.render(frames), economy.chunk).to(device, dtype)
-    clean = latents.encode(networks.vae, inputs.rough(frames), economy.chunk) if settings.warm_start else None
-    noise = ica.noise(settings.length, *drawn.shape[-2:], seed=settings.seed)
-    condition = ica.condition(carried, settings.length, drawn)
-    sampler = sampler_for(settings, networks.prediction)
+    tokens = compute_condition_tokens(networks.mia, inputs.appearance, coefficients, settings.per_frame_tokens)
+    drawn = latents.encode_latents(networks.vae, inputs.render(frames), economy.chunk).to(device, dtype)
+    clean = latents.encode_latents(networks.vae, inputs.rough(frames), economy.chunk) if settings.warm_start else None
+    noise = ica.sample_noise(settings.length, *drawn.shape[-2:], seed=settings.seed)
+    condition = ica.build_ica_channels(carried, settings.length, drawn)
+    sampler = create_sampler(settings, networks.prediction)
     steps = denoise(
         unet, sampler, noise, drawn, condition, tokens.to(device, dtype), settings, clean=clean, batched=economy.batched
     )
@@ -112,12 +112,12 @@ def denoise_clip(
 
 
 def denoise_clips(
-    networks: Networks,
-    inputs: Inputs,
-    settings: Settings,
+    networks: DiffusionNetworks,
+    inputs: VideoInputs,
+    settings: DenoiseSettings,
     done: Callable[[int], Tensor | None] = lambda index: None,
     run: Callable[..., Tensor] = denoise_clip,
-) -> Iterator[tuple[ica.Clip, Tensor]]:
+) -> Iterator[tuple[ica.ClipWindow, Tensor]]:
     """Yield every clip of a track with its latents (1, 4, F, h, w) float32; memory is that of one clip.
 
     done(i) may give the latents of clip i from an earlier run; such clips are not computed again. run: called like
@@ -134,6 +134,6 @@ def denoise_clips(
 
 
 @torch.no_grad()
-def new_frames(vae: AutoencoderKL, clip: ica.Clip, final: Tensor, chunk: int = 4) -> Iterator[np.ndarray]:
+def decode_new_frames(vae: AutoencoderKL, clip: ica.ClipWindow, final: Tensor, chunk: int = 4) -> Iterator[np.ndarray]:
     """The pictures (H, W, 3) uint8 that a clip adds to the video."""
-    yield from latents.decode(vae, final[:, :, clip.new], chunk)
+    yield from latents.decode_latents(vae, final[:, :, clip.new], chunk)

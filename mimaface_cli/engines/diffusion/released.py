@@ -12,14 +12,13 @@ import numpy as np
 from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.sources import Moving
 from mimaface_cli.cache import Cache
-from mimaface_cli.engines.diffusion import checkpoint
-from mimaface_cli.engines.diffusion import clip_runner as engine
+from mimaface_cli.engines.diffusion import checkpoint, video_denoiser
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
-from mimaface_cli.engines.diffusion.pipeline import Networks
-from mimaface_cli.engines.diffusion.runtime import Runtime, choose_runtime, place
-from mimaface_cli.engines.diffusion.source_features import Source, read_source
-from mimaface_cli.engines.mesh import renderer as mesh
-from mimaface_cli.engines.mesh.motion_plan import plan as mesh_plan
+from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks
+from mimaface_cli.engines.diffusion.portrait_features import PortraitFeatures, extract_portrait_features
+from mimaface_cli.engines.diffusion.runtime import Runtime, choose_runtime, place_networks
+from mimaface_cli.engines.mesh import renderer
+from mimaface_cli.engines.mesh.motion_plan import plan_mesh_motion
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face import face478
 from mimaface_cli.face.landmarks import Face
@@ -36,11 +35,11 @@ class _Loaded:
     """Networks, placed where they run or not yet, and what was seen of a photo. asked, photo: what they were made for."""
 
     asked: tuple
-    networks: Networks
+    networks: DiffusionNetworks
     runtime: Runtime
     placed: bool = False
     photo: bytes = b""
-    source: Source | None = None
+    source: PortraitFeatures | None = None
 
 
 _last: list[_Loaded] = []  # at most one: a batch's worker draws video after video, often of one photo
@@ -51,7 +50,7 @@ class Diffused:
     """A video to be drawn, and afterwards what is to be said of it."""
 
     moving: Moving
-    work: engine.Work
+    work: video_denoiser.VideoDenoiser
     options: DiffusionOptions
     loaded: _Loaded | None = None
 
@@ -92,19 +91,19 @@ def from_photo(
     loaded = _load(asked)
     networks, runtime, source = loaded.networks, loaded.runtime, _seen(loaded, portrait)
     if not loaded.placed:  # after those that looked at the photo have left the device
-        place(networks, runtime, settings)
+        place_networks(networks, runtime, settings)
         loaded.placed = True
     model = checkpoint.load_face_model()
-    motion = engine.plan(model, source, track, options.retarget)
+    motion = video_denoiser.plan_diffusion_motion(model, source, track, options.retarget)
     rough = None if mesh_track is None else _rough(portrait, source.face.to_square, mesh_track, options)
     report = lambda done, total: tell("denoising", done, total)  # noqa: E731
-    renders = engine.renders(model, motion)
-    work = engine.Work(
+    renders = video_denoiser.stream_condition_renders(model, motion)
+    work = video_denoiser.VideoDenoiser(
         networks, runtime, settings, source.appearance, motion.coefficients, renders, None, rough, report
     )
     if cache is not None:
         arrays = {"square": source.face.square, "source": source.coefficients, "places": motion.places}
-        work.store = engine.store_for(cache.clips, work, checkpoint.fingerprint(), arrays)
+        work.store = video_denoiser.open_clip_store(cache.clips, work, checkpoint.fingerprint_weights(), arrays)
     frames = work.frames()
     if options.output_mode == "full":
         frames, original = paste(frames, portrait, source.face.to_square), portrait.image
@@ -117,7 +116,14 @@ def _load(asked: DiffusionOptions) -> _Loaded:
     """The networks: those of the last video where they were made for the same, else new ones that are to be placed."""
     settings = asked.settings
     key = (
-        *(checkpoint.fingerprint(), asked.device, asked.dtype, asked.vram, asked.compile, asked.preset == "release"),
+        *(
+            checkpoint.fingerprint_weights(),
+            asked.device,
+            asked.dtype,
+            asked.vram,
+            asked.compile,
+            asked.preset == "release",
+        ),
         *(settings.length, settings.token_reuse == 1),
     )
     found, _last[:] = [loaded for loaded in _last if loaded.asked == key], []  # others make room; so does a failure
@@ -136,14 +142,17 @@ def _load(asked: DiffusionOptions) -> _Loaded:
     return _Loaded(key, networks, runtime)
 
 
-def _seen(loaded: _Loaded, portrait: Portrait) -> Source:
+def _seen(loaded: _Loaded, portrait: Portrait) -> PortraitFeatures:
     """What the readers see of a photo; they are loaded only where it is another than the last one."""
     photo = hashlib.sha256(np.ascontiguousarray(portrait.image)).digest() + portrait.points.tobytes()
     if loaded.photo != photo:
         net, _ = checkpoint.load_coefficient_net()
-        readers = checkpoint.load_readers(net, identity=loaded.networks.wants_identity)
+        readers = checkpoint.load_portrait_networks(net, identity=loaded.networks.wants_identity)
         face = Face(portrait.points, np.zeros(52), np.eye(3))
-        loaded.source, loaded.photo = read_source(portrait.image, face, readers, loaded.runtime.device), photo
+        loaded.source, loaded.photo = (
+            extract_portrait_features(portrait.image, face, readers, loaded.runtime.device),
+            photo,
+        )
     return loaded.source
 
 
@@ -154,8 +163,8 @@ def _rough(
     model = face478.load()
     square = portrait.warped(align.to_corner_origin(to_square), SQUARE, SQUARE)
     own = Coefficients(square.expression[None], square.pose[None], square.gaze[None])
-    motion = mesh_plan(model, square.identity, own, track, options.retarget, seen=square.scores)
-    for frame in mesh.animate(square, model, motion):
+    motion = plan_mesh_motion(model, square.identity, own, track, options.retarget, seen=square.scores)
+    for frame in renderer.render_photo(square, model, motion):
         yield frame[..., :3]
 
 

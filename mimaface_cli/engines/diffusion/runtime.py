@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
-from mimaface_cli.engines.diffusion.ica import Clip
-from mimaface_cli.engines.diffusion.pipeline import Economy, Inputs, Networks, denoise_clip
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.ica import ClipWindow
+from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks, MemoryPlan, VideoInputs, denoise_clip
 from mimaface_cli.errors import InputError, MimafaceError, WeightsError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-LEVELS = ("high", "low", "minimal")  # of memory, in the order in which they are tried
-_ECONOMIES = {"high": Economy(), "low": Economy(batched=False, chunk=1), "minimal": Economy(batched=False, chunk=1)}
+MEMORY_LEVELS = ("high", "low", "minimal")  # of memory, in the order in which they are tried
+_ECONOMIES = {
+    "high": MemoryPlan(),
+    "low": MemoryPlan(batched=False, chunk=1),
+    "minimal": MemoryPlan(batched=False, chunk=1),
+}
 # Bytes a level wants beyond the weights, for each frame of a clip at 512², number format of two bytes.
 _WORKING = {"high": 700e6, "low": 250e6}
 
@@ -51,8 +55,8 @@ def choose_runtime(
     level. weights: how many numbers the networks hold; frames: of a clip. Raises InputError, or WeightsError when there
     is no such device.
     """
-    if vram not in ("auto", *LEVELS):
-        raise InputError(f"--vram {vram}: choose auto, {', '.join(LEVELS)}")
+    if vram not in ("auto", *MEMORY_LEVELS):
+        raise InputError(f"--vram {vram}: choose auto, {', '.join(MEMORY_LEVELS)}")
     if dtype not in ("auto", *DTYPES):
         raise InputError(f"--dtype {dtype}: choose auto, {', '.join(DTYPES)}")
     chosen = _device(device)
@@ -87,7 +91,7 @@ def _device(name: str) -> torch.device:
     return chosen
 
 
-def place(networks: Networks, runtime: Runtime, settings: Settings) -> None:
+def place_networks(networks: DiffusionNetworks, runtime: Runtime, settings: DenoiseSettings) -> None:
     """Move networks to where they run, in place."""
     device, layout = runtime.device, torch.channels_last if runtime.device.type == "cuda" else torch.preserve_format
     networks.mia.to(device, torch.float32)  # small, and its softmax over raw coefficients wants the range
@@ -96,19 +100,19 @@ def place(networks: Networks, runtime: Runtime, settings: Settings) -> None:
         network.to(memory_format=layout)
     networks.vae.to(device)
     if runtime.level == "minimal":
-        offload(networks, device)
+        offload_unet(networks, device)
     else:
         networks.unet.to(device)
     if runtime.compile:
         networks.unet.compile_layers(attentions=settings.token_reuse == 1)
 
 
-def _cast(networks: Networks, dtype: torch.dtype) -> None:
+def _cast(networks: DiffusionNetworks, dtype: torch.dtype) -> None:
     for network in (networks.unet, networks.vae):
         torch.nn.Module.to(network, dtype)  # diffusers' own `to` warns of nothing
 
 
-def offload(networks: Networks, device: torch.device) -> None:
+def offload_unet(networks: DiffusionNetworks, device: torch.device) -> None:
     """Keep the UNet's weights in the computer's memory and bring each layer's to the device while it runs."""
     from diffusers.hooks import apply_group_offloading
 
@@ -119,7 +123,7 @@ def offload(networks: Networks, device: torch.device) -> None:
 
 
 @dataclass
-class Patience:
+class FallbackDenoiser:
     """Runs clips, and again with less memory or more precise numbers where that is what they need. notes: what the user
     should know, in words; stop: set it to end a running clip soon with `Cancelled`.
     """
@@ -133,12 +137,17 @@ class Patience:
         self.level = self.runtime.level
 
     @property
-    def economy(self) -> Economy:
+    def economy(self) -> MemoryPlan:
         """How memory is spent now."""
         return _ECONOMIES[self.level]
 
     def __call__(
-        self, networks: Networks, inputs: Inputs, clip: Clip, carried: Tensor | None, settings: Settings
+        self,
+        networks: DiffusionNetworks,
+        inputs: VideoInputs,
+        clip: ClipWindow,
+        carried: Tensor | None,
+        settings: DenoiseSettings,
     ) -> Tensor:
         """As `pipeline.denoise_clip`. Raises WeightsError when memory does not suffice at the lowest level, and
         MimafaceError when the frames are not finite even in float32.
@@ -151,7 +160,7 @@ class Patience:
                     raise
             self._lower(networks)
 
-    def _finite(self, networks: Networks, *clip_and_more) -> Tensor:
+    def _finite(self, networks: DiffusionNetworks, *clip_and_more) -> Tensor:
         final = self._run(networks, *clip_and_more)
         if final.isfinite().all():
             return final
@@ -174,7 +183,7 @@ class Patience:
             )
         return final
 
-    def _run(self, networks: Networks, *clip_and_more) -> Tensor:
+    def _run(self, networks: DiffusionNetworks, *clip_and_more) -> Tensor:
         handles = [block.register_forward_pre_hook(self._check) for block in _parts(networks)]
         try:
             return denoise_clip(networks, *clip_and_more, self.economy, self.stepped)
@@ -184,25 +193,25 @@ class Patience:
 
     def _check(self, *_: object) -> None:
         if self.stop.is_set():
-            raise Cancelled
+            raise DenoisingCancelledError
 
-    def _lower(self, networks: Networks) -> None:
+    def _lower(self, networks: DiffusionNetworks) -> None:
         """Give up speed for memory."""
-        at = LEVELS.index(self.level) + 1
-        if at == len(LEVELS) or (LEVELS[at] == "minimal" and self.runtime.device.type == "cpu"):
+        at = MEMORY_LEVELS.index(self.level) + 1
+        if at == len(MEMORY_LEVELS) or (MEMORY_LEVELS[at] == "minimal" and self.runtime.device.type == "cpu"):
             raise WeightsError(
                 f"{self.runtime.device}: out of memory even with --vram {self.level}; choose shorter clips "
                 "(--clip-length 8), --dtype bf16, another device, or --engine mesh"
             )
-        self.level = LEVELS[at]
+        self.level = MEMORY_LEVELS[at]
         self.notes.append(f"memory ran short: went on with --vram {self.level}")
         if self.runtime.device.type == "cuda":
             torch.cuda.empty_cache()
         if self.level == "minimal":
-            offload(networks, self.runtime.device)
+            offload_unet(networks, self.runtime.device)
 
 
-class Cancelled(Exception):
+class DenoisingCancelledError(Exception):
     """Nobody waits for the running clip any more."""
 
 
@@ -211,7 +220,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _parts(networks: Networks) -> list[torch.nn.Module]:
+def _parts(networks: DiffusionNetworks) -> list[torch.nn.Module]:
     """Layers (of those that are never compiled) spread over the UNet, so that a cancellation is noticed soon."""
     unet = networks.unet
     samplers = [block.downsamplers for block in unet.down_blocks] + [block.upsamplers for block in unet.up_blocks]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 
 # Stable Diffusion 1.5's noise schedule.
 SD15_SCHEDULE: Mapping[str, Any] = {
@@ -36,14 +36,14 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True)
-class Schedule:
+class NoiseSchedule:
     """timesteps (S,), fractional, from noisy to clean; sigmas (S + 1,), the last 0."""
 
     timesteps: tuple[float, ...]
     sigmas: tuple[float, ...]
 
 
-def training_sigmas(config: Mapping[str, Any] = SD15_SCHEDULE) -> np.ndarray:
+def compute_training_sigmas(config: Mapping[str, Any] = SD15_SCHEDULE) -> np.ndarray:
     """Noise level of every training timestep, sqrt((1 - alpha) / alpha), float32."""
     steps, start, end = config["num_train_timesteps"], config["beta_start"], config["beta_end"]
     if config.get("trained_betas"):
@@ -58,22 +58,22 @@ def training_sigmas(config: Mapping[str, Any] = SD15_SCHEDULE) -> np.ndarray:
     return ((1 - alphas) / alphas).sqrt().numpy()
 
 
-def euler_schedule(steps: int = 25, config: Mapping[str, Any] = SD15_SCHEDULE) -> Schedule:
+def build_euler_schedule(steps: int = 25, config: Mapping[str, Any] = SD15_SCHEDULE) -> NoiseSchedule:
     """`steps` timesteps spread evenly from the last to 0, with interpolated sigmas."""
     if steps < 1:
         raise ValueError("at least one denoising step is needed")
-    sigmas = training_sigmas(config)
+    sigmas = compute_training_sigmas(config)
     timesteps = np.linspace(0, len(sigmas) - 1, steps, dtype=np.float32)[::-1]
     levels = np.interp(timesteps, np.arange(len(sigmas)), sigmas).astype(np.float32)
-    return Schedule(tuple(timesteps.tolist()), (*levels.tolist(), 0.0))
+    return NoiseSchedule(tuple(timesteps.tolist()), (*levels.tolist(), 0.0))
 
 
-class Euler:
+class EulerSampler:
     """The release's sampler: latents at the noise level sigma, one straight step from each level to the next.
     prediction: what the UNet gives: epsilon, v or sample.
     """
 
-    def __init__(self, schedule: Schedule, first: int = 0, prediction: str = "epsilon") -> None:
+    def __init__(self, schedule: NoiseSchedule, first: int = 0, prediction: str = "epsilon") -> None:
         self.prediction = prediction
         self.timesteps, self.sigmas = schedule.timesteps[first:], schedule.sigmas[first:]
 
@@ -97,7 +97,7 @@ class Euler:
         return (predicted * (sigma**2 + 1) ** 0.5 + latents * sigma) / (sigma**2 + 1)
 
 
-class Multistep:
+class MultistepSampler:
     """diffusers' DPM-Solver++ (2M) or UniPC on the same noise schedule; one for each clip, as they remember steps."""
 
     def __init__(
@@ -131,8 +131,8 @@ class Multistep:
         return self._solver.step(predicted, self._given[step], latents).prev_sample
 
 
-def sampler_for(settings: Settings, prediction: str = "epsilon") -> Sampler:
+def create_sampler(settings: DenoiseSettings, prediction: str = "epsilon") -> Sampler:
     """A fresh sampler for one clip and a UNet that predicts epsilon, v or sample."""
     if settings.sampler == "euler":
-        return Euler(euler_schedule(settings.steps), settings.first_step, prediction)
-    return Multistep(settings.sampler, settings.steps, settings.first_step, prediction)
+        return EulerSampler(build_euler_schedule(settings.steps), settings.first_step, prediction)
+    return MultistepSampler(settings.sampler, settings.steps, settings.first_step, prediction)

@@ -14,15 +14,13 @@ from torch import Tensor
 from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.sources import Moving
 from mimaface_cli.cache import Cache
-from mimaface_cli.engines.diffusion import clip_encoder as clip
-from mimaface_cli.engines.diffusion import clip_runner as engine
-from mimaface_cli.engines.diffusion import small_checkpoint as mini
+from mimaface_cli.engines.diffusion import clip_encoder, small_checkpoint, video_denoiser
 from mimaface_cli.engines.diffusion.photo_render import render_of
 from mimaface_cli.engines.diffusion.pipeline import Appearance
 from mimaface_cli.engines.diffusion.released import Diffused, paste
-from mimaface_cli.engines.diffusion.runtime import choose_runtime, place
-from mimaface_cli.engines.mesh import renderer as mesh
-from mimaface_cli.engines.mesh.motion_plan import plan
+from mimaface_cli.engines.diffusion.runtime import choose_runtime, place_networks
+from mimaface_cli.engines.mesh import renderer
+from mimaface_cli.engines.mesh.motion_plan import plan_mesh_motion
 from mimaface_cli.face import face478
 from mimaface_cli.face.d3dfr import pack
 from mimaface_cli.face.portrait import SQUARE, Portrait
@@ -44,14 +42,14 @@ def from_photo(
 ) -> Diffused:
     """A photo under a face478 track, by the model in a folder. Raises WeightsError."""
     asked, card = options.diffusion, read_card(folder)
-    settings = mini.denoising(card, asked.settings)
+    settings = small_checkpoint.resolve_settings(card, asked.settings)
     tell("loading the diffusion networks", 0, None)
-    networks, encoder = mini.load(folder)
+    networks, encoder = small_checkpoint.load_small_model(folder)
     runtime = choose_runtime(_device(asked.device), asked.dtype, asked.vram, asked.compile, frames=settings.length)
     model, size = face478.load(), card.size
     square = portrait.square()
     own = Coefficients(square.expression[None], square.pose[None], square.gaze[None])
-    motion = plan(model, square.identity, own, track, options.retarget, seen=square.scores)
+    motion = plan_mesh_motion(model, square.identity, own, track, options.retarget, seen=square.scores)
     moved = motion.coefficients
     coefficients = pack(
         {
@@ -64,8 +62,10 @@ def from_photo(
         }
     )
     with torch.inference_mode():
-        tokens = clip.encode(encoder, clip.preprocess(square.image, encoder.config.image_size))
-    place(networks, runtime, settings)
+        tokens = clip_encoder.encode_image_tokens(
+            encoder, clip_encoder.preprocess_image(square.image, encoder.config.image_size)
+        )
+    place_networks(networks, runtime, settings)
 
     def renders(first: int) -> Iterator[Tensor]:
         if card.condition == "render":
@@ -73,20 +73,22 @@ def from_photo(
             for expression, pose in zip(moved.expression[first:], moved.pose[first:]):
                 yield image_tensor(_resized(draw(expression, pose), size)[None])[0]
             return
-        for k, frame in enumerate(mesh.animate(square, model, motion)):
+        for k, frame in enumerate(renderer.render_photo(square, model, motion)):
             if k >= first:
                 yield image_tensor(_resized(frame[..., :3], size)[None])[0]
 
     rough = None
     if settings.warm_start:
-        rough = (_resized(frame[..., :3], size) for frame in mesh.animate(square, model, motion))
+        rough = (_resized(frame[..., :3], size) for frame in renderer.render_photo(square, model, motion))
     report = lambda done, total: tell("denoising", done, total)  # noqa: E731
     appearance = Appearance(tokens.clone())
-    work = engine.Work(networks, runtime, settings, appearance, coefficients, renders, None, rough, report)
+    work = video_denoiser.VideoDenoiser(
+        networks, runtime, settings, appearance, coefficients, renders, None, rough, report
+    )
     if cache is not None:
         arrays = {"square": square.image, "lids": motion.lids}
         weights = sha256_of(folder / "unet.safetensors") + sha256_of(folder / "mia.safetensors")
-        work.store = engine.store_for(cache.clips, work, weights, arrays, size)
+        work.store = video_denoiser.open_clip_store(cache.clips, work, weights, arrays, size)
     frames, original = (_resized(frame, SQUARE) for frame in work.frames()), square.image
     if options.output_mode == "full":
         original = portrait.image

@@ -47,7 +47,7 @@ class MotionConfig:
     zero_init: bool = True
 
 
-class Positions(nn.Module):
+class FramePositions(nn.Module):
     """Sinusoidal frame positions, kept in the checkpoint as a (1, max_frames, C) buffer."""
 
     def __init__(self, channels: int, max_frames: int):
@@ -74,7 +74,7 @@ class TemporalAttention(nn.Module):
         self.to_k = nn.Linear(channels, channels, bias=False)
         self.to_v = nn.Linear(channels, channels, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
-        self.pos_encoder = Positions(channels, config.max_frames) if config.positions else nn.Identity()
+        self.pos_encoder = FramePositions(channels, config.max_frames) if config.positions else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pos_encoder(x)
@@ -137,7 +137,7 @@ class MotionModule(nn.Module):
         return self.temporal_transformer(x, frames)
 
 
-class Reuse:
+class FeatureCache:
     """What a denoising step leaves for the next ones, which differ little from it.
 
     deep: what reaches the last layer of the last up block from all below it (DeepCache: with `take_deep` only that
@@ -158,7 +158,7 @@ class Reuse:
 class TokenAttention(AttnProcessor2_0):
     """diffusers' attention on the tokens, or what it gave in an earlier step."""
 
-    reuse: Reuse | None = None
+    reuse: FeatureCache | None = None
 
     def __call__(self, attn: nn.Module, hidden_states: Tensor, *args: Any, **more: Any) -> Tensor:
         reuse = self.reuse
@@ -166,7 +166,7 @@ class TokenAttention(AttnProcessor2_0):
             return super().__call__(attn, hidden_states, *args, **more)
         if (
             reuse.take_tokens
-            and (kept := Reuse.fitting(reuse.tokens.get(id(self)), hidden_states.shape[0])) is not None
+            and (kept := FeatureCache.fitting(reuse.tokens.get(id(self)), hidden_states.shape[0])) is not None
         ):
             return kept
         reuse.tokens[id(self)] = result = super().__call__(attn, hidden_states, *args, **more)
@@ -186,7 +186,7 @@ class VideoUNet(nn.Module):
 
     def __init__(self, config: Mapping[str, Any] = RELEASE_CONFIG):
         super().__init__()
-        image, motion = read_config(config)
+        image, motion = parse_unet_config(config)
         try:
             base = UNet2DConditionModel(**image)
         except TypeError as error:
@@ -219,7 +219,9 @@ class VideoUNet(nn.Module):
                 module.attn2.set_processor(TokenAttention())
                 self._token_attentions.append(module.attn2.processor)
 
-    def forward(self, sample: Tensor, timestep: Tensor | float, tokens: Tensor, reuse: Reuse | None = None) -> Tensor:
+    def forward(
+        self, sample: Tensor, timestep: Tensor | float, tokens: Tensor, reuse: FeatureCache | None = None
+    ) -> Tensor:
         """Sample (B, 13, F, h, w), timestep scalar or (B,), tokens (B, T, C) for the clip or (B, F, T, C) per frame.
 
         Returns the prediction (B, 4, F, h, w). Any latent size is taken; F is bounded by the positions (32 as released).
@@ -237,7 +239,7 @@ class VideoUNet(nn.Module):
             attention.reuse = reuse
         x = self.conv_in(x)
         last = list(_layers(self.up_blocks[-1]))[-1]
-        deep = Reuse.fitting(reuse.deep, len(x)) if reuse is not None and reuse.take_deep else None
+        deep = FeatureCache.fitting(reuse.deep, len(x)) if reuse is not None and reuse.take_deep else None
         if deep is None:
             deep = self._all_but_last(x, embedding, tokens, frames)
             if reuse is not None:
@@ -310,7 +312,7 @@ def _add_motion(block: nn.Module, resolution: int, config: MotionConfig) -> None
         block.motion_modules = nn.ModuleList(MotionModule(resnet.out_channels, config) for resnet in block.resnets)
 
 
-def read_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], MotionConfig | None]:
+def parse_unet_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], MotionConfig | None]:
     """Split a released config into UNet2DConditionModel's options and the motion modules' (None: an image model)."""
     image = {key: value for key, value in config.items() if not key.startswith("_")}
     for key in ("down_block_types", "up_block_types"):
@@ -346,7 +348,7 @@ def read_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], MotionConfig
     return image, MotionConfig(attentions=len(attentions), **options) if wanted else None
 
 
-def merge_release(image: Mapping[str, Tensor], video: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def merge_release_states(image: Mapping[str, Tensor], video: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The released video model's state: motion modules and the input convolution from 3dunet.pth, the rest image's."""
     taken = {key: value for key, value in video.items() if "motion_modules." in key or "conv_in." in key}
     return {**image, **taken}

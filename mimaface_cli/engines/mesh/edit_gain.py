@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimaface_cli.engines.mesh.motion_plan import edited
-from mimaface_cli.engines.mesh.prepared_portrait import build_source
-from mimaface_cli.engines.mesh.renderer import draw
+from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
+from mimaface_cli.engines.mesh.renderer import render_frame
 from mimaface_cli.face.extract_face478 import extract_photo
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
@@ -106,12 +106,14 @@ class _Look:
 
     def __init__(self, portrait: Portrait, model: Face478, own: Coefficients):
         self.model = model
-        self._source, self._own, self._identity = build_source(portrait, model), own, portrait.identity
+        self._source, self._own, self._identity = prepare_portrait(portrait, model), own, portrait.identity
 
     def __call__(self, coefficients: Coefficients) -> tuple[Face | None, np.ndarray]:
-        motion = edited(self.model, self._identity, self._own, coefficients)
+        motion = plan_edited_motion(self.model, self._identity, self._own, coefficients)
         moved = motion.coefficients
-        frame = draw(self._source, self.model, moved.expression[0], moved.pose[0], moved.gaze[0], motion.lids[0])
+        frame = render_frame(
+            self._source, self.model, moved.expression[0], moved.pose[0], moved.gaze[0], motion.lids[0]
+        )
         picture = np.ascontiguousarray(frame[..., :3])
         return choose(find_faces(picture), "largest"), picture
 

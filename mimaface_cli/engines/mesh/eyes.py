@@ -17,7 +17,7 @@ _IRIS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
 
 
 @dataclass(frozen=True)
-class Eye:
+class EyeLayers:
     """One eye of the source. white: H×W×3 float32, the eyeball with its iris taken out and continued under the lids;
     iris: H×W×4 float32 (alpha last, 0..1), made whole; radius: its, in pixels; detail: H×W×3 float32, what the photo
     shows beyond those two; lid: H×W×4 float32, the upper lid's skin without its lashes (alpha: where they were);
@@ -39,20 +39,20 @@ class Eye:
     gaze: np.ndarray
 
 
-def anchors(ball: np.ndarray, pose: np.ndarray) -> np.ndarray:
+def project_eye_anchors(ball: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """Crop pixels (3×2) of three points fixed to the head on an eyeball's front: middle, to the side, above."""
     radius = IRIS_RADIUS_OF_BALL
     points = ball + np.array([[0, 0, radius], [radius, 0, radius], [0, radius, radius]])
     return camera.project(points @ rotation_matrix(pose[:3]).T + pose[3:])[0]
 
 
-def iris_place(ball: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
+def project_iris_center(ball: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
     """Crop pixels (2) of the center of an iris that looks along gaze (yaw, pitch)."""
     point = ball + IRIS_RADIUS_OF_BALL * gaze_direction(*gaze)
     return camera.project((rotation_matrix(pose[:3]) @ point + pose[3:])[None])[0][0]
 
 
-def build_eye(
+def build_eye_layers(
     image: np.ndarray,
     ring: np.ndarray,
     landmarks: np.ndarray,
@@ -60,7 +60,7 @@ def build_eye(
     frame: np.ndarray,
     gaze: np.ndarray,
     side: str,
-) -> Eye:
+) -> EyeLayers:
     """Take an eye apart. ring: K×2 lid rim and landmarks: 478×2, both in picture pixels; frame: its anchors there."""
     points = landmarks[_IRIS[side]]
     center = points[0]
@@ -69,34 +69,34 @@ def build_eye(
     margin = int(np.ceil(max(0.55 * width, 2.2 * radius))) + 2
     low = np.floor(ring.min(0) - margin).astype(int)
     high = np.ceil(ring.max(0) + margin).astype(int)
-    patch = padded_crop(image, low, high).astype(np.float32)
+    patch = crop_padded(image, low, high).astype(np.float32)
     ring, center = ring - low, center - low
     rows, columns = np.mgrid[: patch.shape[0], : patch.shape[1]].astype(np.float32)
     distance = np.hypot(columns + 0.5 - center[0], rows + 0.5 - center[1])
 
-    open_mask = polygon_depth(ring, patch.shape[:2])
+    open_mask = compute_polygon_depth(ring, patch.shape[:2])
     inside = open_mask > 0.06 * width  # well within the lids: neither lashes nor their shadow
     if inside.sum() < 12:
         inside = open_mask > 0
-    white, level = white_of(patch, inside, distance / radius, width)
+    white, level = estimate_sclera(patch, inside, distance / radius, width)
     colors = complete_iris(patch, inside & (distance <= 1.22 * radius), center, radius)
     alpha = np.clip((1.2 * radius - distance) / (0.15 * radius), 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
     # Beside the circle only what is darker than the white is iris: no halo of white goes along.
     darker = np.clip((0.98 * level - colors @ LUMA) / np.maximum((0.98 - _DARK) * level, 1), 0, 1)
     alpha = (alpha * np.where(distance > 0.95 * radius, darker, 1)).astype(np.float32)[..., None]
-    detail = (patch - white - alpha * (colors - white)) * feather(open_mask > 0, 0.03 * width)[..., None]
+    detail = (patch - white - alpha * (colors - white)) * feather_mask(open_mask > 0, 0.03 * width)[..., None]
     rim = np.clip(ring.astype(int), 0, np.array(patch.shape[1::-1]) - 1)
     lashes = patch[rim[:, 1], rim[:, 0]]
     lash = lashes[lashes.sum(1) <= np.quantile(lashes.sum(1), 0.3)].mean(0)
-    return Eye(
+    return EyeLayers(
         white,
         np.dstack([colors, alpha]),
         radius,
         detail,
-        bare_lid(patch, ring, width),
+        remove_lashes(patch, ring, width),
         lash,
-        opening(ring),
+        measure_eye_opening(ring),
         low.astype(float),
         ball,
         frame,
@@ -104,7 +104,7 @@ def build_eye(
     )
 
 
-def white_of(
+def estimate_sclera(
     patch: np.ndarray, inside: np.ndarray, distance: np.ndarray, width: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The white of an eye over a whole patch H×W×3, as if there were no iris, and how bright (H×W) it is where nothing
@@ -112,10 +112,10 @@ def white_of(
     """
     luma, seen = patch @ LUMA, inside & (distance > 1.22)
     # An iris ends softly and not quite where landmarks say: what is darker than the white beside it is still iris.
-    clear = diffuse(patch, seen & (luma >= np.median(luma[seen])), width) if seen.any() else None
+    clear = diffuse_colors(patch, seen & (luma >= np.median(luma[seen])), width) if seen.any() else None
     if clear is not None:
         seen &= (luma > _DARK * (clear @ LUMA)) | (distance > 1.8)
-    white = diffuse(patch, seen, width)
+    white = diffuse_colors(patch, seen, width)
     if white is None:  # a narrow or closed eye shows no white: a dull one in the picture's own light
         around = np.median(patch.reshape(-1, 3), axis=0)
         white = np.broadcast_to(0.5 * around + 0.5 * around.mean() + 18, patch.shape).astype(np.float32)
@@ -123,34 +123,34 @@ def white_of(
     # Under the lids it is darker: what appears there when the eye opens wider lies in their shadow.
     away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3) / (0.16 * width)
     white = white * (1 - 0.30 * np.clip(away, 0, 1))[..., None]
-    keep = feather(seen, 0.05 * width)[..., None]
+    keep = feather_mask(seen, 0.05 * width)[..., None]
     return white * (1 - keep) + patch * keep, level
 
 
-def opening(ring: np.ndarray) -> float:
+def measure_eye_opening(ring: np.ndarray) -> float:
     """Height of a lid rim (K×2) at its middle, in its own pixels."""
     half = len(ring) // 2
     return float(np.linalg.norm(ring[half // 2] - ring[half + half // 2]))
 
 
-def upper_rim(ring: np.ndarray) -> np.ndarray:
+def select_upper_lid(ring: np.ndarray) -> np.ndarray:
     """The upper half of a lid rim, corner to corner."""
     return np.concatenate([ring[len(ring) // 2 :], ring[:1]])
 
 
-def bare_lid(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarray:
+def remove_lashes(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarray:
     """Lid skin over the rim with dark pixels (lashes, their shadow, make-up) replaced by the skin around them. A
     closing lid is stretched: lashes left in it would smear over the whole eye.
     """
-    upper, middle = upper_rim(ring), ring.mean(0)
+    upper, middle = select_upper_lid(ring), ring.mean(0)
     away = upper - middle
     lifted = upper + away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6) * 0.30 * width
-    opened = polygon_depth(ring, patch.shape[:2]) > 0
-    band = (polygon_depth(np.concatenate([upper, lifted[::-1]]), patch.shape[:2]) > 0) & ~opened
+    opened = compute_polygon_depth(ring, patch.shape[:2]) > 0
+    band = (compute_polygon_depth(np.concatenate([upper, lifted[::-1]]), patch.shape[:2]) > 0) & ~opened
     luma = patch @ LUMA
     # The skin's own level: the white of the eye may be far brighter.
     skin_level = np.quantile(luma[band], 0.7) if band.any() else luma.mean()
-    skin = diffuse(patch, band & (luma > 0.8 * skin_level), width)
+    skin = diffuse_colors(patch, band & (luma > 0.8 * skin_level), width)
     if skin is None:
         return np.dstack([patch, np.zeros(luma.shape, np.float32)])
     deficit = (skin @ LUMA - luma) / max(float(skin_level), 1.0)
@@ -185,20 +185,20 @@ def complete_iris(patch: np.ndarray, seen: np.ndarray, center: np.ndarray, radiu
         map_y = 2 * center[1] - rows - 1 if flip_y else rows
         mirrored = cv2.remap(patch, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
         there = cv2.remap(seen.astype(np.float32), map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
-        share = (feather(there > 0.99, 0.12 * radius) * 0.6)[..., None]
+        share = (feather_mask(there > 0.99, 0.12 * radius) * 0.6)[..., None]
         filled = filled * (1 - share) + mirrored * share
-    keep = feather(seen, 0.1 * radius)[..., None]
+    keep = feather_mask(seen, 0.1 * radius)[..., None]
     return (filled * (1 - keep) + patch * keep).astype(np.float32)
 
 
-def padded_crop(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def crop_padded(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """image[low:high] in (x, y) corners, with its edge pixels repeated beyond the picture."""
     columns = np.clip(np.arange(low[0], high[0]), 0, image.shape[1] - 1)
     rows = np.clip(np.arange(low[1], high[1]), 0, image.shape[0] - 1)
     return image[np.ix_(rows, columns)]
 
 
-def polygon_depth(ring: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def compute_polygon_depth(ring: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """For each pixel of a picture, how deep inside a closed polygon (K×2 pixels) it lies; 0 outside. Anti-aliased."""
     mask = np.zeros(shape, np.uint8)
     cv2.fillPoly(mask, [np.round((ring - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
@@ -206,13 +206,13 @@ def polygon_depth(ring: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.maximum(depth - 1 + mask / 255.0, 0.0) * (mask > 0)
 
 
-def feather(mask: np.ndarray, width: float) -> np.ndarray:
+def feather_mask(mask: np.ndarray, width: float) -> np.ndarray:
     """A soft version of a bool mask that falls to 0 at its edge within `width` pixels inside it."""
     depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
     return np.clip(depth / max(width, 1.0), 0, 1).astype(np.float32)
 
 
-def diffuse(patch: np.ndarray, seen: np.ndarray, reach: float) -> np.ndarray | None:
+def diffuse_colors(patch: np.ndarray, seen: np.ndarray, reach: float) -> np.ndarray | None:
     """Spread the seen pixels' colors over a whole patch, near ones first; None when almost nothing is seen."""
     if seen.sum() < 8:
         return None
@@ -229,8 +229,8 @@ def diffuse(patch: np.ndarray, seen: np.ndarray, reach: float) -> np.ndarray | N
     return filled + (1 - done)[..., None] * (patch[seen].mean(0))
 
 
-def draw_eye(
-    canvas: np.ndarray, where: np.ndarray, eye: Eye, ring: np.ndarray, frame: np.ndarray, shift: np.ndarray
+def render_eye(
+    canvas: np.ndarray, where: np.ndarray, eye: EyeLayers, ring: np.ndarray, frame: np.ndarray, shift: np.ndarray
 ) -> None:
     """Paint an eye into a float32 canvas H×W×3. where: H×W×2, the photo's pixel under each of the canvas; ring: K×2
     lids and frame: 3×2 anchors in canvas pixels now; shift: 2, how far the iris has moved in the photo's pixels.
@@ -242,15 +242,15 @@ def draw_eye(
     if (high - low < 2).any():
         return
     size = int(high[0] - low[0]), int(high[1] - low[1])
-    depth = polygon_depth(ring - low, size[::-1])
+    depth = compute_polygon_depth(ring - low, size[::-1])
     box = np.s_[low[1] : high[1], low[0] : high[0]]
     target = canvas[box]
     scale = float(np.linalg.norm(frame[1] - frame[0]) / max(np.linalg.norm(eye.frame[1] - eye.frame[0]), 1e-6))
-    shut = float(np.clip((0.92 - opening(ring) / max(eye.height * scale, 1e-6)) / 0.45, 0, 1))
+    shut = float(np.clip((0.92 - measure_eye_opening(ring) / max(eye.height * scale, 1e-6)) / 0.45, 0, 1))
     if shut > 0:
         lid = cv2.remap(eye.lid, where[box] - eye.origin.astype(np.float32), None, cv2.INTER_LINEAR)
         target += shut * lid[..., 3:] * (lid[..., :3] - target)
-        _draw_line(target, upper_rim(ring) - low, eye.lash, max(0.035 * width, 1.0), shut)
+        _draw_line(target, select_upper_lid(ring) - low, eye.lash, max(0.035 * width, 1.0), shut)
     alpha = np.clip((depth - 0.012 * width) / max(0.045 * width, 1.0), 0, 1)[..., None].astype(np.float32)
     if not alpha.any():
         return
@@ -281,6 +281,6 @@ def _draw_line(target: np.ndarray, line: np.ndarray, color: np.ndarray, thicknes
     target += (strength * mask)[..., None] * (color.astype(np.float32) - target)
 
 
-def eyeballs(head: np.ndarray) -> dict[str, np.ndarray]:
+def locate_eyeballs(head: np.ndarray) -> dict[str, np.ndarray]:
     """Centers of both eyeballs in the head's frame, by side."""
     return dict(zip(SIDES, eyeball_centers(head)))

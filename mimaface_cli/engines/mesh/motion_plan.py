@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mimaface_cli.engines.mesh.contact import lid_openness
+from mimaface_cli.engines.mesh.contact import measure_lid_openness
 from mimaface_cli.face.blendshape_scores import bias, carry_over, match_scores, predict, probability
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients, blendshape_index
@@ -21,7 +21,7 @@ USUALLY_OPEN = 0.8  # quantile over time of a driver's lids that counts as open
 
 
 @dataclass(frozen=True)
-class Motion:
+class MeshMotion:
     """coefficients over N frames, and lids N×2: openness of the left and right eye, 0 shut, 1 this face's open."""
 
     coefficients: Coefficients
@@ -31,7 +31,7 @@ class Motion:
         return len(self.lids)
 
 
-def plan(
+def plan_mesh_motion(
     model: Face478,
     identity: np.ndarray,
     own: Coefficients,
@@ -40,7 +40,7 @@ def plan(
     start: Coefficients | None = None,
     rest: Coefficients | None = None,
     seen: np.ndarray | None = None,
-) -> Motion:
+) -> MeshMotion:
     """Retarget a driver's track to a source of that identity (80). own: the source's coefficients, one frame or one
     for each of the track's; start and rest: see `mimaface_cli.motion.retarget.retarget`; seen: the blendshape scores
     (52) of a photo.
@@ -61,22 +61,22 @@ def plan(
     high = np.maximum(own.expression[:, named], SCORE_HIGH)
     driven.expression[:, named] = np.clip(driven.expression[:, named], low, high)
 
-    own_lids = np.broadcast_to(lid_openness(model, identity, own.expression), (len(track), 2))
+    own_lids = np.broadcast_to(measure_lid_openness(model, identity, own.expression), (len(track), 2))
     if options.region in ("lips", "pose"):
-        return Motion(driven, np.array(own_lids))
-    driver = lid_openness(model, track.identity, track.expression)
+        return MeshMotion(driven, np.array(own_lids))
+    driver = measure_lid_openness(model, track.identity, track.expression)
     if options.motion == "relative":
-        first = lid_openness(model, track.identity, start.expression)
+        first = measure_lid_openness(model, track.identity, start.expression)
         if options.reference is None and len(track) > 1:
             first = np.quantile(driver[track.valid] if track.valid.any() else driver, USUALLY_OPEN, axis=0)
-        base = lid_openness(model, identity, rest.expression)
+        base = measure_lid_openness(model, identity, rest.expression)
         if len(own) > 1:
             base = np.quantile(own_lids, USUALLY_OPEN, axis=0)
         # A share of what the driver had open at first: a blink shuts any eye, however wide either was.
         lids = base * (1 + options.strength * (driver / np.maximum(first, 0.35) - 1))
     else:
         lids = own_lids + options.strength * (driver - own_lids)
-    return Motion(driven, np.clip(lids, 0.0, np.maximum(WIDE_EYED, own_lids)))
+    return MeshMotion(driven, np.clip(lids, 0.0, np.maximum(WIDE_EYED, own_lids)))
 
 
 def _mouth_at_rest(rest: Coefficients) -> Coefficients:
@@ -125,7 +125,7 @@ SHIFT_LIMIT, DEPTH_LIMIT = 1.0, 3.0  # model units
 EDIT_LOW, EDIT_HIGH = -1.0, 1.6  # of a named expression
 
 
-def edited(model: Face478, identity: np.ndarray, own: Coefficients, wanted: Coefficients) -> Motion:
+def plan_edited_motion(model: Face478, identity: np.ndarray, own: Coefficients, wanted: Coefficients) -> MeshMotion:
     """Coefficients that somebody asked for, drawn as they are: unlike a driver's motion they are neither eased nor
     matched to another face, only held within what a photo can show. own: the source's, one frame or one for each.
     """
@@ -137,5 +137,5 @@ def edited(model: Face478, identity: np.ndarray, own: Coefficients, wanted: Coef
     low, high = np.minimum(own.expression[:, named], EDIT_LOW), np.maximum(own.expression[:, named], EDIT_HIGH)
     expression[:, named] = np.clip(expression[:, named], low, high)
     gaze = np.clip(wanted.gaze, np.minimum(own.gaze, -GAZE_LIMIT), np.maximum(own.gaze, GAZE_LIMIT))
-    lids = lid_openness(model, identity, expression)
-    return Motion(Coefficients(expression, pose, gaze), lids)
+    lids = measure_lid_openness(model, identity, expression)
+    return MeshMotion(Coefficients(expression, pose, gaze), lids)

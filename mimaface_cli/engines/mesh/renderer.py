@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from mimaface_cli.concurrency import ordered_map
-from mimaface_cli.engines.mesh.contact import match_lids, part_lips
-from mimaface_cli.engines.mesh.eyes import SIDES, anchors, draw_eye, iris_place
-from mimaface_cli.engines.mesh.motion_plan import Motion
-from mimaface_cli.engines.mesh.mouth import draw_mouth
-from mimaface_cli.engines.mesh.prepared_portrait import Source, build_source
-from mimaface_cli.engines.mesh.surface import ANGLES, RIM, RINGS
+from mimaface_cli.engines.mesh.contact import match_lids, separate_lips
+from mimaface_cli.engines.mesh.eyes import SIDES, project_eye_anchors, project_iris_center, render_eye
+from mimaface_cli.engines.mesh.motion_plan import MeshMotion
+from mimaface_cli.engines.mesh.mouth import render_mouth
+from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_portrait
+from mimaface_cli.engines.mesh.surface import FACE_RIM, SHEET_ANGLES, SHEET_RINGS
 from mimaface_cli.face import camera
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
@@ -25,39 +25,46 @@ from mimaface_cli.motion.rotation import rotation_matrix
 NAME = "mesh"
 
 
-def animate(portrait: Portrait, model: Face478, motion: Motion) -> Iterator[np.ndarray]:
+def render_photo(portrait: Portrait, model: Face478, motion: MeshMotion) -> Iterator[np.ndarray]:
     """The frames of a photo under a planned motion: H×W×3 uint8, H×W×4 where the photo has alpha."""
-    source = build_source(portrait, model)
+    source = prepare_portrait(portrait, model)
     yield from _in_order((source, model, motion, k) for k in range(len(motion)))
 
 
-def animate_moving(portraits: Iterable[Portrait], model: Face478, motion: Motion) -> Iterator[np.ndarray]:
+def render_video(portraits: Iterable[Portrait], model: Face478, motion: MeshMotion) -> Iterator[np.ndarray]:
     """The same for a source that moves itself: one portrait for each frame of the motion, taken as they come."""
     yield from _in_order((portrait, model, motion, k) for k, portrait in zip(range(len(motion)), portraits))
 
 
-def _in_order(jobs: Iterable[tuple[Source | Portrait, Face478, Motion, int]]) -> Generator[np.ndarray, None, None]:
+def _in_order(
+    jobs: Iterable[tuple[PreparedPortrait | Portrait, Face478, MeshMotion, int]],
+) -> Generator[np.ndarray, None, None]:
     """Render frames on all cores, in order and at most a few ahead of the consumer."""
     return ordered_map(lambda job: _draw_job(*job), jobs, workers=min(8, os.cpu_count() or 1))
 
 
-def _draw_job(source: Source | Portrait, model: Face478, motion: Motion, k: int) -> np.ndarray:
+def _draw_job(source: PreparedPortrait | Portrait, model: Face478, motion: MeshMotion, k: int) -> np.ndarray:
     if isinstance(source, Portrait):
-        source = build_source(source, model)
+        source = prepare_portrait(source, model)
     moved = motion.coefficients
-    return draw(source, model, moved.expression[k], moved.pose[k], moved.gaze[k], motion.lids[k])
+    return render_frame(source, model, moved.expression[k], moved.pose[k], moved.gaze[k], motion.lids[k])
 
 
-def draw(
-    source: Source, model: Face478, expression: np.ndarray, pose: np.ndarray, gaze: np.ndarray, lids: np.ndarray
+def render_frame(
+    source: PreparedPortrait,
+    model: Face478,
+    expression: np.ndarray,
+    pose: np.ndarray,
+    gaze: np.ndarray,
+    lids: np.ndarray,
 ) -> np.ndarray:
     """One frame H×W×3 (×4 with alpha) uint8: the source under expression 64, pose 6, gaze 4 and lids (openness of the left and right
     eye, 0 shut, 1 open).
     """
     head = source.head + model.expression_basis @ (expression - source.portrait.expression)
-    head = part_lips(match_lids(head, model, source.lid_heights(lids)))
+    head = separate_lips(match_lids(head, model, source.lid_heights(lids)))
     placed = head @ rotation_matrix(pose[:3]).T + pose[3:]
-    xy, depth = place_surface(source, placed, pose)
+    xy, depth = project_surface(source, placed, pose)
     left, top, right, bottom = source.roi
     corner = np.array([left, top])
     index, weights, _ = rasterize(xy - corner, depth, source.triangles, right - left, bottom - top)
@@ -71,12 +78,12 @@ def draw(
     for k, side in enumerate(SIDES):
         eye = source.eyes[side]
         look = gaze[2 * k : 2 * k + 2]
-        shift = source.to_picture(iris_place(eye.ball, rest, look)) - source.to_picture(
-            iris_place(eye.ball, rest, eye.gaze)
+        shift = source.to_picture(project_iris_center(eye.ball, rest, look)) - source.to_picture(
+            project_iris_center(eye.ball, rest, eye.gaze)
         )
         ring = xy[source.fine.rings[side + "_eye"]] - corner
-        draw_eye(canvas, where, eye, ring, to_canvas(anchors(eye.ball, pose)), shift)
-    draw_mouth(canvas, source.mouth, xy[source.fine.rings["mouth"]] - corner, head, pose, to_canvas)
+        render_eye(canvas, where, eye, ring, to_canvas(project_eye_anchors(eye.ball, pose)), shift)
+    render_mouth(canvas, source.mouth, xy[source.fine.rings["mouth"]] - corner, head, pose, to_canvas)
 
     frame = source.portrait.image.copy()
     frame[top:bottom, left:right] = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
@@ -87,15 +94,15 @@ def draw(
     return np.dstack([frame, alpha])
 
 
-def place_surface(source: Source, placed: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def project_surface(source: PreparedPortrait, placed: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where the surface's vertices lie now: picture pixels V×2 and distance from the camera V. placed: 478×3."""
     fine = source.fine.matrix @ placed
     sheet = source.sheet
     rigid = sheet.head @ rotation_matrix(pose[:3]).T + pose[3:]
     oval = fine[source.fine.rings["oval"]]
     rim = (1 - sheet.share)[:, None] * oval[sheet.rim[:, 0]] + sheet.share[:, None] * oval[sheet.rim[:, 1]]
-    offset = rim - rigid.reshape(len(RINGS), ANGLES, 3)[RIM]
-    around = rigid + sheet.stretch[:, None] * np.tile(offset, (len(RINGS), 1))
+    offset = rim - rigid.reshape(len(SHEET_RINGS), SHEET_ANGLES, 3)[FACE_RIM]
+    around = rigid + sheet.stretch[:, None] * np.tile(offset, (len(SHEET_RINGS), 1))
     xy, depth = camera.project(np.concatenate([fine, around]))
     tail = slice(len(fine), None)
     xy[tail] = sheet.texture + sheet.weight[:, None] * (xy[tail] - sheet.texture)

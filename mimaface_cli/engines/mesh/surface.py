@@ -11,13 +11,15 @@ from scipy import sparse
 from mimaface_cli.face import camera, topology
 from mimaface_cli.motion.rotation import rotation_matrix
 
-ANGLES = 96
+SHEET_ANGLES = 96
 # Rings of the sheet in multiples of the distance from the face's center to its oval.
-RINGS = np.array([0.80, 0.92, 1.0, 1.05, 1.12, 1.2, 1.3, 1.42, 1.56, 1.72, 1.9, 2.1, 2.35, 2.65, 3.0])
-RIM = int(np.flatnonzero(RINGS == 1.0)[0])
+SHEET_RINGS = np.array([0.80, 0.92, 1.0, 1.05, 1.12, 1.2, 1.3, 1.42, 1.56, 1.72, 1.9, 2.1, 2.35, 2.65, 3.0])
+FACE_RIM = int(np.flatnonzero(SHEET_RINGS == 1.0)[0])
 
 
-def subdivide(triangles: np.ndarray, count: int) -> tuple[np.ndarray, sparse.csr_matrix, dict[tuple[int, int], int]]:
+def subdivide_triangles(
+    triangles: np.ndarray, count: int
+) -> tuple[np.ndarray, sparse.csr_matrix, dict[tuple[int, int], int]]:
     """One step of Loop subdivision: T×3 triangles over `count` vertices to 4T×3 triangles, the sparse matrix that
     makes the new vertices (old ones first) from the old, and the new vertex on each edge. Rims keep their own curve.
     """
@@ -72,10 +74,10 @@ class FineFace:
 
 
 @lru_cache(maxsize=2)
-def fine_face(face: bytes) -> FineFace:
+def build_fine_face(face: bytes) -> FineFace:
     """The subdivided skin of a T×3 int32 triangle list given as bytes (so that it is made once)."""
     triangles = np.frombuffer(face, np.int32).reshape(-1, 3)
-    fine, matrix, middle = subdivide(triangles, 478)
+    fine, matrix, middle = subdivide_triangles(triangles, 478)
 
     def on(ring: np.ndarray) -> np.ndarray:
         edges = [middle[min(a, b), max(a, b)] for a, b in zip(ring.tolist(), np.roll(ring, -1).tolist())]
@@ -91,7 +93,7 @@ def fine_face(face: bytes) -> FineFace:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SurroundingSheet:
     """What surrounds the face, as a polar grid of R rings × A angles flattened ring by ring.
 
     texture: V×2, where each vertex lies in the source crop; head: V×3, its place on the head in the head's own frame;
@@ -108,14 +110,16 @@ class Sheet:
     triangles: np.ndarray
 
 
-def build_sheet(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: np.ndarray) -> Sheet:
+def build_surrounding_sheet(
+    oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: np.ndarray
+) -> SurroundingSheet:
     """oval: K×2 crop pixels and placed: K×3 camera space of the face's rim; pose: 6 of the source; frame: left, top,
     right, bottom of the picture in crop pixels.
     """
     center = oval.mean(0)
-    angles = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False)
+    angles = np.linspace(-np.pi, np.pi, SHEET_ANGLES, endpoint=False)
     directions = np.stack([np.cos(angles), np.sin(angles)], -1)  # picture axes: y down
-    radius, rim, share = rays_to_ring(center, directions, oval)
+    radius, rim, share = intersect_ring(center, directions, oval)
     radius_smooth = _circular_blur(radius, 2.0)
     depth_rim = (1 - share) * placed[rim[:, 0], 2] + share * placed[rim[:, 1], 2]
 
@@ -125,11 +129,11 @@ def build_sheet(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: n
     rigid_until = blend(1.75, 1.0, 1.35)  # the crown moves as one with the face, the neck bends from the chin on
     still_from = blend(3.0, 2.2, 2.5)
     # A picture's edge stays where it is, unless the face itself touches it.
-    edge = rays_to_box(center, directions, frame) / radius
+    edge = intersect_box(center, directions, frame) / radius
     still_from = np.minimum(still_from, np.maximum(edge, 1.3))
     rigid_until = np.minimum(rigid_until, 1 + 0.65 * (still_from - 1))
 
-    factor = RINGS[:, None]
+    factor = SHEET_RINGS[:, None]
     # Inside the rim and just outside rings follow the true rim, further out a smoother one.
     near = np.clip((factor - 1) / 0.5, 0, 1)
     reach = factor * ((1 - near) * radius + near * radius_smooth)
@@ -145,7 +149,7 @@ def build_sheet(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: n
     depth = depth + np.where(factor < 1, 0.25, 0.0)  # under the face, only seen where that leaves a gap
     points = camera.unproject(texture.reshape(-1, 2), depth.ravel())
     head = (points - pose[3:]) @ rotation_matrix(pose[:3])
-    rings, count = len(RINGS), ANGLES
+    rings, count = len(SHEET_RINGS), SHEET_ANGLES
     index = np.arange(rings * count).reshape(rings, count)
     inner, outer = index[:-1], index[1:]
     turned = lambda grid: np.roll(grid, -1, 1)  # noqa: E731
@@ -156,10 +160,12 @@ def build_sheet(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray, frame: n
         ]
     )
     flat = lambda grid: np.broadcast_to(grid, (rings, count)).ravel().copy()  # noqa: E731
-    return Sheet(texture.reshape(-1, 2), head, flat(weight), flat(stretch), rim, share, triangles.astype(np.int32))
+    return SurroundingSheet(
+        texture.reshape(-1, 2), head, flat(weight), flat(stretch), rim, share, triangles.astype(np.int32)
+    )
 
 
-def rays_to_ring(center: np.ndarray, directions: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, ...]:
+def intersect_ring(center: np.ndarray, directions: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, ...]:
     """Where rays (A×2) from a center leave a closed polygon (K×2): distance A, the edge's two corners A×2, and the
     share of the second. Rays that miss (a rim that does not enclose the center) take the corner nearest in angle.
     """
@@ -185,7 +191,7 @@ def rays_to_ring(center: np.ndarray, directions: np.ndarray, ring: np.ndarray) -
     return radius, np.stack([edge, (edge + 1) % len(ring)], -1), share
 
 
-def rays_to_box(center: np.ndarray, directions: np.ndarray, box: np.ndarray) -> np.ndarray:
+def intersect_box(center: np.ndarray, directions: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Distance (A) from a center inside a box (left, top, right, bottom) to its sides along rays A×2."""
     with np.errstate(divide="ignore"):
         x = np.where(directions[:, 0] > 0, box[2] - center[0], box[0] - center[0]) / directions[:, 0]

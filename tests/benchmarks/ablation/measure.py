@@ -14,9 +14,9 @@ from mimaface_cli.builders.rendered_people.appearance import make_person
 from mimaface_cli.builders.rendered_people.scene import draw, draw_plain, make_scene
 from mimaface_cli.engines.diffusion import ica
 from mimaface_cli.engines.diffusion.denoise import denoise
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
-from mimaface_cli.engines.diffusion.latents import decode, encode
-from mimaface_cli.engines.diffusion.samplers import sampler_for, training_sigmas
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.latents import decode_latents, encode_latents
+from mimaface_cli.engines.diffusion.samplers import compute_training_sigmas, create_sampler
 from mimaface_cli.evaluation.functional.distribution import Gaussian, frechet_distance
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.training.losses import prediction_target
@@ -25,7 +25,7 @@ from tests.benchmarks.ablation import judges
 from tests.benchmarks.ablation.judges import to_tensor
 from tests.benchmarks.ablation.people import DRAWN, Clips, close_up, close_up_points
 
-SETTINGS = Settings(length=1, overlap=0, sampler="dpm++", steps=12, guidance=1.5)
+SETTINGS = DenoiseSettings(length=1, overlap=0, sampler="dpm++", steps=12, guidance=1.5)
 LEVELS = (100, 300, 500, 700, 900)  # timesteps at which the objective is measured
 WINDOW, PARTS = 8, 16  # frames of a window of the video distance, components it is measured in
 
@@ -68,7 +68,7 @@ def generate(
     source: np.ndarray,
     renders: np.ndarray,
     motion: np.ndarray,
-    settings: Settings,
+    settings: DenoiseSettings,
     chunk: int = 32,
 ) -> np.ndarray:
     """B×N×S×S×3 pictures from sources B×S×S×3, renders B×N×S×S×3 and motion B×N×74, clip after clip as the engine does:
@@ -84,20 +84,20 @@ def generate(
             drawn = _encode(vae, renders[part][:, frames])
             tokens = trained.mia(appearance, motion_groups(torch.from_numpy(motion[part][:, frames]).float()))
             carried = previous[:, :, -piece.carried :] if piece.carried else None
-            noise = ica.noise(settings.length, *drawn.shape[-2:], seed=settings.seed).expand_as(drawn)
-            condition = ica.condition(carried, settings.length, drawn)
-            way = sampler_for(settings, prediction)
+            noise = ica.sample_noise(settings.length, *drawn.shape[-2:], seed=settings.seed).expand_as(drawn)
+            condition = ica.build_ica_channels(carried, settings.length, drawn)
+            way = create_sampler(settings, prediction)
             steps = denoise(trained.unet, way, noise, drawn, condition, tokens, settings, batched=False)
             for previous in steps:  # noqa: B007 - the last one is the clip
                 pass
             made.append(previous[:, :, piece.new])
         latents = torch.cat(made, 2)
-        out += [np.stack(list(decode(vae, row[None], 16))) for row in latents]
+        out += [np.stack(list(decode_latents(vae, row[None], 16))) for row in latents]
     return np.stack(out)
 
 
 def _encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
-    found = encode(vae, to_tensor(pictures).flatten(0, 1), 32)[0]
+    found = encode_latents(vae, to_tensor(pictures).flatten(0, 1), 32)[0]
     return found.unflatten(1, pictures.shape[:2]).transpose(0, 1)
 
 
@@ -119,7 +119,7 @@ def limits(judge: judges.Judge, knower: judges.Knower, vae: AutoencoderKL, pairs
     """floor: the true pictures (the judges' own errors); autoencoder: the same after it; mean_face: a judge that always
     answers the average; stranger: identity of another person's picture; paste: the source itself, unmoved.
     """
-    coded = np.stack([next(decode(vae, _encode(vae, picture[None, None]))) for picture in pairs.truth])
+    coded = np.stack([next(decode_latents(vae, _encode(vae, picture[None, None]))) for picture in pairs.truth])
     out = {name: picture_figures(judge, knower, pairs, made) for name, made in
            (("true_picture", pairs.truth), ("autoencoder", coded), ("source_unmoved", pairs.source))}  # fmt: skip
     true, middle = judges.split(pairs.values), judges.split(judge.middle.numpy())
@@ -161,12 +161,12 @@ def noise_error(
     tokens = trained.mia(
         trained.appearance(to_tensor(clips.source)), motion_groups(torch.from_numpy(clips.motion[pick][:, None]))
     )
-    alphas = 1 / (1 + torch.from_numpy(training_sigmas()) ** 2)
+    alphas = 1 / (1 + torch.from_numpy(compute_training_sigmas()) ** 2)
     figures = {}
     for level in levels:
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(level))
         noisy = alphas[level].sqrt() * latents + (1 - alphas[level]).sqrt() * noise
-        sample = torch.cat([noisy, drawn, ica.condition(None, 1, latents)], 1)
+        sample = torch.cat([noisy, drawn, ica.build_ica_channels(None, 1, latents)], 1)
         target = prediction_target(prediction, latents, noise, alphas[level].expand(len(latents)))
         error = (trained.unet(sample, float(level), tokens) - target).square().mean()
         figures[f"noise_error_{level}"] = float(error)

@@ -6,8 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mimaface_cli.engines.diffusion import clip_encoder as clip
-from mimaface_cli.engines.diffusion import mia
+from mimaface_cli.engines.diffusion import clip_encoder, mia
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face.curricularface import CurricularFace
 from mimaface_cli.face.d3dfr import HEADS, CoefficientNet
@@ -41,36 +40,36 @@ GROUPS = {"gaze": 4, "expression": 64, "texture": 80, "illumination": 27, "angle
 
 @torch.no_grad()
 def test_the_released_tokens():
-    module = mia.ReleaseTokens(16, 24, identity_width=10, layers=2).eval()
+    module = mia.ReleaseMIA(16, 24, identity_width=10, layers=2).eval()
     fill(module, "seed")
-    built = mia.from_state({key: module.state_dict()[key] for key in sorted(module.state_dict())})
+    built = mia.build_mia({key: module.state_dict()[key] for key in sorted(module.state_dict())})
     inputs = torch.rand(1, 5, 24), torch.rand(1, 10), {name: torch.rand(1, 2, size) for name, size in GROUPS.items()}
-    assert isinstance(built, mia.ReleaseTokens) and torch.equal(built(*inputs), module(*inputs))
+    assert isinstance(built, mia.ReleaseMIA) and torch.equal(built(*inputs), module(*inputs))
 
 
 @pytest.mark.parametrize(("heads", "metadata"), [(8, None), (8, {}), (2, {"heads": "2"})])
 @torch.no_grad()
 def test_the_papers_tokens(heads, metadata):
-    module = mia.PaperTokens(16, 24, tokens_per_group=2, layers=1, heads=heads).eval()
+    module = mia.PaperMIA(16, 24, tokens_per_group=2, layers=1, heads=heads).eval()
     fill(module, "seed")
-    built = mia.from_state(module.state_dict(), metadata)
+    built = mia.build_mia(module.state_dict(), metadata)
     motion = {name: torch.rand(1, 2, size) for name, size in mia.PAPER_MOTION.items()}
     appearance = torch.rand(1, 5, 24)
-    assert isinstance(built, mia.PaperTokens) and torch.equal(built(appearance, motion), module(appearance, motion))
+    assert isinstance(built, mia.PaperMIA) and torch.equal(built(appearance, motion), module(appearance, motion))
 
 
 @pytest.mark.parametrize("heads", ["0", "-1", "3", "many", "9" * 50])
 def test_heads_that_cannot_be(heads):
-    state = mia.PaperTokens(16, 24, heads=2).state_dict()
+    state = mia.PaperMIA(16, 24, heads=2).state_dict()
     with pytest.raises(WeightsError, match="heads do not divide the width 16"):
-        mia.from_state(state, {"heads": heads}, "mia.safetensors")
+        mia.build_mia(state, {"heads": heads}, "mia.safetensors")
 
 
 def test_a_single_motion_token_is_refused():
-    state = mia.PaperTokens(16, 24, motion={"pose": 6, "gaze": 4}).state_dict()
+    state = mia.PaperMIA(16, 24, motion={"pose": 6, "gaze": 4}).state_dict()
     del state["embed.gaze.weight"], state["embed.gaze.bias"]
     with pytest.raises(WeightsError, match="a single motion token"):
-        mia.from_state(state)
+        mia.build_mia(state)
 
 
 @torch.no_grad()
@@ -78,10 +77,12 @@ def test_the_clip_encoder_with_and_without_the_old_prefix(release_folder):
     folder = release_folder / "checkpoints/video/vision_encoder"
     config, state = json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
     pixels = torch.rand(1, 3, 56, 56)
-    old = clip.from_state(config, state)
-    new = clip.from_state(config, {key.removeprefix("vision_model."): value for key, value in state.items()})
-    tokens = clip.encode(old, pixels)
-    assert tokens.shape == (1, 17, 32) and torch.equal(tokens, clip.encode(new, pixels))
+    old = clip_encoder.build_clip_encoder(config, state)
+    new = clip_encoder.build_clip_encoder(
+        config, {key.removeprefix("vision_model."): value for key, value in state.items()}
+    )
+    tokens = clip_encoder.encode_image_tokens(old, pixels)
+    assert tokens.shape == (1, 17, 32) and torch.equal(tokens, clip_encoder.encode_image_tokens(new, pixels))
     assert not any(buffer.is_meta for buffer in old.buffers())
 
 
@@ -96,8 +97,8 @@ BUILDERS = {
         CurricularFace.from_state,
         "input_layer.1.weight",
     ),
-    "release": (lambda: mia.ReleaseTokens(16, 24, 10), mia.from_state, "layer_norm.weight"),
-    "paper": (lambda: mia.PaperTokens(16, 24), mia.from_state, "norm.weight"),
+    "release": (lambda: mia.ReleaseMIA(16, 24, 10), mia.build_mia, "layer_norm.weight"),
+    "paper": (lambda: mia.PaperMIA(16, 24), mia.build_mia, "norm.weight"),
 }
 
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mimaface_cli.engines.diffusion import checkpoint
-from mimaface_cli.engines.diffusion.mia import PaperTokens, ReleaseTokens
-from mimaface_cli.engines.diffusion.pipeline import Appearance, clip_tokens
+from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA
+from mimaface_cli.engines.diffusion.pipeline import Appearance, compute_condition_tokens
 from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face.d3dfr import SIZE
@@ -35,38 +35,40 @@ def change(path, edit) -> None:
 
 def test_all_networks_are_there_and_ready(installed_tiny_weights):
     networks = checkpoint.load_networks()
-    assert isinstance(networks.mia, ReleaseTokens) and networks.wants_identity
+    assert isinstance(networks.mia, ReleaseMIA) and networks.wants_identity
     assert networks.unet.max_frames == 32 and networks.vae.config.latent_channels == 4
     for network in (networks.unet, networks.mia, networks.vae):
         assert not network.training and not any(p.requires_grad or p.is_meta for p in network.parameters())
     net, version = checkpoint.load_coefficient_net()
-    readers = checkpoint.load_readers(net)
+    readers = checkpoint.load_portrait_networks(net)
     assert readers.identity is not None and len(version) == 12
     assert len(checkpoint.load_face_model().landmarks) == 68
 
 
 def test_the_fingerprint_names_the_weights(folder, release_folder, tmp_path):
-    before = checkpoint.fingerprint(), checkpoint.fingerprint("mimaface/d3dfr.safetensors")
-    assert before == (checkpoint.fingerprint(), checkpoint.fingerprint("mimaface/d3dfr.safetensors"))
+    before = checkpoint.fingerprint_weights(), checkpoint.fingerprint_weights("mimaface/d3dfr.safetensors")
+    assert before == (checkpoint.fingerprint_weights(), checkpoint.fingerprint_weights("mimaface/d3dfr.safetensors"))
     other = shutil.copytree(release_folder, tmp_path / "other")
     path = other / "checkpoints/video/mim.pth"
     torch.save({key: value + 1 for key, value in torch.load(path, weights_only=True).items()}, path)
     import_folder(other, ["mimaface"])
-    assert checkpoint.fingerprint() != before[0]
-    assert checkpoint.fingerprint("mimaface/d3dfr.safetensors") == before[1]
+    assert checkpoint.fingerprint_weights() != before[0]
+    assert checkpoint.fingerprint_weights("mimaface/d3dfr.safetensors") == before[1]
 
 
 def test_the_papers_own_tokens_can_be_installed_and_run(folder, release_folder, tmp_path):
     other = shutil.copytree(release_folder, tmp_path / "own")
     (other / "checkpoints/video/mim.pth").unlink()
-    own = PaperTokens(WIDTH, WIDTH, heads=4)
+    own = PaperMIA(WIDTH, WIDTH, heads=4)
     save_file(own.state_dict(), other / "checkpoints/video/mim.pth", metadata={"heads": "4"})
     import_folder(other, ["mimaface"])
     networks = checkpoint.load_networks()
-    assert isinstance(networks.mia, PaperTokens) and not networks.wants_identity
+    assert isinstance(networks.mia, PaperMIA) and not networks.wants_identity
     assert networks.mia.adapter.resblocks[0].attn.heads == 4
     coefficients = np.random.default_rng(0).normal(size=(3, SIZE)).astype(np.float32)
-    tokens = clip_tokens(networks.mia, Appearance(torch.randn(1, 17, WIDTH)), torch.from_numpy(coefficients)[None])
+    tokens = compute_condition_tokens(
+        networks.mia, Appearance(torch.randn(1, 17, WIDTH)), torch.from_numpy(coefficients)[None]
+    )
     assert tokens.shape == (1, 3, 17, WIDTH) and (tokens[0, 0] - tokens[0, 1]).abs().max() > 0
 
 
@@ -99,7 +101,7 @@ def test_parts_of_two_models_are_noticed(folder):
     from mimaface_cli.weights import manifest
 
     path = folder / "mimaface/video/mia.safetensors"
-    wide = ReleaseTokens(2 * WIDTH, WIDTH, 16 * 7 * 7)
+    wide = ReleaseMIA(2 * WIDTH, WIDTH, 16 * 7 * 7)
     save_file(wide.state_dict(), path)
     info = path.stat()
     entry = manifest.ManifestEntry(info.st_size, info.st_mtime_ns, manifest.sha256_of(path), "test", "test")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mimaface_cli.engines.diffusion.mia import RELEASE_MOTION, Adapter, PaperTokens, ReleaseTokens, pool_frames
+from mimaface_cli.engines.diffusion.mia import RELEASE_MOTION, Adapter, PaperMIA, ReleaseMIA, pool_frames
 
 
 def _motion(frames: int, batch: int = 2, **extra: int) -> dict[str, torch.Tensor]:
@@ -17,7 +17,7 @@ def _seed():
 
 @torch.no_grad()
 def test_released_tokens_come_in_the_released_order():
-    model = ReleaseTokens(width=16, clip_width=12, identity_width=20, layers=0)
+    model = ReleaseMIA(width=16, clip_width=12, identity_width=20, layers=0)
     motion = _motion(3)
     appearance, identity = torch.randn(2, 5, 12), torch.randn(2, 20)
     tokens = model(appearance, identity, motion)
@@ -35,7 +35,7 @@ def test_released_tokens_come_in_the_released_order():
 
 @torch.no_grad()
 def test_every_frame_has_its_own_tokens_and_the_clip_their_mean():
-    model = ReleaseTokens(width=16, clip_width=12, identity_width=20, layers=2)
+    model = ReleaseMIA(width=16, clip_width=12, identity_width=20, layers=2)
     motion = _motion(3)
     appearance, identity = torch.randn(2, 5, 12), torch.randn(2, 20)
     tokens = model(appearance, identity, motion)
@@ -65,7 +65,7 @@ def test_the_adapter_attends_head_by_head():
 @torch.no_grad()
 @pytest.mark.parametrize("per_group", [1, 3])
 def test_patches_attend_to_motion_as_in_equation_1(per_group):
-    model = PaperTokens(width=16, clip_width=12, heads=2, tokens_per_group=per_group)
+    model = PaperMIA(width=16, clip_width=12, heads=2, tokens_per_group=per_group)
     motion = _motion(3, pose=6)
     tokens = model.motion_tokens(motion)
     assert tokens.shape == (2, 3, 3 * per_group, 12)
@@ -79,7 +79,7 @@ def test_patches_attend_to_motion_as_in_equation_1(per_group):
 
 @torch.no_grad()
 def test_motion_reaches_the_patches_only_before_the_adapter():
-    model = PaperTokens(width=16, clip_width=12, heads=2, layers=0)
+    model = PaperMIA(width=16, clip_width=12, heads=2, layers=0)
     appearance, motion = torch.randn(2, 8, 12), _motion(2, pose=6)
     tokens = model(appearance, motion)
     assert tokens.shape == (2, 2, 8, 16)
@@ -92,7 +92,7 @@ def test_motion_reaches_the_patches_only_before_the_adapter():
 
 def test_the_full_sizes():
     with torch.device("meta"):
-        released, paper = ReleaseTokens(), PaperTokens()
+        released, paper = ReleaseMIA(), PaperMIA()
         assert sum(p.numel() for p in released.parameters()) == 41_464_320
         appearance = torch.zeros(1, 257, 1024)
         assert released(appearance, torch.zeros(1, 25088), _motion(2, 1)).shape == (1, 2, 264, 768)
@@ -101,4 +101,4 @@ def test_the_full_sizes():
 
 def test_a_single_motion_token_is_refused():
     with pytest.raises(ValueError, match="two motion tokens"):
-        PaperTokens(motion={"pose": 6})
+        PaperMIA(motion={"pose": 6})

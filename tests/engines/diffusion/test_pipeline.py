@@ -9,18 +9,17 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from mimaface_cli.engines.diffusion import clip_encoder as clip
-from mimaface_cli.engines.diffusion import ica, latents
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
-from mimaface_cli.engines.diffusion.mia import PaperTokens, ReleaseTokens
+from mimaface_cli.engines.diffusion import clip_encoder, ica, latents
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA
 from mimaface_cli.engines.diffusion.pipeline import (
     Appearance,
-    Economy,
-    Inputs,
-    Networks,
+    DiffusionNetworks,
+    MemoryPlan,
+    VideoInputs,
+    decode_new_frames,
     denoise_clip,
     denoise_clips,
-    new_frames,
 )
 from mimaface_cli.engines.diffusion.unet import VideoUNet
 from mimaface_cli.face.d3dfr import SIZE
@@ -64,19 +63,19 @@ def unet():
 def mia():
     torch.manual_seed(0)
     return {
-        "release": ReleaseTokens(width=12, clip_width=10, identity_width=6, layers=1).eval(),
-        "paper": PaperTokens(width=12, clip_width=10, layers=1, heads=2).eval(),
+        "release": ReleaseMIA(width=12, clip_width=10, identity_width=6, layers=1).eval(),
+        "paper": PaperMIA(width=12, clip_width=10, layers=1, heads=2).eval(),
     }
 
 
 @pytest.fixture(params=["release", "paper"])
 def networks(unet, vae, mia, request):
-    return Networks(unet, mia[request.param], vae)
+    return DiffusionNetworks(unet, mia[request.param], vae)
 
 
 @pytest.fixture
 def released(unet, vae, mia):
-    return Networks(unet, mia["release"], vae)
+    return DiffusionNetworks(unet, mia["release"], vae)
 
 
 @pytest.fixture
@@ -85,10 +84,10 @@ def inputs():
     renders = torch.rand(FRAMES, 3, SIDE, SIDE) * 2 - 1
     coefficients = np.random.default_rng(0).normal(size=(FRAMES, SIZE)).astype(np.float32)
     appearance = Appearance(torch.randn(1, 5, 10), torch.randn(1, 6))
-    return Inputs(appearance, coefficients, lambda frames: renders[frames], lambda frames: -renders[frames])
+    return VideoInputs(appearance, coefficients, lambda frames: renders[frames], lambda frames: -renders[frames])
 
 
-SETTINGS = Settings(length=5, overlap=2, steps=2, guidance=3.0)
+SETTINGS = DenoiseSettings(length=5, overlap=2, steps=2, guidance=3.0)
 
 
 def latents_of(networks, inputs, settings=SETTINGS, **more):
@@ -97,7 +96,7 @@ def latents_of(networks, inputs, settings=SETTINGS, **more):
 
 def test_a_video_comes_out_frame_by_frame(networks, inputs):
     clips = list(denoise_clips(networks, inputs, SETTINGS))
-    frames = [frame for clip, final in clips for frame in new_frames(networks.vae, clip, final)]
+    frames = [frame for clip, final in clips for frame in decode_new_frames(networks.vae, clip, final)]
     assert [len(range(*c.new.indices(5))) for c, _ in clips] == [5, 3, 1]
     assert len(frames) == FRAMES
     assert all(frame.shape == (SIDE, SIDE, 3) and frame.dtype == np.uint8 for frame in frames)
@@ -142,23 +141,23 @@ def test_finished_clips_are_taken_and_give_the_same_video(released, inputs):
 
 def test_economy_costs_no_quality(released, inputs):
     clip = next(ica.plan_clips(FRAMES, 5, 2))
-    rich, poor = (denoise_clip(released, inputs, clip, None, SETTINGS, e) for e in (Economy(), Economy(False, 1)))
+    rich, poor = (denoise_clip(released, inputs, clip, None, SETTINGS, e) for e in (MemoryPlan(), MemoryPlan(False, 1)))
     torch.testing.assert_close(rich, poor, atol=5e-4, rtol=1e-4)
 
 
 @torch.no_grad()
 def test_latents_do_not_depend_on_the_chunk(vae):
     images = torch.rand(5, 3, SIDE, SIDE) * 2 - 1
-    whole = latents.encode(vae, images, chunk=5)
+    whole = latents.encode_latents(vae, images, chunk=5)
     assert whole.shape == (1, 4, 5, SIDE // 2, SIDE // 2)
-    torch.testing.assert_close(latents.encode(vae, images, chunk=2), whole, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(latents.encode_latents(vae, images, chunk=2), whole, atol=1e-5, rtol=1e-5)
     mean = vae.encode(images).latent_dist.mean * vae.config.scaling_factor
     torch.testing.assert_close(whole[0].transpose(0, 1), mean, atol=1e-5, rtol=1e-5)
-    sampled = [latents.encode(vae, images, generator=torch.Generator().manual_seed(3)) for _ in range(2)]
+    sampled = [latents.encode_latents(vae, images, generator=torch.Generator().manual_seed(3)) for _ in range(2)]
     torch.testing.assert_close(*sampled, rtol=0, atol=0)
     assert (sampled[0] - whole).abs().max() > 1e-4
 
-    frames = list(latents.decode(vae, whole, chunk=2))
+    frames = list(latents.decode_latents(vae, whole, chunk=2))
     expected = (vae.decode(mean / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1) * 255
     assert len(frames) == 5
     expected = expected.permute(0, 2, 3, 1).numpy()
@@ -169,7 +168,7 @@ def test_latents_do_not_depend_on_the_chunk(vae):
 def test_clip_preprocessing(width, height):
     columns = np.tile(np.linspace(0, 255, width), (height, 1)).astype(np.uint8)
     picture = np.stack([columns, np.full_like(columns, 10), np.full_like(columns, 200)], -1)
-    pixels = clip.preprocess(picture)
+    pixels = clip_encoder.preprocess_image(picture)
     assert pixels.shape == (1, 3, 224, 224) and pixels.dtype == torch.float32
     assert pixels[0, 1].unique().item() == pytest.approx((10 / 255 - 0.4578275) / 0.26130258, abs=1e-6)
     assert pixels[0, 2].unique().item() == pytest.approx((200 / 255 - 0.40821073) / 0.27577711, abs=1e-6)
@@ -181,7 +180,7 @@ def test_clip_preprocessing(width, height):
 
 def test_clip_preprocessing_of_a_224_picture_is_normalization_alone():
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    pixels = clip.preprocess(picture)[0].permute(1, 2, 0).numpy()
+    pixels = clip_encoder.preprocess_image(picture)[0].permute(1, 2, 0).numpy()
     back = pixels * [0.26862954, 0.26130258, 0.27577711] + [0.48145466, 0.4578275, 0.40821073]
     np.testing.assert_allclose(back * 255, picture, atol=1e-3)
     assert Image.fromarray(picture).size == (224, 224)
@@ -196,7 +195,7 @@ def test_all_clip_tokens_come_without_the_final_norm():
     model = CLIPVisionModel(config).eval()
     torch.nn.init.constant_(model.post_layernorm.bias, 3.0)
     pixels = torch.randn(2, 3, 28, 28)
-    tokens = clip.encode(model, pixels)
+    tokens = clip_encoder.encode_image_tokens(model, pixels)
     assert tokens.shape == (2, 5, 16)
     pooled = model(pixel_values=pixels).pooler_output
     torch.testing.assert_close(model.post_layernorm(tokens[:, 0]), pooled)
@@ -205,5 +204,5 @@ def test_all_clip_tokens_come_without_the_final_norm():
 
 def test_the_default_clip_is_vit_large_patch_14():
     with torch.device("meta"):
-        model = CLIPVisionModel(clip.VIT_L_14)
+        model = CLIPVisionModel(clip_encoder.VIT_L_14)
     assert sum(parameter.numel() for parameter in model.parameters()) == 303_179_776

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mimaface_cli.engines.diffusion.placement import places
+from mimaface_cli.engines.diffusion.face_placement import place_faces
 from mimaface_cli.face import alignment as align
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
@@ -33,7 +33,7 @@ def box_of(place: np.ndarray) -> np.ndarray:
 
 def test_absolute_motion_frames_the_driver_on_its_first_face():
     moved = [similarity(3, 0, 500, 300), similarity(3, 0, 530, 300), similarity(6, 0, 500, 300)]
-    found = places(track_of(moved), OWN, RetargetOptions("absolute"))
+    found = place_faces(track_of(moved), OWN, RetargetOptions("absolute"))
     assert box_of(found[0]) == pytest.approx(np.array([[80, 80], [432, 432]]), abs=1e-2)
     grown = 352 / (2 * align.FACE_HALF_256 * 3)  # pixels of the square for a pixel of the driver's picture
     assert box_of(found[1]) - box_of(found[0]) == pytest.approx(np.array([[30, 0], [30, 0]]) * grown, abs=1e-2)
@@ -42,34 +42,34 @@ def test_absolute_motion_frames_the_driver_on_its_first_face():
 
 def test_a_new_shot_is_framed_anew():
     shots = [similarity(3, 0, 500, 300)] * 2 + [similarity(1, 0, 20, 30)] * 2
-    found = places(track_of(shots, cuts=(2,)), OWN, RetargetOptions("absolute"))
+    found = place_faces(track_of(shots, cuts=(2,)), OWN, RetargetOptions("absolute"))
     assert found[2] == pytest.approx(found[0], abs=1e-3)
-    uncut = places(track_of(shots), OWN, RetargetOptions("absolute"))
+    uncut = place_faces(track_of(shots), OWN, RetargetOptions("absolute"))
     assert np.ptp(box_of(uncut[2])[:, 0]) == pytest.approx(352 / 3, abs=0.1)
 
 
 def test_a_first_frame_without_a_face_frames_nothing():
     faces = [similarity(9, 0, 0, 0), similarity(3, 0, 500, 300)]
-    found = places(track_of(faces, seen=[False, True]), OWN, RetargetOptions("absolute"))
+    found = place_faces(track_of(faces, seen=[False, True]), OWN, RetargetOptions("absolute"))
     assert box_of(found[1]) == pytest.approx(np.array([[80, 80], [432, 432]]), abs=1e-2)
 
 
 def test_relative_motion_moves_the_sources_own_place():
     moved = [similarity(3, 10, 500, 300), similarity(3, 25, 500, 300), similarity(3.3, 10, 500, 300)]
     track = track_of(moved)
-    found = places(track, OWN, RetargetOptions("relative", reference=0))
+    found = place_faces(track, OWN, RetargetOptions("relative", reference=0))
     assert found[0] == pytest.approx(OWN, abs=1e-4)
     turned = found[1][:, :2] @ np.linalg.inv(OWN[:, :2])
     assert np.degrees(np.arctan2(turned[1, 0], turned[0, 0])) == pytest.approx(15, abs=1e-2)
     assert np.linalg.det(found[2][:, :2]) / np.linalg.det(OWN[:, :2]) == pytest.approx(1.21, abs=1e-3)
-    half = places(track, OWN, RetargetOptions("relative", reference=0, strength=0.5))
+    half = place_faces(track, OWN, RetargetOptions("relative", reference=0, strength=0.5))
     turned = half[1][:, :2] @ np.linalg.inv(OWN[:, :2])
     assert np.degrees(np.arctan2(turned[1, 0], turned[0, 0])) == pytest.approx(7.5, abs=1e-2)
     assert np.linalg.det(half[2][:, :2]) / np.linalg.det(OWN[:, :2]) == pytest.approx(1.1, abs=1e-3)
 
 
 def test_a_single_picture_rolls_the_face_by_its_own_roll():
-    found = places(track_of([similarity(3, 20, 500, 300)]), OWN, RetargetOptions())
+    found = place_faces(track_of([similarity(3, 20, 500, 300)]), OWN, RetargetOptions())
     turned = found[0][:, :2] @ np.linalg.inv(OWN[:, :2])
     assert np.degrees(np.arctan2(turned[1, 0], turned[0, 0])) == pytest.approx(20, abs=1e-2)
     assert np.linalg.det(turned) == pytest.approx(1, abs=1e-6)
@@ -79,4 +79,4 @@ def test_a_single_picture_rolls_the_face_by_its_own_roll():
 def test_regions_without_the_head_leave_it_where_it_is(region):
     moved = [similarity(3, 10, 500, 300), similarity(4, 25, 600, 300)]
     for motion in ("absolute", "relative"):
-        assert (places(track_of(moved), OWN, RetargetOptions(motion, region=region)) == OWN).all()
+        assert (place_faces(track_of(moved), OWN, RetargetOptions(motion, region=region)) == OWN).all()

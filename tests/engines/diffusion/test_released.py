@@ -12,7 +12,7 @@ from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.drivers import load_driver
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.diffusion import checkpoint
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
 from mimaface_cli.engines.diffusion.released import FEATHER, paste
 from mimaface_cli.errors import InputError, WeightsError
@@ -21,7 +21,7 @@ from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import FRAMES, read_video, weights_at
 
-SETTINGS = Settings(length=6, overlap=2, steps=2)
+SETTINGS = DenoiseSettings(length=6, overlap=2, steps=2)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mimaface_cli.engines.diffusion.condition_render import condition_render, place_render, render_tensor
+from mimaface_cli.engines.diffusion.condition_render import convert_render, render_condition, warp_render
 from mimaface_cli.face import bfm
 from mimaface_cli.face.bfm_render import Render
 from mimaface_cli.face.d3dfr import SIZE
@@ -24,7 +24,7 @@ def test_a_render_becomes_a_picture_of_minus_one_to_one():
     rgb = np.zeros((4, 4, 3), np.float32)
     rgb[1, 2] = [255, 127.5, 0]
     mask = rgb.any(-1)
-    picture, alpha = render_tensor(Render(rgb, mask, mask - 1, rgb[..., 0]))
+    picture, alpha = convert_render(Render(rgb, mask, mask - 1, rgb[..., 0]))
     assert picture[:, 1, 2].tolist() == [1, 0, -1] and (picture[:, 0] == -1).all()
     assert alpha.shape == (1, 4, 4) and alpha.sum() == 1
 
@@ -33,7 +33,7 @@ def test_the_rim_is_darkened_twice():
     rgb, mask = torch.full((3, 8, 8), -1.0), torch.zeros(1, 8, 8)
     rgb[:, :, 4:], mask[:, :, 4:] = 1.0, 1.0
     half_a_pixel = np.array([[1.0, 0, 0.5], [0, 1, 0]])
-    picture, alpha = place_render(rgb, mask, half_a_pixel, 8)
+    picture, alpha = warp_render(rgb, mask, half_a_pixel, 8)
     assert alpha[0, 3].tolist() == pytest.approx([0, 0, 0, 0, 0.5, 1, 1, 1], abs=1e-5)
     # There the warped color is 0, halfway from black to white, and black shines through the mask once more.
     assert picture[0, 3].tolist() == pytest.approx([-1, -1, -1, -1, -0.5, 1, 1, 1], abs=1e-5)
@@ -41,7 +41,7 @@ def test_the_rim_is_darkened_twice():
 
 def test_the_face_lands_where_the_matrix_says(model):
     inverse = np.array([[1.5, 0, 40], [0, 1.5, 20]])
-    picture = condition_render(model, np.zeros(SIZE, np.float32), inverse, 512)
+    picture = render_condition(model, np.zeros(SIZE, np.float32), inverse, 512)
     assert picture.shape == (3, 512, 512)
     rows, columns = np.nonzero((picture[0] > -0.99).numpy())
     half = 1160 * 0.5 / 10  # pixels of the crop, about its middle at 128 (127.5 in centers at whole numbers)

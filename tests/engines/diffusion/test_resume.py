@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from mimaface_cli.engines.diffusion.clip_store import ClipStore, run_key
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
+from mimaface_cli.engines.diffusion.clip_store import ClipStore, compute_run_key
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 
 SHAPE = (1, 4, 3, 2, 2)
 ARRAYS = {"coefficients": np.arange(6, dtype=np.float32), "places": np.eye(2)}
@@ -14,7 +14,7 @@ ARRAYS = {"coefficients": np.arange(6, dtype=np.float32), "places": np.eye(2)}
 
 @pytest.fixture
 def store(tmp_path):
-    return ClipStore(tmp_path / "clips", run_key(Settings(), ARRAYS), SHAPE)
+    return ClipStore(tmp_path / "clips", compute_run_key(DenoiseSettings(), ARRAYS), SHAPE)
 
 
 def test_a_clip_comes_back_as_it_was(store):
@@ -56,13 +56,13 @@ def test_a_disk_that_refuses_costs_only_the_resuming(tmp_path):
 
 def test_everything_that_changes_the_latents_changes_the_name():
     keys = {
-        run_key(Settings(), ARRAYS),
-        run_key(Settings(seed=1), ARRAYS),
-        run_key(Settings(guided=(0.0, 0.5)), ARRAYS),
-        run_key(Settings(), ARRAYS, weights="a"),
-        run_key(Settings(), ARRAYS, weights="b"),
-        run_key(Settings(), {**ARRAYS, "places": 2 * np.eye(2)}),
-        run_key(Settings(), {**ARRAYS, "places": np.eye(2, dtype=np.float32)}),
-        run_key(Settings(), {"places": ARRAYS["coefficients"], "coefficients": ARRAYS["places"]}),
+        compute_run_key(DenoiseSettings(), ARRAYS),
+        compute_run_key(DenoiseSettings(seed=1), ARRAYS),
+        compute_run_key(DenoiseSettings(guided=(0.0, 0.5)), ARRAYS),
+        compute_run_key(DenoiseSettings(), ARRAYS, weights="a"),
+        compute_run_key(DenoiseSettings(), ARRAYS, weights="b"),
+        compute_run_key(DenoiseSettings(), {**ARRAYS, "places": 2 * np.eye(2)}),
+        compute_run_key(DenoiseSettings(), {**ARRAYS, "places": np.eye(2, dtype=np.float32)}),
+        compute_run_key(DenoiseSettings(), {"places": ARRAYS["coefficients"], "coefficients": ARRAYS["places"]}),
     }
-    assert len(keys) == 8 and run_key(Settings(), dict(reversed(ARRAYS.items()))) in keys
+    assert len(keys) == 8 and compute_run_key(DenoiseSettings(), dict(reversed(ARRAYS.items()))) in keys

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mimaface_cli.engines.diffusion.unet import Reuse, VideoUNet
+from mimaface_cli.engines.diffusion.unet import FeatureCache, VideoUNet
 from tests.goldens.fill import fill
 from tests.tiny.release import UNET, WIDTH
 
@@ -30,7 +30,7 @@ def cost(unet, *inputs) -> int:
 
 def test_keeping_changes_nothing(unet, inputs):
     sample, tokens = inputs
-    reuse = Reuse()
+    reuse = FeatureCache()
     plain = unet(sample, 900.0, tokens)
     assert torch.equal(unet(sample, 900.0, tokens, reuse), plain)
     assert reuse.deep is not None and len(reuse.tokens) == len(unet._token_attentions) > 0
@@ -42,7 +42,7 @@ def test_what_is_taken_is_exact_for_the_same_step_and_cheap_for_the_next(unet, i
     sample, tokens = inputs
     whole = cost(unet, sample, 900.0, tokens)
     for deep in (True, False):
-        reuse = Reuse()
+        reuse = FeatureCache()
         expected = unet(sample, 900.0, tokens, reuse)
         reuse.take_deep, reuse.take_tokens = deep, not deep
         assert torch.equal(unet(sample, 900.0, tokens, reuse), expected)
@@ -52,7 +52,7 @@ def test_what_is_taken_is_exact_for_the_same_step_and_cheap_for_the_next(unet, i
 
 def test_without_guidance_the_conditional_half_is_taken(unet, inputs):
     sample, tokens = inputs
-    reuse = Reuse()
+    reuse = FeatureCache()
     expected = unet(sample, 900.0, tokens, reuse)[1:]
     reuse.take_deep = reuse.take_tokens = True
     torch.testing.assert_close(unet(sample[1:], 900.0, tokens[1:], reuse), expected, atol=1e-5, rtol=1e-5)
@@ -60,7 +60,7 @@ def test_without_guidance_the_conditional_half_is_taken(unet, inputs):
 
 def test_more_items_than_were_kept_are_computed(unet, inputs):
     sample, tokens = inputs
-    reuse = Reuse()
+    reuse = FeatureCache()
     unet(sample[1:], 900.0, tokens[1:], reuse)
     reuse.take_deep = reuse.take_tokens = True
     assert torch.equal(unet(sample, 900.0, tokens, reuse), unet(sample, 900.0, tokens))

@@ -5,20 +5,27 @@ import pytest
 import torch
 
 from mimaface_cli.engines.diffusion import checkpoint, ica, runtime
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
-from mimaface_cli.engines.diffusion.pipeline import Appearance, Economy, Inputs, denoise_clip
-from mimaface_cli.engines.diffusion.runtime import Cancelled, Patience, Runtime, choose_runtime, offload, place
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.pipeline import Appearance, MemoryPlan, VideoInputs, denoise_clip
+from mimaface_cli.engines.diffusion.runtime import (
+    DenoisingCancelledError,
+    FallbackDenoiser,
+    Runtime,
+    choose_runtime,
+    offload_unet,
+    place_networks,
+)
 from mimaface_cli.errors import InputError, MimafaceError, WeightsError
 from mimaface_cli.face.d3dfr import SIZE
 
-SETTINGS = Settings(length=3, overlap=1, steps=2)
+SETTINGS = DenoiseSettings(length=3, overlap=1, steps=2)
 CPU = Runtime(torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture
 def networks(installed_tiny_weights):
     networks = checkpoint.load_networks()
-    place(networks, CPU, SETTINGS)
+    place_networks(networks, CPU, SETTINGS)
     return networks
 
 
@@ -27,7 +34,7 @@ def job():
     torch.manual_seed(0)
     renders = torch.rand(3, 3, 64, 64) * 2 - 1
     appearance = Appearance(torch.randn(1, 17, 32), torch.randn(1, 16 * 7 * 7))
-    inputs = Inputs(appearance, np.zeros((3, SIZE), np.float32), lambda frames: renders[frames])
+    inputs = VideoInputs(appearance, np.zeros((3, SIZE), np.float32), lambda frames: renders[frames])
     return inputs, next(ica.plan_clips(3, 3, 1)), None, SETTINGS
 
 
@@ -94,33 +101,33 @@ def test_what_is_not_there_is_said(words, error, text):
 def test_short_memory_is_met_by_spending_less(monkeypatch, networks, job):
     failing = Failing(torch.OutOfMemoryError("CUDA out of memory"))
     monkeypatch.setattr(runtime, "denoise_clip", failing)
-    patience = Patience(CPU)
+    patience = FallbackDenoiser(CPU)
     assert patience(networks, *job).sum() > 0
-    assert [economy for economy, _ in failing.calls] == [Economy(), Economy(batched=False, chunk=1)]
+    assert [economy for economy, _ in failing.calls] == [MemoryPlan(), MemoryPlan(batched=False, chunk=1)]
     assert patience.notes == ["memory ran short: went on with --vram low"]
     patience(networks, *job)  # and it stays so
-    assert failing.calls[-1][0] == Economy(batched=False, chunk=1)
+    assert failing.calls[-1][0] == MemoryPlan(batched=False, chunk=1)
 
 
 def test_memory_that_never_suffices_is_one_line(monkeypatch, networks, job):
     error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
     monkeypatch.setattr(runtime, "denoise_clip", Failing(error, error))
     with pytest.raises(WeightsError, match="out of memory even with --vram low; choose shorter clips"):
-        Patience(CPU)(networks, *job)
+        FallbackDenoiser(CPU)(networks, *job)
 
 
 def test_other_faults_pass(monkeypatch, networks, job):
     monkeypatch.setattr(runtime, "denoise_clip", Failing(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
-        Patience(CPU)(networks, *job)
+        FallbackDenoiser(CPU)(networks, *job)
 
 
 def test_a_clip_of_no_numbers_is_made_again_in_fp32(monkeypatch, networks, job):
     half = Runtime(torch.device("cpu"), torch.float16)
-    place(networks, half, SETTINGS)
+    place_networks(networks, half, SETTINGS)
     failing = Failing("nan")
     monkeypatch.setattr(runtime, "denoise_clip", failing)
-    patience = Patience(half)
+    patience = FallbackDenoiser(half)
     assert patience(networks, *job).isfinite().all()
     assert [dtype for _, dtype in failing.calls] == [torch.float16, torch.float32]
     assert networks.dtype == torch.float16
@@ -134,7 +141,7 @@ def test_a_clip_of_no_numbers_is_made_again_in_fp32(monkeypatch, networks, job):
 def test_no_numbers_in_fp32_are_the_weights_fault(monkeypatch, networks, job):
     monkeypatch.setattr(runtime, "denoise_clip", Failing("nan"))
     with pytest.raises(MimafaceError, match="mimaface weights verify"):
-        Patience(CPU)(networks, *job)
+        FallbackDenoiser(CPU)(networks, *job)
 
 
 def test_a_real_overflow_is_mended(networks, job):
@@ -143,17 +150,17 @@ def test_a_real_overflow_is_mended(networks, job):
         networks.unet.conv_norm_out.weight *= 3e4
         networks.unet.conv_out.weight /= 3e4
     expected = denoise_clip(networks, *job)
-    place(networks, Runtime(torch.device("cpu"), torch.float16), SETTINGS)
-    patience = Patience(Runtime(torch.device("cpu"), torch.float16))
+    place_networks(networks, Runtime(torch.device("cpu"), torch.float16), SETTINGS)
+    patience = FallbackDenoiser(Runtime(torch.device("cpu"), torch.float16))
     found = patience(networks, *job)
     assert len(patience.notes) == 1
     assert np.corrcoef(found.flatten(), expected.flatten())[0, 1] > 0.98  # small weights have lost digits
 
 
 def test_a_clip_nobody_waits_for_ends_soon(networks, job):
-    patience = Patience(CPU)
+    patience = FallbackDenoiser(CPU)
     patience.stop.set()
-    with pytest.raises(Cancelled):
+    with pytest.raises(DenoisingCancelledError):
         patience(networks, *job)
     patience.stop.clear()
     assert patience(networks, *job).isfinite().all()
@@ -161,5 +168,5 @@ def test_a_clip_nobody_waits_for_ends_soon(networks, job):
 
 def test_weights_that_come_and_go_give_the_same_clip(networks, job):
     expected = denoise_clip(networks, *job)
-    offload(networks, torch.device("cpu"))
+    offload_unet(networks, torch.device("cpu"))
     torch.testing.assert_close(denoise_clip(networks, *job), expected, rtol=0, atol=0)

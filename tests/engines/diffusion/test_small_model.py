@@ -34,8 +34,8 @@ def mini_folder(tmp_path_factory):
     """A weights folder with a tiny untrained model in it."""
     from diffusers import AutoencoderKL
 
-    from mimaface_cli.engines.diffusion import small_checkpoint as mini
-    from mimaface_cli.engines.diffusion.pipeline import Networks
+    from mimaface_cli.engines.diffusion import small_checkpoint
+    from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks
     from mimaface_cli.training.autoencoder import AutoencoderSettings
     from mimaface_cli.training.trainables import Size, build
 
@@ -44,8 +44,12 @@ def mini_folder(tmp_path_factory):
     vae = AutoencoderKL(**AutoencoderSettings(channels=(8, 8, 8)).config(64))
     folder = tmp_path_factory.mktemp("weights")
     card = ModelCard("mimaface-mini", 64, settings={"length": 4, "overlap": 1, "steps": 2, "guidance": 2.0})
-    mini.save(
-        folder / SMALL_MODEL_FOLDER, Networks(trained.unet, trained.mia, vae), size.unet_config(), trained.clip, card
+    small_checkpoint.save_small_model(
+        folder / SMALL_MODEL_FOLDER,
+        DiffusionNetworks(trained.unet, trained.mia, vae),
+        size.unet_config(),
+        trained.clip,
+        card,
     )
     return folder
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet, merge_release, read_config
+from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet, merge_release_states, parse_unet_config
 from mimaface_cli.errors import WeightsError
 
 SMALL = {
@@ -49,7 +49,7 @@ def inputs() -> tuple:
 def test_without_motion_it_is_diffusers_image_unet(size):
     torch.manual_seed(0)
     config = {**SMALL, "use_motion_module": False}
-    base = UNet2DConditionModel(**read_config(config)[0]).eval()
+    base = UNet2DConditionModel(**parse_unet_config(config)[0]).eval()
     unet = VideoUNet(config).eval()
     unet.load_state_dict(base.state_dict(), strict=True)
     sample, tokens = torch.randn(1, 13, 4, *size), torch.randn(1, 6, 12)
@@ -152,5 +152,5 @@ def test_the_default_is_the_released_network():
 def test_the_released_files_merge():
     image = {"conv_in.bias": 0, "conv_out.bias": 1}
     video = {"conv_in.bias": 2, "conv_out.bias": 3, "up_blocks.0.motion_modules.0.x": 4}
-    merged = merge_release(image, video)
+    merged = merge_release_states(image, video)
     assert merged == {"conv_in.bias": 2, "conv_out.bias": 1, "up_blocks.0.motion_modules.0.x": 4}

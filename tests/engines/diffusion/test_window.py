@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mimaface_cli.engines.diffusion.clip_runner import Window
 from mimaface_cli.engines.diffusion.ica import plan_clips
+from mimaface_cli.engines.diffusion.video_denoiser import FrameWindow
 
 
 @pytest.mark.parametrize("skipped", [0, 2])
@@ -19,7 +19,7 @@ def test_overlapping_clips_see_each_frame_and_it_is_made_once(skipped):
         finally:
             closed.append(True)
 
-    window = Window(begin, 6)
+    window = FrameWindow(begin, 6)
     clips = list(plan_clips(20, 6, 2))[skipped:]
     for clip in clips:
         assert window(clip.frames)[:, 0, 0, 0].tolist() == list(clip.frames)
@@ -30,4 +30,4 @@ def test_overlapping_clips_see_each_frame_and_it_is_made_once(skipped):
 
 
 def test_a_window_nobody_looked_through_has_nothing_to_close():
-    Window(lambda first: pytest.fail("not wanted"), 4).close()
+    FrameWindow(lambda first: pytest.fail("not wanted"), 4).close()

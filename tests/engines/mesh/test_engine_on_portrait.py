@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimaface_cli.engines.mesh import renderer as engine
-from mimaface_cli.engines.mesh.contact import lid_openness
-from mimaface_cli.engines.mesh.prepared_portrait import build_source
-from mimaface_cli.engines.mesh.surface import ANGLES, RIM, RINGS
+from mimaface_cli.engines.mesh import renderer
+from mimaface_cli.engines.mesh.contact import measure_lid_openness
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
+from mimaface_cli.engines.mesh.surface import FACE_RIM, SHEET_ANGLES, SHEET_RINGS
 from mimaface_cli.face import face478, topology
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.face.portrait import portrait_from_photo
@@ -26,7 +26,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def source(model):
-    return build_source(portrait_from_photo(read_image(PORTRAIT).rgb, None, model), model)
+    return prepare_portrait(portrait_from_photo(read_image(PORTRAIT).rgb, None, model), model)
 
 
 def draw(source, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, **expression):
@@ -37,8 +37,8 @@ def draw(source, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, **expr
         coefficients[blendshape_index(name)] = value
     pose = portrait.pose.copy()
     pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
-    own = lid_openness(model, portrait.identity, coefficients[None])[0]
-    return engine.draw(
+    own = measure_lid_openness(model, portrait.identity, coefficients[None])[0]
+    return renderer.render_frame(
         source,
         model,
         coefficients,
@@ -82,10 +82,10 @@ def moved_surface(source, model, turn, **expression):
     pose = portrait.pose.copy()
     pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
     head = source.head + model.expression_basis @ coefficients
-    xy, depth = engine.place_surface(source, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
+    xy, depth = renderer.project_surface(source, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
     assert np.isfinite(xy).all() and np.isfinite(depth).all()
     count = source.fine.matrix.shape[0]
-    return xy[:count], xy[count:].reshape(len(RINGS), ANGLES, 2)
+    return xy[:count], xy[count:].reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_face_and_surroundings_stay_joined(source, model, turn, expression):
     fine, sheet = moved_surface(source, model, turn, **expression)
     oval = fine[source.fine.rings["oval"]]
     ahead = np.roll(oval, -1, 0) - oval
-    along = ((sheet[RIM][:, None] - oval) * ahead).sum(-1) / (ahead**2).sum(-1)
+    along = ((sheet[FACE_RIM][:, None] - oval) * ahead).sum(-1) / (ahead**2).sum(-1)
     nearest = oval + np.clip(along, 0, 1)[..., None] * ahead
-    assert np.linalg.norm(sheet[RIM][:, None] - nearest, axis=-1).min(1).max() < 0.2  # pixels
+    assert np.linalg.norm(sheet[FACE_RIM][:, None] - nearest, axis=-1).min(1).max() < 0.2  # pixels
 
 
 def test_the_surroundings_lie_where_they_were_unless_the_head_moves(source, model):
-    texture = source.texture[source.fine.matrix.shape[0] :].reshape(len(RINGS), ANGLES, 2)
+    texture = source.texture[source.fine.matrix.shape[0] :].reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)
     fine, sheet = moved_surface(source, model, (0, 0, 0))
     assert np.allclose(fine, source.texture[: len(fine)], atol=1e-6)
     assert np.allclose(sheet, texture, atol=0.02)  # pixels: the middle of an edge in space is not that in the picture
@@ -111,7 +111,9 @@ def test_the_surroundings_lie_where_they_were_unless_the_head_moves(source, mode
     assert np.allclose(sheet[-1], texture[-1], atol=1e-6)
     nose = fine[topology.NOSE_TIP] - source.texture[topology.NOSE_TIP]
     assert nose[0] > 5  # to the subject's left, the picture's right
-    assert (sheet - texture)[RIM + 1 :, :, 0].min() < -5  # what lies behind the axis of the head goes the other way
+    assert (sheet - texture)[
+        FACE_RIM + 1 :, :, 0
+    ].min() < -5  # what lies behind the axis of the head goes the other way
 
 
 def test_lids_close_and_each_on_its_own_side(source, model):
@@ -140,7 +142,7 @@ def test_an_opening_mouth_shows_a_dark_inside(source, model):
 
 
 def test_frames_do_not_depend_on_how_many_are_drawn_at_once(source, model):
-    from mimaface_cli.engines.mesh.motion_plan import Motion
+    from mimaface_cli.engines.mesh.motion_plan import MeshMotion
     from mimaface_cli.motion.coefficients import Coefficients
 
     portrait, count = source.portrait, 5
@@ -149,9 +151,10 @@ def test_frames_do_not_depend_on_how_many_are_drawn_at_once(source, model):
     coefficients = Coefficients(
         np.repeat(portrait.expression[None], count, 0), pose, np.repeat(portrait.gaze[None], count, 0)
     )
-    motion = Motion(coefficients, np.ones((count, 2)))
-    together = list(engine.animate(portrait, model, motion))
+    motion = MeshMotion(coefficients, np.ones((count, 2)))
+    together = list(renderer.render_photo(portrait, model, motion))
     alone = [
-        engine.draw(source, model, portrait.expression, pose[k], portrait.gaze, motion.lids[k]) for k in range(count)
+        renderer.render_frame(source, model, portrait.expression, pose[k], portrait.gaze, motion.lids[k])
+        for k in range(count)
     ]
     assert all(np.array_equal(a, b) for a, b in zip(together, alone))

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from mimaface_cli.engines.mesh.eyes import (
-    anchors,
-    bare_lid,
-    build_eye,
+    build_eye_layers,
     complete_iris,
-    diffuse,
-    draw_eye,
-    feather,
-    iris_place,
-    opening,
-    padded_crop,
-    polygon_depth,
-    upper_rim,
+    compute_polygon_depth,
+    crop_padded,
+    diffuse_colors,
+    feather_mask,
+    measure_eye_opening,
+    project_eye_anchors,
+    project_iris_center,
+    remove_lashes,
+    render_eye,
+    select_upper_lid,
 )
-from mimaface_cli.engines.mesh.surface import fine_face
+from mimaface_cli.engines.mesh.surface import build_fine_face
 from mimaface_cli.face import camera, face478, topology
 from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL
 
@@ -28,20 +28,20 @@ BALL = np.array([0.3, 0.2, 0.1])
 
 
 def test_depth_inside_a_polygon_grows_from_its_rim():
-    depth = polygon_depth(SQUARE, (60, 70))
+    depth = compute_polygon_depth(SQUARE, (60, 70))
     assert depth[5, 5] == 0 and depth[25, 30] == pytest.approx(15, abs=1.5)
     assert (depth[11:39, 11:49] > 0).all() and not depth[:, 52:].any()
     assert depth[12, 30] < depth[16, 30] < depth[22, 30]
 
 
 def test_a_polygon_beyond_the_picture_is_cut_at_its_edge():
-    assert polygon_depth(SQUARE - 30, (60, 70)).max() > 0
-    assert not polygon_depth(SQUARE + 500, (60, 70)).any()
+    assert compute_polygon_depth(SQUARE - 30, (60, 70)).max() > 0
+    assert not compute_polygon_depth(SQUARE + 500, (60, 70)).any()
 
 
 def test_crops_beyond_a_picture_repeat_its_edge():
     image = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
-    crop = padded_crop(image, np.array([-2, 3]), np.array([4, 9]))
+    crop = crop_padded(image, np.array([-2, 3]), np.array([4, 9]))
     assert crop.shape == (6, 6, 3)
     assert np.array_equal(crop[:3, 2:], image[3:6, :4])
     assert np.array_equal(crop[0, 0], image[3, 0]) and np.array_equal(crop[5, 5], image[5, 3])
@@ -50,7 +50,7 @@ def test_crops_beyond_a_picture_repeat_its_edge():
 def test_feathering_falls_off_inside_the_mask_only():
     mask = np.zeros((30, 30), bool)
     mask[5:25, 5:25] = True
-    soft = feather(mask, 4.0)
+    soft = feather_mask(mask, 4.0)
     assert not soft[~mask].any() and soft[15, 15] == 1 and 0 < soft[6, 15] < soft[8, 15] <= 1
 
 
@@ -60,12 +60,12 @@ def test_what_is_seen_spreads_over_the_rest():
     seen = np.zeros((40, 60), bool)
     seen[14:26, 3:20] = seen[14:26, 40:57] = True  # the white on both sides of an iris
     patch[~seen] = 255, 0, 0  # lids, lashes: nothing of them may come through
-    filled = diffuse(patch, seen, 40.0)
+    filled = diffuse_colors(patch, seen, 40.0)
     assert np.abs(filled[16:24, 5:15] - 200).max() < 8 and np.abs(filled[16:24, 45:55] - 50).max() < 8
     assert filled[4, 10, 0] > 170 and filled[4, 50, 0] < 80  # what lies next to a side takes that side's color
     assert abs(filled[20, 30, 0] - 125) < 15
     assert np.ptp(filled, axis=2).max() < 1 and filled.min() > 49 and filled.max() < 201
-    assert diffuse(patch, np.zeros_like(seen), 40.0) is None
+    assert diffuse_colors(patch, np.zeros_like(seen), 40.0) is None
 
 
 def test_a_hidden_half_of_an_iris_is_completed_from_the_other():
@@ -90,25 +90,25 @@ def test_an_iris_that_is_not_seen_is_dark():
 
 def test_lids_close_from_above_on_both_sides():
     model = face478.load()
-    fine = fine_face(model.face.tobytes())
+    fine = build_fine_face(model.face.tobytes())
     pixels = camera.project(fine.matrix @ model.mean)[0]
     for name in ("left_eye", "right_eye"):
         ring = pixels[fine.rings[name]]
-        upper = upper_rim(ring)
+        upper = select_upper_lid(ring)
         corners = np.sort(ring[:, 0])[[0, -1]]
         assert np.allclose(np.sort(upper[[0, -1], 0]), corners, atol=1.0)  # from corner to corner
         assert upper[1:-1, 1].max() < ring[len(ring) // 4, 1]  # above the middle of the lower lid
-        assert opening(ring) == pytest.approx(np.ptp(ring[:, 1]), rel=0.1)
+        assert measure_eye_opening(ring) == pytest.approx(np.ptp(ring[:, 1]), rel=0.1)
 
 
 def test_a_stretched_lid_has_neither_lashes_nor_eyeball_in_it():
     ring = np.array([[60.0, 30], [50, 36], [40, 38], [30, 36], [20, 30], [30, 24], [40, 22], [50, 24]])
     patch = np.full((60, 80, 3), (200, 160, 140), np.float32)
-    eye = polygon_depth(ring, patch.shape[:2]) > 0
+    eye = compute_polygon_depth(ring, patch.shape[:2]) > 0
     lashes = np.zeros_like(eye)
     lashes[18:22, 25:56] = True  # above the upper rim
     patch[lashes], patch[eye] = 25, 240
-    lid = bare_lid(patch, ring, 40.0)
+    lid = remove_lashes(patch, ring, 40.0)
     bare = patch + lid[..., 3:] * (lid[..., :3] - patch)
     assert np.abs(bare[19:21, 34:47] - [200, 160, 140]).max() < 25
     assert np.abs(bare[26:34, 34:47] - [200, 160, 140]).max() < 15
@@ -124,13 +124,13 @@ def eye_of(off: float = 0.0):
     how far aside landmarks put the iris, in pixels.
     """
     image = np.full((80, 100, 3), (205, 165, 145), np.uint8)
-    image[polygon_depth(RING, image.shape[:2]) > 0] = 235
+    image[compute_polygon_depth(RING, image.shape[:2]) > 0] = 235
     rows, columns = np.mgrid[:80, :100] + 0.5
     image[np.hypot(columns - IRIS[0], rows - IRIS[1]) < RADIUS] = (60, 40, 20)
     landmarks = np.zeros((478, 2))
     landmarks[topology.LEFT_IRIS] = IRIS + [off, 0] + RADIUS * np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
     frame = np.array([[50.0, 40], [62, 40], [50, 28]])
-    return image, build_eye(image, RING, landmarks, BALL, frame, np.zeros(2), "left"), frame
+    return image, build_eye_layers(image, RING, landmarks, BALL, frame, np.zeros(2), "left"), frame
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def paint(drawn, ring=RING, offset=(0.0, 0.0), shift=(0.0, 0.0)) -> np.ndarray:
     image, eye, frame = drawn
     canvas = image.astype(np.float32)
     where = np.mgrid[:80, :100][::-1].transpose(1, 2, 0).astype(np.float32)
-    draw_eye(canvas, where, eye, ring + offset, frame + offset, np.array(shift))
+    render_eye(canvas, where, eye, ring + offset, frame + offset, np.array(shift))
     return canvas
 
 
@@ -191,11 +191,13 @@ def test_shut_lids_cover_the_eye_with_skin(drawn):
 def test_anchors_and_irises_move_with_the_head():
     still, shifted = np.zeros(6), np.array([0, 0, 0, 0.1, 0, 0])
     unit = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / (camera.CAMERA_DISTANCE - BALL[2] - IRIS_RADIUS_OF_BALL)
-    assert np.allclose(anchors(BALL, shifted) - anchors(BALL, still), [0.1 * unit, 0], atol=1e-9)
-    middle, aside, above = anchors(BALL, still)
+    assert np.allclose(
+        project_eye_anchors(BALL, shifted) - project_eye_anchors(BALL, still), [0.1 * unit, 0], atol=1e-9
+    )
+    middle, aside, above = project_eye_anchors(BALL, still)
     assert aside[0] > middle[0] and above[1] < middle[1]
-    assert np.allclose(iris_place(BALL, still, np.zeros(2)), middle)
+    assert np.allclose(project_iris_center(BALL, still, np.zeros(2)), middle)
     # yaw goes to the subject's left, the picture's right; pitch goes up
     reach = IRIS_RADIUS_OF_BALL * np.sin(0.3) * unit
-    left, up = (iris_place(BALL, still, np.array(gaze)) - middle for gaze in ([0.3, 0], [0, 0.3]))
+    left, up = (project_iris_center(BALL, still, np.array(gaze)) - middle for gaze in ([0.3, 0], [0, 0.3]))
     assert left == pytest.approx([reach, 0], abs=0.1 * reach) and up == pytest.approx([0, -reach], abs=0.1 * reach)

@@ -3,33 +3,33 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.engines.mesh.eyes import polygon_depth
+from mimaface_cli.engines.mesh.eyes import compute_polygon_depth
 from mimaface_cli.engines.mesh.mouth import (
-    MM,
     PIXELS_PER_UNIT,
-    PLATE,
-    anchors,
-    build_mouth,
-    draw_mouth,
-    extended,
-    paint_teeth,
-    teeth_bottom,
+    TEETH_PLATE_SIZE,
+    UNITS_PER_MM,
+    build_mouth_layers,
+    extend_opening,
+    find_jaw_split,
+    project_mouth_anchors,
+    render_mouth,
+    render_teeth,
 )
-from mimaface_cli.engines.mesh.surface import fine_face
+from mimaface_cli.engines.mesh.surface import build_fine_face
 from mimaface_cli.face import camera, face478
 from mimaface_cli.motion.coefficients import blendshape_index
 
-EDGE = PLATE[1] // 2  # the biting edge is at the middle row
+EDGE = TEETH_PLATE_SIZE[1] // 2  # the biting edge is at the middle row
 
 
 @pytest.mark.parametrize("upper", [True, False])
 def test_teeth_are_bright_whole_and_end_at_the_bite(upper):
-    plate = paint_teeth(upper)
-    assert plate.shape == (PLATE[1], PLATE[0], 4) and plate.dtype == np.float32
+    plate = render_teeth(upper)
+    assert plate.shape == (TEETH_PLATE_SIZE[1], TEETH_PLATE_SIZE[0], 4) and plate.dtype == np.float32
     assert plate[..., 3].min() >= 0 and plate[..., 3].max() <= 1
     assert plate[..., :3].min() >= 0 and plate[..., :3].max() <= 255
-    middle = slice(PLATE[0] // 2 - 20, PLATE[0] // 2 + 20)
-    rows = np.arange(PLATE[1])
+    middle = slice(TEETH_PLATE_SIZE[0] // 2 - 20, TEETH_PLATE_SIZE[0] // 2 + 20)
+    rows = np.arange(TEETH_PLATE_SIZE[1])
     root = rows < EDGE - 12 if upper else rows > EDGE + 12
     beyond = rows > EDGE + 4 if upper else rows < EDGE - 4
     assert plate[root][:, middle, 3].min() > 0.99
@@ -42,17 +42,17 @@ def test_teeth_are_bright_whole_and_end_at_the_bite(upper):
 
 @pytest.mark.parametrize("upper", [True, False])
 def test_teeth_are_the_same_on_both_sides(upper):
-    plate = paint_teeth(upper)
+    plate = render_teeth(upper)
     assert np.allclose(plate, plate[:, ::-1], atol=0.5)
 
 
 @pytest.mark.parametrize("upper", [True, False])
 def test_front_teeth_have_their_seams(upper):
-    plate = paint_teeth(upper)
+    plate = render_teeth(upper)
     row = EDGE - 20 if upper else EDGE + 20
     level = plate[row, :, :3].mean(1)
-    wide = (8.4 if upper else 5.3) * MM * PIXELS_PER_UNIT
-    middle = PLATE[0] / 2
+    wide = (8.4 if upper else 5.3) * UNITS_PER_MM * PIXELS_PER_UNIT
+    middle = TEETH_PLATE_SIZE[0] / 2
     seams = [middle, middle + wide, middle - wide]
     for seam in seams:
         at = int(round(seam))
@@ -72,35 +72,35 @@ def mouth(rows: dict[range, float], height: int = 60, width: int = 120) -> tuple
 
 def test_the_jaw_carries_what_lies_below_the_dark_between_the_teeth():
     patch, inside = mouth({range(10, 24): 200, range(24, 34): 30, range(34, 50): 180})
-    split, below = teeth_bottom(patch, inside)
+    split, below = find_jaw_split(patch, inside)
     assert below and split.shape == (120,)
     assert (split[15:105] >= 24).all() and (split[15:105] <= 34).all()
 
 
 def test_the_shadow_of_the_upper_lip_parts_nothing():
     patch, inside = mouth({range(10, 16): 20, range(16, 50): 200})
-    split, below = teeth_bottom(patch, inside)
+    split, below = find_jaw_split(patch, inside)
     assert not below and (split[15:105] == 50).all()
 
 
 def test_a_mouth_full_of_teeth_hangs_from_the_skull_to_its_lower_rim():
     patch, inside = mouth({range(10, 50): 200})
     inside[40:, :40] = False  # the lower lip stands higher there
-    split, below = teeth_bottom(patch, inside)
+    split, below = find_jaw_split(patch, inside)
     assert not below
     assert (split[15:40] == 40).all() and (split[40:105] == 50).all()
 
 
 def test_an_opening_of_nothing_parts_nowhere():
     patch, inside = mouth({})
-    split, below = teeth_bottom(patch, np.zeros_like(inside))
+    split, below = find_jaw_split(patch, np.zeros_like(inside))
     assert not below and (split == len(patch)).all()
 
 
 def test_the_photos_mouth_goes_on_under_the_lips():
     patch, inside = mouth({range(10, 30): 200, range(30, 50): 40})
     depth = np.where(inside, 6.0, 0.0)
-    layer = extended(patch, depth, 2.0, 90.0)
+    layer = extend_opening(patch, depth, 2.0, 90.0)
     assert layer.shape == (*patch.shape[:2], 4)
     assert np.allclose(layer[20:40, 40:80, :3], patch[20:40, 40:80], atol=1)
     assert layer[4, 60, 0] > 120 and layer[56, 60, 0] < 120  # what was next to the rim, not the lips
@@ -127,25 +127,25 @@ def painted(model, jaw_open: float, photo: tuple[int, int] | None = None) -> tup
         expression[blendshape_index("mouthClose")] = 0.15 * (amount == 0)
         return model.mean + model.expression_basis @ expression
 
-    fine, low = fine_face(model.face.tobytes()), np.array([80.0, 140.0])
+    fine, low = build_fine_face(model.face.tobytes()), np.array([80.0, 140.0])
     to_canvas = lambda pixels: SCALE * (pixels - low)  # noqa: E731
     lips = lambda head: to_canvas(camera.project(fine.matrix @ head)[0][fine.rings["mouth"]])  # noqa: E731
     image, seen = np.full((400, 400, 3), 150, np.uint8), face(SEEN if photo else 0.0)
     if photo is not None:
         ring = lips(seen)
-        inside = polygon_depth(ring, (400, 400)) > 0
+        inside = compute_polygon_depth(ring, (400, 400)) > 0
         rows = np.arange(400)[:, None]
         middle, gap = ring[:, 1].mean(), 0.05 * np.ptp(ring[:, 0])
         image[inside & (rows < middle)], image[inside & (rows >= middle)] = photo
         image[inside & (abs(rows - middle) < gap)] = 10
-    mouth_of = build_mouth(
+    mouth_of = build_mouth_layers(
         image, lips(seen), seen, model.mean,
-        lambda anchor: to_canvas(anchors(anchor, np.zeros(6))), np.array([200.0, 160, 140]),
+        lambda anchor: to_canvas(project_mouth_anchors(anchor, np.zeros(6))), np.array([200.0, 160, 140]),
     )  # fmt: skip
     assert (mouth_of.photo is not None) == (photo is not None)
     canvas, ring = np.full((400, 400, 3), 77.0, np.float32), lips(face(jaw_open))
-    draw_mouth(canvas, mouth_of, ring, face(jaw_open), np.zeros(6), to_canvas)
-    outside = polygon_depth(ring, (400, 400)) == 0
+    render_mouth(canvas, mouth_of, ring, face(jaw_open), np.zeros(6), to_canvas)
+    outside = compute_polygon_depth(ring, (400, 400)) == 0
     assert (canvas[outside] == 77).all()
     column = int(ring[:, 0].mean())
     return canvas[:, column - 2 : column + 3].mean((1, 2)), ring[:, 1].min(), ring[:, 1].max()

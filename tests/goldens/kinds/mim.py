@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from mimaface_cli.engines.diffusion.mia import RELEASE_NAMES, ReleaseTokens, pool_frames
+from mimaface_cli.engines.diffusion.mia import RELEASE_NAMES, ReleaseMIA, pool_frames
 from tests.goldens.fixture import Check, Fixture, absolute
 
 
@@ -16,7 +16,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
     }
     ours = {released: name for name, released in RELEASE_NAMES.items()}
     motion = {name: shape[1] for name, shape in widths.items() if name not in ("clip", "arcface")}
-    model = ReleaseTokens(
+    model = ReleaseMIA(
         width=widths["clip"][0],
         clip_width=widths["clip"][1],
         identity_width=widths["arcface"][1],

@@ -8,8 +8,8 @@ import torch
 
 from mimaface_cli.engines.diffusion import ica
 from mimaface_cli.engines.diffusion.denoise import denoise
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
-from mimaface_cli.engines.diffusion.samplers import Euler, euler_schedule
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.samplers import EulerSampler, build_euler_schedule
 from mimaface_cli.engines.diffusion.unet import VideoUNet
 from tests.goldens.fill import fill
 from tests.goldens.fixture import Check, Fixture, absolute, relative_to_max
@@ -24,29 +24,29 @@ def check(fixture: Fixture) -> Iterator[Check]:
     else:
         fill(unet, spec["seed_string"])
 
-    schedule = euler_schedule(config["num_inference_steps"], config["scheduler_json"])
+    schedule = build_euler_schedule(config["num_inference_steps"], config["scheduler_json"])
     for name in arrays:
         if match := re.fullmatch(r"(timesteps|sigmas)(?:_(\d+))?", name):
-            steps = euler_schedule(int(match[2]), config["scheduler_json"]) if match[2] else schedule
+            steps = build_euler_schedule(int(match[2]), config["scheduler_json"]) if match[2] else schedule
             allowed = (tolerance["timesteps"], 0) if match[1] == "timesteps" else (0, tolerance["sigmas_relative"])
             yield absolute(name, np.array(getattr(steps, match[1])), arrays[name], *allowed)
     yield absolute("init_noise_sigma", max(schedule.sigmas), spec["init_noise_sigma"], 0, tolerance["sigmas_relative"])
 
-    settings = Settings(steps=config["num_inference_steps"], guidance=config["guidance_scale"])
+    settings = DenoiseSettings(steps=config["num_inference_steps"], guidance=config["guidance_scale"])
     length, overlap, previous = config["video_length"], config["prev_frame_num"], None
-    start = ica.noise(length, *config["latent"])
+    start = ica.sample_noise(length, *config["latent"])
     yield absolute("initial_noise", start, arrays["initial_noise"], 0)
     clips = sorted(int(match[1]) for name in arrays if (match := re.fullmatch(r"clip(\d+)_render_latents", name)))
     for index in clips:
         name = f"clip{index}_"
         render, tokens = fixture.tensor(name + "render_latents"), fixture.tensor(name + "prompt_embeds")
         carried = previous[:, :, -overlap:] if previous is not None and overlap else None
-        conditioning = ica.condition(carried, length, render)
+        conditioning = ica.build_ica_channels(carried, length, render)
         if (key := name + "unet_input_first_step") in arrays:
-            sampler = Euler(schedule)
+            sampler = EulerSampler(schedule)
             sample = torch.cat([sampler.scaled(sampler.begin(start), 0), render, conditioning], 1)
             yield relative_to_max(key, sample.expand(2, -1, -1, -1, -1), arrays[key], relative["final_later_clips"])
-        steps = list(denoise(unet, Euler(schedule), start, render, conditioning, tokens, settings))
+        steps = list(denoise(unet, EulerSampler(schedule), start, render, conditioning, tokens, settings))
         if (key := name + "latents_after_each_step") in arrays:
             for step, (found, expected) in enumerate(zip(steps, arrays[key], strict=True)):
                 yield relative_to_max(f"{key} {step}", found[0], expected, relative["per_step"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from mimaface_cli.engines.diffusion.condition_render import place_render, render_tensor
+from mimaface_cli.engines.diffusion.condition_render import convert_render, warp_render
 from mimaface_cli.face.bfm import Camera, from_arrays
 from mimaface_cli.face.bfm_render import render
 from mimaface_cli.face.d3dfr import mix, split
@@ -34,11 +34,11 @@ def check(fixture: Fixture) -> Iterator[Check]:
     for blended, driver, inverse in zip(mixed, arrays["coeff_ref"], arrays["ref_inverse"], strict=True):
         face = model.face(split(blended))
         landmarks.append(model.landmark_pixels(face, camera))
-        crop = render_tensor(render(model, face, camera))
-        of_driver = render_tensor(render(model, model.face(split(driver)), camera))
+        crop = convert_render(render(model, face, camera))
+        of_driver = convert_render(render(model, model.face(split(driver)), camera))
         found["imRef_d3dBlendSrc256"].append(crop[0])
-        found["imRef_d3dBlendSrc"].append(place_render(*crop, inverse, size)[0])
-        found["maskTrg"].append(place_render(*of_driver, inverse, size)[1])  # the driver's own face, not the blend
+        found["imRef_d3dBlendSrc"].append(warp_render(*crop, inverse, size)[0])
+        found["maskTrg"].append(warp_render(*of_driver, inverse, size)[1])  # the driver's own face, not the blend
     yield absolute("lmk", np.stack(landmarks), arrays["lmk"], tolerance["lmk_pixels"])
     allowed, few = tolerance["render"]["atol"], percent(tolerance["render"]["note"])
     for name, images in found.items():

@@ -8,7 +8,7 @@ from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 
 
-def places(track: MotionTrack, own: np.ndarray, options: RetargetOptions) -> np.ndarray:
+def place_faces(track: MotionTrack, own: np.ndarray, options: RetargetOptions) -> np.ndarray:
     """Transforms (N, 2, 3) of every frame's 256 crop to the 512 picture, from pixel centers at integers.
 
     own: the source's. Absolute motion takes the driver's places, its picture framed on the first frame of each shot, as

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPVisionModel
 
-from mimaface_cli.engines.diffusion import clip_encoder as clip
+from mimaface_cli.engines.diffusion import clip_encoder
 from mimaface_cli.engines.diffusion.pipeline import Appearance
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face.curricularface import CurricularFace, release_identity_crop
@@ -19,7 +19,7 @@ from mimaface_cli.motion.coefficients import Coefficients
 
 
 @dataclass(frozen=True)
-class Readers:
+class PortraitNetworks:
     """The networks that look at the source, once: coefficients, appearance, and for the released tokens identity."""
 
     coefficients: CoefficientNet
@@ -28,7 +28,7 @@ class Readers:
 
 
 @dataclass(frozen=True)
-class Source:
+class PortraitFeatures:
     """face: its square and crops; coefficients: (261,) in the order of `d3dfr.FIELDS`."""
 
     face: Aligned
@@ -48,7 +48,9 @@ class Source:
         return Coefficients(groups["expression"], pose, groups["gaze"])
 
 
-def read_source(image: np.ndarray, face: Face, readers: Readers, device: torch.device) -> Source:
+def extract_portrait_features(
+    image: np.ndarray, face: Face, readers: PortraitNetworks, device: torch.device
+) -> PortraitFeatures:
     """A photo H×W×3 uint8 RGB and the face found in it. The readers leave the device again: they are done."""
     aligned = align_face(image, face)
     modules = [module for module in (readers.coefficients, readers.clip, readers.identity) if module is not None]
@@ -57,15 +59,17 @@ def read_source(image: np.ndarray, face: Face, readers: Readers, device: torch.d
     with torch.inference_mode():
         coefficients = read_coefficients(readers.coefficients, [aligned])[0]
         size = readers.clip.config.image_size
-        tokens = clip.encode(readers.clip, clip.preprocess(aligned.square, size))
-        identity = None if readers.identity is None else identity_features(readers.identity, aligned)
+        tokens = clip_encoder.encode_image_tokens(readers.clip, clip_encoder.preprocess_image(aligned.square, size))
+        identity = None if readers.identity is None else extract_identity(readers.identity, aligned)
     for module in modules:
         module.to("cpu")
     # Clones: tensors of inference mode could not enter the networks' ordinary ones.
-    return Source(aligned, coefficients, Appearance(tokens.clone(), None if identity is None else identity.clone()))
+    return PortraitFeatures(
+        aligned, coefficients, Appearance(tokens.clone(), None if identity is None else identity.clone())
+    )
 
 
-def identity_features(net: CurricularFace, face: Aligned) -> Tensor:
+def extract_identity(net: CurricularFace, face: Aligned) -> Tensor:
     """ArcFace features (1, 25088) by the release's own crop."""
     first = next(net.parameters())
     crop = release_identity_crop(image_tensor(face.square[None]), face.to_crop[None])

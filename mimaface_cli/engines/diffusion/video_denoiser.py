@@ -11,13 +11,19 @@ from torch import Tensor
 
 from mimaface_cli.concurrency import prefetch
 from mimaface_cli.engines.diffusion import ica
-from mimaface_cli.engines.diffusion.clip_store import ClipStore, run_key
-from mimaface_cli.engines.diffusion.condition_render import condition_render
-from mimaface_cli.engines.diffusion.denoise_settings import Settings
-from mimaface_cli.engines.diffusion.pipeline import Appearance, Inputs, Networks, denoise_clips, new_frames
-from mimaface_cli.engines.diffusion.placement import places
-from mimaface_cli.engines.diffusion.runtime import Patience, Runtime
-from mimaface_cli.engines.diffusion.source_features import Source
+from mimaface_cli.engines.diffusion.clip_store import ClipStore, compute_run_key
+from mimaface_cli.engines.diffusion.condition_render import render_condition
+from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.face_placement import place_faces
+from mimaface_cli.engines.diffusion.pipeline import (
+    Appearance,
+    DiffusionNetworks,
+    VideoInputs,
+    decode_new_frames,
+    denoise_clips,
+)
+from mimaface_cli.engines.diffusion.portrait_features import PortraitFeatures
+from mimaface_cli.engines.diffusion.runtime import FallbackDenoiser, Runtime
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.bfm import Bfm09
 from mimaface_cli.face.bfm_regions import expression_parts
@@ -32,7 +38,7 @@ NAME = "diffusion"
 
 
 @dataclass(frozen=True)
-class Motion:
+class DiffusionMotion:
     """coefficients: mixed, (N, 261) float32; places: (N, 2, 3), each frame's 256 crop to the 512 square."""
 
     coefficients: np.ndarray
@@ -42,7 +48,9 @@ class Motion:
         return len(self.coefficients)
 
 
-def plan(model: Bfm09, source: Source, track: MotionTrack, options: RetargetOptions) -> Motion:
+def plan_diffusion_motion(
+    model: Bfm09, source: PortraitFeatures, track: MotionTrack, options: RetargetOptions
+) -> DiffusionMotion:
     """Source and driver mixed: identity, texture and light of the source, motion by the options (absolute: as the
     release mixes them).
     """
@@ -51,28 +59,28 @@ def plan(model: Bfm09, source: Source, track: MotionTrack, options: RetargetOpti
     of_source = split(source.coefficients)
     still = {name: of_source[name] for name in ("identity", "texture", "illumination")}
     mixed = pack({**still, "expression": moved.expression, "pose": moved.pose, "gaze": moved.gaze})
-    return Motion(mixed, places(track, source.place, options))
+    return DiffusionMotion(mixed, place_faces(track, source.place, options))
 
 
-def renders(model: Bfm09, motion: Motion) -> Callable[[int], Iterator[Tensor]]:
+def stream_condition_renders(model: Bfm09, motion: DiffusionMotion) -> Callable[[int], Iterator[Tensor]]:
     """Called with a frame: the renders (3, 512, 512) of the motion from that frame on."""
 
     def begin(first: int) -> Iterator[Tensor]:
         for coefficients, place in zip(motion.coefficients[first:], motion.places[first:]):
-            yield condition_render(model, coefficients, place, SQUARE)
+            yield render_condition(model, coefficients, place, SQUARE)
 
     return begin
 
 
 @dataclass
-class Work:
+class VideoDenoiser:
     """One video on its way. coefficients: mixed, (N, 261); renders: gives the condition pictures (3, S, S) from a frame
     on; taken: clips that an earlier run left; made: how many were made now; notes: for the user.
     """
 
-    networks: Networks
+    networks: DiffusionNetworks
     runtime: Runtime
-    settings: Settings
+    settings: DenoiseSettings
     appearance: Appearance
     coefficients: np.ndarray
     renders: Callable[[int], Iterator[Tensor]]
@@ -93,10 +101,10 @@ class Work:
         more than two are in memory. Closing the iterator ends the work soon.
         """
         settings = self.settings
-        rough = None if self.rough is None else Window(lambda first: self._rough(first), settings.length)
+        rough = None if self.rough is None else FrameWindow(lambda first: self._rough(first), settings.length)
         # Drawn on the CPU by a thread of their own, so that the device need not wait for them.
-        drawn = Window(lambda first: prefetch(self.renders(first), 2 * settings.length), settings.length)
-        inputs = Inputs(self.appearance, self.coefficients, drawn, rough)
+        drawn = FrameWindow(lambda first: prefetch(self.renders(first), 2 * settings.length), settings.length)
+        inputs = VideoInputs(self.appearance, self.coefficients, drawn, rough)
         count = sum(1 for _ in ica.plan_clips(len(self.coefficients), settings.length, settings.overlap))
         steps = settings.steps - settings.first_step
         finished = 0
@@ -104,7 +112,7 @@ class Work:
         def stepped(done: int) -> None:
             self.report(finished * steps + done, count * steps)
 
-        patience = Patience(self.runtime, stepped, self.notes)
+        patience = FallbackDenoiser(self.runtime, stepped, self.notes)
 
         def done(index: int) -> Tensor | None:
             found = None if self.store is None else self.store.load(index)
@@ -112,7 +120,7 @@ class Work:
                 self.taken.add(index)
             return found
 
-        def clips() -> Iterator[tuple[ica.Clip, Tensor]]:
+        def clips() -> Iterator[tuple[ica.ClipWindow, Tensor]]:
             nonlocal finished
             for index, (clip, final) in enumerate(denoise_clips(self.networks, inputs, settings, done, patience)):
                 if index not in self.taken:
@@ -125,7 +133,7 @@ class Work:
         ahead = prefetch(clips(), depth=1)
         try:
             for clip, final in ahead:
-                yield from new_frames(self.networks.vae, clip, final, patience.economy.chunk)
+                yield from decode_new_frames(self.networks.vae, clip, final, patience.economy.chunk)
         finally:
             patience.stop.set()
             ahead.close()
@@ -136,7 +144,7 @@ class Work:
             yield image_tensor(frame[None])[0]
 
 
-class Window:
+class FrameWindow:
     """Any of the last frames of an iterator that only goes forwards, as clips overlap: called with increasing ranges of
     frames, gives their pictures (F, 3, H, W). begin(first) starts the iterator at the first frame that is wanted.
     """
@@ -163,13 +171,13 @@ class Window:
             self._frames.close()
 
 
-def store_for(
-    folder: Path, work: Work, weights: str, arrays: Mapping[str, np.ndarray], size: int = SQUARE
+def open_clip_store(
+    folder: Path, work: VideoDenoiser, weights: str, arrays: Mapping[str, np.ndarray], size: int = SQUARE
 ) -> ClipStore:
     """Where a run keeps its clips: under a name made of all that its latents depend on. weights: `checkpoint.fingerprint`;
     arrays: of the source and its motion; size: of the pictures.
     """
     arrays = {**arrays, "coefficients": work.coefficients}
-    key = run_key(work.settings, arrays, weights=weights, device=work.runtime.name)
+    key = compute_run_key(work.settings, arrays, weights=weights, device=work.runtime.name)
     side = size // 2 ** (len(work.networks.vae.config.block_out_channels) - 1)
     return ClipStore(folder, key, (1, work.networks.vae.config.latent_channels, work.settings.length, side, side))
