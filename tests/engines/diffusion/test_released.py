@@ -60,7 +60,7 @@ def test_the_next_video_of_a_photo_loads_nothing_again(
     plain, sample, installed_tiny_weights, cache, tmp_path, monkeypatch
 ):
     first = animate(sample.portrait, sample.driver, tmp_path / "first.mp4", options(), cache=cache)
-    for name in ("load_networks", "load_readers"):
+    for name in ("load_networks", "load_portrait_networks"):
         monkeypatch.setattr(checkpoint, name, lambda *_, **__: pytest.fail("loaded once more"))
     again = animate(sample.portrait, sample.driver, tmp_path / "again.mp4", options(), cache=cache)
     assert (shown(first.output) == shown(plain.output)).all() and (shown(again.output) == shown(plain.output)).all()
