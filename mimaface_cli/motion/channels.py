@@ -1,44 +1,49 @@
-"""What can be edited by name: head, place, gaze and expression as curves in units people think in.
+"""Channels: named curves of head, gaze and expression that users edit, in degrees and scores.
 
-Left is always the subject's own left (right in the picture). Positive is left and up: yaw turns and roll tilts the head
-to its left, pitch lifts it; gazeYaw looks left, gazePitch up. Angles are in degrees, x, y, z in model units (half a
-face), expressions in scores of 0..1. A name without its side stands for both: mouthSmile is mouthSmileLeft and
+Left is the subject's left, which is right in the image. Left and up are positive: yaw turns and roll tilts the head to
+the subject's left, pitch lifts it; gazeYaw looks left, gazePitch up. Angles are in degrees, x, y, z in model units (half
+a face), expressions in scores from 0 to 1. A name without its side stands for both: mouthSmile is mouthSmileLeft and
 mouthSmileRight. gazeYaw and gazePitch are the mean of both eyes, which turn together and keep the angle between them.
 """
 
 import difflib
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM
 
-NAMED_EXPRESSIONS = tuple(BLENDSHAPES[1:])  # the first is no movement
+ArrayName = Literal["expression", "pose", "gaze"]
+_Definition = tuple[ArrayName, tuple[int, ...], float, float, float]  # the fields of Channel after its name
+
+NAMED_EXPRESSIONS = tuple(BLENDSHAPES[1:])  # _neutral is no movement
 NUMBERED_EXPRESSIONS = tuple(f"exp{k}" for k in range(EXPRESSION_DIM))
-DEGREE = math.pi / 180
-# name: array, columns, coefficient units in one of the name's, lowest, highest
-_RIGID = {
-    "yaw": ("pose", (1,), DEGREE, -90.0, 90.0),
-    "pitch": ("pose", (0,), -DEGREE, -90.0, 90.0),
-    "roll": ("pose", (2,), -DEGREE, -90.0, 90.0),
+EXPRESSION_MIN, EXPRESSION_MAX = -1.0, 1.5  # of a named expression: scores with room for caricature
+NUMBERED_LIMIT = 20.0  # of a numbered expression: standard deviations and more
+
+_DEGREE = math.pi / 180
+_RIGID: dict[str, _Definition] = {
+    "yaw": ("pose", (1,), _DEGREE, -90.0, 90.0),
+    "pitch": ("pose", (0,), -_DEGREE, -90.0, 90.0),
+    "roll": ("pose", (2,), -_DEGREE, -90.0, 90.0),
     "x": ("pose", (3,), 1.0, -5.0, 5.0),
     "y": ("pose", (4,), 1.0, -5.0, 5.0),
     "z": ("pose", (5,), 1.0, -5.0, 5.0),
 }
-_GAZE = {
-    "gazeYaw": ("gaze", (0, 2), DEGREE, -45.0, 45.0),
-    "gazePitch": ("gaze", (1, 3), DEGREE, -45.0, 45.0),
-    "gazeYawLeft": ("gaze", (0,), DEGREE, -45.0, 45.0),
-    "gazePitchLeft": ("gaze", (1,), DEGREE, -45.0, 45.0),
-    "gazeYawRight": ("gaze", (2,), DEGREE, -45.0, 45.0),
-    "gazePitchRight": ("gaze", (3,), DEGREE, -45.0, 45.0),
+_GAZE: dict[str, _Definition] = {
+    "gazeYaw": ("gaze", (0, 2), _DEGREE, -45.0, 45.0),
+    "gazePitch": ("gaze", (1, 3), _DEGREE, -45.0, 45.0),
+    "gazeYawLeft": ("gaze", (0,), _DEGREE, -45.0, 45.0),
+    "gazePitchLeft": ("gaze", (1,), _DEGREE, -45.0, 45.0),
+    "gazeYawRight": ("gaze", (2,), _DEGREE, -45.0, 45.0),
+    "gazePitchRight": ("gaze", (3,), _DEGREE, -45.0, 45.0),
 }
-_RAW_GAZE = {f"gaze{k}": ("gaze", (k,), 1.0, -10.0, 10.0) for k in range(4)}  # bfm09: the network's own numbers
-LOWEST, HIGHEST = -1.0, 1.5  # of a named expression: scores with room for caricature
-NUMBER_LIMIT = 20.0  # standard deviations and more
-# Expressions made of several names, to be added in shares.
+# In bfm09 the gaze is four outputs of the network.
+_NETWORK_GAZE: dict[str, _Definition] = {f"gaze{k}": ("gaze", (k,), 1.0, -10.0, 10.0) for k in range(4)}
+# Expressions that combine several channels, as values to add.
 PRESETS: dict[str, dict[str, float]] = {
     "smile": {"mouthSmile": 0.8, "eyeSquint": 0.3, "mouthDimple": 0.1},
     "laugh": {"mouthSmile": 1.0, "jawOpen": 0.4, "eyeSquint": 0.5, "mouthUpperUp": 0.3, "browInnerUp": 0.2},
@@ -54,9 +59,12 @@ PRESETS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True, eq=False)
 class ExpressionMap:
-    """How the named expressions show in another space, by a linear fit. directions: 51×64, what one unit of each of
-    NAMED_EXPRESSIONS adds to the coefficients; readers: 51×64, what they read from them; residuals: 51, the share of each
-    movement that the other space cannot make, 0..1.
+    """Linear fit of the named expressions to the coefficients of another space.
+
+    Args:
+        directions: (51, 64), what one unit of each of NAMED_EXPRESSIONS adds to the coefficients.
+        readers: (51, 64), weights that read each named expression from the coefficients.
+        residuals: (51,), share of each movement that the other space cannot represent, 0 to 1.
     """
 
     directions: np.ndarray
@@ -66,110 +74,195 @@ class ExpressionMap:
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """One editable curve. array: expression, pose or gaze, and its columns; unit: coefficient units in one of the
-    curve's own; low, high: its range in its own units. directions, readers: K×D, how a curve that is no column of its
-    own adds to the array and is read from it; residual: the share of a movement that they miss (see ExpressionMap).
+    """One editable curve of a track.
+
+    Most channels are columns of one array. gazeYaw, gazePitch and, in bfm09, the named expressions are linear
+    combinations of columns instead.
+
+    Args:
+        name: Name of the curve.
+        array: Array of the track that holds it.
+        columns: Its columns in the array.
+        unit_size: Coefficient units per unit of the curve (π/180 for degrees); negative where the signs are opposite.
+        low: Lowest value, in the curve's unit.
+        high: Highest value, in the curve's unit.
+        directions: (K, D), what a linear combination adds to the array, or None for plain columns.
+        readers: (K, D), weights that read a linear combination from the array, or None for plain columns.
+        residual: Share of the movement that the combination misses, see ExpressionMap.
     """
 
     name: str
-    array: str
+    array: ArrayName
     columns: tuple[int, ...]
-    unit: float
+    unit_size: float
     low: float
     high: float
     directions: np.ndarray | None = None
     readers: np.ndarray | None = None
     residual: float = 0.0
 
+    @property
+    def unit(self) -> str:
+        """Unit of the curve: degrees, units (of the model), score or number (without a meaning of its own)."""
+        if abs(self.unit_size) != 1:
+            return "degrees"
+        if self.array == "pose":
+            return "units"
+        return "number" if self.array == "gaze" or self.name in NUMBERED_EXPRESSIONS else "score"
+
     def read(self, array: np.ndarray) -> np.ndarray:
-        """The curve in the track's array of that name (N×D): N×K in the curve's own units, K: sides."""
-        return (array[:, self.columns] if self.readers is None else array @ self.readers.T) / self.unit
+        """Read the curve from the track's array.
+
+        Args:
+            array: (N, D), the array that `array` names.
+
+        Returns:
+            (N, K) values in the curve's unit, one column for each side.
+        """
+        values = array[:, self.columns] if self.readers is None else array @ self.readers.T
+        return values / self.unit_size
 
     def write(self, array: np.ndarray, values: np.ndarray) -> None:
-        """Bring the curve in such an array (float64) to values (N×K, own units)."""
-        if self.readers is None:
-            array[:, self.columns] = values * self.unit
+        """Set the curve in the track's array, in place.
+
+        Args:
+            array: (N, D) float64, the array that `array` names.
+            values: (N, K) values in the curve's unit.
+        """
+        if self.readers is None or self.directions is None:
+            array[:, self.columns] = values * self.unit_size
         else:
-            array += (values * self.unit - array @ self.readers.T) @ self.directions
+            array += (values * self.unit_size - array @ self.readers.T) @ self.directions
 
 
-def find_channel(name: str, space: str, named: ExpressionMap | None = None) -> Channel:
-    """The channel of a name in a space. named: for expression names in bfm09. Raises InputError, with the nearest
-    names where there is none such, and WeightsError for a name in bfm09 without its map.
+def find_channel(
+    name: str, space: str, expression_map: ExpressionMap | None = None, *, field: str | None = None
+) -> Channel:
+    """Return the channel of a name.
+
+    Args:
+        name: Name of the curve.
+        space: Space of the track.
+        expression_map: Map of the named expressions to the bfm09 space.
+        field: Option that the name comes from, for the message.
+
+    Raises:
+        InputError: For an unknown name; the message suggests the nearest ones.
+        WeightsError: For a named expression in bfm09 without its map.
     """
-    gaze = _GAZE if space == "face478" else _RAW_GAZE
-    rigid = _RIGID | gaze
+    rigid = _RIGID | _gaze_definitions(space)
     if name in ("gazeYaw", "gazePitch") and name in rigid:
-        both = np.isin(np.arange(4), rigid[name][1]).astype(float)[None]
-        return Channel(name, *rigid[name], directions=both, readers=both / 2)
+        both_eyes = np.isin(np.arange(4), rigid[name][1]).astype(float)[None]
+        return Channel(name, *rigid[name], directions=both_eyes, readers=both_eyes / 2)
     if name in rigid:
         return Channel(name, *rigid[name])
     if name in NUMBERED_EXPRESSIONS:
-        return Channel(name, "expression", (int(name[3:]),), 1.0, -NUMBER_LIMIT, NUMBER_LIMIT)
-    sides = _sides(name)
+        return Channel(name, "expression", (int(name[3:]),), 1.0, -NUMBERED_LIMIT, NUMBERED_LIMIT)
+    sides = _named_sides(name)
     if sides and space == "face478":
-        return Channel(name, "expression", tuple(BLENDSHAPES.index(side) for side in sides), 1.0, LOWEST, HIGHEST)
-    if sides and named is not None:
-        rows = [NAMED_EXPRESSIONS.index(side) for side in sides]
-        residual = float(named.residuals[rows].mean())
-        linear = named.directions[rows], named.readers[rows], residual
-        return Channel(name, "expression", (), 1.0, LOWEST, HIGHEST, *linear)
+        columns = tuple(BLENDSHAPES.index(side) for side in sides)
+        return Channel(name, "expression", columns, 1.0, EXPRESSION_MIN, EXPRESSION_MAX)
+    if sides and expression_map is not None:
+        return _mapped_channel(name, sides, expression_map)
     if sides:
         raise WeightsError(
-            f"{name}: in the {space} space names need its face model, BFM09_model_info.mat; give it with --bfm FILE, "
-            f"install it with the released weights, or use numbers, exp0 to exp{EXPRESSION_DIM - 1}"
+            f"{name}: named expressions in the {space} space need its face model. Set `bfm` to the file "
+            "BFM09_model_info.mat, install it with the released weights, or use exp0 to "
+            f"{NUMBERED_EXPRESSIONS[-1]} instead.",
+            field=field,
         )
     if name in _GAZE:
-        raise InputError(f"{name}: in the {space} space gaze is four numbers of its network; use gaze0 to gaze3")
-    raise InputError(f"{name[:40]}: nothing is called so{_nearest(name, channel_names(space))}")
+        raise InputError(f"{name}: the {space} space has no gaze angles. Use gaze0 to gaze3.", field=field)
+    raise InputError(f"{name[:40]}: unknown curve. {_suggest_names(name, channel_names(space))}", field=field)
 
 
 def parse_preset(text: str) -> tuple[str, float]:
-    """`smile` or `smile=0.6` to a preset's name and its share 0..1.5. Raises InputError."""
-    name, _, amount = text.partition("=")
+    """Parse `smile` or `smile=0.6`.
+
+    Returns:
+        Name of the preset, and the share of it to add, 0 to 1.5.
+
+    Raises:
+        InputError: For an unknown preset or a share out of range.
+    """
+    name, _, share = text.partition("=")
     if name not in PRESETS:
-        raise InputError(f"--preset {name[:40]}: no such preset{_nearest(name, list(PRESETS))}")
-    return name, parse_number(amount, f"--preset {text}", 0.0, HIGHEST) if amount else 1.0
+        raise InputError(f"{name[:40]}: unknown preset. {_suggest_names(name, list(PRESETS))}", field="presets")
+    return name, parse_number(share, text[:60], 0.0, EXPRESSION_MAX, field="presets") if share else 1.0
 
 
 def channel_names(space: str = "face478") -> list[str]:
-    """Every name that can be edited in a space, both sides together first."""
-    both = [
-        name.removesuffix("Left") for name in NAMED_EXPRESSIONS if name.endswith("Left") and len(_sides(name[:-4])) == 2
+    """Return the names of all channels of a space; names that stand for both sides come before single sides."""
+    both_sides = [
+        name.removesuffix("Left")
+        for name in NAMED_EXPRESSIONS
+        if name.endswith("Left") and len(_named_sides(name.removesuffix("Left"))) == 2
     ]
-    gaze = _GAZE if space == "face478" else _RAW_GAZE
-    return [*_RIGID, *gaze, *both, *NAMED_EXPRESSIONS, *NUMBERED_EXPRESSIONS]
+    return [*_RIGID, *_gaze_definitions(space), *both_sides, *NAMED_EXPRESSIONS, *NUMBERED_EXPRESSIONS]
 
 
 def split_sides(name: str) -> tuple[str, ...]:
-    """The names of the sides that a name stands for: mouthSmile to mouthSmileLeft, mouthSmileRight; else itself."""
-    return _sides(name) or (name,)
+    """Return the sides that a name stands for: mouthSmile gives mouthSmileLeft and mouthSmileRight, jawOpen itself."""
+    return _named_sides(name) or (name,)
 
 
-def parse_number(text: str, where: str, low: float, high: float) -> float:
-    """A finite number within low..high. Raises InputError that begins with `where`."""
+def parse_number(text: str, where: str, low: float, high: float, *, field: str | None = None) -> float:
+    """Parse a finite number.
+
+    Args:
+        text: The number, in plain ASCII digits.
+        where: Place of the number, with which the message starts.
+        low: Lowest value.
+        high: Highest value.
+        field: Option that the number comes from, for the message.
+
+    Raises:
+        InputError: For text that is not a finite number, or a number out of range.
+    """
     try:
         value = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         value = math.nan
+    expected = f"Give a number from {low:g} to {high:g}."
     if not math.isfinite(value):
-        raise InputError(f"{where}: {text[:30]!r} is not a number")
+        raise InputError(f"{where}: {text[:30]!r} is not a number. {expected}", field=field)
     if not low <= value <= high:
-        raise InputError(f"{where}: must lie between {low:g} and {high:g}")
+        raise InputError(f"{where}: {value:g} is out of range. {expected}", field=field)
     return value
 
 
-def _sides(name: str) -> tuple[str, ...]:
-    """The named expressions that a name stands for: itself, or its two sides; () for none. mouthLeft is a movement to
-    the left, not the left side of one.
+def _gaze_definitions(space: str) -> dict[str, _Definition]:
+    return _GAZE if space == "face478" else _NETWORK_GAZE
+
+
+def _mapped_channel(name: str, sides: tuple[str, ...], expression_map: ExpressionMap) -> Channel:
+    """Return the channel of a named expression in a space where it is a linear combination."""
+    rows = [NAMED_EXPRESSIONS.index(side) for side in sides]
+    return Channel(
+        name,
+        "expression",
+        (),
+        1.0,
+        EXPRESSION_MIN,
+        EXPRESSION_MAX,
+        directions=expression_map.directions[rows],
+        readers=expression_map.readers[rows],
+        residual=float(expression_map.residuals[rows].mean()),
+    )
+
+
+def _named_sides(name: str) -> tuple[str, ...]:
+    """Return the named expressions that a name stands for: itself, its two sides, or none.
+
+    mouth and jaw are refused: mouthLeft is a movement to the left, not the left side of a movement.
     """
     if name in NAMED_EXPRESSIONS:
         return (name,)
-    pair = name + "Left", name + "Right"
-    return pair if name not in ("mouth", "jaw") and all(side in NAMED_EXPRESSIONS for side in pair) else ()
+    sides = name + "Left", name + "Right"
+    return sides if name not in ("mouth", "jaw") and all(side in NAMED_EXPRESSIONS for side in sides) else ()
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    lower = {other.lower(): other for other in known}
-    found = [lower[other] for other in difflib.get_close_matches(name.lower(), lower, 3, 0.5)]
-    return f"; did you mean {', '.join(found)}?" if found else "; mimaface edit --list shows all names"
+def _suggest_names(name: str, known: list[str]) -> str:
+    by_lower = {other.lower(): other for other in known}
+    nearest = [by_lower[other] for other in difflib.get_close_matches(name.lower(), by_lower, 3, 0.5)]
+    return f"Did you mean {', '.join(nearest)}?" if nearest else "Run mimaface edit --list to see all names."

@@ -1,4 +1,4 @@
-"""Keyframes: values of named curves at moments, joined by smooth curves that rest at every extreme."""
+"""Keyframes: values of channels at points in time, joined by smooth curves without overshoot."""
 
 import re
 from dataclasses import dataclass
@@ -8,67 +8,81 @@ import numpy as np
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.channels import Channel, ExpressionMap, find_channel, parse_number
-from mimaface_cli.motion.formats.text_reader import read_table
+from mimaface_cli.motion.formats.text_reader import Row, read_table
 
-LONGEST = 24 * 3600.0  # seconds
-_TIME = re.compile(r"(?P<time>[0-9.]+):(?P<name>[^=]+)=(?P<value>.*)", re.DOTALL)
+MAX_TIME = 24 * 3600.0  # seconds
+_KEYFRAME = re.compile(r"(?P<time>[0-9.]+):(?P<name>[^=]+)=(?P<value>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Keyframe:
-    """A curve's value (own units) at a moment (s)."""
+    """Value of a channel at a point in time.
+
+    Args:
+        time: Seconds from the start of the track.
+        name: Name of the channel.
+        value: Value in the channel's unit.
+    """
 
     time: float
     name: str
     value: float
 
 
-def parse_keyframe(text: str, space: str, named: ExpressionMap | None = None) -> Keyframe:
-    """`1.5:jawOpen=0.4` to a key. Raises InputError."""
-    found = _TIME.fullmatch(text)
-    if not found:
-        raise InputError(f"--key {text[:60]}: write SECONDS:NAME=VALUE, as in 1.5:jawOpen=0.4")
-    channel = find_channel(found["name"], space, named)
+def parse_keyframe(text: str, space: str, expression_map: ExpressionMap | None = None) -> Keyframe:
+    """Parse a keyframe such as `1.5:jawOpen=0.4`.
+
+    Raises:
+        InputError: For another form, an unknown name or a number out of range.
+    """
+    match = _KEYFRAME.fullmatch(text)
+    if not match:
+        raise InputError(
+            f"{text[:60]}: is not a keyframe. Write SECONDS:NAME=VALUE, as in 1.5:jawOpen=0.4.", field="keys"
+        )
+    channel = find_channel(match["name"], space, expression_map, field="keys")
     return Keyframe(
-        parse_number(found["time"], f"--key {text[:60]}: the time", 0.0, LONGEST),
-        found["name"],
-        parse_number(found["value"], f"--key {text[:60]}", channel.low, channel.high),
+        parse_number(match["time"], f"{text[:60]}: time", 0.0, MAX_TIME, field="keys"),
+        match["name"],
+        parse_number(match["value"], text[:60], channel.low, channel.high, field="keys"),
     )
 
 
-def read_keyframes(path: Path, space: str, named: ExpressionMap | None = None) -> list[Keyframe]:
-    """Keys from a CSV with a column `time` (s) and one a name; an empty field sets no key there. Raises InputError
-    that names line and column.
+def read_keyframes(path: Path, space: str, expression_map: ExpressionMap | None = None) -> list[Keyframe]:
+    """Read keyframes from a CSV file with a column `time` in seconds and one column for each channel.
+
+    An empty field sets no keyframe.
+
+    Raises:
+        InputError: For an invalid file; the message names line and column.
     """
     header, rows = read_table(path)
     if not header or header[0] != "time" or len(header) < 2:
-        raise InputError(f"{path}: line 1: the first column must be called time, the others yaw, jawOpen and so on")
-    channels: list[Channel] = []
-    for name in header[1:]:
-        try:
-            channels.append(find_channel(name, space, named))
-        except InputError as error:
-            raise InputError(f"{path}: line 1: {error}") from error
-    keys = []
-    for line, row in rows:
-        time = parse_number(row[0], f"{path}: line {line}, column time", 0.0, LONGEST)
-        for channel, text in zip(channels, row[1:]):
-            if text:
-                where = f"{path}: line {line}, column {channel.name}"
-                keys.append(Keyframe(time, channel.name, parse_number(text, where, channel.low, channel.high)))
-    if not keys:
-        raise InputError(f"{path}: holds no keys; write at least one line of values under the names")
-    return keys
+        raise InputError(
+            f"{path}: line 1: the first column must be time. Name it time, and the others yaw, jawOpen and so on."
+        )
+    channels = [_find_column_channel(path, name, space, expression_map) for name in header[1:]]
+    keyframes = [keyframe for row in rows for keyframe in _parse_row(path, row, channels)]
+    if not keyframes:
+        raise InputError(f"{path}: contains no keyframes. Write at least one line of values below the names.")
+    return keyframes
 
 
-def group_keyframes(keys: list[Keyframe]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Keys by name: times (s, increasing) and values. Raises InputError for two keys of one name at one moment."""
+def group_keyframes(keyframes: list[Keyframe]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Group keyframes by channel.
+
+    Returns:
+        For every name the times in seconds, increasing, and the values.
+
+    Raises:
+        InputError: If a channel has two different values at one time.
+    """
     curves: dict[str, dict[float, float]] = {}
-    for key in keys:
-        curve = curves.setdefault(key.name, {})
-        if curve.get(key.time, key.value) != key.value:
-            raise InputError(f"{key.name}: has two keys at {key.time:g} s; leave one")
-        curve[key.time] = key.value
+    for keyframe in keyframes:
+        curve = curves.setdefault(keyframe.name, {})
+        if curve.get(keyframe.time, keyframe.value) != keyframe.value:
+            raise InputError(f"{keyframe.name}: has two keyframes at {keyframe.time:g} s. Remove one.")
+        curve[keyframe.time] = keyframe.value
     return {
         name: (np.array(sorted(curve)), np.array([curve[time] for time in sorted(curve)]))
         for name, curve in curves.items()
@@ -76,9 +90,35 @@ def group_keyframes(keys: list[Keyframe]) -> dict[str, tuple[np.ndarray, np.ndar
 
 
 def interpolate_keyframes(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The monotone cubic through a curve's keys at moments N (s), held before the first and after the last key."""
+    """Evaluate the monotone cubic (PCHIP) through keyframes; it holds before the first and after the last.
+
+    Args:
+        times: (K,), times of the keyframes in seconds, increasing.
+        values: (K,), their values.
+        at: (N,), times in seconds.
+
+    Returns:
+        (N,).
+    """
     if len(times) == 1:
         return np.full(len(at), values[0])
-    from scipy.interpolate import PchipInterpolator  # slow to load, and few edits need it
+    from scipy.interpolate import PchipInterpolator  # slow to import, and few edits need it
 
     return PchipInterpolator(times, values)(np.clip(at, times[0], times[-1]))
+
+
+def _find_column_channel(path: Path, name: str, space: str, expression_map: ExpressionMap | None) -> Channel:
+    try:
+        return find_channel(name, space, expression_map)
+    except InputError as error:
+        raise InputError(f"{path}: line 1: {error}") from error
+
+
+def _parse_row(path: Path, row: Row, channels: list[Channel]) -> list[Keyframe]:
+    time = parse_number(row.fields[0], f"{path}: line {row.line}, column time", 0.0, MAX_TIME)
+    keyframes = []
+    for channel, text in zip(channels, row.fields[1:], strict=True):
+        if text:
+            where = f"{path}: line {row.line}, column {channel.name}"
+            keyframes.append(Keyframe(time, channel.name, parse_number(text, where, channel.low, channel.high)))
+    return keyframes

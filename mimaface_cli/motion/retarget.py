@@ -1,6 +1,6 @@
-"""From a driver's motion to a source's: relative or absolute, by region, with strength and limits.
+"""Retargeting of a driver's motion to a source: relative or absolute, by region, with strength and limits.
 
-Identity, texture and light always stay the source's; what comes out is expression, pose and gaze for each frame.
+Identity, texture and light stay those of the source. The result is expression, pose and gaze of every frame.
 """
 
 from collections.abc import Mapping
@@ -14,150 +14,228 @@ from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
-# A single photo carries a head only so far; beyond the knee motion is eased toward the limit instead of torn.
+# A warped photo shows a limited range of head motion. Beyond the knee, motion approaches the limit smoothly, so that the
+# image does not tear. Angles in radians, translations in model units.
 YAW_PITCH_KNEE, YAW_PITCH_LIMIT = np.radians(24.0), np.radians(38.0)
-TOTAL_KNEE, TOTAL_ROOM = np.radians(36.0), np.radians(14.0)
+TOTAL_KNEE, TOTAL_ROOM = np.radians(36.0), np.radians(14.0)  # of yaw and pitch, including the source's pose
 ROLL_KNEE, ROLL_LIMIT = np.radians(22.0), np.radians(36.0)
-SHIFT_KNEE, SHIFT_LIMIT = 0.22, 0.5  # model units: about a third of a face
+SHIFT_KNEE, SHIFT_LIMIT = 0.22, 0.5  # about a third of a face
 DEPTH_KNEE, DEPTH_LIMIT = 0.8, 2.0
 GAZE_LIMIT = np.radians(32.0)
-RESTING = 0.1  # quantile over time at which a named expression counts as at rest
+RESTING_QUANTILE = 0.1  # over time; a named expression at this level counts as at rest
+_NAMED = slice(0, len(BLENDSHAPES))  # columns of the named expressions
 
 
-def ease(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | float) -> np.ndarray:
-    """Leave |value| <= knee as it is; beyond, approach ±limit smoothly with slope 1 at the knee."""
+def soft_limit(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | float) -> np.ndarray:
+    """Limit values smoothly.
+
+    Args:
+        value: Values of either sign.
+        knee: Magnitude up to which values stay as they are.
+        limit: Magnitude that larger values approach, with slope 1 at the knee.
+
+    Returns:
+        Values of the same shape.
+    """
     room = limit - knee
-    over = np.abs(value) - knee
-    return np.where(over > 0, np.sign(value) * (knee + room * np.tanh(over / room)), value)
+    excess = np.abs(value) - knee
+    return np.where(excess > 0, np.sign(value) * (knee + room * np.tanh(excess / room)), value)
 
 
 def find_neutral_frame(track: MotionTrack) -> int:
-    """The seen frame nearest to a face at rest that looks ahead: where relative motion starts from by default."""
-    cost = (track.expression[:, : len(BLENDSHAPES)] ** 2).sum(1)
-    if track.meta.space != "face478":  # no names there to tell a blink by, and the gaze is in the network's own units
-        cost = (track.expression**2).sum(1) / EXPRESSION_DIM + 4.0 * (track.pose[:, :3] ** 2).sum(1)
-        return int(np.argmin(np.where(track.valid, cost, np.inf)) if track.valid.any() else 0)
-    blinks = [blendshape_index("eyeBlinkLeft"), blendshape_index("eyeBlinkRight")]
-    cost = cost + 8.0 * np.clip(track.expression[:, blinks] - 0.25, 0, None).sum(1)
-    cost = cost + 4.0 * (track.pose[:, :2] ** 2).sum(1) + 2.0 * track.pose[:, 2] ** 2 + (track.gaze**2).sum(1)
-    return int(np.argmin(np.where(track.valid, cost, np.inf)) if track.valid.any() else 0)
+    """Return the index of the valid frame nearest to a face at rest that looks straight ahead.
+
+    Relative motion starts from this frame by default.
+    """
+    expression = track.expression
+    if track.meta.space == "face478":
+        blinks = [blendshape_index("eyeBlinkLeft"), blendshape_index("eyeBlinkRight")]
+        cost = (expression[:, _NAMED] ** 2).sum(1)
+        cost = cost + 8.0 * np.clip(expression[:, blinks] - 0.25, 0, None).sum(1)
+        cost = cost + 4.0 * (track.pose[:, :2] ** 2).sum(1)
+        cost = cost + 2.0 * track.pose[:, 2] ** 2 + (track.gaze**2).sum(1)
+    else:
+        # Other spaces have no named columns to detect a blink with, and their gaze is in units of the network.
+        cost = (expression**2).sum(1) / EXPRESSION_DIM + 4.0 * (track.pose[:, :3] ** 2).sum(1)
+    return int(np.argmin(np.where(track.valid, cost, np.inf))) if track.valid.any() else 0
 
 
-def choose_reference_frame(track: MotionTrack, wanted: int | None) -> int:
-    """The wanted frame's index after a check, or the neutral one. Raises InputError."""
-    if wanted is None:
+def choose_reference_frame(track: MotionTrack, requested: int | None) -> int:
+    """Return the index of the reference frame: the requested one, or the most neutral one for None.
+
+    Raises:
+        InputError: If the requested frame is beyond the track.
+    """
+    if requested is None:
         return find_neutral_frame(track)
-    if not 0 <= wanted < len(track):
-        raise InputError(f"--reference-frame {wanted}: the driver has frames 0 to {len(track) - 1}")
-    return wanted
+    if not 0 <= requested < len(track):
+        raise InputError(
+            f"the driver has no frame {requested}. Give a frame from 0 to {len(track) - 1}.", field="reference"
+        )
+    return requested
 
 
 def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coefficients:
-    """Where relative motion starts from (one frame). Raises InputError for a frame beyond the track.
+    """Return the coefficients from which a driver's relative motion starts.
 
-    A wanted frame is taken as it is. Else pose and gaze start from the most neutral frame, and each named expression
-    from the level it rests at in this driver: scores have a floor, and a jaw or a smile that happens to be up in the
-    best frame would never come down again. A driver of a single frame starts from the face at rest that looks ahead. A
-    track made from speech knows its own rest, which is 0.
+    A requested reference frame is used as it is. Otherwise pose and gaze start from the most neutral frame, and each
+    named expression from the level at which it rests in this driver: scores have a floor, and a jaw or a smile that is
+    up in the most neutral frame could otherwise never come down. A driver of one frame starts from the face at rest that
+    looks straight ahead. The rest of a track made from speech is known: 0.
+
+    Returns:
+        One frame.
+
+    Raises:
+        InputError: If the requested frame is beyond the track.
     """
     if len(track) == 1:
         pose = np.zeros((1, 6))
         pose[:, 3:] = track.pose[:, 3:]
         return Coefficients(np.zeros((1, EXPRESSION_DIM)), pose, np.zeros((1, 4)))
-    at = choose_reference_frame(track, options.reference)
-    expression, pose, gaze = (a[at : at + 1].astype(np.float64) for a in (track.expression, track.pose, track.gaze))
-    if options.reference is None and track.meta.space == "face478" and track.meta.audio_hash is not None:
-        expression[:] = 0
-    elif options.reference is None and track.meta.space == "face478":
-        seen = track.expression[track.valid] if track.valid.any() else track.expression
-        named = slice(0, len(BLENDSHAPES))
-        resting = np.quantile(seen[:, named], RESTING, axis=0)
-        expression[:, named] = np.clip(
-            resting, np.minimum(expression[:, named], 0), np.maximum(expression[:, named], 0)
-        )
-    return Coefficients(expression, pose, gaze)
+    frame = choose_reference_frame(track, options.reference)
+    at_frame = _track_coefficients(track, slice(frame, frame + 1))
+    if options.reference is not None or track.meta.space != "face478":
+        return at_frame
+    if track.meta.audio_hash is not None:
+        at_frame.expression[:] = 0
+    else:
+        named = at_frame.expression[:, _NAMED]
+        named[:] = np.clip(_resting_levels(track), np.minimum(named, 0), np.maximum(named, 0))
+    return at_frame
 
 
 def retarget(
-    own: Coefficients,
+    source: Coefficients,
     track: MotionTrack,
     options: RetargetOptions,
-    start: Coefficients,
-    rest: Coefficients | None = None,
+    driver_reference: Coefficients,
+    source_rest: Coefficients | None = None,
 ) -> Coefficients:
-    """The source's face478 coefficients (own: one frame, or one for each of the track's) under a driver. start: the
-    driver's `reference_coefficients`; rest: the frame of a moving source that stands for it at rest (default: own).
-    Motion beyond what a warped photo carries is eased off.
+    """Transfer a driver's motion to a source in the face478 space, within the limits of a warped photo.
+
+    Args:
+        source: Coefficients of the source, one frame or one for each of the driver's.
+        track: Motion of the driver.
+        options: Mode, region and strength.
+        driver_reference: The driver's `reference_coefficients`.
+        source_rest: Frame of a moving source at rest, to which motion is added; default: `source`.
+
+    Returns:
+        One frame for each of the driver's.
     """
-    own = _spread(own, len(track))
-    base = own if rest is None else _spread(rest, len(track))
-    expression, turn, shift, gaze = _change(base, track, options, start)
-    turn = np.concatenate(
-        [ease(turn[:, :2], YAW_PITCH_KNEE, YAW_PITCH_LIMIT), ease(turn[:, 2:], ROLL_KNEE, ROLL_LIMIT)], 1
-    )
-    shift = np.concatenate(
-        [ease(shift[:, :2], SHIFT_KNEE, SHIFT_LIMIT), ease(shift[:, 2:], DEPTH_KNEE, DEPTH_LIMIT)], 1
-    )
-    angles = _turned(base, turn)
-    # A photo that is turned already has less to give on that side.
+    source = _repeat(source, len(track))
+    base = source if source_rest is None else _repeat(source_rest, len(track))
+    change = _motion_change(base, track, options, driver_reference)
+    turn, shift = _limit_head_motion(change)
+    angles = _rotate(base, turn)
+    # A photo that is turned already has less range left on that side.
     knee = np.maximum(np.abs(base.pose[:, :2]), TOTAL_KNEE)
-    angles[:, :2] = ease(angles[:, :2], knee, knee + TOTAL_ROOM)
+    angles[:, :2] = soft_limit(angles[:, :2], knee, knee + TOTAL_ROOM)
     pose = np.concatenate([angles, base.pose[:, 3:] + shift], 1)
-    gaze = np.clip(base.gaze + gaze, -GAZE_LIMIT, GAZE_LIMIT)
-    expression = np.where(expression_mask(options.region), base.expression + expression, own.expression)
-    return _by_region(own, Coefficients(expression, pose, gaze), options.region)
+    gaze = np.clip(base.gaze + change.gaze, -GAZE_LIMIT, GAZE_LIMIT)
+    driven_columns = expression_mask(options.region)
+    expression = np.where(driven_columns, base.expression + change.expression, source.expression)
+    return _restrict_to_region(source, Coefficients(expression, pose, gaze), options.region)
 
 
 def retarget_bfm09(
-    own: Coefficients,
+    source: Coefficients,
     track: MotionTrack,
     options: RetargetOptions,
-    start: Coefficients,
-    parts: Mapping[str, np.ndarray],
+    driver_reference: Coefficients,
+    region_maps: Mapping[str, np.ndarray],
 ) -> Coefficients:
-    """The source's bfm09 coefficients (one frame) under a driver, without limits: the network draws what it is told.
-    parts: for the regions eyes and lips, the 64×64 map that keeps of a change of expression what is seen there.
+    """Transfer a driver's motion to a source in the bfm09 space, without limits: the diffusion engine needs none.
+
+    Args:
+        source: Coefficients of the source, one frame.
+        track: Motion of the driver.
+        options: Mode, region and strength.
+        driver_reference: The driver's `reference_coefficients`.
+        region_maps: For the regions eyes and lips, the (64, 64) map from a change of the expression to its part there.
+
+    Returns:
+        One frame for each of the driver's.
     """
-    own = _spread(own, len(track))
-    expression, turn, shift, gaze = _change(own, track, options, start)
+    source = _repeat(source, len(track))
+    change = _motion_change(source, track, options, driver_reference)
+    expression_change = change.expression
     if options.region == "pose":
-        expression = np.zeros_like(expression)
-    elif options.region in parts:
-        expression = expression @ parts[options.region].T
-    pose = np.concatenate([_turned(own, turn), own.pose[:, 3:] + shift], 1)
-    return _by_region(own, Coefficients(own.expression + expression, pose, own.gaze + gaze), options.region)
-
-
-def _change(
-    base: Coefficients, track: MotionTrack, options: RetargetOptions, start: Coefficients
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What a driver adds to `base` (one for each frame): expression N×64, turn N×3 (rad), shift N×3, gaze N×4."""
-    driver = Coefficients(*(a.astype(np.float64) for a in (track.expression, track.pose, track.gaze)))
-    start = _spread(start, len(track)) if options.motion == "relative" else base
-    turn = rotation_matrix(driver.pose[:, :3]) @ np.swapaxes(rotation_matrix(start.pose[:, :3]), -1, -2)
-    changes = driver.expression - start.expression, euler_angles(turn), driver.pose[:, 3:] - start.pose[:, 3:]
-    return tuple(options.strength * change for change in (*changes, driver.gaze - start.gaze))
-
-
-def _turned(base: Coefficients, turn: np.ndarray) -> np.ndarray:
-    return euler_angles(rotation_matrix(turn) @ rotation_matrix(base.pose[:, :3]))
-
-
-def _spread(one: Coefficients, count: int) -> Coefficients:
-    return Coefficients(*(np.broadcast_to(a, (count, a.shape[1])) for a in (one.expression, one.pose, one.gaze)))
+        expression_change = np.zeros_like(expression_change)
+    elif options.region in region_maps:
+        expression_change = expression_change @ region_maps[options.region].T
+    pose = np.concatenate([_rotate(source, change.turn), source.pose[:, 3:] + change.shift], 1)
+    driven = Coefficients(source.expression + expression_change, pose, source.gaze + change.gaze)
+    return _restrict_to_region(source, driven, options.region)
 
 
 def expression_mask(region: str) -> np.ndarray:
-    """Which of the 64 face478 expression coefficients a region drives (bool)."""
+    """Return which of the face478 expression coefficients a region drives: (64,) bool."""
     mask = np.zeros(EXPRESSION_DIM, bool)
-    for index, name in enumerate(BLENDSHAPES):
-        eyes = name.startswith(("eye", "brow"))
-        mask[index] = {"eyes": eyes, "lips": not eyes, "pose": False}.get(region, True)
+    for column, name in enumerate(BLENDSHAPES):
+        is_eyes = name.startswith(("eye", "brow"))
+        mask[column] = {"eyes": is_eyes, "lips": not is_eyes, "pose": False}.get(region, True)
     mask[len(BLENDSHAPES) :] = region in ("all", "face", "lips")
     return mask
 
 
-def _by_region(own: Coefficients, driven: Coefficients, region: str) -> Coefficients:
-    pose = driven.pose if region in ("all", "pose") else own.pose
-    gaze = driven.gaze if region in ("all", "face", "eyes") else own.gaze
+@dataclass(frozen=True)
+class _MotionChange:
+    """What a driver adds to a source: expression (N, 64), turn (N, 3) in radians, shift (N, 3), gaze (N, 4)."""
+
+    expression: np.ndarray
+    turn: np.ndarray
+    shift: np.ndarray
+    gaze: np.ndarray
+
+
+def _motion_change(
+    base: Coefficients, track: MotionTrack, options: RetargetOptions, driver_reference: Coefficients
+) -> _MotionChange:
+    """Return the driver's change since its reference (relative) or its difference from the base (absolute)."""
+    driver = _track_coefficients(track, slice(None))
+    start = _repeat(driver_reference, len(track)) if options.motion == "relative" else base
+    rotation = rotation_matrix(driver.pose[:, :3]) @ np.swapaxes(rotation_matrix(start.pose[:, :3]), -1, -2)
+    return _MotionChange(
+        expression=options.strength * (driver.expression - start.expression),
+        turn=options.strength * euler_angles(rotation),
+        shift=options.strength * (driver.pose[:, 3:] - start.pose[:, 3:]),
+        gaze=options.strength * (driver.gaze - start.gaze),
+    )
+
+
+def _limit_head_motion(change: _MotionChange) -> tuple[np.ndarray, np.ndarray]:
+    """Return turn and shift (N, 3) within the limits of a warped photo."""
+    yaw_pitch = soft_limit(change.turn[:, :2], YAW_PITCH_KNEE, YAW_PITCH_LIMIT)
+    roll = soft_limit(change.turn[:, 2:], ROLL_KNEE, ROLL_LIMIT)
+    shift = soft_limit(change.shift[:, :2], SHIFT_KNEE, SHIFT_LIMIT)
+    depth = soft_limit(change.shift[:, 2:], DEPTH_KNEE, DEPTH_LIMIT)
+    return np.concatenate([yaw_pitch, roll], 1), np.concatenate([shift, depth], 1)
+
+
+def _resting_levels(track: MotionTrack) -> np.ndarray:
+    """Return the level (52,) at which each named expression rests."""
+    visible = track.expression[track.valid] if track.valid.any() else track.expression
+    return np.quantile(visible[:, _NAMED], RESTING_QUANTILE, axis=0)
+
+
+def _rotate(base: Coefficients, turn: np.ndarray) -> np.ndarray:
+    return euler_angles(rotation_matrix(turn) @ rotation_matrix(base.pose[:, :3]))
+
+
+def _track_coefficients(track: MotionTrack, frames: slice) -> Coefficients:
+    return Coefficients(*(array[frames].astype(np.float64) for array in (track.expression, track.pose, track.gaze)))
+
+
+def _repeat(coefficients: Coefficients, count: int) -> Coefficients:
+    """Return read-only views of one frame, repeated, or of `count` frames."""
+    arrays = (coefficients.expression, coefficients.pose, coefficients.gaze)
+    return Coefficients(*(np.broadcast_to(array, (count, array.shape[1])) for array in arrays))
+
+
+def _restrict_to_region(source: Coefficients, driven: Coefficients, region: str) -> Coefficients:
+    """Take pose and gaze from the source where the region does not drive them."""
+    pose = driven.pose if region in ("all", "pose") else source.pose
+    gaze = driven.gaze if region in ("all", "face", "eyes") else source.gaze
     return replace(driven, pose=pose, gaze=gaze)

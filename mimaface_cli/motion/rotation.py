@@ -1,12 +1,19 @@
-"""Head rotations: Euler angles of the pose coefficients, rotation vectors, matrices."""
+"""Rotations of the head: Euler angles of the pose coefficients, rotation vectors and matrices."""
 
 import numpy as np
+import numpy.typing as npt
 
 
-def rotation_matrix(angles: np.ndarray) -> np.ndarray:
-    """Euler angles (…×3, rad, about x, y, z) to R = Rz·Ry·Rx (…×3×3) acting on column vectors.
+def rotation_matrix(angles: npt.ArrayLike) -> np.ndarray:
+    """Return the rotation R = Rz·Ry·Rx, which acts on column vectors.
 
-    x points to the subject's left (right in the picture), y up, z to the camera.
+    x points to the subject's left (right in the image), y up, z to the camera.
+
+    Args:
+        angles: (..., 3), Euler angles about x, y, z in radians.
+
+    Returns:
+        (..., 3, 3) float64.
     """
     angles = np.asarray(angles, np.float64)
     cx, cy, cz = np.moveaxis(np.cos(angles), -1, 0)
@@ -20,7 +27,14 @@ def rotation_matrix(angles: np.ndarray) -> np.ndarray:
 
 
 def euler_angles(rotation: np.ndarray) -> np.ndarray:
-    """Inverse of `rotation_matrix`: …×3×3 to …×3 rad, y within ±π/2."""
+    """Return the Euler angles of a rotation, the inverse of `rotation_matrix`.
+
+    Args:
+        rotation: (..., 3, 3).
+
+    Returns:
+        (..., 3), angles about x, y, z in radians; y is within ±π/2.
+    """
     y = np.arcsin(np.clip(-rotation[..., 2, 0], -1.0, 1.0))
     x = np.arctan2(rotation[..., 2, 1], rotation[..., 2, 2])
     z = np.arctan2(rotation[..., 1, 0], rotation[..., 0, 0])
@@ -28,7 +42,14 @@ def euler_angles(rotation: np.ndarray) -> np.ndarray:
 
 
 def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
-    """Rotation vector (3, rad) to a 3×3 matrix (Rodrigues)."""
+    """Return the rotation about a vector by its length, by Rodrigues' formula.
+
+    Args:
+        vector: (3,), in radians.
+
+    Returns:
+        (3, 3).
+    """
     angle = float(np.linalg.norm(vector))
     if angle < 1e-12:
         return np.eye(3)

@@ -1,16 +1,27 @@
-"""Zero-phase smoothing of coefficients over time, and filling of frames without a face."""
+"""Zero-phase smoothing of coefficients over time, and interpolation of frames without a face."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 POSE_SIGMA = 0.045  # seconds; a head does not shake faster than about 4 Hz
-LIGHT_SIGMA = 0.20
-GAZE_SIGMA = 0.025
+ILLUMINATION_SIGMA = 0.20  # seconds
+GAZE_SIGMA = 0.025  # seconds
+MIN_EXPRESSION_RATE = 20  # frames per second; below, every frame of the expression counts
 
 
 def fill_missing(values: np.ndarray, valid: np.ndarray, pts: np.ndarray) -> np.ndarray:
-    """N×D values with rows where `valid` is false interpolated in time; held at the ends. All false: unchanged."""
+    """Interpolate invalid frames in time; the first and last valid frame hold beyond them.
+
+    Args:
+        values: (N, D).
+        valid: (N,), False for the frames to fill. If no frame is valid, the values are returned unchanged.
+        pts: (N,), times in seconds.
+
+    Returns:
+        (N, D).
+    """
     if valid.all() or not valid.any():
         return values
     filled = np.array(values, np.float64)
@@ -26,13 +37,22 @@ def smooth_by_shot(
     cuts: Sequence[int],
     smooth: Callable[[np.ndarray, slice], np.ndarray],
 ) -> np.ndarray:
-    """N×D values with unseen rows filled and each shot smoothed on its own: smooth(values of a shot, its frames).
+    """Fill invalid frames and smooth every shot separately.
 
-    cuts: first frames of shots. A shot in which nothing was seen is filled from its neighbors.
+    Args:
+        values: (N, D).
+        valid: (N,), False for frames to fill.
+        pts: (N,), times in seconds.
+        cuts: First frames of shots.
+        smooth: Called with the values of a shot and its range of frames; returns the smoothed values.
+
+    Returns:
+        (N, D). A shot without any valid frame is interpolated from its neighbors.
     """
-    result, known = np.array(values, np.float64), np.zeros(len(values), bool)
+    result = np.array(values, np.float64)
+    known = np.zeros(len(values), bool)
     edges = [0, *(cut for cut in cuts if cut > 0), len(values)]
-    for start, stop in zip(edges, edges[1:]):
+    for start, stop in pairwise(edges):
         shot = slice(start, stop)
         if valid[shot].any():
             known[shot] = True
@@ -40,51 +60,83 @@ def smooth_by_shot(
     return fill_missing(result, known, pts)
 
 
-def gaussian(values: np.ndarray, sigma_frames: float) -> np.ndarray:
-    """N×D smoothed along N by a symmetric kernel, edges reflected about their end value (no drift at the ends)."""
-    radius = int(np.ceil(3 * sigma_frames))
-    if len(values) < 3 or radius < 1 or sigma_frames < 0.2:
+def filter_gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
+    """Smooth along time with a Gaussian kernel.
+
+    The ends are reflected about their end value, so that they do not drift.
+
+    Args:
+        values: (N, D).
+        sigma: Standard deviation in frames; below 0.2 nothing is filtered.
+
+    Returns:
+        (N, D).
+    """
+    radius = int(np.ceil(3 * sigma))
+    if len(values) < 3 or radius < 1 or sigma < 0.2:
         return values
     radius = min(radius, len(values) - 1)
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_frames) ** 2)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel /= kernel.sum()
     head = 2 * values[0] - values[radius:0:-1]
     tail = 2 * values[-1] - values[-2 : -2 - radius : -1]
-    padded = np.concatenate([head, values, tail])
-    return np.stack([np.convolve(column, kernel, "valid") for column in padded.T], -1)
+    return _convolve(np.concatenate([head, values, tail]), kernel)
 
 
-def savitzky_golay(values: np.ndarray) -> np.ndarray:
-    """N×D through a 5-point cubic filter: noise goes down, a blink or a plosive of three frames keeps its depth."""
+def filter_savitzky_golay(values: np.ndarray) -> np.ndarray:
+    """Smooth along time with a 5-point cubic Savitzky-Golay filter.
+
+    It reduces noise and keeps the depth of a blink or a plosive of three frames.
+
+    Args:
+        values: (N, D).
+
+    Returns:
+        (N, D).
+    """
     if len(values) < 5:
         return values
     kernel = np.array([-3, 12, 17, 12, -3]) / 35
-    padded = np.concatenate([2 * values[:1] - values[2:0:-1], values, 2 * values[-1:] - values[-2:-4:-1]])
-    return np.stack([np.convolve(column, kernel, "valid") for column in padded.T], -1)
+    head = 2 * values[:1] - values[2:0:-1]
+    tail = 2 * values[-1:] - values[-2:-4:-1]
+    return _convolve(np.concatenate([head, values, tail]), kernel)
 
 
 def smooth_pose(pose: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
-    """N×6 pose; angles are unwrapped first. rate: frames per second; strength scales the time constant (0: off)."""
+    """Smooth (N, 6) poses; the angles are unwrapped first.
+
+    Args:
+        pose: (N, 6), angles in radians, then translation.
+        rate: Frames per second.
+        strength: Factor on the time constant; 0 turns smoothing off.
+
+    Returns:
+        (N, 6) float64.
+    """
     pose = np.array(pose, np.float64)
     pose[:, :3] = np.unwrap(pose[:, :3], axis=0)
-    return gaussian(pose, POSE_SIGMA * rate * strength)
+    return filter_gaussian(pose, POSE_SIGMA * rate * strength)
 
 
 def smooth_crop(crop: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
-    """N×6 entries of the affine that aligns each frame."""
-    return gaussian(crop, POSE_SIGMA * rate * strength)
+    """Smooth (N, 6) entries of the affines that align the frames."""
+    return filter_gaussian(crop, POSE_SIGMA * rate * strength)
 
 
 def smooth_expression(expression: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
-    """N×64 expression. Below 20 frames a second every frame counts and nothing is filtered."""
-    return savitzky_golay(expression) if strength > 0 and rate >= 20 else expression
+    """Smooth (N, 64) expressions; below MIN_EXPRESSION_RATE frames per second they are returned unchanged."""
+    return filter_savitzky_golay(expression) if strength > 0 and rate >= MIN_EXPRESSION_RATE else expression
 
 
 def smooth_gaze(gaze: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
-    """N×4 gaze: short, so that saccades stay quick."""
-    return gaussian(gaze, GAZE_SIGMA * rate * strength)
+    """Smooth (N, 4) gazes over a short time, so that saccades stay fast."""
+    return filter_gaussian(gaze, GAZE_SIGMA * rate * strength)
 
 
 def smooth_illumination(illumination: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
-    """N×27 illumination: light changes slowly, its estimate does not."""
-    return gaussian(illumination, LIGHT_SIGMA * rate * strength)
+    """Smooth (N, 27) illuminations over a long time: light changes slowly, but its estimate is noisy."""
+    return filter_gaussian(illumination, ILLUMINATION_SIGMA * rate * strength)
+
+
+def _convolve(padded: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    return np.stack([np.convolve(column, kernel, "valid") for column in padded.T], -1)

@@ -80,6 +80,17 @@ class MotionTrack:
         """Seconds from the start of the first frame to the end of the last, which lasts one nominal frame."""
         return float(self.pts[-1] - self.pts[0]) + float(1 / self.frame_rate)
 
+    def motion_arrays(self, *, unwrap: bool = False) -> dict[str, np.ndarray]:
+        """Return writable float64 copies of expression, pose and gaze, by name.
+
+        Args:
+            unwrap: Whether to make the angles of the pose continuous over time.
+        """
+        arrays = {name: getattr(self, name).astype(np.float64) for name in ("expression", "pose", "gaze")}
+        if unwrap:
+            arrays["pose"][:, :3] = np.unwrap(arrays["pose"][:, :3], axis=0)
+        return arrays
+
     def select_frames(self, which: slice) -> "MotionTrack":
         """Return the track of a range of frames, with the cuts and the nominal frame rate that go with it.
 

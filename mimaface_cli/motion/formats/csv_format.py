@@ -1,5 +1,6 @@
-"""A track as CSV: one line a frame, the curves of `mimaface_cli.motion.channels` in their units, for spreadsheets and
-scripts. It holds the motion and its times; who moves (identity, texture, light, crop) stays behind.
+"""Motion tracks as CSV, for spreadsheets and scripts: one line per frame, one column per channel.
+
+The file contains the motion and its times. Identity, texture, illumination and crop are left out.
 """
 
 import csv
@@ -11,8 +12,9 @@ from typing import TextIO
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, NUMBERED_EXPRESSIONS, find_channel
-from mimaface_cli.motion.formats.text_reader import read_table
+from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, NUMBERED_EXPRESSIONS, Channel, find_channel
+from mimaface_cli.motion.formats.text_reader import Row, read_table
+from mimaface_cli.motion.formats.timing import check_times, estimate_frame_rate
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_layout import MAX_FRAMES
 from mimaface_cli.motion.track_meta import TrackMeta
@@ -24,106 +26,110 @@ COLUMNS = {
         *("gazeYawLeft", "gazePitchLeft", "gazeYawRight", "gazePitchRight"),
         *("exp0", *NAMED_EXPRESSIONS, *NUMBERED_EXPRESSIONS[len(NAMED_EXPRESSIONS) + 1 :]),
     ),
-    "bfm09": (*_HEAD, *(f"gaze{k}" for k in range(4)), *NUMBERED_EXPRESSIONS),
+    "bfm09": (*_HEAD, *("gaze0", "gaze1", "gaze2", "gaze3"), *NUMBERED_EXPRESSIONS),
 }
-# Rates that nominal frame rates are rounded to where they come close.
-_RATES = [Fraction(rate) for rate in (10, 12, 15, 24, 25, 30, 48, 50, 60, 100, 120)]
-_RATES += [Fraction(rate * 1000, 1001) for rate in (24, 30, 60, 120)]
+_MAX_VALUE = 1e4  # in a channel's unit; larger values belong to no face
 
 
-def write(track: MotionTrack, file: TextIO) -> list[str]:
-    """Columns time (s), valid (1: the face was seen), then COLUMNS of the track's space; angles in degrees."""
+def write_csv(track: MotionTrack, file: TextIO) -> list[str]:
+    """Write a track as CSV: time in seconds, valid (1: the face was detected), then COLUMNS of the track's space.
+
+    Returns:
+        Notes for the user on what the format leaves out.
+    """
     names = COLUMNS[track.meta.space]
     channels = [find_channel(name, track.meta.space) for name in names]
-    arrays = {name: getattr(track, name).astype(np.float64) for name in ("expression", "pose", "gaze")}
+    arrays = track.motion_arrays()
     values = np.concatenate([channel.read(arrays[channel.array]) for channel in channels], 1)
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["time", "valid", *names])
-    for time, valid, row in zip(track.pts.tolist(), track.valid.tolist(), values.tolist()):
+    for time, valid, row in zip(track.pts.tolist(), track.valid.tolist(), values.tolist(), strict=True):
         writer.writerow([f"{time:.9g}", int(valid), *(f"{value:.9g}" for value in row)])
-    return ["a CSV holds the motion alone; who moves and the crop stay behind (a .json keeps them)"]
+    return ["CSV contains the motion only; identity, texture, light and crop are left out (JSON keeps them)"]
 
 
-def read(path: Path, frame_rate: Fraction | None = None) -> tuple[MotionTrack, list[str]]:
-    """Read such a file, written by us or by hand: time and any of the columns, those left out are 0. Raises
-    InputError that names line and column.
+def read_csv(path: Path, frame_rate: Fraction | None = None) -> tuple[MotionTrack, list[str]]:
+    """Read a CSV file of `write_csv`, or one written by hand with a column time and any of the channels.
+
+    Args:
+        path: File to read.
+        frame_rate: Nominal frame rate, or None to estimate it from the times.
+
+    Returns:
+        The track, in which missing channels are 0, and notes for the user.
+
+    Raises:
+        InputError: If the file is invalid; the message names line and column.
     """
     header, rows = read_table(path)
     if "time" not in header:
-        raise InputError(f"{path}: line 1: has no column time (seconds); is it a track?")
-    if not rows or len(rows) > MAX_FRAMES:
-        raise InputError(f"{path}: has {len(rows)} lines of values where 1 to {MAX_FRAMES} are possible")
-    space = "bfm09" if any(name in ("gaze0", "gaze1", "gaze2", "gaze3") for name in header) else "face478"
-    channels = {}
-    for name in header:
-        if name not in ("time", "valid"):
-            try:
-                channels[name] = find_channel(name, space)
-            except InputError as error:
-                raise InputError(f"{path}: line 1: {error}") from error
-    if not channels:
-        raise InputError(f"{path}: line 1: names no curve; add columns such as yaw or jawOpen")
+        raise InputError(f"{path}: line 1: has no column time. Add one with the time of each frame in seconds.")
+    check_row_count(path, rows)
+    has_network_gaze = any(name in ("gaze0", "gaze1", "gaze2", "gaze3") for name in header)
+    space = "bfm09" if has_network_gaze else "face478"
+    channels = _find_channels(path, header, space)
     numbers = parse_rows(path, header, rows)
     times = numbers[:, header.index("time")]
     check_times(path, rows, times, "time")
     valid = np.ones(len(rows), bool)
     if "valid" in header:
         valid = numbers[:, header.index("valid")] > 0.5
-    track = blank(len(rows), space, frame_rate or nominal_rate(times), "CSV")
-    arrays = {name: getattr(track, name).astype(np.float64) for name in ("expression", "pose", "gaze")}
+    track = create_imported_track(len(rows), space, frame_rate or estimate_frame_rate(times), "CSV")
+    arrays = track.motion_arrays()
     for name, channel in channels.items():
-        outside = np.flatnonzero(np.abs(numbers[:, header.index(name)]) > 1e4)
-        if len(outside):
-            raise InputError(f"{path}: line {rows[outside[0]][0]}, column {name}: is far beyond any face")
-        channel.write(arrays[channel.array], numbers[:, header.index(name), None])
-    missing = [name for name in COLUMNS[space] if name not in channels]
-    both = [name for name in channels if name not in COLUMNS[space]]
-    notes = [] if not missing or both else [f"{len(missing)} curves are not in the file and rest at 0"]
-    return replace(track, **arrays, pts=times, valid=valid), notes
+        values = numbers[:, header.index(name)]
+        _check_values(path, rows, name, values)
+        channel.write(arrays[channel.array], values[:, None])
+    return replace(track, **arrays, pts=times, valid=valid), _note_missing(channels, space)
 
 
-def blank(frames: int, space: str, rate: Fraction, source: str) -> MotionTrack:
-    """A track at rest of nobody in particular, said to come from `source`."""
+def create_imported_track(frames: int, space: str, rate: Fraction, source: str) -> MotionTrack:
+    """Return a neutral track whose metadata names an imported file as its origin.
+
+    Args:
+        frames: Number of frames.
+        space: Space of the coefficients.
+        rate: Nominal frame rate.
+        source: Kind of the file, stored as version of the extractor.
+    """
     track = MotionTrack.neutral(frames, space, rate)
     return replace(track, meta=TrackMeta(space, "import", source, rate))
 
 
-def parse_rows(path: Path, header: list[str], rows: list[tuple[int, list[str]]]) -> np.ndarray:
-    """All fields as numbers, N×columns. Raises InputError for the first that is none or not finite."""
+def check_row_count(path: Path, rows: list[Row]) -> None:
+    """Raise InputError unless there are from 1 to MAX_FRAMES rows."""
+    if not 1 <= len(rows) <= MAX_FRAMES:
+        raise InputError(f"{path}: has {len(rows)} lines of values. Give from 1 to {MAX_FRAMES}.")
+
+
+def parse_rows(path: Path, header: list[str], rows: list[Row]) -> np.ndarray:
+    """Parse all fields as finite numbers.
+
+    Returns:
+        (rows, columns) float64.
+
+    Raises:
+        InputError: For the first field that is not a finite number; the message names line and column.
+    """
     numbers = np.empty((len(rows), len(header)))
-    for k, (line, fields) in enumerate(rows):
-        try:
-            numbers[k] = fields
-            bad = None if np.isfinite(numbers[k]).all() else int(np.flatnonzero(~np.isfinite(numbers[k]))[0])
-        except ValueError:
-            bad = next(index for index, field in enumerate(fields) if not _is_number(field))
-        if bad is not None:
-            raise InputError(f"{path}: line {line}, column {header[bad]}: {fields[bad][:30]!r} is not a number")
+    for k, row in enumerate(rows):
+        bad_column = _parse_row(row.fields, numbers[k])
+        if bad_column is not None:
+            raise InputError(
+                f"{path}: line {row.line}, column {header[bad_column]}: {row.fields[bad_column][:30]!r} is not a "
+                "number. Write a finite number."
+            )
     return numbers
 
 
-def check_times(path: Path, rows: list[tuple[int, list[str]]], times: np.ndarray, column: str) -> None:
-    """Raise InputError unless times increase strictly."""
-    back = np.flatnonzero(np.diff(times) <= 0)
-    if len(back):
-        line = rows[int(back[0]) + 1][0]
-        raise InputError(f"{path}: line {line}, column {column}: is not later than the line before")
-    if np.abs(times).max() > 1e9:
-        raise InputError(f"{path}: column {column}: counts seconds; some lie beyond any recording")
-
-
-def nominal_rate(times: np.ndarray) -> Fraction:
-    """The usual frame rate nearest to times (s), or a plain fraction where none is near."""
-    if len(times) < 2:
-        return Fraction(25)
-    rate = 1 / max(float(np.median(np.diff(times))), 1e-4)
-    mean = (len(times) - 1) / max(float(times[-1] - times[0]), 1e-4)
-    if abs(mean / rate - 1) < 0.01:  # the mean tells 29.97 from 30, unless frames are missing
-        rate = mean
-    near = min(_RATES, key=lambda usual: abs(float(usual) / rate - 1))
-    if abs(float(near) / rate - 1) < 0.0004:
-        return near
-    return max(Fraction(rate).limit_denominator(100), Fraction(1, 100))
+def _parse_row(fields: list[str], numbers: np.ndarray) -> int | None:
+    """Parse the fields of a row into an array; return the first column that is not a finite number, if any."""
+    try:
+        numbers[:] = fields
+    except ValueError:
+        return next(k for k, field in enumerate(fields) if not _is_number(field))
+    is_bad = ~np.isfinite(numbers)
+    return int(np.flatnonzero(is_bad)[0]) if is_bad.any() else None
 
 
 def _is_number(field: str) -> bool:
@@ -131,3 +137,32 @@ def _is_number(field: str) -> bool:
         return bool(np.isfinite(float(field)))
     except ValueError:
         return False
+
+
+def _find_channels(path: Path, header: list[str], space: str) -> dict[str, Channel]:
+    """Return the channels of the header's columns but time and valid."""
+    channels = {}
+    for name in header:
+        if name in ("time", "valid"):
+            continue
+        try:
+            channels[name] = find_channel(name, space)
+        except InputError as error:
+            raise InputError(f"{path}: line 1: {error}") from error
+    if not channels:
+        raise InputError(f"{path}: line 1: has no column for a channel. Add columns such as yaw or jawOpen.")
+    return channels
+
+
+def _check_values(path: Path, rows: list[Row], name: str, values: np.ndarray) -> None:
+    outside = np.flatnonzero(np.abs(values) > _MAX_VALUE)
+    if len(outside):
+        line = rows[outside[0]].line
+        raise InputError(f"{path}: line {line}, column {name}: is out of range. Check the unit of the column.")
+
+
+def _note_missing(channels: dict[str, Channel], space: str) -> list[str]:
+    missing = [name for name in COLUMNS[space] if name not in channels]
+    # A name for both sides covers several columns, so that a count of missing columns would be wrong.
+    has_combined_names = any(name not in COLUMNS[space] for name in channels)
+    return [] if not missing or has_combined_names else [f"{len(missing)} curves are not in the file and stay at 0"]

@@ -1,56 +1,79 @@
-"""Text from anywhere: read whole, within bounds, every fault told with its line."""
+"""Text and CSV files of untrusted origin: size limits, and errors that name the line."""
 
 import csv
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 from mimaface_cli.errors import InputError
 
 MAX_BYTES = 256 * 1024**2
 
 
-def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """A CSV file's header and its rows with their line numbers; blank lines are passed over. Raises InputError where it
-    cannot be read, a name comes twice or a row has another number of fields.
+class Row(NamedTuple):
+    """One row of a CSV file: its line number, from 1, and its fields without surrounding spaces."""
+
+    line: int
+    fields: list[str]
+
+
+def read_table(path: Path) -> tuple[list[str], list[Row]]:
+    """Read a CSV file; blank lines are skipped.
+
+    Returns:
+        The header, and the rows below it, each with as many fields as the header.
+
+    Raises:
+        InputError: If the file cannot be read, a column name is repeated, or a row has another number of fields.
     """
-    text = read_text(path)
-    lines = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
     header: list[str] | None = None
-    rows = []
+    rows: list[Row] = []
     try:
-        for row in lines:
-            fields = [field.strip() for field in row]
+        for values in reader:
+            fields = [value.strip() for value in values]
             if not any(fields):
                 continue
             if header is None:
                 header = fields
-                seen: set[str] = set()
-                twice = next((name for name in header if name in seen or seen.add(name)), None)
-                if twice is not None:
-                    raise InputError(f"{path}: line {lines.line_num}: column {twice[:40]!r} is there twice")
-                continue
-            if len(fields) != len(header):
+                _check_header(path, reader.line_num, header)
+            elif len(fields) != len(header):
                 raise InputError(
-                    f"{path}: line {lines.line_num}: has {len(fields)} fields where the header has {len(header)}"
+                    f"{path}: line {reader.line_num}: has {len(fields)} fields, but the header has {len(header)}. "
+                    "Give every line as many fields as the header."
                 )
-            rows.append((lines.line_num, fields))
+            else:
+                rows.append(Row(reader.line_num, fields))
     except csv.Error as error:
-        raise InputError(f"{path}: line {lines.line_num}: is not CSV ({error})") from error
+        raise InputError(f"{path}: line {reader.line_num}: is not CSV ({error}). Save the file as CSV.") from error
     if header is None:
-        raise InputError(f"{path}: is empty; write a header line and one line a moment")
+        raise InputError(f"{path}: is empty. Write a header line, and one line for each time.")
     return header, rows
 
 
 def read_text(path: Path) -> str:
-    """A text file of bearable size, UTF-8 with or without its mark. Raises InputError."""
+    """Read a text file in UTF-8, with or without byte order mark.
+
+    Raises:
+        InputError: If the file is missing, too large, unreadable or not UTF-8.
+    """
     try:
-        if not path.is_file():  # also keeps a named pipe from blocking for ever
-            kind = "is a folder; name a file" if path.is_dir() else "no such file; check the path"
-            raise InputError(f"{path}: {kind}")
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder. Name a file.")
+        if not path.is_file():  # a named pipe would block forever
+            raise InputError(f"{path}: no such file. Check the path.")
         if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: is larger than the {MAX_BYTES >> 20} MiB such a file may take")
+            raise InputError(f"{path}: is larger than the limit of {MAX_BYTES >> 20} MiB. Split the file.")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text; save it as such") from error
+        raise InputError(f"{path}: is not UTF-8 text. Save the file as UTF-8.") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
+
+
+def _check_header(path: Path, line: int, header: list[str]) -> None:
+    names: set[str] = set()
+    for name in header:
+        if name in names:
+            raise InputError(f"{path}: line {line}: column {name[:40]!r} is repeated. Remove one of the columns.")
+        names.add(name)
