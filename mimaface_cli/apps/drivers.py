@@ -15,8 +15,8 @@ from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.media.video import MediaInfo
-from mimaface_cli.motion.editing import cut
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.transforms import trim_track
 
 Progress = Callable[[int, int | None], None]
 
@@ -103,7 +103,7 @@ def trimmed(driver: Driver, trim: Trim) -> Driver:
     if not trim:
         return driver
     track = driver.track
-    kept = cut(track, *trim.seconds(track.frame_rate))
+    kept = trim_track(track, *trim.seconds(track.frame_rate))
     return replace(driver, track=kept, start=float(kept.pts[0] - track.pts[0]))
 
 

@@ -20,9 +20,10 @@ from mimaface_cli.face.extract_face478 import EXTRACTOR, extractor_version
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.media.video import MediaInfo
-from mimaface_cli.motion import editing as motion
+from mimaface_cli.motion import mixing, transforms
 from mimaface_cli.motion.channels import Channel, find_channel, split_sides
 from mimaface_cli.motion.coefficients import Coefficients
+from mimaface_cli.motion.editing import list_edited_channels
 from mimaface_cli.motion.keyframes import Keyframe
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
@@ -61,7 +62,7 @@ def over_time(track: MotionTrack, edits: Edits, options: EditOptions, notes: lis
     seconds = options.seconds or max(last, SHORTEST) + float(1 / options.frame_rate)
     if last > seconds:
         notes.append(f"keys after {seconds:g} s are not reached; --seconds {last:g} shows all")
-    still = motion.single(track, seconds, options.frame_rate)
+    still = transforms.hold_first_frame(track, seconds, options.frame_rate)
     full = replace(edits, keys=_from_rest(track, edits.keys)).apply(still, notes)
     if edits.keys:
         return full
@@ -86,7 +87,7 @@ def _from_rest(track: MotionTrack, keys: list[Keyframe]) -> list[Keyframe]:
 
 def mixed(track: MotionTrack, other: MotionTrack, options: EditOptions, notes: list[str]) -> MotionTrack:
     parts = region_parts(options.bfm) if track.meta.space == other.meta.space == "bfm09" else None
-    mixed, told = motion.mix(track, other, options.regions, parts)
+    mixed, told = mixing.mix_tracks(track, other, options.regions, parts)
     notes += told
     return mixed
 
@@ -94,11 +95,11 @@ def mixed(track: MotionTrack, other: MotionTrack, options: EditOptions, notes: l
 def retimed(track: MotionTrack, other: MotionTrack | None, options: EditOptions, notes: list[str]) -> MotionTrack:
     """Everything that is not by name: the recorded motion cut, stretched, mixed, made stronger and smoother."""
     if options.start or options.duration is not None:
-        track = motion.cut(track, options.start, options.duration)
-    track = motion.stretch(track, options.speed)
+        track = transforms.trim_track(track, options.start, options.duration)
+    track = transforms.change_speed(track, options.speed)
     if other is not None:
         track = mixed(track, other, options, notes)
-    return motion.smooth(motion.strengthen(track, options.strength), options.smooth)
+    return transforms.smooth_track(transforms.scale_motion(track, options.strength), options.smooth)
 
 
 def still_length(edits: Edits, other: MotionTrack | None, options: EditOptions) -> EditOptions:
@@ -121,7 +122,7 @@ def from_photo(
     track = over_time(photo_track(portrait, info), edits, options, notes)
     if other is not None:
         track = mixed(track, other, options, notes)
-    channels = motion.edited_channels(edits.terms, edits.keys, "face478", None)
+    channels = list_edited_channels(edits.terms, edits.keys, "face478", None)
     frames, gains = _drawn(portrait, coefficients_of(track, slice(None)), channels, notes)
     return Moving(frames, track.pts, track.frame_rate), gains
 
@@ -138,7 +139,7 @@ def photo_grid(
     for axis, values in zip(axes, np.array(steps).T):
         now = arrays[axis.channel.array]
         axis.channel.write(now, np.broadcast_to(values[:, None], axis.channel.read(now).shape))
-    channels = motion.edited_channels(edits.terms, [], "face478", None)
+    channels = list_edited_channels(edits.terms, [], "face478", None)
     channels += [axis.channel for axis in axes if axis.channel.name not in {c.name for c in channels}]
     frames, gains = _drawn(square, Coefficients(**arrays), channels, notes)
 
@@ -181,7 +182,7 @@ def from_video(
     wanted = edits.apply(retimed(track, other, options, notes), notes)
     model, identity = face478.load(), track.identity.astype(np.float64)
     own, meant = coefficients_of(track, slice(None)), coefficients_of(wanted, slice(None))
-    channels = motion.edited_channels(edits.terms, edits.keys, "face478", None)
+    channels = list_edited_channels(edits.terms, edits.keys, "face478", None)
     gains = []
     if channels:  # looked at on the first frame that shows the face, for all
         shown = int(np.argmax(track.valid))

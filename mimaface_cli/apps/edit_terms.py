@@ -9,10 +9,11 @@ import numpy as np
 from mimaface_cli.apps.edit_options import EditOptions
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.motion.channels import ExpressionMap, parse_preset
-from mimaface_cli.motion.editing import Term, change, edited_channels, parse_term, preset_terms
+from mimaface_cli.motion.editing import Term, apply_edits, expand_preset, list_edited_channels, parse_term
 from mimaface_cli.motion.keyframes import Keyframe, parse_keyframe, read_keyframes
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.weights.locate import weights_folder
+
 
 @dataclass(frozen=True)
 class Edits:
@@ -23,7 +24,7 @@ class Edits:
     named: ExpressionMap | None
 
     def apply(self, track: MotionTrack, notes: list[str]) -> MotionTrack:
-        changed, told = change(track, self.terms, self.keys, self.named)
+        changed, told = apply_edits(track, self.terms, self.keys, self.named)
         notes += told
         return changed
 
@@ -36,12 +37,12 @@ def read_edits(options: EditOptions, space: str, notes: list[str]) -> Edits:
     terms = []
     for text in options.presets:
         name, share = parse_preset(text)
-        terms += preset_terms(name, share)
+        terms += expand_preset(name, share)
     for how in ("scale", "set", "add"):
         terms += [parse_term(how, text, space, named) for text in getattr(options, how)]
     keys = [] if options.keys_file is None else read_keyframes(options.keys_file, space, named)
     keys += [parse_keyframe(text, space, named) for text in options.keys]
-    for channel in edited_channels(terms, keys, space, named):  # which also looks up the names in presets
+    for channel in list_edited_channels(terms, keys, space, named):  # which also looks up the names in presets
         if channel.readers is not None and channel.array == "expression":
             notes.append(f"{channel.name}: the face model makes all but {channel.residual:.0%} of that movement")
     return Edits(terms, keys, named)

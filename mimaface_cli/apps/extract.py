@@ -20,8 +20,8 @@ from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.media.writer import open_writer
-from mimaface_cli.motion.track_meta import SPACES
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_meta import SPACES
 from mimaface_cli.progress import ProgressCallback
 
 

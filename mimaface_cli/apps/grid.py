@@ -24,7 +24,7 @@ class Axis:
 
     def label(self, k: int) -> str:
         """What to write at the k-th step."""
-        unit = "°" if self.channel.array != "expression" and self.channel.unit != 1.0 else ""
+        unit = "°" if self.channel.array != "expression" and self.channel.unit == "degrees" else ""
         return f"{self.values[k]:.3g}{unit}"
 
 

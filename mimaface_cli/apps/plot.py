@@ -6,7 +6,7 @@ import numpy as np
 
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import atomic_path, check_output
-from mimaface_cli.motion.summary import curves
+from mimaface_cli.motion.summary import list_curves
 from mimaface_cli.motion.track import MotionTrack
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -24,7 +24,7 @@ def plot_track(track: MotionTrack, path: Path, title: str, overwrite: bool = Fal
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    found = curves(track)
+    found = list_curves(track)
     faces = [curve for curve in found if curve.unit in ("score", "number") and not curve.name.startswith("gaze")]
     panels = [
         ("head, degrees", [curve for curve in found if curve.name in ("yaw", "pitch", "roll")]),

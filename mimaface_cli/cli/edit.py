@@ -223,9 +223,6 @@ def _names() -> list[str]:
     lines = []
     for name in channel_names():
         channel = find_channel(name, "face478")
-        unit = "degrees" if channel.unit not in (1.0, -1.0) else "units" if channel.array == "pose" else "score"
-        lines.append(
-            f"{name:22} {channel.low:g} to {channel.high:g} {unit if not name.startswith('exp') else 'number'}"
-        )
+        lines.append(f"{name:22} {channel.low:g} to {channel.high:g} {channel.unit}")
     parts = (" ".join(f"{part}={value:g}" for part, value in made.items()) for made in PRESETS.values())
     return [*lines, "", *(f"--preset {name:13} {made}" for name, made in zip(PRESETS, parts))]

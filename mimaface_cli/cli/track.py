@@ -38,7 +38,7 @@ def show(
 
       mimaface track show talk.npz --png curves.png
     """
-    from mimaface_cli.motion.summary import curves
+    from mimaface_cli.motion.summary import list_curves
     from mimaface_cli.motion.track import MotionTrack
 
     loaded = MotionTrack.load(track)
@@ -46,7 +46,7 @@ def show(
         from mimaface_cli.apps.plot import plot_track
 
         plot_track(loaded, png, track.name, overwrite)
-    found = curves(loaded, everything)
+    found = list_curves(loaded, everything)
     meta = loaded.meta
     rate = f"{meta.frame_rate.numerator}/{meta.frame_rate.denominator}"
     unseen = int((~loaded.valid).sum())
@@ -181,11 +181,11 @@ def import_file(
 
 def _line(curve) -> str:
     """A sparkline between bounds that make curves of one kind comparable: scores fill 0..1, others their own range."""
-    from mimaface_cli.motion.summary import sparkline
+    from mimaface_cli.motion.summary import format_sparkline
 
     low, high = float(curve.values.min()), float(curve.values.max())
     if curve.unit == "score":
-        return sparkline(curve.values, low=min(low, 0.0), high=max(high, 1.0))
+        return format_sparkline(curve.values, low=min(low, 0.0), high=max(high, 1.0))
     if curve.span < 1.0 and curve.unit == "degrees":  # noise is not motion
-        return sparkline(curve.values, low=low - 2.0, high=high + 2.0)
-    return sparkline(curve.values)
+        return format_sparkline(curve.values, low=low - 2.0, high=high + 2.0)
+    return format_sparkline(curve.values)

@@ -1,0 +1,1 @@
+"""Motion tracks: the data type, its file formats, retargeting, keyframes, editing and smoothing."""

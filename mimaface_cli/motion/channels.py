@@ -1,9 +1,10 @@
 """Channels: named curves of head, gaze and expression that users edit, in degrees and scores.
 
 Left is the subject's left, which is right in the image. Left and up are positive: yaw turns and roll tilts the head to
-the subject's left, pitch lifts it; gazeYaw looks left, gazePitch up. Angles are in degrees, x, y, z in model units (half
-a face), expressions in scores from 0 to 1. A name without its side stands for both: mouthSmile is mouthSmileLeft and
-mouthSmileRight. gazeYaw and gazePitch are the mean of both eyes, which turn together and keep the angle between them.
+the subject's left, pitch lifts it; gazeYaw looks left, gazePitch up. Angles are in degrees, x, y, z in model units
+(half a face), expressions in scores from 0 to 1. A name without its side stands for both: mouthSmile is mouthSmileLeft
+and mouthSmileRight. gazeYaw and gazePitch are the mean of both eyes, which turn together and keep the angle between
+them.
 """
 
 import difflib

@@ -113,7 +113,7 @@ class _EditedCurves:
 
     def __init__(self, track: MotionTrack, expression_map: ExpressionMap | None) -> None:
         self.arrays = track.motion_arrays(unwrap=True)
-        self._original = {name: array.copy() for name, array in self.arrays.items()}
+        self._original = track.motion_arrays(unwrap=True)
         self._space = track.meta.space
         self._expression_map = expression_map
 

@@ -14,8 +14,8 @@ from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
-# A warped photo shows a limited range of head motion. Beyond the knee, motion approaches the limit smoothly, so that the
-# image does not tear. Angles in radians, translations in model units.
+# A warped photo shows a limited range of head motion. Beyond the knee, motion approaches the limit smoothly, so that
+# the image does not tear. Angles in radians, translations in model units.
 YAW_PITCH_KNEE, YAW_PITCH_LIMIT = np.radians(24.0), np.radians(38.0)
 TOTAL_KNEE, TOTAL_ROOM = np.radians(36.0), np.radians(14.0)  # of yaw and pitch, including the source's pose
 ROLL_KNEE, ROLL_LIMIT = np.radians(22.0), np.radians(36.0)
@@ -80,8 +80,8 @@ def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coef
 
     A requested reference frame is used as it is. Otherwise pose and gaze start from the most neutral frame, and each
     named expression from the level at which it rests in this driver: scores have a floor, and a jaw or a smile that is
-    up in the most neutral frame could otherwise never come down. A driver of one frame starts from the face at rest that
-    looks straight ahead. The rest of a track made from speech is known: 0.
+    up in the most neutral frame could otherwise never come down. A driver of one frame starts from the face at rest
+    that looks straight ahead. The rest of a track made from speech is known: 0.
 
     Returns:
         One frame.

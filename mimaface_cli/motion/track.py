@@ -4,7 +4,7 @@ import io
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict
 
 import numpy as np
 
@@ -22,6 +22,14 @@ from mimaface_cli.motion.track_layout import (
 from mimaface_cli.motion.track_meta import TrackMeta
 
 _FIX = "Run mimaface extract again."
+
+
+class MotionArrays(TypedDict):
+    """The arrays of a track that describe its motion, float64 and writable; for shapes see MotionTrack."""
+
+    expression: np.ndarray
+    pose: np.ndarray
+    gaze: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,16 +88,16 @@ class MotionTrack:
         """Seconds from the start of the first frame to the end of the last, which lasts one nominal frame."""
         return float(self.pts[-1] - self.pts[0]) + float(1 / self.frame_rate)
 
-    def motion_arrays(self, *, unwrap: bool = False) -> dict[str, np.ndarray]:
-        """Return writable float64 copies of expression, pose and gaze, by name.
+    def motion_arrays(self, *, unwrap: bool = False) -> MotionArrays:
+        """Return copies of expression, pose and gaze to edit; `dataclasses.replace` takes them back.
 
         Args:
             unwrap: Whether to make the angles of the pose continuous over time.
         """
-        arrays = {name: getattr(self, name).astype(np.float64) for name in ("expression", "pose", "gaze")}
+        pose = self.pose.astype(np.float64)
         if unwrap:
-            arrays["pose"][:, :3] = np.unwrap(arrays["pose"][:, :3], axis=0)
-        return arrays
+            pose[:, :3] = np.unwrap(pose[:, :3], axis=0)
+        return {"expression": self.expression.astype(np.float64), "pose": pose, "gaze": self.gaze.astype(np.float64)}
 
     def select_frames(self, which: slice) -> "MotionTrack":
         """Return the track of a range of frames, with the cuts and the nominal frame rate that go with it.

@@ -9,7 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,7 +21,8 @@ MAX_BYTES = 2 * 1024**3
 
 def write_track_file(file: BinaryIO, arrays: Mapping[str, np.ndarray], meta: TrackMeta) -> None:
     """Write arrays and metadata as .npz; equal tracks give equal bytes."""
-    np.savez(file, meta=np.array(meta.to_json()), **{name: arrays[name] for name in ARRAY_NAMES})
+    ordered: dict[str, Any] = {name: arrays[name] for name in ARRAY_NAMES}
+    np.savez(file, meta=np.array(meta.to_json()), **ordered)
 
 
 def read_track_file(file: BinaryIO) -> tuple[dict[str, np.ndarray], TrackMeta]:

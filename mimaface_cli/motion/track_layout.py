@@ -46,7 +46,9 @@ def check_shape(name: str, shape: tuple[int, ...], frames: int | None) -> None:
         ValueError: For another shape; the message starts with the name.
     """
     expected = _LAYOUT[name][0]
-    if len(shape) != len(expected) or any(size not in (_N, length) for size, length in zip(expected, shape, strict=True)):
+    if len(shape) != len(expected) or any(
+        size not in (_N, length) for size, length in zip(expected, shape, strict=True)
+    ):
         text = ", ".join("N" if size == _N else str(size) for size in expected)
         raise ValueError(f"{name}: has shape {shape!r:.60}, expected ({text})")
     if expected[0] != _N:

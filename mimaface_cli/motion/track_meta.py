@@ -126,13 +126,13 @@ def _copy_json(options: object) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise ValueError(f"options: must be a JSON object, is {reprlib.repr(options)}")
     try:
-        options = json.loads(json.dumps(options, allow_nan=False))
+        copy: dict[str, Any] = json.loads(json.dumps(options, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"options: cannot be written as JSON ({error})") from error
     # Deeper options could be read here and then fail to be written where the stack is smaller.
-    if not _is_nested_at_most(options, _MAX_NESTING):
+    if not _is_nested_at_most(copy, _MAX_NESTING):
         raise ValueError(f"options: are nested more than {_MAX_NESTING} levels deep")
-    return options
+    return copy
 
 
 def _is_nested_at_most(value: object, levels: int) -> bool:

@@ -62,7 +62,7 @@ def smooth_track(track: MotionTrack, strength: float) -> MotionTrack:
     sigma = _SMOOTH_SIGMA * strength / max(float(np.median(np.diff(track.pts))), 1e-3)
     arrays = track.motion_arrays(unwrap=True)
     edges = [0, *track.meta.cuts, len(track)]
-    for values in arrays.values():
+    for values in (arrays["expression"], arrays["pose"], arrays["gaze"]):
         for start, stop in pairwise(edges):
             values[start:stop] = filter_gaussian(values[start:stop], sigma)
     return replace(track, **arrays)

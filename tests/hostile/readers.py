@@ -72,12 +72,12 @@ def _packed_track() -> bytes:
 
 def _exported(format: str) -> Callable[[], bytes]:
     def make() -> bytes:
-        from mimaface_cli.motion.formats import csv_format as table
-        from mimaface_cli.motion.formats import json_format as document
-        from mimaface_cli.motion.formats import livelink
+        from mimaface_cli.motion.formats.csv_format import write_csv
+        from mimaface_cli.motion.formats.json_format import write_json
+        from mimaface_cli.motion.formats.livelink import write_livelink
 
         text = io.StringIO()
-        {"json": document, "csv": table, "livelink": livelink}[format].write(_track(), text)
+        {"json": write_json, "csv": write_csv, "livelink": write_livelink}[format](_track(), text)
         return text.getvalue().encode()
 
     return make

@@ -1,4 +1,4 @@
-"""Names that can be edited: what they stand for, their units and signs, and what is said of wrong ones."""
+"""Channels: names, units, signs, ranges and the errors for wrong names."""
 
 import numpy as np
 import pytest
@@ -17,27 +17,30 @@ from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track_meta import SPACES
 
-
-def test_every_name_is_found_and_reads_what_it_wrote():
-    rng = np.random.default_rng(0)
-    for space in SPACES:
-        for name in channels.channel_names(space):
-            if space == "bfm09" and channels._sides(name):
-                continue
-            channel = find_channel(name, space)
-            array = rng.normal(size=(5, {"pose": 6, "gaze": 4, "expression": 64}[channel.array]))
-            before = array.copy()
-            channel.write(array, np.full((5, 1), 0.25))
-            np.testing.assert_allclose(channel.read(array), 0.25, atol=1e-12)
-            untouched = [k for k in range(array.shape[1]) if k not in channel.columns]
-            np.testing.assert_array_equal(array[:, untouched], before[:, untouched])
+WIDTHS = {"pose": 6, "gaze": 4, "expression": 64}
 
 
-def test_left_and_up_are_positive():
+@pytest.mark.parametrize("space", SPACES)
+def test_every_channel_reads_what_it_wrote_and_changes_nothing_else(space):
+    random = np.random.default_rng(0)
+    for name in channels.channel_names(space):
+        if space == "bfm09" and split_sides(name)[0] in NAMED_EXPRESSIONS:
+            continue  # these need the face model
+        channel = find_channel(name, space)
+        array = random.normal(size=(5, WIDTHS[channel.array]))
+        before = array.copy()
+        channel.write(array, np.full((5, 1), 0.25))
+        np.testing.assert_allclose(channel.read(array), 0.25, atol=1e-12)
+        other_columns = [k for k in range(array.shape[1]) if k not in channel.columns]
+        np.testing.assert_array_equal(array[:, other_columns], before[:, other_columns])
+
+
+def test_positive_angles_turn_tilt_left_and_lift_the_head():
     pose = np.zeros((1, 6))
     ahead, up = np.array([0, 0, 1.0]), np.array([0, 1.0, 0])
     find_channel("yaw", "face478").write(pose, np.array([[20.0]]))
-    assert (rotation_matrix(pose[0, :3]) @ ahead)[0] == pytest.approx(np.sin(np.radians(20)))  # x: the subject's left
+    # x points to the subject's left.
+    assert (rotation_matrix(pose[0, :3]) @ ahead)[0] == pytest.approx(np.sin(np.radians(20)))
     pose[:] = 0
     find_channel("pitch", "face478").write(pose, np.array([[10.0]]))
     assert (rotation_matrix(pose[0, :3]) @ ahead)[1] == pytest.approx(np.sin(np.radians(10)))
@@ -46,28 +49,45 @@ def test_left_and_up_are_positive():
     assert (rotation_matrix(pose[0, :3]) @ up)[0] == pytest.approx(np.sin(np.radians(10)))
 
 
-def test_eyes_turn_together():
+def test_gaze_yaw_is_the_mean_of_both_eyes_and_keeps_their_difference():
     gaze = np.radians([[-4.0, 1.0, 8.0, 3.0]])
-    look = find_channel("gazeYaw", "face478")
-    assert look.read(gaze)[0, 0] == pytest.approx(2)
-    look.write(gaze, np.array([[12.0]]))
+    channel = find_channel("gazeYaw", "face478")
+    assert channel.read(gaze)[0, 0] == pytest.approx(2)
+    channel.write(gaze, np.array([[12.0]]))
     np.testing.assert_allclose(np.degrees(gaze), [[6, 1, 18, 3]])
 
 
-def test_a_name_without_a_side_is_both():
-    assert [BLENDSHAPES[k] for k in find_channel("mouthSmile", "face478").columns] == [
-        "mouthSmileLeft",
-        "mouthSmileRight",
-    ]
+def test_name_without_side_stands_for_both_sides():
+    columns = find_channel("mouthSmile", "face478").columns
+    assert [BLENDSHAPES[k] for k in columns] == ["mouthSmileLeft", "mouthSmileRight"]
     assert find_channel("mouthLeft", "face478").columns == (BLENDSHAPES.index("mouthLeft"),)
-    assert split_sides("eyeBlink") == ("eyeBlinkLeft", "eyeBlinkRight") and split_sides("jawOpen") == ("jawOpen",)
-    for movement in ("mouth", "jaw"):  # to the left and to the right, not two sides of one
-        with pytest.raises(InputError, match="nothing is called so"):
-            find_channel(movement, "face478")
+    assert split_sides("eyeBlink") == ("eyeBlinkLeft", "eyeBlinkRight")
+    assert split_sides("jawOpen") == ("jawOpen",)
+
+
+@pytest.mark.parametrize("name", ["mouth", "jaw"])
+def test_movements_to_left_and_right_are_not_two_sides(name):
+    with pytest.raises(InputError, match="unknown curve"):
+        find_channel(name, "face478")
 
 
 @pytest.mark.parametrize(
-    ("name", "near"),
+    ("name", "space", "unit"),
+    [
+        ("yaw", "face478", "degrees"),
+        ("x", "face478", "units"),
+        ("gazePitchLeft", "face478", "degrees"),
+        ("gaze0", "bfm09", "number"),
+        ("jawOpen", "face478", "score"),
+        ("exp60", "face478", "number"),
+    ],
+)
+def test_unit_of_a_channel(name, space, unit):
+    assert find_channel(name, space).unit == unit
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
     [
         ("jawopen", "jawOpen"),
         ("mouthsmle", "mouthSmile"),
@@ -76,40 +96,53 @@ def test_a_name_without_a_side_is_both():
         ("eyeBlinks", "eyeBlink"),
     ],
 )
-def test_unknown_names_get_the_nearest(name, near):
-    with pytest.raises(InputError, match=f"did you mean .*{near}"):
-        find_channel(name, "face478")
-    with pytest.raises(InputError, match="--list"):
+def test_unknown_name_error_suggests_the_nearest_names(name, suggestion):
+    with pytest.raises(InputError, match=rf"^add: {name}: unknown curve\. Did you mean .*{suggestion}"):
+        find_channel(name, "face478", field="add")
+
+
+def test_unknown_name_error_refers_to_the_list_when_no_name_is_near():
+    with pytest.raises(InputError, match="mimaface edit --list"):
         find_channel("xyzzy", "face478")
 
 
-def test_spaces_are_told_apart():
+def test_names_depend_on_the_space():
     assert find_channel("exp12", "bfm09").columns == (12,)
     assert find_channel("gaze3", "bfm09").array == "gaze"
-    with pytest.raises(WeightsError, match="--bfm FILE"):
+    with pytest.raises(WeightsError, match=r"Set `bfm` to the file BFM09_model_info.mat"):
         find_channel("jawOpen", "bfm09")
-    with pytest.raises(InputError, match="gaze0 to gaze3"):
+    with pytest.raises(InputError, match="Use gaze0 to gaze3"):
         find_channel("gazeYaw", "bfm09")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="unknown curve"):
         find_channel("gaze0", "face478")
 
 
-def test_presets_name_what_exists():
+def test_presets_are_made_of_known_channels_within_their_ranges():
     for name, parts in PRESETS.items():
         for part, value in parts.items():
-            channel = find_channel(part, "face478")
-            assert 0 < value <= channel.high, name
-    assert parse_preset("smile") == ("smile", 1.0) and parse_preset("smile=0.4") == ("smile", 0.4)
-    for bad in ("smyle", "smile=9", "smile=nan"):
-        with pytest.raises(InputError, match="--preset"):
-            parse_preset(bad)
+            assert 0 < value <= find_channel(part, "face478").high, name
     assert len(NAMED_EXPRESSIONS) == 51
 
 
+def test_parse_preset_reads_name_and_share():
+    assert parse_preset("smile") == ("smile", 1.0)
+    assert parse_preset("smile=0.4") == ("smile", 0.4)
+
+
+@pytest.mark.parametrize("text", ["smyle", "smile=9", "smile=nan"])
+def test_parse_preset_refuses_unknown_names_and_shares_out_of_range(text):
+    with pytest.raises(InputError, match=f"^presets: {text}: ") as caught:
+        parse_preset(text)
+    assert caught.value.field == "presets"
+
+
 @pytest.mark.parametrize("text", ["", "nan", "inf", "-inf", "1e999", "1_0", "٣", "0x1", "one", "1,5"])
-def test_numbers_are_plain_and_finite(text):
-    with pytest.raises(InputError, match="here: "):
+def test_parse_number_refuses_what_is_not_a_plain_finite_number(text):
+    with pytest.raises(InputError, match=r"here: .* is not a number"):
         parse_number(text, "here", -5, 5)
+
+
+def test_parse_number_checks_the_range():
     assert parse_number("-1.5e0", "here", -5, 5) == -1.5
-    with pytest.raises(InputError, match="between -5 and 5"):
+    with pytest.raises(InputError, match=r"here: 5.1 is out of range. Give a number from -5 to 5"):
         parse_number("5.1", "here", -5, 5)

@@ -76,10 +76,11 @@ def import_track(path: Path, format: Format | None = None, frame_rate: Fraction 
         InputError: If the file is invalid; the message names line and column.
     """
     format = format or _detect_format(path)
+    notes: list[str] = []
     if format == "json":
         if frame_rate is not None:
             raise InputError(f"{path}: a JSON track contains its frame rate. Leave `frame_rate` out.")
-        track, notes = read_json(path), []
+        track = read_json(path)
     elif format == "livelink":
         track, notes = read_livelink(path, frame_rate)
     else:

@@ -7,8 +7,8 @@ roll of the left and the right eye. Their meaning, and how it is known:
   is the fraction of a frame. The file does not state its frame rate.
 - Rotations are in radians: yaw is positive to the subject's right, pitch downwards, roll to the subject's left
   shoulder. For the eyes, this agrees with the EyeLook curves of recorded captures. For the head, it is the same
-  conversion of ARKit's axes to Unreal's (X = -z, Y = x, Z = y, left-handed); no capture with a moving head was available
-  to check it. Where an app differs, `mimaface edit --scale yaw=-1` inverts the sign.
+  conversion of ARKit's axes to Unreal's (X = -z, Y = x, Z = y, left-handed); no capture with a moving head was
+  available to check it. Where an app differs, scaling yaw by -1 inverts the sign.
 - The head rotates as an Unreal rotator: roll first, then pitch, then yaw. The file does not contain its position.
 - TongueOut has no counterpart in a track (it is written as 0 and ignored when read), nor have the unnamed expression
   columns.

@@ -1,4 +1,4 @@
-"""Whatever bytes a track file holds, loading gives a right track or one InputError line, and never a warning."""
+"""Fuzzing of track files: loading gives a valid track or a one-line InputError, and never a warning."""
 
 import io
 import json
@@ -14,23 +14,26 @@ from hypothesis.extra import numpy as npst
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_layout import ARRAY_NAMES
 from mimaface_cli.motion.track_meta import TrackMeta
+from tests.motion.tracks import assert_same_track
 
-KEYS = ("identity", "texture", "expression", "illumination", "pose", "gaze", "crop", "pts", "valid")
 FUZZ = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 TRACK = MotionTrack.neutral(3, "face478")
 
 
 def npy(value: np.ndarray) -> bytes:
+    """Return the .npy file of an array."""
     buffer = io.BytesIO()
     np.save(buffer, value)
     return buffer.getvalue()
 
 
-MEMBERS = {key: npy(getattr(TRACK, key)) for key in KEYS} | {"meta": npy(np.array(TRACK.meta.to_json()))}
+MEMBERS = {key: npy(getattr(TRACK, key)) for key in ARRAY_NAMES} | {"meta": npy(np.array(TRACK.meta.to_json()))}
 
 
-def packed(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+def pack(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a zip archive of members."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for key, value in members.items():
@@ -38,12 +41,12 @@ def packed(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
     return buffer.getvalue()
 
 
-WHOLE = packed(MEMBERS)
-PACKED = packed(MEMBERS, zipfile.ZIP_DEFLATED)
+STORED = pack(MEMBERS)
+DEFLATED = pack(MEMBERS, zipfile.ZIP_DEFLATED)
 
 
-def survives(content: bytes) -> bool:
-    """Load the bytes; True if they make a track, which must then survive a round trip unchanged."""
+def loads(content: bytes) -> bool:
+    """Return whether the bytes load as a track; such a track must then pass a round trip unchanged."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("error")
         path = Path(folder) / "track.npz"
@@ -53,27 +56,25 @@ def survives(content: bytes) -> bool:
         except InputError as error:
             assert str(error).startswith(f"{path}: ") and str(error).isprintable()
             return False
-        again = Path(folder) / "again.npz"
-        track.save(again)
-        same = MotionTrack.load(again)
-        assert same.meta == track.meta
-        assert all(np.array_equal(getattr(same, key), getattr(track, key)) for key in KEYS)
+        copy = Path(folder) / "copy.npz"
+        track.save(copy)
+        assert_same_track(MotionTrack.load(copy), track)
         return True
 
 
-def test_the_unharmed_files_load():
-    assert survives(WHOLE) and survives(PACKED)
+def test_undamaged_files_load():
+    assert loads(STORED) and loads(DEFLATED)
 
 
 @settings(FUZZ, max_examples=200)
 @given(st.binary(max_size=400), st.sampled_from([b"", b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY\x01\x00"]))
-def test_random_bytes(content, start):
-    assert not survives(start + content)
+def test_random_bytes_are_refused(content, start):
+    assert not loads(start + content)
 
 
 @st.composite
-def harmed(draw: st.DrawFn, content: bytes) -> bytes:
-    """The bytes with up to six replaced, a stretch removed or doubled, or the end cut off."""
+def damage(draw: st.DrawFn, content: bytes) -> bytes:
+    """Replace up to six bytes, remove or double a range, or truncate the end."""
     data = bytearray(content)
     for _ in range(draw(st.integers(1, 6))):
         data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
@@ -85,31 +86,31 @@ def harmed(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 @settings(FUZZ, max_examples=300)
-@given(st.one_of(harmed(WHOLE), harmed(PACKED)))
-def test_harmed_files(content):
-    survives(content)
+@given(st.one_of(damage(STORED), damage(DEFLATED)))
+def test_damaged_file_loads_or_gives_one_error(content):
+    loads(content)
 
 
 @settings(FUZZ, max_examples=200)
 @given(st.data(), st.sampled_from(sorted(MEMBERS)))
-def test_harmed_members_under_sound_checksums(data, key):
-    survives(packed(MEMBERS | {key: data.draw(harmed(MEMBERS[key]))}))
+def test_damaged_member_with_valid_checksum_loads_or_gives_one_error(data, key):
+    loads(pack(MEMBERS | {key: data.draw(damage(MEMBERS[key]))}))
 
 
 @st.composite
 def any_array(draw: st.DrawFn, key: str) -> np.ndarray:
-    """Any values, in the key's own shape and dtype or in others."""
-    right = getattr(TRACK, key)
+    """Return any values, in the shape and dtype of the key or in others."""
+    expected = getattr(TRACK, key)
     shapes = npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
     dtypes = st.one_of(npst.scalar_dtypes(), st.just(np.dtype("f4,i2")))
-    shape = draw(st.one_of(st.just(right.shape), shapes))
-    return draw(npst.arrays(draw(st.one_of(st.just(right.dtype), dtypes)), shape))
+    shape = draw(st.one_of(st.just(expected.shape), shapes))
+    return draw(npst.arrays(draw(st.one_of(st.just(expected.dtype), dtypes)), shape))
 
 
 @settings(FUZZ, max_examples=200)
-@given(st.data(), st.sampled_from(KEYS))
-def test_random_arrays_under_the_right_names(data, key):
-    survives(packed(MEMBERS | {key: npy(data.draw(any_array(key)))}))
+@given(st.data(), st.sampled_from(ARRAY_NAMES))
+def test_random_array_loads_or_gives_one_error(data, key):
+    loads(pack(MEMBERS | {key: npy(data.draw(any_array(key)))}))
 
 
 JSON = st.recursive(
@@ -121,15 +122,15 @@ JSON = st.recursive(
 
 @settings(FUZZ, max_examples=300)
 @given(st.sampled_from(["version", *TrackMeta.__dataclass_fields__]), JSON)
-def test_random_values_in_the_meta(field, value):
+def test_random_metadata_value_loads_or_gives_one_error(field, value):
     meta = json.loads(TRACK.meta.to_json()) | {field: value}
-    survives(packed(MEMBERS | {"meta": npy(np.array(json.dumps(meta)))}))
+    loads(pack(MEMBERS | {"meta": npy(np.array(json.dumps(meta)))}))
 
 
 @settings(FUZZ, max_examples=100)
 @given(st.integers(1, 2000), st.sampled_from(["version", *TrackMeta.__dataclass_fields__]))
-def test_deep_nesting_in_the_meta(depth, field):
+def test_deeply_nested_metadata_is_refused(depth, field):
     opening, closing = ('{"a": ', "}") if field == "options" else ("[", "]")
     nested = opening * depth + "[]" + closing * depth
     text = TRACK.meta.to_json().replace(f'"{field}": ', f'"{field}": {nested}, "{field}_": ')
-    assert depth < 16 or not survives(packed(MEMBERS | {"meta": npy(np.array(text))}))
+    assert depth < 16 or not loads(pack(MEMBERS | {"meta": npy(np.array(text))}))
