@@ -21,6 +21,7 @@ from mimaface_cli.cache import Cache
 from mimaface_cli.engines.selection import ASSETS, DIFFUSION, MESH, SPACES, Engine, choose_engine
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions
+from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import probe
@@ -218,11 +219,14 @@ def _write(
     """
     pts, rate = moving.pts - moving.pts[0], moving.frame_rate
     seconds = float(pts[-1]) + float(1 / rate)
-    about = {"metadata": {**(made.tags or {}), **timecode}, "xmp": made.xmp, "seal": made.seal}
-    writer = open_writer(output, *size, rate, options=options.encode, audio=sound, duration=seconds, **about)
+    attachments = Attachments({**(made.tags or {}), **timecode}, made.xmp, made.seal)
+    writer = open_writer(
+        output, *size, rate, options=options.encode, audio=sound, duration=seconds, attachments=attachments
+    )
     matte, frames = None, moving.frames
     if options.matte is not None:
-        matte = open_writer(options.matte, *size, rate, options=MATTE, duration=seconds, metadata=made.tags)
+        tags = Attachments(made.tags)
+        matte = open_writer(options.matte, *size, rate, options=MATTE, duration=seconds, attachments=tags)
         frames = _with_matte(moving, pts, matte)  # of the frames as drawn: the mark is everywhere
     frames = made.frames(frames)
     try:

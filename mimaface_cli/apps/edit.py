@@ -28,6 +28,7 @@ from mimaface_cli.engines.mesh.edit_gain import EditGain
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import check_output
+from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.audio import AudioTrack
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
@@ -206,8 +207,10 @@ def write_frames(
     """Draw and write all frames; the seconds they last."""
     pts = moving.pts - moving.pts[0]
     seconds = float(pts[-1]) + float(1 / moving.frame_rate)
-    about = {"metadata": made.tags, "xmp": made.xmp, "seal": made.seal}
-    writer = open_writer(output, *size, moving.frame_rate, options=encode, audio=sound, duration=seconds, **about)
+    attachments = Attachments(made.tags, made.xmp, made.seal)
+    writer = open_writer(
+        output, *size, moving.frame_rate, options=encode, audio=sound, duration=seconds, attachments=attachments
+    )
     frames = made.frames(moving.frames)
     try:
         with made, writer:

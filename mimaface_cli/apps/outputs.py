@@ -7,7 +7,7 @@ from mimaface_cli.errors import OutputError
 from mimaface_cli.files import check_folder, check_output
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
-from mimaface_cli.media.image_sequence import ImageWriter, SequenceWriter
+from mimaface_cli.media.image_writer import ImageWriter, SequenceWriter
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 from mimaface_cli.provenance.stamp import check

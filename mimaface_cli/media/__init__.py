@@ -1,1 +1,1 @@
-"""Pictures, video and sound in and out; FFmpeg comes through PyAV, pictures through Pillow."""
+"""Read and write video, images and audio: video and audio with FFmpeg (PyAV), images with Pillow."""

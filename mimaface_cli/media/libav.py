@@ -1,7 +1,8 @@
-"""The one door to FFmpeg (PyAV): silent, local files only, and every failure one clear line."""
+"""Access to FFmpeg through PyAV: local files only, no log output, and every failure as a one-line error."""
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ import av.logging
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.frame import Frame
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
@@ -17,25 +19,29 @@ from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import check_input_file, output_error
 
 av.logging.set_level(None)
-os.environ.setdefault("SVT_LOG", "-1")  # SVT-AV1 writes to stderr past FFmpeg's log; it looks here when first used
+os.environ.setdefault("SVT_LOG", "-1")  # SVT-AV1 logs to stderr by itself; it reads this variable at its first use
 
 MAX_PIXELS = 100_000_000
-"""Pictures larger than this are refused before they are decoded."""
+"""Largest number of pixels of an image or frame; larger ones are refused before they are decoded."""
 
-# Containers of real media. Left out on purpose: playlists and scripts that name other files or addresses (hls, dash,
-# concat, sdp), devices, and guessers that turn any text or bytes into pictures (tty, rawvideo, image pipes).
+# Containers of audio and video. Left out on purpose: playlists and scripts that name other files or addresses (hls,
+# dash, concat, sdp), devices, and demuxers that turn any text or bytes into frames (tty, rawvideo, image pipes).
 _DEMUXERS = (
     "3gp,aac,ac3,aiff,amr,apng,asf,au,avi,caf,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,"
     "mpegvideo,mxf,nut,obu,ogg,rm,w64,wav,webm,yuv4mpegpipe"
 )
-_NOT_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
+_COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
 
-# What PyAV raises on damaged or hostile bytes beside its own errors (ValueError covers undecodable text).
-DAMAGE = (FFmpegError, ValueError, OverflowError, MemoryError, ZeroDivisionError)
+DECODE_ERRORS = (FFmpegError, ValueError, OverflowError, MemoryError, ZeroDivisionError)
+"""What PyAV raises for damaged or hostile bytes; ValueError includes text that cannot be decoded."""
 
 
 def open_input(path: Path) -> InputContainer:
-    """Open a video or sound file for reading. Raises InputError when it is missing or not such a file."""
+    """Open a video or audio file for reading.
+
+    Raises:
+        InputError: If the file is missing or not a video or audio file.
+    """
     check_input_file(path)
     options = {
         "format_whitelist": _DEMUXERS,
@@ -43,63 +49,83 @@ def open_input(path: Path) -> InputContainer:
         "max_pixels": str(MAX_PIXELS),
     }
     try:
-        # The prefix keeps a name with a colon from being taken for a network address.
+        # With the prefix, FFmpeg does not take a name that contains a colon for a network address.
         return av.open(f"file:{path}", options=options, metadata_errors="replace")
-    except DAMAGE as error:
+    except DECODE_ERRORS as error:
         raise InputError(
-            f"{path}: is not a video or sound file that can be read; check that it is whole, or convert it to MP4"
+            f"{path}: not a readable video or audio file. Check that it is complete, or convert it to MP4."
         ) from error
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The stream that holds the moving picture; cover art does not count. Raises InputError when there is none."""
-    streams = [s for s in container.streams.video if not s.disposition & _NOT_PICTURES]
+    """Return the main video stream; cover art does not count.
+
+    Raises:
+        InputError: If there is none, if its codec is unknown, or if its frames are too large.
+    """
+    streams = [stream for stream in container.streams.video if not stream.disposition & _COVER_ART]
     if not streams:
         if container.streams.audio:
-            raise InputError(f"{path}: holds sound but no moving picture; give a video, or use it as speech")
-        raise InputError(f"{path}: holds no moving picture; give a video file")
+            raise InputError(f"{path}: has audio but no video. Give a video, or use the file as speech.")
+        raise InputError(f"{path}: has no video. Give a video file.")
     best = container.streams.best("video")
     stream = best if best in streams else streams[0]
     if stream.codec_context is None:
-        raise InputError(f"{path}: its video codec is not known here; convert it to H.264 in MP4")
-    if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
-        raise InputError(f"{path}: {too_large(stream.codec_context.width, stream.codec_context.height)}")
+        raise InputError(f"{path}: the video codec is not supported. Convert it to H.264 in MP4.")
+    check_pixel_count(path, stream.codec_context.width, stream.codec_context.height)
     return stream
 
 
 def has_video(container: InputContainer) -> bool:
-    """Whether there is a moving picture; cover art does not count."""
-    return any(not stream.disposition & _NOT_PICTURES for stream in container.streams.video)
+    """Return whether a file has a video stream; cover art does not count."""
+    return any(not stream.disposition & _COVER_ART for stream in container.streams.video)
 
 
 def audio_stream(container: InputContainer) -> AudioStream | None:
-    """The main sound of a file, None when it has none that can be decoded."""
+    """Return the main audio stream that can be decoded, or None."""
     streams = [s for s in container.streams.audio if s.codec_context is not None and s.codec_context.sample_rate]
     best = container.streams.best("audio")
     return best if best in streams else next(iter(streams), None)
 
 
-def packets(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
-    """The packets of the given streams, or of all; empty ones at the end flush the decoders. Raises any of DAMAGE."""
-    source = container.demux(*streams)
+def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
+    """Yield the packets of the given streams, or of all.
+
+    Empty packets at the end flush the decoders. Raises any of DECODE_ERRORS.
+    """
+    packets = container.demux(*streams)
     while True:
         try:
-            packet = next(source, None)
-        except IndexError:  # PyAV, flushing a stream that appeared while reading; all others are flushed by then
+            packet = next(packets, None)
+        except IndexError:  # PyAV flushes a stream that appeared while reading; the others are flushed by then
             return
         if packet is None:
             return
         yield packet
 
 
-def too_large(width: int, height: int) -> str:
-    """The words for a picture above MAX_PIXELS."""
-    return f"{width}x{height} is too large (at most {MAX_PIXELS // 1_000_000} megapixels); make it smaller"
+def time_base(clock: Stream | Frame) -> Fraction:
+    """Return the seconds in one tick of a stream's or a frame's timestamps.
+
+    Raises:
+        ValueError: If it is unknown. (One of DECODE_ERRORS.)
+    """
+    if clock.time_base is None:
+        raise ValueError("the time base is unknown")
+    return clock.time_base
+
+
+def check_pixel_count(path: Path, width: int, height: int) -> None:
+    """Raise InputError if an image or frame has more than MAX_PIXELS pixels."""
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{path}: {width}x{height} is too large (at most {MAX_PIXELS // 1_000_000} megapixels). Make it smaller."
+        )
 
 
 def encoder_error(path: Path, error: Exception, codec: str) -> OutputError:
-    """The one line for a failure while `path` was encoded and written."""
+    """Return the OutputError for a failure while a file was encoded and written."""
     if isinstance(error, OSError):
         return output_error(path, error)
     reason = getattr(error, "strerror", None) or error
-    return OutputError(f"{path}: the {codec} encoder failed ({reason}); try another codec or size")
+    return OutputError(f"{path}: the {codec} encoder failed ({reason}). Try another codec or size.")

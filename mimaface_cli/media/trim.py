@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.timecode import is_timecode, number
+from mimaface_cli.media.timecode import frame_number, is_timecode
 
 _CLOCK = re.compile(r"(?:(?:([0-9]{1,3}):)?([0-9]{1,2}):)?([0-9]{1,7}(?:[.,][0-9]{1,9})?)")
 
@@ -58,7 +58,7 @@ class Moment:
         Raises:
             InputError: For a timecode that does not exist at this frame rate.
         """
-        return self.seconds if self.seconds is not None else Fraction(number(self.text, rate)) / rate
+        return self.seconds if self.seconds is not None else Fraction(frame_number(self.text, rate)) / rate
 
 
 @dataclass(frozen=True)

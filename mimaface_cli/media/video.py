@@ -1,6 +1,6 @@
-"""Decoding one video file: its shown frames in order, its rate, and where it is damaged."""
+"""Decode a video file: the frames shown, in order, and their rate; detect damaged and truncated files."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,27 +13,44 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.color import RgbReader
-from mimaface_cli.media.libav import DAMAGE, MAX_PIXELS, audio_stream, open_input, packets, too_large, video_stream
+from mimaface_cli.media.color import RgbConverter
+from mimaface_cli.media.libav import (
+    DECODE_ERRORS,
+    audio_stream,
+    check_pixel_count,
+    demux,
+    open_input,
+    time_base,
+    video_stream,
+)
 
 FALLBACK_RATE = Fraction(25)
-"""Frames per second of a video whose header has no believable rate."""
+"""Frame rate of a video that has no plausible one in its header."""
 
-_BELIEVABLE = (Fraction(1, 10), Fraction(1000))
-_SEEKS_FROM = 2.0  # seconds; what comes before is decoded as fast as a key frame is found
-_TIMED_PACKETS = 512  # how much of a video is looked at to tell constant from variable rate
-_REORDER = 32  # the last of those packets may lack earlier-shown neighbors that come later in the file
-_FULL_COUNT = 0.98  # some headers count frames that were dropped in recording
-_MISSING_SECONDS = 0.5  # a Matroska file that ends this much before its header says so was cut short
+_PLAUSIBLE_RATES = (Fraction(1, 10), Fraction(1000))
+_MIN_SEEK_START = 2.0  # seconds; decoding this much takes no longer than finding a key frame
+_TIMED_PACKETS = 512  # number of packets that decide whether the rate is constant
+_REORDER = 32  # the last of those packets may precede packets that are shown earlier
+_COMPLETE_SHARE = 0.98  # some headers count frames that were dropped while recording
+_MISSING_SECONDS = 0.5  # a Matroska file that ends this much before the end in its header was cut short
 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What a driver or source is, known without decoding it all.
+    """Description of a video, image or folder of images that is known without decoding all of it.
 
-    `width` and `height` are those of the frames that come out: upright, square pixels. `frame_rate` is exact
-    (30000/1001 stays that) and nominal where `variable_rate`, which is judged by the first seconds and None where
-    the file has no times. `frame_count` is an estimate, None when the header has no word of it.
+    Args:
+        path: File or folder.
+        kind: Kind of input.
+        width: Width of the decoded frames (upright, square pixels).
+        height: Height of the decoded frames.
+        frame_rate: Exact frame rate (30000/1001 stays that); nominal if the rate is variable.
+        frame_count: Estimated number of frames, or None if the header has no hint.
+        duration: Duration in seconds, or None if unknown.
+        variable_rate: Whether the rate varies in the first seconds, or None if the file has no timestamps.
+        has_audio: Whether there is audio.
+        codec: FFmpeg name of the video codec, or suffix of the images.
+        pixel_format: FFmpeg name of the pixel format.
     """
 
     path: Path
@@ -49,108 +66,141 @@ class MediaInfo:
     pixel_format: str
 
 
-def shown_frames(
-    container: InputContainer, stream: VideoStream, path: Path, whole: bool = True
+def decode_frames(
+    container: InputContainer, stream: VideoStream, path: Path, from_start: bool = True
 ) -> Iterator[VideoFrame]:
-    """Decode every shown frame of `stream`, in presentation order. whole: from its beginning, not after seeking.
+    """Decode every frame that is shown, in presentation order.
 
-    What comes before the first clean frame is passed over, as players do with a recording that starts between two
-    key frames. From there on a frame that cannot be decoded cleanly, or an early end, raises InputError.
+    Frames before the first one that decodes cleanly are skipped, as players do for a recording that starts between two
+    key frames.
+
+    Args:
+        container: Open file.
+        stream: Its video stream.
+        path: Path of the file, for errors.
+        from_start: Whether decoding starts at the beginning of the file, not after a seek.
+
+    Raises:
+        InputError: If a later frame cannot be decoded cleanly, or the file ends early.
     """
     stream.thread_type = "AUTO"
     _check_index(container, stream, path)
-    count = coded = 0
-    seconds = 0.0
-    for packet in _packets(container, path):
+    count = packet_count = 0
+    end_seconds = 0.0
+    for packet in _demux(container, path):
         if packet.pts is not None:
-            seconds = max(seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream.index != stream.index:  # the empty last packets have no `stream_index` of their own
+            end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index != stream.index:  # the empty packets at the end have no valid `stream_index`
             continue
-        coded += packet.size > 0
-        try:
-            frames = packet.decode()
-        except DAMAGE as error:
-            if count:
-                raise _damaged(path, count, packet) from error
-            continue
-        for frame in frames:
-            if frame.is_corrupt:
-                if count:
-                    raise _damaged(path, count, packet)
-                continue
-            if frame.width * frame.height > MAX_PIXELS:
-                raise InputError(f"{path}: {too_large(frame.width, frame.height)}")
+        packet_count += packet.size > 0
+        for frame in _decode_packet(stream, packet, path, count):
+            check_pixel_count(path, frame.width, frame.height)
             count += 1
             yield frame
     if not count:
-        raise InputError(f"{path}: no picture in it can be decoded; re-encode it or choose another")
+        raise InputError(f"{path}: no frame can be decoded. Re-encode the video or choose another.")
     _check_index(container, stream, path)
-    _check_length(container, stream, path, coded if whole else stream.frames, seconds)
+    _check_length(container, stream, path, packet_count if from_start else stream.frames, end_seconds)
 
 
-def timed_images(path: Path, start: float = 0.0) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield (HxWx3 uint8 RGB upright contiguous, seconds since the first shown frame, strictly growing), of the frames
-    from `start` seconds on.
+def _decode_packet(stream: VideoStream, packet: Packet, path: Path, count: int) -> Iterator[VideoFrame]:
+    """Decode a packet after `count` frames; skip damaged frames before the first clean one, raise for later ones."""
+    try:
+        frames = stream.decode(packet)
+    except DECODE_ERRORS as error:
+        if count:
+            raise _damage_error(path, count, packet) from error
+        return
+    for frame in frames:
+        if not frame.is_corrupt:
+            yield frame
+            count += 1
+        elif count:
+            raise _damage_error(path, count, packet)
+
+
+def decode_rgb_frames(path: Path, start: float = 0.0) -> Generator[tuple[np.ndarray, float], None, None]:
+    """Decode the frames of a video as upright RGB arrays.
+
+    Args:
+        path: Video file.
+        start: Time of the first frame to decode, in seconds since the first frame of the video.
+
+    Yields:
+        A frame (H, W, 3), uint8, C-contiguous, and its time in seconds since the first frame of the video. Times
+        increase strictly.
+
+    Raises:
+        InputError: If the video cannot be read or is damaged.
     """
     with open_input(path) as container:
         stream = video_stream(container, path)
-        reader: RgbReader | None = None
+        converter: RgbConverter | None = None
         step = float(1 / _header_rates(stream)[0])
-        origin = _seek(container, stream, path, start) if start > _SEEKS_FROM else None
+        origin = _seek(container, stream, path, start) if start > _MIN_SEEK_START else None
         last = -step
-        for frame in shown_frames(container, stream, path, whole=origin is None):
-            seconds = last + step  # for a frame without a time of its own, or out of order
+        for frame in decode_frames(container, stream, path, from_start=origin is None):
+            seconds = last + step  # for a frame without a timestamp, or with one out of order
             if frame.pts is not None:
-                stamp = float(frame.pts * stream.time_base)
+                timestamp = float(frame.pts * time_base(stream))
                 if origin is None:
-                    origin = stamp - seconds
-                if stamp - origin > last:
-                    seconds = stamp - origin
-            if seconds < start:
-                last = seconds
-                continue
-            if reader is None:
-                reader = _rgb_reader(frame, stream, path)
-            try:
-                image = reader.convert(frame)
-            except DAMAGE as error:
-                raise InputError(
-                    f"{path}: pixel format {frame.format.name} cannot be converted; re-encode it as yuv420p"
-                ) from error
-            yield image, seconds
+                    origin = timestamp - seconds
+                if timestamp - origin > last:
+                    seconds = timestamp - origin
             last = seconds
+            if seconds < start:
+                continue
+            if converter is None:
+                converter = _rgb_converter(frame, stream, path)
+            yield _convert(converter, frame, path), seconds
+
+
+def _convert(converter: RgbConverter, frame: VideoFrame, path: Path) -> np.ndarray:
+    try:
+        return converter.convert(frame)
+    except DECODE_ERRORS as error:
+        raise InputError(
+            f"{path}: the pixel format {frame.format.name} is not supported. Re-encode the video as yuv420p."
+        ) from error
 
 
 def _seek(container: InputContainer, stream: VideoStream, path: Path, start: float) -> float | None:
-    """Move to the last key frame at or before `start` seconds. Returns the first shown frame's time on the file's own
-    clock; None where the file gives no way to be sure of the frame, and nothing was moved.
+    """Seek to the last key frame at or before `start` seconds.
+
+    Returns:
+        Time of the video's first frame on the file's clock, in seconds; None if the position after a seek is not
+        certain, in which case nothing was moved.
     """
     with open_input(path) as other:
-        origin = next(shown_frames(other, video_stream(other, path), path)).pts
+        origin = next(decode_frames(other, video_stream(other, path), path)).pts
     if origin is None:
         return None
-    target = origin + int(start / stream.time_base)
+    target = origin + int(start / time_base(stream))
     with open_input(path) as other:
-        trial = video_stream(other, path)
+        other_stream = video_stream(other, path)
         try:
-            other.seek(target, stream=trial, backward=True)
-            found = next(shown_frames(other, trial, path, whole=False)).pts
-        except (*DAMAGE, InputError):
+            other.seek(target, stream=other_stream, backward=True)
+            first = next(decode_frames(other, other_stream, path, from_start=False)).pts
+        except (*DECODE_ERRORS, InputError):
             return None
-    if found is None or not origin <= found <= target:
+    if first is None or not origin <= first <= target:
         return None
     container.seek(target, stream=stream, backward=True)
-    return float(origin * stream.time_base)
+    return float(origin * time_base(stream))
 
 
-def describe(path: Path) -> MediaInfo:
-    """`mimaface_cli.media.reader.probe` for a video file. Raises InputError."""
+def probe_video(path: Path) -> MediaInfo:
+    """Describe a video file; see `mimaface_cli.media.reader.probe`.
+
+    Raises:
+        InputError: If the video cannot be read.
+    """
     with open_input(path) as container:
         stream = video_stream(container, path)
-        rate, variable = _rate(stream, _shown_times(container, stream, path))
+        rate, variable_rate = _frame_rate(stream, _presentation_times(container, stream, path))
         duration = None
         if stream.duration:
-            duration = float(stream.duration * stream.time_base)
+            duration = float(stream.duration * time_base(stream))
         elif container.duration:
             duration = container.duration / 1e6
         count = stream.frames or None
@@ -159,84 +209,106 @@ def describe(path: Path) -> MediaInfo:
         elif duration:
             count = round(duration * rate)
         has_audio = audio_stream(container) is not None
-    # Opened anew: not every format can be wound back.
+    # Opened again, because not every format can seek back to its start.
     with open_input(path) as container:
         stream = video_stream(container, path)
-        first = next(shown_frames(container, stream, path))
-        width, height = _rgb_reader(first, stream, path).size
-        codec = stream.codec_context.codec.canonical_name
+        first = next(decode_frames(container, stream, path))
+        width, height = _rgb_converter(first, stream, path).size
         return MediaInfo(
-            path, "video", width, height, rate, count, duration, variable, has_audio, codec, first.format.name
+            path,
+            "video",
+            width,
+            height,
+            rate,
+            count,
+            duration,
+            variable_rate,
+            has_audio,
+            codec=stream.codec_context.codec.canonical_name,
+            pixel_format=first.format.name,
         )
 
 
-def _packets(container: InputContainer, path: Path) -> Iterator[Packet]:
+def _demux(container: InputContainer, path: Path) -> Iterator[Packet]:
     try:
-        yield from packets(container)
-    except DAMAGE as error:
-        raise InputError(f"{path}: is damaged and cannot be read to its end; get the whole file") from error
+        yield from demux(container)
+    except DECODE_ERRORS as error:
+        raise InputError(f"{path}: the file is damaged before its end. Get the complete file.") from error
 
 
-def _rgb_reader(first: VideoFrame, stream: VideoStream, path: Path) -> RgbReader:
-    reader = RgbReader(first, stream.sample_aspect_ratio)
-    width, height = reader.size
-    if width * height > MAX_PIXELS:
-        raise InputError(f"{path}: {too_large(width, height)}")
-    return reader
+def _rgb_converter(first: VideoFrame, stream: VideoStream, path: Path) -> RgbConverter:
+    converter = RgbConverter(first, stream.sample_aspect_ratio)
+    check_pixel_count(path, *converter.size)
+    return converter
 
 
 def _check_index(container: InputContainer, stream: VideoStream, path: Path) -> None:
-    """Raise InputError when an MP4's own index, which grows while a fragmented one is read, points behind its end."""
+    """Raise InputError if the index of an MP4 points beyond the end of the file.
+
+    The index of a fragmented MP4 grows while it is read, so it is checked before and after.
+    """
     if "mov" in container.format.name:
         size = path.stat().st_size
         end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
         if end > size:
-            raise InputError(f"{path}: is cut short, {size} of at least {end} bytes are there; get the whole file")
+            raise InputError(f"{path}: cut short, it has {size} of at least {end} bytes. Get the complete file.")
 
 
-def _check_length(container: InputContainer, stream: VideoStream, path: Path, coded: int, seconds: float) -> None:
-    """Raise InputError when a video that was read to its end is clearly shorter than its header says."""
-    if coded < _FULL_COUNT * stream.frames:
-        raise InputError(f"{path}: is cut short, {coded} of {stream.frames} frames are there; get the whole file")
-    declared = (container.duration or 0) / 1e6
-    if "matroska" in container.format.name and seconds < declared - _MISSING_SECONDS:
-        raise InputError(f"{path}: is cut short, {seconds:.1f} of {declared:.1f} s are there; get the whole file")
+def _check_length(
+    container: InputContainer, stream: VideoStream, path: Path, packet_count: int, end_seconds: float
+) -> None:
+    """Raise InputError if a video that was read to its end is clearly shorter than its header states."""
+    if packet_count < _COMPLETE_SHARE * stream.frames:
+        raise InputError(f"{path}: cut short, it has {packet_count} of {stream.frames} frames. Get the complete file.")
+    duration = (container.duration or 0) / 1e6
+    if "matroska" in container.format.name and end_seconds < duration - _MISSING_SECONDS:
+        raise InputError(f"{path}: cut short, it has {end_seconds:.1f} of {duration:.1f} s. Get the complete file.")
 
 
-def _damaged(path: Path, count: int, packet: Packet) -> InputError:
+def _damage_error(path: Path, count: int, packet: Packet) -> InputError:
     where = "" if packet.pts is None else f" near {float(packet.pts * packet.time_base):.2f} s"
-    return InputError(f"{path}: is damaged{where} (frame {count} cannot be decoded); re-encode it, or cut it there")
+    return InputError(
+        f"{path}: damaged{where} (frame {count} cannot be decoded). Re-encode the video, or cut it there."
+    )
 
 
-def _shown_times(container: InputContainer, stream: VideoStream, path: Path) -> list[int]:
-    """The first presentation times, in order, in ticks of the stream."""
+def _presentation_times(container: InputContainer, stream: VideoStream, path: Path) -> list[int]:
+    """Return the first presentation times in order, in ticks of the stream."""
     times: list[int] = []
-    cut = 0
-    for packet in _packets(container, path):
+    excess = 0
+    for packet in _demux(container, path):
         if packet.stream.index == stream.index and packet.pts is not None and not packet.is_discard:
             times.append(packet.pts)
             if len(times) == _TIMED_PACKETS:
-                cut = _REORDER
+                excess = _REORDER
                 break
-    return sorted(times)[: len(times) - cut]
+    return sorted(times)[: len(times) - excess]
 
 
 def _header_rates(stream: VideoStream) -> list[Fraction]:
-    """Believable rates from the header, never empty; whole and NTSC rates first, as the others may be estimates."""
-    rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
-    rates = [rate for rate in rates if rate and _BELIEVABLE[0] <= rate <= _BELIEVABLE[1]]
+    """Return the plausible frame rates in the header, at least one.
+
+    Whole and NTSC rates come first, because the others may be estimates.
+    """
+    low, high = _PLAUSIBLE_RATES
+    candidates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    rates = [rate for rate in candidates if rate and low <= rate <= high]
     return sorted(rates, key=lambda rate: rate.denominator not in (1, 1001)) or [FALLBACK_RATE]
 
 
-def _rate(stream: VideoStream, times: list[int]) -> tuple[Fraction, bool | None]:
-    """(nominal rate, is it variable), the latter None without times. Constant: all times on the grid i / rate."""
+def _frame_rate(stream: VideoStream, times: list[int]) -> tuple[Fraction, bool | None]:
+    """Return the nominal frame rate and whether it varies (None without timestamps).
+
+    The rate is constant if all times lie on the grid i / rate.
+    """
     rates = _header_rates(stream)
     if not times:
         return rates[0], None
-    tolerance = max(stream.time_base, Fraction(1, 1000))  # coarse time bases round
-    seconds = [(time - times[0]) * stream.time_base for time in times]
+    tick = time_base(stream)
+    tolerance = max(tick, Fraction(1, 1000))  # a coarse time base rounds
+    seconds = [(time - times[0]) * tick for time in times]
     for rate in rates:
         if all(abs(second - index / rate) <= tolerance for index, second in enumerate(seconds)):
             return rate, False
     average = stream.average_rate
-    return average if average in rates else rates[0], True
+    return average if average is not None and average in rates else rates[0], True

@@ -1,147 +1,176 @@
-"""Sound in: the speech of any file or video as mono samples at one rate, kept on disk so that memory stays flat."""
+"""Read the audio of any file or video as mono samples at 16 kHz, on disk so that memory use stays flat."""
 
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.audio import GAP, SoundSource, time_zero
-from mimaface_cli.media.libav import DAMAGE
+from mimaface_cli.media.audio import MAX_JITTER, AudioReader, clock_origin, frame_format
+from mimaface_cli.media.libav import DECODE_ERRORS
 
 SAMPLE_RATE = 16_000
-_RATES = range(1_000, 768_001)
-_LONGEST_GAP = 600.0  # seconds of silence that are believed; beyond, a file's times are wrong
+"""Samples per second of a waveform."""
+
+_SUPPORTED_RATES = range(1_000, 768_001)
+_MAX_GAP = 600.0  # seconds of silence between frames; a longer gap means that the timestamps are wrong
 _BLOCK = SAMPLE_RATE * 10
 
 
 class Waveform:
-    """Mono float32 samples at SAMPLE_RATE in a file of their own; time 0 as in `mimaface_cli.media.audio`.
+    """Mono float32 samples at SAMPLE_RATE in a file; time 0 is that of `mimaface_cli.media.audio`.
 
-    damaged: whether parts of the sound could not be read and are silent or missing.
+    Args:
+        file: Binary file that holds the samples.
+        length: Number of samples.
+        is_damaged: Whether parts of the audio could not be read and are silent or missing.
     """
 
-    def __init__(self, file, length: int, damaged: bool = False):
+    def __init__(self, file: IO[bytes], length: int, is_damaged: bool = False) -> None:
         self._file = file
         self._length = length
-        self.damaged = damaged
+        self.is_damaged = is_damaged
 
     def __len__(self) -> int:
         return self._length
 
     @property
     def seconds(self) -> float:
-        """How long the sound is."""
+        """Duration in seconds."""
         return self._length / SAMPLE_RATE
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples start..stop, silent beyond the sound's ends."""
+        """Return the samples start to stop - 1, with zeros beyond both ends."""
         samples = np.zeros(max(stop - start, 0), np.float32)
-        first, last = max(start, 0), min(stop, self._length)
+        first = max(start, 0)
+        last = min(stop, self._length)
         if last > first:
             self._file.seek(4 * first)
             samples[first - start : last - start] = np.frombuffer(self._file.read(4 * (last - first)), np.float32)
         return samples
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """All samples, ten seconds at a time."""
+        """Yield all samples in blocks of ten seconds."""
         for start in range(0, self._length, _BLOCK):
             yield self.read(start, min(start + _BLOCK, self._length))
 
     def memory_map(self) -> np.ndarray:
-        """All samples as a read-only view of the file, not of memory."""
+        """Return all samples as a read-only view of the file."""
         return np.memmap(self._file, np.float32, "r", shape=(self._length,))
 
 
 @contextmanager
 def open_waveform(path: Path, progress: Callable[[float], None] | None = None) -> Iterator[Waveform]:
-    """The main sound of a file or video, whatever its codec, rate and channels; progress is told the seconds read.
+    """Decode the main audio stream of a file or video to a temporary waveform.
 
-    Channels are mixed as players mix them, the rate is changed by soxr, gaps are silent, and the length is that of the
-    original, rounded up to a sample. Raises InputError where there is no sound or nothing of it can be read.
+    Channels are mixed as players mix them, soxr changes the sample rate, and gaps are silent. The duration is that of
+    the source, rounded up to a sample.
+
+    Args:
+        path: Video or audio file.
+        progress: Function called with the seconds decoded so far.
+
+    Yields:
+        The waveform, for the duration of the `with` block.
+
+    Raises:
+        InputError: If there is no audio, or nothing of it can be decoded.
     """
     path = Path(path)
     with tempfile.TemporaryFile() as file:
-        source = SoundSource(path, time_zero(path))
+        reader = AudioReader(path, clock_origin(path))
         length = 0
         try:
-            for block in _resampled(source):
+            for block in _resample(reader):
                 file.write(block.tobytes())
                 length += len(block)
                 if progress is not None:
                     progress(length / SAMPLE_RATE)
         except OSError as error:
-            raise InputError(f"{path}: its sound does not fit into the folder for temporary files ({error})") from error
+            raise InputError(
+                f"{path}: the audio does not fit into the folder for temporary files ({error}). Free some space."
+            ) from error
         finally:
-            source.close()
+            reader.close()
         if not length:
-            raise InputError(f"{path}: none of its sound can be read, or it is 0 seconds long; get the whole file")
+            raise InputError(f"{path}: the audio cannot be read, or is 0 seconds long. Get the complete file.")
         file.flush()
-        yield Waveform(file, length, source.damaged)
+        yield Waveform(file, length, reader.is_damaged)
 
 
-def _resampled(source: SoundSource) -> Iterator[np.ndarray]:
-    """The joined sound at SAMPLE_RATE, one soxr stream for each stretch of one rate."""
+def _resample(reader: AudioReader) -> Iterator[np.ndarray]:
+    """Yield the audio at SAMPLE_RATE; each stretch of one sample rate passes through its own soxr stream."""
     import soxr
 
-    rate, stream, taken, given = 0, None, 0, 0
-    for next_rate, samples in chain(_joined(source), ((0, None),)):  # (0, None): the end
+    rate = 0
+    stream: soxr.ResampleStream | None = None
+    input_count = output_count = 0  # samples of the stretch
+    for next_rate, samples in chain(_join_frames(reader), ((0, None),)):  # (0, None) marks the end
         if next_rate != rate:
-            if stream is not None:  # what the filter still holds, to the exact length
+            if stream is not None:  # flush the filter, to the exact length
                 rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
-                missing = -(-taken * SAMPLE_RATE // rate) - given  # rounded up: one sample is some sound, too
-                yield np.pad(rest, (0, max(missing - len(rest), 0)))[: max(missing, 0)]
-            rate, taken, given = next_rate, 0, 0
+                # Rounded up: one sample is some audio, too.
+                missing = max(-(-input_count * SAMPLE_RATE // rate) - output_count, 0)
+                yield np.pad(rest, (0, max(missing - len(rest), 0)))[:missing]
+            rate = next_rate
+            input_count = output_count = 0
             stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "HQ") if rate else None
-        if samples is not None:
-            made = stream.resample_chunk(samples)
-            taken, given = taken + len(samples), given + len(made)
-            yield made
+        if samples is not None and stream is not None:
+            block = stream.resample_chunk(samples)
+            input_count += len(samples)
+            output_count += len(block)
+            yield block
 
 
-def _joined(source: SoundSource) -> Iterator[tuple[int, np.ndarray]]:
-    """(rate, mono samples) one after the other from time 0: silence in gaps, nothing twice."""
-    rate, due = 0, None
-    for frame in _planes(source):
+def _join_frames(reader: AudioReader) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (sample rate, mono samples) without gaps from time 0: silence fills gaps, overlaps are cut."""
+    rate = 0
+    position: float | None = None  # samples since time 0
+    for frame, seconds in _mix_channels(reader):
         if frame.sample_rate != rate:
-            due = None if due is None else due / rate * frame.sample_rate
+            position = None if position is None else position / rate * frame.sample_rate
             rate = frame.sample_rate
-        place = source.seconds(frame.pts) * rate
-        if due is None:
-            due = 0.0
-            place = 0.0 if abs(place) < 0.5 else place
-        elif abs(place - due) <= GAP * rate or place - due > _LONGEST_GAP * rate:
-            place = due
+        target = seconds * rate
+        if position is None:
+            position = 0.0
+            target = 0.0 if abs(target) < 0.5 else target
+        elif abs(target - position) <= MAX_JITTER * rate or target - position > _MAX_GAP * rate:
+            target = position
         samples = np.nan_to_num(frame.to_ndarray().mean(0), nan=0.0, posinf=0.0, neginf=0.0)
-        missing = round(place - due)
+        missing = round(target - position)
         for start in range(0, missing, rate):
             yield rate, np.zeros(min(rate, missing - start), np.float32)
         samples = samples[max(-missing, 0) :]
-        due += max(missing, 0) + len(samples)
+        position += max(missing, 0) + len(samples)
         yield rate, samples
 
 
-def _planes(source: SoundSource) -> Iterator:
-    """The decoded frames as one or two channels of float32 at their own rate."""
-    shape = mixer = None
-    for frame in source.frames():
-        if frame.sample_rate not in _RATES:
-            raise InputError(f"{source.path}: has {frame.sample_rate} samples a second; convert its sound to 48000")
-        pts, time_base = frame.pts, frame.time_base
+def _mix_channels(reader: AudioReader) -> Iterator[tuple[AudioFrame, float]]:
+    """Yield the frames as one or two channels of float32 at their sample rate, and their times in seconds."""
+    source_format: tuple[str, str, int] | None = None
+    mixer: AudioResampler | None = None
+    for frame in reader.frames():
+        if frame.sample_rate not in _SUPPORTED_RATES:
+            raise InputError(
+                f"{reader.path}: {frame.sample_rate} samples per second are not supported. Convert the audio to 48000."
+            )
+        seconds = reader.seconds(frame.pts or 0)
         try:
-            if shape != (frame.format.name, frame.layout.name, frame.sample_rate):
-                shape = frame.format.name, frame.layout.name, frame.sample_rate
-                # Planes of up to two channels, whose mean FFmpeg's own mono would make louder by 3 dB.
-                mixer = AudioResampler("fltp", "mono" if frame.layout.nb_channels == 1 else "stereo", frame.sample_rate)
+            if mixer is None or source_format != frame_format(frame):
+                source_format = frame_format(frame)
+                # Up to two channels, averaged later: FFmpeg's mono mix would be 3 dB louder than their mean.
+                layout = "mono" if frame.layout.nb_channels == 1 else "stereo"
+                mixer = AudioResampler("fltp", layout, frame.sample_rate)
             parts = mixer.resample(frame)
-        except DAMAGE:
-            source.damaged = True
-            shape = mixer = None
+        except DECODE_ERRORS:
+            reader.is_damaged = True
+            source_format = mixer = None
             continue
-        for part in parts:  # one, as the rate stays
-            part.pts, part.time_base = pts, time_base
-            yield part
+        for part in parts:  # one part, because the sample rate stays
+            yield part, seconds

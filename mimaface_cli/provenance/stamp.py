@@ -11,7 +11,8 @@ import numpy as np
 
 from mimaface_cli import __version__
 from mimaface_cli.files import atomic_path, check_output
-from mimaface_cli.media.encoding import CONTAINERS, is_image_sequence
+from mimaface_cli.media.codecs import CONTAINERS
+from mimaface_cli.media.encoding import is_image_sequence
 from mimaface_cli.provenance import credentials, metadata, record
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 from mimaface_cli.provenance.watermark import LEAST, Marker, can_mark

@@ -62,11 +62,11 @@ def test_a_head_from_elsewhere(run_command, sample, speech, tmp_path):
     ("words", "code", "says"),
     [
         (("audio", "PHOTO", "-o", "a.npz"), 3, "holds no sound"),
-        (("audio", "mute.mp4", "-o", "a.npz"), 3, "holds no sound"),
+        (("audio", "mute.mp4", "-o", "a.npz"), 3, "has no audio"),
         (("audio", "empty.wav", "-o", "a.npz"), 3, "is empty"),
         (("audio", "zero.wav", "-o", "a.npz"), 3, "0 seconds"),
         (("audio", "none.wav", "-o", "a.npz"), 3, "no such file"),
-        (("audio", "text.wav", "-o", "a.npz"), 3, "not a video or sound file"),
+        (("audio", "text.wav", "-o", "a.npz"), 3, "not a readable video or audio file"),
         (("audio", ".", "-o", "a.npz"), 3, "holds no sound"),
         (("audio", "TRACK", "-o", "a.npz"), 3, "is a track already"),
         (("audio", "SPEECH", "-o", "a.wav"), 4, "written as .npz"),

@@ -135,11 +135,11 @@ def cut(name: str, source: str, share: float) -> Callable:
 
 CASES: dict[str, Bad] = {
     # What is given as SOURCE.
-    "source missing": Bad(INPUT, ("gone.jpg", "no such file", "check"), of("gone.jpg")),
+    "source missing": Bad(INPUT, ("gone.jpg", "no such file", "Check"), of("gone.jpg")),
     "source is a folder": Bad(INPUT, ("pics", "is a folder", "one photo"), of("pics"), write("pics/a.jpg", b"mine")),
     "source is a track": Bad(INPUT, ("track.npz", "driver"), ("animate", "TRACK", "DRIVER", *OUT)),
-    "source empty": Bad(INPUT, ("a.jpg", "empty", "whole"), of("a.jpg"), write("a.jpg", b"")),
-    "source cut short": Bad(INPUT, ("a.jpg", "cut short", "whole"), of("a.jpg"), cut("a.jpg", "portrait", 0.5)),
+    "source empty": Bad(INPUT, ("a.jpg", "empty", "complete"), of("a.jpg"), write("a.jpg", b"")),
+    "source cut short": Bad(INPUT, ("a.jpg", "cut short", "complete"), of("a.jpg"), cut("a.jpg", "portrait", 0.5)),
     "source without pixels": Bad(INPUT, ("a.png",), of("a.png"), write("a.png", png(0, 0))),
     "source too large": Bad(
         INPUT, ("a.png", "too large", "megapixels"), of("a.png"), write("a.png", png(20_000, 20_000))
@@ -155,9 +155,9 @@ CASES: dict[str, Bad] = {
     ),
     # What is given as DRIVER.
     "driver missing": Bad(INPUT, ("gone.mp4", "no such file"), by("gone.mp4")),
-    "driver is an empty folder": Bad(INPUT, ("pics", "no pictures"), by("pics"), empty_folder("pics")),
+    "driver is an empty folder": Bad(INPUT, ("pics", "no images"), by("pics"), empty_folder("pics")),
     "driver empty": Bad(INPUT, ("a.mp4", "empty"), by("a.mp4"), write("a.mp4", b"")),
-    "driver cut short": Bad(INPUT, ("a.mp4", "whole"), by("a.mp4"), cut("a.mp4", "driver", 0.6)),
+    "driver cut short": Bad(INPUT, ("a.mp4", "complete"), by("a.mp4"), cut("a.mp4", "driver", 0.6)),
     "driver is text": Bad(INPUT, ("a.mp4", "convert"), by("a.mp4"), write("a.mp4", b"Dear diary, today\n" * 99)),
     "driver is a playlist": Bad(
         INPUT,
@@ -166,7 +166,7 @@ CASES: dict[str, Bad] = {
         write("a.mp4", b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"),
     ),
     "source is sound": Bad(
-        INPUT, ("a.m4a", "sound but no moving picture"), of("a.m4a"), lambda folder, made: sound_only(folder / "a.m4a")
+        INPUT, ("a.m4a", "audio but no video"), of("a.m4a"), lambda folder, made: sound_only(folder / "a.m4a")
     ),
     "driver shows no face": Bad(
         INPUT, ("a.mp4", "shows no face", "use"), by("a.mp4"), lambda folder, made: faceless_video(folder / "a.mp4")
@@ -237,7 +237,7 @@ CASES: dict[str, Bad] = {
         (*BY_TRACK, "-o", "a.mp4", "--audio", "a.mp4", "--overwrite"),
         cut("a.mp4", "driver", 1.0),
     ),
-    "output in a missing folder": Bad(OUTPUT, ("gone", "no such folder", "create"), (*BY_VIDEO, "-o", "gone/out.mp4")),
+    "output in a missing folder": Bad(OUTPUT, ("gone", "no such folder", "Create"), (*BY_VIDEO, "-o", "gone/out.mp4")),
     "output under a file": Bad(
         OUTPUT, ("a.txt", "no such folder"), (*BY_VIDEO, "-o", "a.txt/out.mp4"), write("a.txt", b"mine")
     ),
@@ -271,7 +271,7 @@ CASES: dict[str, Bad] = {
     "codec unknown": Bad(OUTPUT, ("mpeg1", "prores"), (*BY_VIDEO, *OUT, "--codec", "mpeg1")),
     "crf out of range": Bad(OUTPUT, ("crf", "0 to 51"), (*BY_VIDEO, *OUT, "--crf", "99")),
     "crf for a codec without": Bad(
-        OUTPUT, ("prores", "no crf"), (*BY_VIDEO, "-o", "a.mov", "--codec", "prores", "--crf", "9")
+        OUTPUT, ("prores", "no --crf"), (*BY_VIDEO, "-o", "a.mov", "--codec", "prores", "--crf", "9")
     ),
     "preset unknown": Bad(OUTPUT, ("preset", "veryfast"), (*BY_VIDEO, *OUT, "--encoder-preset", "quick")),
     "pixel format unknown": Bad(OUTPUT, ("rgb565", "yuv420p"), (*BY_VIDEO, *OUT, "--pixel-format", "rgb565")),

@@ -90,7 +90,7 @@ def test_a_part_of_a_video_that_is_edited_on_itself(run_command, sample, driver,
         (("--start", "00:00:70"), 2, "minutes and seconds go up to 59"),
         (("--duration", "0"), 2, "must be longer than nothing"),
         (("--start", "99"), 3, "ends before --start 99 s"),
-        (("--start", "00:00:00:31"), 3, "no such timecode"),
+        (("--start", "00:00:00:31"), 3, "no frame has this timecode"),
     ],
 )
 def test_what_is_wrong_is_one_line(run_command, sample, words, code, says):

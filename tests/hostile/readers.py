@@ -321,6 +321,7 @@ def _told(suffix: str, size: tuple[int, int] = (64, 48), frames: int = 1, signed
     """A result with all that the project writes into it."""
 
     def make() -> bytes:
+        from mimaface_cli.media.attachments import Attachments
         from mimaface_cli.media.writer import open_writer
         from mimaface_cli.provenance import credentials, metadata
 
@@ -332,8 +333,8 @@ def _told(suffix: str, size: tuple[int, int] = (64, 48), frames: int = 1, signed
 
                 signer = credentials.load_certificate(*certificates(folder))
                 seal = lambda path: credentials.sign(path, signer, made, {})  # noqa: E731
-            about = {"metadata": metadata.tags(made), "xmp": metadata.xmp(made), "seal": seal}
-            with open_writer(folder / f"a{suffix}", *size, Fraction(25), **about) as writer:
+            attachments = Attachments(metadata.tags(made), metadata.xmp(made), seal)
+            with open_writer(folder / f"a{suffix}", *size, Fraction(25), attachments=attachments) as writer:
                 for k in range(frames):
                     writer.write(np.full((size[1], size[0], 3), 40 + k, np.uint8), k / 25)
             return (folder / f"a{suffix}").read_bytes()

@@ -274,7 +274,7 @@ def test_has_audio(tmp_path):
 def test_a_track_without_sound_is_refused(tmp_path, clean):
     source = make_clip(tmp_path / "a.mp4", 10)
     (tmp_path / "words.wav").write_text("no sound at all")
-    for path, words in ((source, "holds no sound"), (tmp_path / "words.wav", "not a video or sound file")):
+    for path, words in ((source, "has no audio"), (tmp_path / "words.wav", "not a readable video or audio file")):
         with pytest.raises(InputError, match=words):
             carry(path, tmp_path / "b.mp4", 3)
     with pytest.raises(OutputError, match="no frames"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import OutputError
+from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.image import write_image
 from mimaface_cli.media.writer import open_writer
 
@@ -18,7 +19,7 @@ def srgb(light):
 
 def test_light_comes_back_as_the_same_bytes(tmp_path):
     ramp = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (4, 1, 3))
-    write_image(tmp_path / "a.exr", ramp, metadata={"comment": "made"})
+    write_image(tmp_path / "a.exr", ramp, attachments=Attachments({"comment": "made"}))
     file = OpenEXR.File(str(tmp_path / "a.exr"))
     pixels = file.channels()["RGB"].pixels
     assert pixels.dtype == np.float16 and "made" in file.header()["comments"]

@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 
 from mimaface_cli.errors import InputError, OutputError
+from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.image import image_kind, image_size, read_image, write_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
@@ -102,7 +103,7 @@ def test_a_color_profile_is_brought_to_srgb(tmp_path):
 
 def test_metadata_goes_into_the_file(tmp_path):
     for name in ("a.png", "a.jpg", "a.webp"):
-        write_image(tmp_path / name, gradient(), metadata={"tool": "mimaface", "note": "größe"})
+        write_image(tmp_path / name, gradient(), attachments=Attachments({"tool": "mimaface", "note": "größe"}))
         with Pillow.open(tmp_path / name) as image:
             assert json.loads(image.getexif()[0x010E]) == {"tool": "mimaface", "note": "größe"}
 
@@ -148,9 +149,9 @@ def test_cut_short_is_an_input_error(tmp_path, suffix):
     ("content", "words"),
     [
         (b"", "empty"),
-        (b"just words, no picture", "not a picture"),
+        (b"just words, no picture", "not a readable image"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a readable image"),
     ],
 )
 def test_what_is_no_picture_says_so(tmp_path, content, words):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import OutputError
-from mimaface_cli.media import image_sequence as pictures
+from mimaface_cli.media import image_writer
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import open_writer
@@ -74,7 +74,7 @@ def test_a_full_disk_leaves_no_folder(tmp_path, clean, monkeypatch):
     def full(*_args, **_more):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pictures, "save_image", full)
+    monkeypatch.setattr(image_writer, "save_image", full)
     with pytest.raises(OutputError, match="out: no space left"):
         fill(open_writer(f"{tmp_path}/out/", 96, 64, Fraction(25)), 9)
     clean()
@@ -82,7 +82,7 @@ def test_a_full_disk_leaves_no_folder(tmp_path, clean, monkeypatch):
 
 def test_nothing_to_write_and_nowhere_to_write(tmp_path, clean):
     for name in ("out/", "a.png"):
-        with pytest.raises(OutputError, match="no frames came"):
+        with pytest.raises(OutputError, match="no frames"):
             fill(open_writer(f"{tmp_path}/{name}", 96, 64, Fraction(25)), 0)
     for name in ("no/out/", "no/a.png"):
         with pytest.raises(OutputError, match="cannot be written"):
@@ -101,7 +101,7 @@ def test_long_names(tmp_path, clean):
 def test_single_picture(tmp_path, clean):
     fill(open_writer(tmp_path / "a.png", 96, 64, Fraction(25)), 1)
     assert np.array_equal(read_image(tmp_path / "a.png").rgb, stamped(0))
-    with pytest.raises(OutputError, match="a picture holds one frame"):
+    with pytest.raises(OutputError, match="an image holds one frame"):
         fill(open_writer(tmp_path / "b.png", 96, 64, Fraction(25)), 2)
     with pytest.raises(OutputError, match="transparency"):
         fill(open_writer(tmp_path / "b.jpg", 96, 64, Fraction(25)), 1, channels=4)
@@ -122,7 +122,7 @@ def test_a_signal_while_the_writing_begins_leaves_no_folder(tmp_path, monkeypatc
     def interrupted(consume):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pictures, "Worker", interrupted)
+    monkeypatch.setattr(image_writer, "BackgroundConsumer", interrupted)
     with pytest.raises(KeyboardInterrupt), open_writer(f"{tmp_path}/out/", 96, 64, Fraction(25)):
         pass
     assert not list(tmp_path.iterdir())

@@ -235,9 +235,9 @@ def test_refusals_name_the_file_and_the_mend(tmp_path):
                 look(tmp_path / name)
             line = str(caught.value)
             assert str(tmp_path / name) in line and "\n" not in line, line
-    with pytest.raises(InputError, match="sound but no moving picture"):
+    with pytest.raises(InputError, match="audio but no video"):
         probe(sound_only)
-    with pytest.raises(InputError, match="no pictures in this folder"):
+    with pytest.raises(InputError, match="no images in this folder"):
         probe(tmp_path / "void")
 
 
@@ -255,7 +255,7 @@ def test_cover_art_is_no_video(tmp_path):
         out.mux(stream.encode(None))
     with av.open(str(path)) as file:
         assert file.streams.video, "the test file has lost its cover"
-    with pytest.raises(InputError, match="sound but no moving picture"):
+    with pytest.raises(InputError, match="audio but no video"):
         probe(path)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.reader import read_frames
-from mimaface_cli.media.timecode import advance_timecode, number
+from mimaface_cli.media.timecode import advance_timecode, frame_number
 from mimaface_cli.media.trim import Moment, Trim
 from tests.conftest import NTSC, write_video
 
@@ -30,9 +30,9 @@ def test_moments_and_timecodes():
     for text in ("x", "1:60", "-1", "00:61:00.0", "1e3", ""):
         with pytest.raises(InputError, match="start"):
             Moment.parse(text, "start")
-    assert number("00:01:00;02", rate) == 1800 and number("01:00:00;00", rate) == 107892
+    assert frame_number("00:01:00;02", rate) == 1800 and frame_number("01:00:00;00", rate) == 107892
     for frames in (0, 1, 1799, 1800, 17982, 107892):
-        assert number(advance_timecode("00:00:00;00", frames, rate), rate) == frames
+        assert frame_number(advance_timecode("00:00:00;00", frames, rate), rate) == frames
     assert advance_timecode("23:59:59:24", 1, Fraction(25)) == "00:00:00:00"
     with pytest.raises(InputError):
         Trim.parse(None, "0")

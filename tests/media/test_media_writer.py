@@ -16,10 +16,11 @@ import pytest
 
 from mimaface_cli.errors import OutputError
 from mimaface_cli.media import writer as writer_module
-from mimaface_cli.media.color import RgbWriter
+from mimaface_cli.media.attachments import Attachments
+from mimaface_cli.media.codecs import CODECS, CONTAINERS
+from mimaface_cli.media.color import EncoderConverter
 from mimaface_cli.media.encode_options import EncodeOptions
-from mimaface_cli.media.encoding import CODECS, CONTAINERS
-from mimaface_cli.media.image_sequence import ImageWriter, SequenceWriter
+from mimaface_cli.media.image_writer import ImageWriter, SequenceWriter
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.writer import VideoWriter, open_writer
 from tests.media.made_media import make_clip, noise, picture_times, stamp, stamped
@@ -102,7 +103,7 @@ def test_every_codec_in_every_container(tmp_path, suffix, codec):
     path = tmp_path / f"a{suffix}"
     options = EncodeOptions(codec=codec)
     if codec not in CONTAINERS[suffix].codecs:
-        with pytest.raises(OutputError, match=f"does not take {codec}; use one of"):
+        with pytest.raises(OutputError, match=f"does not support {codec}. Use one of"):
             VideoWriter(path, 256, 128, Fraction(25), options=options)
         return
     write(path, grid(5), size=(256, 128), options=options)
@@ -168,7 +169,7 @@ def test_mp4_starts_playing_before_it_is_loaded(tmp_path):
 def test_metadata(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     for tags in ({"title": "größe", "comment": "made by mimaface"}, {"comment": "c", "mimaface": '{"made": 1}'}):
-        write(path, grid(2), metadata=tags)
+        write(path, grid(2), attachments=Attachments(tags))
         with av.open(str(path)) as file:
             found = {key.lower(): value for key, value in file.metadata.items()}
         assert tags.items() <= found.items()
@@ -189,15 +190,15 @@ def test_the_frame_is_copied(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("a.avi", EncodeOptions(), r"'\.avi' files cannot be written; use one of \.mp4 .*\.webm"),
+        ("a.avi", EncodeOptions(), r"'\.avi' files cannot be written\. Use one of \.mp4 .*\.webm"),
         ("a", EncodeOptions(), "no suffix"),
-        ("a.mp4", EncodeOptions("theora"), "no codec 'theora'"),
-        ("a.mp4", EncodeOptions(crf=52), "crf of 0 to 51, not 52"),
+        ("a.mp4", EncodeOptions("theora"), "unknown codec 'theora'"),
+        ("a.mp4", EncodeOptions(crf=52), "52 is out of range. Give h264 a `crf` of 0 to 51"),
         ("a.mp4", EncodeOptions(preset="warp"), "no preset 'warp'"),
-        ("a.mp4", EncodeOptions(pixel_format="rgb48"), "does not take rgb48"),
-        ("a.mp4", EncodeOptions(crf=3, lossless=True), "leave them out"),
-        ("a.mov", EncodeOptions("prores", crf=3), "has no crf; presets: proxy"),
-        ("a.mov", EncodeOptions("prores", lossless=True), "cannot be lossless; use one of h264 hevc"),
+        ("a.mp4", EncodeOptions(pixel_format="rgb48"), "does not support the pixel format rgb48"),
+        ("a.mp4", EncodeOptions(crf=3, lossless=True), "Leave these two out"),
+        ("a.mov", EncodeOptions("prores", crf=3), "has no `crf`. Choose a preset of proxy"),
+        ("a.mov", EncodeOptions("prores", lossless=True), "cannot be lossless. Use one of h264 hevc"),
         ("a.mov", EncodeOptions("dnxhr"), "too small for dnxhr"),
     ],
 )
@@ -226,7 +227,7 @@ def test_wrong_frames_and_times_are_errors_of_the_caller(tmp_path, clean):
 
 
 def test_no_frames_is_an_error(tmp_path, clean):
-    with pytest.raises(OutputError, match="no frames came"), VideoWriter(tmp_path / "a.mp4", 96, 64, Fraction(25)):
+    with pytest.raises(OutputError, match="no frames"), VideoWriter(tmp_path / "a.mp4", 96, 64, Fraction(25)):
         pass
     clean()
 
@@ -260,7 +261,7 @@ def test_an_old_file_is_replaced_only_at_the_end(tmp_path, clean):
 
 @pytest.mark.parametrize("place", [3, 8])
 def test_a_failure_of_the_encoder_thread_reaches_the_producer(tmp_path, clean, monkeypatch, place):
-    convert, done = RgbWriter.convert, []
+    convert, done = EncoderConverter.convert, []
 
     def full(self, frame):
         done.append(1)
@@ -268,7 +269,7 @@ def test_a_failure_of_the_encoder_thread_reaches_the_producer(tmp_path, clean, m
             raise OSError(errno.ENOSPC, "No space left on device")
         return convert(self, frame)
 
-    monkeypatch.setattr(RgbWriter, "convert", full)
+    monkeypatch.setattr(EncoderConverter, "convert", full)
     with pytest.raises(OutputError, match="no space left"):
         write(tmp_path / "a.mp4", grid(9))
     clean()

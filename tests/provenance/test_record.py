@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 
 from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.errors import InputError, OutputError
+from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.media.xmp import append_xmp_box, read_xmp_box
@@ -64,8 +65,9 @@ def test_written_and_read_back_everywhere(given, tmp_path, name):
         output, size, ProvenanceOptions(), notes, command="animate", engine="mesh", inputs=given, weights=[], asked={},
         whole=False,
     )  # fmt: skip
-    about = {"metadata": made.tags, "xmp": made.xmp, "seal": made.seal}
-    with made, open_writer(output, *size, Fraction(25), options=EncodeOptions(crf=16), **about) as writer:
+    attachments = Attachments(made.tags, made.xmp, made.seal)
+    options = EncodeOptions(crf=16)
+    with made, open_writer(output, *size, Fraction(25), options=options, attachments=attachments) as writer:
         for k, frame in enumerate(made.frames(made_clip(1, count, *size))):
             writer.write(frame, k / 25)
     found = inspect(path)
@@ -91,7 +93,7 @@ def test_written_and_read_back_everywhere(given, tmp_path, name):
 def test_other_programs_read_what_pictures_say(given, tmp_path):
     told = built(given)
     with open_writer(
-        tmp_path / "a.jpg", 64, 64, Fraction(25), metadata=metadata.tags(told), xmp=metadata.xmp(told)
+        tmp_path / "a.jpg", 64, 64, Fraction(25), attachments=Attachments(metadata.tags(told), metadata.xmp(told))
     ) as w:
         w.write(np.zeros((64, 64, 3), np.uint8), 0)
     with Image.open(tmp_path / "a.jpg") as image:
@@ -108,7 +110,8 @@ def test_off_leaves_a_comment_alone(given, tmp_path):
         weights=[], asked={}, whole=False,
     )  # fmt: skip
     frames = list(made_clip(1, 1, 192, 160))
-    with open_writer(tmp_path / "a.png", 192, 160, Fraction(25), metadata=made.tags, xmp=made.xmp, seal=made.seal) as w:
+    attachments = Attachments(made.tags, made.xmp, made.seal)
+    with open_writer(tmp_path / "a.png", 192, 160, Fraction(25), attachments=attachments) as w:
         for frame in made.frames(iter(frames)):
             w.write(frame, 0)
     assert len(notes) == 1 and "--no-provenance" in notes[0] and made.told == {"on": False}
@@ -163,7 +166,7 @@ def _sealed(output: Path, given: dict[str, Path], fault: Exception | None, asked
         output, (64, 64), ProvenanceOptions(), [], command="edit", engine="mesh", inputs=given, weights=[], asked=asked,
         whole=False,
     )  # fmt: skip
-    with made, open_writer(output, 64, 64, Fraction(25), seal=made.seal) as writer:
+    with made, open_writer(output, 64, 64, Fraction(25), attachments=Attachments(seal=made.seal)) as writer:
         writer.write(np.zeros((64, 64, 3), np.uint8), 0)
         if fault is not None:
             made.seal(given["source"])

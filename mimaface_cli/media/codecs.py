@@ -1,0 +1,166 @@
+"""Tables of the codecs and containers of output videos."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class LosslessMode:
+    """Lossless mode of a codec.
+
+    Args:
+        encoder: Name of the FFmpeg encoder.
+        pixel_format: FFmpeg pixel format.
+        settings: Options of the encoder.
+    """
+
+    encoder: str
+    pixel_format: str
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A video codec: its FFmpeg encoder and the settings it supports.
+
+    Args:
+        encoder: Name of the FFmpeg encoder.
+        pixel_formats: FFmpeg pixel formats that it supports; the first is the default.
+        crf: Default constant rate factor, or None if the codec has none.
+        crf_max: Largest constant rate factor.
+        preset: Default preset, or None if the codec has none.
+        presets: Presets that the user can choose.
+        preset_option: Encoder option that takes the preset.
+        settings: Further options of the encoder.
+        lossless: Lossless mode, or None.
+        even: Whether width and height must be multiples of the chroma subsampling.
+        min_size: Smallest (width, height).
+        hd_colors: Whether the bitstream supports BT.709 only.
+    """
+
+    encoder: str
+    pixel_formats: tuple[str, ...]
+    crf: int | None = None
+    crf_max: int = 0
+    preset: str | None = None
+    presets: tuple[str, ...] = ()
+    preset_option: str = "preset"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    lossless: LosslessMode | None = None
+    even: bool = False
+    min_size: tuple[int, int] = (1, 1)
+    hd_colors: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container format: its FFmpeg muxer and the codecs it supports.
+
+    Args:
+        muxer: Name of the FFmpeg muxer.
+        codecs: Names of the video codecs that it supports; the first is the default.
+        copied_audio_codecs: FFmpeg names of the audio codecs that it supports.
+        audio_encoder: FFmpeg encoder for audio in any other codec.
+        has_edit_lists: Whether packets before time 0 are stored and skipped on playback, so that copied audio may
+            start in the middle of a packet.
+    """
+
+    muxer: str
+    codecs: tuple[str, ...]
+    copied_audio_codecs: frozenset[str]
+    audio_encoder: str
+    has_edit_lists: bool = False
+
+
+_X26X_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+_PLANAR_YUV = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le")
+
+CODECS: dict[str, Codec] = {
+    "h264": Codec(
+        "libx264",
+        _PLANAR_YUV,
+        crf=17,
+        crf_max=51,
+        preset="medium",
+        presets=_X26X_PRESETS,
+        lossless=LosslessMode("libx264rgb", "rgb24", {"qp": "0"}),
+        even=True,
+    ),
+    "hevc": Codec(
+        "libx265",
+        _PLANAR_YUV,
+        crf=19,
+        crf_max=51,
+        preset="medium",
+        presets=_X26X_PRESETS,
+        settings={"x265-params": "log-level=none"},  # x265 logs to stderr by itself
+        lossless=LosslessMode("libx265", "gbrp", {"x265-params": "log-level=none:lossless=1"}),
+        even=True,
+        min_size=(64, 64),  # x265 corrupts memory at some smaller widths
+    ),
+    "av1": Codec(
+        "libsvtav1",
+        ("yuv420p", "yuv420p10le"),
+        crf=24,
+        crf_max=63,
+        preset="8",
+        presets=tuple(str(speed) for speed in range(14)),
+        min_size=(4, 4),
+    ),
+    "vp9": Codec(
+        "libvpx-vp9",
+        ("yuv420p", "yuv422p", "yuv444p"),
+        crf=22,
+        crf_max=63,
+        preset="4",
+        presets=tuple(str(speed) for speed in range(9)),
+        preset_option="cpu-used",
+        settings={"row-mt": "1"},
+        lossless=LosslessMode("libvpx-vp9", "gbrp", {"lossless": "1", "row-mt": "1", "cpu-used": "4"}),
+    ),
+    "prores": Codec(
+        "prores_ks",
+        ("yuv422p10le", "yuv444p10le"),
+        preset="hq",
+        presets=("proxy", "lt", "standard", "hq"),
+        preset_option="profile",
+        even=True,
+    ),
+    "dnxhr": Codec(
+        "dnxhd",
+        ("yuv422p", "yuv422p10le", "yuv444p10le"),
+        preset="hq",
+        presets=("lb", "sq", "hq"),
+        preset_option="profile",
+        min_size=(256, 120),
+        hd_colors=True,
+    ),
+    "ffv1": Codec("ffv1", ("bgr0", *_PLANAR_YUV), lossless=LosslessMode("ffv1", "bgr0", {})),
+}
+
+_MP4_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "alac"))
+_PCM = frozenset(("pcm_s16le", "pcm_s24le", "pcm_f32le"))
+_MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), _MP4_AUDIO, "aac", True)
+CONTAINERS: dict[str, Container] = {
+    ".mp4": _MP4,
+    ".m4v": _MP4,
+    ".mov": Container("mov", ("h264", "hevc", "prores", "dnxhr"), _MP4_AUDIO | _PCM, "aac", True),
+    ".mkv": Container(
+        "matroska",
+        ("h264", "hevc", "av1", "vp9", "prores", "ffv1"),
+        _MP4_AUDIO | _PCM | {"opus", "vorbis", "flac", "mp2"},
+        "aac",
+    ),
+    ".webm": Container("webm", ("vp9", "av1"), frozenset(("opus", "vorbis")), "libopus"),
+}

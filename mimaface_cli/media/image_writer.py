@@ -1,0 +1,176 @@
+"""Write frames as one image, or as an image sequence in a new folder."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from mimaface_cli.concurrency import BackgroundConsumer
+from mimaface_cli.errors import OutputError
+from mimaface_cli.files import output_error, temporary_path
+from mimaface_cli.media.attachments import Attachments
+from mimaface_cli.media.image import check_image_suffix, save_image, write_image
+
+_FRAME_NUMBER = re.compile(r"[^%]*%(0\d)?d[^%]*")
+
+
+class ImageWriter:
+    """Writes a single frame as an image file when the `with` block ends.
+
+    Args:
+        path: File to write.
+        width: Width of the frame.
+        height: Height of the frame.
+        attachments: Metadata to write.
+
+    Attributes:
+        frames: Number of frames written so far (0 or 1).
+
+    Raises:
+        OutputError: If the suffix is not that of an image.
+    """
+
+    def __init__(self, path: Path, width: int, height: int, *, attachments: Attachments = Attachments()) -> None:
+        self.path = Path(path)
+        check_image_suffix(self.path)
+        self.frames = 0
+        self._size = (height, width)
+        self._attachments = attachments
+        self._image: np.ndarray | None = None
+
+    def write(self, image: np.ndarray, pts: float) -> None:
+        """Set the frame.
+
+        Args:
+            image: (H, W, 3) or (H, W, 4), uint8; copied.
+            pts: Ignored.
+
+        Raises:
+            OutputError: For a second frame.
+        """
+        if self._image is not None:
+            raise OutputError(f"{self.path}: an image holds one frame. Name a video or a folder/ instead.")
+        _check_frame(image, self._size)
+        check_image_suffix(self.path, image.shape[2] == 4)
+        self._image = image.copy()
+        self.frames = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            return
+        if self._image is None:
+            raise no_frames_error(self.path)
+        rgb, alpha = _split_alpha(self._image)
+        write_image(self.path, rgb, alpha, attachments=self._attachments)
+
+
+class SequenceWriter:
+    """Writes numbered images, from 0, into a folder that appears when all of them are complete.
+
+    Args:
+        path: Pattern such as `out/%05d.png`.
+        width: Width of the frames.
+        height: Height of the frames.
+        attachments: Metadata to write into every image.
+
+    Attributes:
+        frames: Number of frames written so far.
+
+    Raises:
+        OutputError: If the pattern has no frame number, or the folder exists and is not empty.
+    """
+
+    def __init__(self, path: Path, width: int, height: int, *, attachments: Attachments = Attachments()) -> None:
+        self.path = Path(path)
+        check_image_suffix(self.path)
+        if not _FRAME_NUMBER.fullmatch(self.path.name) or "%" in str(self.path.parent):
+            raise OutputError(f"{self.path}: put one number such as %05d into the file name, and no other %.")
+        self.folder = self.path.parent
+        if not self.folder.name:
+            raise OutputError(f"{self.path}: an image sequence needs its own folder. Name frames/%05d.png.")
+        try:
+            is_taken = self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir()))
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+        if is_taken:
+            raise OutputError(f"{self.folder}: exists already and is not an empty folder. Choose another name.")
+        self.frames = 0
+        self._size = (height, width)
+        self._attachments = attachments
+
+    def write(self, image: np.ndarray, pts: float) -> None:
+        """Add a frame.
+
+        Args:
+            image: (H, W, 3) or (H, W, 4), uint8; copied.
+            pts: Ignored.
+
+        Raises:
+            OutputError: If an earlier frame could not be written.
+        """
+        _check_frame(image, self._size)
+        check_image_suffix(self.path, image.shape[2] == 4)
+        self._consumer.put((image.copy(), self._temporary / (self.path.name % self.frames)))
+        self.frames += 1
+
+    def __enter__(self) -> Self:
+        self._temporary = temporary_path(self.folder)
+        try:
+            self._temporary.mkdir()
+            self._consumer = BackgroundConsumer(self._save)
+        except BaseException as error:  # also a signal: nothing else knows of the folder yet
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise output_error(self.folder, error) from error
+            raise
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if error is None:
+                self._consumer.finish()
+                if not self.frames:
+                    raise no_frames_error(self.folder)
+                if self._attachments.seal is not None:
+                    self._attachments.seal(self._temporary)
+                self._rename()
+        finally:
+            self._consumer.abort()
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _save(self, item: tuple[np.ndarray, Path]) -> None:
+        image, path = item
+        rgb, alpha = _split_alpha(image)
+        try:
+            save_image(path, rgb, alpha, tags=self._attachments.tags, xmp=self._attachments.xmp)
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+
+    def _rename(self) -> None:
+        try:
+            if self.folder.is_dir():
+                self.folder.rmdir()  # not every system lets os.replace replace an empty folder
+            os.replace(self._temporary, self.folder)
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+
+
+def no_frames_error(path: Path) -> OutputError:
+    """Return the OutputError for an output without frames."""
+    return OutputError(f"{path}: nothing was written, because there were no frames. Check the input.")
+
+
+def _check_frame(image: np.ndarray, size: tuple[int, int]) -> None:
+    if image.shape not in ((*size, 3), (*size, 4)) or image.dtype != np.uint8:
+        raise ValueError(f"a frame is {image.dtype} {image.shape}, not uint8 {(*size, 3)} or {(*size, 4)}")
+
+
+def _split_alpha(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    return image[..., :3], image[..., 3] if image.shape[2] == 4 else None
