@@ -90,7 +90,7 @@ def load_driver(
             return driver(track, True, True)
         frames = read_frames(path, **part)
         try:
-            told = None if progress is None else lambda done: progress(done, info.frame_count)
+            told = lambda stage, done, total: report(done, info.frame_count)  # noqa: E731
             track = reader.read(frames, info.frame_rate, options, str(path), told, content)
         finally:
             frames.close()

@@ -66,7 +66,7 @@ def _named(given: Path | None) -> ExpressionMap | None:
         return None
     from mimaface_cli.face import bfm, bfm_names, face478
 
-    return bfm_names.fit_named(bfm.load(path), face478.load())
+    return bfm_names.fit_expression_names(bfm.load(path), face478.load())
 
 
 def _face_model(given: Path | None) -> Path | None:

@@ -10,7 +10,7 @@ from mimaface_cli.apps.outputs import check_target
 from mimaface_cli.cache import Cache
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face import face478
-from mimaface_cli.face.camera import CROP_SIZE, place, project
+from mimaface_cli.face.camera import CROP_SIZE, apply_pose, project
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.rasterizer import interpolate, rasterize
@@ -95,7 +95,7 @@ def render_track(track: MotionTrack, model: Face478) -> Iterator[np.ndarray]:
     identity = track.identity.astype(np.float64)
     for k in range(len(track)):
         shape = model.shape(identity, track.expression[k].astype(np.float64))
-        placed = place(shape, track.pose[k].astype(np.float64))
+        placed = apply_pose(shape, track.pose[k].astype(np.float64))
         pixels, depth = project(placed)
         colors = np.clip(shade(albedo, vertex_normals(placed, model.triangles), track.illumination[k]), 0, 255)
         index, weights, _ = rasterize(pixels, depth, model.triangles, CROP_SIZE, CROP_SIZE)

@@ -15,9 +15,9 @@ from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.motion_plan import plan_mesh_motion
 from mimaface_cli.face import face478
-from mimaface_cli.face.camera import place, project
+from mimaface_cli.face.camera import apply_pose, project
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.landmarks import FaceFollower
+from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.portrait import SQUARE, Portrait, limited_size, portrait_from_photo
 from mimaface_cli.media.image import Image, read_image
 from mimaface_cli.media.reader import read_frames
@@ -130,19 +130,19 @@ def coefficients_of(track: MotionTrack, frames: slice) -> Coefficients:
 def portraits_of(source: Path, track: MotionTrack, identity: np.ndarray, options: AnimateOptions) -> Iterator[Portrait]:
     """Each frame of a source video as a portrait; where no face is found its place is taken from the track."""
     model = face478.load()
-    follower = FaceFollower(options.face)
+    follower = FaceTracker(options.face)
     frames = read_frames(source, max_frames=len(track), start=float(track.pts[0]))
     square: np.ndarray | None = None
     try:
         for k, frame in enumerate(frames):
             if k in track.meta.cuts:
-                follower.new_shot()
+                follower.start_shot()
             face = follower(frame.image, frame.pts)
             crop, pose, expression = (a[k].astype(np.float64) for a in (track.crop, track.pose, track.expression))
             if face is not None:
                 points = face.points
             else:
-                pixels, _ = project(place(model.shape(identity, expression), pose))
+                pixels, _ = project(apply_pose(model.shape(identity, expression), pose))
                 points = (pixels - crop[:, 2]) / crop[0, 0]
             gaze = track.gaze[k].astype(np.float64)
             found = Portrait(frame.image, None, points, crop, identity, expression, pose, gaze)

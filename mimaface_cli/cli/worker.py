@@ -21,7 +21,7 @@ def command() -> None:
     from mimaface_cli.face import landmarks
 
     with landmarks.native_silence():
-        landmarks.load()
+        landmarks.load_mediapipe()
     serve(_runner)
 
 

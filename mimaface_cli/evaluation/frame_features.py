@@ -20,7 +20,7 @@ from mimaface_cli.evaluation.networks.face_embedding import (
     five_points,
 )
 from mimaface_cli.evaluation.pair_lists import Pair
-from mimaface_cli.face.landmarks import Face, choose, find_faces
+from mimaface_cli.face.landmarks import Face, find_faces, select_face
 from mimaface_cli.face.portrait import limited_size
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame, probe, read_frames
@@ -61,7 +61,7 @@ def source_portrait(pair: Pair, choice: str) -> Portrait:
     if is_track(pair.source) or pair.source.is_dir():
         raise InputError(f"{where}{pair.source}: the source is a photo or a video")
     picture = source_picture(pair)
-    face = choose(find_faces(picture), choice)
+    face = select_face(find_faces(picture), choice)
     if face is None:
         raise InputError(f"{where}{pair.source}: frame {pair.source_frame} shows no such face; choose another source")
     return Portrait(picture, face.points)

@@ -18,8 +18,8 @@ from mimaface_cli.evaluation.functional.track_curves import mouth_opening, stead
 from mimaface_cli.evaluation.measure_options import MeasureOptions
 from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.pair_lists import Pair
-from mimaface_cli.face import blendshape_scores as scores
 from mimaface_cli.face import face478
+from mimaface_cli.face.blendshape_scores import logits_to_scores, predict_logits
 from mimaface_cli.face.extract_face478 import extract_video
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.media.audio import has_audio
@@ -220,7 +220,7 @@ def _distances(track: MotionTrack, segment: MotionTrack, known: np.ndarray) -> t
 def seen_scores(track: MotionTrack, frames: np.ndarray) -> np.ndarray:
     """The blendshape scores (N×52) that the chosen frames of a track show."""
     expression, identity = track.expression[frames].astype(np.float64), track.identity.astype(np.float64)
-    return scores.probability(scores.predict(face478.load(), identity, expression))
+    return logits_to_scores(predict_logits(face478.load(), identity, expression))
 
 
 def _paper_motion(

@@ -1,0 +1,1 @@
+"""Face estimation: pixels to coefficients (landmarks, alignment, morphable models, networks, gaze)."""

@@ -1,58 +1,104 @@
-"""Expression as it is seen: blendshape scores predicted from a face478 face, and coefficients that give wanted ones."""
+"""Blendshape scores that the landmark model would report for a face478 face, and expressions that reach target scores.
+
+The score model is linear in logits.
+"""
 
 import numpy as np
 
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 
-BIAS_LIMIT = 2.0
-LOGIT_LIMIT = 3.9  # scores from 0.02 to 0.98: beyond, nothing can be seen to change
-# Lids and irises have coefficients and contacts of their own.
-_MATCHED = np.array([name.startswith(("brow", "jaw", "mouth", "eyeSquint")) for name in BLENDSHAPES])
-# A millimeter of skin weighs as much as this much of a logit: large enough to keep faces natural.
-_SKIN_UNITS, _COEFFICIENT_UNITS = 0.012, 0.35
+BIAS_LIMIT = 2.0  # logits
+LOGIT_LIMIT = 3.9  # scores from 0.02 to 0.98: no change is visible beyond
+# Eyelids and irises have coefficients and contacts of their own.
+_IS_MATCHED = np.array([name.startswith(("brow", "jaw", "mouth", "eyeSquint")) for name in BLENDSHAPES])
+# Standard deviations of the prior, in model units and in coefficients: large enough to keep faces natural.
+_SKIN_DEVIATION, _COEFFICIENT_DEVIATION = 0.012, 0.35
 
 
-def predict(model: Face478, identity: np.ndarray, expression: np.ndarray) -> np.ndarray:
-    """Logits (…×52) of the scores that a person (80) shows with expressions …×64."""
+def predict_logits(model: Face478, identity: np.ndarray, expression: np.ndarray) -> np.ndarray:
+    """Predict score logits.
+
+    Args:
+        model: The face model.
+        identity: (80,) identity of the person.
+        expression: (..., 64) expressions.
+
+    Returns:
+        (..., 52) logits.
+    """
     return model.score_bias + model.score_identity @ identity + expression @ model.score_expression.T
 
 
-def probability(logits: np.ndarray) -> np.ndarray:
-    """Logits to scores in 0..1."""
+def logits_to_scores(logits: np.ndarray) -> np.ndarray:
+    """Convert logits to scores in 0..1."""
     return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
 
 
-def carry_over(own: np.ndarray, driver: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """Scores (N×52) for a source that shows `own` at rest while a driver goes from `rest` to `driver`: the same change,
-    shrunk only as far as the source has less room up to 1 or down to 0 than the driver had.
+def transfer_scores(portrait: np.ndarray, driver: np.ndarray, driver_rest: np.ndarray) -> np.ndarray:
+    """Transfer a driver's change of scores to a portrait.
+
+    The change is the driver's, scaled down only where the portrait has less range up to 1 or down to 0.
+
+    Args:
+        portrait: (52,) scores of the portrait at rest, in 0..1.
+        driver: (N, 52) scores of the driver.
+        driver_rest: (52,) scores of the driver at rest.
+
+    Returns:
+        (N, 52) scores for the portrait.
     """
-    change = driver - rest
-    up = np.minimum(1.0, (1 - own) / np.maximum(1 - rest, 1e-3))
-    down = np.minimum(1.0, own / np.maximum(rest, 1e-3))
-    return own + change * np.where(change > 0, up, down)
+    change = driver - driver_rest
+    range_up = np.minimum(1.0, (1 - portrait) / np.maximum(1 - driver_rest, 1e-3))
+    range_down = np.minimum(1.0, portrait / np.maximum(driver_rest, 1e-3))
+    return portrait + change * np.where(change > 0, range_up, range_down)
 
 
-def bias(model: Face478, identity: np.ndarray, expression: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
-    """How much (52 logits) a person scores above the prediction, from one picture of expression 64 with scores 52."""
-    if seen is None:
+def measure_bias(model: Face478, identity: np.ndarray, expression: np.ndarray, scores: np.ndarray | None) -> np.ndarray:
+    """Measure how far a person's scores lie above the prediction, from one image.
+
+    Args:
+        model: The face model.
+        identity: (80,) identity of the person.
+        expression: (64,) expression in the image.
+        scores: (52,) scores that the landmark model reported for the image, or None when unknown.
+
+    Returns:
+        (52,) logits within BIAS_LIMIT, zero where `scores` is None.
+    """
+    if scores is None:
         return np.zeros(len(BLENDSHAPES))
-    held = np.clip(seen, 0.002, 0.998)
-    return np.clip(np.log(held / (1 - held)) - predict(model, identity, expression), -BIAS_LIMIT, BIAS_LIMIT)
+    inner_scores = np.clip(scores, 0.002, 0.998)
+    logits = np.log(inner_scores / (1 - inner_scores))
+    return np.clip(logits - predict_logits(model, identity, expression), -BIAS_LIMIT, BIAS_LIMIT)
 
 
 def match_scores(
-    model: Face478, identity: np.ndarray, expression: np.ndarray, wanted: np.ndarray, offset: np.ndarray
+    model: Face478, identity: np.ndarray, expression: np.ndarray, target_scores: np.ndarray, bias: np.ndarray
 ) -> np.ndarray:
-    """Nudge expressions N×64 of a person until brows, jaw and mouth are seen as the wanted scores N×52 ask, moving the
-    skin as little as that takes (ridge regression in logits). offset: the person's `bias`.
+    """Adjust expressions until brows, jaw and mouth reach target scores.
+
+    Ridge regression in logits; the penalty keeps the movement of the skin small.
+
+    Args:
+        model: The face model.
+        identity: (80,) identity of the person.
+        expression: (N, 64) expressions to adjust.
+        target_scores: (N, 52) scores in 0..1.
+        bias: (52,) the person's bias in logits, see `measure_bias`.
+
+    Returns:
+        (N, 64) adjusted expressions.
     """
     floor = 1 / (1 + np.exp(LOGIT_LIMIT))
-    wanted = np.clip(wanted, floor, 1 - floor)
-    current = np.clip(predict(model, identity, expression) + offset, -LOGIT_LIMIT - 1, LOGIT_LIMIT + 1)
-    missing = (np.log(wanted / (1 - wanted)) - current)[:, _MATCHED]
-    linear = model.score_expression[_MATCHED]
-    basis = model.expression_basis.reshape(-1, linear.shape[1])
-    penalty = basis.T @ basis / (_SKIN_UNITS**2 * len(model.mean)) + np.eye(linear.shape[1]) / _COEFFICIENT_UNITS**2
-    gain = np.linalg.solve(linear.T @ linear + penalty, linear.T)
-    return expression + missing @ gain.T
+    target_scores = np.clip(target_scores, floor, 1 - floor)
+    target_logits = np.log(target_scores / (1 - target_scores))
+    logits = np.clip(predict_logits(model, identity, expression) + bias, -LOGIT_LIMIT - 1, LOGIT_LIMIT + 1)
+    residual = (target_logits - logits)[:, _IS_MATCHED]
+    jacobian = model.score_expression[_IS_MATCHED]
+    coefficient_count = jacobian.shape[1]
+    basis = model.expression_basis.reshape(-1, coefficient_count)
+    skin_penalty = basis.T @ basis / (_SKIN_DEVIATION**2 * len(model.mean))
+    penalty = skin_penalty + np.eye(coefficient_count) / _COEFFICIENT_DEVIATION**2
+    gain = np.linalg.solve(jacobian.T @ jacobian + penalty, jacobian.T)
+    return expression + residual @ gain.T

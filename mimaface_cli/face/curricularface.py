@@ -1,19 +1,20 @@
-"""CurricularFace IR-101: identity embeddings, and the spatial features that the released tokens are made of."""
+"""CurricularFace IR-101: identity embeddings, and the spatial features from which the released tokens are made."""
 
 from collections.abc import Mapping
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812  (PyTorch's own name for it)
 from torch import Tensor, nn
 
 from mimaface_cli.face.warp import warp_tensor
 from mimaface_cli.weights.state_dict import count_blocks, load_network, strip_module_prefix
 
 
-class Unit(nn.Module):
-    """Improved residual unit; the shortcut is a strided pick where the width stays."""
+class ImprovedResidualUnit(nn.Module):
+    """The unit of IR networks. Where the number of channels stays, the shortcut is strided subsampling."""
 
     def __init__(self, channels: int, width: int, stride: int):
         super().__init__()
@@ -31,11 +32,19 @@ class Unit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, H, W) to (B, width, H/stride, W/stride)."""
         return self.shortcut_layer(x) + self.res_layer(x)
 
 
 class CurricularFace(nn.Module):
-    """Aligned RGB faces (B, 3, 112, 112) in [-1, 1] -> embedding (B, 512), features (B, 512·7·7) channel-major."""
+    """The identity network.
+
+    Args:
+        widths: Channels of each stage.
+        depths: Number of units in each stage.
+        embedding: Size of the embedding.
+        side: Height and width of the last feature map.
+    """
 
     def __init__(
         self,
@@ -51,7 +60,7 @@ class CurricularFace(nn.Module):
         units, channels = [], widths[0]
         for width, depth in zip(widths, depths, strict=True):
             for unit in range(depth):
-                units.append(Unit(channels, width, 1 if unit else 2))
+                units.append(ImprovedResidualUnit(channels, width, 1 if unit else 2))
                 channels = width
         self.body = nn.Sequential(*units)
         self.output_layer = nn.Sequential(
@@ -64,42 +73,77 @@ class CurricularFace(nn.Module):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], name: str = "identity network") -> "CurricularFace":
-        """The network whose weights these are, in eval mode, float32; a stage ends where the width changes.
+        """Build the network for given weights, in eval mode and float32; the sizes follow from the weights.
 
-        name: the file, for the message. Raises WeightsError that lists what is missing, unexpected or misshapen.
+        Args:
+            state: The weights by key.
+            name: Name of the file in error messages.
+
+        Raises:
+            WeightsError: With the keys that are missing, unexpected or have the wrong shape.
         """
         state = strip_module_prefix(state)
-        widths = [0]
-        for unit in range(count_blocks(state, "body.")):
-            key = f"body.{unit}.res_layer.3.weight"
-            widths.append(len(state[key]) if key in state else widths[-1])  # loading says which is missing
-        stages = [(width, len(list(same))) for width, same in groupby(widths[1:]) if width]
-        options = {}
-        if stages and "output_layer.3.weight" in state and state["output_layer.3.weight"].dim() == 2:
-            widths, depths = zip(*stages)
-            embedding, features = state["output_layer.3.weight"].shape
-            side = round((features / widths[-1]) ** 0.5)
-            options = {"widths": widths, "depths": depths, "embedding": embedding, "side": side}
         with torch.device("meta"):
-            network = cls(**options)
+            network = cls(**_infer_sizes(state))
         return load_network(network, state, name)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute embeddings and spatial features.
+
+        Args:
+            x: (B, 3, 112, 112) aligned RGB faces in [-1, 1].
+
+        Returns:
+            Embeddings (B, 512) and features (B, 512·7·7), channel by channel.
+        """
         features = self.body(self.input_layer(x))
         return self.output_layer(features), features.flatten(1)
 
 
+def _infer_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the arguments of CurricularFace for given weights; a stage ends where the width changes."""
+    unit_widths: list[int] = []
+    for unit in range(count_blocks(state, "body.")):
+        key = f"body.{unit}.res_layer.3.weight"
+        if key in state:
+            unit_widths.append(len(state[key]))
+        elif unit_widths:  # loading reports the missing key
+            unit_widths.append(unit_widths[-1])
+    stages = [(width, len(list(units))) for width, units in groupby(unit_widths) if width]
+    linear = state.get("output_layer.3.weight")
+    if not stages or linear is None or linear.dim() != 2:
+        return {}
+    widths, depths = zip(*stages, strict=True)
+    embedding, features = linear.shape
+    side = round((features / widths[-1]) ** 0.5)
+    return {"widths": widths, "depths": depths, "embedding": embedding, "side": side}
+
+
 def release_crop(images: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 3, 112, 112) by the release's fixed window in a 256 picture."""
+    """Cut the release's fixed window from a 256 image.
+
+    Args:
+        images: (B, 3, H, W); resized to 256 × 256 where the height differs.
+
+    Returns:
+        (B, 3, 112, 112).
+    """
     if images.shape[-2] != 256:
         images = F.interpolate(images, (256, 256), mode="bilinear")
     return F.interpolate(images[:, :, :224, 16:240], (112, 112), mode="bilinear")
 
 
 def release_identity_crop(images: Tensor, matrices: np.ndarray) -> Tensor:
-    """Square pictures (B, 3, S, S) and 256-alignment matrices (B, 2, 3) -> the crop the released model learned on.
+    """Cut the identity crop that the released model was trained on.
 
-    The canvas is S wide although the matrix aims at 256, so the face lies in its top-left part: odd, and kept, as
-    the released tokens were trained with it.
+    The canvas is as large as the image although the transform targets 256 pixels, so the face lies in the canvas's top
+    left part. This looks wrong but stays, because the released tokens were trained with it.
+
+    Args:
+        images: (B, 3, S, S) square images.
+        matrices: (B, 2, 3) transforms of the images to the 256 crop.
+
+    Returns:
+        (B, 3, 112, 112).
     """
     return release_crop(warp_tensor(images, matrices, images.shape[-1]))

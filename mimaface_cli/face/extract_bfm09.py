@@ -1,7 +1,7 @@
-"""Pixels to coefficients of the released models: the aligned crops, the network's batches, a MotionTrack in bfm09."""
+"""Motion extraction in the bfm09 space: aligned crops, batches through D3DFR, a motion track."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -9,30 +9,33 @@ import cv2
 import numpy as np
 import torch
 
-from mimaface_cli.face import alignment as align
-from mimaface_cli.face import topology
-from mimaface_cli.face.d3dfr import SIZE, CoefficientNet, split
+from mimaface_cli.face import alignment, topology
+from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT, CoefficientNet, split_coefficients
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import SQUARE
-from mimaface_cli.face.shots import follow
-from mimaface_cli.face.warp import image_tensor, warp, warp_tensor
+from mimaface_cli.face.shots import FrameType, track_face
+from mimaface_cli.face.warp import images_to_tensor, warp_image, warp_tensor
 from mimaface_cli.motion import smoothing
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_meta import TrackMeta
+from mimaface_cli.progress import ProgressCallback, ignore_progress
 
 EXTRACTOR = "d3dfr+bfm09"
-REVISION = 1  # raise it when the numbers change: cached tracks are then made anew
+REVISION = 1  # part of the cache key: increase it when results change, so that cached tracks are not used
 CROP = 256
-BATCH = 16  # crops that the network takes at once
-WIDEST_STEP = 2.0  # input pixels per pixel of the square beyond which bilinear sampling alone would alias
+BATCH = 16  # crops per batch of the network
+MAX_SAMPLING_STEP = 2.0  # input pixels per pixel of the square, above which bilinear sampling would alias
 
 
 @dataclass(frozen=True)
-class Aligned:
-    """A face as the released networks see it. square: 512×512×3 uint8, the face's box at 80..432, black outside the
-    input. to_square: (2, 3) input to square; to_crop: (2, 3) square to 256 crop; both from pixel centers at
-    integers.
+class AlignedFace:
+    """A face in the frames of reference of the released networks. Transforms have pixel centers at integers.
+
+    Attributes:
+        square: (512, 512, 3) uint8, the face's box at 80..432, black outside the input.
+        to_square: (2, 3) transform of the input to the square.
+        to_crop: (2, 3) transform of the square to the 256 crop.
     """
 
     square: np.ndarray
@@ -41,121 +44,172 @@ class Aligned:
 
     @property
     def input_to_crop(self) -> np.ndarray:
-        """(2, 3) input pixels to the 256 crop, in a track's convention."""
-        return align.to_corner_origin(align.compose(self.to_crop, self.to_square))
+        """(2, 3) transform of the input to the 256 crop, in a track's convention (pixel centers at i + 0.5)."""
+        return alignment.to_corner_origin(alignment.compose(self.to_crop, self.to_square))
 
 
-def align_face(image: np.ndarray, face: Face) -> Aligned:
-    """Cut the square and find the crop of a face in a picture H×W×3 uint8. Raises InputError for senseless points."""
+def align_face(image: np.ndarray, face: Face) -> AlignedFace:
+    """Align a face of an image for the released networks.
+
+    Args:
+        image: (H, W, 3) uint8.
+        face: A face of the image.
+
+    Raises:
+        InputError: When the landmarks are not finite or all in one place.
+    """
     points = topology.five_points(face.points) - 0.5
-    to_square = align.box_similarity(align.face_square(align.fit_similarity(points)))
-    square = square_picture(image, to_square)
-    return Aligned(square, to_square, align.fit_similarity(align.transform_points(to_square, points)))
+    to_square = alignment.box_similarity(alignment.face_square(alignment.fit_similarity(points)))
+    to_crop = alignment.fit_similarity(alignment.transform_points(to_square, points))
+    return AlignedFace(warp_square(image, to_square), to_square, to_crop)
 
 
-def square_picture(image: np.ndarray, to_square: np.ndarray) -> np.ndarray:
-    """The 512 square of a picture. Large pictures are halved first as often as the bilinear warp would skip pixels."""
-    while 1 / np.sqrt(np.abs(np.linalg.det(to_square[:, :2]))) > WIDEST_STEP:
+def warp_square(image: np.ndarray, to_square: np.ndarray) -> np.ndarray:
+    """Warp an image to the 512 square.
+
+    Large images are first halved as often as the bilinear warp would skip pixels.
+
+    Args:
+        image: (H, W, 3) uint8.
+        to_square: (2, 3) transform of the image to the square (pixel centers at integers).
+
+    Returns:
+        (512, 512, 3) uint8.
+    """
+    while 1 / np.sqrt(np.abs(np.linalg.det(to_square[:, :2]))) > MAX_SAMPLING_STEP:
         height, width = image.shape[0] // 2, image.shape[1] // 2
         image = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-        to_square = align.compose(to_square, np.array([[2.0, 0, 0.5], [0, 2.0, 0.5]]))
-    return warp(image, to_square, SQUARE)
+        to_square = alignment.compose(to_square, np.array([[2.0, 0, 0.5], [0, 2.0, 0.5]]))
+    return warp_image(image, to_square, SQUARE)
 
 
-def read_coefficients(net: CoefficientNet, faces: Sequence[Aligned]) -> np.ndarray:
-    """What D3DFR sees in each face, (B, 261) float32 in the order of `d3dfr.FIELDS`."""
+def predict_coefficients(net: CoefficientNet, faces: Sequence[AlignedFace]) -> np.ndarray:
+    """Predict the coefficients of aligned faces.
+
+    Args:
+        net: The network.
+        faces: B faces.
+
+    Returns:
+        (B, 261) float32 in the order of `d3dfr.COEFFICIENT_WIDTHS`.
+    """
     first = next(net.parameters())
-    crops = warp_tensor(image_tensor(np.stack([f.square for f in faces])), np.stack([f.to_crop for f in faces]), CROP)
+    squares = images_to_tensor(np.stack([face.square for face in faces]))
+    crops = warp_tensor(squares, np.stack([face.to_crop for face in faces]), CROP)
     with torch.inference_mode():
         return net(crops.to(first.device, first.dtype)).float().cpu().numpy()
 
 
 def extract_video(
-    frames: Iterable,
+    frames: Iterable[FrameType],
     frame_rate: Fraction,
     net: CoefficientNet,
     version: str,
     options: ExtractOptions,
     name: str = "video",
-    progress: Callable[[int], None] | None = None,
-    observe: Callable[[Any, Face | None, bool], None] | None = None,
-    **meta,
+    progress: ProgressCallback = ignore_progress,
+    observe: Callable[[FrameType, Face | None, bool], None] | None = None,
+    **meta: Any,
 ) -> MotionTrack:
-    """A track in the bfm09 space from frames with `image` (H×W×3 uint8 RGB) and `pts` (s). version: of the network's
-    weights; observe: as in `face.extract.extract_video`; meta: further TrackMeta fields. Each frame has its own crop,
-    found from five landmarks as the network was trained. Frames without the face are interpolated. Raises InputError
-    when no frame shows it.
+    """Extract the motion of one person from a video in the bfm09 space.
+
+    Each frame has its own crop from five landmarks, like the training data of the network.
+
+    Args:
+        frames: Frames with `image` (H, W, 3) uint8 RGB and `pts` in seconds.
+        frame_rate: Nominal frames per second.
+        net: The coefficient network.
+        version: Version of the network's weights.
+        options: Face selector and smoothing; skin tracking is not used.
+        name: Name of the input in error messages.
+        progress: Called for each frame.
+        observe: Called with each frame, the tracked face in it and whether it starts a shot.
+        **meta: Further fields of the track's metadata, such as `source_hash`.
+
+    Returns:
+        A track. Frames without the face are interpolated and not `valid`.
+
+    Raises:
+        InputError: When there are no frames or none shows the face.
     """
-    pts, cuts, rows, crops = [], [], [], []
-    waiting: list[tuple[int, Aligned]] = []
-    size = (0, 0)
-
-    def read() -> None:
-        if waiting:
-            for (index, _), row in zip(waiting, read_coefficients(net, [face for _, face in waiting])):
-                rows[index] = row
-            waiting.clear()
-
-    for frame, face, is_cut in follow(frames, options.face, name):
-        if is_cut:
-            cuts.append(len(pts))
-        size = frame.image.shape[1], frame.image.shape[0]
-        pts.append(frame.pts)
-        rows.append(None)
-        crops.append(np.zeros((2, 3)))
-        if face is not None:
-            aligned = align_face(frame.image, face)
-            crops[-1] = aligned.input_to_crop
-            waiting.append((len(pts) - 1, aligned))
-            if len(waiting) == BATCH:
-                read()
+    builder = _TrackBuilder(net)
+    for count, (frame, face, starts_shot) in enumerate(track_face(frames, options.face, name), 1):
+        builder.add(frame.pts, frame.image, face, starts_shot)
         if observe is not None:
-            observe(frame, face, is_cut)
-        if progress is not None:
-            progress(len(pts))
-    read()
-    return _track(np.array(pts), cuts, rows, np.stack(crops), frame_rate, version, options, size, meta)
+            observe(frame, face, starts_shot)
+        progress("extracting motion", count, None)
+    return builder.finish(version, options, frame_rate, meta)
 
 
-def _track(
-    pts: np.ndarray,
-    cuts: list[int],
-    rows: list[np.ndarray | None],
-    crops: np.ndarray,
-    rate: Fraction,
-    version: str,
-    options: ExtractOptions,
-    size: tuple[int, int],
-    meta: dict,
-) -> MotionTrack:
-    valid = np.array([row is not None for row in rows])
-    groups = split(np.stack([np.zeros(SIZE) if row is None else row.astype(np.float64) for row in rows]))
-    pose = np.concatenate([groups["angles"], groups["translation"]], 1)
-    per_second = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(rate)
-    by_shot = lambda values, smooth: smoothing.smooth_by_shot(  # noqa: E731
-        values, valid, pts, cuts, lambda v, _: smooth(v, per_second, options.smooth)
-    )
-    return MotionTrack(
-        # Who somebody is does not change: the middle over the frames is not moved by a few bad ones.
-        identity=np.median(groups["identity"][valid], 0),
-        texture=np.median(groups["texture"][valid], 0),
-        expression=by_shot(groups["expression"], smoothing.smooth_expression),
-        illumination=by_shot(groups["illumination"], smoothing.smooth_illumination),
-        pose=by_shot(pose, smoothing.smooth_pose),
-        gaze=by_shot(groups["gaze"], smoothing.smooth_gaze),
-        # The crop takes part of the head's motion out of the pose: both are smoothed alike.
-        crop=by_shot(crops.reshape(-1, 6), smoothing.smooth_crop).reshape(-1, 2, 3),
-        pts=pts,
-        valid=valid,
-        meta=TrackMeta(
-            space="bfm09",
-            extractor=EXTRACTOR,
-            extractor_version=f"{REVISION}+{version}",
-            frame_rate=rate,
-            width=size[0],
-            height=size[1],
-            options={"face": options.face, "smooth": options.smooth},
-            cuts=tuple(cut for cut in cuts if cut > 0),
-            **meta,
-        ),
-    )
+@dataclass
+class _TrackBuilder:
+    """Collects frames, predicts their coefficients in batches and builds a track."""
+
+    net: CoefficientNet
+    size: tuple[int, int] = (0, 0)
+    pts: list[float] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+    crops: list[np.ndarray] = field(default_factory=list)
+    coefficients: list[np.ndarray | None] = field(default_factory=list)  # None: not predicted yet, or no face
+    batch: list[tuple[int, AlignedFace]] = field(default_factory=list)
+
+    def add(self, pts: float, image: np.ndarray, face: Face | None, starts_shot: bool) -> None:
+        """Add the next frame; face: None where the person is not visible."""
+        index = len(self.pts)
+        if starts_shot:
+            self.cuts.append(index)
+        self.size = image.shape[1], image.shape[0]
+        self.pts.append(pts)
+        self.coefficients.append(None)
+        self.crops.append(np.zeros((2, 3)))
+        if face is not None:
+            aligned = align_face(image, face)
+            self.crops[-1] = aligned.input_to_crop
+            self.batch.append((index, aligned))
+            if len(self.batch) == BATCH:
+                self._predict_batch()
+
+    def _predict_batch(self) -> None:
+        if self.batch:
+            rows = predict_coefficients(self.net, [face for _, face in self.batch])
+            for (index, _), row in zip(self.batch, rows, strict=True):
+                self.coefficients[index] = row
+            self.batch.clear()
+
+    def finish(self, version: str, options: ExtractOptions, frame_rate: Fraction, meta: dict[str, Any]) -> MotionTrack:
+        """Predict the last batch, fill frames without the face, smooth each shot and return the track."""
+        self._predict_batch()
+        pts, valid = np.array(self.pts), np.array([row is not None for row in self.coefficients])
+        no_face = np.zeros(COEFFICIENT_COUNT)
+        rows = [no_face if row is None else row.astype(np.float64) for row in self.coefficients]
+        groups = split_coefficients(np.stack(rows))
+        pose = np.concatenate([groups["angles"], groups["translation"]], 1)
+        rate = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(frame_rate)
+
+        def by_shot(values: np.ndarray, smooth: Callable[[np.ndarray, float, float], np.ndarray]) -> np.ndarray:
+            return smoothing.smooth_by_shot(values, valid, pts, self.cuts, lambda v, _: smooth(v, rate, options.smooth))
+
+        return MotionTrack(
+            # The median over all frames is robust to a few bad ones.
+            identity=np.median(groups["identity"][valid], 0),
+            texture=np.median(groups["texture"][valid], 0),
+            expression=by_shot(groups["expression"], smoothing.smooth_expression),
+            illumination=by_shot(groups["illumination"], smoothing.smooth_illumination),
+            pose=by_shot(pose, smoothing.smooth_pose),
+            gaze=by_shot(groups["gaze"], smoothing.smooth_gaze),
+            # The crop takes a part of the head's motion out of the pose, so both get the same smoothing.
+            crop=by_shot(np.stack(self.crops).reshape(-1, 6), smoothing.smooth_crop).reshape(-1, 2, 3),
+            pts=pts,
+            valid=valid,
+            meta=TrackMeta(
+                space="bfm09",
+                extractor=EXTRACTOR,
+                extractor_version=f"{REVISION}+{version}",
+                frame_rate=frame_rate,
+                width=self.size[0],
+                height=self.size[1],
+                options={"face": options.face, "smooth": options.smooth},
+                cuts=tuple(cut for cut in self.cuts if cut > 0),
+                **meta,
+            ),
+        )

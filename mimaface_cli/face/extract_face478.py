@@ -1,5 +1,7 @@
-"""Pixels to coefficients: photo, video or folder in, MotionTrack in the face478 space out. Memory does not grow with
-the pictures: landmarks are kept only until a person's identity and a shot's crop are known.
+"""Motion extraction in the face478 space: a photo, a video or a folder in, a motion track out.
+
+Memory does not grow with the number of images: frames are stored only until the person's identity and the shot's crop
+are known.
 """
 
 import os
@@ -7,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -15,28 +17,33 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mimaface_cli.concurrency import prefetch
-from mimaface_cli.errors import InputError
-from mimaface_cli.face import camera, gaze, shading, topology
-from mimaface_cli.face import fitting as fit
-from mimaface_cli.face import reference_frame as reference
+from mimaface_cli.face import camera, gaze, shading
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.face478 import VERTICES, Face478
+from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.fitting import Fitter, fit_identity
 from mimaface_cli.face.landmarks import Face
-from mimaface_cli.face.shots import follow
+from mimaface_cli.face.reference_frame import build_skin_tracker
+from mimaface_cli.face.shots import FrameType, track_face
+from mimaface_cli.face.skin_color import fit_illumination, fit_texture, sample_colors
 from mimaface_cli.face.skin_tracking import REVISION as SKIN_REVISION
-from mimaface_cli.face.skin_tracking import Skin, Square
+from mimaface_cli.face.skin_tracking import FacePatch, ShotFrame, SkinTracker
 from mimaface_cli.motion import smoothing
-from mimaface_cli.motion.coefficients import EXPRESSION_DIM, LIGHT_DIM, TEXTURE_DIM, blendshape_index
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, LIGHT_DIM, blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_meta import TrackMeta
+from mimaface_cli.progress import ProgressCallback, ignore_progress
 
 EXTRACTOR = "mediapipe+face478"
-REVISION = 2  # raise it when the numbers change: cached tracks are then made anew
-IDENTITY_FRAMES = 24  # frames that settle a person's identity
-BUFFER, SKIN_BUFFER = 250, 75  # frames looked at before a shot's crop is fixed
-MOST_FITTING = 150  # frames that are being fitted or wait for it, when finding further faces waits for them
+REVISION = 2  # part of the cache key: increase it when results change, so that cached tracks are not used
+IDENTITY_FRAMES = 24  # frames from which a person's identity is fitted
+# Frames that are buffered before a shot's crop is fixed, without and with skin tracking.
+BUFFERED_FRAMES, BUFFERED_SKIN_FRAMES = 250, 75
+MAX_PENDING_FITS = 150  # frames that are being fitted or wait for it; at the limit, face detection waits
+FIT_STEPS = 3  # Gauss–Newton steps of a frame without skin tracking
+_CROP_SPREAD = 0.2217  # RMS distance of the landmarks from their mean in the crop, in sides of the crop
+_CLOSED_BLINK = 0.55  # eyeBlink coefficient above which the iris is not visible
 
 
 def extraction_settings(options: ExtractOptions) -> dict[str, Any]:
@@ -45,249 +52,312 @@ def extraction_settings(options: ExtractOptions) -> dict[str, Any]:
 
 
 def extractor_version(model: Face478) -> str:
-    """What a cached track depends on besides its input and options."""
+    """Return the version of extractor and model, on which a cached track depends besides its input and options."""
     return f"{REVISION}+{model.version}"
 
 
-def extract_photo(image: np.ndarray, face: Face, model: Face478, options: ExtractOptions, **meta) -> MotionTrack:
-    """A track of one frame from a picture H×W×3 uint8 RGB and the face found in it."""
+def extract_photo(image: np.ndarray, face: Face, model: Face478, options: ExtractOptions, **meta: Any) -> MotionTrack:
+    """Fit a face of a photo.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        face: The face that was detected in the photo.
+        model: The face model.
+        options: Options; skin tracking is not used.
+        **meta: Further fields of the track's metadata, such as `source_hash`.
+
+    Returns:
+        A track of one frame.
+    """
     with ThreadPoolExecutor(1) as pool:
-        shots = _Shots(model, False, pool)
-        shots.add(0.0, image, face, cut=False)
-        return shots.finish(options, Fraction(25), _size(image), meta)
+        builder = _TrackBuilder(model, False, pool)
+        builder.add(0.0, image, face, starts_shot=False)
+        return builder.finish(options, Fraction(25), meta)
 
 
 def extract_video(
-    frames: Iterable,
+    frames: Iterable[FrameType],
     frame_rate: Fraction,
     model: Face478,
     options: ExtractOptions,
     name: str = "video",
-    progress: Callable[[int], None] | None = None,
-    observe: Callable[[Any, Face | None, bool], None] | None = None,
-    **meta,
+    progress: ProgressCallback = ignore_progress,
+    observe: Callable[[FrameType, Face | None, bool], None] | None = None,
+    **meta: Any,
 ) -> MotionTrack:
-    """A track from frames with `image` (H×W×3 uint8 RGB) and `pts` (s). meta: further TrackMeta fields. observe: is
-    given each frame, the face found in it and whether it starts a shot, for those who look at the picture too.
+    """Extract the motion of one person from a video.
 
-    Frames without the face are interpolated; `valid` tells which. Raises InputError when no frame shows it.
+    Args:
+        frames: Frames with `image` (H, W, 3) uint8 RGB and `pts` in seconds.
+        frame_rate: Nominal frames per second.
+        model: The face model.
+        options: Face selector, smoothing and skin tracking.
+        name: Name of the input in error messages.
+        progress: Called for each frame.
+        observe: Called with each frame, the tracked face in it and whether it starts a shot.
+        **meta: Further fields of the track's metadata, such as `source_hash`.
+
+    Returns:
+        A track. Frames without the face are interpolated and not `valid`.
+
+    Raises:
+        InputError: When there are no frames or none shows the face.
     """
-    size, followed = (0, 0), prefetch(follow(frames, options.face, name))
-    # Faces are found beside the fitting, whose products are small: BLAS's threads would spin while they wait.
-    with closing(followed), threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        shots = _Shots(model, options.skin, pool)
-        for count, (frame, face, is_cut) in enumerate(followed, 1):
-            size = _size(frame.image)
-            shots.add(frame.pts, frame.image, face, is_cut)
+    tracked_frames = prefetch(track_face(frames, options.face, name))
+    # Faces are detected while frames are fitted. The fits multiply small matrices: the threads of BLAS would only spin.
+    with closing(tracked_frames), threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        builder = _TrackBuilder(model, options.skin, pool)
+        for count, (frame, face, starts_shot) in enumerate(tracked_frames, 1):
+            builder.add(frame.pts, frame.image, face, starts_shot)
             if observe is not None:
-                observe(frame, face, is_cut)
-            if progress is not None:
-                progress(count)
-        return shots.finish(options, frame_rate, size, meta)
+                observe(frame, face, starts_shot)
+            progress("extracting motion", count, None)
+        return builder.finish(options, frame_rate, meta)
 
 
-def _size(image: np.ndarray) -> tuple[int, int]:
-    return image.shape[1], image.shape[0]
+@dataclass(frozen=True)
+class _PendingFrame:
+    """A frame that is not fitted yet. patch: its patch, or None without skin tracking."""
+
+    index: int
+    face: Face
+    colors: np.ndarray
+    patch: FacePatch | None
 
 
-@dataclass
-class _Shots:
-    """Collects frames; beside that a pool fits each as soon as its shot's crop is known."""
+@dataclass(frozen=True)
+class _Person:
+    """The identity of the tracked person. normals: (478, 3) of the neutral face; albedo: (478, 3)."""
 
-    model: Face478
-    skin: bool
-    pool: Executor
-    pts: list[float] = field(default_factory=list)
-    valid: list[bool] = field(default_factory=list)
-    cuts: list[int] = field(default_factory=list)
+    fitter: Fitter
+    texture: np.ndarray
+    albedo: np.ndarray
+    normals: np.ndarray
 
-    def __post_init__(self) -> None:
-        self._rows: list[tuple[np.ndarray, ...] | None] = []  # expression, illumination, pose, gaze; None: no face
+
+@dataclass(frozen=True)
+class _Shot:
+    """What the frames of a shot have in common. tracker: None without skin tracking."""
+
+    person: _Person
+    crop: np.ndarray
+    tracker: SkinTracker | None
+
+
+@dataclass(frozen=True)
+class _FrameCoefficients:
+    """The coefficients of a fitted frame."""
+
+    expression: np.ndarray
+    illumination: np.ndarray
+    pose: np.ndarray
+    gaze: np.ndarray
+
+
+_NO_FACE = _FrameCoefficients(np.zeros(EXPRESSION_DIM), np.zeros(LIGHT_DIM), np.zeros(6), np.zeros(4))
+
+
+class _TrackBuilder:
+    """Collects frames and builds a track. A pool fits the frames as soon as their shot's crop is known.
+
+    Args:
+        model: The face model.
+        use_skin: Whether to track the skin.
+        pool: Threads that fit.
+    """
+
+    def __init__(self, model: Face478, use_skin: bool, pool: Executor) -> None:
+        self._model = model
+        self._use_skin = use_skin
+        self._pool = pool
+        self._size = (0, 0)
+        self._pts: list[float] = []
+        self._cuts: list[int] = []
         self._crops: list[np.ndarray] = []
-        self._waiting: list[tuple[int, Face, np.ndarray, Square | None]] = []
+        self._coefficients: list[_FrameCoefficients | None] = []  # None: not fitted yet, or no face
+        self._buffer: list[_PendingFrame] = []  # frames of the shot before its crop is fixed
         self._crop: np.ndarray | None = None
-        self._fitter: fit.Fitter | None = None
-        self._skin: Skin | None = None
-        self._known: Future | None = None  # done when the shot's person and skin are known
-        self._fitting: deque[Future] = deque()
-        self._normals = np.zeros((VERTICES, 3))
-        self._albedo = self.model.albedo_mean
-        self.texture = np.zeros(TEXTURE_DIM)
+        self._shot: Future[_Shot] | None = None
+        self._person: _Person | None = None
+        self._fits: deque[tuple[int, Future[_FrameCoefficients]]] = deque()
 
-    def add(self, pts: float, image: np.ndarray, face: Face | None, cut: bool) -> None:
-        if cut:
+    def add(self, pts: float, image: np.ndarray, face: Face | None, starts_shot: bool) -> None:
+        """Add the next frame; face: None where the person is not visible."""
+        if starts_shot:
             self._end_shot()
-            self._crop = None
-            self.cuts.append(len(self.pts))
-        self.pts.append(pts)
-        self.valid.append(face is not None)
-        self._rows.append(None)
+            self._crop, self._shot = None, None
+            self._cuts.append(len(self._pts))
+        index = len(self._pts)
+        self._size = image.shape[1], image.shape[0]
+        self._pts.append(pts)
+        self._coefficients.append(None)
         self._crops.append(np.zeros((2, 3)) if self._crop is None else self._crop)
         if face is None:
             return
-        square = Square.around(image, face.points) if self.skin else None
-        item = len(self.pts) - 1, face, sample_colors(image, face.points), square
-        if self._crop is not None:
-            self._start(item)
-            self._wait(MOST_FITTING)
+        patch = FacePatch.cut(image, face.points) if self._use_skin else None
+        frame = _PendingFrame(index, face, sample_colors(image, face.points), patch)
+        if self._shot is not None:
+            self._submit_fit(frame, self._shot)
+            self._collect_fits(MAX_PENDING_FITS)
             return
-        self._waiting.append(item)
-        if len(self._waiting) >= (SKIN_BUFFER if self.skin else BUFFER):
-            self._settle()
+        self._buffer.append(frame)
+        if len(self._buffer) >= (BUFFERED_SKIN_FRAMES if self._use_skin else BUFFERED_FRAMES):
+            self._fix_crop()
 
-    def _settle(self) -> None:
-        """Fix the shot's crop, and begin to fit the frames that waited for it."""
-        start = self.cuts[-1] if self.cuts else 0
-        if self._waiting:
-            self._crop = upright_crop(np.stack([face.points for _, face, *_ in self._waiting]))
-            waiting, self._waiting = self._waiting, []
-            self._known = self.pool.submit(self._know, waiting)
-            for item in waiting:
-                self._start(item)
+    def _fix_crop(self) -> None:
+        """Fix the shot's crop from the buffered frames, and start to fit them."""
+        if self._buffer:
+            frames, self._buffer = self._buffer, []
+            crop = upright_crop(np.stack([frame.face.points for frame in frames]))
+            # Submitted before any fit of the shot, so that fits that wait for it cannot occupy the whole pool.
+            self._crop, self._shot = crop, self._pool.submit(self._prepare_shot, frames, crop)
+            for frame in frames:
+                self._submit_fit(frame, self._shot)
         if self._crop is not None:
-            for index in range(start, len(self._crops)):
+            shot_start = self._cuts[-1] if self._cuts else 0
+            for index in range(shot_start, len(self._crops)):
                 self._crops[index] = self._crop
 
     def _end_shot(self) -> None:
-        """Settle what waits, and have all frames fitted."""
-        self._settle()
-        self._wait(0)
+        self._fix_crop()
+        self._collect_fits(0)
 
-    def _start(self, item: tuple) -> None:
-        self._fitting.append(self.pool.submit(self._fit, *item))
+    def _submit_fit(self, frame: _PendingFrame, shot: "Future[_Shot]") -> None:
+        self._fits.append((frame.index, self._pool.submit(_fit_frame, frame, shot)))
 
-    def _wait(self, most: int) -> None:
-        """Until at most so many fits are under way; raises what they raised."""
-        while len(self._fitting) > most:
-            self._fitting.popleft().result()
+    def _collect_fits(self, max_pending: int) -> None:
+        """Wait until at most `max_pending` fits are unfinished; raise their exceptions."""
+        while len(self._fits) > max_pending:
+            index, result = self._fits.popleft()
+            self._coefficients[index] = result.result()
 
-    def _know(self, waiting: list[tuple]) -> None:
-        """What all frames of a shot share: the skin, and the first time the person."""
-        if self._fitter is None:
-            self._know_person(waiting)
-        self._skin = None
-        if self.skin and len(waiting) > 1:
-            self._skin = reference.settle(self._fitter, self._crop, [(square, face) for _, face, _, square in waiting])
+    def _prepare_shot(self, frames: list[_PendingFrame], crop: np.ndarray) -> _Shot:
+        """Build the shot's skin tracker; on the first shot, also fit the person."""
+        if self._person is None:
+            self._person = _fit_person(self._model, frames, crop)
+        shot_frames = [ShotFrame(frame.patch, frame.face) for frame in frames if frame.patch is not None]
+        tracker = build_skin_tracker(self._person.fitter, crop, shot_frames) if len(shot_frames) > 1 else None
+        return _Shot(self._person, crop, tracker)
 
-    def _know_person(self, waiting: list[tuple]) -> None:
-        chosen = np.linspace(0, len(waiting) - 1, min(IDENTITY_FRAMES, len(waiting))).astype(int)
-        faces = [waiting[k][1] for k in chosen]
-        points = np.stack([transform_points(self._crop, face.points) for face in faces])
-        scores = np.stack([face.scores for face in faces])
-        rotations = np.stack([face.rotation for face in faces])
-        identity = fit.fit_identity(self.model, points, scores, rotations)
-        self._fitter = fit.Fitter(self.model, identity)
-        self._normals = shading.vertex_normals(self._fitter.neutral, self.model.triangles)
-        colors = np.stack([waiting[k][2] for k in chosen])
-        self.texture = fit_texture(self.model, colors, self._normals, rotations)
-        self._albedo = self.model.albedo(self.texture)
-
-    def _fit(self, index: int, face: Face, colors: np.ndarray, square: Square | None) -> None:
-        self._known.result()  # begun before any fit, so that the pool cannot be full of those that wait for it
-        points = transform_points(self._crop, face.points)
-        if self._skin is None:
-            fitter = self._fitter
-            result = fitter.frame(points, face.scores, fitter.first_pose(points, face.rotation), steps=3)
-        else:
-            fitter = self._skin.fitter
-            result = self._skin.fit(square, face)
-            points = self._skin.look(square, face, result)
-        shape = fitter.shape(result.expression)
-        turn = rotation_matrix(result.pose[:3])
-        light = fit_light(self._albedo, self._normals @ turn.T, colors)
-        self._rows[index] = result.expression, light, result.pose, gaze.gaze_from_iris(points, shape, result.pose)
-
-    def finish(self, options: ExtractOptions, rate: Fraction, size: tuple[int, int], meta: dict) -> MotionTrack:
+    def finish(self, options: ExtractOptions, frame_rate: Fraction, meta: dict[str, Any]) -> MotionTrack:
+        """Wait for all fits, fill frames without the face, smooth each shot and return the track."""
         self._end_shot()
-        pts, valid = np.array(self.pts), np.array([row is not None for row in self._rows])
-        widths = (EXPRESSION_DIM, LIGHT_DIM, 6, 4)
-        blank = tuple(np.zeros(width) for width in widths)
-        rows = [row or blank for row in self._rows]
-        expression, light, pose, look = (np.stack([row[part] for row in rows]) for part in range(4))
-        per_second = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(rate)
-        by_shot = lambda values, smooth: smoothing.smooth_by_shot(values, valid, pts, self.cuts, smooth)  # noqa: E731
-        pose = by_shot(pose, lambda v, _: smoothing.smooth_pose(v, per_second, options.smooth))
-        light = by_shot(light, lambda v, _: smoothing.smooth_illumination(v, per_second, options.smooth))
-        expression = by_shot(expression, lambda v, _: smoothing.smooth_expression(v, per_second, options.smooth))
-        steady = lambda v, shot: hold_through_blinks(v, expression[shot], pts[shot])  # noqa: E731
-        look = by_shot(look, lambda v, shot: smoothing.smooth_gaze(steady(v, shot), per_second, options.smooth))
-        flat = by_shot(np.stack(self._crops).reshape(len(pts), 6), lambda v, _: v)
+        if self._person is None:
+            raise RuntimeError("no frame shows the face")  # track_face has raised an InputError before
+        pts, valid = np.array(self._pts), np.array([row is not None for row in self._coefficients])
+        rows = [_NO_FACE if row is None else row for row in self._coefficients]
+        rate = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(frame_rate)
+
+        def by_shot(values: np.ndarray, smooth: Callable[[np.ndarray, slice], np.ndarray]) -> np.ndarray:
+            return smoothing.smooth_by_shot(values, valid, pts, self._cuts, smooth)
+
+        def smooth_gaze(values: np.ndarray, shot: slice) -> np.ndarray:
+            bridged = bridge_blinks(values, expression[shot], pts[shot])
+            return smoothing.smooth_gaze(bridged, rate, options.smooth)
+
+        pose = by_shot(
+            np.stack([row.pose for row in rows]), lambda v, _: smoothing.smooth_pose(v, rate, options.smooth)
+        )
+        illumination = by_shot(
+            np.stack([row.illumination for row in rows]),
+            lambda v, _: smoothing.smooth_illumination(v, rate, options.smooth),
+        )
+        expression = by_shot(
+            np.stack([row.expression for row in rows]),
+            lambda v, _: smoothing.smooth_expression(v, rate, options.smooth),
+        )
+        crop = by_shot(np.stack(self._crops).reshape(len(pts), 6), lambda v, _: v)
         return MotionTrack(
-            identity=self._fitter.identity,
-            texture=self.texture,
+            identity=self._person.fitter.identity,
+            texture=self._person.texture,
             expression=expression,
-            illumination=light,
+            illumination=illumination,
             pose=pose,
-            gaze=look,
-            crop=flat.reshape(-1, 2, 3),
+            gaze=by_shot(np.stack([row.gaze for row in rows]), smooth_gaze),
+            crop=crop.reshape(-1, 2, 3),
             pts=pts,
             valid=valid,
             meta=TrackMeta(
                 space="face478",
                 extractor=EXTRACTOR,
-                extractor_version=extractor_version(self.model),
-                frame_rate=rate,
-                width=size[0],
-                height=size[1],
+                extractor_version=extractor_version(self._model),
+                frame_rate=frame_rate,
+                width=self._size[0],
+                height=self._size[1],
                 options=extraction_settings(options),
-                cuts=tuple(cut for cut in self.cuts if cut > 0),
+                cuts=tuple(cut for cut in self._cuts if cut > 0),
                 **meta,
             ),
         )
 
 
+def _fit_person(model: Face478, frames: list[_PendingFrame], crop: np.ndarray) -> _Person:
+    """Fit identity and texture to some of the frames."""
+    indices = np.linspace(0, len(frames) - 1, min(IDENTITY_FRAMES, len(frames))).astype(int)
+    selected = [frames[k] for k in indices]
+    points = np.stack([transform_points(crop, frame.face.points) for frame in selected])
+    scores = np.stack([frame.face.scores for frame in selected])
+    rotations = np.stack([frame.face.rotation for frame in selected])
+    fitter = Fitter(model, fit_identity(model, points, scores, rotations))
+    normals = shading.vertex_normals(fitter.neutral, model.triangles)
+    texture = fit_texture(model, np.stack([frame.colors for frame in selected]), normals, rotations)
+    return _Person(fitter, texture, model.albedo(texture), normals)
+
+
+def _fit_frame(frame: _PendingFrame, pending_shot: "Future[_Shot]") -> _FrameCoefficients:
+    """Fit one frame, as soon as its shot is prepared."""
+    shot = pending_shot.result()
+    person, face = shot.person, frame.face
+    points = transform_points(shot.crop, face.points)
+    if shot.tracker is None or frame.patch is None:
+        fitter = person.fitter
+        fit = fitter.fit_frame(points, face.scores, fitter.initial_pose(points, face.rotation), steps=FIT_STEPS)
+    else:
+        fitter = shot.tracker.fitter
+        shot_frame = ShotFrame(frame.patch, face)
+        fit = shot.tracker.fit_frame(shot_frame)
+        points = shot.tracker.locate_irises(shot_frame, fit)
+    shape = fitter.shape(fit.expression)
+    rotation = rotation_matrix(fit.pose[:3])
+    illumination = fit_illumination(person.albedo, person.normals @ rotation.T, frame.colors)
+    return _FrameCoefficients(fit.expression, illumination, fit.pose, gaze.gaze_from_iris(points, shape, fit.pose))
+
+
 def upright_crop(points: np.ndarray) -> np.ndarray:
-    """One crop for a shot (2×3 affine, no rotation) from K×478×2 landmarks: the face at rest fills the 256 crop as in
-    the release's template, so that pose alone carries how the head moves, rolls and nears.
+    """Compute the crop of a shot: one scale and translation, without rotation.
+
+    The neutral face fills the 256 crop as in the release's template. The crop is constant, so the pose alone describes
+    how the head moves, rolls and approaches.
+
+    Args:
+        points: (K, 478, 2) landmarks of the shot's frames.
+
+    Returns:
+        (2, 3) transform of the frames to the crop.
     """
-    centerd = points - points.mean(1, keepdims=True)
-    spread = float(np.median(np.sqrt((centerd**2).sum(-1).mean(1))))
-    scale = 0.2217 * camera.CROP_SIZE / max(spread, 1e-3)
-    middle = np.median(points.mean(1), axis=0)
-    return np.array(
-        [[scale, 0, camera.CROP_SIZE / 2 - scale * middle[0]], [0, scale, camera.CROP_SIZE / 2 - scale * middle[1]]]
-    )
+    centered = points - points.mean(1, keepdims=True)
+    spread = float(np.median(np.sqrt((centered**2).sum(-1).mean(1))))
+    scale = _CROP_SPREAD * camera.CROP_SIZE / max(spread, 1e-3)
+    center = np.median(points.mean(1), axis=0)
+    half = camera.CROP_SIZE / 2
+    return np.array([[scale, 0, half - scale * center[0]], [0, scale, half - scale * center[1]]])
 
 
-def sample_colors(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Colors (478×3) of the pixels under the landmarks."""
-    column = np.clip(points[:, 0].astype(int), 0, image.shape[1] - 1)
-    row = np.clip(points[:, 1].astype(int), 0, image.shape[0] - 1)
-    return image[row, column].astype(np.float64)
+def bridge_blinks(gaze_angles: np.ndarray, expression: np.ndarray, pts: np.ndarray) -> np.ndarray:
+    """Interpolate the gaze over frames with nearly closed eyes, where the landmark model guesses the iris.
 
+    Args:
+        gaze_angles: (N, 4) gaze.
+        expression: (N, 64) expression.
+        pts: (N,) times in seconds.
 
-def fit_light(albedo: np.ndarray, normals: np.ndarray, colors: np.ndarray, strength: float = 20.0) -> np.ndarray:
-    """27 light coefficients that turn an albedo (478×3) under posed normals into observed colors (478×3)."""
-    basis = shading.sh_basis(normals)
-    light = np.zeros((3, 9))
-    for channel in range(3):
-        lit = basis * albedo[:, channel : channel + 1] / 255.0
-        target = colors[:, channel] / 255.0 - shading.AMBIENT * lit[:, 0]
-        light[channel] = np.linalg.solve(lit.T @ lit + strength * np.eye(9) / 10, lit.T @ target)
-    return light.ravel()
-
-
-def fit_texture(model: Face478, colors: np.ndarray, normals: np.ndarray, rotations: np.ndarray) -> np.ndarray:
-    """Texture coefficients (80) from K frames' colors K×478×3, after taking out each frame's light."""
-    seen = np.ones(VERTICES, bool)
-    seen[topology.IRIS] = False
-    albedos = []
-    for color, rotation in zip(colors, rotations):
-        posed = normals @ rotation.T
-        light = fit_light(model.albedo_mean, posed, color)
-        lit = shading.shade(np.ones((VERTICES, 3)), posed, light)
-        albedos.append(color / np.clip(lit, 0.2, 3.0))
-    difference = (np.median(albedos, axis=0) - model.albedo_mean)[seen].ravel()
-    basis = model.texture_basis[seen].reshape(-1, TEXTURE_DIM)
-    noise = 12.0  # gray levels
-    return np.linalg.solve(basis.T @ basis + noise**2 * np.eye(TEXTURE_DIM), basis.T @ difference)
-
-
-def hold_through_blinks(look: np.ndarray, expression: np.ndarray, pts: np.ndarray) -> np.ndarray:
-    """Bridge the gaze over frames where an eye is nearly closed: there the iris is a guess of the landmarker."""
-    bridged = np.array(look)
+    Returns:
+        (N, 4) gaze. An eye that is closed in half of the frames or more stays as it is.
+    """
+    bridged = np.array(gaze_angles)
     for column, side in ((0, "Left"), (2, "Right")):
-        closed = expression[:, blendshape_index("eyeBlink" + side)] > 0.55
-        if 0 < closed.mean() < 0.5:  # an eye that is always narrow tells nothing
-            bridged[:, column : column + 2] = smoothing.fill_missing(look[:, column : column + 2], ~closed, pts)
+        eye = slice(column, column + 2)
+        is_closed = expression[:, blendshape_index("eyeBlink" + side)] > _CLOSED_BLINK
+        if 0 < is_closed.mean() < 0.5:
+            bridged[:, eye] = smoothing.fill_missing(gaze_angles[:, eye], ~is_closed, pts)
     return bridged

@@ -1,7 +1,7 @@
-"""Fitting face478 to landmarks: regularized Gauss–Newton on pose and expression, identity once per person.
+"""Fitting of face478 to landmarks: regularized Gauss–Newton over pose and expression, and over identity per person.
 
-The unknowns of a frame are six for pose and 64 for expression; the landmarker's scores are the prior of the named
-expression coefficients, its matrix the first guess of the pose.
+A frame has six unknowns for pose and 64 for expression. The landmark model's scores are the prior of the named
+expression coefficients; its rotation is the initial estimate of the pose.
 """
 
 from collections.abc import Callable
@@ -17,31 +17,41 @@ from mimaface_cli.face.kernels import kernel
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM
 from mimaface_cli.motion.rotation import euler_angles, rotation_from_vector, rotation_matrix
 
-NAMED = len(BLENDSHAPES)
-# How many standard deviations the unnamed coefficients may stray, in prior strength.
-EXTRA_DEVIATION, IDENTITY_DEVIATION = 1.0, 1.0
-# Deviations of a landmark from which it counts less: an occluded or mistaken one must not pull the face.
-OUTLYING = 0.5
-# Told where vertices are shown (V×2 pixels of the 256 crop) and how far away (V): curvature 2V×2V and slope 2V, by those
-# pixels, of half a squared error.
-Picture = Callable[[np.ndarray, np.ndarray], tuple[sparse.csr_array, np.ndarray]]
+NAMED_COUNT = len(BLENDSHAPES)
+# Standard deviations of the priors of the unnamed expression coefficients and of identity.
+UNNAMED_DEVIATION, IDENTITY_DEVIATION = 1.0, 1.0
+# Scale of Cauchy's loss, in standard deviations of a landmark: an occluded or wrong landmark must not distort the face.
+OUTLIER_SCALE = 0.5
+
+ImageTerm = Callable[[np.ndarray, np.ndarray], tuple[sparse.csr_array, np.ndarray]]
+"""An image's part of the error: called with the projected vertices (V, 2), in pixels of the 256 crop, and their
+distances (V,); returns the Hessian (2V, 2V) and the gradient (2V,) of half a squared error by those pixels."""
 
 
 @kernel
-def _differentiate(turned, translation, rotation, basis, gradient, jacobian):
-    """Derivatives of the pixels of vertices V×3, turned but not yet moved: by their places (gradient, V×2×3) and by a
-    small turn, translation and the coefficients of a basis V×3×64 that is not yet turned (jacobian, 2V×70).
+def _differentiate(
+    rotated: np.ndarray,
+    translation: np.ndarray,
+    rotation: np.ndarray,
+    basis: np.ndarray,
+    by_position: np.ndarray,
+    jacobian: np.ndarray,
+) -> None:
+    """Differentiate the pixels of vertices (V, 3) that are rotated but not yet translated.
+
+    Writes to `by_position` (V, 2, 3) the derivative by the vertex positions, and to `jacobian` (2V, 70) the derivative
+    by a small rotation, the translation and the coefficients of a basis (V, 3, 64) that is not yet rotated.
     """
-    for vertex in range(len(turned)):
-        x, y, z = turned[vertex]
+    for vertex in range(len(rotated)):
+        x, y, z = rotated[vertex]
         depth = camera.CAMERA_DISTANCE - z - translation[2]
         scale = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / depth
-        gradient[vertex, 0, 0], gradient[vertex, 0, 2] = scale, (x + translation[0]) * scale / depth
-        gradient[vertex, 1, 1], gradient[vertex, 1, 2] = -scale, -(y + translation[1]) * scale / depth
+        by_position[vertex, 0, 0], by_position[vertex, 0, 2] = scale, (x + translation[0]) * scale / depth
+        by_position[vertex, 1, 1], by_position[vertex, 1, 2] = -scale, -(y + translation[1]) * scale / depth
         for axis in range(2):
             row = jacobian[2 * vertex + axis]
-            gx, gy, gz = gradient[vertex, axis]
-            # d/dω of ω × p is gradient · (ω × p) = ω · (p × gradient)
+            gx, gy, gz = by_position[vertex, axis]
+            # d/dω of ω × p is g · (ω × p) = ω · (p × g)
             row[0], row[1], row[2] = y * gz - z * gy, z * gx - x * gz, x * gy - y * gx
             row[3], row[4], row[5] = gx, gy, gz
             a = gx * rotation[0, 0] + gy * rotation[1, 0] + gz * rotation[2, 0]
@@ -53,8 +63,12 @@ def _differentiate(turned, translation, rotation, basis, gradient, jacobian):
 
 @dataclass(frozen=True)
 class FrameFit:
-    """pose: 6 (angles x, y, z in rad, translation in model units); expression: 64; error: rms distance of the
-    landmarks in pixels of the crop.
+    """The fit of one frame.
+
+    Attributes:
+        pose: (6,) Euler angles x, y, z in rad and translation in model units.
+        expression: (64,).
+        error: RMS distance of the landmarks in pixels of the crop.
     """
 
     pose: np.ndarray
@@ -62,33 +76,69 @@ class FrameFit:
     error: float
 
 
-class Fitter:
-    """Fits one model for one identity; holds nothing but precomputed matrices."""
+@dataclass(frozen=True)
+class _Linearization:
+    """Projection of the fitted vertices and its derivatives.
 
-    def __init__(self, model: Face478, identity: np.ndarray | None = None):
+    Attributes:
+        pixels: (V, 2).
+        depth: (V,) distances from the camera.
+        jacobian: (2V, 70) float32 derivative of the pixels by a small rotation, translation and expression.
+        by_position: (V, 2, 3) derivative of the pixels by the vertex positions.
+    """
+
+    pixels: np.ndarray
+    depth: np.ndarray
+    jacobian: np.ndarray
+    by_position: np.ndarray
+
+
+class Fitter:
+    """Fits pose and expression of one person. Instances hold precomputed matrices only and can be shared by threads.
+
+    Args:
+        model: The face model.
+        identity: (80,) identity of the person, by default the mean.
+
+    Attributes:
+        model: The face model.
+        identity: (80,).
+        neutral: (478, 3) the person's neutral face.
+        fitted_vertices: Indices of the vertices that take part in fits: all but the irises, which gaze moves.
+    """
+
+    def __init__(self, model: Face478, identity: np.ndarray | None = None) -> None:
         self.model = model
         self.identity = np.zeros(IDENTITY_DIM) if identity is None else np.asarray(identity, np.float64)
         self.neutral = model.mean + model.identity_basis @ self.identity
-        self.seen = np.setdiff1d(np.arange(len(model.mean)), topology.IRIS)  # gaze moves the irises
-        self.root_weight = 1.0 / model.noise[self.seen]
-        self._basis = np.ascontiguousarray(model.expression_basis[self.seen])
-        covariance = EXTRA_DEVIATION**2 * np.eye(EXPRESSION_DIM)
-        covariance[:NAMED, :NAMED] = model.score_error
-        self._precision = np.linalg.inv(covariance)
-        self._habit = np.zeros(EXPRESSION_DIM)
+        self.fitted_vertices = np.setdiff1d(np.arange(len(model.mean)), topology.IRIS)
+        self._weights = 1.0 / model.noise[self.fitted_vertices]
+        self._basis = np.ascontiguousarray(model.expression_basis[self.fitted_vertices])
+        covariance = UNNAMED_DEVIATION**2 * np.eye(EXPRESSION_DIM)
+        covariance[:NAMED_COUNT, :NAMED_COUNT] = model.score_error
+        self._prior_precision = np.linalg.inv(covariance)
+        self._prior_offset = np.zeros(EXPRESSION_DIM)
 
-    def first_pose(self, points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-        """Pose from 478×2 crop pixels and a canonical-to-camera rotation (3×3): depth from size, shift from place."""
-        turned = self.neutral @ rotation.T
+    def initial_pose(self, points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """Estimate a pose: the depth from the size of the face, the translation from its place.
+
+        Args:
+            points: (478, 2) landmarks in pixels of the crop.
+            rotation: (3, 3) canonical face to camera axes.
+
+        Returns:
+            (6,) pose.
+        """
+        rotated = self.neutral @ rotation.T
         spread = np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean())
-        expected = np.sqrt(((turned[:, :2] - turned[:, :2].mean(0)) ** 2).sum(1).mean())
+        model_spread = np.sqrt(((rotated[:, :2] - rotated[:, :2].mean(0)) ** 2).sum(1).mean())
         focal = camera.FOCAL_PER_SIZE * camera.CROP_SIZE
-        depth = focal * expected / max(spread, 1e-3)
+        depth = focal * model_spread / max(spread, 1e-3)
         center = (points.mean(0) - camera.CROP_SIZE / 2) * [1, -1] * depth / focal
-        shift = np.append(center - turned[:, :2].mean(0), camera.CAMERA_DISTANCE - depth)
-        return np.concatenate([euler_angles(rotation), shift])
+        translation = np.append(center - rotated[:, :2].mean(0), camera.CAMERA_DISTANCE - depth)
+        return np.concatenate([euler_angles(rotation), translation])
 
-    def frame(
+    def fit_frame(
         self,
         points: np.ndarray,
         scores: np.ndarray,
@@ -96,142 +146,193 @@ class Fitter:
         steps: int = 4,
         expression: np.ndarray | None = None,
         noise: np.ndarray | None = None,
-        picture: Picture | None = None,
+        image_term: ImageTerm | None = None,
     ) -> FrameFit:
-        """points: 478×2 pixels of the 256 crop; scores: 52 in 0..1; pose: 6 and expression: 64 (the scores), first
-        guesses; noise: 478, how far each point may be off, in pixels; outliers then count less (iteratively reweighted,
-        Cauchy's loss). picture: what else speaks of where the seen vertices are.
+        """Fit pose and expression to the landmarks of a frame.
+
+        Args:
+            points: (478, 2) landmarks in pixels of the 256 crop.
+            scores: (52,) blendshape scores in 0..1, the prior of the named coefficients.
+            pose: (6,) initial pose.
+            steps: Number of Gauss–Newton steps.
+            expression: (64,) initial expression, by default the prior.
+            noise: (478,) standard deviation of each landmark in pixels. With it, outliers get less weight (iteratively
+                reweighted least squares, Cauchy's loss). By default the model's noise, without reweighting.
+            image_term: Further part of the error.
         """
-        points, prior = points[self.seen], self._prior(scores)
+        points, prior = points[self.fitted_vertices], self._prior(scores)
         expression = prior if expression is None else expression
         rotation, translation = rotation_matrix(pose[:3]), pose[3:].copy()
-        weight = self.root_weight if noise is None else 1.0 / noise[self.seen]
+        weights = self._weights if noise is None else 1.0 / noise[self.fitted_vertices]
         for step in range(steps):
-            pixels, depth, jacobian, _ = self._linearized(expression, rotation, translation)
-            residual, trust = pixels - points, weight
+            current = self._linearize(expression, rotation, translation)
+            residual, step_weights = current.pixels - points, weights
             if noise is not None and step:
-                trust = weight / np.sqrt(1.0 + ((residual * weight[:, None] / OUTLYING) ** 2).sum(1))
-            trust = np.float32(trust)
-            rows = jacobian * np.repeat(trust, 2)[:, None]
-            slope = np.float64(rows.T @ np.float32(residual * trust[:, None]).ravel())
-            slope[6:] += self._precision @ (expression - prior)
-            curvature = self._curvature(rows)
-            if picture is not None:
-                bend, pull = picture(pixels, depth)
-                curvature += jacobian.T @ (bend.astype(np.float32) @ jacobian)
-                slope += jacobian.T @ pull
-            change = np.linalg.solve(curvature, -slope)
+                squared_deviations = ((residual * weights[:, None] / OUTLIER_SCALE) ** 2).sum(1)
+                step_weights = weights / np.sqrt(1.0 + squared_deviations)
+            step_weights = step_weights.astype(np.float32)
+            rows = current.jacobian * np.repeat(step_weights, 2)[:, None]
+            weighted_residual = (residual * step_weights[:, None]).astype(np.float32).ravel()
+            gradient = (rows.T @ weighted_residual).astype(np.float64)
+            gradient[6:] += self._prior_precision @ (expression - prior)
+            hessian = self._hessian(rows)
+            if image_term is not None:
+                image_hessian, image_gradient = image_term(current.pixels, current.depth)
+                hessian += current.jacobian.T @ (image_hessian.astype(np.float32) @ current.jacobian)
+                gradient += current.jacobian.T @ image_gradient
+            change = np.linalg.solve(hessian, -gradient)
             rotation = rotation_from_vector(change[:3]) @ rotation
             translation = translation + change[3:6]
             expression = expression + change[6:]
-        pixels = camera.project(self._turned(expression, rotation) + translation)[0]
+        pixels = camera.project(self._rotate_vertices(expression, rotation) + translation)[0]
         error = np.sqrt(((pixels - points) ** 2).sum(1).mean())
         return FrameFit(np.concatenate([euler_angles(rotation), translation]), expression, float(error))
 
-    def shown(self, fit: FrameFit) -> tuple[np.ndarray, np.ndarray]:
-        """Where a fitted face shows its 478 vertices: pixels of the 256 crop and distances from the camera."""
-        return camera.project(camera.place(self.shape(fit.expression), fit.pose))
+    def project_fit(self, fit: FrameFit) -> tuple[np.ndarray, np.ndarray]:
+        """Project a fitted face: pixels (478, 2) of the 256 crop and distances (478,) from the camera."""
+        return camera.project(camera.apply_pose(self.shape(fit.expression), fit.pose))
 
     def shape(self, expression: np.ndarray) -> np.ndarray:
-        """The person's 478×3 vertices with an expression (64)."""
+        """Return the person's unposed vertices (478, 3) with an expression (64,)."""
         return self.neutral + self.model.expression_basis @ expression
 
-    def depth(self, pose: np.ndarray) -> np.ndarray:
-        """Distances (478) of the vertices at rest from the camera."""
-        return camera.CAMERA_DISTANCE - camera.place(self.neutral, pose)[:, 2]
+    def neutral_depth(self, pose: np.ndarray) -> np.ndarray:
+        """Return the distances (478,) of the neutral face's vertices from the camera."""
+        return camera.CAMERA_DISTANCE - camera.apply_pose(self.neutral, pose)[:, 2]
 
-    def through(self, points: np.ndarray, scores: np.ndarray, fit: FrameFit) -> "Fitter":
-        """A fitter whose person, as fitted to one frame, lies exactly under that frame's points (478×2 pixels of the
-        256 crop) and scores (52) as there: what no identity can tell, so that points followed from that frame speak of
-        motion alone.
+    def anchored(self, points: np.ndarray, scores: np.ndarray, fit: FrameFit) -> "Fitter":
+        """Return a fitter whose neutral face projects exactly onto a frame's landmarks under that frame's fit.
+
+        Identity alone cannot explain all landmarks. With the residual in the neutral face, landmarks that are tracked
+        from this frame change with motion only.
+
+        Args:
+            points: (478, 2) landmarks of the frame in pixels of the 256 crop.
+            scores: (52,) scores of the frame.
+            fit: Fit of the frame.
         """
-        pixels, depth = self.shown(fit)
-        off = camera.unproject(points, depth) - camera.unproject(pixels, depth)
-        other = copy(self)
-        other.neutral = self.neutral + off @ rotation_matrix(fit.pose[:3])
-        other._habit = fit.expression - self._prior(scores)
-        return other
+        pixels, depth = self.project_fit(fit)
+        offset = camera.unproject(points, depth) - camera.unproject(pixels, depth)
+        anchored = copy(self)
+        anchored.neutral = self.neutral + offset @ rotation_matrix(fit.pose[:3])
+        anchored._prior_offset = fit.expression - self._prior(scores)
+        return anchored
 
-    def for_identity(self, points: np.ndarray, scores: np.ndarray, fit: FrameFit) -> tuple[np.ndarray, np.ndarray]:
-        """How the error of a fitted frame changes with identity while pose and expression follow: curvature 80×80 and
-        slope 80 of half its square. Without that following, who somebody is hides behind what the face does.
+    def reduce_to_identity(
+        self, points: np.ndarray, scores: np.ndarray, fit: FrameFit
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a frame's normal equations of identity, with pose and expression eliminated (Schur complement).
+
+        Without the elimination, expression and pose would absorb the identity.
+
+        Args:
+            points: (478, 2) landmarks in pixels of the 256 crop.
+            scores: (52,) scores.
+            fit: Fit of the frame.
+
+        Returns:
+            Hessian (80, 80) and gradient (80,) of half the squared error by identity.
         """
         expression, rotation = fit.expression, rotation_matrix(fit.pose[:3])
-        pixels, _, jacobian, gradient = self._linearized(expression, rotation, fit.pose[3:])
-        weight = np.repeat(self.root_weight, 2)
-        residual, jacobian = (pixels - points[self.seen]).ravel() * weight, jacobian * weight[:, None]
-        slope = jacobian.T @ residual
-        slope[6:] += self._precision @ (expression - self._prior(scores))
-        identity = (gradient @ rotation @ self.model.identity_basis[self.seen]).reshape(-1, IDENTITY_DIM)
-        identity *= weight[:, None]
-        shared = jacobian.T @ identity
-        follow = np.linalg.solve(self._curvature(jacobian), shared)
-        return identity.T @ identity - shared.T @ follow, identity.T @ residual - follow.T @ slope
+        current = self._linearize(expression, rotation, fit.pose[3:])
+        weights = np.repeat(self._weights, 2)
+        residual = (current.pixels - points[self.fitted_vertices]).ravel() * weights
+        jacobian = current.jacobian * weights[:, None]
+        gradient = jacobian.T @ residual
+        gradient[6:] += self._prior_precision @ (expression - self._prior(scores))
+        identity_basis = self.model.identity_basis[self.fitted_vertices]
+        identity = (current.by_position @ rotation @ identity_basis).reshape(-1, IDENTITY_DIM)
+        identity *= weights[:, None]
+        cross_hessian = jacobian.T @ identity
+        response = np.linalg.solve(self._hessian(jacobian), cross_hessian)
+        reduced_hessian = identity.T @ identity - cross_hessian.T @ response
+        return reduced_hessian, identity.T @ residual - response.T @ gradient
 
-    def for_moves(
-        self, fit: FrameFit, scores: np.ndarray, picture: Picture, moves: sparse.sparray
+    def reduce_to_displacements(
+        self, fit: FrameFit, scores: np.ndarray, image_term: ImageTerm, displacements: sparse.sparray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """How a picture's error of a fitted frame (landmarks aside) changes with what moves the seen vertices (2V×M,
-        pixels of the crop) while pose and expression follow: curvature M×M and slope M of half its square.
+        """Return the image's normal equations of vertex displacements, with pose and expression eliminated.
+
+        The error of the landmarks is left out.
+
+        Args:
+            fit: Fit of the frame.
+            scores: (52,) scores of the frame.
+            image_term: The image's part of the error.
+            displacements: (2V, M) movement of the fitted vertices, in pixels of the crop, per unknown.
+
+        Returns:
+            Hessian (M, M) and gradient (M,) of half the squared error.
         """
-        pixels, depth, jacobian, _ = self._linearized(fit.expression, rotation_matrix(fit.pose[:3]), fit.pose[3:])
-        bend, pull = picture(pixels, depth)
-        slope = jacobian.T @ pull
-        slope[6:] += self._precision @ (fit.expression - self._prior(scores))
-        curvature = self._curvature(jacobian[:0]) + jacobian.T @ (bend @ jacobian)
-        bent = bend @ moves.tocsr()
-        shared = jacobian.T @ bent
-        follow = np.linalg.solve(curvature, shared)
-        return (moves.T @ bent).toarray() - shared.T @ follow, moves.T @ pull - follow.T @ slope
+        current = self._linearize(fit.expression, rotation_matrix(fit.pose[:3]), fit.pose[3:])
+        jacobian = current.jacobian
+        image_hessian, image_gradient = image_term(current.pixels, current.depth)
+        gradient = jacobian.T @ image_gradient
+        gradient[6:] += self._prior_precision @ (fit.expression - self._prior(scores))
+        hessian = self._hessian(jacobian[:0]) + jacobian.T @ (image_hessian @ jacobian)
+        image_cross_hessian = image_hessian @ displacements.tocsr()
+        cross_hessian = jacobian.T @ image_cross_hessian
+        response = np.linalg.solve(hessian, cross_hessian)
+        reduced_hessian = (displacements.T @ image_cross_hessian).toarray() - cross_hessian.T @ response
+        return reduced_hessian, displacements.T @ image_gradient - response.T @ gradient
 
     def _prior(self, scores: np.ndarray) -> np.ndarray:
-        return np.concatenate([scores, np.zeros(EXPRESSION_DIM - NAMED)]) + self._habit
+        """Return the prior mean of the expression (64,)."""
+        return np.concatenate([scores, np.zeros(EXPRESSION_DIM - NAMED_COUNT)]) + self._prior_offset
 
-    def _turned(self, expression: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-        """The seen vertices, turned but not yet moved."""
-        moved = (self._basis.reshape(-1, EXPRESSION_DIM) @ expression).reshape(-1, 3)
-        return (self.neutral[self.seen] + moved) @ rotation.T
+    def _rotate_vertices(self, expression: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """Return the fitted vertices (V, 3), rotated but not translated."""
+        offset = (self._basis.reshape(-1, EXPRESSION_DIM) @ expression).reshape(-1, 3)
+        return (self.neutral[self.fitted_vertices] + offset) @ rotation.T
 
-    def _linearized(
-        self, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Where the seen vertices are shown (V×2 pixels) and how far away (V); the pixels' derivative 2V×70 by a small
-        turn, translation and expression, and that by the places of the vertices V×2×3.
-        """
-        turned = self._turned(expression, rotation)
-        pixels, depth = camera.project(turned + translation)
-        gradient = np.zeros((len(turned), 2, 3))
-        jacobian = np.empty((2 * len(turned), 6 + EXPRESSION_DIM), np.float32)  # half the time; it only shows the way
-        _differentiate(turned, translation, rotation, self._basis, gradient, jacobian)
-        return pixels, depth, jacobian, gradient
+    def _linearize(self, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> _Linearization:
+        rotated = self._rotate_vertices(expression, rotation)
+        pixels, depth = camera.project(rotated + translation)
+        by_position = np.zeros((len(rotated), 2, 3))
+        # float32 halves the time; the Jacobian only gives the direction of the step.
+        jacobian = np.empty((2 * len(rotated), 6 + EXPRESSION_DIM), np.float32)
+        _differentiate(rotated, translation, rotation, self._basis, by_position, jacobian)
+        return _Linearization(pixels, depth, jacobian, by_position)
 
-    def _curvature(self, jacobian: np.ndarray) -> np.ndarray:
-        """Normal matrix 70×70 with the prior."""
-        normal = np.float64(jacobian.T @ jacobian)
-        normal[np.arange(6), np.arange(6)] += 1e-6
-        normal[6:, 6:] += self._precision
-        return normal
+    def _hessian(self, jacobian: np.ndarray) -> np.ndarray:
+        """Return the Gauss–Newton Hessian (70, 70) of the weighted rows and the prior."""
+        hessian = (jacobian.T @ jacobian).astype(np.float64)
+        hessian[np.arange(6), np.arange(6)] += 1e-6
+        hessian[6:, 6:] += self._prior_precision
+        return hessian
 
 
 def fit_identity(
     model: Face478, points: np.ndarray, scores: np.ndarray, rotations: np.ndarray, rounds: int = 2
 ) -> np.ndarray:
-    """Identity (80) of one person from K frames: K×478×2 crop pixels, K×52 scores, K×3×3 rotations.
+    """Fit the identity of one person to several frames.
 
-    Gauss–Newton over identity and all frames' poses and expressions together, so that a passing expression does not
-    become part of the person. Frames of a clip err alike: they count as one on average.
+    Gauss–Newton over the identity and all frames' poses and expressions together, so that a passing expression does not
+    become part of the identity. The errors of a clip's frames are correlated: together they count as one frame.
+
+    Args:
+        model: The face model.
+        points: (K, 478, 2) landmarks in pixels of the crop.
+        scores: (K, 52) scores.
+        rotations: (K, 3, 3) canonical face to camera axes.
+        rounds: Number of Gauss–Newton steps.
+
+    Returns:
+        (80,) identity.
     """
     identity = np.zeros(IDENTITY_DIM)
-    poses: list[np.ndarray | None] = [None] * len(points)
+    poses: list[np.ndarray] = []
     for _ in range(rounds):
         fitter = Fitter(model, identity)
-        normal, slope = np.eye(IDENTITY_DIM) / IDENTITY_DEVIATION**2, identity / IDENTITY_DEVIATION**2
-        for k, (pixels, score, rotation) in enumerate(zip(points, scores, rotations)):
-            start = fitter.first_pose(pixels, rotation) if poses[k] is None else poses[k]
-            fit = fitter.frame(pixels, score, start, steps=3)
+        if not poses:
+            initial = zip(points, rotations, strict=True)
+            poses = [fitter.initial_pose(frame_points, rotation) for frame_points, rotation in initial]
+        hessian, gradient = np.eye(IDENTITY_DIM) / IDENTITY_DEVIATION**2, identity / IDENTITY_DEVIATION**2
+        for k, (frame_points, frame_scores) in enumerate(zip(points, scores, strict=True)):
+            fit = fitter.fit_frame(frame_points, frame_scores, poses[k], steps=3)
             poses[k] = fit.pose
-            curvature, change = fitter.for_identity(pixels, score, fit)
-            normal += curvature / len(points)
-            slope += change / len(points)
-        identity = identity - np.linalg.solve(normal, slope)
+            frame_hessian, frame_gradient = fitter.reduce_to_identity(frame_points, frame_scores, fit)
+            hessian += frame_hessian / len(points)
+            gradient += frame_gradient / len(points)
+        identity = identity - np.linalg.solve(hessian, gradient)
     return identity

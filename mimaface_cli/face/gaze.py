@@ -1,52 +1,78 @@
-"""Gaze in the face478 space: where the irises stand on their eyeballs, in the head's own frame."""
+"""Gaze angles of the face478 space, from the positions of the irises on the eyeballs, relative to the head."""
 
 import numpy as np
 
 from mimaface_cli.face import camera, topology
 from mimaface_cli.motion.rotation import rotation_matrix
 
-IRIS_RADIUS_OF_BALL = 0.105  # center of the eyeball to the iris plane in model units (about 10.9 mm)
-BALL_DEPTH = 0.085  # how far the center lies behind the line between the corners of the eye
-LIMIT = np.radians(45.0)
-# (corners, iris center) of the left and the right eye
-EYES = (((362, 263), topology.LEFT_IRIS[0]), ((133, 33), topology.RIGHT_IRIS[0]))
+IRIS_DISTANCE = 0.105  # from the center of the eyeball to the plane of the iris, in model units (about 10.9 mm)
+EYEBALL_DEPTH = 0.085  # of the eyeball's center behind the line between the corners of the eye, in model units
+GAZE_LIMIT = np.radians(45.0)
+_MAX_IRIS_OFFSET = 0.95  # of an iris from the eyeball's axis, in IRIS_DISTANCE: at 1 the eye would look sideways
+_DEPTH_STEPS = 3
+# Landmark indices: (corners, iris center) of the left and the right eye.
+CORNERS_AND_IRIS = (((362, 263), topology.LEFT_IRIS[0]), ((133, 33), topology.RIGHT_IRIS[0]))
 
 
 def eyeball_centers(shape: np.ndarray) -> np.ndarray:
-    """Centers of the left and right eyeball (2×3) of an unposed face 478×3."""
-    return np.stack([shape[list(corners)].mean(0) - [0, 0, BALL_DEPTH] for corners, _ in EYES])
+    """Locate the eyeballs of a face.
 
+    Args:
+        shape: (478, 3) unposed face.
 
-def irises_beside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Landmarks 478×2 with the irises moved as the corners of their eyes are to those of `corners` (478×2): landmarks
-    err together, so an iris is told by where it stands in its own eye.
+    Returns:
+        (2, 3) centers of the left and the right eyeball.
     """
-    moved = np.array(points)
-    for ends, iris in EYES:
-        moved[iris] += (corners[list(ends)] - points[list(ends)]).mean(0)
-    return moved
+    return np.stack([shape[list(corners)].mean(0) - [0, 0, EYEBALL_DEPTH] for corners, _ in CORNERS_AND_IRIS])
+
+
+def align_irises(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Shift the iris centers of each eye by the offset between the two estimates of its corners.
+
+    Neighboring landmarks share their errors, so the place of an iris between the corners of its eye is more accurate
+    than its place in the image.
+
+    Args:
+        points: (478, 2) landmarks whose irises are shifted.
+        reference: (478, 2) landmarks with more accurate eye corners.
+
+    Returns:
+        (478, 2) copy of `points` with shifted iris centers.
+    """
+    shifted = np.array(points)
+    for corners, iris in CORNERS_AND_IRIS:
+        shifted[iris] += (reference[list(corners)] - points[list(corners)]).mean(0)
+    return shifted
 
 
 def gaze_from_iris(points: np.ndarray, shape: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """points: 478×2 crop pixels; shape: unposed fitted face 478×3; pose: 6. Returns left yaw, left pitch, right yaw,
-    right pitch in rad: yaw positive to the subject's left, pitch positive upwards, both relative to the head.
+    """Estimate the gaze of both eyes.
+
+    Args:
+        points: (478, 2) landmarks in pixels of the crop.
+        shape: (478, 3) fitted unposed face.
+        pose: (6,) fitted pose.
+
+    Returns:
+        (4,) left yaw, left pitch, right yaw, right pitch in rad relative to the head, within GAZE_LIMIT. Yaw is
+        positive to the subject's left, pitch upward.
     """
-    turn = rotation_matrix(pose[:3])
+    rotation = rotation_matrix(pose[:3])
     angles = []
-    for center, (_, iris) in zip(eyeball_centers(shape), EYES):
-        ball = turn @ center + pose[3:]
-        direction = turn[:, 2]
-        for _ in range(3):  # the depth of the iris depends on where it looks
-            depth = camera.CAMERA_DISTANCE - (ball + IRIS_RADIUS_OF_BALL * direction)[2]
-            seen = camera.unproject(points[iris][None], np.array([depth]))[0] - ball
-            planar = seen[:2] / IRIS_RADIUS_OF_BALL
-            planar /= max(1.0, float(np.linalg.norm(planar)) / 0.95)
+    for center, (_, iris) in zip(eyeball_centers(shape), CORNERS_AND_IRIS, strict=True):
+        posed_center = rotation @ center + pose[3:]
+        direction = rotation[:, 2]
+        for _ in range(_DEPTH_STEPS):  # the depth of the iris depends on the direction of the gaze
+            depth = camera.CAMERA_DISTANCE - (posed_center + IRIS_DISTANCE * direction)[2]
+            offset = camera.unproject(points[iris][None], np.array([depth]))[0] - posed_center
+            planar = offset[:2] / IRIS_DISTANCE
+            planar /= max(1.0, float(np.linalg.norm(planar)) / _MAX_IRIS_OFFSET)
             direction = np.append(planar, np.sqrt(1 - planar @ planar))
-        x, y, z = turn.T @ direction
+        x, y, z = rotation.T @ direction
         angles += [np.arctan2(x, max(z, 1e-3)), np.arcsin(np.clip(y, -1, 1))]
-    return np.clip(angles, -LIMIT, LIMIT)
+    return np.clip(angles, -GAZE_LIMIT, GAZE_LIMIT)
 
 
 def gaze_direction(yaw: float, pitch: float) -> np.ndarray:
-    """Unit vector (3) of a gaze in the head's frame."""
+    """Return the unit vector (3,) of a gaze in head axes, from angles in rad."""
     return np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])

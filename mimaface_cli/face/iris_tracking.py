@@ -1,7 +1,7 @@
-"""Irises followed through a shot, in the pictures: of how far they turn the landmark model reports a half to most.
+"""Iris tracking in the images of a shot. The landmark model reports only half to most of an iris's movement.
 
-The iris of the reference frame, with its edge to the white, is looked for in each frame about where landmarks put it, by
-correlation over what lies between the lids in both.
+The template is the iris of the reference frame with its edge to the white of the eye. Each frame is searched around the
+iris landmark by normalized correlation, over the pixels between the eyelids of both frames.
 """
 
 from dataclasses import dataclass, replace
@@ -11,125 +11,192 @@ import numpy as np
 
 from mimaface_cli.face import topology
 from mimaface_cli.face.alignment import compose, fit_similarity, transform_points
-from mimaface_cli.face.gaze import EYES
+from mimaface_cli.face.gaze import CORNERS_AND_IRIS
 
-_RADIUS, _DISC, _REACH = 10, 12, 11  # pixels of a patch: an iris, what is compared of it, how far it is looked for
-# Of a correlation: what it costs to lie a radius off the landmarks across and along the face; lids mislead along it.
-_STRAY = 0.15, 0.4
-_ALIKE, _FLAT = 0.5, 2.0  # the least correlation; gray levels, standard deviation, of what tells nothing
-_OPEN = 0.35  # of the disc: the least that lids must leave
-_LIDS = np.array([1.0, 0.85])  # of an opening: lashes and their shadow lie beyond
-_RINGS = topology.LEFT_EYE, topology.RIGHT_EYE
-_FROM_MIDDLE = np.arange(-_DISC, _DISC + 1) ** 2
-_ROUND = (np.add.outer(_FROM_MIDDLE, _FROM_MIDDLE) <= _DISC**2).astype(np.float32)
-_ASIDE = np.arange(-_REACH, _REACH + 1) ** 2 / _RADIUS**2
-_STRAYING = np.add.outer(_STRAY[1] * _ASIDE, _STRAY[0] * _ASIDE)  # rows and columns
+# Pixels of a patch: radius of an iris, of the compared disc, and of the search.
+_IRIS_RADIUS, _DISC_RADIUS, _SEARCH_RADIUS = 10, 12, 11
+# Cost in correlation of an offset of one iris radius from the landmark, across and along the face. Eyelids mislead the
+# search along the face.
+_OFFSET_COST_ACROSS, _OFFSET_COST_ALONG = 0.15, 0.4
+_MIN_CORRELATION = 0.5
+_MIN_DEVIATION = 2.0  # gray levels; standard deviation below which a patch has too little contrast
+_MIN_OPEN_SHARE = 0.35  # share of the disc that must be visible between the eyelids
+_LID_SCALE = np.array([1.0, 0.85])  # part of the eye opening that is used: lashes and their shadow are near the rim
+_EYE_RINGS = topology.LEFT_EYE, topology.RIGHT_EYE
+_DISC_SQUARES = np.arange(-_DISC_RADIUS, _DISC_RADIUS + 1) ** 2
+_DISC = (np.add.outer(_DISC_SQUARES, _DISC_SQUARES) <= _DISC_RADIUS**2).astype(np.float32)
+_OFFSET_SQUARES = np.arange(-_SEARCH_RADIUS, _SEARCH_RADIUS + 1) ** 2 / _IRIS_RADIUS**2
+_OFFSET_COST = np.add.outer(_OFFSET_COST_ALONG * _OFFSET_SQUARES, _OFFSET_COST_ACROSS * _OFFSET_SQUARES)
 
 
 @dataclass(frozen=True)
-class _Eye:
-    """An eye of the reference. ring, corners, iris: indices of landmarks; at: 2×2, its corners in the picture;
-    to_patch: 2×3, the picture's pixels to the patch's, whose middle is the iris; seen, open_: the patch, and what lids
-    leave of it; off: 2, from there to the true center, pixels of the patch.
+class EyeImage:
+    """A frame in which irises are located. All positions are pixels with centers at i + 0.5.
+
+    Attributes:
+        gray: (S, S) uint8.
+        fitted_points: (478, 2) projected vertices of the fitted face.
+        points: (478, 2) landmarks of the landmark model.
+    """
+
+    gray: np.ndarray
+    fitted_points: np.ndarray
+    points: np.ndarray
+
+
+@dataclass(frozen=True)
+class _IrisMatch:
+    """Location of an iris.
+
+    Attributes:
+        offset: (2,) from the iris landmark, in pixels of the patch.
+        to_patch: (2, 3) transform of the image to the patch.
+    """
+
+    offset: np.ndarray
+    to_patch: np.ndarray
+
+
+@dataclass(frozen=True)
+class _EyeTemplate:
+    """An eye of the reference frame.
+
+    Attributes:
+        ring: Landmark indices of the eyelids.
+        corners: Landmark indices of the eye's corners.
+        iris: Landmark index of the iris center.
+        corner_points: (2, 2) corners in the reference image.
+        to_patch: (2, 3) transform of the reference image to the patch, whose center is the iris.
+        patch: (D, D) float32 gray levels.
+        mask: (D, D) float32, 1 on the disc between the eyelids.
+        bias: (2,) from the measured to the true center of the iris, in pixels of the patch.
     """
 
     ring: np.ndarray
     corners: list[int]
     iris: int
-    at: np.ndarray
+    corner_points: np.ndarray
     to_patch: np.ndarray
-    seen: np.ndarray
-    open_: np.ndarray
-    off: np.ndarray
+    patch: np.ndarray
+    mask: np.ndarray
+    bias: np.ndarray
 
-    def find(self, gray: np.ndarray, shown: np.ndarray, read: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Where the iris is in a picture (S×S uint8) that shows the landmarks at `shown` (478×2) and in which the
-        landmark model puts it at `read` (2): how far from there in pixels of the patch, and 2×3 from the picture's
-        pixels to the patch's. None where it is not seen.
-        """
-        to_patch = compose(self.to_patch, fit_similarity(shown[self.corners], self.at))
-        to_patch[:, 2] += _DISC + _REACH + 0.5 - transform_points(to_patch, read[None])[0]
-        patch, open_ = _patch(gray, to_patch, shown[self.ring], _DISC + _REACH)
-        likeness = _correlation(patch, open_, self.seen, self.open_) - _STRAYING
-        row, column = np.unravel_index(likeness.argmax(), likeness.shape)
-        if not 0 < row < 2 * _REACH or not 0 < column < 2 * _REACH or likeness[row, column] < _ALIKE:
+    def locate(self, image: EyeImage) -> _IrisMatch | None:
+        """Locate the iris in a frame; None where it is not visible."""
+        landmark = image.points[self.iris]
+        to_patch = compose(self.to_patch, fit_similarity(image.fitted_points[self.corners], self.corner_points))
+        to_patch[:, 2] += _DISC_RADIUS + _SEARCH_RADIUS + 0.5 - transform_points(to_patch, landmark[None])[0]
+        patch, mask = _cut_patch(image.gray, to_patch, image.fitted_points[self.ring], _DISC_RADIUS + _SEARCH_RADIUS)
+        score = _correlate(patch, mask, self.patch, self.mask) - _OFFSET_COST
+        row, column = np.unravel_index(score.argmax(), score.shape)
+        is_inside = 0 < row < 2 * _SEARCH_RADIUS and 0 < column < 2 * _SEARCH_RADIUS
+        if not is_inside or score[row, column] < _MIN_CORRELATION:
             return None
-        right = _peak(*likeness[row, column - 1 : column + 2])
-        down = _peak(*likeness[row - 1 : row + 2, column])
-        return np.array([column + right, row + down]) - _REACH, to_patch
+        across = _parabola_peak(*score[row, column - 1 : column + 2])
+        down = _parabola_peak(*score[row - 1 : row + 2, column])
+        return _IrisMatch(np.array([column + across, row + down]) - _SEARCH_RADIUS, to_patch)
 
 
 @dataclass(frozen=True)
-class Irises:
-    """The left and the right iris as a reference frame shows them."""
+class IrisTracker:
+    """Locates the irises of a reference frame in the other frames of a shot.
 
-    eyes: tuple[_Eye, ...]
+    Attributes:
+        eyes: Templates of the left and the right eye. Without templates the irises stay at the landmarks.
+    """
+
+    eyes: tuple[_EyeTemplate, ...] = ()
 
     @classmethod
-    def of(cls, gray: np.ndarray, points: np.ndarray) -> "Irises":
-        """From a picture (S×S uint8) and landmarks 478×2 in it (pixel centers at i + 0.5)."""
+    def from_reference(cls, gray: np.ndarray, points: np.ndarray) -> "IrisTracker":
+        """Build the templates from a reference frame.
+
+        Args:
+            gray: (S, S) uint8.
+            points: (478, 2) landmarks in pixels of the image (centers at i + 0.5).
+        """
         eyes = []
-        for ring, (corners, iris) in zip(_RINGS, EYES):
-            scale = _RADIUS / max(float(np.linalg.norm(points[iris + 1 : iris + 5] - points[iris], axis=1).mean()), 0.5)
-            to_patch = np.column_stack([scale * np.eye(2), _DISC + 0.5 - scale * points[iris]])
-            seen, open_ = _patch(gray, to_patch, points[ring], _DISC)
-            at = points[list(corners)]
-            eyes.append(_Eye(ring, list(corners), iris, at, to_patch, seen, open_ * _ROUND, np.zeros(2)))
+        for ring, (corners, iris) in zip(_EYE_RINGS, CORNERS_AND_IRIS, strict=True):
+            radius = float(np.linalg.norm(points[iris + 1 : iris + 5] - points[iris], axis=1).mean())
+            scale = _IRIS_RADIUS / max(radius, 0.5)
+            to_patch = np.column_stack([scale * np.eye(2), _DISC_RADIUS + 0.5 - scale * points[iris]])
+            patch, mask = _cut_patch(gray, to_patch, points[ring], _DISC_RADIUS)
+            corner_points = points[list(corners)]
+            eyes.append(
+                _EyeTemplate(ring, list(corners), iris, corner_points, to_patch, patch, mask * _DISC, np.zeros(2))
+            )
         return cls(tuple(eyes))
 
-    def centerd(self, frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> "Irises":
-        """Such that in the middle of some frames (each as for `found`) irises are where landmarks put them."""
+    def calibrated(self, images: list[EyeImage]) -> "IrisTracker":
+        """Return a tracker whose irises agree with the landmarks in the median over some frames."""
         eyes = []
         for eye in self.eyes:
-            seen = [eye.find(gray, shown, read[eye.iris]) for gray, shown, read in frames]
-            off = [-one[0] for one in seen if one is not None]
-            eyes.append(replace(eye, off=np.median(off, 0) if off else eye.off))
-        return Irises(tuple(eyes))
+            matches = [eye.locate(image) for image in images]
+            biases = [-match.offset for match in matches if match is not None]
+            eyes.append(replace(eye, bias=np.median(biases, 0) if biases else eye.bias))
+        return IrisTracker(tuple(eyes))
 
-    def found(self, gray: np.ndarray, shown: np.ndarray, read: np.ndarray) -> np.ndarray:
-        """The landmarks that were read (478×2) with irises moved to where a picture (S×S uint8) has them; shown: 478×2,
-        where the fitted face shows itself.
-        """
-        moved = np.array(read)
-        seen = [(eye, eye.find(gray, shown, read[eye.iris])) for eye in self.eyes]
-        seen = [(eye, one[0] + eye.off, one[1]) for eye, one in seen if one is not None]
-        height = np.mean([off[1] for _, off, _ in seen]) if seen else 0.0  # eyes look up and down together
-        for eye, off, to_patch in seen:
-            moved[eye.iris : eye.iris + 5] += np.linalg.solve(to_patch[:, :2], [off[0], height])
-        return moved
+    def locate(self, image: EyeImage) -> np.ndarray:
+        """Return the landmarks (478, 2) of a frame with the irises moved to where the image shows them."""
+        points = np.array(image.points)
+        matches = []
+        for eye in self.eyes:
+            match = eye.locate(image)
+            if match is not None:
+                matches.append((eye, match.offset + eye.bias, match.to_patch))
+        # Both eyes look up and down together.
+        vertical = np.mean([offset[1] for _, offset, _ in matches]) if matches else 0.0
+        for eye, offset, to_patch in matches:
+            points[eye.iris : eye.iris + 5] += np.linalg.solve(to_patch[:, :2], [offset[0], vertical])
+        return points
 
 
-def _patch(gray: np.ndarray, affine: np.ndarray, ring: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a picture shows under an affine (pixel centers at i + 0.5), and where that lies between lids (K×2 of its
-    pixels): both of 2·half + 1 pixels a side, float32.
+def _cut_patch(gray: np.ndarray, affine: np.ndarray, ring: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Warp an image to a patch, and mask the part between the eyelids.
+
+    Args:
+        gray: (S, S) uint8.
+        affine: (2, 3) transform of the image to the patch (pixel centers at i + 0.5).
+        ring: (K, 2) eyelids in pixels of the image.
+        radius: Half the side of the patch; the side is 2·radius + 1.
+
+    Returns:
+        Patch and mask, both float32.
     """
-    side = 2 * half + 1
-    centerd = np.column_stack([affine[:, :2], affine[:, 2] + affine[:, :2].sum(1) / 2 - 0.5])
-    seen = cv2.warpAffine(gray, centerd, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    side = 2 * radius + 1
+    cv2_affine = np.column_stack([affine[:, :2], affine[:, 2] + affine[:, :2].sum(1) / 2 - 0.5])
+    patch = cv2.warpAffine(gray, cv2_affine, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     lids = transform_points(affine, ring)
-    middle = (lids.min(0) + lids.max(0)) / 2
-    open_ = np.zeros((side, side), np.uint8)
-    cv2.fillPoly(open_, [np.round((lids - middle) * _LIDS + middle - 0.5).astype(np.int32)], 1)
-    return seen.astype(np.float32), open_.astype(np.float32)
+    center = (lids.min(0) + lids.max(0)) / 2
+    mask = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(mask, [np.round((lids - center) * _LID_SCALE + center - 0.5).astype(np.int32)], 1)
+    return patch.astype(np.float32), mask.astype(np.float32)
 
 
-def _correlation(image: np.ndarray, open_: np.ndarray, seen: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of a patch with each place of a larger image, over the pixels that both masks allow; −1
-    where those are few or flat.
+def _correlate(image: np.ndarray, image_mask: np.ndarray, template: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Correlate a template with each place of a larger image, over the pixels inside both masks.
+
+    Returns:
+        Pearson's correlation at each place; −1 where too few pixels remain or the contrast is too low.
     """
-    seen, image = seen - seen.mean(), image - image.mean()
-    over = lambda one, other: cv2.matchTemplate(one, other, cv2.TM_CCORR).astype(np.float64)  # noqa: E731
-    count = np.maximum(over(open_, within), 1.0)
-    left, right = within * seen, open_ * image
-    one, other = over(open_, left), over(right, within)
-    one_spread = over(open_, left * seen) - one**2 / count
-    other_spread = over(right * image, within) - other**2 / count
-    both = over(right, left) - one * other / count
-    told = (count >= _OPEN * _ROUND.sum()) & (np.minimum(one_spread, other_spread) > _FLAT**2 * count)
-    return np.where(told, both / np.sqrt(np.where(told, one_spread * other_spread, 1)), -1.0)
+
+    def sum_products(image_part: np.ndarray, template_part: np.ndarray) -> np.ndarray:
+        return cv2.matchTemplate(image_part, template_part, cv2.TM_CCORR).astype(np.float64)
+
+    template, image = template - template.mean(), image - image.mean()
+    count = np.maximum(sum_products(image_mask, mask), 1.0)
+    masked_template, masked_image = mask * template, image_mask * image
+    template_sum, image_sum = sum_products(image_mask, masked_template), sum_products(masked_image, mask)
+    template_variance = sum_products(image_mask, masked_template * template) - template_sum**2 / count
+    image_variance = sum_products(masked_image * image, mask) - image_sum**2 / count
+    covariance = sum_products(masked_image, masked_template) - template_sum * image_sum / count
+    has_contrast = np.minimum(template_variance, image_variance) > _MIN_DEVIATION**2 * count
+    is_valid = (count >= _MIN_OPEN_SHARE * _DISC.sum()) & has_contrast
+    variance_product = np.where(is_valid, template_variance * image_variance, 1)
+    return np.where(is_valid, covariance / np.sqrt(variance_product), -1.0)
 
 
-def _peak(before: float, at: float, after: float) -> float:
-    """Where between −0.5 and 0.5 a parabola through three values at −1, 0 and 1 is highest."""
-    bend = before - 2 * at + after
-    return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0
+def _parabola_peak(before: float, center: float, after: float) -> float:
+    """Return the maximum, within ±0.5, of the parabola through three values at −1, 0 and 1."""
+    curvature = before - 2 * center + after
+    return float(np.clip((before - after) / (2 * curvature), -0.5, 0.5)) if curvature < 0 else 0.0

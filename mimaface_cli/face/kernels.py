@@ -1,16 +1,36 @@
-"""Compiled inner loops: made by numba once, kept on disk where there is a place for them, free of Python's lock."""
+"""The decorator for inner loops that numba compiles."""
 
 from collections.abc import Callable
+from typing import Any, TypeVar, overload
 
 from numba import njit
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-def kernel(function: Callable | None = None, **options):
-    """`numba.njit` without the lock and with its disk cache; without the cache where neither the package's folder nor
-    the user's can be written (containers, system installs).
+
+@overload
+def kernel(function: Function) -> Function: ...
+
+
+@overload
+def kernel(function: None = None, **options: Any) -> Callable[[Function], Function]: ...
+
+
+def kernel(function: Function | None = None, **options: Any) -> Function | Callable[[Function], Function]:
+    """Compile a function with `numba.njit`, without the GIL and with numba's disk cache.
+
+    The disk cache is off where neither the package's folder nor the user's cache folder is writable, as in containers
+    and system-wide installations.
+
+    Args:
+        function: Function to compile, or None when the decorator is used with options.
+        **options: Further options of `numba.njit`.
+
+    Returns:
+        The compiled function, or a decorator where `function` is None.
     """
     if function is None:
-        return lambda given: kernel(given, **options)
+        return lambda decorated: kernel(decorated, **options)
     try:
         return njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:

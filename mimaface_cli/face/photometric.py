@@ -1,6 +1,7 @@
-"""How far a drawn face is from a picture, pixel by pixel, as normal equations of where its vertices lie: Lucas and
-Kanade's method with a mesh. Every pixel of the skin counts, along its gradient and no further, and none of what lies
-in the mouth and about the eyes.
+"""Photometric alignment of a warped reference image with another image of the same face.
+
+The result is the normal equations of the vertex positions (the method of Lucas and Kanade with a mesh). Each skin pixel
+constrains the movement along its image gradient. Pixels in the mouth and around the eyes do not count.
 """
 
 from dataclasses import dataclass
@@ -10,152 +11,235 @@ import cv2
 import numpy as np
 from scipy import sparse
 
-from mimaface_cli.face import rasterizer as raster
 from mimaface_cli.face import topology
 from mimaface_cli.face.kernels import kernel
+from mimaface_cli.face.rasterizer import interpolate, rasterize
 
-GRID = 2  # every such row's every such pixel is compared: neighbors err alike and add little
-NOISE, LEAST_NOISE = 4.0, 1.5  # of what usually differs, gray levels: even so far apart they err alike
-USUAL, LEAST_USUAL = 1.5, 1.5  # of it, gray levels: pixels that differ by more count less (Cauchy's loss)
-_THIN = 0.5  # pixels: twice the area of a triangle of which nothing is told
-_ROUNDING = 0.41  # gray levels, standard deviation between two pictures of bytes
-FEW = 2  # rows and columns of the grid from one to the next of what tells how a picture is lit and what usually differs
+# Stride in pixels of the rows and columns that are compared: the errors of neighbors are correlated.
+GRID = 2
+# Grid stride for estimating gain, bias and noise of the lighting.
+LIGHTING_GRID = 2
+# Standard deviation of a pixel in units of the typical difference, and its minimum in gray levels. The factor accounts
+# for the correlation of errors that remains at the grid's stride.
+NOISE_FACTOR, MIN_NOISE = 4.0, 1.5
+# Scale of Cauchy's loss in units of the typical difference, and its minimum in gray levels.
+OUTLIER_FACTOR, MIN_OUTLIER_SCALE = 1.5, 1.5
+_MIN_DOUBLE_AREA = 0.5  # pixels; twice the area of a triangle below which its deformation is unknown
+_ROUNDING_NOISE = 0.41  # gray levels; standard deviation of the difference of two rounded images
 
 
 @kernel
-def _compare(face_index, barycentric, counted, drawn, picture, usual, curvature, slope):
-    """Per triangle, of its three corners: curvature T×6×6 and slope T×6 of half the summed squares of picture − drawn,
-    whose change is the picture's gradient times the movement. All but the picture are of the grid.
+def _accumulate_triangles(
+    face_index: np.ndarray,
+    barycentric: np.ndarray,
+    is_skin: np.ndarray,
+    warped: np.ndarray,
+    image: np.ndarray,
+    outlier_scale: float,
+    hessian: np.ndarray,
+    gradient: np.ndarray,
+) -> None:
+    """Sum half the squared differences image − warped, per triangle and by its three corners.
+
+    Adds to the Hessian (T, 6, 6) and the gradient (T, 6). The change of a difference is the image gradient times the
+    movement. All arrays but `image` have the resolution of the grid.
     """
     height, width = face_index.shape
-    part = np.empty(6)
+    row_jacobian = np.empty(6)
     for row in range(1, height - 1):
         for column in range(1, width - 1):
             t = face_index[row, column]
-            if t < 0 or not counted[t]:
+            if t < 0 or not is_skin[t]:
                 continue
             y, x = GRID * row, GRID * column
-            across = 0.5 * (float(picture[y, x + 1]) - float(picture[y, x - 1]))
-            down = 0.5 * (float(picture[y + 1, x]) - float(picture[y - 1, x]))
-            difference = float(picture[y, x]) - float(drawn[row, column])
-            weight = 1.0 / (1.0 + (difference / usual) ** 2)
+            across = 0.5 * (float(image[y, x + 1]) - float(image[y, x - 1]))
+            down = 0.5 * (float(image[y + 1, x]) - float(image[y - 1, x]))
+            difference = float(image[y, x]) - float(warped[row, column])
+            weight = 1.0 / (1.0 + (difference / outlier_scale) ** 2)
             for corner in range(3):
-                part[2 * corner] = across * barycentric[row, column, corner]
-                part[2 * corner + 1] = down * barycentric[row, column, corner]
+                row_jacobian[2 * corner] = across * barycentric[row, column, corner]
+                row_jacobian[2 * corner + 1] = down * barycentric[row, column, corner]
             for i in range(6):
-                slope[t, i] += weight * difference * part[i]
+                gradient[t, i] += weight * difference * row_jacobian[i]
                 for j in range(i, 6):
-                    curvature[t, i, j] += weight * part[i] * part[j]
+                    hessian[t, i, j] += weight * row_jacobian[i] * row_jacobian[j]
 
 
 @kernel
-def _gather(triangles, places, curvature, slope, values, sums):
-    """Add the triangles' parts up: curvature into the values of a sparse matrix at `places`, slope into sums."""
+def _scatter_triangles(
+    triangles: np.ndarray,
+    slots: np.ndarray,
+    hessian: np.ndarray,
+    gradient: np.ndarray,
+    sparse_values: np.ndarray,
+    vertex_gradient: np.ndarray,
+) -> None:
+    """Add the triangles' Hessians to a sparse matrix's values at `slots`, and their gradients to the vertices'."""
     for t in range(triangles.shape[0]):
         for i in range(6):
-            sums[2 * triangles[t, i // 2] + i % 2] += slope[t, i]
+            vertex_gradient[2 * triangles[t, i // 2] + i % 2] += gradient[t, i]
             for j in range(6):
-                values[places[t, i, j]] += curvature[t, min(i, j), max(i, j)]
+                sparse_values[slots[t, i, j]] += hessian[t, min(i, j), max(i, j)]
 
 
-def drawn_over(picture: np.ndarray, reference: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """A copy of a picture (S×S uint8) with the reference's pixels at `source` (S×S×2 float32; pixel centers at i) where
-    that lies within it.
+def overlay_warped(image: np.ndarray, reference: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Return a copy of an image with the reference's pixels where their source lies inside the reference.
+
+    Args:
+        image: (S, S) uint8.
+        reference: (R, R) uint8.
+        source: (S, S, 2) float32 positions in the reference (pixel centers at integers).
+
+    Returns:
+        (S, S) uint8.
     """
-    beside = {"borderMode": cv2.BORDER_TRANSPARENT, "dst": picture.copy()}
-    return cv2.remap(reference, source, None, cv2.INTER_LINEAR, **beside)
+    return cv2.remap(reference, source, None, cv2.INTER_LINEAR, dst=image.copy(), borderMode=cv2.BORDER_TRANSPARENT)
 
 
-def lit_alike(drawn: np.ndarray, picture: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, float]:
-    """A drawn picture (S×S uint8) as bright and as contrasty as another, for light fades and cameras adjust; and how
-    far, in gray levels, the two usually differ then, rounding aside (a standard deviation, by the median). among:
-    which of every FEW'th pixel of every FEW'th row count.
+def match_lighting(warped: np.ndarray, image: np.ndarray, is_used: np.ndarray) -> tuple[np.ndarray, float]:
+    """Match brightness and contrast of a warped image to another image.
+
+    Light fades and cameras adjust their exposure.
+
+    Args:
+        warped: (S, S) uint8.
+        image: (S, S) uint8.
+        is_used: Mask of the pixels to compare, at a stride of LIGHTING_GRID.
+
+    Returns:
+        The adjusted image (S, S) uint8, and the typical difference that remains in gray levels: a standard deviation
+        estimated from the median, without the effect of rounding.
     """
-    one, other = (image[::FEW, ::FEW][among].astype(np.float32) for image in (drawn, picture))
-    if len(one) < 2:
-        return drawn, 0.0
-    weight, usual = np.ones_like(one), 9.0
+    warped_levels, image_levels = (
+        levels[::LIGHTING_GRID, ::LIGHTING_GRID][is_used].astype(np.float32) for levels in (warped, image)
+    )
+    if len(warped_levels) < 2:
+        return warped, 0.0
+    weights, outlier_scale = np.ones_like(warped_levels), 9.0
     for _ in range(3):
-        total = weight.sum()
-        low, high = weight @ one / total, weight @ other / total
-        spread = weight @ (one - low) ** 2 + total
-        gain = float(np.clip((weight @ ((one - low) * (other - high)) + total) / spread, 0.1, 10))
-        off = other - high - gain * (one - low)
-        weight = 1.0 / (1.0 + (off / usual) ** 2)
-    levels = np.clip((np.arange(256) - low) * gain + high + 0.5, 0, 255).astype(np.uint8)
-    beyond_rounding = max(0.0, (1.48 * float(np.median(np.abs(off)))) ** 2 - _ROUNDING**2)
-    return cv2.LUT(drawn, levels), beyond_rounding**0.5
+        total = weights.sum()
+        warped_mean, image_mean = weights @ warped_levels / total, weights @ image_levels / total
+        # Adding the total weight to both sums pulls the gain toward 1 where the contrast is low.
+        variance = weights @ (warped_levels - warped_mean) ** 2 + total
+        covariance = weights @ ((warped_levels - warped_mean) * (image_levels - image_mean)) + total
+        gain = float(np.clip(covariance / variance, 0.1, 10))
+        residual = image_levels - image_mean - gain * (warped_levels - warped_mean)
+        weights = 1.0 / (1.0 + (residual / outlier_scale) ** 2)
+    levels = np.clip((np.arange(256) - warped_mean) * gain + image_mean + 0.5, 0, 255).astype(np.uint8)
+    robust_deviation = 1.48 * float(np.median(np.abs(residual)))
+    variance_beyond_rounding = max(0.0, robust_deviation**2 - _ROUNDING_NOISE**2)
+    return cv2.LUT(warped, levels), variance_beyond_rounding**0.5
 
 
 @dataclass(frozen=True)
-class Surface:
-    """A mesh whose vertices' places are told from pictures. triangles: T×3; counted: T, those whose pixels are skin
-    that moves with the vertices; places: T×6×6, where a corner's part belongs in a sparse 2V×2V matrix.
+class SkinSurface:
+    """The mesh whose vertex positions are estimated from images.
+
+    Attributes:
+        triangles: (T, 3) int32 vertex indices, without the irises.
+        is_skin: (T,) bool, triangles whose pixels are skin that moves with the vertices.
+        slots: (T, 6, 6) position of each entry of a triangle's Hessian among the values of `pattern`.
+        pattern: (2V, 2V) sparsity pattern of the Hessian.
     """
 
     triangles: np.ndarray
-    counted: np.ndarray
-    places: np.ndarray
+    is_skin: np.ndarray
+    slots: np.ndarray
     pattern: sparse.csr_array
 
     @classmethod
-    def of(cls, triangles: np.ndarray) -> "Surface":
-        """From all triangles of face478 (T×3)."""
+    def from_triangles(cls, triangles: np.ndarray) -> "SkinSurface":
+        """Build the surface from all triangles (T, 3) of face478."""
         triangles = triangles[~np.isin(triangles, topology.IRIS).any(1)].astype(np.int32)
-        beside = np.isin(triangles, topology.OVAL).any(1)  # the outline lies on other skin in each view
-        beside |= np.isin(triangles, topology.INNER_LIPS).all(1)
-        # A lid that closes shows skin that was folded away, above it too.
-        lids = triangles[np.isin(triangles, topology.EYES).any(1)]
-        beside |= np.isin(triangles, lids).any(1)
+        on_outline = np.isin(triangles, topology.OVAL).any(1)  # the outline is on other skin in each view
+        in_mouth = np.isin(triangles, topology.INNER_LIPS).all(1)
+        # A closing eyelid shows skin that was folded away, above the lid too.
+        lid_triangles = triangles[np.isin(triangles, topology.EYES).any(1)]
+        near_lids = np.isin(triangles, lid_triangles).any(1)
+        is_skin = ~np.logical_or.reduce([on_outline, in_mouth, near_lids])
         size = 2 * (int(triangles.max()) + 1)
         corners = (2 * triangles[:, :, None] + np.arange(2)).reshape(-1, 6).astype(np.int64)
-        keys, places = np.unique(corners[:, :, None] * size + corners[:, None], return_inverse=True)
+        keys, slots = np.unique(corners[:, :, None] * size + corners[:, None], return_inverse=True)
         pattern = sparse.csr_array((np.zeros(len(keys)), (keys // size, keys % size)), (size, size))
-        return cls(triangles, ~beside, places.reshape(-1, 6, 6), pattern)
+        return cls(triangles, is_skin, slots.reshape(-1, 6, 6), pattern)
 
     @cached_property
-    def free(self) -> np.ndarray:
-        """Which vertices (V) are corners of skin."""
-        return np.isin(np.arange(self.pattern.shape[0] // 2), self.triangles[self.counted])
+    def is_skin_vertex(self) -> np.ndarray:
+        """Mask (V,) of the corners of skin triangles."""
+        return np.isin(np.arange(self.pattern.shape[0] // 2), self.triangles[self.is_skin])
 
     def roughness(self) -> np.ndarray:
-        """V×V: the squared differences between vertices and their neighbors in the skin, as a quadratic form."""
-        beside = np.zeros((len(self.free), len(self.free)))
-        corners = self.triangles[self.counted]
-        beside[corners, np.roll(corners, 1, 1)] = beside[corners, np.roll(corners, -1, 1)] = -1
-        uneven = beside - np.diag(beside.sum(1))
-        return uneven @ uneven
+        """Return the quadratic form (V, V) of the squared differences between skin vertices and their neighbors."""
+        vertex_count = len(self.is_skin_vertex)
+        adjacency = np.zeros((vertex_count, vertex_count))
+        corners = self.triangles[self.is_skin]
+        adjacency[corners, np.roll(corners, 1, 1)] = adjacency[corners, np.roll(corners, -1, 1)] = -1
+        laplacian = adjacency - np.diag(adjacency.sum(1))
+        return laplacian @ laplacian
 
-    def stretch(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """How the skin around each vertex is stretched from a picture to another: V×2×2, the derivative of the places
-        there (478×2 pixels) by those here, zero where there is no skin.
+    def deformation(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Estimate the local linear map of the skin from one image to another.
+
+        Args:
+            source: (478, 2) vertex positions in pixels of the first image.
+            target: (478, 2) vertex positions in pixels of the second image.
+
+        Returns:
+            (V, 2, 2) derivatives of the target positions by the source positions; zero where there is no skin.
         """
-        corners = self.triangles[self.counted]
-        sides, moved = (np.swapaxes(at[corners[:, 1:]] - at[corners[:, :1]], 1, 2) for at in (source, target))
-        area = np.abs(np.linalg.det(sides))
-        area, sides = np.where(area < _THIN, 0, area), np.where((area < _THIN)[:, None, None], np.eye(2), sides)
-        part = np.repeat(moved @ np.linalg.inv(sides) * area[:, None, None], 3, 0)
-        total, weight = np.zeros((len(self.free), 2, 2)), np.zeros(len(self.free))
-        np.add.at(total, corners.ravel(), part)
-        np.add.at(weight, corners.ravel(), np.repeat(area, 3))
-        return total / np.where(weight, weight, 1)[:, None, None]
+        corners = self.triangles[self.is_skin]
+        edges, target_edges = (
+            np.swapaxes(points[corners[:, 1:]] - points[corners[:, :1]], 1, 2) for points in (source, target)
+        )
+        double_area = np.abs(np.linalg.det(edges))
+        is_thin = double_area < _MIN_DOUBLE_AREA
+        double_area = np.where(is_thin, 0, double_area)
+        edges = np.where(is_thin[:, None, None], np.eye(2), edges)
+        weighted_maps = np.repeat(target_edges @ np.linalg.inv(edges) * double_area[:, None, None], 3, 0)
+        vertex_count = len(self.is_skin_vertex)
+        total, weights = np.zeros((vertex_count, 2, 2)), np.zeros(vertex_count)
+        np.add.at(total, corners.ravel(), weighted_maps)
+        np.add.at(weights, corners.ravel(), np.repeat(double_area, 3))
+        return total / np.where(weights, weights, 1)[:, None, None]
 
     def compare(
-        self, reference: np.ndarray, at: np.ndarray, picture: np.ndarray, pixels: np.ndarray, depth: np.ndarray
+        self,
+        reference: np.ndarray,
+        reference_points: np.ndarray,
+        image: np.ndarray,
+        points: np.ndarray,
+        depth: np.ndarray,
     ) -> tuple[sparse.csr_array, np.ndarray]:
-        """Curvature 2V×2V and slope 2V, per pixel of place and its square, of half the squared differences (each in
-        units of its noise) between a picture and a reference warped onto it. reference, picture: S×S uint8; at,
-        pixels: V×2, where the vertices lie in them (pixel centers at i + 0.5); depth: V, > 0.
+        """Compare an image with a reference that is warped onto it.
+
+        Args:
+            reference: (S, S) uint8.
+            reference_points: (V, 2) vertex positions in the reference (pixel centers at i + 0.5).
+            image: (S, S) uint8.
+            points: (V, 2) vertex positions in the image.
+            depth: (V,) positive distances of the vertices from the camera.
+
+        Returns:
+            Hessian (2V, 2V) and gradient (2V,) of half the squared differences, each in units of its noise, by the
+            positions in the image.
         """
-        shown = picture[::GRID, ::GRID]
-        index, weights, _ = raster.rasterize((pixels - 0.5) / GRID + 0.5, depth, self.triangles, *shown.shape[::-1])
-        source = raster.interpolate(index, weights, self.triangles, at - 0.5, background=-max(reference.shape))
-        drawn = drawn_over(shown, reference, source)
-        few = index[::FEW, ::FEW]
-        drawn, usual = lit_alike(drawn, shown, (few >= 0) & self.counted[few])
-        curvature, slope = np.zeros((len(self.triangles), 6, 6)), np.zeros((len(self.triangles), 6))
-        _compare(index, weights, self.counted, drawn, picture, max(LEAST_USUAL, USUAL * usual), curvature, slope)
-        values, sums = np.zeros(self.pattern.nnz), np.zeros(self.pattern.shape[0])
-        _gather(self.triangles, self.places, curvature, slope, values, sums)
-        pattern, noise = self.pattern, max(LEAST_NOISE, NOISE * usual)
-        return sparse.csr_array((values / noise**2, pattern.indices, pattern.indptr), pattern.shape), sums / noise**2
+        grid_image = image[::GRID, ::GRID]
+        height, width = grid_image.shape
+        face_index, weights, _ = rasterize((points - 0.5) / GRID + 0.5, depth, self.triangles, width, height)
+        source = interpolate(
+            face_index, weights, self.triangles, reference_points - 0.5, background=-max(reference.shape)
+        )
+        warped = overlay_warped(grid_image, reference, source)
+        lighting_index = face_index[::LIGHTING_GRID, ::LIGHTING_GRID]
+        is_used = (lighting_index >= 0) & self.is_skin[lighting_index]
+        warped, typical_difference = match_lighting(warped, grid_image, is_used)
+        hessian, gradient = np.zeros((len(self.triangles), 6, 6)), np.zeros((len(self.triangles), 6))
+        outlier_scale = max(MIN_OUTLIER_SCALE, OUTLIER_FACTOR * typical_difference)
+        _accumulate_triangles(face_index, weights, self.is_skin, warped, image, outlier_scale, hessian, gradient)
+        values, vertex_gradient = np.zeros(self.pattern.nnz), np.zeros(self.pattern.shape[0])
+        _scatter_triangles(self.triangles, self.slots, hessian, gradient, values, vertex_gradient)
+        variance = max(MIN_NOISE, NOISE_FACTOR * typical_difference) ** 2
+        vertex_hessian = sparse.csr_array(
+            (values / variance, self.pattern.indices, self.pattern.indptr), self.pattern.shape
+        )
+        return vertex_hessian, vertex_gradient / variance

@@ -1,4 +1,4 @@
-"""The source of an animation: a picture, where its face lies, and its coefficients."""
+"""A portrait: an image with the landmarks and the face478 coefficients of one face."""
 
 from dataclasses import dataclass, replace
 
@@ -9,17 +9,27 @@ from mimaface_cli.face.alignment import box_similarity, square_box, transform_po
 from mimaface_cli.face.extract_face478 import extract_photo
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.landmarks import choose, find_faces
-from mimaface_cli.face.shots import no_face
+from mimaface_cli.face.landmarks import find_faces, select_face
+from mimaface_cli.face.shots import no_face_error
 
 SQUARE = 512
+_BLUR_BELOW = 0.75  # scale below which bicubic sampling alone would skip pixels
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """image: H×W×3 uint8 RGB; alpha: H×W uint8 or None; points: 478×2 landmarks in its pixels; to_crop: 2×3 affine
-    (scale and shift) to the 256 crop; identity 80, expression 64, pose 6, gaze 4 in the face478 space;
-    scores: 52, what the landmark model saw, None where it was not asked.
+    """An image, the place of its face, and the face's coefficients in the face478 space.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        alpha: (H, W) uint8, or None without transparency.
+        points: (478, 2) landmarks in pixels of the image.
+        to_crop: (2, 3) transform (scale and shift) to the 256 crop.
+        identity: (80,).
+        expression: (64,).
+        pose: (6,).
+        gaze: (4,).
+        scores: (52,) blendshape scores of the landmark model, or None when unknown.
     """
 
     image: np.ndarray
@@ -33,45 +43,51 @@ class Portrait:
     scores: np.ndarray | None = None
 
     def warped(self, matrix: np.ndarray, width: int, height: int) -> "Portrait":
-        """The same portrait in another frame, by a 2×3 affine of scale and shift on pixels."""
-        centers = matrix.copy()
-        centers[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV counts from pixel centers
-        shrink = float(matrix[0, 0])
-        flags = cv2.INTER_CUBIC
+        """Return the portrait on another canvas.
+
+        Args:
+            matrix: (2, 3) transform, scale and shift only, of the image's pixels (centers at i + 0.5) to the canvas.
+            width: Width of the canvas in pixels.
+            height: Height of the canvas in pixels.
+        """
+        cv2_matrix = matrix.copy()
+        cv2_matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV has pixel centers at integers
+        scale = float(matrix[0, 0])
         source = self.image
-        if shrink < 0.75:  # cubic sampling alone would skip pixels
-            sigma = 0.4 / shrink
-            source = cv2.GaussianBlur(source, (0, 0), sigma)
-        image = cv2.warpAffine(source, centers, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+        if scale < _BLUR_BELOW:
+            source = cv2.GaussianBlur(source, (0, 0), 0.4 / scale)
+        image = cv2.warpAffine(
+            source, cv2_matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        )
         alpha = self.alpha
         if alpha is not None:
-            alpha = cv2.warpAffine(alpha, centers, (width, height), flags=cv2.INTER_LINEAR)
+            alpha = cv2.warpAffine(alpha, cv2_matrix, (width, height), flags=cv2.INTER_LINEAR)
         inverse = cv2.invertAffineTransform(matrix)
         to_crop = self.to_crop[:, :2] @ inverse
         to_crop[:, 2] += self.to_crop[:, 2]
         return replace(self, image=image, alpha=alpha, points=transform_points(matrix, self.points), to_crop=to_crop)
 
     def square(self) -> "Portrait":
-        """The paper's 512 square around the face (release: the box of the landmarks at 80..432)."""
+        """Return the paper's 512 square around the face (release: the box of the landmarks at 80..432)."""
         return self.warped(self.square_matrix(), SQUARE, SQUARE)
 
     def square_matrix(self) -> np.ndarray:
-        """The 2×3 affine of that square."""
+        """Return the (2, 3) transform of the image to that square."""
         return box_similarity(square_box(self.points))
 
     def limited(self, longest: int) -> "Portrait":
-        """The portrait scaled down so that neither side exceeds `longest` pixels; 0: as it is."""
+        """Return the portrait scaled down so that neither side exceeds `longest` pixels; 0 means no limit."""
         height, width = self.image.shape[:2]
         size = limited_size(width, height, longest)
         if size == (width, height):
             return self
-        # One scale for both axes keeps the crop a similarity; the rounding of a side stays below one pixel.
+        # One scale for both axes keeps the crop a similarity; rounding a side to whole pixels adds less than a pixel.
         scale = longest / max(width, height)
         return self.warped(np.array([[scale, 0, 0], [0, scale, 0.0]]), *size)
 
 
 def limited_size(width: int, height: int, longest: int) -> tuple[int, int]:
-    """Width and height scaled down so that neither exceeds `longest`; 0: as they are."""
+    """Return width and height scaled down so that neither exceeds `longest`; 0 means no limit."""
     if not longest or max(width, height) <= longest:
         return width, height
     scale = longest / max(width, height)
@@ -81,20 +97,31 @@ def limited_size(width: int, height: int, longest: int) -> tuple[int, int]:
 def portrait_from_photo(
     image: np.ndarray, alpha: np.ndarray | None, model: Face478, face: str = "largest", name: str = "photo"
 ) -> Portrait:
-    """Find and fit the face of a picture H×W×3 uint8 RGB. Raises InputError when it shows no (such) face."""
+    """Detect and fit the face of a photo.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        alpha: (H, W) uint8, or None without transparency.
+        model: The face model.
+        face: Face selector.
+        name: Name of the photo in error messages.
+
+    Raises:
+        InputError: When the photo does not show the selected face.
+    """
     faces = find_faces(image)
-    chosen = choose(faces, face)
-    if chosen is None:
-        raise no_face(name, len(faces), face)
-    track = extract_photo(image, chosen, model, ExtractOptions(face))
+    selected = select_face(faces, face)
+    if selected is None:
+        raise no_face_error(name, len(faces), face)
+    track = extract_photo(image, selected, model, ExtractOptions(face))
     return Portrait(
         image,
         alpha,
-        chosen.points,
+        selected.points,
         track.crop[0].astype(np.float64),
         track.identity.astype(np.float64),
         track.expression[0].astype(np.float64),
         track.pose[0].astype(np.float64),
         track.gaze[0].astype(np.float64),
-        chosen.scores,
+        selected.scores,
     )

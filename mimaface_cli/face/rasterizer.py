@@ -1,6 +1,6 @@
 """Z-buffered triangle rasterizer on the CPU, shared by both morphable models and the mesh engine.
 
-Its kernels hold no lock, so frames can be drawn from several threads.
+The kernels release the GIL, so several threads can render frames at once.
 """
 
 import numpy as np
@@ -9,7 +9,14 @@ from mimaface_cli.face.kernels import kernel
 
 
 @kernel
-def _draw(xy, depth, triangles, face_index, barycentric, nearness):
+def _rasterize(
+    xy: np.ndarray,
+    depth: np.ndarray,
+    triangles: np.ndarray,
+    face_index: np.ndarray,
+    barycentric: np.ndarray,
+    inverse_depth: np.ndarray,
+) -> None:
     height, width = face_index.shape
     for t in range(triangles.shape[0]):
         i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -21,30 +28,32 @@ def _draw(xy, depth, triangles, face_index, barycentric, nearness):
         right = min(width - 1, int(np.floor(max(xi, xj, xk) - 0.5)))
         top = max(0, int(np.ceil(min(yi, yj, yk) - 0.5)))
         bottom = min(height - 1, int(np.floor(max(yi, yj, yk) - 0.5)))
-        inverse = 1.0 / area
-        # 1/z is linear on the screen: it gives perspective-correct weights and depth.
+        inverse_area = 1.0 / area
+        # 1/z is linear in screen space: it gives perspective-correct weights and depth.
         ni, nj, nk = 1.0 / depth[i], 1.0 / depth[j], 1.0 / depth[k]
         for row in range(top, bottom + 1):
             y = row + 0.5
             for column in range(left, right + 1):
                 x = column + 0.5
-                wi = ((xj - x) * (yk - y) - (xk - x) * (yj - y)) * inverse
-                wj = ((xk - x) * (yi - y) - (xi - x) * (yk - y)) * inverse
+                wi = ((xj - x) * (yk - y) - (xk - x) * (yj - y)) * inverse_area
+                wj = ((xk - x) * (yi - y) - (xi - x) * (yk - y)) * inverse_area
                 wk = 1.0 - wi - wj
-                if wi < -1e-10 or wj < -1e-10 or wk < -1e-10:  # an edge belongs to both sides: no cracks
+                if wi < -1e-10 or wj < -1e-10 or wk < -1e-10:  # an edge belongs to both triangles: no cracks
                     continue
-                near = wi * ni + wj * nj + wk * nk
-                if near > nearness[row, column]:
-                    nearness[row, column] = near
+                nearness = wi * ni + wj * nj + wk * nk
+                if nearness > inverse_depth[row, column]:
+                    inverse_depth[row, column] = nearness
                     face_index[row, column] = t
-                    z = 1.0 / near
+                    z = 1.0 / nearness
                     barycentric[row, column, 0] = wi * ni * z
                     barycentric[row, column, 1] = wj * nj * z
                     barycentric[row, column, 2] = wk * nk * z
 
 
 @kernel
-def _interpolate(face_index, barycentric, triangles, attributes, out):
+def _interpolate(
+    face_index: np.ndarray, barycentric: np.ndarray, triangles: np.ndarray, attributes: np.ndarray, out: np.ndarray
+) -> None:
     height, width = face_index.shape
     channels = attributes.shape[1]
     for row in range(height):
@@ -61,8 +70,17 @@ def _interpolate(face_index, barycentric, triangles, attributes, out):
 
 
 @kernel
-def mark_jumps(field, jump, mask):
-    """Set mask (H×W uint8) to 1 on both sides of every step larger than `jump` in a field H×W×2; returns how many."""
+def mark_jumps(field: np.ndarray, jump: float, mask: np.ndarray) -> int:
+    """Mark the pixels on both sides of every large step of a vector field.
+
+    Args:
+        field: (H, W, 2) field.
+        jump: Largest step between neighbors, in either component, that is not marked.
+        mask: (H, W) uint8; marked pixels are set to 1.
+
+    Returns:
+        The number of large steps.
+    """
     height, width = mask.shape
     count = 0
     for row in range(height):
@@ -79,31 +97,55 @@ def mark_jumps(field, jump, mask):
     return count
 
 
-def rasterize(xy, depth, triangles, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw triangles with hidden-surface removal and perspective-correct weights; no culling.
+def rasterize(
+    xy: np.ndarray, depth: np.ndarray, triangles: np.ndarray, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rasterize triangles with hidden-surface removal and perspective-correct weights, without culling.
 
-    xy: V×2 pixels, pixel centers at i + 0.5; depth: V, distance from the camera, > 0 (a triangle that reaches behind
-    it is dropped); triangles: T×3. Returns face index H×W int32 (-1: empty), barycentric weights H×W×3, depth H×W
-    (inf: empty).
+    Args:
+        xy: (V, 2) pixels, pixel centers at i + 0.5.
+        depth: (V,) distances from the camera. A triangle with a vertex at or behind the camera (≤ 0) is dropped.
+        triangles: (T, 3) vertex indices.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+
+    Returns:
+        Triangle index (H, W) int32, -1 where empty; barycentric weights (H, W, 3) float32; depth (H, W) float32, inf
+        where empty.
     """
     face_index = np.full((height, width), -1, np.int32)
     barycentric = np.zeros((height, width, 3), np.float32)
-    nearness = np.zeros((height, width), np.float32)
-    _draw(
+    inverse_depth = np.zeros((height, width), np.float32)
+    _rasterize(
         np.ascontiguousarray(xy, np.float64),
         np.ascontiguousarray(depth, np.float64),
         np.ascontiguousarray(triangles, np.int32),
         face_index,
         barycentric,
-        nearness,
+        inverse_depth,
     )
     with np.errstate(divide="ignore"):
-        return face_index, barycentric, 1 / nearness
+        return face_index, barycentric, 1 / inverse_depth
 
 
-def interpolate(face_index, barycentric, triangles, attributes, background=0.0) -> np.ndarray:
-    """Per-vertex attributes V×C carried to the pixels of a `rasterize` result: H×W×C float32. background: what empty
-    pixels hold, a number or H×W×C.
+def interpolate(
+    face_index: np.ndarray,
+    barycentric: np.ndarray,
+    triangles: np.ndarray,
+    attributes: np.ndarray,
+    background: float | np.ndarray = 0.0,
+) -> np.ndarray:
+    """Interpolate vertex attributes at the pixels of a `rasterize` result.
+
+    Args:
+        face_index: (H, W) triangle indices.
+        barycentric: (H, W, 3) weights.
+        triangles: (T, 3) vertex indices.
+        attributes: (V, C) attributes of the vertices.
+        background: Value of empty pixels, a number or (H, W, C).
+
+    Returns:
+        (H, W, C) float32.
     """
     attributes = np.ascontiguousarray(attributes, np.float32)
     out = np.empty((*face_index.shape, attributes.shape[1]), np.float32)

@@ -1,8 +1,8 @@
-"""The frame of a shot that the others are compared with, and where its landmarks lie.
+"""The reference frame of a shot, with which skin tracking compares the others, and its landmarks.
 
-The landmark model is off by a pixel or two in it as in any frame, and with it the skin that is taken for a lip's edge
-would be put off for the whole shot. But skin that is taken for what it is not moves otherwise than the fitted face
-says. So where the landmarks lie is found from the pictures of many frames, together with what the face does in each.
+The landmarks of the reference are off by a pixel or two, as in any frame. If other skin is taken for the edge of a lip,
+the lip is misplaced in the whole shot. But such skin moves differently from what the fitted face predicts. So the
+landmarks of the reference are estimated from the images of many frames, together with pose and expression in each.
 """
 
 import numpy as np
@@ -12,86 +12,121 @@ from mimaface_cli.face.alignment import invert, transform_points
 from mimaface_cli.face.face478 import VERTICES
 from mimaface_cli.face.fitting import Fitter, FrameFit
 from mimaface_cli.face.landmarks import Face
-from mimaface_cli.face.photometric import Surface
-from mimaface_cli.face.skin_tracking import FOLLOWED, Skin, Square
+from mimaface_cli.face.photometric import SkinSurface
+from mimaface_cli.face.skin_tracking import IS_TRACKED, ShotFrame, SkinTracker
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
-FRAMES = 10  # of a shot's first ones, evenly, that tell where the reference's landmarks lie
-_OFF = 1.5  # pixels of the 256 crop: how far a landmark is likely off
-_FURTHEST = 2.0  # pixels: it is moved no further by the pictures
+CALIBRATION_FRAMES = 10  # evenly spaced among the first frames of a shot
+_LANDMARK_DEVIATION = 1.5  # pixels of the 256 crop; prior of a landmark's error
+_MAX_CORRECTION = 2.0  # pixels of the 256 crop
 
 
-def most_usual(faces: list[Face]) -> int:
-    """Which of a shot's faces is most like all of them, in expression and direction: what others are compared to."""
+def select_reference(faces: list[Face]) -> int:
+    """Return the index of the face that is most similar to all others in expression and direction."""
     scores = np.stack([face.scores for face in faces])
     directions = np.stack([face.rotation[:, 2] for face in faces])
-    middle = np.median(directions, 0)
-    turned = np.arccos(np.clip(directions @ (middle / np.linalg.norm(middle)), -1, 1))
-    return int(np.argmin(np.abs(scores - np.median(scores, 0)).sum(1) + 2 * turned))
+    median_direction = np.median(directions, 0)
+    cosines = directions @ (median_direction / np.linalg.norm(median_direction))
+    angles = np.arccos(np.clip(cosines, -1, 1))
+    return int(np.argmin(np.abs(scores - np.median(scores, 0)).sum(1) + 2 * angles))
 
 
-def settle(fitter: Fitter, crop: np.ndarray, shown: list[tuple[Square, Face]]) -> Skin:
-    """A person's skin (fitter: that person's; crop: 2×3, the shot's) from the frames that a shot begins with. Pose and
-    expression are on average what the landmarks alone say, so that those of one frame do not put the whole shot off.
+def build_skin_tracker(fitter: Fitter, crop: np.ndarray, frames: list[ShotFrame]) -> SkinTracker:
+    """Select the reference frame of a shot and build its skin tracker.
+
+    On average over the frames, pose and expression equal those of the landmarks alone. So the errors of one frame do
+    not bias the whole shot.
+
+    Args:
+        fitter: Fitter of the person.
+        crop: (2, 3) transform of the frames to the shot's 256 crop.
+        frames: The first frames of the shot.
     """
-    square, face = shown[most_usual([face for _, face in shown])]
-    surface = Surface.of(fitter.model.triangles)
-    few = [shown[k] for k in np.linspace(0, len(shown) - 1, min(FRAMES, len(shown))).astype(int)]
-    read = [transform_points(crop, one.points) for _, one in few]
-    alone = [_alone(fitter, points, one) for points, (_, one) in zip(read, few)]
+    patch, face = frames[select_reference([frame.face for frame in frames])]
+    surface = SkinSurface.from_triangles(fitter.model.triangles)
+    indices = np.linspace(0, len(frames) - 1, min(CALIBRATION_FRAMES, len(frames))).astype(int)
+    calibration_frames = [frames[k] for k in indices]
+    landmarks = [transform_points(crop, frame.face.points) for frame in calibration_frames]
+    landmark_fits = [
+        _fit_landmarks(fitter, points, frame.face) for points, frame in zip(landmarks, calibration_frames, strict=True)
+    ]
 
-    def seen_from(points: np.ndarray, fit: FrameFit) -> Skin:
-        through = fitter.through(points, face.scores, fit)
-        return Skin(through, surface, square, crop, transform_points(invert(crop), points))
+    def track_from(points: np.ndarray, fit: FrameFit) -> SkinTracker:
+        anchored = fitter.anchored(points, face.scores, fit)
+        return SkinTracker(anchored, surface, patch, crop, transform_points(invert(crop), points))
 
     points = transform_points(crop, face.points)
-    skin = seen_from(points, _alone(fitter, points, face))
-    # The landmark model lags behind a moving mouth: first what the others' landmarks say, brought here.
-    found = [skin.fit(*one) for one in few]
-    off = np.median([one - skin.fitter.shown(fit)[0] for one, fit in zip(read, found)], 0)
-    points = points + np.where(FOLLOWED[:, None], off, 0)
-    usual = _alone(fitter, points, face)
-    skin = seen_from(points, usual)
-    found = [skin.fit(*one) for one in few]
-    settled = seen_from(points + _misplaced(skin, usual, few, found), _on_average(usual, found, alone))
-    settled.know_irises(few, found)
-    return settled
+    tracker = track_from(points, _fit_landmarks(fitter, points, face))
+    # The landmark model lags behind a moving mouth. First the landmarks of the other frames correct the reference's.
+    fits = [tracker.fit_frame(frame) for frame in calibration_frames]
+    residuals = [
+        frame_points - tracker.fitter.project_fit(fit)[0] for frame_points, fit in zip(landmarks, fits, strict=True)
+    ]
+    points = points + np.where(IS_TRACKED[:, None], np.median(residuals, 0), 0)
+    reference_fit = _fit_landmarks(fitter, points, face)
+    tracker = track_from(points, reference_fit)
+    fits = [tracker.fit_frame(frame) for frame in calibration_frames]
+    correction = _estimate_correction(tracker, reference_fit, calibration_frames, fits)
+    tracker = track_from(points + correction, _remove_average_difference(reference_fit, fits, landmark_fits))
+    tracker.calibrate_irises(calibration_frames, fits)
+    return tracker
 
 
-def _alone(fitter: Fitter, points: np.ndarray, face: Face) -> FrameFit:
-    """What landmarks (478×2 pixels of the crop) say without a picture."""
-    return fitter.frame(points, face.scores, fitter.first_pose(points, face.rotation))
+def _fit_landmarks(fitter: Fitter, points: np.ndarray, face: Face) -> FrameFit:
+    """Fit a frame to its landmarks (478, 2 pixels of the crop) alone."""
+    return fitter.fit_frame(points, face.scores, fitter.initial_pose(points, face.rotation))
 
 
-def _on_average(reference: FrameFit, found: list[FrameFit], alone: list[FrameFit]) -> FrameFit:
-    """The reference's fit, changed so that what is found of it in other frames is on average what those say alone."""
-    turned = [rotation_matrix(a.pose[:3]).T @ rotation_matrix(b.pose[:3]) for a, b in zip(found, alone)]
-    left, _, right = np.linalg.svd(np.sum(turned, 0))
-    angles = euler_angles(rotation_matrix(reference.pose[:3]) @ left @ right)
-    changed = np.mean([b.expression - a.expression for a, b in zip(found, alone)], 0)
-    return FrameFit(np.append(angles, reference.pose[3:]), reference.expression + changed, reference.error)
+def _remove_average_difference(
+    reference_fit: FrameFit, fits: list[FrameFit], landmark_fits: list[FrameFit]
+) -> FrameFit:
+    """Change the reference's fit by the average difference between the landmark fits and the fits of the frames."""
+    pairs = list(zip(fits, landmark_fits, strict=True))
+    rotations = [
+        rotation_matrix(fit.pose[:3]).T @ rotation_matrix(landmark_fit.pose[:3]) for fit, landmark_fit in pairs
+    ]
+    # The nearest rotation to the sum is the chordal mean.
+    left, _, right = np.linalg.svd(np.sum(rotations, 0))
+    angles = euler_angles(rotation_matrix(reference_fit.pose[:3]) @ left @ right)
+    change = np.mean([landmark_fit.expression - fit.expression for fit, landmark_fit in pairs], 0)
+    pose = np.append(angles, reference_fit.pose[3:])
+    return FrameFit(pose, reference_fit.expression + change, reference_fit.error)
 
 
-def _misplaced(skin: Skin, usual: FrameFit, shown: list[tuple[Square, Face]], found: list[FrameFit]) -> np.ndarray:
-    """By how much (478×2 pixels of the crop) the reference's landmarks are to be moved. usual: the reference's own fit;
-    found: what is found in the frames that are shown. A step of Gauss–Newton over the landmarks and all frames' poses
-    and expressions together, in which neighbors prefer to move alike.
+def _estimate_correction(
+    tracker: SkinTracker, reference_fit: FrameFit, frames: list[ShotFrame], fits: list[FrameFit]
+) -> np.ndarray:
+    """Estimate the correction (478, 2), in pixels of the crop, of the reference's landmarks.
+
+    One Gauss–Newton step over the landmarks and all frames' poses and expressions together. The prior prefers equal
+    corrections of neighbors.
+
+    Args:
+        tracker: Tracker with the uncorrected landmarks.
+        reference_fit: Fit of the reference frame.
+        frames: Frames to compare with the reference.
+        fits: Their fits.
     """
-    fitter, surface = skin.fitter, skin.surface
-    points = fitter.shown(usual)[0]
-    curvature = np.kron(surface.roughness() + np.eye(len(fitter.seen)), np.eye(2)) / _OFF**2
-    slope = np.zeros(len(curvature))
-    for (square, face), fit in zip(shown, found):
-        # What a landmark's place is worth: it carries its skin along as the head turns, not as the skin is stretched.
-        turned = fitter.shown(FrameFit(fit.pose, usual.expression, 0.0))[0]
-        unlike = surface.stretch(points, turned) - surface.stretch(points, fitter.shown(fit)[0])
-        moves = sparse.bsr_array((unlike, np.arange(len(unlike)), np.arange(len(unlike) + 1)))
-        bend, pull = fitter.for_moves(fit, face.scores, skin.differing(square), moves)
-        curvature += bend
-        slope += pull
-    free = np.repeat(surface.free, 2)
-    step = np.zeros(len(slope))
-    step[free] = np.linalg.solve(curvature[np.ix_(free, free)], -slope[free])
-    change = np.zeros((VERTICES, 2))
-    change[fitter.seen] = np.clip(step.reshape(-1, 2), -_FURTHEST, _FURTHEST)
-    return change
+    fitter, surface = tracker.fitter, tracker.surface
+    points = fitter.project_fit(reference_fit)[0]
+    vertex_prior = surface.roughness() + np.eye(len(fitter.fitted_vertices))
+    hessian = np.kron(vertex_prior, np.eye(2)) / _LANDMARK_DEVIATION**2
+    gradient = np.zeros(len(hessian))
+    for frame, fit in zip(frames, fits, strict=True):
+        # A misplaced landmark moves with the skin it is on: the rotation of the head carries it along, the deformation
+        # by expression does not. The image measures the difference of the two.
+        rotated = fitter.project_fit(FrameFit(fit.pose, reference_fit.expression, 0.0))[0]
+        fitted = fitter.project_fit(fit)[0]
+        difference = surface.deformation(points, rotated) - surface.deformation(points, fitted)
+        displacements = sparse.bsr_array((difference, np.arange(len(difference)), np.arange(len(difference) + 1)))
+        frame_hessian, frame_gradient = fitter.reduce_to_displacements(
+            fit, frame.face.scores, tracker.image_term(frame.patch), displacements
+        )
+        hessian += frame_hessian
+        gradient += frame_gradient
+    is_free = np.repeat(surface.is_skin_vertex, 2)
+    step = np.zeros(len(gradient))
+    step[is_free] = np.linalg.solve(hessian[np.ix_(is_free, is_free)], -gradient[is_free])
+    correction = np.zeros((VERTICES, 2))
+    correction[fitter.fitted_vertices] = np.clip(step.reshape(-1, 2), -_MAX_CORRECTION, _MAX_CORRECTION)
+    return correction

@@ -1,40 +1,78 @@
-"""One person through a video, shot by shot: what every way of reading coefficients starts from."""
+"""One person tracked through a video, shot by shot: the common input of all extractors."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Generator, Iterable
+from typing import Protocol, TypeVar
+
+import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.face.landmarks import Face, FaceFollower
+from mimaface_cli.face.face_tracker import FaceTracker
+from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.scene_cuts import CutDetector
 
 
-def follow(frames: Iterable, choice: str, name: str = "video") -> Iterator[tuple[Any, Face | None, bool]]:
-    """Each frame (with `image`, H×W×3 uint8 RGB, and `pts`, s), the followed face in it if seen, and whether a shot
-    begins. Raises InputError at the end when there was no frame, or none that showed the face.
+class TimedImage(Protocol):
+    """A frame of a video."""
+
+    @property
+    def image(self) -> np.ndarray:
+        """Pixels (H, W, 3) uint8 RGB."""
+
+    @property
+    def pts(self) -> float:
+        """Presentation time in seconds."""
+
+
+FrameType = TypeVar("FrameType", bound=TimedImage)
+
+
+def track_face(
+    frames: Iterable[FrameType], selector: str, name: str = "video"
+) -> Generator[tuple[FrameType, Face | None, bool], None, None]:
+    """Track the selected person through the frames of a video.
+
+    Args:
+        frames: Frames in presentation order.
+        selector: Face selector: largest, left, right or a number counted from the left.
+        name: Name of the input in error messages.
+
+    Yields:
+        Each frame, the tracked face or None where it is not visible, and whether the frame starts a new shot.
+
+    Raises:
+        InputError: After the last frame, when there was no frame or none showed the face.
     """
-    follower, cut = FaceFollower(choice), CutDetector()
-    count, seen = 0, False
+    tracker, is_cut = FaceTracker(selector), CutDetector()
+    frame_count, is_found = 0, False
     try:
-        for count, frame in enumerate(frames, 1):
-            is_cut = cut(frame.image)
-            if is_cut:
-                follower.new_shot()
-            face = follower(frame.image, frame.pts)
-            seen = seen or face is not None
-            yield frame, face, is_cut
+        for frame in frames:
+            frame_count += 1
+            starts_shot = is_cut(frame.image)
+            if starts_shot:
+                tracker.start_shot()
+            face = tracker(frame.image, frame.pts)
+            is_found = is_found or face is not None
+            yield frame, face, starts_shot
     finally:
-        follower.close()
-    if not count:
-        raise InputError(f"{name}: holds no frames; choose another file")
-    if not seen:
-        raise no_face(name, follower.people, choice)
+        tracker.close()
+    if not frame_count:
+        raise InputError(f"{name}: contains no frames. Choose another file.")
+    if not is_found:
+        raise no_face_error(name, tracker.max_face_count, selector)
 
 
-def no_face(name: str, people: int, choice: str) -> InputError:
-    """The one line for an input without the wanted face (choice: as for `choose`)."""
-    if people:
+def no_face_error(name: str, face_count: int, selector: str) -> InputError:
+    """Return the error for an input that does not show the selected face.
+
+    Args:
+        name: Name of the input.
+        face_count: The largest number of faces that were visible at once.
+        selector: The face selector.
+    """
+    if face_count and selector.isdecimal():
+        faces = "1 face" if face_count == 1 else f"{face_count} faces"
         return InputError(
-            f"{name}: shows {people} face(s) but not number {choice} from the left; choose a lower one with --face "
-            "(--driver-face)"
+            f"{name}: shows {faces}, so there is no face number {selector} from the left. Set `face` (for a driver, "
+            "`driver_face`) to a lower number."
         )
-    return InputError(f"{name}: shows no face; use a sharp, upright picture in which a face fills a good part")
+    return InputError(f"{name}: shows no face. Use a sharp, upright image in which a face fills a large part.")

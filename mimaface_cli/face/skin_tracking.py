@@ -1,142 +1,208 @@
-"""Following the skin: where the landmarks of one frame went in the others, seen in the pictures themselves.
+"""Skin tracking: the movement of the landmarks between frames, measured in the images.
 
-The landmark model smooths and shrinks what a face does: of a raised brow it reports about half. Here a shot's
-reference frame is warped onto each frame by the landmarks, and what still differs is measured by optical flow (Lucas
-and Kanade's, in a small window around each landmark); points where the flow does not find its way back are left to the
-landmark model. The fitted face then predicts the frame well enough to be aligned with it pixel by pixel.
+The landmark model smooths and shrinks facial movement; it reports about half of a raised brow. Here the reference frame
+of a shot is warped onto each frame by the landmarks. Optical flow (Lucas–Kanade in a small window around each landmark)
+measures the remaining difference. Landmarks whose backward flow does not return to the start keep the landmark model's
+position. The fitted face then predicts the frame well enough for a photometric alignment, pixel by pixel.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from scipy import sparse
 
-from mimaface_cli.face import rasterizer as raster
 from mimaface_cli.face import topology
 from mimaface_cli.face.alignment import compose, invert, transform_points
-from mimaface_cli.face.fitting import Fitter, FrameFit, Picture
-from mimaface_cli.face.gaze import irises_beside
-from mimaface_cli.face.iris_tracking import Irises
+from mimaface_cli.face.fitting import Fitter, FrameFit, ImageTerm
+from mimaface_cli.face.gaze import align_irises
+from mimaface_cli.face.iris_tracking import EyeImage, IrisTracker
 from mimaface_cli.face.landmarks import Face
-from mimaface_cli.face.photometric import Surface, drawn_over
+from mimaface_cli.face.photometric import SkinSurface, overlay_warped
+from mimaface_cli.face.rasterizer import interpolate, rasterize
 
-REVISION = 4  # raise it when the numbers change: cached tracks are then made anew
-SIDE = 320  # pixels of the square around a face that is looked at
-_MARGIN = 0.58  # of the face's longer side, from its middle to the square's sides
-_COARSE = 2  # the warp is drawn at a half of the size
-_WINDOW = 9  # pixels; smaller follows lips better, larger is steadier
-_FAR, _ASTRAY = 7.5, 0.75  # pixels of the square: beyond, a flow is not believed, or has not found its way back
-_STEPS, _ALIGNING = (3, 3), 2  # of the fit in each round of the flow; of the alignment by pixels
+REVISION = 4  # part of the cache key: increase it when results change, so that cached tracks are not used
+PATCH_SIZE = 320  # pixels
+_HALF_SIDE = 0.58  # half the side of the patch, in the longer side of the face's box
+_WARP_STRIDE = 2  # the warp is rasterized at half the resolution
+_FLOW_WINDOW = 9  # pixels; a smaller window follows lips better, a larger one is more stable
+_MAX_FLOW, _MAX_RETURN_ERROR = 7.5, 0.75  # pixels of the patch; limits of a valid flow
+_FLOW_ROUNDS, _FLOW_STEPS = 2, 3  # rounds of the flow, and Gauss–Newton steps in each
+_PHOTOMETRIC_STEPS = 2
 _FLOW_NOISE = 0.2  # pixels of the 256 crop
-_LANDMARK_NOISE = 1.0, 4.0  # where few points could be followed, where most
-_FEW, _MOST = 0.2, 0.6
-FOLLOWED = np.ones(478, bool)
-FOLLOWED[topology.OVAL] = False  # the outline lies on other skin in each view
-FOLLOWED[topology.IRIS] = False
-_FLOW = {"winSize": (_WINDOW, _WINDOW), "maxLevel": 1, "criteria": (3, 5, 0.03), "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+# Noise of landmarks without flow, in pixels of the 256 crop: where few and where most landmarks have a valid flow, and
+# the shares that count as few and most.
+_MIN_LANDMARK_NOISE, _MAX_LANDMARK_NOISE = 1.0, 4.0
+_FEW_SHARE, _MOST_SHARE = 0.2, 0.6
+IS_TRACKED = np.ones(478, bool)
+IS_TRACKED[topology.OVAL] = False  # the outline is on other skin in each view
+IS_TRACKED[topology.IRIS] = False
 
 
 @dataclass(frozen=True)
-class Square:
-    """What is kept of a frame: the square around a face. gray: SIDE×SIDE uint8; affine: 2×3, image pixels to its
-    pixels (pixel centers at i + 0.5).
+class FacePatch:
+    """The square gray image around a face, the only part of a frame that is stored.
+
+    Attributes:
+        gray: (PATCH_SIZE, PATCH_SIZE) uint8.
+        affine: (2, 3) transform of the frame's pixels to the patch's (pixel centers at i + 0.5).
     """
 
     gray: np.ndarray
     affine: np.ndarray
 
     @classmethod
-    def around(cls, image: np.ndarray, points: np.ndarray) -> "Square":
-        """From an image H×W×3 uint8 RGB and landmarks 478×2 in it."""
+    def cut(cls, image: np.ndarray, points: np.ndarray) -> "FacePatch":
+        """Cut the patch from a frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            points: (478, 2) landmarks in its pixels.
+        """
         low, high = points.min(0), points.max(0)
-        half = max(1, round(float((high - low).max()) * _MARGIN))
+        half = max(1, round(float((high - low).max()) * _HALF_SIDE))
         height, width = image.shape[:2]
         left, top = np.clip((low + high) / 2, 0, [width - 1, height - 1]).round().astype(int) - half
         right, bottom = left + 2 * half, top + 2 * half
         gray = cv2.cvtColor(image[max(0, top) : bottom, max(0, left) : right], cv2.COLOR_RGB2GRAY)
-        beyond = max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width)
-        if any(beyond):
-            gray = cv2.copyMakeBorder(gray, *beyond, cv2.BORDER_REPLICATE)
-        scale = SIDE / (2 * half)
-        how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
+        borders = max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width)
+        if any(borders):
+            gray = cv2.copyMakeBorder(gray, *borders, cv2.BORDER_REPLICATE)
+        scale = PATCH_SIZE / (2 * half)
+        interpolation = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
         affine = np.array([[scale, 0, -scale * left], [0, scale, -scale * top]])
-        return cls(cv2.resize(gray, (SIDE, SIDE), interpolation=how), affine)
+        return cls(cv2.resize(gray, (PATCH_SIZE, PATCH_SIZE), interpolation=interpolation), affine)
 
 
-class Skin:
-    """A person's skin as one frame of a shot shows it."""
+class ShotFrame(NamedTuple):
+    """The patch of a frame and the face that was detected in the frame."""
 
-    def __init__(self, fitter: Fitter, surface: Surface, square: Square, crop: np.ndarray, points: np.ndarray) -> None:
-        """fitter: of that frame (`Fitter.through`); square, points (478×2 image pixels): what it shows and where its
-        landmarks are; crop: 2×3, the shot's.
-        """
+    patch: FacePatch
+    face: Face
+
+
+class SkinTracker:
+    """Fits the frames of a shot by comparing their skin with the shot's reference frame.
+
+    Args:
+        fitter: Fitter that is anchored at the reference frame (`Fitter.anchored`).
+        surface: The skin's mesh.
+        patch: Patch of the reference frame.
+        crop: (2, 3) transform of the frames to the shot's 256 crop.
+        points: (478, 2) landmarks in pixels of the reference frame.
+
+    Attributes:
+        fitter: The fitter.
+        surface: The skin's mesh.
+        patch: Patch of the reference frame.
+        points: (478, 2) landmarks in pixels of that patch.
+    """
+
+    def __init__(
+        self, fitter: Fitter, surface: SkinSurface, patch: FacePatch, crop: np.ndarray, points: np.ndarray
+    ) -> None:
         self.fitter = fitter
-        self.surface, self._crop, self.square = surface, crop, square
-        self.points = transform_points(square.affine, points)
-        self._irises = Irises(())
+        self.surface, self._crop, self.patch = surface, crop, patch
+        self.points = transform_points(patch.affine, points)
+        self._iris_tracker = IrisTracker()
 
-    def fit(self, square: Square, face: Face) -> FrameFit:
-        """Pose and expression of another frame of the shot, by its picture and its landmarks."""
+    def fit_frame(self, frame: ShotFrame) -> FrameFit:
+        """Fit pose and expression of a frame to its image and its landmarks."""
+        patch, face = frame
         fitter = self.fitter
         points = transform_points(self._crop, face.points)
-        to_square = compose(square.affine, invert(self._crop))
-        pose = fitter.first_pose(points, face.rotation)
-        fit, expression = None, None
-        for steps in _STEPS:
-            expected, depth = (points, fitter.depth(pose)) if fit is None else fitter.shown(fit)
-            found, known = self._flow(square.gray, transform_points(to_square, expected), depth)
-            found = np.where(known[:, None], transform_points(invert(to_square), found), points)
-            share = np.clip((known[FOLLOWED].mean() - _FEW) / (_MOST - _FEW), 0, 1)
-            unsure = np.full(len(points), _LANDMARK_NOISE[0] + share * np.subtract(*_LANDMARK_NOISE[::-1]))
-            noise = np.where(known, _FLOW_NOISE, unsure)
-            fit = fitter.frame(found, face.scores, pose, steps, expression, noise)
+        to_patch = self._crop_to_patch(patch)
+        pose = fitter.initial_pose(points, face.rotation)
+        expected, depth, expression = points, fitter.neutral_depth(pose), None
+        for _ in range(_FLOW_ROUNDS):
+            flow_points, is_valid = self._track_points(patch.gray, transform_points(to_patch, expected), depth)
+            targets = np.where(is_valid[:, None], transform_points(invert(to_patch), flow_points), points)
+            landmark_noise = np.full(len(points), _landmark_noise(is_valid))
+            noise = np.where(is_valid, _FLOW_NOISE, landmark_noise)
+            fit = fitter.fit_frame(targets, face.scores, pose, _FLOW_STEPS, expression, noise)
             pose, expression = fit.pose, fit.expression
+            expected, depth = fitter.project_fit(fit)
 
-        unsure[topology.EYES] = _LANDMARK_NOISE[0]  # lids: of them the pixels tell nothing
-        return fitter.frame(points, face.scores, pose, _ALIGNING, expression, unsure, self.differing(square))
+        landmark_noise[topology.EYES] = _MIN_LANDMARK_NOISE  # the photometric term leaves the eyelids out
+        image_term = self.image_term(patch)
+        return fitter.fit_frame(points, face.scores, pose, _PHOTOMETRIC_STEPS, expression, landmark_noise, image_term)
 
-    def know_irises(self, shown: list[tuple[Square, Face]], found: list[FrameFit]) -> None:
-        """From frames and what was found in them; until then irises are where landmarks put them."""
-        frames = [self._eyes(*one, fit) for one, fit in zip(shown, found)]
-        self._irises = Irises.of(self.square.gray, self.points).centerd(frames)
+    def calibrate_irises(self, frames: list[ShotFrame], fits: list[FrameFit]) -> None:
+        """Start iris tracking, calibrated on frames and their fits. Before, irises stay at the landmarks."""
+        images = [self._eye_image(frame, fit) for frame, fit in zip(frames, fits, strict=True)]
+        self._iris_tracker = IrisTracker.from_reference(self.patch.gray, self.points).calibrated(images)
 
-    def _eyes(self, square: Square, face: Face, fit: FrameFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What irises are found in: a frame's picture, where its fitted face shows itself and where its landmarks are,
-        beside the corners of those eyes. Both 478×2 pixels of the square.
+    def locate_irises(self, frame: ShotFrame, fit: FrameFit) -> np.ndarray:
+        """Return a frame's landmarks (478, 2) in the crop, with the irises moved to where the image shows them."""
+        points = self._iris_tracker.locate(self._eye_image(frame, fit))
+        return transform_points(compose(self._crop, invert(frame.patch.affine)), points)
+
+    def image_term(self, patch: FacePatch) -> ImageTerm:
+        """Return the photometric error between another frame and the reference that is warped onto it."""
+        to_patch = self._crop_to_patch(patch)
+
+        def compare(pixels: np.ndarray, depth: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
+            points = transform_points(to_patch, pixels)
+            hessian, gradient = self.surface.compare(self.patch.gray, self.points, patch.gray, points, depth)
+            return hessian * to_patch[0, 0] ** 2, gradient * to_patch[0, 0]
+
+        return compare
+
+    def _crop_to_patch(self, patch: FacePatch) -> np.ndarray:
+        return compose(patch.affine, invert(self._crop))
+
+    def _eye_image(self, frame: ShotFrame, fit: FrameFit) -> EyeImage:
+        fitted_points = self.fitter.project_fit(fit)[0]
+        points = align_irises(transform_points(self._crop, frame.face.points), fitted_points)
+        to_patch = self._crop_to_patch(frame.patch)
+        return EyeImage(frame.patch.gray, transform_points(to_patch, fitted_points), transform_points(to_patch, points))
+
+    def _track_points(self, gray: np.ndarray, expected: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Locate the landmarks in a patch by optical flow from the warped reference.
+
+        Args:
+            gray: (PATCH_SIZE, PATCH_SIZE) uint8.
+            expected: (478, 2) expected landmarks in pixels of the patch.
+            depth: (478,) distances from the camera.
+
+        Returns:
+            Landmarks (478, 2), and the mask (478,) of those with a valid flow.
         """
-        shown = self.fitter.shown(fit)[0]
-        points = irises_beside(transform_points(self._crop, face.points), shown)
-        to_square = compose(square.affine, invert(self._crop))
-        return square.gray, transform_points(to_square, shown), transform_points(to_square, points)
-
-    def look(self, square: Square, face: Face, fit: FrameFit) -> np.ndarray:
-        """A frame's landmarks (478×2 pixels of the crop) with the irises where its picture has them."""
-        found = self._irises.found(*self._eyes(square, face, fit))
-        return transform_points(compose(self._crop, invert(square.affine)), found)
-
-    def differing(self, square: Square) -> Picture:
-        """How another frame's picture differs from this one's, drawn where the fitted face shows its vertices."""
-        to_square = compose(square.affine, invert(self._crop))
-
-        def picture(pixels: np.ndarray, depth: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
-            there = transform_points(to_square, pixels)
-            curvature, slope = self.surface.compare(self.square.gray, self.points, square.gray, there, depth)
-            return curvature * to_square[0, 0] ** 2, slope * to_square[0, 0]
-
-        return picture
-
-    def _flow(self, gray: np.ndarray, expected: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the landmarks (478×2) are in a square in which they are expected, and which of them are known."""
         triangles = self.fitter.model.triangles
-        index, weights, _ = raster.rasterize(expected / _COARSE, depth, triangles, SIDE // _COARSE, SIDE // _COARSE)
-        at = raster.interpolate(index, weights, triangles, self.points - 0.5, background=-SIDE)
-        at = cv2.resize(at, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)  # straight within a triangle
-        warped = drawn_over(gray, self.square.gray, at)
+        side = PATCH_SIZE // _WARP_STRIDE
+        face_index, weights, _ = rasterize(expected / _WARP_STRIDE, depth, triangles, side, side)
+        source = interpolate(face_index, weights, triangles, self.points - 0.5, background=-PATCH_SIZE)
+        # Bilinear upsampling is almost exact, because the warp is nearly affine within a triangle.
+        source = cv2.resize(source, (PATCH_SIZE, PATCH_SIZE), interpolation=cv2.INTER_LINEAR)
+        warped = overlay_warped(gray, self.patch.gray, source)
         start = (expected - 0.5).astype(np.float32)[:, None]
-        there, seen, _ = cv2.calcOpticalFlowPyrLK(warped, gray, start, start.copy(), **_FLOW)
-        back, again, _ = cv2.calcOpticalFlowPyrLK(gray, warped, there, start.copy(), **_FLOW)
-        off = np.stack([there - start, back - start])[:, :, 0]
-        near = (off**2).sum(-1) < np.square([[_FAR], [_ASTRAY]])
-        known = FOLLOWED & near.all(0) & (seen & again).ravel().astype(bool)
-        return there[:, 0] + 0.5, known
+        forward, has_forward = _optical_flow(warped, gray, start, start)
+        backward, has_backward = _optical_flow(gray, warped, forward, start)
+        displacements = np.stack([forward - start, backward - start])[:, :, 0]
+        is_near = (displacements**2).sum(-1) < np.square([[_MAX_FLOW], [_MAX_RETURN_ERROR]])
+        is_valid = IS_TRACKED & is_near.all(0) & has_forward & has_backward
+        return forward[:, 0] + 0.5, is_valid
+
+
+def _optical_flow(
+    image: np.ndarray, target: np.ndarray, points: np.ndarray, initial: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Follow points (N, 1, 2) float32 from an image to a target; returns their new places and whether each has one."""
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(
+        image,
+        target,
+        points,
+        initial.copy(),
+        winSize=(_FLOW_WINDOW, _FLOW_WINDOW),
+        maxLevel=1,
+        criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 5, 0.03),
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
+    return moved, status.ravel().astype(bool)
+
+
+def _landmark_noise(is_valid: np.ndarray) -> float:
+    """Return the noise of the landmarks without flow; it grows with the share of landmarks with a valid flow."""
+    share = np.clip((is_valid[IS_TRACKED].mean() - _FEW_SHARE) / (_MOST_SHARE - _FEW_SHARE), 0, 1)
+    return _MIN_LANDMARK_NOISE + share * (_MAX_LANDMARK_NOISE - _MIN_LANDMARK_NOISE)

@@ -142,9 +142,9 @@ class BaselSpace:
         return align.to_corner_origin(align.box_similarity(align.face_square(align.fit_similarity(five))))
 
     def square(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        from mimaface_cli.face.extract_bfm09 import square_picture
+        from mimaface_cli.face.extract_bfm09 import warp_square
 
-        return square_picture(image, align.to_center_origin(matrix))
+        return warp_square(image, align.to_center_origin(matrix))
 
     def renders(
         self,
@@ -156,24 +156,26 @@ class BaselSpace:
         span: range,
     ) -> Iterator[np.ndarray]:
         from mimaface_cli.engines.diffusion.condition_render import render_condition
-        from mimaface_cli.face.d3dfr import pack, split
+        from mimaface_cli.face.d3dfr import pack_coefficients, split_coefficients
 
         to_square = align.to_center_origin(self.matrix(points))
-        of_photo = split(seen["photo_coefficients"])  # who is shown, and in which light, as `animate` draws it
+        of_photo = split_coefficients(
+            seen["photo_coefficients"]
+        )  # who is shown, and in which light, as `animate` draws it
         still = {name: of_photo[name][None] for name in ("identity", "texture", "illumination")}
         for k in span:
             moved = {name: getattr(track, name)[k][None] for name in ("expression", "pose", "gaze")}
-            coefficients = pack({**still, **moved})[0]
+            coefficients = pack_coefficients({**still, **moved})[0]
             place = align.compose(to_square, align.invert(align.to_center_origin(track.crop[k])))
             drawn = render_condition(self.model, coefficients, place, SQUARE)
             yield ((drawn.permute(1, 2, 0) * 0.5 + 0.5) * 255 + 0.5).clamp(0, 255).byte().numpy()
 
     def seen(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
         from mimaface_cli.engines.diffusion.portrait_features import extract_identity
-        from mimaface_cli.face.extract_bfm09 import align_face, read_coefficients
+        from mimaface_cli.face.extract_bfm09 import align_face, predict_coefficients
 
         face = align_face(image, Face(points, np.zeros(52), np.eye(3)))
-        found = {"photo_coefficients": read_coefficients(self.net, [face])[0]}
+        found = {"photo_coefficients": predict_coefficients(self.net, [face])[0]}
         if self.identity is not None:
             found["photo_features"] = extract_identity(self.identity, face)[0].numpy()
         return found

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.face.d3dfr import mix, pack
+from mimaface_cli.face.d3dfr import mix_coefficients, pack_coefficients
 from mimaface_cli.training.config import Config, Video
 from mimaface_cli.training.preparation import read_index
 from mimaface_cli.training.shards import StoredClip, open_shards
@@ -214,7 +214,9 @@ def mixed_of(clip: StoredClip) -> Tensor:
     """
     track = clip.track()
     names = ("identity", "texture", "illumination", "expression", "pose", "gaze")
-    return torch.from_numpy(mix(clip.photo_coefficients(), pack({name: getattr(track, name) for name in names})))
+    return torch.from_numpy(
+        mix_coefficients(clip.photo_coefficients(), pack_coefficients({name: getattr(track, name) for name in names}))
+    )
 
 
 def token_inputs(clip: StoredClip, part: slice | list[int], features: int) -> dict[str, Tensor]:

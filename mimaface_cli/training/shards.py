@@ -164,9 +164,9 @@ class StoredClip:
 
     def photo_coefficients(self) -> np.ndarray:
         """(261,) float32, the photo's own; only where `has_features`. Raises InputError."""
-        from mimaface_cli.face.d3dfr import SIZE  # with torch, which preparing face478 does without
+        from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT  # with torch, which preparing face478 does without
 
-        return self._array(COEFFICIENTS, "the photo's coefficients", (SIZE,))
+        return self._array(COEFFICIENTS, "the photo's coefficients", (COEFFICIENT_COUNT,))
 
     def photo_features(self, count: int | None = None) -> np.ndarray:
         """(count,) float32, what the identity network sees in the photo; only where `has_features`. Raises InputError."""

@@ -20,7 +20,7 @@ from mimaface_cli.engines.diffusion import ica
 from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, DenoiseSettings
 from mimaface_cli.engines.diffusion.pipeline import Appearance, VideoInputs, decode_new_frames, denoise_clip
 from mimaface_cli.engines.diffusion.runtime import DTYPES, FallbackDenoiser, Runtime, place_networks
-from mimaface_cli.face.d3dfr import SIZE
+from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
 from tests.benchmarks import diffusers_floor as floor
 
 LEVERS = {
@@ -39,7 +39,7 @@ def inputs(length: int, side: int, device: str) -> VideoInputs:
     renders = torch.rand(length, 3, side, side) * 2 - 1
     appearance = Appearance(torch.randn(1, 257, 1024, device=device), torch.randn(1, 25088, device=device))
     shown = lambda frames: renders[list(frames)]  # noqa: E731
-    return VideoInputs(appearance, np.zeros((length, SIZE), np.float32), shown, shown)
+    return VideoInputs(appearance, np.zeros((length, COEFFICIENT_COUNT), np.float32), shown, shown)
 
 
 def measure(settings: DenoiseSettings, runtime: Runtime, side: int) -> tuple[float, float]:

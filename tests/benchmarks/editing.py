@@ -36,7 +36,7 @@ from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.extract_face478 import extract_photo, extract_video
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.landmarks import Face, choose, find_faces
+from mimaface_cli.face.landmarks import Face, find_faces, select_face
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame
@@ -72,7 +72,7 @@ def measured(path: Path, portrait: Portrait) -> dict | None:
     extracted pose and gaze likewise, and the scores.
     """
     image = np.ascontiguousarray(read_image(path).rgb)
-    face, before = choose(find_faces(image), "largest"), choose(find_faces(portrait.image), "largest")
+    face, before = select_face(find_faces(image), "largest"), select_face(find_faces(portrait.image), "largest")
     if face is None or before is None:
         return None
     own = extract_photo(portrait.image, before, face478.load(), ExtractOptions())
@@ -199,7 +199,7 @@ def round_trip(portrait: Portrait, track: MotionTrack, names: tuple[str, ...] = 
         if all(faces[k] is not None for k in both):
             to_picture = cv2.invertAffineTransform(portrait.to_crop)
             heads = [model.shape(portrait.identity, drawn.expression[k]) for k in both]
-            crops = [camera.project(camera.place(head, drawn.pose[k]))[0] for head, k in zip(heads, both)]
+            crops = [camera.project(camera.apply_pose(head, drawn.pose[k]))[0] for head, k in zip(heads, both)]
             places = np.stack([transform_points(to_picture, crop) for crop in crops])
             seen = followed([frames[k] for k in both], places, np.stack([faces[k].points for k in both]))
             for side in split_sides(name):

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.evaluate RESULT SOURCE DRIVER
 
-Prints frames a second of decoding + FaceFollower over the result, of measuring it (the driver's track kept, as after a
+Prints frames a second of decoding + FaceTracker over the result, of measuring it (the driver's track kept, as after a
 first run), both by the clock and by processor time (which a busy machine does not blur), their ratios, and the peak
 memory of both, each in a process of its own.
 """
@@ -19,13 +19,13 @@ from mimaface_cli.cache import Cache
 from mimaface_cli.evaluation.measure import driver_segment, measure
 from mimaface_cli.evaluation.measure_options import MeasureOptions
 from mimaface_cli.evaluation.pair_lists import Pair
-from mimaface_cli.face.landmarks import FaceFollower
+from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.media.reader import read_frames
 
 
 def track(result: Path, pair: Pair, folder: str, out) -> None:
     began, busy = time.perf_counter(), time.process_time()
-    follower, count = FaceFollower(), 0
+    follower, count = FaceTracker(), 0
     for frame in read_frames(result):
         follower(frame.image, frame.pts)
         count += 1

@@ -27,7 +27,8 @@ from mimaface_cli.evaluation.functional.image_quality import sharpness
 from mimaface_cli.evaluation.functional.motion_distance import correlate, rotation_error
 from mimaface_cli.evaluation.functional.temporal import jitter
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.landmarks import Face, FaceFollower, find_faces
+from mimaface_cli.face.face_tracker import FaceTracker
+from mimaface_cli.face.landmarks import Face, find_faces
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.motion.retarget import choose_reference_frame
@@ -35,7 +36,7 @@ from mimaface_cli.motion.retarget import choose_reference_frame
 
 def judge(path: Path, frames: int) -> tuple[list[Face | None], np.ndarray | None]:
     """Faces that MediaPipe finds in a video, and the sharpness of each found face."""
-    follower, faces, sharp = FaceFollower(), [], []
+    follower, faces, sharp = FaceTracker(), [], []
     stream = read_frames(path, max_frames=frames)
     try:
         for frame in stream:

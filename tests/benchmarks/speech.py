@@ -26,7 +26,7 @@ from mimaface_cli.apps.animate import animate
 from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.speak import load_speech
 from mimaface_cli.errors import InputError
-from mimaface_cli.face.landmarks import FaceFollower
+from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
@@ -44,7 +44,7 @@ PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
 
 def observe(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Times (s) and jawOpen and inner-lip distance (of the distance of the eyes) of the frames that show a face."""
-    follower = FaceFollower()
+    follower = FaceTracker()
     times, seen = [], []
     try:
         for frame in read_frames(path):

@@ -24,7 +24,7 @@ from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import extract_video
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.landmarks import FaceFollower
+from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.image import read_image, write_image
 from mimaface_cli.media.reader import probe, read_frames
@@ -51,7 +51,7 @@ def extraction(clip: Path) -> None:
             pass
 
     def floor() -> None:
-        follower = FaceFollower()
+        follower = FaceTracker()
         for frame in read_frames(clip):
             follower(frame.image, frame.pts)
         follower.close()

@@ -49,7 +49,7 @@ def test_people_differ_more_than_one_person_in_two_poses(model):
 def test_the_landmarks_lie_where_the_camera_puts_them(model, person):
     pose = np.array([0.1, -0.3, 0.05, 0.05, -0.02, 0.1])
     drawn = picture(model, person, pose=pose)
-    placed = camera.place(model.shape(person.identity, np.zeros(64)), pose)
+    placed = camera.apply_pose(model.shape(person.identity, np.zeros(64)), pose)
     expected = camera.project(placed, SIZE)[0]
     still = np.setdiff1d(np.arange(478), np.concatenate([topology.IRIS, topology.INNER_LIPS]))
     np.testing.assert_allclose(drawn.points[still], expected[still], atol=1e-6)

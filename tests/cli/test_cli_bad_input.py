@@ -356,7 +356,7 @@ def test_one_line_and_nothing_left(run_command, sample, tmp_path, monkeypatch, n
     bad = CASES[name]
     bad.make(tmp_path, sample)
     if bad.code != INPUT:  # can be told without looking for a face, and so before the long work
-        monkeypatch.setattr("mimaface_cli.face.landmarks._Landmarker", None)
+        monkeypatch.setattr("mimaface_cli.face.landmarks.FaceLandmarker", None)
     before = tree(tmp_path)
     given = {"PHOTO": str(sample.portrait), "DRIVER": str(sample.driver), "TRACK": str(sample.track)}
     said = run_command(*(given.get(word, word) for word in bad.words))

@@ -53,7 +53,7 @@ def test_what_was_read_once_is_kept(run_command, sample, tmp_path, monkeypatch):
     place = ("--cache-dir", tmp_path / "cache")
     first = run_command("extract", sample.portrait, "--json", *place)
     assert first.code == 0 and "kept in the cache" in first.err and json.loads(first.out)["cached"] is False
-    monkeypatch.setattr("mimaface_cli.face.landmarks._Landmarker", None)  # nobody looks for a face again
+    monkeypatch.setattr("mimaface_cli.face.landmarks.FaceLandmarker", None)  # nobody looks for a face again
     second = run_command("extract", sample.portrait, "-o", "a.npz", "--json", *place)
     assert "from the cache; written: a.npz" in second.err and json.loads(second.out)["cached"] is True
     assert MotionTrack.load(tmp_path / "a.npz").meta.width == 512

@@ -56,7 +56,7 @@ def data(footage, tmp_path_factory, environment) -> Path:
 
 
 def test_clips_show_the_face_and_their_crops_fit(data):
-    from mimaface_cli.face.camera import place, project
+    from mimaface_cli.face.camera import apply_pose, project
     from mimaface_cli.face.face478 import load
 
     clips = open_shards(data)
@@ -69,7 +69,7 @@ def test_clips_show_the_face_and_their_crops_fit(data):
         assert (np.abs((low + high) / 2 - 32) < 8).all() and 28 < (high - low).max() < 60
         # The fitted face, carried from its crop to the clip's pixels, lies on the landmarks.
         shape = model.shape(track.identity.astype(float), track.expression[0].astype(float))
-        pixels = project(place(shape, track.pose[0].astype(float)))[0][: len(points[0])]
+        pixels = project(apply_pose(shape, track.pose[0].astype(float)))[0][: len(points[0])]
         back = np.linalg.inv(np.vstack([track.crop[0], [0, 0, 1]]))
         carried = pixels @ back[:2, :2].T + back[:2, 2]
         assert np.linalg.norm(carried - points[0], axis=1).mean() < 1.5

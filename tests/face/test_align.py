@@ -15,7 +15,7 @@ from mimaface_cli.face.alignment import (
     square_box,
     transform_points,
 )
-from mimaface_cli.face.warp import warp, warp_tensor
+from mimaface_cli.face.warp import warp_image, warp_tensor
 
 SIMILARITY = np.array([[1.2, -0.5, 14.0], [0.5, 1.2, -33.0]])
 
@@ -61,7 +61,7 @@ def test_the_8_bit_warp_agrees_with_opencv():
     image = cv2.GaussianBlur(rng.integers(0, 256, (90, 120, 3), np.uint8), (0, 0), 2)
     image = image // 2 + 100
     matrix = 0.7 * SIMILARITY
-    found = warp(image, matrix, (100, 80))
+    found = warp_image(image, matrix, (100, 80))
     expected = cv2.warpAffine(image, matrix, (100, 80), flags=cv2.INTER_LINEAR)
     assert found.shape == (80, 100, 3)
     inside = expected.min(-1) > 100
@@ -71,7 +71,7 @@ def test_the_8_bit_warp_agrees_with_opencv():
     # At the rim, where the picture meets black, 1/32 pixel of rounding shows most.
     assert difference.max() <= 255 / 32 and difference.mean() < 0.2
     with pytest.raises(InputError, match="uint8"):
-        warp(image.astype(np.float32), SIMILARITY, 80)
+        warp_image(image.astype(np.float32), SIMILARITY, 80)
 
 
 def test_the_float_warp_moves_whole_pixels_exactly():

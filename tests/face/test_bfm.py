@@ -6,8 +6,8 @@ from scipy.io import savemat
 
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.face import bfm
-from mimaface_cli.face.bfm_render import render
-from mimaface_cli.face.d3dfr import FIELDS, SIZE, split
+from mimaface_cli.face.bfm_render import render_face
+from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT, COEFFICIENT_WIDTHS, split_coefficients
 
 
 def _arrays() -> dict[str, np.ndarray]:
@@ -36,7 +36,7 @@ def model():
 
 
 def _groups(**changes):
-    groups = split(np.zeros(SIZE, np.float32))
+    groups = split_coefficients(np.zeros(COEFFICIENT_COUNT, np.float32))
     for name, value in changes.items():
         groups[name][...] = value
     return groups
@@ -45,12 +45,14 @@ def _groups(**changes):
 def test_the_bases_add_up(model):
     rng = np.random.default_rng(1)
     arrays = {name: value.astype(np.float64) for name, value in _arrays().items()}
-    identity, expression, texture = (rng.normal(size=FIELDS[n]) for n in ("identity", "expression", "texture"))
+    identity, expression, texture = (
+        rng.normal(size=COEFFICIENT_WIDTHS[n]) for n in ("identity", "expression", "texture")
+    )
     mean = arrays["meanshape"].reshape(-1, 3)
     offset = (arrays["idBase"] @ identity + arrays["exBase"] @ expression).reshape(-1, 3)
     np.testing.assert_allclose(model.shape(identity, expression), mean - mean.mean(0) + offset, atol=1e-6)
     np.testing.assert_allclose(model.albedo(texture), 100 + (arrays["texBase"] @ texture).reshape(-1, 3), atol=1e-4)
-    with pytest.raises(InputError, match="80 coefficients"):
+    with pytest.raises(InputError, match="takes 80 coefficients"):
         model.shape(identity[:79], expression)
 
 
@@ -63,21 +65,21 @@ def test_the_apex_looks_at_the_camera(model):
 
 def test_projection_and_translation(model):
     camera = bfm.Camera(focal=580, size=128)
-    still = model.landmark_pixels(model.face(_groups()), camera)
+    still = camera.project(model.face(_groups()).vertices[model.landmarks])[0]
     apex_depth = 10 - (0.5 - 0.1)  # the mean's centroid is the origin
     np.testing.assert_allclose(still[0], [64, 64], atol=1e-4)
-    moved = model.landmark_pixels(model.face(_groups(translation=[0.1, 0.2, 0])), camera)
+    moved = camera.project(model.face(_groups(translation=[0.1, 0.2, 0])).vertices[model.landmarks])[0]
     np.testing.assert_allclose(moved[0] - still[0], [580 * 0.1 / apex_depth, -580 * 0.2 / apex_depth], atol=1e-4)
 
 
 def test_even_light_shows_the_albedo_in_proportion(model):
-    drawn = render(model, model.face(_groups()))
+    drawn = render_face(model, model.face(_groups()))
     middle = drawn.rgb[128, 128]
     assert drawn.mask[128, 128] and not drawn.mask[2, 2]
     assert (drawn.rgb[~drawn.mask] == 0).all() and (drawn.face_index[~drawn.mask] == -1).all()
     np.testing.assert_allclose(middle, 100 * 0.8 * np.pi / np.sqrt(4 * np.pi), rtol=1e-4)
     assert drawn.depth[128, 128] == pytest.approx(10 - 0.4, abs=0.01)
-    brighter = render(model, model.face(_groups(illumination=[5] + [0] * 26)))
+    brighter = render_face(model, model.face(_groups(illumination=[5] + [0] * 26)))
     assert brighter.rgb[128, 128].tolist() == pytest.approx([255, middle[1], middle[2]], rel=1e-4)
 
 
@@ -93,10 +95,10 @@ def test_a_saved_model_loads(tmp_path, model):
     [
         ("idBase", None, "no field idBase"),
         ("exBase", np.zeros((14, 64)), "exBase"),
-        ("texBase", np.full((15, 80), np.inf), "not finite"),
-        ("tri", np.array([[1, 2, 6]]), "points outside"),
-        ("keypoints", np.array([[0]]), "points outside"),
-        ("meantex", np.zeros((1, 12)), "do not agree"),
+        ("texBase", np.full((15, 80), np.inf), "NaN or Inf"),
+        ("tri", np.array([[1, 2, 6]]), "indices outside"),
+        ("keypoints", np.array([[0]]), "indices outside"),
+        ("meantex", np.zeros((1, 12)), "different numbers"),
         ("point_buf", np.ones((4, 4), int), "5 vertices"),
         ("meanshape", np.array(["x"]), "meanshape"),
     ],

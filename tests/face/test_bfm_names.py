@@ -7,7 +7,7 @@ import pytest
 
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import bfm, face478
-from mimaface_cli.face.bfm_names import LANDMARKS_68, fit_named
+from mimaface_cli.face.bfm_names import LANDMARKS_68, fit_expression_names
 from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, find_channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.editing import Term, apply_edits
@@ -42,7 +42,7 @@ def made_arrays() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def named():
-    return fit_named(bfm.from_arrays(made_arrays()), face478.load())
+    return fit_expression_names(bfm.from_arrays(made_arrays()), face478.load())
 
 
 def test_known_movements_are_found(named):
@@ -70,8 +70,8 @@ def test_names_edit_a_bfm_track(named):
 
 def test_another_model_is_refused():
     model = bfm.from_arrays(made_arrays())
-    with pytest.raises(WeightsError, match="usual 68"):
-        fit_named(replace(model, landmarks=model.landmarks[:5]), face478.load())
+    with pytest.raises(WeightsError, match="instead of 68"):
+        fit_expression_names(replace(model, landmarks=model.landmarks[:5]), face478.load())
     shuffled = np.random.default_rng(1).permutation(model.landmarks)
-    with pytest.raises(WeightsError, match="do not lie like a face"):
-        fit_named(replace(model, landmarks=shuffled), face478.load())
+    with pytest.raises(WeightsError, match="do not form a face"):
+        fit_expression_names(replace(model, landmarks=shuffled), face478.load())

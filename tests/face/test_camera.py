@@ -30,4 +30,4 @@ def test_a_pose_turns_then_shifts():
     pose = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     vertices = np.random.default_rng(1).normal(size=(7, 3))
     expected = np.array([rotation_matrix(pose[:3]) @ vertex + pose[3:] for vertex in vertices])
-    assert np.allclose(camera.place(vertices, pose), expected)
+    assert np.allclose(camera.apply_pose(vertices, pose), expected)

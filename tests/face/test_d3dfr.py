@@ -5,24 +5,33 @@ import pytest
 import torch
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.face.d3dfr import FIELDS, SIZE, CoefficientNet, mix, pack, split
+from mimaface_cli.face.d3dfr import (
+    COEFFICIENT_COUNT,
+    COEFFICIENT_WIDTHS,
+    CoefficientNet,
+    mix_coefficients,
+    pack_coefficients,
+    split_coefficients,
+)
 from mimaface_cli.weights.state_dict import load_strict
 
 
 def test_packing_undoes_splitting():
-    values = np.arange(3 * SIZE, dtype=np.float32).reshape(3, SIZE)
-    groups = split(values)
-    assert {name: group.shape for name, group in groups.items()} == {n: (3, width) for n, width in FIELDS.items()}
-    np.testing.assert_array_equal(pack(groups), values)
+    values = np.arange(3 * COEFFICIENT_COUNT, dtype=np.float32).reshape(3, COEFFICIENT_COUNT)
+    groups = split_coefficients(values)
+    assert {name: group.shape for name, group in groups.items()} == {
+        n: (3, width) for n, width in COEFFICIENT_WIDTHS.items()
+    }
+    np.testing.assert_array_equal(pack_coefficients(groups), values)
 
 
 def test_a_track_packs_with_its_still_parts_repeated():
-    values = np.random.default_rng(0).normal(size=(4, SIZE)).astype(np.float32)
-    groups = split(values)
+    values = np.random.default_rng(0).normal(size=(4, COEFFICIENT_COUNT)).astype(np.float32)
+    groups = split_coefficients(values)
     track = {name: groups[name] for name in ("expression", "illumination", "gaze")}
     track |= {"identity": groups["identity"][0], "texture": groups["texture"][0]}
     track["pose"] = np.concatenate([groups["angles"], groups["translation"]], 1)
-    packed = split(pack(track))
+    packed = split_coefficients(pack_coefficients(track))
     for name in ("expression", "angles", "illumination", "translation", "gaze"):
         np.testing.assert_array_equal(packed[name], groups[name])
     np.testing.assert_array_equal(packed["identity"], np.repeat(groups["identity"][:1], 4, 0))
@@ -30,12 +39,12 @@ def test_a_track_packs_with_its_still_parts_repeated():
 
 @pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
 def test_mixing_takes_looks_from_the_source_and_motion_from_the_driver(make):
-    source, driver = np.zeros(SIZE, np.float32), np.ones((2, SIZE), np.float32)
-    mixed = split(mix(make(source), make(driver)))
+    source, driver = np.zeros(COEFFICIENT_COUNT, np.float32), np.ones((2, COEFFICIENT_COUNT), np.float32)
+    mixed = split_coefficients(mix_coefficients(make(source), make(driver)))
     of_driver = {name for name, group in mixed.items() if (np.asarray(group) == 1).all()}
     of_source = {name for name, group in mixed.items() if (np.asarray(group) == 0).all()}
     assert of_source == {"identity", "texture", "illumination"}
-    assert of_driver == set(FIELDS) - of_source
+    assert of_driver == set(COEFFICIENT_WIDTHS) - of_source
     assert (driver == 1).all()
 
 

@@ -12,9 +12,9 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.extract_face478 import (
+    bridge_blinks,
     extract_photo,
     extract_video,
-    hold_through_blinks,
     sample_colors,
     upright_crop,
 )
@@ -110,7 +110,9 @@ def test_the_model_lies_on_the_face(track, model, portrait):
     identity = track.identity.astype(float)
     for k in (0, 7, 13):
         (face,) = find_faces(moved(portrait, ROLL[k], SHIFT[k]))
-        placed = camera.place(model.shape(identity, track.expression[k].astype(float)), track.pose[k].astype(float))
+        placed = camera.apply_pose(
+            model.shape(identity, track.expression[k].astype(float)), track.pose[k].astype(float)
+        )
         wanted = transform_points(track.crop[k].astype(float), face.points)
         assert np.sqrt(((camera.project(placed)[0] - wanted)[:468] ** 2).sum(1).mean()) < 2.0
 
@@ -181,19 +183,19 @@ def test_a_video_without_a_face_or_frames_is_an_error(model):
     noise = [np.full((64, 64, 3), k, np.uint8) for k in range(3)]
     with pytest.raises(InputError, match="shows no face"):
         extract_video(frames_of(noise), RATE, model, ExtractOptions(), "film.mp4")
-    with pytest.raises(InputError, match="holds no frames"):
+    with pytest.raises(InputError, match="contains no frames"):
         extract_video([], RATE, model, ExtractOptions(), "film.mp4")
 
 
 def test_a_missing_person_is_named(portrait, model):
-    with pytest.raises(InputError, match=r"shows 1 face\(s\).*2"):
+    with pytest.raises(InputError, match=r"shows 1 face.*number 2"):
         extract_video(frames_of([portrait] * 2), RATE, model, ExtractOptions(face="2"), "film.mp4")
 
 
 def test_progress_counts_frames(portrait, model):
     seen = []
-    extract_video(frames_of([portrait] * 3), RATE, model, ExtractOptions(), progress=seen.append)
-    assert seen == [1, 2, 3]
+    extract_video(frames_of([portrait] * 3), RATE, model, ExtractOptions(), progress=lambda *report: seen.append(report))
+    assert seen == [("extracting motion", done, None) for done in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("options", [{"face": "nobody"}, {"smooth": -0.1}, {"smooth": 3.5}, {"smooth": float("nan")}])
@@ -224,7 +226,7 @@ def test_gaze_is_held_through_blinks():
     look[:, 0] = np.linspace(0, 0.8, 9)
     look[4] = -0.6
     expression[4, blendshape_index("eyeBlinkLeft")] = 0.9
-    held = hold_through_blinks(look, expression, np.arange(9) / 25)
+    held = bridge_blinks(look, expression, np.arange(9) / 25)
     assert held[4, 0] == pytest.approx(0.4) and held[4, 2] == -0.6  # the other eye was open
     expression[:, blendshape_index("eyeBlinkLeft")] = 0.9  # always narrow: that tells nothing
-    assert np.array_equal(hold_through_blinks(look, expression, np.arange(9) / 25), look)
+    assert np.array_equal(bridge_blinks(look, expression, np.arange(9) / 25), look)

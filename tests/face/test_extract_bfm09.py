@@ -10,7 +10,7 @@ import pytest
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face import topology
-from mimaface_cli.face.extract_bfm09 import BATCH, align_face, extract_video, read_coefficients, square_picture
+from mimaface_cli.face.extract_bfm09 import BATCH, align_face, extract_video, predict_coefficients, warp_square
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.media.image import read_image
@@ -48,10 +48,10 @@ def test_a_large_photo_is_not_sampled_with_gaps():
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (2048, 2048, 3), np.uint8)
     shrink = np.array([[0.25, 0, 0], [0, 0.25, 0.0]])
-    assert noise.std() > 70 and square_picture(noise, shrink).std() < 30
+    assert noise.std() > 70 and warp_square(noise, shrink).std() < 30
     ramp = np.repeat(np.linspace(0, 255, 2048)[None, :, None], 2048, 0).repeat(3, 2).astype(np.uint8)
     plain = cv2.resize(ramp, (512, 512), interpolation=cv2.INTER_AREA)
-    assert np.abs(square_picture(ramp, shrink).astype(int) - plain)[8:-8, 8:-8].max() <= 2
+    assert np.abs(warp_square(ramp, shrink).astype(int) - plain)[8:-8, 8:-8].max() <= 2
 
 
 def test_a_video_becomes_a_track_with_a_crop_for_each_frame(sample, net):
@@ -64,7 +64,7 @@ def test_a_video_becomes_a_track_with_a_crop_for_each_frame(sample, net):
     assert track.meta.extractor_version.endswith(version) and track.meta.source_hash == "0" * 64
     assert np.ptp(track.crop[:, 0, 0]) > 0  # found in every frame anew
     frame = next(iter(read_frames(sample.driver)))
-    alone = read_coefficients(network, [align_face(frame.image, find_faces(frame.image)[0])])[0]
+    alone = predict_coefficients(network, [align_face(frame.image, find_faces(frame.image)[0])])[0]
     assert track.expression[0] == pytest.approx(alone[80:144], abs=0.2)
     assert alone.shape == (261,) and np.abs(alone[80:144]).max() > 0.05
 
@@ -87,5 +87,5 @@ def test_no_face_is_one_line(net):
     blank = [type("F", (), {"image": np.zeros((64, 64, 3), np.uint8), "pts": 0.0})()]
     with pytest.raises(InputError, match="clip.mp4: shows no face"):
         extract_video(blank, Fraction(25), network, version, ExtractOptions(), "clip.mp4")
-    with pytest.raises(InputError, match="clip.mp4: holds no frames"):
+    with pytest.raises(InputError, match="clip.mp4: contains no frames"):
         extract_video([], Fraction(25), network, version, ExtractOptions(), "clip.mp4")

@@ -9,7 +9,7 @@ from mimaface_cli.builders.face478.bases import fingerprint
 from mimaface_cli.builders.face478.learning import mirror_index, mirror_names
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import camera, face478, topology
-from mimaface_cli.face.blendshape_scores import match_scores, predict, probability
+from mimaface_cli.face.blendshape_scores import logits_to_scores, match_scores, predict_logits
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES, blendshape_index
 
 SHIPPED = Path(__file__).parents[2] / "weights" / "face478.npz"
@@ -110,17 +110,17 @@ def test_shape_and_albedo_are_linear(model):
 def test_a_column_is_seen_as_what_it_is_called(model, name):
     k, expression = blendshape_index(name), np.zeros((2, 64))
     expression[1, k] = 1.0
-    rest, moved = probability(predict(model, np.zeros(80), expression))
+    rest, moved = logits_to_scores(predict_logits(model, np.zeros(80), expression))
     assert moved[k] > rest[k] + 0.3
 
 
 def test_wanted_scores_are_met_by_small_movements(model):
     expression = np.zeros((1, 64))
-    wanted = probability(predict(model, np.zeros(80), expression))
+    wanted = logits_to_scores(predict_logits(model, np.zeros(80), expression))
     smile = [blendshape_index("mouthSmileLeft"), blendshape_index("mouthSmileRight")]
     wanted[:, smile] = 0.6
     met = match_scores(model, np.zeros(80), expression, wanted, np.zeros(len(BLENDSHAPES)))
-    before, after = (probability(predict(model, np.zeros(80), e))[0, smile] for e in (expression, met))
+    before, after = (logits_to_scores(predict_logits(model, np.zeros(80), e))[0, smile] for e in (expression, met))
     assert (after > before + 0.3).all() and (after < 0.75).all()
     assert np.abs(model.expression_basis @ met[0]).max() < 0.08
 

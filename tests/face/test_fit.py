@@ -35,7 +35,7 @@ class Person:
             ],
             1,
         )
-        placed = [camera.place(model.shape(self.identity, e), p) for e, p in zip(self.expression, self.pose)]
+        placed = [camera.apply_pose(model.shape(self.identity, e), p) for e, p in zip(self.expression, self.pose)]
         exact = np.stack([camera.project(one)[0] for one in placed])
         self.points = exact + noise * rng.normal(size=exact.shape)
         # What the landmark model says of them: scores and rotations that are about right.
@@ -56,8 +56,8 @@ def test_pose_and_shape_of_a_known_person_come_back(model, noise):
     fitter = fit.Fitter(model, person.identity)
     turned = []
     for k in range(12):
-        start = fitter.first_pose(person.points[k], person.rotations[k])
-        found = fitter.frame(person.points[k], person.scores[k], start)
+        start = fitter.initial_pose(person.points[k], person.rotations[k])
+        found = fitter.fit_frame(person.points[k], person.scores[k], start)
         turned.append(degrees_between(found.pose, person.pose[k]))
         assert np.allclose(found.pose[3:5], person.pose[k, 3:5], atol=0.01)
         assert abs(found.pose[5] - person.pose[k, 5]) < 0.1
@@ -73,20 +73,20 @@ def test_movements_that_scores_miss_are_found_in_the_landmarks(model):
     jaw = BLENDSHAPES.index("jawOpen")
     expression = np.zeros(64)
     expression[jaw] = 0.6
-    points = camera.project(camera.place(model.shape(person.identity, expression), person.pose[0]))[0]
-    start = fitter.first_pose(points, person.rotations[0])
-    found = fitter.frame(points, np.zeros(52), start)
+    points = camera.project(camera.apply_pose(model.shape(person.identity, expression), person.pose[0]))[0]
+    start = fitter.initial_pose(points, person.rotations[0])
+    found = fitter.fit_frame(points, np.zeros(52), start)
     assert found.expression[jaw] > 0.3
     assert found.error < 0.5
-    assert fitter.frame(points, expression[:52], start).error < 0.02
+    assert fitter.fit_frame(points, expression[:52], start).error < 0.02
 
 
 def test_columns_made_by_hand_stay_out_of_fits(model):
     person = Person(model, 3, 4, noise=1.0)
     fitter = fit.Fitter(model, person.identity)
     for k in range(4):
-        start = fitter.first_pose(person.points[k], person.rotations[k])
-        found = fitter.frame(person.points[k], person.scores[k], start)
+        start = fitter.initial_pose(person.points[k], person.rotations[k])
+        found = fitter.fit_frame(person.points[k], person.scores[k], start)
         assert np.abs(found.expression[SILENT_COLUMNS] - person.scores[k, SILENT_COLUMNS]).max() < 0.02
 
 
@@ -95,8 +95,8 @@ def test_gaze_does_not_disturb_the_fit(model):
     fitter = fit.Fitter(model, person.identity)
     moved = person.points[0].copy()
     moved[topology.IRIS] += [6.0, -4.0]
-    start = fitter.first_pose(person.points[0], person.rotations[0])
-    plain, looking = (fitter.frame(p, person.scores[0], start) for p in (person.points[0], moved))
+    start = fitter.initial_pose(person.points[0], person.rotations[0])
+    plain, looking = (fitter.fit_frame(p, person.scores[0], start) for p in (person.points[0], moved))
     assert np.allclose(plain.expression, looking.expression) and np.allclose(plain.pose, looking.pose)
 
 
@@ -128,7 +128,7 @@ def test_a_lasting_smile_does_not_become_the_person(model):
     smile[[BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]] = 0.7
     found = []
     for expression in (np.zeros(64), smile):
-        placed = camera.place(model.shape(person.identity, expression), person.pose[0])
+        placed = camera.apply_pose(model.shape(person.identity, expression), person.pose[0])
         points, scores = camera.project(placed)[0], expression[:52]
         found.append(fit.fit_identity(model, points[None], scores[None], person.rotations))
     assert face_error(model, found[1], found[0]) < 0.05
@@ -136,7 +136,7 @@ def test_a_lasting_smile_does_not_become_the_person(model):
 
 def test_an_average_face_has_no_identity(model):
     pose = np.array([0.1, -0.2, 0.05, 0, 0, 0])
-    points = camera.project(camera.place(model.mean, pose))[0][None]
+    points = camera.project(camera.apply_pose(model.mean, pose))[0][None]
     found = fit.fit_identity(model, points, np.zeros((1, 52)), rotation_matrix(pose[:3])[None])
     assert np.abs(found).max() < 0.1
 
@@ -145,7 +145,7 @@ def test_the_first_guess_is_near(model):
     person = Person(model, 6, 6)
     fitter = fit.Fitter(model, person.identity)
     for k in range(6):
-        guess = fitter.first_pose(person.points[k], rotation_matrix(person.pose[k, :3]))
+        guess = fitter.initial_pose(person.points[k], rotation_matrix(person.pose[k, :3]))
         assert np.allclose(guess[:3], person.pose[k, :3], atol=1e-6)
         assert np.abs(guess[3:5] - person.pose[k, 3:5]).max() < 0.12
         assert abs(guess[5] - person.pose[k, 5]) < 1.0
@@ -155,18 +155,18 @@ def test_moves_that_pose_explains_tell_nothing(model):
     """A place that the whole face's shift explains costs no error; one that only itself explains does."""
     person = Person(model, 5, 1)
     fitter = fit.Fitter(model, person.identity)
-    found = fitter.frame(person.points[0], person.scores[0], fitter.first_pose(person.points[0], person.rotations[0]))
-    wanted = person.points[0][fitter.seen] + [0.5, 0]
+    found = fitter.fit_frame(person.points[0], person.scores[0], fitter.initial_pose(person.points[0], person.rotations[0]))
+    wanted = person.points[0][fitter.fitted_vertices] + [0.5, 0]
 
     def picture(pixels, depth):
         return sparse.eye_array(2 * len(pixels), format="csr"), (pixels - wanted).ravel()
 
-    shift = np.tile(np.eye(2), (len(fitter.seen), 1))  # of all vertices at once
+    shift = np.tile(np.eye(2), (len(fitter.fitted_vertices), 1))  # of all vertices at once
     one = np.zeros((len(shift), 1))
     one[2 * topology.NOSE_TIP + 1] = 1.0
     moves = sparse.csr_array(np.concatenate([shift, one], 1))
-    curvature, slope = fitter.for_moves(found, person.scores[0], picture, moves)
+    curvature, slope = fitter.reduce_to_displacements(found, person.scores[0], picture, moves)
     assert np.allclose(curvature, curvature.T) and np.linalg.eigvalsh(curvature).min() > -1e-3
     alone = (moves.T @ moves).toarray().diagonal()
     assert (curvature.diagonal()[:2] < 0.02 * alone[:2]).all() and curvature[2, 2] > 0.3
-    assert abs(slope[0]) < 0.05 * abs(shift[:, 0] @ (fitter.shown(found)[0][fitter.seen] - wanted).ravel())
+    assert abs(slope[0]) < 0.05 * abs(shift[:, 0] @ (fitter.project_fit(found)[0][fitter.fitted_vertices] - wanted).ravel())

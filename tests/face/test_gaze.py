@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.face import camera, face478, topology
-from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, LIMIT, eyeball_centers, gaze_direction, gaze_from_iris
+from mimaface_cli.face.gaze import GAZE_LIMIT, IRIS_DISTANCE, eyeball_centers, gaze_direction, gaze_from_iris
 from mimaface_cli.motion.rotation import rotation_matrix
 
 STRAIGHT = np.zeros(6)
@@ -21,7 +21,7 @@ def seen(shape: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
     """Crop pixels 478×2 in which only the irises' centers are right: those of eyes that look along gaze (4)."""
     points = np.zeros((478, 2))
     for k, iris in enumerate((topology.LEFT_IRIS[0], topology.RIGHT_IRIS[0])):
-        center = eyeball_centers(shape)[k] + IRIS_RADIUS_OF_BALL * gaze_direction(*gaze[2 * k : 2 * k + 2])
+        center = eyeball_centers(shape)[k] + IRIS_DISTANCE * gaze_direction(*gaze[2 * k : 2 * k + 2])
         points[iris] = camera.project((rotation_matrix(pose[:3]) @ center + pose[3:])[None])[0][0]
     return points
 
@@ -48,7 +48,7 @@ def test_signs_are_the_subjects_left_and_up(shape):
 def test_irises_beyond_the_eyeball_are_held_at_the_limit(shape):
     points = seen(shape, STRAIGHT, np.zeros(4)) + [500, 0]
     found = gaze_from_iris(points, shape, STRAIGHT)
-    assert np.isfinite(found).all() and np.abs(found).max() <= LIMIT + 1e-9
+    assert np.isfinite(found).all() and np.abs(found).max() <= GAZE_LIMIT + 1e-9
     assert found[0] > np.radians(40)
 
 

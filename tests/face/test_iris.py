@@ -1,11 +1,11 @@
-"""Irises are where the picture has them, not where landmarks lag."""
+"""IrisTracker are where the picture has them, not where landmarks lag."""
 
 import cv2
 import numpy as np
 import pytest
 
 from mimaface_cli.face import topology
-from mimaface_cli.face.iris_tracking import Irises
+from mimaface_cli.face.iris_tracking import EyeImage, IrisTracker
 
 SIZE, RADIUS, LEFT, RIGHT = 160, 9.0, np.array([112.0, 80.0]), np.array([48.0, 80.0])
 UP = np.array([8.5, -2.5])  # a look
@@ -47,14 +47,14 @@ def picture(points: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def irises():
-    return Irises.of(picture(landmarks()), landmarks())
+    return IrisTracker.from_reference(picture(landmarks()), landmarks())
 
 
 @pytest.mark.parametrize("look", [(0.0, 0.0), (5.3, 0.0), (-8.0, 1.5), UP])
 @pytest.mark.parametrize("lag", [0.0, 0.5])
 def test_irises_are_found_where_landmarks_lag(irises, look, lag):
     true, read = landmarks(look), landmarks((1 - lag) * np.array(look))
-    found = irises.found(picture(true), read, read)
+    found = irises.locate(EyeImage(picture(true), read, read))
     assert np.abs(found - true)[topology.IRIS].max() < 0.45
     assert np.array_equal(np.delete(found, topology.IRIS, 0), np.delete(read, topology.IRIS, 0))
 
@@ -64,7 +64,7 @@ def test_a_head_that_nears_and_rolls_takes_them_along(irises):
     affine = np.column_stack([turn, [80, 80] - turn @ [80, 80]])
     moved = cv2.warpAffine(picture(landmarks(UP)), affine, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderValue=150)
     true, read = (landmarks(look) @ turn.T + affine[:, 2] for look in (UP, 0.6 * UP))
-    assert np.abs(irises.found(moved, read, read) - true)[topology.IRIS[[0, 5]]].max() < 0.8
+    assert np.abs(irises.locate(EyeImage(moved, read, read)) - true)[topology.IRIS[[0, 5]]].max() < 0.8
 
 
 @pytest.mark.parametrize("shown", ["shut", "flat", "noise"])
@@ -75,14 +75,14 @@ def test_what_shows_no_iris_is_left_to_the_landmarks(irises, shown):
         gray[:] = 200
     elif shown == "noise":
         gray[:] = np.random.default_rng(1).integers(0, 255, gray.shape)
-    assert np.array_equal(irises.found(gray, read, read), read)
+    assert np.array_equal(irises.locate(EyeImage(gray, read, read)), read)
 
 
 def test_on_average_they_are_where_landmarks_put_them():
     """A reference whose irises are read aside does not put the gaze of the whole shot off."""
     aside = landmarks((1.5, 0.0))
-    irises, looks = Irises.of(picture(landmarks()), aside), [(-5.0, 0.0), (0.0, 1.0), (5.0, -1.0)]
-    frames = [(picture(landmarks(look)), landmarks(look), landmarks(look)) for look in looks]
-    centerd = irises.centerd(frames)
-    off = lambda by: np.mean([(by.found(*frame) - frame[2])[topology.IRIS, 0].mean() for frame in frames])  # noqa: E731
+    irises, looks = IrisTracker.from_reference(picture(landmarks()), aside), [(-5.0, 0.0), (0.0, 1.0), (5.0, -1.0)]
+    frames = [EyeImage(picture(landmarks(look)), landmarks(look), landmarks(look)) for look in looks]
+    centerd = irises.calibrated(frames)
+    off = lambda by: np.mean([(by.locate(frame) - frame.points)[topology.IRIS, 0].mean() for frame in frames])  # noqa: E731
     assert off(irises) > 1.0 and abs(off(centerd)) < 0.2

@@ -12,7 +12,8 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import MAX_FACES, check_face_selector
-from mimaface_cli.face.landmarks import Face, FaceFollower, choose, find_faces, fit_for_network, native_silence
+from mimaface_cli.face.face_tracker import FaceTracker
+from mimaface_cli.face.landmarks import Face, find_faces, native_silence, resize_for_network, select_face
 from mimaface_cli.media.image import read_image
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
@@ -45,11 +46,11 @@ def test_box_and_size_are_those_of_the_points():
 def test_faces_are_chosen_by_size_or_place():
     middle, small, large = made(400, 90), made(700, 50), made(100, 120)
     faces = [middle, small, large]
-    assert choose(faces, "largest") is large
-    assert choose(faces, "left") is large and choose(faces, "right") is small
-    assert [choose(faces, str(k)) for k in (1, 2, 3)] == [large, middle, small]
-    assert choose(faces, "4") is None
-    assert choose([], "largest") is None and choose([], "1") is None
+    assert select_face(faces, "largest") is large
+    assert select_face(faces, "left") is large and select_face(faces, "right") is small
+    assert [select_face(faces, str(k)) for k in (1, 2, 3)] == [large, middle, small]
+    assert select_face(faces, "4") is None
+    assert select_face([], "largest") is None and select_face([], "1") is None
 
 
 @pytest.mark.parametrize("choice", ["largest", "left", "right", "1", str(MAX_FACES)])
@@ -85,7 +86,7 @@ def test_a_mirrored_picture_gives_a_mirrored_face(portrait, face):
 
 def test_large_pictures_are_shrunk_for_the_network_only(portrait, face):
     large = cv2.resize(portrait, None, fx=5, fy=5, interpolation=cv2.INTER_LINEAR)
-    assert max(fit_for_network(large).shape) == 1280
+    assert max(resize_for_network(large).shape) == 1280
     (found,) = find_faces(large)
     assert np.abs(found.points / 5 - face.points).max() < 4
     assert found.depth[4] / 5 == pytest.approx(face.depth[4], rel=0.15)
@@ -93,7 +94,7 @@ def test_large_pictures_are_shrunk_for_the_network_only(portrait, face):
 
 def test_frames_for_the_network_are_contiguous():
     strided = np.zeros((40, 60, 3), np.uint8)[:, ::2]
-    assert not strided.flags.c_contiguous and fit_for_network(strided).flags.c_contiguous
+    assert not strided.flags.c_contiguous and resize_for_network(strided).flags.c_contiguous
 
 
 def test_a_face_that_fills_the_picture_is_found(portrait, face):
@@ -108,7 +109,7 @@ def test_a_face_that_fills_the_picture_is_found(portrait, face):
 def test_a_small_face_in_a_large_picture_is_found(portrait, face):
     canvas = np.full((1600, 1600, 3), 90, np.uint8)
     canvas[800:1400, 780:1380] = cv2.resize(portrait, (600, 600), interpolation=cv2.INTER_AREA)
-    found = choose(find_faces(canvas), "largest")
+    found = select_face(find_faces(canvas), "largest")
     assert found is not None and np.ptp(found.points[:, 0]) < 0.08 * 1600
     expected = face.points[4] * 600 / portrait.shape[0] + [780, 800]
     assert np.linalg.norm(found.points[4] - expected) < 6
@@ -119,8 +120,8 @@ def test_a_picture_without_a_face_has_none():
     assert find_faces(noise) == []
 
 
-def follow(frames: list[np.ndarray], choice: str = "largest") -> tuple[list[Face | None], FaceFollower]:
-    follower = FaceFollower(choice)
+def follow(frames: list[np.ndarray], choice: str = "largest") -> tuple[list[Face | None], FaceTracker]:
+    follower = FaceTracker(choice)
     try:
         return [follower(frame, k / 25) for k, frame in enumerate(frames)], follower
     finally:
@@ -133,7 +134,7 @@ def test_frames_without_a_face_are_passed_over(portrait, face):
     seen = [one is not None for one in found]
     assert seen[:2] == [False] * 2 and seen[2:5] == [True] * 3 and seen[5:9] == [False] * 4
     assert all(seen[-2:])  # found again, if not at once
-    assert follower.people == 1
+    assert follower.max_face_count == 1
     for one in found:
         assert one is None or np.abs(one.points - face.points).max() < 6
 
@@ -154,7 +155,7 @@ def two(portrait):
 @pytest.mark.parametrize(("choice", "on_the_left"), [("largest", True), ("left", True), ("right", False), ("2", False)])
 def test_one_of_two_people_is_followed(two, choice, on_the_left):
     found, follower = follow(two, choice)
-    assert follower.people == 2
+    assert follower.max_face_count == 2
     assert all(one is not None and (one.points[4, 0] < 300) == on_the_left for one in found)
     moved = found[-1].points[4, 0] - found[0].points[4, 0]
     assert abs(moved - (0 if on_the_left else 21)) < 4
@@ -162,21 +163,21 @@ def test_one_of_two_people_is_followed(two, choice, on_the_left):
 
 def test_a_third_person_who_is_not_there_is_not_invented(two):
     found, follower = follow(two[:3], "3")
-    assert found == [None] * 3 and follower.people == 2
+    assert found == [None] * 3 and follower.max_face_count == 2
 
 
 def test_a_new_shot_is_looked_at_anew(portrait, two):
-    follower = FaceFollower("right")
+    follower = FaceTracker("right")
     try:
         assert follower(portrait, 0.0).points[4, 0] < 300
-        follower.new_shot()
+        follower.start_shot()
         assert follower(two[0], 0.04).points[4, 0] > 340
     finally:
         follower.close()
 
 
 def test_times_that_stand_still_or_go_back_do_no_harm(portrait):
-    follower = FaceFollower()
+    follower = FaceTracker()
     try:
         assert all(follower(portrait, time) is not None for time in (0.0, 0.0, 5.0, 1.0))
     finally:
@@ -199,8 +200,8 @@ def test_scaled_copies_keep_what_does_not_scale(face):
 
 _LOADED = """
 import sys
-from mimaface_cli.face.landmarks import load
-mediapipe, _, vision = load()
+from mimaface_cli.face.landmarks import load_mediapipe
+mediapipe, _, vision = load_mediapipe()
 assert not [name for name in sys.modules if name.partition(".")[0] == "matplotlib"], "loaded all the same"
 from mediapipe.tasks.python.vision import drawing_utils
 import matplotlib.pyplot

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.face import camera, face478, topology
-from mimaface_cli.face.photometric import FEW, Surface, lit_alike
+from mimaface_cli.face.photometric import LIGHTING_GRID, SkinSurface, match_lighting
 
 SIZE = 320
 
@@ -14,10 +14,10 @@ SIZE = 320
 def drawn():
     """A face's surface, where its vertices are in a picture of noise, and the picture."""
     model = face478.load()
-    pixels, depth = camera.project(camera.place(model.mean, np.array([0.05, -0.1, 0.02, 0, 0, 0])), SIZE)
+    pixels, depth = camera.project(camera.apply_pose(model.mean, np.array([0.05, -0.1, 0.02, 0, 0, 0])), SIZE)
     noise = np.random.default_rng(0).uniform(0, 255, (SIZE, SIZE)).astype(np.float32)
     smooth = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.0), None, 0, 255, cv2.NORM_MINMAX)
-    return Surface.of(model.triangles), pixels, depth, smooth.astype(np.uint8)
+    return SkinSurface.from_triangles(model.triangles), pixels, depth, smooth.astype(np.uint8)
 
 
 def found_shift(surface, reference, at, picture, depth, start):
@@ -52,8 +52,8 @@ def test_mouth_eyes_and_outline_tell_nothing(drawn):
     surface, pixels, depth, reference = drawn
     for ring in (topology.INNER_LIPS, topology.LEFT_EYE, topology.OVAL[:0]):
         inside = np.isin(surface.triangles, ring).all(1)
-        assert not surface.counted[inside].any()
-    assert not surface.counted[np.isin(surface.triangles, topology.OVAL).any(1)].any()
+        assert not surface.is_skin[inside].any()
+    assert not surface.is_skin[np.isin(surface.triangles, topology.OVAL).any(1)].any()
     picture = np.array(reference)
     cv2.fillPoly(picture, [pixels[topology.INNER_LIPS].round().astype(np.int32)], 0)
     before = surface.compare(reference, pixels, reference, pixels, depth)[1]
@@ -87,26 +87,26 @@ def test_light_that_fades_hides_nothing(drawn):
     )
     dark = (0.45 * picture + 20).astype(np.uint8)
     assert np.abs(found_shift(surface, reference, pixels, dark, depth, (0, 0)) - [0.6, -0.35]).max() < 0.06
-    everywhere = np.ones_like(reference[::FEW, ::FEW], bool)
-    drawn_alike, usual = lit_alike(reference, (0.45 * reference + 20).astype(np.uint8), everywhere)
+    everywhere = np.ones_like(reference[::LIGHTING_GRID, ::LIGHTING_GRID], bool)
+    drawn_alike, usual = match_lighting(reference, (0.45 * reference + 20).astype(np.uint8), everywhere)
     assert np.abs(drawn_alike - (0.45 * reference + 20)).max() < 1.6 and usual < 1.5
-    assert lit_alike(reference, dark, ~everywhere)[1] == 0
+    assert match_lighting(reference, dark, ~everywhere)[1] == 0
     flat = np.full_like(reference, 90)
-    assert lit_alike(flat, flat, everywhere)[1] < 1 and lit_alike(reference, flat, everywhere)[1] < 10
+    assert match_lighting(flat, flat, everywhere)[1] < 1 and match_lighting(reference, flat, everywhere)[1] < 10
 
 
 def test_how_the_skin_is_stretched(drawn):
     """Under a linear map that is the map wherever there is skin, and zero where there is none."""
     surface, pixels, *_ = drawn
     map_ = np.array([[1.2, 0.3], [-0.1, 0.8]])
-    stretched = surface.stretch(pixels, pixels @ map_.T + [3.0, -2.0])
-    assert np.allclose(stretched[surface.free], map_, atol=1e-6) and not stretched[~surface.free].any()
-    assert surface.free.sum() > 300 and not surface.free[topology.OVAL].any()
+    stretched = surface.deformation(pixels, pixels @ map_.T + [3.0, -2.0])
+    assert np.allclose(stretched[surface.is_skin_vertex], map_, atol=1e-6) and not stretched[~surface.is_skin_vertex].any()
+    assert surface.is_skin_vertex.sum() > 300 and not surface.is_skin_vertex[topology.OVAL].any()
 
 
 def test_what_moves_alike_is_not_rough(drawn):
     surface, *_ = drawn
-    roughness, beside = surface.roughness(), np.zeros(len(surface.free))
+    roughness, beside = surface.roughness(), np.zeros(len(surface.is_skin_vertex))
     beside[topology.NOSE_TIP] = 1.0
     assert np.allclose(roughness, roughness.T) and np.abs(roughness.sum(0)).max() < 1e-9
     assert beside @ roughness @ beside > 10 and np.linalg.eigvalsh(roughness).min() > -1e-9

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mimaface_cli.face import face478
-from mimaface_cli.face.extract_face478 import fit_light, fit_texture
 from mimaface_cli.face.shading import AMBIENT, sh_basis, shade, vertex_normals
+from mimaface_cli.face.skin_color import fit_illumination, fit_texture
 from mimaface_cli.motion.rotation import rotation_matrix
 
 
@@ -73,7 +73,7 @@ def test_light_on_a_known_face_comes_back(model):
     normals = vertex_normals(model.mean, model.triangles)
     light = np.zeros((3, 9))
     light[:, 0], light[:, 1], light[:, 3] = 0.1, [0.1, 0.15, 0.2], -0.1
-    found = fit_light(model.albedo_mean, normals, shade(model.albedo_mean, normals, light.ravel()))
+    found = fit_illumination(model.albedo_mean, normals, shade(model.albedo_mean, normals, light.ravel()))
     again = shade(model.albedo_mean, normals, found)
     assert np.abs(again - shade(model.albedo_mean, normals, light.ravel())).mean() < 3.0
     assert np.abs(found.reshape(3, 9)[:, [1, 3]] - light[:, [1, 3]]).max() < 0.08

@@ -17,8 +17,8 @@ from mimaface_cli.face.extract_face478 import extract_video
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import portrait_from_photo
-from mimaface_cli.face.reference_frame import most_usual, settle
-from mimaface_cli.face.skin_tracking import SIDE, Square
+from mimaface_cli.face.reference_frame import build_skin_tracker, select_reference
+from mimaface_cli.face.skin_tracking import PATCH_SIZE, FacePatch, ShotFrame
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients, blendshape_index
@@ -63,7 +63,7 @@ def drawn(model):
     pictures = [np.ascontiguousarray(picture[..., :3]) for picture in renderer.render_photo(portrait, model, motion)]
     asked, faces = motion.coefficients, []
     for one, seen_from in zip(asked.expression, asked.pose):
-        points = camera.project(camera.place(model.shape(portrait.identity, one), seen_from))[0]
+        points = camera.project(camera.apply_pose(model.shape(portrait.identity, one), seen_from))[0]
         points = transform_points(invert(portrait.to_crop), points)
         faces.append(Face(points, one[: len(BLENDSHAPES)], rotation_matrix(seen_from[:3])))
     return Drawn(asked, pictures, portrait.to_crop, faces, fit.Fitter(model, portrait.identity))
@@ -117,14 +117,14 @@ def test_one_frame_is_read_by_its_landmarks_alone(model, drawn):
 
 def test_what_covers_a_face_is_left_to_the_landmarks(drawn):
     asked, pictures, crop, faces, fitter = drawn
-    shown = [(Square.around(picture, face.points), face) for picture, face in zip(pictures[:3], faces)]
-    skin = settle(fitter, crop, shown)
+    shown = [ShotFrame(FacePatch.cut(picture, face.points), face) for picture, face in zip(pictures[:3], faces)]
+    skin = build_skin_tracker(fitter, crop, shown)
     rng = np.random.default_rng(0)
     for k in (4, 12, 20):
         covered = np.array(pictures[k])
         top, bottom = faces[k].points[:, 1].min().astype(int), faces[k].points[:, 1].mean().astype(int)
         covered[top:bottom] = rng.integers(0, 255, covered[top:bottom].shape, np.uint8)  # the upper half of the face
-        found = skin.fit(Square.around(covered, faces[k].points), faces[k])
+        found = skin.fit_frame(ShotFrame(FacePatch.cut(covered, faces[k].points), faces[k]))
         named = found.expression[: len(BLENDSHAPES)]
         assert np.abs(named - asked.expression[k, : len(BLENDSHAPES)]).max() < 0.3
         assert np.degrees(np.abs(found.pose[:3] - asked.pose[k, :3])).max() < 3
@@ -135,10 +135,10 @@ def test_a_square_at_the_edge_of_the_picture():
     image = rng.integers(0, 255, (60, 80, 3), np.uint8)
     for middle in ((2, 3), (79, 59), (40, 30), (-50, 30), (300, 500)):
         points = np.array(middle) + rng.uniform(-20, 20, (478, 2))
-        square = Square.around(image, points)
-        assert square.gray.shape == (SIDE, SIDE) and square.gray.dtype == np.uint8
+        square = FacePatch.cut(image, points)
+        assert square.gray.shape == (PATCH_SIZE, PATCH_SIZE) and square.gray.dtype == np.uint8
         assert np.isfinite(square.affine).all() and square.affine[0, 0] > 1
-    inside = Square.around(image, np.array([40, 30]) + rng.uniform(-20, 20, (478, 2)))
+    inside = FacePatch.cut(image, np.array([40, 30]) + rng.uniform(-20, 20, (478, 2)))
     at = transform_points(inside.affine, np.array([[40.5, 30.5]]))[0]  # the middle of a pixel
     red, green, blue = image[30, 40].astype(float)
     gray = inside.gray[int(at[1]), int(at[0])]
@@ -149,17 +149,17 @@ def test_the_person_lies_under_the_points_of_the_reference(drawn):
     fitter, face = drawn.fitter, drawn.faces[0]
     rng = np.random.default_rng(1)
     points = transform_points(drawn.crop, face.points) + rng.normal(0, 1, face.points.shape)
-    found = fitter.frame(points, face.scores, fitter.first_pose(points, face.rotation), steps=8)
-    through = fitter.through(points, face.scores, found)
-    assert np.abs(through.shown(found)[0] - points).max() < 1e-6
-    again = through.frame(points, face.scores, through.first_pose(points, face.rotation), steps=8)
+    found = fitter.fit_frame(points, face.scores, fitter.initial_pose(points, face.rotation), steps=8)
+    through = fitter.anchored(points, face.scores, found)
+    assert np.abs(through.project_fit(found)[0] - points).max() < 1e-6
+    again = through.fit_frame(points, face.scores, through.initial_pose(points, face.rotation), steps=8)
     assert np.allclose(again.expression, found.expression, atol=1e-3) and again.error < 1e-2
-    assert np.abs(fitter.shown(found)[0] - points).max() > 0.5  # the fitter itself is as it was
+    assert np.abs(fitter.project_fit(found)[0] - points).max() > 0.5  # the fitter itself is as it was
 
 
 def test_the_reference_is_like_the_others(drawn):
     odd = replace(drawn.faces[0], scores=np.ones(52))
-    usual = most_usual([odd, *drawn.faces, odd])
+    usual = select_reference([odd, *drawn.faces, odd])
     assert 0 < usual <= len(drawn.faces)
     assert np.abs(drawn.faces[usual - 1].scores - drawn.faces[0].scores).max() < 0.3
 
@@ -173,9 +173,9 @@ def test_landmarks_that_are_off_in_every_frame_are_put_right(drawn):
     misread = [replace(face, points=one) for face, one in zip(drawn.faces, points)]
 
     def off(faces: list[Face]) -> np.ndarray:
-        shown = [(Square.around(picture, face.points), face) for picture, face in zip(drawn.pictures, faces)]
-        skin, reference = settle(drawn.fitter, drawn.crop, shown), drawn.faces[most_usual(faces)]
-        points = transform_points(compose(drawn.crop, invert(skin.square.affine)), skin.points)
+        shown = [ShotFrame(FacePatch.cut(picture, face.points), face) for picture, face in zip(drawn.pictures, faces)]
+        skin, reference = build_skin_tracker(drawn.fitter, drawn.crop, shown), drawn.faces[select_reference(faces)]
+        points = transform_points(compose(drawn.crop, invert(skin.patch.affine)), skin.points)
         return np.linalg.norm(points - transform_points(drawn.crop, reference.points), axis=1)[: topology.IRIS.min()]
 
     assert off(misread)[BROWS].mean() < 1.4
@@ -186,11 +186,11 @@ def test_a_still_picture_stays_still(drawn):
     """Landmarks that shiver on a still picture do not move a face whose skin does not."""
     _, pictures, crop, (own, *_), fitter = drawn
     rng = np.random.default_rng(2)
-    skin = settle(fitter, crop, [(Square.around(pictures[0], own.points), own)] * 2)
+    skin = build_skin_tracker(fitter, crop, [ShotFrame(FacePatch.cut(pictures[0], own.points), own)] * 2)
     followed, plain = [], []
     for _ in range(6):
         face = replace(own, points=own.points + rng.normal(0, 2.0, own.points.shape))
-        followed.append(skin.fit(Square.around(pictures[0], face.points), face).expression)
+        followed.append(skin.fit_frame(ShotFrame(FacePatch.cut(pictures[0], face.points), face)).expression)
         points = transform_points(crop, face.points)
-        plain.append(fitter.frame(points, face.scores, fitter.first_pose(points, face.rotation), 3).expression)
+        plain.append(fitter.fit_frame(points, face.scores, fitter.initial_pose(points, face.rotation), 3).expression)
     assert np.std(followed, 0).mean() < 0.3 * np.std(plain, 0).mean()

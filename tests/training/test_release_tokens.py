@@ -15,7 +15,7 @@ from mimaface_cli.engines.diffusion.pipeline import compute_condition_tokens
 from mimaface_cli.engines.diffusion.portrait_features import extract_portrait_features
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.face import alignment as align
-from mimaface_cli.face.d3dfr import split
+from mimaface_cli.face.d3dfr import split_coefficients
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
@@ -126,7 +126,7 @@ def test_the_trainers_tokens_are_the_engines(weights, sample, tmp_path):
     assert (network.tokens(appearance, **given) - wanted).abs().mean() < 0.02 * scale
     for name in ("texture", "illumination", "expression", "angles", "translation", "gaze"):
         other = given["motion"].clone()
-        split(other)[name][:] += 1
+        split_coefficients(other)[name][:] += 1
         assert (
             network.tokens(source.appearance.clip, other, given["identity"]) - wanted
         ).abs().mean() > 1e-3 * scale, name
@@ -135,9 +135,11 @@ def test_the_trainers_tokens_are_the_engines(weights, sample, tmp_path):
     ).abs().mean() > 1e-3 * scale
 
     # The photo's own texture and light, not those of the frames; the track's are the video's middle.
-    of_photo = split(source.coefficients)
+    of_photo = split_coefficients(source.coefficients)
     for name in ("texture", "illumination"):
-        assert torch.equal(split(given["motion"])[name][0], torch.from_numpy(of_photo[name]).expand(4, -1)), name
+        assert torch.equal(
+            split_coefficients(given["motion"])[name][0], torch.from_numpy(of_photo[name]).expand(4, -1)
+        ), name
         assert not np.allclose(of_photo[name], getattr(clip.track, name), atol=1e-5)
 
 

@@ -10,9 +10,9 @@ from mimaface_cli.builders.face478.learning import NAMED, Observations
 from mimaface_cli.builders.face478.overview_image import draw, moved
 from mimaface_cli.builders.face478.person_fitting import Fits
 from mimaface_cli.face import camera, topology
-from mimaface_cli.face.blendshape_scores import predict, probability
+from mimaface_cli.face.blendshape_scores import logits_to_scores, predict_logits
 from mimaface_cli.face.face478 import VERTICES, Face478
-from mimaface_cli.face.landmarks import choose, find_faces
+from mimaface_cli.face.landmarks import find_faces, select_face
 from mimaface_cli.face.shading import sh_basis, vertex_normals
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
 
@@ -53,7 +53,7 @@ def reprojection(model: Face478, fits: Fits) -> Reprojection:
     for k, (pixels, identity, expression, pose) in enumerate(
         zip(fits.pixels, fits.identity, fits.expression, fits.pose)
     ):
-        placed = camera.place(model.shape(identity, expression), pose)
+        placed = camera.apply_pose(model.shape(identity, expression), pose)
         distances[k] = np.linalg.norm(camera.project(placed)[0] - pixels, axis=1)
         right, left = topology.five_points(placed)[:2]
         depth = camera.CAMERA_DISTANCE - (right + left)[2] / 2
@@ -152,8 +152,10 @@ def predicted_scores(model: Face478, observed: Observations, fits: Fits) -> dict
     """How well scores are predicted from fitted faces: the correlation with the landmark model's, by name; within
     subjects that have several frames, else over all faces. NaN where a score hardly moves.
     """
-    logits = [predict(model, identity, expression) for identity, expression in zip(fits.identity, fits.expression)]
-    seen = probability(np.stack(logits))
+    logits = [
+        predict_logits(model, identity, expression) for identity, expression in zip(fits.identity, fits.expression)
+    ]
+    seen = logits_to_scores(np.stack(logits))
     scores, subject = observed.scores[fits.row], observed.subject[fits.row]
     even = np.ones(len(scores))
     if len(np.unique(subject)) < len(subject):
@@ -195,7 +197,7 @@ def judged(model: Face478, names: Sequence[str] = BLENDSHAPES[1:]) -> dict[str, 
 
 
 def _scores_of(picture: np.ndarray) -> np.ndarray | None:
-    face = choose(find_faces(picture), "largest")
+    face = select_face(find_faces(picture), "largest")
     return None if face is None else face.scores
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from mimaface_cli.builders.face478.learning import Observations
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
 from mimaface_cli.face.face478 import VERTICES
-from mimaface_cli.face.landmarks import Face, FaceFollower, choose, find_faces
+from mimaface_cli.face.face_tracker import FaceTracker
+from mimaface_cli.face.landmarks import Face, find_faces, select_face
 from mimaface_cli.face.scene_cuts import CutDetector
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import probe, read_frames
@@ -164,19 +165,19 @@ def look(path: Path) -> Sight:
 
 def _look_at_still(path: Path) -> Sight | None:
     image = read_image(path).rgb
-    face = choose(find_faces(image), "largest")
+    face = select_face(find_faces(image), "largest")
     if face is None:
         return None
     return Sight("still", "", *_geometry([face]), smooth_colors(image, face)[None])
 
 
 def _look_at_clip(path: Path) -> Sight | None:
-    follower, cut, faces = FaceFollower("largest"), CutDetector(), []
+    follower, cut, faces = FaceTracker("largest"), CutDetector(), []
     frames = read_frames(path, max_frames=LONGEST)
     try:
         for frame in frames:
             if cut(frame.image):
-                follower.new_shot()
+                follower.start_shot()
             face = follower(frame.image, frame.pts)
             if face is not None:
                 faces.append(face)

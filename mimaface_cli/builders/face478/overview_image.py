@@ -68,7 +68,7 @@ def draw(
     """A size×size×3 uint8 picture of vertices (478×3) with an albedo (478×3, the mean's by default), lit a little from
     above, on white; yaw in degrees.
     """
-    placed = camera.place(vertices, np.array([0, np.radians(yaw), 0, 0, 0, 0]))
+    placed = camera.apply_pose(vertices, np.array([0, np.radians(yaw), 0, 0, 0, 0]))
     canvas = size * _OVERSAMPLED
     pixels, depth = camera.project(placed, canvas * _NEARER)
     pixels += canvas * np.array([1 - _NEARER, 0.95 - _NEARER]) / 2  # room above for a label, below for a jaw

@@ -36,8 +36,8 @@ def fit_people(model: Face478, observed: Observations, every: int = 1) -> Fits:
         identity = fit.fit_identity(model, points[chosen], scores[chosen], rotations[chosen])
         fitter = fit.Fitter(model, identity)
         for k in range(0, len(own), every):
-            start = fitter.first_pose(points[k], rotations[k])
-            results.append(fitter.frame(points[k], scores[k], start, steps=3))
+            start = fitter.initial_pose(points[k], rotations[k])
+            results.append(fitter.fit_frame(points[k], scores[k], start, steps=3))
             rows.append(own[k])
             pixels.append(points[k])
             identities.append(identity)

@@ -17,8 +17,8 @@ from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
 from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.errors import InputError, MimafaceError
 from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.gaze import gaze_from_iris
-from mimaface_cli.face.landmarks import FaceFollower
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, UNSCORED_BLENDSHAPES, Coefficients
@@ -92,7 +92,7 @@ def misread(model: Face478, portrait: Portrait, expression: np.ndarray, look: np
     own = get_portrait_coefficients(portrait)
     pose = np.repeat(own.pose, len(look), 0)
     wanted = Coefficients(own.expression + expression - expression[:1], pose, own.gaze + look - look[:1])
-    motion, follower, errors = plan_edited_motion(model, portrait.identity, own, wanted), FaceFollower(), []
+    motion, follower, errors = plan_edited_motion(model, portrait.identity, own, wanted), FaceTracker(), []
     try:
         for k, frame in enumerate(renderer.render_photo(portrait, model, motion)):
             face = follower(np.ascontiguousarray(frame[..., :3]), k / _RATE)

@@ -10,7 +10,7 @@ from mimaface_cli.builders.rendered_people.head import RIM, grow, mesh_of
 from mimaface_cli.engines.mesh.contact import separate_lips
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, eyeball_centers, gaze_direction
+from mimaface_cli.face.gaze import IRIS_DISTANCE, eyeball_centers, gaze_direction
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.face.shading import AMBIENT, sh_basis
 from mimaface_cli.motion.coefficients import LIGHT_DIM
@@ -72,7 +72,7 @@ def crop_of(size: int) -> np.ndarray:
 
 def posed(vertices: np.ndarray, pose: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices V×3 to their place V×3, pixels V×2 and distances V."""
-    placed = camera.place(vertices, pose)
+    placed = camera.apply_pose(vertices, pose)
     xy, depth = camera.project(placed, size)
     return placed, xy, depth
 
@@ -146,8 +146,8 @@ def _light(placed: np.ndarray, mesh, scene: Scene) -> np.ndarray:
 
 
 def _iris_place(ball: np.ndarray, look: np.ndarray, pose: np.ndarray, size: int) -> np.ndarray:
-    point = ball + IRIS_RADIUS_OF_BALL * gaze_direction(*look)
-    return camera.project(camera.place(point[None], pose), size)[0][0]
+    point = ball + IRIS_DISTANCE * gaze_direction(*look)
+    return camera.project(camera.apply_pose(point[None], pose), size)[0][0]
 
 
 def _eye(
@@ -243,8 +243,8 @@ def _glasses(frame: np.ndarray, face: np.ndarray, pose: np.ndarray, person: Pers
     for ring, _ in _EYES:
         middle = face[ring].mean(0) + [0, -0.02, 0.12]
         rim = middle + np.stack([0.2 * np.cos(turn), 0.15 * np.sin(turn), np.zeros(20)], -1)
-        xy = camera.project(camera.place(rim, pose), size)[0]
+        xy = camera.project(camera.apply_pose(rim, pose), size)[0]
         cv2.polylines(frame, [np.round(xy * 16).astype(np.int32)], True, color, max(1, size // 64), cv2.LINE_8, 4)
         inner.append(middle + [-0.2 * np.sign(middle[0]), 0.02, 0])
-    xy = camera.project(camera.place(np.array(inner), pose), size)[0]
+    xy = camera.project(camera.apply_pose(np.array(inner), pose), size)[0]
     cv2.polylines(frame, [np.round(xy * 16).astype(np.int32)], False, color, max(1, size // 64), cv2.LINE_8, 4)

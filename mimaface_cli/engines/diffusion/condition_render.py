@@ -5,14 +5,14 @@ import torch
 from torch import Tensor
 
 from mimaface_cli.face.bfm import Bfm09, Camera
-from mimaface_cli.face.bfm_render import Render, render
-from mimaface_cli.face.d3dfr import split
-from mimaface_cli.face.warp import image_tensor, warp_tensor
+from mimaface_cli.face.bfm_render import Render, render_face
+from mimaface_cli.face.d3dfr import split_coefficients
+from mimaface_cli.face.warp import images_to_tensor, warp_tensor
 
 
 def convert_render(drawn: Render) -> tuple[Tensor, Tensor]:
     """A render -> (3, H, W) in [-1, 1], background -1, and its mask (1, H, W) of 0 and 1."""
-    return image_tensor(drawn.rgb[None])[0], torch.from_numpy(drawn.mask)[None].float()
+    return images_to_tensor(drawn.rgb[None])[0], torch.from_numpy(drawn.mask)[None].float()
 
 
 def warp_render(rgb: Tensor, mask: Tensor, inverse: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
@@ -29,5 +29,5 @@ def render_condition(
     model: Bfm09, coefficients: np.ndarray, inverse: np.ndarray, size: int, camera: Camera = Camera()
 ) -> Tensor:
     """One frame's mixed coefficients (261) and crop-to-picture matrix (2, 3) -> the render (3, size, size)."""
-    drawn = render(model, model.face(split(coefficients)), camera)
+    drawn = render_face(model, model.face(split_coefficients(coefficients)), camera)
     return warp_render(*convert_render(drawn), inverse, size)[0]

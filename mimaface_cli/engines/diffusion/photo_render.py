@@ -8,9 +8,9 @@ import numpy as np
 from mimaface_cli.builders.rendered_people.scene import draw_plain
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face import shading
-from mimaface_cli.face.extract_face478 import fit_light, fit_texture, sample_colors
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import SQUARE, Portrait
+from mimaface_cli.face.skin_color import fit_illumination, fit_texture, sample_colors
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM
 from mimaface_cli.motion.rotation import rotation_matrix
 
@@ -25,7 +25,7 @@ def render_of(square: Portrait, model: Face478) -> Callable[[np.ndarray, np.ndar
     turn = rotation_matrix(square.pose[:3])
     colors = sample_colors(square.image, square.points)
     texture = fit_texture(model, colors[None], normals, turn[None])
-    light = fit_light(model.albedo(texture), normals @ turn.T, colors)
+    light = fit_illumination(model.albedo(texture), normals @ turn.T, colors)
     place = align.to_center_origin(align.invert(square.to_crop))
 
     def draw(expression: np.ndarray, pose: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA, pool_frames
 from mimaface_cli.engines.diffusion.samplers import create_sampler
 from mimaface_cli.engines.diffusion.unet import VideoUNet
-from mimaface_cli.face.d3dfr import split
+from mimaface_cli.face.d3dfr import split_coefficients
 
 # Pictures of the track's frames: (F, 3, H, W) in [-1, 1].
 FrameLoader = Callable[[Sequence[int]], Tensor]
@@ -73,7 +73,7 @@ def compute_condition_tokens(
     mia: ReleaseMIA | PaperMIA, appearance: Appearance, coefficients: Tensor, per_frame: bool = False
 ) -> Tensor:
     """Mixed coefficients (B, F, 261) of clips -> condition tokens (B, T, C), or (B, F, T, C) where per frame."""
-    groups = split(coefficients.to(appearance.clip))
+    groups = split_coefficients(coefficients.to(appearance.clip))
     if isinstance(mia, PaperMIA):
         groups["pose"] = torch.cat([groups["angles"], groups["translation"]], -1)
         return mia(appearance.clip, groups)

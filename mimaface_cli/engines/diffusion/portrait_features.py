@@ -11,10 +11,10 @@ from mimaface_cli.engines.diffusion import clip_encoder
 from mimaface_cli.engines.diffusion.pipeline import Appearance
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face.curricularface import CurricularFace, release_identity_crop
-from mimaface_cli.face.d3dfr import CoefficientNet, split
-from mimaface_cli.face.extract_bfm09 import Aligned, align_face, read_coefficients
+from mimaface_cli.face.d3dfr import CoefficientNet, split_coefficients
+from mimaface_cli.face.extract_bfm09 import AlignedFace, align_face, predict_coefficients
 from mimaface_cli.face.landmarks import Face
-from mimaface_cli.face.warp import image_tensor
+from mimaface_cli.face.warp import images_to_tensor
 from mimaface_cli.motion.coefficients import Coefficients
 
 
@@ -31,7 +31,7 @@ class PortraitNetworks:
 class PortraitFeatures:
     """face: its square and crops; coefficients: (261,) in the order of `d3dfr.FIELDS`."""
 
-    face: Aligned
+    face: AlignedFace
     coefficients: np.ndarray
     appearance: Appearance
 
@@ -43,7 +43,7 @@ class PortraitFeatures:
     @property
     def motion(self) -> Coefficients:
         """What of it moves, one frame."""
-        groups = split(self.coefficients.astype(np.float64)[None])
+        groups = split_coefficients(self.coefficients.astype(np.float64)[None])
         pose = np.concatenate([groups["angles"], groups["translation"]], 1)
         return Coefficients(groups["expression"], pose, groups["gaze"])
 
@@ -57,7 +57,7 @@ def extract_portrait_features(
     for module in modules:
         module.to(device)
     with torch.inference_mode():
-        coefficients = read_coefficients(readers.coefficients, [aligned])[0]
+        coefficients = predict_coefficients(readers.coefficients, [aligned])[0]
         size = readers.clip.config.image_size
         tokens = clip_encoder.encode_image_tokens(readers.clip, clip_encoder.preprocess_image(aligned.square, size))
         identity = None if readers.identity is None else extract_identity(readers.identity, aligned)
@@ -69,8 +69,8 @@ def extract_portrait_features(
     )
 
 
-def extract_identity(net: CurricularFace, face: Aligned) -> Tensor:
+def extract_identity(net: CurricularFace, face: AlignedFace) -> Tensor:
     """ArcFace features (1, 25088) by the release's own crop."""
     first = next(net.parameters())
-    crop = release_identity_crop(image_tensor(face.square[None]), face.to_crop[None])
+    crop = release_identity_crop(images_to_tensor(face.square[None]), face.to_crop[None])
     return net(crop.to(first.device, first.dtype))[1]

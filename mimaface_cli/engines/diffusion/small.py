@@ -22,9 +22,9 @@ from mimaface_cli.engines.diffusion.runtime import choose_runtime, place_network
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.motion_plan import plan_mesh_motion
 from mimaface_cli.face import face478
-from mimaface_cli.face.d3dfr import pack
+from mimaface_cli.face.d3dfr import pack_coefficients
 from mimaface_cli.face.portrait import SQUARE, Portrait
-from mimaface_cli.face.warp import image_tensor
+from mimaface_cli.face.warp import images_to_tensor
 from mimaface_cli.motion.coefficients import LIGHT_DIM, TEXTURE_DIM, Coefficients
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
@@ -51,7 +51,7 @@ def from_photo(
     own = Coefficients(square.expression[None], square.pose[None], square.gaze[None])
     motion = plan_mesh_motion(model, square.identity, own, track, options.retarget, seen=square.scores)
     moved = motion.coefficients
-    coefficients = pack(
+    coefficients = pack_coefficients(
         {
             "identity": square.identity,
             "texture": np.zeros(TEXTURE_DIM),
@@ -71,11 +71,11 @@ def from_photo(
         if card.condition == "render":
             draw = render_of(square, model)
             for expression, pose in zip(moved.expression[first:], moved.pose[first:]):
-                yield image_tensor(_resized(draw(expression, pose), size)[None])[0]
+                yield images_to_tensor(_resized(draw(expression, pose), size)[None])[0]
             return
         for k, frame in enumerate(renderer.render_photo(square, model, motion)):
             if k >= first:
-                yield image_tensor(_resized(frame[..., :3], size)[None])[0]
+                yield images_to_tensor(_resized(frame[..., :3], size)[None])[0]
 
     rough = None
     if settings.warm_start:

@@ -27,9 +27,9 @@ from mimaface_cli.engines.diffusion.runtime import FallbackDenoiser, Runtime
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.bfm import Bfm09
 from mimaface_cli.face.bfm_regions import expression_parts
-from mimaface_cli.face.d3dfr import pack, split
+from mimaface_cli.face.d3dfr import pack_coefficients, split_coefficients
 from mimaface_cli.face.portrait import SQUARE
-from mimaface_cli.face.warp import image_tensor
+from mimaface_cli.face.warp import images_to_tensor
 from mimaface_cli.motion.retarget import reference_coefficients, retarget_bfm09
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
@@ -56,9 +56,9 @@ def plan_diffusion_motion(
     """
     start = reference_coefficients(track, options)
     moved = retarget_bfm09(source.motion, track, options, start, expression_parts(model))
-    of_source = split(source.coefficients)
+    of_source = split_coefficients(source.coefficients)
     still = {name: of_source[name] for name in ("identity", "texture", "illumination")}
-    mixed = pack({**still, "expression": moved.expression, "pose": moved.pose, "gaze": moved.gaze})
+    mixed = pack_coefficients({**still, "expression": moved.expression, "pose": moved.pose, "gaze": moved.gaze})
     return DiffusionMotion(mixed, place_faces(track, source.place, options))
 
 
@@ -141,7 +141,7 @@ class VideoDenoiser:
 
     def _rough(self, first: int) -> Iterator[Tensor]:
         for frame in itertools.islice(self.rough, first, None):
-            yield image_tensor(frame[None])[0]
+            yield images_to_tensor(frame[None])[0]
 
 
 class FrameWindow:

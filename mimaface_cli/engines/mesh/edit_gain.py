@@ -14,7 +14,7 @@ from mimaface_cli.engines.mesh.renderer import render_frame
 from mimaface_cli.face.extract_face478 import extract_photo
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.landmarks import Face, choose, find_faces
+from mimaface_cli.face.landmarks import Face, find_faces, select_face
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.channels import Channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients
@@ -54,7 +54,7 @@ def measure_gains(portrait: Portrait, model: Face478, wanted: Coefficients, chan
         return []
     square = portrait.square()
     own = get_portrait_coefficients(square)
-    before = choose(find_faces(square.image), "largest")
+    before = select_face(find_faces(square.image), "largest")
     if before is None:
         return []
     look = _Look(square, model, own)
@@ -115,7 +115,7 @@ class _Look:
             self._source, self.model, moved.expression[0], moved.pose[0], moved.gaze[0], motion.lids[0]
         )
         picture = np.ascontiguousarray(frame[..., :3])
-        return choose(find_faces(picture), "largest"), picture
+        return select_face(find_faces(picture), "largest"), picture
 
 
 def _shifted(own: Coefficients, channel: Channel, change: np.ndarray) -> Coefficients:

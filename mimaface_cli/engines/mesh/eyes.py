@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from mimaface_cli.face import camera, topology
-from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL, eyeball_centers, gaze_direction
+from mimaface_cli.face.gaze import IRIS_DISTANCE, eyeball_centers, gaze_direction
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
@@ -41,14 +41,14 @@ class EyeLayers:
 
 def project_eye_anchors(ball: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """Crop pixels (3×2) of three points fixed to the head on an eyeball's front: middle, to the side, above."""
-    radius = IRIS_RADIUS_OF_BALL
+    radius = IRIS_DISTANCE
     points = ball + np.array([[0, 0, radius], [radius, 0, radius], [0, radius, radius]])
     return camera.project(points @ rotation_matrix(pose[:3]).T + pose[3:])[0]
 
 
 def project_iris_center(ball: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
     """Crop pixels (2) of the center of an iris that looks along gaze (yaw, pitch)."""
-    point = ball + IRIS_RADIUS_OF_BALL * gaze_direction(*gaze)
+    point = ball + IRIS_DISTANCE * gaze_direction(*gaze)
     return camera.project((rotation_matrix(pose[:3]) @ point + pose[3:])[None])[0][0]
 
 

@@ -5,7 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mimaface_cli.engines.mesh.contact import measure_lid_openness
-from mimaface_cli.face.blendshape_scores import bias, carry_over, match_scores, predict, probability
+from mimaface_cli.face.blendshape_scores import (
+    logits_to_scores,
+    match_scores,
+    measure_bias,
+    predict_logits,
+    transfer_scores,
+)
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients, blendshape_index
 from mimaface_cli.motion.retarget import GAZE_LIMIT, expression_mask, reference_coefficients, retarget
@@ -45,7 +51,7 @@ def plan_mesh_motion(
     for each of the track's; start and rest: see `mimaface_cli.motion.retarget.retarget`; seen: the blendshape scores
     (52) of a photo.
     """
-    offset = bias(model, identity, own.expression[0], seen)
+    offset = measure_bias(model, identity, own.expression[0], seen)
     if options.motion == "relative" and options.region != "pose":
         rest = _speakers_rest(rest or own) if track.meta.audio_hash else _mouth_at_rest(rest or own)
     else:
@@ -108,14 +114,14 @@ def _as_seen(
     """Expressions N×64 adjusted so that they look on the source as they did on the driver: the same coefficients read
     differently on another face, or on one that smiles already.
     """
-    driver = probability(predict(model, track.identity, track.expression))
+    driver = logits_to_scores(predict_logits(model, track.identity, track.expression))
     if options.motion == "absolute":
-        shown = probability(predict(model, identity, rest.expression) + offset)
+        shown = logits_to_scores(predict_logits(model, identity, rest.expression) + offset)
         wanted = shown + options.strength * (driver - shown)
     else:
-        first = probability(predict(model, track.identity, start.expression))
-        own = probability(predict(model, identity, rest.expression) + offset)
-        wanted = carry_over(own, first + options.strength * (driver - first), first)
+        first = logits_to_scores(predict_logits(model, track.identity, start.expression))
+        own = logits_to_scores(predict_logits(model, identity, rest.expression) + offset)
+        wanted = transfer_scores(own, first + options.strength * (driver - first), first)
     return match_scores(model, identity, expression, wanted, offset)
 
 

@@ -48,11 +48,11 @@ class CurricularEmbedder:
         import torch
 
         from mimaface_cli.face.curricularface import release_crop
-        from mimaface_cli.face.warp import image_tensor, warp
+        from mimaface_cli.face.warp import images_to_tensor, warp_image
 
-        crop = warp(image, fit_similarity(five_points(points) - 0.5, FACE_TEMPLATE_256), 256)
+        crop = warp_image(image, fit_similarity(five_points(points) - 0.5, FACE_TEMPLATE_256), 256)
         with torch.inference_mode():
-            return self._model(release_crop(image_tensor(crop[None])))[0][0].numpy()
+            return self._model(release_crop(images_to_tensor(crop[None])))[0][0].numpy()
 
 
 class DlibEmbedder:

@@ -13,7 +13,7 @@ from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA
 from mimaface_cli.engines.diffusion.pipeline import Appearance, compute_condition_tokens
 from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.face.d3dfr import SIZE
+from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
 from mimaface_cli.weights.install import import_folder
 from tests.conftest import weights_at
 from tests.tiny.release import WIDTH
@@ -65,7 +65,7 @@ def test_the_papers_own_tokens_can_be_installed_and_run(folder, release_folder, 
     networks = checkpoint.load_networks()
     assert isinstance(networks.mia, PaperMIA) and not networks.wants_identity
     assert networks.mia.adapter.resblocks[0].attn.heads == 4
-    coefficients = np.random.default_rng(0).normal(size=(3, SIZE)).astype(np.float32)
+    coefficients = np.random.default_rng(0).normal(size=(3, COEFFICIENT_COUNT)).astype(np.float32)
     tokens = compute_condition_tokens(
         networks.mia, Appearance(torch.randn(1, 17, WIDTH)), torch.from_numpy(coefficients)[None]
     )

@@ -22,7 +22,7 @@ from mimaface_cli.engines.diffusion.pipeline import (
     denoise_clips,
 )
 from mimaface_cli.engines.diffusion.unet import VideoUNet
-from mimaface_cli.face.d3dfr import SIZE
+from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
 
 FRAMES, SIDE = 9, 32
 
@@ -82,7 +82,7 @@ def released(unet, vae, mia):
 def inputs():
     torch.manual_seed(1)
     renders = torch.rand(FRAMES, 3, SIDE, SIDE) * 2 - 1
-    coefficients = np.random.default_rng(0).normal(size=(FRAMES, SIZE)).astype(np.float32)
+    coefficients = np.random.default_rng(0).normal(size=(FRAMES, COEFFICIENT_COUNT)).astype(np.float32)
     appearance = Appearance(torch.randn(1, 5, 10), torch.randn(1, 6))
     return VideoInputs(appearance, coefficients, lambda frames: renders[frames], lambda frames: -renders[frames])
 

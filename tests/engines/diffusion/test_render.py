@@ -7,7 +7,7 @@ import torch
 from mimaface_cli.engines.diffusion.condition_render import convert_render, render_condition, warp_render
 from mimaface_cli.face import bfm
 from mimaface_cli.face.bfm_render import Render
-from mimaface_cli.face.d3dfr import SIZE
+from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_the_rim_is_darkened_twice():
 
 def test_the_face_lands_where_the_matrix_says(model):
     inverse = np.array([[1.5, 0, 40], [0, 1.5, 20]])
-    picture = render_condition(model, np.zeros(SIZE, np.float32), inverse, 512)
+    picture = render_condition(model, np.zeros(COEFFICIENT_COUNT, np.float32), inverse, 512)
     assert picture.shape == (3, 512, 512)
     rows, columns = np.nonzero((picture[0] > -0.99).numpy())
     half = 1160 * 0.5 / 10  # pixels of the crop, about its middle at 128 (127.5 in centers at whole numbers)

@@ -16,7 +16,7 @@ from mimaface_cli.engines.diffusion.runtime import (
     place_networks,
 )
 from mimaface_cli.errors import InputError, MimafaceError, WeightsError
-from mimaface_cli.face.d3dfr import SIZE
+from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
 
 SETTINGS = DenoiseSettings(length=3, overlap=1, steps=2)
 CPU = Runtime(torch.device("cpu"), torch.float32)
@@ -34,7 +34,7 @@ def job():
     torch.manual_seed(0)
     renders = torch.rand(3, 3, 64, 64) * 2 - 1
     appearance = Appearance(torch.randn(1, 17, 32), torch.randn(1, 16 * 7 * 7))
-    inputs = VideoInputs(appearance, np.zeros((3, SIZE), np.float32), lambda frames: renders[frames])
+    inputs = VideoInputs(appearance, np.zeros((3, COEFFICIENT_COUNT), np.float32), lambda frames: renders[frames])
     return inputs, next(ica.plan_clips(3, 3, 1)), None, SETTINGS
 
 

@@ -21,7 +21,7 @@ from mimaface_cli.engines.mesh.eyes import (
 )
 from mimaface_cli.engines.mesh.surface import build_fine_face
 from mimaface_cli.face import camera, face478, topology
-from mimaface_cli.face.gaze import IRIS_RADIUS_OF_BALL
+from mimaface_cli.face.gaze import IRIS_DISTANCE
 
 SQUARE = np.array([[10.0, 10.0], [50.0, 10.0], [50.0, 40.0], [10.0, 40.0]])
 BALL = np.array([0.3, 0.2, 0.1])
@@ -190,7 +190,7 @@ def test_shut_lids_cover_the_eye_with_skin(drawn):
 
 def test_anchors_and_irises_move_with_the_head():
     still, shifted = np.zeros(6), np.array([0, 0, 0, 0.1, 0, 0])
-    unit = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / (camera.CAMERA_DISTANCE - BALL[2] - IRIS_RADIUS_OF_BALL)
+    unit = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / (camera.CAMERA_DISTANCE - BALL[2] - IRIS_DISTANCE)
     assert np.allclose(
         project_eye_anchors(BALL, shifted) - project_eye_anchors(BALL, still), [0.1 * unit, 0], atol=1e-9
     )
@@ -198,6 +198,6 @@ def test_anchors_and_irises_move_with_the_head():
     assert aside[0] > middle[0] and above[1] < middle[1]
     assert np.allclose(project_iris_center(BALL, still, np.zeros(2)), middle)
     # yaw goes to the subject's left, the picture's right; pitch goes up
-    reach = IRIS_RADIUS_OF_BALL * np.sin(0.3) * unit
+    reach = IRIS_DISTANCE * np.sin(0.3) * unit
     left, up = (project_iris_center(BALL, still, np.array(gaze)) - middle for gaze in ([0.3, 0], [0, 0.3]))
     assert left == pytest.approx([reach, 0], abs=0.1 * reach) and up == pytest.approx([0, -reach], abs=0.1 * reach)

@@ -33,7 +33,7 @@ def fine(model):
 @pytest.fixture(scope="module")
 def rim(model):
     """The oval of a posed face: crop pixels and camera space."""
-    placed = camera.place(model.mean, POSE)[topology.OVAL]
+    placed = camera.apply_pose(model.mean, POSE)[topology.OVAL]
     return camera.project(placed)[0], placed
 
 
@@ -113,7 +113,7 @@ def test_openings_close_the_surface_but_for_its_outline(fine):
 
 
 def test_the_sheet_at_rest_lies_where_its_picture_does(sheet):
-    placed = camera.place(sheet.head, POSE)
+    placed = camera.apply_pose(sheet.head, POSE)
     assert np.allclose(camera.project(placed)[0], sheet.texture, atol=1e-6)
 
 

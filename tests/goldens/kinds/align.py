@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mimaface_cli.face.alignment import box_similarity, fit_similarity, invert, square_box, transform_points
-from mimaface_cli.face.warp import warp
+from mimaface_cli.face.warp import warp_image
 from tests.goldens.fixture import Check, Fixture, absolute, share_beyond
 
 
@@ -39,6 +39,6 @@ def check(fixture: Fixture) -> Iterator[Check]:
 
     levels, percent = re.match(r"at most (\d+) gray levels? on up to ([\d.]+)%", tolerance["warped_uint8"]).groups()
     expected = arrays["warped_uint8"]
-    warped = warp(arrays["image_uint8"], arrays["warp_matrix"], expected.shape[1::-1])
+    warped = warp_image(arrays["image_uint8"], arrays["warp_matrix"], expected.shape[1::-1])
     yield absolute("warped_uint8 levels", warped, expected, float(levels))
     yield share_beyond("warped_uint8 share", warped, expected, 0, float(percent) / 100, channel_axis=-1)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimaface_cli.face.bfm import Bfm09, Camera, Face, from_arrays
-from mimaface_cli.face.bfm_render import Render, render
-from mimaface_cli.face.camera import rotation_matrix
-from mimaface_cli.face.d3dfr import split
+from mimaface_cli.face.bfm import Bfm09, Camera, PosedFace, from_arrays
+from mimaface_cli.face.bfm_render import Render, render_face
+from mimaface_cli.face.d3dfr import split_coefficients
 from mimaface_cli.face.shading import shade
+from mimaface_cli.motion.rotation import rotation_matrix
 from tests.goldens.fixture import Check, Fixture, absolute, share_beyond
 
 _GRAY = 127.0  # the albedo behind the fixture's gray colors
@@ -31,15 +31,15 @@ def check(fixture: Fixture) -> Iterator[Check]:
     model, camera = from_arrays(fixture.arrays), camera_of(fixture)
     for index, coefficients in enumerate(fixture.arrays["coeffs"]):
         expected = {name: values[index] for name, values in fixture.arrays.items() if index < values.shape[0]}
-        groups = split(coefficients)
+        groups = split_coefficients(coefficients)
         face = model.face(groups)
         yield from _check_face(model, groups, face, camera, expected, fixture.spec["tolerance"])
         yield from _check_render(model, groups, face, camera, expected, fixture.spec["tolerance"])
 
 
-def _check_face(model: Bfm09, groups, face: Face, camera: Camera, expected, tolerance) -> Iterator[Check]:
+def _check_face(model: Bfm09, groups, face: PosedFace, camera: Camera, expected, tolerance) -> Iterator[Check]:
     shape = model.shape(groups["identity"], groups["expression"])
-    landmarks = model.landmark_pixels(face, camera)
+    landmarks = camera.project(face.vertices[model.landmarks])[0]
     upright = np.stack([landmarks[:, 0], camera.size - landmarks[:, 1]], 1)
     for name, found, allowed in (
         ("vs_before_rigid", shape, "vertices"),
@@ -57,10 +57,10 @@ def _check_face(model: Bfm09, groups, face: Face, camera: Camera, expected, tole
             yield absolute(name, found, expected[name], tolerance[allowed])
 
 
-def _check_render(model: Bfm09, groups, face: Face, camera: Camera, expected, tolerance) -> Iterator[Check]:
-    drawn, few = render(model, face, camera), percent(tolerance["rgb_note"])
+def _check_render(model: Bfm09, groups, face: PosedFace, camera: Camera, expected, tolerance) -> Iterator[Check]:
+    drawn, few = render_face(model, face, camera), percent(tolerance["rgb_note"])
     alpha = _alpha(drawn, model, face, camera)
-    gray = render(model, replace(face, colors=_gray(face, groups)), camera).rgb[..., 0]
+    gray = render_face(model, replace(face, colors=_gray(face, groups)), camera).rgb[..., 0]
     expected = {**expected, _GRAY_RENDER: expected[_GRAY_RENDER].clip(0, 255)} if _GRAY_RENDER in expected else expected
     half, rim = tolerance["rendered_rgb_float16"], percent(tolerance["mask"])
     for name, found, allowed, share, channel_axis in (
@@ -84,11 +84,11 @@ def _check_render(model: Bfm09, groups, face: Face, camera: Camera, expected, to
                 yield share_beyond(name, rgba[rows], values, tolerance["rendered_rgb_float32"], few, channel_axis=-1)
 
 
-def _gray(face: Face, groups) -> np.ndarray:
+def _gray(face: PosedFace, groups) -> np.ndarray:
     return shade(np.full_like(face.colors, _GRAY), face.normals, groups["illumination"])
 
 
-def _alpha(drawn: Render, model: Bfm09, face: Face, camera: Camera) -> np.ndarray:
+def _alpha(drawn: Render, model: Bfm09, face: PosedFace, camera: Camera) -> np.ndarray:
     """PyTorch3D's soft opacity of one face per pixel: sigmoid(d² / 1e-4), d the distance to its nearest edge, with the
     picture 2 wide; 0 outside. It tells by a fraction of a pixel where our edges lie.
     """

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from mimaface_cli.face.curricularface import CurricularFace, release_crop, release_identity_crop
-from mimaface_cli.face.warp import image_tensor, warp_tensor
+from mimaface_cli.face.warp import images_to_tensor, warp_tensor
 from tests.goldens.fixture import Check, Fixture, absolute, relative_to_max
 
 
@@ -27,13 +27,13 @@ def check(fixture: Fixture) -> Iterator[Check]:
             if name in arrays:
                 yield relative_to_max(name, found, arrays[name], tolerance["relative_to_max"])
 
-    yield from compare(image_tensor(arrays["image112_uint8"]), "embedding", "deep_features")
+    yield from compare(images_to_tensor(arrays["image112_uint8"]), "embedding", "deep_features")
     for origin in [origin for origin in ("256", "S") if f"crop112_from_{origin}" in arrays]:
-        crop = release_crop(image_tensor(arrays[f"image{origin}_uint8"]))
+        crop = release_crop(images_to_tensor(arrays[f"image{origin}_uint8"]))
         yield absolute(f"crop from {origin}", crop, arrays[f"crop112_from_{origin}"], **tolerance["crops_and_warp"])
         yield from compare(crop, f"embedding_from_{origin}", f"deep_from_{origin}")
 
-    images, matrices = image_tensor(arrays["imageS_uint8"]), arrays["warp_matrix"]
+    images, matrices = images_to_tensor(arrays["imageS_uint8"]), arrays["warp_matrix"]
     warped = warp_tensor(images, matrices, images.shape[-1])[:, :, ::4, ::4]
     yield absolute("warped", warped, arrays["warped_S_every4th_pixel"], **tolerance["crops_and_warp"])
     crop = release_identity_crop(images, matrices)

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from mimaface_cli.face.d3dfr import CoefficientNet, split
-from mimaface_cli.face.warp import image_tensor
+from mimaface_cli.face.d3dfr import CoefficientNet, split_coefficients
+from mimaface_cli.face.warp import images_to_tensor
 from tests.goldens.fixture import Check, Fixture, relative_to_max
 
 _SLICES = {"id": "identity", "exp": "expression", "tex": "texture", "gamma": "illumination"}
@@ -20,9 +20,9 @@ def check(fixture: Fixture) -> Iterator[Check]:
     )
     yield fixture.fill(model)
     tolerance = fixture.spec["tolerance"]["relative_to_max"]
-    output, expected = model(image_tensor(fixture.arrays["image_uint8"])), fixture.arrays["output"]
+    output, expected = model(images_to_tensor(fixture.arrays["image_uint8"])), fixture.arrays["output"]
     yield relative_to_max("output", output, expected, tolerance)
-    groups = split(output)
+    groups = split_coefficients(output)
     for name, (start, stop) in fixture.spec["output_slices"].items():
         if (ours := _SLICES.get(name, name)) in groups:
             yield relative_to_max(f"slice {name}", groups[ours], expected[:, start:stop], tolerance)

@@ -8,9 +8,9 @@ import torch
 
 from mimaface_cli.engines.diffusion.condition_render import convert_render, warp_render
 from mimaface_cli.face.bfm import Camera, from_arrays
-from mimaface_cli.face.bfm_render import render
-from mimaface_cli.face.d3dfr import mix, split
-from mimaface_cli.face.warp import image_tensor, warp_tensor
+from mimaface_cli.face.bfm_render import render_face
+from mimaface_cli.face.d3dfr import mix_coefficients, split_coefficients
+from mimaface_cli.face.warp import images_to_tensor, warp_tensor
 from tests.goldens.fixture import Check, Fixture, absolute, share_beyond
 from tests.goldens.kinds.bfm import camera_of, percent
 
@@ -23,19 +23,19 @@ def check(fixture: Fixture) -> Iterator[Check]:
 
     for name, images in (("src", arrays["src_uint8"][None]), ("ref", arrays["ref_uint8"])):
         matrices = arrays[f"{name}_matrix256"].reshape(-1, 2, 3)
-        crops = warp_tensor(image_tensor(images), matrices, camera.size)
+        crops = warp_tensor(images_to_tensor(images), matrices, camera.size)
         expected, step = _stored(arrays, f"crop256_{name}")
         yield absolute(f"crop256_{name}", crops[:, :, ::step, ::step], expected, **tolerance["crops"])
 
-    mixed = mix(arrays["coeff_src"], arrays["coeff_ref"])
+    mixed = mix_coefficients(arrays["coeff_src"], arrays["coeff_ref"])
     yield absolute("coeffBlendSrcRef", mixed, arrays["coeffBlendSrcRef"], tolerance["coeffBlendSrcRef"])
     found: dict[str, list] = {"imRef_d3dBlendSrc256": [], "imRef_d3dBlendSrc": [], "maskTrg": []}
     landmarks = []
     for blended, driver, inverse in zip(mixed, arrays["coeff_ref"], arrays["ref_inverse"], strict=True):
-        face = model.face(split(blended))
-        landmarks.append(model.landmark_pixels(face, camera))
-        crop = convert_render(render(model, face, camera))
-        of_driver = convert_render(render(model, model.face(split(driver)), camera))
+        face = model.face(split_coefficients(blended))
+        landmarks.append(camera.project(face.vertices[model.landmarks])[0])
+        crop = convert_render(render_face(model, face, camera))
+        of_driver = convert_render(render_face(model, model.face(split_coefficients(driver)), camera))
         found["imRef_d3dBlendSrc256"].append(crop[0])
         found["imRef_d3dBlendSrc"].append(warp_render(*crop, inverse, size)[0])
         found["maskTrg"].append(warp_render(*of_driver, inverse, size)[1])  # the driver's own face, not the blend
