@@ -37,7 +37,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
     moved = np.stack([box_similarity(quad, box) for quad in arrays["quads"]])
     yield absolute("quad_transform", moved, arrays["quad_transform"], **allowed)
 
-    levels, percent = re.match(r"at most (\d+) gray levels? on up to ([\d.]+)%", tolerance["warped_uint8"]).groups()
+    levels, percent = re.match(r"at most (\d+) gr[ae]y levels? on up to ([\d.]+)%", tolerance["warped_uint8"]).groups()
     expected = arrays["warped_uint8"]
     warped = warp_image(arrays["image_uint8"], arrays["warp_matrix"], expected.shape[1::-1])
     yield absolute("warped_uint8 levels", warped, expected, float(levels))
