@@ -1,51 +1,46 @@
-"""`edit` from end to end: a track, a photo or a video in, its motion changed by name, a track or pictures out."""
+"""`edit`: change the motion of a track, a photo or a video by name, and write a track, an image or a video."""
 
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mimaface_cli.apps.drivers import is_track, load_driver
+from mimaface_cli.apps.edit_job import EditJob, PhotoInput, TrackInput, VideoInput, prepare_edit
+from mimaface_cli.apps.edit_motion import edit_photo_motion, edit_recorded_motion, extract_video_motion
 from mimaface_cli.apps.edit_options import EditOptions
-from mimaface_cli.apps.edit_rendering import (
-    from_photo,
-    from_video,
-    mixed,
-    over_time,
-    photo_grid,
-    photo_track,
-    read_source,
-    retimed,
-    still_length,
-)
-from mimaface_cli.apps.edit_terms import read_edits
-from mimaface_cli.apps.grid import Axis, grid_size, parse_axes
-from mimaface_cli.apps.outputs import check_target, is_video, keeps_alpha
-from mimaface_cli.apps.sources import Moving, picture_size, read_portrait
+from mimaface_cli.apps.edit_rendering import RenderedEdit, render_grid_edit, render_photo_edit, render_video_edit
+from mimaface_cli.apps.outputs import is_video, keeps_alpha
+from mimaface_cli.apps.sources import Moving, read_portrait
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain
-from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.files import check_output
+from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.audio import AudioTrack
-from mimaface_cli.media.encode_options import EncodeOptions
-from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
-from mimaface_cli.media.reader import probe
-from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import VideoWriter, open_writer
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.motion.track_meta import TrackMeta
-from mimaface_cli.progress import ProgressCallback
+from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.provenance.stamp import Stamp, stamp
 
 
 @dataclass(frozen=True)
 class EditResult:
-    """What was made: kind (track, picture, grid or video), frames, size and engine (None for a track), seconds of
-    result and of work, how edits of a photo were scaled to be seen as asked, notes for the user, what was
-    written of its provenance (None for a track).
+    """Result of an edit.
+
+    Args:
+        output: The written file.
+        kind: What was written: "track", "picture", "grid" or "video".
+        space: Space of the coefficients.
+        frames: Number of frames.
+        width: Width in pixels, or None for a track.
+        height: Height in pixels, or None for a track.
+        duration: Duration of the result in seconds.
+        engine: Name of the engine, or None for a track.
+        gains: Factors on the edits of a photo with which the result shows what was requested.
+        notes: Notes for the user.
+        provenance: The provenance that was written, or None for a track.
+        seconds: Run time in seconds.
     """
 
     output: Path
@@ -63,168 +58,144 @@ class EditResult:
 
 
 def edit(
-    source: Path,
-    output: Path,
+    source: Path | str,
+    output: Path | str,
     options: EditOptions = EditOptions(),
     *,
     overwrite: bool = False,
     cache: Cache | None = None,
-    report: ProgressCallback | None = None,
+    progress: ProgressCallback | None = None,
 ) -> EditResult:
-    """Change the motion of `source` (track, photo or video) and write `output`: .npz, or pictures where the source has
-    any. cache, report: as for animate. Raises InputError, OutputError or WeightsError, leaving nothing behind.
+    """Change the motion of a track, a photo or a video by name.
+
+    Args:
+        source: Track (.npz), photo or video.
+        output: Track (.npz); for a photo also an image or a video; for a video also a video.
+        options: What to change and how to write the result.
+        overwrite: Whether to replace an existing output.
+        cache: Cache of extracted tracks, or None.
+        progress: Called with stage, frames done and total.
+
+    Returns:
+        The result; on any error nothing is left behind.
+
+    Raises:
+        InputError: If the input, an option or a term cannot be used.
+        OutputError: If the output cannot be written.
+        WeightsError: If model files are missing.
     """
-    began = time.monotonic()
-    tell = report or (lambda stage, done, total: None)
-    notes: list[str] = []
-    given = load_driver(source, ExtractOptions(options.face)).track if is_track(source) else None
-    info = None if given else probe(source)
-    kind = _kind(source, output, info, options)
-    edits = read_edits(options, given.meta.space if given else "face478", notes)
-    axes = parse_axes(options.grid)
-    size = _check_output(output, kind, info, axes, options, overwrite, source)
-    other = _load_other(options, cache, tell)
-    if kind == "video" and info.kind == "image":
-        options = still_length(edits, other, options)
-
-    gains: list[EditGain] = []
-    made: Stamp | None = None
-    if info is not None and info.kind == "image":
-        keep_alpha = kind != "grid" and keeps_alpha(output)
-        portrait = read_portrait(source, options.animate, keep_alpha, notes)
-    if kind == "track":
-        if given is None and info.kind == "image":
-            track = over_time(photo_track(portrait, info), edits, options, notes)
-            track = track if other is None else mixed(track, other, options, notes)
-        else:
-            track = given or read_source(info, options, cache, tell).track
-            track = edits.apply(retimed(track, other, options, notes), notes)
-        replace(track, meta=_marked(track.meta)).save(output, overwrite)
-        frames, seconds = len(track), track.duration
-    else:
-        sound = None
-        if kind == "grid":
-            moving, gains = photo_grid(portrait, info, edits, axes, options.cell, notes)
-        elif info.kind == "image":
-            moving, gains = from_photo(portrait, info, edits, other, options, notes)
-        else:
-            moving, gains = from_video(info, edits, other, options, cache, tell, notes)
-            sound = AudioTrack(source) if info.has_audio and is_video(output) else None
-        given_files = {"source": source, "mix": options.mix, "keys": options.keys_file}
-        made = stamp(
-            output,
-            size,
-            options.provenance,
-            notes,
-            command="edit",
-            engine=renderer.NAME,
-            inputs={part: path for part, path in given_files.items() if path is not None},
-            weights=["face_landmarker", "face478"],
-            asked=options,
-            whole=False,
-        )
-        frames = len(moving.pts)
-        seconds = write_frames(output, moving, size, options.encode, sound, made, tell, notes)
-    space = given.meta.space if given else "face478"
-    engine = None if kind == "track" else renderer.NAME
-    took = time.monotonic() - began
-    told = None if made is None else made.told
-    return EditResult(output, kind, space, frames, *(size or (None, None)), seconds, engine, gains, notes, told, took)
+    started = time.monotonic()
+    progress = progress or ignore_progress
+    job = prepare_edit(Path(source), Path(output), options, overwrite=overwrite, cache=cache, progress=progress)
+    result = _write_track(job, overwrite) if job.size is None else _write_frames(job, job.size)
+    return replace(result, seconds=time.monotonic() - started)
 
 
-def _check_output(
-    output: Path,
-    kind: str,
-    info: MediaInfo | None,
-    axes: list[Axis],
-    options: EditOptions,
-    overwrite: bool,
-    source: Path,
-) -> tuple[int, int] | None:
-    """Width and height of what is drawn, None for a track. Raises OutputError where it cannot be written."""
-    inputs = tuple(path for path in (source, options.mix, options.keys_file, options.bfm) if path is not None)
-    if kind == "track":
-        check_output(output, overwrite, inputs)
-        return None
-    size = grid_size(axes, options.cell) if kind == "grid" else picture_size(info, options.animate)
-    frames = 1 if kind in ("picture", "grid") else None
-    check_target(
-        output, size, options.encode, frames=frames, overwrite=overwrite, inputs=inputs, provenance=options.provenance
+def _write_track(job: EditJob, overwrite: bool) -> EditResult:
+    track = _edit_track(job)
+    # The mark shows that the track is no longer what its extractor produced.
+    meta = replace(track.meta, options={**track.meta.options, "edited": True})
+    replace(track, meta=meta).save(job.output, overwrite)
+    return EditResult(
+        output=job.output,
+        kind=job.kind,
+        space=track.meta.space,
+        frames=len(track),
+        width=None,
+        height=None,
+        duration=track.duration,
+        engine=None,
+        gains=[],
+        notes=job.notes,
+        provenance=None,
+        seconds=0.0,
     )
-    return size
 
 
-def _kind(source: Path, output: Path, info: MediaInfo | None, options: EditOptions) -> str:
-    """What is to be made. Raises InputError or OutputError where the input cannot become that."""
-    if info is not None and info.kind == "folder":
-        raise InputError(f"{source}: is a folder; name a track, a photo or a video")
-    moves = info is None or info.kind == "video"
-    if moves and options.seconds is not None:
-        raise InputError("--seconds: is for photos; --speed, --start and --duration change the length of a track")
-    if not moves and (options.changes_time or options.strength != 1 or options.smooth):
-        raise InputError(f"{source}: is a photo; --strength, --smooth, --speed, --start and --duration need motion")
-    if options.grid:
-        if is_track(output) or is_video(output) or moves:
-            raise InputError("--grid: draws a photo into one picture; give a photo and -o grid.png")
-        if options.keys or options.keys_file or options.mix:
-            raise InputError("--grid: is a still; leave --key, --keys and --mix out")
-        return "grid"
-    if is_track(output):
-        return "track"
-    if info is None:
-        raise OutputError(
-            f"{output}: a track has no picture; write .npz, or use mimaface animate PHOTO {source} -o {output}"
-        )
-    if moves and options.changes_time:
-        raise InputError("--speed, --start, --duration: a video keeps its own times; they are for tracks (-o .npz)")
-    if moves:
-        return "video"
-    still = not output.is_dir() and output.suffix.lower() in IMAGE_OUTPUT_SUFFIXES and "%" not in output.name
-    if still and (options.keys or options.keys_file or options.mix):
-        raise InputError(f"{output}: keyframes and --mix move over time; write a video (.mp4) or a track (.npz)")
-    if still and options.seconds is not None:
-        raise InputError(f"--seconds: {output} is one picture; name a video (.mp4)")
-    return "picture" if still else "video"
+def _edit_track(job: EditJob) -> MotionTrack:
+    match job.input:
+        case TrackInput(track=track):
+            return edit_recorded_motion(track, job)
+        case VideoInput() as video:
+            return edit_recorded_motion(extract_video_motion(video, job).track, job)
+        case PhotoInput() as photo:
+            return edit_photo_motion(_read_portrait(photo, job), photo.info, job)
 
 
-def _load_other(options: EditOptions, cache: Cache | None, tell: ProgressCallback) -> MotionTrack | None:
-    if options.mix is None:
-        return None
-    report = lambda done, total: tell("reading the other", done, total)  # noqa: E731
-    return load_driver(options.mix, ExtractOptions(), cache, report).track
+def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
+    rendered, audio = _render(job)
+    job_stamp = _create_stamp(job, size)
+    duration = _encode(job, size, rendered.moving, audio, job_stamp)
+    return EditResult(
+        output=job.output,
+        kind=job.kind,
+        space=job.edits.space,
+        frames=len(rendered.moving.pts),
+        width=size[0],
+        height=size[1],
+        duration=duration,
+        engine=renderer.NAME,
+        gains=rendered.gains,
+        notes=job.notes,
+        provenance=job_stamp.told,
+        seconds=0.0,
+    )
 
 
-def write_frames(
-    output: Path,
-    moving: Moving,
-    size: tuple[int, int],
-    encode: EncodeOptions,
-    sound: AudioTrack | None,
-    made: Stamp,
-    tell: ProgressCallback,
-    notes: list[str],
+def _render(job: EditJob) -> tuple[RenderedEdit, AudioTrack | None]:
+    """Return the frames of the result, and its audio where the input has any."""
+    match job.input:
+        case PhotoInput() as photo:
+            portrait = _read_portrait(photo, job)
+            render = render_grid_edit if job.kind == "grid" else render_photo_edit
+            return render(photo, portrait, job), None
+        case VideoInput() as video:
+            has_audio = video.info.has_audio and is_video(job.output)
+            return render_video_edit(video, job), AudioTrack(video.path) if has_audio else None
+        case TrackInput():
+            raise TypeError("a track has no frames to render on")
+
+
+def _read_portrait(photo: PhotoInput, job: EditJob) -> Portrait:
+    keep_alpha = job.kind != "grid" and keeps_alpha(job.output)
+    return read_portrait(photo.path, job.options.animate, keep_alpha, job.notes)
+
+
+def _create_stamp(job: EditJob, size: tuple[int, int]) -> Stamp:
+    inputs = {"source": job.input.path, "mix": job.options.mix, "keys": job.options.keys_file}
+    return stamp(
+        job.output,
+        size,
+        job.options.provenance,
+        job.notes,
+        command="edit",
+        engine=renderer.NAME,
+        inputs={role: path for role, path in inputs.items() if path is not None},
+        weights=["face_landmarker", "face478"],
+        asked=job.options,
+        whole=False,
+    )
+
+
+def _encode(
+    job: EditJob, size: tuple[int, int], moving: Moving, audio: AudioTrack | None, job_stamp: Stamp
 ) -> float:
-    """Draw and write all frames; the seconds they last."""
+    """Render and write all frames; return their duration in seconds."""
     pts = moving.pts - moving.pts[0]
-    seconds = float(pts[-1]) + float(1 / moving.frame_rate)
-    attachments = Attachments(made.tags, made.xmp, made.seal)
+    duration = float(pts[-1]) + float(1 / moving.frame_rate)
     writer = open_writer(
-        output, *size, moving.frame_rate, options=encode, audio=sound, duration=seconds, attachments=attachments
+        job.output,
+        *size,
+        moving.frame_rate,
+        options=job.options.encode,
+        audio=audio,
+        duration=duration,
+        attachments=Attachments(job_stamp.tags, job_stamp.xmp, job_stamp.seal),
     )
-    frames = made.frames(moving.frames)
-    try:
-        with made, writer:
-            for k, frame in enumerate(frames):
-                writer.write(frame, float(pts[k]))
-                tell("drawing", k + 1, len(pts))
-    finally:
-        frames.close()
-        moving.frames.close()
+    with closing(moving.frames), closing(job_stamp.frames(moving.frames)) as frames, job_stamp, writer:
+        for k, frame in enumerate(frames):
+            writer.write(frame, float(pts[k]))
+            job.progress("rendering", k + 1, len(pts))
     if isinstance(writer, VideoWriter) and writer.audio_damaged:
-        notes.append("parts of the sound could not be read and are silent or missing")
-    return seconds
-
-
-def _marked(meta: TrackMeta) -> TrackMeta:
-    """Marked as edited: the track no longer is what its extractor read."""
-    return replace(meta, options={**meta.options, "edited": True})
+        job.notes.append("parts of the audio could not be decoded and are silent or missing")
+    return duration

@@ -1,211 +1,165 @@
-"""A photo or a video under an edit: frames that come as they are drawn."""
+"""Rendering of an edit: the edited frames of a photo, a grid or a video, produced as they are consumed."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
-from mimaface_cli.apps.drivers import Driver, load_driver
-from mimaface_cli.apps.edit_options import LONGEST, SHORTEST, EditOptions
-from mimaface_cli.apps.edit_terms import Edits, region_parts
-from mimaface_cli.apps.grid import Axis, assemble, cells
+from mimaface_cli.apps.edit_job import EditJob, PhotoInput, VideoInput
+from mimaface_cli.apps.edit_motion import (
+    create_photo_track,
+    edit_photo_motion,
+    edit_recorded_motion,
+    extract_video_motion,
+)
+from mimaface_cli.apps.grid import Axis, assemble_grid, list_cells
 from mimaface_cli.apps.sources import Moving, coefficients_of, portraits_of
-from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, get_portrait_coefficients, measure_gains
-from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
+from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_edited_motion
 from mimaface_cli.face import face478
-from mimaface_cli.face.extract_face478 import EXTRACTOR, extractor_version
-from mimaface_cli.face.extract_options import ExtractOptions
+from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.media.video import MediaInfo
-from mimaface_cli.motion import mixing, transforms
-from mimaface_cli.motion.channels import Channel, find_channel, split_sides
+from mimaface_cli.motion.channels import Channel
 from mimaface_cli.motion.coefficients import Coefficients
-from mimaface_cli.motion.editing import list_edited_channels
-from mimaface_cli.motion.keyframes import Keyframe
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.progress import ProgressCallback
 
-USUAL_LENGTH = 3.0  # seconds of a video made from a photo that nothing else gives a length
-_MOVING = ("expression", "pose", "gaze")
-SETTLED = 0.6  # share of a keyless video after which a photo has reached the edit
+_LIMITED_PARTS = {"pose": "head", "expression": "expression", "gaze": "gaze"}
 
 
-def read_source(info: MediaInfo, options: EditOptions, cache: Cache | None, tell: ProgressCallback) -> Driver:
-    report = lambda done, total: tell("reading the source", done, total)  # noqa: E731
-    return load_driver(info.path, ExtractOptions(options.face), cache, report, info)
+@dataclass(frozen=True)
+class RenderedEdit:
+    """Frames of an edit.
 
-
-def photo_track(portrait: Portrait, info: MediaInfo) -> MotionTrack:
-    """One frame: the photo's own coefficients."""
-    track = MotionTrack.neutral(1, "face478", width=info.width, height=info.height)
-    return replace(
-        track,
-        identity=portrait.identity,
-        expression=portrait.expression[None],
-        pose=portrait.pose[None],
-        gaze=portrait.gaze[None],
-        crop=portrait.to_crop[None],
-        meta=replace(track.meta, extractor=EXTRACTOR, extractor_version=extractor_version(face478.load())),
-    )
-
-
-def over_time(track: MotionTrack, edits: Edits, options: EditOptions, notes: list[str]) -> MotionTrack:
-    """A photo's one frame made into motion: along its keys, or from the photo as it is to the edit; one frame where
-    nothing asks for time.
+    Args:
+        moving: The frames and their times.
+        gains: Factors on the edits with which the result shows what was requested.
     """
-    if not edits.keys and options.seconds is None:
-        return edits.apply(track, notes)
-    last = max((key.time for key in edits.keys), default=0.0)
-    seconds = options.seconds or max(last, SHORTEST) + float(1 / options.frame_rate)
-    if last > seconds:
-        notes.append(f"keys after {seconds:g} s are not reached; --seconds {last:g} shows all")
-    still = transforms.hold_first_frame(track, seconds, options.frame_rate)
-    full = replace(edits, keys=_from_rest(track, edits.keys)).apply(still, notes)
-    if edits.keys:
-        return full
-    share = np.clip(still.pts / max(SETTLED * float(still.pts[-1]), 1e-6), 0, 1)
-    share = (share * share * (3 - 2 * share))[:, None]
-    moved = {}
-    for name in _MOVING:
-        before = getattr(still, name)
-        moved[name] = before + share * (getattr(full, name) - before)
-    return replace(full, **moved)
+
+    moving: Moving
+    gains: list[EditGain]
 
 
-def _from_rest(track: MotionTrack, keys: list[Keyframe]) -> list[Keyframe]:
-    """Keys of single sides that start, where there is no key at 0, at the photo's own values."""
-    sided = [replace(key, name=name) for key in keys for name in split_sides(key.name)]
-    for name in dict.fromkeys(key.name for key in sided):
-        if not any(key.name == name and key.time == 0 for key in sided):
-            channel = find_channel(name, track.meta.space)
-            sided.append(Keyframe(0.0, name, float(channel.read(getattr(track, channel.array))[0, 0])))
-    return sided
+def render_photo_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> RenderedEdit:
+    """Render a photo with its edits: one frame, or as many as keyframes or the duration require."""
+    track = edit_photo_motion(portrait, source.info, job)
+    edited = coefficients_of(track, slice(None))
+    frames, gains = _render_portrait(portrait, edited, job.edits.channels, job.notes)
+    return RenderedEdit(Moving(frames, track.pts, track.frame_rate), gains)
 
 
-def mixed(track: MotionTrack, other: MotionTrack, options: EditOptions, notes: list[str]) -> MotionTrack:
-    parts = region_parts(options.bfm) if track.meta.space == other.meta.space == "bfm09" else None
-    mixed, told = mixing.mix_tracks(track, other, options.regions, parts)
-    notes += told
-    return mixed
-
-
-def retimed(track: MotionTrack, other: MotionTrack | None, options: EditOptions, notes: list[str]) -> MotionTrack:
-    """Everything that is not by name: the recorded motion cut, stretched, mixed, made stronger and smoother."""
-    if options.start or options.duration is not None:
-        track = transforms.trim_track(track, options.start, options.duration)
-    track = transforms.change_speed(track, options.speed)
-    if other is not None:
-        track = mixed(track, other, options, notes)
-    return transforms.smooth_track(transforms.scale_motion(track, options.strength), options.smooth)
-
-
-def still_length(edits: Edits, other: MotionTrack | None, options: EditOptions) -> EditOptions:
-    """The options with the length of a video made from a photo, where neither they nor keys say it."""
-    if options.seconds is not None or edits.keys:
-        return options
-    length = USUAL_LENGTH if other is None else other.duration
-    return replace(options, seconds=min(max(length, SHORTEST), LONGEST))
-
-
-def from_photo(
-    portrait: Portrait,
-    info: MediaInfo,
-    edits: Edits,
-    other: MotionTrack | None,
-    options: EditOptions,
-    notes: list[str],
-) -> tuple[Moving, list[EditGain]]:
-    """A photo under its edit: one frame, or as many as keys or seconds take."""
-    track = over_time(photo_track(portrait, info), edits, options, notes)
-    if other is not None:
-        track = mixed(track, other, options, notes)
-    channels = list_edited_channels(edits.terms, edits.keys, "face478", None)
-    frames, gains = _drawn(portrait, coefficients_of(track, slice(None)), channels, notes)
-    return Moving(frames, track.pts, track.frame_rate), gains
-
-
-def photo_grid(
-    portrait: Portrait, info: MediaInfo, edits: Edits, axes: list[Axis], cell: int, notes: list[str]
-) -> tuple[Moving, list[EditGain]]:
-    """A photo in every combination of the axes' values, beside other edits, as one picture."""
+def render_grid_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> RenderedEdit:
+    """Render a photo, with its edits, for every combination of the axes' values, as one image."""
     square = portrait.square()
-    steps = cells(axes)
-    track = edits.apply(photo_track(square, info), notes)
-    one = coefficients_of(track, slice(None))
-    arrays = {name: np.repeat(getattr(one, name), len(steps), axis=0) for name in _MOVING}
-    for axis, values in zip(axes, np.array(steps).T):
-        now = arrays[axis.channel.array]
-        axis.channel.write(now, np.broadcast_to(values[:, None], axis.channel.read(now).shape))
-    channels = list_edited_channels(edits.terms, [], "face478", None)
-    channels += [axis.channel for axis in axes if axis.channel.name not in {c.name for c in channels}]
-    frames, gains = _drawn(square, Coefficients(**arrays), channels, notes)
-
-    def picture() -> Iterator[np.ndarray]:
-        try:
-            yield assemble(frames, axes, cell)
-        finally:
-            frames.close()
-
-    return Moving(picture(), np.zeros(1), Fraction(25)), gains
+    track = job.edits.apply(create_photo_track(square, source.info), job.notes)
+    edited = _expand_grid(track, job.axes)
+    channels = job.edits.channels
+    edited_names = {channel.name for channel in channels}
+    channels += [axis.channel for axis in job.axes if axis.channel.name not in edited_names]
+    frames, gains = _render_portrait(square, edited, channels, job.notes)
+    image = _assemble_and_close(frames, job.axes, job.options.cell)
+    return RenderedEdit(Moving(image, np.zeros(1), Fraction(25)), gains)
 
 
-def _drawn(
-    portrait: Portrait, wanted: Coefficients, channels: list[Channel], notes: list[str]
-) -> tuple[Iterator[np.ndarray], list[EditGain]]:
-    """A photo's frames under wanted coefficients, with edits of `channels` drawn as they are seen."""
-    model, own = face478.load(), get_portrait_coefficients(portrait)
-    gains = measure_gains(portrait, model, wanted, channels)
-    asked = apply_gains(own, wanted, gains)
-    planned = plan_edited_motion(model, portrait.identity, own, asked)
-    meant = replace(asked, expression=wanted.expression)  # what a gain asks beyond the limits nobody has asked for
-    notes += held_notes(meant, plan_edited_motion(model, portrait.identity, own, meant).coefficients)
-    return renderer.render_photo(portrait, model, planned), gains
+def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
+    """Render a video's edited motion on its own frames."""
+    extracted = extract_video_motion(source, job)
+    if extracted.missing:
+        job.notes.append(
+            f"{len(extracted.missing)} frames show no face; there the edit is rendered where the face is expected"
+        )
+    track = extracted.track
+    identity = track.identity.astype(np.float64)
+    original = coefficients_of(track, slice(None))
+    edited = coefficients_of(edit_recorded_motion(track, job), slice(None))
+    gains = _measure_video_gains(source, track, original, edited, job)
+    model = face478.load()
+    motion = _plan_motion(model, identity, original, edited, gains, job.notes)
+    portraits = portraits_of(source.path, track, identity, job.options.animate)
+    frames = renderer.render_video(portraits, model, motion)
+    return RenderedEdit(Moving(frames, track.pts, track.frame_rate), gains)
 
 
-def from_video(
-    info: MediaInfo,
-    edits: Edits,
-    other: MotionTrack | None,
-    options: EditOptions,
-    cache: Cache | None,
-    tell: ProgressCallback,
-    notes: list[str],
-) -> tuple[Moving, list[EditGain]]:
-    """A video's motion edited and drawn on its own frames."""
-    driven = read_source(info, options, cache, tell)
-    if driven.missing:
-        notes.append(f"{len(driven.missing)} frames show no face; there the edit is drawn where it should be")
-    track = driven.track
-    wanted = edits.apply(retimed(track, other, options, notes), notes)
-    model, identity = face478.load(), track.identity.astype(np.float64)
-    own, meant = coefficients_of(track, slice(None)), coefficients_of(wanted, slice(None))
-    channels = list_edited_channels(edits.terms, edits.keys, "face478", None)
-    gains = []
-    if channels:  # looked at on the first frame that shows the face, for all
-        shown = int(np.argmax(track.valid))
-        stream = portraits_of(info.path, track.select_frames(slice(shown + 1)), identity, options.animate)
-        try:
-            first = next(portrait for k, portrait in enumerate(stream) if k == shown)
-        finally:
-            stream.close()
-        parts = ((getattr(first, name), getattr(meant, name), getattr(own, name)) for name in _MOVING)
-        gains = measure_gains(first, model, Coefficients(*(at + new - old for at, new, old in parts)), channels)
-    asked = apply_gains(own, meant, gains)
-    planned = plan_edited_motion(model, identity, own, asked)
-    limited = replace(asked, expression=meant.expression)
-    notes += held_notes(limited, plan_edited_motion(model, identity, own, limited).coefficients)
-    frames = renderer.render_video(portraits_of(info.path, track, identity, options.animate), model, planned)
-    return Moving(frames, track.pts, track.frame_rate), gains
-
-
-def held_notes(asked: Coefficients, drawn: Coefficients) -> list[str]:
-    """What was held within the limits of drawing, for the user."""
+def note_limits(requested: Coefficients, rendered: Coefficients) -> list[str]:
+    """Return notes that count the frames in which rendering limited the requested coefficients."""
     notes = []
-    for name, said in (("pose", "head"), ("expression", "expression"), ("gaze", "gaze")):
-        off = np.abs(getattr(asked, name) - getattr(drawn, name)).max(1) > 1e-6
-        if off.any():
-            notes.append(f"{said}: {int(off.sum())} of {len(off)} frames held within what one photo can show")
+    for name, part in _LIMITED_PARTS.items():
+        is_limited = np.abs(getattr(requested, name) - getattr(rendered, name)).max(1) > 1e-6
+        if is_limited.any():
+            count = int(is_limited.sum())
+            notes.append(f"{part}: limited in {count} of {len(is_limited)} frames to what one photo can show")
     return notes
+
+
+def _render_portrait(
+    portrait: Portrait, edited: Coefficients, channels: list[Channel], notes: list[str]
+) -> tuple[Iterator[np.ndarray], list[EditGain]]:
+    """Return the frames of a photo with edited coefficients, and the gains with which they were rendered."""
+    model = face478.load()
+    original = get_portrait_coefficients(portrait)
+    gains = measure_gains(portrait, model, edited, channels)
+    motion = _plan_motion(model, portrait.identity, original, edited, gains, notes)
+    return renderer.render_photo(portrait, model, motion), gains
+
+
+def _plan_motion(
+    model: Face478,
+    identity: np.ndarray,
+    original: Coefficients,
+    edited: Coefficients,
+    gains: list[EditGain],
+    notes: list[str],
+) -> MeshMotion:
+    """Apply gains to edited coefficients and plan their rendering; append notes on limits."""
+    scaled = apply_gains(original, edited, gains)
+    # Only a requested expression deserves a note: a gain may exceed the limits on its own.
+    requested = replace(scaled, expression=edited.expression)
+    notes += note_limits(requested, plan_edited_motion(model, identity, original, requested).coefficients)
+    return plan_edited_motion(model, identity, original, scaled)
+
+
+def _expand_grid(track: MotionTrack, axes: list[Axis]) -> Coefficients:
+    """Return the coefficients of all cells, in reading order, from a track of one frame."""
+    cells = list_cells(axes)
+    arrays = {name: np.repeat(values, len(cells), axis=0) for name, values in track.motion_arrays().items()}
+    for axis, values in zip(axes, np.array(cells).T, strict=True):
+        array = arrays[axis.channel.array]
+        axis.channel.write(array, np.broadcast_to(values[:, None], axis.channel.read(array).shape))
+    return Coefficients(**arrays)
+
+
+def _assemble_and_close(
+    frames: Iterator[np.ndarray], axes: list[Axis], cell: int
+) -> Generator[np.ndarray, None, None]:
+    try:
+        yield assemble_grid(frames, axes, cell)
+    finally:
+        frames.close()
+
+
+def _measure_video_gains(
+    source: VideoInput, track: MotionTrack, original: Coefficients, edited: Coefficients, job: EditJob
+) -> list[EditGain]:
+    """Measure gains on the first frame that shows the face; they apply to the whole video."""
+    channels = job.edits.channels
+    if not channels:
+        return []
+    portrait = _read_first_portrait(source, track, job)
+    on_portrait = Coefficients(
+        portrait.expression + edited.expression - original.expression,
+        portrait.pose + edited.pose - original.pose,
+        portrait.gaze + edited.gaze - original.gaze,
+    )
+    return measure_gains(portrait, face478.load(), on_portrait, channels)
+
+
+def _read_first_portrait(source: VideoInput, track: MotionTrack, job: EditJob) -> Portrait:
+    """Return the first frame that shows the face as a portrait."""
+    first = int(np.argmax(track.valid))
+    identity = track.identity.astype(np.float64)
+    portraits = portraits_of(source.path, track.select_frames(slice(first + 1)), identity, job.options.animate)
+    try:
+        return next(portrait for k, portrait in enumerate(portraits) if k == first)
+    finally:
+        portraits.close()

@@ -190,7 +190,7 @@ def command(
         )
     cache = None if no_cache else Cache(cache_dir)
     with console.progress(quiet) as report:
-        result = edit(source, console.target(output), options, overwrite=overwrite, cache=cache, report=report)
+        result = edit(source, console.target(output), options, overwrite=overwrite, cache=cache, progress=report)
     console.notes(result.notes, quiet)
     if not quiet:
         drawn = "" if result.engine is None else f", {result.width}x{result.height}, engine: {result.engine}"
@@ -208,7 +208,7 @@ def command(
                 "height": result.height,
                 "duration": result.duration,
                 "seen": [
-                    {"name": g.channel.name, "asked": g.asked, "read": g.read, "factor": g.factor} for g in result.gains
+                    {"name": g.channel.name, "asked": g.requested, "read": g.measured, "factor": g.factor} for g in result.gains
                 ],
                 "notes": result.notes,
                 "provenance": result.provenance,

@@ -1,7 +1,8 @@
-"""Edits of a photo as they are seen: a turn of 20° and a smile of 0.7 are drawn so that the landmark model reads them.
+"""Gains of edits: factors with which a rendered photo shows the requested turn or score.
 
-A drawn head is read as turned less than it is, as hair and neck stay behind, and a score rises late and not alike on
-all faces. So each edited curve is drawn once or a few times at its furthest, looked at, and its change scaled.
+The landmark model measures a rendered head as turned less than it is, as hair and neck stay behind. A score rises late,
+and differently for every face. Therefore each edited channel is rendered a few times at its furthest value, measured,
+and its change scaled: a turn by 20° and a smile of 0.7 are rendered so that the landmark model measures them.
 """
 
 from dataclasses import dataclass
@@ -20,146 +21,193 @@ from mimaface_cli.motion.channels import Channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients
 from mimaface_cli.motion.rotation import euler_angles
 
-TURN_GAIN = (0.8, 1.4)  # how far a turn may be scaled
-SCORE_GAIN = (0.6, 1.8)
-SMALL_TURN = np.radians(4.0)  # below, the reading is noise: probe at this much more
+TURN_GAIN = (0.8, 1.4)  # range of the factor on a turn
+SCORE_GAIN = (0.6, 1.8)  # range of the factor on a score
+MIN_TURN = np.radians(4.0)  # a smaller turn is measured as noise: PROBE_TURN is rendered instead
 PROBE_TURN = np.radians(12.0)
-SMALL_CHANGE = 0.15  # of a score
-NEAR = 0.05  # a score read so near the wanted one is right
-PROBES = 4
-# Movements whose scores tell how far they go. How far a jaw drops and lids shut is plain in the mesh, and the scores of
-# small movements of the lips answer to teeth and color as much as to shape.
-_TELLING = ("brow", "mouthSmile", "mouthFrown", "mouthPucker", "mouthFunnel")
+MIN_TURN_SHARE = 0.2  # of the rendered turn that must be measured, otherwise the measurement is of something else
+MIN_SCORE_CHANGE = 0.15
+SCORE_TOLERANCE = 0.05
+TURN_PROBES, SCORE_PROBES = 2, 4  # renderings for one gain
+# Expressions whose scores measure how far they move. For jaw and lids, the mesh shows it exactly. Scores of small
+# movements of the lips depend on teeth and color as much as on shape.
+_MEASURABLE_PREFIXES = ("brow", "mouthSmile", "mouthFrown", "mouthPucker", "mouthFunnel")
 
 
 @dataclass(frozen=True)
 class EditGain:
-    """A curve's change is to be drawn `factor` times as large in one direction (sign). asked and read: at its furthest,
-    an angle in degrees since the photo or a score.
+    """Factor on a channel's change in one direction.
+
+    Args:
+        channel: The channel.
+        sign: Direction of the change, 1 or -1.
+        factor: The factor.
+        requested: The furthest requested value: degrees relative to the photo, or a score.
+        measured: The value that the landmark model measured in the best rendering, in the same unit.
     """
 
     channel: Channel
     sign: int
     factor: float
-    asked: float
-    read: float
+    requested: float
+    measured: float
 
 
-def measure_gains(portrait: Portrait, model: Face478, wanted: Coefficients, channels: list[Channel]) -> list[EditGain]:
-    """What to scale so that `wanted` (N frames, own coefficients of the photo plus edits of `channels`) is seen as
-    asked. Only turns and expressions whose scores tell are looked at.
+def measure_gains(portrait: Portrait, model: Face478, edited: Coefficients, channels: list[Channel]) -> list[EditGain]:
+    """Measure the gains with which a rendered photo shows edited coefficients.
+
+    Only turns, and expressions whose scores measure how far they move, are rendered and measured.
+
+    Args:
+        portrait: The photo.
+        model: Face model.
+        edited: N frames, the coefficients of the photo with `channels` edited.
+        channels: The edited channels.
+
+    Returns:
+        Gains by channel and direction, where a measurement succeeded.
     """
-    looked = [channel for channel in channels if _is_seen(channel)]
-    if not looked:
+    measurable = [channel for channel in channels if _is_measurable(channel)]
+    if not measurable:
         return []
     square = portrait.square()
-    own = get_portrait_coefficients(square)
-    before = select_face(find_faces(square.image), "largest")
-    if before is None:
+    face = select_face(find_faces(square.image), "largest")
+    if face is None:
         return []
-    look = _Look(square, model, own)
-    gains: list[EditGain | None] = []
-    for channel in looked:
-        change = getattr(wanted, channel.array)[:, channel.columns] - getattr(own, channel.array)[:, channel.columns]
-        for sign in (1, -1):
-            furthest = change[np.argmax(sign * change.mean(1))]
-            least = SMALL_TURN if channel.array == "pose" else SMALL_CHANGE
-            if channel.array == "expression" and sign * furthest.mean() > least:
-                gains.append(_score_gain(channel, sign, own, furthest, look))
-            elif channel.array == "pose" and sign * furthest.mean() > 1e-6:
-                if abs(furthest[0]) < least:
-                    furthest = np.full(1, sign * PROBE_TURN)
-                gains.append(_turn_gain(channel, sign, own, furthest, before, look))
+    probe = _Probe(square, model, face)
+    gains = [_measure_gain(channel, sign, edited, probe) for channel in measurable for sign in (1, -1)]
     return [gain for gain in gains if gain is not None]
 
 
-def apply_gains(own: Coefficients, wanted: Coefficients, gains: list[EditGain]) -> Coefficients:
-    """Wanted coefficients with each gain's share of their change since the photo scaled; a coefficient that two names
-    share (mouthSmile, mouthSmileLeft) is scaled by the first.
+def apply_gains(original: Coefficients, edited: Coefficients, gains: list[EditGain]) -> Coefficients:
+    """Scale changes by gains; where two channels share a coefficient, such as mouthSmile and mouthSmileLeft, the first.
+
+    Args:
+        original: Coefficients of the photo, one frame or N.
+        edited: N frames of edited coefficients.
+        gains: Gains of edited channels.
+
+    Returns:
+        N frames in which the changes since `original` are scaled.
     """
-    arrays = {name: np.array(getattr(wanted, name), np.float64) for name in ("expression", "pose")}
-    done: set[tuple[str, int, int]] = set()
+    arrays = _copy_head_and_expression(edited)
+    scaled_columns: set[tuple[str, int, int]] = set()
     for gain in gains:
-        columns = [k for k in gain.channel.columns if (gain.channel.array, k, gain.sign) not in done]
-        done.update((gain.channel.array, k, gain.sign) for k in columns)
-        start = getattr(own, gain.channel.array)[:, columns]
-        change = arrays[gain.channel.array][:, columns] - start
-        scaled = np.where(np.sign(change) == gain.sign, change * gain.factor, change)
-        arrays[gain.channel.array][:, columns] = start + scaled
-    return Coefficients(arrays["expression"], arrays["pose"], wanted.gaze)
+        name = gain.channel.array
+        columns = [k for k in gain.channel.columns if (name, k, gain.sign) not in scaled_columns]
+        scaled_columns.update((name, k, gain.sign) for k in columns)
+        start = getattr(original, name)[:, columns]
+        change = arrays[name][:, columns] - start
+        arrays[name][:, columns] = start + np.where(np.sign(change) == gain.sign, change * gain.factor, change)
+    return Coefficients(arrays["expression"], arrays["pose"], edited.gaze)
 
 
 def get_portrait_coefficients(portrait: Portrait) -> Coefficients:
-    """A photo's own, one frame."""
+    """Return the coefficients of a photo, one frame."""
     return Coefficients(portrait.expression[None], portrait.pose[None], portrait.gaze[None])
 
 
-def _is_seen(channel: Channel) -> bool:
+class _Probe:
+    """Renders a photo with changed coefficients and detects the face in the result.
+
+    Args:
+        portrait: The photo, square.
+        model: Face model.
+        face: The face in the photo.
+    """
+
+    def __init__(self, portrait: Portrait, model: Face478, face: Face) -> None:
+        self.model = model
+        self.face = face
+        self.original = get_portrait_coefficients(portrait)
+        self._identity = portrait.identity
+        self._prepared = prepare_portrait(portrait, model)
+
+    def render(self, channel: Channel, change: np.ndarray) -> tuple[Face | None, np.ndarray]:
+        """Render the photo with a channel changed.
+
+        Args:
+            channel: The channel.
+            change: (columns,), change of its coefficients.
+
+        Returns:
+            The face detected in the result, or None, and the result (H, W, 3) uint8.
+        """
+        arrays = _copy_head_and_expression(self.original)
+        arrays[channel.array][:, channel.columns] += change
+        coefficients = Coefficients(arrays["expression"], arrays["pose"], self.original.gaze)
+        motion = plan_edited_motion(self.model, self._identity, self.original, coefficients)
+        limited = motion.coefficients
+        frame = render_frame(
+            self._prepared, self.model, limited.expression[0], limited.pose[0], limited.gaze[0], motion.lids[0]
+        )
+        image = np.ascontiguousarray(frame[..., :3])
+        return select_face(find_faces(image), "largest"), image
+
+
+def _is_measurable(channel: Channel) -> bool:
     if channel.array == "pose":
         return channel.columns[0] < 3
-    named = channel.array == "expression" and all(column < len(BLENDSHAPES) for column in channel.columns)
-    return named and BLENDSHAPES[channel.columns[0]].startswith(_TELLING)
+    is_named = channel.array == "expression" and all(column < len(BLENDSHAPES) for column in channel.columns)
+    return is_named and BLENDSHAPES[channel.columns[0]].startswith(_MEASURABLE_PREFIXES)
 
 
-class _Look:
-    """Draws the photo under coefficients of one frame and finds its face: a Face or None, and the picture."""
-
-    def __init__(self, portrait: Portrait, model: Face478, own: Coefficients):
-        self.model = model
-        self._source, self._own, self._identity = prepare_portrait(portrait, model), own, portrait.identity
-
-    def __call__(self, coefficients: Coefficients) -> tuple[Face | None, np.ndarray]:
-        motion = plan_edited_motion(self.model, self._identity, self._own, coefficients)
-        moved = motion.coefficients
-        frame = render_frame(
-            self._source, self.model, moved.expression[0], moved.pose[0], moved.gaze[0], motion.lids[0]
-        )
-        picture = np.ascontiguousarray(frame[..., :3])
-        return select_face(find_faces(picture), "largest"), picture
+def _measure_gain(channel: Channel, sign: int, edited: Coefficients, probe: _Probe) -> EditGain | None:
+    """Measure the gain of a channel in one direction, at its furthest value; None where it changes too little."""
+    columns = channel.columns
+    change = getattr(edited, channel.array)[:, columns] - getattr(probe.original, channel.array)[:, columns]
+    furthest = change[np.argmax(sign * change.mean(1))]
+    distance = sign * furthest.mean()
+    if channel.array == "expression":
+        return _measure_score_gain(channel, sign, furthest, probe) if distance > MIN_SCORE_CHANGE else None
+    if distance <= 1e-6:
+        return None
+    if abs(furthest[0]) < MIN_TURN:
+        furthest = np.full(1, sign * PROBE_TURN)
+    return _measure_turn_gain(channel, sign, furthest, probe)
 
 
-def _shifted(own: Coefficients, channel: Channel, change: np.ndarray) -> Coefficients:
-    arrays = {name: np.array(getattr(own, name), np.float64) for name in ("expression", "pose")}
-    arrays[channel.array][:, channel.columns] += change
-    return Coefficients(arrays["expression"], arrays["pose"], own.gaze)
+def _measure_turn_gain(channel: Channel, sign: int, change: np.ndarray, probe: _Probe) -> EditGain | None:
+    """Measure a turn as the mean of the landmark model's rotation and the fitted pose.
 
-
-def _turn_gain(
-    channel: Channel, sign: int, own: Coefficients, change: np.ndarray, before: Face, look: _Look
-) -> EditGain | None:
-    """By the turn that is read from the drawn picture, half by the landmark model's rotation since the photo, half by
-    the fitted pose: either alone leans to one side.
+    Either alone is biased, in opposite directions.
     """
-    factor, read, axis = 1.0, 0.0, channel.columns[0]
-    for _ in range(2):
-        after, picture = look(_shifted(own, channel, change * factor))
-        if after is None:
+    factor, measured, axis = 1.0, 0.0, channel.columns[0]
+    for _ in range(TURN_PROBES):
+        face, image = probe.render(channel, change * factor)
+        if face is None:
             break
-        by_matrix = euler_angles(after.rotation @ before.rotation.T)[axis]
-        by_fit = extract_photo(picture, after, look.model, ExtractOptions()).pose[0, axis] - own.pose[0, axis]
-        turned = float(by_matrix + by_fit) / 2
-        read = float(np.degrees(turned))
-        if sign * turned < 0.2 * abs(change[0]):
-            return None  # not a reading of this turn
-        factor = float(np.clip(factor * change[0] / turned, *TURN_GAIN))
-    return EditGain(channel, sign, factor, float(np.degrees(change[0])), read)
+        by_landmarks = euler_angles(face.rotation @ probe.face.rotation.T)[axis]
+        by_fit = extract_photo(image, face, probe.model, ExtractOptions()).pose[0, axis] - probe.original.pose[0, axis]
+        turn = float(by_landmarks + by_fit) / 2
+        measured = float(np.degrees(turn))
+        if sign * turn < MIN_TURN_SHARE * abs(change[0]):
+            return None
+        factor = float(np.clip(factor * change[0] / turn, *TURN_GAIN))
+    return EditGain(channel, sign, factor, float(np.degrees(change[0])), measured)
 
 
-def _score_gain(channel: Channel, sign: int, own: Coefficients, change: np.ndarray, look: _Look) -> EditGain | None:
-    """By the score that the landmark model gives: a search between the smallest and the largest gain."""
+def _measure_score_gain(channel: Channel, sign: int, change: np.ndarray, probe: _Probe) -> EditGain | None:
+    """Search the gain, by bisection of SCORE_GAIN, whose rendering has the requested score."""
     columns = list(channel.columns)
-    target = float(np.clip((own.expression[0, columns] + change).mean(), 0.02, 0.98))
+    requested = float(np.clip((probe.original.expression[0, columns] + change).mean(), 0.02, 0.98))
     low, high = SCORE_GAIN
-    factor, best = 1.0, (np.inf, 1.0, 0.0)
-    for _ in range(PROBES):
-        after, _ = look(_shifted(own, channel, change * factor))
-        if after is None:
+    factor, best = 1.0, (np.inf, 1.0, 0.0)  # error, factor and score
+    for _ in range(SCORE_PROBES):
+        face, _ = probe.render(channel, change * factor)
+        if face is None:
             high = factor
         else:
-            read = float(after.scores[columns].mean())
-            best = min(best, (abs(read - target), factor, read))
-            if abs(read - target) < NEAR:
+            score = float(face.scores[columns].mean())
+            best = min(best, (abs(score - requested), factor, score))
+            if abs(score - requested) < SCORE_TOLERANCE:
                 break
-            low, high = (factor, high) if sign * (target - read) > 0 else (low, factor)
+            low, high = (factor, high) if sign * (requested - score) > 0 else (low, factor)
         factor = (low + high) / 2
-    return EditGain(channel, sign, best[1], target, best[2]) if np.isfinite(best[0]) else None
+    error, factor, score = best
+    return EditGain(channel, sign, factor, requested, score) if np.isfinite(error) else None
+
+
+def _copy_head_and_expression(coefficients: Coefficients) -> dict[str, np.ndarray]:
+    """Return writable copies of the arrays that gains apply to."""
+    return {name: np.array(getattr(coefficients, name), np.float64) for name in ("expression", "pose")}
