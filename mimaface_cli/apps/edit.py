@@ -177,9 +177,7 @@ def _create_stamp(job: EditJob, size: tuple[int, int]) -> Stamp:
     )
 
 
-def _encode(
-    job: EditJob, size: tuple[int, int], moving: Moving, audio: AudioTrack | None, job_stamp: Stamp
-) -> float:
+def _encode(job: EditJob, size: tuple[int, int], moving: Moving, audio: AudioTrack | None, job_stamp: Stamp) -> float:
     """Render and write all frames; return their duration in seconds."""
     pts = moving.pts - moving.pts[0]
     duration = float(pts[-1]) + float(1 / moving.frame_rate)

@@ -23,7 +23,7 @@ from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.channels import Channel
 from mimaface_cli.motion.coefficients import Coefficients
-from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track import MotionArrays, MotionTrack
 
 _LIMITED_PARTS = {"pose": "head", "expression": "expression", "gaze": "gaze"}
 
@@ -122,16 +122,19 @@ def _plan_motion(
 def _expand_grid(track: MotionTrack, axes: list[Axis]) -> Coefficients:
     """Return the coefficients of all cells, in reading order, from a track of one frame."""
     cells = list_cells(axes)
-    arrays = {name: np.repeat(values, len(cells), axis=0) for name, values in track.motion_arrays().items()}
+    frame = track.motion_arrays()
+    arrays: MotionArrays = {
+        "expression": np.repeat(frame["expression"], len(cells), axis=0),
+        "pose": np.repeat(frame["pose"], len(cells), axis=0),
+        "gaze": np.repeat(frame["gaze"], len(cells), axis=0),
+    }
     for axis, values in zip(axes, np.array(cells).T, strict=True):
         array = arrays[axis.channel.array]
         axis.channel.write(array, np.broadcast_to(values[:, None], axis.channel.read(array).shape))
     return Coefficients(**arrays)
 
 
-def _assemble_and_close(
-    frames: Iterator[np.ndarray], axes: list[Axis], cell: int
-) -> Generator[np.ndarray, None, None]:
+def _assemble_and_close(frames: Iterator[np.ndarray], axes: list[Axis], cell: int) -> Generator[np.ndarray, None, None]:
     try:
         yield assemble_grid(frames, axes, cell)
     finally:

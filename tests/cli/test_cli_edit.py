@@ -140,7 +140,7 @@ def test_tracks_are_mixed_and_stretched(run_command, sample, tmp_path):
         "edit", "still.npz", "-o", "a.npz", "--mix", sample.track, "--region", "mouth", "--region", "head",
         "--speed", "0.5", "--json",
     )  # fmt: skip
-    assert said.code == 0 and "its end is held" in said.err
+    assert said.code == 0 and "its last frame holds" in said.err
     mixed, other = MotionTrack.load(tmp_path / "a.npz"), MotionTrack.load(sample.track)
     assert len(mixed) == 60 and np.ptp(mixed.expression[:, blendshape_index("jawOpen")]) > 0.5
     assert mixed.expression[-1, blendshape_index("jawOpen")] == pytest.approx(
@@ -175,14 +175,14 @@ def test_names_in_bfm_need_its_model(run_command, tmp_path):
     MotionTrack.neutral(3, "bfm09").save(tmp_path / "b.npz")
     assert run_command("edit", "b.npz", "-o", "c.npz", "--set", "exp12=0.5").code == 0
     refused = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5")
-    assert refused.code == 5 and "--bfm FILE" in refused.err and refused.err.count("\n") == 1
+    assert refused.code == 5 and "Set --bfm to the file" in refused.err and refused.err.count("\n") == 1
     savemat(tmp_path / "BFM09_model_info.mat", made_arrays())
     named = ["--bfm", "BFM09_model_info.mat"]
     said = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5", "--preset", "kiss=0.5", *named)
-    assert said.code == 0 and "jawOpen: the face model makes all but" in said.err
+    assert said.code == 0 and "jawOpen: the face model represents all but" in said.err
     assert MotionTrack.load(tmp_path / "d.npz").expression[0, 0] == pytest.approx(1.5, rel=0.1)
     without = run_command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth")
-    assert without.code == 5 and "--region mouth" in without.err and "--bfm FILE" in without.err
+    assert without.code == 5 and "mouth: this region of the bfm09 space" in without.err and "Set --bfm to the file" in without.err
     assert run_command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth", *named).code == 0
     taken, whole = MotionTrack.load(tmp_path / "m.npz"), MotionTrack.load(tmp_path / "d.npz")
     assert 0 < np.abs(taken.expression).max() <= 1.5 * np.abs(whole.expression).max()
@@ -193,32 +193,32 @@ def test_names_in_bfm_need_its_model(run_command, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("TRACK", "-o", "x.npz", "--set", "jawopen=0.4"), 3, "did you mean jawOpen"),
-        (("TRACK", "-o", "x.npz", "--set", "jawOpen=7"), 3, "between -1 and 1.5"),
+        (("TRACK", "-o", "x.npz", "--set", "jawopen=0.4"), 3, "--set: jawopen: unknown curve. Did you mean jawOpen"),
+        (("TRACK", "-o", "x.npz", "--set", "jawOpen=7"), 3, "from -1 to 1.5"),
         (("TRACK", "-o", "x.npz", "--add", "yaw=nan"), 3, "'nan' is not a number"),
-        (("TRACK", "-o", "x.npz", "--preset", "smirk"), 3, "no such preset"),
+        (("TRACK", "-o", "x.npz", "--preset", "smirk"), 3, "smirk: unknown preset"),
         (("TRACK", "-o", "x.npz", "--keys", "none.csv"), 3, "none.csv: no such file"),
         (("TRACK", "-o", "x.npz", "--mix", "none.npz"), 3, "none.npz: no such file"),
         (("TRACK", "-o", "x.npz", "--region", "mouth"), 2, "--mix OTHER"),
-        (("TRACK", "-o", "x.npz", "--mix", "TRACK", "--region", "chin"), 2, "--region chin: choose"),
-        (("TRACK", "-o", "x.npz", "--strength", "9"), 3, "--strength 9"),
-        (("TRACK", "-o", "x.npz", "--start", "60"), 3, "--start 60"),
+        (("TRACK", "-o", "x.npz", "--mix", "TRACK", "--region", "chin"), 2, "unknown region 'chin'. Choose"),
+        (("TRACK", "-o", "x.npz", "--strength", "9"), 3, "--strength: 9 is out of range"),
+        (("TRACK", "-o", "x.npz", "--start", "60"), 3, "--start: 60 s is outside"),
         (("TRACK", "-o", "TRACK", "--set", "yaw=1", "--overwrite"), 4, "same file as an input"),
-        (("TRACK", "-o", "x.mp4", "--set", "yaw=1"), 4, "a track has no picture"),
-        (("TRACK", "-o", "x.png", "--grid", "yaw=0:1:2"), 3, "give a photo"),
+        (("TRACK", "-o", "x.mp4", "--set", "yaw=1"), 4, "a track has no image"),
+        (("TRACK", "-o", "x.png", "--grid", "yaw=0:1:2"), 3, "--grid: renders a photo into one image. Give a photo"),
         (("TRACK",), 2, "give INPUT and -o OUTPUT"),
         (("PHOTO", "-o", "x.png", "--grid", "yaw=-30:30:0"), 3, "whole number from 1"),
         (("PHOTO", "-o", "x.png", "--grid", "yaw=-30:30"), 3, "NAME=FROM:TO:COUNT"),
-        (("PHOTO", "-o", "x.png", "--grid", "yaw=0:1:2", "pitch=0:1:2", "roll=0:1:2"), 3, "one or two curves"),
+        (("PHOTO", "-o", "x.png", "--grid", "yaw=0:1:2", "pitch=0:1:2", "roll=0:1:2"), 3, "--grid: more than two curves"),
         (("PHOTO", "-o", "x.png", "--grid", "eyeBlink=0:1:2", "eyeBlinkLeft=0:1:2"), 3, "the same curve"),
-        (("PHOTO", "-o", "x.mp4", "--grid", "yaw=0:1:2"), 3, "into one picture"),
-        (("PHOTO", "-o", "x.png", "--key", "1:yaw=3"), 3, "move over time"),
-        (("PHOTO", "-o", "x.png", "--seconds", "3"), 3, "is one picture"),
-        (("PHOTO", "-o", "x.mp4", "--seconds", "0"), 2, "--seconds 0"),
+        (("PHOTO", "-o", "x.mp4", "--grid", "yaw=0:1:2"), 3, "into one image"),
+        (("PHOTO", "-o", "x.png", "--key", "1:yaw=3"), 3, "change over time"),
+        (("PHOTO", "-o", "x.png", "--seconds", "3"), 3, "is one image"),
+        (("PHOTO", "-o", "x.mp4", "--seconds", "0"), 2, "--seconds: 0 is out of range"),
         (("PHOTO", "-o", "x.mp4", "--frame-rate", "0"), 2, "--frame-rate 0"),
         (("DRIVER", "-o", "x.mp4", "--speed", "2"), 3, "a video keeps its own times"),
-        (("DRIVER", "-o", "x.mp4", "--seconds", "2"), 3, "--seconds: is for photos"),
-        (("PHOTO", "-o", "x.mp4", "--smooth", "2"), 3, "need motion"),
+        (("DRIVER", "-o", "x.mp4", "--seconds", "2"), 3, "--seconds: applies to photos only"),
+        (("PHOTO", "-o", "x.mp4", "--smooth", "2"), 3, "--smooth: "),
     ],
 )
 def test_what_cannot_be_edited(run_command, sample, tmp_path, words, code, says):
@@ -241,7 +241,7 @@ def test_edits_are_listed(run_command):
 def test_a_track_of_the_wrong_space_stays_told_apart(run_command, sample, tmp_path):
     MotionTrack.neutral(3, "bfm09").save(tmp_path / "b.npz")
     said = run_command("edit", sample.track, "-o", "x.npz", "--mix", "b.npz")
-    assert said.code == 3 and "bfm09 space and the first in face478" in said.err
+    assert said.code == 3 and "bfm09 space, but the edited one in face478" in said.err
 
 
 def test_what_was_not_edited_is_kept(run_command, sample, tmp_path):

@@ -57,13 +57,13 @@ def test_known_movements_are_found(named):
 
 def test_names_edit_a_bfm_track(named):
     track = MotionTrack.neutral(4, "bfm09")
-    edited, _ = apply_edits(track, [Term("set", "jawOpen", 0.5)], named=named)
+    edited, _ = apply_edits(track, [Term("set", "jawOpen", 0.5)], expression_map=named)
     assert edited.expression[0, 0] == pytest.approx(1.5, rel=0.03)
     jaw, smile = (find_channel(name, "bfm09", named) for name in ("jawOpen", "mouthSmile"))
     np.testing.assert_allclose(jaw.read(edited.expression.astype(float)), 0.5, atol=0.01)
     np.testing.assert_allclose(smile.read(edited.expression.astype(float)), 0.0, atol=0.05)
     assert smile.directions.shape == (2, 64) and smile.residual < 0.03
-    both, _ = apply_edits(edited, [Term("set", "jawOpen", 0.2), Term("add", "exp30", 0.7)], named=named)
+    both, _ = apply_edits(edited, [Term("set", "jawOpen", 0.2), Term("add", "exp30", 0.7)], expression_map=named)
     assert both.expression[0, 0] == pytest.approx(0.6, rel=0.05)
     assert both.expression[0, 30] - edited.expression[0, 30] == pytest.approx(0.7, abs=0.2)
 
