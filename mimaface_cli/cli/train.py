@@ -53,9 +53,8 @@ def prepare(
     Example:
       mimaface train prepare footage/ -o data/ --size 256 --jobs 8
     """
-    from mimaface_cli.training.footage import Cutting
-    from mimaface_cli.training.preparation import prepare as run
-    from mimaface_cli.training.preparation import read_identities
+    from mimaface_cli.training.clip_extraction import ClipOptions
+    from mimaface_cli.training.preparation import prepare_shards, read_identities
 
     table = None if identities is None else read_identities(identities)
     if space == "bfm09" and not quiet:
@@ -66,21 +65,25 @@ def prepare(
                 'note: without the identity network (mimaface weights pull mimaface) the clips train tokens = "paper" only'
             )
     with console.progress(quiet, "videos") as report:
-        index = run(folder, output, space, Cutting(size, frames, per_video, condition or ""), table, jobs, report)
-    for name, why in index.bad.items():
+        index = prepare_shards(
+            folder, output, space, ClipOptions(size, frames, per_video, condition or ""), table, jobs, report
+        )
+    for name, why in index.skipped.items():
         console.say(f"skipped: {name}: {why.removeprefix(f'{folder / name}: ')}")
     clips = sum(index.videos.values())
     if not quiet:
         console.say(
-            f"{output}: {clips} clips of {len(index.videos)} videos in {index.shards} shards, {len(index.bad)} skipped"
+            f"{output}: {clips} clips of {len(index.videos)} videos in {index.shards} shards, {len(index.skipped)} skipped"
         )
     if as_json:
         values = {"output": str(output), "clips": clips, "videos": len(index.videos), "shards": index.shards}
-        console.write_json({**values, "skipped": index.bad, **index.made})
+        console.write_json({**values, "skipped": index.skipped, **index.settings})
     if not clips:
         from mimaface_cli.errors import InputError
 
-        raise InputError(f"{folder}: none of its {len(index.bad)} videos gave a clip; --frames may ask for too many")
+        raise InputError(
+            f"{folder}: none of its {len(index.skipped)} videos gave a clip; --frames may ask for too many"
+        )
 
 
 Config = Annotated[
@@ -98,7 +101,7 @@ def image(config: Config, quiet: Quiet = False) -> None:
 
       accelerate launch --num_processes 4 -m mimaface_cli train image run.toml
     """
-    from mimaface_cli.training.config import load_config
+    from mimaface_cli.training.config_reader import load_config
 
     settings = load_config(config)
     from mimaface_cli.training.stages import train_image
@@ -112,7 +115,7 @@ def image(config: Config, quiet: Quiet = False) -> None:
 @app.command()
 def video(config: Config, quiet: Quiet = False) -> None:
     """Stage 2, after stage 1: motion modules and the condition module learn from clips. Stopped, the same command goes on."""
-    from mimaface_cli.training.config import load_config
+    from mimaface_cli.training.config_reader import load_config
 
     settings = load_config(config)
     from mimaface_cli.training.stages import train_video
@@ -146,9 +149,9 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
     """Write into a small model's card how it compares with mesh; --engine auto prefers it where it wins more figures."""
-    from mimaface_cli.training.card_scores import score as run
+    from mimaface_cli.training.card_scores import write_card_scores
 
-    verdict = run(model, mesh, own)
+    verdict = write_card_scores(model, mesh, own)
     if as_json:
         rows = {
             name: {"mesh": first, "model": second, "winner": winner} for name, first, second, winner in verdict.rows

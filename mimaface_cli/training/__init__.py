@@ -1,1 +1,1 @@
-"""Training and model building."""
+"""Training of the paper's two stages: data preparation, losses, stages, parallelism, validation."""

@@ -1,4 +1,4 @@
-"""A small model's card gets what `mimaface evaluate` measured of it and of the mesh engine, by which `auto` decides."""
+"""Write the measured figures of a small model and of the mesh engine into the model's card."""
 
 import json
 from dataclasses import replace
@@ -9,22 +9,37 @@ from mimaface_cli.evaluation.preference import JUDGED_BY, Verdict, judge
 from mimaface_cli.weights.small_model import read_card, write_card
 
 
-def score(folder: Path, mesh: Path, model: Path) -> Verdict:
-    """Write the means of both files (`mimaface evaluate --json`, the same pairs) into the card of the model in `folder`.
+def write_card_scores(folder: Path, mesh_report: Path, model_report: Path) -> Verdict:
+    """Write the mean figures of both engines into a small model's card; `engine=auto` decides by them.
 
-    Raises InputError for files of another kind, WeightsError for a folder without a card, OutputError.
+    Args:
+        folder: The model's folder.
+        mesh_report: Output of `mimaface evaluate --json` for the mesh engine.
+        model_report: The same for the diffusion engine with this model, on the same pairs.
+
+    Returns:
+        Which engine is better by these figures.
+
+    Raises:
+        InputError: A file is not such an output.
+        WeightsError: The folder has no card.
+        OutputError: The card cannot be written.
     """
-    card, columns = read_card(folder), {}
-    for name, path in (("mesh", mesh), ("diffusion", model)):
-        try:
-            means = json.loads(path.read_bytes())["means"]
-            columns[name] = {
-                key: means[key]["value"] for key in JUDGED_BY if means.get(key, {}).get("value") is not None
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(f"{path}: is not what mimaface evaluate --json writes ({error!r:.80})") from error
+    card = read_card(folder)
+    scores = {"mesh": _read_means(mesh_report), "diffusion": _read_means(model_report)}
     try:
-        write_card(folder, replace(card, scores=columns))
-    except ValueError as error:  # means that are no numbers
-        raise InputError(f"{mesh}, {model}: {error}") from error
-    return judge(columns)
+        write_card(folder, replace(card, scores=scores))
+    except ValueError as error:  # A mean is not a finite number.
+        raise InputError(f"{mesh_report}, {model_report}: {error}. Evaluate both engines again.") from error
+    return judge(scores)
+
+
+def _read_means(path: Path) -> dict[str, float]:
+    """Return the figures that engines are judged by."""
+    try:
+        means = json.loads(path.read_bytes())["means"]
+        return {key: means[key]["value"] for key in JUDGED_BY if means.get(key, {}).get("value") is not None}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: is not the JSON output of mimaface evaluate ({error!r:.80}). Run mimaface evaluate --json again."
+        ) from error

@@ -1,29 +1,29 @@
-"""How a training run is set: one TOML file over the paper's values, or over the release's where they differ."""
+"""Configuration of a training run: the sections of its TOML file as dataclasses, with the paper's values."""
 
-import difflib
 import math
-import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.training.autoencoder import AutoencoderSettings
-from mimaface_cli.training.trainables import Size
-from mimaface_cli.weights.small_model import PREDICTIONS
 
-RECIPES = ("paper", "release")
-STARTS = ("sd15", "scratch")
-TOKENS = ("paper", "release")
-PRECISIONS = ("", "no", "fp16", "bf16")
-SCHEDULES = ("constant", "cosine")
+NORM_GROUPS = 8
+"""Groups of a small model's group norms."""
 
 
 @dataclass(frozen=True)
-class Optimizer:
-    """AdamW. batch: samples a step, over all processes and accumulation; micro: samples that a process takes at once, 0
-    for all its share. clip_norm: of the gradient, 0 for none. schedule: of the rate after its linear rise over warm_up
-    steps: constant, or along a cosine to 2 % at the last step. ema: decay a step, 0 for none.
+class OptimizerConfig:
+    """AdamW and its schedule: the sections [image.optimizer] and [video.optimizer].
+
+    Attributes:
+        steps: Number of optimizer steps.
+        batch: Samples per step, over all processes and accumulated micro-batches.
+        micro: Samples that one process takes at once; 0 for its whole share of a batch.
+        clip_norm: Largest norm of the gradient; 0 disables clipping.
+        learning_rate: Learning rate after the warm-up.
+        schedule: After the warm-up, "constant" or "cosine" (falls to 2 % at the last step).
+        warm_up: Steps in which the learning rate rises linearly.
+        weight_decay: Decoupled weight decay.
+        ema: Decay of the moving average per step; 0 for none.
     """
 
     steps: int = 30_000
@@ -37,7 +37,7 @@ class Optimizer:
     ema: float = 0.9999
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         rate = self.learning_rate * min(1.0, (step + 1) / max(self.warm_up, 1))
         if self.schedule == "cosine":
             rate *= 0.02 + 0.49 * (1 + math.cos(math.pi * step / self.steps))
@@ -45,14 +45,21 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
-class Image:
-    """Stage 1. token_dropout: share of samples without appearance tokens. min_snr: 0 for none. The release leaves the
-    identity loss out (identity_weight 0) and shows the clean target as conditioning in a share clean_condition. bank: ID
-    tokens that are held as negatives; 0 for those of the samples that a process takes at once, for an encoder that learns
-    fast: tokens of one long gone make it tell everybody alike.
+class ImageStageConfig:
+    """Stage 1, single frames: the section [image].
+
+    Attributes:
+        optimizer: AdamW and its schedule.
+        token_dropout: Share of samples without condition tokens.
+        min_snr: Bound of the min-SNR loss weights; 0 for no weights.
+        identity_weight: Weight of the identity contrastive loss. The release trains without it (0).
+        temperature: Temperature of the identity loss; the paper has none, which is 1.
+        bank: Size of the memory bank of negative ID tokens. 0 takes the negatives from the micro-batch instead, for an
+            encoder that learns fast: stale memory-bank entries make all identities look alike.
+        clean_condition: Share of samples whose conditioning latents are the clean target, as the release trains.
     """
 
-    optimizer: Optimizer = field(default_factory=Optimizer)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     token_dropout: float = 0.1
     min_snr: float = 0.0
     identity_weight: float = 1.0
@@ -62,14 +69,26 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Video:
-    """Stage 2. Conditioning frames k: none with probability none_known (1: no ICA), otherwise uniform over 0..clip // 4,
-    or over 1..most_known where that is given. known_noise: standard deviation, in latents. Beside motion modules and
-    W_cond the release trains all of the UNet's first convolution (whole_input), the condition tokens' module
-    (train_tokens) and the last clip_layers of the appearance encoder.
+class VideoStageConfig:
+    """Stage 2, clips: the section [video].
+
+    A sample has k conditioning frames. k is 0 with probability `none_known`, otherwise uniform over 0 to `clip` // 4,
+    or over 1 to `most_known` where that is set.
+
+    Attributes:
+        optimizer: AdamW and its schedule.
+        clip: Frames per clip.
+        known_noise: Standard deviation of the noise on the conditioning latents.
+        most_known: Largest number of conditioning frames; 0 for the paper's rule.
+        none_known: Probability of a clip without conditioning frames. 1 trains without ICA.
+        token_dropout: Share of samples without condition tokens.
+        min_snr: Bound of the min-SNR loss weights; 0 for no weights.
+        whole_input: Train the UNet's whole first convolution, not only W_cond, as the release does.
+        train_tokens: Train the module of the condition tokens as well, as the release does.
+        clip_layers: Number of the appearance encoder's last layers to train; the release trains 2.
     """
 
-    optimizer: Optimizer = field(default_factory=lambda: Optimizer(batch=8))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(batch=8))
     clip: int = 12
     known_noise: float = 0.1
     most_known: int = 0
@@ -82,10 +101,16 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Validation:
-    """every: steps from one look at people never trained on to the next, 0 for none; the last step has one too. share: of
-    the people, rounded down, whom a run leaves out from its first start on; none, and nothing is made, in small data.
-    clips: of them that are made, each by so many steps of DPM-Solver++ at that guidance.
+class ValidationConfig:
+    """Validation on people that are held out of the training: the section [validation].
+
+    Attributes:
+        every: Steps between validations, 0 for none. The last step has one too.
+        share: Share of the people to hold out from the first start of a run on, rounded down. With few people this can
+            be nobody, and then there is no validation.
+        clips: Number of held-out clips to generate.
+        steps: Steps of DPM-Solver++ per clip.
+        guidance: Classifier-free guidance scale.
     """
 
     every: int = 1000
@@ -96,13 +121,138 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Model:
-    """start: sd15 (Stable Diffusion 1.5 and CLIP ViT-L/14, and for clips AnimateDiff v3, from the weights folder) or
-    scratch (a small model of `size` with an autoencoder of its own, in the face478 space). prediction:
-    what the UNet learns to give, the noise (epsilon), v, or the clean latents (sample). tokens: the paper's condition tokens,
-    or the release's (identity features, and with the motion the photo's texture and light; one set for a clip), which are
-    made of bfm09 and start from sd15. use_render, use_motion: false for a model without the render condition, or without
-    motion coefficients, as in the paper's ablation.
+class NetworkSize:
+    """Size of a small model that trains from scratch: the section [model.size].
+
+    Attributes:
+        channels: Channels of the UNet's levels.
+        attention: For each level, whether it attends to the condition tokens.
+        layers: Residual blocks per level.
+        heads: Attention heads.
+        tokens: Width of the condition tokens.
+        adapter: Layers of MIA's transformer.
+        motion_tokens: Tokens per motion group.
+        clip: Width of the appearance encoder.
+        clip_layers: Layers of the appearance encoder.
+        clip_image: Side of the appearance encoder's input image, in pixels.
+        patch: Side of its patches, in pixels.
+        motion_divisor: How many times narrower the motion modules are than their level.
+    """
+
+    channels: tuple[int, ...] = (32, 64, 96)
+    attention: tuple[bool, ...] = (False, True, True)
+    layers: int = 1
+    heads: int = 4
+    tokens: int = 64
+    adapter: int = 2
+    motion_tokens: int = 2
+    clip: int = 64
+    clip_layers: int = 3
+    clip_image: int = 64
+    patch: int = 8
+    motion_divisor: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.attention) != len(self.channels):
+            raise InputError(
+                f"model.size.attention: has {len(self.attention)} values. Give one for each of the "
+                f"{len(self.channels)} channels."
+            )
+        if any(count % NORM_GROUPS or count % self.heads for count in self.channels):
+            raise InputError(
+                f"model.size.channels: are {list(self.channels)}. Choose multiples of {NORM_GROUPS} and of heads "
+                f"({self.heads})."
+            )
+        if self.tokens % self.heads or self.clip % 4 or self.clip_image % self.patch:
+            raise InputError(
+                "model.size: tokens must be a multiple of heads, clip of 4, and clip_image of patch. Change one of "
+                "them."
+            )
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Size and training of a small model's autoencoder: the section [model.autoencoder].
+
+    Attributes:
+        channels: Channels of the levels, from full resolution down. Each level but the last halves the resolution.
+        layers: Residual blocks per level.
+        latent: Channels of a latent.
+        norm_groups: Groups of the group norms.
+        attention: Whether the middle block has attention.
+        steps: Optimizer steps.
+        batch: Images per step.
+        rate: Learning rate of AdamW; it falls to 2 % along a cosine.
+        kl: Weight of the divergence of the latents from a standard normal distribution.
+        edges: Weight of the loss on differences between neighboring pixels, at two scales.
+        ema: Decay of the moving average per step.
+        seed: Random seed of the weights and of the sampled latents.
+    """
+
+    channels: tuple[int, ...] = (16, 32, 64)
+    layers: int = 1
+    latent: int = 4
+    norm_groups: int = 8
+    attention: bool = False
+    steps: int = 3000
+    batch: int = 16
+    rate: float = 2e-3
+    kl: float = 1e-6
+    edges: float = 1.0
+    ema: float = 0.995
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if any(count % self.norm_groups for count in self.channels):
+            raise InputError(
+                f"model.autoencoder.channels: are {list(self.channels)}. Choose multiples of norm_groups "
+                f"({self.norm_groups})."
+            )
+
+    @property
+    def reduction(self) -> int:
+        """Image pixels per latent pixel, along each axis."""
+        return 2 ** (len(self.channels) - 1)
+
+    def network_config(self, size: int) -> dict[str, Any]:
+        """Return the configuration of diffusers' AutoencoderKL for images of size × size pixels.
+
+        Raises:
+            InputError: The size is not a multiple of `reduction`.
+        """
+        if size % self.reduction:
+            raise InputError(f"size: is {size}. The autoencoder needs a multiple of {self.reduction}.")
+        levels = len(self.channels)
+        return {
+            "in_channels": 3,
+            "out_channels": 3,
+            "latent_channels": self.latent,
+            "block_out_channels": list(self.channels),
+            "down_block_types": ["DownEncoderBlock2D"] * levels,
+            "up_block_types": ["UpDecoderBlock2D"] * levels,
+            "layers_per_block": self.layers,
+            "norm_num_groups": self.norm_groups,
+            "mid_block_add_attention": self.attention,
+            "sample_size": size,
+            "scaling_factor": 1.0,
+        }
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The networks: the section [model].
+
+    Attributes:
+        start: "sd15" starts from Stable Diffusion 1.5, CLIP ViT-L/14 and (stage 2) AnimateDiff v3, which are read from
+            the weights folder. "scratch" trains a small model of `size` with its own autoencoder, in the face478 space.
+        tokens: "paper" for the paper's condition tokens. "release" for those of the public release: identity features,
+            and motion together with the photo's texture and illumination; one set of tokens per clip. They need bfm09
+            coefficients and start = "sd15".
+        prediction: What the UNet predicts: the noise ("epsilon"), "v", or the clean latents ("sample").
+        use_render: False trains a model without the render condition, for the paper's ablation.
+        use_motion: False trains a model without motion coefficients, for the paper's ablation.
+        size: Size of a model from scratch.
+        autoencoder: Autoencoder of a model from scratch.
     """
 
     start: str = "sd15"
@@ -110,17 +260,34 @@ class Model:
     prediction: str = "epsilon"
     use_render: bool = True
     use_motion: bool = True
-    size: Size = field(default_factory=Size)
-    autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
+    size: NetworkSize = field(default_factory=NetworkSize)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
 
 
 @dataclass(frozen=True)
-class Config:
-    """A whole run. data, output: folders, from the file's own. size: pixels of the crop. space: of the coefficients.
-    seed: of every draw. workers: processes that read data. precision: no, fp16 or bf16; empty for what accelerate is
-    set to. save_every: steps between checkpoints, of which the last `keep` stay. cache_latents: encode all pictures once,
-    into a file beside the shards, instead of at every step; for small data, on which that costs a fair share. about: what
-    the data are and under which license, for the small model's card. tensorboard: event files beside the CSV.
+class TrainingConfig:
+    """Configuration of both stages of a run: the whole TOML file.
+
+    Attributes:
+        data: Folder of the prepared data, relative to the file's folder.
+        output: Folder of the results, relative to the file's folder.
+        recipe: "paper", or "release" for the values of the public release.
+        seed: Seed of all randomness.
+        size: Side of the face crop, in pixels.
+        space: Coefficient space, "bfm09" or "face478".
+        workers: Processes that load data.
+        precision: "no", "fp16" or "bf16"; empty for what accelerate is configured for.
+        gradient_checkpointing: Save GPU memory by computing activations again in the backward pass.
+        save_every: Steps between checkpoints.
+        keep: Number of last checkpoints to keep.
+        tensorboard: Write TensorBoard event files beside the CSV.
+        cache_latents: Encode all frames once into a file beside the shards instead of at every step. Useful for small
+            models, where encoding is a large part of a step.
+        about: What the data are and under which license, for the small model's card.
+        model: The networks.
+        image: Stage 1.
+        video: Stage 2.
+        validation: Validation on held-out people.
     """
 
     data: str = "data"
@@ -137,135 +304,7 @@ class Config:
     tensorboard: bool = False
     cache_latents: bool = False
     about: str = ""
-    model: Model = field(default_factory=Model)
-    image: Image = field(default_factory=Image)
-    video: Video = field(default_factory=Video)
-    validation: Validation = field(default_factory=Validation)
-
-
-# What the public release chose otherwise.
-_RELEASE: dict[str, Any] = {
-    "model": {"tokens": "release"},
-    "image": {"optimizer": {"batch": 16}, "min_snr": 5.0, "identity_weight": 0.0, "clean_condition": 0.01},
-    "video": {
-        "optimizer": {"batch": 4},
-        "clip": 10,
-        "most_known": 4,
-        "none_known": 0.5,
-        "min_snr": 5.0,
-        "whole_input": True,
-        "train_tokens": True,
-        "clip_layers": 2,
-    },
-}
-
-
-def load_config(path: Path) -> Config:
-    """Read a TOML file. Raises InputError: unreadable, an unknown key (nearest known named), a wrong value."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-    except ValueError as error:
-        raise InputError(f"{path}: is not TOML ({error}); mend that line") from error
-    try:
-        config = make_config(values)
-        return replace(config, data=str(path.parent / config.data), output=str(path.parent / config.output))
-    except (ValueError, InputError) as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def make_config(values: dict[str, Any]) -> Config:
-    """The paper's values, or those of values["recipe"], with values over them. Raises ValueError."""
-    recipe = values.get("recipe", "paper")
-    if recipe not in RECIPES:
-        raise ValueError(f"recipe: is {recipe!r:.80}, not one of {', '.join(RECIPES)}")
-    config = _over(Config(), _RELEASE if recipe == "release" else {}, "")
-    config = _over(config, values, "")
-    if config.space not in ("bfm09", "face478"):
-        raise ValueError(f"space: is {config.space!r:.80}, not one of bfm09, face478")
-    if config.model.start not in STARTS:
-        raise ValueError(f"model.start: is {config.model.start!r:.80}, not one of {', '.join(STARTS)}")
-    if config.model.prediction not in PREDICTIONS:
-        raise ValueError(f"model.prediction: is {config.model.prediction!r:.80}, not one of {', '.join(PREDICTIONS)}")
-    if config.model.start != "scratch" and config.model.prediction != "epsilon":
-        raise ValueError('model.prediction: Stable Diffusion 1.5 predicts epsilon; only start = "scratch" may differ')
-    if config.model.start == "scratch" and config.space != "face478":
-        raise ValueError('model.start: a model from scratch speaks face478; set space = "face478"')
-    if config.model.tokens not in TOKENS:
-        raise ValueError(f"model.tokens: is {config.model.tokens!r:.80}, not one of {', '.join(TOKENS)}")
-    if config.model.tokens == "release" and (config.space, config.model.start) != ("bfm09", "sd15"):
-        raise ValueError(
-            'model.tokens: the release\'s are made of bfm09 coefficients beside Stable Diffusion; set space = "bfm09" and '
-            '[model] start = "sd15", or [model] tokens = "paper"'
-        )
-    if config.precision not in PRECISIONS:
-        raise ValueError(f"precision: is {config.precision!r:.80}, not one of {', '.join(PRECISIONS[1:])} or empty")
-    least, model = 64, config.model
-    if model.start == "scratch":  # what its autoencoder and its UNet can halve
-        least = max(8, model.autoencoder.reduction * 2 ** (len(model.size.channels) - 1))
-    if not least <= config.size <= 512 or config.size % least:
-        raise ValueError(f"size: is {config.size}, but must be a multiple of {least} up to 512")
-    for name in ("save_every", "keep"):
-        if not getattr(config, name):
-            raise ValueError(f"{name}: must be 1 or more")
-    if config.validation.share >= 1:
-        raise ValueError(f"validation.share: must be below 1, is {config.validation.share}")
-    for name, least, most in (("clips", 1, 100), ("steps", 1, 1000), ("guidance", 1, 30)):
-        if not least <= getattr(config.validation, name) <= most:
-            raise ValueError(f"validation.{name}: must be {least} to {most}, is {getattr(config.validation, name)}")
-    for stage in ("image", "video"):
-        _check_stage(stage, getattr(config, stage))
-    return config
-
-
-def _check_stage(name: str, stage: Image | Video) -> None:
-    optimizer = stage.optimizer
-    for key in ("steps", "batch", "learning_rate"):
-        if not getattr(optimizer, key):
-            raise ValueError(f"{name}.optimizer.{key}: must be above 0")
-    shares = {"token_dropout": stage.token_dropout, "optimizer.ema": optimizer.ema}
-    if isinstance(stage, Video):
-        shares["none_known"] = stage.none_known
-    for key, value in shares.items():
-        if value > 1:
-            raise ValueError(f"{name}.{key}: must be 0 to 1, is {value}")
-    if optimizer.schedule not in SCHEDULES:
-        raise ValueError(f"{name}.optimizer.schedule: is {optimizer.schedule!r:.80}, not one of {', '.join(SCHEDULES)}")
-    for key in ("clip",) if isinstance(stage, Video) else ("temperature",):
-        if not getattr(stage, key):
-            raise ValueError(f"{name}.{key}: must be above 0")
-    if isinstance(stage, Video) and stage.most_known >= stage.clip:
-        raise ValueError(f"{name}.most_known: must be below {name}.clip")
-
-
-def _over(base: Any, values: dict[str, Any], where: str) -> Any:
-    """The dataclass `base` with values in place of its own, section by section."""
-    known = [item.name for item in fields(base)]
-    changes = {}
-    for key, value in values.items():
-        name = f"{where}{key}"
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.4)
-            hint = f"did you mean {where}{near[0]}?" if near else f"known are {', '.join(known)}"
-            raise ValueError(f"{name!r:.120} is no setting; {hint}")
-        own = getattr(base, key)
-        if is_dataclass(own):
-            if not isinstance(value, dict):
-                raise ValueError(f"{name}: must be a section, [{name}]")
-            changes[key] = _over(own, value, f"{name}.")
-            continue
-        if type(own) is float and type(value) is int:
-            value = float(value)
-        if type(own) is tuple and type(value) is list and value and all(type(item) is type(own[0]) for item in value):
-            value = tuple(value)
-        if type(value) is not type(own):
-            raise ValueError(f"{name}: must be of type {_kind(own)}, is {value!r:.80}")
-        if type(own) in (int, float) and not 0 <= value < 1e12:
-            raise ValueError(f"{name}: must be 0 or more and finite, is {value}")
-        changes[key] = value
-    return replace(base, **changes)
-
-
-def _kind(value: Any) -> str:
-    return f"list of {type(value[0]).__name__}" if isinstance(value, tuple) else type(value).__name__
+    model: ModelConfig = field(default_factory=ModelConfig)
+    image: ImageStageConfig = field(default_factory=ImageStageConfig)
+    video: VideoStageConfig = field(default_factory=VideoStageConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)

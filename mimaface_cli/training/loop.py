@@ -1,8 +1,5 @@
-"""One stage's training on accelerate: steps, moving average, a CSV of losses, checkpoints, and going on exactly."""
+"""The training loop of one stage on accelerate, with moving average, loss log, checkpoints and exact resume."""
 
-import csv
-import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,77 +9,116 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from filelock import FileLock, Timeout
-from torch import Tensor
+from torch import Tensor, nn
 
 from mimaface_cli.engines.diffusion.runtime import is_out_of_memory
 from mimaface_cli.errors import InputError, OutputError, WeightsError, brief
-from mimaface_cli.files import atomic_path, output_error, remove_partial_files
-from mimaface_cli.training.config import Config, Optimizer
-from mimaface_cli.training.initialization import Built, describe
+from mimaface_cli.files import output_error
+from mimaface_cli.progress import ProgressCallback, ignore_progress
+from mimaface_cli.training.config import OptimizerConfig, TrainingConfig
+from mimaface_cli.training.denoiser import Denoiser
+from mimaface_cli.training.initialization import describe_network
+from mimaface_cli.training.loss_log import LossLog
 from mimaface_cli.training.losses import MemoryBank
-from mimaface_cli.training.sharding import check_plugins, make_trained
-from mimaface_cli.training.tensorboard import Tracker, check_tensorboard
-from mimaface_cli.training.train_state import Trained
-from mimaface_cli.training.trainables import Denoiser
-from mimaface_cli.training.validation import Validator, forget_after, write_look
+from mimaface_cli.training.parallelism import check_accelerate_config, create_train_state
+from mimaface_cli.training.run_checkpoints import (
+    list_checkpoints,
+    read_checkpoint,
+    remove_partial_checkpoints,
+    write_checkpoint,
+)
+from mimaface_cli.training.tensorboard import TensorboardLog, check_tensorboard
+from mimaface_cli.training.train_state import TrainState
+from mimaface_cli.training.validation import Validator
+from mimaface_cli.training.validation_log import discard_validations_after, write_validation
 
-LOSSES = "losses.csv"
-FLUSH = 20  # steps between writings of the CSV
-Report = Callable[[str, int, int | None], None]
-Losses = Callable[[Denoiser, dict[str, Tensor]], dict[str, Tensor]]
+LOG_EVERY = 20
+"""Steps between writes of the loss log."""
+
+Batch = dict[str, Tensor]
+Losses = dict[str, Tensor]
+LossFunction = Callable[[nn.Module, Batch], Losses]
+"""Called with the network, as accelerate wraps it, and a micro-batch; returns the losses to add up, by name."""
 
 
 @dataclass
-class Run:
-    """name: image or video. folder: of its checkpoints and losses. groups: AdamW's parameter groups. bank: of stage 1.
+class TrainingRun:
+    """The run of one stage in this process.
 
-    validator: looks at it every so often, or None.
+    Attributes:
+        name: "image" or "video".
+        config: The run's configuration.
+        optimizer: The configuration of the stage's optimizer.
+        network: The network to train.
+        groups: AdamW's parameter groups.
+        bank: The memory bank of stage 1, which checkpoints include.
+        progress: Called in the main process with the stage's name and the steps.
+        validator: Validates on held-out people, or None.
+        tensorboard: Event files, where the configuration wants them.
+        folder: Folder of the stage's checkpoints and logs.
+        step: Steps done.
+        micro: Samples that a process takes at once.
+
+    Raises:
+        InputError: accelerate's configuration is not supported, a package is missing, or the batch cannot be divided
+            among the processes.
     """
 
     name: str
-    config: Config
-    optimizer: Optimizer
+    config: TrainingConfig
+    optimizer: OptimizerConfig
     network: Denoiser
     groups: list[dict[str, Any]]
     bank: MemoryBank | None = None
-    report: Report = lambda stage, done, total: None
+    progress: ProgressCallback = ignore_progress
     validator: Validator | None = None
-    tracker: Tracker | None = field(default=None, init=False)
+    tensorboard: TensorboardLog | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.config.output) / self.name
         self.step = 0
-        check_plugins()
+        self.loss_log = LossLog(self.folder)
+        self._unlogged: list[tuple[int, Losses]] = []
+        check_accelerate_config()
         if self.config.tensorboard:
             check_tensorboard()
-        # Asked for by name, for accelerate makes several processes on CPUs one run only then.
+        # Without an explicit cpu=True, accelerate does not join several processes on CPUs to one run.
         cpu = not torch.accelerator.is_available()
         self.accelerator = Accelerator(cpu=cpu, mixed_precision=self.config.precision or None)
         if not self.accelerator.is_main_process:
-            self.report = lambda stage, done, total: None
+            self.progress = ignore_progress
         processes = self.accelerator.num_processes
         self.micro = self.optimizer.micro or self.optimizer.batch // processes
-        turn = self.micro * processes
-        if not self.micro or self.optimizer.batch % turn:
+        samples_at_once = self.micro * processes
+        if not self.micro or self.optimizer.batch % samples_at_once:
             raise InputError(
-                f"{self.name}.optimizer.batch: {self.optimizer.batch} samples cannot be shared out to {processes} processes "
-                f"by {self.micro or 1} at once; change batch or micro"
+                f"{self.name}.optimizer.batch: {self.optimizer.batch} samples cannot be divided among {processes} "
+                "processes "
+                f"by {self.micro or 1} at once. Change batch or micro."
             )
-        self.accelerator.gradient_accumulation_steps = self.optimizer.batch // turn
+        self.accelerator.gradient_accumulation_steps = self.optimizer.batch // samples_at_once
 
     @property
     def device(self) -> torch.device:
+        """This process's device."""
         return self.accelerator.device
 
-    def train(self, batches: Callable[["Run"], Iterator[dict[str, Tensor]]], losses: Losses) -> None:
-        """Run to the last step, from the last checkpoint where there is one. losses: parts that are added up.
+    def train(self, batches: Callable[["TrainingRun"], Iterator[Batch]], losses: LossFunction) -> None:
+        """Train to the last step, from the last checkpoint where there is one.
 
-        Raises InputError (no memory, loss not finite), WeightsError (a checkpoint of another size), OutputError.
+        Args:
+            batches: Called with this run after the resume; yields the process's micro-batches from `step` on.
+            losses: Computes the losses of a micro-batch.
+
+        Raises:
+            InputError: Out of memory, or a loss is NaN or Inf.
+            WeightsError: The checkpoint does not match the configured model.
+            OutputError: The output cannot be written, or another run uses it.
         """
         with ExitStack() as stack:
             if self.accelerator.is_main_process:
-                self._claim(stack)
-                stack.callback(lambda: self.tracker and self.tracker.close())
+                self._lock_folder(stack)
+                stack.callback(self._close_tensorboard)
             self.accelerator.wait_for_everyone()
             try:
                 self._train(batches, losses)
@@ -90,185 +126,151 @@ class Run:
                 if not is_out_of_memory(error):
                     raise
                 raise InputError(
-                    f"{self.device}: out of memory; set micro in [{self.name}.optimizer] below {self.micro}, or use "
-                    'precision = "bf16" and gradient_checkpointing = true'
+                    f"{self.device}: out of memory. Set micro in [{self.name}.optimizer] below {self.micro}, or use "
+                    'precision = "bf16" and gradient_checkpointing = true.'
                 ) from error
 
-    def _claim(self, stack: ExitStack) -> None:
+    def _lock_folder(self, stack: ExitStack) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(self.folder / ".train.lock", timeout=0))
         except Timeout as error:
             raise OutputError(
-                f"{self.folder}: another run trains there; wait for it, or choose another output"
+                f"{self.folder}: another run trains there. Wait for it, or choose another output."
             ) from error
         except OSError as error:
             raise output_error(self.folder, error) from error
 
-    def _train(self, batches: Callable[["Run"], Iterator[dict[str, Tensor]]], losses: Losses) -> None:
-        accelerator, steps = self.accelerator, self.optimizer.steps
-        trained = make_trained(accelerator, self.network, self.groups, self.optimizer, self.micro)
-        self._resume(trained)
-        if self.config.tensorboard and accelerator.is_main_process:
-            self.tracker = Tracker(self.folder, self.step)
-        rows: list[tuple[int, dict[str, Tensor]]] = []
-        parts: list[dict[str, Tensor]] = []
-        self.report(self.name, self.step, steps)
-        for batch in batches(self):
-            batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
-            for group in trained.optimizer.param_groups:
-                group["lr"] = self.optimizer.rate(self.step)
-            with accelerator.accumulate(trained.module):
-                part = losses(trained.module, batch)
-                accelerator.backward(sum(part.values()))  # with DeepSpeed that is the step, too
-                if accelerator.sync_gradients:
-                    trained.mask()
-                    if self.optimizer.clip_norm:
-                        accelerator.clip_grad_norm_(trained.parameters, self.optimizer.clip_norm)
-                trained.optimizer.step()
-                trained.optimizer.zero_grad()
-            parts.append({key: value.detach() for key, value in part.items()})
-            if not accelerator.sync_gradients:
-                continue
-            # At the beginning the moving average forgets faster.
-            trained.follow(min(self.optimizer.ema, (self.step + 1) / (self.step + 10)) if self.optimizer.ema else 0.0)
-            self.step += 1
-            rows.append((self.step, {key: torch.stack([each[key] for each in parts]).mean() for key in parts[0]}))
-            parts.clear()
-            if self.tracker is not None:
-                self.tracker.losses(self.step, {"learning_rate": self.optimizer.rate(self.step - 1)})
-            keep = self.step % self.config.save_every == 0 or self.step == steps
-            if keep or len(rows) == FLUSH:
-                self._write(rows)
-            if self.validator is not None and self.validator.due(self.step, steps):
-                self._validate(trained)  # before the checkpoint, which no look may then follow
-            if keep:
-                self._save(trained)
-            self.report(self.name, self.step, steps)
-        accelerator.wait_for_everyone()
+    def _close_tensorboard(self) -> None:
+        if self.tensorboard is not None:
+            self.tensorboard.close()
 
-    def _validate(self, trained: Trained) -> None:
-        """The main process looks at the moving average while the others wait."""
-        with trained.averaged() as network:
-            if network is not None:
-                self._look(network)
+    def _train(self, batches: Callable[["TrainingRun"], Iterator[Batch]], losses: LossFunction) -> None:
+        state = create_train_state(self.accelerator, self.network, self.groups, self.optimizer, self.micro)
+        self._resume(state)
+        if self.config.tensorboard and self.accelerator.is_main_process:
+            self.tensorboard = TensorboardLog(self.folder, self.step)
+        micro_losses: list[Losses] = []
+        self.progress(self.name, self.step, self.optimizer.steps)
+        for batch in batches(self):
+            on_device = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+            micro_losses.append(self._train_micro_batch(state, on_device, losses))
+            if self.accelerator.sync_gradients:
+                self._finish_step(state, micro_losses)
+                micro_losses = []
         self.accelerator.wait_for_everyone()
 
-    def _look(self, network: Denoiser) -> None:
-        look = self.validator.look(network, self.step)
-        write_look(self.folder, look)
-        if self.tracker is not None:
-            self.tracker.look(look)
+    def _train_micro_batch(self, state: TrainState, batch: Batch, losses: LossFunction) -> Losses:
+        """Run forward and backward pass and, with the last micro-batch of a step, the optimizer; return the losses."""
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.optimizer.rate(self.step)
+        with self.accelerator.accumulate(state.module):
+            parts = losses(state.module, batch)
+            self.accelerator.backward(sum(parts.values()))  # With DeepSpeed, this includes the optimizer step.
+            if self.accelerator.sync_gradients:
+                state.mask_gradients()
+                if self.optimizer.clip_norm:
+                    self.accelerator.clip_grad_norm_(state.parameters, self.optimizer.clip_norm)
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+        return {name: value.detach() for name, value in parts.items()}
 
-    def _write(self, rows: list[tuple[int, dict[str, Tensor]]]) -> None:
-        """Add the steps' losses, each the mean over all processes, to the CSV. Raises InputError where one is no number."""
-        means = self.accelerator.reduce(
-            torch.stack([torch.stack(list(row.values())) for _, row in rows]), "mean"
-        ).tolist()
-        header, numbers = ["step", *rows[0][1]], [step for step, _ in rows]
-        lines = [(step, *(f"{value:.7g}" for value in values)) for step, values in zip(numbers, means)]
-        bad = next((step for step, values in zip(numbers, means) if not all(map(_is_finite, values))), None)
-        rows.clear()
-        if bad is not None:
-            raise InputError(
-                f"{self.name}: the loss is no number at step {bad}; lower learning_rate in [{self.name}.optimizer], or set "
-                'precision = "bf16"; the last checkpoint is kept'
-            )
-        if self.tracker is not None:
-            for step, values in zip(numbers, means):
-                self.tracker.losses(step, dict(zip(header[1:], values)))
+    def _finish_step(self, state: TrainState, micro_losses: list[Losses]) -> None:
+        """Update the moving average, and log, validate and save where the step is due for it."""
+        ema, steps = self.optimizer.ema, self.optimizer.steps
+        # The moving average forgets faster at the beginning.
+        state.update_average(min(ema, (self.step + 1) / (self.step + 10)) if ema else 0.0)
+        self.step += 1
+        means = {name: torch.stack([each[name] for each in micro_losses]).mean() for name in micro_losses[0]}
+        self._unlogged.append((self.step, means))
+        if self.tensorboard is not None:
+            self.tensorboard.log_losses(self.step, {"learning_rate": self.optimizer.rate(self.step - 1)})
+        is_saved = self.step % self.config.save_every == 0 or self.step == steps
+        if is_saved or len(self._unlogged) == LOG_EVERY:
+            self._log_losses()
+        if self.validator is not None and self.validator.is_due(self.step, steps):
+            # Before the checkpoint: a run that resumes there would not repeat the validation.
+            self._validate(self.validator, state)
+        if is_saved:
+            self._save(state)
+        self.progress(self.name, self.step, steps)
+
+    def _validate(self, validator: Validator, state: TrainState) -> None:
+        """Validate the moving average in the main process while the others wait."""
+        with state.averaged() as network:
+            if network is not None:
+                result = validator.validate(network, self.step)
+                write_validation(self.folder, result)
+                if self.tensorboard is not None:
+                    self.tensorboard.log_validation(result)
+        self.accelerator.wait_for_everyone()
+
+    def _log_losses(self) -> None:
+        """Log the losses of the last steps, averaged over all processes.
+
+        Raises:
+            InputError: A loss is NaN or Inf.
+        """
+        names, steps = list(self._unlogged[0][1]), [step for step, _ in self._unlogged]
+        table = torch.stack([torch.stack(list(losses.values())) for _, losses in self._unlogged])
+        self._unlogged.clear()
+        means = self.accelerator.reduce(table, "mean").tolist()
+        rows = list(zip(steps, means, strict=True))
+        for step, values in rows:
+            if not all(_is_finite(value) for value in values):
+                raise InputError(
+                    f"{self.name}: the loss is NaN or Inf at step {step}. Lower learning_rate in "
+                    f"[{self.name}.optimizer], "
+                    'or set precision = "bf16". The run resumes at its last checkpoint.'
+                )
+        if self.tensorboard is not None:
+            for step, values in rows:
+                self.tensorboard.log_losses(step, dict(zip(names, values, strict=True)))
         if self.accelerator.is_main_process:
-            path = self.folder / LOSSES
-            new = not path.exists()
-            with path.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows([header, *lines] if new else lines)
+            self.loss_log.append(names, rows)
 
-    def _save(self, trained: Trained) -> None:
-        """A checkpoint, whole or not at all; the oldest beyond those to keep go."""
-        weights = trained.state()
+    def _save(self, state: TrainState) -> None:
+        weights = state.state()  # In all processes, which gather it.
         if not self.accelerator.is_main_process:
             return
-        if self.tracker is not None:
-            self.tracker.flush()
+        if self.tensorboard is not None:
+            self.tensorboard.flush()
         scaler = self.accelerator.scaler
-        state = {
-            **describe(self.network),
+        content = {
+            **describe_network(self.network),
             **weights,
             "step": self.step,
             "bank": None if self.bank is None else self.bank.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
-        with atomic_path(self.folder / f"step-{self.step:08d}.pt") as temporary:
-            torch.save(state, temporary)
-            with temporary.open("rb") as file:  # on the disk before it has its name: power may fail too
-                os.fsync(file.fileno())
-        for old in checkpoints(self.folder)[: -self.config.keep]:
-            old.unlink(missing_ok=True)
+        write_checkpoint(self.folder, content, self.config.keep)
 
-    def _resume(self, trained: Trained) -> None:
-        """Take up the last checkpoint; the CSV loses what came after it."""
-        found = checkpoints(self.folder)
-        if not found:
+    def _resume(self, state: TrainState) -> None:
+        """Load the last checkpoint, and remove from the logs what came after it."""
+        paths = list_checkpoints(self.folder)
+        if not paths:
             if self.accelerator.is_main_process:
-                (self.folder / LOSSES).unlink(missing_ok=True)
-                forget_after(self.folder, 0)
+                self.loss_log.clear()
+                discard_validations_after(self.folder, 0)
             return
-        state = read_checkpoint(found[-1])
+        saved = read_checkpoint(paths[-1])
         try:
-            trained.load(state)
+            state.load(saved)
             if self.bank is not None:
-                self.bank.load_state_dict(state["bank"])
+                self.bank.load_state_dict(saved["bank"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            why = brief(error)
             raise WeightsError(
-                f"{found[-1]}: is of another model than the config's ({why}); change the config back, or choose another output"
+                f"{paths[-1]}: does not match the configured model ({brief(error)}). Restore the configuration, or "
+                "choose "
+                "another output."
             ) from error
-        self.step = state["step"]
-        if state["scaler"] and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step = saved["step"]
+        if saved["scaler"] and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
         if self.accelerator.is_main_process:
-            for old in self.folder.glob(".step-*.part.pt"):
-                old.unlink()
-            self._forget_after(self.step)
-            forget_after(self.folder, self.step)
-
-    def _forget_after(self, step: int) -> None:
-        path = self.folder / LOSSES
-        remove_partial_files(path)
-        if path.exists():
-            lines = path.read_text("utf-8").splitlines(keepends=True)
-            kept = [line for line in lines[1:] if line.endswith("\n") and int(line.partition(",")[0]) <= step]
-            with atomic_path(path) as temporary:
-                temporary.write_text("".join([*lines[:1], *kept]), encoding="utf-8")
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """A stage's checkpoints, oldest first."""
-    return sorted(path for path in folder.glob("step-*.pt") if re.fullmatch(r"step-\d{8,}\.pt", path.name))
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's plain values and tensors, on the CPU. Raises WeightsError where it is damaged."""
-    keys = {"unet_config", "clip_config", "heads", "network", "average", "optimizer", "step", "bank", "scaler"}
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        if not isinstance(state, dict) or state.keys() != keys or type(state["step"]) is not int:
-            raise ValueError("holds something else")
-    except Exception as error:  # zip files, pickles and torch have a dozen kinds
-        why = brief(error, 120)
-        raise WeightsError(
-            f"{path}: is no checkpoint, or damaged ({why}); remove it to go on from the one before"
-        ) from error
-    return state
-
-
-def read_result(folder: Path, stage: str) -> Built:
-    """What a finished stage's last checkpoint has learned: the network with its moving average. Raises InputError."""
-    found = checkpoints(folder / stage)
-    if not found:
-        raise InputError(f"{folder / stage}: holds no checkpoint; run mimaface train {stage} first")
-    state = read_checkpoint(found[-1])
-    return Built(state["unet_config"], state["clip_config"], state["heads"], {**state["network"], **state["average"]})
+            remove_partial_checkpoints(self.folder)
+            self.loss_log.discard_after(self.step)
+            discard_validations_after(self.folder, self.step)
 
 
 def _is_finite(value: float) -> bool:

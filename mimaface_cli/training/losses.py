@@ -1,13 +1,20 @@
-"""What training minimizes: the denoiser's squared error, min-SNR weighted or not, and the identity contrastive loss."""
+"""Training losses: the denoiser's squared error, with or without min-SNR weights, and the identity contrastive loss."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 
 def prediction_target(prediction: str, clean: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
-    """What a denoiser is to predict of clean latents and their noise, both (B, ...), at cumulative products alphas
-    (B,): the noise ("epsilon": paper, release), the latents ("sample"), or "v" (Salimans & Ho 2022, appendix D).
+    """Return what the denoiser is trained to predict.
+
+    Args:
+        prediction: "epsilon" for the noise (paper, release), "sample" for the clean latents, or "v".
+        clean: (B, ...) clean latents.
+        noise: (B, ...) their noise.
+        alphas: (B,) the schedule's cumulative products at each sample's timestep.
+
+    Source: v: Salimans & Ho 2022, appendix D.
     """
     if prediction == "epsilon":
         return noise
@@ -20,49 +27,84 @@ def prediction_target(prediction: str, clean: Tensor, noise: Tensor, alphas: Ten
 def denoising_loss(
     predicted: Tensor, target: Tensor, alphas: Tensor, gamma: float | None = None, prediction: str = "epsilon"
 ) -> Tensor:
-    """Mean squared error of predicted against target, both (B, ...), in float32, over each sample and then the batch.
+    """Return the mean squared error of a prediction, averaged over each sample and then over the batch.
 
-    alphas: (B,), the schedule's cumulative products at each sample's timestep, in (0, 1). gamma: min-SNR's bound (the
-    release: 5), which weighs the error of the clean latents by min(SNR, gamma) whatever is predicted (Hang et al. 2023,
-    section 3.4); None (the paper) for no weights.
+    Args:
+        predicted: (B, ...); the error is computed in float32.
+        target: (B, ...), as of `prediction_target`.
+        alphas: (B,) the schedule's cumulative products at each sample's timestep, in (0, 1).
+        gamma: Bound of min-SNR (the release uses 5). The error of the clean latents is weighted by min(SNR, gamma),
+            whatever is predicted. None for no weights, as in the paper.
+        prediction: As for `prediction_target`.
+
+    Source: min-SNR: Hang et al. 2023, section 3.4.
     """
     error = (predicted.float() - target.float()).square().flatten(1).mean(1)
     if gamma is not None:
         ratio = alphas.float() / (1 - alphas.float())
-        error = error * ratio.clamp_max(gamma) / {"epsilon": ratio, "v": ratio + 1, "sample": 1}[prediction]
+        error = error * ratio.clamp_max(gamma)
+        # The squared error of the prediction per squared error of the clean latents.
+        if prediction == "epsilon":
+            error = error / ratio
+        elif prediction == "v":
+            error = error / (ratio + 1)
     return error.mean()
 
 
 class MemoryBank:
-    """The last `size` ID tokens, unit length, and whose they are (paper, figure 4).
+    """The last ID tokens with their people: the negatives of the identity loss.
 
-    tokens: (size, C) float32. person: (size,) integers from 0 up, -1 where nothing has been stored yet.
+    Args:
+        size: Number of tokens.
+        width: Width of a token.
+        device: Device of the bank.
+
+    Attributes:
+        tokens: (size, width) float32, of unit length.
+        person: (size,) person numbers from 0; -1 marks an empty place.
+        next: The place of the next token.
+
+    Source: paper, figure 4.
     """
 
-    def __init__(self, size: int, width: int, device: torch.device | str = "cpu"):
+    def __init__(self, size: int, width: int, device: torch.device | str = "cpu") -> None:
         self.tokens = torch.zeros(size, width, device=device)
         self.person = torch.full((size,), -1, dtype=torch.long, device=device)
         self.next = 0
 
+    def to(self, device: torch.device) -> "MemoryBank":
+        """Move the bank to a device and return it."""
+        self.tokens, self.person = self.tokens.to(device), self.person.to(device)
+        return self
+
     def add(self, tokens: Tensor, person: Tensor) -> None:
-        """Store (B, C) tokens of (B,) people over the oldest; of more than the bank holds, the last stay."""
+        """Replace the oldest tokens. Of more tokens than the bank holds, the last remain.
+
+        Args:
+            tokens: (B, width), of any length.
+            person: (B,) person numbers.
+        """
         size = len(self.tokens)
         skipped = max(0, len(tokens) - size)
-        kept = F.normalize(tokens.detach().float()[skipped:], dim=1)
-        place = (self.next + skipped + torch.arange(len(kept), device=self.tokens.device)) % size
-        self.tokens[place] = kept.to(self.tokens.device)
-        self.person[place] = person[skipped:].to(self.person)
+        unit_tokens = functional.normalize(tokens.detach().float()[skipped:], dim=1)
+        places = (self.next + skipped + torch.arange(len(unit_tokens), device=self.tokens.device)) % size
+        self.tokens[places] = unit_tokens.to(self.tokens.device)
+        self.person[places] = person[skipped:].to(self.person)
         self.next = (self.next + len(tokens)) % size
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that an exact resume needs, as tensors."""
+        """Return the tensors that an exact resume needs."""
         return {"tokens": self.tokens.clone(), "person": self.person.clone(), "next": torch.tensor(self.next)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take up a saved state; ValueError where it is of a bank of another size."""
+        """Restore the result of `state_dict`.
+
+        Raises:
+            ValueError: The state is of a bank of another size.
+        """
         if state["tokens"].shape != self.tokens.shape or state["person"].shape != self.person.shape:
-            found, needed = tuple(state["tokens"].shape), tuple(self.tokens.shape)
-            raise ValueError(f"the memory bank saved is {found}, this one is {needed}")
+            saved, needed = tuple(state["tokens"].shape), tuple(self.tokens.shape)
+            raise ValueError(f"the saved memory bank is {saved}, the configured one is {needed}")
         self.tokens.copy_(state["tokens"])
         self.person.copy_(state["person"])
         self.next = int(state["next"])
@@ -71,20 +113,29 @@ class MemoryBank:
 def identity_loss(
     tokens: Tensor, positives: Tensor, person: Tensor, bank: MemoryBank | None, temperature: float = 1.0
 ) -> Tensor:
-    """The identity contrastive loss (paper, equation 2), mean over positives and batch.
+    """Return the identity contrastive loss, averaged over positives and batch.
 
-    tokens: (B, C), ID tokens of the sources. positives: (P, B, C), those of their augmented views and of other frames
-    of the same people. person: (B,). Negatives are the bank's tokens of other people, or, without a bank, the positives
-    of the batch's other people, which learn from it too. The paper has no temperature, that is 1. While there is nobody
-    else the loss is zero, for there is nothing to tell apart.
+    Args:
+        tokens: (B, C) ID tokens of the source images.
+        positives: (P, B, C) ID tokens of their augmented views and of other frames of the same people.
+        person: (B,) person numbers.
+        bank: Source of the negatives, the tokens of other people. Without a bank, the negatives are the positives of
+            the batch's other people, which get gradients too.
+        temperature: Divisor of the similarities; the paper has none, which is 1.
+
+    Returns:
+        The loss; zero where there is no negative.
+
+    Source: paper, equation 2.
     """
-    anchor, positives = F.normalize(tokens.float(), dim=1), F.normalize(positives.float(), dim=2)
+    anchor, positives = functional.normalize(tokens.float(), dim=1), functional.normalize(positives.float(), dim=2)
     if bank is None:
-        negative, whose = anchor @ positives.transpose(1, 2), person
-    else:  # a copy: the bank may move on before the backward pass reads it
-        negative, whose = (anchor @ bank.tokens.clone().T).expand(len(positives), -1, -1), bank.person
-    other = (whose >= 0) & (whose != person.to(whose)[:, None])
-    negative = (negative / temperature).masked_fill(~other, float("-inf"))
+        similarity, negative_person = anchor @ positives.transpose(1, 2), person
+    else:  # A copy, because the bank may change before the backward pass reads it.
+        similarity = (anchor @ bank.tokens.clone().T).expand(len(positives), -1, -1)
+        negative_person = bank.person
+    is_negative = (negative_person >= 0) & (negative_person != person.to(negative_person)[:, None])
+    negative = (similarity / temperature).masked_fill(~is_negative, float("-inf"))
     positive = (positives * anchor).sum(2) / temperature
     logits = torch.cat([positive[..., None], negative], 2)
     return -logits.log_softmax(2)[..., 0].mean()

@@ -1,120 +1,97 @@
-"""A folder of face videos to shards, many at once: each video becomes a part, parts are joined to shards, and an index
-tells which videos lie in which. Killed at any moment, the next run goes on: a part and a shard are whole or not there.
+"""Prepare a folder of face videos as training shards, with several worker processes.
+
+Each video becomes a part, parts are joined to shards, and an index lists which videos are in the shards. Parts and
+shards are written atomically, so that a preparation that was killed at any moment can resume.
 """
 
 import csv
 import hashlib
-import json
 import re
-from collections.abc import Callable, Iterator
+import tarfile
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
-from mimaface_cli.files import atomic_path, output_error, remove_partial_files
-from mimaface_cli.training.footage import CONDITIONS, SPACES, SUFFIXES, Cutting, Space, read_clips
+from mimaface_cli.files import output_error, remove_partial_files
+from mimaface_cli.progress import ProgressCallback, ignore_progress
+from mimaface_cli.training.clip_extraction import ClipOptions, extract_clips
+from mimaface_cli.training.footage_spaces import CONDITIONS, SPACES, FootageSpace
+from mimaface_cli.training.shard_index import INDEX, ShardIndex, open_shard_index
 from mimaface_cli.training.shards import join_shards, shard_name, write_shard
 
-INDEX, PARTS = "index.json", "parts"
-PER_SHARD = 64  # clips that a shard has at least, but for the last
-Report = Callable[[str, int, int | None], None]
-
-
-@dataclass
-class Index:
-    """What a folder of shards holds. made: how its clips were cut; videos: path in the footage's folder to how many clips
-    it gave; bad: to why it gave none; shards: how many there are.
-    """
-
-    made: dict[str, Any]
-    videos: dict[str, int] = field(default_factory=dict)
-    bad: dict[str, str] = field(default_factory=dict)
-    shards: int = 0
-
-    def save(self, folder: Path) -> None:
-        with atomic_path(folder / INDEX) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+PARTS = "parts"
+CLIPS_PER_SHARD = 64
+"""Smallest number of clips in a shard, except the last."""
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One video and the part it becomes."""
+class _VideoJob:
+    """One video and the part that it becomes.
+
+    Attributes:
+        video: Path of the video.
+        name: Its path relative to the folder of videos.
+        identity: Name of the person; empty where the table has none.
+        key: Prefix of its clips' keys.
+        part: Path of the part.
+    """
 
     video: Path
-    name: str  # its path in the footage's folder
+    name: str
     identity: str
     key: str
     part: Path
 
 
-def find_videos(folder: Path) -> list[Path]:
-    """All videos below a folder, in order. Raises InputError where there is none."""
-    found = folder.rglob("*") if folder.is_dir() else ()
-    videos = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not videos:
-        raise InputError(f"{folder}: holds no video ({', '.join(SUFFIXES)}); name a folder of face videos")
-    return videos
+@dataclass(frozen=True)
+class _VideoResult:
+    """Number of clips in the part of a video, or the error that prevented it."""
+
+    job: _VideoJob
+    clips: int = 0
+    error: str = ""
 
 
-def read_identities(path: Path) -> dict[str, str]:
-    """A table with the columns file (name, or path in the footage's folder) and identity. Raises InputError."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = {name.strip(): identity.strip() for name, identity in _rows(csv.DictReader(file))}
-    except (OSError, ValueError, KeyError, AttributeError, csv.Error) as error:
-        raise InputError(f"{path}: must be a CSV table with the columns file and identity ({error!r:.80})") from error
-    if not table or not all(table.values()):
-        raise InputError(f"{path}: must name a file and an identity in each row")
-    return table
-
-
-def _rows(table: csv.DictReader) -> Iterator[tuple[str, str]]:
-    if not {"file", "identity"} <= set(table.fieldnames or ()):
-        raise ValueError(f"has {', '.join(table.fieldnames or ['none'])}")
-    return ((row["file"], row["identity"]) for row in table)
-
-
-def identity_of(name: Path, table: dict[str, str]) -> str | None:
-    """Whose video it is: by the table where there is one (None: not in it), else the sub-folder; of a flat folder each
-    video is somebody else's.
-    """
-    if table:
-        return table.get(name.as_posix()) or table.get(name.name)
-    return name.parts[0] if len(name.parts) > 1 else name.stem
-
-
-def prepare(
+def prepare_shards(
     folder: Path,
     output: Path,
-    space: str = "face478",
-    cutting: Cutting = Cutting(),
+    space: str,
+    options: ClipOptions,
     identities: dict[str, str] | None = None,
     jobs: int = 1,
-    report: Report = lambda stage, done, total: None,
-) -> Index:
-    """Cut a folder's videos into shards in `output`; those that are in its index stay as they are, bad ones included.
+    progress: ProgressCallback = ignore_progress,
+) -> ShardIndex:
+    """Cut the videos of a folder into training clips and write them as shards.
 
-    Raises InputError (no videos, or `output` was prepared otherwise) and OutputError (cannot be written, or another run
-    is at work there).
+    Videos that are in the output's index already, including skipped ones, are not read again.
+
+    Args:
+        folder: Folder of videos. The first folder level names the person, unless `identities` does.
+        output: Folder of the shards.
+        space: Coefficient space, "face478" or "bfm09".
+        options: Size, length and number of the clips.
+        identities: Person of each video, by file name or path relative to `folder`.
+        jobs: Number of worker processes.
+        progress: Called with the stage "preparing" and the numbers of videos.
+
+    Returns:
+        The output's index.
+
+    Raises:
+        InputError: There are no videos, an option is out of range, or the output was prepared with other options.
+        OutputError: The output cannot be written, or another preparation uses it.
     """
-    if space not in SPACES:
-        raise InputError(f"--space {space}: choose {' or '.join(SPACES)}")
-    if not (16 <= cutting.size <= 512 and cutting.size % 8 == 0 and cutting.frames >= 1 and cutting.per_video >= 1):
-        raise InputError("--size must be a multiple of 8 from 16 to 512, --frames and --per-video 1 or more")
-    cutting = replace(cutting, condition=cutting.condition or CONDITIONS[space][0])
-    if cutting.condition not in CONDITIONS[space]:
-        raise InputError(
-            f"--condition {cutting.condition}: in the {space} space choose {' or '.join(CONDITIONS[space])}"
-        )
-    videos = find_videos(folder)
+    options = _check_options(space, options)
+    videos = _list_videos(folder)
     try:
         (output / PARTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -123,51 +100,97 @@ def prepare(
         try:
             stack.enter_context(FileLock(output / ".prepare.lock", timeout=0))
         except Timeout as error:
-            raise OutputError(f"{output}: another mimaface train prepare is at work there; wait for it") from error
-        index = read_index(output, {"space": space, **asdict(cutting)})
-        index.save(output)  # before the first shard: shards without an index are somebody else's
-        _clear(output, index)
-        todo = list(_todo(videos, folder, output, identities or {}, index))
+            raise OutputError(f"{output}: another mimaface train prepare writes there. Wait for it.") from error
+        index = open_shard_index(output, {"space": space, **asdict(options)})
+        index.save(output)  # Before the first shard: shards without an index belong to someone else.
+        _remove_partial_files(output, index)
+        todo = list(_list_jobs(videos, folder, output, identities or {}, index))
         done = len(videos) - len(todo)
-        report("preparing", done, len(videos))
-        waiting: list[tuple[_Job, int]] = []
-        for number, (job, count, bad) in enumerate(_worked(todo, space, cutting, jobs), done + 1):
-            if bad:
-                index.bad[job.name] = bad
+        progress("preparing", done, len(videos))
+        unjoined: list[_VideoResult] = []
+        for number, result in enumerate(_run_jobs(todo, space, options, jobs), done + 1):
+            if result.error:
+                index.skipped[result.job.name] = result.error
                 index.save(output)
             else:
-                waiting.append((job, count))
-            if sum(count for _, count in waiting) >= PER_SHARD:
-                _join(waiting, output, index)
-            report("preparing", number, len(videos))
-        if waiting:
-            _join(waiting, output, index)
+                unjoined.append(result)
+            if sum(each.clips for each in unjoined) >= CLIPS_PER_SHARD:
+                _join_parts(unjoined, output, index)
+            progress("preparing", number, len(videos))
+        if unjoined:
+            _join_parts(unjoined, output, index)
     return index
 
 
-def read_index(folder: Path, made: dict[str, Any] | None = None) -> Index:
-    """A folder's index; with `made`, of a folder that is to be filled so. Raises InputError."""
-    path = folder / INDEX
+def _check_options(space: str, options: ClipOptions) -> ClipOptions:
+    """Return the options with their condition filled in."""
+    if space not in SPACES:
+        raise InputError(f"is {space!r:.80}. Choose {' or '.join(SPACES)}.", field="space")
+    if not 16 <= options.size <= 512 or options.size % 8:
+        raise InputError(f"is {options.size}. Choose a multiple of 8 from 16 to 512.", field="size")
+    for name in ("frames", "per_video"):
+        if getattr(options, name) < 1:
+            raise InputError(f"is {getattr(options, name)}. Choose 1 or more.", field=name)
+    options = replace(options, condition=options.condition or CONDITIONS[space][0])
+    if options.condition not in CONDITIONS[space]:
+        raise InputError(
+            f"is {options.condition}. In the {space} space choose {' or '.join(CONDITIONS[space])}.", field="condition"
+        )
+    return options
+
+
+def _list_videos(folder: Path) -> list[Path]:
+    paths = folder.rglob("*") if folder.is_dir() else ()
+    videos = sorted(path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    if not videos:
+        raise InputError(f"{folder}: has no video ({', '.join(VIDEO_SUFFIXES)}). Name a folder of face videos.")
+    return videos
+
+
+def read_identities(path: Path) -> dict[str, str]:
+    """Read the person of each video from a CSV table.
+
+    Args:
+        path: Table with the columns file (name, or path relative to the folder of videos) and identity.
+
+    Raises:
+        InputError: It cannot be read, lacks a column, or has an empty cell.
+    """
     try:
-        index = Index(**json.loads(path.read_bytes()))
-        if type(index.shards) is not int or not all(isinstance(v, dict) for v in (index.made, index.videos, index.bad)):
-            raise ValueError("fields of other kinds")
-    except FileNotFoundError:
-        if made is None:
-            raise InputError(f"{folder}: holds no prepared data; make them with mimaface train prepare") from None
-        if any(folder.glob("shard-*.tar")):
-            raise InputError(f"{folder}: holds shards without an {INDEX}; choose an empty folder") from None
-        return Index(made)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: is damaged ({error!r:.80}); prepare into another folder") from error
-    if made is not None and index.made != made:
-        other = next(key for key in {**made, **index.made} if made.get(key) != index.made.get(key))
-        raise InputError(f"{folder}: was prepared with {other} {index.made.get(other)}; choose that, or another folder")
-    return index
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = {name.strip(): identity.strip() for name, identity in _table_rows(csv.DictReader(file))}
+    except (OSError, ValueError, KeyError, AttributeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: cannot be read as a table ({error!r:.80}). Write a CSV table with the columns file and identity."
+        ) from error
+    if not table or not all(table.values()):
+        raise InputError(f"{path}: lacks identities. Name a file and an identity in each row.")
+    return table
 
 
-def _clear(output: Path, index: Index) -> None:
-    """Remove what a killed run left half: temporary files, and a shard that the index does not know yet."""
+def _table_rows(table: csv.DictReader) -> Iterator[tuple[str, str]]:
+    if not {"file", "identity"} <= set(table.fieldnames or ()):
+        raise ValueError(f"has {', '.join(table.fieldnames or ['none'])}")
+    return ((row["file"], row["identity"]) for row in table)
+
+
+def _video_identity(name: Path, table: dict[str, str]) -> str | None:
+    """Return the person of a video: by the table, or else by the sub-folder, or else by the file.
+
+    Args:
+        name: Path of the video relative to the folder of videos.
+        table: Person by file; empty for none.
+
+    Returns:
+        The person, or None where the table lacks the video.
+    """
+    if table:
+        return table.get(name.as_posix()) or table.get(name.name)
+    return name.parts[0] if len(name.parts) > 1 else name.stem
+
+
+def _remove_partial_files(output: Path, index: ShardIndex) -> None:
+    """Remove what a killed run left: temporary files, and a shard that is not in the index yet."""
     remove_partial_files(output / INDEX)
     for path in output.glob("shard-*.tar"):
         number = re.fullmatch(r"shard-(\d{5,9})\.tar", path.name)
@@ -178,86 +201,94 @@ def _clear(output: Path, index: Index) -> None:
             path.unlink()
 
 
-def _todo(videos: list[Path], folder: Path, output: Path, table: dict[str, str], index: Index) -> Iterator[_Job]:
+def _list_jobs(
+    videos: list[Path], folder: Path, output: Path, table: dict[str, str], index: ShardIndex
+) -> Iterator[_VideoJob]:
+    """Yield a job for each video that is not in the index."""
     for video in videos:
-        name = video.relative_to(folder)
-        known = name.as_posix()
-        if known in index.videos or known in index.bad:
+        path = video.relative_to(folder)
+        name = path.as_posix()
+        if name in index.videos or name in index.skipped:
             continue
-        # The name for people, its hash so that two never meet.
-        digest = hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()[:10]
-        key = re.sub(r"[^A-Za-z0-9_-]+", "_", "-".join(name.with_suffix("").parts))[:60] + "-" + digest
-        identity = identity_of(name, table)
-        yield _Job(video, known, identity or "", key, output / PARTS / f"{key}.tar")
+        # A readable name, and a hash that makes it unique.
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
+        key = re.sub(r"[^A-Za-z0-9_-]+", "_", "-".join(path.with_suffix("").parts))[:60] + "-" + digest
+        yield _VideoJob(video, name, _video_identity(path, table) or "", key, output / PARTS / f"{key}.tar")
 
 
-def _worked(todo: list[_Job], space: str, cutting: Cutting, jobs: int) -> Iterator[tuple[_Job, int, str]]:
-    """Each job with how many clips its part has, or why it has none; in order of completion."""
-    work = partial(_work, space=space, cutting=cutting)
+def _run_jobs(
+    todo: list[_VideoJob], space: str, options: ClipOptions, jobs: int
+) -> Generator[_VideoResult, None, None]:
+    """Yield the result of each job, in order of completion."""
+    run = partial(_run_job, space=space, options=options)
     if jobs <= 1:
-        for job in todo:
-            yield job, *work(job)
+        yield from map(run, todo)
         return
-    queue, running = iter(todo), dict[Future, _Job]()
+    queue, running = iter(todo), dict[Future[_VideoResult], _VideoJob]()
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         try:
             while True:
                 while len(running) < 2 * jobs and (job := next(queue, None)) is not None:
-                    running[pool.submit(work, job)] = job
+                    running[pool.submit(run, job)] = job
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running[future], *future.result()
+                    yield future.result()
                     del running[future]
-        except (BrokenProcessPool, BrokenPipeError) as error:  # the second: killed before it was told what to do
-            for other in active_children():  # or the end of the process would wait for one that was never told to end
+        except (BrokenProcessPool, BrokenPipeError) as error:  # The second: killed before it received its first job.
+            for other in active_children():  # A worker without a job would never end, nor would this process.
                 other.kill()
             names = ", ".join(job.name for job in running.values()) or "the first videos"
             raise InputError(
-                f"a worker was killed (out of memory?) at one of {names:.300}; the same command goes on where this one "
-                "stopped; where it happens again take that video out, or use fewer --jobs"
+                f"A worker process was killed (out of memory?) while preparing one of: {names:.300}. Run the same "
+                "command "
+                "to resume. If it happens again, remove that video or lower `jobs`."
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _work(job: _Job, space: str, cutting: Cutting) -> tuple[int, str]:
+def _run_job(job: _VideoJob, space: str, options: ClipOptions) -> _VideoResult:
     if not job.identity:
-        return 0, "is not in the table of identities"
-    if job.part.exists():  # whole, from a run that was killed before it was joined
-        return _count(job.part), ""
+        return _VideoResult(job, error="is not in the table of identities")
+    if job.part.exists():  # Complete, from a run that was killed before it joined the part.
+        return _VideoResult(job, _count_clips(job.part))
     try:
-        count = write_shard(
-            job.part, read_clips(job.video, _space(space, cutting.condition), job.key, job.identity, cutting)
-        )
+        clips = extract_clips(job.video, _create_space(space, options.condition), job.key, job.identity, options)
+        count = write_shard(job.part, clips)
     except OutputError:
         raise
     except MimafaceError as error:
-        return 0, str(error)
+        return _VideoResult(job, error=str(error))
     if not count:
         job.part.unlink(missing_ok=True)
-        return 0, f"{job.video}: has no {cutting.frames} frames in a row of one shot that show one face"
-    return count, ""
+        return _VideoResult(
+            job, error=f"{job.video}: has no {options.frames} consecutive frames of one shot that all show one face"
+        )
+    return _VideoResult(job, count)
 
 
 @cache
-def _space(name: str, condition: str) -> Space:
+def _create_space(name: str, condition: str) -> FootageSpace:
+    """Return a space; each worker process loads it once."""
     return SPACES[name](condition)
 
 
-def _count(part: Path) -> int:
-    import tarfile
-
+def _count_clips(part: Path) -> int:
     with tarfile.open(part, "r:") as file:
         return sum(name.endswith(".json") for name in file.getnames())
 
 
-def _join(waiting: list[tuple[_Job, int]], output: Path, index: Index) -> None:
-    """Parts to the next shard, then the index, then the parts go: at no moment is a clip in neither or in two."""
-    join_shards((job.part for job, _ in waiting), output / shard_name(index.shards))
+def _join_parts(results: list[_VideoResult], output: Path, index: ShardIndex) -> None:
+    """Join parts to the next shard and empty the list.
+
+    The shard is written first, then the index, and the parts are removed last. So no clip is ever missing or in two
+    shards.
+    """
+    join_shards((result.job.part for result in results), output / shard_name(index.shards))
     index.shards += 1
-    index.videos |= {job.name: count for job, count in waiting}
+    index.videos |= {result.job.name: result.clips for result in results}
     index.save(output)
-    for job, _ in waiting:
-        job.part.unlink(missing_ok=True)
-    waiting.clear()
+    for result in results:
+        result.job.part.unlink(missing_ok=True)
+    results.clear()

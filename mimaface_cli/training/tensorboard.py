@@ -1,43 +1,57 @@
-"""A stage's curves and pictures for TensorBoard, beside the CSV that is always written."""
+"""A stage's curves and images for TensorBoard, beside the CSV files."""
 
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.training.validation import Look
+from mimaface_cli.training.validation_log import ValidationResult
 
-FOLDER = "tensorboard"  # in a stage's folder
+FOLDER = "tensorboard"
+"""Folder of the event files in a stage's folder."""
 
 
 def check_tensorboard() -> None:
-    """Raises InputError where the package is missing."""
+    """Check that TensorBoard is installed.
+
+    Raises:
+        InputError: It is not.
+    """
     if importlib.util.find_spec("tensorboard") is None:
-        raise InputError('tensorboard = true: needs a package; pip install "mimaface[train]", or set it to false')
+        raise InputError(
+            "tensorboard = true needs a package that is not installed. Run pip install 'mimaface[train]', or set it to "
+            "false."
+        )
 
 
-class Tracker:
-    """Writes event files of one stage. step: the last that counts; what an earlier run wrote after it is hidden."""
+class TensorboardLog:
+    """Event files of one stage.
 
-    def __init__(self, folder: Path, step: int):
+    Args:
+        folder: The stage's folder.
+        step: The last step of the resumed run. What an earlier run logged after it is hidden.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / FOLDER), purge_step=step + 1)
 
-    def losses(self, step: int, values: Mapping[str, float]) -> None:
-        """What a step is told by, by name."""
+    def log_losses(self, step: int, values: Mapping[str, float]) -> None:
+        """Log a step's values by name."""
         for name, value in values.items():
             self._writer.add_scalar(f"train/{name}", value, step)
 
-    def look(self, look: Look) -> None:
-        """A validation's figures and sheet."""
-        for name, value in look.figures.items():
-            self._writer.add_scalar(f"validation/{name}", value, look.step)
-        self._writer.add_image("validation", look.sheet, look.step, dataformats="HWC")
+    def log_validation(self, result: ValidationResult) -> None:
+        """Log a validation's figures and contact sheet."""
+        for name, value in result.figures.items():
+            self._writer.add_scalar(f"validation/{name}", value, result.step)
+        self._writer.add_image("validation", result.sheet, result.step, dataformats="HWC")
 
     def flush(self) -> None:
-        """To the disk, as of a checkpoint, after which nothing is hidden or made again."""
+        """Write to the disk, before a checkpoint after which nothing is logged again."""
         self._writer.flush()
 
     def close(self) -> None:
+        """Write to the disk and close the files."""
         self._writer.close()

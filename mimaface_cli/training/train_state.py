@@ -1,107 +1,150 @@
-"""What a stage trains: a network, its optimizer and its moving average, whole in each process. Others keep them in parts."""
+"""The state of a training: a network, its optimizer and its moving average, complete in each process."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mimaface_cli.training.config import Optimizer
-from mimaface_cli.training.initialization import Built, describe, rebuild
-from mimaface_cli.training.trainables import Denoiser
+from mimaface_cli.training.config import OptimizerConfig
+from mimaface_cli.training.denoiser import Denoiser
+from mimaface_cli.training.initialization import NetworkState, describe_network, rebuild_network
 
-_WRAPPERS = ("_checkpoint_wrapped_module.", "_orig_mod.")  # in names, where torch checkpoints or compiles a layer
+# Parts of parameter names that torch inserts where it checkpoints or compiles a layer.
+_WRAPPERS = ("_checkpoint_wrapped_module.", "_orig_mod.")
 
 
-class Trained:
-    """own: the network. groups: AdamW's parameter groups.
+class TrainState:
+    """Network, optimizer and moving average of a stage. Subclasses shard them among the processes.
 
-    module: own as accelerate has it called. optimizer: accelerate's. parameters: those that are trained, in groups' order.
-    Every method is to be called in all processes. Raises InputError where accelerate's config does not fit the network.
+    Every method must be called in all processes.
+
+    Args:
+        accelerator: accelerate's state; the network moves to its device.
+        network: The network.
+        groups: AdamW's parameter groups.
+        config: Configuration of the optimizer.
+
+    Attributes:
+        network: The network.
+        adamw: The optimizer.
+        module: The network as accelerate wraps it, to be called.
+        optimizer: The optimizer as accelerate wraps it.
+        parameters: The trained parameters, in the order of the groups.
+        names: Names of the parameters, by their ids.
+        average: The moving average in float32, by name.
+
+    Raises:
+        InputError: accelerate's configuration does not suit the network.
     """
 
-    def __init__(self, accelerator: Accelerator, own: Denoiser, groups: list[dict[str, Any]], settings: Optimizer):
-        self.accelerator, self.own = accelerator, own
-        self.adamw = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
+    def __init__(
+        self, accelerator: Accelerator, network: Denoiser, groups: list[dict[str, Any]], config: OptimizerConfig
+    ) -> None:
+        self.accelerator, self.network = accelerator, network
+        self.adamw = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
         self.module, self.optimizer = self._prepare()
-        self._begin()
-
-    def _begin(self) -> None:
-        """Find the parameters in what was prepared, and begin their average."""
-        self.parameters = [parameter for group in self.adamw.param_groups for parameter in group["params"]]
-        self.names = names_of(self.own)
-        self.average = {self.names[id(parameter)]: parameter.detach().float().clone() for parameter in self.parameters}
+        self._start_average()
 
     def _prepare(self) -> tuple[nn.Module, Any]:
-        return self.accelerator.prepare(self.own.to(self.accelerator.device), self.adamw)
+        """Return the network and the optimizer as accelerate wraps them."""
+        return self.accelerator.prepare(self.network.to(self.accelerator.device), self.adamw)
 
-    def mask(self) -> None:
-        """Leave of the gradients what `Denoiser.train_partly` wants: here its hooks have."""
+    def _start_average(self) -> None:
+        """List the parameters after the preparation, and start their moving average."""
+        self.parameters = [parameter for group in self.adamw.param_groups for parameter in group["params"]]
+        self.names = parameter_names(self.network)
+        self.average: dict[str, Tensor] = {
+            self.names[id(parameter)]: parameter.detach().float().clone() for parameter in self.parameters
+        }
+
+    def mask_gradients(self) -> None:
+        """Apply the gradient masks of `Denoiser.mask_gradient`. Here hooks have done so already."""
 
     @torch.no_grad()
-    def follow(self, decay: float) -> None:
-        """The moving average takes a step toward the weights."""
+    def update_average(self, decay: float) -> None:
+        """Move the moving average toward the weights."""
         averages = [self.average[self.names[id(parameter)]] for parameter in self.parameters]
-        # All in one call: a thousand small ones would leave a GPU waiting.
+        # One call for all: a thousand small ones would leave a GPU waiting.
         torch._foreach_lerp_(averages, self.parameters, 1 - decay)
 
+    def averaged(self) -> AbstractContextManager[Denoiser | None]:
+        """Provide the network with its moving average as weights, in the main process; None in the others."""
+        return self._averaged_in_place()
+
     @contextmanager
-    def averaged(self) -> Iterator[Denoiser | None]:
-        """The network as its moving average has it, in the main process."""
+    def _averaged_in_place(self) -> Generator[Denoiser | None, None, None]:
         if not self.accelerator.is_main_process:
             yield None
             return
-        self._swap()
+        self._swap_average()
         try:
-            yield self.own
+            yield self.network
         finally:
-            self._swap()
+            self._swap_average()
 
-    def _swap(self) -> None:
-        """The average for the weights and back, without a copy."""
+    def _swap_average(self) -> None:
+        """Exchange the weights and their average, without a copy."""
         for parameter in self.parameters:
             name = self.names[id(parameter)]
             parameter.data, self.average[name] = self.average[name], parameter.data
 
     def state(self) -> dict[str, Any]:
-        """network, average and optimizer as a checkpoint has them, whole; of use in the main process."""
-        return {"network": self.own.state_dict(), "average": self.average, "optimizer": self.adamw.state_dict()}
+        """Return the complete `network`, `average` and `optimizer` of a checkpoint; valid in the main process."""
+        return {"network": self.network.state_dict(), "average": self.average, "optimizer": self.adamw.state_dict()}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave. Raises RuntimeError, ValueError, KeyError, TypeError where it is another model's."""
-        self.own.load_state_dict(state["network"])
+        """Restore the result of `state`.
+
+        Raises:
+            RuntimeError, ValueError, KeyError, TypeError: It is the state of another model.
+        """
+        self.network.load_state_dict(state["network"])
         self.adamw.load_state_dict(state["optimizer"])
         check_average(state["average"], {name: value.shape for name, value in self.average.items()})
         for name, value in state["average"].items():
             self.average[name].copy_(value)
 
 
-def names_of(network: nn.Module) -> dict[int, str]:
-    """Of the parameters' ids, the names that they have in the state."""
-    found = {}
+def parameter_names(network: nn.Module) -> dict[int, str]:
+    """Return the names of parameters as in the state dict, by their ids."""
+    names = {}
     for name, parameter in network.named_parameters():
+        plain_name = name
         for wrapper in _WRAPPERS:
-            name = name.replace(wrapper, "")
-        found[id(parameter)] = name
-    return found
+            plain_name = plain_name.replace(wrapper, "")
+        names[id(parameter)] = plain_name
+    return names
 
 
-def check_average(found: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
-    """Raises ValueError where a moving average is not of these parameters."""
-    if found.keys() != shapes.keys() or any(value.shape != shapes[name] for name, value in found.items()):
+def check_average(average: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
+    """Check that a moving average belongs to parameters of these names and shapes.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if average.keys() != shapes.keys() or any(value.shape != shapes[name] for name, value in average.items()):
         raise ValueError("its moving average is of other parameters")
 
 
 @contextmanager
-def rebuilt(trained: Trained, state: Mapping[str, Tensor | None]) -> Iterator[Denoiser | None]:
-    """A network like the trained one, in the main process, with its whole state; the others have none of either."""
-    if not trained.accelerator.is_main_process:
+def rebuilt_network(
+    train_state: TrainState, state: Mapping[str, Tensor | None]
+) -> Generator[Denoiser | None, None, None]:
+    """Provide a new network with a complete state, in the main process; None in the others.
+
+    Args:
+        train_state: The training whose network is rebuilt.
+        state: The complete state dict; its values are None outside the main process.
+    """
+    if not train_state.accelerator.is_main_process:
         yield None
         return
-    with torch.random.fork_rng(devices=[]):  # no trace in the training
-        network = rebuild(Built(**describe(trained.own), state=dict(state)))
-    del state
-    yield network.to(trained.accelerator.device)
+    complete = {name: value for name, value in state.items() if value is not None}
+    with torch.random.fork_rng(devices=[]):  # Building a network must not change the training's random numbers.
+        network = rebuild_network(NetworkState(**describe_network(train_state.network), state=complete))
+    del state, complete
+    yield network.to(train_state.accelerator.device)

@@ -1,186 +1,121 @@
-"""What a model in training makes of people it is never trained on: a sheet of pictures, figures and a loss, every so often.
+"""Validation: generate clips of people that are held out of the training, and measure them.
 
-Nothing of the training is touched by it: it draws from generators of its own, keeps no gradients, and is given the moving
-average in place of the weights.
+The training is not affected: validation has its own random generators, computes no gradients, and gets the moving
+average as weights.
 """
 
-import csv
-import json
-import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image as Picture
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion import clip_encoder, ica, latents
+from mimaface_cli.engines.diffusion import ica, latents
 from mimaface_cli.engines.diffusion.denoise import denoise
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.samplers import create_sampler
-from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.functional.image_quality import psnr, ssim
 from mimaface_cli.evaluation.networks import pretrained
-from mimaface_cli.files import atomic_path, output_error, remove_partial_files
-from mimaface_cli.training.config import Config
+from mimaface_cli.training.config import TrainingConfig
+from mimaface_cli.training.denoiser import Denoiser
 from mimaface_cli.training.losses import denoising_loss, prediction_target
-from mimaface_cli.training.samples import Footage, to_range, token_inputs
-from mimaface_cli.training.shards import StoredClip
-from mimaface_cli.training.trainables import Denoiser, clip_pixels
+from mimaface_cli.training.shard_reader import StoredClip
+from mimaface_cli.training.training_data import TrainingData, to_signed, token_inputs
+from mimaface_cli.training.validation_log import ValidationResult, render_sheet
 
-PEOPLE = "validation.json"  # in a run's output: whom it is never trained on
-CURVE, SHEETS = "validation.csv", "validation"  # in a stage's folder: figures, and a folder of pictures
-TIMESTEPS = (100, 300, 500, 700, 900)  # at which the loss is measured
-SINGLE = 3  # frames of a clip that stage 1 is shown
-SIDE = 256  # pixels of a picture on the sheet at most
-COLUMNS = ("photo", "render", "truth", "result")
+TIMESTEPS = (100, 300, 500, 700, 900)
+"""Timesteps at which the denoising loss is measured."""
+SHEET_FRAMES = 3
+"""Frames per clip on the contact sheet; stage 1 generates only these."""
 
-
-@dataclass(frozen=True)
-class Look:
-    """One validation. sheet: (H, W, 3) uint8, rows of photo, render, truth and result."""
-
-    step: int
-    figures: dict[str, float]
-    sheet: np.ndarray
-
-
-def split_people(config: Config, footage: Footage) -> tuple[Footage, Footage]:
-    """What is trained on, and the people left out: those that the output names, or, where a run begins, a share by the seed.
-
-    Raises InputError where the output's list is damaged, or nobody would be left to train on.
-    """
-    names = {number: clip.identity for clip, number in zip(footage.clips, footage.person.tolist())}
-    path, output = Path(config.output) / PEOPLE, Path(config.output)
-    if path.exists():
-        out = _read_people(path)
-    elif any(output.glob("*/step-*.pt")):  # begun without: it has seen everybody
-        out = set()
-    else:
-        count = int(config.validation.share * len(names) + 1e-9) if config.validation.every else 0
-        order = np.random.default_rng((config.seed, 2)).permutation(sorted(names.values()))
-        out = set(order[:count].tolist())
-    held = np.array([names[number] in out for number in footage.person.tolist()])
-    if held.all():
-        raise InputError(
-            f"{config.data}: all its people are left out for validation; prepare more, or lower validation.share"
-        )
-    return _where(footage, ~held), _where(footage, held)
-
-
-def _where(footage: Footage, chosen: np.ndarray) -> Footage:
-    """The clips for which the mask is true; people keep their numbers."""
-    return replace(
-        footage, clips=[c for c, taken in zip(footage.clips, chosen) if taken], person=footage.person[chosen]
-    )
-
-
-def keep_people(config: Config, held: Footage) -> None:
-    """Note in the output whom this run is never trained on, if it is not there yet. Raises OutputError."""
-    path = Path(config.output) / PEOPLE
-    if path.exists():
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(path.parent, error) from error
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps({"people": sorted({clip.identity for clip in held.clips})}, indent=1), "utf-8")
-
-
-def _read_people(path: Path) -> set[str]:
-    try:
-        people = json.loads(path.read_text("utf-8"))["people"]
-        if not isinstance(people, list) or not all(isinstance(name, str) for name in people):
-            raise ValueError("no list of names")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: does not tell whom this run leaves out ({error}); choose another output") from error
-    return set(people)
+Figures = dict[str, list[float]]
+SheetRow = tuple[np.ndarray, ...]
 
 
 class Validator:
-    """Makes the same clips of the people left out, with the same noise, whenever it is called.
+    """Generates the same clips of held-out people, with the same noise, at every call.
 
-    length: frames that the network takes at once, 1 in stage 1. context: what the training runs the network under.
+    Args:
+        config: The run's configuration.
+        held_out: The clips of the held-out people.
+        length: Frames that the network takes at once, 1 in stage 1.
+        vae: The autoencoder.
+        alphas: The schedule's cumulative products at each timestep.
+        context: Context in which the training runs the network, such as autocast.
     """
 
     def __init__(
         self,
-        config: Config,
-        held: Footage,
+        config: TrainingConfig,
+        held_out: TrainingData,
         length: int,
         vae: AutoencoderKL,
         alphas: Tensor,
         context: Callable[[], AbstractContextManager],
-    ):
-        settings, self.prediction = config.validation, config.model.prediction
-        self.vae, self.alphas, self.context, self.every = vae, alphas, context, settings.every
-        self.clips, self.features = _choose(held, settings.clips, config.seed), held.features
-        self.single = length == 1
-        video = config.video
-        overlap = 0 if self.single or video.none_known == 1 else video.most_known or length // 4
-        frames = SINGLE if self.single else length
+    ) -> None:
+        validation, video, self.prediction = config.validation, config.video, config.model.prediction
+        self.vae, self.alphas, self.context, self.every = vae, alphas, context, validation.every
+        self.clips = _choose_clips(held_out, validation.clips, config.seed)
+        self.identity_features = held_out.identity_features
+        self.is_image_stage = length == 1
+        has_conditioning = not self.is_image_stage and video.none_known < 1
+        overlap = (video.most_known or length // 4) if has_conditioning else 0
         self.settings = DenoiseSettings(
-            length=frames,
+            length=SHEET_FRAMES if self.is_image_stage else length,
             overlap=overlap,
             sampler="dpm++",
-            steps=settings.steps,
-            guidance=settings.guidance,
+            steps=validation.steps,
+            guidance=validation.guidance,
             seed=config.seed,
         )
 
-    def due(self, step: int, last: int) -> bool:
-        return bool(self.clips) and (step % self.every == 0 or step == last)
+    def is_due(self, step: int, last_step: int) -> bool:
+        """Return whether a step is followed by a validation."""
+        return bool(self.clips) and (step % self.every == 0 or step == last_step)
 
     @torch.no_grad()
-    def look(self, network: Denoiser, step: int) -> Look:
-        """The clips as `network` makes them now; it is left in the mode it came in."""
+    def validate(self, network: Denoiser, step: int) -> ValidationResult:
+        """Generate and measure the clips. The network's modules return to the mode that they were in."""
         modes = [(module, module.training) for module in network.modules()]
         network.eval()
         try:
-            found = [self._look_at(network, clip) for clip in self.clips]
+            results = [self._validate_clip(network, clip) for clip in self.clips]
         finally:
             for module, mode in modes:
                 module.training = mode
-        figures = {key: float(np.mean([value for one, _ in found for value in one[key]])) for key in found[0][0]}
-        return Look(step, figures, _draw([row for _, rows in found for row in rows]))
+        names = results[0][0]
+        figures = {name: float(np.mean([value for each, _ in results for value in each[name]])) for name in names}
+        return ValidationResult(step, figures, render_sheet([row for _, rows in results for row in rows]))
 
-    def _look_at(
-        self, network: Denoiser, clip: StoredClip
-    ) -> tuple[dict[str, list[float]], list[tuple[np.ndarray, ...]]]:
-        """The figures of a clip's frames, and some of these as rows of the sheet."""
+    def _validate_clip(self, network: Denoiser, clip: StoredClip) -> tuple[Figures, list[SheetRow]]:
+        """Return the figures of a clip's frames, and some of the frames as rows of the contact sheet."""
         device, length = self.vae.device, self.settings.length
-        if self.single:
-            numbers = np.linspace(0, clip.count - 1, length).round().astype(int).tolist()
-        else:  # two clips that share frames, or as much of them as there is
-            numbers = list(range(min(clip.count, 2 * length - self.settings.overlap)))
+        numbers = self._frame_numbers(clip.count)
         photo, truths, renders = clip.photo(), [clip.frame(k) for k in numbers], [clip.render(k) for k in numbers]
-        target, render = (latents.encode_latents(self.vae, _tensor(pictures)) for pictures in (truths, renders))
-        seen = _tensor([photo]).to(device)
-        given = {key: value[None].to(device) for key, value in token_inputs(clip, numbers, self.features).items()}
+        target, render = (latents.encode_latents(self.vae, _image_batch(images)) for images in (truths, renders))
+        photo_batch = _image_batch([photo]).to(device)
+        inputs = token_inputs(clip, numbers, self.identity_features)
+        inputs = {key: value[None].to(device) for key, value in inputs.items()}
         with self.context():
-            loss = self._loss(network, target[:, :, :length], render[:, :, :length], seen, **given)
-            made = self._make(network, render, seen, **given)
-        results = list(latents.decode_latents(self.vae, made.float()))
-        figures = {"denoise": [loss]}
-        figures["psnr"] = [psnr(result, truth) for result, truth in zip(results, truths)]
-        figures["ssim"] = [ssim(result, truth) for result, truth in zip(results, truths)]
-        if pretrained.missing_weights("lpips") is None:
-            from mimaface_cli.evaluation.networks.lpips import lpips_distance
+            loss = self._denoising_loss(network, target[:, :, :length], render[:, :, :length], photo_batch, **inputs)
+            generated = self._generate(network, render, photo_batch, **inputs)
+        results = list(latents.decode_latents(self.vae, generated.float()))
+        figures = {"denoise": [loss], **_measure_frames(results, truths)}
+        chosen = np.linspace(0, len(numbers) - 1, SHEET_FRAMES).round().astype(int)
+        return figures, [(photo, renders[k], truths[k], results[k]) for k in chosen]
 
-            model = pretrained.load_network("lpips")
-            figures["lpips"] = [lpips_distance(model, result, truth) for result, truth in zip(results, truths)]
-        chosen = np.linspace(0, len(numbers) - 1, SINGLE).round().astype(int)
-        rows = [(photo, renders[k], truths[k], results[k]) for k in chosen]
-        return figures, rows
+    def _frame_numbers(self, count: int) -> list[int]:
+        """Return the frames to generate of a clip of `count` frames."""
+        length = self.settings.length
+        if self.is_image_stage:
+            return np.linspace(0, count - 1, length).round().astype(int).tolist()
+        # Two of the engine's clips, which share frames, or less where there are fewer frames.
+        return list(range(min(count, 2 * length - self.settings.overlap)))
 
-    def _loss(
+    def _denoising_loss(
         self,
         network: Denoiser,
         target: Tensor,
@@ -189,100 +124,77 @@ class Validator:
         motion: Tensor,
         identity: Tensor | None = None,
     ) -> float:
-        """The prediction's mean squared error over TIMESTEPS, nothing given but the render: (1, 4, F, h, w) latents."""
-        motion = motion[:, : target.shape[2]]
-        noise = ica.sample_noise(*target.shape[2:], seed=self.settings.seed + 1).to(target)
-        conditions = torch.cat([render, ica.build_ica_channels(None, target.shape[2], render)], 1)
+        """Return the mean squared error of the prediction over TIMESTEPS, without conditioning frames.
+
+        Args:
+            network: The network.
+            target: (1, 4, F, h, w) clean latents.
+            render: (1, 4, F, h, w) latents of the renders.
+            photo: (1, 3, S, S) in [-1, 1].
+            motion: (1, N, ...) with N >= F, as for `Denoiser.tokens`.
+            identity: As for `Denoiser.tokens`.
+        """
+        frames, height, width = target.shape[2:]
+        motion = motion[:, :frames]
+        noise = ica.sample_noise(frames, height, width, seed=self.settings.seed + 1).to(target)
+        conditions = torch.cat([render, ica.build_ica_channels(None, frames, render)], 1)
         total = 0.0
         for number in TIMESTEPS:
             alpha, timestep = self.alphas[number], torch.tensor([number], device=target.device)
             noisy = alpha.sqrt() * target + (1 - alpha).sqrt() * noise
-            predicted, _ = network(
-                noisy, conditions, timestep, photo[None], motion, torch.ones_like(alpha)[None], identity
-            )
-            wanted = prediction_target(self.prediction, target, noise, alpha[None])
-            total += float(denoising_loss(predicted, wanted, alpha[None]))
+            keep = torch.ones_like(alpha)[None]
+            predicted, _ = network(noisy, conditions, timestep, photo[None], motion, keep, identity)
+            expected = prediction_target(self.prediction, target, noise, alpha[None])
+            total += float(denoising_loss(predicted, expected, alpha[None]))
         return total / len(TIMESTEPS)
 
-    def _make(
+    def _generate(
         self, network: Denoiser, render: Tensor, photo: Tensor, motion: Tensor, identity: Tensor | None = None
     ) -> Tensor:
-        """The latents (1, 4, N, h, w) of a whole clip from its render's, as the engine makes them, ICA included."""
-        settings, parts, last = self.settings, [], None
-        seen = clip_encoder.encode_image_tokens(network.clip, clip_pixels(photo, network.clip.config.image_size))
+        """Return the latents (1, 4, N, h, w) of a whole clip, generated as the engine does, ICA included."""
+        settings, parts = self.settings, []
+        final: Tensor | None = None
+        appearance = network.appearance(photo)
         for clip in ica.plan_clips(render.shape[2], settings.length, settings.overlap):
-            frames, carried = list(clip.frames), last[:, :, -clip.carried :] if clip.carried else None
-            drawn, tokens = render[:, :, frames], network.tokens(seen, motion[:, frames], identity)
-            noise = ica.sample_noise(settings.length, *render.shape[-2:], seed=settings.seed)
-            condition = ica.build_ica_channels(carried, settings.length, drawn)
-            *_, last = denoise(
-                network.unet, create_sampler(settings, self.prediction), noise, drawn, condition, tokens, settings
-            )
-            parts.append(last[:, :, clip.new])
+            frames = list(clip.frames)
+            carried = final[:, :, -clip.carried :] if final is not None and clip.carried else None
+            clip_render, tokens = render[:, :, frames], network.tokens(appearance, motion[:, frames], identity)
+            height, width = render.shape[-2:]
+            noise = ica.sample_noise(settings.length, height, width, seed=settings.seed)
+            condition = ica.build_ica_channels(carried, settings.length, clip_render)
+            sampler = create_sampler(settings, self.prediction)
+            *_, final = denoise(network.unet, sampler, noise, clip_render, condition, tokens, settings)
+            parts.append(final[:, :, clip.new])
         return torch.cat(parts, 2)
 
 
-def write_look(folder: Path, look: Look) -> None:
-    """Add a validation to a stage's folder: its row, and its sheet under the step's name. Raises OutputError."""
-    sheet = folder / SHEETS / f"step-{look.step:08d}.png"
-    try:
-        sheet.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise output_error(sheet.parent, error) from error
-    with atomic_path(sheet) as temporary:
-        Picture.fromarray(look.sheet).save(temporary)
-    row = {"step": str(look.step), **{key: f"{value:.7g}" for key, value in look.figures.items()}}
-    _write_rows(folder / CURVE, [*_read_rows(folder / CURVE), row])
+def _measure_frames(results: list[np.ndarray], truths: list[np.ndarray]) -> Figures:
+    """Return PSNR, SSIM and, where its network is installed, LPIPS of each frame."""
+    pairs = list(zip(results, truths, strict=True))
+    figures = {
+        "psnr": [psnr(result, truth) for result, truth in pairs],
+        "ssim": [ssim(result, truth) for result, truth in pairs],
+    }
+    if pretrained.missing_weights("lpips") is None:
+        from mimaface_cli.evaluation.networks.lpips import lpips_distance
+
+        model = pretrained.load_network("lpips")
+        figures["lpips"] = [lpips_distance(model, result, truth) for result, truth in pairs]
+    return figures
 
 
-def forget_after(folder: Path, step: int) -> None:
-    """Remove the validations after a step, which a run that goes on from there makes again."""
-    remove_partial_files(folder / CURVE)
-    if (folder / CURVE).exists():
-        _write_rows(folder / CURVE, [row for row in _read_rows(folder / CURVE) if int(row["step"]) <= step])
-    for path in (folder / SHEETS).glob("*step-*.png"):
-        number = re.fullmatch(r"step-(\d{8,})\.png", path.name)
-        if number is None or int(number[1]) > step:
-            path.unlink()
-
-
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    """All of the CSV, whole or not at all; a figure that some rows lack is empty there."""
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _choose(held: Footage, count: int, seed: int) -> list[StoredClip]:
-    """Some clips, the same for a seed, of as many people as there are."""
-    order = np.random.default_rng((seed, 3)).permutation(len(held.clips)).tolist()
-    met: Counter[int] = Counter()
-    turns = []
+def _choose_clips(held_out: TrainingData, count: int, seed: int) -> list[StoredClip]:
+    """Choose some clips, the same for a seed, of as many people as possible."""
+    order = np.random.default_rng((seed, 3)).permutation(len(held_out.clips)).tolist()
+    clips_of: Counter[int] = Counter()
+    ranks = []  # The first clip of each person comes first, then the second of each, and so on.
     for k in order:
-        turns.append(met[held.person[k]])
-        met[held.person[k]] += 1
-    return [held.clips[k] for _, k in sorted(zip(turns, order), key=lambda pair: pair[0])][:count]
+        ranks.append(clips_of[held_out.person[k]])
+        clips_of[held_out.person[k]] += 1
+    ranked = sorted(zip(ranks, order, strict=True), key=lambda pair: pair[0])
+    return [held_out.clips[k] for _, k in ranked][:count]
 
 
-def _tensor(pictures: list[np.ndarray]) -> Tensor:
-    """S × S × 3 uint8 to (F, 3, S, S) in [-1, 1]."""
-    return to_range(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))
-
-
-def _draw(rows: list[tuple[np.ndarray, ...]]) -> np.ndarray:
-    """Rows of square pictures under a line that names the columns."""
-    side = min(SIDE, rows[0][0].shape[0])
-    small = [[cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in row] for row in rows]
-    title = np.full((16, side * len(COLUMNS), 3), 255, np.uint8)
-    for k, name in enumerate(COLUMNS):
-        cv2.putText(title, name, (k * side + 3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.vstack([title, *(np.hstack(row) for row in small)])
+def _image_batch(images: list[np.ndarray]) -> Tensor:
+    """Convert images (S, S, 3) uint8 to a batch (F, 3, S, S) in [-1, 1]."""
+    return to_signed(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))

@@ -32,17 +32,20 @@ from mimaface_cli.builders.rendered_people.rendered_shards import Cast, render_s
 from mimaface_cli.engines.diffusion import clip_encoder
 from mimaface_cli.evaluation.functional.image_quality import psnr
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.training import stages
-from mimaface_cli.training import train_state as trained
+from mimaface_cli.training import stages, train_state
 from mimaface_cli.training.autoencoder import load_autoencoder
-from mimaface_cli.training.config import Config, make_config
-from mimaface_cli.training.initialization import rebuild
-from mimaface_cli.training.loop import read_result
-from mimaface_cli.training.preparation import Index
-from mimaface_cli.training.samples import Footage, read_footage
-from mimaface_cli.training.shards import Clip, open_shards, write_shards
-from mimaface_cli.training.trainables import Denoiser, clip_pixels
+from mimaface_cli.training.config import TrainingConfig
+from mimaface_cli.training.config_reader import build_config
+from mimaface_cli.training.denoiser import Denoiser, clip_pixels
+from mimaface_cli.training.initialization import rebuild_network
+from mimaface_cli.training.objective import schedule_alphas
+from mimaface_cli.training.run_checkpoints import read_stage_result
+from mimaface_cli.training.shard_index import ShardIndex
+from mimaface_cli.training.shard_reader import open_shards
+from mimaface_cli.training.shards import TrainingClip
+from mimaface_cli.training.training_data import TrainingData, load_training_data
 from mimaface_cli.training.validation import Validator
+from tests.training.shard_files import write_shards
 
 NETWORKS = {
     "tiny": {"channels": [32, 64, 96], "attention": [False, True, True], "tokens": 64, "clip": 64, "clip_image": 64},
@@ -65,15 +68,17 @@ def made_up_clips(folder: Path, size: int) -> None:
     """Eight clips of four people, of coarse noise: what is in them costs nothing to learn from or not."""
     rng = np.random.default_rng(0)
 
-    def clip(number: int) -> Clip:
+    def clip(number: int) -> TrainingClip:
         pictures = rng.integers(0, 255, (2, CLIP, 8, 8, 3), np.uint8).repeat(size // 8, 2).repeat(size // 8, 3)
         track = MotionTrack.neutral(CLIP, "face478")
         track = replace(track, expression=rng.normal(size=track.expression.shape).astype(np.float32))
-        return Clip(f"c{number}", f"p{number % 4}", "noise", pictures[0], track, None, pictures[1][0], pictures[1])
+        return TrainingClip(
+            f"c{number}", f"p{number % 4}", "noise", pictures[0], track, None, pictures[1][0], pictures[1]
+        )
 
     folder.mkdir()
     write_shards((clip(k) for k in range(8)), folder)
-    Index({"space": "face478", "size": size}, {"noise": 8}, {}, 1).save(folder)
+    ShardIndex({"space": "face478", "size": size}, {"noise": 8}, {}, 1).save(folder)
 
 
 def bare_step(network: Denoiser, stage: str, size: int, reduction: int, batch: int, rate: float) -> Callable[[], None]:
@@ -105,12 +110,12 @@ def bare_step(network: Denoiser, stage: str, size: int, reduction: int, batch: i
 
 
 PARTS = {
-    "autoencoder": (stages, "_latents"),
-    "augmentation": (stages, "photometric"),
+    "autoencoder": (stages, "frame_latents"),
+    "augmentation": (stages, "augment_photometric"),
     "identity loss": (stages, "identity_loss"),
     "memory bank": (stages.MemoryBank, "add"),
-    "moving average": (trained.Trained, "follow"),
-    "data": (stages, "load_samples"),
+    "moving average": (train_state.TrainState, "update_average"),
+    "data": (stages, "load_batches"),
 }
 
 
@@ -147,11 +152,11 @@ def timed_parts(found: dict[str, float]) -> Iterator[None]:
         yield
 
 
-def step_config(folder: Path, network: str, stage: str, steps: int, workers: int, cached: bool) -> Config:
+def step_config(folder: Path, network: str, stage: str, steps: int, workers: int, cached: bool) -> TrainingConfig:
     size = PICTURE[network]
     optimizer = {"batch": BATCH[stage], "learning_rate": 1e-5}
     autoencoder = {"steps": 2, "batch": 2, **(SD_VAE if network == "sd15" else {})}
-    return make_config({
+    return build_config({
         "data": str(folder / "data"), "output": str(folder / "run"), "size": size, "space": "face478", "workers": workers,
         "precision": "bf16" if torch.cuda.is_available() else "no", "gradient_checkpointing": False,
         "save_every": 10**6, "validation": {"every": 0}, "cache_latents": cached,
@@ -205,10 +210,14 @@ def measure_steps(network: str, stage: str, rounds: int, workers: int, cached: b
     print("   of a step: " + ", ".join(f"{name} {100 * value / whole:.1f} %" for name, value in sorted(parts.items())))
 
 
-def floor_of(config: Config, network: str, stage: str) -> Callable[[], None]:
-    from mimaface_cli.training.initialization import start_image, start_video
+def floor_of(config: TrainingConfig, network: str, stage: str) -> Callable[[], None]:
+    from mimaface_cli.training.initialization import initialize_image_stage, initialize_video_stage
 
-    made = start_image(config) if stage == "image" else start_video(config, read_result(Path(config.output), "image"))
+    made = (
+        initialize_image_stage(config)
+        if stage == "image"
+        else initialize_video_stage(config, read_stage_result(Path(config.output), "image"))
+    )
     made.requires_grad_(stage == "image").train()
     if stage == "video":
         for name, parameter in made.unet.named_parameters():
@@ -224,8 +233,10 @@ def floor_of(config: Config, network: str, stage: str) -> Callable[[], None]:
 AUTOENCODER = 1500  # steps; fewer where less is trained than that
 
 
-def learning_config(data: Path, output: Path, size: int, steps: int, batch: int, autoencoder: int, **image) -> Config:
-    return make_config({
+def learning_config(
+    data: Path, output: Path, size: int, steps: int, batch: int, autoencoder: int, **image
+) -> TrainingConfig:
+    return build_config({
         "data": str(data), "output": str(output), "size": size, "space": "face478", "workers": 0, "save_every": 250,
         "precision": "no", "validation": {"every": 0}, "cache_latents": True,
         "model": {"start": "scratch", "size": NETWORKS["tiny"], "autoencoder": {"steps": min(AUTOENCODER, autoencoder), "batch": 8}},
@@ -243,11 +254,11 @@ def overfit(folder: Path, steps: int) -> None:
         config = learning_config(data, folder / "run", 64, part, 8, steps, bank=0)
         config = replace(config, model=replace(config.model, prediction="v"))  # as small models want it
         stages.train_image(config)
-        footage = read_footage(config)
-        network = rebuild(read_result(folder / "run", "image")).eval()
+        footage = load_training_data(config)
+        network = rebuild_network(read_stage_result(folder / "run", "image")).eval()
         vae = load_autoencoder(folder / "run/vae")
         settings = replace(config, validation=replace(config.validation, clips=8, steps=10, guidance=2.0))
-        look = Validator(settings, footage, 1, vae, stages._alphas(torch.device("cpu")), contextlib.nullcontext).look(
+        look = Validator(settings, footage, 1, vae, schedule_alphas(torch.device("cpu")), contextlib.nullcontext).validate(
             network, part
         )
         Image.fromarray(look.sheet).save(folder / f"overfit-{part:05d}.png")
@@ -261,7 +272,7 @@ def overfit(folder: Path, steps: int) -> None:
 
 
 @torch.no_grad()
-def through(vae, footage: Footage) -> float:
+def through(vae, footage: TrainingData) -> float:
     """Mean PSNR of frames that only went through the autoencoder: what no denoiser can beat."""
     from mimaface_cli.engines.diffusion import latents
 
@@ -297,7 +308,7 @@ def retrieval(folder: Path, steps: int, people: int = 48, held: int = 48, takes:
             (folder / name).mkdir(exist_ok=True)
             (folder / name / "vae").symlink_to((folder / "without/vae").resolve())
         stages.train_image(config)
-        network = rebuild(read_result(folder / name, "image")).eval()
+        network = rebuild_network(read_stage_result(folder / name, "image")).eval()
         print(f"   {said[name]:30s} {100 * top1(network, clips):.1f} %", flush=True)
 
 

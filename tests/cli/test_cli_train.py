@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimaface_cli.training.shards import open_shards
+from mimaface_cli.training.shard_reader import open_shards
 from tests.conftest import read_video, write_video
 
 CUT = ("--size", "64", "--frames", "4", "--per-video", "2")
@@ -99,7 +99,7 @@ def test_what_a_killed_run_leaves_is_taken_up(footage, data, tmp_path, run_comma
     from mimaface_cli.training import preparation as prepare
 
     folder = tmp_path / "data"
-    save = prepare.Index.save
+    save = prepare.ShardIndex.save
 
     def killed(self, folder: Path) -> None:
         if self.shards:
@@ -107,15 +107,15 @@ def test_what_a_killed_run_leaves_is_taken_up(footage, data, tmp_path, run_comma
         save(self, folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare.Index, "save", killed)
+        patch.setattr(prepare.ShardIndex, "save", killed)
         with pytest.raises(KeyboardInterrupt):
-            cutting = prepare.Cutting(64, 4, 2)
+            cutting = prepare.ClipOptions(64, 4, 2)
             shutil.copytree(footage / "a", tmp_path / "footage" / "a")
-            prepare.prepare(tmp_path / "footage", folder, "face478", cutting)
+            prepare.prepare_shards(tmp_path / "footage", folder, "face478", cutting)
     assert (folder / "shard-00000.tar").exists() and len(list((folder / "parts").iterdir())) == 1
     (folder / ".shard-00000.0123abcd.part.tar").write_bytes(b"half")
-    monkeypatch.setattr(prepare, "read_clips", lambda *_: pytest.fail("the video was read again"))
-    index = prepare.prepare(tmp_path / "footage", folder, "face478", cutting)
+    monkeypatch.setattr(prepare, "extract_clips", lambda *_: pytest.fail("the video was read again"))
+    index = prepare.prepare_shards(tmp_path / "footage", folder, "face478", cutting)
     assert index.videos == {"a/driver.mp4": 2} and index.shards == 1 and len(open_shards(folder)) == 2
     assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".prep")) == [
         "index.json", "parts", "shard-00000.tar",
@@ -321,7 +321,7 @@ def test_no_memory_names_the_setting(data, tmp_path, run_command, monkeypatch):
     def short(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(stages, "_denoise", short)
+    monkeypatch.setattr(stages.DenoisingObjective, "compute", short)
     result = run_command("train", "image", write_config(tmp_path, data, "run"))
     assert (
         result.code == 3

@@ -252,25 +252,25 @@ def _state(path: Path) -> object:
 
 
 def _train_config(path: Path) -> object:
-    from mimaface_cli.training.config import load_config
+    from mimaface_cli.training.config_reader import load_config
 
     return load_config(path)
 
 
 def _shard() -> bytes:
-    from mimaface_cli.training.shards import Clip, write_shard
+    from mimaface_cli.training.shards import TrainingClip, write_shard
 
     pictures = np.random.default_rng(0).integers(0, 255, (2, 12, 32, 32, 3), np.uint8)
     points = np.zeros((12, 5, 2), np.float32)
     seen = np.zeros(261, np.float32), np.zeros(98, np.float32)
-    clip = Clip("a-1", "a", "a/1.mp4", pictures[0], _track(), points, pictures[0, 0], pictures[1], *seen)
+    clip = TrainingClip("a-1", "a", "a/1.mp4", pictures[0], _track(), points, pictures[0, 0], pictures[1], *seen)
     with tempfile.TemporaryDirectory() as folder:
         write_shard(Path(folder) / "s.tar", [clip])
         return (Path(folder) / "s.tar").read_bytes()
 
 
 def _shards(path: Path) -> object:
-    from mimaface_cli.training.shards import open_shards
+    from mimaface_cli.training.shard_reader import open_shards
 
     found = []
     for clip in open_shards(path.parent):

@@ -13,8 +13,8 @@ from mimaface_cli.builders.rendered_people.rendered_clips import make_clip, plai
 from mimaface_cli.face import face478
 from mimaface_cli.files import output_error
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.training.preparation import Index, read_index
-from mimaface_cli.training.shards import Clip, shard_name, write_shard
+from mimaface_cli.training.shard_index import ShardIndex, open_shard_index
+from mimaface_cli.training.shards import TrainingClip, shard_name, write_shard
 
 PER_SHARD = 64  # clips
 ProgressCallback = Callable[[str, int, int | None], None]
@@ -38,7 +38,7 @@ class Cast:
 
 def render_shards(
     cast: Cast, folder: Path, jobs: int = 1, report: ProgressCallback = lambda stage, done, total: None
-) -> Index:
+) -> ShardIndex:
     """Write a cast's clips to `folder` with the index that training wants; a shard that is there is not done again.
 
     Raises InputError where the folder holds another cast, OutputError where it cannot be written.
@@ -47,7 +47,7 @@ def render_shards(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(folder, error) from error
-    index = read_index(folder, {"space": "face478", **asdict(cast)})
+    index = open_shard_index(folder, {"space": "face478", **asdict(cast)})
     index.save(folder)
     each = max(1, PER_SHARD // cast.takes)
     blocks = [range(k, min(k + each, cast.people)) for k in range(0, cast.people, each)]
@@ -72,7 +72,7 @@ def _render(cast: Cast, block: range, path: Path) -> int:
     return write_shard(path, _clips(cast, block))
 
 
-def _clips(cast: Cast, block: range) -> Iterator[Clip]:
+def _clips(cast: Cast, block: range) -> Iterator[TrainingClip]:
     model, size = face478.load(), cast.size + 2 * cast.rim
     middle = np.s_[..., cast.rim : cast.rim + cast.size, cast.rim : cast.rim + cast.size, :]
     for person in range(cast.first + block.start, cast.first + block.stop):
@@ -83,7 +83,7 @@ def _clips(cast: Cast, block: range) -> Iterator[Clip]:
                 drawn = textured_condition(model, made, at, made.track, size)
             else:
                 drawn = plain_condition(model, made.track, made.track, size)
-            yield Clip(
+            yield TrainingClip(
                 f"{person:06d}-{take}",
                 f"{person:06d}",
                 "rendered",

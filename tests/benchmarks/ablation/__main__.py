@@ -21,9 +21,10 @@ import numpy as np
 from mimaface_cli.builders.rendered_people.rendered_shards import render_shards
 from mimaface_cli.engines.diffusion import ica
 from mimaface_cli.face import face478
-from mimaface_cli.training.autoencoder import fit_autoencoder, load_autoencoder
-from mimaface_cli.training.latent_cache import encode_footage
-from mimaface_cli.training.samples import autoencoder_batches, read_footage
+from mimaface_cli.training.autoencoder import load_autoencoder, train_autoencoder
+from mimaface_cli.training.latent_cache import cache_latents
+from mimaface_cli.training.samples import autoencoder_batches
+from mimaface_cli.training.training_data import load_training_data
 from tests.benchmarks.ablation import judges, measure
 from tests.benchmarks.ablation.people import PICTURE, TEST, TRAIN, read_all
 from tests.benchmarks.ablation.variants import LANES, STAGE1, STAGE2, Place, finished, run_lane, say, saying
@@ -37,13 +38,13 @@ def prepare(place: Place, workers: int) -> None:
     for name, cast in (("clips", TRAIN), ("test", TEST)):
         render_shards(cast, folder / name, workers, saying(name))
     judges.make_judges(model, folder / "judges", max(1, round(14 * place.scale)), say)
-    footage = read_footage(config)
+    footage = load_training_data(config)
     if not (folder / "vae" / "model.safetensors").exists():
         settings = config.model.autoencoder
         stream = autoencoder_batches(footage, config.seed, settings.batch)
         report = lambda step, steps, figures: say(f"autoencoder {step}/{steps} {figures}")  # noqa: E731
-        fit_autoencoder(stream, PICTURE, settings, folder / "vae", report=report)
-    encode_footage(load_autoencoder(folder / "vae"), footage, folder / "clips", saying("clips"))
+        train_autoencoder(stream, PICTURE, settings, folder / "vae", report=report)
+    cache_latents(load_autoencoder(folder / "vae"), footage, folder / "clips", saying("clips"))
 
 
 def measure_all(place: Place) -> dict:

@@ -19,8 +19,8 @@ from mimaface_cli.engines.diffusion.latents import decode_latents, encode_latent
 from mimaface_cli.engines.diffusion.samplers import compute_training_sigmas, create_sampler
 from mimaface_cli.evaluation.functional.distribution import Gaussian, frechet_distance
 from mimaface_cli.face.face478 import Face478
+from mimaface_cli.training.denoiser import Denoiser, motion_groups
 from mimaface_cli.training.losses import prediction_target
-from mimaface_cli.training.trainables import Denoiser, motion_groups
 from tests.benchmarks.ablation import judges
 from tests.benchmarks.ablation.judges import to_tensor
 from tests.benchmarks.ablation.people import DRAWN, Clips, close_up, close_up_points

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.builders.rendered_people.rendered_shards import Cast
-from mimaface_cli.training.samples import motion_of
-from mimaface_cli.training.shards import open_shards
+from mimaface_cli.training.shard_reader import open_shards
+from mimaface_cli.training.training_data import clip_motion
 
 PICTURE, RIM = 48, 8  # pixels of a side: the middle of what is drawn, which the face all but fills, and what is cut off
 DRAWN = PICTURE + 2 * RIM
@@ -52,7 +52,7 @@ class Clips:
 def read_all(folder: Path) -> Clips:
     """All clips of a cast, in memory."""
     clips = open_shards(folder)
-    motion = [motion_of(clip).numpy() for clip in clips]
+    motion = [clip_motion(clip).numpy() for clip in clips]
     pictures, renders = (
         np.stack([np.stack([read(k) for k in range(clip.count)]) for clip, read in zip(clips, reads)])
         for reads in ([clip.frame for clip in clips], [clip.render for clip in clips])

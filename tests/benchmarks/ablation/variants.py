@@ -1,4 +1,4 @@
-"""What is compared: the full model, and the same without one of its parts; each a Config of the one trainer."""
+"""What is compared: the full model, and the same without one of its parts; each a configuration of the one trainer."""
 
 import os
 import shutil
@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 
-from mimaface_cli.training.config import Config, make_config
-from mimaface_cli.training.initialization import rebuild
-from mimaface_cli.training.loop import Report, checkpoints, read_result
+from mimaface_cli.progress import ProgressCallback
+from mimaface_cli.training.config import TrainingConfig
+from mimaface_cli.training.config_reader import build_config
+from mimaface_cli.training.denoiser import Denoiser
+from mimaface_cli.training.initialization import rebuild_network
+from mimaface_cli.training.run_checkpoints import list_checkpoints, read_stage_result
 from mimaface_cli.training.stages import train_image, train_video
-from mimaface_cli.training.trainables import Denoiser
 from tests.benchmarks.ablation.people import PICTURE
 
 BASE: Mapping[str, Any] = {
@@ -86,16 +88,16 @@ class Place:
     folder: Path
     scale: float = 1.0
 
-    def config(self, name: str) -> Config:
+    def config(self, name: str) -> TrainingConfig:
         """A variant's own."""
         values = _over(dict(BASE), {**STAGE1, **STAGE2}[name])
         values |= {"data": str(self.folder / "clips"), "output": str(self.folder / "runs" / name)}
         for part in (values["model"]["autoencoder"], values["image"]["optimizer"], values["video"]["optimizer"]):
             part["steps"] = max(2, round(part["steps"] * self.scale))
-        return make_config(values)
+        return build_config(values)
 
 
-def train(place: Place, kind: str, name: str, report: Report) -> None:
+def train(place: Place, kind: str, name: str, report: ProgressCallback) -> None:
     """One stage of one variant, trained or taken up where it was; at once where it is done."""
     config = place.config(name)
     output = Path(config.output)
@@ -120,10 +122,12 @@ def run_lane(place: Place, lane: tuple[str, ...]) -> None:
 def finished(place: Place, kind: str, name: str) -> tuple[Denoiser | None, int]:
     """A variant as far as it has been trained, and after how many steps; None where it has not begun."""
     output = Path(place.config(name).output)
-    found = checkpoints(output / kind)
+    found = list_checkpoints(output / kind)
     if not found:
         return None, 0
-    return rebuild(read_result(output, kind)).eval().requires_grad_(False), int(found[-1].stem.partition("-")[2])
+    return rebuild_network(read_stage_result(output, kind)).eval().requires_grad_(False), int(
+        found[-1].stem.partition("-")[2]
+    )
 
 
 def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

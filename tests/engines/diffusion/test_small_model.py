@@ -36,18 +36,18 @@ def mini_folder(tmp_path_factory):
 
     from mimaface_cli.engines.diffusion import small_checkpoint
     from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks
-    from mimaface_cli.training.autoencoder import AutoencoderSettings
-    from mimaface_cli.training.trainables import Size, build
+    from mimaface_cli.training.config import AutoencoderConfig, NetworkSize
+    from mimaface_cli.training.small_networks import build_small_networks
 
-    size = Size(channels=(8, 16), attention=(False, True), heads=2, tokens=16, clip=16, clip_layers=1, patch=32)
-    trained = build(size, video=True)
-    vae = AutoencoderKL(**AutoencoderSettings(channels=(8, 8, 8)).config(64))
+    size = NetworkSize(channels=(8, 16), attention=(False, True), heads=2, tokens=16, clip=16, clip_layers=1, patch=32)
+    trained = build_small_networks(size, video=True)
+    vae = AutoencoderKL(**AutoencoderConfig(channels=(8, 8, 8)).network_config(64))
     folder = tmp_path_factory.mktemp("weights")
     card = ModelCard("mimaface-mini", 64, settings={"length": 4, "overlap": 1, "steps": 2, "guidance": 2.0})
     small_checkpoint.save_small_model(
         folder / SMALL_MODEL_FOLDER,
         DiffusionNetworks(trained.unet, trained.mia, vae),
-        size.unet_config(),
+        trained.unet_config,
         trained.clip,
         card,
     )

@@ -1,0 +1,140 @@
+"""The networks that train together, as one module: UNet, condition tokens (MIA) and appearance encoder."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import CLIPVisionModel
+
+from mimaface_cli.engines.diffusion import clip_encoder
+from mimaface_cli.engines.diffusion.mia import PAPER_MOTION, PaperMIA, ReleaseMIA
+from mimaface_cli.engines.diffusion.pipeline import Appearance, compute_condition_tokens
+from mimaface_cli.engines.diffusion.unet import VideoUNet
+
+INPUT_CHANNELS = 13
+"""Input channels of the UNet: noisy latent 4, render latent 4, conditioning latent 4, mask 1."""
+
+RENDER_CHANNELS = slice(4, 8)
+"""Input channels of the render latent."""
+
+CONDITIONING_START = 8
+"""First input channel of W_cond: conditioning latent and mask."""
+
+# Classes that FSDP gathers as one unit.
+_UNIT_CLASSES = ("ResnetBlock2D", "Transformer2DModel", "MotionModule", "Block", "CLIPEncoderLayer")
+
+GradientMask = Callable[[Tensor], Tensor]
+"""Maps a gradient (O, I, ...) to the gradient to learn from, in the same way for every output."""
+
+
+class Denoiser(nn.Module):
+    """UNet, condition tokens and appearance encoder as one module, which parallel training wraps as one.
+
+    Args:
+        unet: The UNet, with motion modules in stage 2.
+        mia: The module of the condition tokens.
+        encoder: The appearance encoder.
+        unet_config: Configuration from which the UNet can be built again.
+
+    Attributes:
+        gradient_masks: Names and masks of weights that learn only in part, see `mask_gradient`.
+    """
+
+    def __init__(
+        self,
+        unet: VideoUNet,
+        mia: PaperMIA | ReleaseMIA,
+        encoder: CLIPVisionModel,
+        unet_config: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.unet, self.mia, self.clip = unet, mia, encoder  # The names are prefixes of a checkpoint's keys.
+        self.unet_config = dict(unet_config)
+        self.gradient_masks: list[tuple[str, GradientMask]] = []
+
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """Classes that accelerate's FSDP gathers one at a time, unless its configuration names others."""
+        present = {type(module).__name__ for module in self.modules()}
+        return [name for name in _UNIT_CLASSES if name in present]  # Stage 1 has no motion modules.
+
+    def mask_gradient(self, name: str, mask: GradientMask) -> None:
+        """Train a weight only by the part of its gradient that a mask leaves.
+
+        The mask becomes a hook of the parameter. It is also listed by name, because parts of a weight that is sharded
+        among processes have no hooks.
+
+        Args:
+            name: Name of the parameter, of shape (O, I, ...).
+            mask: The mask.
+        """
+        self.get_parameter(name).register_hook(mask)
+        self.gradient_masks.append((name, mask))
+
+    def forward(
+        self,
+        noisy: Tensor,
+        conditions: Tensor,
+        timestep: Tensor,
+        photos: Tensor,
+        motion: Tensor,
+        keep: Tensor,
+        identity: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict from noisy latents, and embed all views of the source image.
+
+        Args:
+            noisy: (B, 4, F, h, w) noisy latents.
+            conditions: (B, 9, F, h, w) render latents, conditioning latents and their mask.
+            timestep: (B,) timesteps.
+            photos: (V, B, 3, S, S) in [-1, 1]; the first view is the source image.
+            motion: As for `tokens`.
+            keep: (B,) 1, or 0 where a sample goes without condition tokens.
+            identity: As for `tokens`.
+
+        Returns:
+            The prediction (B, 4, F, h, w) and the ID tokens (V, B, C).
+        """
+        appearance = self.appearance(photos.flatten(0, 1)).unflatten(0, photos.shape[:2])
+        tokens = self.tokens(appearance[0], motion, identity)
+        tokens = tokens * keep.reshape(-1, *[1] * (tokens.dim() - 1))
+        return self.unet(torch.cat([noisy, conditions], 1), timestep, tokens), appearance[:, :, 0]
+
+    def tokens(self, appearance: Tensor, motion: Tensor, identity: Tensor | None = None) -> Tensor:
+        """Compute the condition tokens of some frames.
+
+        Args:
+            appearance: (B, 1 + P, C) appearance tokens.
+            motion: The paper's tokens: (B, F, 74) pose, expression and gaze. The release's tokens: (B, F, 261) mixed
+                coefficients.
+            identity: The release's tokens: (B, 25088) identity features. Otherwise None.
+
+        Returns:
+            (B, F, T, W), tokens per frame. The release has one set per clip, (B, T, W), except without motion modules,
+            where each frame is an image by itself.
+        """
+        if isinstance(self.mia, ReleaseMIA):
+            per_frame = not self.unet_config["use_motion_module"]
+            return compute_condition_tokens(self.mia, Appearance(appearance, identity), motion, per_frame=per_frame)
+        return self.mia(appearance, motion_groups(motion))
+
+    def appearance(self, photos: Tensor) -> Tensor:
+        """Encode images (B, 3, S, S) in [-1, 1] to appearance tokens (B, 1 + P, C), the ID token first."""
+        side = self.clip.config.image_size
+        assert isinstance(side, int), "the encoder's images are square"
+        return clip_encoder.encode_image_tokens(self.clip, clip_pixels(photos, side))
+
+
+def motion_groups(motion: Tensor) -> dict[str, Tensor]:
+    """Split motion (..., 74) into the groups of PAPER_MOTION: pose, expression, gaze."""
+    return dict(zip(PAPER_MOTION, motion.split(list(PAPER_MOTION.values()), -1), strict=True))
+
+
+def clip_pixels(images: Tensor, size: int) -> Tensor:
+    """Convert images (B, 3, S, S) in [-1, 1] to the appearance encoder's input (B, 3, size, size)."""
+    if images.shape[-1] != size:
+        images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True, align_corners=False)
+    mean, std = images.new_tensor(clip_encoder.PIXEL_MEAN), images.new_tensor(clip_encoder.PIXEL_STD)
+    return (images * 0.5 + 0.5 - mean[:, None, None]) / std[:, None, None]
