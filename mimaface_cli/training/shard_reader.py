@@ -81,7 +81,9 @@ class StoredClip:
         Raises:
             InputError: They are damaged.
         """
-        from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT  # Imports torch, which data preparation in face478 does not need.
+        from mimaface_cli.face.d3dfr import (
+            COEFFICIENT_COUNT,
+        )  # Imports torch, which data preparation in face478 does not need.
 
         return self._read_array(COEFFICIENTS, "the photo's coefficients", (COEFFICIENT_COUNT,))
 

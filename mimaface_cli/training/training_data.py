@@ -115,7 +115,9 @@ def clip_mixed_coefficients(clip: StoredClip) -> Tensor:
     """
     track = clip.track()
     names = ("identity", "texture", "illumination", "expression", "pose", "gaze")
-    return torch.from_numpy(mix_coefficients(clip.photo_coefficients(), pack_coefficients({name: getattr(track, name) for name in names})))
+    return torch.from_numpy(
+        mix_coefficients(clip.photo_coefficients(), pack_coefficients({name: getattr(track, name) for name in names}))
+    )
 
 
 def token_inputs(clip: StoredClip, frames: slice | list[int], identity_features: int) -> dict[str, Tensor]:

@@ -159,7 +159,7 @@ def test_a_killed_worker_is_explained_and_the_next_run_goes_on(footage, tmp_path
         pytest.skip("the processes of a process are listed in /proc, which is not here")
     os.kill(int(workers[0]), signal.SIGKILL)
     error = process.communicate(timeout=100)[1]
-    assert process.returncode == 3 and "a worker was killed" in error and "the same command goes on" in error
+    assert process.returncode == 3 and "worker process was killed" in error and "Run the same command to resume" in error
     assert len(error.splitlines()) == 1 and "Traceback" not in error
     said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--jobs", "2")
     assert said.code == 0 and "4 clips of 2 videos in 1 shards, 1 skipped" in said.err, said.err
@@ -180,13 +180,13 @@ def test_both_conditions_lie_on_the_face(data, footage, tmp_path, run_command):
     said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "textured")
     assert said.code == 3 and "was prepared with condition render" in said.err
     said = run_command("train", "prepare", footage, "-o", "other", *CUT, "--space", "bfm09", "--condition", "textured")
-    assert said.code == 3 and "--condition textured: in the bfm09 space choose render" in said.err
+    assert said.code == 3 and "--condition: is textured. In the bfm09 space choose render" in said.err
 
 
 def test_an_empty_folder_is_one_line(tmp_path, run_command):
     (tmp_path / "none").mkdir()
     said = run_command("train", "prepare", "none", "-o", "data")
-    assert said.code == 3 and "none: holds no video" in said.err and len(said.err.splitlines()) == 1
+    assert said.code == 3 and "none: has no video" in said.err and len(said.err.splitlines()) == 1
     assert not (tmp_path / "data").exists()
 
 
@@ -222,7 +222,7 @@ def test_both_stages_killed_and_gone_on_with_to_a_video(data, sample, tmp_path, 
 
     whole, broken = (write_config(tmp_path, data, name) for name in ("whole", "broken"))
     said = run_command("train", "video", whole)
-    assert said.code == 3 and "run mimaface train image first" in said.err
+    assert said.code == 3 and "Run mimaface train image first" in said.err
     said = run_command("train", "image", whole)
     assert said.code == 0 and "stage 1 is done" in said.err, said.err
     curve = (tmp_path / "whole/image/losses.csv").read_text()
@@ -285,17 +285,17 @@ def test_mistakes_are_one_line(data, tmp_path, run_command):
         assert result.code in (3, 5) and len(result.err.splitlines()) == 1, result.err
         return result.err
 
-    assert "did you mean workers?" in said("worker = 1\n")
+    assert "Did you mean workers?" in said("worker = 1\n")
     assert "is not TOML" in said("[")
     path = write_config(tmp_path, tmp_path / "nothing", "run")
-    assert "nothing: holds no prepared data" in run_command("train", "image", path).err
+    assert "nothing: has no prepared data" in run_command("train", "image", path).err
     path = write_config(tmp_path, data, "run", steps=2)
     path.write_text(path.read_text().replace("size = 64", "size = 32"))
     result = run_command("train", "image", path)
     assert result.code == 3 and "was prepared with size 64" in result.err
     path.write_text(CONFIG.format(data=data, output="run", steps=2).replace("micro = 2", "micro = 3"))
     result = run_command("train", "image", path)
-    assert result.code == 3 and "cannot be shared out" in result.err and "change batch or micro" in result.err
+    assert result.code == 3 and "cannot be divided" in result.err and "Change batch or micro" in result.err
 
 
 def test_a_checkpoint_of_another_size_and_a_damaged_one_are_named(data, tmp_path, run_command):
@@ -305,12 +305,12 @@ def test_a_checkpoint_of_another_size_and_a_damaged_one_are_named(data, tmp_path
     path.write_text(text.replace("steps = 3", "steps = 6").replace("tokens = 16", "tokens = 32"))
     result = run_command("train", "image", path)
     assert (
-        result.code == 5 and "step-00000003.pt: is of another model" in result.err and len(result.err.splitlines()) == 1
+        result.code == 5 and "step-00000003.pt: does not match the configured model" in result.err and len(result.err.splitlines()) == 1
     )
     (tmp_path / "run/image/step-00000003.pt").write_bytes(b"PK no checkpoint")
     path.write_text(text)
     result = run_command("train", "image", path)
-    assert result.code == 5 and "is no checkpoint, or damaged" in result.err and len(result.err.splitlines()) == 1
+    assert result.code == 5 and "is not a checkpoint, or damaged" in result.err and len(result.err.splitlines()) == 1
 
 
 def test_no_memory_names_the_setting(data, tmp_path, run_command, monkeypatch):
@@ -325,6 +325,6 @@ def test_no_memory_names_the_setting(data, tmp_path, run_command, monkeypatch):
     result = run_command("train", "image", write_config(tmp_path, data, "run"))
     assert (
         result.code == 3
-        and "set micro in [image.optimizer] below 2" in result.err
+        and "Set micro in [image.optimizer] below 2" in result.err
         and len(result.err.splitlines()) == 1
     )

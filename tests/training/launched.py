@@ -43,7 +43,7 @@ def _run(count: int) -> None:
         _take_deepspeed()
     else:
         _take_fsdp()
-    make = run.make_trained
+    make = run.create_train_state
 
     def make_checked(accelerator, network, *values):
         weights = sum(parameter.numel() for parameter in network.parameters())
@@ -52,16 +52,16 @@ def _run(count: int) -> None:
         if accelerator.is_fsdp2:
             held = sum(part.to_local().numel() for part in network.parameters())
             assert held < 1.2 * weights / count, f"holds {held} of {weights} weights"
-        kinds = {"ACCELERATE_USE_FSDP": "FsdpTrained", "ACCELERATE_USE_DEEPSPEED": "ZeroTrained"}
+        kinds = {"ACCELERATE_USE_FSDP": "FsdpTrainState", "ACCELERATE_USE_DEEPSPEED": "ZeroTrainState"}
         asked = [kind for key, kind in kinds.items() if os.environ.get(key) == "true"]
-        assert type(trained).__name__ == (asked or ["Trained"])[0]
-        if asked == ["ZeroTrained"]:
+        assert type(trained).__name__ == (asked or ["TrainState"])[0]
+        if asked == ["ZeroTrainState"]:
             learning = sum(math.prod(getattr(each, "ds_shape", each.shape)) for each in trained.parameters)
-            held = sum(piece.numel() for piece in trained.average)
+            held = sum(piece.numel() for piece in trained.average_pieces)
             assert held < 1.2 * learning / count, f"averages {held} of {learning} weights"
         return trained
 
-    run.make_trained = make_checked
+    run.create_train_state = make_checked
     main()
 
 

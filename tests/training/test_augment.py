@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mimaface_cli.training import augment
+from mimaface_cli.training import augmentation
 
 
 def photometric(pictures: torch.Tensor, seed: int) -> torch.Tensor:
-    return augment.photometric(pictures, torch.Generator().manual_seed(seed))
+    return augmentation.augment_photometric(pictures, torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture

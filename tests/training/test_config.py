@@ -3,13 +3,14 @@
 import pytest
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.training.config import Config, load_config, make_config
+from mimaface_cli.training.config import TrainingConfig
+from mimaface_cli.training.config_reader import build_config, load_config
 from tests.conftest import ROOT
 
 
 def test_defaults_are_the_papers():
-    config = make_config({})
-    assert config == Config()
+    config = build_config({})
+    assert config == TrainingConfig()
     stages = [(s.optimizer.steps, s.optimizer.batch, s.optimizer.learning_rate) for s in (config.image, config.video)]
     assert stages == [(30_000, 32, 1e-5), (30_000, 8, 1e-5)]
     assert (config.image.token_dropout, config.video.clip, config.video.known_noise) == (0.1, 12, 0.1)
@@ -27,8 +28,8 @@ def test_the_release_differs_and_own_values_come_over_it(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[image.optimizer]\nlerning_rate = 1", "did you mean image.optimizer.learning_rate"),
-        ("[imag]\nbank = 3", "did you mean image"),
+        ("[image.optimizer]\nlerning_rate = 1", "Did you mean image.optimizer.learning_rate"),
+        ("[imag]\nbank = 3", "Did you mean image"),
         ("size = 500", "size: is 500"),
         ("size = true", "size: must be of type int"),
         ("image = 3", "image: must be a section"),
@@ -57,9 +58,9 @@ def test_the_readmes_example_holds(tmp_path):
     ("text", "message"),
     [
         ('[model]\nstart = "sd21"', "model.start: is 'sd21'"),
-        ('[model]\nstart = "scratch"', 'set space = "face478"'),
+        ('[model]\nstart = "scratch"', 'Set space = "face478"'),
         ("[model.size]\nchannels = [8, 1.5]", "model.size.channels: must be of type list of int"),
-        ("[model.size]\nheads = 7", "run.toml: size: channels"),
+        ("[model.size]\nheads = 7", "run.toml: model.size.channels"),
         ("[video]\nclip = 0", "video.clip: must be above 0"),
         ("[image]\ntoken_dropout = 2", "image.token_dropout: must be 0 to 1"),
         ("[image.optimizer]\nsteps = 0", "image.optimizer.steps: must be above 0"),

@@ -85,5 +85,5 @@ def test_the_bank_forgets_the_oldest_and_resumes_where_it_was():
         each.add(torch.ones(5, 2), torch.arange(4, 9))  # more than it holds
     assert sorted(bank.person.tolist()) == [6, 7, 8]
     assert torch.equal(bank.person, again.person) and torch.equal(bank.tokens, again.tokens)
-    with pytest.raises(ValueError, match="this one is"):
+    with pytest.raises(ValueError, match="the configured one is"):
         MemoryBank(4, 2).load_state_dict(bank.state_dict())

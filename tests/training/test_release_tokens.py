@@ -19,18 +19,23 @@ from mimaface_cli.face.d3dfr import split_coefficients
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.training.config import Config, make_config
-from mimaface_cli.training.footage import BaselSpace, Cutting, read_clips
-from mimaface_cli.training.initialization import rebuild
-from mimaface_cli.training.loop import checkpoints, read_checkpoint, read_result
-from mimaface_cli.training.preparation import prepare
-from mimaface_cli.training.samples import ImageSamples, read_footage, to_range, token_inputs
-from mimaface_cli.training.shards import Clip, open_shards, write_shards
+from mimaface_cli.training.clip_extraction import ClipOptions, extract_clips
+from mimaface_cli.training.config import TrainingConfig
+from mimaface_cli.training.config_reader import build_config
+from mimaface_cli.training.denoiser import Denoiser
+from mimaface_cli.training.footage_spaces import BaselSpace
+from mimaface_cli.training.initialization import rebuild_network
+from mimaface_cli.training.preparation import prepare_shards
+from mimaface_cli.training.run_checkpoints import list_checkpoints, read_checkpoint, read_stage_result
+from mimaface_cli.training.samples import ImageSamples
+from mimaface_cli.training.shard_reader import open_shards
+from mimaface_cli.training.shards import TrainingClip
 from mimaface_cli.training.stages import train_image, train_video
-from mimaface_cli.training.trainables import Denoiser
+from mimaface_cli.training.training_data import load_training_data, to_signed, token_inputs
 from mimaface_cli.weights.install import import_folder
 from tests.conftest import read_video, weights_at, write_video
 from tests.tiny.release import UNET
+from tests.training.shard_files import write_shards
 
 SIZE = 64
 FEATURES = 16 * 7 * 7  # of the tiny identity network
@@ -53,7 +58,7 @@ def data(weights, footage, tmp_path_factory) -> Path:
     """Prepared as people do it. Only to be read."""
     folder = tmp_path_factory.mktemp("data") / "shards"
     with weights_at(weights):
-        index = prepare(footage, folder, "bfm09", Cutting(SIZE, 4, 2))
+        index = prepare_shards(footage, folder, "bfm09", ClipOptions(SIZE, 4, 2))
     assert sum(index.videos.values()) == 4 and not index.bad
     return folder
 
@@ -62,7 +67,7 @@ def data(weights, footage, tmp_path_factory) -> Path:
 def config(data, tmp_path):
     """The release's recipe in a few steps; changes by section, `output` by name."""
 
-    def make(output: str = "run", steps: int = 2, **changes) -> Config:
+    def make(output: str = "run", steps: int = 2, **changes) -> TrainingConfig:
         optimizer = {"steps": steps, "batch": 2, "learning_rate": 1e-3, "ema": 0.5}
         values = {
             "data": str(data), "output": str(tmp_path / output), "recipe": "release", "size": SIZE, "workers": 0,
@@ -71,7 +76,7 @@ def config(data, tmp_path):
         }  # fmt: skip
         for section, value in changes.items():
             values[section] = {**values[section], **value} if isinstance(value, dict) else value
-        return make_config(values)
+        return build_config(values)
 
     return make
 
@@ -79,9 +84,9 @@ def config(data, tmp_path):
 class Watched(BaselSpace):
     """Remembers the photos and where their faces are."""
 
-    def seen(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
+    def describe_photo(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
         self.photo = image, points
-        return super().seen(image, points)
+        return super().describe_photo(image, points)
 
 
 @torch.no_grad()
@@ -89,7 +94,7 @@ def test_the_trainers_tokens_are_the_engines(weights, sample, tmp_path):
     """Of one photo and one motion: prepared and read by the trainer, and by the engine from the video's own frame."""
     with weights_at(weights):
         space = Watched()
-        clip = next(read_clips(sample.driver, space, "k", "p", Cutting(512, 4, 1)))
+        clip = next(extract_clips(sample.driver, space, "k", "p", ClipOptions(512, 4, 1)))
         write_shards([clip], tmp_path)
         stored = open_shards(tmp_path)[0]
         networks = checkpoint.load_networks()
@@ -121,7 +126,7 @@ def test_the_trainers_tokens_are_the_engines(weights, sample, tmp_path):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
     # From the stored photo, a JPEG, too; and nothing that the tokens are made of is without effect.
-    appearance = network.appearance(to_range(torch.tensor(stored.photo()).permute(2, 0, 1)[None]))
+    appearance = network.appearance(to_signed(torch.tensor(stored.photo()).permute(2, 0, 1)[None]))
     scale = wanted.abs().mean()
     assert (network.tokens(appearance, **given) - wanted).abs().mean() < 0.02 * scale
     for name in ("texture", "illumination", "expression", "angles", "translation", "gaze"):
@@ -151,7 +156,7 @@ def test_pictures_have_tokens_of_their_own_and_clips_one_set(weights, data):
     clips = open_shards(data)[:2]
     given = [token_inputs(clip, [0, 1, 2, 3], FEATURES) for clip in clips]
     motion, identity = (torch.stack([one[key] for one in given]) for key in ("motion", "identity"))
-    photos = to_range(torch.stack([torch.tensor(clip.photo()).permute(2, 0, 1) for clip in clips]))
+    photos = to_signed(torch.stack([torch.tensor(clip.photo()).permute(2, 0, 1) for clip in clips]))
     of_clips, of_pictures = (
         Denoiser(networks.unet, networks.mia, encoder, {"use_motion_module": video}) for video in (True, False)
     )
@@ -179,7 +184,7 @@ def test_both_stages_to_a_video_by_the_engine(weights, config, release_folder, s
     with weights_at(weights):
         train_image(run)
         folder = train_video(run)
-    image, video = (read_checkpoint(checkpoints(tmp_path / "run" / stage)[-1]) for stage in ("image", "video"))
+    image, video = (read_checkpoint(list_checkpoints(tmp_path / "run" / stage)[-1]) for stage in ("image", "video"))
     released = torch.load(release_folder / "checkpoints/video/mim.pth", weights_only=True)
     own = {key.removeprefix("mia."): value for key, value in video["network"].items() if key.startswith("mia.")}
     assert {key: value.shape for key, value in own.items()} == {key: value.shape for key, value in released.items()}
@@ -206,11 +211,11 @@ def test_both_stages_to_a_video_by_the_engine(weights, config, release_folder, s
     assert len(read_video(tmp_path / "out.mp4")[0]) == 6
 
 
-def rebuild_start(weights: Path, run: Config) -> dict[str, torch.Tensor]:
-    from mimaface_cli.training.initialization import start_image
+def rebuild_start(weights: Path, run: TrainingConfig) -> dict[str, torch.Tensor]:
+    from mimaface_cli.training.initialization import initialize_image_stage
 
     with weights_at(weights):
-        return start_image(run, FEATURES).state_dict()
+        return initialize_image_stage(run, FEATURES).state_dict()
 
 
 class Stopped(Exception):
@@ -235,9 +240,9 @@ def test_a_stopped_run_goes_on_exactly(weights, config):
             for name in ("losses.csv", "validation.csv", "validation/step-00000004.png"):
                 one, other = (Path(run.output) / stage / name for run in (whole, parts))
                 assert one.read_bytes() == other.read_bytes(), (stage, name)
-            one, other = (read_result(Path(run.output), stage).state for run in (whole, parts))
+            one, other = (read_stage_result(Path(run.output), stage).state for run in (whole, parts))
             assert all(torch.equal(value, other[key]) for key, value in one.items())
-            made = rebuild(read_result(Path(whole.output), stage)).state_dict()
+            made = rebuild_network(read_stage_result(Path(whole.output), stage)).state_dict()
             assert all(torch.equal(value, one[key]) for key, value in made.items())
 
 
@@ -246,7 +251,7 @@ def test_without_motion_only_the_photo_is_told(weights, config):
     with weights_at(weights):
         train_image(run)
         train_video(run)
-    tokens = rebuild(read_result(Path(run.output), "video")).mia
+    tokens = rebuild_network(read_stage_result(Path(run.output), "video")).mia
     still = {"transform_dim_arcface", "transform_dim_clip", "transform_dim_tex", "transform_dim_gamma"}
     moving = {"transform_dim_exp", "transform_dim_gaze", "transform_dim_angles", "transform_dim_translation"}
     assert all(not tokens.get_submodule(name).weight.any() for name in moving)
@@ -267,20 +272,20 @@ def test_the_identity_loss_may_come_on_top(weights, config):
     ],
 )
 def test_they_are_made_of_the_basel_space_alone(values):
-    with pytest.raises(ValueError, match=r'model.tokens: .* set space = "bfm09" and .*or \[model\] tokens = "paper"'):
-        make_config(values)
-    with pytest.raises(ValueError, match="model.tokens: is 'clip', not one of paper, release"):
-        make_config({"model": {"tokens": "clip"}})
+    with pytest.raises(InputError, match=r'model.tokens: .* Set space = "bfm09" and .*or \[model\] tokens = "paper"'):
+        build_config(values)
+    with pytest.raises(InputError, match=r"model\.tokens: is 'clip'\. Choose one of paper, release"):
+        build_config({"model": {"tokens": "clip"}})
     values = values | {"model": values.get("model", {}) | {"tokens": "paper"}}
-    assert make_config(values).model.tokens == "paper"
+    assert build_config(values).model.tokens == "paper"
 
 
 def test_stages_of_two_kinds_do_not_go_together(weights, config):
     with weights_at(weights):
         train_image(config())
-        with pytest.raises(WeightsError, match=r'stage 1 trained .* of the release; set \[model\] tokens = "release"'):
+        with pytest.raises(WeightsError, match=r'Stage 1 trained .* of the release. Set \[model\] tokens = "release"'):
             train_video(config(model={"tokens": "paper"}))
-        with pytest.raises(WeightsError, match="is of another model"):
+        with pytest.raises(WeightsError, match="does not match the configured model"):
             train_image(config(steps=4, model={"tokens": "paper"}))
 
 
@@ -313,9 +318,11 @@ def test_damage_is_named(data, tmp_path, config, change, message):
     shutil.copy(data / "index.json", tmp_path)
     pictures = np.zeros((4, SIZE, SIZE, 3), np.uint8)
     seen = {"photo_coefficients": np.zeros(261, np.float32), "photo_features": np.zeros(FEATURES, np.float32)}
-    clip = Clip("k0", "p", "a.mp4", pictures, MotionTrack.neutral(4, "bfm09"), None, pictures[0], pictures, **seen)
+    clip = TrainingClip(
+        "k0", "p", "a.mp4", pictures, MotionTrack.neutral(4, "bfm09"), None, pictures[0], pictures, **seen
+    )
     write_shards([clip, replace(clip, key="k1", **change)], tmp_path)
-    samples = ImageSamples(read_footage(config(data=str(tmp_path))), 0)
+    samples = ImageSamples(load_training_data(config(data=str(tmp_path))), 0)
     with pytest.raises(InputError, match=message):
         for number in range(20):
             samples[number]

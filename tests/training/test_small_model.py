@@ -11,11 +11,12 @@ import torch
 
 from mimaface_cli.builders.rendered_people.rendered_shards import Cast, render_shards
 from mimaface_cli.errors import InputError
-from mimaface_cli.training.autoencoder import AutoencoderSettings, fit_autoencoder, load_autoencoder, standardise
-from mimaface_cli.training.config import Config, Optimizer, load_config, make_config
-from mimaface_cli.training.initialization import rebuild
-from mimaface_cli.training.loop import read_result
-from mimaface_cli.training.shards import open_shards
+from mimaface_cli.training.autoencoder import load_autoencoder, standardize_latents, train_autoencoder
+from mimaface_cli.training.config import AutoencoderConfig, OptimizerConfig, TrainingConfig
+from mimaface_cli.training.config_reader import build_config, load_config
+from mimaface_cli.training.initialization import rebuild_network
+from mimaface_cli.training.run_checkpoints import read_stage_result
+from mimaface_cli.training.shard_reader import open_shards
 from mimaface_cli.training.stages import train_image, train_video
 from tests.conftest import ROOT
 
@@ -35,7 +36,7 @@ def data(tmp_path_factory) -> Path:
 def config(data, tmp_path):
     """A run of a few steps; changes by section, `output` by name."""
 
-    def make(output: str = "run", steps: int = 4, **changes) -> Config:
+    def make(output: str = "run", steps: int = 4, **changes) -> TrainingConfig:
         optimizer = {"steps": steps, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 2, "ema": 0.9}
         values = {
             "data": str(data),
@@ -52,26 +53,26 @@ def config(data, tmp_path):
         }  # fmt: skip
         for section, value in changes.items():
             values[section] = {**values[section], **value} if isinstance(value, dict) else value
-        return make_config(values)
+        return build_config(values)
 
     return make
 
 
-def curve(config: Config, stage: str = "image") -> list[list[float]]:
+def curve(config: TrainingConfig, stage: str = "image") -> list[list[float]]:
     lines = (Path(config.output) / stage / "losses.csv").read_text().splitlines()[1:]
     return [[float(value) for value in line.split(",")] for line in lines]
 
 
-def result(config: Config, stage: str = "image"):
-    return rebuild(read_result(Path(config.output), stage)).eval()
+def result(config: TrainingConfig, stage: str = "image"):
+    return rebuild_network(read_stage_result(Path(config.output), stage)).eval()
 
 
 def test_the_rate_rises_and_falls():
-    optimizer = Optimizer(steps=100, learning_rate=1.0, schedule="cosine", warm_up=10)
+    optimizer = OptimizerConfig(steps=100, learning_rate=1.0, schedule="cosine", warm_up=10)
     rates = [optimizer.rate(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1, rel=1e-3) and max(rates) == rates[9] > 0.97
     assert 0.02 < rates[99] < 0.025 and all(a > b for a, b in zip(rates[9:], rates[10:]))
-    assert {Optimizer(learning_rate=1e-5).rate(step) for step in (0, 5, 29_999)} == {1e-5}
+    assert {OptimizerConfig(learning_rate=1e-5).rate(step) for step in (0, 5, 29_999)} == {1e-5}
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -130,7 +131,7 @@ def test_what_is_left_out_has_no_part_in_the_model(config):
     assert result(whole).unet.conv_in.weight[:, 4:8].any()
 
 
-def _moved(run: Config) -> set[str]:
+def _moved(run: TrainingConfig) -> set[str]:
     """The parts whose weights stage 2 changed."""
     before, after = result(run).state_dict(), result(run, "video").state_dict()
     names = [name for name in before if not torch.equal(before[name], after[name])]
@@ -158,7 +159,7 @@ def test_stage_2_trains_what_the_paper_or_the_release_says(config):
     names = [name for (name, _), same in zip(before.clip.named_parameters(), still) if not same]
     assert names and all("layers.1." in name or "layers.2." in name for name in names)
 
-    with pytest.raises(InputError, match="clip_layers: is 4, the appearance encoder has 3"):
+    with pytest.raises(InputError, match="clip_layers: is 4, but the appearance encoder has 3"):
         train_video(config("release", model={"size": size}, video=like_release | {"clip_layers": 4}))
 
 
@@ -217,10 +218,10 @@ def test_standardised_latents_decode_to_the_same_picture():
     torch.manual_seed(0)
     from diffusers import AutoencoderKL
 
-    vae = AutoencoderKL(**AutoencoderSettings(channels=(8, 8)).config(16)).eval().requires_grad_(False)
+    vae = AutoencoderKL(**AutoencoderConfig(channels=(8, 8)).network_config(16)).eval().requires_grad_(False)
     pictures = torch.rand(8, 3, 16, 16) * 2 - 1
     before = vae.decode(vae.encode(pictures).latent_dist.mode()).sample
-    standardise(vae, iter([pictures]))
+    standardize_latents(vae, iter([pictures]))
     latents = vae.encode(pictures).latent_dist.mode()
     np.testing.assert_allclose(latents.mean((0, 2, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=1e-3)
@@ -241,15 +242,15 @@ def test_the_autoencoder_learns_and_resumes(tmp_path):
             yield colors
 
     seen = []
-    settings = AutoencoderSettings(channels=(16, 16), norm_groups=4, steps=100, rate=3e-3, edges=0.0)
-    fit_autoencoder(batches, 16, settings, tmp_path, report=lambda *a: seen.append(a[2]["psnr"]))
+    settings = AutoencoderConfig(channels=(16, 16), norm_groups=4, steps=100, rate=3e-3, edges=0.0)
+    train_autoencoder(batches, 16, settings, tmp_path, report=lambda *a: seen.append(a[2]["psnr"]))
     assert seen[-1] > max(seen[0], 20)  # gray alone gives 11
     again = []
-    fit_autoencoder(batches, 16, settings, tmp_path, report=lambda *a: again.append(a))
+    train_autoencoder(batches, 16, settings, tmp_path, report=lambda *a: again.append(a))
     assert not again  # it was done
     assert load_autoencoder(tmp_path).config.scaling_factor == 1.0
     with pytest.raises(InputError, match="multiple of 2"):
-        AutoencoderSettings(channels=(8, 8)).config(15)
+        AutoencoderConfig(channels=(8, 8)).network_config(15)
 
 
 def test_the_example_config_holds():

@@ -11,8 +11,8 @@ import torch
 
 from mimaface_cli.builders.rendered_people.rendered_shards import Cast, render_shards
 from mimaface_cli.errors import InputError
-from mimaface_cli.training.config import load_config
-from mimaface_cli.training.loop import checkpoints, read_checkpoint, read_result
+from mimaface_cli.training.config_reader import load_config
+from mimaface_cli.training.run_checkpoints import list_checkpoints, read_checkpoint, read_stage_result
 from mimaface_cli.training.stages import train_image, train_video
 from mimaface_cli.weights.small_model import read_card
 from tests.training.launched import FSDP, ZERO, launch
@@ -66,7 +66,7 @@ def make(tmp_path_factory):
         path.write_text(CONFIG.format(data=folder / "data", output=folder / name, precision=precision))
         if begun is not None:
             shutil.copytree(begun.with_suffix(""), folder / name, ignore=shutil.ignore_patterns("video", "model"))
-            for later in checkpoints(folder / name / "image"):
+            for later in list_checkpoints(folder / name / "image"):
                 if int(later.stem[5:]) > steps:
                     later.unlink()
         return path
@@ -100,7 +100,7 @@ def curve(path: Path, stage: str = "image", name: str = "losses") -> np.ndarray:
 
 
 def state(path: Path, stage: str = "image"):
-    return read_checkpoint(checkpoints(path.with_suffix("") / stage)[-1])
+    return read_checkpoint(list_checkpoints(path.with_suffix("") / stage)[-1])
 
 
 def flat(value, name: str = "") -> dict:
@@ -184,7 +184,7 @@ def test_stage_2_split_makes_the_same_model(make, alone, clips, way):
     launch(2, "train", "video", parts, "-q", options=way)
     np.testing.assert_allclose(curve(parts, "video"), curve(whole, "video"), rtol=1e-5)
     same(state(parts, "video"), state(whole, "video"), 1e-6)
-    before, after = (read_result(parts.with_suffix(""), stage).state for stage in ("image", "video"))
+    before, after = (read_stage_result(parts.with_suffix(""), stage).state for stage in ("image", "video"))
     frozen = [name for name in before if not name.endswith("conv_in.weight")]
     assert all(torch.equal(before[name], after[name]) for name in frozen)
     weights = before["unet.conv_in.weight"], after["unet.conv_in.weight"]
@@ -205,7 +205,7 @@ def test_what_fsdp_cannot_split_is_told_in_a_line(make, alone):
     path = make("sized", alone, 3)
     sized = ("--fsdp_auto_wrap_policy", "SIZE_BASED_WRAP", "--fsdp_min_num_params", "1000")
     said = launch(2, "train", "image", path, "-q", options=(*FSDP[:3], *sized), refused=True)
-    assert "set fsdp_auto_wrap_policy to TRANSFORMER_BASED_WRAP" in said and "fault of ours" not in said
+    assert "Set fsdp_auto_wrap_policy to TRANSFORMER_BASED_WRAP" in said and "internal error" not in said
 
 
 @pytest.mark.parametrize(("key", "found"), [("FSDP", "FSDP of version 1"), ("MEGATRON_LM", "Megatron-LM")])
@@ -217,8 +217,8 @@ def test_other_ways_to_split_weights_are_refused_in_a_line(alone, monkeypatch, k
 
 def test_deepspeed_that_is_not_installed_is_told_in_a_line(alone, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    monkeypatch.setattr("mimaface_cli.training.sharding.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="DeepSpeed, which is not installed; pip install"):
+    monkeypatch.setattr("mimaface_cli.training.parallelism.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="DeepSpeed, which is not installed. Run pip install"):
         train_image(load_config(alone))
 
 
@@ -226,16 +226,16 @@ def test_deepspeed_that_is_not_installed_is_told_in_a_line(alone, monkeypatch):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"zero_optimization": {"stage": 0}}, "zero_optimization.stage is not supported; choose 1, 2 or 3"),
+        ({"zero_optimization": {"stage": 0}}, "zero_optimization.stage is not supported. Choose 1, 2 or 3"),
         (
             {"zero_optimization": {"stage": 2}, "optimizer": {"type": "Adam"}},
-            "optimizer is not supported; leave it out",
+            "optimizer is not supported. Remove it",
         ),
         (
             {"zero_optimization": {"stage": 2}, "fp16": {"enabled": True}},
-            'fp16 is not supported; set precision = "bf16"',
+            'fp16 is not supported. Set precision = "bf16"',
         ),
-        ({"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme", "nvme_path": "/x"}}}, "offload to cpu"),
+        ({"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme", "nvme_path": "/x"}}}, "Offload to cpu"),
     ],
 )
 def test_what_deepspeed_cannot_do_here_is_told_in_a_line(alone, tmp_path, config, said):
@@ -243,7 +243,7 @@ def test_what_deepspeed_cannot_do_here_is_told_in_a_line(alone, tmp_path, config
     path.write_text(json.dumps({"train_micro_batch_size_per_gpu": "auto", **config}))
     options = ("--use_deepspeed", "--deepspeed_config_file", str(path))
     found = launch(2, "train", "image", alone, "-q", options=options, refused=True)
-    assert said in found and "fault of ours" not in found
+    assert said in found and "internal error" not in found
 
 
 @no_deepspeed
@@ -259,5 +259,5 @@ def test_deepspeed_offloads_and_takes_its_own_config(make, alone, tmp_path):
 def test_processes_that_would_share_samples_are_refused_in_a_line(alone, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_PARALLELISM_CONFIG", "true")
     monkeypatch.setenv("PARALLELISM_CONFIG_TP_SIZE", "2")
-    with pytest.raises(InputError, match="tp_size.*set that to 1"):
+    with pytest.raises(InputError, match="tp_size.*Set that to 1"):
         train_image(load_config(alone))

@@ -14,11 +14,12 @@ from safetensors.torch import load_file
 from mimaface_cli.engines.diffusion import checkpoint
 from mimaface_cli.engines.diffusion.mia import PaperMIA
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.training.config import make_config
-from mimaface_cli.training.preparation import Index
-from mimaface_cli.training.shards import Clip, write_shards
+from mimaface_cli.training.config_reader import build_config
+from mimaface_cli.training.shard_index import ShardIndex
+from mimaface_cli.training.shards import TrainingClip
 from mimaface_cli.weights.install import import_folder
 from tests.conftest import weights_at
+from tests.training.shard_files import write_shards
 
 SIZE = 64
 
@@ -28,17 +29,19 @@ def config(tmp_path):
     """A run over made-up clips of two people, two steps a stage."""
     rng = np.random.default_rng(0)
 
-    def clip(number: int) -> Clip:
+    def clip(number: int) -> TrainingClip:
         pictures = rng.integers(0, 255, (2, 4, SIZE, SIZE, 3), np.uint8)
         neutral = MotionTrack.neutral(4, "bfm09")
         track = replace(neutral, expression=rng.normal(size=neutral.expression.shape))
-        return Clip(f"c{number}", f"p{number % 2}", "a.mp4", pictures[0], track, None, pictures[1][0], pictures[1])
+        return TrainingClip(
+            f"c{number}", f"p{number % 2}", "a.mp4", pictures[0], track, None, pictures[1][0], pictures[1]
+        )
 
     (tmp_path / "data").mkdir()
     write_shards((clip(number) for number in range(4)), tmp_path / "data")
-    Index({"space": "bfm09", "size": SIZE}, {"a.mp4": 4}, {}, 1).save(tmp_path / "data")
+    ShardIndex({"space": "bfm09", "size": SIZE}, {"a.mp4": 4}, {}, 1).save(tmp_path / "data")
     optimizer = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "ema": 0.5}
-    return make_config(
+    return build_config(
         {
             "data": str(tmp_path / "data"),
             "output": str(tmp_path / "run"),
@@ -51,10 +54,10 @@ def config(tmp_path):
 
 
 def test_stage_1_begins_as_stable_diffusion(weights, config):
-    from mimaface_cli.training.initialization import start_image
+    from mimaface_cli.training.initialization import initialize_image_stage
 
     with weights_at(weights):
-        network = start_image(config)
+        network = initialize_image_stage(config)
     sd = load_file(weights / "sd15/unet.safetensors")
     own = network.unet.state_dict()
     assert own["conv_in.weight"].shape[1] == 13 and not own["conv_in.weight"][:, 4:].any()
@@ -63,13 +66,13 @@ def test_stage_1_begins_as_stable_diffusion(weights, config):
 
 
 def test_both_stages_and_back_by_weights_import(weights, config, tmp_path):
-    from mimaface_cli.training.loop import checkpoints, read_checkpoint
+    from mimaface_cli.training.run_checkpoints import list_checkpoints, read_checkpoint
     from mimaface_cli.training.stages import train_image, train_video
 
     with weights_at(weights):
         train_image(config)
         folder = train_video(config)
-    image, video = (read_checkpoint(checkpoints(tmp_path / "run" / stage)[-1]) for stage in ("image", "video"))
+    image, video = (read_checkpoint(list_checkpoints(tmp_path / "run" / stage)[-1]) for stage in ("image", "video"))
     for part in ("unet.", "mia.", "clip."):
         changed = image["average"].keys()
         assert any(key.startswith(part) for key in changed) and not any("post_layernorm" in key for key in changed)
@@ -97,10 +100,11 @@ def test_both_stages_and_back_by_weights_import(weights, config, tmp_path):
 
 
 def test_footage_in_the_basel_space_has_its_own_renders(weights, sample, tmp_path):
-    from mimaface_cli.training.footage import BaselSpace, Cutting, read_clips
+    from mimaface_cli.training.clip_extraction import ClipOptions, extract_clips
+    from mimaface_cli.training.footage_spaces import BaselSpace
 
     with weights_at(weights):
-        clips = list(read_clips(sample.driver, BaselSpace(), "k", "p", Cutting(SIZE, 4, 1)))
+        clips = list(extract_clips(sample.driver, BaselSpace(), "k", "p", ClipOptions(SIZE, 4, 1)))
     assert len(clips) == 1 and clips[0].track.meta.space == "bfm09"
     clip = clips[0]
     low, high = clip.landmarks[0].min(0), clip.landmarks[0].max(0)
