@@ -1,4 +1,4 @@
-"""Fetching a file over http: streamed, resumed where it broke off, and in place only once its hash is right."""
+"""Download of one file over HTTP: streamed, resumable, and in place only once its hash is right."""
 
 import hashlib
 import os
@@ -6,8 +6,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
+from typing import IO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -17,185 +18,241 @@ from filelock import FileLock
 from mimaface_cli import __version__
 from mimaface_cli.errors import WeightsError
 
-_TIMEOUT = 30.0  # seconds without a byte
+_TIMEOUT = 30.0  # seconds without data
 _ATTEMPTS = 4
-_PAUSE = 1.0  # seconds before the second attempt, more before the later ones
-_CHUNK = 256 * 1024
-_MUCH = 32 << 20  # bytes: an attempt that brought so many does not count
+_PAUSE = 1.0  # seconds before the second attempt, longer before later ones
+_CHUNK_BYTES = 256 * 1024
+_PROGRESS_BYTES = 32 << 20  # an attempt that received this much does not count as failed
 
-Progress = Callable[[int, int | None], None]
+ByteCallback = Callable[[int, int | None], None]
+"""Called with the bytes received and the total, which is None where it is unknown."""
 
 
-class _Interrupted(Exception):
-    """The transfer broke off; another attempt may go on from there."""
+class _InterruptedError(Exception):
+    """The transfer broke off. Another attempt may resume it."""
 
 
 @dataclass(frozen=True)
-class _File:
-    """What is fetched: digest is a SHA-256 (64 hex digits) or a git blob's SHA-1 (40)."""
+class _Request:
+    """A file to download.
+
+    Attributes:
+        url: Address.
+        digest: SHA-256 (64 hex digits) or SHA-1 of the git blob (40 hex digits).
+        size: Bytes where known.
+        headers: HTTP headers for the address's host.
+        progress: Called for every chunk.
+    """
 
     url: str
     digest: str
     size: int | None
     headers: Mapping[str, str]
-    progress: Progress
+    progress: ByteCallback
 
 
-class _Redirects(HTTPRedirectHandler):
-    """Follows redirects, but shows a token only to the host it is for."""
+class _TokenSafeRedirects(HTTPRedirectHandler):
+    """Follows redirects, but sends a token only to the host that it belongs to."""
 
-    def redirect_request(self, request, *args):
-        following = super().redirect_request(request, *args)
-        if following is not None and urlsplit(following.full_url).netloc != urlsplit(request.full_url).netloc:
-            following.remove_header("Authorization")
-        return following
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        redirected = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if redirected is not None and urlsplit(redirected.full_url).netloc != urlsplit(req.full_url).netloc:
+            redirected.remove_header("Authorization")
+        return redirected
 
 
-def fetch(
+def download_file(
     url: str,
     target: Path,
     *,
     sha256: str | None = None,
     git_sha1: str | None = None,
     size: int | None = None,
-    headers: Mapping[str, str] = {},
-    progress: Progress | None = None,
+    headers: Mapping[str, str] | None = None,
+    progress: ByteCallback | None = None,
 ) -> Path:
-    """Bring `url` (http or https) to `target` and return it; what is there already is checked and never replaced.
+    """Download a file, or check the one that exists already, which is never replaced.
 
-    One of sha256 and git_sha1 (of a git blob) is needed; headers go to the url's own host only. What has come lies in
-    `<target>.part` until it is whole, also after Ctrl-C, and a later call goes on from there.
-    Runs that want the same file wait for each other. progress: bytes so far and in all (None: unknown). The proxies of
-    the environment are used. Raises WeightsError.
+    The partial file is `<target>.part`. It stays after an interruption, also after Ctrl-C, and the next call resumes
+    it. Processes that download the same file wait for each other. The proxies of the environment are used.
+
+    Args:
+        url: HTTP or HTTPS address.
+        target: Where to put the file.
+        sha256: SHA-256 of the file (hex). Either this or `git_sha1` is required.
+        git_sha1: SHA-1 of the file as a git blob (hex).
+        size: Bytes where known.
+        headers: HTTP headers, sent to the address's own host only.
+        progress: Called for every chunk.
+
+    Returns:
+        `target`.
+
+    Raises:
+        WeightsError: The file cannot be downloaded or written, or is not the expected one.
     """
     digest = sha256 or git_sha1
     if not digest:
-        raise ValueError(f"{url}: what is fetched is known by its hash")
+        raise ValueError(f"{url}: a download needs a hash")
     if not url.startswith(("https://", "http://")):
-        raise WeightsError(f"{url}: is not an http or https address; correct MIMAFACE_MIRROR")
+        raise WeightsError(f"{url}: is not an http or https address. Correct MIMAFACE_MIRROR.")
+    request = _Request(url, digest, size, headers or {}, progress or (lambda done, total: None))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
             if not target.exists():
-                _fetch(_File(url, digest, size, headers, progress or (lambda done, total: None)), target)
-            elif _digest(target, digest) != digest:
-                raise WeightsError(f"{target}: is not the released file; remove it or put the right one there")
-    except OSError as error:  # what the network raises is turned into WeightsError further in
+                _download(request, target)
+            elif _compute_digest(target, digest) != digest:
+                raise WeightsError(
+                    f"{target}: is not the released file. Remove it, or replace it with the released file."
+                )
+    except OSError as error:  # network errors have become WeightsError before they get here
         raise WeightsError(
-            f"{target}: cannot be written ({error.strerror or error}); free some space or set MIMAFACE_WEIGHTS_DIR"
+            f"{target}: cannot be written ({error.strerror or error}). Free some space or set MIMAFACE_WEIGHTS_DIR."
         ) from error
     return target
 
 
-def _fetch(file: _File, target: Path) -> None:
+def _download(request: _Request, target: Path) -> None:
     part = target.with_name(f"{target.name}.part")
     reason: object = None
     attempt = 0
     while attempt < _ATTEMPTS:
         time.sleep(_PAUSE * attempt)
-        resumed = _size(part)
+        start = _partial_size(part)
         try:
-            _receive(file, part)
-        except _Interrupted as interruption:
+            _receive(request, part)
+        except _InterruptedError as interruption:
             reason = interruption
-            attempt = 1 if _size(part) - resumed >= _MUCH else attempt + 1
+            attempt = 1 if _partial_size(part) - start >= _PROGRESS_BYTES else attempt + 1
             continue
-        digest = _digest(part, file.digest)
-        if digest == file.digest:
+        digest = _compute_digest(part, request.digest)
+        if digest == request.digest:
             os.replace(part, target)
             return
         part.unlink()
-        reason = f"what came has the hash {digest} instead of {file.digest}"
-        if not resumed:
-            raise WeightsError(f"{file.url}: is not the released file: {reason}")
-        # Otherwise the beginning was left by something else, or the server's file has changed since: all of it anew.
+        reason = f"the downloaded file has the hash {digest} instead of {request.digest}"
+        if not start:
+            raise WeightsError(
+                f"{request.url}: is not the released file: {reason}. Set MIMAFACE_MIRROR or HF_ENDPOINT to another "
+                "server."
+            )
+        # The partial file came from elsewhere, or the server's file has changed since: start over.
         attempt += 1
-    raise WeightsError(f"{file.url}: broke off {_ATTEMPTS} times ({reason}); run again to go on from there")
+    raise WeightsError(f"{request.url}: broke off {_ATTEMPTS} times ({reason}). Run the command again to resume.")
 
 
-def _receive(file: _File, part: Path) -> None:
-    """Bring `part` to its full length. Raises _Interrupted, WeightsError, or OSError where the disk refuses."""
-    url, size = file.url, file.size
-    begun = done = _size(part)
-    if size is not None and done >= size:
-        part.touch()  # an empty file is whole before it is there
+def _receive(request: _Request, part: Path) -> None:
+    """Complete the partial file. Raises _InterruptedError, WeightsError, or OSError where the disk fails."""
+    start = _partial_size(part)
+    if request.size is not None and start >= request.size:
+        part.touch()  # an empty file is complete before it exists
         return
-    headers = {"User-Agent": f"mimaface/{__version__}", **file.headers} | ({"Range": f"bytes={done}-"} if done else {})
-    try:
-        response = build_opener(_Redirects).open(Request(url, headers=headers), timeout=_TIMEOUT)
-    except HTTPError as error:
-        error.close()
-        if error.code == 416 and done:  # nothing beyond what is here: its hash will tell
-            return
-        if error.code == 429 or error.code >= 500:
-            raise _Interrupted(f"the server answers {error.code} {error.reason}") from error
-        raise WeightsError(f"{url}: the server answers {error.code} {error.reason}") from error
-    except (OSError, HTTPException, ValueError) as error:
-        if begun and not isinstance(error, ValueError):  # it was there before
-            raise _Interrupted(f"cannot be reached ({_reason(error)})") from error
-        raise WeightsError(f"{url}: cannot be reached ({_reason(error)})") from error
+    response = _open(request, start)
+    if response is None:
+        return
     with response:
         if response.status != 206:
-            done = 0
-        elif not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
+            start = 0
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink(missing_ok=True)
-            raise _Interrupted("the server answers with another part of the file")
-        length = response.headers.get("Content-Length", "")
-        known = length.isdecimal() and len(length) < 20
-        total = size if size is not None else done + int(length) if known else None
+            raise _InterruptedError("the server sent another range than the requested one")
+        total = _total_size(request, response, start)
         if total is not None:
-            _check_space(part, total - done)
-        with part.open("ab" if done else "wb") as stream:
-            for chunk in _chunks(response):
-                stream.write(chunk)
-                done += len(chunk)
-                if size is not None and done > size:
-                    break
-                file.progress(done, total)
-    if size is not None and done > size:
+            _check_space(part, total - start)
+        received = _write_body(request, response, part, start, total)
+    if request.size is not None and received > request.size:
         part.unlink()
-        raise WeightsError(f"{url}: is not the released file: it is longer than {size} bytes")
-    if total is not None and done < total:
-        raise _Interrupted(f"{done} of {total} bytes came")
+        raise WeightsError(
+            f"{request.url}: is not the released file: it is longer than {request.size} bytes. Set MIMAFACE_MIRROR or "
+            "HF_ENDPOINT to another server."
+        )
+    if total is not None and received < total:
+        raise _InterruptedError(f"received {received} of {total} bytes")
 
 
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
+def _open(request: _Request, start: int) -> HTTPResponse | None:
+    """Request the file from a byte on. None where the server has nothing beyond it."""
+    url = request.url
+    headers = {"User-Agent": f"mimaface/{__version__}", **request.headers}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        return build_opener(_TokenSafeRedirects).open(Request(url, headers=headers), timeout=_TIMEOUT)
+    except HTTPError as error:
+        error.close()
+        if error.code == 416 and start:  # the partial file may be complete: its hash will show
+            return None
+        if error.code == 429 or error.code >= 500:
+            raise _InterruptedError(f"the server answers {error.code} {error.reason}") from error
+        raise WeightsError(f"{url}: the server answers {error.code} {error.reason}. Try again later.") from error
+    except (OSError, HTTPException, ValueError) as error:
+        if start and not isinstance(error, ValueError):  # the server was reachable before
+            raise _InterruptedError(f"cannot be reached ({_describe(error)})") from error
+        raise WeightsError(
+            f"{url}: cannot be reached ({_describe(error)}). Check the network, or set MIMAFACE_MIRROR."
+        ) from error
 
 
-def _digest(path: Path, like: str) -> str:
-    """The file's hash of the same kind, in hex."""
-    with path.open("rb") as file:
-        if len(like) == 64:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        # usedforsecurity: git's identity of a file, on systems that otherwise refuse SHA-1.
-        blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-        for chunk in iter(lambda: file.read(_CHUNK), b""):
-            blob.update(chunk)
-        return blob.hexdigest()
+def _total_size(request: _Request, response: HTTPResponse, start: int) -> int | None:
+    if request.size is not None:
+        return request.size
+    length = response.headers.get("Content-Length", "")
+    return start + int(length) if length.isdecimal() and len(length) < 20 else None
 
 
-def _chunks(response: HTTPResponse) -> Iterator[bytes]:
+def _write_body(request: _Request, response: HTTPResponse, part: Path, start: int, total: int | None) -> int:
+    """Append the response to the partial file and return the file's size. Stops where it gets too long."""
+    received = start
+    with part.open("ab" if start else "wb") as stream:
+        for chunk in _read_chunks(response):
+            stream.write(chunk)
+            received += len(chunk)
+            if request.size is not None and received > request.size:
+                break
+            request.progress(received, total)
+    return received
+
+
+def _read_chunks(response: HTTPResponse) -> Iterator[bytes]:
     while True:
         try:
-            chunk = response.read(_CHUNK)
+            chunk = response.read(_CHUNK_BYTES)
         except (OSError, HTTPException) as error:
-            raise _Interrupted(_reason(error)) from error
+            raise _InterruptedError(_describe(error)) from error
         if not chunk:
             return
         yield chunk
+
+
+def _partial_size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _compute_digest(path: Path, like: str) -> str:
+    """Compute the file's hash (hex), of the same kind as a given one."""
+    with path.open("rb") as file:
+        if len(like) == 64:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        # usedforsecurity=False: it is git's identity of a file, and some systems refuse SHA-1 otherwise.
+        blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+        for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
+            blob.update(chunk)
+        return blob.hexdigest()
 
 
 def _check_space(part: Path, needed: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < needed:
         raise WeightsError(
-            f"{part.parent}: {needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB free; "
-            "free some space or set MIMAFACE_WEIGHTS_DIR to another disk"
+            f"{part.parent}: the download needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free. "
+            "Free some space or set MIMAFACE_WEIGHTS_DIR to another disk."
         )
 
 
-def _reason(error: BaseException) -> str:
-    """The system's own words, on one line."""
+def _describe(error: BaseException) -> str:
+    """Return the system's error message on one line."""
     cause = getattr(error, "reason", error)
     return " ".join(str(getattr(cause, "strerror", None) or cause).split()) or type(cause).__name__

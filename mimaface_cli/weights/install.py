@@ -1,30 +1,39 @@
-"""Putting model files into the weights folder: checked, converted to safetensors, recorded, whole or not at all."""
+"""Installation of model files into the weights folder: checked, converted to safetensors, recorded, all or nothing."""
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from mimaface_cli.errors import InputError, WeightsError, brief
 from mimaface_cli.files import output_error
+from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.weights import manifest
-from mimaface_cli.weights.checkpoint_files import NETWORKS, check_unconverted, read_attention_heads, read_network
+from mimaface_cli.weights.checkpoint_files import check_unconverted, read_attention_heads, read_network
+from mimaface_cli.weights.checkpoint_layouts import NETWORK_LAYOUTS
 from mimaface_cli.weights.locate import find_installed_problem, weights_folder
 from mimaface_cli.weights.registry import ASSETS, INFERENCE, AssetFile, find_asset
 
-_STAGES = ("image", "video")  # folders of the release that hold files of the same names
+if TYPE_CHECKING:
+    from torch import Tensor
 
-# Called before a file is worked on: its path in the registry, how many are done, how many there are.
-Progress = Callable[[str, int, int], None]
+_STAGES = ("image", "video")  # folders of the release that hold files of the same names
 
 
 @dataclass
-class Imported:
-    """Paths in the registry: installed now, there already, and not found in the folder (of the assets asked for)."""
+class ImportResult:
+    """Outcome of `import_folder`, as paths in the registry.
+
+    Attributes:
+        installed: Files installed by this call.
+        kept: Files that were installed already.
+        missing: Files of the requested assets that the folder does not hold.
+    """
 
     installed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -32,106 +41,115 @@ class Imported:
 
 
 def import_folder(
-    folder: Path, names: Iterable[str] | None = None, *, progress: Progress = lambda path, done, total: None
-) -> Imported:
-    """Install what a folder holds: the released layout, a snapshot or cache of the hub, or these files side by side.
+    folder: Path, names: Iterable[str] | None = None, *, progress: ProgressCallback = ignore_progress
+) -> ImportResult:
+    """Install model files from a folder, which is only read.
 
-    names: assets; else what inference needs, and every other asset that the folder holds whole, under its own paths.
-    The folder is only read. Everything is checked before anything is installed. Raises InputError where the folder is
-    none, WeightsError for a file that is not what its name says, OutputError where the weights folder refuses.
+    The folder may have the released layout, be a snapshot or cache of the Hugging Face hub, or hold the files side by
+    side. Every file is checked before any file is installed.
+
+    Args:
+        folder: Where the files are.
+        names: Assets to install. None installs the assets that inference needs, and every other asset of which the
+            folder holds all files under their own paths.
+        progress: Called before each file with its name, the number of files done and the number of all files.
+
+    Returns:
+        The files installed, kept and missing.
+
+    Raises:
+        InputError: The folder does not exist.
+        WeightsError: A file is not what its name says, or there is too little space.
+        OutputError: The weights folder cannot be written.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; name the one that holds the downloaded files")
-    asked = None if names is None else {find_asset(name).name for name in names}
-    found: list[tuple[AssetFile, Path]] = []
-    result = Imported()
-    for asset in ASSETS.values():
-        wanted = asset.name in asked if asked is not None else INFERENCE in asset.needed_for
-        if not wanted and (asked is not None or not asset.needed_for):
-            continue
-        here = [(file, _find(folder, file, bare=wanted)) for file in asset.files]
-        if not wanted and any(path is None for _, path in here):
-            continue
-        found += [(file, path) for file, path in here if path is not None]
-        result.missing += [file.path for file, path in here if path is None]
-    for index, (file, path) in enumerate(found):
-        progress(f"checking {path.name}", index, len(found))
-        check(file, path)
-    _check_space(found)
-    for index, (file, path) in enumerate(found):
-        progress(file.path, index, len(found))
+        raise InputError(f"{folder}: no such folder. Name the folder with the downloaded files.")
+    result = ImportResult()
+    sources = _find_sources(folder, names, result)
+    for index, (file, path) in enumerate(sources):
+        progress(f"checking {path.name}", index, len(sources))
+        check_released_file(file, path)
+    _check_space(sources)
+    for index, (file, path) in enumerate(sources):
+        progress(file.path, index, len(sources))
         try:
             digest = manifest.sha256_of(path)
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
-        installed = install(file, path, source=f"imported from {path.name}", source_sha256=digest)
-        (result.installed if installed else result.kept).append(file.path)
-    progress("imported", len(found), len(found))
+            raise InputError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
+        is_new = install(file, path, source=f"imported from {path.name}", source_sha256=digest)
+        (result.installed if is_new else result.kept).append(file.path)
+    progress("imported", len(sources), len(sources))
     return result
 
 
-def _check_space(found: list[tuple[AssetFile, Path]]) -> None:
-    """What is installed is never larger than what it is made from."""
-    folder = weights_folder()
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    needed = sum(path.stat().st_size for file, path in found if not (folder / file.path).exists())
-    if (free := shutil.disk_usage(there).free) < needed:
-        raise WeightsError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; free some space, or choose "
-            "another disk with --dir or MIMAFACE_WEIGHTS_DIR"
-        )
-
-
-def check(file: AssetFile, path: Path) -> None:
-    """Raise WeightsError unless `path` holds what the installed file is made from."""
-    if file.content in NETWORKS:
+def check_released_file(file: AssetFile, path: Path) -> None:
+    """Check that a released file holds what an installed file is made from. Raises WeightsError."""
+    if file.content is not None and file.content in NETWORK_LAYOUTS:
         read_network(path, file.content)
     elif file.content is not None:
         check_unconverted(path, file.content)
     elif file.size is not None and path.stat().st_size != file.size:
-        raise WeightsError(f"{path}: has {path.stat().st_size} bytes instead of {file.size}; fetch it again")
+        raise WeightsError(f"{path}: has {path.stat().st_size} bytes instead of {file.size}. Download it again.")
 
 
 def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, consume: bool = False) -> bool:
-    """Put `path`, a released file of that hash, into the weights folder as `file`; False if it is there already.
+    """Install a released file into the weights folder.
 
-    source: where it came from, for the record. consume: the file is ours, and moved or removed. Raises WeightsError
-    where it is not what it should be, OutputError where the folder refuses.
+    Args:
+        file: The file in the registry.
+        path: The released file.
+        source: Where it came from, for the manifest.
+        source_sha256: SHA-256 of the released file (hex).
+        consume: Whether the released file may be moved or removed.
+
+    Returns:
+        False where the same file was installed already.
+
+    Raises:
+        WeightsError: The released file is not the right one.
+        OutputError: The weights folder cannot be written.
     """
     if file.content is None and file.sha256 not in (None, source_sha256):
-        raise WeightsError(f"{path}: has the SHA-256 {source_sha256} instead of {file.sha256}; fetch it again")
+        raise WeightsError(f"{path}: has the SHA-256 {source_sha256} instead of {file.sha256}. Download it again.")
     folder = weights_folder()
     target = folder / file.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".install.lock"):
             entry = manifest.read(folder).get(file.path)
-            there = entry is not None and entry.source_sha256 == source_sha256 and find_installed_problem(file) is None
-            if not there:
-                with _written(target) as temporary:
-                    temporary.touch()
-                    mode = temporary.stat().st_mode  # the user's wish; safetensors shuts everybody else out
-                    _make(file, path, temporary, consume)
-                    temporary.chmod(mode)
-                    info = temporary.stat()
-                    made = manifest.ManifestEntry(
-                        info.st_size, info.st_mtime_ns, manifest.sha256_of(temporary), source, source_sha256
-                    )
-                    # Recorded before it is in place: a file without a record would not be trusted, and a record
-                    # without its file is only missing.
-                    manifest.record(folder, file.path, made)
+            is_installed = (
+                entry is not None and entry.source_sha256 == source_sha256 and find_installed_problem(file) is None
+            )
+            if not is_installed:
+                _write_and_record(file, path, source, source_sha256, consume)
             if consume:
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(target, error) from error
-    return not there
+    return not is_installed
 
 
-def _make(file: AssetFile, path: Path, temporary: Path, consume: bool) -> None:
-    if file.content in NETWORKS:
-        _save(read_network(path, file.content), temporary, read_attention_heads(path))
+def _write_and_record(file: AssetFile, path: Path, source: str, source_sha256: str, consume: bool) -> None:
+    folder = weights_folder()
+    with _temporary_file(folder / file.path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the user's umask sets it; safetensors makes files private
+        _write_installed_file(file, path, temporary, consume)
+        temporary.chmod(mode)
+        info = temporary.stat()
+        sha256 = manifest.sha256_of(temporary)
+        # The record comes before the rename. A crash in between leaves a record without a file, which counts as
+        # missing. A file without a record would not be trusted.
+        entry = manifest.ManifestEntry(info.st_size, info.st_mtime_ns, sha256, source, source_sha256)
+        manifest.record(folder, file.path, entry)
+
+
+def _write_installed_file(file: AssetFile, path: Path, temporary: Path, consume: bool) -> None:
+    """Convert, move or copy a released file to a temporary path."""
+    if file.content is not None and file.content in NETWORK_LAYOUTS:
+        _save_tensors(read_network(path, file.content), temporary, read_attention_heads(path))
         return
-    check(file, path)
+    check_released_file(file, path)
     if consume:
         with suppress(OSError):  # on another disk: copied below
             os.replace(path, temporary)
@@ -139,16 +157,18 @@ def _make(file: AssetFile, path: Path, temporary: Path, consume: bool) -> None:
     shutil.copyfile(path, temporary)
 
 
-def _save(state, temporary: Path, metadata: dict[str, str]) -> None:
-    """Write tensors as safetensors, one at a time from where they are mapped: memory stays flat."""
+def _save_tensors(state: "Mapping[str, Tensor]", temporary: Path, metadata: dict[str, str]) -> None:
+    """Write memory-mapped tensors as safetensors. Only one tensor is in memory at a time."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    seen, tensors = set(), {}
-    for key, tensor in state.items():
-        tensor = tensor.contiguous()
-        tensors[key] = tensor.clone() if tensor.data_ptr() in seen else tensor  # the format has no shared tensors
-        seen.add(tensor.data_ptr())
+    addresses: set[int] = set()
+    tensors: dict[str, Tensor] = {}
+    for key, value in state.items():
+        tensor = value.contiguous()
+        # The format does not allow two tensors to share memory.
+        tensors[key] = tensor.clone() if tensor.data_ptr() in addresses else tensor
+        addresses.add(tensor.data_ptr())
     try:
         save_file(tensors, temporary, metadata={"format": "pt"} | metadata)
     except SafetensorError as error:
@@ -156,9 +176,10 @@ def _save(state, temporary: Path, metadata: dict[str, str]) -> None:
 
 
 @contextmanager
-def _written(target: Path) -> Iterator[Path]:
-    """A temporary name beside the target, always the same (under the folder's lock), so that what a killed run left
-    is written over and not left for ever.
+def _temporary_file(target: Path) -> Generator[Path, None, None]:
+    """Provide a temporary path beside the target and rename it into place at the end.
+
+    The path is always the same, so that the next run overwrites what a killed run left. The folder's lock protects it.
     """
     temporary = target.with_name(f".{target.name}.new")
     temporary.unlink(missing_ok=True)
@@ -169,49 +190,83 @@ def _written(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _find(folder: Path, file: AssetFile, bare: bool) -> Path | None:
-    """The released file behind an installed one. bare: also take it by its name alone, if its content fits."""
-    for path in _places(folder, file):
+def _check_space(sources: list[tuple[AssetFile, Path]]) -> None:
+    """Check the space for all files. An installed file is never larger than the released file."""
+    folder = weights_folder()
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    needed = sum(path.stat().st_size for file, path in sources if not (folder / file.path).exists())
+    check_free_space(folder, needed, shutil.disk_usage(existing).free)
+
+
+def check_free_space(folder: Path, needed: int, free: int) -> None:
+    """Raise WeightsError where a weights folder needs more bytes than its disk has free."""
+    if free < needed:
+        raise WeightsError(
+            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free. "
+            "Free some space, or set MIMAFACE_WEIGHTS_DIR to another disk."
+        )
+
+
+def _find_sources(folder: Path, names: Iterable[str] | None, result: ImportResult) -> list[tuple[AssetFile, Path]]:
+    """Find the released files to install, and add those that the folder lacks to `result.missing`."""
+    requested = None if names is None else {find_asset(name).name for name in names}
+    sources: list[tuple[AssetFile, Path]] = []
+    for asset in ASSETS.values():
+        is_required = asset.name in requested if requested is not None else INFERENCE in asset.needed_for
+        if not is_required and (requested is not None or not asset.needed_for):
+            continue
+        paths = [(file, _find_released_file(folder, file, by_name=is_required)) for file in asset.files]
+        if not is_required and any(path is None for _, path in paths):
+            continue
+        sources += [(file, path) for file, path in paths if path is not None]
+        result.missing += [file.path for file, path in paths if path is None]
+    return sources
+
+
+def _find_released_file(folder: Path, file: AssetFile, by_name: bool) -> Path | None:
+    """Find the released file of an installed file. `by_name` also accepts the bare file name if the content fits."""
+    for path in _candidate_paths(folder, file):
         if path.is_file():
             return path
-    for source in file.hub if bare else ():
+    for source in file.hub if by_name else ():
         parts = source.path.split("/")
         path = folder / parts[-1]
         if path.is_file() and (folder.name not in _STAGES or folder.name in parts):
-            with suppress(WeightsError):  # several networks have files of one name
-                check(file, path)
+            with suppress(WeightsError):  # several networks have files of the same name
+                check_released_file(file, path)
                 return path
     return None
 
 
-def _places(folder: Path, file: AssetFile) -> Iterator[Path]:
-    """Where a folder may hold it: by its path in its repository, from anywhere on it, or in a cache of the hub."""
+def _candidate_paths(folder: Path, file: AssetFile) -> Iterator[Path]:
+    """List the places of a released file: below a repository's folder, inside one, or in a cache of the hub."""
     for source in file.hub:
-        cached = f"models--{source.repo.replace('/', '--')}"
-        for root in (folder / cached, folder / "hub" / cached, folder):
-            yield from (root / "snapshots" / revision / source.path for revision in _revisions(root, cached))
+        cache_name = f"models--{source.repo.replace('/', '--')}"
+        for root in (folder / cache_name, folder / "hub" / cache_name, folder):
+            yield from (root / "snapshots" / commit / source.path for commit in _list_snapshots(root, cache_name))
         for name in (source.repo, source.repo.rpartition("/")[2]):
             yield folder / name / source.path
         parts = source.path.split("/")
         if len(parts) > 1:
             yield folder / source.path
-        for start in range(1, len(parts)):  # the folder named is one inside the repository
+        for start in range(1, len(parts)):  # the folder may be a subfolder of the repository
             if folder.name == parts[start - 1]:
                 yield folder.joinpath(*parts[start:])
     if file.url:
         name = file.url.rpartition("/")[2]
         yield folder / name
         yield folder / "checkpoints" / name
-    if file.url or (folder / manifest.FILE_NAME).exists():  # a weights folder of ours
+    if file.url or (folder / manifest.FILE_NAME).exists():  # another weights folder
         yield folder / file.path
 
 
-def _revisions(root: Path, cached: str) -> list[str]:
-    """The snapshots in a repository's cache, that of the main branch first."""
-    if root.name != cached:
+def _list_snapshots(root: Path, cache_name: str) -> list[str]:
+    """List the commits in a repository's cache folder, the one of the main branch first."""
+    if root.name != cache_name:
         return []
     with suppress(OSError, UnicodeDecodeError):
-        main = (root / "refs" / "main").read_text(encoding="ascii").strip() if (root / "refs" / "main").exists() else ""
-        names = [path.name for path in (root / "snapshots").iterdir() if path.is_dir()]
-        return sorted(names, key=lambda name: (name != main, name))
+        reference = root / "refs" / "main"
+        main = reference.read_text(encoding="ascii").strip() if reference.exists() else ""
+        commits = [path.name for path in (root / "snapshots").iterdir() if path.is_dir()]
+        return sorted(commits, key=lambda commit: (commit != main, commit))
     return []

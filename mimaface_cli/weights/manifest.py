@@ -1,4 +1,4 @@
-"""The record of what is installed in a weights folder: its manifest.json."""
+"""The manifest.json of a weights folder: which files are installed and where they came from."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -15,12 +16,20 @@ from mimaface_cli.files import atomic_path
 
 FILE_NAME = "manifest.json"
 _VERSION = 1
-_DAMAGED = -1  # in place of the time of change: no file's, so that the bytes are read each time
+_DAMAGED = -1  # recorded in place of a modification time: it matches no file, so the hash is computed every time
 
 
 @dataclass(frozen=True)
 class ManifestEntry:
-    """One installed file: size in bytes, time of change, SHA-256 (hex); where it came from, and its hash there."""
+    """One installed file.
+
+    Attributes:
+        size: Bytes.
+        mtime_ns: Modification time in nanoseconds.
+        sha256: SHA-256 of the installed file (hex).
+        source: Where the file came from: an address, `repository@commit/path`, or a description.
+        source_sha256: SHA-256 of the original file before conversion (hex).
+    """
 
     size: int
     mtime_ns: int
@@ -30,23 +39,36 @@ class ManifestEntry:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex. Raises OSError."""
+    """Return the SHA-256 of a file's bytes (hex). Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(folder: Path) -> dict[str, ManifestEntry]:
-    """The entries by path in the folder; empty where there is no manifest, or none that can be read."""
+    """Read the manifest of a weights folder.
+
+    Returns:
+        Entries by path in the folder. Empty where the manifest is missing or cannot be read.
+    """
     try:
         values = json.loads((folder / FILE_NAME).read_bytes())
         rows = values["files"].items() if values["version"] == _VERSION else ()
-        return {str(path): _entry(row) for path, row in rows}
+        return {str(path): _parse_entry(row) for path, row in rows}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
 def record(folder: Path, path: str, entry: ManifestEntry) -> None:
-    """Add or replace one entry; runs side by side wait for each other. Raises OutputError."""
+    """Add or replace one entry. Concurrent processes wait for each other.
+
+    Args:
+        folder: The weights folder.
+        path: The file's path in the folder, with forward slashes.
+        entry: What to record.
+
+    Raises:
+        OutputError: The manifest cannot be written.
+    """
     try:
         with FileLock(folder / f".{FILE_NAME}.lock"):
             entries = read(folder) | {path: entry}
@@ -54,14 +76,23 @@ def record(folder: Path, path: str, entry: ManifestEntry) -> None:
             with atomic_path(folder / FILE_NAME) as temporary:
                 temporary.write_text(json.dumps({"version": _VERSION, "files": rows}, indent=1), encoding="ascii")
     except OSError as error:
-        raise OutputError(f"{folder / FILE_NAME}: cannot be written ({error.strerror or error})") from error
+        raise OutputError(f"{folder / FILE_NAME}: cannot be written ({error.strerror or error}).") from error
 
 
 def find_problem(folder: Path, path: str, entry: ManifestEntry, thorough: bool = False) -> str | None:
-    """What tells the file from its entry, or None. Its bytes are read only if its time has changed, or when thorough.
+    """Compare an installed file with its entry.
 
-    A file that was touched, or copied with its folder, and is still the same is noted as such; so is one found
-    damaged, which a quick look would not see.
+    The hash is computed only where the modification time differs, or where `thorough` is set. Its result is recorded:
+    an intact file that was touched or copied gets its new time, and a damaged file is checked in full from then on.
+
+    Args:
+        folder: The weights folder.
+        path: The file's path in the folder.
+        entry: The file's entry.
+        thorough: Compute the hash in any case.
+
+    Returns:
+        What is wrong with the file, or None.
     """
     file = folder / path
     try:
@@ -70,21 +101,21 @@ def find_problem(folder: Path, path: str, entry: ManifestEntry, thorough: bool =
             return f"has {info.st_size} bytes instead of {entry.size}"
         if not thorough and info.st_mtime_ns == entry.mtime_ns:
             return None if os.access(file, os.R_OK) else "cannot be read: Permission denied"
-        digest = sha256_of(file)
+        sha256 = sha256_of(file)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    whole = digest == entry.sha256
-    noted = info.st_mtime_ns if whole else _DAMAGED
-    if noted != entry.mtime_ns:
+    is_intact = sha256 == entry.sha256
+    mtime_ns = info.st_mtime_ns if is_intact else _DAMAGED
+    if mtime_ns != entry.mtime_ns:
         with suppress(OutputError):  # the folder may be shared and read-only
-            record(folder, path, replace(entry, mtime_ns=noted))
-    return None if whole else f"has the SHA-256 {digest} instead of {entry.sha256}"
+            record(folder, path, replace(entry, mtime_ns=mtime_ns))
+    return None if is_intact else f"has the SHA-256 {sha256} instead of {entry.sha256}"
 
 
-def _entry(row: Mapping[str, object]) -> ManifestEntry:
+def _parse_entry(row: Mapping[str, Any]) -> ManifestEntry:
     entry = ManifestEntry(**row)
     if not all(isinstance(value, int) for value in (entry.size, entry.mtime_ns)):
-        raise ValueError("not a number")
+        raise ValueError("size or mtime_ns is not an integer")
     if not all(isinstance(value, str) for value in (entry.sha256, entry.source, entry.source_sha256)):
-        raise ValueError("not a text")
+        raise ValueError("sha256, source or source_sha256 is not a string")
     return entry

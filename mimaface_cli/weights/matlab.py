@@ -1,21 +1,31 @@
-"""MATLAB files, read in a process of their own: SciPy's reader crashes on some damaged ones, and would take us along."""
+"""Reading MATLAB files in a separate process, because SciPy's reader crashes on some damaged files."""
 
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-_MOST_SECONDS = 300
-_MOST_MEMORY = 16 << 30  # of addresses; the largest file we read takes a thousandth of it unpacked
+_TIMEOUT = 300  # seconds
+_MAX_MEMORY = 16 << 30  # bytes of address space. The largest file in use needs a thousandth of it unpacked.
 
 
 def read_mat(path: Path) -> "dict[str, np.ndarray]":
-    """The arrays of numbers in a .mat file (version 5 or 7) by name. Raises WeightsError."""
+    """Read the numeric arrays of a MATLAB file (version 5 or 7).
+
+    Args:
+        path: A .mat file.
+
+    Returns:
+        Arrays by variable name. Variables of other types are left out.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or not a MATLAB file.
+    """
     import numpy as np
 
     from mimaface_cli.errors import WeightsError
@@ -23,44 +33,54 @@ def read_mat(path: Path) -> "dict[str, np.ndarray]":
     try:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "arrays.npz"
-            # -P: what lies beside this file must not stand in for modules of the same name.
+            # -P keeps this file's folder off the import path, where its modules could shadow others of the same name.
             command = [sys.executable, "-P", __file__, str(path.absolute()), str(output)]
-            environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-            ran = subprocess.run(
-                command, env=environment, capture_output=True, stdin=subprocess.DEVNULL, timeout=_MOST_SECONDS
+            process = subprocess.run(
+                command,
+                check=False,
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=_TIMEOUT,
             )
-            if ran.returncode:
-                lines = ran.stderr.decode(errors="replace").split("\n")
-                reason = "".join(filter(str.isprintable, lines[0]))[:160] if ran.returncode == 1 else "it is damaged"
-                raise WeightsError(f"{path}: cannot be read as a face model ({reason}); fetch it again")
+            if process.returncode:
+                line = process.stderr.decode(errors="replace").partition("\n")[0]
+                reason = "".join(filter(str.isprintable, line))[:160] if process.returncode == 1 else "it is damaged"
+                raise WeightsError(f"{path}: cannot be read as a face model ({reason}). Download it again.")
             with np.load(output, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as a face model ({error}); fetch it again") from error
+        raise WeightsError(f"{path}: cannot be read as a face model ({error}). Download it again.") from error
 
 
-def _main(path: str, output: str) -> int:
+def _convert_to_npz(path: str, output: str) -> int:
+    """Write a MATLAB file's numeric arrays as .npz; the exit code is 1 where it cannot be read."""
     import numpy as np
     from scipy.io import loadmat
 
+    _limit_resources()
+    try:
+        variables = loadmat(path)
+    except Exception as error:  # damaged bytes make it raise any kind of exception
+        print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
+        return 1
+    arrays: dict[str, Any] = {
+        name: value for name, value in variables.items() if isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+    }
+    np.savez(output, **arrays)
+    return 0
+
+
+def _limit_resources() -> None:
+    """Limit memory and disable core dumps, where the system supports it."""
     try:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
-    except (ImportError, OSError, ValueError):  # no such limits on this system
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
+    except (ImportError, OSError, ValueError):
         pass
-    try:
-        arrays = loadmat(path)
-    except Exception as error:  # on damaged bytes it raises whatever its parts do
-        print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
-        return 1
-    numbers = {
-        name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
-    }
-    np.savez(output, **numbers)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:]))
+    sys.exit(_convert_to_npz(*sys.argv[1:]))

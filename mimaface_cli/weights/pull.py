@@ -1,7 +1,7 @@
-"""Fetching whole models: all questions asked and the space checked first, then file by file, whole or resumable."""
+"""Download of whole models: everything is looked up and the space checked first, then file by file, resumable."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,21 +10,29 @@ from filelock import FileLock, Timeout
 
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.files import output_error
+from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.weights import manifest
-from mimaface_cli.weights.checkpoint_files import NETWORKS
-from mimaface_cli.weights.install import install
-from mimaface_cli.weights.locate import find_missing_files, locate_files, mirrored, weights_folder
+from mimaface_cli.weights.checkpoint_layouts import NETWORK_LAYOUTS
+from mimaface_cli.weights.install import check_free_space, install
+from mimaface_cli.weights.locate import find_missing_files, locate_files, mirror_url, weights_folder
 from mimaface_cli.weights.registry import Asset, AssetFile
-
-# Called with what is being done, the bytes so far and in all (None: unknown).
-Progress = Callable[[str, int, int | None], None]
 
 _STAGING = ".staging"
 
 
 @dataclass(frozen=True)
-class _Fetch:
-    """One file to bring: from where, under which hash, into which place before it is installed."""
+class _Download:
+    """One file to download and install.
+
+    Attributes:
+        file: The file in the registry.
+        url: Address to download it from.
+        digest: SHA-256 (64 hex digits) or SHA-1 of the git blob (40 hex digits).
+        size: Bytes, None where unknown.
+        source: Where it comes from, for the manifest.
+        staged: Where the download goes before it is installed.
+        headers: HTTP headers.
+    """
 
     file: AssetFile
     url: str
@@ -35,17 +43,28 @@ class _Fetch:
     headers: dict[str, str] = field(default_factory=dict)
 
     @property
-    def left(self) -> int:
-        """Bytes still to come."""
-        done = [path.stat().st_size for path in (self.staged, _part(self.staged)) if path.exists()]
-        return max((self.size or 0) - max(done, default=0), 0)
+    def remaining_bytes(self) -> int:
+        """Bytes that an earlier run has not downloaded yet."""
+        part = self.staged.with_name(f"{self.staged.name}.part")
+        received = [path.stat().st_size for path in (self.staged, part) if path.exists()]
+        return max((self.size or 0) - max(received, default=0), 0)
 
 
-def pull(assets: Sequence[Asset], report: Progress = lambda stage, done, total: None) -> list[str]:
-    """Bring what these assets lack into the weights folder; the paths in the registry of what was installed.
+def pull(assets: Sequence[Asset], progress: ProgressCallback = ignore_progress) -> list[str]:
+    """Download and install the missing files of some assets.
 
-    One run at a time: others wait. What a broken run has fetched is kept, and a later run goes on from there. Raises
-    WeightsError, or OutputError where the folder refuses.
+    Concurrent processes wait for each other. An interrupted run keeps what it downloaded, and the next run resumes.
+
+    Args:
+        assets: The assets.
+        progress: Called with the current stage, the bytes received and the total.
+
+    Returns:
+        Registry paths of the files that were installed.
+
+    Raises:
+        WeightsError: A file is not available, is not the right one, or there is too little space.
+        OutputError: The weights folder cannot be written.
     """
     folder = weights_folder()
     try:
@@ -54,86 +73,81 @@ def pull(assets: Sequence[Asset], report: Progress = lambda stage, done, total: 
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            report("waiting for another run that fetches", 0, None)
+            progress("waiting for another download", 0, None)
             lock.acquire()
     except OSError as error:
         raise output_error(folder, error) from error
     try:
-        return _pull(assets, folder, report)
+        return _pull_locked(assets, folder, progress)
     finally:
         lock.release()
 
 
-def _pull(assets: Sequence[Asset], folder: Path, report: Progress) -> list[str]:
+def _pull_locked(assets: Sequence[Asset], folder: Path, progress: ProgressCallback) -> list[str]:
     staging = folder / _STAGING
-    fetches: list[_Fetch] = []
+    downloads: list[_Download] = []
     for asset in assets:
-        lacking = find_missing_files(asset.name)
-        report(f"looking up {asset.name}", 0, None)
+        missing = find_missing_files(asset.name)
+        progress(f"looking up {asset.name}", 0, None)
         if asset.needed_for:
-            fetches += [_plan(file, staging) for file in asset.files if file.path in lacking]
-        elif lacking:
-            locate_files(asset.name, progress=report)
-    _check_space(folder, fetches)
-    for fetch in fetches:
-        _bring(fetch, report)
-    with suppress(OSError):  # not while other models lie there half fetched
+            downloads += [_plan_download(file, staging) for file in asset.files if file.path in missing]
+        elif missing:
+            locate_files(asset.name, progress=progress)
+    _check_space(folder, downloads)
+    for download in downloads:
+        _download_and_install(download, progress)
+    with suppress(OSError):  # fails while partial files of other models are in it
         staging.rmdir()
-    return [fetch.file.path for fetch in fetches]
+    return [download.file.path for download in downloads]
 
 
-def _plan(file: AssetFile, staging: Path) -> _Fetch:
+def _plan_download(file: AssetFile, staging: Path) -> _Download:
     name = file.path.replace("/", "--")
-    if not file.hub:
-        url = mirrored(file)
-        return _Fetch(file, url, file.sha256, file.size, file.url, staging / f"{name}.{file.sha256[:16]}")
-    from mimaface_cli.weights import hub
+    if file.hub:
+        from mimaface_cli.weights.hub import find_hub_file
 
-    found = hub.find(file.hub)
-    staged = staging / f"{name}.{found.digest[:16]}"
-    return _Fetch(file, found.url, found.digest, found.size, found.source, staged, found.headers)
-
-
-def _check_space(folder: Path, fetches: list[_Fetch]) -> None:
-    """What is still to come, and once more the largest of the files that exist twice while they are converted."""
-    converted = [fetch.size or 0 for fetch in fetches if fetch.file.content in NETWORKS]
-    needed, free = sum(fetch.left for fetch in fetches) + max(converted, default=0), shutil.disk_usage(folder).free
-    if free < needed:
-        raise WeightsError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; free some space, or choose "
-            "another disk with --dir or MIMAFACE_WEIGHTS_DIR"
-        )
+        entry = find_hub_file(file.hub)
+        staged = staging / f"{name}.{entry.digest[:16]}"
+        return _Download(file, entry.url, entry.digest, entry.size, entry.source, staged, entry.headers)
+    address = mirror_url(file)
+    if not file.url or not file.sha256 or not address:
+        raise ValueError(f"{file.path}: neither on the hub nor at an address with a hash")
+    return _Download(file, address, file.sha256, file.size, file.url, staging / f"{name}.{file.sha256[:16]}")
 
 
-def _bring(fetch: _Fetch, report: Progress) -> None:
-    from mimaface_cli.weights import download
+def _check_space(folder: Path, downloads: list[_Download]) -> None:
+    """Check the space for what is missing, plus the largest file that exists twice while it is converted."""
+    converted_sizes = [download.size or 0 for download in downloads if download.file.content in NETWORK_LAYOUTS]
+    needed = sum(download.remaining_bytes for download in downloads) + max(converted_sizes, default=0)
+    check_free_space(folder, needed, shutil.disk_usage(folder).free)
 
-    name = fetch.file.path
-    kind = {"sha256": fetch.digest} if len(fetch.digest) == 64 else {"git_sha1": fetch.digest}
-    report(name, 0, fetch.size)
-    path = download.fetch(
-        fetch.url,
-        fetch.staged,
-        **kind,
-        size=fetch.size,
-        headers=fetch.headers,
-        progress=lambda done, total: report(name, done, total),
+
+def _download_and_install(download: _Download, progress: ProgressCallback) -> None:
+    from mimaface_cli.weights.download import download_file
+
+    name = download.file.path
+    sha256 = download.digest if len(download.digest) == 64 else None
+    progress(name, 0, download.size)
+    path = download_file(
+        download.url,
+        download.staged,
+        sha256=sha256,
+        git_sha1=None if sha256 else download.digest,
+        size=download.size,
+        headers=download.headers,
+        progress=lambda done, total: progress(name, done, total),
     )
-    report(f"installing {name}", 0, None)
+    progress(f"installing {name}", 0, None)
     try:
-        sha256 = kind.get("sha256") or manifest.sha256_of(path)
+        sha256 = sha256 or manifest.sha256_of(path)
     except OSError as error:
         raise output_error(path, error) from error
     try:
-        install(fetch.file, path, source=fetch.source, source_sha256=sha256, consume=True)
+        install(download.file, path, source=download.source, source_sha256=sha256, consume=True)
     except WeightsError as error:
-        path.unlink(missing_ok=True)  # whole, and of no use
-        raise WeightsError(f"{fetch.url}: {error}") from error
-    # Locks, and parts of what the file was before it changed at its source.
+        path.unlink(missing_ok=True)  # complete, but of no use
+        raise WeightsError(f"{download.url}: {error}") from error
+    # Remove locks, and partial downloads of versions that the source has replaced since.
     stem = path.name.rpartition(".")[0]
     for stale in (*path.parent.glob(f"{stem}.*"), *path.parent.glob(f".{stem}.*")):
         stale.unlink(missing_ok=True)
-
-
-def _part(staged: Path) -> Path:
-    return staged.with_name(f"{staged.name}.part")

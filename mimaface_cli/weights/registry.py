@@ -1,6 +1,5 @@
-"""Every model file the project can use: what it is, whose it is, how to know it and where to get it."""
+"""The registry of model files: what each is for, its license, its hashes and where to download it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mimaface_cli.errors import WeightsError
@@ -10,7 +9,13 @@ INFERENCE, SPEECH, TRAINING, METRICS = PURPOSES = ("inference", "speech", "train
 
 @dataclass(frozen=True)
 class Carrier:
-    """An installable package that has the file inside: its import name, a glob in its folder, our extra's name."""
+    """An installable Python package that contains a model file.
+
+    Attributes:
+        package: Import name of the package.
+        pattern: Glob of the file in the package's folder.
+        extra: Extra of this project that installs the package.
+    """
 
     package: str
     pattern: str
@@ -19,9 +24,13 @@ class Carrier:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a model repository on the Hugging Face hub; sha256 and size in bytes where they are known for sure.
+    """A file in a model repository on the Hugging Face hub.
 
-    Where they are not, the hub's own word is taken: the hash it keeps for every file.
+    Attributes:
+        repo: Repository, as owner/name.
+        path: The file's path in the repository.
+        sha256: Its SHA-256 (hex) where known. Otherwise the hash that the hub reports is used.
+        size: Its size in bytes where known.
     """
 
     repo: str
@@ -32,11 +41,19 @@ class HubFile:
 
 @dataclass(frozen=True)
 class AssetFile:
-    """One installed file. path: relative to the weights folder, with forward slashes.
+    """One installed file of an asset. It has a hash, hub files, or ships with the project.
 
-    url: official public address; sha256 (hex) and size in bytes of what lies there. hub: where else, best first.
-    content: what it must hold (see `mimaface_cli.weights.checkpoint_files`), which also says how it is kept; None: bytes as
-    they are. Without hash and hub the project ships the file itself (shipped).
+    Attributes:
+        path: Path in the weights folder, with forward slashes.
+        sha256: SHA-256 (hex) of the file at `url`.
+        size: Size in bytes of the file at `url`.
+        url: Official public address.
+        carriers: Python packages that contain the file.
+        is_shipped: Whether the project ships the file.
+        hub: Places on the Hugging Face hub, in order of preference.
+        content: Content type: a key of `checkpoint_layouts.NETWORK_LAYOUTS` for a network, which is converted to
+            safetensors, or one of `checkpoint_files.UNCONVERTED_CONTENTS`. None for a file that is installed byte for
+            byte without looking into it.
     """
 
     path: str
@@ -44,26 +61,32 @@ class AssetFile:
     size: int | None = None
     url: str | None = None
     carriers: tuple[Carrier, ...] = ()
-    shipped: bool = False
+    is_shipped: bool = False
     hub: tuple[HubFile, ...] = ()
     content: str | None = None
 
     def __post_init__(self) -> None:
-        if self.sha256 is None and not self.shipped and not self.hub:
-            raise ValueError(f"{self.path}: what others made is known by its hash")
+        if self.sha256 is None and not self.is_shipped and not self.hub:
+            raise ValueError(f"{self.path}: a file from outside the project needs a hash")
 
     @property
     def expected_size(self) -> int | None:
-        """Bytes to fetch, where known."""
+        """Size of the download in bytes, None where unknown."""
         return next((file.size for file in self.hub if file.size), None) if self.hub else self.size
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A model of one or more files. purpose: what it does, in a few words. license: whose and what it permits.
+    """A model of one or more files.
 
-    needed_for: what pulls it (see PURPOSES); empty: small, and fetched when first needed. about: bytes to fetch,
-    roughly, where the sizes of the files are not known.
+    Attributes:
+        name: Name on the command line.
+        purpose: What the model does, in a few words.
+        license: License of the model and whose it is.
+        files: The model's files.
+        needed_for: Elements of PURPOSES that need the model. Empty for a small model that every command needs: it is
+            downloaded on first use.
+        approximate_size: Rough size of the download in bytes, where the sizes of the files are unknown.
     """
 
     name: str
@@ -71,13 +94,14 @@ class Asset:
     license: str
     files: tuple[AssetFile, ...]
     needed_for: tuple[str, ...] = ()
-    about: int | None = None
+    approximate_size: int | None = None
 
     @property
     def expected_size(self) -> int | None:
-        """Bytes to fetch, but for small configs; None where not even known roughly."""
+        """Size of the download in bytes without the small configs, None where unknown."""
         sizes = [file.expected_size for file in self.files if not file.path.endswith(".json")]
-        return sum(sizes) if sizes and all(sizes) else self.about
+        known_sizes = [size for size in sizes if size]
+        return sum(known_sizes) if sizes and len(known_sizes) == len(sizes) else self.approximate_size
 
 
 def _release(path: str) -> tuple[HubFile, ...]:
@@ -85,20 +109,20 @@ def _release(path: str) -> tuple[HubFile, ...]:
 
 
 def _sd15(path: str, sha256: str | None = None, size: int | None = None) -> tuple[HubFile, ...]:
-    # The repository that the release names was taken off the hub; its contents live on in the first of these.
+    # The repository that the release names (the second one) was deleted from the hub. The first one is its copy.
     repos = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5")
     return tuple(HubFile(repo, path, sha256, size) for repo in repos)
 
 
-def _appearance(stage: str, installed: str) -> tuple[AssetFile, ...]:
-    """The condition tokens and the CLIP encoder of one stage of the release."""
-    folder = f"checkpoints/{stage}"
-    clip = f"{folder}/vision_encoder"
+def _stage_files(stage: str, folder: str) -> tuple[AssetFile, ...]:
+    """Return the files of the MIA module and the CLIP encoder of one stage of the release."""
+    source = f"checkpoints/{stage}"
+    clip = f"{source}/vision_encoder"
     return (
-        AssetFile(f"{installed}/mia.safetensors", hub=_release(f"{folder}/mim.pth"), content="mia"),
-        AssetFile(f"{installed}/clip.json", hub=_release(f"{clip}/config.json"), content="clip config"),
+        AssetFile(f"{folder}/mia.safetensors", hub=_release(f"{source}/mim.pth"), content="mia"),
+        AssetFile(f"{folder}/clip.json", hub=_release(f"{clip}/config.json"), content="clip config"),
         AssetFile(
-            f"{installed}/clip.safetensors",
+            f"{folder}/clip.safetensors",
             hub=(*_release(f"{clip}/model.safetensors"), *_release(f"{clip}/pytorch_model.bin")),
             content="clip",
         ),
@@ -126,25 +150,25 @@ _ASSETS = (
     ),
     Asset(
         name="face478",
-        purpose="the project's own morphable face model",
+        purpose="morphable face model of this project",
         license="Apache-2.0",
-        # Without a hash: users may build their own in its place, and its loader checks what it holds.
-        files=(AssetFile(path="face478.npz", sha256=None, shipped=True),),
+        # It has no hash, so that users can build their own in its place. Its loader checks the contents.
+        files=(AssetFile(path="face478.npz", sha256=None, is_shipped=True),),
     ),
     Asset(
         name="speech478",
-        purpose="the project's own lip network: speech to mouth",
-        license="Apache-2.0; its phone mixtures BSD-2-Clause (CMU Sphinx), its sound encoder MIT (Moonshine)",
-        files=(AssetFile(path="speech478.npz", sha256=None, shipped=True),),
+        purpose="lip network of this project: speech to mouth blendshapes",
+        license="Apache-2.0; phone mixtures: BSD-2-Clause (CMU Sphinx); speech encoder: MIT (Moonshine)",
+        files=(AssetFile(path="speech478.npz", sha256=None, is_shipped=True),),
     ),
     Asset(
         name="mimaface",
-        purpose="the released video model: UNet, condition tokens, CLIP, coefficient and identity networks, BFM 2009",
-        license="no license file in the release (ask its authors before any use beyond research); the Basel Face Model "
-        "2009 in it is for non-commercial research only; its UNet is made from Stable Diffusion 1.5 (CreativeML "
-        "OpenRAIL-M: use-based restrictions), its CLIP from OpenAI's (MIT), its CurricularFace network was trained on "
-        "face data for research",
-        about=10_400_000_000,
+        purpose="the released video model: UNet, MIA, CLIP, coefficient and identity networks, BFM 2009",
+        license="no license file in the release (ask its authors before any use beyond research); it includes the "
+        "Basel Face Model 2009 (non-commercial research only), a UNet derived from Stable Diffusion 1.5 (CreativeML "
+        "OpenRAIL-M: use-based restrictions), OpenAI's CLIP (MIT) and a CurricularFace network trained on face data "
+        "for research",
+        approximate_size=10_400_000_000,
         needed_for=(INFERENCE,),
         files=(
             AssetFile("mimaface/d3dfr.safetensors", hub=_release("models/D3DFR/netG_epoch_25.pth"), content="d3dfr"),
@@ -171,20 +195,20 @@ _ASSETS = (
             AssetFile(
                 "mimaface/video/unet.safetensors", hub=_release("checkpoints/video/3dunet.pth"), content="video unet"
             ),
-            *_appearance("video", "mimaface/video"),
+            *_stage_files("video", "mimaface/video"),
         ),
     ),
     Asset(
         name="mimaface_image",
-        purpose="the released image stage's condition tokens and CLIP, from which video training starts",
+        purpose="MIA and CLIP of the release's image stage, the starting point of video training",
         license="no license file in the release (ask its authors before any use beyond research); CLIP: MIT",
-        about=1_380_000_000,
+        approximate_size=1_380_000_000,
         needed_for=(TRAINING,),
-        files=_appearance("image", "mimaface/image"),
+        files=_stage_files("image", "mimaface/image"),
     ),
     Asset(
         name="vae",
-        purpose="sd-vae-ft-mse, the picture coder that the release runs with",
+        purpose="sd-vae-ft-mse, the VAE of the released model",
         license="MIT",
         needed_for=(INFERENCE,),
         files=(
@@ -221,7 +245,7 @@ _ASSETS = (
     ),
     Asset(
         name="sd15",
-        purpose="Stable Diffusion 1.5's UNet and picture coder, from which image training starts",
+        purpose="UNet and VAE of Stable Diffusion 1.5, the starting point of image training",
         license="CreativeML OpenRAIL-M (commercial use allowed, with use-based restrictions)",
         needed_for=(TRAINING,),
         files=(
@@ -249,7 +273,7 @@ _ASSETS = (
     ),
     Asset(
         name="clip",
-        purpose="CLIP ViT-L/14's vision encoder, from which image training starts",
+        purpose="vision encoder of CLIP ViT-L/14, the starting point of image training",
         license="MIT",
         needed_for=(TRAINING,),
         files=(
@@ -271,9 +295,9 @@ _ASSETS = (
     ),
     Asset(
         name="animatediff",
-        purpose="AnimateDiff v3's motion modules, from which video training starts",
+        purpose="motion modules of AnimateDiff v3, the starting point of video training",
         license="Apache-2.0",
-        about=1_670_000_000,
+        approximate_size=1_670_000_000,
         needed_for=(TRAINING,),
         files=(
             AssetFile(
@@ -326,7 +350,7 @@ _ASSETS = (
         name="i3d",
         purpose="FVD: I3D trained on Kinetics-400, converted from the TensorFlow original",
         license="Apache-2.0, trained on Kinetics (research)",
-        about=51_000_000,
+        approximate_size=51_000_000,
         needed_for=(METRICS,),
         files=(
             AssetFile(
@@ -341,17 +365,16 @@ ASSETS: dict[str, Asset] = {asset.name: asset for asset in _ASSETS}
 
 
 def find_asset(name: str) -> Asset:
-    """The asset of that name. Raises WeightsError."""
+    """Return the asset of a name. Raises WeightsError for an unknown name."""
     if name not in ASSETS:
-        raise WeightsError(f"{name}: no such model; known are {', '.join(sorted(ASSETS))}")
+        raise WeightsError(f"{name}: no such model. Choose one of {', '.join(sorted(ASSETS))}.")
     return ASSETS[name]
 
 
 def assets_for(purpose: str) -> list[Asset]:
-    """The assets that a purpose needs (one of PURPOSES)."""
+    """Return the assets that a purpose needs.
+
+    Args:
+        purpose: One of PURPOSES.
+    """
     return [asset for asset in ASSETS.values() if purpose in asset.needed_for]
-
-
-def registered_files() -> Iterator[tuple[Asset, AssetFile]]:
-    """Every file with its asset."""
-    return ((asset, file) for asset in ASSETS.values() for file in asset.files)

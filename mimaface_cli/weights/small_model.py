@@ -1,7 +1,7 @@
-"""mimaface-mini's folder and card: a small model of the project's own over face478, and what it is worth.
+"""Folder and model card of mimaface-mini, a small diffusion model over the face478 space.
 
-It is the paper's model at a small size, its render condition the mesh engine's textured frame. None ships yet: what
-`mimaface train` made is used from the weights folder.
+It is the paper's model at a small size. Its render condition is the mesh engine's textured frame. None ships yet:
+the weights folder holds the one that `mimaface train` produced.
 """
 
 import json
@@ -15,21 +15,36 @@ from mimaface_cli.files import atomic_path
 from mimaface_cli.weights.locate import weights_folder
 
 SMALL_MODEL_FOLDER, CARD_FILE = "mini", "card.json"
-SMALL_MODEL_FILES = ("unet.json", "unet.safetensors", "mia.safetensors", "clip.json", "clip.safetensors", "vae.json")
-SMALL_MODEL_FILES += ("vae.safetensors", CARD_FILE)
+SMALL_MODEL_FILES = (
+    "unet.json",
+    "unet.safetensors",
+    "mia.safetensors",
+    "clip.json",
+    "clip.safetensors",
+    "vae.json",
+    "vae.safetensors",
+    CARD_FILE,
+)
 SPACE = "face478"
 CONDITIONS = ("textured", "render")
 PREDICTIONS = ("epsilon", "v", "sample")
-LARGEST = 1024
+MAX_SIZE = 1024
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """name; size: pixels of a side of the square it draws; condition: textured (the mesh engine's frame) or render (the
-    paper's, of coefficients alone); prediction: what its UNet gives, the noise (epsilon), v or the clean latents
-    (sample); settings: what to denoise with, as in `mimaface_cli.engines.diffusion.denoise_settings.DenoiseSettings`; scores: engine (mesh,
-    diffusion) to figure (as `mimaface evaluate` names them) to its mean over the same pairs of people left out, empty
-    where never measured; about: data, license, steps and failures, for people. Raises ValueError.
+    """What a small model is, how to run it, and how well it scores. Raises ValueError for invalid values.
+
+    Attributes:
+        name: One line of text.
+        size: Side of the square frames in pixels, a multiple of 8 from 16 to MAX_SIZE.
+        condition: Render condition: "textured" (the mesh engine's frame) or "render" (the paper's, rendered from the
+            coefficients alone).
+        prediction: What the UNet predicts: "epsilon" (the noise), "v", or "sample" (the clean latents).
+        settings: Denoising settings, as in `mimaface_cli.engines.diffusion.denoise_settings.DenoiseSettings`.
+        scores: Metric means by engine ("mesh", "diffusion") and metric name of `mimaface evaluate`, over the same
+            pairs of held-out people. Empty where never measured.
+        about: Notes for people: data, license, steps and failures.
     """
 
     name: str
@@ -43,8 +58,8 @@ class ModelCard:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isprintable() or not 0 < len(self.name) <= 100:
             raise ValueError("name: must be a line of text")
-        if type(self.size) is not int or not 16 <= self.size <= LARGEST or self.size % 8:
-            raise ValueError(f"size: must be a multiple of 8 from 16 to {LARGEST}")
+        if type(self.size) is not int or not 16 <= self.size <= MAX_SIZE or self.size % 8:
+            raise ValueError(f"size: must be a multiple of 8 from 16 to {MAX_SIZE}")
         if self.condition not in CONDITIONS:
             raise ValueError(f"condition: must be {' or '.join(CONDITIONS)}")
         if self.prediction not in PREDICTIONS:
@@ -52,36 +67,40 @@ class ModelCard:
         for name in ("settings", "scores", "about"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name}: must be an object")
-        for engine, figures in self.scores.items():
-            if not isinstance(figures, dict) or not all(_is_number(value) for value in figures.values()):
+        for engine, means in self.scores.items():
+            if not isinstance(means, dict) or not all(_is_finite_number(value) for value in means.values()):
                 raise ValueError(f"scores: {engine}: must hold numbers")
 
 
 def find_small_model() -> Path | None:
-    """The folder of an installed mimaface-mini, or None."""
+    """Return the folder of an installed mimaface-mini, or None."""
     folder = weights_folder() / SMALL_MODEL_FOLDER
     return folder if all((folder / name).is_file() for name in SMALL_MODEL_FILES) else None
 
 
 def read_card(folder: Path) -> ModelCard:
-    """Raises WeightsError."""
+    """Read the model card in a small model's folder.
+
+    Raises:
+        WeightsError: The card is missing, invalid, or describes a model of another coefficient space.
+    """
     path = folder / CARD_FILE
     try:
         values = json.loads(path.read_bytes())
         if not isinstance(values, dict) or values.pop("space", None) != SPACE:
-            raise ValueError(f"is not of a model over {SPACE}")
+            raise ValueError(f"does not describe a model over {SPACE}")
         return ModelCard(**values)
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(
-            f"{path}: {error}; put the card there that came with the model, or remove the folder"
+            f"{path}: {error}. Restore the card that came with the model, or remove the folder."
         ) from error
 
 
 def write_card(folder: Path, card: ModelCard) -> None:
-    """Write or replace the card, such as when the model has been measured. Raises OutputError."""
+    """Write or replace the model card in a small model's folder. Raises OutputError."""
     with atomic_path(folder / CARD_FILE) as temporary:
         temporary.write_text(json.dumps({"space": SPACE, **asdict(card)}, indent=1), encoding="utf-8")
 
 
-def _is_number(value: object) -> bool:
+def _is_finite_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

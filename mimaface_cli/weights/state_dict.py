@@ -1,4 +1,4 @@
-"""Strict loading of state dicts into modules, with one clear line when they do not fit."""
+"""Strict loading of state dicts into modules, with one-line errors where they do not fit."""
 
 import re
 from collections.abc import Mapping
@@ -7,49 +7,68 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from mimaface_cli.errors import WeightsError
-
-_SHOWN = 4
+from mimaface_cli.weights.checkpoint_layouts import describe_mismatches
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_network(network: Network, state: Mapping[str, Tensor], name: str) -> Network:
-    """Fill a network (see `load_strict`) and make it ready to run: float32, eval mode, no gradients."""
+    """Load a state dict into a network and prepare it for inference.
+
+    Args:
+        network: Filled in place, see `load_strict`.
+        state: The network's tensors.
+        name: File name for the error message.
+
+    Returns:
+        The same network in float32 and eval mode, without gradients.
+
+    Raises:
+        WeightsError: The state dict does not fit the network.
+    """
     load_strict(network, state, name)
     return network.float().eval().requires_grad_(False)
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Fill `module` in place; a `module.` prefix on every key (from parallel training) is cut.
+    """Load a state dict into a module in place. Every key and shape must match.
 
-    name: the file, for the message. Raises WeightsError that lists missing, unexpected and misshapen keys.
+    Args:
+        module: The module. Parameters on the meta device are replaced by the state dict's tensors.
+        state: Its tensors. A `module.` prefix on every key is removed.
+        name: File name for the error message.
+
+    Raises:
+        WeightsError: Keys are missing, unexpected or have the wrong shape. The message lists them.
     """
     state = strip_module_prefix(state)
-    own = module.state_dict()
-    wrong = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
-    found = {
-        "missing": sorted(own.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - own.keys()),
-        "of another shape": sorted(wrong),
-    }
-    faults = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in found.items() if keys]
-    if faults:
-        raise WeightsError(f"{name}: not the weights of this model: {'; '.join(faults)}; fetch the right file")
-    module.load_state_dict(state, assign=any(tensor.is_meta for tensor in own.values()))
+    expected = module.state_dict()
+    mismatches = describe_mismatches(
+        missing=expected.keys() - state.keys(),
+        unexpected=sorted(state.keys() - expected.keys()),
+        misshapen=sorted(key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape),
+    )
+    if mismatches:
+        raise WeightsError(f"{name}: does not hold the weights of this model: {mismatches}. Get the right file.")
+    module.load_state_dict(state, assign=any(tensor.is_meta for tensor in expected.values()))
 
 
 def strip_module_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The state without a `module.` prefix on every key."""
+    """Remove the `module.` that torch.nn.DataParallel puts before every key."""
     if state and all(key.startswith("module.") for key in state):
         return {key.removeprefix("module."): value for key, value in state.items()}
     return state
 
 
 def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
-    """How many numbered parts the keys after `prefix` tell of: one more than the highest number."""
-    found = (re.match(r"(\d{1,4})\.", key[len(prefix) :]) for key in state if key.startswith(prefix))
-    return max((int(match[1]) + 1 for match in found if match), default=0)
+    """Count the numbered blocks below a key prefix.
 
+    Args:
+        state: A state dict.
+        prefix: Start of the keys before the number, such as "mapper.resblocks.".
 
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
+    Returns:
+        One more than the highest number, 0 where there is none.
+    """
+    numbers = (re.match(r"(\d{1,4})\.", key.removeprefix(prefix)) for key in state if key.startswith(prefix))
+    return max((int(match[1]) + 1 for match in numbers if match), default=0)

@@ -1,4 +1,4 @@
-"""What is installed of each model, and whether it is whole."""
+"""Installation state of the registered models."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,15 @@ INSTALLED, MISSING, DAMAGED = "installed", "missing", "damaged"
 
 @dataclass(frozen=True)
 class FileState:
-    """One file: its path in the registry, where it lies (None: nowhere), its size in bytes there, and what is wrong."""
+    """State of one file.
+
+    Attributes:
+        path: Path in the registry.
+        state: INSTALLED, MISSING or DAMAGED.
+        where: Location of the file, None where it is missing.
+        size: Bytes on disk.
+        problem: What is wrong with the file, or None.
+    """
 
     path: str
     state: str
@@ -22,37 +30,46 @@ class FileState:
 
 
 def inspect_files(asset: Asset, thorough: bool = False) -> list[FileState]:
-    """How every file of an asset is. thorough: read it all and compare hashes; else size and time of change tell."""
-    if not asset.needed_for:  # small: always read
-        return _small(asset)
+    """Check every file of an asset.
+
+    Args:
+        asset: The asset.
+        thorough: Compute the hash of every file. Otherwise unchanged sizes and modification times count as intact.
+            Small files are always read.
+
+    Returns:
+        The state of each file, in the registry's order.
+    """
+    if not asset.needed_for:
+        return _inspect_small_files(asset)
     states = []
     for file in asset.files:
         where = weights_folder() / file.path
         if not where.exists():
             states.append(FileState(file.path, MISSING, None, 0))
             continue
-        fault = find_installed_problem(file, thorough)
-        states.append(FileState(file.path, DAMAGED if fault else INSTALLED, where, where.stat().st_size, fault))
+        problem = find_installed_problem(file, thorough)
+        state = DAMAGED if problem else INSTALLED
+        states.append(FileState(file.path, state, where, where.stat().st_size, problem))
     return states
 
 
 def overall_state(states: list[FileState]) -> str:
-    """One word for the whole asset: the worst of its files'."""
-    found = {state.state for state in states}
-    return next(state for state in (DAMAGED, MISSING, INSTALLED) if state in found)
+    """Return the state of an asset: the worst state of its files."""
+    present = {state.state for state in states}
+    return next(state for state in (DAMAGED, MISSING, INSTALLED) if state in present)
 
 
-def _small(asset: Asset) -> list[FileState]:
+def _inspect_small_files(asset: Asset) -> list[FileState]:
     try:
-        found = locate_files(asset.name, download=False)
+        paths = locate_files(asset.name, download=False)
     except WeightsError as error:
         states = []
         for file in asset.files:
             where = weights_folder() / file.path
-            there = where.is_file()
-            state = DAMAGED if there else MISSING
-            states.append(
-                FileState(file.path, state, where if there else None, where.stat().st_size if there else 0, str(error))
-            )
+            if where.is_file():
+                states.append(FileState(file.path, DAMAGED, where, where.stat().st_size, str(error)))
+            else:
+                states.append(FileState(file.path, MISSING, None, 0, str(error)))
         return states
-    return [FileState(path, INSTALLED, where, where.stat().st_size) for path, where in found.items()]
+    return [FileState(path, INSTALLED, where, where.stat().st_size) for path, where in paths.items()]

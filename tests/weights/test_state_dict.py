@@ -1,0 +1,38 @@
+"""Strict loading of state dicts."""
+
+import pytest
+import torch
+from torch import nn
+
+from mimaface_cli.errors import WeightsError
+from mimaface_cli.weights.state_dict import count_blocks, load_network, load_strict, strip_module_prefix
+
+
+def test_load_network_fills_a_meta_network_and_prepares_it_for_inference():
+    state = nn.Linear(3, 2).half().state_dict()
+    with torch.device("meta"):
+        network = nn.Linear(3, 2)
+    network = load_network(network, {f"module.{key}": value for key, value in state.items()}, "net.pth")
+    assert not network.training and not network.weight.requires_grad
+    assert network.weight.dtype == torch.float32 and torch.equal(network.weight, state["weight"].float())
+
+
+def test_load_strict_lists_every_kind_of_mismatch_on_one_line():
+    state = {"weight": torch.zeros(4, 4), "scale": torch.zeros(1)}
+    with pytest.raises(WeightsError) as failure:
+        load_strict(nn.Linear(3, 2), state, "net.pth")
+    assert str(failure.value) == (
+        "net.pth: does not hold the weights of this model: 1 missing (bias); 1 unexpected (scale); "
+        "1 with the wrong shape (weight). Get the right file."
+    )
+
+
+def test_strip_module_prefix_changes_nothing_unless_every_key_has_it():
+    mixed = {"module.a": torch.zeros(1), "b": torch.zeros(1)}
+    assert strip_module_prefix(mixed) == mixed and strip_module_prefix({}) == {}
+    assert strip_module_prefix({"module.a": mixed["b"]}) == {"a": mixed["b"]}
+
+
+def test_count_blocks_is_one_more_than_the_highest_number():
+    state = dict.fromkeys(("body.0.weight", "body.11.bias", "body.x", "other.50.weight"), torch.zeros(1))
+    assert count_blocks(state, "body.") == 12 and count_blocks(state, "head.") == 0
