@@ -70,12 +70,12 @@ def test_from_nothing_to_verified_to_damaged_to_mended(weights, world, hub, tmp_
     pulled = subprocess.run(command("pull"), env=world, capture_output=True, text=True, timeout=120)
     ran = CommandResult(pulled.returncode, pulled.stdout, pulled.stderr)
     assert ran.code == 0 and ran.out == f"mimaface, vae: 11 files fetched, all in {folder}\n"
-    assert "Basel Face Model 2009 in it is for non-commercial research only" in ran.err
+    assert "Basel Face Model 2009 (non-commercial research only)" in ran.err
     assert re.search(r"^vae \(334.6 MB\): .*license: MIT$", ran.err, re.M)
-    asked = len(hub.asked)
+    asked = len(hub.requests)
     ran = weights("pull", "--json")
     assert json.loads(ran.out) == {"folder": str(folder), "models": ["mimaface", "vae"], "installed": []}
-    assert ran.err == "" and len(hub.asked) == asked
+    assert ran.err == "" and len(hub.requests) == asked
 
     ran = weights("verify")
     assert ran.code == 0 and {f"installed  {path}" for path in MIMAFACE + VAE} <= set(ran.out.splitlines())
@@ -96,16 +96,16 @@ def test_from_nothing_to_verified_to_damaged_to_mended(weights, world, hub, tmp_
     assert "mimaface/bfm09.mat: damaged or missing; run: mimaface weights pull mimaface" in failed(ran)
     assert weights("verify", "vae").code == 0
 
-    asked = len(hub.bodies())
+    asked = len(hub.large_file_requests())
     ran = weights("pull", "mimaface", "--json")
-    assert json.loads(ran.out)["installed"] == ["mimaface/bfm09.mat"] and len(hub.bodies()) == asked + 1
+    assert json.loads(ran.out)["installed"] == ["mimaface/bfm09.mat"] and len(hub.large_file_requests()) == asked + 1
     assert weights("verify", "mimaface").code == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_stopped_pull_goes_on_and_gives_the_same(weights, world, hub, tmp_path, number, code):
     folder = tmp_path / "weights"
-    hub.pace = 400_000
+    hub.bytes_per_second = 400_000
     running = subprocess.Popen(command("pull", "--quiet"), env=world, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90
     while not any(part.stat().st_size > 300_000 for part in folder.glob(".staging/*bfm09*.part")):
@@ -116,10 +116,10 @@ def test_a_stopped_pull_goes_on_and_gives_the_same(weights, world, hub, tmp_path
     assert "Traceback" not in running.stderr.read()
     assert not (folder / "mimaface/bfm09.mat").exists() and (folder / "mimaface/d3dfr.safetensors").exists()
 
-    hub.pace = None
-    asked = len(hub.bodies())
+    hub.bytes_per_second = None
+    asked = len(hub.large_file_requests())
     assert weights("pull").code == 0 and weights("verify", "mimaface", "vae").code == 0
-    spans = {Path(request.path).name: request.span for request in hub.bodies()[asked:]}
+    spans = {Path(request.path).name: request.byte_range for request in hub.large_file_requests()[asked:]}
     assert int(re.fullmatch(r"bytes=(\d+)-", spans["BFM09_model_info.mat"])[1]) > 300_000
     assert "netG_epoch_25.pth" not in spans
     assert not (folder / ".staging").exists()
@@ -128,7 +128,7 @@ def test_a_stopped_pull_goes_on_and_gives_the_same(weights, world, hub, tmp_path
 def test_the_hub_refuses(weights, hub, monkeypatch):
     hub.gated.add("stabilityai/sd-vae-ft-mse")
     line = failed(weights("pull", "vae", "--yes"))
-    assert f"{hub.base}/stabilityai/sd-vae-ft-mse: accept its license there, and set HF_TOKEN" in line
+    assert f"{hub.base}/stabilityai/sd-vae-ft-mse: access is gated. Accept its license there and set HF_TOKEN" in line
     monkeypatch.setenv("HF_TOKEN", hub.token)
     assert weights("pull", "vae", "-y").code == 0
     assert "openai/clip-vit-large-patch14: no such repository" in failed(weights("pull", "clip"))
@@ -143,7 +143,7 @@ def test_progress_is_told_in_megabytes(weights, hub, monkeypatch):
 
 
 def test_a_wrong_mirror_installs_nothing(weights, hub, tmp_path):
-    hub.wrong["checkpoints/video/mim.pth"] = b"mirrored wrongly"
+    hub.corrupted["checkpoints/video/mim.pth"] = b"mirrored wrongly"
     assert (
         "mim.pth" in failed(weights("pull", "mimaface"))
         and not (tmp_path / "weights/mimaface/video/mia.safetensors").exists()
@@ -153,7 +153,7 @@ def test_a_wrong_mirror_installs_nothing(weights, hub, tmp_path):
         "mimaface/video/mia.safetensors" in line and "damaged or missing; run: mimaface weights pull mimaface" in line
     )
     line = failed(weights("where", "mimaface"))
-    assert "mimaface/video/mia.safetensors" in line and "run: mimaface weights pull mimaface" in line
+    assert "mimaface/video/mia.safetensors" in line and "Run mimaface weights pull mimaface" in line
 
 
 def test_a_full_disk(world, hub, tmp_path):
@@ -174,7 +174,7 @@ def test_import_without_a_network(weights, hub, release_folder, vae_folder, tmp_
     ran = weights("import", release_folder, "--dir", other)
     assert ran.code == 0 and ran.err == ""
     expected = [f"installed  {path}" for path in MIMAFACE] + [f"missing    {path}" for path in VAE]
-    assert ran.out.splitlines() == expected and hub.asked == []
+    assert ran.out.splitlines() == expected and hub.requests == []
     ran = weights("import", vae_folder, "vae", "--dir", other, "--json")
     assert json.loads(ran.out) == {"folder": str(other), "installed": VAE, "kept": [], "missing": []}
     assert weights("verify", "vae", "mimaface", "--dir", other).code == 0
@@ -190,10 +190,10 @@ def test_import_without_a_network(weights, hub, release_folder, vae_folder, tmp_
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("pull", "absent"), "absent: no such model; known are"),
-        (("verify", "absent"), "absent: no such model; known are"),
-        (("where", "absent"), "absent: no such model; known are"),
-        (("import", ".", "absent"), "absent: no such model; known are"),
+        (("pull", "absent"), "absent: no such model. Choose one of"),
+        (("verify", "absent"), "absent: no such model. Choose one of"),
+        (("where", "absent"), "absent: no such model. Choose one of"),
+        (("import", ".", "absent"), "absent: no such model. Choose one of"),
     ],
 )
 def test_unknown_names(weights, words, said):

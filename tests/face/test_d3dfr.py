@@ -65,7 +65,7 @@ def test_weights_load_strictly_with_or_without_the_prefix():
     message = str(caught.value)
     assert "net.pth" in message and "\n" not in message
     assert "1 missing (backbone.conv1.weight)" in message and "1 unexpected (extra)" in message
-    assert "1 of another shape (fianl_layers.0.bias)" in message
+    assert "1 with the wrong shape (fianl_layers.0.bias)" in message
 
 
 def test_a_model_on_the_meta_device_takes_the_weights_over():

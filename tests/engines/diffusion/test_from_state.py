@@ -110,9 +110,9 @@ def test_what_does_not_fit_is_listed(name):
         without = {other: value for other, value in state.items() if other != key}
         with pytest.raises(WeightsError, match="missing|single motion token"):
             build(without)
-    with pytest.raises(WeightsError, match=r"not the weights of this model: .*1 unexpected \(zzz\)"):
+    with pytest.raises(WeightsError, match=r"does not hold the weights of this model: .*1 unexpected \(zzz\)"):
         build(state | {"zzz": torch.zeros(1)})
-    with pytest.raises(WeightsError, match=rf"1 of another shape \({norm}\)"):
+    with pytest.raises(WeightsError, match=rf"1 with the wrong shape \({norm}\)"):
         build(state | {norm: torch.zeros(3)})
     with pytest.raises(WeightsError, match="missing"):
         build({})

@@ -147,7 +147,7 @@ def test_other_bytes_in_their_place_are_told(weights):
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
         pretrained.load_network("fvd")
     install(weights, "metrics/i3d.safetensors", {"a": torch.zeros(1)})
-    with pytest.raises(WeightsError, match="not the weights of this model"):
+    with pytest.raises(WeightsError, match="does not hold the weights of this model"):
         pretrained.load_network("fvd")
     (weights / "metrics" / "i3d.safetensors").write_bytes(b"short")
     assert "metrics/i3d.safetensors has 5 bytes" in pretrained.missing_weights("fvd")
