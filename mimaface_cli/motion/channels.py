@@ -44,6 +44,15 @@ _GAZE: dict[str, _Definition] = {
 }
 # In bfm09 the gaze is four outputs of the network.
 _NETWORK_GAZE: dict[str, _Definition] = {f"gaze{k}": ("gaze", (k,), 1.0, -10.0, 10.0) for k in range(4)}
+# By space, the channels that together cover every column of head, gaze and expression once.
+COLUMN_CHANNELS: dict[str, tuple[str, ...]] = {
+    "face478": (
+        *_RIGID,
+        *("gazeYawLeft", "gazePitchLeft", "gazeYawRight", "gazePitchRight"),
+        *("exp0", *NAMED_EXPRESSIONS, *NUMBERED_EXPRESSIONS[len(NAMED_EXPRESSIONS) + 1 :]),
+    ),
+    "bfm09": (*_RIGID, *_NETWORK_GAZE, *NUMBERED_EXPRESSIONS),
+}
 # Expressions that combine several channels, as values to add.
 PRESETS: dict[str, dict[str, float]] = {
     "smile": {"mouthSmile": 0.8, "eyeSquint": 0.3, "mouthDimple": 0.1},

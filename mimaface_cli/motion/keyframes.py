@@ -8,7 +8,7 @@ import numpy as np
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.channels import Channel, ExpressionMap, find_channel, parse_number
-from mimaface_cli.motion.formats.text_reader import Row, read_table
+from mimaface_cli.motion.text_reader import TableRow, read_table
 
 MAX_TIME = 24 * 3600.0  # seconds
 _KEYFRAME = re.compile(r"(?P<time>[0-9.]+):(?P<name>[^=]+)=(?P<value>.*)", re.DOTALL)
@@ -114,7 +114,7 @@ def _find_column_channel(path: Path, name: str, space: str, expression_map: Expr
         raise InputError(f"{path}: line 1: {error}") from error
 
 
-def _parse_row(path: Path, row: Row, channels: list[Channel]) -> list[Keyframe]:
+def _parse_row(path: Path, row: TableRow, channels: list[Channel]) -> list[Keyframe]:
     time = parse_number(row.fields[0], f"{path}: line {row.line}, column time", 0.0, MAX_TIME)
     keyframes = []
     for channel, text in zip(channels, row.fields[1:], strict=True):

@@ -81,7 +81,7 @@ def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coef
     A requested reference frame is used as it is. Otherwise pose and gaze start from the most neutral frame, and each
     named expression from the level at which it rests in this driver: scores have a floor, and a jaw or a smile that is
     up in the most neutral frame could otherwise never come down. A driver of one frame starts from the face at rest
-    that looks straight ahead. The rest of a track made from speech is known: 0.
+    that looks straight ahead. A track made from speech rests at 0.
 
     Returns:
         One frame.

@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mimaface_cli.motion.channels import find_channel
-from mimaface_cli.motion.formats.csv_format import COLUMNS
+from mimaface_cli.motion.channels import COLUMN_CHANNELS, find_channel
 from mimaface_cli.motion.track import MotionTrack
 
 MIN_EXPRESSION_SPAN = 0.03  # score; an expression with a smaller span is at rest
@@ -47,7 +46,7 @@ def list_curves(track: MotionTrack, include_resting: bool = False) -> list[Curve
     """
     arrays = track.motion_arrays(unwrap=True)
     curves = []
-    for name in COLUMNS[track.meta.space]:
+    for name in COLUMN_CHANNELS[track.meta.space]:
         channel = find_channel(name, track.meta.space)
         values = channel.read(arrays[channel.array])[:, 0]
         curves.append(Curve(name, channel.unit, channel.array == "expression", values))

@@ -80,7 +80,9 @@ def measure_gains(portrait: Portrait, model: Face478, edited: Coefficients, chan
 
 
 def apply_gains(original: Coefficients, edited: Coefficients, gains: list[EditGain]) -> Coefficients:
-    """Scale changes by gains; where two channels share a coefficient, such as mouthSmile and mouthSmileLeft, the first.
+    """Scale changes by gains.
+
+    Where two channels share a coefficient, as mouthSmile and mouthSmileLeft do, the first gain applies.
 
     Args:
         original: Coefficients of the photo, one frame or N.

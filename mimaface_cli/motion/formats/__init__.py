@@ -10,7 +10,7 @@ from mimaface_cli.files import atomic_path, check_output
 from mimaface_cli.motion.formats.csv_format import read_csv, write_csv
 from mimaface_cli.motion.formats.json_format import read_json, write_json
 from mimaface_cli.motion.formats.livelink import read_livelink, write_livelink
-from mimaface_cli.motion.formats.text_reader import read_text
+from mimaface_cli.motion.text_reader import read_text
 from mimaface_cli.motion.track import MotionTrack
 
 Format = Literal["csv", "json", "livelink"]

@@ -12,32 +12,25 @@ from typing import TextIO
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, NUMBERED_EXPRESSIONS, Channel, find_channel
-from mimaface_cli.motion.formats.text_reader import Row, read_table
+from mimaface_cli.motion.channels import COLUMN_CHANNELS, Channel, find_channel
 from mimaface_cli.motion.formats.timing import check_times, estimate_frame_rate
+from mimaface_cli.motion.text_reader import TableRow, read_table
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_layout import MAX_FRAMES
 from mimaface_cli.motion.track_meta import TrackMeta
 
-_HEAD = ("yaw", "pitch", "roll", "x", "y", "z")
-COLUMNS = {
-    "face478": (
-        *_HEAD,
-        *("gazeYawLeft", "gazePitchLeft", "gazeYawRight", "gazePitchRight"),
-        *("exp0", *NAMED_EXPRESSIONS, *NUMBERED_EXPRESSIONS[len(NAMED_EXPRESSIONS) + 1 :]),
-    ),
-    "bfm09": (*_HEAD, *("gaze0", "gaze1", "gaze2", "gaze3"), *NUMBERED_EXPRESSIONS),
-}
 _MAX_VALUE = 1e4  # in a channel's unit; larger values belong to no face
 
 
 def write_csv(track: MotionTrack, file: TextIO) -> list[str]:
-    """Write a track as CSV: time in seconds, valid (1: the face was detected), then COLUMNS of the track's space.
+    """Write a track as CSV.
+
+    The columns are time in seconds, valid (1: the face was detected), and COLUMN_CHANNELS of the track's space.
 
     Returns:
         Notes for the user on what the format leaves out.
     """
-    names = COLUMNS[track.meta.space]
+    names = COLUMN_CHANNELS[track.meta.space]
     channels = [find_channel(name, track.meta.space) for name in names]
     arrays = track.motion_arrays()
     values = np.concatenate([channel.read(arrays[channel.array]) for channel in channels], 1)
@@ -96,13 +89,13 @@ def create_imported_track(frames: int, space: str, rate: Fraction, source: str) 
     return replace(track, meta=TrackMeta(space, "import", source, rate))
 
 
-def check_row_count(path: Path, rows: list[Row]) -> None:
+def check_row_count(path: Path, rows: list[TableRow]) -> None:
     """Raise InputError unless there are from 1 to MAX_FRAMES rows."""
     if not 1 <= len(rows) <= MAX_FRAMES:
         raise InputError(f"{path}: has {len(rows)} lines of values. Give from 1 to {MAX_FRAMES}.")
 
 
-def parse_rows(path: Path, header: list[str], rows: list[Row]) -> np.ndarray:
+def parse_rows(path: Path, header: list[str], rows: list[TableRow]) -> np.ndarray:
     """Parse all fields as finite numbers.
 
     Returns:
@@ -154,7 +147,7 @@ def _find_channels(path: Path, header: list[str], space: str) -> dict[str, Chann
     return channels
 
 
-def _check_values(path: Path, rows: list[Row], name: str, values: np.ndarray) -> None:
+def _check_values(path: Path, rows: list[TableRow], name: str, values: np.ndarray) -> None:
     outside = np.flatnonzero(np.abs(values) > _MAX_VALUE)
     if len(outside):
         line = rows[outside[0]].line
@@ -162,7 +155,7 @@ def _check_values(path: Path, rows: list[Row], name: str, values: np.ndarray) ->
 
 
 def _note_missing(channels: dict[str, Channel], space: str) -> list[str]:
-    missing = [name for name in COLUMNS[space] if name not in channels]
+    missing = [name for name in COLUMN_CHANNELS[space] if name not in channels]
     # A name for both sides covers several columns, so that a count of missing columns would be wrong.
-    has_combined_names = any(name not in COLUMNS[space] for name in channels)
+    has_combined_names = any(name not in COLUMN_CHANNELS[space] for name in channels)
     return [] if not missing or has_combined_names else [f"{len(missing)} curves are not in the file and stay at 0"]

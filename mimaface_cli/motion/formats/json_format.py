@@ -8,7 +8,7 @@ import numpy as np
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.coefficients import BLENDSHAPES
-from mimaface_cli.motion.formats.text_reader import read_text
+from mimaface_cli.motion.text_reader import read_text
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_layout import MAX_FRAMES
 from mimaface_cli.motion.track_meta import TrackMeta

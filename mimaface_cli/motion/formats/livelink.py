@@ -27,9 +27,9 @@ import numpy as np
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.formats.csv_format import check_row_count, create_imported_track, parse_rows
-from mimaface_cli.motion.formats.text_reader import Row, read_table
 from mimaface_cli.motion.formats.timing import check_times
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
+from mimaface_cli.motion.text_reader import TableRow, read_table
 from mimaface_cli.motion.track import MotionTrack
 
 CURVES = (
@@ -220,7 +220,7 @@ def _match_columns(path: Path, header: list[str]) -> list[str]:
 
 
 def _read_times(
-    path: Path, names: list[str], rows: list[Row], frame_rate: Fraction | None
+    path: Path, names: list[str], rows: list[TableRow], frame_rate: Fraction | None
 ) -> tuple[Fraction, np.ndarray, list[str]]:
     """Return the frame rate, the times in seconds and notes for the user."""
     column = names.index("Timecode")
@@ -260,16 +260,16 @@ def _parse_timecode(path: Path, line: int, text: str) -> tuple[int, Fraction]:
     return hours * 3600 + minutes * 60 + seconds, Fraction(f"{match[4]}.{match[5] or 0}")
 
 
-def _blank_fields(names: list[str], rows: list[Row]) -> list[Row]:
+def _blank_fields(names: list[str], rows: list[TableRow]) -> list[TableRow]:
     """Return the rows with 0 in the columns that are not values: Timecode and BlendShapeCount."""
     is_blank = [name in ("Timecode", "BlendShapeCount") for name in names]
     return [
-        Row(row.line, ["0" if blank else field for blank, field in zip(is_blank, row.fields, strict=True)])
+        TableRow(row.line, ["0" if blank else field for blank, field in zip(is_blank, row.fields, strict=True)])
         for row in rows
     ]
 
 
-def _check_ranges(path: Path, rows: list[Row], values: dict[str, np.ndarray]) -> None:
+def _check_ranges(path: Path, rows: list[TableRow], values: dict[str, np.ndarray]) -> None:
     for name in (*CURVES, *HEAD, *EYES):
         if name not in values:
             continue

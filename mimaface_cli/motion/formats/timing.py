@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.formats.text_reader import Row
+from mimaface_cli.motion.text_reader import TableRow
 
 _MAX_TIME = 1e9  # seconds
 _MIN_INTERVAL = 1e-4  # seconds
@@ -15,7 +15,7 @@ _USUAL_RATES = [Fraction(rate) for rate in (10, 12, 15, 24, 25, 30, 48, 50, 60, 
 _USUAL_RATES += [Fraction(rate * 1000, 1001) for rate in (24, 30, 60, 120)]
 
 
-def check_times(path: Path, rows: list[Row], times: np.ndarray, column: str) -> None:
+def check_times(path: Path, rows: list[TableRow], times: np.ndarray, column: str) -> None:
     """Check that times increase strictly and are within range.
 
     Args:

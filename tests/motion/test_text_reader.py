@@ -3,14 +3,14 @@
 import pytest
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.formats import text_reader
-from mimaface_cli.motion.formats.text_reader import Row, read_table, read_text
+from mimaface_cli.motion import text_reader
+from mimaface_cli.motion.text_reader import TableRow, read_table, read_text
 
 
 def test_read_table_skips_blank_lines_and_strips_fields(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("\ufeffa, b\n\n1 ,2\n,,\n", encoding="utf-8")
-    assert read_table(path) == (["a", "b"], [Row(3, ["1", "2"])])
+    assert read_table(path) == (["a", "b"], [TableRow(3, ["1", "2"])])
 
 
 def test_read_table_refuses_rows_of_another_length(tmp_path):

@@ -10,14 +10,14 @@ from mimaface_cli.errors import InputError
 MAX_BYTES = 256 * 1024**2
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One row of a CSV file: its line number, from 1, and its fields without surrounding spaces."""
 
     line: int
     fields: list[str]
 
 
-def read_table(path: Path) -> tuple[list[str], list[Row]]:
+def read_table(path: Path) -> tuple[list[str], list[TableRow]]:
     """Read a CSV file; blank lines are skipped.
 
     Returns:
@@ -28,7 +28,7 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     header: list[str] | None = None
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     try:
         for values in reader:
             fields = [value.strip() for value in values]
@@ -43,7 +43,7 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
                     "Give every line as many fields as the header."
                 )
             else:
-                rows.append(Row(reader.line_num, fields))
+                rows.append(TableRow(reader.line_num, fields))
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: is not CSV ({error}). Save the file as CSV.") from error
     if header is None:
