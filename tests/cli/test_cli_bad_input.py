@@ -172,17 +172,17 @@ CASES: dict[str, Bad] = {
         INPUT, ("a.mp4", "shows no face", "use"), by("a.mp4"), lambda folder, made: faceless_video(folder / "a.mp4")
     ),
     "reference frame beyond the driver": Bad(
-        INPUT, ("--reference-frame 99", "0 to 13"), (*BY_TRACK, *OUT, "--reference-frame", "99")
+        INPUT, ("no frame 99", "0 to 13"), (*BY_TRACK, *OUT, "--reference-frame", "99")
     ),
     # A track.
     "track missing": Bad(INPUT, ("gone.npz", "no such file", "mimaface extract"), by("gone.npz")),
     "track is a folder": Bad(INPUT, ("a.npz", "is a folder"), by("a.npz"), empty_folder("a.npz")),
-    "track cut short": Bad(INPUT, ("a.npz", "re-run mimaface extract"), by("a.npz"), cut("a.npz", "track", 0.7)),
+    "track cut short": Bad(INPUT, ("a.npz", "Run mimaface extract again"), by("a.npz"), cut("a.npz", "track", 0.7)),
     "track is something else": Bad(INPUT, ("a.npz", "not a .npz track"), by("a.npz"), cut("a.npz", "driver", 1.0)),
-    "track pickled": Bad(INPUT, ("a.npz", "pose", "re-run"), by("a.npz"), made_from(pickled)),
+    "track pickled": Bad(INPUT, ("a.npz", "pose", "extract again"), by("a.npz"), made_from(pickled)),
     "track of another version": Bad(
         INPUT,
-        ("a.npz", "version 2", "reads version 1"),
+        ("a.npz", "version 2", "only version 1"),
         by("a.npz"),
         made_from(other_meta, '"version": 1', '"version": 2'),
     ),
@@ -199,7 +199,7 @@ CASES: dict[str, Bad] = {
         made_from(changed_track, expression=np.zeros((14, 50), np.float32)),
     ),
     "track lacks a key": Bad(INPUT, ("a.npz", "gaze", "missing"), by("a.npz"), made_from(changed_track, gaze=None)),
-    "track not finite": Bad(INPUT, ("a.npz", "pose", "not finite"), by("a.npz"), made_from(nan_pose)),
+    "track not finite": Bad(INPUT, ("a.npz", "pose", "contains NaN or Inf"), by("a.npz"), made_from(nan_pose)),
     # Sound.
     "sound missing": Bad(INPUT, ("gone.wav", "no such file"), (*BY_TRACK, *OUT, "--audio", "gone.wav")),
     "sound file without sound": Bad(
