@@ -50,14 +50,14 @@ class AnimateOptions:
     face: str = option(
         "largest", metavar="FACE", help="Face to animate: largest, left, right or a number from 1 (left to right)."
     )
-    driver_face: str = option("largest", metavar="FACE", help="Face of the driver to follow; same values as `face`.")
+    driver_face: str = option("largest", metavar="FACE", help="Face of the driver to follow, as for `face`.")
     smooth: float = option(1.0, minimum=0, maximum=3, expert=True, help=option_info(ExtractOptions, "smooth").help)
     follow_skin: bool = option(True, expert=True, help=option_info(ExtractOptions, "skin").help)
     output_mode: str = option(
         "full",
         choices=OUTPUT_MODES,
         metavar="MODE",
-        help="full: the whole photo. crop: the paper's 512x512 square around the face.",
+        help="full: the whole photo. crop: the paper's 512x512 square.",
     )
     max_size: int = option(
         LONGEST_SIDE,
@@ -65,18 +65,16 @@ class AnimateOptions:
         special=0,
         unit="pixels",
         metavar="PIXELS",
-        help="Longest side of the result in pixels; 0 for no limit.",
+        help="Longest side, pixels; 0 for no limit.",
     )
-    audio: str = option("driver", metavar="AUDIO", help="Audio of the result: driver, none or an audio file.")
+    audio: str = option("driver", metavar="AUDIO", help="driver, none or an audio file.")
     compare: bool = option(False, help="Show source, driver and result side by side.")
-    pose_from: Path | None = option(
-        None, metavar="TRACK|VIDEO", help="Track or video that provides the head motion of a speech driver."
-    )
+    pose_from: Path | None = option(None, metavar="PATH", help="Track or video for the head motion of a speech driver.")
     trim: Trim = field(default_factory=Trim)
     matte: Path | None = option(
         None,
         metavar="PATH",
-        help="Also write a soft alpha matte of the rendered region: a video, or numbered images (matte/%05d.png).",
+        help="Write an alpha matte: a video, or matte/%05d.png.",
     )
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)

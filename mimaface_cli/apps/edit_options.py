@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 from mimaface_cli.apps.animate_options import LONGEST_SIDE, OUTPUT_MODES, AnimateOptions
 from mimaface_cli.face.extract_options import check_face_selector
@@ -111,7 +110,7 @@ class EditOptions:
     face: str = option(
         "largest", metavar="FACE", help="Face to edit: largest, left, right or a number from 1 (left to right)."
     )
-    output_mode: Literal["full", "crop"] = option(
+    output_mode: str = option(
         "full", choices=OUTPUT_MODES, metavar="MODE", help=option_info(AnimateOptions, "output_mode").help
     )
     max_size: int = option(

@@ -1,27 +1,45 @@
-"""One job, done by a worker: claimed, run, and its outcome written down."""
+"""The run of one job by a worker: lock it, run the command, record the outcome."""
 
 import os
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mimaface_cli.batch.job_state import DONE, FAILED, RUNNING, Record, State, clear_leftovers, finished, present, stamp
+from mimaface_cli.batch.job_state import (
+    DONE,
+    FAILED,
+    RUNNING,
+    JobRecord,
+    StateFolder,
+    clear_partial_outputs,
+    file_stamp,
+    is_finished,
+    output_exists,
+)
 from mimaface_cli.batch.jobs import Job
 from mimaface_cli.cache import source_stamp
 from mimaface_cli.errors import InputError, MimafaceError
 
 BUSY, SKIPPED = "busy", "skipped"
-CHANGED = 3  # exit code of an input that was replaced while it was read
+INPUT_CHANGED = 3  # exit code
 
 
 @dataclass(frozen=True)
-class Reply:
-    """status: done, failed, skipped (its output was there already) or busy (another run does it). made: whether this
-    call did it, rather than found it.
+class JobReply:
+    """A worker's answer to a job.
+
+    Attributes:
+        status: "done", "failed", "skipped" (the output existed) or "busy" (another runner has the job).
+        attempts: Attempts that were started, also by earlier runs.
+        code: Exit code of a failure.
+        reason: Error line of a failure.
+        seconds: Duration of the last attempt.
+        result: JSON object that animate printed, or None.
+        made: Whether this run started an attempt, rather than found an outcome.
     """
 
     status: str
@@ -34,118 +52,138 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """How a command line ended: exit code, the line of its failure, its JSON."""
+class CommandOutcome:
+    """Outcome of a command line.
+
+    Attributes:
+        code: Exit code.
+        reason: Error line of a failure.
+        result: JSON object that the command printed, or None.
+    """
 
     code: int
     reason: str
     result: dict[str, Any] | None
 
 
-Run = Callable[[list[str], Path], Ran]  # words of `mimaface animate`; the log that what it says goes to
+RunCommand = Callable[[list[str], Path], CommandOutcome]
+"""Runs `mimaface animate` with the given words; the path is the log."""
 
 
-def perform(state: State, job: Job, budget: int, skip_existing: bool, run: Run) -> Reply:
-    """Do a job unless it is done, another run holds it, or `budget` attempts were made; write down what became of
-    it.
+def run_job(states: StateFolder, job: Job, budget: int, skip_existing: bool, run: RunCommand) -> JobReply:
+    """Run a job and record the outcome, unless it is done, another runner has it, or its attempts are used up.
+
+    Args:
+        states: The jobs' records.
+        job: The job.
+        budget: Largest number of attempts, those of earlier runs included.
+        skip_existing: Whether to skip the job if its output exists and another program wrote it.
+        run: Runs the command line.
     """
     try:
-        with state.held(job.id) as mine:
-            return _perform(state, job, budget, skip_existing, run) if mine else Reply(BUSY)
-    except MimafaceError as error:  # the state itself cannot be written
-        return Reply(FAILED, budget, error.exit_code, str(error))
+        with states.lock(job.id) as is_locked:
+            return _run_locked(states, job, budget, skip_existing, run) if is_locked else JobReply(BUSY)
+    except MimafaceError as error:  # the record cannot be written
+        return JobReply(FAILED, budget, error.exit_code, str(error))
 
 
-def _perform(state: State, job: Job, budget: int, skip_existing: bool, run: Run) -> Reply:
-    before = state.record(job.id)
-    again = "overwrite" in job.options
-    if found := settled(before, job, budget):
-        return found
-    if before is not None and before.status == FAILED and before.attempts >= budget:
-        return Reply(FAILED, before.attempts, before.code, before.reason, before.seconds)
-    interrupted = before is not None and before.status == RUNNING
-    there = any(present(output) for output in job.outputs)
-    ours = not there or (before is not None and before.ours)
-    if there and skip_existing and not ours:
-        return Reply(SKIPPED)
-    if interrupted:
-        clear_leftovers(job)
-    began = time.time()
-    clock = time.monotonic()
-    record = Record(
-        RUNNING,
-        (before.attempts if before is not None else 0) + 1,
-        job.row,
-        job.output,
-        stamps={str(path): stamp(path) for path in job.inputs},
-        ours=ours,
-        began=began,
-        worker=f"{socket.gethostname()} {os.getpid()}",
-    )
-    state.write(job.id, record)
-    # Numbered pictures appear all at once, and last: after their matte and their record.
-    if interrupted and ours and job.outputs[0].is_dir() and present(job.outputs[0]):
-        stale = _changed(before, job)
-        ran = Ran(CHANGED, _since(stale, job), None) if stale else Ran(0, "", None)
-    else:
-        given = _stamps(job)
-        replaced = ["--overwrite"] if there and ours and not again else []
-        ran = run([*replaced, *job.words], state.log(job.id))
-        if not ran.code and (
-            other := next((path for path, one in _stamps(job).items() if one != given.get(path)), None)
-        ):
-            ran = Ran(
-                CHANGED, f"{other}: was changed while the job ran, so its result may be of both; run it again", None
-            )
-    seconds = time.monotonic() - clock
-    ended = Record(
-        FAILED if ran.code else DONE,
-        record.attempts,
-        job.row,
-        job.output,
-        ran.code,
-        ran.reason,
-        seconds,
-        ran.result,
-        record.stamps,
-        ours and any(present(output) for output in job.outputs),
-        began,
-        time.time(),
-        record.worker,
-    )
-    state.write(job.id, ended)
-    return Reply(ended.status, ended.attempts, ended.code, ended.reason, seconds, ended.result, True)
-
-
-def settled(before: Record | None, job: Job, budget: int) -> Reply | None:
-    """The reply to a job that is done already, or whose inputs have changed since; None for one that is to be done."""
-    if not finished(before, job):
+def settled_reply(record: JobRecord | None, job: Job, budget: int) -> JobReply | None:
+    """Return the reply to a job that needs no run: it is done, or its inputs have changed since; else None."""
+    if record is None or not is_finished(record, job):
         return None
-    stale = _changed(before, job)
-    if stale is None:
-        return Reply(DONE, before.attempts, 0, "", before.seconds, before.result)
+    changed = _changed_input(record, job)
+    if changed is None:
+        return JobReply(DONE, record.attempts, 0, "", record.seconds, record.result)
     if "overwrite" in job.options:
         return None
-    return Reply(FAILED, budget, CHANGED, _since(stale, job))
+    return JobReply(FAILED, budget, INPUT_CHANGED, _changed_since(changed, job))
 
 
-def _since(stale: Path, job: Job) -> str:
-    return f"{stale}: has changed since {job.output} was made from it; add overwrite to make it anew"
+def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool, run: RunCommand) -> JobReply:
+    """Run a job whose lock is held."""
+    previous = states.record(job.id)
+    reply = settled_reply(previous, job, budget)
+    if reply is not None:
+        return reply
+    if previous is not None and previous.status == FAILED and previous.attempts >= budget:
+        return JobReply(FAILED, previous.attempts, previous.code, previous.reason, previous.seconds)
+    exists = any(output_exists(output) for output in job.outputs)
+    is_ours = not exists or (previous is not None and previous.ours)
+    if exists and skip_existing and not is_ours:
+        return JobReply(SKIPPED)
+    interrupted = previous if previous is not None and previous.status == RUNNING else None
+    if interrupted is not None:
+        clear_partial_outputs(job)
+    clock = time.monotonic()
+    record = JobRecord(
+        RUNNING,
+        (previous.attempts if previous is not None else 0) + 1,
+        job.row,
+        job.output,
+        stamps={str(path): file_stamp(path) for path in job.inputs},
+        ours=is_ours,
+        began=time.time(),
+        worker=f"{socket.gethostname()} {os.getpid()}",
+    )
+    states.write(job.id, record)
+    # Numbered images appear all at once, and last: after their matte and their record.
+    if interrupted is not None and is_ours and job.outputs[0].is_dir() and output_exists(job.outputs[0]):
+        changed = _changed_input(interrupted, job)
+        if changed is None:
+            outcome = CommandOutcome(0, "", None)
+        else:
+            outcome = CommandOutcome(INPUT_CHANGED, _changed_since(changed, job), None)
+    else:
+        replaces = exists and is_ours and "overwrite" not in job.options
+        outcome = _run_command(states, job, ["--overwrite"] if replaces else [], run)
+    finished = replace(
+        record,
+        status=FAILED if outcome.code else DONE,
+        code=outcome.code,
+        reason=outcome.reason,
+        seconds=time.monotonic() - clock,
+        result=outcome.result,
+        ours=is_ours and any(output_exists(output) for output in job.outputs),
+        ended=time.time(),
+    )
+    states.write(job.id, finished)
+    return JobReply(
+        finished.status, finished.attempts, finished.code, finished.reason, finished.seconds, finished.result, True
+    )
 
 
-def _changed(before: Record, job: Job) -> Path | None:
-    """An input that is another than when the job was done; one that is gone is none such."""
-    stamps = before.stamps or {}
+def _run_command(states: StateFolder, job: Job, words: list[str], run: RunCommand) -> CommandOutcome:
+    """Run the command of a job; a result is a failure if an input changed meanwhile."""
+    stamps = _input_stamps(job)
+    outcome = run([*words, *job.words], states.log(job.id))
+    if outcome.code:
+        return outcome
+    for path, stamp in _input_stamps(job).items():
+        if stamp != stamps.get(path):
+            reason = f"{path}: changed while the job ran, so that the result may mix both versions. Run it again."
+            return CommandOutcome(INPUT_CHANGED, reason, None)
+    return outcome
+
+
+def _changed_since(path: Path, job: Job) -> str:
+    """Return the error line for an input that changed after the job was done."""
+    return f"{path}: has changed since {job.output} was made from it. Add overwrite to the job to make it again."
+
+
+def _changed_input(record: JobRecord, job: Job) -> Path | None:
+    """Return an input that has changed since the record's attempt, or None; a missing input has not changed."""
+    stamps = record.stamps or {}
     for path in job.inputs:
-        now = stamp(path)
-        if now is not None and stamps.get(str(path)) is not None and list(now) != stamps[str(path)]:
+        now = file_stamp(path)
+        if now is not None and stamps.get(str(path)) is not None and now != stamps[str(path)]:
             return path
     return None
 
 
-def _stamps(job: Job) -> dict[Path, Any]:
-    found: dict[Path, Any] = {}
+def _input_stamps(job: Job) -> dict[Path, Any]:
+    """Return the stamps of the inputs that exist."""
+    stamps: dict[Path, Any] = {}
     for path in job.inputs:
         with suppress(InputError, OSError):
-            found[path] = source_stamp(path)
-    return found
+            stamps[path] = source_stamp(path)
+    return stamps

@@ -1,16 +1,15 @@
-"""What became of each job, on disk: one record a job, one lock a job, so that runs side by side share the work and a
-run that is killed at any moment leaves whole records and no lock.
+"""The state of the jobs on disk: a record and a lock per job.
 
-A job's lock is the system's own (flock): it ends with the process that holds it, whatever ends that process. The
-process that does the job holds it, not the one that hands it out: while anybody still works on a job, nobody else can
-begin it.
+Several runners can share a batch, and a runner that is killed at any moment leaves complete records and no lock. A
+job's lock is the system's (flock): it ends with the process that holds it. The process that runs the job holds the
+lock, not the one that schedules it, so that nobody else can start a job that is still running.
 """
 
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,23 @@ RUNNING, DONE, FAILED = "running", "done", "failed"
 
 
 @dataclass(frozen=True)
-class Record:
-    """status: running (or interrupted while it was), done or failed. attempts: begun so far. code, reason: of a
-    failure. seconds: of the last attempt. result: animate's own JSON. stamps: of the inputs when the attempt began, by
-    path. ours: whether what lies at the output was written by this job, so that another attempt may replace it. began,
-    ended: Unix times. worker: host and process id.
+class JobRecord:
+    """Record of a job; stored as JSON with these names.
+
+    Attributes:
+        status: "running" (also if the attempt was interrupted), "done" or "failed".
+        attempts: Attempts that were started.
+        row: Row in the job file.
+        output: The output as written in the job file.
+        code: Exit code of a failure.
+        reason: Error line of a failure.
+        seconds: Duration of the last attempt.
+        result: JSON object that animate printed, or None.
+        stamps: Size and time of change of the inputs at the start of the attempt, by path.
+        ours: Whether this job wrote the file at the output, so that another attempt may replace it.
+        began: Unix time of the attempt's start.
+        ended: Unix time of the attempt's end.
+        worker: Host and process id.
     """
 
     status: str
@@ -46,49 +57,73 @@ class Record:
     ended: float = 0.0
     worker: str = ""
 
+    @property
+    def is_valid(self) -> bool:
+        """Whether the values, which come from a file, have the right types."""
+        types = {
+            "code": int,
+            "reason": str,
+            "seconds": int | float,
+            "result": dict | None,
+            "stamps": dict | None,
+            "ours": bool,
+        }
+        is_known = self.status in (RUNNING, DONE, FAILED) and type(self.attempts) is int and self.attempts >= 0
+        return is_known and all(isinstance(getattr(self, name), kind) for name, kind in types.items())
 
-class State:
-    """The records under one folder, which is made when it is first needed."""
+
+class StateFolder:
+    """The folder with the jobs' records, locks and logs; created when it is first needed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
 
     def prepare(self) -> None:
-        """Make the folder. Raises OutputError."""
+        """Create the folder. Raises OutputError."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(self.folder, error) from error
         if not os.access(self.folder, os.W_OK):
-            raise OutputError(f"{self.folder}: cannot be written to; name another place with --state")
+            raise OutputError(f"{self.folder}: cannot be written. Set `state` to another folder.")
 
     def log(self, key: str) -> Path:
-        """The job's log."""
+        """Return the path of a job's log."""
         return self.folder / f"{key}.log"
 
-    def record(self, key: str) -> Record | None:
-        """What became of a job; None where nothing is known, also where its record is damaged."""
+    def record(self, key: str) -> JobRecord | None:
+        """Return the record of a job, or None where there is none or a damaged one."""
         try:
             values = json.loads((self.folder / f"{key}.json").read_bytes())
-            record = Record(**values)
+            record = JobRecord(**values)
         except (OSError, ValueError, TypeError, RecursionError):
             return None
-        return record if _sound(record) else None
+        return record if record.is_valid else None
 
-    def write(self, key: str, record: Record) -> None:
-        """Replace a job's record. Raises OutputError."""
-        with atomic_path(self.folder / f"{key}.json") as temporary:
-            with temporary.open("w", encoding="ascii") as file:
-                json.dump(asdict(record), file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())  # a record must not outlive the power cut that its output did not
+    def write(self, key: str, record: JobRecord) -> None:
+        """Replace the record of a job. Raises OutputError."""
+        with atomic_path(self.folder / f"{key}.json") as temporary, temporary.open("w", encoding="ascii") as file:
+            json.dump(asdict(record), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())  # a record must not survive a power cut that its output did not survive
 
     @contextmanager
-    def held(self, key: str, patience: float = 0.0) -> Iterator[bool]:
-        """Hold a job's lock during the block; False where another process does, for longer than `patience` seconds."""
+    def lock(self, key: str, timeout: float = 0.0) -> Iterator[bool]:
+        """Hold the lock of a job during the block.
+
+        Args:
+            key: Id of the job.
+            timeout: Seconds to wait for the lock.
+
+        Yields:
+            Whether the lock is held; False if another process holds it.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
         lock = FileLock(self.folder / f"{key}.lock")
         try:
-            lock.acquire(timeout=patience)
+            lock.acquire(timeout=timeout)
         except Timeout:
             yield False
             return
@@ -100,68 +135,54 @@ class State:
             lock.release()
 
     def forget(self, key: str) -> None:
-        """Remove a job's record, unless somebody works on it."""
-        with self.held(key) as mine:
-            if mine:
+        """Remove the record of a job, unless the job is running."""
+        with self.lock(key) as is_locked:
+            if is_locked:
                 with suppress(OSError):
                     (self.folder / f"{key}.json").unlink(missing_ok=True)
 
-    def died(self, job: Job, reason: str) -> None:
-        """A job's process ended without a word: say so in its record and clear away what it left half written, unless
-        somebody works on it again.
-        """
-        with suppress(OutputError), self.held(job.id, 5.0) as mine:
+    def record_death(self, job: Job, reason: str) -> None:
+        """Record the death of a job's process and remove its partial files, unless the job is running again."""
+        with suppress(OutputError), self.lock(job.id, 5.0) as is_locked:
             record = self.record(job.id)
-            if mine and record is not None and record.status == RUNNING:
-                clear_leftovers(job)
-                # Numbered pictures that are there are whole, as the next attempt will find; nothing replaces them.
-                status = RUNNING if record.ours and job.outputs[0].is_dir() and present(job.outputs[0]) else FAILED
-                self.write(job.id, Record(**asdict(record) | {"status": status, "code": 1, "reason": reason}))
+            if is_locked and record is not None and record.status == RUNNING:
+                clear_partial_outputs(job)
+                # Numbered images appear only when complete: the next attempt recognizes them and does not replace them.
+                is_complete = record.ours and job.outputs[0].is_dir() and output_exists(job.outputs[0])
+                status = RUNNING if is_complete else FAILED
+                self.write(job.id, replace(record, status=status, code=1, reason=reason))
 
 
-def clear_leftovers(job: Job) -> None:
-    """Remove what a killed attempt left half written. Only for who holds the job's lock."""
+def clear_partial_outputs(job: Job) -> None:
+    """Remove the partial files of a killed attempt; the caller must hold the job's lock."""
     for output in job.outputs:
         remove_partial_files(output)
         remove_partial_files(sidecar(output))
 
 
-def _sound(record: Record) -> bool:
-    """Whether a record that was read has values of the right kinds."""
-    kinds = {
-        "code": int,
-        "reason": str,
-        "seconds": int | float,
-        "result": dict | None,
-        "stamps": dict | None,
-        "ours": bool,
-    }
-    known = record.status in (RUNNING, DONE, FAILED) and type(record.attempts) is int and record.attempts >= 0
-    return known and all(isinstance(getattr(record, name), kind) for name, kind in kinds.items())
+def is_finished(record: JobRecord | None, job: Job) -> bool:
+    """Return whether a job is done and its outputs still exist."""
+    return record is not None and record.status == DONE and all(output_exists(output) for output in job.outputs)
 
 
-def finished(record: Record | None, job: Job) -> bool:
-    """Whether a job is done and what it made is still there."""
-    return record is not None and record.status == DONE and all(present(output) for output in job.outputs)
-
-
-def present(output: Path) -> bool:
-    """Whether there is something at an output: a file, or a folder with something in it."""
+def output_exists(output: Path) -> bool:
+    """Return whether an output exists: a file, or a folder that is not empty."""
     try:
         return output.is_file() or (output.is_dir() and any(output.iterdir()))
     except OSError:
         return False
 
 
-def stamp(path: Path) -> Any:
-    """What tells a file, or a folder's files, from a later version of them, across renames and copies of the disk;
-    None for what is not there. JSON values.
+def file_stamp(path: Path) -> list[int] | None:
+    """Return size and time of change of a file, or of a folder's files together; None where there is none.
+
+    It differs between versions of a file, and stays the same when the file is renamed or the disk copied.
     """
     try:
         if not path.is_dir():
             info = path.stat()
             return [info.st_size, info.st_mtime_ns]
-        infos = [(member.name, member.stat()) for member in path.iterdir()]
-        return [sum(info.st_size for _, info in infos), max((info.st_mtime_ns for _, info in infos), default=0)]
+        infos = [member.stat() for member in path.iterdir()]
+        return [sum(info.st_size for info in infos), max((info.st_mtime_ns for info in infos), default=0)]
     except OSError:
         return None

@@ -1,37 +1,40 @@
-"""How many workers a machine bears, and what each is told of it."""
+"""How many workers a machine has room for, and the environment of each."""
 
 import os
 import shutil
 
-CORES = 2  # that one job keeps busy: drawing, and encoding beside it
-_MEMORY = 1_500_000_000  # bytes for one worker
+CORES_PER_JOB = 2  # one renders, one encodes
+_MEMORY_PER_WORKER = 1_500_000_000  # bytes
 
 
-def cards() -> list[str]:
-    """The CUDA devices that may be used, by the names that CUDA_VISIBLE_DEVICES takes."""
+def cuda_devices() -> list[str]:
+    """Return the usable CUDA devices by the names that CUDA_VISIBLE_DEVICES takes."""
     if shutil.which("nvidia-smi") is None and not os.path.exists("/dev/nvidia0"):
-        return []  # spares the seconds that PyTorch takes to load
+        return []  # without loading PyTorch, which takes seconds
     import torch
 
     count = torch.cuda.device_count()
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return given.split(",")[:count] if given else [str(number) for number in range(count)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(number) for number in range(count)]
 
 
-def workers_for(diffusion: bool) -> tuple[int, list[dict[str, str]]]:
-    """How many workers by default, and the variables of each: one for each CUDA device where jobs may use `diffusion`,
-    else by cores and free memory.
+def plan_workers(uses_diffusion: bool) -> tuple[int, list[dict[str, str]]]:
+    """Return the default number of workers and the environment variables of each.
+
+    There is one worker per CUDA device where jobs may use the diffusion engine, else as many as cores and free memory
+    allow.
     """
-    devices = cards() if diffusion else []
+    devices = cuda_devices() if uses_diffusion else []
     if devices:
         return len(devices), [{"CUDA_VISIBLE_DEVICES": name} for name in devices]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = 1 if cores == 1 else cores // CORES + 1  # one more: a job's beginning and end keep one core only
-    return max(1, min(wanted, _free_memory() // _MEMORY)), []
+    # One more than the cores suggest: a job's start and end keep only one core busy.
+    count = 1 if cores == 1 else cores // CORES_PER_JOB + 1
+    return max(1, min(count, _free_memory() // _MEMORY_PER_WORKER)), []
 
 
 def _free_memory() -> int:
-    """Bytes that new processes may take, as far as the system tells."""
+    """Return the bytes that new processes may use; a huge number where the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             rows = dict(line.split(":", 1) for line in file)

@@ -1,281 +1,206 @@
-"""The loop of a batch: workers take what is ready, failures are tried again, and every job ends with an outcome."""
+"""The scheduler of a batch: workers take jobs that are ready, failures are retried, every job has an outcome."""
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mimaface_cli.batch.batch_options import BatchOptions
-from mimaface_cli.batch.job_run import BUSY, Reply, settled
-from mimaface_cli.batch.job_state import DONE, FAILED, State
+from mimaface_cli.batch.job_queue import JobOutcome, JobQueue
+from mimaface_cli.batch.job_run import JobReply
+from mimaface_cli.batch.job_state import FAILED, StateFolder
 from mimaface_cli.batch.jobs import Job
-from mimaface_cli.batch.worker import Progress, WorkerDied, task
+from mimaface_cli.batch.worker import WorkerDiedError, make_task
+from mimaface_cli.progress import ProgressCallback
 
-BLOCKED, LEFT = "blocked", "not started"
-_AGAIN = 1.0  # seconds until a job that another run holds is asked for again
-_PAUSE = 0.5  # seconds before a failed job is tried again, twice as long each time
-_LONGEST_PAUSE = 60.0
+NOT_STARTED = "not started"
 _TICK = 0.2
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended: done, skipped, failed, blocked (a job it needs failed) or not started."""
-
-    job: Job
-    status: str
-    reply: Reply
-
-    @property
-    def good(self) -> bool:
-        return self.status in (DONE, "skipped")
+_Stage = tuple[Job, str, int, int | None]
 
 
 class Worker(Protocol):
-    """What does tasks: `WorkerProcess`, here or on a cluster."""
+    """What runs tasks: a `WorkerProcess`, on this machine or on a cluster."""
 
-    def do(self, task: Mapping[str, Any], progress: Progress, timeout: float | None = None) -> Reply: ...
+    def do(self, task: Mapping[str, Any], progress: ProgressCallback, timeout: float | None = None) -> JobReply:
+        """Run a task and return the reply. Raises WorkerDiedError."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """End the worker."""
 
 
-class NoRoom(Exception):
+class NoCapacityError(Exception):
     """No worker can be started now: the cluster has no room for it."""
 
 
-class Watch(Protocol):
-    """Who looks on; called from the thread that called `run_batch`, several times a second."""
+class BatchObserver(Protocol):
+    """Observer of a batch; `run_batch` calls it several times per second, from the thread that it runs in."""
 
-    def ended(self, outcome: Outcome) -> None: ...
+    def on_outcome(self, outcome: JobOutcome) -> None:
+        """Take the outcome of a job."""
 
-    def tick(self, done: int, total: int, stages: Mapping[int, tuple[Job, str, int, int | None]]) -> None: ...
+    def on_tick(self, done: int, total: int, stages: Mapping[int, _Stage]) -> None:
+        """Take the number of finished jobs and, by worker, the stages of the running jobs."""
 
 
 def run_batch(
-    jobs: list[Job], state: State, start: Callable[[int], Worker], options: BatchOptions, watch: Watch
-) -> list[Outcome]:
-    """Do all jobs. start: makes worker number n. Returns an outcome for each job, in the order of `jobs`; what the
-    watch raises (a signal) stops the workers and passes on. Raises OutputError where the state's folder cannot be
-    used.
-    """
-    state.prepare()
-    board = Board(jobs, state, options)
-    events: queue.Queue = queue.Queue()
-    for outcome in board.news():
-        events.put((0, outcome))
-    stop = threading.Event()
-    count = board.lanes
-    lanes = [
-        threading.Thread(target=_lane, args=(n, board, state, start, options, events, stop), daemon=True)
-        for n in range(count)
-    ]
-    outcomes: dict[str, Outcome] = {}
-    stages: dict[int, tuple[Job, str, int, int | None]] = {}
-    faults: list[BaseException] = []
-    for lane in lanes:
-        lane.start()
-    try:
-        while count or not events.empty():
-            with suppress(queue.Empty):
-                number, what = events.get(timeout=_TICK)
-                if what is None:
-                    count -= 1
-                elif isinstance(what, Outcome):
-                    outcomes[what.job.id] = what
-                    stages.pop(number, None)
-                    watch.ended(what)
-                elif isinstance(what, BaseException):
-                    faults.append(what)
-                    stop.set()
-                    board.halt()
-                else:
-                    stages[number] = what
-            watch.tick(len(outcomes), len(jobs), stages)
-    finally:
-        stop.set()
-        board.halt()
-        for lane in lanes:
-            lane.join()
-    if faults:
-        raise faults[0]
-    return [outcomes.get(job.id) or Outcome(job, LEFT, Reply(FAILED)) for job in jobs]
-
-
-def _lane(
-    number: int,
-    board: "Board",
-    state: State,
-    start: Callable[[int], Worker],
+    jobs: list[Job],
+    states: StateFolder,
+    start_worker: Callable[[int], Worker],
     options: BatchOptions,
-    events: queue.Queue,
-    stop: threading.Event,
-) -> None:
-    """One worker's life: started when there is work, again when it died, ended when nothing is left."""
-    worker: Worker | None = None
-    stopped = threading.Thread(target=lambda: (stop.wait(), _end(worker)), daemon=True)
-    stopped.start()
+    observer: BatchObserver,
+) -> list[JobOutcome]:
+    """Run all jobs.
+
+    Args:
+        jobs: The jobs; each comes after those that it needs.
+        states: The jobs' records.
+        start_worker: Starts the worker of a number.
+        options: Options of the batch.
+        observer: Receives outcomes and progress; an exception that it raises (a signal) stops the workers.
+
+    Returns:
+        An outcome for each job, in the order of `jobs`.
+
+    Raises:
+        OutputError: The folder of the records cannot be used.
+    """
+    states.prepare()
+    run = _BatchRun(JobQueue(jobs, states, options), states, start_worker, options)
+    outcomes: dict[str, JobOutcome] = {}
+    stages: dict[int, _Stage] = {}
+    run.start()
     try:
-        while board.left():
-            try:
-                worker = worker or start(number)
-            except NoRoom:
-                if board.leave():
-                    return
-                continue
-            if stop.is_set() or (job := board.take()) is None:
-                return
-            show = lambda stage, done, total, job=job: events.put((number, (job, stage, done, total)))  # noqa: E731
-            try:
-                asked = task(state, job, board.budget[job.id], options.skip_existing)
-                reply = worker.do(asked, show, options.timeout)
-            except WorkerDied as error:
-                _end(worker)
-                worker = None
-                if stop.is_set():
-                    return
-                state.died(job, str(error))
-                board.lost(job, str(error))
-            else:
-                board.give(job, reply)
-            for outcome in board.news():
-                events.put((number, outcome))
-    except BaseException as error:  # handed to the thread that waits
-        events.put((number, error))
+        while run.is_active:
+            with suppress(queue.Empty):
+                number, event = run.events.get(timeout=_TICK)
+                if event is None:
+                    run.active_lanes -= 1
+                elif isinstance(event, JobOutcome):
+                    outcomes[event.job.id] = event
+                    stages.pop(number, None)
+                    observer.on_outcome(event)
+                elif isinstance(event, BaseException):
+                    run.fail(event)
+                else:
+                    stages[number] = event
+            observer.on_tick(len(outcomes), len(jobs), stages)
     finally:
-        for outcome in board.news():
-            events.put((number, outcome))
-        try:
-            _end(worker)
-        finally:
-            events.put((number, None))  # the lane is over
+        run.stop()
+    if run.errors:
+        raise run.errors[0]
+    return [outcomes.get(job.id) or JobOutcome(job, NOT_STARTED, JobReply(FAILED)) for job in jobs]
 
 
-def _end(worker: Worker | None) -> None:
-    if worker is not None:
-        worker.stop()
+class _BatchRun:
+    """The threads of a batch, one per worker, and the events that they send to the main thread.
 
+    An event has the number of the lane and a stage, an outcome, an exception, or None at the lane's end.
+    """
 
-class Board:
-    """Who does what: jobs wait for those they need, for a pause after a failure, or for another run that holds them."""
-
-    def __init__(self, jobs: list[Job], state: State, options: BatchOptions) -> None:
+    def __init__(
+        self, jobs: JobQueue, states: StateFolder, start_worker: Callable[[int], Worker], options: BatchOptions
+    ) -> None:
+        self._jobs = jobs
+        self._states = states
+        self._start_worker = start_worker
         self._options = options
-        self._waiting = list(jobs)
-        self._ended: dict[str, Outcome] = {}
-        self._news: list[Outcome] = []
-        self._running: dict[str, Job] = {}
-        self._not_before: dict[str, float] = {}
-        self._deaths: dict[str, int] = {}
-        self._warm: set[str] = set()  # drivers that were read
-        self._halted = False
-        self._changed = threading.Condition()
-        self._rows = {job.id: job.row for job in jobs}
-        self.budget: dict[str, int] = {}
-        """Attempts, earlier runs' included, after which a job has failed for good."""
-        for job in jobs:
-            record = state.record(job.id)
-            budget = self.budget[job.id] = (record.attempts if record is not None else 0) + 1 + options.retry
-            if reply := settled(record, job, budget):
-                self._waiting.remove(job)
-                self._warm |= {job.driver} if reply.status == DONE else set()
-                self._end(Outcome(job, reply.status, reply))
-        self.lanes = max(1, min(options.workers or 1, len(self._waiting)))
-        """How many workers are at it."""
+        self._is_stopped = threading.Event()
+        self.events: queue.Queue[tuple[int, _Stage | JobOutcome | BaseException | None]] = queue.Queue()
+        self.errors: list[BaseException] = []
+        self.active_lanes = jobs.lanes
+        self._threads = [
+            threading.Thread(target=self._run_lane, args=(number,), daemon=True) for number in range(jobs.lanes)
+        ]
 
-    def left(self) -> bool:
-        """Whether anything may still be to do."""
-        with self._changed:
-            self._block()
-            return not self._halted and bool(self._waiting or self._running)
+    @property
+    def is_active(self) -> bool:
+        """Whether a lane runs or an event waits."""
+        return self.active_lanes > 0 or not self.events.empty()
 
-    def leave(self) -> bool:
-        """Whether a worker that could not be started may be given up: others go on."""
-        with self._changed:
-            last = self.lanes == 1
-            self.lanes -= not last
-            return not last
+    def start(self) -> None:
+        """Start the lanes, after the outcomes of jobs that need no run."""
+        self._send_outcomes(0)
+        for thread in self._threads:
+            thread.start()
 
-    def take(self) -> Job | None:
-        """The next job, waiting until one is ready; None where none will be."""
-        with self._changed:
-            while True:
-                self._block()
-                if self._halted or not (self._waiting or self._running):
-                    return None
-                now = time.monotonic()
-                ready = [
-                    job
-                    for job in self._waiting
-                    if self._not_before.get(job.id, 0.0) <= now and all(self._good(other) for other in job.after)
-                ]
-                if ready:
-                    # Two that read the same new driver would wait for one another: take one that does not, if there is.
-                    reading = {job.driver for job in self._running.values()} - self._warm
-                    job = next((job for job in ready if job.driver not in reading), ready[0])
-                    self._waiting.remove(job)
-                    self._running[job.id] = job
-                    return job
-                self._changed.wait(_TICK)
+    def fail(self, error: BaseException) -> None:
+        """Stop everything after an error of a lane."""
+        self.errors.append(error)
+        self._is_stopped.set()
+        self._jobs.halt()
 
-    def give(self, job: Job, reply: Reply) -> None:
-        """A worker's answer to a job."""
-        with self._changed:
-            del self._running[job.id]
-            if reply.status == BUSY:
-                self._later(job, _AGAIN)
-            elif reply.status == FAILED and reply.attempts < self.budget[job.id]:
-                used = reply.attempts - (self.budget[job.id] - self._options.retry)
-                self._later(job, min(_LONGEST_PAUSE, _PAUSE * 2.0 ** max(0, used)))
-            else:
-                self._warm.add(job.driver)
-                self._end(Outcome(job, reply.status, reply))
-            self._changed.notify_all()
+    def stop(self) -> None:
+        """Stop the lanes and wait for them."""
+        self._is_stopped.set()
+        self._jobs.halt()
+        for thread in self._threads:
+            thread.join()
 
-    def lost(self, job: Job, reason: str) -> None:
-        """A worker died over a job: it is tried once more at no cost, then by `retry`."""
-        with self._changed:
-            deaths = self._deaths[job.id] = self._deaths.get(job.id, 0) + 1
-            if deaths == 1:
-                self.budget[job.id] += 1
-            attempts = self.budget[job.id] if deaths > 1 + self._options.retry else 0
-        self.give(job, Reply(FAILED, attempts, 1, reason, made=True))
+    def _send_outcomes(self, number: int) -> None:
+        for outcome in self._jobs.take_outcomes():
+            self.events.put((number, outcome))
 
-    def halt(self) -> None:
-        """Hand out no more."""
-        with self._changed:
-            self._halted = True
-            self._changed.notify_all()
+    def _run_lane(self, number: int) -> None:
+        """Run jobs by one worker: started when there is work, again after it died, ended when there is none."""
+        lane = _Lane()
 
-    def news(self) -> list[Outcome]:
-        """Outcomes since it was last asked."""
-        with self._changed:
-            news, self._news = self._news, []
-            return news
+        def stop_with_batch() -> None:
+            self._is_stopped.wait()
+            lane.stop_worker()
 
-    def _good(self, key: str) -> bool:
-        """Whether a job that is waited for is done; one that is not in the list was never ours to wait for."""
-        return key not in self._rows or (key in self._ended and self._ended[key].good)
+        threading.Thread(target=stop_with_batch, daemon=True).start()
+        try:
+            while self._jobs.has_work():
+                try:
+                    worker = lane.worker = lane.worker or self._start_worker(number)
+                except NoCapacityError:
+                    if self._jobs.give_up_lane():
+                        return
+                    continue
+                if self._is_stopped.is_set() or (job := self._jobs.take()) is None:
+                    return
+                if not self._run_job(number, lane, worker, job):
+                    return
+                self._send_outcomes(number)
+        except BaseException as error:  # the main thread raises it
+            self.events.put((number, error))
+        finally:
+            self._send_outcomes(number)
+            try:
+                lane.stop_worker()
+            finally:
+                self.events.put((number, None))
 
-    def _later(self, job: Job, pause: float) -> None:
-        self._not_before[job.id] = time.monotonic() + pause
-        self._waiting.append(job)
+    def _run_job(self, number: int, lane: "_Lane", worker: Worker, job: Job) -> bool:
+        """Run a job; return False if the batch was stopped meanwhile."""
 
-    def _end(self, outcome: Outcome) -> None:
-        self._ended[outcome.job.id] = outcome
-        self._news.append(outcome)
-        if not outcome.good and self._options.halt_on_error:
-            self._halted = True
+        def show(stage: str, done: int, total: int | None) -> None:
+            self.events.put((number, (job, stage, done, total)))
 
-    def _block(self) -> None:
-        """End the jobs that wait for one that failed."""
-        while blocked := next((job for job in self._waiting if any(self._bad(other) for other in job.after)), None):
-            self._waiting.remove(blocked)
-            culprit = next(other for other in blocked.after if self._bad(other))
-            reason = f"row {self._rows[culprit]}, whose output it takes, failed"
-            self._end(Outcome(blocked, BLOCKED, Reply(FAILED, 0, 1, reason)))
+        try:
+            task = make_task(self._states, job, self._jobs.budget[job.id], self._options.skip_existing)
+            reply = worker.do(task, show, self._options.timeout)
+        except WorkerDiedError as error:
+            lane.stop_worker()
+            lane.worker = None
+            if self._is_stopped.is_set():
+                return False
+            self._states.record_death(job, str(error))
+            self._jobs.put_death(job, str(error))
+        else:
+            self._jobs.put_reply(job, reply)
+        return True
 
-    def _bad(self, key: str) -> bool:
-        return key in self._ended and not self._ended[key].good
+
+class _Lane:
+    """The place of one worker."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+
+    def stop_worker(self) -> None:
+        """End the worker, if there is one."""
+        if self.worker is not None:
+            self.worker.stop()

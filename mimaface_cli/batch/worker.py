@@ -1,8 +1,8 @@
-"""Workers: processes that live long and do one job after the other, so that programs and models are loaded once.
+"""Worker processes, which run one job after another, so that programs and models are loaded once.
 
-A worker is any command that reads tasks and writes answers as JSON lines (`serve` is its inside). It ends when its
-input ends, that is with the process that started it, however that ended. This module is light, so that the first worker
-loads beside the process that starts it.
+A worker is any command that reads tasks and writes answers as JSON lines; `serve` is its main loop. It ends when its
+input ends, that is with the process that started it, however that ended. This module imports only light modules, so
+that the first worker loads while the starting process does.
 """
 
 import json
@@ -18,139 +18,164 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from mimaface_cli.progress import ProgressCallback
+
 if TYPE_CHECKING:
-    from mimaface_cli.batch.job_run import Reply, Run
-    from mimaface_cli.batch.job_state import State
+    from mimaface_cli.batch.job_run import JobReply, RunCommand
+    from mimaface_cli.batch.job_state import StateFolder
     from mimaface_cli.batch.jobs import Job
 
-_GRACE = 20.0  # seconds a worker has to clean up when it is asked to end
-Progress = Callable[[str, int, int | None], None]
+_GRACE = 20.0  # seconds that a worker has for its cleanup
 
 
-class WorkerDied(Exception):
+class WorkerDiedError(Exception):
     """The process ended without an answer; the text says how."""
 
 
 class WorkerProcess:
-    """The near end of a worker. command: what starts it. folder: which relative paths of jobs count from. variables: of
-    its environment, over ours.
+    """A worker process, seen from the process that starts it.
+
+    Args:
+        command: The command that starts the worker.
+        folder: Working directory, to which the jobs' paths are relative.
+        variables: Additional environment variables.
     """
 
-    def __init__(self, command: list[str], folder: Path, variables: Mapping[str, str] = {}) -> None:
+    def __init__(self, command: list[str], folder: Path, variables: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env={**os.environ, **variables},
-            start_new_session=True,  # Ctrl-C in a terminal goes to us, and we tell our workers
+            env={**os.environ, **(variables or {})},
+            start_new_session=True,  # Ctrl-C reaches this process only, which stops its workers
         )
+        assert self._process.stdin is not None and self._process.stdout is not None  # both are pipes
+        self._tasks: IO[bytes] = self._process.stdin
+        self._answers: IO[bytes] = self._process.stdout
         self.pid = self._process.pid
 
-    def do(self, task: Mapping[str, Any], progress: Progress, timeout: float | None = None) -> "Reply":
-        """Have a task (see `task`) done. Raises WorkerDied, also where it takes more than `timeout` seconds."""
-        from mimaface_cli.batch.job_run import Reply
+    def do(self, task: Mapping[str, Any], progress: ProgressCallback, timeout: float | None = None) -> "JobReply":
+        """Run a task (see `make_task`) and return the reply.
 
-        late = threading.Event()
+        Raises:
+            WorkerDiedError: The process ended, or the task took more than `timeout` seconds.
+        """
+        from mimaface_cli.batch.job_run import JobReply
 
-        def end() -> None:
-            late.set()
+        is_late = threading.Event()
+
+        def stop_late_task() -> None:
+            is_late.set()
             self._process.kill()
 
-        timer = threading.Timer(timeout, end) if timeout else None
+        timer = threading.Timer(timeout, stop_late_task) if timeout else None
         try:
             if timer is not None:
                 timer.start()
             with suppress(OSError):
-                self._process.stdin.write(json.dumps(task).encode() + b"\n")
-                self._process.stdin.flush()
-            for line in self._process.stdout:
+                self._tasks.write(json.dumps(task).encode() + b"\n")
+                self._tasks.flush()
+            for line in self._answers:
                 answer = json.loads(line)
                 if "reply" in answer:
-                    return Reply(**answer["reply"])
+                    return JobReply(**answer["reply"])
                 progress(*answer["progress"])
         finally:
             if timer is not None:
                 timer.cancel()
         code = self._process.wait()
-        raise WorkerDied(f"took longer than {timeout:g} s and was ended" if late.is_set() else _how(code))
+        if timeout and is_late.is_set():
+            raise WorkerDiedError(f"took longer than {timeout:g} s and was stopped")
+        raise WorkerDiedError(_describe_exit(code))
 
     def kill(self) -> None:
-        """End one that has done nothing."""
+        """End a worker that has no task."""
         self._process.kill()
         self.stop()
 
     def stop(self) -> None:
-        """End it: it has some seconds to clean up."""
+        """End the worker after the time that its cleanup takes."""
         with suppress(OSError):
-            self._process.stdin.close()
+            self._tasks.close()
         try:
             self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
+        self._answers.close()
 
 
-def _how(code: int) -> str:
+def _describe_exit(code: int) -> str:
+    """Return how a worker ended, by its exit code."""
     if code >= 0:
         return f"its worker ended with exit code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f"its worker was ended by {name}{' (the memory may have run out)' if name == 'SIGKILL' else ''}"
+    return f"its worker was ended by {name}{' (possibly out of memory)' if name == 'SIGKILL' else ''}"
 
 
-def task(state: "State", job: "Job", budget: int, skip_existing: bool) -> dict[str, Any]:
-    """What a worker is sent: a job and how far to go with it, as JSON values."""
-    plain = asdict(job) | {name: [str(path) for path in getattr(job, name)] for name in ("inputs", "outputs")}
-    return {"state": str(state.folder), "job": plain, "budget": budget, "skip_existing": skip_existing}
+def make_task(states: "StateFolder", job: "Job", budget: int, skip_existing: bool) -> dict[str, Any]:
+    """Return the task for a job as JSON values; see `run_job` for the arguments."""
+    values = asdict(job) | {name: [str(path) for path in getattr(job, name)] for name in ("inputs", "outputs")}
+    return {"state": str(states.folder), "job": values, "budget": budget, "skip_existing": skip_existing}
 
 
-def serve(run: Callable[[Progress], "Run"]) -> None:
-    """The inside of a worker: tasks from the input stream, answers on the output stream, until the input ends; whatever
-    else writes to the output stream is lost. run: makes what runs a command line, given where its progress goes.
+def serve(make_runner: Callable[[ProgressCallback], "RunCommand"]) -> None:
+    """Run the tasks of the input stream and answer on the output stream, until the input ends.
+
+    What else is written to the output stream is discarded.
+
+    Args:
+        make_runner: Returns the function that runs a command line, for the callback that receives its progress.
     """
-    from mimaface_cli.batch.job_run import perform
-    from mimaface_cli.batch.job_state import State
+    from mimaface_cli.batch.job_run import run_job
+    from mimaface_cli.batch.job_state import StateFolder
     from mimaface_cli.batch.jobs import Job
 
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     lock = threading.Lock()
 
-    def answer(**what: Any) -> None:
-        with lock, suppress(OSError):  # nobody listens any more: the end is near
-            answers.write(json.dumps(what) + "\n")
+    def answer(**values: Any) -> None:
+        with lock, suppress(OSError):  # the starting process has ended; so will this one
+            answers.write(json.dumps(values) + "\n")
             answers.flush()
 
-    runner = run(lambda stage, done, total: answer(progress=[stage, done, total]))
-    for given in _tasks(os.fdopen(os.dup(sys.stdin.fileno()), "rb")):
-        values = given["job"]
+    def report_progress(stage: str, done: int, total: int | None) -> None:
+        answer(progress=[stage, done, total])
+
+    runner = make_runner(report_progress)
+    for task in _read_tasks(os.fdopen(os.dup(sys.stdin.fileno()), "rb")):
+        values = task["job"]
         paths = {name: tuple(map(Path, values[name])) for name in ("inputs", "outputs")}
         job = Job(**values | paths | {"after": tuple(values["after"])})
-        reply = perform(State(Path(given["state"])), job, given["budget"], given["skip_existing"], runner)
+        reply = run_job(StateFolder(Path(task["state"])), job, task["budget"], task["skip_existing"], runner)
         answer(reply=asdict(reply))
 
 
-def _tasks(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """The tasks as they come; where the stream ends while one is done, the process is asked to end, then made to."""
-    waiting: queue.Queue[bytes | None] = queue.Queue()
-    busy = threading.Event()
+def _read_tasks(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield tasks as they arrive.
+
+    If the stream ends during a task, the process terminates; if it does not within the grace period, it is killed.
+    """
+    lines: queue.Queue[bytes | None] = queue.Queue()
+    is_busy = threading.Event()
 
     def read() -> None:
         for line in stream:
-            waiting.put(line)
-        waiting.put(None)
-        if busy.is_set():
+            lines.put(line)
+        lines.put(None)
+        if is_busy.is_set():
             os.kill(os.getpid(), signal.SIGTERM)
             threading.Event().wait(_GRACE)
             os._exit(1)
 
     threading.Thread(target=read, name="tasks", daemon=True).start()
-    while (line := waiting.get()) is not None:
-        busy.set()
+    while (line := lines.get()) is not None:
+        is_busy.set()
         yield json.loads(line)
-        busy.clear()
+        is_busy.clear()

@@ -1,82 +1,81 @@
 """`mimaface audio`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from mimaface_cli.cli import console
+from mimaface_cli.cli.options import (
+    MOTION,
+    AsJson,
+    CacheDir,
+    NoCache,
+    Overwrite,
+    Quiet,
+    field_option,
+    with_choices,
+)
+from mimaface_cli.cli.progress_display import show_progress
+from mimaface_cli.speech.speech_options import SpeechOptions
 
 
+@with_choices
 def command(
     speech: Annotated[
         Path,
-        typer.Argument(metavar="SPEECH", show_default=False, help="A sound file, or a video whose sound is taken."),
+        typer.Argument(metavar="SPEECH", show_default=False, help="An audio file, or a video with an audio track."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", show_default=False, help="Track to write (.npz).")],
-    space: Annotated[
-        Literal["face478", "bfm09"],
+    output: Annotated[
+        Path,
         typer.Option(
-            metavar="NAME",
-            help="face478: the embedded lip network, nothing to download. bfm09: SadTalker's networks, for the diffusion "
-            "engine; their weights are needed.",
+            "-o", "--output", metavar="PATH", show_default=False, show_envvar=False, help="Track to write (.npz)."
         ),
-    ] = "face478",
-    seed: Annotated[int, typer.Option(help="Of head motion, brows and blinks: the same seed gives the same.")] = 0,
-    pose_style: Annotated[int, typer.Option(help="Head motion style 0 to 45 (bfm09).")] = 0,
-    expression_scale: Annotated[float, typer.Option(help="More or less of the mouth's movement, 0 to 3.")] = 1.0,
-    still: Annotated[bool, typer.Option("--still", help="The head does not move.")] = False,
-    pose_from: Annotated[
-        Path | None,
-        typer.Option(metavar="TRACK|VIDEO", help="Take the head motion from there; a shorter one runs back and forth."),
-    ] = None,
+    ],
+    space: Annotated[str, field_option(SpeechOptions, "space", panel=MOTION)] = SpeechOptions.space,
+    seed: Annotated[int, field_option(SpeechOptions, "seed", panel=MOTION)] = SpeechOptions.seed,
+    pose_style: Annotated[int, field_option(SpeechOptions, "pose_style", panel=MOTION)] = SpeechOptions.pose_style,
+    expression_scale: Annotated[
+        float, field_option(SpeechOptions, "expression_scale", panel=MOTION)
+    ] = SpeechOptions.expression_scale,
+    still: Annotated[bool, field_option(SpeechOptions, "still", panel=MOTION)] = SpeechOptions.still,
+    pose_from: Annotated[Path | None, field_option(SpeechOptions, "pose_from", panel=MOTION)] = SpeechOptions.pose_from,
     blinks_from: Annotated[
-        Path | None, typer.Option(metavar="TRACK|VIDEO", help="Take lids and gaze from there.")
-    ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PHOTO|TRACK", help="The face that will speak, which SadTalker's networks look at (bfm09)."
-        ),
-    ] = None,
+        Path | None, field_option(SpeechOptions, "blinks_from", panel=MOTION)
+    ] = SpeechOptions.blinks_from,
+    source: Annotated[Path | None, field_option(SpeechOptions, "source", panel=MOTION)] = SpeechOptions.source,
     checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="SadTalker's weights: its .safetensors, or a folder of its older .pth (bfm09)."
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where tracks are kept (default: the user cache or MIMAFACE_CACHE_DIR).")
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither use nor keep the track.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about the track.")] = False,
+        Path | None, field_option(SpeechOptions, "checkpoint", panel=MOTION)
+    ] = SpeechOptions.checkpoint,
+    overwrite: Overwrite = False,
+    cache_dir: CacheDir = None,
+    no_cache: NoCache = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Turn SPEECH into a motion track: lips that follow the sound, head, brows and blinks of somebody speaking.
+    """Convert SPEECH to a motion track: lips in sync with the audio, and natural head motion, brows and blinks.
 
     Examples:
       mimaface audio speech.wav -o speech.npz
-
-      mimaface animate photo.jpg speech.npz --audio speech.wav -o out.mp4    (or at once: animate photo.jpg speech.wav)
-
+      mimaface animate photo.jpg speech.npz --audio speech.wav -o out.mp4
+      mimaface animate photo.jpg speech.wav -o out.mp4    (both in one step)
       mimaface audio speech.mp3 -o nod.npz --pose-from somebody.mp4 --seed 7
     """
-    from mimaface_cli.apps.speak import speak
-    from mimaface_cli.cache import Cache
-    from mimaface_cli.speech.speech_options import SpeechOptions
-
     with console.options():
         options = SpeechOptions(
             space, seed, pose_style, expression_scale, still, pose_from, blinks_from, source, checkpoint
         )
+    from mimaface_cli.apps.speak import speak
+    from mimaface_cli.cache import Cache
+
     cache = None if no_cache else Cache(cache_dir)
-    with console.progress(quiet) as report:
-        result = speak(speech, output, options, overwrite=overwrite, cache=cache, report=report)
+    with show_progress(quiet) as progress:
+        result = speak(speech, output, options, overwrite=overwrite, cache=cache, report=progress)
     track = result.track
     if not quiet:
-        made = "from the cache" if result.cached else f"made by {track.meta.extractor}"
-        console.say(f"{output}: {len(track)} frames, {track.duration:.2f} s, {track.meta.space}, {made}")
+        origin = "from the cache" if result.cached else f"by {track.meta.extractor}"
+        frames = console.count(len(track), "frame")
+        console.info(f"{output}: {frames}, {track.duration:.2f} s, {track.meta.space}, {origin}")
     if as_json:
         console.write_json(
             {
@@ -86,7 +85,7 @@ def command(
                 "extractor": track.meta.extractor,
                 "frames": len(track),
                 "duration": track.duration,
-                "frame_rate": f"{track.frame_rate.numerator}/{track.frame_rate.denominator}",
+                "frame_rate": console.fraction(track.frame_rate),
                 "audio_hash": track.meta.audio_hash,
                 "seed": seed,
                 "cached": result.cached,

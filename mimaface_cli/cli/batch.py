@@ -4,19 +4,26 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mimaface_cli.batch.batch_options import BatchOptions
 from mimaface_cli.cli import console
+from mimaface_cli.cli.messages import usage_line
+from mimaface_cli.cli.options import RUN, AsJson, Quiet, field_option, plain_option
+from mimaface_cli.cli.progress_display import show_progress
+from mimaface_cli.progress import ProgressCallback
 
 if TYPE_CHECKING:
+    from mimaface_cli.batch.job_state import StateFolder
     from mimaface_cli.batch.jobs import Job
-    from mimaface_cli.batch.scheduler import Outcome
+    from mimaface_cli.batch.scheduler import JobOutcome, Worker
     from mimaface_cli.batch.worker import WorkerProcess
 
-_OURS = {"output", "json", "quiet", "help"}  # of animate's options: what a row cannot set
+_RESERVED = {"output", "json", "quiet", "help"}  # options of animate that a job cannot set
 FAILED = 6
 
 
@@ -27,103 +34,104 @@ def command(
         typer.Argument(
             metavar="JOBS",
             show_default=False,
-            help="CSV with a header, or JSON lines: source, driver, output, and any option of animate by its long name. "
-            "Paths count from the file's folder.",
+            help="CSV with a header, or JSON lines: source, driver, output, and any option of animate by its long "
+            "name. Paths are relative to the file's folder.",
         ),
     ],
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", show_default=False, help="Jobs at once; by default one for each GPU, else by cores and memory."
-        ),
-    ] = None,
+    workers: Annotated[int | None, field_option(BatchOptions, "workers", panel=RUN)] = BatchOptions.workers,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Hand the jobs to a Ray cluster: host:port, ray://host:port or auto."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option(help="Go on where an earlier run of these jobs stopped; or forget what it did.")
-    ] = True,
-    retry: Annotated[int, typer.Option(metavar="N", min=0, help="Try a failed job this many times more.")] = 0,
-    halt_on_error: Annotated[
-        bool, typer.Option("--halt-on-error", help="Begin no further job after one has failed.")
-    ] = False,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave out jobs whose output is there already.")
-    ] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="End a job that takes longer, as failed.", show_default=False),
-    ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", show_default=False, help="Where records and logs of the jobs are kept (default: JOBS.state)."
+        plain_option(
+            "Run the jobs on a Ray cluster: host:port, ray://host:port or auto.", panel=RUN, metavar="ADDRESS"
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about all jobs.")] = False,
+    resume: Annotated[
+        bool,
+        plain_option(
+            "Resume an interrupted batch; --no-resume forgets earlier outcomes.", "--resume/--no-resume", panel=RUN
+        ),
+    ] = True,
+    retry: Annotated[int, field_option(BatchOptions, "retry", panel=RUN)] = BatchOptions.retry,
+    halt_on_error: Annotated[bool, field_option(BatchOptions, "halt_on_error", panel=RUN)] = BatchOptions.halt_on_error,
+    skip_existing: Annotated[bool, field_option(BatchOptions, "skip_existing", panel=RUN)] = BatchOptions.skip_existing,
+    timeout: Annotated[float | None, field_option(BatchOptions, "timeout", panel=RUN)] = BatchOptions.timeout,
+    state: Annotated[
+        Path | None,
+        plain_option("Folder for the jobs' records and logs (default: JOBS.state).", panel=RUN, metavar="DIR"),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Do many jobs of animate, unattended: what is interrupted goes on when started again, several runs share the work.
+    """Run many animate jobs unattended. Interrupted batches resume; several runners can share one batch.
 
     Examples:
       mimaface batch jobs.csv
-
       mimaface batch jobs.jsonl --retry 2 --json > report.json
-
       mimaface batch jobs.csv --ray 10.0.0.1:6379
     """
-    if workers is not None and not 1 <= workers <= 1000:
-        raise typer.BadParameter(f"--workers {workers}: give a number from 1 to 1000")
-    if timeout is not None and not timeout > 0:
-        raise typer.BadParameter(f"--timeout {timeout:g}: give seconds above 0")
+    with console.options():
+        options = BatchOptions(workers, retry, halt_on_error, skip_existing, timeout)
     folder = Path(os.path.abspath(jobs.parent))
-    with nullcontext([]) if ray is not None else _loading(folder) as spare:
-        from mimaface_cli.batch.batch_options import BatchOptions
-        from mimaface_cli.batch.job_state import State
-        from mimaface_cli.batch.jobs import read_jobs
+    # The first worker loads while this process reads the jobs.
+    with _spare_worker(folder, ray is None) as spare:
+        from mimaface_cli.batch.job_file import read_jobs
+        from mimaface_cli.batch.job_state import StateFolder
         from mimaface_cli.batch.scheduler import run_batch
         from mimaface_cli.engines.selection import missing_files
 
-        animate = context.parent.command.commands["animate"]
-        listed = read_jobs(jobs, _known(animate), lambda words: _wrong(animate, words))
-        kept = State(state or jobs.with_name(jobs.name + ".state"))
-        kept = State(Path(os.path.abspath(kept.folder)))
-        diffusion = not missing_files() and any(job.options.get("engine") != "mesh" for job in listed)
+        animate = _animate_command(context)
+        job_list = read_jobs(jobs, _job_options(animate), lambda words: _parse_problem(animate, words))
+        states = StateFolder(Path(os.path.abspath(state or jobs.with_name(jobs.name + ".state"))))
+        uses_diffusion = not missing_files() and any(job.options.get("engine") != "mesh" for job in job_list)
         if not resume:
-            kept.prepare()
-            for job in listed:
-                kept.forget(job.id)
-        with _machine(ray, folder, diffusion, spare) as (usual, start), console.progress(quiet, "jobs") as report:
-            options = BatchOptions(workers or usual, retry, halt_on_error, skip_existing, timeout)
-            outcomes = run_batch(listed, kept, start, options, _Watch(report, quiet))
-    failed = [outcome for outcome in outcomes if not outcome.good]
+            states.prepare()
+            for job in job_list:
+                states.forget(job.id)
+        with (
+            _machine(ray, folder, uses_diffusion, spare) as (default_workers, start_worker),
+            show_progress(quiet, "jobs") as progress,
+        ):
+            options = replace(options, workers=options.workers or default_workers)
+            outcomes = run_batch(job_list, states, start_worker, options, _BatchDisplay(progress, quiet))
+    _report(outcomes, states, quiet, as_json)
+
+
+def _report(outcomes: list["JobOutcome"], states: "StateFolder", quiet: bool, as_json: bool) -> None:
+    """Print the outcomes of all jobs. Raises typer.Exit if jobs failed."""
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.job.row)
+    failed = [outcome for outcome in outcomes if not outcome.is_success]
     if as_json:
-        rows = [_row(outcome, kept) for outcome in sorted(outcomes, key=lambda outcome: outcome.job.row)]
+        rows = [_json_row(outcome, states) for outcome in outcomes]
         console.write_json({"jobs": rows, "done": len(outcomes) - len(failed), "failed": len(failed)})
     elif not quiet:
-        _table(outcomes)
+        console.table(
+            ("row", "output", "status", "frames", "seconds", "reason"), [_table_row(outcome) for outcome in outcomes]
+        )
     if failed:
-        first = min(failed, key=lambda outcome: outcome.job.row)
+        first = failed[0]
+        reason = f" ({first.reply.reason})" if first.reply.reason else ""
         console.fail(
-            f"{len(failed)} of {len(outcomes)} jobs are not done, the first in row {first.job.row}"
-            f"{f' ({first.reply.reason})' if first.reply.reason else ''}; logs are in {kept.folder}, and the same "
-            f"command tries them again",
+            f"{len(failed)} of {len(outcomes)} jobs are not done, the first in row {first.job.row}{reason}. "
+            f"Logs are in {states.folder}; the same command tries the jobs again.",
             FAILED,
         )
         raise typer.Exit(FAILED)
 
 
-def _command() -> list[str]:
+def _worker_command() -> list[str]:
+    """Return the command that starts a worker process."""
     return [sys.executable, "-m", "mimaface_cli", "worker"]
 
 
 @contextmanager
-def _loading(folder: Path) -> Iterator[list["WorkerProcess"]]:
-    """A worker that loads while the jobs are read, for who takes it out of the list."""
+def _spare_worker(folder: Path, is_local: bool) -> Iterator[list["WorkerProcess"]]:
+    """Yield a list with a started worker, to be taken out by its user; end the worker if nobody takes it.
+
+    The list is empty where the jobs run on a cluster.
+    """
     from mimaface_cli.batch.worker import WorkerProcess
 
-    spare = [WorkerProcess(_command(), folder)] if folder.is_dir() else []
+    spare = [WorkerProcess(_worker_command(), folder)] if is_local and folder.is_dir() else []
     try:
         yield spare
     finally:
@@ -132,75 +140,86 @@ def _loading(folder: Path) -> Iterator[list["WorkerProcess"]]:
 
 
 def _machine(
-    ray: str | None, folder: Path, diffusion: bool, spare: list["WorkerProcess"]
-) -> AbstractContextManager[tuple[int, Callable[[int], Any]]]:
-    """What does the work: how many workers by default, and what starts one."""
+    ray: str | None, folder: Path, uses_diffusion: bool, spare: list["WorkerProcess"]
+) -> AbstractContextManager[tuple[int, Callable[[int], "Worker"]]]:
+    """Return a context with the default number of workers, and the function that starts one."""
     if ray is not None:
         from mimaface_cli.batch import cluster
 
-        return cluster.joined(ray, _command(), folder, diffusion)
-    from mimaface_cli.batch.resources import workers_for
+        return cluster.join_cluster(ray, _worker_command(), folder, uses_diffusion)
+    from mimaface_cli.batch.resources import plan_workers
     from mimaface_cli.batch.worker import WorkerProcess
 
-    usual, variables = workers_for(diffusion)
+    default_workers, environments = plan_workers(uses_diffusion)
 
-    def start(number: int) -> WorkerProcess:
-        if variables:
-            return WorkerProcess(_command(), folder, variables[number % len(variables)])
+    def start_worker(number: int) -> "Worker":
+        if environments:
+            return WorkerProcess(_worker_command(), folder, environments[number % len(environments)])
         with suppress(IndexError):
             return spare.pop()
-        return WorkerProcess(_command(), folder)
+        return WorkerProcess(_worker_command(), folder)
 
-    return nullcontext((usual, start))
+    return nullcontext((default_workers, start_worker))
 
 
-class _Watch:
-    """Says how the jobs get on."""
+class _BatchDisplay:
+    """Prints the outcomes and the progress of the jobs."""
 
-    def __init__(self, report: Any, quiet: bool) -> None:
-        self._report, self._quiet = report, quiet
-        self._told: dict[int, tuple[str, int]] = {}
+    def __init__(self, progress: ProgressCallback, quiet: bool) -> None:
+        self._progress, self._quiet = progress, quiet
+        self._last_stages: dict[int, tuple[str, int]] = {}
 
-    def ended(self, outcome: "Outcome") -> None:
+    def on_outcome(self, outcome: "JobOutcome") -> None:
+        """Print the outcome of a job."""
         job, reply = outcome.job, outcome.reply
-        how = f"{outcome.status} in {reply.seconds:.1f} s" if reply.made else f"{outcome.status} before"
-        text = f"row {job.row}: {job.output}: {how if outcome.good else f'{outcome.status}: {reply.reason}'}"
-        console.event("job", row=job.row, output=job.output, status=outcome.status, reason=reply.reason)
-        if not self._quiet and not console.speaks_json():
-            console.say(text)
+        if not outcome.is_success:
+            text = f"{outcome.status}: {reply.reason}"
+        elif reply.made:
+            text = f"{outcome.status} in {reply.seconds:.1f} s"
         else:
-            console.note(text)
+            text = f"{outcome.status} before"
+        console.event("job", row=job.row, output=job.output, status=outcome.status, reason=reply.reason)
+        is_printed = not self._quiet and not console.has_json_events()
+        (console.info if is_printed else console.log)(f"row {job.row}: {job.output}: {text}")
 
-    def tick(self, done: int, total: int, stages: Mapping[int, tuple["Job", str, int, int | None]]) -> None:
-        self._report("jobs", done, total)
-        for job, stage, at, count in stages.values():
-            if self._told.get(job.row) != (stage, at):
-                self._told[job.row] = stage, at
-                console.event("progress", stage=stage, done=at, total=count, row=job.row)
+    def on_tick(self, done: int, total: int, stages: Mapping[int, tuple["Job", str, int, int | None]]) -> None:
+        """Show how many jobs are done, and how far the running ones are."""
+        self._progress("jobs", done, total)
+        for job, stage, stage_done, stage_total in stages.values():
+            if self._last_stages.get(job.row) != (stage, stage_done):
+                self._last_stages[job.row] = stage, stage_done
+                console.event("progress", stage=stage, done=stage_done, total=stage_total, row=job.row)
 
 
-def _known(animate: Any) -> dict[str, bool]:
-    """Animate's options by long name, True for flags."""
+def _animate_command(context: typer.Context) -> Any:
+    """Return the Typer command of animate."""
+    program: Any = context.find_root().command
+    return program.commands["animate"]
+
+
+def _job_options(animate: Any) -> dict[str, bool]:
+    """Return the options of animate that a job can set: long name to whether it is a switch."""
     return {
-        word[2:]: option.is_flag
+        flag[2:]: option.is_flag
         for option in animate.params
-        for word in (*option.opts, *option.secondary_opts)
-        if word.startswith("--") and word[2:] not in _OURS
+        for flag in (*option.opts, *option.secondary_opts)
+        if flag.startswith("--") and flag[2:] not in _RESERVED
     }
 
 
-def _wrong(animate: Any, words: list[str]) -> str | None:
-    """What animate's parser has against a job's words."""
+def _parse_problem(animate: Any, words: list[str]) -> str | None:
+    """Return the parser's error for the words of a job, or None."""
     try:
         animate.make_context("mimaface animate", list(words))
     except Exception as error:
         if hasattr(error, "format_message"):
-            return console.usage(error)
+            return usage_line(error)
         raise
     return None
 
 
-def _row(outcome: "Outcome", kept: Any) -> dict[str, Any]:
+def _json_row(outcome: "JobOutcome", states: "StateFolder") -> dict[str, Any]:
+    """Return the values of the JSON object about a job."""
     job, reply = outcome.job, outcome.reply
     return {
         "row": job.row,
@@ -213,16 +232,14 @@ def _row(outcome: "Outcome", kept: Any) -> dict[str, Any]:
         "exit_code": reply.code,
         "reason": reply.reason,
         "seconds": reply.seconds,
-        "log": str(kept.log(job.id)),
+        "log": str(states.log(job.id)),
         "result": reply.result,
     }
 
 
-def _table(outcomes: list["Outcome"]) -> None:
-    rows = []
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.job.row):
-        reply = outcome.reply
-        frames = str(reply.result["frames"]) if reply.result else ""
-        seconds = f"{reply.seconds:.1f}" if reply.seconds else ""
-        rows.append((str(outcome.job.row), outcome.job.output, outcome.status, frames, seconds, reply.reason[:60]))
-    console.table(("row", "output", "status", "frames", "seconds", "reason"), rows)
+def _table_row(outcome: "JobOutcome") -> tuple[str, ...]:
+    """Return the cells of a job in the table."""
+    reply = outcome.reply
+    frames = str(reply.result["frames"]) if reply.result else ""
+    seconds = f"{reply.seconds:.1f}" if reply.seconds else ""
+    return str(outcome.job.row), outcome.job.output, outcome.status, frames, seconds, reply.reason[:60]

@@ -1,26 +1,33 @@
-"""`mimaface cache`: what is kept, how large it is, and getting rid of it."""
+"""`mimaface cache`: list, measure and clear the cache."""
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mimaface_cli.cli import console
+from mimaface_cli.cli.options import plain_option
+
+if TYPE_CHECKING:
+    from mimaface_cli.cache import CacheEntry
 
 app = typer.Typer(
-    no_args_is_help=True, help="List, measure and clear the kept tracks and the clips of unfinished videos."
+    no_args_is_help=True, help="List, measure and clear the cached tracks and the clips of unfinished videos."
 )
 _Folder = Annotated[
-    Path | None, typer.Option("--cache-dir", help="The cache (default: the user cache or MIMAFACE_CACHE_DIR).")
+    Path | None,
+    plain_option(
+        "Folder of the cache (default: MIMAFACE_CACHE_DIR, or the user's cache folder).", "--cache-dir", metavar="DIR"
+    ),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-_OLDEST = 100_000.0  # days
+_Json = Annotated[bool, plain_option("Print one JSON object.", "--json")]
+_MAX_AGE = 100_000.0  # days
 
 
 @app.command("list")
 def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
-    """Show what is kept, newest first."""
+    """List what is cached, newest first."""
     from mimaface_cli.cache import Cache
 
     cache = Cache(cache_dir)
@@ -40,14 +47,14 @@ def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
         console.write_json({"folder": str(cache.folder), "bytes": cache.size(), "entries": rows})
         return
     for entry in entries:
-        when = entry.created.astimezone()
-        console.write(f"{when:%Y-%m-%d %H:%M}  {entry.size / 1000:9.1f} kB  {entry.space:8}  {entry.source}")
+        created = entry.created.astimezone()
+        console.write(f"{created:%Y-%m-%d %H:%M}  {entry.size / 1000:9.1f} kB  {entry.space:8}  {entry.source}")
     console.write(f"{_count(entries)}, {cache.size() / 1e6:.1f} MB in {cache.folder}")
 
 
 @app.command("where")
 def where(cache_dir: _Folder = None) -> None:
-    """Print the cache's folder."""
+    """Print the folder of the cache."""
     from mimaface_cli.cache import Cache
 
     console.write(str(Cache(cache_dir).folder))
@@ -57,13 +64,15 @@ def where(cache_dir: _Folder = None) -> None:
 def clear(
     cache_dir: _Folder = None,
     older_than: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="Only what is older than this many days.")
+        float | None, plain_option("Remove only what is older than this many days.", metavar="DAYS")
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Remove kept tracks; they are made anew when needed."""
-    if older_than is not None and not 0 <= older_than <= _OLDEST:
-        raise typer.BadParameter(f"--older-than {older_than:g}: must lie between 0 and {_OLDEST:.0f} days")
+    """Remove cached tracks; commands compute them again when they need them."""
+    if older_than is not None and not 0 <= older_than <= _MAX_AGE:
+        raise typer.BadParameter(
+            f"--older-than: {older_than:g} is out of range. Give a number of days from 0 to {_MAX_AGE:.0f}."
+        )
     from mimaface_cli.cache import Cache
 
     removed = Cache(cache_dir).clear(None if older_than is None else timedelta(days=older_than))
@@ -74,8 +83,8 @@ def clear(
         console.write(f"removed {_count(removed)}, {total / 1e6:.1f} MB")
 
 
-def _count(entries: list) -> str:
+def _count(entries: list["CacheEntry"]) -> str:
+    """Return how many tracks and unfinished videos there are."""
     videos = sum(entry.space == "clips" for entry in entries)
-    tracks = len(entries) - videos
-    unfinished = f" and {videos} unfinished video{'' if videos == 1 else 's'}" if videos else ""
-    return f"{tracks} track{'' if tracks == 1 else 's'}{unfinished}"
+    tracks = console.count(len(entries) - videos, "track")
+    return f"{tracks} and {console.count(videos, 'unfinished video')}" if videos else tracks

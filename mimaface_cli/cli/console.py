@@ -1,131 +1,147 @@
-"""What commands share on the terminal: lines, JSON, progress with time left, wrong options."""
+"""What commands print: lines and JSON events on the error stream, results on the output stream, lines in the log."""
 
 import json
 import os
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
-from math import inf
 from pathlib import Path
 from typing import Any, TextIO
 
 import typer
 
-from mimaface_cli.cli.process import raise_if_stopped
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import output_error
+from mimaface_cli.progress import ProgressCallback
 
-USAGE = 2  # exit code for wrong options
-OFTEN = 0.5  # seconds between JSON lines of one stage
-EVERY = 10.0  # seconds between progress lines where there is no terminal
+USAGE = 2  # exit code of wrong options
 
 
 @dataclass
-class _Voice:
-    """How this run speaks beside its results; see `voice`."""
+class _Streams:
+    """Where one run prints, besides its results."""
 
     as_json: bool = False
     log: TextIO | None = None
-    listener: Callable[[str, int, int | None], None] | None = None
+    listener: ProgressCallback | None = None
 
 
-_voice = _Voice()
+_stack = [_Streams()]
+"""The current run is the last one; a worker's runs are nested in the worker's own."""
 
 
 @contextmanager
-def voice() -> Iterator[None]:
-    """The block may change how the program speaks; afterwards all is as before and the log is closed."""
-    global _voice
-    before, _voice = _voice, _Voice(listener=_voice.listener)
+def session() -> Iterator[None]:
+    """Open a run: what it configures ends with the block, and its log is closed."""
+    streams = _Streams(listener=_stack[-1].listener)
+    _stack.append(streams)
     try:
         yield
     finally:
-        if _voice.log is not None:
+        if streams.log is not None:
             with suppress(OSError):
-                _voice.log.close()
-        _voice = before
+                streams.log.close()
+        _stack.pop()
 
 
 @contextmanager
-def heard_by(listener: Callable[[str, int, int | None], None]) -> Iterator[None]:
-    """The block's progress goes to a function (stage, done, total or None), several times a second at most."""
-    global _voice
-    before, _voice = _voice, _Voice(listener=listener)
+def progress_listener(listener: ProgressCallback) -> Iterator[None]:
+    """Send the progress of the runs in the block to a callback as well, at most a few times per second."""
+    _stack.append(_Streams(listener=listener))
     try:
         yield
     finally:
-        _voice = before
+        _stack.pop()
 
 
-def speak(as_json: bool, log: Path | None) -> None:
-    """as_json: every line on the error stream is one JSON object (README, "For scripts"). log: a file to which lines
-    and progress are added as well. Raises OutputError where it cannot be opened.
+def configure(as_json: bool, log: Path | None) -> None:
+    """Set how the current run prints.
+
+    Args:
+        as_json: Whether every line on the error stream is one JSON object.
+        log: File to which lines and progress are appended, or None.
+
+    Raises:
+        OutputError: The log cannot be opened.
     """
-    _voice.as_json = as_json
+    _stack[-1].as_json = as_json
     if log is not None:
         try:
-            _voice.log = log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+            _stack[-1].log = log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         except OSError as error:
             raise output_error(log, error) from error
 
 
-def say(text: str) -> None:
-    """One line for the user, on the error stream: the output stream belongs to results. Nobody need be listening."""
-    note(text)
-    if _voice.as_json:
+def has_json_events() -> bool:
+    """Return whether the error stream carries JSON objects."""
+    return _stack[-1].as_json
+
+
+def has_log() -> bool:
+    """Return whether the run has a log file."""
+    return _stack[-1].log is not None
+
+
+def listener() -> ProgressCallback | None:
+    """Return the callback of `progress_listener`, or None."""
+    return _stack[-1].listener
+
+
+def info(text: str) -> None:
+    """Print a line for the user on the error stream and in the log; the output stream is for results."""
+    log(text)
+    if _stack[-1].as_json:
         event("message", text=text)
     else:
-        _stderr(one_line(text))
+        stderr_line(one_line(text))
 
 
 def notes(texts: list[str], quiet: bool = False) -> None:
-    """What the user should know of a result; when quiet only the log file is told."""
+    """Print notes about a result; with `quiet` only the log has them."""
     for text in texts:
-        (note if quiet else say)(f"note: {text}")
+        (log if quiet else info)(f"note: {text}")
 
 
 def fail(text: str, code: int = 1) -> None:
-    """The one line of a failure."""
-    note(f"failed with exit code {code}: {text}")
-    if _voice.as_json:
+    """Print the line of a failure."""
+    log(f"failed with exit code {code}: {text}")
+    if _stack[-1].as_json:
         event("error", text=text, code=code)
     else:
-        _stderr(one_line(f"mimaface: {text}"))
+        stderr_line(one_line(f"mimaface: {text}"))
 
 
 def event(kind: str, **values: Any) -> None:
-    """One JSON object on the error stream, where the user asked for those."""
-    if _voice.as_json:
-        _stderr(json.dumps({"event": kind, **values}))
+    """Print a JSON object on the error stream, if the run prints JSON events."""
+    if _stack[-1].as_json:
+        stderr_line(json.dumps({"event": kind, **values}))
 
 
-def speaks_json() -> bool:
-    """Whether the user asked for JSON lines on the error stream."""
-    return _voice.as_json
-
-
-def note(text: str) -> None:
-    """A line with the time in the log file, where there is one; a log that cannot be written stops nothing."""
-    if _voice.log is not None:
+def log(text: str) -> None:
+    """Append a line with the time to the log, if there is one; a full disk does not stop the run."""
+    file = _stack[-1].log
+    if file is not None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         with suppress(OSError):
-            _voice.log.write(f"{now} {one_line(text)}\n")
+            file.write(f"{now} {one_line(text)}\n")
 
 
-def _stderr(line: str) -> None:
+def stderr_line(line: str) -> None:
+    """Write a line to the error stream; a closed stream does not stop the run."""
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(line + "\n")
 
 
 def write(text: str) -> None:
-    """Lines on the output stream. Raises OutputError where they cannot be written; a reader who has seen enough and
-    closed the pipe is none such.
+    """Write lines to the output stream.
+
+    Raises:
+        OutputError: The stream cannot be written; a reader that closed the pipe early is no error.
     """
     if sys.stdout is None:
         return
@@ -133,156 +149,80 @@ def write(text: str) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except OSError as error:
-        with suppress(OSError, ValueError):  # what is still held back would fail once more at the end
+        with suppress(OSError, ValueError):  # buffered text would fail again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            raise OutputError(f"standard output: cannot be written ({error.strerror}); send it elsewhere") from error
+            raise OutputError(f"standard output: cannot be written ({error.strerror}). Redirect it.") from error
 
 
 def write_json(values: dict[str, Any]) -> None:
-    """One JSON object on the output stream, in ASCII: it survives every encoding and file name."""
+    """Write a JSON object to the output stream, in ASCII, so that any encoding and file name works."""
     write(json.dumps(values))
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """A table on the output stream, with colors only on a terminal."""
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]], numbers: tuple[str, ...] = ()) -> None:
+    """Write a table to the output stream, in color on a terminal.
+
+    Args:
+        header: Names of the columns.
+        rows: Cells, as many per row as columns.
+        numbers: Names of the columns to align on the right.
+    """
     from io import StringIO
 
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False)
+    grid = Table(box=None, pad_edge=False)
     for name in header:
-        made.add_column(name, justify="right" if name in ("lowest", "mean", "highest") else "left", no_wrap=True)
+        grid.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
     for row in rows:
-        made.add_row(*row)
-    terminal = sys.stdout is not None and sys.stdout.isatty()
+        grid.add_row(*row)
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
     text = StringIO()
-    Console(file=text, force_terminal=terminal, width=None if terminal else 120).print(made, markup=False)
+    Console(file=text, force_terminal=is_terminal, width=None if is_terminal else 120).print(grid, markup=False)
     write("\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")))
 
 
-def target(name: str) -> Path:
-    """Where results go, by the name given: a trailing slash stands for numbered pictures in that folder."""
+def one_line(text: str) -> str:
+    """Escape what is not printable, such as line breaks and escape sequences in file names."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 track" or "2 tracks"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def fraction(value: Fraction) -> str:
+    """Return a fraction as text, such as "30000/1001"."""
+    return f"{value.numerator}/{value.denominator}"
+
+
+def output_path(name: str) -> Path:
+    """Return the path of a result; a name with a trailing slash means numbered images in that folder."""
     return Path(name, "%05d.png") if name.endswith(("/", os.sep)) else Path(name)
 
 
-def rate(text: str) -> Fraction:
-    """Frames a second as written: 25, 29.97 (which is 30000/1001) or a fraction. Raises typer.BadParameter."""
+def parse_frame_rate(text: str) -> Fraction:
+    """Return a frame rate from text: 25, 29.97 (which is 30000/1001) or a fraction.
+
+    Raises:
+        typer.BadParameter: The text is not a frame rate.
+    """
     if not re.fullmatch(r"[0-9]{1,6}([.][0-9]{1,6}|/[1-9][0-9]{0,5})?", text) or not Fraction(text):
-        raise typer.BadParameter(f"--frame-rate {text[:30]}: give frames a second, such as 25, 29.97 or 30000/1001")
-    near = Fraction(round(Fraction(text) * 1001 / 1000) * 1000, 1001)  # 23.976, 29.97, 59.94
-    return near if "." in text and abs(near - Fraction(text)) < Fraction(6, 1000) else Fraction(text)
+        raise typer.BadParameter(
+            f"--frame-rate: {text[:30]!r} is not a frame rate. Give 25, 29.97 or 30000/1001, for example."
+        )
+    ntsc = Fraction(round(Fraction(text) * 1001 / 1000) * 1000, 1001)  # 23.976, 29.97, 59.94
+    return ntsc if "." in text and abs(ntsc - Fraction(text)) < Fraction(6, 1000) else Fraction(text)
 
 
 @contextmanager
 def options() -> Iterator[None]:
-    """The block puts options together: what they refuse is a wrong option, not an unusable file."""
+    """Treat an InputError in the block as a wrong option, with the exit code 2, not as an unusable input."""
     try:
         yield
     except InputError as error:
         error.exit_code = USAGE
         raise
-
-
-def usage(error: Any) -> str:
-    """The line for typer's own errors; "" where it has shown the help instead."""
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return ""
-    text = error.format_message().removeprefix("Invalid value: ").replace("Value error, ", "").rstrip(".")
-    context = getattr(error, "ctx", None)
-    return f"{text}; see {context.command_path} --help" if context else text
-
-
-@contextmanager
-def progress(quiet: bool = False, unit: str = "frames") -> Iterator[Any]:
-    """A function (stage, done, total or None) that shows how far the work is: a bar on a terminal, else a line now
-    and then, or JSON lines where these were asked for; nothing when quiet. unit: what is counted; bytes are shown as
-    MB.
-    """
-    shows: list[Callable[[str, int, int | None], None]] = []
-    with ExitStack() as stack:
-        if _voice.listener is not None:
-            shows.append(_now_and_then(_voice.listener))
-        if _voice.as_json:
-
-            def tell(stage: str, done: int, total: int | None) -> None:
-                event("progress", stage=stage, done=done, total=total, unit=unit)
-
-            shows.append(_now_and_then(tell))
-        elif not quiet and sys.stderr is not None:
-            bars = sys.stderr.isatty()
-            shows.append(stack.enter_context(_bars(unit)) if bars else _lines(unit, _stderr))
-        if _voice.log is not None:
-            shows.append(_lines(unit, note))
-
-        def show(stage: str, done: int, total: int | None) -> None:
-            raise_if_stopped()
-            for one in shows:
-                one(stage, done, total)
-
-        yield show
-
-
-def _now_and_then(tell: Callable[[str, int, int | None], None]) -> Callable[[str, int, int | None], None]:
-    """A stage's first and last call, and those between at most twice a second."""
-    told: dict[str, float] = {}
-
-    def show(stage: str, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if done == total or now - told.get(stage, -inf) >= OFTEN:
-            told[stage] = now
-            tell(stage, done, total)
-
-    return show
-
-
-@contextmanager
-def _bars(unit: str) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    counts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
-    columns = TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield show
-
-
-def _lines(unit: str, tell: Callable[[str], None]) -> Any:
-    scale, unit = (1e6, "MB") if unit == "bytes" else (1, unit)
-    began: dict[str, float] = {}
-    said: dict[str, float] = {}
-
-    def show(stage: str, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        began.setdefault(stage, now)
-        if now - said.setdefault(stage, now) < EVERY:
-            return
-        said[stage] = now
-        rate = done / max(now - began[stage], 1e-6)
-        left = f", about {(total - done) / rate:.0f} s left" if total and rate > 0 else ""
-        what = "steps" if stage == "denoising" else unit
-        counted = f"{done / scale:.0f}{f' of {total / scale:.0f}' if total else ''} {what}"
-        tell(f"{stage}: {counted}, {rate / scale:.1f} a second{left}")
-
-    return show
-
-
-def one_line(text: str) -> str:
-    """What is not printable (line ends and escape sequences in file names) as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -5,34 +5,37 @@ from typing import Annotated, Any
 import typer
 
 from mimaface_cli.cli import console
+from mimaface_cli.cli.options import plain_option
 
 
-def command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """Show what is installed, which engines can run here, and what is missing for the others.
+def command(as_json: Annotated[bool, plain_option("Print one JSON object.", "--json")] = False) -> None:
+    """Show what is installed, which engines can run, and what the others need.
 
-    Exits with 5 when not even the embedded engine can run.
+    Exits with code 5 if not even the embedded engine can run.
     """
     from mimaface_cli.apps.doctor import examine
 
-    findings = examine()
+    report = examine()
     if as_json:
-        console.write_json(findings)
+        console.write_json(report)
     else:
-        console.write("\n".join(_lines(findings)))
-    if not findings["engines"]["mesh"]["ready"]:
+        console.write("\n".join(_lines(report)))
+    if not report["engines"]["mesh"]["ready"]:
         raise typer.Exit(5)
 
 
-def _lines(findings: dict[str, Any]) -> list[str]:
-    packages = (f"{name} {version or 'MISSING'}" for name, version in findings["packages"].items())
+def _lines(report: dict[str, Any]) -> list[str]:
+    """Return the report as lines."""
+    packages = (f"{name} {version or 'MISSING'}" for name, version in report["packages"].items())
     return [
-        f"mimaface {findings['version']}, Python {findings['python']}, {findings['platform']}, {findings['cpus']} CPUs",
-        f"CUDA: {findings['cuda']}",
+        f"mimaface {report['version']}, Python {report['python']}, {report['platform']}, {report['cpus']} CPUs",
+        f"CUDA: {report['cuda']}",
         f"packages: {', '.join(packages)}",
-        *(f"weights {name}: {asset['path'] or asset['problem']}" for name, asset in findings["weights"].items()),
-        f"cache: {findings['cache']['folder']}, {findings['cache']['bytes'] / 1e6:.1f} MB",
+        *(f"weights {name}: {asset['path'] or asset['problem']}" for name, asset in report["weights"].items()),
+        f"cache: {report['cache']['folder']}, {report['cache']['bytes'] / 1e6:.1f} MB",
         *(
             f"engine {name}: {'ready' if engine['ready'] else 'not ready: ' + '; '.join(engine['missing'])}"
-            for name, engine in findings["engines"].items()
+            for name, engine in report["engines"].items()
         ),
+        *(f"warning: {text}" for text in report["warnings"]),
     ]

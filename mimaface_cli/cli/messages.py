@@ -1,8 +1,9 @@
-"""Show the library's errors on the command line: option fields become flags."""
+"""Error lines of the command line: option fields are shown as flags."""
 
 import re
 from typing import Any
 
+from mimaface_cli.cli.options import FIELDS_OF_FLAGS, flag_of
 from mimaface_cli.errors import MimafaceError
 
 _FIELD = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
@@ -16,26 +17,50 @@ def error_line(error: MimafaceError, command: Any = None) -> str:
         command: The Typer command that ran, which knows its flags; without it flags are made from the names.
 
     Returns:
-        One line, such as "--max-size: must be 0 or at least 64 pixels".
+        One line, such as "--max-size: 8 is out of range. Give at least 64 pixels, or 0."
     """
     flags = _flags(command)
     text = _FIELD.sub(lambda match: _flag(flags, match[1], match[2]), error.message)
     return f"{_flag(flags, error.field, None)}: {text}" if error.field else text
 
 
+def usage_line(error: Any) -> str:
+    """Return the line for an error of the parser; "" where the parser has printed the help instead."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return ""
+    text = error.format_message().removeprefix("Invalid value: ").replace("Value error, ", "")
+    context = getattr(error, "ctx", None)
+    return with_help_hint(text, context.command_path) if context else text
+
+
+def with_help_hint(text: str, command_path: str) -> str:
+    """Return a line that ends with the command that prints the help."""
+    return f"{text.rstrip('.')}. See {command_path} --help."
+
+
 def _flags(command: Any) -> dict[str, tuple[str, str]]:
-    """Map each option's field to its flag and to the flag that switches it off."""
-    options = getattr(command, "params", ())
-    return {
-        option.name: (max(option.opts, key=len), max(option.secondary_opts, key=len, default=""))
-        for option in options
-        if any(name.startswith("-") for name in option.opts)
-    }
+    """Map the names of fields to their flag and the flag that switches them off.
+
+    The parameter of the field's own name comes first, then a parameter that sets the field by another name, then any
+    parameter of that name.
+    """
+    same_name: dict[str, tuple[str, str]] = {}
+    other_name: dict[str, tuple[str, str]] = {}
+    any_name: dict[str, tuple[str, str]] = {}
+    for option in getattr(command, "params", ()):
+        flag = max(option.opts, key=len)
+        if not flag.startswith("-"):
+            continue  # an argument
+        pair = flag, max(option.secondary_opts, key=len, default="")
+        for field in FIELDS_OF_FLAGS.get(flag, {option.name}):
+            (same_name if field == option.name else other_name)[field] = pair
+        any_name[option.name] = pair
+    return any_name | other_name | same_name
 
 
 def _flag(flags: dict[str, tuple[str, str]], field: str, value: str | None) -> str:
     """Return the flag of a field, with its value where the message gives one."""
-    on, off = flags.get(field, ("--" + field.replace("_", "-"), "--no-" + field.replace("_", "-")))
+    on, off = flags.get(field, (flag_of(field), "--no-" + field.replace("_", "-")))
     if value == "False":
         return off or on
     return f"{on} {value}" if value not in (None, "True") else on

@@ -1,41 +1,46 @@
-"""`mimaface track`: looking at a track, and carrying it to other tools and back."""
+"""`mimaface track`: show a track, export it to other tools and import from them."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mimaface_cli.cli import console
+from mimaface_cli.cli.options import plain_option
+from mimaface_cli.errors import OutputError
+from mimaface_cli.files import check_output
 
-app = typer.Typer(no_args_is_help=True, help="Show a track's curves; carry motion to and from other tools.")
+if TYPE_CHECKING:
+    from mimaface_cli.motion.summary import Curve
+
+app = typer.Typer(no_args_is_help=True, help="Show a track's curves; exchange motion with other tools.")
+_Track = Annotated[Path, typer.Argument(metavar="TRACK", show_default=False, help="A track (.npz).")]
 _Format = Annotated[
     Literal["csv", "json", "livelink"] | None,
-    typer.Option(
+    plain_option(
+        "csv (all curves), json (everything) or livelink (CSV of Epic's Live Link Face: ARKit's 52 curves, head and "
+        "eyes).",
         "--format",
-        metavar="NAME",
-        show_default=False,
-        help="csv (all curves), json (everything) or livelink (the CSV of Epic's Live Link Face: ARKit's 52 curves, "
-        "head and eyes).",
+        metavar="FORMAT",
     ),
 ]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-_Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+_Overwrite = Annotated[bool, plain_option("Replace the output if it exists.", "--overwrite")]
+_Json = Annotated[bool, plain_option("Print one JSON object.", "--json")]
+_Quiet = Annotated[bool, plain_option("Print errors only.", "-q", "--quiet")]
 
 
 @app.command("show")
 def show(
-    track: Annotated[Path, typer.Argument(metavar="TRACK", show_default=False, help="A track (.npz).")],
-    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the curves: .png, .svg or .pdf.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All curves, also those that rest.")] = False,
+    track: _Track,
+    png: Annotated[Path | None, plain_option("Also plot the curves: .png, .svg or .pdf.", metavar="FILE")] = None,
+    everything: Annotated[bool, plain_option("Show all curves, including those without motion.", "--all")] = False,
     overwrite: _Overwrite = False,
     as_json: _Json = False,
 ) -> None:
-    """Show what moves: a table with a sparkline for each curve.
+    """Show the curves of a track: a table with a sparkline each.
 
     Examples:
       mimaface track show talk.npz
-
       mimaface track show talk.npz --png curves.png
     """
     from mimaface_cli.motion.summary import list_curves
@@ -46,10 +51,10 @@ def show(
         from mimaface_cli.apps.plot import plot_track
 
         plot_track(loaded, png, track.name, overwrite)
-    found = list_curves(loaded, everything)
+    shown = list_curves(loaded, everything)
     meta = loaded.meta
-    rate = f"{meta.frame_rate.numerator}/{meta.frame_rate.denominator}"
-    unseen = int((~loaded.valid).sum())
+    rate = console.fraction(meta.frame_rate)
+    unseen_count = int((~loaded.valid).sum())
     if as_json:
         rows = [
             {
@@ -59,7 +64,7 @@ def show(
                 "mean": float(curve.values.mean()),
                 "high": float(curve.values.max()),
             }
-            for curve in found
+            for curve in shown
         ]
         console.write_json(
             {
@@ -70,7 +75,7 @@ def show(
                 "frames": len(loaded),
                 "duration": loaded.duration,
                 "frame_rate": rate,
-                "unseen_frames": unseen,
+                "unseen_frames": unseen_count,
                 "cuts": list(meta.cuts),
                 "options": meta.options,
                 "png": None if png is None else str(png),
@@ -78,35 +83,39 @@ def show(
             }
         )
         return
-    console.say(
-        f"{track}: {len(loaded)} frames, {loaded.duration:.2f} s at {rate}, {meta.space}, by {meta.extractor}, "
-        f"{unseen} without the face, {len(meta.cuts)} cuts"
+    console.info(
+        f"{track}: {console.count(len(loaded), 'frame')}, {loaded.duration:.2f} s at {rate} fps, {meta.space}, by "
+        f"{meta.extractor}, {unseen_count} without a face, {console.count(len(meta.cuts), 'cut')}"
     )
     console.table(
         ("curve", "lowest", "mean", "highest", "unit", "over time"),
-        [
-            (curve.name, *(f"{v:.2f}" for v in (curve.values.min(), curve.values.mean(), curve.values.max())))
-            + (curve.unit, _line(curve))
-            for curve in found
-        ],
+        [_row(curve) for curve in shown],
+        numbers=("lowest", "mean", "highest"),
     )
 
 
 @app.command("export")
 def export(
-    track: Annotated[Path, typer.Argument(metavar="TRACK", show_default=False, help="A track (.npz).")],
+    track: _Track,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="PATH", show_default=False, help="Where to: .csv or .json.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            show_default=False,
+            show_envvar=False,
+            help="File to write: .csv or .json.",
+        ),
     ],
     format: _Format = None,
     overwrite: _Overwrite = False,
     quiet: _Quiet = False,
 ) -> None:
-    """Write a track for a spreadsheet, a script or a rig in Unreal, Blender or Maya.
+    """Export a track for a spreadsheet, a script or a rig in Unreal, Blender or Maya.
 
     Examples:
       mimaface track export talk.npz -o talk.csv
-
       mimaface track export talk.npz -o talk_livelink.csv --format livelink
     """
     from mimaface_cli.motion.formats import export_track
@@ -114,78 +123,80 @@ def export(
 
     loaded = MotionTrack.load(track)
     notes = export_track(loaded, output, format, overwrite, (track,))
+    console.notes(notes, quiet)
     if not quiet:
-        for note in notes:
-            console.say(f"note: {note}")
-        console.say(f"{output}: {len(loaded)} frames")
+        console.info(f"{output}: {console.count(len(loaded), 'frame')}")
 
 
 @app.command("import")
 def import_file(
     source: Annotated[
-        Path, typer.Argument(metavar="FILE", show_default=False, help="A CSV, a JSON or a Live Link Face CSV.")
+        Path, typer.Argument(metavar="FILE", show_default=False, help="A CSV, JSON or Live Link Face CSV file.")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="PATH", show_default=False, help="The track to write (.npz).")
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="PATH", show_default=False, show_envvar=False, help="Track to write (.npz)."
+        ),
     ],
     format: _Format = None,
     frame_rate: Annotated[
         str | None,
-        typer.Option(
+        plain_option(
+            "Frame rate of the Live Link timecodes (30, 29.97, 60 ...), or of a CSV; by default taken from the file.",
             metavar="RATE",
-            show_default=False,
-            help="Frames a second that Live Link timecodes count (30, 29.97, 60 ...), or of a CSV; else told from the "
-            "file.",
         ),
     ] = None,
     overwrite: _Overwrite = False,
     quiet: _Quiet = False,
     as_json: _Json = False,
 ) -> None:
-    """Make a track of motion from elsewhere: a capture by an iPhone drives a photo.
+    """Import motion from another tool: an iPhone's capture drives a photo.
 
     Examples:
       mimaface track import MySlate_1_iPhone.csv -o take.npz
-
       mimaface animate photo.jpg take.npz --motion absolute -o out.mp4
     """
-    from mimaface_cli.errors import OutputError
-    from mimaface_cli.files import check_output
     from mimaface_cli.motion.formats import import_track
 
-    rate = None if frame_rate is None else console.rate(frame_rate)
+    rate = None if frame_rate is None else console.parse_frame_rate(frame_rate)
     if output.suffix.lower() != ".npz":
-        raise OutputError(f"{output}: a track is written as .npz; change the suffix")
+        raise OutputError(f"{output}: a track is a .npz file. Change the suffix.")
     check_output(output, overwrite, (source,))
-    read = import_track(source, format, rate)
-    read.track.save(output, overwrite)
-    frames, seconds = len(read.track), read.track.duration
+    imported = import_track(source, format, rate)
+    imported.track.save(output, overwrite)
+    frames, seconds = len(imported.track), imported.track.duration
+    console.notes(imported.notes, quiet)
     if not quiet:
-        for note in read.notes:
-            console.say(f"note: {note}")
-        console.say(f"{output}: {frames} frames, {seconds:.2f} s, read as {read.format}")
+        console.info(f"{output}: {console.count(frames, 'frame')}, {seconds:.2f} s, format {imported.format}")
     if as_json:
-        rate = read.track.frame_rate
         console.write_json(
             {
                 "output": str(output),
-                "format": read.format,
-                "space": read.track.meta.space,
+                "format": imported.format,
+                "space": imported.track.meta.space,
                 "frames": frames,
                 "duration": seconds,
-                "frame_rate": f"{rate.numerator}/{rate.denominator}",
-                "notes": read.notes,
+                "frame_rate": console.fraction(imported.track.frame_rate),
+                "notes": imported.notes,
             }
         )
 
 
-def _line(curve) -> str:
-    """A sparkline between bounds that make curves of one kind comparable: scores fill 0..1, others their own range."""
+def _row(curve: "Curve") -> tuple[str, ...]:
+    """Return the cells of a curve in the table."""
+    values = curve.values
+    statistics = (f"{value:.2f}" for value in (values.min(), values.mean(), values.max()))
+    return (curve.name, *statistics, curve.unit, _sparkline(curve))
+
+
+def _sparkline(curve: "Curve") -> str:
+    """Return a sparkline; scores fill 0 to 1, so that they compare, other curves fill their own range."""
     from mimaface_cli.motion.summary import format_sparkline
 
     low, high = float(curve.values.min()), float(curve.values.max())
     if curve.unit == "score":
         return format_sparkline(curve.values, low=min(low, 0.0), high=max(high, 1.0))
-    if curve.span < 1.0 and curve.unit == "degrees":  # noise is not motion
+    if curve.span < 1.0 and curve.unit == "degrees":  # noise, not motion
         return format_sparkline(curve.values, low=low - 2.0, high=high + 2.0)
     return format_sparkline(curve.values)

@@ -1,18 +1,20 @@
-"""`mimaface weights`: fetch, check and find the models that the diffusion engine, speech and metrics need."""
+"""`mimaface weights`: download, verify and locate the models of the diffusion engine, speech and metrics."""
 
 import os
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mimaface_cli.cli import console
+from mimaface_cli.cli.options import plain_option, with_choices
+from mimaface_cli.cli.progress_display import show_progress
 from mimaface_cli.errors import WeightsError
+from mimaface_cli.weights.registry import PURPOSES
 
 if TYPE_CHECKING:
     from mimaface_cli.weights.registry import Asset
@@ -20,29 +22,21 @@ if TYPE_CHECKING:
 
 _INDENT = " " * 17
 
-app = typer.Typer(no_args_is_help=True, help="Fetch, check and find the models of the diffusion engine and of metrics.")
-
-
-class Purpose(StrEnum):
-    """What models are for; as in `mimaface_cli.weights.registry`."""
-
-    inference = "inference"
-    speech = "speech"
-    training = "training"
-    metrics = "metrics"
-
-
+app = typer.Typer(
+    no_args_is_help=True, help="Download, verify and locate the models of the diffusion engine, speech and metrics."
+)
 _Names = Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", show_default=False)]
 _Dir = Annotated[
-    Path | None, typer.Option("--dir", help="The weights folder (default: MIMAFACE_WEIGHTS_DIR or the user's own).")
+    Path | None,
+    plain_option("Weights folder (default: MIMAFACE_WEIGHTS_DIR, or the user's data folder).", "--dir", metavar="DIR"),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+_Json = Annotated[bool, plain_option("Print one JSON object.", "--json")]
+_Quiet = Annotated[bool, plain_option("Show no progress.", "-q", "--quiet")]
 
 
 @app.command("list")
 def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
-    """Show every model: what it is for, its license, its size, and whether it is here."""
+    """List every model: purpose, license, size and whether it is installed."""
     from mimaface_cli.weights.locate import weights_folder
     from mimaface_cli.weights.registry import ASSETS
     from mimaface_cli.weights.status import inspect_files, overall_state
@@ -54,8 +48,8 @@ def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
             console.write_json({"folder": str(weights_folder()), "models": models})
             return
         for asset, states in rows:
-            here = sum(state.size for state in states)
-            size = f"{_size(here)}" if here else f"to fetch {_size(asset.expected_size)}"
+            installed_size = sum(state.size for state in states)
+            size = _size(installed_size) if installed_size else f"download {_size(asset.expected_size)}"
             needed = f"for {', '.join(asset.needed_for)}" if asset.needed_for else "for every command"
             console.write(f"{asset.name:16} {overall_state(states):10} {size:18} {needed}")
             for text in (asset.purpose, f"license: {asset.license}"):
@@ -69,7 +63,7 @@ def where(
     dir: _Dir = None,
     as_json: _Json = False,
 ) -> None:
-    """Print the weights folder, or where the files of one model lie (exit code 5 where one is missing)."""
+    """Print the weights folder, or the paths of a model's files (exit code 5 if one is missing)."""
     from mimaface_cli.weights.locate import locate_files, weights_folder
 
     with _folder(dir):
@@ -81,67 +75,73 @@ def where(
 
 
 @app.command("pull")
+@with_choices
 def pull(
     names: _Names = None,
     purpose: Annotated[
-        Purpose | None, typer.Option("--for", help="All that this needs (default, without NAMES: inference).")
+        str | None,
+        plain_option("All models for this purpose (default, without NAMES: inference).", "--for", choices=PURPOSES),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every model.")] = False,
+    all_: Annotated[bool, plain_option("All models.", "--all")] = False,
     dir: _Dir = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether the licenses are accepted.")] = False,
+    yes: Annotated[bool, plain_option("Accept the licenses without a question.", "-y", "--yes")] = False,
     quiet: _Quiet = False,
     as_json: _Json = False,
 ) -> None:
-    """Fetch models: checked by hash, kept as safetensors, going on where an earlier run broke off.
+    """Download models, verify their hashes and convert them to safetensors. An interrupted download resumes.
 
-    HF_ENDPOINT names a mirror of the hub, HF_TOKEN your token; MIMAFACE_MIRROR a server that holds what is not there.
+    HF_ENDPOINT sets a mirror of the Hugging Face hub, HF_TOKEN a token, MIMAFACE_MIRROR a server for all other files.
     """
     from mimaface_cli.weights.locate import find_missing_files, weights_folder
     from mimaface_cli.weights.registry import ASSETS, INFERENCE, assets_for, find_asset
 
     if bool(names) + (purpose is not None) + all_ > 1:
-        raise typer.BadParameter("give NAMES, --for or --all, not several of them")
+        raise typer.BadParameter("NAMES, --for and --all exclude each other. Give one of them.")
     chosen = [find_asset(name) for name in dict.fromkeys(names or ())]
     if not names:
-        chosen = list(ASSETS.values()) if all_ else assets_for(purpose.value if purpose else INFERENCE)
+        chosen = list(ASSETS.values()) if all_ else assets_for(purpose or INFERENCE)
     with _folder(dir):
-        lacking = [asset for asset in chosen if find_missing_files(asset.name)]
-        _show_licenses(lacking, yes)
-        with console.progress(quiet, unit="bytes") as report:
-            from mimaface_cli.weights.pull import pull as fetch
+        missing = [asset for asset in chosen if find_missing_files(asset.name)]
+        _show_licenses(missing, yes)
+        with show_progress(quiet, unit="bytes") as progress:
+            from mimaface_cli.weights import pull as downloads
 
-            installed = fetch(lacking, report)
+            installed = downloads.pull(missing, progress)
         folder = weights_folder()
+        chosen_names = [asset.name for asset in chosen]
         if as_json:
-            here = [asset.name for asset in chosen]
-            console.write_json({"folder": str(folder), "models": here, "installed": installed})
+            console.write_json({"folder": str(folder), "models": chosen_names, "installed": installed})
         else:
-            console.write(f"{', '.join(asset.name for asset in chosen)}: {_files(installed)} fetched, all in {folder}")
+            downloaded = console.count(len(installed), "file")
+            console.write(f"{', '.join(chosen_names)}: {downloaded} downloaded, complete in {folder}")
     if dir is not None and os.environ.get("MIMAFACE_WEIGHTS_DIR") != str(dir):
-        console.say(f"set MIMAFACE_WEIGHTS_DIR={folder} to use this folder")
+        console.info(f"set MIMAFACE_WEIGHTS_DIR={folder} to use this folder")
 
 
 @app.command("import")
 def import_(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The released files, or the hub's cache.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", show_default=False, help="Folder of the released files, or the hub's cache."),
+    ],
     names: _Names = None,
     dir: _Dir = None,
     quiet: _Quiet = False,
     as_json: _Json = False,
 ) -> None:
-    """Install models from files you have: the release's folder, a snapshot of the hub, or loose files in one folder.
+    """Install models from local files: the release's folder, a snapshot of the hub, or loose files in one folder.
 
-    They are only read. Exits with 5 when nothing was found, or not all of the NAMES.
+    The files stay unchanged. Exits with code 5 if the folder has no model, or not all of NAMES.
     """
     from mimaface_cli.weights.install import import_folder
     from mimaface_cli.weights.locate import weights_folder
 
     with _folder(dir):
-        with console.progress(quiet, unit="files") as report:
-            result = import_folder(folder, names or None, progress=report)
+        with show_progress(quiet, unit="files") as progress:
+            result = import_folder(folder, names or None, progress=progress)
         if not result.installed and not result.kept:
             raise WeightsError(
-                f"{folder}: holds none of these: {', '.join(result.missing[:4])} ...; name its top folder"
+                f"{folder}: contains no model file ({', '.join(result.missing[:4])} ...). Give its top folder."
             )
         if as_json:
             console.write_json({"folder": str(weights_folder()), **vars(result)})
@@ -150,12 +150,12 @@ def import_(
                 for path in getattr(result, label):
                     console.write(f"{label:10} {path}")
     if names and result.missing:
-        raise WeightsError(f"{folder}: does not hold {', '.join(result.missing)}; run: mimaface weights pull")
+        raise WeightsError(f"{folder}: lacks {', '.join(result.missing)}. Run mimaface weights pull.")
 
 
 @app.command("verify")
 def verify(names: _Names = None, dir: _Dir = None, quiet: _Quiet = False, as_json: _Json = False) -> None:
-    """Read what is installed and compare its hashes; exits with 5 on damage, or where one of the NAMES is missing."""
+    """Verify the hashes of installed models; exits with code 5 if one is damaged or one of NAMES is missing."""
     from mimaface_cli.weights.locate import weights_folder
     from mimaface_cli.weights.registry import ASSETS, find_asset
     from mimaface_cli.weights.status import DAMAGED, MISSING, inspect_files
@@ -163,58 +163,58 @@ def verify(names: _Names = None, dir: _Dir = None, quiet: _Quiet = False, as_jso
     chosen = [find_asset(name) for name in dict.fromkeys(names)] if names else list(ASSETS.values())
     with _folder(dir):
         rows, bad = [], []
-        with console.progress(quiet, unit="files") as report:
+        with show_progress(quiet, unit="files") as progress:
             for index, asset in enumerate(chosen):
-                report("verify", index, len(chosen))
+                progress("verify", index, len(chosen))
                 states = inspect_files(asset, thorough=True)
                 if not names and all(state.state == MISSING for state in states):
-                    continue  # not wanted here
+                    continue  # not installed
                 rows.append((asset, states))
-                bad += [s.path for s in states if s.state == DAMAGED or (names and s.state == MISSING)]
+                bad += [file.path for file in states if file.state == DAMAGED or (names and file.state == MISSING)]
         if as_json:
             console.write_json({"folder": str(weights_folder()), "models": [_row(*row) for row in rows]})
         else:
             for _, states in rows:
-                for state in states:
-                    told = f": {state.problem}" if state.state == DAMAGED else ""
-                    console.write(f"{state.state:10} {state.path}{told}")
+                for file in states:
+                    problem = f": {file.problem}" if file.state == DAMAGED else ""
+                    console.write(f"{file.state:10} {file.path}{problem}")
     if bad:
-        mend = " ".join(asset.name for asset, states in rows if any(state.path in bad for state in states))
-        some = f"{', '.join(bad[:4])}{' ...' if len(bad) > 4 else ''}"
-        raise WeightsError(f"{some}: damaged or missing; run: mimaface weights pull {mend}")
+        broken = " ".join(asset.name for asset, states in rows if any(file.path in bad for file in states))
+        listed = f"{', '.join(bad[:4])}{' ...' if len(bad) > 4 else ''}"
+        raise WeightsError(f"{listed}: damaged or missing. Run mimaface weights pull {broken}.")
 
 
 @contextmanager
-def _folder(given: Path | None) -> Iterator[None]:
-    """--dir stands in for MIMAFACE_WEIGHTS_DIR."""
+def _folder(folder: Path | None) -> Iterator[None]:
+    """Use --dir in place of MIMAFACE_WEIGHTS_DIR within the block."""
     before = os.environ.get("MIMAFACE_WEIGHTS_DIR")
-    if given is not None:
-        os.environ["MIMAFACE_WEIGHTS_DIR"] = str(given.absolute())
+    if folder is not None:
+        os.environ["MIMAFACE_WEIGHTS_DIR"] = str(folder.absolute())
     try:
         yield
     finally:
-        if given is not None:
+        if folder is not None:
             os.environ.pop("MIMAFACE_WEIGHTS_DIR")
             if before is not None:
                 os.environ["MIMAFACE_WEIGHTS_DIR"] = before
 
 
-def _show_licenses(assets: list["Asset"], yes: bool) -> None:
-    """What is about to be fetched and on which terms; a terminal asks, a script has read them."""
-    fetched = [asset for asset in assets if asset.needed_for]
-    for asset in fetched:
-        console.say(f"{asset.name} ({_size(asset.expected_size)}): {asset.purpose}; license: {asset.license}")
-    if not fetched or yes or not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+def _show_licenses(assets: list["Asset"], is_accepted: bool) -> None:
+    """Print the models to download with their licenses; on a terminal, ask whether the user accepts them."""
+    licensed = [asset for asset in assets if asset.needed_for]
+    for asset in licensed:
+        console.info(f"{asset.name} ({_size(asset.expected_size)}): {asset.purpose}; license: {asset.license}")
+    is_interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    if not licensed or is_accepted or not is_interactive:
         return
-    try:
-        agreed = typer.confirm("Fetch these on these terms?", err=True)
-    except typer.Abort:
-        agreed = False
-    if not agreed:
-        raise WeightsError("the licenses were not accepted: nothing was fetched")
+    with suppress(typer.Abort):
+        is_accepted = typer.confirm("Download these models under these licenses?", err=True)
+    if not is_accepted:
+        raise WeightsError("the licenses were not accepted; nothing was downloaded. Give --yes to accept them.")
 
 
 def _row(asset: "Asset", states: list["FileState"]) -> dict[str, object]:
+    """Return the values of the JSON object about a model."""
     from mimaface_cli.weights.status import overall_state
 
     files = [
@@ -238,14 +238,11 @@ def _row(asset: "Asset", states: list["FileState"]) -> dict[str, object]:
     }
 
 
-def _size(count: int | None) -> str:
-    if count is None:
+def _size(size: int | None) -> str:
+    """Return a size in bytes as text."""
+    if size is None:
         return "size unknown"
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count / 1000:.1f} kB"
-
-
-def _files(paths: list[str]) -> str:
-    return f"{len(paths)} file{'' if len(paths) == 1 else 's'}"
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size / 1000:.1f} kB"

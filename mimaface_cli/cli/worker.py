@@ -1,38 +1,46 @@
-"""`mimaface worker`: the inside of a batch's worker, for `mimaface batch` alone."""
+"""`mimaface worker`: a worker process of `mimaface batch`."""
 
 import json
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from mimaface_cli.cli import console
+from mimaface_cli.cli.invocation import Invocation
+from mimaface_cli.progress import ProgressCallback
 
 if TYPE_CHECKING:
-    from mimaface_cli.batch.job_run import Ran, Run
-    from mimaface_cli.batch.worker import Progress
+    from mimaface_cli.batch.job_run import CommandOutcome, RunCommand
 
 
-def command() -> None:
-    """Do jobs that come as JSON lines on the input stream, until it ends."""
-    # What every job needs is loaded while the jobs are read.
-    from mimaface_cli.apps import animate  # noqa: F401
+def command(context: typer.Context) -> None:
+    """Run the jobs that arrive as JSON lines on the input stream, until it ends."""
+    # Load what every job needs while the parent process reads the list of jobs.
+    from mimaface_cli.apps import animate  # noqa: F401 - loaded for its side effect on the import cache
     from mimaface_cli.batch.worker import serve
     from mimaface_cli.face import landmarks
 
     with landmarks.native_silence():
         landmarks.load_mediapipe()
-    serve(_runner)
+    serve(_runner_factory(context.obj))
 
 
-def _runner(progress: "Progress") -> "Run":
-    from mimaface_cli.batch.job_run import Ran
-    from mimaface_cli.cli.app import outcome
+def _runner_factory(invocation: Invocation) -> Callable[[ProgressCallback], "RunCommand"]:
+    """Return the function that makes a runner of command lines for a progress callback."""
 
-    def run(words: list[str], log: Path) -> "Ran":
-        with console.heard_by(progress), console.voice(), redirect_stdout(StringIO()) as out:
-            code, reason = outcome(["--log-file", str(log), "animate", "--json", *words])
-            console.note(f"failed with exit code {code}: {reason}" if code else "done")
-        return Ran(code, reason, None if code else json.loads(out.getvalue()))
+    def make_runner(progress: ProgressCallback) -> "RunCommand":
+        from mimaface_cli.batch.job_run import CommandOutcome
 
-    return run
+        def run(words: list[str], log: Path) -> "CommandOutcome":
+            with console.progress_listener(progress), console.session(), redirect_stdout(StringIO()) as output:
+                code, reason = invocation.run(["--log-file", str(log), "animate", "--json", *words])
+                console.log(f"failed with exit code {code}: {reason}" if code else "done")
+            return CommandOutcome(code, reason, None if code else json.loads(output.getvalue()))
+
+        return run
+
+    return make_runner

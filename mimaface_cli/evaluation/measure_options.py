@@ -31,7 +31,7 @@ class MeasureOptions:
     face: str = option(
         "largest", metavar="FACE", help="Face to measure: largest, left, right or a number from 1 (left to right)."
     )
-    driver_face: str = option("largest", metavar="FACE", help="Face of the driver; same values as `face`.")
+    driver_face: str = option("largest", metavar="FACE", help="Face of the driver, as for `face`.")
     clip_frames: int | None = option(
         None,
         minimum=2,

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.timecode import frame_number, is_timecode
+from mimaface_cli.options import option
 
 _CLOCK = re.compile(r"(?:(?:([0-9]{1,3}):)?([0-9]{1,2}):)?([0-9]{1,7}(?:[.,][0-9]{1,9})?)")
 
@@ -70,8 +71,12 @@ class Trim:
         duration: Duration of the span; None for up to the end.
     """
 
-    start: Moment = Moment("0", Fraction(0))
-    duration: Moment | None = None
+    start: Moment = option(
+        Moment("0", Fraction(0)),
+        metavar="TIME",
+        help="Start: seconds, HH:MM:SS.mmm or timecode HH:MM:SS:FF.",
+    )
+    duration: Moment | None = option(None, metavar="TIME", help="Duration of the input to use.")
 
     @classmethod
     def parse(cls, start: str | None, duration: str | None) -> "Trim":

@@ -1,7 +1,6 @@
 """Options of retargeting: how a driver's motion is transferred to a source."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from mimaface_cli.options import check_options, option
 
@@ -20,7 +19,7 @@ class RetargetOptions:
         strength: Factor on the driver's motion; 1 leaves it unchanged.
     """
 
-    motion: Literal["relative", "absolute"] = option(
+    motion: str = option(
         "relative",
         choices=("relative", "absolute"),
         metavar="MODE",

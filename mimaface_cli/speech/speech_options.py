@@ -30,7 +30,7 @@ class SpeechOptions:
         "face478",
         choices=SPACES,
         metavar="SPACE",
-        help="face478: the embedded lip network. bfm09: SadTalker's networks, for the diffusion engine (weights needed).",
+        help="face478: the embedded lip network. bfm09: SadTalker's networks, for the diffusion engine.",
     )
     seed: int = option(0, minimum=0, maximum=2**32 - 1, help="Random seed of head motion, brows and blinks.")
     pose_style: int = option(
@@ -40,15 +40,13 @@ class SpeechOptions:
     still: bool = option(False, help="Keep the head still.")
     pose_from: Path | None = option(
         None,
-        metavar="TRACK|VIDEO",
+        metavar="PATH",
         help="Track or video that provides the head motion; a shorter one plays back and forth.",
     )
-    blinks_from: Path | None = option(
-        None, metavar="TRACK|VIDEO", help="Track or video that provides eyelids and gaze."
-    )
+    blinks_from: Path | None = option(None, metavar="PATH", help="Track or video that provides eyelids and gaze.")
     source: Path | None = option(
         None,
-        metavar="PHOTO|TRACK",
+        metavar="PATH",
         expert=True,
         help="Face that will speak; SadTalker's networks take it as an input (bfm09 only).",
     )

@@ -4,7 +4,7 @@ The source image is another frame of the same shot. Memory: one clip and the sou
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,26 +16,9 @@ from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import SQUARE
 from mimaface_cli.media.reader import Frame, read_frames
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.training.clip_options import ClipOptions
 from mimaface_cli.training.footage_spaces import FootageSpace
 from mimaface_cli.training.shards import TrainingClip
-
-
-@dataclass(frozen=True)
-class ClipOptions:
-    """Which clips to extract from a video.
-
-    Attributes:
-        size: Side of the face crop, in pixels.
-        frames: Frames per clip.
-        per_video: Largest number of clips per video.
-        condition: Kind of the condition renders: "textured" (the mesh engine's frame) or "render" (the paper's, from
-            coefficients alone); empty for the space's default, see `CONDITIONS`.
-    """
-
-    size: int = 512
-    frames: int = 24
-    per_video: int = 20
-    condition: str = ""
 
 
 def extract_clips(

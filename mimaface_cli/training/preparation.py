@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
 from mimaface_cli.files import output_error, remove_partial_files
 from mimaface_cli.progress import ProgressCallback, ignore_progress
-from mimaface_cli.training.clip_extraction import ClipOptions, extract_clips
+from mimaface_cli.training.clip_extraction import extract_clips
+from mimaface_cli.training.clip_options import ClipOptions
 from mimaface_cli.training.footage_spaces import CONDITIONS, SPACES, FootageSpace
 from mimaface_cli.training.shard_index import INDEX, ShardIndex, open_shard_index
 from mimaface_cli.training.shards import join_shards, shard_name, write_shard

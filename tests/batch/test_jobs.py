@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mimaface_cli.batch.jobs import read_jobs
+from mimaface_cli.batch.job_file import read_jobs
 from mimaface_cli.errors import InputError
 
 KNOWN = {"region": False, "crf": False, "audio": False, "pose-from": False, "matte": False, "overwrite": True}

@@ -7,17 +7,17 @@ from dataclasses import replace
 import pytest
 
 from mimaface_cli.batch.batch_options import BatchOptions
-from mimaface_cli.batch.job_run import Ran, Reply, perform
-from mimaface_cli.batch.job_state import DONE, FAILED, RUNNING, Record, State, stamp
-from mimaface_cli.batch.jobs import read_jobs
-from mimaface_cli.batch.scheduler import NoRoom, run_batch
-from mimaface_cli.batch.worker import WorkerDied
+from mimaface_cli.batch.job_file import read_jobs
+from mimaface_cli.batch.job_run import CommandOutcome, JobReply, run_job
+from mimaface_cli.batch.job_state import DONE, FAILED, RUNNING, JobRecord, StateFolder, file_stamp
+from mimaface_cli.batch.scheduler import NoCapacityError, run_batch
+from mimaface_cli.batch.worker import WorkerDiedError
 
 
 class Quiet:
-    def ended(self, outcome): ...
+    def on_outcome(self, outcome): ...
 
-    def tick(self, done, total, stages): ...
+    def on_tick(self, done, total, stages): ...
 
 
 class Pretender:
@@ -28,7 +28,7 @@ class Pretender:
 
     def do(self, task, progress, timeout=None):
         progress("animating", 1, 1)
-        return perform(self.state, self.jobs[task["job"]["id"]], task["budget"], task["skip_existing"], self.run)
+        return run_job(self.state, self.jobs[task["job"]["id"]], task["budget"], task["skip_existing"], self.run)
 
     def stop(self): ...
 
@@ -41,13 +41,13 @@ def batch(tmp_path):
         path = tmp_path / "jobs.csv"
         path.write_text("source,driver,output\n" + text)
         jobs = read_jobs(path, {"overwrite": True}, lambda words: None)
-        state = state or State(tmp_path / "state")
+        state = state or StateFolder(tmp_path / "state")
 
         def write(words, log):
             code = run(words)
             if code == 0:
                 (tmp_path / words[0].removeprefix("--output=")).write_text("made")
-            return Ran(code, f"code {code}" if code else "", {"frames": 1})
+            return CommandOutcome(code, f"code {code}" if code else "", {"frames": 1})
 
         outcomes = run_batch(jobs, state, lambda n: Pretender(state, jobs, write), BatchOptions(**options), Quiet())
         return {outcome.job.output: outcome for outcome in outcomes}
@@ -102,7 +102,7 @@ def test_failures_are_tried_again_and_block_what_needs_them(batch):
     outcomes = batch(text, run, retry=2)
     assert tries == {"--output=a.mp4": 3, "--output=b.mp4": 3}
     assert (outcomes["a.mp4"].status, outcomes["b.mp4"].status, outcomes["c.mp4"].status) == (FAILED, DONE, "blocked")
-    assert outcomes["a.mp4"].reply.reason == "code 3" and "row 2, whose output" in outcomes["c.mp4"].reply.reason
+    assert outcomes["a.mp4"].reply.reason == "code 3" and "row 2, which failed" in outcomes["c.mp4"].reply.reason
     batch(text, run)
     assert tries == {"--output=a.mp4": 4, "--output=b.mp4": 3}  # a later run tries what failed, and only that
 
@@ -122,7 +122,7 @@ def test_what_is_there_is_skipped_if_asked(batch, tmp_path):
 def test_a_worker_that_dies_costs_one_attempt_at_most(tmp_path, deaths, retry, status):
     (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,o.mp4\n")
     jobs = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)
-    state = State(tmp_path / "state")
+    state = StateFolder(tmp_path / "state")
     left = [deaths]
 
     class Mortal(Pretender):
@@ -130,13 +130,13 @@ def test_a_worker_that_dies_costs_one_attempt_at_most(tmp_path, deaths, retry, s
             if left[0]:
                 left[0] -= 1
                 record = self.state.record(jobs[0].id)
-                self.state.write(jobs[0].id, Record(RUNNING, (record.attempts if record else 0) + 1, ours=True))
-                raise WorkerDied("its worker was ended by SIGKILL")
+                self.state.write(jobs[0].id, JobRecord(RUNNING, (record.attempts if record else 0) + 1, ours=True))
+                raise WorkerDiedError("its worker was ended by SIGKILL")
             return super().do(task, progress, timeout)
 
     def write(words, log):
         (tmp_path / "o.mp4").write_text("made")
-        return Ran(0, "", {})
+        return CommandOutcome(0, "", {})
 
     options = BatchOptions(retry=retry)
     outcome = run_batch(jobs, state, lambda n: Mortal(state, jobs, write), options, Quiet())[0]
@@ -148,13 +148,13 @@ def test_a_worker_that_dies_costs_one_attempt_at_most(tmp_path, deaths, retry, s
 def test_a_cluster_without_room_still_gets_done(batch, tmp_path):
     (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,a.mp4\ns,d,b.mp4\n")
     jobs = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)
-    state, refused = State(tmp_path / "state"), []
+    state, refused = StateFolder(tmp_path / "state"), []
 
     def start(number):
         if len(refused) < 3:
             refused.append(number)
-            raise NoRoom
-        return Pretender(state, jobs, lambda words, log: Ran(4, "no", None))
+            raise NoCapacityError
+        return Pretender(state, jobs, lambda words, log: CommandOutcome(4, "no", None))
 
     assert [outcome.status for outcome in run_batch(jobs, state, start, BatchOptions(3), Quiet())] == [FAILED, FAILED]
 
@@ -174,7 +174,7 @@ def test_changed_inputs_are_told_not_passed_over(batch, tmp_path):
 
     (tmp_path / "s.jpg").write_text("before")
     outcome = batch("s.jpg,d.mp4,p.mp4\n", replace_it)["p.mp4"]
-    assert outcome.status == FAILED and "was changed while the job ran" in outcome.reply.reason
+    assert outcome.status == FAILED and "changed while the job ran" in outcome.reply.reason
     assert batch("s.jpg,d.mp4,p.mp4\n", lambda words: 0)["p.mp4"].status == DONE  # and made anew over what it wrote
 
 
@@ -183,33 +183,33 @@ def test_an_interrupted_job_replaces_only_what_it_wrote_itself(batch, tmp_path):
     run = lambda words: given.append("--overwrite" in words) or 0  # noqa: E731
     (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,o.mp4\n")
     job = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)[0]
-    state = State(tmp_path / "state")
+    state = StateFolder(tmp_path / "state")
     state.prepare()
     leftover = tmp_path / ".o.0123abcd.part.mp4"
     for ours in (True, False):
         (tmp_path / "o.mp4").write_text("there")
         leftover.write_text("half")
-        state.write(job.id, Record(RUNNING, 1, ours=ours))
-        reply = perform(state, job, 9, False, lambda words, log: Ran(run(words), "", None))
+        state.write(job.id, JobRecord(RUNNING, 1, ours=ours))
+        reply = run_job(state, job, 9, False, lambda words, log: CommandOutcome(run(words), "", None))
         assert reply.status == DONE and not leftover.exists()
     assert given == [True, False]
 
 
 def test_records_that_are_damaged_count_for_nothing(tmp_path):
-    state = State(tmp_path / "state")
+    state = StateFolder(tmp_path / "state")
     state.prepare()
-    state.write("a", Record(DONE, 1, began=1.5))
-    assert state.record("a") == Record(DONE, 1, began=1.5)
+    state.write("a", JobRecord(DONE, 1, began=1.5))
+    assert state.record("a") == JobRecord(DONE, 1, began=1.5)
     for content in (b"", b"{", b"[]", b'{"status": "done"}', b'{"status": 3, "attempts": "x"}', b"\xff\xfe"):
         (state.folder / "a.json").write_bytes(content)
         assert state.record("a") is None
-    with state.held("a") as mine:
+    with state.lock("a") as mine:
         assert mine
         elsewhere = []
-        other = threading.Thread(target=lambda: elsewhere.append(perform(state, fake("a"), 1, False, None)))
+        other = threading.Thread(target=lambda: elsewhere.append(run_job(state, fake("a"), 1, False, None)))
         other.start()
         other.join(10)
-        assert elsewhere == [Reply("busy")]
+        assert elsewhere == [JobReply("busy")]
 
 
 def fake(key):
@@ -220,8 +220,8 @@ def fake(key):
 
 def test_stamps_tell_versions_apart(tmp_path):
     (tmp_path / "a").write_text("x")
-    first = stamp(tmp_path / "a")
-    assert first == stamp(tmp_path / "a") and stamp(tmp_path / "b") is None and stamp(tmp_path)[0] == 1
+    first = file_stamp(tmp_path / "a")
+    assert first == file_stamp(tmp_path / "a") and file_stamp(tmp_path / "b") is None and file_stamp(tmp_path)[0] == 1
     (tmp_path / "a").write_text("xy")
-    assert stamp(tmp_path / "a") != first
-    assert replace(Record(DONE, 1), stamps={"a": first}).stamps["a"] == first
+    assert file_stamp(tmp_path / "a") != first
+    assert replace(JobRecord(DONE, 1), stamps={"a": first}).stamps["a"] == first

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from mimaface_cli.cli.arguments import repeat_options
-from mimaface_cli.cli.console import rate
+from mimaface_cli.cli.console import parse_frame_rate
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.motion.channels import find_channel
 from mimaface_cli.motion.coefficients import blendshape_index
@@ -57,7 +57,7 @@ def test_words_after_an_option_are_its_own():
 
 
 def test_rates_are_exact():
-    assert rate("29.97") == NTSC and rate("30") == 30 and rate("30000/1001") == NTSC and rate("12.5") * 2 == 25
+    assert parse_frame_rate("29.97") == NTSC and parse_frame_rate("30") == 30 and parse_frame_rate("30000/1001") == NTSC and parse_frame_rate("12.5") * 2 == 25
 
 
 def test_a_photo_turned_is_measured_turned(run_command, sample, tmp_path):

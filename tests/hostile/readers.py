@@ -215,40 +215,40 @@ def _program():
 
 
 def _jobs(path: Path) -> object:
-    from mimaface_cli.batch.jobs import read_jobs
-    from mimaface_cli.cli.batch import _known, _wrong
+    from mimaface_cli.batch.job_file import read_jobs
+    from mimaface_cli.cli.batch import _job_options, _parse_problem
 
     animate = _program().commands["animate"]
-    return [job.words for job in read_jobs(path, _known(animate), lambda words: _wrong(animate, words))]
+    return [job.words for job in read_jobs(path, _job_options(animate), lambda words: _parse_problem(animate, words))]
 
 
 def _settings(path: Path) -> object:
-    from mimaface_cli.cli.config_file import VARIABLE, load
+    from mimaface_cli.cli.config_file import VARIABLE, load_config
 
-    return load(_program(), {VARIABLE: str(path)})
+    return load_config(_program(), {VARIABLE: str(path)})
 
 
 def _job_record() -> bytes:
     from dataclasses import asdict
 
-    from mimaface_cli.batch.job_state import DONE, Record
+    from mimaface_cli.batch.job_state import DONE, JobRecord
 
     stamps = {"/a/b.jpg": [3, 4], "/a/c.mp4": [5, 6]}
     return json.dumps(
-        asdict(Record(DONE, 1, 2, "o.mp4", 0, "", 1.5, {"frames": 3}, stamps, True, 1.0, 2.0, "h 1"))
+        asdict(JobRecord(DONE, 1, 2, "o.mp4", 0, "", 1.5, {"frames": 3}, stamps, True, 1.0, 2.0, "h 1"))
     ).encode()
 
 
 def _state(path: Path) -> object:
     """A job's record, and what a later run makes of it."""
-    from mimaface_cli.batch.job_run import Ran, perform
-    from mimaface_cli.batch.job_state import State
+    from mimaface_cli.batch.job_run import CommandOutcome, run_job
+    from mimaface_cli.batch.job_state import StateFolder
     from mimaface_cli.batch.jobs import Job
 
     output = path.with_name("o.mp4")
     output.write_bytes(b"1")
     job = Job(path.stem, 2, "b.jpg", "c.mp4", "o.mp4", {}, (Path("/a/b.jpg"), Path("/a/c.mp4")), (output,))
-    return perform(State(path.parent), job, 3, False, lambda words, log: Ran(0, "", None))
+    return run_job(StateFolder(path.parent), job, 3, False, lambda words, log: CommandOutcome(0, "", None))
 
 
 def _train_config(path: Path) -> object:

@@ -19,7 +19,8 @@ from mimaface_cli.face.d3dfr import split_coefficients
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.training.clip_extraction import ClipOptions, extract_clips
+from mimaface_cli.training.clip_extraction import extract_clips
+from mimaface_cli.training.clip_options import ClipOptions
 from mimaface_cli.training.config import TrainingConfig
 from mimaface_cli.training.config_reader import build_config
 from mimaface_cli.training.denoiser import Denoiser

@@ -100,7 +100,8 @@ def test_both_stages_and_back_by_weights_import(weights, config, tmp_path):
 
 
 def test_footage_in_the_basel_space_has_its_own_renders(weights, sample, tmp_path):
-    from mimaface_cli.training.clip_extraction import ClipOptions, extract_clips
+    from mimaface_cli.training.clip_extraction import extract_clips
+    from mimaface_cli.training.clip_options import ClipOptions
     from mimaface_cli.training.footage_spaces import BaselSpace
 
     with weights_at(weights):

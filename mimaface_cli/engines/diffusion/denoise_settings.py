@@ -71,7 +71,7 @@ class DenoiseSettings:
         0,
         minimum=0,
         maximum=2**63 - 1,
-        help="Random seed of the diffusion noise and of speech-driven head motion.",
+        help="Random seed of the noise and of speech-driven head motion.",
     )
 
     def __post_init__(self) -> None:

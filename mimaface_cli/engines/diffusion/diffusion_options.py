@@ -39,7 +39,7 @@ class DiffusionOptions:
         "auto",
         choices=("auto", "high", "low", "minimal"),
         metavar="MODE",
-        help="GPU memory mode: auto, high, low (6 GB cards) or minimal.",
+        help="GPU memory: auto, high, low (6 GB) or minimal.",
     )
     compile: bool = option(False, expert=True, help="Compile the networks: slower start, faster steps.")
 

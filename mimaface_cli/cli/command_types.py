@@ -1,0 +1,76 @@
+"""Kinds of Typer commands: with expert options, with options of several values, with a default subcommand."""
+
+import copy
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from mimaface_cli.cli.arguments import repeat_options
+
+_EPILOG = (
+    "Every option can be set by an environment variable, MIMAFACE_<COMMAND>_<OPTION> (MIMAFACE_ANIMATE_REGION=lips), "
+    "and in the configuration file."
+)
+
+
+class Command(TyperCommand):
+    """A command whose `--help` leaves out expert options (the hidden ones); `--help-all` shows them."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        if self.epilog is None:
+            self.epilog = _EPILOG
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, with `--help-all` where the command has expert options."""
+        params = super().get_params(ctx)
+        usual = self.get_help_option(ctx)
+        if usual is not None and any(getattr(param, "hidden", False) for param in self.params):
+            params.append(self._help_all_option(usual))
+        return params
+
+    def _help_all_option(self, usual: Any) -> Any:
+        """Return the option `--help-all`, made from the option `--help`."""
+
+        def show_all(ctx: Any, _param: Any, is_set: bool) -> None:
+            if not is_set or ctx.resilient_parsing:
+                return
+            hidden: list[Any] = [param for param in self.params if getattr(param, "hidden", False)]
+            for param in hidden:
+                param.hidden = False
+            try:
+                text = ctx.get_help()
+            finally:
+                for param in hidden:
+                    param.hidden = True
+            typer.echo(text, color=ctx.color)
+            ctx.exit()
+
+        option = copy.copy(usual)
+        option.name, option.opts, option.callback = "help_all", ["--help-all"], show_all
+        option.help = "Show all options, including the expert options, and exit."
+        return option
+
+
+class AssignmentCommand(Command):
+    """A command whose assignment options take all words like NAME=VALUE that follow."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after repeating the assignment options."""
+        return super().parse_args(ctx, repeat_options(args))
+
+
+class DefaultCommandGroup(TyperGroup):
+    """A group whose first command runs where the command line names none: `evaluate RESULT` measures RESULT."""
+
+    @property
+    def default_command(self) -> Any:
+        """The command that runs where the command line names none."""
+        return next(iter(self.commands.values()))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after adding the name of the default command, where no command is named."""
+        if not args or args[0] not in self.commands:
+            args = [self.default_command.name, *args]
+        return super().parse_args(ctx, args)

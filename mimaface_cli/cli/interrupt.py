@@ -1,0 +1,49 @@
+"""Signals that end the program: they raise an exception, so that temporary files are removed and threads end."""
+
+import signal
+from types import FrameType
+
+_REASONS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "terminal closed"}
+
+
+class Interrupted(SystemExit):
+    """A signal that ends the program.
+
+    Attributes:
+        pending: The interruption that is under way, or None.
+        reason: Why the program ends, for the error line.
+    """
+
+    pending: "Interrupted | None" = None
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
+        self.reason = _REASONS[signal.Signals(number).name]
+        super().__init__(self.exit_code)
+
+
+def raise_if_interrupted() -> None:
+    """Raise the pending interruption again.
+
+    It gets lost where exceptions are dropped (finalizers, callbacks of native code) or replaced by others (class
+    bodies, the import of native modules).
+    """
+    if Interrupted.pending is not None:
+        raise Interrupted.pending
+
+
+def handle_signals() -> None:
+    """Install the handlers; signals that the parent process ignores (nohup, a shell's &) stay ignored."""
+    for name in _REASONS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """Raise Interrupted, and ignore further signals, so that a second Ctrl-C does not stop the cleanup."""
+    for name in _REASONS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    Interrupted.pending = Interrupted(number)
+    raise Interrupted.pending

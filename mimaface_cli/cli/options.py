@@ -1,0 +1,126 @@
+"""Command-line options made from the fields of option dataclasses, and the options that commands share."""
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import typer
+
+from mimaface_cli.media.encode_options import EncodeOptions
+from mimaface_cli.media.trim import Trim
+from mimaface_cli.options import option_default, option_info
+from mimaface_cli.provenance.provenance_options import ProvenanceOptions
+
+MOTION, OUTPUT, RUN, DIFFUSION = "Motion", "Output", "Run", "Diffusion engine"
+FIELDS_OF_FLAGS: dict[str, set[str]] = {}
+"""Names of the fields that a flag sets, where the flag has another name."""
+
+_FIELD = re.compile(r"`([a-z_]+)`")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def flag_of(field: str) -> str:
+    """Return the usual flag of a field."""
+    return "--" + field.replace("_", "-")
+
+
+def field_option(owner: type, field: str, *flags: str, panel: str | None = None, **settings: Any) -> Any:
+    """Return the Typer option for a field of an option dataclass.
+
+    Args:
+        owner: The dataclass; the field's definition provides help, choices and metavar.
+        field: Name of the field.
+        *flags: The flags, where they differ from the field's name. A boolean that is True by default gets a
+            --no-… flag as well.
+        panel: Panel of the help page.
+        **settings: Further settings of `typer.Option`.
+    """
+    info = option_info(owner, field)
+    default = option_default(owner, field)
+    names = list(flags) or [flag_of(field)]
+    FIELDS_OF_FLAGS.setdefault(names[-1], set()).add(field)
+    if default is True:
+        names[-1] += f"/--no-{names[-1][2:]}"
+    help = _FIELD.sub(lambda match: flag_of(match[1]), info.help)
+    is_shown = default is not False and isinstance(default, str | int | float | Fraction) and str(default)
+    if settings.pop("show_default", True) and is_shown:
+        value = "on" if default is True else default
+        # In the text, where Typer would give the default a line of its own.
+        help = f"{help.rstrip('.')} (default: {value})."
+    return plain_option(
+        help,
+        *names,
+        panel=panel,
+        choices=info.choices,
+        **{"metavar": info.metavar, "hidden": info.expert} | settings,
+    )
+
+
+def plain_option(
+    help: str, *flags: str, panel: str | None = None, choices: tuple[str, ...] | None = None, **settings: Any
+) -> Any:
+    """Return a Typer option that belongs to no option dataclass.
+
+    Its environment variable is not repeated in the help, because the epilog explains all of them.
+    """
+    option = typer.Option(
+        *flags,
+        help=help,
+        rich_help_panel=panel,
+        **{"show_default": False, "show_envvar": "envvar" in settings} | settings,
+    )
+    option.choices = choices
+    return option
+
+
+def with_choices(command: _Command) -> _Command:
+    """Replace `str` in a command's annotations by the choices, so that Typer checks and completes them."""
+    annotations: dict[str, Any] = command.__annotations__
+    for name, annotation in annotations.items():
+        if get_origin(annotation) is not Annotated:
+            continue
+        kind, info = get_args(annotation)
+        choices = getattr(info, "choices", None)
+        if choices:
+            values: Any = Literal[tuple(choices)]
+            is_optional = type(None) in get_args(kind)
+            annotations[name] = Annotated[values | None if is_optional else values, info]
+    return command
+
+
+CacheDir = Annotated[
+    Path | None,
+    plain_option(
+        "Folder of the cache (default: MIMAFACE_CACHE_DIR, or the user's cache folder).",
+        panel=RUN,
+        metavar="DIR",
+        hidden=True,
+    ),
+]
+NoCache = Annotated[
+    bool, plain_option("Neither use nor fill the cache of motion tracks.", "--no-cache", panel=RUN, hidden=True)
+]
+Quiet = Annotated[bool, plain_option("Print errors only.", "-q", "--quiet", panel=RUN)]
+AsJson = Annotated[bool, plain_option("Print the result as one JSON object.", "--json", panel=RUN)]
+Overwrite = Annotated[bool, plain_option("Replace outputs that exist.", "--overwrite", panel=OUTPUT)]
+
+Start = Annotated[str | None, field_option(Trim, "start", panel=MOTION)]
+Duration = Annotated[str | None, field_option(Trim, "duration", panel=MOTION)]
+
+Codec = Annotated[str | None, field_option(EncodeOptions, "codec", panel=OUTPUT)]
+Crf = Annotated[int | None, field_option(EncodeOptions, "crf", panel=OUTPUT)]
+EncoderPreset = Annotated[str | None, field_option(EncodeOptions, "preset", "--encoder-preset", panel=OUTPUT)]
+PixelFormat = Annotated[str | None, field_option(EncodeOptions, "pixel_format", panel=OUTPUT)]
+Lossless = Annotated[bool, field_option(EncodeOptions, "lossless", panel=OUTPUT)]
+
+Provenance = Annotated[bool, field_option(ProvenanceOptions, "on", "--provenance", panel=OUTPUT)]
+Certificate = Annotated[
+    Path | None,
+    field_option(ProvenanceOptions, "certificate", panel=OUTPUT, envvar="MIMAFACE_C2PA_CERTIFICATE"),
+]
+PrivateKey = Annotated[
+    Path | None,
+    field_option(ProvenanceOptions, "private_key", panel=OUTPUT, envvar="MIMAFACE_C2PA_PRIVATE_KEY"),
+]

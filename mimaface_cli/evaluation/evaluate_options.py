@@ -1,0 +1,81 @@
+"""Options of evaluate besides those of the measurement: which results, and how missing ones are rendered."""
+
+from dataclasses import dataclass
+
+from mimaface_cli.motion.retarget_options import RetargetOptions
+from mimaface_cli.options import check_options, option, option_info
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of evaluate besides MeasureOptions.
+
+    Attributes:
+        protocol: "same" (self-reenactment), "cross" (cross-identity reenactment), or "auto": same where source and
+            driver are one file.
+        engine: Engine that renders the results that are missing, or None.
+        motion: How that engine moves the source; the paper uses absolute motion.
+        provenance: Whether rendered results are marked as generated.
+    """
+
+    protocol: str = option(
+        "auto",
+        choices=("auto", "same", "cross"),
+        metavar="PROTOCOL",
+        help="same: the driver's frames are the ground truth (PSNR, SSIM and LPIPS are measured). cross: source and "
+        "driver differ in identity. auto: same if source and driver are one file.",
+    )
+    engine: str | None = option(
+        None,
+        choices=("mesh", "diffusion"),
+        metavar="ENGINE",
+        help="Render the results of the list that are missing with this engine.",
+    )
+    motion: str = option(
+        "absolute",
+        choices=option_info(RetargetOptions, "motion").choices,
+        metavar="MODE",
+        help="Motion of rendered results: absolute (as in the paper) or relative.",
+    )
+    provenance: bool = option(
+        True, help="Mark rendered results as generated; without the mark, metrics are those of the unmarked frames."
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class PairListOptions:
+    """Options of a list of random pairs.
+
+    Attributes:
+        protocol: "same": the first frame of a video is the source, the video is the driver. "cross": a photo, or
+            another person's first frame, is the source.
+        pairs: Number of pairs.
+        seed: Random seed of the choice.
+        frames: Driver frames of a pair; 0 for all.
+        stride: Distance between driver frames.
+        identity: Regular expression whose first group is a person's name in a path, or None.
+    """
+
+    protocol: str = option(
+        "same",
+        choices=("same", "cross"),
+        metavar="PROTOCOL",
+        help="same: the first frame of a video is driven by that video. cross: a photo, or another person's first "
+        "frame, is driven by it.",
+    )
+    pairs: int = option(100, minimum=1, maximum=100_000, help="Number of pairs.")
+    seed: int = option(0, help="Random seed of the choice; the same files, options and seed give the same list.")
+    frames: int = option(0, minimum=0, help="Driver frames of a pair, from the first on; 0 for all.")
+    stride: int = option(1, minimum=1, help="Use every N-th driver frame.")
+    identity: str | None = option(
+        None,
+        metavar="REGEX",
+        help="Regular expression for paths below FOLDER; its first group is the person. By default VoxCeleb's id12345, "
+        "else the first folder, else the file name.",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)

@@ -1,0 +1,29 @@
+"""Options of the training clips that are extracted from footage."""
+
+from dataclasses import dataclass
+
+from mimaface_cli.options import option
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """Options of the training clips that are cut from footage.
+
+    Attributes:
+        size: Side of the square crop in pixels.
+        frames: Frames of a clip.
+        per_video: Largest number of clips of a video.
+        condition: What conditions the network: "textured" (the mesh engine's frames) or "render" (the paper's renders
+            of the coefficients); empty for the space's default.
+    """
+
+    size: int = option(512, metavar="PIXELS", help="Side of the crop in pixels, a multiple of 8 up to 512.")
+    frames: int = option(24, help="Frames of a clip.")
+    per_video: int = option(20, metavar="CLIPS", help="Largest number of clips of a video, spread over it.")
+    condition: str = option(
+        "",
+        choices=("textured", "render"),
+        metavar="CONDITION",
+        help="What conditions the network: textured (the mesh engine's frames, default of face478) or render (the "
+        "paper's renders of the coefficients; the only one of bfm09).",
+    )
