@@ -1,6 +1,6 @@
 """Rendering of an edit: the edited frames of a photo, a grid or a video, produced as they are consumed."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -94,7 +94,7 @@ def note_limits(requested: Coefficients, rendered: Coefficients) -> list[str]:
 
 def _render_portrait(
     portrait: Portrait, edited: Coefficients, channels: list[Channel], notes: list[str]
-) -> tuple[Iterator[np.ndarray], list[EditGain]]:
+) -> tuple[Generator[np.ndarray, None, None], list[EditGain]]:
     """Return the frames of a photo with edited coefficients, and the gains with which they were rendered."""
     model = face478.load()
     original = get_portrait_coefficients(portrait)
@@ -134,7 +134,9 @@ def _expand_grid(track: MotionTrack, axes: list[Axis]) -> Coefficients:
     return Coefficients(**arrays)
 
 
-def _assemble_and_close(frames: Iterator[np.ndarray], axes: list[Axis], cell: int) -> Generator[np.ndarray, None, None]:
+def _assemble_and_close(
+    frames: Generator[np.ndarray, None, None], axes: list[Axis], cell: int
+) -> Generator[np.ndarray, None, None]:
     try:
         yield assemble_grid(frames, axes, cell)
     finally:

@@ -99,6 +99,8 @@ def interpolate_keyframes(times: np.ndarray, values: np.ndarray, at: np.ndarray)
 
     Returns:
         (N,).
+
+    Source: Fritsch and Butland, "A method for constructing local monotone piecewise cubic interpolants", 1984.
     """
     if len(times) == 1:
         return np.full(len(at), values[0])

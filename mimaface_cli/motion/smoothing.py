@@ -93,6 +93,8 @@ def filter_savitzky_golay(values: np.ndarray) -> np.ndarray:
 
     Returns:
         (N, D).
+
+    Source: Savitzky and Golay, "Smoothing and differentiation of data by simplified least squares procedures", 1964.
     """
     if len(values) < 5:
         return values

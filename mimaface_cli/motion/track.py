@@ -1,6 +1,7 @@
 """MotionTrack: the common form of every driver, consumed by every engine."""
 
 import io
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -115,7 +116,7 @@ class MotionTrack:
         if not indices:
             raise InputError(f"the range contains none of the track's {len(self)} frames. Choose another range.")
         # Where the range skips the first frame of a shot, the shot starts with the next frame of the range.
-        moved_cuts = sorted({-(-(cut - start) // step) for cut in self.meta.cuts})
+        moved_cuts = sorted({math.ceil((cut - start) / step) for cut in self.meta.cuts})
         cuts = tuple(cut for cut in moved_cuts if 0 < cut < len(indices))
         meta = replace(self.meta, cuts=cuts, frame_rate=self.frame_rate / step)
         per_frame = {name: getattr(self, name)[which] for name in PER_FRAME_ARRAYS}

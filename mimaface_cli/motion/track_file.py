@@ -2,6 +2,8 @@
 
 A reader checks sizes before it allocates memory and unpickles nothing. Every defect becomes a ValueError whose message
 starts with the key.
+
+Source: NumPy's NEP 1, a simple file format for NumPy arrays.
 """
 
 import math

@@ -43,7 +43,7 @@ class EditGain:
         sign: Direction of the change, 1 or -1.
         factor: The factor.
         requested: The furthest requested value: degrees relative to the photo, or a score.
-        measured: The value that the landmark model measured in the best rendering, in the same unit.
+        measured: The value that the landmark model measured in the rendered photo, in the same unit.
     """
 
     channel: Channel
