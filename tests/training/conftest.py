@@ -1,4 +1,4 @@
-"""What full-size training starts from, tiny."""
+"""Shared data and weights of the training tests."""
 
 import json
 import shutil
@@ -8,31 +8,51 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mimaface_cli.builders.rendered_people.rendered_shards import render_shards
 from mimaface_cli.engines.diffusion.unet import VideoUNet
 from mimaface_cli.weights.install import import_folder
 from tests.conftest import weights_at
 from tests.goldens.fill import fill
 from tests.tiny.release import UNET, _write_clip
+from tests.training.noise_data import write_noise_data
+from tests.training.small_runs import CAST
+from tests.training.validated_runs import PEOPLE_COUNT, SIZE
 
 
 @pytest.fixture(scope="session")
-def weights(tiny_weights, vae_folder, tmp_path_factory) -> Path:
-    """The tiny release's weights folder, with tiny stand-ins for what training starts from. Only to be read."""
+def rendered_data(tmp_path_factory) -> Path:
+    """Shards of four rendered people with two clips each. Only to be read, except for cached latents."""
+    folder = tmp_path_factory.mktemp("rendered")
+    render_shards(CAST, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def noise_data(tmp_path_factory) -> Path:
+    """Shards of coarse noise as the clips of four people, two each, with five frames. Only to be read."""
+    folder = tmp_path_factory.mktemp("noise")
+    return write_noise_data(folder, "face478", SIZE, 2 * PEOPLE_COUNT, PEOPLE_COUNT, frames=5)
+
+
+@pytest.fixture(scope="session")
+def training_weights(tiny_weights, vae_folder, tmp_path_factory) -> Path:
+    """The tiny release's weights folder with tiny Stable Diffusion, CLIP and AnimateDiff. Only to be read."""
     folder = shutil.copytree(tiny_weights, tmp_path_factory.mktemp("training") / "weights", symlinks=True)
-    given = tmp_path_factory.mktemp("given")
-    config = {**UNET, "in_channels": 4, "use_motion_module": False}
-    sd, video = VideoUNet(config), VideoUNet({**UNET, "use_motion_module": True})
-    fill(sd, "sd")
-    fill(video, "animatediff")
-    (given / "sd/unet").mkdir(parents=True)
-    save_file(sd.state_dict(), given / "sd/unet/diffusion_pytorch_model.safetensors")
-    (given / "sd/unet/config.json").write_text(json.dumps({**UNET, "in_channels": 4}))
-    shutil.copytree(vae_folder, given / "sd/vae")
-    _write_clip(given / "clip", "clip start")
-    (given / "mm").mkdir()
-    motion = {key: value for key, value in video.state_dict().items() if "motion_modules." in key}
-    torch.save({"state_dict": motion}, given / "mm/v3_sd15_mm.ckpt")
+    source = tmp_path_factory.mktemp("initial_weights")
+    sd_unet, video_unet = (VideoUNet({**UNET, **changes}) for changes in (
+        {"in_channels": 4, "use_motion_module": False}, {"use_motion_module": True},
+    ))  # fmt: skip
+    fill(sd_unet, "sd")
+    fill(video_unet, "animatediff")
+    (source / "sd/unet").mkdir(parents=True)
+    save_file(sd_unet.state_dict(), source / "sd/unet/diffusion_pytorch_model.safetensors")
+    (source / "sd/unet/config.json").write_text(json.dumps({**UNET, "in_channels": 4}))
+    shutil.copytree(vae_folder, source / "sd/vae")
+    _write_clip(source / "clip", "clip start")
+    (source / "animatediff").mkdir()
+    motion = {key: value for key, value in video_unet.state_dict().items() if "motion_modules." in key}
+    torch.save({"state_dict": motion}, source / "animatediff/v3_sd15_mm.ckpt")
     with weights_at(folder):
-        for name, asset in (("sd", "sd15"), ("clip", "clip"), ("mm", "animatediff")):
-            assert not import_folder(given / name, [asset]).missing
+        for name, asset in (("sd", "sd15"), ("clip", "clip"), ("animatediff", "animatediff")):
+            assert not import_folder(source / name, [asset]).missing
     return folder
