@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from multiprocessing import active_children, get_context
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mimaface_cli.errors import InputError, MimafaceError, OutputError
+from mimaface_cli.errors import InputError, MimafaceError, OutputError, WeightsError
 from mimaface_cli.files import output_error, remove_partial_files
 from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.training.clip_extraction import extract_clips
@@ -89,22 +89,16 @@ def prepare_shards(
 
     Raises:
         InputError: There are no videos, an option is out of range, or the output was prepared with other options.
+        WeightsError: The space's weights are not installed.
         OutputError: The output cannot be written, or another preparation uses it.
     """
     options = _check_options(space, options)
     videos = _list_videos(folder)
-    try:
-        (output / PARTS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(output, error) from error
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(FileLock(output / ".prepare.lock", timeout=0))
-        except Timeout as error:
-            raise OutputError(f"{output}: another mimaface train prepare writes there. Wait for it.") from error
+    with _locked_output(output):
         index = open_shard_index(output, {"space": space, **asdict(options)})
         index.save(output)  # Before the first shard: shards without an index belong to someone else.
         _remove_partial_files(output, index)
+        _create_space.cache_clear()  # The installed weights may have changed since an earlier call.
         todo = list(_list_jobs(videos, folder, output, identities or {}, index))
         done = len(videos) - len(todo)
         progress("preparing", done, len(videos))
@@ -121,6 +115,23 @@ def prepare_shards(
         if unjoined:
             _join_parts(unjoined, output, index)
     return index
+
+
+@contextmanager
+def _locked_output(output: Path) -> Generator[None, None, None]:
+    """Create the output's folders and lock them against other preparations."""
+    lock = FileLock(output / ".prepare.lock", timeout=0)
+    try:
+        (output / PARTS).mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(f"{output}: another mimaface train prepare writes there. Wait for it.") from error
+    except OSError as error:
+        raise output_error(output, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _check_options(space: str, options: ClipOptions) -> ClipOptions:
@@ -257,7 +268,7 @@ def _run_job(job: _VideoJob, space: str, options: ClipOptions) -> _VideoResult:
     try:
         clips = extract_clips(job.video, _create_space(space, options.condition), job.key, job.identity, options)
         count = write_shard(job.part, clips)
-    except OutputError:
+    except (OutputError, WeightsError):  # These concern all videos.
         raise
     except MimafaceError as error:
         return _VideoResult(job, error=str(error))
@@ -271,7 +282,7 @@ def _run_job(job: _VideoJob, space: str, options: ClipOptions) -> _VideoResult:
 
 @cache
 def _create_space(name: str, condition: str) -> FootageSpace:
-    """Return a space; each worker process loads it once."""
+    """Return a space; each process loads it once."""
     return SPACES[name](condition)
 
 

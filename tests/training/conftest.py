@@ -10,11 +10,14 @@ from safetensors.torch import save_file
 
 from mimaface_cli.builders.rendered_people.rendered_shards import render_shards
 from mimaface_cli.engines.diffusion.unet import VideoUNet
+from mimaface_cli.training.clip_options import ClipOptions
+from mimaface_cli.training.preparation import prepare_shards
 from mimaface_cli.weights.install import import_folder
-from tests.conftest import weights_at
+from tests.conftest import read_video, weights_at, write_video
 from tests.goldens.fill import fill
 from tests.tiny.release import UNET, _write_clip
 from tests.training.noise_data import write_noise_data
+from tests.training.release_runs import SIZE as RELEASE_SIZE
 from tests.training.small_runs import CAST
 from tests.training.validated_runs import PEOPLE_COUNT, SIZE
 
@@ -55,4 +58,27 @@ def training_weights(tiny_weights, vae_folder, tmp_path_factory) -> Path:
     with weights_at(folder):
         for name, asset in (("sd", "sd15"), ("clip", "clip"), ("animatediff", "animatediff")):
             assert not import_folder(source / name, [asset]).missing
+    return folder
+
+
+@pytest.fixture(scope="session")
+def face_footage(sample, tmp_path_factory) -> Path:
+    """A folder of two people, the same face with different colors, with a video each. Only to be read."""
+    folder = tmp_path_factory.mktemp("footage")
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+    shutil.copy(sample.driver, folder / "a/driver.mp4")
+    frames, times = read_video(sample.driver)
+    write_video(folder / "b/mirrored.mp4", [255 - (255 - frame[:, ::-1]) // 2 for frame in frames], times)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def basel_data(training_weights, face_footage, tmp_path_factory) -> Path:
+    """Shards of the footage in the Basel space, with identity features. Only to be read."""
+    folder = tmp_path_factory.mktemp("basel") / "shards"
+    with weights_at(training_weights):
+        index = prepare_shards(face_footage, folder, "bfm09", ClipOptions(RELEASE_SIZE, 4, 2))
+    assert sum(index.videos.values()) == 4
+    assert not index.skipped
     return folder
