@@ -78,7 +78,7 @@ def prepare(
             )
     with show_progress(quiet, "videos") as progress:
         cutting = ClipOptions(size, frames, per_video, condition or ClipOptions.condition)
-        index = preparation.prepare(folder, output, space, cutting, table, jobs, progress)
+        index = preparation.prepare_shards(folder, output, space, cutting, table, jobs, progress)
     for name, reason in index.skipped.items():
         console.info(f"skipped: {name}: {reason.removeprefix(f'{folder / name}: ')}")
     clips = sum(index.videos.values())
@@ -154,7 +154,7 @@ def score(
     """Write a small model's comparison with mesh into its card; --engine auto prefers it if it wins more metrics."""
     from mimaface_cli.training import card_scores
 
-    verdict = card_scores.score(model, mesh, own)
+    verdict = card_scores.write_card_scores(model, mesh, own)
     if as_json:
         rows = {
             name: {"mesh": mesh_value, "model": model_value, "winner": winner}
