@@ -61,13 +61,13 @@ def save_exr(path: Path, rgb: np.ndarray, alpha: np.ndarray | None, tags: Mappin
 def load_exr(path: Path) -> tuple[np.ndarray, dict[str, str]]:
     """Read an image and its tags as `save_exr` wrote them.
 
-    FFmpeg decodes it, because OpenEXR's own reader ignores damage.
+    FFmpeg decodes it. Rows that it cannot decode, as in a truncated file, are black.
 
     Returns:
         (H, W, 3) uint8 sRGB pixels, no longer premultiplied, and the tags.
 
     Raises:
-        InputError: If the file is damaged, too large, or has other channels than RGB and alpha.
+        InputError: If the header is damaged, or if the file is too large or has other channels than RGB and alpha.
     """
     check_input_file(path)
     if path.stat().st_size > _MAX_FILE_BYTES:

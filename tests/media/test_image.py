@@ -1,4 +1,4 @@
-"""Pictures in and out: modes, orientation, profiles, limits, damage."""
+"""Images: modes, orientation, color profiles, size limits, damaged files."""
 
 import io
 import json
@@ -17,23 +17,23 @@ from mimaface_cli.media.image import image_kind, image_size, read_image, write_i
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 
 
-def gradient(width=40, height=24):
+def make_gradient(width=40, height=24):
     rows, columns = np.mgrid[:height, :width]
     return np.dstack([columns * 6, rows * 10, (rows + columns) * 3]).astype(np.uint8)
 
 
-def test_png_keeps_every_value(tmp_path):
+def test_png_preserves_every_value(tmp_path):
     path = tmp_path / "größe 像.png"
-    write_image(path, gradient())
+    write_image(path, make_gradient())
     image = read_image(path)
-    assert np.array_equal(image.rgb, gradient()) and image.alpha is None
+    assert np.array_equal(image.rgb, make_gradient()) and image.alpha is None
     assert image.rgb.flags.c_contiguous and image.rgb.flags.writeable
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path, orientation):
-    upright = gradient()
+    upright = make_gradient()
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -46,19 +46,19 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
     }[orientation]
     exif = Pillow.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / "turned.png"
+    path = tmp_path / "rotated.png"
     Pillow.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
     assert np.array_equal(read_image(path).rgb, upright)
     assert image_size(path) == (40, 24)
 
 
-def test_damaged_exif_does_not_cost_the_picture(tmp_path):
+def test_damaged_exif_is_ignored(tmp_path):
     path = tmp_path / "exif.png"
-    Pillow.fromarray(gradient()).save(path, exif=b"Exif\0\0II*\0\xff\xff\xff\xff broken")
-    assert np.array_equal(read_image(path).rgb, gradient())
+    Pillow.fromarray(make_gradient()).save(path, exif=b"Exif\0\0II*\0\xff\xff\xff\xff broken")
+    assert np.array_equal(read_image(path).rgb, make_gradient())
 
 
-def test_sixteen_bit_gray_is_scaled_not_clipped(tmp_path):
+def test_sixteen_bit_gray_is_scaled_to_eight_bits(tmp_path):
     values = np.array([[0, 128, 257, 32768, 65535]], np.uint16)
     for suffix in (".png", ".tif"):
         path = tmp_path / f"gray{suffix}"
@@ -67,7 +67,7 @@ def test_sixteen_bit_gray_is_scaled_not_clipped(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "LA", "RGBA"])
-def test_every_usual_mode_becomes_rgb(tmp_path, mode):
+def test_every_common_mode_becomes_rgb(tmp_path, mode):
     suffix = {"CMYK": ".jpg", "YCbCr": ".jpg"}.get(mode, ".png")
     gray = np.repeat(np.repeat(np.array([[0, 255]], np.uint8), 16, 0), 16, 1)
     path = tmp_path / f"mode{suffix}"
@@ -77,38 +77,40 @@ def test_every_usual_mode_becomes_rgb(tmp_path, mode):
     assert rgb[:, :12].max() < 12 and rgb[:, 20:].min() > 243
 
 
-def test_alpha_comes_only_where_something_is_seen_through(tmp_path):
+def test_alpha_is_returned_only_if_a_pixel_is_transparent(tmp_path):
     alpha = np.full((24, 40), 255, np.uint8)
-    write_image(tmp_path / "opaque.png", gradient(), alpha)
+    write_image(tmp_path / "opaque.png", make_gradient(), alpha)
     assert read_image(tmp_path / "opaque.png").alpha is None
     alpha[3, 5] = 7
     for name in ("clear.png", "clear.webp", "clear.tif"):
-        write_image(tmp_path / name, gradient(), alpha)
+        write_image(tmp_path / name, make_gradient(), alpha)
         assert np.array_equal(read_image(tmp_path / name).alpha, alpha)
-    palette = Pillow.fromarray(gradient()).quantize(8)
+    palette = Pillow.fromarray(make_gradient()).quantize(8)
     palette.save(tmp_path / "palette.png", transparency=palette.getpixel((0, 0)))
     assert read_image(tmp_path / "palette.png").alpha[0, 0] == 0
 
 
-def test_a_color_profile_is_brought_to_srgb(tmp_path):
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+def test_color_profile_is_converted_to_srgb(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     plain, tagged = tmp_path / "plain.png", tmp_path / "tagged.png"
-    Pillow.fromarray(gradient()).save(plain)
-    Pillow.fromarray(gradient()).save(tagged, icc_profile=lab.tobytes())
+    Pillow.fromarray(make_gradient()).save(plain)
+    Pillow.fromarray(make_gradient()).save(tagged, icc_profile=profile.tobytes())
     difference = read_image(tagged).rgb.astype(int) - read_image(plain).rgb
     assert np.abs(difference).max() <= 1
-    Pillow.fromarray(gradient()).save(tagged, icc_profile=b"not a profile")
-    assert np.array_equal(read_image(tagged).rgb, gradient())
+    Pillow.fromarray(make_gradient()).save(tagged, icc_profile=b"not a profile")
+    assert np.array_equal(read_image(tagged).rgb, make_gradient())
 
 
-def test_metadata_goes_into_the_file(tmp_path):
+def test_tags_are_written_as_json_in_the_exif_description(tmp_path):
     for name in ("a.png", "a.jpg", "a.webp"):
-        write_image(tmp_path / name, gradient(), attachments=Attachments({"tool": "mimaface", "note": "größe"}))
+        write_image(tmp_path / name, make_gradient(), attachments=Attachments({"tool": "mimaface", "note": "größe"}))
         with Pillow.open(tmp_path / name) as image:
             assert json.loads(image.getexif()[0x010E]) == {"tool": "mimaface", "note": "größe"}
 
 
-def png_header(width, height):
+def make_png_header(width, height):
+    """Return a PNG that claims a size and has no pixels."""
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -117,9 +119,9 @@ def png_header(width, height):
 
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (10_001, 10_000), (2**31 - 1, 1), (0, 5)])
-def test_sizes_beyond_belief_are_refused_by_the_header(tmp_path, size):
+def test_absurd_sizes_are_refused_from_the_header(tmp_path, size):
     path = tmp_path / "huge.png"
-    path.write_bytes(png_header(*size))
+    path.write_bytes(make_png_header(*size))
     with pytest.raises(InputError) as caught:
         read_image(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
@@ -127,56 +129,63 @@ def test_sizes_beyond_belief_are_refused_by_the_header(tmp_path, size):
         assert "too large" in str(caught.value) or "damaged" in str(caught.value)
 
 
-def test_largest_allowed_size_passes_the_check(tmp_path):
+def test_largest_allowed_size_is_accepted(tmp_path):
     path = tmp_path / "large.png"
-    path.write_bytes(png_header(10_000, 10_000))
+    path.write_bytes(make_png_header(10_000, 10_000))
     assert image_size(path) == (10_000, 10_000)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
-def test_cut_short_is_an_input_error(tmp_path, suffix):
-    whole = io.BytesIO()
+def test_truncated_image_is_refused(tmp_path, suffix):
+    complete = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Pillow.fromarray(pixels).save(whole, Pillow.registered_extensions()[suffix])
-    path = tmp_path / f"cut{suffix}"
-    for part in (0.3, 0.7):
-        path.write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * part)])
+    Pillow.fromarray(pixels).save(complete, Pillow.registered_extensions()[suffix])
+    path = tmp_path / f"truncated{suffix}"
+    for share in (0.3, 0.7):
+        path.write_bytes(complete.getvalue()[: int(len(complete.getvalue()) * share)])
         with pytest.raises(InputError, match="damaged or cut short"):
             read_image(path)
 
 
+def test_bytes_after_the_image_are_ignored(tmp_path):
+    path = tmp_path / "a.png"
+    write_image(path, make_gradient())
+    path.write_bytes(path.read_bytes() + np.random.default_rng(0).bytes(5000))
+    assert np.array_equal(read_image(path).rgb, make_gradient())
+
+
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"", "empty"),
-        (b"just words, no picture", "not a readable image"),
+        (b"plain text", "not a readable image"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a readable image"),
     ],
 )
-def test_what_is_no_picture_says_so(tmp_path, content, words):
-    path = tmp_path / "thing.png"
+def test_file_that_is_not_an_image_is_refused(tmp_path, content, message):
+    path = tmp_path / "a.png"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         read_image(path)
 
 
-def test_missing_and_folder(tmp_path):
+def test_missing_file_and_folder_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_image(tmp_path / "none.png")
     with pytest.raises(InputError, match="not a regular file"):
         read_image(tmp_path)
 
 
-def test_thirty_two_bit_pixels_are_refused(tmp_path):
+def test_32_bit_pixels_are_refused(tmp_path):
     path = tmp_path / "deep.tif"
     Pillow.fromarray(np.zeros((4, 4), np.float32)).save(path)
     with pytest.raises(InputError, match="32-bit"):
         read_image(path)
 
 
-def test_kinds(tmp_path):
-    frames = [Pillow.fromarray(gradient() // (1 + n)) for n in range(3)]
+def test_image_kind_tells_still_images_animations_and_other_files_apart(tmp_path):
+    frames = [Pillow.fromarray(make_gradient() // (1 + n)) for n in range(3)]
     frames[0].save(tmp_path / "still.gif")
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
@@ -192,27 +201,27 @@ def test_kinds(tmp_path):
     }
 
 
-def test_writing_refuses_what_it_cannot_keep(tmp_path, clean):
+def test_write_refuses_unknown_suffixes_alpha_in_jpeg_and_missing_folders(tmp_path, assert_folder_holds):
     alpha = np.zeros((24, 40), np.uint8)
     with pytest.raises(OutputError, match="transparency"):
-        write_image(tmp_path / "a.jpg", gradient(), alpha)
+        write_image(tmp_path / "a.jpg", make_gradient(), alpha)
     with pytest.raises(OutputError, match=r"\.png"):
-        write_image(tmp_path / "a.xyz", gradient())
+        write_image(tmp_path / "a.xyz", make_gradient())
     with pytest.raises(OutputError, match="cannot be written"):
-        write_image(tmp_path / "none" / "a.png", gradient())
-    clean()
+        write_image(tmp_path / "none" / "a.png", make_gradient())
+    assert_folder_holds()
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, clean, monkeypatch):
+def test_failed_write_leaves_the_old_file(tmp_path, assert_folder_holds, monkeypatch):
     path = tmp_path / "a.png"
-    write_image(path, gradient())
+    write_image(path, make_gradient())
     before = path.read_bytes()
 
-    def full(*_args, **_more):
+    def fail(*_args, **_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Pillow.Image, "save", full)
+    monkeypatch.setattr(Pillow.Image, "save", fail)
     with pytest.raises(OutputError, match="no space"):
-        write_image(path, gradient()[::-1])
+        write_image(path, make_gradient()[::-1])
     assert path.read_bytes() == before
-    clean("a.png")
+    assert_folder_holds("a.png")

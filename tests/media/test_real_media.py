@@ -1,4 +1,4 @@
-"""Real clips, portraits and sounds of many makers, against what their manifest says."""
+"""Real clips, portraits and audio of many sources, checked against their manifest."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -10,23 +10,25 @@ from mimaface_cli.media.audio import AudioTrack, has_audio
 from mimaface_cli.media.image import image_size, read_image
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.writer import VideoWriter
-from tests.media.made_media import heard, lag, laid, picture_times
+from tests.media.synthetic_media import AUDIO_RATE, decode_audio, frame_times, measure_delay, place_on_timeline
 
 pytestmark = pytest.mark.media
 
-DECODED = (  # one of each kind that is quick: CFR, VFR, NTSC, 4:4:4, MPEG-1, MPEG-4, 10-bit HDR, sound before picture
+VARIABLE_RATE_CLIP = "driving/OpenTalker-video-retalking__1.mp4"
+AUDIO_BEFORE_VIDEO_CLIP = "driving/yoyo-nb-Thin-Plate-Spline-Motion-Model__driving.mp4"
+CLIPS = (  # a fast one of each kind: constant rate, variable rate, NTSC, 4:4:4, MPEG-1, MPEG-4, 10-bit HDR
     "driving/bytedance-X-Portrait__driving_video.mp4",
-    "driving/OpenTalker-video-retalking__1.mp4",
+    VARIABLE_RATE_CLIP,
     "driving/georgeretsi-smirk__dafoe.mp4",
     "driving/Zielon-metrical-tracker__wojtek-video.mp4",
     "driving/rizkiarm-LipNet__swiz3n.mpg",
     "driving/OpenTalker-SadTalker__WDA_AlexandriaOcasioCortez_000.mp4",
     "driving/mayuelala-FollowYourEmoji__temple_video.mp4",
-    "driving/yoyo-nb-Thin-Plate-Spline-Motion-Model__driving.mp4",
+    AUDIO_BEFORE_VIDEO_CLIP,
 )
 
 
-def test_every_driver_is_what_the_manifest_says(real_media, manifest):
+def test_probe_agrees_with_the_manifest(real_media, manifest):
     rows = [row for row in manifest.values() if row["kind"] == "driving"]
     assert len(rows) >= 20
     for row in rows:
@@ -38,27 +40,27 @@ def test_every_driver_is_what_the_manifest_says(real_media, manifest):
         assert info.variable_rate == ("video-retalking" in row["file"]), row["file"]
 
 
-@pytest.mark.parametrize("name", DECODED)
-def test_whole_clips_decode(real_media, manifest, name):
+@pytest.mark.parametrize("name", CLIPS)
+def test_clip_is_decoded_completely(real_media, manifest, name):
     info = probe(real_media / name)
-    frames = 0
+    count = 0
     for frame in read_frames(real_media / name):
-        frames += 1
+        count += 1
         assert frame.image.shape == (info.height, info.width, 3) and frame.image.flags.c_contiguous
-    assert frames == int(manifest[name]["frames"])
+    assert count == int(manifest[name]["frames"])
     if not info.variable_rate:
-        assert frame.pts == pytest.approx((frames - 1) / info.frame_rate, abs=0.001)
+        assert frame.pts == pytest.approx((count - 1) / info.frame_rate, abs=0.001)
 
 
-def test_a_sample_of_the_pool_decodes(real_media):
+def test_clips_of_the_pool_are_decoded_completely(real_media):
     clips = sorted((real_media / "pool" / "clips").glob("*.mp4"))[::24]
     if not clips:
-        pytest.skip("the pool of clips is not there")
+        pytest.skip("the pool of clips is missing")
     for clip in clips:
         assert sum(1 for _ in read_frames(clip)) == probe(clip).frame_count, clip
 
 
-def test_portraits(real_media, manifest):
+def test_portraits_are_read(real_media, manifest):
     rows = [row for row in manifest.values() if row["kind"] == "portrait"]
     for row in rows:
         assert image_size(real_media / row["file"]) == (int(row["width"]), int(row["height"])), row["file"]
@@ -68,31 +70,34 @@ def test_portraits(real_media, manifest):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
-@pytest.mark.parametrize("name", [DECODED[1], DECODED[7]])
-def test_sound_stays_with_the_picture(tmp_path, real_media, name, suffix):
+@pytest.mark.parametrize("name", [VARIABLE_RATE_CLIP, AUDIO_BEFORE_VIDEO_CLIP])
+def test_audio_stays_in_sync_with_the_video(tmp_path, real_media, name, suffix):
     source: Path = real_media / name
+    target = tmp_path / f"a{suffix}"
     info = probe(source)
-    shown = picture_times(source)
-    times = [time - shown[0] for time in shown[:120]]
-    blank = np.zeros((64, 64, 3), np.uint8)
-    with VideoWriter(tmp_path / f"a{suffix}", 64, 64, info.frame_rate, audio=AudioTrack(source)) as writer:
+    source_times = frame_times(source)
+    times = [time - source_times[0] for time in source_times[:120]]
+    black = np.zeros((64, 64, 3), np.uint8)
+    with VideoWriter(target, 64, 64, info.frame_rate, audio=AudioTrack(source)) as writer:
         for time in times:
-            writer.write(blank, time)
+            writer.write(black, time)
     assert writer.audio_copied is (suffix == ".mp4")
     seconds = times[-1] + float(1 / info.frame_rate)
-    given, kept = (laid(*heard(path), seconds) for path in (source, tmp_path / f"a{suffix}"))
-    late, alike = lag(kept, given)
-    assert abs(late) < 0.0006 and alike > 0.95
-    assert picture_times(tmp_path / f"a{suffix}") == pytest.approx(times, abs=0.0006)
+    expected, written = (place_on_timeline(*decode_audio(path), seconds) for path in (source, target))
+    delay, correlation = measure_delay(written, expected)
+    assert abs(delay) < 0.0006 and correlation > 0.95
+    assert frame_times(target) == pytest.approx(times, abs=0.0006)
 
 
 @pytest.mark.parametrize("name", ["jixinya-EAMM__sample2.mp3", "DinoMan-speech-driven-animation__audio.wav"])
-def test_speech_under_a_still(tmp_path, real_media, name):
+def test_speech_file_is_added_from_its_start_time(tmp_path, real_media, name):
     source = real_media / "audio" / name
     with VideoWriter(tmp_path / "a.mp4", 64, 64, Fraction(25), audio=AudioTrack(source, start=0.3)) as writer:
         for number in range(50):
             writer.write(np.zeros((64, 64, 3), np.uint8), number / 25)
-    given, kept = heard(source), heard(tmp_path / "a.mp4")
-    late, alike = lag(laid(*kept, 2.0), laid(given[0] - 0.3, given[1], 2.0))
-    assert abs(late) < 0.0006 and alike > 0.95
-    assert len(kept[1]) / 44_100 == pytest.approx(2.0, abs=0.025)
+    source_start, source_samples = decode_audio(source)
+    start, samples = decode_audio(tmp_path / "a.mp4")
+    expected = place_on_timeline(source_start - 0.3, source_samples, 2.0)
+    delay, correlation = measure_delay(place_on_timeline(start, samples, 2.0), expected)
+    assert abs(delay) < 0.0006 and correlation > 0.95
+    assert len(samples) / AUDIO_RATE == pytest.approx(2.0, abs=0.025)

@@ -1,0 +1,33 @@
+"""XMP packets in MP4 and QuickTime files."""
+
+from fractions import Fraction
+
+import pytest
+
+from mimaface_cli.media.attachments import Attachments
+from mimaface_cli.media.reader import read_frames
+from mimaface_cli.media.writer import VideoWriter
+from mimaface_cli.media.xmp import append_xmp_box, read_xmp_box
+from tests.media.synthetic_media import make_clip, stamped_frame
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_packet_of_a_written_video_is_read_back(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    with VideoWriter(path, 96, 64, Fraction(25), attachments=Attachments(xmp=b"<xmp/>")) as writer:
+        writer.write(stamped_frame(3), 0.0)
+    assert read_xmp_box(path) == b"<xmp/>"
+    assert sum(1 for _ in read_frames(path)) == 1
+
+
+def test_file_without_packet_gives_an_empty_one(tmp_path):
+    assert read_xmp_box(make_clip(tmp_path / "a.mp4", 2)) == b""
+    (tmp_path / "text.mp4").write_bytes(b"plain text that is no MP4 at all")
+    assert read_xmp_box(tmp_path / "text.mp4") == b""
+
+
+def test_truncated_packet_gives_what_is_there(tmp_path):
+    path = make_clip(tmp_path / "a.mp4", 2)
+    append_xmp_box(path, b"<x/>")
+    path.write_bytes(path.read_bytes()[:-2])
+    assert read_xmp_box(path) == b"<x"
