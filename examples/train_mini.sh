@@ -1,9 +1,14 @@
 #!/bin/sh
-# mimaface-mini from a folder of videos (a subfolder for each person), then both engines measured on people left out.
+# Train a small model on a folder of videos, then compare it with the mesh engine on held-out people.
+#
 #   examples/train_mini.sh VIDEOS WORK LIST.csv [CONFIG.toml]
-# LIST.csv: people who are not in VIDEOS (`mimaface evaluate make-list HELD -o LIST.csv --protocol same`: of another protocol
-# there is no PSNR, without which `auto` never takes the model; nor without the identity of `pip install "mimaface[metrics]"`).
-# Stopped at any moment, the same command goes on.
+#
+# VIDEOS    Face videos, a subfolder for each person.
+# WORK      Folder of the results. An interrupted run resumes with the same command.
+# LIST.csv  Pairs of people who are not in VIDEOS. Make it with
+#           `mimaface evaluate make-list FOLDER -o LIST.csv --protocol same`. `--engine auto` prefers the model only if it is
+#           measured by PSNR, which other protocols do not have, and by identity, which needs
+#           `pip install "mimaface[metrics]"`.
 set -eu
 videos=$1 work=$2 list=$3 config=${4:-$(dirname "$0")/mini.toml}
 mkdir -p "$work"
@@ -13,7 +18,7 @@ mimaface train prepare "$videos" -o "$work/data" --space face478 --size "$size" 
 mimaface train image "$work/mini.toml"
 mimaface train video "$work/mini.toml"
 
-# The model is used from here, and from nowhere else, until it has been measured.
+# Use the model from this folder of weights only, until it has been measured.
 export MIMAFACE_WEIGHTS_DIR="$work/weights"
 mkdir -p "$MIMAFACE_WEIGHTS_DIR"
 ln -sfn ../run/model "$MIMAFACE_WEIGHTS_DIR/mini"
