@@ -1,23 +1,53 @@
-"""Options of evaluate besides those of the measurement: which results, and how missing ones are rendered."""
+"""Options of evaluate and of the lists that it evaluates."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from mimaface_cli.face.extract_options import check_face_selector
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.options import check_options, option, option_info
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Options of evaluate besides MeasureOptions.
+    """Options of evaluate.
 
     Attributes:
-        protocol: "same" (self-reenactment), "cross" (cross-identity reenactment), or "auto": same where source and
-            driver are one file.
-        engine: Engine that renders the results that are missing, or None.
+        size: Longest side in pixels at which frames are compared; 0 for their original size.
+        face: Face selector in the result; of the source, the largest face is used.
+        driver_face: Face selector in the driver.
+        clip_frames: Frames between clip borders, or None to detect them.
+        network_step: Network-based metrics run on every N-th frame.
+        protocol: "same" (self-reenactment: the driver's frames are the ground truth), "cross" (cross-identity
+            reenactment), or "auto": same where source and driver are one file.
+        engine: Engine that renders the results of a list that are missing, or None.
         motion: How that engine moves the source; the paper uses absolute motion.
         provenance: Whether rendered results are marked as generated.
     """
 
+    size: int = option(
+        512,
+        minimum=16,
+        special=0,
+        unit="pixels",
+        metavar="PIXELS",
+        help="Longest side at which frames are compared; 0 for their original size.",
+    )
+    face: str = option(
+        "largest", metavar="FACE", help="Face to measure: largest, left, right or a number from 1 (left to right)."
+    )
+    driver_face: str = option("largest", metavar="FACE", help="Face of the driver; same values as `face`.")
+    clip_frames: int | None = option(
+        None,
+        minimum=2,
+        maximum=1000,
+        metavar="FRAMES",
+        expert=True,
+        help="Frames between clip borders, for the jump at the borders; by default they are detected.",
+    )
+    network_step: int = option(
+        1, minimum=1, maximum=1000, expert=True, help="Run network-based metrics on every N-th frame."
+    )
     protocol: str = option(
         "auto",
         choices=("auto", "same", "cross"),
@@ -31,7 +61,7 @@ class EvaluateOptions:
         metavar="ENGINE",
         help="Render the results of the list that are missing with this engine.",
     )
-    motion: str = option(
+    motion: Literal["absolute", "relative"] = option(
         "absolute",
         choices=option_info(RetargetOptions, "motion").choices,
         metavar="MODE",
@@ -43,6 +73,8 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        check_face_selector(self.face)
+        check_face_selector(self.driver_face, "driver_face")
 
 
 @dataclass(frozen=True)

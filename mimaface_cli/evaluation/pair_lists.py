@@ -1,8 +1,9 @@
-"""Lists of what is to be measured: CSV files of sources and drivers, read with care and made with a seed."""
+"""Lists of pairs to evaluate: CSV files of sources and drivers, and their reproducible sampling from a folder."""
 
 import csv
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +12,26 @@ from mimaface_cli.files import atomic_path, check_input_file, check_output
 from mimaface_cli.media.image import IMAGE_SUFFIXES
 
 COLUMNS = ("source", "driver", "source_frame", "start", "frames", "stride", "result")
-PROTOCOLS = ("same", "cross")
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"))
-_MOST_ROWS = 100_000
-_MOST_FRAMES = 2_000_000
-_VOXCELEB = re.compile(r"id\d{5}")
+MAX_ROWS = 100_000
+_MAX_FRAMES = 2_000_000
+_VOXCELEB_IDENTITY = re.compile(r"id\d{5}")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One result to measure. source: a photo, or the frame `source_frame` (from 0) of a video. driver: its `frames`
-    frames (0: to its end) from frame `start` on, every `stride`th. result: file name within the folder of results.
-    same: source and driver are one video, so the driver's frames are the truth. where: for messages.
+    """Source and driver of one result.
+
+    Attributes:
+        source: A photo, or a video whose frame `source_frame` is used.
+        driver: Video, photo, folder of images or track.
+        source_frame: Frame of the source, from 0.
+        start: First frame of the driver's span, from 0.
+        frames: Number of driver frames; 0 for all to the end.
+        stride: Every stride-th frame of the driver belongs to the span.
+        result: File name in the folder of results.
+        same: Whether the driver's frames are the ground truth of the result.
+        where: File and line of the pair, for messages.
     """
 
     source: Path
@@ -36,20 +45,30 @@ class Pair:
     where: str = ""
 
     @property
-    def whole(self) -> bool:
-        """Whether the driver is used from end to end."""
+    def is_whole(self) -> bool:
+        """Whether all frames of the driver are used."""
         return self.start == 0 and self.frames == 0 and self.stride == 1
 
+    @property
+    def prefix(self) -> str:
+        """File and line as the start of a message, or ""."""
+        return f"{self.where}: " if self.where else ""
+
     def span(self) -> slice:
-        """The driver's frames."""
-        return slice(self.start, self.start + self.frames * self.stride if self.frames else None, self.stride)
+        """Return the driver's frames as a slice."""
+        stop = self.start + self.frames * self.stride if self.frames else None
+        return slice(self.start, stop, self.stride)
 
 
 def read_list(path: Path, protocol: str = "auto") -> list[Pair]:
-    """The rows of a list. Paths in it count from the list's own folder. protocol: same, cross, or auto: a row is of the
-    same identity where source and driver are one file.
+    """Read the rows of a CSV list. Paths are relative to the list's folder.
 
-    Raises InputError, naming the row: columns that are missing, numbers that are none, files that are not there.
+    Args:
+        path: CSV file with the columns COLUMNS; all but the first two are optional.
+        protocol: "same", "cross" or "auto", see `is_same`.
+
+    Raises:
+        InputError: For missing columns, invalid numbers and missing files, with the line.
     """
     check_input_file(path)
     try:
@@ -58,74 +77,97 @@ def read_list(path: Path, protocol: str = "auto") -> list[Pair]:
             names = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = names
             _check_columns(path, names)
-            rows = []
+            pairs: list[Pair] = []
             for row in reader:
-                if len(rows) == _MOST_ROWS:
-                    raise InputError(f"{path}: has more than {_MOST_ROWS} rows; split it")
-                rows.append(_pair(row, path, f"{path} line {reader.line_num}", len(rows), protocol))
+                if len(pairs) == MAX_ROWS:
+                    raise InputError(f"{path}: has more than {MAX_ROWS} rows. Split it.")
+                pairs.append(_parse_row(row, path, f"{path} line {reader.line_num}", len(pairs), protocol))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: is not a CSV list ({error}); make one with mimaface evaluate make-list") from error
-    if not rows:
-        raise InputError(f"{path}: has no rows; make a list with mimaface evaluate make-list")
-    names_of: dict[str, str] = {}
-    for pair in rows:
-        other = names_of.setdefault(pair.result.casefold(), pair.where)
-        if other != pair.where:
-            raise InputError(f"{pair.where}: the result {pair.result} is that of {other} too; give each its own")
-    return rows
+        raise InputError(
+            f"{path}: is not a CSV list ({error}). Create one with mimaface evaluate make-list."
+        ) from error
+    if not pairs:
+        raise InputError(f"{path}: has no rows. Create a list with mimaface evaluate make-list.")
+    _check_unique_results(pairs)
+    return pairs
 
 
 def _check_columns(path: Path, names: list[str]) -> None:
-    lacking = [name for name in ("source", "driver") if name not in names]
-    if lacking:
-        raise InputError(f"{path}: has no column {' and '.join(lacking)}; its first line must name {','.join(COLUMNS)}")
+    missing = [name for name in ("source", "driver") if name not in names]
+    if missing:
+        raise InputError(
+            f"{path}: has no column {' and '.join(missing)}. Its first line must name {','.join(COLUMNS)}."
+        )
     unknown = [name for name in names if name not in COLUMNS]
     if unknown:
-        raise InputError(f"{path}: column {unknown[0][:60]!r} is not known; the columns are {','.join(COLUMNS)}")
+        raise InputError(f"{path}: has an unknown column {unknown[0][:60]!r}. The columns are {','.join(COLUMNS)}.")
     if len(set(names)) < len(names):
-        raise InputError(f"{path}: names a column twice; the columns are {','.join(COLUMNS)}")
+        raise InputError(f"{path}: names a column twice. The columns are {','.join(COLUMNS)}.")
 
 
-def _pair(row: dict, path: Path, where: str, index: int, protocol: str) -> Pair:
+def _check_unique_results(pairs: list[Pair]) -> None:
+    first_use: dict[str, str] = {}
+    for pair in pairs:
+        other = first_use.setdefault(pair.result.casefold(), pair.where)
+        if other != pair.where:
+            raise InputError(
+                f"{pair.where}: the result {pair.result} is also that of {other}. Give every row another name."
+            )
+
+
+def _parse_row(row: dict[str, str], path: Path, where: str, index: int, protocol: str) -> Pair:
+    # DictReader stores surplus fields under the key None and missing ones as the value None.
     if None in row or None in row.values():
-        raise InputError(f"{where}: has another number of fields than the first line; mend that row")
+        raise InputError(f"{where}: has another number of fields than the first line. Fix the row.")
     values = {name: text.strip() for name, text in row.items()}
-
-    def count(name: str, default: int, least: int) -> int:
-        text = values.get(name, "")
-        if not text:
-            return default
-        if not (text.isascii() and text.isdecimal() and least <= int(text[:12]) <= _MOST_FRAMES):
-            raise InputError(f"{where}: {name} is {text[:40]!r}, not a whole number from {least} to {_MOST_FRAMES}")
-        return int(text)
-
-    def file(name: str) -> Path:
-        if not values[name]:
-            raise InputError(f"{where}: has no {name}; name a file")
-        found = path.parent / Path(values[name]).expanduser()
-        if not found.exists():
-            raise InputError(f"{where}: {name} {values[name]}: no such file (looked in {path.parent}); mend that row")
-        return found
-
-    source, driver = file("source"), file("driver")
-    result = values.get("result") or f"{index:04d}_{source.stem[:60]}__{driver.stem[:60]}.mp4"
+    source = _parse_path(values, "source", path, where)
+    driver = _parse_path(values, "driver", path, where)
+    result = values.get("result") or _default_result(index, source, driver)
     if Path(result).name != result or result in (".", "..") or "\\" in result or not result.isprintable():
-        raise InputError(f"{where}: result {result[:60]!r} must be a plain file name within the folder of results")
+        raise InputError(f"{where}: the result {result[:60]!r} is not a plain file name. Name it without a folder.")
     return Pair(
         source,
         driver,
-        count("source_frame", 0, 0),
-        count("start", 0, 0),
-        count("frames", 0, 0),
-        count("stride", 1, 1),
-        result,
-        is_same(source, driver, protocol),
-        where,
+        source_frame=_parse_count(values, "source_frame", 0, 0, where),
+        start=_parse_count(values, "start", 0, 0, where),
+        frames=_parse_count(values, "frames", 0, 0, where),
+        stride=_parse_count(values, "stride", 1, 1, where),
+        result=result,
+        same=is_same(source, driver, protocol),
+        where=where,
     )
 
 
+def _parse_count(values: dict[str, str], name: str, default: int, minimum: int, where: str) -> int:
+    text = values.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and minimum <= int(text[:12]) <= _MAX_FRAMES):
+        raise InputError(f"{where}: {name} is {text[:40]!r}. Give a whole number from {minimum} to {_MAX_FRAMES}.")
+    return int(text)
+
+
+def _parse_path(values: dict[str, str], name: str, path: Path, where: str) -> Path:
+    if not values[name]:
+        raise InputError(f"{where}: has no {name}. Name a file.")
+    resolved = path.parent / Path(values[name]).expanduser()
+    if not resolved.exists():
+        raise InputError(f"{where}: {name} {values[name]}: no such file in {path.parent}. Fix the row.")
+    return resolved
+
+
+def _default_result(index: int, source: Path, driver: Path) -> str:
+    return f"{index:04d}_{source.stem[:60]}__{driver.stem[:60]}.mp4"
+
+
 def is_same(source: Path, driver: Path, protocol: str) -> bool:
-    """Whether the driver's own frames are the truth of the result."""
+    """Return whether the driver's frames are the ground truth of the result.
+
+    Args:
+        source: The source.
+        driver: The driver.
+        protocol: "same" or "cross" decide; "auto" is "same" where source and driver are one file.
+    """
     return protocol == "same" or (protocol == "auto" and source.resolve() == driver.resolve())
 
 
@@ -139,95 +181,138 @@ def make_list(
     stride: int = 1,
     identity: str | None = None,
 ) -> list[dict[str, str]]:
-    """Rows (COLUMNS) drawn from the videos and photos under a folder, in the manner of PIRenderer's evaluation.
+    """Sample pairs from the videos and photos of a folder, as PIRenderer's evaluation does.
 
-    same: the first frame of a video is the source, the video itself drives it. cross: the source is a photo
-    or the first frame of a video of another person than the driver. Each driver comes once before one comes again.
-    frames: how many of the driver's, from its first on (0: all), every stride-th. identity: a regular expression over
-    the path below the folder whose first group (or all of it) is the person; by default VoxCeleb's idNNNNN where one is
-    in the path, else the first folder, else the file itself. The same folder, options and seed give the same rows.
-    Raises InputError.
+    Every driver is used once before one is used again. The same folder, options and seed give the same rows.
+
+    Args:
+        folder: Folder that is searched, with its subfolders.
+        protocol: "same": a video drives its own first frame. "cross": the source is a photo, or the first frame of a
+            video, of another person than the driver.
+        pairs: Number of rows; with "same", at most the number of videos.
+        seed: Random seed.
+        frames: Driver frames of each pair from the first one on; 0 for all.
+        stride: Every stride-th driver frame is used.
+        identity: Regular expression over the path below the folder, whose first group (or whole match) is the person.
+            By default VoxCeleb's idNNNNN where the path has one, else the first folder, else the file.
+
+    Returns:
+        Rows with the columns COLUMNS; paths are relative to the folder.
+
+    Raises:
+        InputError: Where the folder has no videos, or one person only for "cross", or `identity` is invalid.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; name one with videos in it")
-    videos, photos = _media(folder)
+        raise InputError(f"{folder}: no such folder. Name a folder that contains videos.")
+    videos, photos = _find_media(folder)
     if not videos:
-        raise InputError(f"{folder}: holds no videos ({', '.join(sorted(VIDEO_SUFFIXES))})")
-    person = _identifier(identity)
-    draw = random.Random(seed)
-    chosen: list[tuple[str, str]] = []
+        raise InputError(f"{folder}: contains no videos ({', '.join(sorted(VIDEO_SUFFIXES))}). Name another folder.")
+    person, rng = _person_function(identity), random.Random(seed)
+    if protocol == "same":
+        samples = _sample_same(videos, pairs, rng)
+    else:
+        samples = _sample_cross(folder, videos, photos, pairs, rng, person)
+    span = {"source_frame": "0", "start": "0", "frames": str(frames), "stride": str(stride)}
+    return [
+        {"source": source, "driver": driver, **span, "result": _default_result(index, Path(source), Path(driver))}
+        for index, (source, driver) in enumerate(samples)
+    ]
+
+
+def _sample_same(videos: list[str], pairs: int, rng: random.Random) -> list[tuple[str, str]]:
+    """Return each video at most once: the same pair again would measure nothing new."""
+    pool = sorted(videos)
+    rng.shuffle(pool)
+    return [(driver, driver) for driver in reversed(pool)][:pairs]
+
+
+def _sample_cross(
+    folder: Path,
+    videos: list[str],
+    photos: list[str],
+    pairs: int,
+    rng: random.Random,
+    person: Callable[[str], str],
+) -> list[tuple[str, str]]:
+    samples: list[tuple[str, str]] = []
     pool: list[str] = []
-    while len(chosen) < pairs:
+    while len(samples) < pairs:
         if not pool:
             pool = sorted(videos)
-            draw.shuffle(pool)
+            rng.shuffle(pool)
         driver = pool.pop()
-        if protocol == "same":
-            chosen.append((driver, driver))
-            if len(chosen) >= len(videos):
-                break  # the same pair again would measure nothing new
-            continue
         others = [name for name in (*photos, *videos) if person(name) != person(driver)]
         if not others:
-            raise InputError(f"{folder}: shows one person only ({person(driver)}); cross identity needs two at least")
-        people = sorted({person(name) for name in others})
-        someone = draw.choice(people)
-        chosen.append((draw.choice([name for name in others if person(name) == someone]), driver))
-    extra = {"source_frame": "0", "start": "0", "frames": str(frames), "stride": str(stride)}
-    rows = []
-    for index, (source, driver) in enumerate(chosen):
-        result = f"{index:04d}_{Path(source).stem[:60]}__{Path(driver).stem[:60]}.mp4"
-        rows.append({"source": source, "driver": driver, **extra, "result": result})
-    return rows
+            raise InputError(
+                f"{folder}: shows one person only ({person(driver)}). Pairs of different people need at least two."
+            )
+        source_person = rng.choice(sorted({person(name) for name in others}))
+        samples.append((rng.choice([name for name in others if person(name) == source_person]), driver))
+    return samples
 
 
 def write_list(path: Path, folder: Path, rows: list[dict[str, str]], overwrite: bool = False) -> None:
-    """Write rows whose paths count from `folder`, so that they count from the list's own place. Raises OutputError."""
+    """Write rows as a CSV list.
+
+    Args:
+        path: The list.
+        folder: Folder to which the rows' paths are relative; in the list they are relative to the list's folder.
+        rows: Rows of `make_list`.
+        overwrite: Whether an existing list is replaced.
+
+    Raises:
+        OutputError: Where the list exists or cannot be written.
+    """
     check_output(path, overwrite)
     base = path.parent.resolve()
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         for row in rows:
-            placed = {name: _relative(folder.resolve() / row[name], base) for name in ("source", "driver")}
-            writer.writerow(row | placed)
+            paths = {name: _relative_path(folder.resolve() / row[name], base) for name in ("source", "driver")}
+            writer.writerow(row | paths)
 
 
-def _relative(path: Path, base: Path) -> str:
+def _relative_path(path: Path, base: Path) -> str:
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
 
 
-def _media(folder: Path) -> tuple[list[str], list[str]]:
-    """Videos and photos below a folder, by their paths from it, in an order no file system changes."""
-    found = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    suffix = lambda name: Path(name).suffix.lower()  # noqa: E731
-    return [n for n in found if suffix(n) in VIDEO_SUFFIXES], [n for n in found if suffix(n) in IMAGE_SUFFIXES]
+def _find_media(folder: Path) -> tuple[list[str], list[str]]:
+    """Return videos and photos below a folder by their relative paths, in an order that no file system changes."""
+    names = []
+    for path in folder.rglob("*"):
+        relative = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
+            names.append(relative.as_posix())
+    names.sort()
+    videos = [name for name in names if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+    photos = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    return videos, photos
 
 
-def _identifier(pattern: str | None):
+def _person_function(pattern: str | None) -> Callable[[str], str]:
+    """Return the function that maps a relative path to the person."""
     if pattern is None:
-
-        def person(name: str) -> str:
-            found = _VOXCELEB.search(name)
-            if found:
-                return found[0]
-            return name.split("/", maxsplit=1)[0] if "/" in name else Path(name).stem
-
-        return person
+        return _default_person
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise InputError(f"--identity {pattern}: is not a regular expression ({error})") from error
+        raise InputError(
+            f"{pattern} is not a regular expression ({error}). Fix the expression.", field="identity"
+        ) from error
 
-    def matched(name: str) -> str:
-        found = compiled.search(name)
-        if not found:
-            raise InputError(f"--identity {pattern}: does not match {name}; choose one that matches every file")
-        # A group that took no part stands for the whole match.
-        return (found[1] if compiled.groups else None) or found[0]
+    def person(name: str) -> str:
+        match = compiled.search(name)
+        if not match:
+            raise InputError(f"{pattern} does not match {name}. Choose one that matches every file.", field="identity")
+        # A group that did not participate in the match stands for the whole match.
+        return (match[1] if compiled.groups else None) or match[0]
 
-    return matched
+    return person
+
+
+def _default_person(name: str) -> str:
+    match = _VOXCELEB_IDENTITY.search(name)
+    if match:
+        return match[0]
+    return name.split("/", maxsplit=1)[0] if "/" in name else Path(name).stem

@@ -1,43 +1,86 @@
-"""A run beside the paper's Tables 1 and 2."""
+"""The paper's Tables 1 and 2, and an evaluation beside them."""
 
-from mimaface_cli.evaluation.evaluate import Evaluation
-from mimaface_cli.evaluation.figures import BY_NAME, paper_tables
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
 
-Rows = list[tuple[str, list[str]]]
-_EMBEDDED = {"expression_bfm09": "expression", "pose_bfm09": "pose", "gaze_bfm09": "gaze"}
+from mimaface_cli.evaluation.catalog import CATALOG
+from mimaface_cli.evaluation.evaluation_result import Evaluation
+
+THIS_RUN = "this run"
+_EMBEDDED_METRICS = {"expression_bfm09": "expression", "pose_bfm09": "pose", "gaze_bfm09": "gaze"}
+_TITLES = {
+    "same": "Paper, Table 1, same identity (VoxCeleb1)",
+    "cross": "Paper, Table 1, cross identity (VoxCeleb1)",
+    "temporal": "Paper, Table 2, temporal consistency",
+}
+_MISSING = "–"
 
 
-def paper_rows(found: Evaluation) -> list[tuple[str, list[tuple[str, str]], Rows]]:
-    """Tables as (title, columns as (heading, figure), rows as (method, cells)): the protocols that the run has, and
-    Table 2; the run stands last, once more with the embedded estimator, whose units are its own.
+@dataclass(frozen=True)
+class ComparisonTable:
+    """One of the paper's tables with rows for an evaluation.
+
+    Attributes:
+        title: Title of the table.
+        columns: Heading and metric name of each column.
+        rows: Method and cells of each row; rows of the evaluation start with THIS_RUN.
     """
-    tables = paper_tables()
-    protocols = {row.pair.same for row in found.rows if row.measured is not None}
-    titles = {
-        "same": "Paper, Table 1, same identity (VoxCeleb1)",
-        "cross": "Paper, Table 1, cross identity (VoxCeleb1)",
-        "temporal": "Paper, Table 2, temporal consistency",
-    }
-    shown = [name for name, same in (("same", True), ("cross", False)) if same in protocols]
-    out = []
-    for name in (*shown, "temporal"):
-        columns = [
-            (c, figure) for c, figure in tables["columns"].items() if any(c in row for row in tables[name].values())
-        ]
-        rows: Rows = [
-            (method, [f"{row[c]:g}" if c in row else "–" for c, _ in columns]) for method, row in tables[name].items()
-        ]
-        if len(protocols) > 1 and name != "temporal":
-            out.append((f"{titles[name]} (this run mixes both protocols: measure them one by one)", columns, rows))
-            continue
-        rows.append(("this run", [_cell(found, figure) for _, figure in columns]))
-        if any(figure in _EMBEDDED for _, figure in columns):
-            cells = [_cell(found, _EMBEDDED[figure]) if figure in _EMBEDDED else "" for _, figure in columns]
-            rows.append(("this run, face478 (other units)", cells))
-        out.append((titles[name], columns, rows))
-    return out
+
+    title: str
+    columns: list[tuple[str, str]]
+    rows: list[tuple[str, list[str]]]
 
 
-def _cell(found: Evaluation, figure: str) -> str:
-    mean = found.means.get(figure)
-    return "–" if mean is None else f"{mean.value:.{BY_NAME[figure].decimals}f}"
+@lru_cache(maxsize=1)
+def load_paper_tables() -> dict[str, Any]:
+    """Return the paper's tables.
+
+    Returns:
+        `same` and `cross` (Table 1) and `temporal` (Table 2) map method to column to value; `columns` maps columns to
+        metric names; `source` and `data` are sentences.
+    """
+    return json.loads(files(__package__).joinpath("paper_tables.json").read_text("utf-8"))
+
+
+def compare_with_paper(evaluation: Evaluation) -> list[ComparisonTable]:
+    """Return the tables of the evaluation's protocols, and Table 2, each with the evaluation's means as last rows.
+
+    Means of the embedded estimator, whose units differ, have a row of their own.
+    """
+    is_same = {row.pair.same for row in evaluation.measured_rows}
+    names = [name for name, value in (("same", True), ("cross", False)) if value in is_same]
+    has_mixed_protocols = len(is_same) > 1
+    return [
+        _comparison_table(name, evaluation, has_mixed_protocols and name != "temporal") for name in (*names, "temporal")
+    ]
+
+
+def _comparison_table(name: str, evaluation: Evaluation, has_mixed_protocols: bool) -> ComparisonTable:
+    tables = load_paper_tables()
+    methods = tables[name]
+    columns = [
+        (column, metric)
+        for column, metric in tables["columns"].items()
+        if any(column in values for values in methods.values())
+    ]
+    rows = [
+        (method, [f"{values[column]:g}" if column in values else _MISSING for column, _ in columns])
+        for method, values in methods.items()
+    ]
+    title = _TITLES[name]
+    if has_mixed_protocols:
+        return ComparisonTable(f"{title} (this run mixes both protocols; evaluate them separately)", columns, rows)
+    rows.append((THIS_RUN, [_format_mean(evaluation, metric) for _, metric in columns]))
+    if any(metric in _EMBEDDED_METRICS for _, metric in columns):
+        embedded = [_EMBEDDED_METRICS.get(metric) for _, metric in columns]
+        cells = ["" if metric is None else _format_mean(evaluation, metric) for metric in embedded]
+        rows.append((f"{THIS_RUN}, face478 (other units)", cells))
+    return ComparisonTable(title, columns, rows)
+
+
+def _format_mean(evaluation: Evaluation, metric: str) -> str:
+    mean = evaluation.means.get(metric)
+    return _MISSING if mean is None else f"{mean.value:.{CATALOG.info(metric).decimals}f}"

@@ -1,6 +1,7 @@
-"""Does the mouth move with the sound? Without a network, in two ways: a result against its driver, whose sound and
-mouth are taken to go together (fine: curves of one kind are compared), and by itself, the speech band's loudness
-against the jaw (coarse; this is no SyncNet, and it says so where both do not go together).
+"""Synchronization of mouth and audio, without a network.
+
+Two methods: a result against its driver, whose audio and mouth count as synchronous (fine, because it compares curves
+of one kind), and a result alone, the loudness of the speech band against the jaw (coarse; this is not SyncNet).
 """
 
 from collections.abc import Iterable
@@ -8,94 +9,115 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RATE = 16_000  # samples per second that the envelope is taken from
-STEPS = 100  # envelope values per second
-MOST = 0.5  # seconds of offset that are looked for
-LEAST_SECONDS = 1.5
-LEAST_CORRELATION = 0.35
+AUDIO_RATE = 16_000  # samples per second from which the envelope is computed
+ENVELOPE_RATE = 100  # envelope values per second
+MAX_OFFSET = 0.5  # seconds
+MIN_DURATION = 1.5  # seconds
+MIN_CORRELATION = 0.35
 SPEECH_BAND = (200.0, 3800.0)  # Hz
 
 
 @dataclass(frozen=True)
 class Lag:
-    """offset: seconds by which one curve comes after the other (negative: before); correlation: there, -1..1."""
+    """Time offset between two curves.
+
+    Attributes:
+        offset: Seconds by which the first curve is later than the second; negative where it is earlier.
+        correlation: Correlation of both curves at that offset, -1 to 1.
+    """
 
     offset: float
     correlation: float
 
     @property
-    def sure(self) -> bool:
-        """Whether both go together well enough for the offset to mean anything."""
-        return self.correlation >= LEAST_CORRELATION
+    def is_reliable(self) -> bool:
+        """Whether the curves correlate enough for the offset to be meaningful."""
+        return self.correlation >= MIN_CORRELATION
 
 
 def speech_envelope(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Loudness in the speech band, STEPS values a second (value k is centerd on (k + 0.5) / STEPS), from mono samples
-    at RATE that come in blocks of whole steps (the last one may end anywhere).
+    """Return the loudness in the speech band, ENVELOPE_RATE values per second.
+
+    Args:
+        blocks: Mono samples at AUDIO_RATE in blocks of whole envelope steps; only the last block may have any length.
+
+    Returns:
+        Envelope; value k is centered on (k + 0.5) / ENVELOPE_RATE seconds.
     """
-    hop = RATE // STEPS
+    hop = AUDIO_RATE // ENVELOPE_RATE
     window = np.hanning(hop + 1)[:hop]
-    band = slice(*(round(edge / STEPS) for edge in SPEECH_BAND))  # a step's spectrum has a bin every STEPS Hz
+    low, high = (round(edge / ENVELOPE_RATE) for edge in SPEECH_BAND)  # a step's spectrum has a bin every 100 Hz
     parts = [np.zeros(0)]
     for samples in blocks:
         count = len(samples) // hop
         spectrum = np.fft.rfft(samples[: count * hop].reshape(count, hop).astype(np.float64) * window)
-        parts.append((np.abs(spectrum[:, band]) ** 2).mean(1))
-    return np.concatenate(parts) ** 0.25  # about the ear's compression
+        parts.append((np.abs(spectrum[:, low:high]) ** 2).mean(1))
+    return np.concatenate(parts) ** 0.25  # approximates the ear's compression
 
 
-def sync_offset(envelope: np.ndarray, opening: np.ndarray, times: np.ndarray) -> Lag | None:
-    """How late the sound is against the mouth, coarsely: on real speech the answer scatters by about 150 ms.
+def audio_mouth_lag(envelope: np.ndarray, opening: np.ndarray, times: np.ndarray) -> Lag | None:
+    """Return how late the audio is against the mouth; on real speech the error is about 150 ms.
 
-    envelope: as `speech_envelope` gives it, from the moment of the first frame; opening: of the mouth in N frames, in
-    any unit; times: N, seconds. None where less than LEAST_SECONDS is there or one of both does not change.
+    Args:
+        envelope: Output of `speech_envelope` from the time of the first frame on.
+        opening: (N) opening of the mouth in any unit.
+        times: (N) seconds.
+
+    Returns:
+        The lag, or None where less than MIN_DURATION is available or a curve is constant.
     """
-    end = min(len(envelope) / STEPS, float(times[-1]) if len(times) else 0.0)
-    clock = (np.arange(int(end * STEPS)) + 0.5) / STEPS
-    return lag(envelope[: len(clock)], np.interp(clock, times, opening) if len(clock) else clock)
+    end = min(len(envelope) / ENVELOPE_RATE, float(times[-1]) if len(times) else 0.0)
+    clock = (np.arange(int(end * ENVELOPE_RATE)) + 0.5) / ENVELOPE_RATE
+    return curve_lag(envelope[: len(clock)], np.interp(clock, times, opening) if len(clock) else clock)
 
 
-def curve_lag(curve: np.ndarray, times: np.ndarray, other: np.ndarray, other_times: np.ndarray) -> Lag | None:
-    """How late one curve over time (s) is against another of the same kind, as the mouths of two videos."""
+def sampled_curve_lag(curve: np.ndarray, times: np.ndarray, other: np.ndarray, other_times: np.ndarray) -> Lag | None:
+    """Return how late a curve over times (s) is against another of the same kind, such as two mouth openings."""
     end = min(float(times[-1]), float(other_times[-1]))
-    clock = (np.arange(int(end * STEPS)) + 0.5) / STEPS
-    return lag(np.interp(clock, times, curve), np.interp(clock, other_times, other))
+    clock = (np.arange(int(end * ENVELOPE_RATE)) + 0.5) / ENVELOPE_RATE
+    return curve_lag(np.interp(clock, times, curve), np.interp(clock, other_times, other))
 
 
-def lag(late: np.ndarray, early: np.ndarray) -> Lag | None:
-    """How late one curve of STEPS values a second is against another (seconds; negative: it is early); both are cut to
-    one length. None where less than LEAST_SECONDS is there or one of both does not change.
+def curve_lag(first: np.ndarray, second: np.ndarray) -> Lag | None:
+    """Return how late one curve is against another.
+
+    Args:
+        first: ENVELOPE_RATE values per second.
+        second: The same; both are cut to the shorter length.
+
+    Returns:
+        The lag, or None where less than MIN_DURATION is available or a curve is constant.
     """
-    length = min(len(late), len(early))
-    if length < LEAST_SECONDS * STEPS:
+    length = min(len(first), len(second))
+    if length < MIN_DURATION * ENVELOPE_RATE:
         return None
-    first, second = _lively(late[:length]), _lively(early[:length])
-    if first is None or second is None:
+    late, early = _band_pass(first[:length]), _band_pass(second[:length])
+    if late is None or early is None:
         return None
-    reach = min(int(MOST * STEPS), length // 3)
+    reach = min(int(MAX_OFFSET * ENVELOPE_RATE), length // 3)
     steps = np.arange(-reach, reach + 1)
-    scores = np.array([_correlation(first, second, step) for step in steps])
+    scores = np.array([_correlation(late, early, int(step)) for step in steps])
     best = int(np.argmax(scores))
-    offset, height = float(steps[best]), float(scores[best])
-    if 0 < best < len(steps) - 1:  # a parabola through the three values around the peak
+    offset, peak = float(steps[best]), float(scores[best])
+    if 0 < best < len(steps) - 1:  # refine with a parabola through the three values around the peak
         left, right = scores[best - 1], scores[best + 1]
-        bend = left - 2 * height + right
-        if bend < 0:
-            offset += float(np.clip((left - right) / (2 * bend), -0.5, 0.5))
-    return Lag(offset / STEPS, height)
+        curvature = left - 2 * peak + right
+        if curvature < 0:
+            offset += float(np.clip((left - right) / (2 * curvature), -0.5, 0.5))
+    return Lag(offset / ENVELOPE_RATE, peak)
 
 
-def _lively(values: np.ndarray) -> np.ndarray | None:
-    """Smoothed over a syllable's rise, freed of what is slower than a phrase; None where nothing moves."""
+def _band_pass(values: np.ndarray) -> np.ndarray | None:
+    """Keep changes between a syllable's onset (50 ms) and a phrase (600 ms); None for a constant curve."""
     from scipy.ndimage import gaussian_filter1d
 
-    smooth = gaussian_filter1d(values, 0.05 * STEPS, mode="nearest")
-    lively = smooth - gaussian_filter1d(values, 0.6 * STEPS, mode="nearest")
-    return lively if lively.std() > 1e-6 else None
+    smooth = gaussian_filter1d(values, 0.05 * ENVELOPE_RATE, mode="nearest")
+    filtered = smooth - gaussian_filter1d(values, 0.6 * ENVELOPE_RATE, mode="nearest")
+    return filtered if filtered.std() > 1e-6 else None
 
 
 def _correlation(late: np.ndarray, early: np.ndarray, step: int) -> float:
-    """Of the first, `step` steps later, with the second."""
+    """Return the correlation of the first curve, read `step` values later, with the second."""
     length = len(late) - abs(step)
     a, b = late[max(step, 0) :][:length], early[max(-step, 0) :][:length]
     a, b = a - a.mean(), b - b.mean()

@@ -1,60 +1,87 @@
-"""How alike two pictures are: PSNR and SSIM; how sharp a face is."""
+"""Image quality: PSNR and SSIM against a reference image, and the sharpness of a face."""
 
 import numpy as np
 
-_STRIP = 32  # rows
-PSNR_CEILING = 100.0  # what identical pictures are given, so that a mean over frames stays finite
+PSNR_CEILING = 100.0  # dB of identical images, so that a mean over frames stays finite
+SSIM_WINDOW = 11  # pixels
+_STRIP_ROWS = 32
 
 
-def psnr(image: np.ndarray, truth: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of two H×W×C uint8 pictures, at most PSNR_CEILING."""
-    _check_pair(image, truth)
+def psnr(image: np.ndarray, reference: np.ndarray) -> float:
+    """Return the peak signal-to-noise ratio in dB, at most PSNR_CEILING.
+
+    Args:
+        image: H×W×C uint8.
+        reference: H×W×C uint8.
+
+    Raises:
+        ValueError: For images of different shapes or of another dtype.
+    """
+    _check_pair(image, reference)
     import cv2
 
-    error = cv2.norm(image, truth, cv2.NORM_L2SQR) / image.size
+    error = cv2.norm(image, reference, cv2.NORM_L2SQR) / image.size
     return PSNR_CEILING if error == 0 else min(PSNR_CEILING, float(10 * np.log10(255.0**2 / error)))
 
 
-def ssim(image: np.ndarray, truth: np.ndarray) -> float:
-    """Structural similarity (Wang et al. 2004) of two H×W×3 uint8 RGB pictures, in -1..1, on their luma.
+def ssim(image: np.ndarray, reference: np.ndarray) -> float:
+    """Return the structural similarity, -1 to 1, of the luma of two RGB images.
 
-    Gaussian window of deviation 1.5 over 11×11, population statistics, constants 0.01 and 0.03, the borders left out:
-    scikit-image's `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)` in float32.
-    Raises ValueError for pictures below 11×11.
+    The window is a Gaussian of standard deviation 1.5 over 11×11 pixels, the statistics are the population's, the
+    constants 0.01 and 0.03, and the borders do not count. This is scikit-image's
+    `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)` in float32.
+
+    Args:
+        image: H×W×3 uint8 RGB, at least 11×11.
+        reference: H×W×3 uint8 RGB.
+
+    Raises:
+        ValueError: For images of different shapes, of another dtype or smaller than the window.
+
+    Source: Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity".
     """
-    _check_pair(image, truth)
-    if min(image.shape[:2]) < 11:
-        raise ValueError("SSIM needs pictures of at least 11x11 pixels")
+    _check_pair(image, reference)
+    if min(image.shape[:2]) < SSIM_WINDOW:
+        raise ValueError("SSIM needs images of at least 11x11 pixels")
     import cv2
 
-    x, y = (cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in (image, truth))
-    # Differences from the common mean: squares stay small and float32 keeps their differences.
-    middle = np.float32((cv2.mean(x)[0] + cv2.mean(y)[0]) / 2)
-    x, y = np.subtract(x, middle, dtype=np.float32), np.subtract(y, middle, dtype=np.float32)
+    gray_x, gray_y = (cv2.cvtColor(np.ascontiguousarray(one), cv2.COLOR_RGB2GRAY) for one in (image, reference))
+    # Differences from the common mean keep the squares small, so that float32 keeps the differences of squares.
+    center = np.float32((cv2.mean(gray_x)[0] + cv2.mean(gray_y)[0]) / 2)
+    x = np.subtract(gray_x, center, dtype=np.float32)
+    y = np.subtract(gray_y, center, dtype=np.float32)
     squares = cv2.multiply(x, x)
     cv2.accumulateSquare(y, squares)
-    planes = [cv2.GaussianBlur(plane, (11, 11), 1.5) for plane in (x, y, squares, cv2.multiply(x, y))]
+    window = (SSIM_WINDOW, SSIM_WINDOW)
+    planes = [cv2.GaussianBlur(plane, window, 1.5) for plane in (x, y, squares, cv2.multiply(x, y))]
     total, height, width = 0.0, x.shape[0] - 10, x.shape[1] - 10
-    for top in range(5, 5 + height, _STRIP):  # strips stay in the processor's cache
-        strip = slice(top, min(top + _STRIP, 5 + height)), slice(5, -5)
-        total += float(_ssim_index(*(plane[strip] for plane in planes), middle).sum(dtype=np.float64))
+    for top in range(5, 5 + height, _STRIP_ROWS):  # strips fit into the processor's cache
+        strip = slice(top, min(top + _STRIP_ROWS, 5 + height)), slice(5, -5)
+        mean_x, mean_y, mean_squares, mean_product = (plane[strip] for plane in planes)
+        index = _ssim_index(mean_x, mean_y, mean_squares, mean_product, center)
+        total += float(index.sum(dtype=np.float64))
     return min(1.0, total / (height * width))
 
 
 def _ssim_index(
-    x: np.ndarray, y: np.ndarray, squares: np.ndarray, product: np.ndarray, middle: np.float32
+    x: np.ndarray, y: np.ndarray, squares: np.ndarray, product: np.ndarray, center: np.float32
 ) -> np.ndarray:
-    """From windowed means of x, y, x² + y² and x·y, where x and y count from `middle`."""
+    """Return the index from windowed means of x, y, x² + y² and x·y, where x and y count from `center`."""
     c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
-    both, mean_squares = x * y, x * x + y * y
-    shift = middle * (x + y) + middle * middle  # the means' own terms count from 0
-    structure = (2 * (product - both) + c2) / (squares - mean_squares + c2)
-    return structure * (2 * (both + shift) + c1) / (mean_squares + 2 * shift + c1)
+    mean_product = x * y
+    mean_squares = x * x + y * y
+    shift = center * (x + y) + center * center  # turns the products of the centered means into those of the means
+    structure = (2 * (product - mean_product) + c2) / (squares - mean_squares + c2)
+    return structure * (2 * (mean_product + shift) + c1) / (mean_squares + 2 * shift + c1)
 
 
 def sharpness(image: np.ndarray, box: np.ndarray, side: int = 256) -> float:
-    """Variance of the Laplacian over a face (box: left, top, right, bottom in pixels of an H×W×3 uint8 picture),
-    brought to one size.
+    """Return the variance of the Laplacian over a face that is scaled to a common size.
+
+    Args:
+        image: H×W×3 uint8 RGB.
+        box: Left, top, right, bottom of the face in pixels.
+        side: Pixels to which both sides of the box are scaled.
     """
     import cv2
 
@@ -67,6 +94,6 @@ def sharpness(image: np.ndarray, box: np.ndarray, side: int = 256) -> float:
     return float(cv2.Laplacian(crop, cv2.CV_64F).var())
 
 
-def _check_pair(image: np.ndarray, truth: np.ndarray) -> None:
-    if image.shape != truth.shape or image.dtype != np.uint8 or truth.dtype != np.uint8:
-        raise ValueError(f"two uint8 pictures of one shape are needed, not {image.shape} and {truth.shape}")
+def _check_pair(image: np.ndarray, reference: np.ndarray) -> None:
+    if image.shape != reference.shape or image.dtype != np.uint8 or reference.dtype != np.uint8:
+        raise ValueError(f"two uint8 images of one shape are needed, not {image.shape} and {reference.shape}")

@@ -1,5 +1,6 @@
-"""How well motion was carried over: distances of the estimator's coefficients (paper section 4, Metrics), the head's
-rotation in degrees, and correlation over time.
+"""How well motion was transferred: coefficient distances, head angles, correlation over time.
+
+Source: paper, section 4, Metrics (distances of the estimator's coefficients).
 """
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.rotation import rotation_matrix
 
-MOVES = 0.03  # a score whose standard deviation over the driver is smaller does not move
+MIN_DEVIATION = 0.03  # a driver's score with a smaller standard deviation counts as still
 GROUPS = {
     "jawOpen": ["jawOpen"],
     "eyeBlink": ["eyeBlinkLeft", "eyeBlinkRight"],
@@ -18,51 +19,66 @@ GROUPS = {
 }
 
 
-def distances(result: np.ndarray, driver: np.ndarray) -> np.ndarray:
-    """Euclidean distance of each frame's coefficients: N×D and N×D to N."""
+def coefficient_distances(result: np.ndarray, driver: np.ndarray) -> np.ndarray:
+    """Return the Euclidean distance (N) of the coefficients (N, D) of each frame."""
     return np.linalg.norm(np.asarray(result, np.float64) - np.asarray(driver, np.float64), axis=-1)
 
 
 def pose_distances(result: np.ndarray, driver: np.ndarray) -> np.ndarray:
-    """`distances` of N×6 poses whose angles may differ by whole turns."""
+    """Return the Euclidean distance (N) of poses (N, 6); angles may differ by whole turns."""
     difference = np.asarray(result, np.float64) - np.asarray(driver, np.float64)
     difference[:, :3] = (difference[:, :3] + np.pi) % (2 * np.pi) - np.pi
     return np.linalg.norm(difference, axis=-1)
 
 
 def rotation_angles(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Angle in degrees between rotations …×3×3 and …×3×3."""
+    """Return the angle in degrees between rotations (..., 3, 3) and (..., 3, 3)."""
     trace = np.einsum("...ij,...ij->...", first, second)
     return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
 
 
 def head_angles(result: np.ndarray, driver: np.ndarray) -> np.ndarray:
-    """Angle in degrees between the heads of poses N×6 and N×6: N."""
+    """Return the angle (N) in degrees between the heads of poses (N, 6) and (N, 6)."""
     return rotation_angles(rotation_matrix(result[:, :3]), rotation_matrix(driver[:, :3]))
 
 
-def rotation_error(driver: np.ndarray, result: np.ndarray, at: int) -> tuple[float, float]:
-    """Rotations N×3×3 of both: mean angle (degrees) between their changes since frame `at`, and the driver's mean
-    change.
+def rotation_error(driver: np.ndarray, result: np.ndarray, reference: int) -> tuple[float, float]:
+    """Compare how two heads turn away from a reference frame.
+
+    Args:
+        driver: Rotations (N, 3, 3).
+        result: Rotations (N, 3, 3).
+        reference: Index of the frame from which turns are counted.
+
+    Returns:
+        Mean angle in degrees between both turns, and the driver's mean turn in degrees.
     """
-    change_driver, change_result = (turns @ turns[at].T for turns in (driver, result))
-    moved = rotation_angles(change_driver, np.broadcast_to(np.eye(3), change_driver.shape))
-    return float(rotation_angles(change_driver, change_result).mean()), float(moved.mean())
+    driver_turn, result_turn = (rotations @ rotations[reference].T for rotations in (driver, result))
+    driver_angles = rotation_angles(driver_turn, np.broadcast_to(np.eye(3), driver_turn.shape))
+    return float(rotation_angles(driver_turn, result_turn).mean()), float(driver_angles.mean())
 
 
-def correlate(driver: np.ndarray, result: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Blendshape scores N×52 of both: for each of GROUPS the mean correlation over time of the scores that the driver
-    moves, and the mean gain (slope of result on driver). Groups that do not move are left out.
+def correlate_blendshapes(driver: np.ndarray, result: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Correlate blendshape scores over time.
+
+    Args:
+        driver: Scores (N, 52).
+        result: Scores (N, 52).
+
+    Returns:
+        For each of GROUPS the mean correlation of the scores that move in the driver, and their mean gain (slope of
+        the result on the driver). Groups without a moving score are absent.
     """
-    out = {}
+    groups = {}
     for group, names in GROUPS.items():
         rows = []
         for name in names:
-            d, r = (scores[:, BLENDSHAPES.index(name)] for scores in (driver, result))
-            if d.std() > MOVES:
+            column = BLENDSHAPES.index(name)
+            d, r = driver[:, column], result[:, column]
+            if d.std() > MIN_DEVIATION:
                 covariance = ((d - d.mean()) * (r - r.mean())).mean()
                 rows.append((covariance / max(d.std() * r.std(), 1e-9), covariance / d.var()))
         if rows:
             correlation, gain = np.mean(rows, axis=0)
-            out[group] = float(correlation), float(gain)
-    return out
+            groups[group] = float(correlation), float(gain)
+    return groups

@@ -1,1 +1,1 @@
-"""The numbers of reenactment: one file per family. Arrays in, numbers out; nothing here opens a video."""
+"""The metrics, one module per family. Each is registered by one line of `mimaface_cli.evaluation.catalog`."""

@@ -1,57 +1,61 @@
-"""Sound that was shifted by a known time is found to be."""
+"""Lags of mouth and audio that were shifted by a known time."""
 
 import numpy as np
 import pytest
 
-from mimaface_cli.evaluation.functional.audio_sync import RATE, curve_lag, speech_envelope, sync_offset
+from mimaface_cli.evaluation.functional.audio_sync import (
+    AUDIO_RATE,
+    audio_mouth_lag,
+    sampled_curve_lag,
+    speech_envelope,
+)
+
+MOUTH_RATE = 25  # frames per second
 
 
-def speech(seconds: float, late: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Samples whose loudness follows a mouth `late` seconds before them; times and openings of the mouth at 25 a second."""
-    draw = np.random.default_rng(seed)
-    clock = np.arange(int((seconds + 2) * 100)) / 100
-    syllables = sum(
-        np.exp(-0.5 * ((clock - at) / 0.06) ** 2) * draw.uniform(0.4, 1)
-        for at in np.arange(0.3, seconds + 2, 0.24) + draw.normal(0, 0.05, len(np.arange(0.3, seconds + 2, 0.24)))
-    )
-    samples = np.arange(int(seconds * RATE)) / RATE
-    loud = np.interp(samples - late + 1, clock, syllables)
-    sound = loud * draw.normal(0, 0.2, len(samples))
-    times = np.arange(int(seconds * 25)) / 25
-    return sound.astype(np.float32), times, np.interp(times + 1, clock, syllables)
+def make_speech(duration: float, lateness: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return samples whose loudness follows a mouth `lateness` seconds later, and the mouth's times and openings."""
+    rng = np.random.default_rng(seed)
+    clock = np.arange(int((duration + 2) * 100)) / 100
+    starts = np.arange(0.3, duration + 2, 0.24)
+    starts = starts + rng.normal(0, 0.05, len(starts))
+    syllables = sum(np.exp(-0.5 * ((clock - start) / 0.06) ** 2) * rng.uniform(0.4, 1) for start in starts)
+    samples = np.arange(int(duration * AUDIO_RATE)) / AUDIO_RATE
+    audio = np.interp(samples - lateness + 1, clock, syllables) * rng.normal(0, 0.2, len(samples))
+    times = np.arange(int(duration * MOUTH_RATE)) / MOUTH_RATE
+    return audio.astype(np.float32), times, np.interp(times + 1, clock, syllables)
 
 
-@pytest.mark.parametrize("late", [0.0, 0.08, -0.12, 0.3])
-def test_a_known_shift_is_found(late):
-    sound, times, mouth = speech(8.0, late)
-    found = sync_offset(speech_envelope([sound]), mouth, times)
-    assert found.sure and found.offset == pytest.approx(late, abs=0.02)
+@pytest.mark.parametrize("lateness", [0.0, 0.08, -0.12, 0.3])
+def test_audio_mouth_lag_equals_known_shift(lateness):
+    audio, times, mouth = make_speech(8.0, lateness)
+    lag = audio_mouth_lag(speech_envelope([audio]), mouth, times)
+    assert lag.is_reliable and lag.offset == pytest.approx(lateness, abs=0.02)
 
 
-def test_noise_and_music_do_not_pass_for_speech_of_this_mouth():
-    _, times, mouth = speech(8.0, 0.0)
-    other, _, _ = speech(8.0, 0.0, seed=5)
-    noise = np.random.default_rng(1).normal(0, 0.1, 8 * RATE).astype(np.float32)
-    assert not sync_offset(speech_envelope([noise]), mouth, times).sure
-    assert sync_offset(speech_envelope([other]), mouth, times).correlation < 0.6
+def test_audio_mouth_lag_is_unreliable_for_noise_and_other_speech():
+    _, times, mouth = make_speech(8.0, 0.0)
+    other_speech, _, _ = make_speech(8.0, 0.0, seed=5)
+    noise = np.random.default_rng(1).normal(0, 0.1, 8 * AUDIO_RATE).astype(np.float32)
+    assert not audio_mouth_lag(speech_envelope([noise]), mouth, times).is_reliable
+    assert audio_mouth_lag(speech_envelope([other_speech]), mouth, times).correlation < 0.6
 
 
-def test_too_little_or_nothing_moving_gives_nothing():
-    sound, times, mouth = speech(8.0, 0.0)
-    assert sync_offset(speech_envelope([sound[: RATE // 2]]), mouth, times) is None
-    assert sync_offset(speech_envelope([sound]), np.ones_like(mouth), times) is None
-    assert sync_offset(speech_envelope([np.zeros_like(sound)]), mouth, times) is None
-    assert sync_offset(speech_envelope([]), mouth, times) is None
+def test_audio_mouth_lag_is_none_for_short_or_constant_curves():
+    audio, times, mouth = make_speech(8.0, 0.0)
+    assert audio_mouth_lag(speech_envelope([audio[: AUDIO_RATE // 2]]), mouth, times) is None
+    assert audio_mouth_lag(speech_envelope([audio]), np.ones_like(mouth), times) is None
+    assert audio_mouth_lag(speech_envelope([np.zeros_like(audio)]), mouth, times) is None
+    assert audio_mouth_lag(speech_envelope([]), mouth, times) is None
 
 
-def test_blocks_give_what_one_block_gives():
-    sound, _, _ = speech(3.0, 0.0)
-    parts = [sound[:RATE], sound[RATE:]]
-    assert np.allclose(speech_envelope(parts), speech_envelope([sound]))
+def test_speech_envelope_does_not_depend_on_block_size():
+    audio, _, _ = make_speech(3.0, 0.0)
+    assert np.allclose(speech_envelope([audio[:AUDIO_RATE], audio[AUDIO_RATE:]]), speech_envelope([audio]))
 
 
-def test_the_band_is_that_of_speech():
-    clock = np.arange(2 * RATE) / RATE
+def test_speech_envelope_measures_the_speech_band():
+    clock = np.arange(2 * AUDIO_RATE) / AUDIO_RATE
     voice = 0.02 * np.sin(2 * np.pi * 900 * clock)
 
     def rise(pitch: float) -> float:
@@ -61,10 +65,10 @@ def test_the_band_is_that_of_speech():
     assert rise(1000) > 5 and rise(30) < 0.5 * rise(1000) and rise(7000) < 0.4 * rise(1000)
 
 
-def test_a_curve_that_was_shifted_is_found_at_any_rate():
-    _, times, mouth = speech(6.0, 0.0)
-    later = np.interp(times - 0.13, times, mouth)
-    thirty = np.arange(int(6 * 29.97)) / 29.97
-    found = curve_lag(np.interp(thirty, times, later), thirty, mouth, times)
-    assert found.offset == pytest.approx(0.13, abs=0.005) and found.correlation > 0.95
-    assert curve_lag(mouth, times, later, times).offset == pytest.approx(-0.13, abs=0.005)
+def test_sampled_curve_lag_equals_known_shift_at_different_rates():
+    _, times, mouth = make_speech(6.0, 0.0)
+    delayed = np.interp(times - 0.13, times, mouth)
+    ntsc_times = np.arange(int(6 * 29.97)) / 29.97
+    lag = sampled_curve_lag(np.interp(ntsc_times, times, delayed), ntsc_times, mouth, times)
+    assert lag.offset == pytest.approx(0.13, abs=0.005) and lag.correlation > 0.95
+    assert sampled_curve_lag(mouth, times, delayed, times).offset == pytest.approx(-0.13, abs=0.005)

@@ -1,0 +1,118 @@
+"""The catalog of metrics: which figures an evaluation computes, and in which order tables list them.
+
+To add a metric, write a module with a subclass of `Metric` or `SetMetric` and add a `register_metric` line here, or
+call `register_metric` from your own program. The figure then appears in JSON, CSV, tables and the HTML report.
+"""
+
+from typing import TypeVar
+
+from mimaface_cli.evaluation.metric import Metric, MetricInfo, SetMetric
+from mimaface_cli.evaluation.metrics.clip_borders import BorderJump, BorderPeriod
+from mimaface_cli.evaluation.metrics.face_visibility import FaceShare
+from mimaface_cli.evaluation.metrics.flicker import FaceFlicker, FrameFlicker
+from mimaface_cli.evaluation.metrics.identity import Csim, DlibDistance, IdentityDrift
+from mimaface_cli.evaluation.metrics.lip_sync import (
+    MouthLag,
+    SpeechCorrelation,
+    SpeechOffset,
+    SyncOffset,
+)
+from mimaface_cli.evaluation.metrics.motion_transfer import (
+    BlendshapeCorrelation,
+    ExpressionDistance,
+    GazeDistance,
+    HeadRotation,
+    PaperExpressionDistance,
+    PaperGazeDistance,
+    PaperPoseDistance,
+    PoseDistance,
+)
+from mimaface_cli.evaluation.metrics.realism import Fid, Fvd
+from mimaface_cli.evaluation.metrics.reference import Lpips, Psnr, Ssim
+from mimaface_cli.evaluation.metrics.steadiness import Jitter, JitterRatio
+
+AnyMetric = type[Metric] | type[SetMetric]
+M = TypeVar("M", bound=AnyMetric)
+
+
+class MetricCatalog:
+    """The registered metrics in the order of tables: by group, then by registration."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, AnyMetric] = {}
+
+    def register(self, metric: AnyMetric) -> None:
+        """Add a metric. Raises ValueError where its name is taken."""
+        name = metric.info.name
+        if name in self._metrics:
+            raise ValueError(f"a metric named {name} is registered already")
+        self._metrics[name] = metric
+
+    @property
+    def metrics(self) -> list[AnyMetric]:
+        """All metrics."""
+        groups = list(dict.fromkeys(metric.info.group for metric in self._metrics.values()))
+        return sorted(self._metrics.values(), key=lambda metric: groups.index(metric.info.group))
+
+    @property
+    def result_metrics(self) -> list[type[Metric]]:
+        """The metrics of single results."""
+        return [metric for metric in self.metrics if issubclass(metric, Metric)]
+
+    @property
+    def set_metrics(self) -> list[type[SetMetric]]:
+        """The metrics of all results together."""
+        return [metric for metric in self.metrics if issubclass(metric, SetMetric)]
+
+    @property
+    def infos(self) -> list[MetricInfo]:
+        """The descriptions of all metrics."""
+        return [metric.info for metric in self.metrics]
+
+    @property
+    def result_infos(self) -> list[MetricInfo]:
+        """The descriptions of the metrics of single results."""
+        return [metric.info for metric in self.result_metrics]
+
+    def info(self, name: str) -> MetricInfo:
+        """Return the description of a metric. Raises KeyError for an unknown name."""
+        return self._metrics[name].info
+
+
+CATALOG = MetricCatalog()
+"""The catalog that evaluations use."""
+
+
+def register_metric(metric: M) -> M:
+    """Add a metric to `CATALOG` and return it, so that it also works as a class decorator."""
+    CATALOG.register(metric)
+    return metric
+
+
+register_metric(Psnr)
+register_metric(Ssim)
+register_metric(Lpips)
+register_metric(ExpressionDistance)
+register_metric(PoseDistance)
+register_metric(GazeDistance)
+register_metric(HeadRotation)
+register_metric(BlendshapeCorrelation)
+register_metric(PaperExpressionDistance)
+register_metric(PaperPoseDistance)
+register_metric(PaperGazeDistance)
+register_metric(Csim)
+register_metric(DlibDistance)
+register_metric(IdentityDrift)
+register_metric(FaceShare)
+register_metric(Jitter)
+register_metric(JitterRatio)
+register_metric(FrameFlicker)
+register_metric(FaceFlicker)
+register_metric(BorderJump)
+register_metric(BorderPeriod)
+register_metric(MouthLag)
+register_metric(SyncOffset)
+register_metric(SpeechOffset)
+register_metric(SpeechCorrelation)
+register_metric(Fid)
+register_metric(Fvd)
