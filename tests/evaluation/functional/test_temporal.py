@@ -42,7 +42,9 @@ def measure_flicker(video: list[np.ndarray]) -> np.ndarray:
 @pytest.mark.parametrize("amplitude", [1, 4])
 def test_flicker_equals_known_amplitude_in_a_moving_scene(amplitude):
     assert measure_flicker(make_video(30)).max() < 0.05
-    flickering = [(frame.astype(int) + amplitude * (-1) ** k).astype(np.uint8) for k, frame in enumerate(make_video(30))]
+    flickering = [
+        (frame.astype(int) + amplitude * (-1) ** k).astype(np.uint8) for k, frame in enumerate(make_video(30))
+    ]
     assert measure_flicker(flickering).mean() == pytest.approx(amplitude, abs=0.1)
 
 
