@@ -1,7 +1,6 @@
 """Options of evaluate and of the lists that it evaluates."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from mimaface_cli.face.extract_options import check_face_selector
 from mimaface_cli.motion.retarget_options import RetargetOptions
@@ -36,7 +35,7 @@ class EvaluateOptions:
     face: str = option(
         "largest", metavar="FACE", help="Face to measure: largest, left, right or a number from 1 (left to right)."
     )
-    driver_face: str = option("largest", metavar="FACE", help="Face of the driver; same values as `face`.")
+    driver_face: str = option("largest", metavar="FACE", help="Face of the driver, as for `face`.")
     clip_frames: int | None = option(
         None,
         minimum=2,
@@ -61,7 +60,7 @@ class EvaluateOptions:
         metavar="ENGINE",
         help="Render the results of the list that are missing with this engine.",
     )
-    motion: Literal["absolute", "relative"] = option(
+    motion: str = option(
         "absolute",
         choices=option_info(RetargetOptions, "motion").choices,
         metavar="MODE",

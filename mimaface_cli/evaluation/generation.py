@@ -31,7 +31,7 @@ RUN_FILE = "run.json"
 def check_results(folder: Path, pairs: list[Pair]) -> None:
     """Raise InputError, naming the row, unless every result of a list exists."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder. Name the folder of results, or set `engine=mesh` to render them.")
+        raise InputError(f"{folder}: no such folder. Name the folder of results, or set `engine=mesh`.")
     missing = [pair for pair in pairs if not (folder / pair.result).exists()]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -65,7 +65,7 @@ def prepare_folder(folder: Path, pairs: list[Pair], options: EvaluateOptions, ov
             if any(folder.iterdir()) and not overwrite:
                 content = "another run" if existing_run else "other files"
                 raise OutputError(
-                    f"{folder}: contains {content}. Choose a new folder, or set `overwrite` to render the results again."
+                    f"{folder}: contains {content}. Choose a new folder, or set `overwrite` to replace its results."
                 )
             for pair in pairs:
                 (folder / pair.result).unlink(missing_ok=True)

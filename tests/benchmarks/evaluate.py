@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from mimaface_cli.cache import Cache
-from mimaface_cli.evaluation.measure import driver_segment, measure
-from mimaface_cli.evaluation.measure_options import MeasureOptions
+from mimaface_cli.evaluation.measure import measure
 from mimaface_cli.evaluation.pair_lists import Pair
+from mimaface_cli.evaluation.video_pair import PairContext, load_driver_track
 from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.media.reader import read_frames
 
@@ -33,11 +33,11 @@ def track(result: Path, pair: Pair, folder: str, out) -> None:
 
 
 def judge(result: Path, pair: Pair, folder: str, out) -> None:
-    cache = Cache(folder)
-    driver_segment(pair, MeasureOptions(), cache)
+    context = PairContext(pair, cache=Cache(folder))
+    load_driver_track(context)
     began, busy = time.perf_counter(), time.process_time()
-    found, _ = measure(result, pair, cache=cache)
-    out.put((found.frames / (time.perf_counter() - began), found.frames / (time.process_time() - busy), _peak()))
+    figures, _ = measure(result, context)
+    out.put((figures.frames / (time.perf_counter() - began), figures.frames / (time.process_time() - busy), _peak()))
 
 
 def _peak() -> float:
@@ -64,7 +64,7 @@ def main() -> None:
             best[work.__name__] = tuple(map(max, best.get(work.__name__, measured), measured))
     for name, (rate, busy, peak) in best.items():
         print(f"{name:6} {rate:6.1f} frames a second, {busy:6.1f} a second of processor time, peak {peak:.0f} MB")
-    rate, busy, _ = (judged / tracked for judged, tracked in zip(best["judge"], best["track"]))
+    rate, busy, _ = (judged / tracked for judged, tracked in zip(best["judge"], best["track"], strict=True))
     print(f"ratio {rate:.2f}, of processor time {busy:.2f}")
 
 

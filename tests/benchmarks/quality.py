@@ -24,7 +24,7 @@ from mimaface_cli.apps.drivers import load_driver
 from mimaface_cli.cache import Cache
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.evaluation.functional.image_quality import sharpness
-from mimaface_cli.evaluation.functional.motion_distance import correlate, rotation_error
+from mimaface_cli.evaluation.functional.motion_distance import correlate_blendshapes, rotation_error
 from mimaface_cli.evaluation.functional.temporal import jitter
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face_tracker import FaceTracker
@@ -72,7 +72,7 @@ def pair(portrait: Path, track_path: Path, faces: list[Face | None], at: int, ou
         return {"found": seen}
     d, r = [faces[k] for k in both], [found[k] for k in both]
     row: dict[str, float] = {"found": min(seen, 1.0), "fps": result.frames / seconds}
-    for group, (correlation, gain) in correlate(
+    for group, (correlation, gain) in correlate_blendshapes(
         np.stack([f.scores for f in d]), np.stack([f.scores for f in r])
     ).items():
         row[group], row[group + " gain"] = correlation, gain

@@ -37,7 +37,9 @@ def test_a_registered_metric_appears_in_json_csv_and_report(sample, cache, drive
     assert "red" not in before.means and not evaluation.rows[0].is_cached  # cached figures lack the new metric
     expected = sum(frame[..., 0].mean() for frame in driver_video[0]) / len(driver_video[0])
     entry = evaluation.to_json(series=True)
-    assert entry["means"]["red"]["value"] == pytest.approx(expected, abs=2)  # the color conversions of PyAV and the reader differ
+    assert entry["means"]["red"]["value"] == pytest.approx(
+        expected, abs=2
+    )  # the color conversions of PyAV and the reader differ
     assert len(entry["results"][0]["series"]["red"]) == len(driver_video[0])
 
     write_csv(tmp_path / "figures.csv", evaluation)
