@@ -1,4 +1,4 @@
-"""A real face that moves, and the command to run on it. Media are made once for all tests."""
+"""Fixtures for all tests: a portrait and a driver of a real face, tiny weights, and ways to run the command."""
 
 import os
 import signal
@@ -23,16 +23,21 @@ FRAMES = 14
 
 
 def pytest_configure() -> None:
-    """A shell ignores Ctrl-C for what it starts in the background, and so would every command that the tests start."""
+    """Accept Ctrl-C: a shell ignores it for background processes, and the tests' processes would inherit that."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """portrait: a photo, 512×512; track: FRAMES frames at NTSC in which the head turns, nods and the mouth opens and
-    shuts; driver: the portrait moved by it, with sound; sound: what it sounds like; cache: holds the driver's track
-    after the first run.
+    """Media that all tests share; read-only.
+
+    Attributes:
+        portrait: A photo, 512×512.
+        track: A motion track of FRAMES frames at NTSC: the head turns and nods, the mouth opens and closes.
+        driver: The portrait animated by the track, with the audio of `sound`.
+        sound: One second of noise, mono, 16-bit, 44,100 Hz.
+        cache: A cache folder, which holds the driver's track after the first run.
     """
 
     portrait: Path
@@ -49,7 +54,15 @@ def write_video(
     rate: Fraction = NTSC,
     sound: bytes | None = None,
 ) -> Path:
-    """Frames (H×W×3 uint8) at times (s) as H.264, with mono 16-bit sound at 44,100 Hz as AAC; by PyAV alone."""
+    """Write a video with PyAV, independently of the package.
+
+    Args:
+        path: The file to write.
+        frames: (H, W, 3) uint8, encoded as H.264.
+        times: Times of the frames in seconds.
+        rate: Nominal frame rate.
+        sound: Mono 16-bit samples at 44,100 Hz, encoded as AAC, or None.
+    """
     clock = Fraction(1, 90_000)
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=rate, options={"crf": "12", "preset": "ultrafast"})
@@ -58,7 +71,7 @@ def write_video(
         speaker = out.add_stream("aac", rate=44_100) if sound is not None else None
         if speaker is not None:
             speaker.layout = "mono"
-        for image, time in zip(frames, times):
+        for image, time in zip(frames, times, strict=False):
             if not video.codec_context.is_open:
                 video.height, video.width = image.shape[:2]
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
@@ -76,7 +89,7 @@ def write_video(
 
 
 def read_video(path: Path) -> tuple[list[np.ndarray], list[Fraction]]:
-    """All frames (H×W×3) of a video and their times from the first one on; by PyAV alone."""
+    """Return the frames (H, W, 3) of a video and their times from the first one on; with PyAV alone."""
     with av.open(str(path)) as file:
         shown = [(frame.to_ndarray(format="rgb24"), frame.pts * frame.time_base) for frame in file.decode(video=0)]
     return [image for image, _ in shown], [time - shown[0][1] for _, time in shown]
@@ -90,7 +103,7 @@ def sample(tmp_path_factory) -> Sample:
     from mimaface_cli.motion.coefficients import blendshape_index
     from mimaface_cli.motion.track import MotionTrack
 
-    folder = tmp_path_factory.mktemp("made")
+    folder = tmp_path_factory.mktemp("sample")
     portrait = ROOT / "examples" / "portrait.jpg"
     phase = np.linspace(0, 2 * np.pi, FRAMES)
     track = MotionTrack.neutral(FRAMES, "face478", NTSC)
@@ -110,7 +123,7 @@ def sample(tmp_path_factory) -> Sample:
 
 @pytest.fixture(scope="session")
 def release_folder(tmp_path_factory) -> Path:
-    """The release in its own layout, tiny. Only to be read."""
+    """A tiny model in the layout of the release; read-only."""
     from tests.tiny import make_release
 
     return make_release(tmp_path_factory.mktemp("release"))
@@ -118,7 +131,7 @@ def release_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def vae_folder(tmp_path_factory) -> Path:
-    """sd-vae-ft-mse, tiny. Only to be read."""
+    """A tiny model in the layout of sd-vae-ft-mse; read-only."""
     from tests.tiny import make_vae
 
     return make_vae(tmp_path_factory.mktemp("sd-vae") / "sd-vae-ft-mse")
@@ -126,7 +139,7 @@ def vae_folder(tmp_path_factory) -> Path:
 
 @contextmanager
 def weights_at(folder: Path) -> Iterator[Path]:
-    """The block takes its weights from that folder."""
+    """Use a weights folder within the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIMAFACE_WEIGHTS_DIR", str(folder))
         yield folder
@@ -134,7 +147,7 @@ def weights_at(folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tiny_weights(release_folder, vae_folder, tmp_path_factory) -> Path:
-    """A weights folder in which everything that inference needs is installed, tiny, with the landmark model beside it."""
+    """A weights folder with tiny models for inference and the real landmark model; read-only."""
     from mimaface_cli.weights.install import import_folder
     from mimaface_cli.weights.locate import locate
 
@@ -149,23 +162,25 @@ def tiny_weights(release_folder, vae_folder, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def installed_tiny_weights(tiny_weights) -> Iterator[Path]:
-    """The tiny model installed for one test."""
+    """Use the tiny models for one test."""
     with weights_at(tiny_weights) as folder:
         yield folder
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    """A model hub on this machine, empty."""
+    """An empty model hub on this machine."""
     with serve() as hub:
         yield hub
 
 
 @pytest.fixture(scope="session")
 def environment(sample) -> dict[str, str]:
-    """The environment of a run: the shared cache, no colors, nothing that a developer has set."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIMAFACE", "PYTEST", "COV"))}
-    return kept | {
+    """Environment of a run: the shared cache, no colors, none of the developer's settings."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MIMAFACE", "PYTEST", "COV"))
+    }
+    return inherited | {
         "MIMAFACE_CACHE_DIR": str(sample.cache),
         "MIMAFACE_CONFIG": "",
         "PYTHONPATH": str(ROOT),
@@ -175,12 +190,12 @@ def environment(sample) -> dict[str, str]:
 
 @pytest.fixture
 def run_mimaface(environment, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
-    """Run the real command in a process of its own; env: further variables."""
+    """Run the real command in a process; `env` has additional variables. Slow: prefer `run_command`."""
 
-    def run(*words: Path | str, env: dict[str, str] = {}, **more) -> subprocess.CompletedProcess:
+    def run(*words: Path | str, env: dict[str, str] | None = None, **more) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "mimaface_cli", *map(str, words)]
-        settings = {"capture_output": True, "encoding": "utf-8", "timeout": 120, "cwd": tmp_path} | more
-        return subprocess.run(command, env=environment | env, **settings)
+        arguments = {"capture_output": True, "encoding": "utf-8", "timeout": 120, "cwd": tmp_path} | more
+        return subprocess.run(command, env=environment | (env or {}), **arguments, check=False)
 
     return run
 
@@ -196,7 +211,7 @@ class CommandResult:
 
 @pytest.fixture
 def run_command(sample, monkeypatch, tmp_path, capfd) -> Callable[..., CommandResult]:
-    """Run a command line in this process: everything but what `mimaface_cli.cli.process` sets up around it."""
+    """Run a command line in this process, without what `mimaface_cli.cli.process` sets up."""
     from mimaface_cli.cli.app import run
 
     monkeypatch.setenv("MIMAFACE_CACHE_DIR", str(sample.cache))
@@ -212,7 +227,7 @@ def run_command(sample, monkeypatch, tmp_path, capfd) -> Callable[..., CommandRe
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every file and folder, hidden ones too, with size and time of change: equal trees were not touched."""
+    """Return all files and folders with size and time of change; equal trees mean that nothing was touched."""
     return {
         str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))

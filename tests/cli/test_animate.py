@@ -1,4 +1,4 @@
-"""`mimaface animate` as users run it: a process of its own, real files in and out."""
+"""`mimaface animate`: results of photos, videos, folders and tracks, mostly in a process of its own."""
 
 import json
 import shutil
@@ -16,8 +16,8 @@ from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import FRAMES, NTSC, read_video, write_video
 
 
-def result(done) -> dict:
-    """The JSON of a run that went well and of whose error stream every line is ours."""
+def json_result(done) -> dict:
+    """Return the JSON of a successful run whose error stream has only lines of mimaface."""
     assert done.returncode == 0, done.stderr
     for line in done.stderr.splitlines():
         assert line.startswith("note: ") or ": mesh (" in line, f"not our line: {line!r}"
@@ -25,38 +25,38 @@ def result(done) -> dict:
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean difference in gray levels."""
+    """Return the mean absolute difference in gray levels."""
     return float(np.abs(one.astype(float) - other).mean())
 
 
-def coded(path: Path, kind: str) -> list[bytes]:
+def read_packets(path: Path, kind: str) -> list[bytes]:
     with av.open(str(path)) as file:
         return [bytes(packet) for packet in file.demux(getattr(file.streams, kind)[0]) if packet.size]
 
 
-def test_photo_and_video_with_sound(run_mimaface, sample, tmp_path):
+def test_animate_keeps_frame_times_audio_and_background(run_mimaface, sample, tmp_path):
     photo, driver = tmp_path / "Ünser Foto №1.jpg", tmp_path / "драйвер 1.mp4"
     shutil.copy(sample.portrait, photo)
     shutil.copy(sample.driver, driver)
     output = tmp_path / "результат — ça va.mp4"
-    said = result(run_mimaface("animate", photo, driver, "-o", output, "--json"))
+    said = json_result(run_mimaface("animate", photo, driver, "-o", output, "--json"))
 
     images, times = read_video(output)
     assert times == read_video(driver)[1]
     assert len(images) == FRAMES and images[0].shape == (512, 512, 3)
-    with av.open(str(output)) as file, av.open(str(driver)) as given:
+    with av.open(str(output)) as file, av.open(str(driver)) as replacements:
         assert file.streams.video[0].average_rate == NTSC
-        assert file.duration == pytest.approx(given.duration, abs=30_000)  # microseconds
+        assert file.duration == pytest.approx(replacements.duration, abs=30_000)  # microseconds
         length = float(file.streams.video[0].duration * file.streams.video[0].time_base)
         assert length == pytest.approx(float(FRAMES / NTSC), abs=1e-3)  # MP4 counts edits in ms
         assert "mimaface" in file.metadata["comment"]
-    sound, given = coded(output, "audio"), coded(driver, "audio")
-    assert sound and sound == given[: len(sound)] and len(given) - len(sound) < 3
+    sound, replacements = read_packets(output, "audio"), read_packets(driver, "audio")
+    assert sound and sound == replacements[: len(sound)] and len(replacements) - len(sound) < 3
 
     photo_pixels = np.asarray(Image.open(sample.portrait))
-    assert difference(images[0], photo_pixels) < 6  # the same picture
+    assert difference(images[0], photo_pixels) < 6  # the same image
     assert difference(images[FRAMES // 2], images[0]) > 1  # that moves
-    assert difference(images[FRAMES // 2][:, -40:], images[0][:, -40:]) < 1  # and whose background does not
+    assert difference(images[FRAMES // 2][:, -40:], images[0][:, -40:]) < 1  # with a static background
 
     expected = {"output": str(output), "engine": "mesh", "frames": FRAMES, "width": 512, "height": 512}
     assert {key: said[key] for key in expected} == expected
@@ -70,9 +70,9 @@ def test_photo_and_video_with_sound(run_mimaface, sample, tmp_path):
         f"{output.name}.provenance.json",
     }
 
-    # Again, under another name and next to its inputs: the track is there, the content tells.
+    # Again under another name: the cache key is the content.
     renamed = driver.rename(tmp_path / "other.mp4")
-    again = result(
+    again = json_result(
         run_mimaface("animate", photo, renamed, "-o", "beside.mp4", "--compare", "--audio", "none", "--json")
     )
     assert again["driver_cached"] is True and again["audio"] == "none" and again["audio_copied"] is None
@@ -85,8 +85,8 @@ def test_photo_and_video_with_sound(run_mimaface, sample, tmp_path):
         assert not file.streams.audio
 
 
-def test_track_as_driver(run_mimaface, sample, tmp_path):
-    said = result(
+def test_animate_renders_track_with_audio_file(run_mimaface, sample, tmp_path):
+    said = json_result(
         run_mimaface(
             "animate", sample.portrait, sample.track, "-o", "out.mkv", "--output-mode", "crop", "--codec", "ffv1",
             "--audio", sample.sound, "--reference-frame", "3", "--json",
@@ -98,29 +98,31 @@ def test_track_as_driver(run_mimaface, sample, tmp_path):
     assert (said["width"], said["height"]) == (512, 512) and said["audio"] == str(sample.sound)
     with av.open(str(tmp_path / "out.mkv")) as file:
         assert file.streams.audio[0].codec_context.name == "pcm_s16le"
-        heard = b"".join(frame.to_ndarray().tobytes() for frame in file.decode(audio=0))
+        samples = b"".join(frame.to_ndarray().tobytes() for frame in file.decode(audio=0))
     with wave.open(str(sample.sound)) as file:
-        given = file.readframes(44_100)
-    assert heard == given[: len(heard)] and len(heard) // 2 == round(44_100 * FRAMES / NTSC)  # ends with the picture
+        replacements = file.readframes(44_100)
+    assert samples == replacements[: len(samples)] and len(samples) // 2 == round(
+        44_100 * FRAMES / NTSC
+    )  # ends with the last frame
 
 
-def test_uneven_times_are_kept(run_mimaface, sample, tmp_path):
+def test_animate_keeps_uneven_frame_times(run_mimaface, sample, tmp_path):
     times = [Fraction(tick, 600) for tick in (0, 20, 60, 80, 100, 180, 200, 220)]
     frames = read_video(sample.driver)[0][: len(times)]
     write_video(tmp_path / "uneven.mp4", frames, times, Fraction(30))
-    said = result(run_mimaface("animate", sample.portrait, "uneven.mp4", "-o", "out.mp4", "--json"))
+    said = json_result(run_mimaface("animate", sample.portrait, "uneven.mp4", "-o", "out.mp4", "--json"))
     assert read_video(tmp_path / "out.mp4")[1] == times
     assert said["frames"] == len(times)
 
 
-def test_frames_without_a_face_are_listed(run_mimaface, sample, tmp_path):
-    """A folder of pictures whose names count without leading zeros, two of them without a face."""
+def test_animate_lists_frames_without_face(run_mimaface, sample, tmp_path):
+    """The folder's images are numbered without leading zeros; two show no face."""
     folder = tmp_path / "frames"
     folder.mkdir()
     for k, image in enumerate(read_video(sample.driver)[0][:12]):
         Image.fromarray(image if k not in (5, 6) else np.full_like(image, 90)).save(folder / f"f{k}.png")
     (folder / "notes.txt").write_text("not a picture")
-    said = result(run_mimaface("animate", sample.portrait, folder, "-o", "out.mp4", "--max-size", "256", "--json"))
+    said = json_result(run_mimaface("animate", sample.portrait, folder, "-o", "out.mp4", "--max-size", "256", "--json"))
     assert said["frames"] == 12 and said["missing_frames"] == [5, 6] and said["frame_rate"] == "25/1"
     assert any("2 driver frames show no face" in note for note in said["notes"])
     assert any("--max-size 0" in note for note in said["notes"])
@@ -128,7 +130,7 @@ def test_frames_without_a_face_are_listed(run_mimaface, sample, tmp_path):
     assert times == [Fraction(k, 25) for k in range(12)] and images[0].shape == (256, 256, 3)
 
 
-def test_photo_as_driver_keeps_transparency_in_pictures(run_mimaface, run_command, sample, tmp_path):
+def test_animate_keeps_transparency_of_photo(run_mimaface, run_command, sample, tmp_path):
     photo = Image.open(sample.portrait)
     mask = Image.new("L", photo.size, 0)
     ImageDraw.Draw(mask).rectangle((0, 0, 400, 511), fill=255)
@@ -138,25 +140,25 @@ def test_photo_as_driver_keeps_transparency_in_pictures(run_mimaface, run_comman
     Image.fromarray(read_frame).save(tmp_path / "pose.png")
     arguments = ("animate", "cutout.png", "pose.png", "--motion", "absolute", "--json")
 
-    said = result(run_mimaface(*arguments, "-o", "frames/"))
+    said = json_result(run_mimaface(*arguments, "-o", "frames/"))
     assert said["frames"] == 1 and said["notes"] == []
-    drawn = Image.open(tmp_path / "frames" / "00000.png")
-    assert drawn.mode == "RGBA"
-    alpha = np.asarray(drawn)[..., 3]
+    rendered = Image.open(tmp_path / "frames" / "00000.png")
+    assert rendered.mode == "RGBA"
+    alpha = np.asarray(rendered)[..., 3]
     assert (alpha[:, 420:] == 0).all() and (alpha[:, :80] == 255).all()
-    assert difference(np.asarray(drawn)[..., :3][:, :400], np.asarray(photo)[..., :3][:, :400]) > 0.3
+    assert difference(np.asarray(rendered)[..., :3][:, :400], np.asarray(photo)[..., :3][:, :400]) > 0.3
 
     assert "transparency" in run_command(*arguments, "-o", "one.jpg").err
     flat = np.asarray(Image.open(tmp_path / "one.jpg"))
-    assert flat[:, 430:].max() < 20 and difference(flat[:, :390], np.asarray(drawn)[:, :390, :3]) < 3
+    assert flat[:, 430:].max() < 20 and difference(flat[:, :390], np.asarray(rendered)[:, :390, :3]) < 3
 
 
-def test_video_as_source_is_driven_frame_by_frame(run_mimaface, sample, tmp_path):
-    """Its own size, times and number of frames; the driver's sound is cut to it."""
+def test_animate_renders_video_source_frame_by_frame(run_mimaface, sample, tmp_path):
+    """Size, times and number of frames are the source's; the driver's audio is trimmed to it."""
     frames = [frame[60:380, 90:410] for frame in read_video(sample.driver)[0][:8]]
     times = [Fraction(k, 24) for k in range(8)]
     source = write_video(tmp_path / "shot.mp4", frames, times, Fraction(24))
-    said = result(run_mimaface("animate", source, sample.driver, "-o", "out.mp4", "--region", "lips", "--json"))
+    said = json_result(run_mimaface("animate", source, sample.driver, "-o", "out.mp4", "--region", "lips", "--json"))
     images, shown = read_video(tmp_path / "out.mp4")
     assert shown == times and said["frames"] == 8 and said["frame_rate"] == "24/1"
     assert images[0].shape == (320, 320, 3)
@@ -167,13 +169,13 @@ def test_video_as_source_is_driven_frame_by_frame(run_mimaface, sample, tmp_path
 
 
 @pytest.mark.parametrize("motion", ["relative", "absolute"])
-def test_strength_zero_is_the_photo(run_command, sample, tmp_path, motion):
-    said = run_command(
+def test_strength_zero_reproduces_photo(run_command, sample, tmp_path, motion):
+    result = run_command(
         "animate", sample.portrait, sample.track, "-o", "still/", "--strength", "0", "--motion", motion, "--no-provenance",
         "-q", "--json",
     )  # fmt: skip
-    assert said.code == 0, said.err
-    assert said.err == ""
+    assert result.code == 0, result.err
+    assert result.err == ""
     frames = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "still").iterdir())]
     assert len(frames) == FRAMES
     photo = np.asarray(Image.open(sample.portrait))
@@ -183,32 +185,35 @@ def test_strength_zero_is_the_photo(run_command, sample, tmp_path, motion):
     assert np.quantile(np.abs(frames[0].astype(int) - photo), 0.999) < 40
 
 
-def test_regions_move_what_they_name(run_command, sample, tmp_path):
-    """Pose moves the head and leaves the mouth shut; lips open it and leave the head where it is."""
+def test_region_moves_only_that_region(run_command, sample, tmp_path):
+    """pose moves the head and keeps the mouth closed; lips opens it and keeps the head still."""
     from mimaface_cli.face.landmarks import find_faces
 
     track = MotionTrack.load(sample.track)
-    expression, pose = track.expression[[0, FRAMES // 2]], track.pose[[0, FRAMES // 4]]  # open and turned in the second
+    expression, pose = (
+        track.expression[[0, FRAMES // 2]],
+        track.pose[[0, FRAMES // 4]],
+    )  # open mouth and turned head in the second
     replace(track.select_frames(slice(0, 2)), expression=expression, pose=pose).save(tmp_path / "two.npz")
-    seen = {}
+    inspected = {}
     for region in ("lips", "pose"):
-        said = run_command(
+        result = run_command(
             "animate", sample.portrait, "two.npz", "-o", f"{region}/", "--region", region, "--reference-frame", "0",
             "--no-provenance",
         )  # fmt: skip
-        assert said.code == 0, said.err
+        assert result.code == 0, result.err
         last = sorted((tmp_path / region).iterdir())[-1]
-        seen[region] = find_faces(np.ascontiguousarray(Image.open(last)))[0]
+        inspected[region] = find_faces(np.ascontiguousarray(Image.open(last)))[0]
     photo = find_faces(np.ascontiguousarray(Image.open(sample.portrait)))[0]
     upper_lip, lower_lip, nose = 13, 14, 1
 
     def gap(face):
         return np.linalg.norm(face.points[upper_lip] - face.points[lower_lip]) / face.size
 
-    assert gap(seen["lips"]) > gap(photo) + 0.04
-    assert gap(seen["pose"]) < gap(photo) + 0.01
-    assert np.linalg.norm(seen["lips"].points[nose] - photo.points[nose]) < 1.5
-    assert np.linalg.norm(seen["pose"].points[nose] - photo.points[nose]) > 2.5
+    assert gap(inspected["lips"]) > gap(photo) + 0.04
+    assert gap(inspected["pose"]) < gap(photo) + 0.01
+    assert np.linalg.norm(inspected["lips"].points[nose] - photo.points[nose]) < 1.5
+    assert np.linalg.norm(inspected["pose"].points[nose] - photo.points[nose]) > 2.5
 
 
 @pytest.mark.media
@@ -219,7 +224,7 @@ def test_regions_move_what_they_name(run_command, sample, tmp_path):
         ("KwaiVGI-LivePortrait__s42.jpg", "mayuelala-FollowYourEmoji__temple_video.mp4"),  # HEVC 10-bit, sound
     ],
 )
-def test_real_media(run_mimaface, tmp_path, portrait, clip):
+def test_animate_renders_real_media(run_mimaface, tmp_path, portrait, clip):
     from mimaface_cli.media.reader import read_frames
 
     media = Path(__file__).parents[3] / "shared" / "media"
@@ -236,7 +241,7 @@ def test_real_media(run_mimaface, tmp_path, portrait, clip):
                 break
     frames = [frame.image for frame in read_frames(driver, max_frames=10)]
     short = write_video(tmp_path / "short.mp4", frames, taken, Fraction(stream.base_rate))
-    said = result(
+    said = json_result(
         run_mimaface(
             "animate", media / "portraits" / portrait, short, "-o", "out.mp4", "--output-mode", "crop", "--json"
         )

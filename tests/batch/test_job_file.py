@@ -1,4 +1,4 @@
-"""Job files: what is read, in which order, and the line said of what is wrong."""
+"""Job files: reading, order and errors."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def read(folder: Path, text: str, name: str = "jobs.csv", check=lambda words: No
     return read_jobs(path, KNOWN, check)
 
 
-def test_both_forms_say_the_same(tmp_path):
+def test_csv_and_json_lines_give_same_jobs(tmp_path):
     table = 'source,Driver,--output,region,overwrite,pose_from\na b.jpg,d.mp4,o.mp4,lips,yes,\n\nc.jpg,"d,1.mp4",p.mp4,,no,x.npz\n'
     rows = [
         {"source": "a b.jpg", "driver": "d.mp4", "output": "o.mp4", "region": "lips", "overwrite": True},
@@ -36,14 +36,14 @@ def test_both_forms_say_the_same(tmp_path):
     assert read(tmp_path, table.replace(",", ";").replace('"d;1.mp4"', "d,1.mp4"))[1].driver == "d,1.mp4"
 
 
-def test_a_percent_sign_numbers_pictures_alone(tmp_path):
+def test_percent_sign_means_numbered_images_only_for_image_suffixes(tmp_path):
     (tmp_path / "100%.jpg").write_bytes(b"")
     jobs = read(tmp_path, "source,driver,output\n100%.jpg,d.mp4,50%.mp4\n100%.jpg,frames/%05d.png,51%.mp4\n")
     assert [job.outputs for job in jobs] == [(tmp_path / "50%.mp4",), (tmp_path / "51%.mp4",)]
     assert [job.inputs for job in jobs] == [(tmp_path / "100%.jpg", tmp_path / name) for name in ("d.mp4", "frames")]
 
 
-def test_what_takes_an_output_comes_after_it(tmp_path):
+def test_jobs_follow_jobs_that_they_need(tmp_path):
     jobs = read(
         tmp_path, "source,driver,output\ns.jpg,frames,c.mp4\na.mp4,d.mp4,frames/%05d.png\ns.jpg,d.mp4,./x/../a.mp4\n"
     )
@@ -52,36 +52,36 @@ def test_what_takes_an_output_comes_after_it(tmp_path):
 
 
 BAD = {
-    "unknown column": ("source,driver,output,regoin\na,b,c,x\n", "row 1: unknown column 'regoin'; did you mean region?"),
-    "unknown name": ('{"sorce": "a"}', "row 1: unknown column 'sorce'; did you mean source?"),
-    "nothing near": ("source,driver,output,qqqq\n", "unknown column 'qqqq'; see mimaface animate --help"),
-    "a column twice": ("source,driver,output,crf,--crf\n", "row 1: the column crf is there twice"),
-    "a name twice": ('{"source": "a", "source": "b"}', "row 1: is no JSON object (a name is there twice)"),
+    "unknown column": ("source,driver,output,regoin\na,b,c,x\n", "row 1: unknown column 'regoin'. Did you mean region?"),
+    "unknown name": ('{"sorce": "a"}', "row 1: unknown column 'sorce'. Did you mean source?"),
+    "nothing near": ("source,driver,output,qqqq\n", "unknown column 'qqqq'. See mimaface animate --help-all"),
+    "a column twice": ("source,driver,output,crf,--crf\n", "row 1: the column crf appears twice"),
+    "a name twice": ('{"source": "a", "source": "b"}', "row 1: is not a JSON object (a name appears twice)"),
     "no driver": ("source,driver,output\na,,c\n", "row 2: has no driver"),
     "too many cells": ("source,driver,output\na,b,c,d\n", "row 2: has 4 cells for 3 columns"),
     "broken quotes": ('source,driver,output\na,b,c\n"a"x,b,c\n', "row 3: cannot be read"),
-    "broken JSON": ('{"source": "a", "driver": "b", "output": "c"}\n{"source"', "row 2: is no JSON object"),
-    "a list": ('{"source": ["a"]}', "row 1: source must be a text"),
-    "deep": ('{"source": ' + "[" * 100_000, "row 1: is no JSON object"),
-    "a flag that is neither": ("source,driver,output,overwrite\na,b,c,perhaps\n", "row 2: overwrite is on or off"),
-    "a zero byte": ('{"source": "a\\u0000b", "driver": "b", "output": "c"}', "row 1: source holds"),
+    "broken JSON": ('{"source": "a", "driver": "b", "output": "c"}\n{"source"', "row 2: is not a JSON object"),
+    "a list": ('{"source": ["a"]}', "row 1: source must be text"),
+    "deep": ('{"source": ' + "[" * 100_000, "row 1: is not a JSON object"),
+    "a switch that is neither": ("source,driver,output,overwrite\na,b,c,perhaps\n", "row 2: overwrite is a switch"),
+    "a zero byte": ('{"source": "a\\u0000b", "driver": "b", "output": "c"}', "row 1: source contains"),
     "one output": ("source,driver,output\na,b,c.mp4\nd,e,./c.mp4\n", "row 3: writes "),
     "matte and output": ("source,driver,output,matte\na,b,c.mp4,d.mp4\na,b,d.mp4,\n", "row 3: writes "),
-    "a loop": ("source,driver,output\na,y.mp4,x.mp4\na,z.mp4,y.mp4\na,x.mp4,z.mp4\n", "take one another's outputs"),
-    "itself": ("source,driver,output\na.mp4,b,a.mp4\n", "rows 2 -> 2 take"),
-    "empty": ("source,driver,output\n", "holds no jobs"),
+    "a loop": ("source,driver,output\na,y.mp4,x.mp4\na,z.mp4,y.mp4\na,x.mp4,z.mp4\n", "need each other's outputs"),
+    "itself": ("source,driver,output\na.mp4,b,a.mp4\n", "rows 2 -> 2 need"),
+    "empty": ("source,driver,output\n", "contains no jobs"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_files_get_one_line_with_the_row(tmp_path, name):
+def test_bad_job_file_error_names_row(tmp_path, name):
     text, words = BAD[name]
     with pytest.raises(InputError) as raised:
         read(tmp_path, text)
     assert words in str(raised.value) and "\n" not in str(raised.value) and len(str(raised.value)) < 400
 
 
-def test_what_the_parser_refuses_names_the_row(tmp_path):
+def test_parser_error_names_row(tmp_path):
     text = "source,driver,output,crf\na,b,c,1\na,b,d,x\n"
     with pytest.raises(InputError, match="row 3: no number"):
         read(tmp_path, text, check=lambda words: "no number" if "--crf=x" in words else None)
@@ -89,7 +89,7 @@ def test_what_the_parser_refuses_names_the_row(tmp_path):
 
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode(errors="replace"))))
-def test_any_bytes_are_jobs_or_one_line(tmp_path_factory, content):
+def test_any_bytes_give_jobs_or_short_error(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp()
     for start in (b"", b"source,driver,output\n", b'{"source": "a", "driver": "b", "output": '):
         path = folder / "fuzz.csv"

@@ -1,4 +1,4 @@
-"""Training as people run it: footage to shards, both stages, killed and gone on with, and a video by what came out."""
+"""`mimaface train`: footage to shards, both stages, interrupted and resumed, and a video with the trained model."""
 
 import json
 import os
@@ -20,7 +20,7 @@ CUT = ("--size", "64", "--frames", "4", "--per-video", "2")
 
 @pytest.fixture(scope="module")
 def footage(sample, tmp_path_factory) -> Path:
-    """Two people (the one face, seen otherwise) with a video each, and a file that is none."""
+    """Two persons (one face, mirrored and brightened) with a video each, and a file that is no video."""
     folder = tmp_path_factory.mktemp("footage")
     shutil.copytree(
         Path(sample.driver).parent, folder / "a", ignore=lambda _, names: {n for n in names if n != "driver.mp4"}
@@ -49,13 +49,13 @@ def data(footage, tmp_path_factory, environment) -> Path:
     ]
     ran = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=120)
     assert ran.returncode == 0, ran.stderr
-    said = json.loads(ran.stdout)
-    assert (said["clips"], said["videos"], said["shards"], said["space"]) == (4, 2, 1, "face478")
-    assert list(said["skipped"]) == ["b/broken.mp4"] and "skipped: b/broken.mp4" in ran.stderr
+    result = json.loads(ran.stdout)
+    assert (result["clips"], result["videos"], result["shards"], result["space"]) == (4, 2, 1, "face478")
+    assert list(result["skipped"]) == ["b/broken.mp4"] and "skipped: b/broken.mp4" in ran.stderr
     return folder
 
 
-def test_clips_show_the_face_and_their_crops_fit(data):
+def test_prepared_clips_match_crops_and_renders(data):
     from mimaface_cli.face.camera import apply_pose, project
     from mimaface_cli.face.face478 import load
 
@@ -67,35 +67,35 @@ def test_clips_show_the_face_and_their_crops_fit(data):
         assert (track.meta.width, track.meta.space, len(track)) == (64, "face478", 4)
         low, high = points[0].min(0), points[0].max(0)
         assert (np.abs((low + high) / 2 - 32) < 8).all() and 28 < (high - low).max() < 60
-        # The fitted face, carried from its crop to the clip's pixels, lies on the landmarks.
+        # The fitted face, transformed from its crop to the clip's pixels, lies on the landmarks.
         shape = model.shape(track.identity.astype(float), track.expression[0].astype(float))
         pixels = project(apply_pose(shape, track.pose[0].astype(float)))[0][: len(points[0])]
         back = np.linalg.inv(np.vstack([track.crop[0], [0, 0, 1]]))
         carried = pixels @ back[:2, :2].T + back[:2, 2]
         assert np.linalg.norm(carried - points[0], axis=1).mean() < 1.5
-        # The render is nearer to its frame than a flat picture.
-        shown, drawn = clip.frame(0).astype(float), clip.render(0).astype(float)
-        assert np.abs(shown - drawn).mean() < 0.6 * np.abs(shown - shown.mean((0, 1))).mean()
+        # The render is closer to its frame than a flat image.
+        result, rendered = clip.frame(0).astype(float), clip.render(0).astype(float)
+        assert np.abs(result - rendered).mean() < 0.6 * np.abs(result - result.mean((0, 1))).mean()
 
 
-def test_a_second_run_adds_what_is_new_and_touches_nothing_else(footage, data, tmp_path, run_command):
+def test_second_prepare_adds_only_new_videos(footage, data, tmp_path, run_command):
     more, folder = tmp_path / "footage", tmp_path / "data"
     shutil.copytree(footage, more)
     shutil.copytree(data, folder)
     before = (folder / "shard-00000.tar").read_bytes()
     (more / "c").mkdir()
     shutil.copy(more / "a" / "driver.mp4", more / "c" / "new.mp4")
-    said = run_command("train", "prepare", more, "-o", folder, *CUT)
-    assert said.code == 0 and "6 clips of 3 videos in 2 shards, 1 skipped" in said.err
+    result = run_command("train", "prepare", more, "-o", folder, *CUT)
+    assert result.code == 0 and "6 clips of 3 videos in 2 shards, 1 skipped" in result.err
     assert (folder / "shard-00000.tar").read_bytes() == before
     assert [clip.identity for clip in open_shards(folder)] == ["a", "a", "b", "b", "c", "c"]
     assert not list((folder / "parts").iterdir())
-    said = run_command("train", "prepare", more, "-o", folder, "--size", "32", "--frames", "4", "--per-video", "2")
-    assert said.code == 3 and "was prepared with size 64" in said.err
+    result = run_command("train", "prepare", more, "-o", folder, "--size", "32", "--frames", "4", "--per-video", "2")
+    assert result.code == 3 and "was prepared with size 64" in result.err
 
 
-def test_what_a_killed_run_leaves_is_taken_up(footage, data, tmp_path, run_command, monkeypatch):
-    """Killed after the parts and a shard were written, before the index knew."""
+def test_prepare_reuses_parts_of_killed_run(footage, data, tmp_path, run_command, monkeypatch):
+    """The run is killed after it has written the parts and a shard, before it has written the index."""
     from mimaface_cli.training import preparation as prepare
 
     folder = tmp_path / "data"
@@ -114,7 +114,7 @@ def test_what_a_killed_run_leaves_is_taken_up(footage, data, tmp_path, run_comma
             prepare.prepare_shards(tmp_path / "footage", folder, "face478", cutting)
     assert (folder / "shard-00000.tar").exists() and len(list((folder / "parts").iterdir())) == 1
     (folder / ".shard-00000.0123abcd.part.tar").write_bytes(b"half")
-    monkeypatch.setattr(prepare, "extract_clips", lambda *_: pytest.fail("the video was read again"))
+    monkeypatch.setattr(prepare, "extract_clips", lambda *_: pytest.fail("the video was processed again"))
     index = prepare.prepare_shards(tmp_path / "footage", folder, "face478", cutting)
     assert index.videos == {"a/driver.mp4": 2} and index.shards == 1 and len(open_shards(folder)) == 2
     assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".prep")) == [
@@ -122,18 +122,18 @@ def test_what_a_killed_run_leaves_is_taken_up(footage, data, tmp_path, run_comma
     ]  # fmt: skip
 
 
-def test_a_table_says_who_is_who(footage, tmp_path, run_command):
+def test_identity_table_names_persons(footage, tmp_path, run_command):
     table = tmp_path / "who.csv"
     table.write_text("file,identity\nb/mirrored.mp4,somebody\n")
-    said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table, "--jobs", "2")
-    assert said.code == 0 and "a/driver.mp4: is not in the table" in said.err, said.err
+    result = run_command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table, "--jobs", "2")
+    assert result.code == 0 and "a/driver.mp4: is not in the table" in result.err, result.err
     assert {clip.identity for clip in open_shards(tmp_path / "data")} == {"somebody"}
     table.write_text("name;who\n")
-    said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table)
-    assert said.code == 3 and "columns file and identity" in said.err and len(said.err.splitlines()) == 1
+    result = run_command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table)
+    assert result.code == 3 and "columns file and identity" in result.err and len(result.err.splitlines()) == 1
 
 
-def test_a_killed_worker_is_explained_and_the_next_run_goes_on(footage, tmp_path, environment, run_command):
+def test_killed_worker_is_reported_and_next_run_resumes(footage, tmp_path, environment, run_command):
     words = [
         sys.executable,
         "-m",
@@ -153,40 +153,44 @@ def test_a_killed_worker_is_explained_and_the_next_run_goes_on(footage, tmp_path
     end, workers = time.monotonic() + 60, []
     while not workers and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
-        found = children.read_text().split() if children.exists() else []
-        workers = [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        report = children.read_text().split() if children.exists() else []
+        workers = [pid for pid in report if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     if not children.parent.parent.parent.exists():
         pytest.skip("the processes of a process are listed in /proc, which is not here")
     os.kill(int(workers[0]), signal.SIGKILL)
     error = process.communicate(timeout=100)[1]
-    assert process.returncode == 3 and "worker process was killed" in error and "Run the same command to resume" in error
+    assert (
+        process.returncode == 3 and "worker process was killed" in error and "Run the same command to resume" in error
+    )
     assert len(error.splitlines()) == 1 and "Traceback" not in error
-    said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--jobs", "2")
-    assert said.code == 0 and "4 clips of 2 videos in 1 shards, 1 skipped" in said.err, said.err
+    result = run_command("train", "prepare", footage, "-o", "data", *CUT, "--jobs", "2")
+    assert result.code == 0 and "4 clips of 2 videos in 1 shard, 1 skipped" in result.err, result.err
 
 
-def test_both_conditions_lie_on_the_face(data, footage, tmp_path, run_command):
-    said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "render")
-    assert said.code == 0, said.err
+def test_both_conditions_align_with_face(data, footage, tmp_path, run_command):
+    result = run_command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "render")
+    assert result.code == 0, result.err
     index = json.loads((tmp_path / "data/index.json").read_text())
     assert index["made"]["condition"] == "render"
     for clip, other in zip(open_shards(tmp_path / "data"), open_shards(data)):
-        points, drawn = clip.landmarks()[0], clip.render(0).astype(float)
-        lit = np.argwhere(drawn.max(2) > 20)[:, ::-1]
-        assert not np.array_equal(clip.render(0), other.render(0)) and not drawn[:4].max() > 20
+        points, rendered = clip.landmarks()[0], clip.render(0).astype(float)
+        lit = np.argwhere(rendered.max(2) > 20)[:, ::-1]
+        assert not np.array_equal(clip.render(0), other.render(0)) and not rendered[:4].max() > 20
         middle = (points.min(0) + points.max(0)) / 2
         assert (np.abs((lit.min(0) + lit.max(0)) / 2 - middle) < 3).all()
         assert (np.abs(np.ptp(lit, axis=0) - np.ptp(points, axis=0)) < 6).all()
-    said = run_command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "textured")
-    assert said.code == 3 and "was prepared with condition render" in said.err
-    said = run_command("train", "prepare", footage, "-o", "other", *CUT, "--space", "bfm09", "--condition", "textured")
-    assert said.code == 3 and "--condition: is textured. In the bfm09 space choose render" in said.err
+    result = run_command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "textured")
+    assert result.code == 3 and "was prepared with condition render" in result.err
+    result = run_command(
+        "train", "prepare", footage, "-o", "other", *CUT, "--space", "bfm09", "--condition", "textured"
+    )
+    assert result.code == 3 and "--condition: is textured. In the bfm09 space choose render" in result.err
 
 
-def test_an_empty_folder_is_one_line(tmp_path, run_command):
+def test_empty_folder_prints_one_error_line(tmp_path, run_command):
     (tmp_path / "none").mkdir()
-    said = run_command("train", "prepare", "none", "-o", "data")
-    assert said.code == 3 and "none: has no video" in said.err and len(said.err.splitlines()) == 1
+    result = run_command("train", "prepare", "none", "-o", "data")
+    assert result.code == 3 and "none: has no video" in result.err and len(result.err.splitlines()) == 1
     assert not (tmp_path / "data").exists()
 
 
@@ -217,14 +221,14 @@ def write_config(folder: Path, data: Path, output: str, steps: int = 12) -> Path
     return path
 
 
-def test_both_stages_killed_and_gone_on_with_to_a_video(data, sample, tmp_path, environment, run_command, monkeypatch):
+def test_killed_stages_resume_and_model_renders_video(data, sample, tmp_path, environment, run_command, monkeypatch):
     import torch
 
     whole, broken = (write_config(tmp_path, data, name) for name in ("whole", "broken"))
-    said = run_command("train", "video", whole)
-    assert said.code == 3 and "Run mimaface train image first" in said.err
-    said = run_command("train", "image", whole)
-    assert said.code == 0 and "stage 1 is done" in said.err, said.err
+    result = run_command("train", "video", whole)
+    assert result.code == 3 and "Run mimaface train image first" in result.err
+    result = run_command("train", "image", whole)
+    assert result.code == 0 and "stage 1 is complete" in result.err, result.err
     curve = (tmp_path / "whole/image/losses.csv").read_text()
     assert len(curve.splitlines()) == 13 and curve.startswith("step,denoise,identity\n")
 
@@ -241,8 +245,8 @@ def test_both_stages_killed_and_gone_on_with_to_a_video(data, sample, tmp_path, 
     if before[-1] < "step-00000012.pt":
         with (tmp_path / "broken/image/losses.csv").open("a") as file:
             file.write("999,1,1\n4,0.")
-    said = run_command("train", "image", broken)
-    assert said.code == 0, said.err
+    result = run_command("train", "image", broken)
+    assert result.code == 0, result.err
     assert (tmp_path / "broken/image/losses.csv").read_text() == curve
     names = sorted(path.name for path in (tmp_path / "broken/image").glob("*"))
     assert names[-2:] == ["step-00000009.pt", "step-00000012.pt"] and not any(".part" in name for name in names)
@@ -253,10 +257,10 @@ def test_both_stages_killed_and_gone_on_with_to_a_video(data, sample, tmp_path, 
         assert all(torch.equal(value, other[part][key]) for key, value in one[part].items())
     assert torch.equal(one["bank"]["tokens"], other["bank"]["tokens"]) and (one["bank"]["person"] >= 0).all()
 
-    said = run_command("train", "video", broken)
-    assert said.code == 0 and "the model is done" in said.err, said.err
+    result = run_command("train", "video", broken)
+    assert result.code == 0 and "the model is complete" in result.err, result.err
     last = torch.load(tmp_path / "broken/video/step-00000006.pt", weights_only=True)["network"]
-    for key, value in last.items():  # only motion modules and W_cond have moved
+    for key, value in last.items():  # only motion modules and W_cond have changed
         if "motion_modules." in key:
             continue
         before = other["average"].get(key, other["network"][key])
@@ -272,12 +276,12 @@ def test_both_stages_killed_and_gone_on_with_to_a_video(data, sample, tmp_path, 
     shutil.copytree(tmp_path / "broken/model", weights / "mini")
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(weights))
     quick = ("--engine", "diffusion", "--device", "cpu", "--output-mode", "crop", "--steps", "2", "--clip-length", "4")
-    said = run_command("animate", sample.portrait, sample.track, "-o", "out.mp4", *quick, "--overlap", "1")
-    assert said.code == 0 and "own model draws" in said.err, said.err
+    result = run_command("animate", sample.portrait, sample.track, "-o", "out.mp4", *quick, "--overlap", "1")
+    assert result.code == 0 and "own model draws" in result.err, result.err
     assert len(read_video(tmp_path / "out.mp4")[0]) == 14
 
 
-def test_mistakes_are_one_line(data, tmp_path, run_command):
+def test_bad_config_prints_one_error_line(data, tmp_path, run_command):
     def said(text: str, stage: str = "image") -> str:
         path = write_config(tmp_path, data, "run", steps=2)
         path.write_text(text + path.read_text() if "[" not in text else path.read_text() + text)
@@ -298,14 +302,16 @@ def test_mistakes_are_one_line(data, tmp_path, run_command):
     assert result.code == 3 and "cannot be divided" in result.err and "Change batch or micro" in result.err
 
 
-def test_a_checkpoint_of_another_size_and_a_damaged_one_are_named(data, tmp_path, run_command):
+def test_mismatched_and_damaged_checkpoints_are_refused(data, tmp_path, run_command):
     path = write_config(tmp_path, data, "run", steps=3)
     assert run_command("train", "image", path).code == 0
     text = path.read_text()
     path.write_text(text.replace("steps = 3", "steps = 6").replace("tokens = 16", "tokens = 32"))
     result = run_command("train", "image", path)
     assert (
-        result.code == 5 and "step-00000003.pt: does not match the configured model" in result.err and len(result.err.splitlines()) == 1
+        result.code == 5
+        and "step-00000003.pt: does not match the configured model" in result.err
+        and len(result.err.splitlines()) == 1
     )
     (tmp_path / "run/image/step-00000003.pt").write_bytes(b"PK no checkpoint")
     path.write_text(text)
@@ -313,7 +319,7 @@ def test_a_checkpoint_of_another_size_and_a_damaged_one_are_named(data, tmp_path
     assert result.code == 5 and "is not a checkpoint, or damaged" in result.err and len(result.err.splitlines()) == 1
 
 
-def test_no_memory_names_the_setting(data, tmp_path, run_command, monkeypatch):
+def test_out_of_memory_error_names_micro_batch(data, tmp_path, run_command, monkeypatch):
     import torch
 
     from mimaface_cli.training import stages

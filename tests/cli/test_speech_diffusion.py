@@ -1,4 +1,4 @@
-"""Sound drives the paper's engine: SadTalker's networks (of the released sizes, random) into the tiny model."""
+"""Speech drives the diffusion engine: SadTalker's networks (released sizes, random weights) and the tiny model."""
 
 import json
 
@@ -19,7 +19,7 @@ QUICK = ("--engine", "diffusion", "--device", "cpu", "--output-mode", "crop", "-
 
 @pytest.fixture
 def networks(tmp_path):
-    """A file in the layout of SadTalker's single one."""
+    """Write a file in the layout of SadTalker's single weights file."""
     torch.manual_seed(0)
     parts = {"audio2exp": Audio2Exp(), "audio2pose": Audio2Pose()}
     state = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
@@ -28,7 +28,7 @@ def networks(tmp_path):
     return path
 
 
-def test_a_photo_speaks_in_one_command_and_in_two(
+def test_audio_driver_equals_track_from_audio(
     installed_tiny_weights, run_command, sample, networks, tmp_path, monkeypatch
 ):
     speech = write_wav(tmp_path / "speech.wav", synthesize_speech(("", 0.08), ("ah", 0.24), ("m", 0.08), ("ee", 0.08)))
@@ -42,24 +42,24 @@ def test_a_photo_speaks_in_one_command_and_in_two(
     two = run_command("animate", sample.portrait, "t.npz", "--audio", speech, "-o", "two.mkv", *bare)
     assert two.code == 0, two.err
 
-    # There is no way to install other networks under the released ones' name: their hash is known.
+    # Other networks cannot be installed in place of the released ones, whose hash is known.
     monkeypatch.setattr(sadtalker, "find_sadtalker_weights", lambda options: networks)
     one = run_command("animate", sample.portrait, speech, "-o", "one.mkv", *bare)
     assert one.code == 0, one.err
-    said = json.loads(one.out)
-    assert (said["engine"], said["frames"], said["audio"]) == ("diffusion", 12, "driver")
+    result = json.loads(one.out)
+    assert (result["engine"], result["frames"], result["audio"]) == ("diffusion", 12, "driver")
     frames = [np.stack(read_video(tmp_path / name)[0]) for name in ("one.mkv", "two.mkv")]
     assert frames[0].shape == (12, 512, 512, 3) and (frames[0] == frames[1]).all()
 
-    # As it is by default: marked, and told apart from the mesh engine's composites.
+    # With provenance, which identifies the result as fully generated, unlike the mesh engine's composites.
     marked = run_command("animate", sample.portrait, speech, "-o", "marked.mp4", *QUICK, "--json")
     assert marked.code == 0, marked.err
-    seen = run_command("inspect", "marked.mp4", "--json")
-    found = json.loads(seen.out)
-    assert seen.code == 0 and found["agree"] and found["record_matches_file"]
-    assert found["identifiers"] == dict.fromkeys(
+    inspected = run_command("inspect", "marked.mp4", "--json")
+    report = json.loads(inspected.out)
+    assert inspected.code == 0 and report["agree"] and report["record_matches_file"]
+    assert report["identifiers"] == dict.fromkeys(
         ("metadata", "record", "watermark"), json.loads(marked.out)["provenance"]["identifier"]
     )
-    content = found["record"]["content"]
+    content = report["record"]["content"]
     assert content["engine"] == "diffusion" and content["digital_source_type"].endswith("/trainedAlgorithmicMedia")
     assert "sadtalker.safetensors" in {entry["name"] for entry in content["weights"]} and len(content["weights"]) > 4

@@ -1,4 +1,4 @@
-"""The paper's engine as people run it: from an empty weights folder to a video, stopped on the way and gone on with."""
+"""The diffusion engine from an empty weights folder to a video, with runs that are interrupted and resumed."""
 
 import json
 import signal
@@ -18,17 +18,19 @@ QUICK = ("--engine", "diffusion", "--device", "cpu", "--output-mode", "crop", "-
 
 
 @pytest.fixture
-def world(hub, release_folder, vae_folder, environment, tmp_path) -> dict[str, str]:
-    """An empty weights folder and cache, and a hub that has the tiny release."""
+def hub_environment(hub, release_folder, vae_folder, environment, tmp_path) -> dict[str, str]:
+    """Environment with an empty weights folder and cache, and a hub with the tiny release."""
     publish(hub, release_folder, vae_folder)
     own = {"MIMAFACE_WEIGHTS_DIR": str(tmp_path / "weights"), "MIMAFACE_CACHE_DIR": str(tmp_path / "cache")}
     return environment | hub.environment(tmp_path) | own | {"OMP_NUM_THREADS": "1"}
 
 
-def test_from_nothing_to_a_video_stopped_on_the_way(world, sample, tmp_path):
+def test_diffusion_resumes_interrupted_video_with_same_frames(hub_environment, sample, tmp_path):
     def mimaface(*words: object, code: int = 0) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "mimaface_cli", *map(str, words)]
-        ran = subprocess.run(command, env=world, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=300)
+        ran = subprocess.run(
+            command, env=hub_environment, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=300
+        )
         assert ran.returncode == code, ran.stderr
         return ran
 
@@ -39,17 +41,17 @@ def test_from_nothing_to_a_video_stopped_on_the_way(world, sample, tmp_path):
     doctor = json.loads(mimaface("doctor", "--json").stdout)["engines"]["diffusion"]
     assert not any("weights" in line for line in doctor["missing"])
 
-    # The chain that scripts use: a track once, then videos from it.
+    # As in scripts: one track, then videos from it.
     ran = mimaface("extract", sample.driver, "--space", "bfm09", "-o", "t.npz", "--renders", "renders/", "--json")
     assert json.loads(ran.stdout)["space"] == "bfm09" and len(list((tmp_path / "renders").iterdir())) == FRAMES
     track = MotionTrack.load(tmp_path / "t.npz")
     assert len(track) == FRAMES and track.valid.all() and np.abs(track.expression).max() > 0.01
     ran = mimaface("animate", sample.portrait, "t.npz", "-o", "whole.mp4", *QUICK, "--json", "--quiet")
-    said = json.loads(ran.stdout)
-    assert (said["engine"], said["frames"]) == ("diffusion", FRAMES) and ran.stderr == ""
-    assert said["engine_settings"] | {"clips_made": 6, "clips_resumed": 0} == said["engine_settings"]
-    kept = json.loads(mimaface("cache", "list", "--json").stdout)["entries"]
-    assert [entry["space"] for entry in kept] == ["bfm09"]  # the clips are gone
+    result = json.loads(ran.stdout)
+    assert (result["engine"], result["frames"]) == ("diffusion", FRAMES) and ran.stderr == ""
+    assert result["engine_settings"] | {"clips_made": 6, "clips_resumed": 0} == result["engine_settings"]
+    entries = json.loads(mimaface("cache", "list", "--json").stdout)["entries"]
+    assert [entry["space"] for entry in entries] == ["bfm09"]  # the clips were removed
 
     command = [
         sys.executable,
@@ -64,15 +66,15 @@ def test_from_nothing_to_a_video_stopped_on_the_way(world, sample, tmp_path):
     ]
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         before = clips_in(tmp_path)
-        process = subprocess.Popen(command, env=world, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")
+        process = subprocess.Popen(command, env=hub_environment, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")
         end = time.monotonic() + 120
         while clips_in(tmp_path) < before + 1 and process.poll() is None:
-            assert time.monotonic() < end, "no clip was kept"
+            assert time.monotonic() < end, "no clip was stored"
             time.sleep(0.02)
         assert process.poll() is None
         process.send_signal(number)
-        said = process.communicate(timeout=60)[1]
-        assert process.returncode == code, said
+        result = process.communicate(timeout=60)[1]
+        assert process.returncode == code, result
         assert not (tmp_path / "again.mp4").exists() and clips_in(tmp_path) >= before + 1
     assert "1 unfinished video" in mimaface("cache", "list").stdout
     ran = mimaface("animate", sample.portrait, "t.npz", "-o", "again.mp4", *QUICK, "--json")
@@ -87,17 +89,17 @@ def clips_in(folder: Path) -> int:
     return len(list((folder / "cache" / "clips").glob("*/*.safetensors")))
 
 
-def test_there_is_no_card_where_one_is_asked_for(world, sample, tiny_weights, run_mimaface):
-    env = world | {"MIMAFACE_WEIGHTS_DIR": str(tiny_weights), "CUDA_VISIBLE_DEVICES": ""}
+def test_diffusion_without_cuda_prints_error_and_auto_uses_mesh(hub_environment, sample, tiny_weights, run_mimaface):
+    env = hub_environment | {"MIMAFACE_WEIGHTS_DIR": str(tiny_weights), "CUDA_VISIBLE_DEVICES": ""}
     for words, text in (
         ((), "no CUDA device here; --device cpu"),
         (("--device", "cuda:7"), "--device cuda:7: no such"),
     ):
-        ran = run_mimaface(
+        result = run_mimaface(
             "animate", sample.portrait, sample.driver, "-o", "a.mp4", "--engine", "diffusion", *words, env=env
         )
-        assert ran.returncode == 5 and text in ran.stderr and len(ran.stderr.splitlines()) == 1
-    ran = run_mimaface("animate", sample.portrait, sample.track, "-o", "a.mp4", env=env)
-    assert ran.returncode == 0 and "engine: mesh (the track is in its space)" in ran.stderr
-    ran = run_mimaface("animate", sample.portrait, sample.driver, "-o", "b.mp4", env=env)
-    assert ran.returncode == 0 and "engine: mesh (embedded default: no CUDA device" in ran.stderr
+        assert result.returncode == 5 and text in result.stderr and len(result.stderr.splitlines()) == 1
+    result = run_mimaface("animate", sample.portrait, sample.track, "-o", "a.mp4", env=env)
+    assert result.returncode == 0 and "engine: mesh (the track is in its space)" in result.stderr
+    result = run_mimaface("animate", sample.portrait, sample.driver, "-o", "b.mp4", env=env)
+    assert result.returncode == 0 and "engine: mesh (embedded default: no CUDA device" in result.stderr

@@ -1,4 +1,4 @@
-"""The loop and the records, with workers that only pretend: every order of events that real ones are too slow for."""
+"""The scheduler and the records with fake workers, for sequences of events that real workers are too slow for."""
 
 import threading
 import time
@@ -14,14 +14,14 @@ from mimaface_cli.batch.scheduler import NoCapacityError, run_batch
 from mimaface_cli.batch.worker import WorkerDiedError
 
 
-class Quiet:
+class SilentObserver:
     def on_outcome(self, outcome): ...
 
     def on_tick(self, done, total, stages): ...
 
 
-class Pretender:
-    """Does what the test says in place of animate, with the real records and locks."""
+class FakeWorker:
+    """Runs a function of the test in place of animate, with the real records and locks."""
 
     def __init__(self, state, jobs, run):
         self.state, self.jobs, self.run = state, {job.id: job for job in jobs}, run
@@ -35,7 +35,7 @@ class Pretender:
 
 @pytest.fixture
 def batch(tmp_path):
-    """Run a job file by a function that stands for animate."""
+    """Run the jobs of a CSV text with a function in place of animate."""
 
     def go(text, run, state=None, **options):
         path = tmp_path / "jobs.csv"
@@ -49,35 +49,37 @@ def batch(tmp_path):
                 (tmp_path / words[0].removeprefix("--output=")).write_text("made")
             return CommandOutcome(code, f"code {code}" if code else "", {"frames": 1})
 
-        outcomes = run_batch(jobs, state, lambda n: Pretender(state, jobs, write), BatchOptions(**options), Quiet())
+        outcomes = run_batch(
+            jobs, state, lambda n: FakeWorker(state, jobs, write), BatchOptions(**options), SilentObserver()
+        )
         return {outcome.job.output: outcome for outcome in outcomes}
 
     return go
 
 
-def test_each_job_once_by_many_workers(batch):
-    seen, lock = [], threading.Lock()
+def test_many_workers_run_each_job_once(batch):
+    inspected, lock = [], threading.Lock()
 
     def run(words):
         with lock:
-            seen.append(words[0])
+            inspected.append(words[0])
         time.sleep(0.01)
         return 0
 
     text = "".join(f"s.jpg,d{k % 3}.mp4,o{k}.mp4\n" for k in range(30))
     outcomes = batch(text, run, workers=6)
-    assert sorted(seen) == sorted(f"--output=o{k}.mp4" for k in range(30))
+    assert sorted(inspected) == sorted(f"--output=o{k}.mp4" for k in range(30))
     assert all(outcome.status == DONE and outcome.reply.made for outcome in outcomes.values())
     again = batch(text, run, workers=6)
-    assert len(seen) == 30 and not any(outcome.reply.made for outcome in again.values())
+    assert len(inspected) == 30 and not any(outcome.reply.made for outcome in again.values())
 
 
-def test_two_runs_at_once_share_the_work(batch, tmp_path):
-    seen, lock, results = [], threading.Lock(), []
+def test_two_runs_share_jobs(batch, tmp_path):
+    inspected, lock, results = [], threading.Lock(), []
 
     def run(words):
         with lock:
-            seen.append(words[0])
+            inspected.append(words[0])
         time.sleep(0.05)
         return 0
 
@@ -87,11 +89,11 @@ def test_two_runs_at_once_share_the_work(batch, tmp_path):
         one.start()
     for one in runs:
         one.join(30)
-    assert len(seen) == len(set(seen)) == 12
+    assert len(inspected) == len(set(inspected)) == 12
     assert all(outcome.status == DONE for result in results for outcome in result.values()) and len(results) == 2
 
 
-def test_failures_are_tried_again_and_block_what_needs_them(batch):
+def test_failed_jobs_are_retried_and_block_dependents(batch):
     tries = {}
 
     def run(words):
@@ -107,25 +109,25 @@ def test_failures_are_tried_again_and_block_what_needs_them(batch):
     assert tries == {"--output=a.mp4": 4, "--output=b.mp4": 3}  # a later run tries what failed, and only that
 
 
-def test_halt_on_error_begins_no_more(batch):
+def test_halt_on_error_starts_no_further_job(batch):
     outcomes = batch("".join(f"s.jpg,d.mp4,o{k}.mp4\n" for k in range(5)), lambda words: 4, halt_on_error=True)
     assert [outcome.status for outcome in outcomes.values()] == [FAILED] + 4 * ["not started"]
 
 
-def test_what_is_there_is_skipped_if_asked(batch, tmp_path):
+def test_skip_existing_keeps_file(batch, tmp_path):
     (tmp_path / "o.mp4").write_text("mine")
     assert batch("s.jpg,d.mp4,o.mp4\n", lambda words: 0, skip_existing=True)["o.mp4"].status == "skipped"
     assert (tmp_path / "o.mp4").read_text() == "mine"
 
 
 @pytest.mark.parametrize(("deaths", "retry", "status"), [(1, 0, DONE), (2, 0, FAILED), (2, 1, DONE)])
-def test_a_worker_that_dies_costs_one_attempt_at_most(tmp_path, deaths, retry, status):
+def test_first_worker_death_costs_no_attempt(tmp_path, deaths, retry, status):
     (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,o.mp4\n")
     jobs = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)
     state = StateFolder(tmp_path / "state")
     left = [deaths]
 
-    class Mortal(Pretender):
+    class DyingWorker(FakeWorker):
         def do(self, task, progress, timeout=None):
             if left[0]:
                 left[0] -= 1
@@ -139,13 +141,13 @@ def test_a_worker_that_dies_costs_one_attempt_at_most(tmp_path, deaths, retry, s
         return CommandOutcome(0, "", {})
 
     options = BatchOptions(retry=retry)
-    outcome = run_batch(jobs, state, lambda n: Mortal(state, jobs, write), options, Quiet())[0]
+    outcome = run_batch(jobs, state, lambda n: DyingWorker(state, jobs, write), options, SilentObserver())[0]
     assert outcome.status == status
     if status == FAILED:
         assert "SIGKILL" in outcome.reply.reason and state.record(jobs[0].id).status == FAILED
 
 
-def test_a_cluster_without_room_still_gets_done(batch, tmp_path):
+def test_batch_finishes_when_cluster_is_full(batch, tmp_path):
     (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,a.mp4\ns,d,b.mp4\n")
     jobs = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)
     state, refused = StateFolder(tmp_path / "state"), []
@@ -154,12 +156,15 @@ def test_a_cluster_without_room_still_gets_done(batch, tmp_path):
         if len(refused) < 3:
             refused.append(number)
             raise NoCapacityError
-        return Pretender(state, jobs, lambda words, log: CommandOutcome(4, "no", None))
+        return FakeWorker(state, jobs, lambda words, log: CommandOutcome(4, "no", None))
 
-    assert [outcome.status for outcome in run_batch(jobs, state, start, BatchOptions(3), Quiet())] == [FAILED, FAILED]
+    assert [outcome.status for outcome in run_batch(jobs, state, start, BatchOptions(3), SilentObserver())] == [
+        FAILED,
+        FAILED,
+    ]
 
 
-def test_changed_inputs_are_told_not_passed_over(batch, tmp_path):
+def test_changed_input_fails_job(batch, tmp_path):
     (tmp_path / "s.jpg").write_text("one")
     assert batch("s.jpg,d.mp4,o.mp4\n", lambda words: 0)["o.mp4"].status == DONE
     (tmp_path / "s.jpg").write_text("another")
@@ -178,9 +183,9 @@ def test_changed_inputs_are_told_not_passed_over(batch, tmp_path):
     assert batch("s.jpg,d.mp4,p.mp4\n", lambda words: 0)["p.mp4"].status == DONE  # and made anew over what it wrote
 
 
-def test_an_interrupted_job_replaces_only_what_it_wrote_itself(batch, tmp_path):
-    given = []
-    run = lambda words: given.append("--overwrite" in words) or 0  # noqa: E731
+def test_interrupted_job_replaces_only_its_own_output(batch, tmp_path):
+    replacements = []
+    run = lambda words: replacements.append("--overwrite" in words) or 0  # noqa: E731
     (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,o.mp4\n")
     job = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)[0]
     state = StateFolder(tmp_path / "state")
@@ -192,10 +197,10 @@ def test_an_interrupted_job_replaces_only_what_it_wrote_itself(batch, tmp_path):
         state.write(job.id, JobRecord(RUNNING, 1, ours=ours))
         reply = run_job(state, job, 9, False, lambda words, log: CommandOutcome(run(words), "", None))
         assert reply.status == DONE and not leftover.exists()
-    assert given == [True, False]
+    assert replacements == [True, False]
 
 
-def test_records_that_are_damaged_count_for_nothing(tmp_path):
+def test_damaged_records_are_ignored(tmp_path):
     state = StateFolder(tmp_path / "state")
     state.prepare()
     state.write("a", JobRecord(DONE, 1, began=1.5))
@@ -218,7 +223,7 @@ def fake(key):
     return Job(key, 1, "s", "d", "o", {}, (), ())
 
 
-def test_stamps_tell_versions_apart(tmp_path):
+def test_file_stamp_differs_between_versions(tmp_path):
     (tmp_path / "a").write_text("x")
     first = file_stamp(tmp_path / "a")
     assert first == file_stamp(tmp_path / "a") and file_stamp(tmp_path / "b") is None and file_stamp(tmp_path)[0] == 1

@@ -1,4 +1,4 @@
-"""`mimaface edit` and `mimaface track` as users run them."""
+"""`mimaface edit`: edits of photos, videos and tracks."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ from tests.conftest import FRAMES, NTSC, read_video
 from tests.face.test_bfm_names import made_arrays
 
 
-def test_words_after_an_option_are_its_own():
+def test_repeat_options_repeats_option_before_each_assignment():
     words = [
         "in.jpg",
         "--set",
@@ -56,26 +56,31 @@ def test_words_after_an_option_are_its_own():
     assert repeat_options(["--set", "yaw=1", "photo.jpg", "x=2"]) == ["--set", "yaw=1", "photo.jpg", "x=2"]
 
 
-def test_rates_are_exact():
-    assert parse_frame_rate("29.97") == NTSC and parse_frame_rate("30") == 30 and parse_frame_rate("30000/1001") == NTSC and parse_frame_rate("12.5") * 2 == 25
+def test_parse_frame_rate_is_exact():
+    assert (
+        parse_frame_rate("29.97") == NTSC
+        and parse_frame_rate("30") == 30
+        and parse_frame_rate("30000/1001") == NTSC
+        and parse_frame_rate("12.5") * 2 == 25
+    )
 
 
-def test_a_photo_turned_is_measured_turned(run_command, sample, tmp_path):
-    said = run_command(
+def test_edit_turns_head_by_measured_angle(run_command, sample, tmp_path):
+    result = run_command(
         "edit", sample.portrait, "-o", "a.png", "--add", "yaw=20", "--set", "browInnerUp=0.3", "--output-mode", "crop",
         "--json",
     )  # fmt: skip
-    assert said.code == 0 and "engine: mesh" in said.err
-    told = json.loads(said.out)
-    assert (told["kind"], told["engine"], told["frames"]) == ("picture", "mesh", 1)
-    assert {row["name"] for row in told["seen"]} >= {"yaw"}
+    assert result.code == 0 and "engine: mesh" in result.err
+    values = json.loads(result.out)
+    assert (values["kind"], values["engine"], values["frames"]) == ("picture", "mesh", 1)
+    assert {row["name"] for row in values["seen"]} >= {"yaw"}
     run_command("edit", sample.portrait, "-o", "same.png", "--output-mode", "crop")
     photo, turned = (find_faces(np.asarray(Image.open(tmp_path / name)))[0] for name in ("same.png", "a.png"))
     yaw, pitch, roll = np.degrees(euler_angles(turned.rotation @ photo.rotation.T))[[1, 0, 2]]
     assert yaw == pytest.approx(20, abs=3) and abs(pitch) < 4 and abs(roll) < 3
 
 
-def test_a_smile_is_seen_and_little_else(run_command, sample, tmp_path):
+def test_edit_smile_changes_little_else(run_command, sample, tmp_path):
     run_command("edit", sample.portrait, "-o", "same.png", "--output-mode", "crop")
     run_command("edit", sample.portrait, "-o", "a.png", "--set", "mouthSmile=0.3", "--output-mode", "crop")
     photo, edited = (find_faces(np.asarray(Image.open(tmp_path / name)))[0].scores for name in ("same.png", "a.png"))
@@ -85,13 +90,13 @@ def test_a_smile_is_seen_and_little_else(run_command, sample, tmp_path):
     assert np.sqrt(((edited - photo)[others] ** 2).mean()) < 0.08
 
 
-def test_a_grid_has_its_cells(run_command, sample, tmp_path):
-    said = run_command(
+def test_grid_has_distinct_cells_and_labels(run_command, sample, tmp_path):
+    result = run_command(
         "edit", sample.portrait, "-o", "grid.png", "--grid", "yaw=-15:15:3", "eyeBlink=0:1:2", "--cell", "96", "--json"
     )
-    told = json.loads(said.out)
+    values = json.loads(result.out)
     with Image.open(tmp_path / "grid.png") as image:
-        assert image.size == (told["width"], told["height"]) and told["kind"] == "grid"
+        assert image.size == (values["width"], values["height"]) and values["kind"] == "grid"
         pixels = np.asarray(image).astype(float)
     cells = [
         pixels[-(100 * (2 - row)) : -(100 * (1 - row)) - 4 or None, -(100 * (3 - k)) : -(100 * (2 - k)) or None]
@@ -102,12 +107,12 @@ def test_a_grid_has_its_cells(run_command, sample, tmp_path):
     assert pixels[:20].min() < 100 and pixels[:, :20].min() < 100  # labels above and beside
 
 
-def test_keys_move_a_photo(run_command, sample, tmp_path):
+def test_keyframes_animate_photo(run_command, sample, tmp_path):
     (tmp_path / "keys.csv").write_text("time,gazeYaw,jawOpen\n0.2,20,\n0.4,,0.5\n")
-    said = run_command(
+    result = run_command(
         "edit", sample.portrait, "-o", "a.npz", "--keys", "keys.csv", "--key", "0.3:yaw=15", "--frame-rate", "29.97"
     )
-    assert said.code == 0, said.err
+    assert result.code == 0, result.err
     track = MotionTrack.load(tmp_path / "a.npz")
     assert track.frame_rate == NTSC and track.meta.options["edited"] is True and len(track) == 13
     jaw = find_channel("jawOpen", "face478").read(track.expression)[:, 0]
@@ -121,26 +126,26 @@ def test_keys_move_a_photo(run_command, sample, tmp_path):
     assert video.code == 0 and len(read_video(tmp_path / "a.mp4")[0]) == 10
 
 
-def test_a_video_is_drawn_on_itself(run_command, sample, tmp_path):
-    said = run_command("edit", sample.driver, "-o", "a.mp4", "--add", "mouthSmile=-0.6", "--json")
-    told = json.loads(said.out)
-    assert said.code == 0 and told["frames"] == FRAMES and told["engine"] == "mesh"
-    assert [row["name"] for row in told["seen"]] == ["mouthSmile"]
+def test_edit_video_keeps_frames_and_background(run_command, sample, tmp_path):
+    result = run_command("edit", sample.driver, "-o", "a.mp4", "--add", "mouthSmile=-0.6", "--json")
+    values = json.loads(result.out)
+    assert result.code == 0 and values["frames"] == FRAMES and values["engine"] == "mesh"
+    assert [row["name"] for row in values["seen"]] == ["mouthSmile"]
     images, times = read_video(tmp_path / "a.mp4")
-    given, given_times = read_video(sample.driver)
-    assert times == given_times and images[0].shape == given[0].shape
-    left, right = (images[5].astype(float), given[5].astype(float))
+    replacements, given_times = read_video(sample.driver)
+    assert times == given_times and images[0].shape == replacements[0].shape
+    left, right = (images[5].astype(float), replacements[5].astype(float))
     assert np.abs(left - right).mean() > 0.3 and np.abs(left - right)[:, -40:].mean() < 2
 
 
-def test_tracks_are_mixed_and_stretched(run_command, sample, tmp_path):
+def test_edit_mixes_and_stretches_tracks(run_command, sample, tmp_path):
     still = MotionTrack.neutral(30, "face478", 30)
     still.save(tmp_path / "still.npz")
-    said = run_command(
+    result = run_command(
         "edit", "still.npz", "-o", "a.npz", "--mix", sample.track, "--region", "mouth", "--region", "head",
         "--speed", "0.5", "--json",
     )  # fmt: skip
-    assert said.code == 0 and "its last frame holds" in said.err
+    assert result.code == 0 and "its last frame holds" in result.err
     mixed, other = MotionTrack.load(tmp_path / "a.npz"), MotionTrack.load(sample.track)
     assert len(mixed) == 60 and np.ptp(mixed.expression[:, blendshape_index("jawOpen")]) > 0.5
     assert mixed.expression[-1, blendshape_index("jawOpen")] == pytest.approx(
@@ -148,13 +153,13 @@ def test_tracks_are_mixed_and_stretched(run_command, sample, tmp_path):
     )
 
 
-def test_show_export_import(run_command, sample, tmp_path):
-    shown = run_command("track", "show", sample.track, "--png", "curves.png")
-    assert shown.code == 0 and "jawOpen" in shown.out and "▁" in shown.out and f"{FRAMES} frames" in shown.err
+def test_track_show_export_and_import(run_command, sample, tmp_path):
+    result = run_command("track", "show", sample.track, "--png", "curves.png")
+    assert result.code == 0 and "jawOpen" in result.out and "▁" in result.out and f"{FRAMES} frames" in result.err
     with Image.open(tmp_path / "curves.png") as image:
         assert image.width > 800
-    told = json.loads(run_command("track", "show", sample.track, "--json", "--all").out)
-    assert len(told["curves"]) == 74 and told["frame_rate"] == "30000/1001"
+    values = json.loads(run_command("track", "show", sample.track, "--json", "--all").out)
+    assert len(values["curves"]) == 74 and values["frame_rate"] == "30000/1001"
     for name, format in (("a.csv", None), ("a.json", None), ("b.csv", "livelink")):
         more = ["--format", format] if format else []
         assert run_command("track", "export", sample.track, "-o", name, *more).code == 0
@@ -167,22 +172,26 @@ def test_show_export_import(run_command, sample, tmp_path):
         jaw = blendshape_index("jawOpen")
         np.testing.assert_allclose(read.expression[:, jaw], track.expression[:, jaw], atol=1e-6)
         np.testing.assert_allclose(read.pose[:, :3], track.pose[:, :3], atol=1e-6)
-    drawn = run_command("animate", sample.portrait, "b.csv.npz", "-o", "out.mp4", "--max-size", "128", "--quiet")
-    assert drawn.code == 0 and len(read_video(tmp_path / "out.mp4")[0]) == FRAMES
+    rendered = run_command("animate", sample.portrait, "b.csv.npz", "-o", "out.mp4", "--max-size", "128", "--quiet")
+    assert rendered.code == 0 and len(read_video(tmp_path / "out.mp4")[0]) == FRAMES
 
 
-def test_names_in_bfm_need_its_model(run_command, tmp_path):
+def test_expression_names_in_bfm09_need_face_model(run_command, tmp_path):
     MotionTrack.neutral(3, "bfm09").save(tmp_path / "b.npz")
     assert run_command("edit", "b.npz", "-o", "c.npz", "--set", "exp12=0.5").code == 0
     refused = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5")
     assert refused.code == 5 and "Set --bfm to the file" in refused.err and refused.err.count("\n") == 1
     savemat(tmp_path / "BFM09_model_info.mat", made_arrays())
     named = ["--bfm", "BFM09_model_info.mat"]
-    said = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5", "--preset", "kiss=0.5", *named)
-    assert said.code == 0 and "jawOpen: the face model represents all but" in said.err
+    result = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5", "--preset", "kiss=0.5", *named)
+    assert result.code == 0 and "jawOpen: the face model represents all but" in result.err
     assert MotionTrack.load(tmp_path / "d.npz").expression[0, 0] == pytest.approx(1.5, rel=0.1)
     without = run_command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth")
-    assert without.code == 5 and "mouth: this region of the bfm09 space" in without.err and "Set --bfm to the file" in without.err
+    assert (
+        without.code == 5
+        and "mouth: this region of the bfm09 space" in without.err
+        and "Set --bfm to the file" in without.err
+    )
     assert run_command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth", *named).code == 0
     taken, whole = MotionTrack.load(tmp_path / "m.npz"), MotionTrack.load(tmp_path / "d.npz")
     assert 0 < np.abs(taken.expression).max() <= 1.5 * np.abs(whole.expression).max()
@@ -191,7 +200,7 @@ def test_names_in_bfm_need_its_model(run_command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "text"),
     [
         (("TRACK", "-o", "x.npz", "--set", "jawopen=0.4"), 3, "--set: jawopen: unknown curve. Did you mean jawOpen"),
         (("TRACK", "-o", "x.npz", "--set", "jawOpen=7"), 3, "from -1 to 1.5"),
@@ -206,45 +215,49 @@ def test_names_in_bfm_need_its_model(run_command, tmp_path):
         (("TRACK", "-o", "TRACK", "--set", "yaw=1", "--overwrite"), 4, "same file as an input"),
         (("TRACK", "-o", "x.mp4", "--set", "yaw=1"), 4, "a track has no image"),
         (("TRACK", "-o", "x.png", "--grid", "yaw=0:1:2"), 3, "--grid: renders a photo into one image. Give a photo"),
-        (("TRACK",), 2, "give INPUT and -o OUTPUT"),
+        (("TRACK",), 2, "INPUT or -o OUTPUT is missing. Give both"),
         (("PHOTO", "-o", "x.png", "--grid", "yaw=-30:30:0"), 3, "whole number from 1"),
         (("PHOTO", "-o", "x.png", "--grid", "yaw=-30:30"), 3, "NAME=FROM:TO:COUNT"),
-        (("PHOTO", "-o", "x.png", "--grid", "yaw=0:1:2", "pitch=0:1:2", "roll=0:1:2"), 3, "--grid: more than two curves"),
+        (
+            ("PHOTO", "-o", "x.png", "--grid", "yaw=0:1:2", "pitch=0:1:2", "roll=0:1:2"),
+            3,
+            "--grid: more than two curves",
+        ),
         (("PHOTO", "-o", "x.png", "--grid", "eyeBlink=0:1:2", "eyeBlinkLeft=0:1:2"), 3, "the same curve"),
         (("PHOTO", "-o", "x.mp4", "--grid", "yaw=0:1:2"), 3, "into one image"),
         (("PHOTO", "-o", "x.png", "--key", "1:yaw=3"), 3, "change over time"),
         (("PHOTO", "-o", "x.png", "--seconds", "3"), 3, "is one image"),
         (("PHOTO", "-o", "x.mp4", "--seconds", "0"), 2, "--seconds: 0 is out of range"),
-        (("PHOTO", "-o", "x.mp4", "--frame-rate", "0"), 2, "--frame-rate 0"),
+        (("PHOTO", "-o", "x.mp4", "--frame-rate", "0"), 2, "--frame-rate: '0'"),
         (("DRIVER", "-o", "x.mp4", "--speed", "2"), 3, "a video keeps its own times"),
         (("DRIVER", "-o", "x.mp4", "--seconds", "2"), 3, "--seconds: applies to photos only"),
         (("PHOTO", "-o", "x.mp4", "--smooth", "2"), 3, "--smooth: "),
     ],
 )
-def test_what_cannot_be_edited(run_command, sample, tmp_path, words, code, says):
-    given = {"TRACK": sample.track, "PHOTO": sample.portrait, "DRIVER": sample.driver}
-    said = run_command("edit", *(given.get(word, word) for word in words))
-    assert said.code == code and says in said.err and said.err.count("\n") == 1, said.err
+def test_bad_edit_prints_one_error_line(run_command, sample, tmp_path, words, code, text):
+    replacements = {"TRACK": sample.track, "PHOTO": sample.portrait, "DRIVER": sample.driver}
+    result = run_command("edit", *(replacements.get(word, word) for word in words))
+    assert result.code == code and text in result.err and result.err.count("\n") == 1, result.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_edits_are_listed(run_command):
-    said = run_command("edit", "--list")
+def test_list_prints_curves_and_presets(run_command):
+    result = run_command("edit", "--list")
     assert (
-        said.code == 0
-        and "mouthSmile " in said.out
-        and "-90 to 90 degrees" in said.out
-        and "--preset surprise" in said.out
+        result.code == 0
+        and "mouthSmile " in result.out
+        and "-90 to 90 degrees" in result.out
+        and "--preset surprise" in result.out
     )
 
 
-def test_a_track_of_the_wrong_space_stays_told_apart(run_command, sample, tmp_path):
+def test_mix_refuses_track_of_other_space(run_command, sample, tmp_path):
     MotionTrack.neutral(3, "bfm09").save(tmp_path / "b.npz")
-    said = run_command("edit", sample.track, "-o", "x.npz", "--mix", "b.npz")
-    assert said.code == 3 and "bfm09 space, but the edited one in face478" in said.err
+    result = run_command("edit", sample.track, "-o", "x.npz", "--mix", "b.npz")
+    assert result.code == 3 and "bfm09 space, but the edited one in face478" in result.err
 
 
-def test_what_was_not_edited_is_kept(run_command, sample, tmp_path):
+def test_edit_keeps_unedited_values(run_command, sample, tmp_path):
     track = MotionTrack.load(sample.track)
     replace(track, identity=np.arange(80.0)).save(tmp_path / "a.npz")
     run_command("edit", "a.npz", "-o", "b.npz", "--add", "browDown=0.2")

@@ -1,4 +1,4 @@
-"""`mimaface audio`, and sound as a driver of `animate`, as users run them."""
+"""`mimaface audio`, and an audio file as the driver of `animate`."""
 
 import json
 import wave
@@ -19,11 +19,11 @@ def speech(tmp_path_factory):
     return write_wav(tmp_path_factory.mktemp("speech") / "speech.wav", synthesize_speech(*SOUND))
 
 
-def test_a_chain_that_a_script_uses(run_mimaface, sample, speech, tmp_path):
+def test_audio_track_drives_animate(run_mimaface, sample, speech, tmp_path):
     first = run_mimaface("audio", speech, "-o", "speech.npz", "--json", "--quiet")
     assert first.returncode == 0 and not first.stderr
-    told = json.loads(first.stdout)
-    assert told["space"] == "face478" and told["frames"] == 49 and told["frame_rate"] == "25/1"
+    values = json.loads(first.stdout)
+    assert values["space"] == "face478" and values["frames"] == 49 and values["frame_rate"] == "25/1"
     second = run_mimaface(
         "animate", sample.portrait, "speech.npz", "--audio", speech, "-o", "out.mp4", "--max-size", "192", "--json"
     )
@@ -32,34 +32,34 @@ def test_a_chain_that_a_script_uses(run_mimaface, sample, speech, tmp_path):
     assert len(read_video(tmp_path / "out.mp4")[0]) == 49
 
 
-def test_sound_drives_a_photo_and_is_heard_whole(run_mimaface, sample, speech, tmp_path):
+def test_animate_with_audio_driver_keeps_audio_samples(run_mimaface, sample, speech, tmp_path):
     run = run_mimaface("animate", sample.portrait, speech, "-o", "out.mkv", "--max-size", "192", "--json")
     assert run.returncode == 0, run.stderr
-    told = json.loads(run.stdout)
-    assert told["audio"] == "driver" and told["audio_copied"] is True and not told["missing_frames"]
+    values = json.loads(run.stdout)
+    assert values["audio"] == "driver" and values["audio_copied"] is True and not values["missing_frames"]
     frames, times = read_video(tmp_path / "out.mkv")
     with wave.open(str(speech)) as file:
         seconds = file.getnframes() / file.getframerate()
-        given = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        replacements = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     assert 0 <= float(times[-1]) + 1 / 25 - seconds < 1 / 25 + 1e-6
     with av.open(str(tmp_path / "out.mkv")) as file:
-        kept = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
-    assert np.array_equal(kept, given)
+        entries = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
+    assert np.array_equal(entries, replacements)
     again = run_mimaface("animate", sample.portrait, speech, "-o", "again.mkv", "--max-size", "192", "--json")
     assert json.loads(again.stdout)["driver_cached"] is True
     motion = np.abs(np.diff([frame.mean((0, 1)) for frame in frames], axis=0)).max()
     assert motion > 0.02
 
 
-def test_a_head_from_elsewhere(run_command, sample, speech, tmp_path):
-    said = run_command("audio", speech, "-o", "speech.npz", "--pose-from", sample.track, "--seed", "5")
-    assert said.code == 0 and "speech.npz: 49 frames" in said.err
+def test_pose_from_takes_head_motion_of_track(run_command, sample, speech, tmp_path):
+    result = run_command("audio", speech, "-o", "speech.npz", "--pose-from", sample.track, "--seed", "5")
+    assert result.code == 0 and "speech.npz: 49 frames" in result.err
     pose = MotionTrack.load(tmp_path / "speech.npz").pose
     assert abs(float(pose[:, 1].max()) - 0.15) < 0.01
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "text"),
     [
         (("audio", "PHOTO", "-o", "a.npz"), 3, "holds no sound"),
         (("audio", "mute.mp4", "-o", "a.npz"), 3, "has no audio"),
@@ -71,14 +71,18 @@ def test_a_head_from_elsewhere(run_command, sample, speech, tmp_path):
         (("audio", "TRACK", "-o", "a.npz"), 3, "is a track already"),
         (("audio", "SPEECH", "-o", "a.wav"), 4, "written as .npz"),
         (("audio", "SPEECH", "-o", "there.npz"), 4, "--overwrite"),
-        (("audio", "SPEECH", "-o", "a.npz", "--pose-style", "46", "--space", "bfm09"), 2, "--pose-style 46"),
+        (
+            ("audio", "SPEECH", "-o", "a.npz", "--pose-style", "46", "--space", "bfm09"),
+            2,
+            "--pose-style: 46 is out of range",
+        ),
         (("audio", "SPEECH", "-o", "a.npz", "--space", "bfm09"), 5, "mimaface weights pull"),
         (("audio", "SPEECH", "-o", "a.npz", "--space", "bfm09", "--checkpoint", "no.safetensors"), 5, "no such file"),
         (("audio", "SPEECH", "-o", "a.npz", "--pose-from", "none.npz"), 3, "no such file"),
         (("animate", "PHOTO", "zero.wav", "-o", "a.mp4"), 3, "0 seconds"),
     ],
 )
-def test_what_is_wrong_is_one_line(run_command, sample, speech, tmp_path, monkeypatch, words, code, says):
+def test_bad_input_prints_one_error_line(run_command, sample, speech, tmp_path, monkeypatch, words, code, text):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path / "weights"))
     (tmp_path / "empty.wav").touch()
     write_wav(tmp_path / "zero.wav", np.zeros(0))
@@ -90,7 +94,7 @@ def test_what_is_wrong_is_one_line(run_command, sample, speech, tmp_path, monkey
         write_video(tmp_path / "mute.mp4", [np.zeros((64, 64, 3), np.uint8)] * 5, [k / 25 for k in range(5)])
     stand = {"PHOTO": sample.portrait, "TRACK": sample.track, "SPEECH": speech}
     before = tree(tmp_path)
-    said = run_command(*(stand.get(word, word) for word in words))
-    assert said.code == code, said.err
-    assert says in said.err and said.err.startswith("mimaface: ") and said.err.count("\n") == 1 and not said.out
+    result = run_command(*(stand.get(word, word) for word in words))
+    assert result.code == code, result.err
+    assert text in result.err and result.err.startswith("mimaface: ") and result.err.count("\n") == 1 and not result.out
     assert tree(tmp_path) == before

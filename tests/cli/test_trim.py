@@ -1,4 +1,4 @@
-"""--start and --duration: the very frames, the sound of their moment, the timecode carried on."""
+"""--start, --duration and --matte: exact frames, audio in sync, timecodes."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ RATE = Fraction(30000, 1001)
 
 @pytest.fixture(scope="module")
 def driver(sample, tmp_path_factory):
-    """The made driver with a timecode of its own."""
+    """The sample driver with a timecode."""
     path = tmp_path_factory.mktemp("timed") / "driver.mov"
     copy = ["-i", str(sample.driver), "-c", "copy", "-timecode", "01:00:00:10", str(path)]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *copy], check=True)
@@ -28,16 +28,16 @@ def driver(sample, tmp_path_factory):
 
 def timecode(path):
     with av.open(str(path)) as file:
-        found = [stream.metadata.get("timecode") for stream in file.streams]
-        return next(filter(None, [*found, file.metadata.get("timecode")]), None)
+        report = [stream.metadata.get("timecode") for stream in file.streams]
+        return next(filter(None, [*report, file.metadata.get("timecode")]), None)
 
 
-def heard(path):
+def samples(path):
     with av.open(str(path)) as file:
         return np.concatenate([frame.to_ndarray().mean(0).ravel() for frame in file.decode(audio=0)]).astype(np.float64)
 
 
-def test_a_part_of_a_driver(run_command, sample, driver, tmp_path):
+def test_trimmed_driver_keeps_audio_sync_and_timecode(run_command, sample, driver, tmp_path):
     whole = run_command("animate", sample.portrait, driver, "-o", "whole.mov", "--max-size", "192", "--lossless")
     assert whole.code == 0, whole.err
     part = run_command(
@@ -45,25 +45,28 @@ def test_a_part_of_a_driver(run_command, sample, driver, tmp_path):
         "--start", "00:00:00:06", "--duration", "0.2", "--motion", "relative", "--reference-frame", "0",
     )  # fmt: skip
     assert part.code == 0, part.err
-    said = json.loads(part.out)
-    assert (said["frames"], said["audio"]) == (6, "driver")
+    result = json.loads(part.out)
+    assert (result["frames"], result["audio"]) == (6, "driver")
     assert timecode(tmp_path / "whole.mov") == "01:00:00:10" and timecode(tmp_path / "part.mov") == "01:00:00:16"
-    sound, expected = heard(tmp_path / "part.mov"), heard(tmp_path / "whole.mov")
+    sound, expected = samples(tmp_path / "part.mov"), samples(tmp_path / "whole.mov")
     start = round(6 / float(RATE) * 44_100)
     piece = expected[start + 2000 : start + 6000]
     lags = np.array([np.dot(sound[2000 + lag : 6000 + lag], piece) for lag in range(-1500, 1500)])
-    assert abs(int(lags.argmax()) - 1500) < 60  # a thousandth of a second or two
+    assert abs(int(lags.argmax()) - 1500) < 60  # one or two milliseconds
 
 
-def test_a_part_of_a_track_and_its_frames(run_command, sample, driver, tmp_path):
+def test_trimmed_extract_has_exact_frames(run_command, sample, driver, tmp_path):
     assert run_command("extract", driver, "-o", "whole.npz", "--smooth", "0").code == 0
-    done = run_command("extract", driver, "-o", "part.npz", "--smooth", "0", "--start", "0.2", "--duration", "0.2")
-    assert done.code == 0, done.err
+    result = run_command("extract", driver, "-o", "part.npz", "--smooth", "0", "--start", "0.2", "--duration", "0.2")
+    assert result.code == 0, result.err
     whole, part = MotionTrack.load(tmp_path / "whole.npz"), MotionTrack.load(tmp_path / "part.npz")
     first = int(np.searchsorted(whole.pts, 0.199))
     assert np.allclose(part.pts, whole.pts[first : first + 6], atol=1e-6)
-    # Each part has its own person and crop: the movement is what must be alike.
-    turned = np.diff(part.pose[1:, 1]), np.diff(whole.pose[first + 1 : first + 6, 1])  # the first look is a coarser one
+    # Identity and crop are fitted per part; the motion must agree.
+    turned = (
+        np.diff(part.pose[1:, 1]),
+        np.diff(whole.pose[first + 1 : first + 6, 1]),
+    )  # the first frame is fitted less precisely
     assert np.abs(turned[0] - turned[1]).max() < 0.02 < np.abs(turned[1]).max()
     again = run_command("extract", "whole.npz", "-o", "cut.npz", "--start", "0.2", "--duration", "0.2")
     assert again.code == 0 and np.array_equal(
@@ -71,45 +74,45 @@ def test_a_part_of_a_track_and_its_frames(run_command, sample, driver, tmp_path)
     )
 
 
-def test_a_part_of_a_video_that_is_edited_on_itself(run_command, sample, driver, tmp_path):
+def test_trimmed_video_source_keeps_timecode(run_command, sample, driver, tmp_path):
     still = MotionTrack.neutral(1, "face478", RATE)
     replace(still).save(tmp_path / "still.npz")
-    done = run_command(
+    result = run_command(
         "animate", driver, sample.portrait, "-o", "part.mov", "--max-size", "192", "--start", "0.2", "--duration", "0.2",
         "--json", "--compare",
     )  # fmt: skip
-    assert done.code == 0, done.err
-    assert json.loads(done.out)["frames"] == 6 and timecode(tmp_path / "part.mov") == "01:00:00:16"
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["frames"] == 6 and timecode(tmp_path / "part.mov") == "01:00:00:16"
     assert len(read_video(tmp_path / "part.mov")[0]) == 6
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "text"),
     [
-        (("--start", "half"), 2, "--start half: give seconds"),
-        (("--start", "00:00:70"), 2, "minutes and seconds go up to 59"),
-        (("--duration", "0"), 2, "must be longer than nothing"),
+        (("--start", "half"), 2, "--start: 'half' is not a time. Give seconds"),
+        (("--start", "00:00:70"), 2, "Minutes and seconds after a colon go up to 59"),
+        (("--duration", "0"), 2, "--duration: 0 is out of range"),
         (("--start", "99"), 3, "ends before --start 99 s"),
         (("--start", "00:00:00:31"), 3, "no frame has this timecode"),
     ],
 )
-def test_what_is_wrong_is_one_line(run_command, sample, words, code, says):
-    done = run_command("animate", sample.portrait, sample.driver, "-o", "out.mp4", *words)
-    assert done.code == code and says in done.err and len(done.err.splitlines()) == 1, done.err
+def test_bad_input_prints_one_error_line(run_command, sample, words, code, text):
+    result = run_command("animate", sample.portrait, sample.driver, "-o", "out.mp4", *words)
+    assert result.code == code and text in result.err and len(result.err.splitlines()) == 1, result.err
 
 
-def test_a_photo_has_no_length(run_command, sample):
-    done = run_command("animate", sample.portrait, sample.portrait, "-o", "out.png", "--start", "1")
-    assert done.code == 3 and "is one picture" in done.err
+def test_start_is_refused_for_photo_driver(run_command, sample):
+    result = run_command("animate", sample.portrait, sample.portrait, "-o", "out.png", "--start", "1")
+    assert result.code == 3 and "is one picture" in result.err
 
 
 @pytest.mark.parametrize("moving", [False, True])
-def test_a_matte_lays_the_result_back(run_command, sample, tmp_path, moving):
+def test_matte_covers_every_changed_pixel(run_command, sample, tmp_path, moving):
     source = sample.driver if moving else sample.portrait
     words = ("animate", source, sample.driver, "-o", "out/%03d.png", "--matte", "matte/%03d.png", "--no-provenance")
     more = ("--duration", "0.1") if moving else ("--start", "0.2", "--duration", "0.1")
-    done = run_command(*words, *more)
-    assert done.code == 0, done.err
+    result = run_command(*words, *more)
+    assert result.code == 0, result.err
     results, mattes = (sorted((tmp_path / name).iterdir()) for name in ("out", "matte"))
     assert [path.name for path in results] == [path.name for path in mattes] and len(results) == 3
     shares = np.stack([np.asarray(Image.open(path)) for path in mattes])
@@ -122,7 +125,9 @@ def test_a_matte_lays_the_result_back(run_command, sample, tmp_path, moving):
     if not moving:
         original = np.asarray(Image.open(sample.portrait).convert("RGB")).astype(float)
         for share, path in zip(shares / 255, results):
-            drawn = np.asarray(Image.open(path)).astype(float)
-            assert np.abs(drawn - (drawn * share + original * (1 - share))).max() <= 3  # what is no change
+            rendered = np.asarray(Image.open(path)).astype(float)
+            assert (
+                np.abs(rendered - (rendered * share + original * (1 - share))).max() <= 3
+            )  # outside the matte nothing changed
     again = run_command(*words, "--compare")
-    assert again.code == 2 and "leave --compare out" in again.err
+    assert again.code == 2 and "--matte: cannot be combined with --compare" in again.err

@@ -1,4 +1,4 @@
-"""`mimaface evaluate`: one result, a list, an engine; tables, JSON, CSV and the page."""
+"""`mimaface evaluate`: one result, a list, rendering by an engine; tables, JSON, CSV and the HTML page."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ def no_weights(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path_factory.mktemp("weights")))
 
 
-def test_one_result_from_the_shell(run_mimaface, sample, tmp_path):
+def test_evaluate_measures_one_result(run_mimaface, sample, tmp_path):
     page, lines = tmp_path / "out <1>.html", tmp_path / "out.csv"
     words = ("evaluate", sample.driver, "--source", sample.portrait, "--driver", sample.driver)
     done = run_mimaface(*words, "--report", page, "--csv", lines)
@@ -35,26 +35,26 @@ def test_one_result_from_the_shell(run_mimaface, sample, tmp_path):
     )
 
     again = run_mimaface(*words, "--json", "--series", "-q")
-    said = json.loads(again.stdout)
-    assert said["results"][0]["cached"] and again.stderr == ""
-    figures = said["results"][0]["figures"]
+    result = json.loads(again.stdout)
+    assert result["results"][0]["cached"] and again.stderr == ""
+    figures = result["results"][0]["figures"]
     assert (
         figures["fid" if "fid" in figures else "csim"]["value"] is None and "needs weights" in figures["csim"]["reason"]
     )
-    assert len(said["results"][0]["series"]["time"]) == FRAMES
+    assert len(result["results"][0]["series"]["time"]) == FRAMES
     refused = run_mimaface(*words, "--report", page)
     assert refused.returncode == 4 and "exists already" in refused.stderr and refused.stderr.count("\n") == 1
 
 
-def test_a_list_is_made_run_and_measured_beside_the_paper(run_command, sample, tmp_path):
+def test_evaluate_renders_and_measures_list(run_command, sample, tmp_path):
     (tmp_path / "media" / "ann").mkdir(parents=True)
     (tmp_path / "media" / "bob").mkdir()
     shutil.copy(sample.driver, tmp_path / "media" / "ann" / "talk.mp4")
     shutil.copy(sample.portrait, tmp_path / "media" / "bob" / "photo.jpg")
-    said = run_command(
+    result = run_command(
         "evaluate", "make-list", "media", "-o", "cross.csv", "--protocol", "cross", "--pairs", "1", "--frames", "6"
     )
-    assert said.code == 0 and "1 pairs, cross identity, seed 0" in said.err
+    assert result.code == 0 and "1 pair, protocol cross, seed 0" in result.err
     assert run_command("evaluate", "make-list", "media", "-o", "cross.csv").code == 4
 
     gone = run_command("evaluate", "results", "--list", "cross.csv")
@@ -86,37 +86,55 @@ def test_a_list_is_made_run_and_measured_beside_the_paper(run_command, sample, t
     assert lost.code == 3 and "cross.csv line 2: results/0000_photo__talk.mp4: no such result" in lost.err
 
 
-def test_rows_that_fail_are_told_and_the_rest_is_measured(run_command, sample, tmp_path):
+def test_evaluate_reports_failed_rows_and_measures_others(run_command, sample, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "bad.mp4").write_bytes(b"nothing")
     shutil.copy(sample.driver, tmp_path / "results" / "good.mp4")
     (tmp_path / "two.csv").write_text(
         f"source,driver,result\n{sample.portrait},{sample.driver},bad.mp4\n{sample.portrait},{sample.driver},good.mp4\n"
     )
-    said = run_command(
+    result = run_command(
         "evaluate", "results", "--list", "two.csv", "--json", "--csv", "two_out.csv", "--report", "two.html"
     )
-    assert said.code == 3 and "1 of 2 results could not be measured" in said.err
-    told = json.loads(said.out)
+    assert result.code == 3 and "1 of 2 results could not be measured" in result.err
+    values = json.loads(result.out)
     assert (
-        told["failed"] == 1 and "bad.mp4" in told["results"][0]["error"] and told["means"]["expression"]["results"] == 1
+        values["failed"] == 1
+        and "bad.mp4" in values["results"][0]["error"]
+        and values["means"]["expression"]["results"] == 1
     )
     rows = list(csv.DictReader((tmp_path / "two_out.csv").open(encoding="utf-8")))
     assert "bad.mp4" in rows[0]["error"] and rows[1]["error"] == "" and rows[0]["expression"] == ""
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "line"),
+    ("words", "code", "text"),
     [
-        (["x.mp4"], 2, "give --source and --driver for one result, or --list"),
+        (["x.mp4"], 2, "Give --source and --driver for one result, or --list"),
         (["x.mp4", "--source", "a.jpg"], 2, "belong together"),
         (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--list", "c.csv"], 2, "or --list"),
-        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--engine", "mesh"], 2, "--engine makes the results"),
-        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--size", "3"], 2, "--size 3"),
-        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--clip-frames", "1"], 2, "--clip-frames 1"),
-        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--network-step", "0"], 2, "--network-step 0"),
-        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--driver-face", "me"], 2, "--driver-face me"),
-        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--series"], 2, "--series needs --json"),
+        (
+            ["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--engine", "mesh"],
+            2,
+            "--engine: renders the results of a list",
+        ),
+        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--size", "3"], 2, "--size: 3 is out of range"),
+        (
+            ["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--clip-frames", "1"],
+            2,
+            "--clip-frames: 1 is out of range",
+        ),
+        (
+            ["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--network-step", "0"],
+            2,
+            "--network-step: 0 is out of range",
+        ),
+        (
+            ["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--driver-face", "me"],
+            2,
+            "--driver-face: unknown face selector 'me'",
+        ),
+        (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4", "--series"], 2, "--series: needs --json"),
         (["x.mp4", "--source", "a.jpg", "--driver", "b.mp4"], 3, "x.mp4: no such file"),
         (["r", "--list", "none.csv"], 3, "none.csv: no such file"),
         (["make-list", "none", "-o", "l.csv"], 3, "none: no such folder"),
@@ -124,7 +142,7 @@ def test_rows_that_fail_are_told_and_the_rest_is_measured(run_command, sample, t
         ([], 2, "RESULT"),
     ],
 )
-def test_bad_input_is_one_line(run_command, tmp_path, words, code, line):
-    said = run_command("evaluate", *words)
-    assert said.code == code and line in said.err and said.err.count("\n") == 1
+def test_bad_input_prints_one_error_line(run_command, tmp_path, words, code, text):
+    result = run_command("evaluate", *words)
+    assert result.code == code and text in result.err and result.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

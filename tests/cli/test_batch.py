@@ -1,4 +1,4 @@
-"""`mimaface batch` as users run it: real processes, killed at the worst moments."""
+"""`mimaface batch` with real processes, including processes that are killed."""
 
 import csv
 import json
@@ -23,43 +23,43 @@ def write_jobs(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def wait_for(found, seconds: float = 60):
+def wait_for(report, seconds: float = 60):
     until = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < until, "it never came"
+    while not (value := report()):
+        assert time.monotonic() < until, "the condition was never met"
         time.sleep(0.02)
     return value
 
 
 def records(state: Path) -> list[dict]:
-    found = []
+    report = []
     for path in state.glob("*.json"):
         try:
-            found.append(json.loads(path.read_text()))
+            report.append(json.loads(path.read_text()))
         except (OSError, ValueError):
             continue
-    return found
+    return report
 
 
 @pytest.fixture
-def begin(environment, tmp_path):
-    """Start the real command and go on; what is still there at the end is killed."""
+def start(environment, tmp_path):
+    """Start the real command; what still runs at the end of the test is killed."""
     running = []
 
-    def start(*words) -> subprocess.Popen:
+    def start_process(*words) -> subprocess.Popen:
         command = [sys.executable, "-m", "mimaface_cli", *map(str, words)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         running.append(subprocess.Popen(command, env=environment, cwd=tmp_path, **pipes))
         return running[-1]
 
-    yield start
+    yield start_process
     for process in running:
         process.kill()
         process.communicate()
 
 
-def test_jobs_of_all_kinds(run_mimaface, sample, tmp_path):
-    """What works, what fails and why, what depends on another, and the reports of it."""
+def test_batch_reports_done_failed_and_blocked_jobs(run_mimaface, sample, tmp_path):
+    """Jobs that succeed, fail and depend on others, in the JSON, the events and the table."""
     (tmp_path / "night").mkdir()
     rows = [
         {"source": sample.portrait, "driver": "first.mp4", "output": "chained.mp4", "max-size": "128"},
@@ -69,12 +69,12 @@ def test_jobs_of_all_kinds(run_mimaface, sample, tmp_path):
         {"source": sample.portrait, "driver": "never.mp4", "output": "neither.mp4"},
     ]
     jobs = write_jobs(tmp_path / "night" / "jobs.csv", rows)
-    done = run_mimaface("batch", jobs, "--json", "--progress", "json", "--workers", "2")
-    assert done.returncode == 6, done.stderr
-    told = json.loads(done.stdout)
-    by_row = {job["row"]: job for job in told["jobs"]}
-    assert [job["status"] for job in told["jobs"]] == ["done", "done", "done", "failed", "blocked"]
-    assert (told["done"], told["failed"]) == (3, 2)
+    result = run_mimaface("batch", jobs, "--json", "--progress", "json", "--workers", "2")
+    assert result.returncode == 6, result.stderr
+    values = json.loads(result.stdout)
+    by_row = {job["row"]: job for job in values["jobs"]}
+    assert [job["status"] for job in values["jobs"]] == ["done", "done", "done", "failed", "blocked"]
+    assert (values["done"], values["failed"]) == (3, 2)
     assert by_row[5]["exit_code"] == 3 and "gone.mp4: no such file" in by_row[5]["reason"]
     assert by_row[2]["result"]["frames"] == 14 and "gone.mp4" in Path(by_row[5]["log"]).read_text()
     made_files = {path.name for path in (tmp_path / "night").iterdir()}
@@ -82,7 +82,7 @@ def test_jobs_of_all_kinds(run_mimaface, sample, tmp_path):
     assert made_files == {"jobs.csv", "jobs.csv.state", *results, *(f"{name}.provenance.json" for name in results)}
     assert len(list((tmp_path / "night" / "frames").iterdir())) == 14
 
-    events = [json.loads(line) for line in done.stderr.splitlines()]  # every line is one object
+    events = [json.loads(line) for line in result.stderr.splitlines()]  # every line is one JSON object
     assert {"progress", "job", "error"} == {event["event"] for event in events}
     assert {"row": 2, "status": "done"}.items() <= next(
         e for e in events if e["event"] == "job" and e["row"] == 2
@@ -95,8 +95,8 @@ def test_jobs_of_all_kinds(run_mimaface, sample, tmp_path):
     assert "done before" in again.stderr and "first.mp4" in again.stdout and "no such file" in again.stdout
 
 
-def test_killed_worker_killed_run_and_two_runs_at_once(begin, run_mimaface, sample, tmp_path):
-    """Kill -9 wherever it hurts: every job is done once more or not at all, and the bytes are those of a quiet run."""
+def test_killed_processes_and_parallel_runs_repeat_no_job(start, run_mimaface, sample, tmp_path):
+    """After kill -9 of a worker and of a run, every job is finished once, with the bytes of an undisturbed run."""
     track = MotionTrack.load(sample.track)
     resample_track(track, [k / 30 for k in range(100)]).save(tmp_path / "long.npz")
     names = [f"{k}.mp4" for k in range(4)]
@@ -107,7 +107,7 @@ def test_killed_worker_killed_run_and_two_runs_at_once(begin, run_mimaface, samp
     jobs, state = write_jobs(tmp_path / "jobs.csv", rows), tmp_path / "jobs.csv.state"
     running = lambda: [record for record in records(state) if record["status"] == "running"]  # noqa: E731
     parts = lambda: list(tmp_path.glob(".*.part.mp4"))  # noqa: E731
-    alone = begin("batch", jobs, "--workers", "1")
+    alone = start("batch", jobs, "--workers", "1")
     wait_for(parts)
     first = running()[0]
     os.kill(int(first["worker"].split()[-1]), signal.SIGKILL)
@@ -115,14 +115,14 @@ def test_killed_worker_killed_run_and_two_runs_at_once(begin, run_mimaface, samp
     wait_for(lambda: parts() and running())
     alone.kill()
     pid = int(running()[0]["worker"].split()[-1])
-    wait_for(lambda: not alive(pid), 30)  # who lost his master ends, and cleans up
+    wait_for(lambda: not alive(pid), 30)  # a worker without its parent cleans up and ends
     alone.communicate()
 
-    both = [begin("batch", jobs, "--workers", "1", "--json") for _ in range(2)]
-    said = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    made_now = [job["output"] for out, _ in said for job in json.loads(out)["jobs"] if job["made_now"]]
-    assert len(made_now) == len(set(made_now))  # nothing twice
+    both = [start("batch", jobs, "--workers", "1", "--json") for _ in range(2)]
+    result = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], result
+    run_outputs = [job["output"] for out, _ in result for job in json.loads(out)["jobs"] if job["made_now"]]
+    assert len(run_outputs) == len(set(run_outputs))  # no job ran twice
     assert all(record["status"] == "done" for record in records(state)) and not parts()
     attempts = {record["output"]: record["attempts"] for record in records(state)}
     assert attempts[first["output"]] == 2
@@ -151,31 +151,31 @@ os.replace = killed
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_numbered_pictures_are_never_done_without_their_record(run_mimaface, environment, sample, tmp_path, when):
-    """A worker is killed just before and just after its pictures get their name."""
+def test_killed_image_sequence_keeps_its_record(run_mimaface, environment, sample, tmp_path, when):
+    """A worker is killed just before and just after its images get their final name."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(KILLER)
     row = {"source": sample.portrait, "driver": sample.track, "output": "frames/%05d.png", "max-size": 200}
     jobs = write_jobs(tmp_path / "jobs.csv", [row])
     env = {"PYTHONPATH": f"{tmp_path / 'site'}:{environment['PYTHONPATH']}", "KILLED": when}
-    done = run_mimaface("batch", jobs, "--json", env=env)
-    assert (tmp_path / "killed").exists() and done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["jobs"][0]["attempts"] == 2
-    seen = json.loads(run_mimaface("inspect", "frames", "--json").stdout)
-    assert seen["record_matches_file"] and seen["agree"] and len(list((tmp_path / "frames").iterdir())) == 14
+    result = run_mimaface("batch", jobs, "--json", env=env)
+    assert (tmp_path / "killed").exists() and result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["jobs"][0]["attempts"] == 2
+    inspected = json.loads(run_mimaface("inspect", "frames", "--json").stdout)
+    assert inspected["record_matches_file"] and inspected["agree"] and len(list((tmp_path / "frames").iterdir())) == 14
     assert not list(tmp_path.glob(".*"))
 
 
-def test_provenance_is_a_column(run_mimaface, sample, tmp_path):
+def test_job_can_switch_off_provenance(run_mimaface, sample, tmp_path):
     rows = [
         {
             "source": sample.portrait,
             "driver": sample.track,
-            "output": f"{said}.mp4",
+            "output": f"{result}.mp4",
             "max-size": 200,
-            "provenance": said,
+            "provenance": result,
         }
-        for said in ("true", "false")
+        for result in ("true", "false")
     ]
     done = run_mimaface("batch", write_jobs(tmp_path / "jobs.csv", rows), "--json")
     assert done.returncode == 0, done.stderr
@@ -184,7 +184,7 @@ def test_provenance_is_a_column(run_mimaface, sample, tmp_path):
     assert {path.name for path in tmp_path.glob("*.provenance.json")} == {"true.mp4.provenance.json"}
     (tmp_path / "both.csv").write_text("source,driver,output,provenance,no-provenance\na.jpg,b.npz,o.mp4,yes,yes\n")
     done = run_mimaface("batch", "both.csv")
-    assert done.returncode == 3 and "row 2: says both provenance and no-provenance" in done.stderr
+    assert done.returncode == 3 and "row 2: has both provenance and no-provenance" in done.stderr
 
 
 def alive(pid: int) -> bool:
@@ -195,45 +195,45 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_signal_ends_workers_and_leaves_nothing_half(begin, sample, tmp_path):
+def test_signal_ends_workers_without_partial_files(start, sample, tmp_path):
     jobs = write_jobs(tmp_path / "jobs.csv", [{"source": sample.portrait, "driver": sample.track, "output": "o.mp4"}])
-    process = begin("batch", jobs)
+    process = start("batch", jobs)
     wait_for(lambda: records(tmp_path / "jobs.csv.state"))
     pid = int(records(tmp_path / "jobs.csv.state")[0]["worker"].split()[-1])
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143 and err.splitlines()[-1].startswith("mimaface: asked to end")
+    assert process.returncode == 143 and err.splitlines()[-1].startswith("mimaface: terminated")
     assert not alive(pid) and not list(tmp_path.glob(".*part*"))
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "text"),
     [
         (("batch", "gone.csv"), 3, "gone.csv: no such file"),
-        (("batch", "bad.csv"), 3, "bad.csv, row 1: unknown column 'regoin'; did you mean region?"),
+        (("batch", "bad.csv"), 3, "bad.csv, row 1: unknown column 'regoin'. Did you mean region?"),
         (("batch", "worse.csv"), 3, "worse.csv, row 2: "),
-        (("batch", "good.csv", "--workers", "0"), 2, "--workers 0"),
-        (("batch", "good.csv", "--timeout", "0"), 2, "--timeout 0"),
+        (("batch", "good.csv", "--workers", "0"), 2, "--workers: 0 is out of range"),
+        (("batch", "good.csv", "--timeout", "0"), 2, "--timeout: 0 is out of range"),
         (("batch", "good.csv", "--state", "good.csv"), 4, "good.csv: cannot be written"),
     ],
 )
-def test_bad_words_get_one_line(run_command, tmp_path, words, code, said):
+def test_bad_job_file_prints_one_error_line(run_command, tmp_path, words, code, text):
     (tmp_path / "bad.csv").write_text("source,driver,output,regoin\n")
     (tmp_path / "worse.csv").write_text("source,driver,output,crf\na,b,c,much\n")
     (tmp_path / "good.csv").write_text("source,driver,output\na,b,c\n")
-    told = run_command(*words)
-    assert told.code == code and said in told.err and len(told.err.splitlines()) == 1 and not told.out
+    result = run_command(*words)
+    assert result.code == code and text in result.err and len(result.err.splitlines()) == 1 and not result.out
 
 
-def test_a_job_that_takes_too_long_is_ended(run_command, sample, tmp_path):
+def test_timeout_stops_job(run_command, sample, tmp_path):
     jobs = write_jobs(tmp_path / "jobs.csv", [{"source": sample.portrait, "driver": sample.track, "output": "o.mp4"}])
-    told = run_command("batch", jobs, "--timeout", "0.2", "--json")
-    assert told.code == 6 and "took longer than 0.2 s" in json.loads(told.out)["jobs"][0]["reason"]
+    result = run_command("batch", jobs, "--timeout", "0.2", "--json")
+    assert result.code == 6 and "took longer than 0.2 s" in json.loads(result.out)["jobs"][0]["reason"]
 
 
 @pytest.fixture
 def two_nodes(environment, monkeypatch):
-    """A Ray cluster of two nodes on this machine."""
+    """Start a Ray cluster of two nodes on this machine."""
     pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
     from ray.cluster_utils import Cluster
 
@@ -244,7 +244,7 @@ def two_nodes(environment, monkeypatch):
     cluster.shutdown()
 
 
-def test_a_ray_cluster_that_loses_a_node(begin, sample, tmp_path, two_nodes):
+def test_ray_cluster_repeats_job_of_lost_node(start, sample, tmp_path, two_nodes):
     cluster, second = two_nodes
     track = MotionTrack.load(sample.track)
     resample_track(track, [k / 30 for k in range(60)]).save(tmp_path / "long.npz")
@@ -252,27 +252,27 @@ def test_a_ray_cluster_that_loses_a_node(begin, sample, tmp_path, two_nodes):
         {"source": sample.portrait, "driver": "long.npz", "output": f"{k}.mp4", "max-size": "256"} for k in range(4)
     ]
     jobs, state = write_jobs(tmp_path / "jobs.csv", rows), tmp_path / "jobs.csv.state"
-    process = begin("batch", jobs, "--ray", cluster.address, "--json")
+    process = start("batch", jobs, "--ray", cluster.address, "--json")
     wait_for(lambda: len([record for record in records(state) if record["status"] == "running"]) == 2)
     cluster.remove_node(second, allow_graceful=False)
     out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
-    told = json.loads(out)["jobs"]
-    assert [job["status"] for job in told] == ["done"] * 4
-    assert sum(record["attempts"] for record in records(state)) == 5  # the one that was lost, again
+    values = json.loads(out)["jobs"]
+    assert [job["status"] for job in values] == ["done"] * 4
+    assert sum(record["attempts"] for record in records(state)) == 5  # the lost job ran again
     assert {path.name for path in tmp_path.glob("*.mp4")} == {f"{k}.mp4" for k in range(4)}
     assert all(line.startswith(("row ", "jobs: ")) for line in err.splitlines()), err
 
 
-def test_a_cluster_that_is_not_there_is_told_soon(run_command, tmp_path):
+def test_unreachable_cluster_prints_error_soon(run_command, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
     (tmp_path / "jobs.csv").write_text("source,driver,output\na,b,c.mp4\n")
-    for address, said in (
-        ("127.0.0.1:1", "nobody answers there"),
-        ("nowhere", "give host:port"),
-        ("a:b", "give host:port"),
+    for address, text in (
+        ("127.0.0.1:1", "no answer from"),
+        ("nowhere", "Give host:port"),
+        ("a:b", "Give host:port"),
     ):
-        began = time.monotonic()
-        told = run_command("batch", "jobs.csv", "--ray", address)
-        assert told.code == 3 and said in told.err and len(told.err.splitlines()) == 1
-        assert time.monotonic() - began < 20
+        start = time.monotonic()
+        result = run_command("batch", "jobs.csv", "--ray", address)
+        assert result.code == 3 and text in result.err and len(result.err.splitlines()) == 1
+        assert time.monotonic() - start < 20

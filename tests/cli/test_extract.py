@@ -1,4 +1,4 @@
-"""`mimaface extract` and `mimaface cache`: tracks, drawings of the fitted model, what is kept."""
+"""`mimaface extract` and `mimaface cache`: tracks, renders of the fitted model, and the cache."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,13 @@ from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import FRAMES, NTSC, read_video
 
 
-def test_a_video_becomes_a_track_and_drawings(run_mimaface, sample, tmp_path):
+def test_extract_writes_track_and_renders(run_mimaface, sample, tmp_path):
     done = run_mimaface("extract", sample.driver, "-o", "täck 1.npz", "--renders", "model.mp4", "--json")
     assert done.returncode == 0
     assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"{sample.driver}: {FRAMES} frames")
-    said = json.loads(done.stdout)
-    assert said["frames"] == FRAMES and said["frame_rate"] == "30000/1001" and said["space"] == "face478"
-    assert said["missing_frames"] == [] and said["cuts"] == []
+    result = json.loads(done.stdout)
+    assert result["frames"] == FRAMES and result["frame_rate"] == "30000/1001" and result["space"] == "face478"
+    assert result["missing_frames"] == [] and result["cuts"] == []
 
     track, driven = MotionTrack.load(tmp_path / "täck 1.npz"), MotionTrack.load(sample.track)
     assert track.frame_rate == NTSC and np.allclose(track.pts, driven.pts, atol=1e-6)
@@ -26,94 +26,92 @@ def test_a_video_becomes_a_track_and_drawings(run_mimaface, sample, tmp_path):
     jaw = np.corrcoef(*(t.expression[:, blendshape_index("jawOpen")] for t in (track, driven)))[0, 1]
     assert yaw > 0.95 and jaw > 0.9
 
-    drawn, times = read_video(tmp_path / "model.mp4")
-    assert times == read_video(sample.driver)[1] and drawn[0].shape == (256, 256, 3)
-    assert drawn[0][:20].max() < 30 and drawn[0][128, 128].min() > 60  # a lit face on black
+    rendered, times = read_video(tmp_path / "model.mp4")
+    assert times == read_video(sample.driver)[1] and rendered[0].shape == (256, 256, 3)
+    assert rendered[0][:20].max() < 30 and rendered[0][128, 128].min() > 60  # a lit face on black
 
 
-def test_a_track_is_drawn_as_pictures(run_command, sample, tmp_path):
-    said = run_command("extract", sample.track, "--renders", "model/%03d.png", "-o", "copy.npz", "--json")
-    assert said.code == 0 and json.loads(said.out)["renders"] == "model/%03d.png"
-    assert "a track already; written: copy.npz, model/%03d.png" in said.err
+def test_extract_renders_track_as_images(run_command, sample, tmp_path):
+    result = run_command("extract", sample.track, "--renders", "model/%03d.png", "-o", "copy.npz", "--json")
+    assert result.code == 0 and json.loads(result.out)["renders"] == "model/%03d.png"
+    assert "input is a track, written: copy.npz, model/%03d.png" in result.err
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [f"{k:03d}.png" for k in range(FRAMES)]
     first, middle = (np.asarray(Image.open(tmp_path / "model" / f"{k:03d}.png")) for k in (0, FRAMES // 2))
     assert np.abs(first.astype(int) - middle).max() > 50  # the mouth opens
     assert (tmp_path / "copy.npz").read_bytes() == sample.track.read_bytes()
 
     (tmp_path / "empty").mkdir()
-    assert (
-        run_command("extract", sample.track, "--renders", "empty", "-q").code == 0
-    )  # a folder that is there and empty
+    assert run_command("extract", sample.track, "--renders", "empty", "-q").code == 0  # an existing empty folder
     assert len(list((tmp_path / "empty").iterdir())) == FRAMES
     again = run_command("extract", sample.track, "--renders", "model/%03d.png", "--overwrite")
     assert again.code == 4 and "not an empty folder" in again.err
 
 
-def test_what_was_read_once_is_kept(run_command, sample, tmp_path, monkeypatch):
+def test_extract_reuses_cached_track(run_command, sample, tmp_path, monkeypatch):
     place = ("--cache-dir", tmp_path / "cache")
     first = run_command("extract", sample.portrait, "--json", *place)
-    assert first.code == 0 and "kept in the cache" in first.err and json.loads(first.out)["cached"] is False
-    monkeypatch.setattr("mimaface_cli.face.landmarks.FaceLandmarker", None)  # nobody looks for a face again
+    assert first.code == 0 and ", cached" in first.err and json.loads(first.out)["cached"] is False
+    monkeypatch.setattr("mimaface_cli.face.landmarks.FaceLandmarker", None)  # no face detection again
     second = run_command("extract", sample.portrait, "-o", "a.npz", "--json", *place)
-    assert "from the cache; written: a.npz" in second.err and json.loads(second.out)["cached"] is True
+    assert "from the cache, written: a.npz" in second.err and json.loads(second.out)["cached"] is True
     assert MotionTrack.load(tmp_path / "a.npz").meta.width == 512
     other = run_command("extract", sample.portrait, "--smooth", "2", *place)
-    assert other.code == 1  # other options, another track: it had to look
+    assert other.code == 1  # other options need another track, so it had to detect the face
 
     assert run_command("cache", "where", *place).out == f"{tmp_path / 'cache' / 'tracks'}\n"
     listed = run_command("cache", "list", *place).out.splitlines()
     assert len(listed) == 2 and listed[0].endswith("face478   portrait.jpg") and listed[1].startswith("1 track, ")
-    found = json.loads(run_command("cache", "list", "--json", *place).out)
-    entry = found["entries"][0]
+    report = json.loads(run_command("cache", "list", "--json", *place).out)
+    entry = report["entries"][0]
     assert entry["source"] == "portrait.jpg" and entry["space"] == "face478" and Path(entry["path"]).is_file()
-    assert found["bytes"] == entry["bytes"] > 1000
+    assert report["bytes"] == entry["bytes"] > 1000
 
     assert run_command("cache", "clear", "--older-than", "1", *place).out == "removed 0 tracks, 0.0 MB\n"
     assert json.loads(run_command("cache", "clear", "--json", *place).out) == {"removed": 1, "bytes": entry["bytes"]}
     assert json.loads(run_command("cache", "list", "--json", *place).out)["entries"] == []
 
 
-def test_the_skin_is_followed_unless_told_otherwise(run_command, sample, tmp_path):
+def test_follow_skin_is_default_and_part_of_cache_key(run_command, sample, tmp_path):
     place = ("--cache-dir", tmp_path / "cache")
     skin = run_command("extract", sample.driver, "-o", "skin.npz", *place)
     plain = run_command("extract", sample.driver, "--no-follow-skin", "-o", "plain.npz", *place)
-    assert plain.code == skin.code == 0 and "from the cache" not in plain.err  # a track of its own
+    assert plain.code == skin.code == 0 and "from the cache" not in plain.err  # another cache entry
     assert "from the cache" in run_command("extract", sample.driver, "--follow-skin", *place).err
     one, other = (MotionTrack.load(tmp_path / f"{name}.npz") for name in ("plain", "skin"))
     assert other.meta.options == one.meta.options | {"skin": REVISION} and len(one) == len(other)
     assert not np.array_equal(one.expression, other.expression)
     assert np.abs(one.pose[:, :3] - other.pose[:, :3]).max() < np.radians(6)
     for words in ((), ("--no-follow-skin",)):
-        shown = run_command(
+        result = run_command(
             "animate", sample.portrait, sample.driver, *words, "--json", "--overwrite", "-o", "out.mp4", *place
         )
-        assert shown.code == 0, shown.err
-    assert len(list((tmp_path / "cache" / "tracks").glob("*.npz"))) == 2  # those that extract left, and not a third
+        assert result.code == 0, result.err
+    assert len(list((tmp_path / "cache" / "tracks").glob("*.npz"))) == 2  # those of extract, and no third
     photo = run_command("extract", sample.portrait, "-o", "photo.npz", *place)
     assert photo.code == 0 and "skin" not in MotionTrack.load(tmp_path / "photo.npz").meta.options
 
 
-def test_without_a_cache_nothing_is_kept(run_command, sample, tmp_path):
+def test_no_cache_leaves_no_cache(run_command, sample, tmp_path):
     place = ("--cache-dir", tmp_path / "cache")
-    said = run_command("extract", sample.portrait, "--no-cache", "-o", "a.npz", *place)
-    assert said.code == 0 and "not kept; written: a.npz" in said.err
+    result = run_command("extract", sample.portrait, "--no-cache", "-o", "a.npz", *place)
+    assert result.code == 0 and "not cached, written: a.npz" in result.err
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_spoils_nothing(run_command, sample, tmp_path):
+def test_extract_works_with_unwritable_cache(run_command, sample, tmp_path):
     (tmp_path / "file").touch()
-    said = run_command("extract", sample.portrait, "-o", "a.npz", "--cache-dir", "file")
-    assert said.code == 0 and "note: file" in said.err and "cannot be written" in said.err
+    result = run_command("extract", sample.portrait, "-o", "a.npz", "--cache-dir", "file")
+    assert result.code == 0 and "note: file" in result.err and "cannot be written" in result.err
     assert (tmp_path / "a.npz").is_file()
 
 
-def test_the_cache_forgets_damage(run_command, sample, tmp_path):
-    """A kept track that was spoilt is made anew."""
+def test_damaged_cache_entry_is_recomputed(run_command, sample, tmp_path):
+    """A truncated track is extracted again."""
     place = ("--cache-dir", tmp_path / "cache")
     run_command("extract", sample.portrait, *place)
-    kept = next((tmp_path / "cache" / "tracks").glob("*.npz"))
-    good = kept.read_bytes()
-    kept.write_bytes(good[:-500])
-    said = run_command("extract", sample.portrait, *place)
-    assert said.code == 0 and "kept in the cache" in said.err
-    assert kept.read_bytes() == good
+    entries = next((tmp_path / "cache" / "tracks").glob("*.npz"))
+    good = entries.read_bytes()
+    entries.write_bytes(good[:-500])
+    result = run_command("extract", sample.portrait, *place)
+    assert result.code == 0 and ", cached" in result.err
+    assert entries.read_bytes() == good

@@ -1,0 +1,51 @@
+"""Error lines: fields become the flags of the command that ran."""
+
+import pytest
+from typer.main import get_command
+
+from mimaface_cli.cli.app import app
+from mimaface_cli.cli.messages import error_line, with_help_hint
+from mimaface_cli.errors import InputError
+
+COMMANDS = get_command(app).commands
+
+
+@pytest.mark.parametrize(
+    ("command", "field", "flag"),
+    [
+        ("animate", "max_size", "--max-size"),
+        ("animate", "length", "--clip-length"),
+        ("animate", "reference", "--reference-frame"),
+        ("animate", "preset", "--preset"),
+        ("animate", "pixel_format", "--pixel-format"),
+        ("edit", "keys", "--key"),
+        ("edit", "keys_file", "--keys"),
+        ("edit", "presets", "--preset"),
+        ("edit", "set", "--set"),
+        ("extract", "skin", "--follow-skin"),
+        ("batch", "halt_on_error", "--halt-on-error"),
+        (None, "no_such_field", "--no-such-field"),
+    ],
+)
+def test_error_line_shows_field_as_flag_of_command(command, field, flag):
+    error = InputError("is wrong. Fix it.", field=field)
+    assert error_line(error, COMMANDS.get(command)) == f"{flag}: is wrong. Fix it."
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ("a.mp4: exists. Set `overwrite` to replace it.", "a.mp4: exists. Set --overwrite to replace it."),
+        ("Set `engine=mesh`.", "Set --engine mesh."),
+        ("Set `on=False`.", "Set --no-provenance."),
+        ("Set `compare=True`.", "Set --compare."),
+        ("keeps `a.b` as it is", "keeps `a.b` as it is"),
+    ],
+)
+def test_error_line_shows_fields_in_message_as_flags(message, text):
+    assert error_line(InputError(message), COMMANDS["animate"]) == text
+
+
+def test_with_help_hint_ends_with_one_period():
+    assert with_help_hint("Give a number.", "mimaface animate") == "Give a number. See mimaface animate --help."
+    assert with_help_hint("no such option", "mimaface") == "no such option. See mimaface --help."
