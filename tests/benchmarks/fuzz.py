@@ -23,21 +23,23 @@ from contextlib import suppress
 from pathlib import Path
 
 from mimaface_cli.errors import MimafaceError
-from tests.hostile.mutate import mutated
-from tests.hostile.readers import MOST_SECONDS, READERS, Reader, _image, _sound, _video, outcome
+from tests.hostile.damage import damage_bytes
+from tests.hostile.media_readers import read_audio_file, read_image_file, read_video_file
+from tests.hostile.reader import Reader, try_to_read
+from tests.hostile.readers import MAX_SECONDS, READERS
 
 MOST_MEMORY = 6 << 30  # of a worker
 _FIRST_BYTES = 2_000_000
 _SUFFIXES = {
-    ".png": _image,
-    ".jpg": _image,
-    ".webp": _image,
-    ".wav": _sound,
-    ".mp3": _sound,
-    ".m4a": _sound,
-    ".flac": _sound,
+    ".png": read_image_file,
+    ".jpg": read_image_file,
+    ".webp": read_image_file,
+    ".wav": read_audio_file,
+    ".mp3": read_audio_file,
+    ".m4a": read_audio_file,
+    ".flac": read_audio_file,
 }
-_SUFFIXES |= dict.fromkeys((".mp4", ".mov", ".avi", ".mpg", ".mkv", ".webm"), _video)
+_SUFFIXES |= dict.fromkeys((".mp4", ".mov", ".avi", ".mpg", ".mkv", ".webm"), read_video_file)
 
 
 def real(folder: Path, most: int = 40) -> list[Reader]:
@@ -69,18 +71,18 @@ def work(readers: list[Reader], cases: list[tuple[int, int]], answers, folder: s
     for number, seed in cases:
         reader = readers[number]
         if number not in whole:
-            whole[number] = reader.whole()
+            whole[number] = reader.make()
             with tempfile.TemporaryDirectory(dir=folder) as place, suppress(MimafaceError):
                 path = Path(place) / reader.file_name
                 path.write_bytes(whole[number])
                 reader.read(path)  # what is imported for it takes time that is not the case's
         with tempfile.TemporaryDirectory(dir=folder) as place:
             path = Path(place) / reader.file_name
-            path.write_bytes(mutated(whole[number], seed))
+            path.write_bytes(damage_bytes(whole[number], seed))
             began = time.monotonic()
-            signal.alarm(int(MOST_SECONDS))
+            signal.alarm(int(MAX_SECONDS))
             try:
-                said, detail = outcome(reader, path), ""
+                said, detail = try_to_read(reader, path), ""
             except TimeoutError:
                 said, detail = "hang", ""
             except BaseException:
@@ -128,7 +130,7 @@ def main() -> int:
                         print(f"{name}, seed {seed}: {said}\n{detail}", flush=True)
                         if given.keep:
                             given.keep.mkdir(parents=True, exist_ok=True)
-                            harmed = mutated(readers[number].whole(), seed)
+                            harmed = damage_bytes(readers[number].make(), seed)
                             (given.keep / f"{name} {seed}{readers[number].suffix}").write_bytes(harmed)
     print(
         f"{'reader':18} {'cases':>6} {'read':>6} {'refused':>8} {'fault':>6} {'crash':>6} {'hang':>5} {'slowest, s':>11}"
@@ -173,7 +175,7 @@ class Run:
             else:
                 self._done += 1
                 found.append(answer)
-        stuck = time.monotonic() - self._last > 3 * MOST_SECONDS  # in native code, where no alarm is heard
+        stuck = time.monotonic() - self._last > 3 * MAX_SECONDS  # in native code, where no alarm is heard
         if not self._ended and not found and (stuck or not self._process.is_alive()) and self._answers.empty():
             self._process.kill()
             self._process.join()
