@@ -76,7 +76,7 @@ def from_photo(portrait: Portrait, track: MotionTrack, options: AnimateOptions) 
     """A photo under a driver's track."""
     model = face478.load()
     own = Coefficients(portrait.expression[None], portrait.pose[None], portrait.gaze[None])
-    motion = plan_mesh_motion(model, portrait.identity, own, track, options.retarget, seen=portrait.scores)
+    motion = plan_mesh_motion(model, portrait.identity, own, track, options.retarget, scores=portrait.scores)
     return Moving(renderer.render_photo(portrait, model, motion), track.pts, track.frame_rate, repeat(portrait.image))
 
 

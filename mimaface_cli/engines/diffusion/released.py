@@ -163,7 +163,7 @@ def _rough(
     model = face478.load()
     square = portrait.warped(align.to_corner_origin(to_square), SQUARE, SQUARE)
     own = Coefficients(square.expression[None], square.pose[None], square.gaze[None])
-    motion = plan_mesh_motion(model, square.identity, own, track, options.retarget, seen=square.scores)
+    motion = plan_mesh_motion(model, square.identity, own, track, options.retarget, scores=square.scores)
     for frame in renderer.render_photo(square, model, motion):
         yield frame[..., :3]
 

@@ -49,7 +49,7 @@ def from_photo(
     model, size = face478.load(), card.size
     square = portrait.square()
     own = Coefficients(square.expression[None], square.pose[None], square.gaze[None])
-    motion = plan_mesh_motion(model, square.identity, own, track, options.retarget, seen=square.scores)
+    motion = plan_mesh_motion(model, square.identity, own, track, options.retarget, scores=square.scores)
     moved = motion.coefficients
     coefficients = pack_coefficients(
         {

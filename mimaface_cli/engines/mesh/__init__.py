@@ -1,0 +1,1 @@
+"""The embedded engine: animates a photo or a video as a textured mesh."""

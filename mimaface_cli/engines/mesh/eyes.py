@@ -5,49 +5,79 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mimaface_cli.engines.mesh.image_patch import (
+    LUMA,
+    SUBPIXEL_BITS,
+    compute_polygon_depth,
+    crop_padded,
+    diffuse_colors,
+    feather_mask,
+    to_subpixels,
+)
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.gaze import IRIS_DISTANCE, eyeball_centers, gaze_direction
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_FADED = 0.4  # radii of the iris: moved that far, the photo's own detail of an eye is gone
-_DARK = 0.9  # of the white of an eye: what is darker beside the iris belongs to it
-_IRIS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
+_DETAIL_REACH = 0.4  # iris radii: after this much iris movement the photo's detail of the eye has faded out
+_IRIS_LUMA_SHARE = 0.9  # of the sclera's luma: darker pixels beside the iris belong to the iris
+_IRIS_LANDMARKS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
+_PROFILE_BINS = 15  # bins of 0.1 iris radii in the radial color profile of an iris
 
 
 @dataclass(frozen=True)
 class EyeLayers:
-    """One eye of the source. white: H×W×3 float32, the eyeball with its iris taken out and continued under the lids;
-    iris: H×W×4 float32 (alpha last, 0..1), made whole; radius: its, in pixels; detail: H×W×3 float32, what the photo
-    shows beyond those two; lid: H×W×4 float32, the upper lid's skin without its lashes (alpha: where they were);
-    height: of the opening in the photo; lash: 3, color of the line where lids meet; origin: left, top of all in
-    picture pixels; ball: 3, center of the eyeball in the head's frame; frame: the source's 3 anchor points 3×2 in
-    picture pixels; gaze: 2, rad.
+    """One eye of the photo, separated into layers. All images share one patch of H×W pixels.
+
+    Attributes:
+        sclera: (H, W, 3) float32, the eyeball without its iris, continued under the lids.
+        iris: (H, W, 4) float32, the whole iris; alpha last, 0 to 1.
+        radius: Radius of the iris in pixels.
+        detail: (H, W, 3) float32, the difference between the photo and the two layers above.
+        lid: (H, W, 4) float32, the upper lid's skin without its lashes; alpha: where the lashes were.
+        lash_color: (3,) color of the line where the lids meet.
+        open_height: Height of the opening in the photo, in pixels.
+        origin: (2,) left, top of the patch in image pixels.
+        ball: (3,) center of the eyeball in the head's frame.
+        anchors: (3, 2) anchor points of the eyeball in image pixels, see `project_eye_anchors`.
+        gaze: (2,) yaw and pitch in the photo, radians.
     """
 
-    white: np.ndarray
+    sclera: np.ndarray
     iris: np.ndarray
     radius: float
     detail: np.ndarray
     lid: np.ndarray
-    lash: np.ndarray
-    height: float
+    lash_color: np.ndarray
+    open_height: float
     origin: np.ndarray
     ball: np.ndarray
-    frame: np.ndarray
+    anchors: np.ndarray
     gaze: np.ndarray
 
 
+def locate_eyeballs(head: np.ndarray) -> dict[str, np.ndarray]:
+    """Locate the centers of both eyeballs, by side, in the frame of a head (478, 3)."""
+    return dict(zip(SIDES, eyeball_centers(head), strict=True))
+
+
 def project_eye_anchors(ball: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """Crop pixels (3×2) of three points fixed to the head on an eyeball's front: middle, to the side, above."""
+    """Project three points fixed to the head on an eyeball's front: middle, to the side, above.
+
+    Args:
+        ball: (3,) center of the eyeball in the head's frame.
+        pose: (6,) pose of the head.
+
+    Returns:
+        (3, 2) crop pixels.
+    """
     radius = IRIS_DISTANCE
     points = ball + np.array([[0, 0, radius], [radius, 0, radius], [0, radius, radius]])
     return camera.project(points @ rotation_matrix(pose[:3]).T + pose[3:])[0]
 
 
 def project_iris_center(ball: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-    """Crop pixels (2) of the center of an iris that looks along gaze (yaw, pitch)."""
+    """Project the center of an iris that looks along `gaze` (yaw, pitch in radians) to crop pixels (2,)."""
     point = ball + IRIS_DISTANCE * gaze_direction(*gaze)
     return camera.project((rotation_matrix(pose[:3]) @ point + pose[3:])[None])[0][0]
 
@@ -57,12 +87,22 @@ def build_eye_layers(
     ring: np.ndarray,
     landmarks: np.ndarray,
     ball: np.ndarray,
-    frame: np.ndarray,
+    anchors: np.ndarray,
     gaze: np.ndarray,
     side: str,
 ) -> EyeLayers:
-    """Take an eye apart. ring: K×2 lid rim and landmarks: 478×2, both in picture pixels; frame: its anchors there."""
-    points = landmarks[_IRIS[side]]
+    """Separate an eye of a photo into layers.
+
+    Args:
+        image: (H, W, 3) uint8 photo.
+        ring: (K, 2) rim of the lids in image pixels: lower half first, corner to corner.
+        landmarks: (478, 2) landmarks in image pixels.
+        ball: (3,) center of the eyeball in the head's frame.
+        anchors: (3, 2) the eyeball's anchor points in image pixels.
+        gaze: (2,) yaw and pitch in the photo, radians.
+        side: "left" or "right".
+    """
+    points = landmarks[_IRIS_LANDMARKS[side]]
     center = points[0]
     radius = max(float(np.linalg.norm(points[1:] - center, axis=1).mean()), 1.0)
     width = float(np.ptp(ring[:, 0]))
@@ -71,216 +111,246 @@ def build_eye_layers(
     high = np.ceil(ring.max(0) + margin).astype(int)
     patch = crop_padded(image, low, high).astype(np.float32)
     ring, center = ring - low, center - low
-    rows, columns = np.mgrid[: patch.shape[0], : patch.shape[1]].astype(np.float32)
-    distance = np.hypot(columns + 0.5 - center[0], rows + 0.5 - center[1])
+    distance = _distance_from(center, patch.shape[:2])
 
-    open_mask = compute_polygon_depth(ring, patch.shape[:2])
-    inside = open_mask > 0.06 * width  # well within the lids: neither lashes nor their shadow
+    depth = compute_polygon_depth(ring, patch.shape[:2])
+    inside = depth > 0.06 * width  # well within the lids: no lashes and no shadow of theirs
     if inside.sum() < 12:
-        inside = open_mask > 0
-    white, level = estimate_sclera(patch, inside, distance / radius, width)
+        inside = depth > 0
+    sclera, level = estimate_sclera(patch, inside, distance / radius, width)
     colors = complete_iris(patch, inside & (distance <= 1.22 * radius), center, radius)
+    alpha = _iris_alpha(colors, level, distance, radius)
+    photo = feather_mask(depth > 0, 0.03 * width)[..., None]
+    detail = (patch - sclera - alpha * (colors - sclera)) * photo
+    return EyeLayers(
+        sclera=sclera,
+        iris=np.dstack([colors, alpha]),
+        radius=radius,
+        detail=detail,
+        lid=remove_lashes(patch, ring, width),
+        lash_color=_estimate_lash_color(patch, ring),
+        open_height=measure_eye_opening(ring),
+        origin=low.astype(float),
+        ball=ball,
+        anchors=anchors,
+        gaze=gaze,
+    )
+
+
+def _distance_from(center: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Distance of each pixel's center from a point, in pixels."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    return np.hypot(columns + 0.5 - center[0], rows + 0.5 - center[1])
+
+
+def _iris_alpha(colors: np.ndarray, level: np.ndarray, distance: np.ndarray, radius: float) -> np.ndarray:
+    """Alpha (H, W, 1) of the iris: a soft disk, and beside it only what is darker than the sclera.
+
+    The second condition keeps a halo of sclera from moving with the iris.
+    """
     alpha = np.clip((1.2 * radius - distance) / (0.15 * radius), 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
-    # Beside the circle only what is darker than the white is iris: no halo of white goes along.
-    darker = np.clip((0.98 * level - colors @ LUMA) / np.maximum((0.98 - _DARK) * level, 1), 0, 1)
-    alpha = (alpha * np.where(distance > 0.95 * radius, darker, 1)).astype(np.float32)[..., None]
-    detail = (patch - white - alpha * (colors - white)) * feather_mask(open_mask > 0, 0.03 * width)[..., None]
+    darkness = (0.98 * level - colors @ LUMA) / np.maximum((0.98 - _IRIS_LUMA_SHARE) * level, 1)
+    darker = np.clip(darkness, 0, 1)
+    return (alpha * np.where(distance > 0.95 * radius, darker, 1)).astype(np.float32)[..., None]
+
+
+def _estimate_lash_color(patch: np.ndarray, ring: np.ndarray) -> np.ndarray:
+    """Mean color (3,) of the darkest 30 % of the pixels on the lid rim."""
     rim = np.clip(ring.astype(int), 0, np.array(patch.shape[1::-1]) - 1)
     lashes = patch[rim[:, 1], rim[:, 0]]
-    lash = lashes[lashes.sum(1) <= np.quantile(lashes.sum(1), 0.3)].mean(0)
-    return EyeLayers(
-        white,
-        np.dstack([colors, alpha]),
-        radius,
-        detail,
-        remove_lashes(patch, ring, width),
-        lash,
-        measure_eye_opening(ring),
-        low.astype(float),
-        ball,
-        frame,
-        gaze,
-    )
+    return lashes[lashes.sum(1) <= np.quantile(lashes.sum(1), 0.3)].mean(0)
 
 
 def estimate_sclera(
     patch: np.ndarray, inside: np.ndarray, distance: np.ndarray, width: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The white of an eye over a whole patch H×W×3, as if there were no iris, and how bright (H×W) it is where nothing
-    shades it. inside: H×W, the opening; distance: H×W from the iris's middle, in its radii; width: the eye's.
+    """Estimate the sclera over a whole patch as if there were no iris.
+
+    Args:
+        patch: (H, W, 3) float32 colors.
+        inside: (H, W) bool mask of the opening.
+        distance: (H, W) distance from the iris's center, in iris radii.
+        width: Width of the eye in pixels.
+
+    Returns:
+        The sclera (H, W, 3), and its unshaded luma (H, W).
     """
-    luma, seen = patch @ LUMA, inside & (distance > 1.22)
-    # An iris ends softly and not quite where landmarks say: what is darker than the white beside it is still iris.
-    clear = diffuse_colors(patch, seen & (luma >= np.median(luma[seen])), width) if seen.any() else None
-    if clear is not None:
-        seen &= (luma > _DARK * (clear @ LUMA)) | (distance > 1.8)
-    white = diffuse_colors(patch, seen, width)
-    if white is None:  # a narrow or closed eye shows no white: a dull one in the picture's own light
-        around = np.median(patch.reshape(-1, 3), axis=0)
-        white = np.broadcast_to(0.5 * around + 0.5 * around.mean() + 18, patch.shape).astype(np.float32)
-    level = (white if clear is None else clear) @ LUMA
-    # Under the lids it is darker: what appears there when the eye opens wider lies in their shadow.
-    away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3) / (0.16 * width)
-    white = white * (1 - 0.30 * np.clip(away, 0, 1))[..., None]
-    keep = feather_mask(seen, 0.05 * width)[..., None]
-    return white * (1 - keep) + patch * keep, level
+    luma, visible = patch @ LUMA, inside & (distance > 1.22)
+    # An iris ends softly and not exactly where landmarks put it: darker pixels beside the sclera are still iris.
+    unshaded = None
+    if visible.any():
+        unshaded = diffuse_colors(patch, visible & (luma >= np.median(luma[visible])), width)
+    if unshaded is not None:
+        visible &= (luma > _IRIS_LUMA_SHARE * (unshaded @ LUMA)) | (distance > 1.8)
+    sclera = diffuse_colors(patch, visible, width)
+    if sclera is None:  # a narrow or closed eye shows no sclera: use a dull one in the patch's own light
+        median = np.median(patch.reshape(-1, 3), axis=0)
+        sclera = np.broadcast_to(0.5 * median + 0.5 * median.mean() + 18, patch.shape).astype(np.float32)
+    level = (sclera if unshaded is None else unshaded) @ LUMA
+    # Under the lids it is darker: the part that appears when the eye opens wider lies in their shadow.
+    hidden_depth = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3) / (0.16 * width)
+    sclera = sclera * (1 - 0.30 * np.clip(hidden_depth, 0, 1))[..., None]
+    photo = feather_mask(visible, 0.05 * width)[..., None]
+    return sclera * (1 - photo) + patch * photo, level
 
 
 def measure_eye_opening(ring: np.ndarray) -> float:
-    """Height of a lid rim (K×2) at its middle, in its own pixels."""
+    """Measure the height of a lid rim (K, 2) at its middle, in the rim's pixels."""
     half = len(ring) // 2
     return float(np.linalg.norm(ring[half // 2] - ring[half + half // 2]))
 
 
 def select_upper_lid(ring: np.ndarray) -> np.ndarray:
-    """The upper half of a lid rim, corner to corner."""
+    """Select the upper half of a lid rim, from corner to corner."""
     return np.concatenate([ring[len(ring) // 2 :], ring[:1]])
 
 
 def remove_lashes(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarray:
-    """Lid skin over the rim with dark pixels (lashes, their shadow, make-up) replaced by the skin around them. A
-    closing lid is stretched: lashes left in it would smear over the whole eye.
+    """Replace dark pixels above the lid rim (lashes, their shadow, make-up) by the skin around them.
+
+    A closing lid is stretched: lashes left in it would smear over the whole eye.
+
+    Args:
+        patch: (H, W, 3) float32 colors.
+        ring: (K, 2) lid rim in patch pixels.
+        width: Width of the eye in pixels.
+
+    Returns:
+        (H, W, 4) float32: skin, and alpha where it replaces the photo.
     """
     upper, middle = select_upper_lid(ring), ring.mean(0)
-    away = upper - middle
-    lifted = upper + away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6) * 0.30 * width
+    outward = upper - middle
+    lifted = upper + outward / np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6) * 0.30 * width
     opened = compute_polygon_depth(ring, patch.shape[:2]) > 0
-    band = (compute_polygon_depth(np.concatenate([upper, lifted[::-1]]), patch.shape[:2]) > 0) & ~opened
+    lid = compute_polygon_depth(np.concatenate([upper, lifted[::-1]]), patch.shape[:2]) > 0
+    band = lid & ~opened
     luma = patch @ LUMA
-    # The skin's own level: the white of the eye may be far brighter.
+    # The skin's own level: the sclera may be far brighter.
     skin_level = np.quantile(luma[band], 0.7) if band.any() else luma.mean()
     skin = diffuse_colors(patch, band & (luma > 0.8 * skin_level), width)
     if skin is None:
         return np.dstack([patch, np.zeros(luma.shape, np.float32)])
     deficit = (skin @ LUMA - luma) / max(float(skin_level), 1.0)
-    dark = np.clip((deficit - 0.14) / 0.18, 0, 1)  # a shaded or painted lid stays as it is, lashes go
+    dark = np.clip((deficit - 0.14) / 0.18, 0, 1)  # a shaded or painted lid stays, lashes go
     alpha = cv2.GaussianBlur(np.where(opened, 1.0, dark * band).astype(np.float32), (0, 0), max(0.02 * width, 0.6))
     return np.dstack([skin, alpha]).astype(np.float32)
 
 
-def complete_iris(patch: np.ndarray, seen: np.ndarray, center: np.ndarray, radius: float) -> np.ndarray:
-    """The iris where lids hide it: its mirror image where that is seen, else the mean color at that radius."""
-    height, width = seen.shape
+def complete_iris(patch: np.ndarray, visible: np.ndarray, center: np.ndarray, radius: float) -> np.ndarray:
+    """Complete an iris where lids hide it: by its mirror image where visible, else by the color at that radius.
+
+    Args:
+        patch: (H, W, 3) float32 colors.
+        visible: (H, W) bool mask of the visible iris.
+        center: (2,) center of the iris in patch pixels.
+        radius: Radius of the iris in pixels.
+
+    Returns:
+        (H, W, 3) float32 colors.
+    """
+    height, width = visible.shape
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     distance = np.hypot(columns + 0.5 - center[0], rows + 0.5 - center[1]) / radius
-    bins = np.clip((distance * 10).astype(int), 0, 14)
-    profile = np.zeros((15, 3), np.float32)
-    known = np.zeros(15, bool)
-    for k in range(15):
-        ring = seen & (bins == k)
-        if ring.sum() >= 3:
-            profile[k], known[k] = np.median(patch[ring], axis=0), True
-    if not known.any():  # eyes shut in the photo: a dark brown iris with a lighter rim
+    bins = np.clip((distance * 10).astype(int), 0, _PROFILE_BINS - 1)
+    filled = _radial_profile(patch, visible, bins)[bins]
+    for flip_x, flip_y in ((False, True), (True, False), (True, True)):
+        map_x = (2 * center[0] - columns - 1 if flip_x else columns).astype(np.float32)
+        map_y = (2 * center[1] - rows - 1 if flip_y else rows).astype(np.float32)
+        mirrored = cv2.remap(patch, map_x, map_y, cv2.INTER_LINEAR)
+        mirror_visible = cv2.remap(visible.astype(np.float32), map_x, map_y, cv2.INTER_LINEAR) > 0.99
+        share = (feather_mask(mirror_visible, 0.12 * radius) * 0.6)[..., None]
+        filled = filled * (1 - share) + mirrored * share
+    photo = feather_mask(visible, 0.1 * radius)[..., None]
+    return (filled * (1 - photo) + patch * photo).astype(np.float32)
+
+
+def _radial_profile(patch: np.ndarray, visible: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Median color of the visible iris at each radius, (_PROFILE_BINS, 3) float32, interpolated where hidden."""
+    profile = np.zeros((_PROFILE_BINS, 3), np.float32)
+    known = np.zeros(_PROFILE_BINS, bool)
+    for k in range(_PROFILE_BINS):
+        band = visible & (bins == k)
+        if band.sum() >= 3:
+            profile[k], known[k] = np.median(patch[band], axis=0), True
+    if not known.any():  # eyes closed in the photo: a dark brown iris with a lighter rim
         tone = np.median(patch.reshape(-1, 3), axis=0) * 0.35
         profile[:] = tone
         profile[:4] = tone * 0.3
-    else:
-        index = np.arange(15)
-        for channel in range(3):
-            profile[:, channel] = np.interp(index, index[known], profile[known, channel])
-    filled = profile[bins]
-    for flip_x, flip_y in ((False, True), (True, False), (True, True)):
-        map_x = 2 * center[0] - columns - 1 if flip_x else columns
-        map_y = 2 * center[1] - rows - 1 if flip_y else rows
-        mirrored = cv2.remap(patch, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
-        there = cv2.remap(seen.astype(np.float32), map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
-        share = (feather_mask(there > 0.99, 0.12 * radius) * 0.6)[..., None]
-        filled = filled * (1 - share) + mirrored * share
-    keep = feather_mask(seen, 0.1 * radius)[..., None]
-    return (filled * (1 - keep) + patch * keep).astype(np.float32)
-
-
-def crop_padded(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """image[low:high] in (x, y) corners, with its edge pixels repeated beyond the picture."""
-    columns = np.clip(np.arange(low[0], high[0]), 0, image.shape[1] - 1)
-    rows = np.clip(np.arange(low[1], high[1]), 0, image.shape[0] - 1)
-    return image[np.ix_(rows, columns)]
-
-
-def compute_polygon_depth(ring: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """For each pixel of a picture, how deep inside a closed polygon (K×2 pixels) it lies; 0 outside. Anti-aliased."""
-    mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [np.round((ring - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    depth = cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, 3)
-    return np.maximum(depth - 1 + mask / 255.0, 0.0) * (mask > 0)
-
-
-def feather_mask(mask: np.ndarray, width: float) -> np.ndarray:
-    """A soft version of a bool mask that falls to 0 at its edge within `width` pixels inside it."""
-    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
-    return np.clip(depth / max(width, 1.0), 0, 1).astype(np.float32)
-
-
-def diffuse_colors(patch: np.ndarray, seen: np.ndarray, reach: float) -> np.ndarray | None:
-    """Spread the seen pixels' colors over a whole patch, near ones first; None when almost nothing is seen."""
-    if seen.sum() < 8:
-        return None
-    weight = seen.astype(np.float32)
-    filled = np.zeros_like(patch)
-    done = np.zeros(seen.shape, np.float32)
-    for sigma in (0.04 * reach, 0.12 * reach, 0.4 * reach, 2.0 * reach):
-        sigma = max(sigma, 0.7)
-        spread = cv2.GaussianBlur(weight, (0, 0), sigma)
-        color = cv2.GaussianBlur(patch * weight[..., None], (0, 0), sigma) / np.maximum(spread, 1e-6)[..., None]
-        share = np.clip(spread / 0.15, 0, 1) * (1 - done)
-        filled += color * share[..., None]
-        done += share
-    return filled + (1 - done)[..., None] * (patch[seen].mean(0))
+        return profile
+    index = np.arange(_PROFILE_BINS)
+    for channel in range(3):
+        profile[:, channel] = np.interp(index, index[known], profile[known, channel])
+    return profile
 
 
 def render_eye(
-    canvas: np.ndarray, where: np.ndarray, eye: EyeLayers, ring: np.ndarray, frame: np.ndarray, shift: np.ndarray
+    canvas: np.ndarray,
+    photo_map: np.ndarray,
+    eye: EyeLayers,
+    ring: np.ndarray,
+    anchors: np.ndarray,
+    shift: np.ndarray,
 ) -> None:
-    """Paint an eye into a float32 canvas H×W×3. where: H×W×2, the photo's pixel under each of the canvas; ring: K×2
-    lids and frame: 3×2 anchors in canvas pixels now; shift: 2, how far the iris has moved in the photo's pixels.
+    """Render an eye into a canvas, in place.
+
+    Args:
+        canvas: (H, W, 3) float32 frame in progress.
+        photo_map: (H, W, 2) float32, the photo's pixel under each pixel of the canvas.
+        eye: The eye's layers.
+        ring: (K, 2) rim of the lids in canvas pixels, in this frame.
+        anchors: (3, 2) anchor points of the eyeball in canvas pixels, in this frame.
+        shift: (2,) movement of the iris in the photo's pixels.
     """
     width = float(np.linalg.norm(ring.max(0) - ring.min(0)))
     beside, above = int(0.4 * width) + 2, int(0.55 * width) + 2
-    low = np.maximum(np.floor(ring.min(0)).astype(int) - [beside, above], 0)
-    high = np.minimum(np.ceil(ring.max(0)).astype(int) + [beside, 3], canvas.shape[1::-1])
+    low = np.maximum(np.floor(ring.min(0)).astype(int) - np.array([beside, above]), 0)
+    high = np.minimum(np.ceil(ring.max(0)).astype(int) + np.array([beside, 3]), canvas.shape[1::-1])
     if (high - low < 2).any():
         return
     size = int(high[0] - low[0]), int(high[1] - low[1])
     depth = compute_polygon_depth(ring - low, size[::-1])
     box = np.s_[low[1] : high[1], low[0] : high[0]]
     target = canvas[box]
-    scale = float(np.linalg.norm(frame[1] - frame[0]) / max(np.linalg.norm(eye.frame[1] - eye.frame[0]), 1e-6))
-    shut = float(np.clip((0.92 - measure_eye_opening(ring) / max(eye.height * scale, 1e-6)) / 0.45, 0, 1))
-    if shut > 0:
-        lid = cv2.remap(eye.lid, where[box] - eye.origin.astype(np.float32), None, cv2.INTER_LINEAR)
-        target += shut * lid[..., 3:] * (lid[..., :3] - target)
-        _draw_line(target, select_upper_lid(ring) - low, eye.lash, max(0.035 * width, 1.0), shut)
+    scale = float(np.linalg.norm(anchors[1] - anchors[0]))
+    scale /= max(float(np.linalg.norm(eye.anchors[1] - eye.anchors[0])), 1e-6)
+    openness = measure_eye_opening(ring) / max(eye.open_height * scale, 1e-6)
+    closure = float(np.clip((0.92 - openness) / 0.45, 0, 1))
+    if closure > 0:
+        lid = cv2.remap(eye.lid, photo_map[box] - eye.origin.astype(np.float32), None, cv2.INTER_LINEAR)
+        target += closure * lid[..., 3:] * (lid[..., :3] - target)
+        _render_lash_line(target, select_upper_lid(ring) - low, eye.lash_color, max(0.035 * width, 1.0), closure)
     alpha = np.clip((depth - 0.012 * width) / max(0.045 * width, 1.0), 0, 1)[..., None].astype(np.float32)
-    if not alpha.any():
-        return
+    if alpha.any():
+        target += alpha * (_render_eyeball(eye, anchors - low, shift, size) - target)
+
+
+def _render_eyeball(eye: EyeLayers, anchors: np.ndarray, shift: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Render sclera, iris and detail of an eye; anchors and size (width, height) are those of the target box."""
     to_canvas = cv2.getAffineTransform(
-        (eye.frame - eye.origin - 0.5).astype(np.float32), (frame - low - 0.5).astype(np.float32)
+        (eye.anchors - eye.origin - 0.5).astype(np.float32), (anchors - 0.5).astype(np.float32)
     )
     flags = cv2.INTER_CUBIC
-    ball = cv2.warpAffine(eye.white, to_canvas, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    moved = to_canvas.copy()
-    moved[:, 2] += to_canvas[:, :2] @ shift
-    iris = cv2.warpAffine(eye.iris, moved, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    ball = cv2.warpAffine(eye.sclera, to_canvas, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    shifted = to_canvas.copy()
+    shifted[:, 2] += to_canvas[:, :2] @ shift
+    iris = cv2.warpAffine(eye.iris, shifted, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
     cover = np.clip(iris[..., 3:], 0, 1)
     ball = ball * (1 - cover) + iris[..., :3] * cover
-    # Shadows, glints and the iris's own edge are where they are in the photo: they fade as the eye looks elsewhere.
-    kept = 1 - float(np.linalg.norm(shift)) / (_FADED * eye.radius)
-    if kept > 0:
-        ball += kept * cv2.warpAffine(
-            eye.detail, to_canvas, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
-        )
-    target += alpha * (ball - target)
+    # Shadows, glints and the edge of the iris stay where they are in the photo: they fade as the eye looks elsewhere.
+    strength = 1 - float(np.linalg.norm(shift)) / (_DETAIL_REACH * eye.radius)
+    if strength > 0:
+        detail = cv2.warpAffine(eye.detail, to_canvas, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        ball = ball + strength * detail
+    return ball
 
 
-def _draw_line(target: np.ndarray, line: np.ndarray, color: np.ndarray, thickness: float, strength: float) -> None:
-    mask = np.zeros(target.shape[:2], np.uint8)
-    points = np.round((line - 0.5) * 16).astype(np.int32)
-    cv2.polylines(mask, [points], False, 255, max(1, round(thickness)), cv2.LINE_AA, 4)
-    mask = cv2.GaussianBlur(mask, (0, 0), max(0.3 * thickness, 0.5)).astype(np.float32) / 255.0
+def _render_lash_line(
+    target: np.ndarray, line: np.ndarray, color: np.ndarray, thickness: float, strength: float
+) -> None:
+    """Blend a soft line into the target, in place."""
+    stroke = np.zeros(target.shape[:2], np.uint8)
+    cv2.polylines(stroke, [to_subpixels(line)], False, (255,), max(1, round(thickness)), cv2.LINE_AA, SUBPIXEL_BITS)
+    blurred = cv2.GaussianBlur(stroke, (0, 0), max(0.3 * thickness, 0.5))
+    mask = blurred.astype(np.float32) / 255.0
     target += (strength * mask)[..., None] * (color.astype(np.float32) - target)
-
-
-def locate_eyeballs(head: np.ndarray) -> dict[str, np.ndarray]:
-    """Centers of both eyeballs in the head's frame, by side."""
-    return dict(zip(SIDES, eyeball_centers(head)))

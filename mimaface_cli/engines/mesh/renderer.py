@@ -1,15 +1,16 @@
-"""The embedded engine: a photo laid on its fitted model, posed by a track, drawn with hidden surfaces removed.
+"""The embedded renderer: a photo on its fitted face model, posed by a track, with hidden surfaces removed.
 
 It needs no weights but face478 and runs on a CPU. It never sees the driver's pixels, only its track.
 """
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import cv2
 import numpy as np
 
-from mimaface_cli.concurrency import ordered_map
 from mimaface_cli.engines.mesh.contact import match_lids, separate_lips
 from mimaface_cli.engines.mesh.eyes import SIDES, project_eye_anchors, project_iris_center, render_eye
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
@@ -23,98 +24,161 @@ from mimaface_cli.face.rasterizer import interpolate, mark_jumps, rasterize
 from mimaface_cli.motion.rotation import rotation_matrix
 
 NAME = "mesh"
+_MAX_THREADS = 8
+
+Job = tuple[PreparedPortrait | Portrait, Face478, MeshMotion, int]  # the last: index of the frame
 
 
-def render_photo(portrait: Portrait, model: Face478, motion: MeshMotion) -> Iterator[np.ndarray]:
-    """The frames of a photo under a planned motion: H×W×3 uint8, H×W×4 where the photo has alpha."""
-    source = prepare_portrait(portrait, model)
-    yield from _in_order((source, model, motion, k) for k in range(len(motion)))
+def render_photo(portrait: Portrait, model: Face478, motion: MeshMotion) -> Generator[np.ndarray, None, None]:
+    """Render a photo under a planned motion.
+
+    Args:
+        portrait: The photo.
+        model: The face model.
+        motion: The motion, N frames.
+
+    Yields:
+        N frames (H, W, 3) uint8, (H, W, 4) for a photo with alpha.
+    """
+    prepared = prepare_portrait(portrait, model)
+    yield from _render_in_order((prepared, model, motion, k) for k in range(len(motion)))
 
 
-def render_video(portraits: Iterable[Portrait], model: Face478, motion: MeshMotion) -> Iterator[np.ndarray]:
-    """The same for a source that moves itself: one portrait for each frame of the motion, taken as they come."""
-    yield from _in_order((portrait, model, motion, k) for k, portrait in zip(range(len(motion)), portraits))
-
-
-def _in_order(
-    jobs: Iterable[tuple[PreparedPortrait | Portrait, Face478, MeshMotion, int]],
+def render_video(
+    portraits: Iterable[Portrait], model: Face478, motion: MeshMotion
 ) -> Generator[np.ndarray, None, None]:
-    """Render frames on all cores, in order and at most a few ahead of the consumer."""
-    return ordered_map(lambda job: _draw_job(*job), jobs, workers=min(8, os.cpu_count() or 1))
+    """Render a source that is a video: one portrait for each frame of the motion, consumed one by one.
+
+    Args:
+        portraits: The source's frames; at least as many as the motion has.
+        model: The face model.
+        motion: The motion, N frames.
+
+    Yields:
+        N frames (H, W, 3) uint8, (H, W, 4) with alpha.
+    """
+    pairs = zip(range(len(motion)), portraits, strict=False)  # the source may be longer
+    yield from _render_in_order((portrait, model, motion, k) for k, portrait in pairs)
 
 
-def _draw_job(source: PreparedPortrait | Portrait, model: Face478, motion: MeshMotion, k: int) -> np.ndarray:
-    if isinstance(source, Portrait):
-        source = prepare_portrait(source, model)
-    moved = motion.coefficients
-    return render_frame(source, model, moved.expression[k], moved.pose[k], moved.gaze[k], motion.lids[k])
+def _render_in_order(jobs: Iterable[Job]) -> Generator[np.ndarray, None, None]:
+    """Render frames on all cores, in order, never more than a few ahead of the consumer."""
+    workers = min(_MAX_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque[Future[np.ndarray]] = deque()
+        try:
+            for job in jobs:
+                pending.append(pool.submit(_render_job, *job))
+                if len(pending) > workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _render_job(source: PreparedPortrait | Portrait, model: Face478, motion: MeshMotion, k: int) -> np.ndarray:
+    prepared = prepare_portrait(source, model) if isinstance(source, Portrait) else source
+    frames = motion.coefficients
+    return render_frame(prepared, model, frames.expression[k], frames.pose[k], frames.gaze[k], motion.lids[k])
 
 
 def render_frame(
-    source: PreparedPortrait,
+    prepared: PreparedPortrait,
     model: Face478,
     expression: np.ndarray,
     pose: np.ndarray,
     gaze: np.ndarray,
     lids: np.ndarray,
 ) -> np.ndarray:
-    """One frame H×W×3 (×4 with alpha) uint8: the source under expression 64, pose 6, gaze 4 and lids (openness of the left and right
-    eye, 0 shut, 1 open).
+    """Render one frame.
+
+    Args:
+        prepared: The prepared portrait.
+        model: The face model.
+        expression: (64,) expression coefficients.
+        pose: (6,) rotation (radians) and translation (model units).
+        gaze: (4,) yaw and pitch of the left and right eye, radians.
+        lids: (2,) openness of the left and right eye: 0 closed, 1 open.
+
+    Returns:
+        (H, W, 3) uint8, (H, W, 4) with alpha.
     """
-    head = source.head + model.expression_basis @ (expression - source.portrait.expression)
-    head = separate_lips(match_lids(head, model, source.lid_heights(lids)))
-    placed = head @ rotation_matrix(pose[:3]).T + pose[3:]
-    xy, depth = project_surface(source, placed, pose)
-    left, top, right, bottom = source.roi
+    portrait = prepared.portrait
+    head = prepared.head + model.expression_basis @ (expression - portrait.expression)
+    head = separate_lips(match_lids(head, model, prepared.lid_heights(lids)))
+    xy, depth = project_surface(prepared, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
+    left, top, right, bottom = prepared.moving_box
     corner = np.array([left, top])
-    index, weights, _ = rasterize(xy - corner, depth, source.triangles, right - left, bottom - top)
-    where = interpolate(index, weights, source.triangles, source.texture - 0.5, background=source.still)
-    canvas = cv2.remap(source.portrait.image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    soften_silhouettes(canvas, where)
-    canvas = canvas.astype(np.float32)
+    index, weights, _ = rasterize(xy - corner, depth, prepared.triangles, right - left, bottom - top)
+    photo_map = interpolate(
+        index, weights, prepared.triangles, prepared.texture - 0.5, background=prepared.identity_map
+    )
+    warped = cv2.remap(portrait.image, photo_map, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    soften_silhouettes(warped, photo_map)
+    canvas = warped.astype(np.float32)
 
-    to_canvas = lambda pixels: source.to_picture(pixels) - corner  # noqa: E731
-    rest = source.portrait.pose
+    def to_canvas(crop_pixels: np.ndarray) -> np.ndarray:
+        return prepared.to_image(crop_pixels) - corner
+
     for k, side in enumerate(SIDES):
-        eye = source.eyes[side]
-        look = gaze[2 * k : 2 * k + 2]
-        shift = source.to_picture(project_iris_center(eye.ball, rest, look)) - source.to_picture(
-            project_iris_center(eye.ball, rest, eye.gaze)
-        )
-        ring = xy[source.fine.rings[side + "_eye"]] - corner
-        render_eye(canvas, where, eye, ring, to_canvas(project_eye_anchors(eye.ball, pose)), shift)
-    render_mouth(canvas, source.mouth, xy[source.fine.rings["mouth"]] - corner, head, pose, to_canvas)
+        eye = prepared.eyes[side]
+        shift = _iris_shift(prepared, side, gaze[2 * k : 2 * k + 2])
+        ring = xy[prepared.fine.rings[side + "_eye"]] - corner
+        render_eye(canvas, photo_map, eye, ring, to_canvas(project_eye_anchors(eye.ball, pose)), shift)
+    render_mouth(canvas, prepared.mouth, xy[prepared.fine.rings["mouth"]] - corner, head, pose, to_canvas)
 
-    frame = source.portrait.image.copy()
+    frame = portrait.image.copy()
     frame[top:bottom, left:right] = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
-    if source.portrait.alpha is None:
+    if portrait.alpha is None:
         return frame
-    alpha = source.portrait.alpha.copy()
-    alpha[top:bottom, left:right] = cv2.remap(alpha, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    alpha = portrait.alpha.copy()
+    alpha[top:bottom, left:right] = cv2.remap(alpha, photo_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.dstack([frame, alpha])
 
 
-def project_surface(source: PreparedPortrait, placed: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the surface's vertices lie now: picture pixels V×2 and distance from the camera V. placed: 478×3."""
-    fine = source.fine.matrix @ placed
-    sheet = source.sheet
+def _iris_shift(prepared: PreparedPortrait, side: str, gaze: np.ndarray) -> np.ndarray:
+    """Movement (2,) of an iris since the photo, in image pixels with the head as in the photo."""
+    eye, pose = prepared.eyes[side], prepared.portrait.pose
+    target, start = (project_iris_center(eye.ball, pose, angles) for angles in (gaze, eye.gaze))
+    return prepared.to_image(target) - prepared.to_image(start)
+
+
+def project_surface(prepared: PreparedPortrait, placed: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Project the surface's vertices for one frame.
+
+    Args:
+        prepared: The prepared portrait.
+        placed: (478, 3) face in camera space.
+        pose: (6,) pose of the head.
+
+    Returns:
+        Image pixels (V, 2), and distances (V,) from the camera.
+    """
+    fine = prepared.fine.matrix @ placed
+    sheet = prepared.sheet
     rigid = sheet.head @ rotation_matrix(pose[:3]).T + pose[3:]
-    oval = fine[source.fine.rings["oval"]]
+    oval = fine[prepared.fine.rings["oval"]]
     rim = (1 - sheet.share)[:, None] * oval[sheet.rim[:, 0]] + sheet.share[:, None] * oval[sheet.rim[:, 1]]
     offset = rim - rigid.reshape(len(SHEET_RINGS), SHEET_ANGLES, 3)[FACE_RIM]
-    around = rigid + sheet.stretch[:, None] * np.tile(offset, (len(SHEET_RINGS), 1))
-    xy, depth = camera.project(np.concatenate([fine, around]))
+    stretched = rigid + sheet.stretch[:, None] * np.tile(offset, (len(SHEET_RINGS), 1))
+    xy, depth = camera.project(np.concatenate([fine, stretched]))
     tail = slice(len(fine), None)
     xy[tail] = sheet.texture + sheet.weight[:, None] * (xy[tail] - sheet.texture)
-    return source.to_picture(xy), np.maximum(depth, 0.5)
+    return prepared.to_image(xy), np.maximum(depth, 0.5)
 
 
-def soften_silhouettes(canvas: np.ndarray, where: np.ndarray, jump: float = 3.0) -> None:
-    """Smooth the steps along edges at which one surface hides another. where: H×W×2, the photo's pixel at each pixel of
-    the canvas (H×W×3 uint8): it jumps there and nowhere else.
+def soften_silhouettes(canvas: np.ndarray, photo_map: np.ndarray, jump: float = 3.0) -> None:
+    """Smooth the steps along edges at which one surface hides another, in place.
+
+    Args:
+        canvas: (H, W, 3) uint8.
+        photo_map: (H, W, 2) float32, the photo's pixel at each pixel of the canvas; it jumps only at such edges.
+        jump: Pixels of the photo between neighbors that count as a jump.
     """
     edge = np.zeros(canvas.shape[:2], np.uint8)
-    if not mark_jumps(where, jump, edge):
+    if not mark_jumps(photo_map, jump, edge):
         return
     left, top, width, height = cv2.boundingRect(edge)
     box = np.s_[top : top + height, left : left + width]

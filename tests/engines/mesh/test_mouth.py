@@ -1,4 +1,4 @@
-"""Painted teeth, and what a photo's own mouth is taken for."""
+"""The mouth: synthetic teeth, and how the photo's mouth is split between skull and jaw."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ EDGE = TEETH_PLATE_SIZE[1] // 2  # the biting edge is at the middle row
 
 
 @pytest.mark.parametrize("upper", [True, False])
-def test_teeth_are_bright_whole_and_end_at_the_bite(upper):
+def test_render_teeth_are_bright_whole_and_end_at_the_bite(upper):
     plate = render_teeth(upper)
     assert plate.shape == (TEETH_PLATE_SIZE[1], TEETH_PLATE_SIZE[0], 4) and plate.dtype == np.float32
     assert plate[..., 3].min() >= 0 and plate[..., 3].max() <= 1
@@ -41,27 +41,27 @@ def test_teeth_are_bright_whole_and_end_at_the_bite(upper):
 
 
 @pytest.mark.parametrize("upper", [True, False])
-def test_teeth_are_the_same_on_both_sides(upper):
+def test_render_teeth_are_symmetric(upper):
     plate = render_teeth(upper)
     assert np.allclose(plate, plate[:, ::-1], atol=0.5)
 
 
 @pytest.mark.parametrize("upper", [True, False])
-def test_front_teeth_have_their_seams(upper):
+def test_render_teeth_have_seams_between_the_front_teeth(upper):
     plate = render_teeth(upper)
     row = EDGE - 20 if upper else EDGE + 20
     level = plate[row, :, :3].mean(1)
-    wide = (8.4 if upper else 5.3) * UNITS_PER_MM * PIXELS_PER_UNIT
+    tooth_width = (8.4 if upper else 5.3) * UNITS_PER_MM * PIXELS_PER_UNIT
     middle = TEETH_PLATE_SIZE[0] / 2
-    seams = [middle, middle + wide, middle - wide]
+    seams = [middle, middle + tooth_width, middle - tooth_width]
     for seam in seams:
-        at = int(round(seam))
-        body = level[int(seam + wide * 0.4) - 2 : int(seam + wide * 0.4) + 3].mean()
-        assert level[at - 2 : at + 3].min() < 0.9 * body
+        column = round(seam)
+        body = level[int(seam + tooth_width * 0.4) - 2 : int(seam + tooth_width * 0.4) + 3].mean()
+        assert level[column - 2 : column + 3].min() < 0.9 * body
 
 
-def mouth(rows: dict[range, float], height: int = 60, width: int = 120) -> tuple[np.ndarray, np.ndarray]:
-    """A picture of an open mouth with bands of brightness, and its inside."""
+def make_mouth(rows: dict[range, float], height: int = 60, width: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image of an open mouth with bands of brightness, and the mask of its opening."""
     patch = np.full((height, width, 3), 150.0, np.float32)
     inside = np.zeros((height, width), bool)
     inside[10:50, 15:105] = True
@@ -70,44 +70,44 @@ def mouth(rows: dict[range, float], height: int = 60, width: int = 120) -> tuple
     return patch, inside
 
 
-def test_the_jaw_carries_what_lies_below_the_dark_between_the_teeth():
-    patch, inside = mouth({range(10, 24): 200, range(24, 34): 30, range(34, 50): 180})
-    split, below = find_jaw_split(patch, inside)
-    assert below and split.shape == (120,)
+def test_jaw_split_lies_in_the_gap_between_the_teeth():
+    patch, inside = make_mouth({range(10, 24): 200, range(24, 34): 30, range(34, 50): 180})
+    split, has_lower_part = find_jaw_split(patch, inside)
+    assert has_lower_part and split.shape == (120,)
     assert (split[15:105] >= 24).all() and (split[15:105] <= 34).all()
 
 
-def test_the_shadow_of_the_upper_lip_parts_nothing():
-    patch, inside = mouth({range(10, 16): 20, range(16, 50): 200})
-    split, below = find_jaw_split(patch, inside)
-    assert not below and (split[15:105] == 50).all()
+def test_jaw_split_ignores_the_shadow_of_the_upper_lip():
+    patch, inside = make_mouth({range(10, 16): 20, range(16, 50): 200})
+    split, has_lower_part = find_jaw_split(patch, inside)
+    assert not has_lower_part and (split[15:105] == 50).all()
 
 
-def test_a_mouth_full_of_teeth_hangs_from_the_skull_to_its_lower_rim():
-    patch, inside = mouth({range(10, 50): 200})
+def test_jaw_split_is_the_lower_rim_when_teeth_fill_the_mouth():
+    patch, inside = make_mouth({range(10, 50): 200})
     inside[40:, :40] = False  # the lower lip stands higher there
-    split, below = find_jaw_split(patch, inside)
-    assert not below
+    split, has_lower_part = find_jaw_split(patch, inside)
+    assert not has_lower_part
     assert (split[15:40] == 40).all() and (split[40:105] == 50).all()
 
 
-def test_an_opening_of_nothing_parts_nowhere():
-    patch, inside = mouth({})
-    split, below = find_jaw_split(patch, np.zeros_like(inside))
-    assert not below and (split == len(patch)).all()
+def test_jaw_split_of_an_empty_opening_is_the_patch_height():
+    patch, inside = make_mouth({})
+    split, has_lower_part = find_jaw_split(patch, np.zeros_like(inside))
+    assert not has_lower_part and (split == len(patch)).all()
 
 
-def test_the_photos_mouth_goes_on_under_the_lips():
-    patch, inside = mouth({range(10, 30): 200, range(30, 50): 40})
+def test_extend_opening_continues_the_mouth_under_the_lips():
+    patch, inside = make_mouth({range(10, 30): 200, range(30, 50): 40})
     depth = np.where(inside, 6.0, 0.0)
     layer = extend_opening(patch, depth, 2.0, 90.0)
     assert layer.shape == (*patch.shape[:2], 4)
     assert np.allclose(layer[20:40, 40:80, :3], patch[20:40, 40:80], atol=1)
-    assert layer[4, 60, 0] > 120 and layer[56, 60, 0] < 120  # what was next to the rim, not the lips
+    assert layer[4, 60, 0] > 120 and layer[56, 60, 0] < 120  # the colors next to the rim, not the lips
     assert layer[30, 60, 3] > 0.99 and layer[30, 2, 3] < 0.05
 
 
-SEEN = 0.4
+PHOTO_JAW_OPEN = 0.4
 SCALE = 4.0  # canvas pixels of a crop pixel
 
 
@@ -116,9 +116,11 @@ def model():
     return face478.load()
 
 
-def painted(model, jaw_open: float, photo: tuple[int, int] | None = None) -> tuple[np.ndarray, float, float]:
-    """Brightness down the middle of the mouth of the mean face, and the rows of its lips. photo: brightness of the
-    upper and the lower teeth in a photo with a jaw open by SEEN, else the lips are closed in it.
+def render_middle(model, jaw_open: float, photo: tuple[int, int] | None = None) -> tuple[np.ndarray, float, float]:
+    """Render the mouth of the mean face: brightness down its middle, and the rows of its lips.
+
+    photo: brightness of the upper and lower teeth in a photo with the jaw open by PHOTO_JAW_OPEN; without it, the
+    photo's lips are closed.
     """
 
     def face(amount: float) -> np.ndarray:
@@ -130,48 +132,49 @@ def painted(model, jaw_open: float, photo: tuple[int, int] | None = None) -> tup
     fine, low = build_fine_face(model.face.tobytes()), np.array([80.0, 140.0])
     to_canvas = lambda pixels: SCALE * (pixels - low)  # noqa: E731
     lips = lambda head: to_canvas(camera.project(fine.matrix @ head)[0][fine.rings["mouth"]])  # noqa: E731
-    image, seen = np.full((400, 400, 3), 150, np.uint8), face(SEEN if photo else 0.0)
+    image, photo_face = np.full((400, 400, 3), 150, np.uint8), face(PHOTO_JAW_OPEN if photo else 0.0)
     if photo is not None:
-        ring = lips(seen)
+        ring = lips(photo_face)
         inside = compute_polygon_depth(ring, (400, 400)) > 0
         rows = np.arange(400)[:, None]
         middle, gap = ring[:, 1].mean(), 0.05 * np.ptp(ring[:, 0])
         image[inside & (rows < middle)], image[inside & (rows >= middle)] = photo
         image[inside & (abs(rows - middle) < gap)] = 10
-    mouth_of = build_mouth_layers(
-        image, lips(seen), seen, model.mean,
+    mouth = build_mouth_layers(
+        image, lips(photo_face), photo_face, model.mean,
         lambda anchor: to_canvas(project_mouth_anchors(anchor, np.zeros(6))), np.array([200.0, 160, 140]),
     )  # fmt: skip
-    assert (mouth_of.photo is not None) == (photo is not None)
+    assert (mouth.photo is not None) == (photo is not None)
     canvas, ring = np.full((400, 400, 3), 77.0, np.float32), lips(face(jaw_open))
-    render_mouth(canvas, mouth_of, ring, face(jaw_open), np.zeros(6), to_canvas)
+    render_mouth(canvas, mouth, ring, face(jaw_open), np.zeros(6), to_canvas)
     outside = compute_polygon_depth(ring, (400, 400)) == 0
     assert (canvas[outside] == 77).all()
     column = int(ring[:, 0].mean())
     return canvas[:, column - 2 : column + 3].mean((1, 2)), ring[:, 1].min(), ring[:, 1].max()
 
 
-def ends(brightness: np.ndarray, top: float, bottom: float, dark: float) -> tuple[int, int]:
-    """The rows in which what hangs from the skull ends and what the jaw carries begins: about the middle of the mouth,
-    between them it is dark.
-    """
+def find_gap(brightness: np.ndarray, top: float, bottom: float, dark: float) -> tuple[int, int]:
+    """Find the rows at which the upper teeth end and the lower teeth begin; between them it is dark."""
     rows = np.arange(int(top) + 4, int(bottom) - 3)
     hidden = rows[brightness[rows] < dark]
     return int(hidden.min()), int(hidden.max()) + 1
 
 
-def test_painted_upper_teeth_stay_and_the_jaw_takes_the_rest_down(model):
-    (half, top, low), (wide, top_wide, low_wide) = painted(model, 0.5), painted(model, 0.8)
-    upper, lower = ends(half, top, low, 35)
-    upper_wide, lower_wide = ends(wide, top_wide, low_wide, 35)
+def test_render_mouth_keeps_synthetic_upper_teeth_and_lowers_the_rest(model):
+    (half, top, low), (wide, top_wide, low_wide) = render_middle(model, 0.5), render_middle(model, 0.8)
+    upper, lower = find_gap(half, top, low, 35)
+    upper_wide, lower_wide = find_gap(wide, top_wide, low_wide, 35)
     assert half[int(top) + 5 : upper - 2].min() > 60 and abs(upper_wide - upper) <= 2
     assert 0.6 < (lower_wide - lower) / (low_wide - low) < 1.1
 
 
-def test_the_photos_own_teeth_stay_above_and_go_with_the_jaw_below(model):
-    (seen, top, low), (wide, top_wide, low_wide) = painted(model, SEEN, (220, 120)), painted(model, 0.7, (220, 120))
-    upper, lower = ends(seen, top, low, 60)
-    upper_wide, lower_wide = ends(wide, top_wide, low_wide, 60)
+def test_render_mouth_keeps_the_photos_upper_teeth_and_lowers_the_rest(model):
+    (seen, top, low), (wide, top_wide, low_wide) = (
+        render_middle(model, PHOTO_JAW_OPEN, (220, 120)),
+        render_middle(model, 0.7, (220, 120)),
+    )
+    upper, lower = find_gap(seen, top, low, 60)
+    upper_wide, lower_wide = find_gap(wide, top_wide, low_wide, 60)
     assert abs(upper_wide - upper) <= 2 and 0.6 < (lower_wide - lower) / (low_wide - low) < 1.1
     assert wide[int(top_wide) + 6 : upper_wide - 3].min() > 200
     assert np.abs(wide[lower_wide + 3 : int(low_wide) - 3] - 120).max() < 10

@@ -1,9 +1,8 @@
-"""Subdivision, and the sheet around the face."""
+"""The surface: subdivision of the face, and the sheet around it."""
 
 import numpy as np
 import pytest
 
-from mimaface_cli.engines.mesh.prepared_portrait import triangulate_openings
 from mimaface_cli.engines.mesh.surface import (
     FACE_RIM,
     SHEET_ANGLES,
@@ -32,7 +31,7 @@ def fine(model):
 
 @pytest.fixture(scope="module")
 def rim(model):
-    """The oval of a posed face: crop pixels and camera space."""
+    """Return the oval of a posed face: crop pixels and camera space."""
     placed = camera.apply_pose(model.mean, POSE)[topology.OVAL]
     return camera.project(placed)[0], placed
 
@@ -42,7 +41,7 @@ def sheet(rim):
     return build_surrounding_sheet(*rim, POSE, FRAME)
 
 
-def edges_of(triangles: np.ndarray) -> dict[frozenset, int]:
+def count_edges(triangles: np.ndarray) -> dict[frozenset, int]:
     count: dict[frozenset, int] = {}
     for corners in triangles.tolist():
         for k in range(3):
@@ -51,8 +50,8 @@ def edges_of(triangles: np.ndarray) -> dict[frozenset, int]:
     return count
 
 
-def test_each_triangle_becomes_four_over_the_same_surface(model, fine):
-    before, after = edges_of(model.face), edges_of(fine.triangles)
+def test_subdivision_turns_each_triangle_into_four(model, fine):
+    before, after = count_edges(model.face), count_edges(fine.triangles)
     assert len(fine.triangles) == 4 * len(model.face)
     assert fine.matrix.shape == (478 + len(before), 478)
     assert set(after.values()) == {1, 2}
@@ -60,14 +59,14 @@ def test_each_triangle_becomes_four_over_the_same_surface(model, fine):
     assert rim_after == 2 * rim_before
 
 
-def test_new_vertices_are_averages_so_any_affine_motion_carries_over(model, fine):
+def test_subdivision_commutes_with_affine_motion(model, fine):
     assert np.allclose(np.asarray(fine.matrix.sum(1)).ravel(), 1)
     assert fine.matrix.data.min() >= 0
     turn, shift = np.random.default_rng(0).normal(size=(3, 3)), np.array([1.0, -2.0, 3.0])
     assert np.allclose(fine.matrix @ (model.mean @ turn.T + shift), (fine.matrix @ model.mean) @ turn.T + shift)
 
 
-def test_subdivision_keeps_the_face_where_it_is(model, fine):
+def test_subdivision_keeps_the_face_in_place(model, fine):
     used = np.unique(model.face)  # irises have no skin
     moved = np.linalg.norm((fine.matrix @ model.mean)[used] - model.mean[used], axis=1)
     assert moved.max() < 0.035 and moved.mean() < 0.01  # model units: 3.6 mm, 1 mm
@@ -75,15 +74,15 @@ def test_subdivision_keeps_the_face_where_it_is(model, fine):
     assert np.allclose((fine.matrix @ model.mean)[alone], model.mean[alone])
 
 
-def test_a_flat_sheet_stays_flat_and_a_closed_one_shrinks():
+def test_subdivision_keeps_flat_surfaces_flat_and_shrinks_closed_ones():
     grid = np.stack([*np.meshgrid(np.arange(5.0), np.arange(5.0)), np.zeros((5, 5))], -1).reshape(-1, 3)
-    at = np.arange(25).reshape(5, 5)
-    a, b, c, d = (part.ravel() for part in (at[:-1, :-1], at[:-1, 1:], at[1:, 1:], at[1:, :-1]))
+    index = np.arange(25).reshape(5, 5)
+    a, b, c, d = (part.ravel() for part in (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]))
     triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
     finer, matrix, _ = subdivide_triangles(triangles, 25)
-    made = matrix @ grid
-    assert np.allclose(made[:, 2], 0) and made[:, :2].min() >= 0 and made[:, :2].max() <= 4
-    x, y = (made[finer][:, :, axis] for axis in (0, 1))
+    refined = matrix @ grid
+    assert np.allclose(refined[:, 2], 0) and refined[:, :2].min() >= 0 and refined[:, :2].max() <= 4
+    x, y = (refined[finer][:, :, axis] for axis in (0, 1))
     area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
     assert (area > 0).all() or (area < 0).all()  # nothing folds over
     tetrahedron = np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]])
@@ -92,45 +91,41 @@ def test_a_flat_sheet_stays_flat_and_a_closed_one_shrinks():
     assert np.linalg.norm(matrix @ corners, axis=1).max() < np.sqrt(3)
 
 
-def test_rings_run_through_old_vertices_and_the_middles_of_edges(model, fine):
+def test_fine_rings_alternate_old_vertices_and_edge_middles(model, fine):
     for name, old in (("oval", topology.OVAL), ("mouth", topology.INNER_LIPS), ("left_eye", topology.LEFT_EYE)):
         ring = fine.rings[name]
         assert np.array_equal(ring[::2], old)
         middle = (model.mean[old] + model.mean[np.roll(old, -1)]) / 2
         assert np.allclose((fine.matrix @ model.mean)[ring[1::2]], middle)
-    rims = {edge for edge, count in edges_of(fine.triangles).items() if count == 1}
+    rims = {edge for edge, count in count_edges(fine.triangles).items() if count == 1}
     around = {
-        frozenset(pair) for ring in fine.rings.values() for pair in zip(ring.tolist(), np.roll(ring, -1).tolist())
+        frozenset(pair)
+        for ring in fine.rings.values()
+        for pair in zip(ring.tolist(), np.roll(ring, -1).tolist(), strict=True)
     }
     assert rims == around
 
 
-def test_openings_close_the_surface_but_for_its_outline(fine):
-    closed = edges_of(np.concatenate([fine.triangles, triangulate_openings(fine)]))
-    oval = fine.rings["oval"]
-    outline = {frozenset(pair) for pair in zip(oval.tolist(), np.roll(oval, -1).tolist())}
-    assert {edge for edge, count in closed.items() if count == 1} == outline
-
-
-def test_the_sheet_at_rest_lies_where_its_picture_does(sheet):
+def test_sheet_at_rest_projects_onto_its_texture(sheet):
     placed = camera.apply_pose(sheet.head, POSE)
     assert np.allclose(camera.project(placed)[0], sheet.texture, atol=1e-6)
 
 
-def test_the_sheet_follows_the_head_near_it_and_rests_far_from_it(sheet):
+def test_sheet_follows_the_head_nearby_and_is_still_far_away(sheet):
     weight = sheet.weight.reshape(len(SHEET_RINGS), SHEET_ANGLES)
     stretch = sheet.stretch.reshape(len(SHEET_RINGS), SHEET_ANGLES)
     for values in (weight, stretch):
         assert values.min() >= 0 and values.max() <= 1
-        assert (np.diff(values, axis=0) <= 1e-12).all()  # less and less on the way out
+        assert (np.diff(values, axis=0) <= 1e-12).all()  # never more on the way out
         assert np.allclose(values[: FACE_RIM + 1], 1)
     assert np.allclose(weight[-1], 0) and np.allclose(stretch[-1], 0)
     height = sheet.texture.reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)[-1, :, 1]
     ring = int(np.searchsorted(SHEET_RINGS, 1.3))
-    assert weight[ring, height.argmin()] > 0.99 > 0.9 > weight[ring, height.argmax()]  # hair goes along, the neck bends
+    assert weight[ring, height.argmin()] > 0.99  # hair follows the head
+    assert weight[ring, height.argmax()] < 0.9  # the neck bends
 
 
-def test_the_sheet_does_not_fold(sheet, rim):
+def test_sheet_does_not_fold(sheet, rim):
     grid = sheet.texture.reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)
     distance = np.linalg.norm(grid - rim[0].mean(0), axis=2)
     assert (np.diff(distance, axis=0) > 0).all()
@@ -139,7 +134,7 @@ def test_the_sheet_does_not_fold(sheet, rim):
     assert (area > 0).all() or (area < 0).all()
 
 
-def test_what_touches_the_pictures_edge_stays(rim):
+def test_sheet_is_still_at_the_image_edge(rim):
     oval, placed = rim
     center, reach = oval.mean(0), np.abs(oval - oval.mean(0)).max(0)
     tight = np.concatenate([center - 1.6 * reach, center + 1.6 * reach])
@@ -148,14 +143,14 @@ def test_what_touches_the_pictures_edge_stays(rim):
     assert outside.any() and sheet.weight[outside].max() < 0.05
 
 
-def test_the_rim_of_the_sheet_is_the_oval(sheet, rim):
+def test_sheet_rim_lies_on_the_oval(sheet, rim):
     oval, _ = rim
-    seen = (1 - sheet.share)[:, None] * oval[sheet.rim[:, 0]] + sheet.share[:, None] * oval[sheet.rim[:, 1]]
-    assert np.allclose(seen, sheet.texture.reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)[FACE_RIM], atol=1e-6)
+    rim_points = (1 - sheet.share)[:, None] * oval[sheet.rim[:, 0]] + sheet.share[:, None] * oval[sheet.rim[:, 1]]
+    assert np.allclose(rim_points, sheet.texture.reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)[FACE_RIM], atol=1e-6)
 
 
 @pytest.mark.parametrize("corners", [3, 4, 12, 100])
-def test_rays_meet_a_ring_around_their_center(corners):
+def test_intersect_ring_hits_a_ring_around_the_center(corners):
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False) + 0.1
     center = np.array([5.0, -3.0])
     ring = center + 7 * np.stack([np.cos(angles), np.sin(angles)], -1)
@@ -166,7 +161,7 @@ def test_rays_meet_a_ring_around_their_center(corners):
     assert radius.min() >= 7 * np.cos(np.pi / corners) - 1e-6 and radius.max() <= 7 + 1e-6
 
 
-def test_rays_of_a_center_outside_still_have_an_end():
+def test_intersect_ring_from_outside_returns_finite_corners():
     ring = np.array([[10.0, 0], [12, 0], [12, 2], [10, 2]])
     directions = np.stack([np.cos(np.arange(8)), np.sin(np.arange(8))], -1)
     radius, edge, share = intersect_ring(np.zeros(2), directions, ring)
@@ -174,7 +169,7 @@ def test_rays_of_a_center_outside_still_have_an_end():
     assert edge.min() >= 0 and edge.max() < 4
 
 
-def test_rays_meet_the_sides_of_a_box():
+def test_intersect_box_returns_distances_to_the_sides():
     directions = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1], [np.sqrt(0.5), np.sqrt(0.5)]])
     reach = intersect_box(np.array([2.0, 3.0]), directions, np.array([0.0, 0.0, 10.0, 5.0]))
     assert np.allclose(reach, [8, 2, 2, 3, 2 * np.sqrt(2)])

@@ -1,4 +1,4 @@
-"""The mesh engine on a real (public-domain) portrait, judged by the landmark model."""
+"""The mesh renderer on a real (public-domain) portrait, measured by the landmark model."""
 
 from pathlib import Path
 
@@ -25,39 +25,39 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def source(model):
+def prepared(model):
     return prepare_portrait(portrait_from_photo(read_image(PORTRAIT).rgb, None, model), model)
 
 
-def draw(source, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, **expression):
-    """A frame with a head turned by degrees, gaze moved by degrees, named expressions set."""
-    portrait = source.portrait
+def render(prepared, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, **expression):
+    """Render a frame: head turned and gaze moved by degrees, some blendshapes set."""
+    portrait = prepared.portrait
     coefficients = portrait.expression.copy()
     for name, value in expression.items():
         coefficients[blendshape_index(name)] = value
     pose = portrait.pose.copy()
     pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
-    own = measure_lid_openness(model, portrait.identity, coefficients[None])[0]
+    rest_lids = measure_lid_openness(model, portrait.identity, coefficients[None])[0]
     return renderer.render_frame(
-        source,
+        prepared,
         model,
         coefficients,
         pose,
         portrait.gaze + np.radians([*gaze, *gaze]),
-        own if lids is None else np.array(lids),
+        rest_lids if lids is None else np.array(lids),
     )
 
 
-def face_of(image):
+def detect_face(image):
     (face,) = find_faces(image)
     return face
 
 
-def test_at_rest_the_photo_stays_what_it_is(source, model):
-    frame = draw(source, model).astype(float)
-    photo = source.portrait.image.astype(float)
+def test_render_frame_at_rest_reproduces_the_photo(prepared, model):
+    frame = render(prepared, model).astype(float)
+    photo = prepared.portrait.image.astype(float)
     assert np.abs(frame - photo).mean() < 0.6
-    left, top, right, bottom = source.roi
+    left, top, right, bottom = prepared.moving_box
     outside = np.ones(photo.shape[:2], bool)
     outside[top:bottom, left:right] = False
     assert np.array_equal(frame[outside], photo[outside])
@@ -65,26 +65,26 @@ def test_at_rest_the_photo_stays_what_it_is(source, model):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("degrees", [-14.0, 14.0])
-def test_the_head_turns_as_far_as_asked(source, model, axis, degrees):
+def test_render_frame_turns_the_head_by_the_requested_angle(prepared, model, axis, degrees):
     turn = np.zeros(3)
     turn[axis] = degrees
-    start, end = face_of(source.portrait.image).rotation, face_of(draw(source, model, turn=turn)).rotation
+    start, end = detect_face(prepared.portrait.image).rotation, detect_face(render(prepared, model, turn=turn)).rotation
     moved = end @ start.T
-    wrong = moved @ rotation_matrix(np.radians(turn)).T
-    assert np.degrees(np.arccos(np.clip((np.trace(wrong) - 1) / 2, -1, 1))) < 4.0
+    error = moved @ rotation_matrix(np.radians(turn)).T
+    assert np.degrees(np.arccos(np.clip((np.trace(error) - 1) / 2, -1, 1))) < 4.0
 
 
-def moved_surface(source, model, turn, **expression):
-    """Picture pixels of the fine face and of the sheet R×A×2 under a head turned by degrees and named expressions."""
-    portrait, coefficients = source.portrait, np.zeros(64)
+def project(prepared, model, turn, **expression):
+    """Project the fine face (V, 2) and the sheet (R, A, 2) with the head turned by degrees and some blendshapes set."""
+    portrait, coefficients = prepared.portrait, np.zeros(64)
     for name, value in expression.items():
         coefficients[blendshape_index(name)] = value
     pose = portrait.pose.copy()
     pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
-    head = source.head + model.expression_basis @ coefficients
-    xy, depth = renderer.project_surface(source, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
+    head = prepared.head + model.expression_basis @ coefficients
+    xy, depth = renderer.project_surface(prepared, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
     assert np.isfinite(xy).all() and np.isfinite(depth).all()
-    count = source.fine.matrix.shape[0]
+    count = prepared.fine.matrix.shape[0]
     return xy[:count], xy[count:].reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)
 
 
@@ -93,59 +93,57 @@ def moved_surface(source, model, turn, **expression):
     [((0, 0, 0), {"jawOpen": 1.0}), ((18, 0, 0), {}), ((0, -25, 10), {"mouthLeft": 1.0})],
     ids=["open jaw", "nod", "turn and tilt"],
 )
-def test_face_and_surroundings_stay_joined(source, model, turn, expression):
-    fine, sheet = moved_surface(source, model, turn, **expression)
-    oval = fine[source.fine.rings["oval"]]
+def test_project_surface_keeps_face_and_surroundings_joined(prepared, model, turn, expression):
+    fine, sheet = project(prepared, model, turn, **expression)
+    oval = fine[prepared.fine.rings["oval"]]
     ahead = np.roll(oval, -1, 0) - oval
     along = ((sheet[FACE_RIM][:, None] - oval) * ahead).sum(-1) / (ahead**2).sum(-1)
     nearest = oval + np.clip(along, 0, 1)[..., None] * ahead
     assert np.linalg.norm(sheet[FACE_RIM][:, None] - nearest, axis=-1).min(1).max() < 0.2  # pixels
 
 
-def test_the_surroundings_lie_where_they_were_unless_the_head_moves(source, model):
-    texture = source.texture[source.fine.matrix.shape[0] :].reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)
-    fine, sheet = moved_surface(source, model, (0, 0, 0))
-    assert np.allclose(fine, source.texture[: len(fine)], atol=1e-6)
-    assert np.allclose(sheet, texture, atol=0.02)  # pixels: the middle of an edge in space is not that in the picture
-    fine, sheet = moved_surface(source, model, (0, 20, 0))
+def test_project_surface_moves_the_surroundings_only_with_the_head(prepared, model):
+    texture = prepared.texture[prepared.fine.matrix.shape[0] :].reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)
+    fine, sheet = project(prepared, model, (0, 0, 0))
+    assert np.allclose(fine, prepared.texture[: len(fine)], atol=1e-6)
+    assert np.allclose(sheet, texture, atol=0.02)  # pixels: the middle of an edge in space projects elsewhere
+    fine, sheet = project(prepared, model, (0, 20, 0))
     assert np.allclose(sheet[-1], texture[-1], atol=1e-6)
-    nose = fine[topology.NOSE_TIP] - source.texture[topology.NOSE_TIP]
-    assert nose[0] > 5  # to the subject's left, the picture's right
-    assert (sheet - texture)[
-        FACE_RIM + 1 :, :, 0
-    ].min() < -5  # what lies behind the axis of the head goes the other way
+    nose = fine[topology.NOSE_TIP] - prepared.texture[topology.NOSE_TIP]
+    assert nose[0] > 5  # to the subject's left, the image's right
+    assert (sheet - texture)[FACE_RIM + 1 :, :, 0].min() < -5  # points behind the head's axis move the other way
 
 
-def test_lids_close_and_each_on_its_own_side(source, model):
+def test_render_frame_closes_each_lid_on_its_side(prepared, model):
     left, right = blendshape_index("eyeBlinkLeft"), blendshape_index("eyeBlinkRight")
-    shut = face_of(draw(source, model, lids=(0.0, 0.0))).scores
-    rest = face_of(source.portrait.image).scores
-    assert shut[left] > rest[left] + 0.25 and shut[right] > rest[right] + 0.25
-    wink = face_of(draw(source, model, lids=(0.0, 1.0))).scores
+    closed = detect_face(render(prepared, model, lids=(0.0, 0.0))).scores
+    rest = detect_face(prepared.portrait.image).scores
+    assert closed[left] > rest[left] + 0.25 and closed[right] > rest[right] + 0.25
+    wink = detect_face(render(prepared, model, lids=(0.0, 1.0))).scores
     assert wink[left] > wink[right] + 0.15
 
 
-def test_gaze_goes_where_it_is_sent(source, model):
+def test_render_frame_turns_the_gaze_to_the_requested_side(prepared, model):
     inward, outward = blendshape_index("eyeLookInRight"), blendshape_index("eyeLookOutLeft")
-    to_left, to_right = (face_of(draw(source, model, gaze=(yaw, 0.0))).scores for yaw in (22.0, -22.0))
+    to_left, to_right = (detect_face(render(prepared, model, gaze=(yaw, 0.0))).scores for yaw in (22.0, -22.0))
     assert to_left[outward] > to_right[outward] + 0.2
     assert to_left[inward] > to_right[inward] + 0.2
 
 
-def test_an_opening_mouth_shows_a_dark_inside(source, model):
-    wide = draw(source, model, jawOpen=0.7, mouthSmileLeft=0.2, mouthSmileRight=0.2)
-    face = face_of(wide)
+def test_render_frame_of_an_open_mouth_has_a_dark_inside(prepared, model):
+    frame = render(prepared, model, jawOpen=0.7, mouthSmileLeft=0.2, mouthSmileRight=0.2)
+    face = detect_face(frame)
     assert face.points[14, 1] - face.points[13, 1] > 0.05 * face.size
     middle = ((face.points[13] + face.points[14]) / 2).astype(int)
-    patch = wide[middle[1] - 2 : middle[1] + 3, middle[0] - 6 : middle[0] + 7]
+    patch = frame[middle[1] - 2 : middle[1] + 3, middle[0] - 6 : middle[0] + 7]
     assert patch.mean() < 90
 
 
-def test_frames_do_not_depend_on_how_many_are_drawn_at_once(source, model):
+def test_render_photo_equals_single_frames(prepared, model):
     from mimaface_cli.engines.mesh.motion_plan import MeshMotion
     from mimaface_cli.motion.coefficients import Coefficients
 
-    portrait, count = source.portrait, 5
+    portrait, count = prepared.portrait, 5
     pose = np.repeat(portrait.pose[None], count, 0)
     pose[:, 1] += np.linspace(-0.2, 0.2, count)
     coefficients = Coefficients(
@@ -154,7 +152,7 @@ def test_frames_do_not_depend_on_how_many_are_drawn_at_once(source, model):
     motion = MeshMotion(coefficients, np.ones((count, 2)))
     together = list(renderer.render_photo(portrait, model, motion))
     alone = [
-        renderer.render_frame(source, model, portrait.expression, pose[k], portrait.gaze, motion.lids[k])
+        renderer.render_frame(prepared, model, portrait.expression, pose[k], portrait.gaze, motion.lids[k])
         for k in range(count)
     ]
-    assert all(np.array_equal(a, b) for a, b in zip(together, alone))
+    assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
