@@ -399,7 +399,7 @@ def test_bad_input_prints_one_error_line_and_leaves_no_file(run_command, sample,
     bad = CASES[name]
     bad.make(tmp_path, sample)
     if bad.code != INPUT:  # detected before any face detection, and so before the long work
-        monkeypatch.setattr("mimaface_cli.face.landmarks.FaceLandmarker", None)
+        monkeypatch.setattr("mimaface_cli.face.landmarks.load_mediapipe", None)
     before = tree(tmp_path)
     replacements = {"PHOTO": str(sample.portrait), "DRIVER": str(sample.driver), "TRACK": str(sample.track)}
     result = run_command(*(replacements.get(word, word) for word in bad.words))

@@ -51,7 +51,7 @@ def test_extract_reuses_cached_track(run_command, sample, tmp_path, monkeypatch)
     place = ("--cache-dir", tmp_path / "cache")
     first = run_command("extract", sample.portrait, "--json", *place)
     assert first.code == 0 and ", cached" in first.err and json.loads(first.out)["cached"] is False
-    monkeypatch.setattr("mimaface_cli.face.landmarks.FaceLandmarker", None)  # no face detection again
+    monkeypatch.setattr("mimaface_cli.face.landmarks.load_mediapipe", None)  # no face detection again
     second = run_command("extract", sample.portrait, "-o", "a.npz", "--json", *place)
     assert "from the cache, written: a.npz" in second.err and json.loads(second.out)["cached"] is True
     assert MotionTrack.load(tmp_path / "a.npz").meta.width == 512

@@ -16,16 +16,15 @@ from mimaface_cli.face.d3dfr import (
 from mimaface_cli.weights.state_dict import load_strict
 
 
-def test_packing_undoes_splitting():
+def test_pack_coefficients_inverts_split_coefficients():
     values = np.arange(3 * COEFFICIENT_COUNT, dtype=np.float32).reshape(3, COEFFICIENT_COUNT)
     groups = split_coefficients(values)
-    assert {name: group.shape for name, group in groups.items()} == {
-        n: (3, width) for n, width in COEFFICIENT_WIDTHS.items()
-    }
+    expected_shapes = {name: (3, width) for name, width in COEFFICIENT_WIDTHS.items()}
+    assert {name: group.shape for name, group in groups.items()} == expected_shapes
     np.testing.assert_array_equal(pack_coefficients(groups), values)
 
 
-def test_a_track_packs_with_its_still_parts_repeated():
+def test_pack_coefficients_repeats_the_constant_arrays_of_a_track():
     values = np.random.default_rng(0).normal(size=(4, COEFFICIENT_COUNT)).astype(np.float32)
     groups = split_coefficients(values)
     track = {name: groups[name] for name in ("expression", "illumination", "gaze")}
@@ -37,25 +36,25 @@ def test_a_track_packs_with_its_still_parts_repeated():
     np.testing.assert_array_equal(packed["identity"], np.repeat(groups["identity"][:1], 4, 0))
 
 
-@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
-def test_mixing_takes_looks_from_the_source_and_motion_from_the_driver(make):
+@pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor])
+def test_mix_coefficients_takes_appearance_from_the_source_and_motion_from_the_driver(convert):
     source, driver = np.zeros(COEFFICIENT_COUNT, np.float32), np.ones((2, COEFFICIENT_COUNT), np.float32)
-    mixed = split_coefficients(mix_coefficients(make(source), make(driver)))
-    of_driver = {name for name, group in mixed.items() if (np.asarray(group) == 1).all()}
-    of_source = {name for name, group in mixed.items() if (np.asarray(group) == 0).all()}
-    assert of_source == {"identity", "texture", "illumination"}
-    assert of_driver == set(COEFFICIENT_WIDTHS) - of_source
+    mixed = split_coefficients(mix_coefficients(convert(source), convert(driver)))
+    from_driver = {name for name, group in mixed.items() if (np.asarray(group) == 1).all()}
+    from_source = {name for name, group in mixed.items() if (np.asarray(group) == 0).all()}
+    assert from_source == {"identity", "texture", "illumination"}
+    assert from_driver == set(COEFFICIENT_WIDTHS) - from_source
     assert (driver == 1).all()
 
 
-def test_weights_load_strictly_with_or_without_the_prefix():
+def test_network_loads_weights_strictly_with_or_without_the_module_prefix():
     torch.manual_seed(0)
-    model, other = (CoefficientNet(heads=(3, 2), width=4, depths=(1, 1, 1, 1)).eval() for _ in range(2))
-    state = {f"module.{key}": value for key, value in model.state_dict().items()}
+    network, other = (CoefficientNet(heads=(3, 2), width=4, depths=(1, 1, 1, 1)).eval() for _ in range(2))
+    state = {f"module.{key}": value for key, value in network.state_dict().items()}
     load_strict(other, state, "net.pth")
     image = torch.randn(1, 3, 64, 64)
-    torch.testing.assert_close(model(image), other(image), rtol=0, atol=0)
-    assert model(image).shape == (1, 5)
+    torch.testing.assert_close(network(image), other(image), rtol=0, atol=0)
+    assert network(image).shape == (1, 5)
 
     state.pop("module.backbone.conv1.weight")
     state["module.extra"] = torch.zeros(1)
@@ -68,9 +67,9 @@ def test_weights_load_strictly_with_or_without_the_prefix():
     assert "1 with the wrong shape (fianl_layers.0.bias)" in message
 
 
-def test_a_model_on_the_meta_device_takes_the_weights_over():
+def test_network_on_the_meta_device_takes_the_weights_over():
     with torch.device("meta"):
-        model = CoefficientNet(heads=(3,), width=4, depths=(1, 1, 1, 1))
+        network = CoefficientNet(heads=(3,), width=4, depths=(1, 1, 1, 1))
     torch.manual_seed(0)
-    load_strict(model, CoefficientNet(heads=(3,), width=4, depths=(1, 1, 1, 1)).state_dict(), "net.pth")
-    assert model.eval()(torch.randn(2, 3, 64, 64)).shape == (2, 3)
+    load_strict(network, CoefficientNet(heads=(3,), width=4, depths=(1, 1, 1, 1)).state_dict(), "net.pth")
+    assert network.eval()(torch.randn(2, 3, 64, 64)).shape == (2, 3)

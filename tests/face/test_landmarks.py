@@ -1,10 +1,9 @@
-"""Who is followed: choosing among faces, through gaps and company; on a real (public-domain) portrait."""
+"""Face selection, and face detection on the example portrait."""
 
 import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,39 +11,29 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import MAX_FACES, check_face_selector
-from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.landmarks import Face, find_faces, native_silence, resize_for_network, select_face
-from mimaface_cli.media.image import read_image
-
-PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
 
 
-@pytest.fixture(scope="module")
-def portrait():
-    return read_image(PORTRAIT).rgb
-
-
-@pytest.fixture(scope="module")
-def face(portrait):
-    (only,) = find_faces(portrait)
-    return only
-
-
-def made(left: float, size: float) -> Face:
-    """A face of that size (its box is square) whose box starts at x = left."""
+def make_face(left: float, size: float) -> Face:
+    """Return a face of that size, with a square box that starts at x = left."""
     points = np.random.default_rng(0).random((478, 2))
     points[:2] = [[0, 0], [1, 1]]
     return Face(points * size / np.sqrt(2) + [left, 10], np.zeros(52), np.eye(3))
 
 
-def test_box_and_size_are_those_of_the_points():
-    one = made(20, 100)
-    assert one.size == pytest.approx(100)
-    assert np.allclose(one.box, [20, 10, 20 + 100 / np.sqrt(2), 10 + 100 / np.sqrt(2)])
+def test_box_and_size_follow_from_the_landmarks():
+    face = make_face(20, 100)
+    assert face.size == pytest.approx(100)
+    assert np.allclose(face.box, [20, 10, 20 + 100 / np.sqrt(2), 10 + 100 / np.sqrt(2)])
 
 
-def test_faces_are_chosen_by_size_or_place():
-    middle, small, large = made(400, 90), made(700, 50), made(100, 120)
+def test_size_scales_with_the_landmarks(portrait_face):
+    half = replace(portrait_face, points=portrait_face.points / 2)
+    assert half.size == pytest.approx(portrait_face.size / 2) and half.scores is portrait_face.scores
+
+
+def test_select_face_chooses_by_size_or_position():
+    middle, small, large = make_face(400, 90), make_face(700, 50), make_face(100, 120)
     faces = [middle, small, large]
     assert select_face(faces, "largest") is large
     assert select_face(faces, "left") is large and select_face(faces, "right") is small
@@ -53,19 +42,20 @@ def test_faces_are_chosen_by_size_or_place():
     assert select_face([], "largest") is None and select_face([], "1") is None
 
 
-@pytest.mark.parametrize("choice", ["largest", "left", "right", "1", str(MAX_FACES)])
-def test_good_choices_are_taken(choice):
-    assert check_face_selector(choice) == choice
+@pytest.mark.parametrize("selector", ["largest", "left", "right", "1", str(MAX_FACES)])
+def test_check_face_selector_accepts_valid_selectors(selector):
+    assert check_face_selector(selector) == selector
 
 
-@pytest.mark.parametrize("choice", ["", "0", str(MAX_FACES + 1), "-1", "1.5", "biggest", "Left"])
-def test_other_choices_are_refused(choice):
-    with pytest.raises(InputError, match="^face: .* Choose largest, left, right"):
-        check_face_selector(choice)
+@pytest.mark.parametrize("selector", ["", "0", str(MAX_FACES + 1), "-1", "1.5", "biggest", "Left"])
+def test_check_face_selector_rejects_other_text(selector):
+    with pytest.raises(InputError, match=r"^face: .* Choose largest, left, right"):
+        check_face_selector(selector)
 
 
-def test_a_portrait_is_read_in_its_own_pixels(portrait, face):
-    height, width = portrait.shape[:2]
+def test_find_faces_returns_landmarks_in_pixels_of_the_image(portrait_image, portrait_face):
+    face = portrait_face
+    height, width = portrait_image.shape[:2]
     assert face.points.shape == (478, 2) and face.scores.shape == (52,) and face.depth.shape == (478,)
     assert (face.points > 0).all() and (face.points < [width, height]).all()
     assert ((face.scores >= 0) & (face.scores <= 1)).all()
@@ -73,119 +63,57 @@ def test_a_portrait_is_read_in_its_own_pixels(portrait, face):
     assert np.linalg.det(face.rotation) == pytest.approx(1, abs=1e-3)
     tip, chin, forehead = face.points[[4, 152, 10]]
     assert forehead[1] < tip[1] < chin[1]
-    assert face.points[263, 0] > face.points[33, 0]  # the subject's left eye is on the picture's right
+    assert face.points[263, 0] > face.points[33, 0]  # the subject's left eye is on the right of the image
     assert face.depth[4] > face.depth[[234, 454]].max()  # the nose is nearer than the ears
 
 
-def test_a_mirrored_picture_gives_a_mirrored_face(portrait, face):
-    (other,) = find_faces(portrait[:, ::-1])  # not contiguous, too
-    assert abs(other.points[4, 0] - (portrait.shape[1] - face.points[4, 0])) < 3
-    assert other.rotation[0, 2] * face.rotation[0, 2] < 0 or abs(face.rotation[0, 2]) < 0.02
-    assert other.rotation[1, 0] * face.rotation[1, 0] < 0 or abs(face.rotation[1, 0]) < 0.02
+def test_find_faces_mirrors_the_face_of_a_mirrored_image(portrait_image, portrait_face):
+    (mirrored,) = find_faces(portrait_image[:, ::-1])  # not contiguous either
+    assert abs(mirrored.points[4, 0] - (portrait_image.shape[1] - portrait_face.points[4, 0])) < 3
+    for row, column in ((0, 2), (1, 0)):
+        before, after = portrait_face.rotation[row, column], mirrored.rotation[row, column]
+        assert before * after < 0 or abs(before) < 0.02
 
 
-def test_large_pictures_are_shrunk_for_the_network_only(portrait, face):
-    large = cv2.resize(portrait, None, fx=5, fy=5, interpolation=cv2.INTER_LINEAR)
+def test_find_faces_scales_the_landmarks_of_a_large_image_back(portrait_image, portrait_face):
+    large = cv2.resize(portrait_image, None, fx=5, fy=5, interpolation=cv2.INTER_LINEAR)
     assert max(resize_for_network(large).shape) == 1280
-    (found,) = find_faces(large)
-    assert np.abs(found.points / 5 - face.points).max() < 4
-    assert found.depth[4] / 5 == pytest.approx(face.depth[4], rel=0.15)
+    (face,) = find_faces(large)
+    assert np.abs(face.points / 5 - portrait_face.points).max() < 4
+    assert face.depth[4] / 5 == pytest.approx(portrait_face.depth[4], rel=0.15)
 
 
-def test_frames_for_the_network_are_contiguous():
+def test_resize_for_network_returns_contiguous_arrays():
     strided = np.zeros((40, 60, 3), np.uint8)[:, ::2]
     assert not strided.flags.c_contiguous and resize_for_network(strided).flags.c_contiguous
 
 
-def test_a_face_that_fills_the_picture_is_found(portrait, face):
-    left, top, right, bottom = face.box.astype(int)
+def test_find_faces_detects_a_face_that_fills_the_image(portrait_image, portrait_face):
+    left, top, right, bottom = portrait_face.box.astype(int)
     inset = int(0.12 * (bottom - top))
-    tight = np.ascontiguousarray(portrait[top + inset : bottom - inset, left : right + 1])
-    found = find_faces(tight)
-    assert len(found) == 1
-    assert np.linalg.norm(found[0].points[4] + [left, top + inset] - face.points[4]) < 0.1 * face.size
+    tight = np.ascontiguousarray(portrait_image[top + inset : bottom - inset, left : right + 1])
+    faces = find_faces(tight)
+    assert len(faces) == 1
+    tip = faces[0].points[4] + np.array([left, top + inset])
+    assert np.linalg.norm(tip - portrait_face.points[4]) < 0.1 * portrait_face.size
 
 
-def test_a_small_face_in_a_large_picture_is_found(portrait, face):
+def test_find_faces_detects_a_small_face_in_a_large_image(portrait_image, portrait_face):
     canvas = np.full((1600, 1600, 3), 90, np.uint8)
-    canvas[800:1400, 780:1380] = cv2.resize(portrait, (600, 600), interpolation=cv2.INTER_AREA)
-    found = select_face(find_faces(canvas), "largest")
-    assert found is not None and np.ptp(found.points[:, 0]) < 0.08 * 1600
-    expected = face.points[4] * 600 / portrait.shape[0] + [780, 800]
-    assert np.linalg.norm(found.points[4] - expected) < 6
+    canvas[800:1400, 780:1380] = cv2.resize(portrait_image, (600, 600), interpolation=cv2.INTER_AREA)
+    face = select_face(find_faces(canvas), "largest")
+    assert face is not None and np.ptp(face.points[:, 0]) < 0.08 * 1600
+    expected = portrait_face.points[4] * 600 / portrait_image.shape[0] + np.array([780, 800])
+    assert np.linalg.norm(face.points[4] - expected) < 6
 
 
-def test_a_picture_without_a_face_has_none():
+def test_find_faces_returns_nothing_for_noise():
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
     assert find_faces(noise) == []
 
 
-def follow(frames: list[np.ndarray], choice: str = "largest") -> tuple[list[Face | None], FaceTracker]:
-    follower = FaceTracker(choice)
-    try:
-        return [follower(frame, k / 25) for k, frame in enumerate(frames)], follower
-    finally:
-        follower.close()
-
-
-def test_frames_without_a_face_are_passed_over(portrait, face):
-    blank = np.full_like(portrait, 120)
-    found, follower = follow([blank] * 2 + [portrait] * 3 + [blank] * 4 + [portrait] * 8)
-    seen = [one is not None for one in found]
-    assert seen[:2] == [False] * 2 and seen[2:5] == [True] * 3 and seen[5:9] == [False] * 4
-    assert all(seen[-2:])  # found again, if not at once
-    assert follower.max_face_count == 1
-    for one in found:
-        assert one is None or np.abs(one.points - face.points).max() < 6
-
-
-@pytest.fixture(scope="module")
-def two(portrait):
-    """Two people side by side, the one on the right smaller: frames in which both sway."""
-    close, frames = np.ascontiguousarray(portrait[:280, 130:410]), []
-    small = cv2.resize(close[:, ::-1], (240, 240), interpolation=cv2.INTER_AREA)
-    for k in range(8):
-        canvas = np.full((300, 640, 3), 110, np.uint8)
-        canvas[10:290, 10:290] = close
-        canvas[30:270, 340 + 3 * k : 580 + 3 * k] = small
-        frames.append(canvas)
-    return frames
-
-
-@pytest.mark.parametrize(("choice", "on_the_left"), [("largest", True), ("left", True), ("right", False), ("2", False)])
-def test_one_of_two_people_is_followed(two, choice, on_the_left):
-    found, follower = follow(two, choice)
-    assert follower.max_face_count == 2
-    assert all(one is not None and (one.points[4, 0] < 300) == on_the_left for one in found)
-    moved = found[-1].points[4, 0] - found[0].points[4, 0]
-    assert abs(moved - (0 if on_the_left else 21)) < 4
-
-
-def test_a_third_person_who_is_not_there_is_not_invented(two):
-    found, follower = follow(two[:3], "3")
-    assert found == [None] * 3 and follower.max_face_count == 2
-
-
-def test_a_new_shot_is_looked_at_anew(portrait, two):
-    follower = FaceTracker("right")
-    try:
-        assert follower(portrait, 0.0).points[4, 0] < 300
-        follower.start_shot()
-        assert follower(two[0], 0.04).points[4, 0] > 340
-    finally:
-        follower.close()
-
-
-def test_times_that_stand_still_or_go_back_do_no_harm(portrait):
-    follower = FaceTracker()
-    try:
-        assert all(follower(portrait, time) is not None for time in (0.0, 0.0, 5.0, 1.0))
-    finally:
-        follower.close()
-
-
-def test_native_lines_do_not_reach_the_user(capfd, portrait):
-    find_faces(portrait)
+def test_native_silence_hides_native_output_only_inside_the_block(capfd, portrait_image):
+    find_faces(portrait_image)
     with native_silence():
         os.write(2, b"a native line\n")
     assert capfd.readouterr().err == ""
@@ -193,21 +121,16 @@ def test_native_lines_do_not_reach_the_user(capfd, portrait):
     assert capfd.readouterr().err == "after\n"
 
 
-def test_scaled_copies_keep_what_does_not_scale(face):
-    half = replace(face, points=face.points / 2)
-    assert half.size == pytest.approx(face.size / 2) and half.scores is face.scores
-
-
-_LOADED = """
+_LOAD_MEDIAPIPE = """
 import sys
 from mimaface_cli.face.landmarks import load_mediapipe
 mediapipe, _, vision = load_mediapipe()
-assert not [name for name in sys.modules if name.partition(".")[0] == "matplotlib"], "loaded all the same"
+assert not [name for name in sys.modules if name.partition(".")[0] == "matplotlib"], "matplotlib was imported"
 from mediapipe.tasks.python.vision import drawing_utils
 import matplotlib.pyplot
 assert drawing_utils.plt.figure is matplotlib.pyplot.figure and matplotlib.pyplot.__spec__ is not None
 """
 
 
-def test_matplotlib_is_loaded_when_it_is_used_and_not_before():
-    subprocess.run([sys.executable, "-c", _LOADED], check=True)
+def test_load_mediapipe_imports_matplotlib_on_first_use_only():
+    subprocess.run([sys.executable, "-c", _LOAD_MEDIAPIPE], check=True)
