@@ -26,7 +26,7 @@ BALL = np.array([0.3, 0.2, 0.1])
 def test_complete_iris_mirrors_the_visible_half():
     rows, columns = np.mgrid[:61, :61] + 0.5
     distance = np.hypot(rows - 30.5, columns - 30.5)
-    iris = np.where(distance < 8, 20.0, np.photo_map(distance < 20, 110.0, 230.0))
+    iris = np.where(distance < 8, 20.0, np.where(distance < 20, 110.0, 230.0))
     patch = np.repeat(iris[..., None], 3, 2).astype(np.float32)
     lid = patch.copy()
     lid[:26] = 170  # skin over the upper part
