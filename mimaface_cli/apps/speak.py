@@ -102,13 +102,12 @@ def load_speech(
         if track is not None:
             return Driver(track, path, "speech", True, True, True)
         with open_waveform(path, lambda seconds: tell("reading the sound", round(seconds), None)) as samples:
-            progress = lambda done, total: tell("speaking", done, total)  # noqa: E731
             if options.space == "bfm09":
                 track = generate_sadtalker_track(
-                    samples, options, first_coefficients(options.source, cache, tell), progress=progress, **lent
+                    samples, options, first_coefficients(options.source, cache, tell), progress=tell, **lent
                 )
             else:
-                track = generate_embedded_track(samples, model, options, content, progress=progress, **lent)
+                track = generate_embedded_track(samples, model, options, content, progress=tell, **lent)
         track = replace(track, meta=replace(track.meta, audio_hash=content, source_hash=content, options=used))
         kept = cache is not None and source_stamp(path) == before and cache.store_track(key, track, path.name)
     return Driver(track, path, "speech", False, kept, True)

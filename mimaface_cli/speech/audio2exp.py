@@ -1,22 +1,34 @@
-"""SadTalker's expression network: sound, the face's own expression and how far its eyes are shut -> expression."""
+"""SadTalker's expression network: audio, the face's reference expression and eye closure to expression."""
 
 import torch
 from torch import Tensor, nn
 
-from mimaface_cli.speech.wav2lip_encoder import WIDTHS, audio_encoder
+from mimaface_cli.speech.wav2lip_encoder import WIDTHS, build_audio_encoder
 
 
 class Audio2Exp(nn.Module):
-    """Mel windows (T, 80, 16), reference expression (T or 1, E), blink ratio (T, 1) -> expression (T, E).
+    """Expression coefficients for each frame, independent of the other frames.
 
-    Every frame by itself; the result is the expression, not a change of the reference.
+    Args:
+        expression: Number of expression coefficients E.
+        widths: Channels of the audio encoder's stages.
     """
 
     def __init__(self, expression: int = 64, widths: tuple[int, ...] = WIDTHS):
         super().__init__()
-        self.audio_encoder = audio_encoder(widths)
+        self.audio_encoder = build_audio_encoder(widths)
         self.mapping1 = nn.Linear(widths[-1] + expression + 1, expression)
 
     def forward(self, windows: Tensor, reference: Tensor, ratio: Tensor) -> Tensor:
-        sound = self.audio_encoder(windows[:, None])
-        return self.mapping1(torch.cat([sound, reference.expand(len(sound), -1), ratio], 1))
+        """Predict expressions.
+
+        Args:
+            windows: (T, 80, 16), mel windows.
+            reference: (T, E) or (1, E), expression coefficients of the face.
+            ratio: (T, 1), eye closure from 0 (open) to 1 (shut).
+
+        Returns:
+            (T, E), expression coefficients, not offsets from the reference.
+        """
+        embedding = self.audio_encoder(windows[:, None])
+        return self.mapping1(torch.cat([embedding, reference.expand(len(embedding), -1), ratio], 1))

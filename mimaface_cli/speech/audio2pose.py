@@ -1,21 +1,31 @@
-"""SadTalker's head motion network: a conditional VAE whose decoder turns sound, a pose style and noise into motion."""
+"""SadTalker's head pose network: a conditional VAE whose decoder maps audio, a pose style and noise to motion."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.speech.wav2lip_encoder import WIDTHS, audio_encoder
+from mimaface_cli.speech.wav2lip_encoder import WIDTHS, build_audio_encoder
 
-POSE = 6  # angles x, y, z (rad), translation x, y, z
-# Parts of the trained network that only training uses.
-TRAINING_PREFIXES = ("netG.encoder.", "netD_motion.")
+POSE = 6  # coefficients: angles about x, y, z (rad), translation along x, y, z
+TRAINING_PREFIXES = ("netG.encoder.", "netD_motion.")  # parts of the released network that only training uses
 
 
 @dataclass(frozen=True)
 class PoseConfig:
-    """Sizes of the network. frames: what one run of the decoder makes, a multiple of 8; layers end in frames × 6."""
+    """Sizes of the pose network.
+
+    Attributes:
+        styles: Number of pose styles.
+        frames: Frames that one decoder run generates, a multiple of 8.
+        audio: Audio features per frame.
+        latent: Size of the noise.
+        layers: Widths of the decoder's fully connected layers. The last one is frames × 6.
+        filters: Channels of the decoder's U-Net.
+        widths: Channels of the audio encoder's stages.
+    """
 
     styles: int = 46
     frames: int = 32
@@ -27,7 +37,13 @@ class PoseConfig:
 
 
 class ResidualConv(nn.Module):
-    """Pre-activation residual unit (B, C, frames, 6) with a convolution for a shortcut."""
+    """Pre-activation residual unit with a convolution as its shortcut.
+
+    Args:
+        channels: Input channels.
+        width: Output channels.
+        stride: Stride in frames and pose coefficients.
+    """
 
     def __init__(self, channels: int, width: int, stride: tuple[int, int] | int = 1):
         super().__init__()
@@ -42,34 +58,36 @@ class ResidualConv(nn.Module):
         self.conv_skip = nn.Sequential(nn.Conv2d(channels, width, 3, stride, 1), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, frames, 6) to (B, width, frames / stride, 6)."""
         return self.conv_block(x) + self.conv_skip(x)
 
 
 class Upsample(nn.Module):
-    """Twice the frames."""
+    """Transposed convolution that doubles the number of frames."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.upsample = nn.ConvTranspose2d(channels, channels, (2, 1), (2, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, frames, 6) to (B, channels, 2 frames, 6)."""
         return self.upsample(x)
 
 
 class ResUnet(nn.Module):
-    """(B, 1, frames, 6) -> the same shape in (0, 1); only the frames are down- and upsampled, three times."""
+    """U-Net over frames and pose coefficients. Only the frames are downsampled and upsampled, three times."""
 
     def __init__(self, filters: tuple[int, int, int, int]):
         super().__init__()
         a, b, c, d = filters
-        halve = (2, 1)
+        half_frames = (2, 1)
         self.input_layer = nn.Sequential(
             nn.Conv2d(1, a, 3, 1, 1), nn.BatchNorm2d(a), nn.ReLU(), nn.Conv2d(a, a, 3, 1, 1)
         )
         self.input_skip = nn.Sequential(nn.Conv2d(1, a, 3, 1, 1))
-        self.residual_conv_1 = ResidualConv(a, b, halve)
-        self.residual_conv_2 = ResidualConv(b, c, halve)
-        self.bridge = ResidualConv(c, d, halve)
+        self.residual_conv_1 = ResidualConv(a, b, half_frames)
+        self.residual_conv_2 = ResidualConv(b, c, half_frames)
+        self.bridge = ResidualConv(c, d, half_frames)
         self.upsample_1 = Upsample(d)
         self.up_residual_conv1 = ResidualConv(d + c, c)
         self.upsample_2 = Upsample(c)
@@ -79,6 +97,7 @@ class ResUnet(nn.Module):
         self.output_layer = nn.Sequential(nn.Conv2d(a, 1, 1), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, 1, frames, 6) to the same shape with values from 0 to 1."""
         full = self.input_layer(x) + self.input_skip(x)
         half = self.residual_conv_1(full)
         quarter = self.residual_conv_2(half)
@@ -89,7 +108,7 @@ class ResUnet(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features (B, frames, audio), noise (B, latent), styles (B,), reference pose (B, 6) -> motion (B, frames, 6)."""
+    """Decoder of the conditional VAE: fully connected layers, then a U-Net."""
 
     def __init__(self, config: PoseConfig):
         super().__init__()
@@ -106,58 +125,117 @@ class Decoder(nn.Module):
         self.pose_linear = nn.Linear(POSE, POSE)
 
     def forward(self, features: Tensor, noise: Tensor, styles: Tensor, reference: Tensor) -> Tensor:
-        known = torch.cat([reference, noise + self.classbias[styles], features.flatten(1)], 1)
-        rough = self.MLP(known).unflatten(1, (1, self.frames, POSE))
-        return self.pose_linear(self.resunet(rough)[:, 0])
+        """Generate the motion of one chunk.
+
+        Args:
+            features: (B, frames, audio), audio features.
+            noise: (B, latent), standard normal noise.
+            styles: (B,), pose styles.
+            reference: (B, 6), pose of the resting face.
+
+        Returns:
+            (B, frames, 6), change from the reference pose.
+        """
+        inputs = torch.cat([reference, noise + self.classbias[styles], features.flatten(1)], 1)
+        coarse = self.MLP(inputs).unflatten(1, (1, self.frames, POSE))
+        return self.pose_linear(self.resunet(coarse)[:, 0])
 
 
 class Audio2Pose(nn.Module):
-    """The parts that make motion: `features` of the sound, then `motion` of the whole clip."""
+    """The parts of SadTalker's pose network that inference uses.
+
+    Call `features` for the audio of each frame, then `motion` for the whole clip.
+
+    Args:
+        config: Sizes of the network.
+    """
 
     def __init__(self, config: PoseConfig = PoseConfig()):
         super().__init__()
         self.config = config
-        self.audio_encoder = nn.ModuleDict({"audio_encoder": audio_encoder(config.widths)})
+        self.audio_encoder = nn.ModuleDict({"audio_encoder": build_audio_encoder(config.widths)})
         self.netG = nn.ModuleDict({"decoder": Decoder(config)})
 
+    @property
+    def decoder(self) -> Decoder:
+        """The decoder, which the release nests in `netG`."""
+        return cast(Decoder, self.netG["decoder"])
+
     def features(self, windows: Tensor) -> Tensor:
-        """Mel windows (T, 80, 16) -> what the decoder hears of each frame (T, audio)."""
-        return self.netG["decoder"].linear_audio(self.audio_encoder["audio_encoder"](windows[:, None]))
+        """Compute the decoder's audio features.
+
+        Args:
+            windows: (T, 80, 16), mel windows.
+
+        Returns:
+            (T, audio), features of each frame.
+        """
+        return self.decoder.linear_audio(self.audio_encoder["audio_encoder"](windows[:, None]))
 
     def check_style(self, style: int) -> None:
         """Raise InputError for a style that the network does not have."""
         if not 0 <= style < self.config.styles:
-            raise InputError(f"pose style {style}: there are the styles 0 to {self.config.styles - 1}")
+            raise InputError(
+                f"{style} is not a style of this network. Choose one of the styles 0 to {self.config.styles - 1}.",
+                field="pose_style",
+            )
 
     def motion(self, features: Tensor, reference: Tensor, noise: Tensor, style: int) -> Tensor:
-        """Features of all frames (T, audio), reference pose (6,), noise as of `sample_noise` -> pose change (T, 6).
+        """Generate the head motion of a clip.
 
-        Frame 0 is the reference itself; the others are made in chunks of `config.frames`. The last chunk ends with the
-        clip and so overlaps the one before, or, in a short clip, begins with its first features repeated.
-        Raises InputError (see `check_style`).
+        Frame 0 has the reference pose. The other frames are generated in chunks of `config.frames`. The last chunk ends
+        with the clip and overlaps the previous one. In a clip shorter than a chunk, the first features are repeated
+        before the clip.
+
+        Args:
+            features: (T, audio), features of all frames.
+            reference: (6,), pose of the resting face.
+            noise: (chunks, latent), see `sample_noise`.
+            style: Pose style.
+
+        Returns:
+            (T, 6), change from the reference pose.
+
+        Raises:
+            InputError: The network does not have the style.
         """
         size, frames = self.config.frames, len(features) - 1
         self.check_style(style)
         if len(noise) != count_chunks(frames + 1, size):
             raise ValueError(f"{len(noise)} rows of noise for {count_chunks(frames + 1, size)} chunks")
-        moved, pieces = features[1:], [features.new_zeros(1, POSE)]
-        for start, z in zip(range(0, frames, size), noise):
-            chunk = moved[max(0, min(start, frames - size)) :][:size]
+        moving_features = features[1:]
+        pieces = [features.new_zeros(1, POSE)]
+        for start, chunk_noise in zip(range(0, frames, size), noise, strict=True):
+            chunk = moving_features[max(0, min(start, frames - size)) :][:size]
             chunk = torch.cat([chunk[:1].expand(size - len(chunk), -1), chunk])
             styles = torch.tensor([style], device=features.device)
-            made = self.netG["decoder"](chunk[None], z[None], styles, reference[None])[0]
-            pieces.append(made[-min(size, frames - start) :])
+            chunk_motion = self.decoder(chunk[None], chunk_noise[None], styles, reference[None])[0]
+            pieces.append(chunk_motion[-min(size, frames - start) :])
         return torch.cat(pieces)
 
 
 def count_chunks(frames: int, size: int) -> int:
-    """Decoder runs for a clip of so many frames."""
+    """Return the number of decoder runs for a clip.
+
+    Args:
+        frames: Frames of the clip, including the first one, which is not generated.
+        size: Frames of a chunk.
+    """
     return -(-max(frames - 1, 0) // size)
 
 
 def sample_noise(frames: int, seed: int, config: PoseConfig = PoseConfig()) -> Tensor:
-    """The decoder's noise for a clip, (chunks, latent): what the released program draws after torch.manual_seed."""
+    """Sample the decoder's noise, as the release does after torch.manual_seed.
+
+    Args:
+        frames: Frames of the clip.
+        seed: Random seed.
+        config: Sizes of the network.
+
+    Returns:
+        (chunks, latent), standard normal noise.
+    """
     generator = torch.Generator().manual_seed(seed)
-    # One draw per chunk: a single larger one gives other numbers.
+    # One call for each chunk: a single larger call returns other numbers.
     rows = [torch.randn(1, config.latent, generator=generator) for _ in range(count_chunks(frames, config.frames))]
     return torch.cat(rows) if rows else torch.empty(0, config.latent)

@@ -1,8 +1,8 @@
-"""Sound -> what the lip network hears of it, a hundred times a second: an encoding of the sound, and its spectrum.
+"""Input features of the lip network, a hundred times a second: a speech encoding and mel band energies.
 
-The encoding is what the first layers of a speech recognizer make of a sound (Moonshine's English "tiny" encoder, by
-others and from very many speakers, see weights/speech478.md), projected onto the directions in which speech varies most.
-Convolutions take 16 kHz samples to a frame every 24 ms; transformer layers with rotary positions look around.
+The encoding comes from the first layers of a speech recognizer (Moonshine's English "tiny" encoder, trained by others
+on very many speakers, see weights/speech478.md). It is projected onto the directions in which speech varies most.
+Convolutions turn 16 kHz samples into a frame every 24 ms. Transformer layers with rotary positions add context.
 """
 
 from dataclasses import dataclass, field
@@ -11,26 +11,38 @@ import numpy as np
 from scipy.special import erf
 
 from mimaface_cli.media.waveform import Waveform
-from mimaface_cli.speech.numpy_layers import convolve, norm
-from mimaface_cli.speech.phones import BANDS, HOP, PhoneModel, WaveformStatistics, measure_waveform, phones_and_bands
+from mimaface_cli.speech.numpy_layers import convolve, normalize_layer
+from mimaface_cli.speech.phones import (
+    BANDS,
+    HOP,
+    PhoneModel,
+    WaveformStatistics,
+    compute_phones_and_bands,
+    measure_waveform,
+)
 
-STRIDE = 384  # samples from frame to frame of the encoder; frame k is centerd on sample 384 k
-_FIELD = 895  # samples that its convolutions see
-_STRIDES = (64, 3, 2)
+STRIDE = 384  # samples between frames of the encoder; frame k is centered on sample 384 k
+_RECEPTIVE_FIELD = 895  # samples that the convolutions of one frame see
+_CONV_STRIDES = (64, 3, 2)
 _HEADS = 8
-_ROTATED = 0.9  # share of a head's numbers that carry the position
-_BASE = 10_000.0
-_WINDOW, _AROUND = 250, 62  # frames that are encoded at a time, and those to either side that they are heard with
+_ROTARY_SHARE = 0.9  # share of a head's dimensions that carry the position
+_ROTARY_BASE = 10_000.0
+_WINDOW = 250  # frames encoded at once
+_WINDOW_CONTEXT = 62  # more frames on either side that the transformer layers see
 _EPSILON = 1e-5
-_BAND_SIZE = 8.0  # by which log energies are divided, for numbers of about unit size
+_BAND_SCALE = 8.0  # divisor that brings the log energies to about unit size
 
 
 @dataclass(frozen=True, eq=False)
 class SpeechEncoder:
-    """arrays: of the convolutions and layers, as `transformers`' MoonshineEncoder names them, matrices out × in.
-    level: mean and variance of the first convolution's output over speech at SPEECH_LEVEL, by which it is normalized
-    (Moonshine takes those of each recording, which would make a frame depend on all others). mean W, basis W × D: the
-    projection of the last layer's frames.
+    """The first layers of Moonshine's encoder in NumPy.
+
+    Attributes:
+        arrays: Weights by the names of MoonshineEncoder in `transformers`. Matrices are out × in.
+        level: Mean and variance of the first convolution's output over speech at SPEECH_LEVEL, which normalize it.
+            Moonshine uses those of each recording, which would make every frame depend on all others.
+        mean: W, mean of the last layer's frames.
+        basis: W × D, projection of the last layer's frames.
     """
 
     arrays: dict[str, np.ndarray]
@@ -40,112 +52,147 @@ class SpeechEncoder:
 
     @property
     def layers(self) -> int:
-        """How many transformer layers there are."""
+        """Number of transformer layers."""
         return sum(name.endswith(".input_layernorm.weight") for name in self.arrays)
 
-    def hidden(self, sound: np.ndarray) -> np.ndarray:
-        """Samples S -> frames (S - 895) // 384 + 1 × W, frame k about sample 384 k + 447."""
-        a = self.arrays
-        taps = a["conv1.weight"].shape[2]
-        x = np.lib.stride_tricks.sliding_window_view(sound, taps)[:: _STRIDES[0]] @ a["conv1.weight"][:, 0].T
-        mean, variance = map(float, self.level)  # Python's numbers leave float32 as it is
+    def hidden(self, samples: np.ndarray) -> np.ndarray:
+        """Compute the last layer's frames.
+
+        Args:
+            samples: S float32, mono audio at 16 kHz.
+
+        Returns:
+            ((S - 895) // 384 + 1) × W. Frame k is centered on sample 384 k + 447.
+        """
+        arrays = self.arrays
+        taps = arrays["conv1.weight"].shape[2]
+        windows = np.lib.stride_tricks.sliding_window_view(samples, taps)[:: _CONV_STRIDES[0]]
+        x = windows @ arrays["conv1.weight"][:, 0].T
+        mean, variance = map(float, self.level)  # Python floats do not change float32 arrays to float64
         x = (np.tanh(x) - mean) / (variance + _EPSILON) ** 0.5
-        x = x * a["groupnorm.weight"] + a["groupnorm.bias"]
-        for name, stride in zip(("conv2", "conv3"), _STRIDES[1:]):
-            x = _gelu(convolve(x, a[f"{name}.weight"], a[f"{name}.bias"], stride))
-        turn = _turns(len(x), x.shape[1] // _HEADS)
+        x = x * arrays["groupnorm.weight"] + arrays["groupnorm.bias"]
+        for name, stride in zip(("conv2", "conv3"), _CONV_STRIDES[1:], strict=True):
+            x = _gelu(convolve(x, arrays[f"{name}.weight"], arrays[f"{name}.bias"], stride))
+        rotation = _rotary_factors(len(x), x.shape[1] // _HEADS)
         for k in range(self.layers):
-            start = f"layers.{k}."
-            x = _layer(x, {name.removeprefix(start): a[name] for name in a if name.startswith(start)}, turn)
+            prefix = f"layers.{k}."
+            layer = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+            x = _run_layer(x, layer, rotation)
         return x
 
     def project(self, hidden: np.ndarray) -> np.ndarray:
-        """Frames T × W -> T × D of about unit size."""
+        """Project frames T × W to T × D numbers of about unit size."""
         return (hidden - self.mean) @ self.basis
 
 
 @dataclass(frozen=True, eq=False)
 class SpeechFrontEnd:
-    """What a sound is heard by: its phones, and the encoding."""
+    """The models that turn audio into features.
+
+    Attributes:
+        phones: Gaussian mixtures of phones.
+        encoder: Speech encoder.
+    """
 
     phones: PhoneModel
     encoder: SpeechEncoder
 
     @property
     def width(self) -> int:
-        """Numbers in a frame of features: encoding and bands."""
+        """Features per frame: the encoding, then the bands."""
         return self.encoder.basis.shape[1] + BANDS
 
 
 @dataclass(eq=False)
 class FeatureExtractor:
-    """Features of one sound, in whatever ranges, the same for a frame whatever range it is asked for with. Windows of
-    the encoding are kept while they are near.
+    """Features of one recording in any range. A frame's features do not depend on the range.
+
+    Windows of the encoding are cached while the range is near.
+
+    Attributes:
+        waveform: The recording.
+        front_end: The models.
+        statistics: The recording's level and mean spectrum.
     """
 
-    samples: Waveform
+    waveform: Waveform
     front_end: SpeechFrontEnd
-    means: WaveformStatistics = field(init=False)
+    statistics: WaveformStatistics = field(init=False)
     _windows: dict[int, np.ndarray] = field(init=False, default_factory=dict)
 
-    def __post_init__(self):
-        self.means = measure_waveform(self.samples)
+    def __post_init__(self) -> None:
+        self.statistics = measure_waveform(self.waveform)
 
     def extract(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Features of frames start..stop, (stop - start) × width: the encoding, and bands relative to the sound's mean;
-        and the phones' probabilities. Frames beyond the sound are silent.
+        """Compute the features of frames start to stop - 1. The recording is silent beyond both ends.
+
+        Returns:
+            Features (stop - start) × width float32: the encoding, then the bands relative to the recording's mean. And
+            phone probabilities (stop - start) × P.
         """
-        phones, bands = phones_and_bands(self.samples, self.means, self.front_end.phones, start, stop)
-        features = np.concatenate([self.encode(start, stop), bands / _BAND_SIZE], 1)
+        phones, bands = compute_phones_and_bands(self.waveform, self.statistics, self.front_end.phones, start, stop)
+        features = np.concatenate([self.encode(start, stop), bands / _BAND_SCALE], 1)
         return features.astype(np.float32), phones
 
     def encode(self, start: int, stop: int) -> np.ndarray:
-        """The encoder's part of frames start..stop, (stop - start) × D."""
-        place = np.arange(start, stop) * (HOP / STRIDE)
-        low = np.floor(place).astype(int)
+        """Return the encoding of frames start to stop - 1, interpolated from the encoder's frames.
+
+        Returns:
+            (stop - start) × D.
+        """
+        positions = np.arange(start, stop) * (HOP / STRIDE)
+        low = np.floor(positions).astype(int)
         first, last = low[0] // _WINDOW, (low[-1] + 1) // _WINDOW
-        self._windows = {k: kept for k, kept in self._windows.items() if first <= k <= last}
+        self._windows = {k: window for k, window in self._windows.items() if first <= k <= last}
         for k in range(first, last + 1):
             if k not in self._windows:
-                self._windows[k] = self._window(k)
+                self._windows[k] = self._encode_window(k)
         frames = np.concatenate([self._windows[k] for k in range(first, last + 1)])
         low = low - first * _WINDOW
-        share = (place % 1)[:, None].astype(np.float32)
-        return frames[low] * (1 - share) + frames[low + 1] * share
+        fraction = (positions % 1)[:, None].astype(np.float32)
+        return frames[low] * (1 - fraction) + frames[low + 1] * fraction
 
-    def _window(self, k: int) -> np.ndarray:
-        begin = (k * _WINDOW - _AROUND) * STRIDE - _FIELD // 2
-        sound = self.samples.read(begin, begin + (_WINDOW + 2 * _AROUND - 1) * STRIDE + _FIELD)
+    def _encode_window(self, k: int) -> np.ndarray:
+        begin = (k * _WINDOW - _WINDOW_CONTEXT) * STRIDE - _RECEPTIVE_FIELD // 2
+        end = begin + (_WINDOW + 2 * _WINDOW_CONTEXT - 1) * STRIDE + _RECEPTIVE_FIELD
+        samples = self.waveform.read(begin, end)
         encoder = self.front_end.encoder
-        hidden = encoder.hidden(sound * np.float32(self.means.gain))
-        return encoder.project(hidden[_AROUND:-_AROUND]).astype(np.float32)
+        hidden = encoder.hidden(samples * np.float32(self.statistics.gain))
+        return encoder.project(hidden[_WINDOW_CONTEXT:-_WINDOW_CONTEXT]).astype(np.float32)
 
 
-def _layer(x: np.ndarray, a: dict[str, np.ndarray], turn: np.ndarray) -> np.ndarray:
-    inner = norm(x, a["input_layernorm.weight"])
-    heads = lambda name: (inner @ a[f"self_attn.{name}.weight"].T).reshape(len(x), _HEADS, -1).swapaxes(0, 1)  # noqa: E731
-    queries, keys, values = _rotate(heads("q_proj"), turn), _rotate(heads("k_proj"), turn), heads("v_proj")
-    alike = queries @ keys.swapaxes(1, 2) / np.float32(np.sqrt(queries.shape[2]))
-    alike = np.exp(alike - alike.max(2, keepdims=True))
-    seen = (alike @ values / alike.sum(2, keepdims=True)).swapaxes(0, 1).reshape(len(x), -1)
-    x = x + seen @ a["self_attn.o_proj.weight"].T
-    inner = norm(x, a["post_attention_layernorm.weight"])
-    inner = _gelu(inner @ a["mlp.fc1.weight"].T + a["mlp.fc1.bias"])
-    return x + inner @ a["mlp.fc2.weight"].T + a["mlp.fc2.bias"]
+def _run_layer(x: np.ndarray, arrays: dict[str, np.ndarray], rotation: np.ndarray) -> np.ndarray:
+    """Run one transformer layer on T × W frames: self-attention, then the feed-forward part."""
+    inner = normalize_layer(x, arrays["input_layernorm.weight"])
+    queries = _rotate(_split_heads(inner @ arrays["self_attn.q_proj.weight"].T), rotation)
+    keys = _rotate(_split_heads(inner @ arrays["self_attn.k_proj.weight"].T), rotation)
+    values = _split_heads(inner @ arrays["self_attn.v_proj.weight"].T)
+    scores = queries @ keys.swapaxes(1, 2) / np.float32(np.sqrt(queries.shape[2]))
+    scores = np.exp(scores - scores.max(2, keepdims=True))
+    attended = (scores @ values / scores.sum(2, keepdims=True)).swapaxes(0, 1).reshape(len(x), -1)
+    x = x + attended @ arrays["self_attn.o_proj.weight"].T
+    inner = normalize_layer(x, arrays["post_attention_layernorm.weight"])
+    inner = _gelu(inner @ arrays["mlp.fc1.weight"].T + arrays["mlp.fc1.bias"])
+    return x + inner @ arrays["mlp.fc2.weight"].T + arrays["mlp.fc2.bias"]
 
 
-def _turns(frames: int, width: int) -> np.ndarray:
-    """Unit complex numbers, frames × pairs, by which pairs of a head's numbers are turned for their position."""
-    pairs = int(width * _ROTATED) // 2
-    speed = _BASE ** (-np.arange(pairs) / pairs)
-    return np.exp(1j * np.arange(frames)[:, None] * speed).astype(np.complex64)
+def _split_heads(x: np.ndarray) -> np.ndarray:
+    """Reshape T × W to heads × T × W / heads."""
+    return x.reshape(len(x), _HEADS, -1).swapaxes(0, 1)
 
 
-def _rotate(x: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Rotary positions: neighboring numbers of heads × T × width are turned as pairs, the last ones left alone."""
-    many = 2 * turn.shape[1]
-    turned = np.ascontiguousarray(x[..., :many]).view(np.complex64) * turn
-    return np.concatenate([turned.view(np.float32), x[..., many:]], 2)
+def _rotary_factors(frames: int, width: int) -> np.ndarray:
+    """Return the unit complex numbers (frames × pairs) that encode positions in a head of a given width."""
+    pairs = int(width * _ROTARY_SHARE) // 2
+    frequencies = _ROTARY_BASE ** (-np.arange(pairs) / pairs)
+    return np.exp(1j * np.arange(frames)[:, None] * frequencies).astype(np.complex64)
+
+
+def _rotate(x: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Apply rotary positions to heads × T × width: pairs of neighboring dimensions rotate, the last ones do not."""
+    rotated_width = 2 * rotation.shape[1]
+    rotated = np.ascontiguousarray(x[..., :rotated_width]).view(np.complex64) * rotation
+    return np.concatenate([rotated.view(np.float32), x[..., rotated_width:]], 2)
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:

@@ -1,37 +1,31 @@
-"""How far the eyes are shut at each frame, 0 to 1: SadTalker's blink sequences."""
+"""SadTalker's random blinks: eye closure over time."""
 
-from collections.abc import Callable
 from random import Random
 
 import numpy as np
 
-RANDOM_SHAPE = (0.5, 0.9, 1.0, 0.9, 0.5)
-FIXED_SHAPE = (0.5, 0.6, 0.7, 0.9, 1.0, 0.9, 0.7, 0.6, 0.5)
-_FIXED_GAP = 80  # frames
-_SHORTEST, _LONGEST = 10, 70  # frames between random blinks
-_NO_BLINK = 20  # frames of a clip too short for one
+BLINK_CLOSURE = (0.5, 0.9, 1.0, 0.9, 0.5)  # eye closure in the frames of one blink
+_MIN_GAP, _MAX_GAP = 10, 70  # frames before a blink; the maximum is exclusive
+_MAX_FRAMES_WITHOUT_BLINK = 20  # clips up to this length have no blink
 
 
 def random_blinks(frames: int, seed: int) -> np.ndarray:
-    """(frames,) float64, blinks 10 to 69 frames apart: what the released program draws after random.seed(seed).
+    """Generate blinks with gaps of 10 to 69 frames, as the release does after random.seed(seed).
 
-    A clip of 21 frames, for which that program fails, has no blink.
+    Args:
+        frames: Frames of the clip. The release fails for 21 frames. Here such a clip has no blink.
+        seed: Random seed.
+
+    Returns:
+        (frames,) float64, eye closure from 0 (open) to 1 (shut).
     """
-    gaps = range(min(_SHORTEST, frames), min(frames // 2, _LONGEST))
-    if frames <= _NO_BLINK or not gaps:
-        return np.zeros(frames)
+    closure = np.zeros(frames)
+    gaps = range(min(_MIN_GAP, frames), min(frames // 2, _MAX_GAP))
+    if frames <= _MAX_FRAMES_WITHOUT_BLINK or not gaps:
+        return closure
     generator = Random(seed)
-    return _sequence(frames, RANDOM_SHAPE, lambda: generator.choice(gaps))
-
-
-def fixed_blinks(frames: int) -> np.ndarray:
-    """(frames,) float64, a slower blink after every 80 frames."""
-    return _sequence(frames, FIXED_SHAPE, lambda: _FIXED_GAP)
-
-
-def _sequence(frames: int, shape: tuple[float, ...], gap: Callable[[], int]) -> np.ndarray:
-    ratio, position = np.zeros(frames), gap()
-    while position + len(shape) < frames:
-        ratio[position : position + len(shape)] = shape
-        position += len(shape) + gap()
-    return ratio
+    start = generator.choice(gaps)
+    while start + len(BLINK_CLOSURE) < frames:
+        closure[start : start + len(BLINK_CLOSURE)] = BLINK_CLOSURE
+        start += len(BLINK_CLOSURE) + generator.choice(gaps)
+    return closure

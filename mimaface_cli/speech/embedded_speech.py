@@ -1,6 +1,5 @@
-"""The embedded path: speech -> a MotionTrack in face478, with nothing to download."""
+"""Speech to a MotionTrack over face478 by the embedded lip network, which needs no download."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -9,54 +8,79 @@ import numpy as np
 from mimaface_cli.media.waveform import Waveform
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.speech.lip_network import FRAME_RATE, LipModel, count_video_frames, predict_mouth
-from mimaface_cli.speech.nonverbal_motion import liven
+from mimaface_cli.progress import ProgressCallback, ignore_progress
+from mimaface_cli.speech.lip_network import FRAME_RATE, LipModel, count_video_frames
+from mimaface_cli.speech.mouth_motion import predict_mouth
+from mimaface_cli.speech.nonverbal_motion import generate_nonverbal_motion
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 EXTRACTOR = "speech+face478"
-REVISION = 1  # raise it when the numbers change: cached tracks are then made anew
-_EYES = tuple(k for k, name in enumerate(BLENDSHAPES) if name.startswith("eye"))
+REVISION = 1  # increase it when the output changes: cached tracks of older revisions are then not used
+_EYE_COLUMNS = tuple(k for k, name in enumerate(BLENDSHAPES) if name.startswith("eye"))
 
 
 def generate_embedded_track(
-    samples: Waveform,
+    waveform: Waveform,
     model: LipModel,
     options: SpeechOptions,
-    sound: str,
+    audio_hash: str,
     pose_from: MotionTrack | None = None,
     blinks_from: MotionTrack | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback = ignore_progress,
 ) -> MotionTrack:
-    """The motion of somebody who says this; sound: hash of the file. Lasts as long as the sound, its last frame
-    begun.
+    """Generate the motion of a face that speaks a recording.
+
+    Args:
+        waveform: The recording.
+        model: The lip network.
+        options: Seed, expression scale and whether the head stays still.
+        audio_hash: Hash of the audio file (hex). It varies the motion between recordings.
+        pose_from: Track whose head pose is used instead.
+        blinks_from: Track whose eyelids and gaze are used instead.
+        progress: Called with the frames done and the number of frames.
+
+    Returns:
+        A track at 25 frames per second, rounded up to whole frames.
     """
-    mouth, loudness = [], []
-    total, done = count_video_frames(len(samples)), 0
-    for part, loud in predict_mouth(samples, model):
-        mouth.append((options.expression_scale * part).astype(np.float32))
-        loudness.append(loud)
-        done += len(part)
-        if progress is not None:
-            progress(done, total)
-    expression = np.concatenate(mouth)
-    life = liven(expression, np.concatenate(loudness), options.seed, sound, options.still)
-    expression += life.expression
-    pose, gaze = life.pose, life.gaze
+    expressions: list[np.ndarray] = []
+    loudness: list[np.ndarray] = []
+    total, done = count_video_frames(len(waveform)), 0
+    for block, block_loudness in predict_mouth(waveform, model):
+        expressions.append((options.expression_scale * block).astype(np.float32))
+        loudness.append(block_loudness)
+        done += len(block)
+        progress("speaking", done, total)
+    expression = np.concatenate(expressions)
+    motion = generate_nonverbal_motion(
+        expression, np.concatenate(loudness), options.seed, audio_hash, is_still=options.still
+    )
+    expression += motion.expression
+    pose, gaze = motion.pose, motion.gaze
     if pose_from is not None:
         pose = np.array(pose_from.pose, np.float64)
         pose[:, :3] = np.unwrap(pose[:, :3], axis=0)
         pose = resample_ping_pong(pose, pose_from, total)
     if blinks_from is not None:
-        expression[:, _EYES] = resample_ping_pong(blinks_from.expression[:, _EYES], blinks_from, total)
+        expression[:, _EYE_COLUMNS] = resample_ping_pong(blinks_from.expression[:, _EYE_COLUMNS], blinks_from, total)
         gaze = resample_ping_pong(blinks_from.gaze, blinks_from, total)
     track = MotionTrack.neutral(total, "face478", Fraction(FRAME_RATE), EXTRACTOR, f"{REVISION}+{model.version}")
     return replace(track, expression=expression, pose=pose, gaze=gaze)
 
 
 def resample_ping_pong(values: np.ndarray, track: MotionTrack, frames: int) -> np.ndarray:
-    """A track's values at `frames` frames of FRAME_RATE; a shorter track runs on backwards and forwards again."""
+    """Resample a track's values to FRAME_RATE. A track that is too short plays backward and forward again.
+
+    Args:
+        values: N × C, one row for each frame of the track.
+        track: Provides the times of the rows.
+        frames: Number of frames to return.
+
+    Returns:
+        frames × C.
+    """
     times = track.pts - track.pts[0]
-    length = float(times[-1])
-    wanted = np.arange(frames) / FRAME_RATE
-    wanted = length - np.abs(wanted % (2 * length) - length) if length > 0 else 0 * wanted
-    return np.stack([np.interp(wanted, times, column) for column in values.T], 1)
+    duration = float(times[-1])
+    targets = np.zeros(frames)
+    if duration > 0:
+        targets = duration - np.abs(np.arange(frames) / FRAME_RATE % (2 * duration) - duration)
+    return np.stack([np.interp(targets, times, column) for column in values.T], 1)

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +11,21 @@ from mimaface_cli.speech.audio_features import SpeechEncoder, SpeechFrontEnd
 from mimaface_cli.speech.lip_network import CHANNELS, CLOSED, LipModel
 from mimaface_cli.speech.phones import PhoneModel
 
-_SHORT = 2000  # samples that the encoder is tried on
+_TEST_SAMPLES = 2000  # length of the silence that the encoder is tested on
 
 
 def load_lip_model(path: Path | None = None) -> LipModel:
-    """The model at `path`, by default the one that ships. Raises WeightsError when it is missing or damaged."""
+    """Load the lip network.
+
+    Args:
+        path: The .npz file. None loads the one that ships.
+
+    Returns:
+        The model.
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+    """
     if path is None:
         from mimaface_cli.weights.locate import locate
 
@@ -27,54 +38,67 @@ def _read_lip_model(path: Path) -> LipModel:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        phones = PhoneModel(
-            tuple(map(str, arrays["phones"])),
-            *(arrays[f"phone_{part}"].astype(np.float32) for part in ("means", "variances", "weights")),
-        )
-        encoder = SpeechEncoder(
-            _group(arrays, "encoder"),
-            arrays["encoder_level"].astype(np.float64),
-            *(arrays[f"encoder_{part}"].astype(np.float32) for part in ("mean", "basis")),
-        )
-        nets = tuple(_group(arrays, f"net{k}") for k in range(int(arrays["nets"])))
-        hearing = SpeechFrontEnd(phones, encoder)
-        model = LipModel(
-            hearing,
-            nets,
-            *(arrays[part].astype(np.float64) for part in ("rest", "scale", "gain")),
-            float(arrays["close_at"]),
-            str(arrays["version"]),
-        )
-        sound = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
-        width = model.predict(np.zeros((4, hearing.width), np.float32)).shape
-        heard = encoder.project(encoder.hidden(np.zeros(_SHORT, np.float32)))
-        likely = phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
+        model = _build_model(arrays)
+        is_finite = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
+        is_usable = is_finite and _produces_valid_output(model)
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds of exceptions on damaged bytes
         raise WeightsError(
-            f"{path}: not a lip model ({brief(error)}); restore it from the project's weights/"
+            f"{path}: not a lip model ({brief(error)}). Restore the file from the project's weights folder."
         ) from error
-    if not (
-        sound
-        and nets
-        and width == (1, len(CHANNELS))
-        and np.isfinite(likely).all()
-        and np.isfinite(heard).all()
-        and model.rest.shape == (CLOSED,)
-    ):
-        raise WeightsError(f"{path}: not a lip model (wrong shapes); restore it from the project's weights/")
+    if not is_usable:
+        raise WeightsError(
+            f"{path}: not a lip model (wrong shapes or values). Restore the file from the project's weights folder."
+        )
     return model
 
 
-def _group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """The arrays under name/ as float32."""
-    start = f"{name}/"
-    return {key.removeprefix(start): array.astype(np.float32) for key, array in arrays.items() if key.startswith(start)}
+def _build_model(arrays: dict[str, np.ndarray]) -> LipModel:
+    phones = PhoneModel(
+        names=tuple(map(str, arrays["phones"])),
+        means=arrays["phone_means"].astype(np.float32),
+        variances=arrays["phone_variances"].astype(np.float32),
+        weights=arrays["phone_weights"].astype(np.float32),
+    )
+    encoder = SpeechEncoder(
+        arrays=_select_group(arrays, "encoder"),
+        level=arrays["encoder_level"].astype(np.float64),
+        mean=arrays["encoder_mean"].astype(np.float32),
+        basis=arrays["encoder_basis"].astype(np.float32),
+    )
+    return LipModel(
+        front_end=SpeechFrontEnd(phones, encoder),
+        nets=tuple(_select_group(arrays, f"net{k}") for k in range(int(arrays["nets"]))),
+        rest=arrays["rest"].astype(np.float64),
+        scale=arrays["scale"].astype(np.float64),
+        gain=arrays["gain"].astype(np.float64),
+        close_at=float(arrays["close_at"]),
+        version=str(arrays["version"]),
+    )
+
+
+def _produces_valid_output(model: LipModel) -> bool:
+    """Run every part of the model on zeros and check shapes and values."""
+    front_end = model.front_end
+    if not model.nets or model.rest.shape != (CLOSED,):
+        return False
+    channels = model.predict(np.zeros((4, front_end.width), np.float32))
+    encoding = front_end.encoder.project(front_end.encoder.hidden(np.zeros(_TEST_SAMPLES, np.float32)))
+    likelihoods = front_end.phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
+    return bool(channels.shape == (1, len(CHANNELS)) and np.isfinite(likelihoods).all() and np.isfinite(encoding).all())
+
+
+def _select_group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Return the arrays under `name/` as float32."""
+    prefix = f"{name}/"
+    return {
+        key.removeprefix(prefix): array.astype(np.float32) for key, array in arrays.items() if key.startswith(prefix)
+    }
 
 
 def save_lip_model(path: Path, model: LipModel) -> None:
-    """Write the model as a .npz file, its large arrays as float16."""
+    """Write the model as an .npz file with its large arrays as float16."""
     phones, encoder = model.front_end.phones, model.front_end.encoder
-    arrays = {
+    arrays: dict[str, Any] = {
         "phones": np.array(phones.names),
         "encoder_level": encoder.level,
         "encoder_mean": encoder.mean,
@@ -85,9 +109,10 @@ def save_lip_model(path: Path, model: LipModel) -> None:
         "gain": model.gain,
         "close_at": np.array(model.close_at),
         "version": np.array(model.version),
+        "phone_means": phones.means.astype(np.float16),
+        "phone_variances": phones.variances.astype(np.float16),
+        "phone_weights": phones.weights.astype(np.float16),
     }
-    for part in ("means", "variances", "weights"):
-        arrays[f"phone_{part}"] = getattr(phones, part).astype(np.float16)
     arrays |= {f"encoder/{name}": array.astype(np.float16) for name, array in encoder.arrays.items()}
     for k, net in enumerate(model.nets):
         arrays |= {f"net{k}/{name}": array.astype(np.float16) for name, array in net.items()}

@@ -1,4 +1,4 @@
-"""Layers of the small networks that hear and speak here, in numpy: T × C arrays, time first."""
+"""Layers of the embedded networks in NumPy. Arrays are T × C, time first."""
 
 import numpy as np
 
@@ -6,7 +6,18 @@ _EPSILON = 1e-5
 
 
 def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1, dilation: int = 1) -> np.ndarray:
-    """T × I with weight O × I × K, where all of the kernel meets x: ((T - (K - 1) dilation - 1) // stride + 1) × O."""
+    """Convolve over time without padding.
+
+    Args:
+        x: T × I.
+        weight: O × I × K.
+        bias: O.
+        stride: Frames between outputs.
+        dilation: Frames between kernel taps.
+
+    Returns:
+        ((T - (K - 1) dilation - 1) // stride + 1) × O.
+    """
     taps = weight.shape[2]
     count = (len(x) - (taps - 1) * dilation - 1) // stride + 1
     result = np.tile(bias, (count, 1))
@@ -19,11 +30,32 @@ def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 
 def convolve_centered(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1, dilation: int = 1
 ) -> np.ndarray:
-    """The same with zeros beyond both ends and an odd K: ceil(T / stride) × O, frame 0 centerd on frame 0."""
-    side = weight.shape[2] // 2 * dilation
-    return convolve(np.pad(x, ((side, side), (0, 0))), weight, bias, stride, dilation)
+    """Convolve over time with zero padding at both ends, so that output 0 is centered on frame 0.
+
+    Args:
+        x: T × I.
+        weight: O × I × K with an odd K.
+        bias: O.
+        stride: Frames between outputs.
+        dilation: Frames between kernel taps.
+
+    Returns:
+        ceil(T / stride) × O.
+    """
+    padding = weight.shape[2] // 2 * dilation
+    return convolve(np.pad(x, ((padding, padding), (0, 0))), weight, bias, stride, dilation)
 
 
-def norm(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Each frame to mean 0 and variance 1, times the weight."""
+def normalize_layer(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Normalize each frame to mean 0 and variance 1, then multiply it by the weight.
+
+    Args:
+        x: T × C.
+        weight: C.
+    """
     return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + _EPSILON) * weight
+
+
+def gelu_tanh(x: np.ndarray) -> np.ndarray:
+    """Apply the Gaussian error linear unit in its tanh approximation."""
+    return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3)))

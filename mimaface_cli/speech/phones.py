@@ -1,8 +1,10 @@
-"""Sound -> what is said, a hundred times a second: how likely each of 42 English phones sounds, and the spectrum.
+"""Phone probabilities and mel band energies of audio, a hundred times a second.
 
-The phones are judged by Gaussian mixtures of context-free states, trained by others on many hours of many speakers
-(CMU Sphinx's en-us model, see weights/speech478.md), frame by frame and without words or grammar: so they are a
-description of sounds, which serves other languages too. The front end is the one those mixtures were trained with.
+Gaussian mixtures of context-free phone states judge each frame, without words or grammar. They therefore describe
+sounds and also serve languages other than English. Others trained them on many hours of many speakers. The front end is
+the one that they were trained with.
+
+Source: the en-us acoustic model of CMU Sphinx, see weights/speech478.md.
 """
 
 from dataclasses import dataclass
@@ -13,25 +15,35 @@ from scipy.special import softmax
 
 from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform
 
-HOP = 160  # samples from frame to frame; frame t is centerd on sample 160 t
-_LENGTH, _FFT = 410, 512
-BANDS, _LOWEST, _HIGHEST = 25, 130.0, 6800.0  # Hz
+HOP = 160  # samples between frames; frame t is centered on sample 160 t
+_WINDOW, _FFT = 410, 512  # samples
+BANDS, _MIN_FREQUENCY, _MAX_FREQUENCY = 25, 130.0, 6800.0  # Hz
 CEPSTRA, _LIFTER = 13, 22
-_FLOOR = 100.0  # energy of a band that 16-bit silence reaches
-_SCALE = 32768.0  # the mixtures know 16-bit samples
-SPEECH_LEVEL = -20.0  # dB of full scale to which the louder frames of a sound are brought
-_QUIETEST, _MOST_GAIN = -70.0, 45.0  # dB: below, nothing sounds; what is quiet is not raised for ever
-_ACTIVE = 30.0  # dB below the louder frames; what is above shapes the sound's mean
-_SHARPNESS, _SMOOTHING = 0.3, 3  # of the likelihoods before they become probabilities; frames
-_REACH = 3 + _SMOOTHING // 2  # frames to either side that a frame's numbers depend on
-_CACHED = 64  # frames judged at a time, so that their densities stay in the processor's cache
-_BLOCK = 3000  # frames that are read at a time for a sound's means
+_ENERGY_FLOOR = 100.0  # band energy of silent 16-bit audio
+_PCM_SCALE = 32768.0  # the mixtures were trained on 16-bit samples
+SPEECH_LEVEL = -20.0  # dBFS to which the louder frames are amplified
+_MIN_LEVEL, _MAX_LEVEL, _LEVEL_STEP = -70.0, 40.0, 0.5  # dBFS, range of the level histogram; below it is silence
+_LOUD_QUANTILE = 0.95
+_MAX_GAIN = 45.0  # dB
+_ACTIVE_RANGE = 30.0  # dB below the louder frames; frames in it count for the mean spectrum
+_SHARPNESS = 0.3  # factor of the log likelihoods before the softmax
+_SMOOTHING = 3  # frames over which log likelihoods are averaged
+_REACH = 3 + _SMOOTHING // 2  # frames before and after a frame that it depends on
+_CACHED_FRAMES = 64  # frames judged at once, so that their densities stay in the processor's cache
+_BLOCK = 3000  # frames read at once
 
 
 @dataclass(frozen=True, eq=False)
 class PhoneModel:
-    """names: the phones. means, variances: 3 streams (cepstra, their change, its change) × phones × G × 13.
-    weights: 3 × phones × G × 3 states, sums of 1 over G.
+    """Gaussian mixtures of phone states.
+
+    The features are three streams of 13 numbers: cepstra, their change, and the change of the change.
+
+    Attributes:
+        names: The phones, P of them.
+        means: 3 × P × G × 13, means of G Gaussians for each stream.
+        variances: 3 × P × G × 13.
+        weights: 3 × P × G × 3, mixture weights of each phone's three states. They sum to 1 over G.
     """
 
     names: tuple[str, ...]
@@ -40,23 +52,31 @@ class PhoneModel:
     weights: np.ndarray
 
     def log_likelihoods(self, features: np.ndarray) -> np.ndarray:
-        """Features T × 3 × 13 -> T × phones, of the likeliest mix of a phone's states."""
-        blocks = [self._block(features[start : start + _CACHED]) for start in range(0, len(features), _CACHED)]
+        """Compute the log likelihood of each phone, summed over its states.
+
+        Args:
+            features: T × 3 × 13.
+
+        Returns:
+            T × P.
+        """
+        starts = range(0, len(features), _CACHED_FRAMES)
+        blocks = [self._judge_block(features[start : start + _CACHED_FRAMES]) for start in starts]
         return np.concatenate(blocks) if blocks else np.zeros((0, len(self.names)), np.float32)
 
-    def _block(self, features: np.ndarray) -> np.ndarray:
-        total = 0.0
-        for x, quadratic, weight in zip(features.swapaxes(0, 1), self._quadratics, self.weights):
-            near = np.concatenate([x, x * x, np.ones((len(x), 1), np.float32)], 1) @ quadratic  # phones × T × G
-            top = near.max(2, keepdims=True)
-            near -= top
-            total = total + np.log(np.exp(near, out=near) @ weight + 1e-30) + top  # phones × T × states
+    def _judge_block(self, features: np.ndarray) -> np.ndarray:
+        total = np.zeros((), np.float32)
+        for x, density, weight in zip(features.swapaxes(0, 1), self._log_densities, self.weights, strict=True):
+            log_density = np.concatenate([x, x * x, np.ones((len(x), 1), np.float32)], 1) @ density  # P × T × G
+            top = log_density.max(2, keepdims=True)
+            log_density -= top
+            total = total + np.log(np.exp(log_density, out=log_density) @ weight + 1e-30) + top  # P × T × states
         top = total.max(2)
         return (np.log(np.exp(total - top[..., None]).sum(2)) + top).T
 
     @cached_property
-    def _quadratics(self) -> list[np.ndarray]:
-        """For each stream phones × 27 × G: what (x, x², 1) is multiplied by for a Gaussian's log density."""
+    def _log_densities(self) -> list[np.ndarray]:
+        """Matrix P × 27 × G of each stream that maps (x, x², 1) to the Gaussians' log densities."""
         inverse = 1 / self.variances
         constant = -0.5 * (np.log(2 * np.pi * self.variances) + self.means**2 * inverse).sum(3, keepdims=True)
         parts = np.concatenate([self.means * inverse, -0.5 * inverse, constant], 3)
@@ -65,91 +85,114 @@ class PhoneModel:
 
 @dataclass(frozen=True)
 class WaveformStatistics:
-    """What a whole sound is like: gain (factor) that brings it to SPEECH_LEVEL, mean log energy of each band while it
-    sounds. silent: nothing sounds at all.
+    """Statistics of a whole recording.
+
+    Attributes:
+        gain: Factor that brings the louder frames to SPEECH_LEVEL.
+        bands: Mean log energy of each band over active frames.
+        is_silent: Whether the recording is silent.
     """
 
     gain: float
     bands: np.ndarray
-    silent: bool = False
+    is_silent: bool = False
 
 
 def count_feature_frames(samples: int) -> int:
-    """Frames of so many samples; the first is centerd on the first sample."""
+    """Return the number of feature frames; the first one is centered on the first sample."""
     return samples // HOP + 1
 
 
-def measure_waveform(samples: Waveform) -> WaveformStatistics:
-    """Read a sound through for its level and mean spectrum; memory does not grow with it."""
-    edges = np.arange(_QUIETEST, 40.0, 0.5)
+def measure_waveform(waveform: Waveform) -> WaveformStatistics:
+    """Measure the level and the mean spectrum of a recording, which is read in blocks."""
+    edges = np.arange(_MIN_LEVEL, _MAX_LEVEL, _LEVEL_STEP)
     counts = np.zeros(len(edges) - 1)
-    total = count_feature_frames(len(samples))
+    total = count_feature_frames(len(waveform))
     for start in range(0, total, _BLOCK):
-        level = levels(samples, start, min(start + _BLOCK, total))
-        counts += np.histogram(level, edges)[0]
+        levels = measure_levels(waveform, start, min(start + _BLOCK, total))
+        counts += np.histogram(levels, edges)[0]
     if counts.sum() < 3:
-        return WaveformStatistics(1.0, np.zeros(BANDS), silent=True)
-    loud = edges[np.searchsorted(np.cumsum(counts), 0.95 * counts.sum())]
-    gain = 10 ** (min(SPEECH_LEVEL - loud, _MOST_GAIN) / 20)
-    sums, number = np.zeros(BANDS), 0
+        return WaveformStatistics(1.0, np.zeros(BANDS), is_silent=True)
+    loud_level = edges[np.searchsorted(np.cumsum(counts), _LOUD_QUANTILE * counts.sum())]
+    gain = 10 ** (min(SPEECH_LEVEL - loud_level, _MAX_GAIN) / 20)
+    sums, active_count = np.zeros(BANDS), 0
     for start in range(0, total, _BLOCK):
         stop = min(start + _BLOCK, total)
-        active = levels(samples, start, stop) > loud - _ACTIVE
-        sums += log_bands(samples, start, stop, gain)[active].sum(0)
-        number += int(active.sum())
-    return WaveformStatistics(gain, sums / max(number, 1))
+        is_active = measure_levels(waveform, start, stop) > loud_level - _ACTIVE_RANGE
+        sums += compute_log_bands(waveform, start, stop, gain)[is_active].sum(0)
+        active_count += int(is_active.sum())
+    return WaveformStatistics(gain, sums / max(active_count, 1))
 
 
-def phones_and_bands(
-    samples: Waveform, means: WaveformStatistics, model: PhoneModel, start: int, stop: int
+def compute_phones_and_bands(
+    waveform: Waveform, statistics: WaveformStatistics, model: PhoneModel, start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of frames start..stop the phones' probabilities (T × phones) and the log energies of the bands relative to the
-    sound's mean (T × 25). Frames beyond the sound are silent. The same whatever range is asked for.
+    """Compute phone probabilities and band energies of frames start to stop - 1, whatever the range.
+
+    Args:
+        waveform: The recording. It is silent beyond both ends.
+        statistics: Its statistics.
+        model: The phone model.
+        start: First frame.
+        stop: End of the frames.
+
+    Returns:
+        Probabilities T × P, and log energies T × 25 relative to the recording's mean.
     """
-    bands = log_bands(samples, start - _REACH, stop + _REACH, means.gain) - means.bands
-    cepstra = bands @ _cosines().T
+    bands = compute_log_bands(waveform, start - _REACH, stop + _REACH, statistics.gain) - statistics.bands
+    cepstra = bands @ _cepstrum_basis().T
     inner = cepstra[3:-3]
-    first = cepstra[5:-1] - cepstra[1:-5]
-    second = (cepstra[6:] - cepstra[2:-4]) - (cepstra[4:-2] - cepstra[:-6])
-    likely = model.log_likelihoods(np.stack([inner, first, second], 1).astype(np.float32))
-    smooth = np.stack([likely[k : len(likely) - _SMOOTHING + 1 + k] for k in range(_SMOOTHING)]).mean(0)
+    change = cepstra[5:-1] - cepstra[1:-5]
+    acceleration = (cepstra[6:] - cepstra[2:-4]) - (cepstra[4:-2] - cepstra[:-6])
+    likelihoods = model.log_likelihoods(np.stack([inner, change, acceleration], 1).astype(np.float32))
+    count = len(likelihoods) - _SMOOTHING + 1
+    smooth = np.stack([likelihoods[k : count + k] for k in range(_SMOOTHING)]).mean(0)
     return softmax(_SHARPNESS * smooth, axis=1), bands[_REACH:-_REACH]
 
 
-def log_bands(samples: Waveform, start: int, stop: int, gain: float = 1.0) -> np.ndarray:
-    """Log energies (stop - start) × 25 of the mel bands of frames start..stop."""
-    first = start * HOP - _LENGTH // 2 - 1
-    sound = samples.read(first, (stop - 1) * HOP + _LENGTH // 2) * np.float32(gain * _SCALE)
-    sound = sound[1:] - np.float32(0.97) * sound[:-1]
-    pieces = np.lib.stride_tricks.sliding_window_view(sound, _LENGTH)[::HOP]
-    spectrum = np.fft.rfft(pieces * np.hamming(_LENGTH).astype(np.float32), _FFT)
-    return np.log((spectrum.real**2 + spectrum.imag**2) @ _filters().T + _FLOOR)
+def compute_log_bands(waveform: Waveform, start: int, stop: int, gain: float = 1.0) -> np.ndarray:
+    """Compute the log energies of the mel bands.
+
+    Args:
+        waveform: The recording.
+        start: First frame.
+        stop: End of the frames.
+        gain: Factor of the samples.
+
+    Returns:
+        (stop - start) × 25.
+    """
+    first = start * HOP - _WINDOW // 2 - 1
+    samples = waveform.read(first, (stop - 1) * HOP + _WINDOW // 2) * np.float32(gain * _PCM_SCALE)
+    samples = samples[1:] - np.float32(0.97) * samples[:-1]
+    windows = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::HOP]
+    spectrum = np.fft.rfft(windows * np.hamming(_WINDOW).astype(np.float32), _FFT)
+    return np.log((spectrum.real**2 + spectrum.imag**2) @ _mel_filters().T + _ENERGY_FLOOR)
 
 
-def levels(samples: Waveform, start: int, stop: int) -> np.ndarray:
-    """Decibels of full scale of frames start..stop."""
-    sound = samples.read(start * HOP - HOP, stop * HOP).astype(np.float64)
-    power = (sound**2).reshape(-1, HOP).mean(1)
+def measure_levels(waveform: Waveform, start: int, stop: int) -> np.ndarray:
+    """Return the levels (dBFS) of frames start to stop - 1."""
+    samples = waveform.read(start * HOP - HOP, stop * HOP).astype(np.float64)
+    power = (samples**2).reshape(-1, HOP).mean(1)
     return 10 * np.log10((power[1:] + power[:-1]) / 2 + 1e-12)
 
 
 @lru_cache(maxsize=1)
-def _filters() -> np.ndarray:
-    """Triangles of equal area on the mel scale, their corners on bins of the spectrum: 25 × 257."""
-    ends = 2595 * np.log10(1 + np.array([_LOWEST, _HIGHEST]) / 700)
-    corners = 700 * (10 ** (np.linspace(*ends, BANDS + 2) / 2595) - 1)
-    width = SAMPLE_RATE / _FFT
-    corners = np.round(corners / width) * width
+def _mel_filters() -> np.ndarray:
+    """Return triangles of equal area on the mel scale, with corners on bins of the spectrum: 25 × 257."""
+    lowest, highest = 2595 * np.log10(1 + np.array([_MIN_FREQUENCY, _MAX_FREQUENCY]) / 700)
+    corners = 700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1)
+    bin_width = SAMPLE_RATE / _FFT
+    corners = np.round(corners / bin_width) * bin_width
     low, middle, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
-    hertz = np.arange(_FFT // 2 + 1) * width
-    return (
-        np.maximum(0, np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle))) * 2 / (high - low)
-    )
+    hertz = np.arange(_FFT // 2 + 1) * bin_width
+    triangles = np.maximum(0, np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle)))
+    return triangles * 2 / (high - low)
 
 
 @lru_cache(maxsize=1)
-def _cosines() -> np.ndarray:
-    """Log energies -> liftered cepstra, 13 × 25."""
+def _cepstrum_basis() -> np.ndarray:
+    """Return the matrix 13 × 25 that maps log energies to liftered cepstra."""
     order = np.arange(CEPSTRA)
     basis = np.cos(order[:, None] * np.pi / BANDS * (np.arange(BANDS) + 0.5)) * np.sqrt(2 / BANDS)
     basis[0] /= np.sqrt(2)

@@ -1,6 +1,5 @@
-"""SadTalker's path: speech -> a MotionTrack in bfm09, by its released audio networks."""
+"""Speech to a MotionTrack over bfm09 by SadTalker's audio networks."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +8,9 @@ import numpy as np
 
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.media.waveform import Waveform
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.speech import mel
 from mimaface_cli.speech.embedded_speech import resample_ping_pong
 from mimaface_cli.speech.lip_network import FRAME_RATE, count_video_frames
@@ -17,15 +18,18 @@ from mimaface_cli.speech.speech_options import SpeechOptions
 
 EXTRACTOR = "sadtalker+bfm09"
 REVISION = "1"
-EXPRESSION, SIZE = 64, 70
 
 
 def find_sadtalker_weights(options: SpeechOptions) -> Path:
-    """Where the networks are. Raises WeightsError, which also names the path that needs none."""
+    """Return the file or folder of SadTalker's networks.
+
+    Raises:
+        WeightsError: It is missing. The message also names the space that needs no weights.
+    """
     if options.checkpoint is not None:
         if not options.checkpoint.exists():
             raise WeightsError(
-                f"{options.checkpoint}: no such file; name SadTalker's weights, or leave --checkpoint out"
+                f"{options.checkpoint}: no such file. Name SadTalker's weights, or leave `checkpoint` unset."
             )
         return options.checkpoint
     from mimaface_cli.weights.locate import locate
@@ -33,48 +37,61 @@ def find_sadtalker_weights(options: SpeechOptions) -> Path:
     try:
         return locate("sadtalker")
     except WeightsError as error:
-        raise WeightsError(f"{error}; or leave out --space bfm09: the embedded face478 needs no weights") from error
+        raise WeightsError(f"{error} Or set `space=face478`, which needs no weights.") from error
 
 
 def generate_sadtalker_track(
-    samples: Waveform,
+    waveform: Waveform,
     options: SpeechOptions,
-    first: np.ndarray,
+    reference: np.ndarray,
     pose_from: MotionTrack | None = None,
     blinks_from: MotionTrack | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback = ignore_progress,
 ) -> MotionTrack:
-    """The motion that SadTalker gives a face with these first coefficients (70). pose_from: as in the release its
-    change is added to the predicted pose; blinks_from: its expressions stand for the speaker's own.
+    """Generate the motion of a face that speaks a recording.
 
-    The release makes whole frames only; what is left of the sound holds the last one. Raises WeightsError.
+    As in the release, only whole frames are generated. The last one is held for the rest of the recording.
+
+    Args:
+        waveform: The recording.
+        options: Checkpoint, seed, pose style, expression scale and whether the head stays still.
+        reference: (70,), expression and pose coefficients of the face.
+        pose_from: Track whose change of pose is added to the generated pose, as in the release.
+        blinks_from: Track whose expressions stand in for the face's own expression.
+        progress: Called with the frames done and the number of frames.
+
+    Returns:
+        A track at 25 frames per second, rounded up to whole frames.
+
+    Raises:
+        WeightsError: The networks are missing or damaged.
     """
     from mimaface_cli.speech.audio2pose import sample_noise
     from mimaface_cli.speech.blink import random_blinks
     from mimaface_cli.speech.sadtalker_checkpoint import load_networks
-    from mimaface_cli.speech.sadtalker_inference import predict_coefficients
+    from mimaface_cli.speech.sadtalker_inference import SpeakerConditions, predict_coefficients
 
-    expression, pose = load_networks(find_sadtalker_weights(options))
-    sound = samples.memory_map()
-    if len(sound) < mel.RELEASE.frame_size:  # too short for the release: one frame, silent to its end
-        sound = samples.read(0, mel.RELEASE.frame_size)
-    whole, total = mel.count_whole_frames(len(sound)), count_video_frames(len(samples))
-    rows = lambda values, track: resample_ping_pong(values, track, whole).astype(np.float32)  # noqa: E731
-    made = predict_coefficients(
-        expression,
-        pose,
-        sound,
-        first,
+    expression_network, pose_network = load_networks(find_sadtalker_weights(options))
+    samples = waveform.memory_map()
+    if len(samples) < mel.RELEASE.samples_per_frame:  # too short for the release: one frame, padded with silence
+        samples = waveform.read(0, mel.RELEASE.samples_per_frame)
+    whole, total = mel.count_whole_frames(len(samples)), count_video_frames(len(waveform))
+
+    def resample(values: np.ndarray, track: MotionTrack) -> np.ndarray:
+        return resample_ping_pong(values, track, whole).astype(np.float32)
+
+    conditions = SpeakerConditions(
+        reference,
         random_blinks(whole, options.seed),
-        sample_noise(whole, options.seed, pose.config),
+        sample_noise(whole, options.seed, pose_network.config),
         style=options.pose_style,
-        blink_from=None if blinks_from is None else rows(blinks_from.expression, blinks_from),
-        pose_from=None if pose_from is None or options.still else rows(pose_from.pose, pose_from),
-        progress=progress,
+        blink_from=None if blinks_from is None else resample(blinks_from.expression, blinks_from),
+        pose_from=None if pose_from is None or options.still else resample(pose_from.pose, pose_from),
     )
-    made = made[np.minimum(np.arange(total), whole - 1)]
-    made[:, :EXPRESSION] *= options.expression_scale
+    coefficients = predict_coefficients(expression_network, pose_network, samples, conditions, progress=progress)
+    coefficients = coefficients[np.minimum(np.arange(total), whole - 1)]
+    coefficients[:, :EXPRESSION_DIM] *= options.expression_scale
     if options.still:
-        made[:, EXPRESSION:] = first[EXPRESSION:SIZE]
+        coefficients[:, EXPRESSION_DIM:] = reference[EXPRESSION_DIM : coefficients.shape[1]]
     track = MotionTrack.neutral(total, "bfm09", Fraction(FRAME_RATE), EXTRACTOR, REVISION)
-    return replace(track, expression=made[:, :EXPRESSION], pose=made[:, EXPRESSION:])
+    return replace(track, expression=coefficients[:, :EXPRESSION_DIM], pose=coefficients[:, EXPRESSION_DIM:])

@@ -1,122 +1,162 @@
-"""Speech -> coefficients (T, 70) of the bfm09 space at 25 frames a second: expression 64, angles 3, translation 3."""
+"""Inference of SadTalker's audio networks: speech to bfm09 coefficients at 25 frames per second."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.io import savemat
 from scipy.signal import savgol_filter
 from torch import Tensor
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.files import atomic_path
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM
+from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.speech import mel
 from mimaface_cli.speech.audio2exp import Audio2Exp
 from mimaface_cli.speech.audio2pose import POSE, Audio2Pose
 
-EXPRESSION = 64
-SIZE = EXPRESSION + POSE
-_BLOCK = 10  # frames at a time; more is slower, the maps then leave the processor's cache
-_SMOOTHING = 13  # frames
+COEFFICIENTS = EXPRESSION_DIM + POSE  # expression 64, angles 3, translation 3
+_BLOCK = 10  # frames at once; with more the feature maps leave the processor's cache, which is slower
+_SMOOTHING_WINDOW = 13  # frames
+
+
+@dataclass(frozen=True, eq=False)
+class SpeakerConditions:
+    """What the networks need to know besides the audio. T is the number of whole video frames of the audio.
+
+    Attributes:
+        reference: (70 or more,), coefficients of the face.
+        eye_closure: (T,), from 0 (open) to 1 (shut), see `blink`.
+        noise: (chunks, latent), see `audio2pose.sample_noise`.
+        style: Pose style.
+        blink_from: (N, 64 or more), expressions that stand in for the reference, so that the eyes blink as they do.
+            They are repeated to T frames, and the eye closure counts as 0.
+        pose_from: (N, 6), poses whose change since the first one is added to the pose. They are repeated to T frames.
+    """
+
+    reference: np.ndarray
+    eye_closure: np.ndarray
+    noise: Tensor
+    style: int = 0
+    blink_from: np.ndarray | None = None
+    pose_from: np.ndarray | None = None
 
 
 @torch.inference_mode()
 def predict_coefficients(
-    expression: Audio2Exp,
-    pose: Audio2Pose,
+    expression_network: Audio2Exp,
+    pose_network: Audio2Pose,
     samples: np.ndarray,
-    first: np.ndarray,
-    ratio: np.ndarray,
-    noise: Tensor,
+    conditions: SpeakerConditions,
     *,
-    style: int = 0,
-    blink_from: np.ndarray | None = None,
-    pose_from: np.ndarray | None = None,
     config: mel.MelConfig = mel.RELEASE,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback = ignore_progress,
 ) -> np.ndarray:
-    """Run both networks (in eval mode, on one device) over a sound and finish as the released program does.
+    """Run both networks over a recording and postprocess their output as the release does.
 
-    samples: mono (L,) in [-1, 1], at config.sample_rate; T = count_whole_frames(L). first: coefficients (≥ 70,) of the face
-    that speaks. ratio: blink ratio (T,), see `blink`; noise: see `sample_noise`; style: a pose style. blink_from:
-    expressions (N, ≥ 64) that stand for the speaker's own, for eyes that blink like theirs; the ratio is then 0.
-    pose_from: poses (N, 6) whose change since their first is added to the pose. Both are repeated to T frames.
-    workers: threads (None: one per core). progress: called with frames done and in all. Returns (T, 70) float32.
-    Raises InputError.
+    Args:
+        expression_network: Expression network in eval mode.
+        pose_network: Pose network in eval mode on the same device.
+        samples: (L,), mono audio in [-1, 1] at config.sample_rate.
+        conditions: The face, its eye closure, noise and pose style.
+        config: Parameters of the mel front end.
+        workers: Threads. None uses one per core.
+        progress: Called with the frames done and the number of frames.
+
+    Returns:
+        (T, 70) float32, expression and pose coefficients of T whole video frames.
+
+    Raises:
+        InputError: The audio is shorter than a frame, contains NaN or Inf, or the network does not have the style.
     """
-    pose.check_style(style)
-    samples = mel.crop(samples, config)
+    pose_network.check_style(conditions.style)
+    samples = mel.crop_to_whole_frames(samples, config)
     total = mel.count_whole_frames(len(samples), config)
     if not total:
-        raise InputError(f"the sound is shorter than one frame ({config.frame_size} samples); give a longer one")
-    first = np.asarray(first, np.float32)[:SIZE]
-    if blink_from is None:
-        references = first[None, :EXPRESSION]
-    else:
-        references, ratio = np.asarray(blink_from, np.float32)[:, :EXPRESSION], np.zeros(total)
-
-    device = expression.mapping1.weight.device
-    expressions = np.empty((total, EXPRESSION), np.float32)
-    features = torch.empty(total, pose.config.audio, device=device)
+        raise InputError(
+            f"The audio is shorter than one frame ({config.samples_per_frame} samples). Use a longer recording."
+        )
+    references, eye_closure = _expression_inputs(conditions, total)
+    device = expression_network.mapping1.weight.device
+    expressions = np.empty((total, EXPRESSION_DIM), np.float32)
+    features = torch.empty(total, pose_network.config.audio, device=device)
 
     @torch.inference_mode()
-    def run(start: int) -> int:
+    def run_block(start: int) -> int:
         stop = min(start + _BLOCK, total)
-        rows = np.arange(start, stop)
         windows = torch.from_numpy(mel.mel_windows(samples, start, stop, config)).to(device)
-        reference = torch.from_numpy(references[rows % len(references)]).to(device)
-        shut = torch.from_numpy(np.asarray(ratio[start:stop], np.float32)[:, None]).to(device)
-        expressions[start:stop] = expression(windows, reference, shut).cpu()
-        features[start:stop] = pose.features(windows)
+        reference = torch.from_numpy(references[np.arange(start, stop) % len(references)]).to(device)
+        closure = torch.from_numpy(eye_closure[start:stop, None]).to(device)
+        expressions[start:stop] = expression_network(windows, reference, closure).cpu()
+        features[start:stop] = pose_network.features(windows)
         return stop
 
-    with _threads(workers) as pool:
-        for stop in pool.map(run, range(0, total, _BLOCK)):
-            if progress is not None:
-                progress(stop, total)
-        resting = torch.from_numpy(first[EXPRESSION:]).to(device)
-        motion = pose.motion(features, resting, noise.to(device), style)
-    poses = smooth_pose((resting + motion).cpu().numpy())
-    if pose_from is not None:
-        poses = add_pose(poses, np.asarray(pose_from, np.float32))
+    with _single_threaded_pool(workers) as pool:
+        for stop in pool.map(run_block, range(0, total, _BLOCK)):
+            progress("speaking", stop, total)
+        poses = _predict_poses(pose_network, features, conditions)
     return np.concatenate([expressions, poses], 1)
 
 
-@contextmanager
-def _threads(workers: int | None) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads that each compute alone, like the caller's in the meantime.
+def _expression_inputs(conditions: SpeakerConditions, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the reference expressions (N, 64) and the eye closure (frames,) as float32."""
+    if conditions.blink_from is None:
+        reference = np.asarray(conditions.reference, np.float32)[None, :EXPRESSION_DIM]
+        return reference, np.asarray(conditions.eye_closure, np.float32)
+    return np.asarray(conditions.blink_from, np.float32)[:, :EXPRESSION_DIM], np.zeros(frames, np.float32)
 
-    The networks' layers are too small to share: threads inside one layer would mostly wait for each other.
+
+def _predict_poses(pose_network: Audio2Pose, features: Tensor, conditions: SpeakerConditions) -> np.ndarray:
+    """Predict and smooth the poses (T, 6) from the audio features of all frames."""
+    reference = np.asarray(conditions.reference, np.float32)[EXPRESSION_DIM:COEFFICIENTS]
+    resting_pose = torch.from_numpy(reference).to(features.device)
+    motion = pose_network.motion(features, resting_pose, conditions.noise.to(features.device), conditions.style)
+    poses = smooth_pose((resting_pose + motion).cpu().numpy())
+    if conditions.pose_from is None:
+        return poses
+    return add_pose_change(poses, np.asarray(conditions.pose_from, np.float32))
+
+
+@contextmanager
+def _single_threaded_pool(workers: int | None) -> Generator[ThreadPoolExecutor, None, None]:
+    """Provide a pool of threads whose PyTorch operations are single-threaded, as are the caller's meanwhile.
+
+    The networks' layers are too small to split: threads inside one layer would mostly wait for each other.
     """
-    before = torch.get_num_threads()
+    previous_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(workers or os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(previous_threads)
 
 
 def smooth_pose(pose: np.ndarray) -> np.ndarray:
-    """Savitzky-Golay over time of order 2 and 13 frames, fewer in shorter clips; (T, 6), unchanged below 3 frames."""
-    window = _SMOOTHING if len(pose) >= _SMOOTHING else 2 * ((len(pose) - 1) // 2) + 1
+    """Smooth poses over time by a Savitzky-Golay filter of order 2 over 13 frames, or fewer in shorter clips.
+
+    Args:
+        pose: (T, 6).
+
+    Returns:
+        (T, 6), unchanged for fewer than 3 frames.
+    """
+    window = _SMOOTHING_WINDOW if len(pose) >= _SMOOTHING_WINDOW else 2 * ((len(pose) - 1) // 2) + 1
     return savgol_filter(pose, window, 2, axis=0) if window > 2 else pose.copy()
 
 
-def add_pose(pose: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Pose (T, 6) plus the change of other (N, 6) since its first frame, repeated to T frames."""
-    return pose + other[np.arange(len(pose)) % len(other)] - other[0]
+def add_pose_change(pose: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Add the change of another pose since its first frame.
 
+    Args:
+        pose: (T, 6).
+        other: (N, 6), repeated to T frames.
 
-def write_mat(path: Path, coefficients: np.ndarray) -> None:
-    """Write (T, 70) as SadTalker saves them: a MATLAB v5 file with float32 `coeff_3dmm`. Raises OutputError.
-
-    A file that is there is replaced.
+    Returns:
+        (T, 6).
     """
-    with atomic_path(path) as temporary:
-        savemat(temporary, {"coeff_3dmm": np.asarray(coefficients, np.float32)}, appendmat=False)
+    return pose + other[np.arange(len(pose)) % len(other)] - other[0]

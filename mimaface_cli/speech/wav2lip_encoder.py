@@ -1,12 +1,21 @@
-"""Wav2Lip's audio encoder: one mel window -> one embedding. Each of SadTalker's two networks has its own."""
+"""Wav2Lip's audio encoder, which maps one mel window to one embedding. Each SadTalker network has its own."""
 
 from torch import Tensor, nn
 
 WIDTHS = (32, 64, 128, 256, 512)
 
 
-class Conv(nn.Module):
-    """Convolution, batch norm and ReLU, (B, C, mel, time); the input is added before the ReLU where `residual`."""
+class ConvBlock(nn.Module):
+    """Convolution, batch normalization and ReLU.
+
+    Args:
+        channels: Input channels.
+        width: Output channels.
+        kernel: Kernel size.
+        stride: Stride in mel bands and time.
+        padding: Zero padding.
+        is_residual: Whether the input is added before the ReLU.
+    """
 
     def __init__(
         self,
@@ -15,33 +24,42 @@ class Conv(nn.Module):
         kernel: int = 3,
         stride: int | tuple[int, int] = 1,
         padding: int = 1,
-        residual: bool = False,
+        is_residual: bool = False,
     ):
         super().__init__()
         self.conv_block = nn.Sequential(nn.Conv2d(channels, width, kernel, stride, padding), nn.BatchNorm2d(width))
-        self.residual = residual
+        self.is_residual = is_residual
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, mel, time) to (B, width, mel', time')."""
         y = self.conv_block(x)
-        return (y + x if self.residual else y).relu_()
+        return (y + x if self.is_residual else y).relu_()
 
 
-def audio_encoder(widths: tuple[int, ...] = WIDTHS) -> nn.Sequential:
-    """(B, 1, 80, 16) -> (B, widths[-1]); the maps shrink over 27×16, 9×6 and 3×3 to one value."""
+def build_audio_encoder(widths: tuple[int, ...] = WIDTHS) -> nn.Sequential:
+    """Build the encoder of mel windows.
+
+    Args:
+        widths: Channels of the five stages.
+
+    Returns:
+        A network that maps (B, 1, 80, 16) to (B, widths[-1]). Its feature maps shrink from 80×16 over 27×16, 9×6 and
+        3×3 to a single value.
+    """
     a, b, c, d, e = widths
     return nn.Sequential(
-        Conv(1, a),
-        Conv(a, a, residual=True),
-        Conv(a, a, residual=True),
-        Conv(a, b, stride=(3, 1)),
-        Conv(b, b, residual=True),
-        Conv(b, b, residual=True),
-        Conv(b, c, stride=3),
-        Conv(c, c, residual=True),
-        Conv(c, c, residual=True),
-        Conv(c, d, stride=(3, 2)),
-        Conv(d, d, residual=True),
-        Conv(d, e, padding=0),
-        Conv(e, e, kernel=1, padding=0),
+        ConvBlock(1, a),
+        ConvBlock(a, a, is_residual=True),
+        ConvBlock(a, a, is_residual=True),
+        ConvBlock(a, b, stride=(3, 1)),
+        ConvBlock(b, b, is_residual=True),
+        ConvBlock(b, b, is_residual=True),
+        ConvBlock(b, c, stride=3),
+        ConvBlock(c, c, is_residual=True),
+        ConvBlock(c, c, is_residual=True),
+        ConvBlock(c, d, stride=(3, 2)),
+        ConvBlock(d, d, is_residual=True),
+        ConvBlock(d, e, padding=0),
+        ConvBlock(e, e, kernel=1, padding=0),
         nn.Flatten(),
     )

@@ -32,7 +32,7 @@ from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.waveform import SAMPLE_RATE, open_waveform
 from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
-from mimaface_cli.speech.lip_network import lip_gap_gradient
+from mimaface_cli.speech.mouth_motion import lip_gap_gradient
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".mpg", ".webm")
 LAGS = np.arange(-12, 13) * 0.02  # seconds

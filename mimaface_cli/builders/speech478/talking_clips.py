@@ -27,8 +27,8 @@ from mimaface_cli.speech.lip_network import (
     GAP,
     PAIRED_BLENDSHAPES,
     UNPAIRED_BLENDSHAPES,
-    lip_gap_gradient,
 )
+from mimaface_cli.speech.mouth_motion import lip_gap_gradient
 from mimaface_cli.speech.phones import count_feature_frames, measure_waveform
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg")
@@ -122,7 +122,7 @@ def _sound_of(path: Path) -> Iterator[Waveform | None]:
         yield None
         return
     with open_waveform(path) as samples:
-        yield None if measure_waveform(samples).silent else samples
+        yield None if measure_waveform(samples).is_silent else samples
 
 
 def _track(path: Path, tracks: Path) -> MotionTrack:

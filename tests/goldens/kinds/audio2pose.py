@@ -1,4 +1,4 @@
-"""SadTalker's head motion network, its noise and the smoothing (mimaface_cli.speech.audio2pose, .coefficients)."""
+"""SadTalker's head motion network, its noise and the smoothing (mimaface_cli.speech.audio2pose, .sadtalker_inference)."""
 
 from collections.abc import Iterator
 

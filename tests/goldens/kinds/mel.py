@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from mimaface_cli.speech.mel import (
-    column_count,
+    count_columns,
     count_whole_frames,
-    crop,
+    crop_to_whole_frames,
     mel_basis,
     mel_windows,
     melspectrogram,
@@ -25,8 +25,8 @@ def check(fixture: Fixture) -> Iterator[Check]:
     for prefix in ("", "synth_"):
         if f"{prefix}wav_int16" not in arrays:
             continue
-        samples = crop(arrays[f"{prefix}wav_int16"] / np.float32(32768), config)
-        frames, columns = count_whole_frames(len(samples), config), column_count(len(samples), config)
+        samples = crop_to_whole_frames(arrays[f"{prefix}wav_int16"] / np.float32(32768), config)
+        frames, columns = count_whole_frames(len(samples), config), count_columns(len(samples), config)
         yield Check(f"{prefix}cropped_samples", abs(len(samples) - fixture.spec[f"{prefix}cropped_samples"]), 0)
         yield Check(f"{prefix}num_frames", abs(frames - fixture.spec[f"{prefix}num_frames"]), 0)
         whole = melspectrogram(samples, config=config)
