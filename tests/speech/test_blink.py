@@ -1,35 +1,31 @@
-"""Blink sequences."""
+"""SadTalker's blink sequences."""
 
 import numpy as np
 import pytest
 
-from mimaface_cli.speech.blink import RANDOM_SHAPE, fixed_blinks, random_blinks
+from mimaface_cli.speech.blink import BLINK_CLOSURE, random_blinks
 
 
-def starts(ratio: np.ndarray) -> np.ndarray:
-    return np.flatnonzero((ratio > 0) & (np.roll(ratio, 1) == 0))
+def find_blink_starts(closure: np.ndarray) -> np.ndarray:
+    return np.flatnonzero((closure > 0) & (np.roll(closure, 1) == 0))
 
 
 @pytest.mark.parametrize("frames", [0, 1, 20, 21])
-def test_short_clips_have_no_blink(frames):
+def test_random_blinks_is_zero_for_short_clips(frames):
     assert random_blinks(frames, 0).tolist() == [0.0] * frames
 
 
-def test_blinks_are_whole_apart_and_inside_for_every_length_and_seed():
+def test_random_blinks_are_complete_and_at_least_ten_frames_apart_for_every_length_and_seed():
     for frames in range(22, 200, 7):
         for seed in range(20):
-            ratio = random_blinks(frames, seed)
-            begin = starts(ratio)
-            assert len(begin) and begin[0] >= 10 and (np.diff(begin) >= 10 + len(RANDOM_SHAPE)).all()
-            for start in begin:
-                assert tuple(ratio[start : start + len(RANDOM_SHAPE)]) == RANDOM_SHAPE
-            assert ratio[-1] == 0 and (ratio > 0).sum() == len(begin) * len(RANDOM_SHAPE)
+            closure = random_blinks(frames, seed)
+            starts = find_blink_starts(closure)
+            assert len(starts) and starts[0] >= 10 and (np.diff(starts) >= 10 + len(BLINK_CLOSURE)).all()
+            for start in starts:
+                assert tuple(closure[start : start + len(BLINK_CLOSURE)]) == BLINK_CLOSURE
+            assert closure[-1] == 0 and (closure > 0).sum() == len(starts) * len(BLINK_CLOSURE)
 
 
-def test_seeds_repeat_and_differ():
-    same, other = random_blinks(500, 3), random_blinks(500, 4)
-    assert (same == random_blinks(500, 3)).all() and (same != other).any()
-
-
-def test_fixed_blinks_come_every_89_frames():
-    assert starts(fixed_blinks(300)).tolist() == [80, 169, 258] and not fixed_blinks(89).any()
+def test_random_blinks_repeat_for_the_same_seed_only():
+    closure, other_seed = random_blinks(500, 3), random_blinks(500, 4)
+    assert (closure == random_blinks(500, 3)).all() and (closure != other_seed).any()

@@ -1,4 +1,4 @@
-"""The checkers of the SadTalker fixtures notice wrong numbers, wrong weights and a missing key."""
+"""The checkers of the SadTalker fixtures detect wrong numbers, wrong weights and missing keys."""
 
 import json
 import shutil
@@ -13,18 +13,17 @@ DATA = Path(__file__).parents[1] / "goldens" / "data" / "sadtalker"
 
 
 @pytest.fixture
-def copy(tmp_path):
-    """Copy a fixture; returns its JSON's path."""
-
-    def make(name: str) -> Path:
+def copy_fixture(tmp_path):
+    def copy(name: str) -> Path:
+        """Copy a fixture and return the path of its JSON file."""
         for path in DATA.glob(f"{name}.*"):
             shutil.copyfile(path, tmp_path / path.name)
         return tmp_path / f"{name}.json"
 
-    return make
+    return copy
 
 
-def failed(path: Path) -> set[str]:
+def failed_checks(path: Path) -> set[str]:
     return {check.name for check in run(path) if not check.passed}
 
 
@@ -40,29 +39,29 @@ def failed(path: Path) -> set[str]:
         ("audio2pose", "n3_pose_smooth", 1e-4, {"n3_pose_smooth"}),
     ],
 )
-def test_a_wrong_number_fails(copy, name, array, amount, checks):
-    path = copy(name)
+def test_checker_detects_a_wrong_number(copy_fixture, name, array, amount, checks):
+    path = copy_fixture(name)
     with np.load(path.with_suffix(".npz")) as file:
         arrays = dict(file)
     arrays[array].flat[arrays[array].argmax()] -= np.asarray(amount).astype(arrays[array].dtype)
     np.savez(path.with_suffix(".npz"), **arrays)
-    assert failed(path) == checks
+    assert failed_checks(path) == checks
 
 
-def test_other_weights_and_keys_fail(copy):
-    path = copy("audio2exp")
+def test_checker_detects_other_weights_and_missing_keys(copy_fixture):
+    path = copy_fixture("audio2exp")
     spec = json.loads(path.read_text())
     spec["state_dict"][0]["crc32"] += 1
     path.write_text(json.dumps(spec))
-    assert failed(path) == {"weights crc32"}
+    assert failed_checks(path) == {"weights crc32"}
     del spec["state_dict"][-1]
     path.write_text(json.dumps(spec))
-    assert failed(path) == {"weights crc32", "state_dict keys"}
+    assert failed_checks(path) == {"weights crc32", "state_dict keys"}
 
 
-def test_another_layout_fails(copy):
-    path = copy("checkpoint_layout")
+def test_checker_detects_an_unknown_key_in_the_checkpoint(copy_fixture):
+    path = copy_fixture("checkpoint_layout")
     spec = json.loads(path.read_text())
     spec["keys"]["audio2pose.netG.decoder.novel"] = ["float32", [1]]
     path.write_text(json.dumps(spec))
-    assert any("1 unexpected (netG.decoder.novel)" in name for name in failed(path))
+    assert any("1 unexpected (netG.decoder.novel)" in name for name in failed_checks(path))
