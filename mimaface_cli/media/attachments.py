@@ -1,4 +1,4 @@
-"""Metadata that is written into an output file beside its frames."""
+"""Metadata of an output file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Attachments:
-    """Metadata of an output file, and a last step before the file gets its name.
+    """Metadata of an output file, and a last step before the file gets its final name.
 
     Args:
         tags: Texts for the container's tags; in images, JSON in the EXIF description. None for no tags.

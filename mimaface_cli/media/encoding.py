@@ -131,7 +131,7 @@ def _check_preset(path: Path, name: str, codec: Codec, preset: str) -> None:
 
 
 def _preset_hint(codec: Codec) -> str:
-    return f"Choose a preset of {' '.join(codec.presets)}." if codec.presets else "Leave it out."
+    return f"Choose one of the presets {' '.join(codec.presets)}." if codec.presets else "Leave it out."
 
 
 def _preset_value(name: str, preset: str, pixel_format: str) -> str:

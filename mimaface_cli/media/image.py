@@ -26,7 +26,7 @@ from mimaface_cli.media.libav import MAX_PIXELS, check_pixel_count
 IMAGE_SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))
 """Suffixes of the files that count as frames in a folder of images."""
 
-# Pillow warns on stderr about damaged tags, which do no harm, and about large images, which get an error of ours.
+# Pillow warns on stderr about damaged tags, which are harmless, and about large images, which `_open` refuses.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 

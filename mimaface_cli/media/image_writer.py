@@ -91,10 +91,13 @@ class SequenceWriter:
         self.path = Path(path)
         check_image_suffix(self.path)
         if not _FRAME_NUMBER.fullmatch(self.path.name) or "%" in str(self.path.parent):
-            raise OutputError(f"{self.path}: put one number such as %05d into the file name, and no other %.")
+            raise OutputError(
+                f"{self.path}: the file name of an image sequence needs one number such as %05d, and no other %. "
+                "Name it frames/%05d.png."
+            )
         self.folder = self.path.parent
         if not self.folder.name:
-            raise OutputError(f"{self.path}: an image sequence needs its own folder. Name frames/%05d.png.")
+            raise OutputError(f"{self.path}: an image sequence needs a new or empty folder. Name it frames/%05d.png.")
         try:
             is_taken = self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir()))
         except OSError as error:

@@ -91,7 +91,10 @@ def audio_stream(container: InputContainer) -> AudioStream | None:
 def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
     """Yield the packets of the given streams, or of all.
 
-    Empty packets at the end flush the decoders. Raises any of DECODE_ERRORS.
+    Empty packets at the end flush the decoders.
+
+    Raises:
+        Exception: Any of DECODE_ERRORS.
     """
     packets = container.demux(*streams)
     while True:

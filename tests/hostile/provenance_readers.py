@@ -29,13 +29,13 @@ def _make_sidecar() -> bytes:
     from mimaface_cli.provenance import record
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"given.bmp{record.SUFFIX}"
+        path = Path(folder) / f"input.bmp{record.SUFFIX}"
         record.write(path, Path(_write_blank_image(path)), _build_record(Path(folder)), {"watermark": True})
         return path.read_bytes()
 
 
 def _write_blank_image(sidecar: Path) -> Path:
-    path = sidecar.with_name("given.bmp")
+    path = sidecar.with_name("input.bmp")
     Image.new("RGB", (40, 30)).save(path)
     return path
 
@@ -85,7 +85,7 @@ def _inspect(path: Path) -> object:
 
 
 PROVENANCE_READERS = (
-    Reader("record", ".json", _make_sidecar, _inspect_sidecar, required_name="given.bmp.provenance.json"),
+    Reader("record", ".json", _make_sidecar, _inspect_sidecar, required_name="input.bmp.provenance.json"),
     *(
         Reader(f"metadata of {suffix[1:]}", suffix, _make_result(suffix, frames=count), _inspect)
         for suffix, count in _FRAMES.items()

@@ -30,7 +30,7 @@ class Reader:
 
     @property
     def file_name(self) -> str:
-        return self.required_name or f"given{self.suffix}"
+        return self.required_name or f"input{self.suffix}"
 
 
 def try_to_read(reader: Reader, path: Path) -> str:

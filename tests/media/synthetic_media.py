@@ -129,11 +129,11 @@ def make_silent_aac(path: Path, cover: np.ndarray | None = None) -> Path:
     with av.open(str(path), "w", format="mp4") as out:
         stream = out.add_stream("aac", rate=AUDIO_RATE)
         if cover is not None:
-            picture = out.add_stream("mjpeg", rate=1)
-            picture.height, picture.width = cover.shape[:2]
-            picture.pix_fmt = "yuvj420p"
-            picture.disposition = picture.disposition.attached_pic
-            out.mux(picture.encode(av.VideoFrame.from_ndarray(cover, format="rgb24")))
+            cover_stream = out.add_stream("mjpeg", rate=1)
+            cover_stream.height, cover_stream.width = cover.shape[:2]
+            cover_stream.pix_fmt = "yuvj420p"
+            cover_stream.disposition = cover_stream.disposition.attached_pic
+            out.mux(cover_stream.encode(av.VideoFrame.from_ndarray(cover, format="rgb24")))
         frame = av.AudioFrame.from_ndarray(np.zeros((2, 4096), np.float32), "fltp", "stereo")
         frame.sample_rate = AUDIO_RATE
         out.mux(stream.encode(frame))

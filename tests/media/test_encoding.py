@@ -95,7 +95,7 @@ def test_odd_sides_grow_only_where_chroma_is_subsampled(tmp_path, options, size)
         ("a.mp4", EncodeOptions(preset="warp"), "no preset 'warp'"),
         ("a.mp4", EncodeOptions(pixel_format="rgb48"), "does not support the pixel format rgb48"),
         ("a.mp4", EncodeOptions(crf=3, lossless=True), "Leave these two out"),
-        ("a.mov", EncodeOptions("prores", crf=3), "has no `crf`. Choose a preset of proxy"),
+        ("a.mov", EncodeOptions("prores", crf=3), "has no `crf`. Choose one of the presets proxy"),
         ("a.mov", EncodeOptions("prores", lossless=True), "cannot be lossless. Use one of h264 hevc"),
         ("a.mov", EncodeOptions("dnxhr"), "too small for dnxhr"),
     ],
