@@ -4,13 +4,12 @@ It needs no weights but face478 and runs on a CPU. It never sees the driver's pi
 """
 
 import os
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import cv2
 import numpy as np
 
+from mimaface_cli.concurrency import ordered_map
 from mimaface_cli.engines.mesh.contact import match_lids, separate_lips
 from mimaface_cli.engines.mesh.eyes import SIDES, project_eye_anchors, project_iris_center, render_eye
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
@@ -64,18 +63,7 @@ def render_video(
 def _render_in_order(jobs: Iterable[Job]) -> Generator[np.ndarray, None, None]:
     """Render frames on all cores, in order, never more than a few ahead of the consumer."""
     workers = min(_MAX_THREADS, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[np.ndarray]] = deque()
-        try:
-            for job in jobs:
-                pending.append(pool.submit(_render_job, *job))
-                if len(pending) > workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+    return ordered_map(lambda job: _render_job(*job), jobs, workers)
 
 
 def _render_job(source: PreparedPortrait | Portrait, model: Face478, motion: MeshMotion, k: int) -> np.ndarray:
