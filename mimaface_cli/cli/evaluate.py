@@ -102,6 +102,8 @@ def measure(
       mimaface evaluate make-list voxceleb/ -o same.csv --protocol same --pairs 100
       mimaface evaluate results/ --list same.csv --engine mesh --csv figures.csv
     """
+    if (list_file is None) == (source is None and driver is None):
+        raise typer.BadParameter("Give --source and --driver for one result, or --list for a folder of results.")
     if engine is not None and list_file is None:
         raise typer.BadParameter("--engine: renders the results of a list. Give --list, or use mimaface animate.")
     if series and not as_json:

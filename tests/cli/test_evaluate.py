@@ -76,10 +76,10 @@ def test_evaluate_renders_and_measures_list(run_command, sample, tmp_path):
     assert again.code == 0 and tree(tmp_path / "results") == made_files  # taken up, not made again
     assert json.loads(again.out)["results"][0]["cached"] and json.loads(again.out)["results"][0]["frames"] == 6
     other = run_command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh")
-    assert other.code == 4 and "holds another run" in other.err and tree(tmp_path / "results") == made_files
+    assert other.code == 4 and "contains another run" in other.err and tree(tmp_path / "results") == made_files
     words = ("--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--no-provenance")
     other = run_command("evaluate", "results", *words)
-    assert other.code == 4 and "holds another run" in other.err
+    assert other.code == 4 and "contains another run" in other.err
 
     (tmp_path / "results" / "0000_photo__talk.mp4").unlink()
     lost = run_command("evaluate", "results", "--list", "cross.csv")
