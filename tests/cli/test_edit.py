@@ -10,13 +10,14 @@ from scipy.io import savemat
 
 from mimaface_cli.cli.arguments import repeat_options
 from mimaface_cli.cli.console import parse_frame_rate
+from mimaface_cli.face import face478
 from mimaface_cli.face.landmarks import find_faces
 from mimaface_cli.motion.channels import find_channel
 from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.rotation import euler_angles
 from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import FRAMES, NTSC, read_video
-from tests.face.test_bfm_names import made_arrays
+from tests.face.test_bfm_names import synthetic_bfm_arrays
 
 
 def test_repeat_options_repeats_option_before_each_assignment():
@@ -181,7 +182,7 @@ def test_expression_names_in_bfm09_need_face_model(run_command, tmp_path):
     assert run_command("edit", "b.npz", "-o", "c.npz", "--set", "exp12=0.5").code == 0
     refused = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5")
     assert refused.code == 5 and "Set --bfm to the file" in refused.err and refused.err.count("\n") == 1
-    savemat(tmp_path / "BFM09_model_info.mat", made_arrays())
+    savemat(tmp_path / "BFM09_model_info.mat", synthetic_bfm_arrays(face478.load()))
     named = ["--bfm", "BFM09_model_info.mat"]
     result = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5", "--preset", "kiss=0.5", *named)
     assert result.code == 0 and "jawOpen: the face model represents all but" in result.err

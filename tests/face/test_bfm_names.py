@@ -8,6 +8,7 @@ import pytest
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import bfm
 from mimaface_cli.face.bfm_names import LANDMARKS_68, fit_expression_names
+from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, find_channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.editing import Term, apply_edits
@@ -17,9 +18,8 @@ from mimaface_cli.motion.track import MotionTrack
 KNOWN = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "mouthPucker", "mouthFrownLeft")
 
 
-@pytest.fixture(scope="module")
-def synthetic_bfm(model):
-    """Return face478 as a BFM, rotated, moved and scaled.
+def synthetic_bfm_arrays(model: Face478) -> dict[str, np.ndarray]:
+    """Return the arrays of a BFM file of face478, rotated, moved and scaled.
 
     The first expression coefficients are the KNOWN movements at a third of their size; the others are small noise.
     """
@@ -29,18 +29,21 @@ def synthetic_bfm(model):
     for k, name in enumerate(KNOWN):
         basis[:, :, k] = model.expression_basis[:, :, BLENDSHAPES.index(name)] @ rotation.T / 3
     none = len(model.face) + 1
-    return bfm.from_arrays(
-        {
-            "meanshape": vertices.reshape(1, -1).astype(np.float32),
-            "idBase": rng.normal(0, 0.01, (1434, 80)).astype(np.float32),
-            "exBase": basis.reshape(1434, 64).astype(np.float32),
-            "meantex": np.full((1, 1434), 100, np.float32),
-            "texBase": rng.normal(0, 1, (1434, 80)).astype(np.float32),
-            "tri": model.face.astype(np.int32) + 1,
-            "point_buf": np.full((478, 8), none, np.int32),
-            "keypoints": LANDMARKS_68[None].astype(np.int32) + 1,
-        }
-    )
+    return {
+        "meanshape": vertices.reshape(1, -1).astype(np.float32),
+        "idBase": rng.normal(0, 0.01, (1434, 80)).astype(np.float32),
+        "exBase": basis.reshape(1434, 64).astype(np.float32),
+        "meantex": np.full((1, 1434), 100, np.float32),
+        "texBase": rng.normal(0, 1, (1434, 80)).astype(np.float32),
+        "tri": model.face.astype(np.int32) + 1,
+        "point_buf": np.full((478, 8), none, np.int32),
+        "keypoints": LANDMARKS_68[None].astype(np.int32) + 1,
+    }
+
+
+@pytest.fixture(scope="module")
+def synthetic_bfm(model):
+    return bfm.from_arrays(synthetic_bfm_arrays(model))
 
 
 @pytest.fixture(scope="module")
