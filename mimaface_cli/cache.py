@@ -1,8 +1,7 @@
-"""The tracks of earlier runs, kept on disk under the content of their input, so that a second run starts at once.
+"""Content-addressed store on disk: results of long work under a key of their input, so that a second run starts at once.
 
-An entry is `<key>.npz`, a whole MotionTrack file, and `<key>.json`, a note for listings. Every file is written under a
-temporary name and renamed, so runs side by side or killed midway leave whole entries or none. A cache never makes a
-run fail: what cannot be read is a miss, what cannot be written is not kept.
+Every file is written under a temporary name and renamed, so that concurrent or killed runs leave whole entries or none.
+A cache never makes a run fail: an unreadable entry is a miss, and an entry that cannot be written is not stored.
 """
 
 import hashlib
@@ -10,34 +9,80 @@ import json
 import os
 import re
 import shutil
-import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import numpy as np
 import platformdirs
 from filelock import FileLock, Timeout
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import atomic_path, output_error
-from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.motion.track_meta import FORMAT_VERSION
+from mimaface_cli.fingerprint import content_hash, source_stamp
 
+T = TypeVar("T")
+
+TRACK_FOLDER, CLIP_FOLDER, FIGURE_FOLDER, LOCK_FOLDER = "tracks", "clips", "figures", "locks"
 _KEY = re.compile(r"[0-9a-f]{64}")
-_LEFTOVER = re.compile(r"\.[0-9a-f]{64}\..*\.part\.(npz|json)")  # the names that atomic_path gives
-_LOCK_TICK = 0.3  # seconds
+_LEFTOVER = re.compile(r"\.[0-9a-f]{64}\..*\.part\.(npz|json)")  # names that atomic_path gives
+_LOCK_POLL = 0.3  # seconds
+_MAX_LOCK_MISSES = 20
 _LEFTOVER_AGE = timedelta(days=1)  # no run writes one entry for longer
 
 
 @dataclass(frozen=True)
+class EntryKind(Generic[T]):
+    """How values of one kind are stored.
+
+    Args:
+        folder: Sub-folder of the cache.
+        suffix: Suffix of the file.
+        load: Reads a file. An exception is a miss; InputError caused by ValueError marks a damaged file.
+        save: Writes a value to a path; the caller makes the write atomic where `is_atomic` is False.
+        describe: Texts about a value for listings ("space"), or None where no note is written beside the entry.
+        is_atomic: Whether `save` replaces the file atomically itself.
+    """
+
+    folder: str
+    suffix: str
+    load: Callable[[Path], T]
+    save: Callable[[T, Path], None]
+    describe: Callable[[T], dict[str, str]] | None = None
+    is_atomic: bool = False
+
+
+@dataclass(frozen=True)
+class Cached(Generic[T]):
+    """A value from `get_or_create`.
+
+    Args:
+        value: The value.
+        content: SHA-256 of the source's content, as hex digits.
+        was_cached: Whether it was loaded from the cache.
+        is_cached: Whether it is in the cache now.
+    """
+
+    value: T
+    content: str
+    was_cached: bool
+    is_cached: bool
+
+
+@dataclass(frozen=True)
 class CacheEntry:
-    """One kept track, or the kept clips of an unfinished video (path is then a folder). size: bytes on disk. created:
-    in UTC. source: the input's name, space: its track's, or "".
+    """One cached track, or the cached clips of an unfinished video (`path` is then a folder).
+
+    Args:
+        key: 64 hex digits.
+        path: File or folder.
+        size: Bytes on disk.
+        created: Time of the last write, UTC.
+        source: Name of the input, or "".
+        space: Coefficient space of the track, "clips" for an unfinished video, or "".
     """
 
     key: str
@@ -48,136 +93,130 @@ class CacheEntry:
     space: str
 
 
-def cache_folder(given: Path | str | None = None) -> Path:
-    """The folder given, else MIMAFACE_CACHE_DIR, else the user's cache folder; it need not exist yet."""
-    chosen = given or os.environ.get("MIMAFACE_CACHE_DIR")
+def cache_folder(path: Path | str | None = None) -> Path:
+    """Return the cache folder: `path`, else MIMAFACE_CACHE_DIR, else the user's cache folder. It may not exist yet."""
+    chosen = path or os.environ.get("MIMAFACE_CACHE_DIR")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("mimaface", appauthor=False)
 
 
-_SETTLED = 1_000_000_000  # nanoseconds
-_MOST_HASHES = 256
-_hashes: dict[tuple[str, Any], str] = {}  # of inputs that were read whole by this process
+def cache_key(parts: Mapping[str, Any]) -> str:
+    """Hash everything that a value depends on.
 
+    Args:
+        parts: JSON values with finite numbers; only what changes the result.
 
-def content_hash(path: Path | str) -> str:
-    """SHA-256 in hex of a file's bytes, or of the names and bytes of the files directly in a folder of images.
-
-    Hidden files of a folder (.DS_Store and the like) do not count. Raises InputError, also where the input is being
-    written to meanwhile.
+    Returns:
+        64 hex digits.
     """
-    path = Path(path)
-    try:
-        before = source_stamp(path)
-        known = os.path.abspath(path), before
-        if known in _hashes:
-            return _hashes[known]
-        if path.is_dir():
-            digest = hashlib.sha256(b"folder")
-            for member in _members(path):
-                # A hash is of fixed length and a name holds no zero byte: no two folders give the same stream.
-                digest.update(os.fsencode(member.name) + b"\0" + _file_hash(member))
-            content = digest.hexdigest()
-        else:
-            content = _file_hash(path).hex()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
-    if source_stamp(path) != before:
-        raise InputError(f"{path}: changes while it is being read; wait until it is written whole")
-    # Time stamps are coarse: a file that was just written may change once more and keep its stamp.
-    if time.time_ns() - max(changed for *_, changed in before) > _SETTLED:
-        if len(_hashes) >= _MOST_HASHES:
-            _hashes.clear()
-        _hashes[known] = content
-    return content
+    return hashlib.sha256(json.dumps(dict(parts), sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def source_stamp(path: Path | str) -> tuple[tuple[Any, ...], ...]:
-    """What tells, without reading the input again, that it was changed or replaced: compare two of them for equality.
+def get_or_create(
+    cache: "Cache | None",
+    kind: EntryKind[T],
+    source: Path,
+    make_key: Callable[[str], str],
+    create: Callable[[str], T],
+    on_wait: Callable[[], None] = lambda: None,
+) -> Cached[T]:
+    """Return the value of a source from the cache, or create and store it.
 
-    Take one before `content_hash` and one after the extraction, and keep the track only if they are equal: else it was
-    made from other content than its key says. Raises InputError where the input is missing or is no file or folder.
+    Two runs that need the same value do not both create it: the second waits for the first. A source that changes while
+    its value is created is not stored under the key of its old content.
+
+    Args:
+        cache: None looks up and stores nothing.
+        kind: How the value is stored.
+        source: The input file or folder.
+        make_key: Makes the key from the source's content hash.
+        create: Makes the value; called with the content hash.
+        on_wait: Called repeatedly while another run creates the value.
+
+    Raises:
+        InputError: The source cannot be read; and whatever `create` raises.
     """
-    path = Path(path)
-    try:
-        found = [(member.name, member.stat()) for member in _members(path)]
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the path") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
-    if not found:
-        raise InputError(f"{path}: holds no files; name a file, or a folder of images")
-    if not all(stat.S_ISREG(info.st_mode) for _, info in found):
-        raise InputError(f"{path}: is neither a file nor a folder; name one of these")
-    return tuple(
-        (name, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns) for name, info in found
-    )
-
-
-def cache_key(content: str, space: str, extractor: str, options: Mapping[str, Any]) -> str:
-    """The key (64 hex digits) of the track that `extractor` makes in `space` from that content with those options.
-
-    extractor: its name and version, so that two extractors of one space never share an entry. options: JSON values,
-    those that change the result and no others.
-    """
-    parts = {
-        "content": content,
-        "space": space,
-        "extractor": extractor,
-        "options": dict(options),
-        "format": FORMAT_VERSION,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    before = source_stamp(source)
+    content = content_hash(source)
+    if cache is None:
+        return Cached(create(content), content, was_cached=False, is_cached=False)
+    key = make_key(content)
+    value = cache.load(kind, key)
+    if value is not None:
+        return Cached(value, content, was_cached=True, is_cached=True)
+    with cache.lock(key, on_wait):
+        value = cache.load(kind, key)  # another run may have created it meanwhile
+        if value is not None:
+            return Cached(value, content, was_cached=True, is_cached=True)
+        value = create(content)
+        is_unchanged = source_stamp(source) == before
+        is_cached = is_unchanged and cache.store(kind, key, value, source.name)
+    return Cached(value, content, was_cached=False, is_cached=is_cached)
 
 
 class Cache:
-    """The entries under one folder (see `cache_folder`): in its sub-folder `tracks` the tracks, in `clips` a folder for
-    each video that is not finished, in `figures` those of measurements and the features behind them, in `locks` who makes a track just now.
+    """The entries under one folder: `tracks`, `clips` (one folder for each unfinished video), `figures` and `locks`.
+
+    Args:
+        folder: See `cache_folder`.
     """
 
     def __init__(self, folder: Path | str | None = None) -> None:
-        self.folder = cache_folder(folder) / "tracks"
-        self.clips = cache_folder(folder) / "clips"
-        self.figures = cache_folder(folder) / "figures"
-        self.locks = cache_folder(folder) / "locks"
+        self.root = cache_folder(folder)
+        self.folder = self.root / TRACK_FOLDER
+        self.clips = self.root / CLIP_FOLDER
+        self.figures = self.root / FIGURE_FOLDER
+        self.locks = self.root / LOCK_FOLDER
 
-    def path_for(self, key: str) -> Path:
-        """Where the entry of a key lies or would lie."""
-        if not _KEY.fullmatch(key):
-            raise ValueError(f"not a cache key: {key!r}")
-        return self.folder / f"{key}.npz"
+    def path_for(self, kind: EntryKind[Any], key: str) -> Path:
+        """Return the path of an entry, which may not exist. Raises ValueError for a malformed key."""
+        return self.root / kind.folder / (_checked_key(key) + kind.suffix)
 
-    def load_track(self, key: str) -> MotionTrack | None:
-        """The kept track, or None. A damaged entry is removed."""
-        path = self.path_for(key)
+    def load(self, kind: EntryKind[T], key: str) -> T | None:
+        """Return a stored value, or None. A damaged entry is removed."""
+        path = self.path_for(kind, key)
         try:
-            return MotionTrack.load(path)
+            return kind.load(path)
         except InputError as error:
-            if isinstance(error.__cause__, ValueError):  # read, and found bad; the system's own refusals may pass
+            if isinstance(error.__cause__, ValueError):  # damaged; an error of the operating system may be temporary
                 with suppress(OSError):
                     path.unlink()
             return None
 
-    def store_track(self, key: str, track: MotionTrack, source: str = "") -> bool:
-        """Keep a track, in place of any older one; `source` is the input's name for listings. False if it cannot be."""
-        path = self.path_for(key)
+    def store(self, kind: EntryKind[T], key: str, value: T, source: str = "") -> bool:
+        """Store a value in place of any older one.
+
+        Args:
+            kind: How the value is stored.
+            key: 64 hex digits.
+            value: The value.
+            source: Name of the input, for listings.
+
+        Returns:
+            False where it cannot be stored.
+        """
+        path = self.path_for(kind, key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            track.save(path, overwrite=True)
+            with nullcontext(path) if kind.is_atomic else atomic_path(path) as target:
+                kind.save(value, target)
         except (OutputError, OSError):
             return False
-        with suppress(OutputError), atomic_path(path.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps({"source": source, "space": track.meta.space}), encoding="ascii")
+        if kind.describe is not None:
+            note = {"source": source, **kind.describe(value)}
+            with suppress(OutputError), atomic_path(path.with_suffix(".json")) as temporary:
+                temporary.write_text(json.dumps(note), encoding="ascii")
         return True
 
     @contextmanager
-    def making(self, key: str, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold the right to make a key's track: who comes second waits until the first is done, or gone, and then finds
-        it. wait: called now and then meanwhile. Where the folder cannot be written nobody waits.
+    def lock(self, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the exclusive right to create the value of a key.
+
+        A second run waits until the first is done or dead. Where the folder cannot be written nobody waits.
         """
-        path = self.locks / f"{self.path_for(key).stem}.lock"
+        path = self.locks / f"{_checked_key(key)}.lock"
         lock = FileLock(path)
         try:
-            self._lock(lock, wait)
+            self._acquire(lock, on_wait)
         except (OSError, NotImplementedError):
             yield
             return
@@ -185,146 +224,126 @@ class Cache:
             yield
         finally:
             lock.release()
-            with suppress(OSError):  # who still waits for the old file makes the track once more, at worst
+            with suppress(OSError):  # a run that still waits for the old file creates the value once more, at worst
                 path.unlink(missing_ok=True)
-                self.locks.rmdir()  # these two where they are empty
+                self.locks.rmdir()  # these two only where they are empty
                 self.locks.parent.rmdir()
 
-    def _lock(self, lock: FileLock, wait: Callable[[], None]) -> None:
-        missed = 0  # another run may remove the empty folder between our making it and using it
+    def _acquire(self, lock: FileLock, on_wait: Callable[[], None]) -> None:
+        misses = 0  # another run may remove the empty folder between its creation and its use
         while True:
             try:
                 self.locks.mkdir(parents=True, exist_ok=True)
-                lock.acquire(timeout=_LOCK_TICK)
+                lock.acquire(timeout=_LOCK_POLL)
                 return
             except Timeout:
-                wait()
+                on_wait()
             except FileNotFoundError:
-                missed += 1
-                if missed > 20:
+                misses += 1
+                if misses > _MAX_LOCK_MISSES:
                     raise
 
-    def load_figures(self, key: str) -> dict[str, Any] | None:
-        """The kept figures (a JSON object) of a measurement, or None."""
-        try:
-            values = json.loads(self._figures_path(key).read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return None
-        return values if isinstance(values, dict) else None
-
-    def store_figures(self, key: str, values: Mapping[str, Any]) -> bool:
-        """Keep the figures of a measurement (JSON values, all numbers finite). False if they cannot be kept."""
-        path = self._figures_path(key)
-        text = json.dumps(values, allow_nan=False)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:
-                temporary.write_text(text, encoding="ascii")
-        except (OutputError, OSError):
-            return False
-        return True
-
-    def load_features(self, key: str) -> dict[str, np.ndarray] | None:
-        """The kept network features of a measurement, finite arrays by name, or None."""
-        try:
-            with np.load(self._figures_path(key).with_suffix(".npz"), allow_pickle=False) as file:
-                features = {name: file[name] for name in file.files}
-                sound = all(np.isfinite(values).all() for values in features.values())
-        except Exception:  # zipfile, zlib and numpy raise a dozen kinds on damaged bytes
-            return None
-        return features if sound else None
-
-    def store_features(self, key: str, features: Mapping[str, np.ndarray]) -> bool:
-        """Keep the network features of a measurement beside its figures. False if they cannot be kept."""
-        path = self._figures_path(key).with_suffix(".npz")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:
-                np.savez(temporary, **features)
-        except (OutputError, OSError):
-            return False
-        return True
-
-    def _figures_path(self, key: str) -> Path:
-        return self.figures / f"{self.path_for(key).stem}.json"
-
     def entries(self) -> list[CacheEntry]:
-        """All kept tracks, newest first. Raises OutputError where the folder cannot be read."""
-        found = []
-        for path in self._files():
+        """Return all cached tracks, newest first. Raises OutputError where the folder cannot be read."""
+        entries = []
+        for path in _files(self.folder):
             if path.suffix == ".npz" and _KEY.fullmatch(path.stem):
                 with suppress(FileNotFoundError):  # another run cleared it just now
                     info = path.stat()
                     note = path.with_suffix(".json")
                     size = info.st_size + (note.stat().st_size if note.exists() else 0)
                     created = datetime.fromtimestamp(info.st_mtime, UTC)
-                    found.append(CacheEntry(path.stem, path, size, created, **_read_note(note)))
-        return sorted(found, key=lambda entry: (entry.created, entry.key), reverse=True)
+                    entries.append(CacheEntry(path.stem, path, size, created, **_read_note(note)))
+        return _newest_first(entries)
 
     def unfinished(self) -> list[CacheEntry]:
-        """The videos of which clips are kept, newest first. Raises OutputError where the folder cannot be read."""
-        found = []
+        """Return the videos that have cached clips, newest first. Raises OutputError where the folder cannot be read."""
+        entries = []
         try:
             for path in self.clips.iterdir() if self.clips.is_dir() else ():
                 if _KEY.fullmatch(path.name) and path.is_dir():
                     infos = [member.stat() for member in path.iterdir()] or [path.stat()]
                     created = datetime.fromtimestamp(max(info.st_mtime for info in infos), UTC)
                     size = sum(info.st_size for info in infos)
-                    found.append(CacheEntry(path.name, path, size, created, "unfinished video", "clips"))
+                    entries.append(CacheEntry(path.name, path, size, created, "unfinished video", CLIP_FOLDER))
         except FileNotFoundError:  # another run finished its video just now
             pass
         except OSError as error:
             raise output_error(self.clips, error) from error
-        return sorted(found, key=lambda entry: (entry.created, entry.key), reverse=True)
+        return _newest_first(entries)
 
     def size(self) -> int:
-        """Bytes on disk, with whatever killed runs left."""
+        """Return the bytes on disk, including what killed runs left."""
         total = sum(entry.size for entry in self.unfinished())
-        for path in (*self._files(), *_files(self.figures)):
+        for path in (*_files(self.folder), *_files(self.figures)):
             with suppress(FileNotFoundError):
                 total += path.stat().st_size
         return total
 
     def clear(self, older_than: timedelta | None = None) -> list[CacheEntry]:
-        """Remove the entries of that age and more (None: all), figures of that age, and what killed runs left; return
-        the entries removed.
+        """Remove entries and figures, and what killed runs left. Only files with the cache's own names are touched.
 
-        Only files with the cache's own names are touched. Raises OutputError where one cannot be removed.
+        Args:
+            older_than: Minimum age of what is removed, or None for everything.
+
+        Returns:
+            The removed entries.
+
+        Raises:
+            OutputError: An entry cannot be removed.
         """
         now = time.time()
-        limit = now - (older_than.total_seconds() if older_than is not None else 0.0)
-        kept = self.entries() + self.unfinished()
-        entries = [entry for entry in kept if older_than is None or entry.created.timestamp() <= limit]
+        limit = now if older_than is None else now - older_than.total_seconds()
+        removed = [
+            entry
+            for entry in self.entries() + self.unfinished()
+            if older_than is None or entry.created.timestamp() <= limit
+        ]
         try:
-            for entry in entries:
-                if entry.path.parent == self.clips:
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                    continue
-                entry.path.unlink(missing_ok=True)
-                entry.path.with_suffix(".json").unlink(missing_ok=True)
+            for entry in removed:
+                self._remove(entry)
             for path in _files(self.figures):
                 if path.suffix in (".json", ".npz") and _KEY.fullmatch(path.stem):
-                    with suppress(FileNotFoundError):
-                        if older_than is None or path.stat().st_mtime <= limit:
-                            path.unlink()
-            for path in (*self._files(), *_files(self.figures)):
-                orphan = path.suffix == ".json" and _KEY.fullmatch(path.stem) and not path.with_suffix(".npz").exists()
-                orphan = orphan and path.parent == self.folder
-                if orphan or _LEFTOVER.fullmatch(path.name):
-                    with suppress(FileNotFoundError):
-                        if now - path.stat().st_mtime > _LEFTOVER_AGE.total_seconds():
-                            path.unlink()
+                    _remove_older(path, None if older_than is None else limit)
+            for path in (*_files(self.folder), *_files(self.figures)):
+                if self._is_orphaned_note(path) or _LEFTOVER.fullmatch(path.name):
+                    _remove_older(path, now - _LEFTOVER_AGE.total_seconds())
         except OSError as error:
             raise OutputError(
-                f"{self.folder}: cannot be cleared ({error.strerror or error}); check its permissions"
+                f"{self.folder}: cannot be cleared ({error.strerror or error}). Check its permissions."
             ) from error
-        return entries
+        return removed
 
-    def _files(self) -> Iterator[Path]:
-        return _files(self.folder)
+    def _remove(self, entry: CacheEntry) -> None:
+        if entry.path.parent == self.clips:
+            shutil.rmtree(entry.path, ignore_errors=True)
+            return
+        entry.path.unlink(missing_ok=True)
+        entry.path.with_suffix(".json").unlink(missing_ok=True)
+
+    def _is_orphaned_note(self, path: Path) -> bool:
+        is_note = path.parent == self.folder and path.suffix == ".json" and _KEY.fullmatch(path.stem) is not None
+        return is_note and not path.with_suffix(".npz").exists()
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _checked_key(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"not a cache key: {key!r}")
+    return key
+
+
+def _newest_first(entries: list[CacheEntry]) -> list[CacheEntry]:
+    return sorted(entries, key=lambda entry: (entry.created, entry.key), reverse=True)
+
+
+def _remove_older(path: Path, limit: float | None) -> None:
+    """Remove a file that was written at or before a time (seconds since the epoch), or at any time for None."""
+    with suppress(FileNotFoundError):
+        if limit is None or path.stat().st_mtime <= limit:
+            path.unlink()
+
+
+def _files(folder: Path) -> Generator[Path, None, None]:
     try:
         yield from sorted(path for path in folder.iterdir() if path.is_file())
     except (FileNotFoundError, NotADirectoryError):
@@ -333,21 +352,8 @@ def _files(folder: Path) -> Iterator[Path]:
         raise output_error(folder, error) from error
 
 
-def _members(path: Path) -> list[Path]:
-    """The file itself, or the visible files directly in the folder, in an order that no locale changes."""
-    if not path.is_dir():
-        return [path]
-    visible = (member for member in path.iterdir() if not member.name.startswith(".") and member.is_file())
-    return sorted(visible, key=lambda member: os.fsencode(member.name))
-
-
-def _file_hash(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
-
-
 def _read_note(path: Path) -> dict[str, str]:
-    """The note's texts, each "" where the note is missing or not ours."""
+    """Read the texts of a note, each "" where the note is missing or malformed."""
     try:
         note = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

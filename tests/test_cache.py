@@ -1,4 +1,4 @@
-"""The cache: keys that mean the content, entries that are whole or absent, and runs that never fail because of it."""
+"""The cache: stable keys, entries that are whole or absent, and runs that never fail because of it."""
 
 import hashlib
 import json
@@ -7,7 +7,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,10 +17,11 @@ import numpy as np
 import platformdirs
 import pytest
 
-from mimaface_cli import cache as module
-from mimaface_cli.cache import Cache, cache_folder, cache_key, content_hash, source_stamp
+from mimaface_cli.cache import Cache, Cached, cache_folder, get_or_create
 from mimaface_cli.errors import InputError, OutputError
+from mimaface_cli.fingerprint import content_hash
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_cache import TRACKS, track_key
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "0" * 63 + "a"
@@ -39,10 +42,7 @@ def age(path: Path, **ago) -> None:
     os.utime(path, (then, then))
 
 
-# --- where it lies
-
-
-def test_the_folder_is_the_argument_then_the_environment_then_the_users(tmp_path, monkeypatch):
+def test_cache_folder_prefers_argument_then_environment_then_user_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("MIMAFACE_CACHE_DIR", str(tmp_path / "environment"))
     assert cache_folder(tmp_path / "argument") == tmp_path / "argument"
     assert cache_folder() == tmp_path / "environment"
@@ -52,110 +52,17 @@ def test_the_folder_is_the_argument_then_the_environment_then_the_users(tmp_path
     assert cache_folder() == platformdirs.user_cache_path("mimaface", appauthor=False)
 
 
-def test_only_keys_become_paths(cache):
-    assert cache.path_for(KEY).parent == cache.folder and KEY in cache.path_for(KEY).name
+def test_path_for_refuses_malformed_keys(cache):
+    assert cache.path_for(TRACKS, KEY).parent == cache.folder and KEY in cache.path_for(TRACKS, KEY).name
     for wrong in ("", "../" + KEY, KEY + "\n", KEY.upper(), KEY[1:]):
         with pytest.raises(ValueError, match="not a cache key"):
-            cache.path_for(wrong)
+            cache.path_for(TRACKS, wrong)
 
 
-# --- what a key means
-
-
-def test_the_hash_of_a_file_is_its_sha256(tmp_path):
-    (tmp_path / "abc").write_bytes(b"abc")
-    assert content_hash(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_the_hash_of_a_folder_is_that_of_its_names_and_contents(tmp_path):
-    def folder(name: str, **files: str) -> Path:
-        (tmp_path / name).mkdir()
-        for file, text in files.items():
-            (tmp_path / name / file).write_text(text)
-        return tmp_path / name
-
-    first = content_hash(folder("first", a="1", b="2"))
-    assert content_hash(folder("again", b="2", a="1")) == first
-    others = [
-        folder("content", a="1", b="3"),
-        folder("swap", a="2", b="1"),
-        folder("name", a="1", c="2"),
-        folder("few", a="1"),
-    ]
-    assert len({first, *map(content_hash, others)}) == 5
-    (tmp_path / "first" / ".DS_Store").write_text("hidden files and folders do not count")
-    (tmp_path / "first" / "inner").mkdir()
-    assert content_hash(tmp_path / "first") == first
-
-
-def test_inputs_without_content(tmp_path):
-    (tmp_path / "empty").mkdir()
-    os.mkfifo(tmp_path / "pipe")
-    faults = {"absent": "no such file", "empty": "holds no files", "pipe": "is neither a file nor a folder"}
-    for name, text in faults.items():
-        for function in (content_hash, source_stamp):
-            with pytest.raises(InputError, match=f"{name}: {text}"):
-                function(tmp_path / name)
-
-
-def test_an_input_that_grows_while_it_is_hashed_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "growing"
-    path.write_bytes(b"beginning")
-    digest = module.hashlib.file_digest
-
-    def grows(file, name):
-        found = digest(file, name)
-        path.write_bytes(b"beginning and end")
-        return found
-
-    monkeypatch.setattr(module.hashlib, "file_digest", grows)
-    with pytest.raises(InputError, match="growing: changes while it is being read"):
-        content_hash(path)
-
-
-def test_an_input_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
-    path, reads = tmp_path / "input", []
-    digest = module.hashlib.file_digest
-    monkeypatch.setattr(module.hashlib, "file_digest", lambda *given: reads.append(given) or digest(*given))
-    monkeypatch.setattr(module, "_SETTLED", -1)  # as if it had been written long ago
-    path.write_bytes(b"one")
-    first = content_hash(path)
-    assert content_hash(path) == first and len(reads) == 1
-    path.write_bytes(b"another")
-    assert content_hash(path) != first and len(reads) == 2
-    monkeypatch.setattr(module, "_SETTLED", 10**12)  # just written: its stamp may not tell the next change
-    path.write_bytes(b"once more")
-    content_hash(path)
-    content_hash(path)
-    assert len(reads) == 4
-
-
-def test_the_stamp_tells_a_replaced_input(tmp_path):
-    path, other = tmp_path / "input", tmp_path / "other"
-    path.write_bytes(b"one")
-    before = source_stamp(path)
-    assert source_stamp(path) == before
-    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
-    other.write_bytes(b"two")
-    os.replace(other, path)
-    os.utime(path, ns=times)  # same name, size and modification time
-    assert source_stamp(path) != before
-    before = source_stamp(path)
-    time.sleep(0.05)  # more than the file system's clock needs to tick
-    path.write_bytes(b"six")
-    os.utime(path, ns=times)  # the same file, too
-    assert source_stamp(path) != before
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "a").touch()
-    before = source_stamp(tmp_path / "folder")
-    (tmp_path / "folder" / "b").touch()
-    assert source_stamp(tmp_path / "folder") != before
-
-
-def test_the_key_depends_on_everything_and_not_on_the_order_of_options():
+def test_key_depends_on_every_part_but_not_on_option_order():
     base = ("c" * 64, "face478", "landmarks 1", {"a": 1, "b": [1.5, "ü", None]})
-    key = cache_key(*base)
-    assert len(key) == 64 and cache_key(*base[:3], {"b": [1.5, "ü", None], "a": 1}) == key
+    key = track_key(*base)
+    assert len(key) == 64 and track_key(*base[:3], {"b": [1.5, "ü", None], "a": 1}) == key
     others = [
         ("d" * 64, *base[1:]),
         (base[0], "bfm09", *base[2:]),
@@ -163,139 +70,138 @@ def test_the_key_depends_on_everything_and_not_on_the_order_of_options():
         (*base[:3], {"a": 2, "b": [1.5, "ü", None]}),
         (*base[:3], {}),
     ]
-    assert len({key, *(cache_key(*other) for other in others)}) == 6
+    assert len({key, *(track_key(*other) for other in others)}) == 6
 
 
-def test_the_key_is_the_hash_of_one_settled_text():
+def test_key_is_stable_across_versions():
     """Another text would silently empty everybody's cache."""
     text = (
         '{"content": "c5", "extractor": "landmarks 1", "format": 1, '
         '"options": {"face": "\\u00fc", "smooth": 1.0}, "space": "face478"}'
     )
-    key = cache_key("c5", "face478", "landmarks 1", {"smooth": 1.0, "face": "ü"})
+    key = track_key("c5", "face478", "landmarks 1", {"smooth": 1.0, "face": "ü"})
     assert key == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_options_without_a_text_of_their_own_are_refused():
+def test_key_refuses_options_that_are_not_json():
     with pytest.raises(TypeError):
-        cache_key("c" * 64, "face478", "x", {"path": Path("a")})
+        track_key("c" * 64, "face478", "x", {"path": Path("a")})
     with pytest.raises(ValueError):
-        cache_key("c" * 64, "face478", "x", {"value": float("nan")})
+        track_key("c" * 64, "face478", "x", {"value": float("nan")})
 
 
-# --- keeping and finding
+def test_stored_track_is_loaded_again(cache):
+    assert cache.load(TRACKS, KEY) is None
+    assert cache.store(TRACKS, KEY, make_track(7), "drive.mp4")
+    loaded = cache.load(TRACKS, KEY)
+    assert len(loaded) == 7 and loaded.meta == make_track(7).meta
+    assert cache.load(TRACKS, OTHER) is None
+    assert cache.store(TRACKS, KEY, make_track(8))
+    assert len(cache.load(TRACKS, KEY)) == 8
 
 
-def test_store_and_load(cache):
-    assert cache.load_track(KEY) is None
-    assert cache.store_track(KEY, make_track(7), "drive.mp4")
-    found = cache.load_track(KEY)
-    assert len(found) == 7 and found.meta == make_track(7).meta
-    assert cache.load_track(OTHER) is None
-    assert cache.store_track(KEY, make_track(8))
-    assert len(cache.load_track(KEY)) == 8
-
-
-def test_a_damaged_entry_is_a_miss_and_is_removed(cache):
-    cache.store_track(KEY, make_track())
-    path = cache.path_for(KEY)
+def test_damaged_entry_is_a_miss_and_is_removed(cache):
+    cache.store(TRACKS, KEY, make_track())
+    path = cache.path_for(TRACKS, KEY)
     path.write_bytes(path.read_bytes()[:-10])
-    assert cache.load_track(KEY) is None and not path.exists()
-    assert cache.store_track(KEY, make_track()) and cache.load_track(KEY) is not None
+    assert cache.load(TRACKS, KEY) is None and not path.exists()
+    assert cache.store(TRACKS, KEY, make_track()) and cache.load(TRACKS, KEY) is not None
 
 
-def test_an_entry_that_cannot_be_read_is_a_miss_and_stays(cache, monkeypatch):
-    cache.store_track(KEY, make_track())
+def test_unreadable_entry_is_a_miss_and_stays(cache, monkeypatch):
+    cache.store(TRACKS, KEY, make_track())
     with monkeypatch.context() as patch:
 
         def refuses(*_args, **_kwargs):
             raise PermissionError(13, "Permission denied")
 
         patch.setattr(Path, "open", refuses)
-        assert cache.load_track(KEY) is None
-    assert cache.load_track(KEY) is not None
+        assert cache.load(TRACKS, KEY) is None
+    assert cache.load(TRACKS, KEY) is not None
 
 
-def test_a_folder_in_an_entrys_place_is_a_miss(cache):
-    cache.path_for(KEY).mkdir(parents=True)
-    assert cache.load_track(KEY) is None
-    assert not cache.store_track(KEY, make_track())
+def test_folder_in_place_of_an_entry_is_a_miss(cache):
+    cache.path_for(TRACKS, KEY).mkdir(parents=True)
+    assert cache.load(TRACKS, KEY) is None
+    assert not cache.store(TRACKS, KEY, make_track())
 
 
-def test_a_cache_that_cannot_be_written_keeps_nothing_and_does_not_fail(tmp_path, cache, monkeypatch):
+def test_unwritable_cache_stores_nothing_and_does_not_fail(tmp_path, cache, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
     blocked = Cache(tmp_path / "file")
-    assert blocked.store_track(KEY, make_track()) is False
-    assert blocked.load_track(KEY) is None
+    assert blocked.store(TRACKS, KEY, make_track()) is False
+    assert blocked.load(TRACKS, KEY) is None
     assert blocked.entries() == [] and blocked.size() == 0 and blocked.clear() == []
     with monkeypatch.context() as patch:
         patch.setattr(os, "access", lambda *_args: False)  # what a read-only folder answers
-        assert cache.store_track(KEY, make_track()) is False
+        assert cache.store(TRACKS, KEY, make_track()) is False
 
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    assert cache.store_track(KEY, make_track()) is False
+    assert cache.store(TRACKS, KEY, make_track()) is False
     assert list(cache.folder.iterdir()) == []
 
 
-def test_a_note_that_cannot_be_written_costs_only_the_name(cache, monkeypatch):
+def test_unwritable_note_loses_only_the_source_name(cache, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    assert cache.store_track(KEY, make_track(), "drive.mp4") is True
-    assert cache.load_track(KEY) is not None and [entry.source for entry in cache.entries()] == [""]
+    assert cache.store(TRACKS, KEY, make_track(), "drive.mp4") is True
+    assert cache.load(TRACKS, KEY) is not None and [entry.source for entry in cache.entries()] == [""]
     assert len(list(cache.folder.iterdir())) == 1
 
 
-# --- listing and clearing
-
-
-def test_entries_tell_name_space_size_and_time_newest_first(cache):
-    cache.store_track(KEY, make_track(5), "première.mp4")
-    cache.store_track(OTHER, make_track(9, "bfm09"), "second.mov")
-    age(cache.path_for(KEY), hours=1)
+def test_entries_list_name_space_size_and_time_newest_first(cache):
+    cache.store(TRACKS, KEY, make_track(5), "première.mp4")
+    cache.store(TRACKS, OTHER, make_track(9, "bfm09"), "second.mov")
+    age(cache.path_for(TRACKS, KEY), hours=1)
     second, first = cache.entries()
-    assert (first.key, first.source, first.space, first.path) == (KEY, "première.mp4", "face478", cache.path_for(KEY))
+    assert (first.key, first.source, first.space, first.path) == (
+        KEY,
+        "première.mp4",
+        "face478",
+        cache.path_for(TRACKS, KEY),
+    )
     assert (second.key, second.source, second.space) == (OTHER, "second.mov", "bfm09")
     assert abs(datetime.now(UTC) - timedelta(hours=1) - first.created) < timedelta(seconds=30)
     assert first.size + second.size == cache.size() == sum(path.stat().st_size for path in cache.folder.iterdir())
-    assert first.size > cache.path_for(KEY).stat().st_size
+    assert first.size > cache.path_for(TRACKS, KEY).stat().st_size
 
 
 @pytest.mark.parametrize(
     "note", [b"", b"\xff", b"[]", b"[" * 9999, b'{"source": 5}', b'{"source": "\\u001b[2J", "space": "a\\nb"}']
 )
-def test_notes_that_are_not_ours_are_left_aside(cache, note):
-    cache.store_track(KEY, make_track(), "drive.mp4")
-    cache.path_for(KEY).with_suffix(".json").write_bytes(note)
+def test_malformed_notes_are_ignored(cache, note):
+    cache.store(TRACKS, KEY, make_track(), "drive.mp4")
+    cache.path_for(TRACKS, KEY).with_suffix(".json").write_bytes(note)
     assert [(entry.source, entry.space) for entry in cache.entries()] == [("", "")]
 
 
-def test_an_empty_cache(cache):
+def test_empty_cache_has_no_entries(cache):
     assert cache.entries() == [] and cache.size() == 0 and cache.clear() == [] and not cache.folder.exists()
 
 
-def test_clear_removes_the_old_or_all_but_never_what_is_not_ours(cache):
-    cache.store_track(KEY, make_track())
-    cache.store_track(OTHER, make_track())
-    age(cache.path_for(KEY), days=10)
+def test_clear_removes_old_entries_and_never_foreign_files(cache):
+    cache.store(TRACKS, KEY, make_track())
+    cache.store(TRACKS, OTHER, make_track())
+    age(cache.path_for(TRACKS, KEY), days=10)
     mine = [cache.folder / "notes.json", cache.folder / "my.npz", cache.folder.parent / "thesis.txt"]
     for path in mine:
         path.write_text("mine")
         age(path, days=99)
     assert [entry.key for entry in cache.clear(timedelta(days=11))] == []
     assert [entry.key for entry in cache.clear(timedelta(days=9))] == [KEY]
-    assert cache.load_track(KEY) is None and cache.load_track(OTHER) is not None
-    assert not cache.path_for(KEY).with_suffix(".json").exists()
+    assert cache.load(TRACKS, KEY) is None and cache.load(TRACKS, OTHER) is not None
+    assert not cache.path_for(TRACKS, KEY).with_suffix(".json").exists()
     assert [entry.key for entry in cache.clear()] == [OTHER]
     assert sorted(cache.folder.iterdir()) == sorted(mine[:2]) and mine[2].exists()
 
 
-def test_clear_says_what_it_may_not_remove(cache, monkeypatch):
-    cache.store_track(KEY, make_track())
+def test_clear_reports_what_it_cannot_remove(cache, monkeypatch):
+    cache.store(TRACKS, KEY, make_track())
 
     def refuses(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
@@ -305,16 +211,13 @@ def test_clear_says_what_it_may_not_remove(cache, monkeypatch):
         cache.clear()
 
 
-def test_clear_sweeps_notes_whose_track_is_gone(cache):
-    cache.store_track(KEY, make_track())
-    cache.path_for(KEY).unlink()
-    note = cache.path_for(KEY).with_suffix(".json")
+def test_clear_removes_orphaned_notes(cache):
+    cache.store(TRACKS, KEY, make_track())
+    cache.path_for(TRACKS, KEY).unlink()
+    note = cache.path_for(TRACKS, KEY).with_suffix(".json")
     assert cache.clear() == [] and note.exists()  # a run may be about to write the track
     age(note, days=2)
     assert cache.clear() == [] and not note.exists()
-
-
-# --- other processes
 
 
 def python(script: str, *arguments: object) -> subprocess.Popen:
@@ -323,12 +226,13 @@ def python(script: str, *arguments: object) -> subprocess.Popen:
     )
 
 
-def test_a_run_killed_midway_leaves_nothing_that_passes_for_an_entry(cache):
+def test_killed_run_leaves_no_readable_half_entry(cache):
     script = """
 import sys, time
 import numpy as np
 from mimaface_cli.cache import Cache
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_cache import TRACKS
 whole = np.savez
 def half(file, **arrays):
     whole(file, **arrays)
@@ -336,15 +240,15 @@ def half(file, **arrays):
     print("half", flush=True)
     time.sleep(60)
 np.savez = half
-Cache(sys.argv[1]).store_track(sys.argv[2], MotionTrack.neutral(100, "face478"))
+Cache(sys.argv[1]).store(TRACKS, sys.argv[2], MotionTrack.neutral(100, "face478"))
 """
     run = python(script, cache.folder.parent, KEY)
     assert run.stdout.readline() == "half\n"
     run.kill()
     run.wait()
     (leftover,) = cache.folder.iterdir()
-    assert cache.load_track(KEY) is None and cache.entries() == [] and cache.size() == leftover.stat().st_size > 0
-    assert cache.store_track(KEY, make_track()) and len(cache.load_track(KEY)) == 5
+    assert cache.load(TRACKS, KEY) is None and cache.entries() == [] and cache.size() == leftover.stat().st_size > 0
+    assert cache.store(TRACKS, KEY, make_track()) and len(cache.load(TRACKS, KEY)) == 5
     cache.clear()
     assert leftover.exists()  # young: its run may be alive
     age(leftover, days=2)
@@ -352,15 +256,16 @@ Cache(sys.argv[1]).store_track(sys.argv[2], MotionTrack.neutral(100, "face478"))
     assert list(cache.folder.iterdir()) == []
 
 
-def test_runs_killed_at_any_moment_leave_whole_entries(cache):
+def test_runs_killed_at_any_time_leave_whole_entries(cache):
     script = """
 import sys
 from mimaface_cli.cache import Cache
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_cache import TRACKS
 cache, track = Cache(sys.argv[1]), MotionTrack.neutral(20_000, "face478")
 print("ready", flush=True)
 while True:
-    cache.store_track(sys.argv[2], track, "drive.mp4")
+    cache.store(TRACKS, sys.argv[2], track, "drive.mp4")
 """
     moments = random.Random(3)
     for _ in range(5):
@@ -369,22 +274,23 @@ while True:
         time.sleep(moments.uniform(0.0, 0.1))
         run.send_signal(signal.SIGKILL)
         run.wait()
-        existed = cache.path_for(KEY).exists()
-        track = cache.load_track(KEY)
+        existed = cache.path_for(TRACKS, KEY).exists()
+        track = cache.load(TRACKS, KEY)
         assert (track is not None) == existed and (track is None or len(track) == 20_000)
         for entry in cache.entries():
             assert entry.source in ("", "drive.mp4")
 
 
-def test_two_runs_that_keep_the_same_key_leave_a_whole_entry(cache):
+def test_two_runs_that_store_one_key_leave_a_whole_entry(cache):
     script = """
 import sys
 from mimaface_cli.cache import Cache
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_cache import TRACKS
 cache, frames = Cache(sys.argv[1]), int(sys.argv[3])
 track = MotionTrack.neutral(frames, "face478")
 print("ready", flush=True)
-stored = sum(cache.store_track(sys.argv[2], track, f"{frames}.mp4") for _ in range(60))
+stored = sum(cache.store(TRACKS, sys.argv[2], track, f"{frames}.mp4") for _ in range(60))
 print(stored)
 """
     runs = [python(script, cache.folder.parent, KEY, frames) for frames in (3000, 4000)]
@@ -392,10 +298,82 @@ print(stored)
         assert run.stdout.readline() == "ready\n"
     seen = set()
     while any(run.poll() is None for run in runs):
-        existed = cache.path_for(KEY).exists()
-        track = cache.load_track(KEY)
+        existed = cache.path_for(TRACKS, KEY).exists()
+        track = cache.load(TRACKS, KEY)
         assert track is not None or not existed
         seen.add(track and len(track))
     assert [run.stdout.read() for run in runs] == ["60\n", "60\n"]
-    assert len(cache.load_track(KEY)) in (3000, 4000) and seen <= {None, 3000, 4000}
-    assert len(list(cache.folder.iterdir())) == 2 and json.loads(cache.path_for(KEY).with_suffix(".json").read_text())
+    assert len(cache.load(TRACKS, KEY)) in (3000, 4000) and seen <= {None, 3000, 4000}
+    assert len(list(cache.folder.iterdir())) == 2 and json.loads(
+        cache.path_for(TRACKS, KEY).with_suffix(".json").read_text()
+    )
+
+
+def test_get_or_create_creates_once_and_loads_afterwards(cache, tmp_path):
+    source = tmp_path / "input"
+    source.write_bytes(b"content")
+    created = []
+
+    def create(content: str) -> MotionTrack:
+        created.append(content)
+        return make_track(6)
+
+    def get() -> Cached[MotionTrack]:
+        return get_or_create(cache, TRACKS, source, lambda content: content, create)
+
+    first, second = get(), get()
+    assert (first.was_cached, first.is_cached, len(first.value)) == (False, True, 6)
+    assert (second.was_cached, second.is_cached, len(second.value)) == (True, True, 6)
+    assert created == [content_hash(source)] == [first.content]
+
+
+def test_get_or_create_without_a_cache_creates_every_time(tmp_path):
+    source = tmp_path / "input"
+    source.write_bytes(b"content")
+    result = get_or_create(None, TRACKS, source, lambda content: content, lambda content: make_track())
+    assert not result.was_cached and not result.is_cached
+
+
+def test_get_or_create_does_not_store_under_the_hash_of_old_content(cache, tmp_path):
+    source = tmp_path / "input"
+    source.write_bytes(b"content")
+
+    def create(content: str) -> MotionTrack:
+        source.write_bytes(b"new content")
+        return make_track()
+
+    assert not get_or_create(cache, TRACKS, source, lambda content: content, create).is_cached
+    assert cache.entries() == []
+
+
+def test_get_or_create_waits_for_another_run_and_loads_its_value(cache, tmp_path):
+    source = tmp_path / "input"
+    source.write_bytes(b"content")
+    started, release = threading.Event(), threading.Event()
+
+    def slow(content: str) -> MotionTrack:
+        started.set()
+        assert release.wait(20)
+        return make_track(9)
+
+    def get(create, on_wait=lambda: None) -> Cached[MotionTrack]:
+        return get_or_create(cache, TRACKS, source, lambda content: content, create, on_wait)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(get, slow)
+        assert started.wait(20)
+        second = get(lambda content: pytest.fail("created twice"), release.set)
+        assert not first.result().was_cached
+    assert second.was_cached and len(second.value) == 9
+
+
+def test_get_or_create_passes_errors_on_and_stores_nothing(cache, tmp_path):
+    source = tmp_path / "input"
+    source.write_bytes(b"content")
+
+    def fail(content: str) -> MotionTrack:
+        raise InputError("no face")
+
+    with pytest.raises(InputError, match="no face"):
+        get_or_create(cache, TRACKS, source, lambda content: content, fail)
+    assert cache.entries() == [] and not cache.locks.exists()

@@ -1,49 +1,67 @@
-"""`animate` from end to end: source and driver in, a finished file out."""
+"""Animate a source: plan the run, load source and driver, render, and write the result with its provenance."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mimaface_cli.apps.animate_options import AnimateOptions
-from mimaface_cli.apps.drivers import Driver, is_track, load_driver, trimmed
-from mimaface_cli.apps.matte import changed
-from mimaface_cli.apps.outputs import check_target, is_video, keeps_alpha
-from mimaface_cli.apps.side_by_side import panels, side_by_side
-from mimaface_cli.apps.sources import Moving, from_photo, from_video, picture_size, read_portrait
-from mimaface_cli.apps.speak import is_speech, load_speech, speech_options, speech_weights
+from mimaface_cli.apps.animation_plan import (
+    DRIVER_AUDIO,
+    MATTE_ENCODING,
+    NO_AUDIO,
+    AnimationPlan,
+    check_animation_outputs,
+    plan_animation,
+)
+from mimaface_cli.apps.matte import write_mattes
+from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha
+from mimaface_cli.apps.side_by_side import join_panels
+from mimaface_cli.apps.source_loading import fit_portrait, load_portrait, load_video_source
 from mimaface_cli.cache import Cache
-from mimaface_cli.engines.selection import ASSETS, DIFFUSION, MESH, SPACES, Engine, choose_engine
+from mimaface_cli.drivers.base import Driver
+from mimaface_cli.engines.base import FrameStream, RenderRequest
+from mimaface_cli.engines.sources import PhotoSource, VideoSource
 from mimaface_cli.errors import InputError
-from mimaface_cli.face.extract_options import ExtractOptions
+from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.media.attachments import Attachments
-from mimaface_cli.media.audio import AudioTrack, has_audio
-from mimaface_cli.media.encode_options import EncodeOptions
-from mimaface_cli.media.reader import probe
+from mimaface_cli.media.audio import AudioTrack
 from mimaface_cli.media.timecode import advance_timecode
 from mimaface_cli.media.timecode_tag import read_timecode
-from mimaface_cli.media.trim import Trim
-from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.media.writer import FrameWriter, VideoWriter, open_writer
-from mimaface_cli.progress import ProgressCallback
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.provenance.stamp import Stamp, stamp
 
-if TYPE_CHECKING:
-    from mimaface_cli.engines.diffusion.released import Diffused
-
-MATTE = EncodeOptions()  # of a matte: the usual for its file's name
+_ENGINE_OPTION_FIELDS = ("diffusion",)  # fields of AnimateOptions that belong to one engine
 
 
 @dataclass(frozen=True)
 class AnimateResult:
-    """What was made and how: engine, why it was taken and what it ran with, frames, size, seconds of video and of work,
-    where the sound is from and whether it went over untouched (None: no sound), driver frames without a face, notes for
-    the user, what was written of its provenance.
+    """A finished animation.
+
+    Attributes:
+        output: The video, the image, or the pattern of numbered images.
+        engine: Name of the engine that ran.
+        engine_reason: Why it ran.
+        engine_settings: Settings that it ran with, as JSON values.
+        frames: Number of frames.
+        width: Width in pixels.
+        height: Height in pixels.
+        frame_rate: Frames a second.
+        duration: Duration in seconds.
+        audio: "driver", "none" or the path of the audio file.
+        audio_copied: Whether the audio stream was copied rather than encoded; None without audio.
+        driver_cached: Whether the driver's track was in the cache.
+        missing_frames: Indices of driver frames without a face; their motion is interpolated.
+        notes: Messages for the user.
+        provenance: What was written of the result's provenance, as JSON values.
+        seconds: Time the run took.
     """
 
     output: Path
@@ -64,236 +82,263 @@ class AnimateResult:
     seconds: float
 
 
+@dataclass
+class _Animation:
+    """A run with its driver loaded and its frames ready to be rendered."""
+
+    plan: AnimationPlan
+    driver: Driver
+    stream: FrameStream
+    notes: list[str]
+
+    @property
+    def start(self) -> float:
+        """Time of the first frame in the input that the result follows in time, in seconds."""
+        return float(self.stream.pts[0]) if self.plan.source.is_video else self.driver.start
+
+
 def animate(
-    source: Path,
-    driver: Path,
+    source: Path | Portrait,
+    driver: Path | MotionTrack,
     output: Path,
     options: AnimateOptions = AnimateOptions(),
     *,
     overwrite: bool = False,
     cache: Cache | None = None,
-    report: ProgressCallback | None = None,
+    progress: ProgressCallback = ignore_progress,
 ) -> AnimateResult:
-    """Make the face of `source` (photo or video) move like `driver` (video, photo, folder, .npz), or speak it where it
-    is a sound file, and write `output`.
+    """Make the face of a source move like a driver, and write the result.
 
-    cache: where the driver's track is looked up and kept, None for nowhere. report: called with a stage's name, what
-    is done and how much there is. Raises InputError, OutputError or WeightsError, leaving nothing behind.
+    Args:
+        source: A photo, a video, or a portrait from `load_portrait`.
+        driver: A video, photo, folder of frames, track or audio file, or a track in memory.
+        output: A video, an image, or numbered images such as frames/%05d.png.
+        options: Options of the run.
+        overwrite: Whether existing outputs may be replaced.
+        cache: Where tracks and unfinished work are looked up and stored, or None.
+        progress: Called with the stage, the units done and the total.
+
+    Returns:
+        What was written and how.
+
+    Raises:
+        InputError: An input or an option cannot be used.
+        OutputError: The result cannot be written.
+        WeightsError: The engine cannot run here. In all cases nothing is left behind.
     """
-    began = time.monotonic()
-    tell = report or (lambda stage, done, total: None)
-    # All that can be told without long work comes first.
-    sound = None if options.audio in ("driver", "none") else Path(options.audio)
-    source_info = _probe_source(source)
-    extract = ExtractOptions(options.driver_face, options.smooth, options.follow_skin)
-    driven = load_driver(driver, extract, trim=options.trim) if is_track(driver) else None
-    spoken = is_speech(driver)
-    engine = choose_engine(
-        options.engine,
-        options.diffusion.device,
-        moving=source_info.kind != "image",
-        space=driven.track.meta.space if driven else None,
-        name=str(driver),
-        spoken=spoken,
-    )
-    if options.pose_from is not None and not spoken:
-        raise InputError(f"{driver}: has its own head motion; --pose-from goes with a sound file as the driver")
-    if driven:
-        driven.track.require_space(engine.space, engine.name, str(driver))
-    # mimaface-mini speaks the mesh engine's space: a warm start needs no second track.
-    warm = engine.name == DIFFUSION and engine.mini is None and options.diffusion.settings.warm_start > 0
-    if warm and driven:
-        raise InputError(f"{driver}: is a track, but --warm-start needs the driver's pictures; leave one of them out")
-    driver_info = probe(driver) if driven is None and not spoken else None
-    # A photo that drives a video has no length: only the video is trimmed.
-    still = driver_info is not None and driver_info.kind == "image" and source_info.kind != "image"
-    trim = Trim() if still else options.trim
-    size = picture_size(source_info, options)
-    beside = panels(size, source_info, driver_info) if options.compare else None
-    size = beside.size if beside else size
-    count = len(driven.track) if driven else None if spoken else driver_info.frame_count
-    check_target(
-        output,
-        size,
-        options.encode,
-        frames=count if source_info.kind == "image" else source_info.frame_count,
-        overwrite=overwrite,
-        inputs=(source, driver) if sound is None else (source, driver, sound),
-        provenance=options.provenance,
-    )
-    if options.matte is not None:
-        if options.matte.absolute() in (output.absolute(), output.absolute().parent):
-            raise InputError(f"--matte {options.matte}: is where the result goes; choose another place")
-        check_target(options.matte, size, MATTE, frames=count, overwrite=overwrite, inputs=(source, driver))
-    if sound is not None and not has_audio(sound):
-        raise InputError(f"{sound}: holds no sound; name a file with sound, or --audio driver or none")
-    notes: list[str] = []
-    keep_alpha = keeps_alpha(output) and not options.compare
-    portrait = read_portrait(source, options, keep_alpha, notes) if source_info.kind == "image" else None
-
-    def drive(space: str) -> Driver:
-        if spoken:
-            seed = options.diffusion.settings.seed
-            speech = load_speech(driver, speech_options(space, source_info, seed, options.pose_from), cache, report)
-            return trimmed(speech, options.trim)
-        progress = lambda done, total: tell("reading the driver", done, total)  # noqa: E731
-        return load_driver(driver, extract, cache, progress, driver_info, space, trim)
-
-    driven = driven or drive(engine.space)
-    if driven.missing:
-        notes.append(f"{len(driven.missing)} driver frames show no face and were filled in")
-    diffused: Diffused | None = None
-    if portrait is None:
-        moving = from_video(source_info, driven.track, options, cache, tell)
-    elif engine.mini is not None:
-        from mimaface_cli.engines.diffusion import small as mini
-
-        diffused = mini.from_photo(engine.mini, portrait, driven.track, options, cache, tell)
-        moving = diffused.moving
-    elif engine.name == DIFFUSION:
-        from mimaface_cli.engines.diffusion import released as diffuse
-
-        other = drive(SPACES[MESH]) if warm else None
-        diffused = diffuse.from_photo(portrait, driven.track, options, cache, tell, other and other.track)
-        moving = diffused.moving
-    else:
-        moving = from_photo(portrait, driven.track, options)
-    begins = float(moving.pts[0]) if portrait is None else driven.start
-    if beside is not None:
-        starts = [driven.start if info is driver_info else begins for info in beside.inputs]
-        moving = replace(moving, frames=side_by_side(moving.frames, beside, moving.pts, starts))
-    track, said = _sound(driven, sound, options.audio, is_video(output), notes)
-    given = {"source": source, "driver": driver, "audio": sound, "pose": options.pose_from}
-    made = stamp(
-        output,
-        size,
-        options.provenance,
-        notes,
-        command="animate",
-        engine=engine.name,
-        inputs={part: path for part, path in given.items() if path is not None},
-        weights=_weights(engine, spoken, warm),
-        asked=options if engine.name == DIFFUSION else replace(options, diffusion=None),
-        whole=engine.name == DIFFUSION and beside is None,
-    )
-    code = (
-        _timecode(source if portrait is None else driver, begins, moving.frame_rate, notes) if is_video(output) else {}
-    )
-    seconds, copied = _write(output, moving, size, options, track, made, code, notes, tell)
-    if diffused:
-        diffused.finished()
-        notes += diffused.work.notes
+    started = time.monotonic()
+    plan = plan_animation(source, driver, options)
+    check_animation_outputs(plan, output, overwrite)
+    animation = _prepare(plan, keeps_alpha(output) and not options.compare, cache, progress)
+    audio, audio_name = _choose_audio(animation, output)
+    provenance = _create_stamp(animation, output)
+    _add_panels(animation)
+    timecode = _source_timecode(animation) if is_video_output(output) else {}
+    duration, audio_copied = _write(animation, output, audio, provenance, timecode, progress)
+    animation.stream.finish()
     return AnimateResult(
         output=output,
-        engine=engine.name,
-        engine_reason=engine.reason,
-        engine_settings=diffused.facts if diffused else {},
-        frames=len(moving.pts),
-        width=size[0],
-        height=size[1],
-        frame_rate=moving.frame_rate,
-        duration=seconds,
-        audio=said,
-        audio_copied=copied,
-        driver_cached=driven.cached,
-        missing_frames=driven.missing,
-        notes=notes,
-        provenance=made.told,
-        seconds=time.monotonic() - began,
+        engine=plan.selection.engine.name,
+        engine_reason=plan.selection.reason,
+        engine_settings=animation.stream.describe(),
+        frames=len(animation.stream.pts),
+        width=plan.size[0],
+        height=plan.size[1],
+        frame_rate=animation.stream.frame_rate,
+        duration=duration,
+        audio=audio_name,
+        audio_copied=audio_copied,
+        driver_cached=animation.driver.was_cached,
+        missing_frames=animation.driver.missing_frames,
+        notes=animation.notes + animation.stream.notes,
+        provenance=provenance.told,
+        seconds=time.monotonic() - started,
     )
+
+
+def render_frames(
+    source: Path | Portrait,
+    driver: Path | MotionTrack,
+    options: AnimateOptions = AnimateOptions(),
+    *,
+    cache: Cache | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> FrameStream:
+    """Render an animation without writing a file.
+
+    Args:
+        source: As in `animate`.
+        driver: As in `animate`.
+        options: Options of the run; those about audio, matte, encoding, comparison and provenance have no effect.
+        cache: As in `animate`.
+        progress: As in `animate`.
+
+    Returns:
+        The frames, with their times. Close the stream if it is not read to its end.
+
+    Raises:
+        InputError: An input or an option cannot be used.
+        WeightsError: The engine cannot run here.
+    """
+    plan = plan_animation(source, driver, replace(options, compare=False, matte=None))
+    return _prepare(plan, True, cache, progress).stream
+
+
+def _prepare(
+    plan: AnimationPlan, keeps_transparency: bool, cache: Cache | None, progress: ProgressCallback
+) -> _Animation:
+    """Load source and driver, and let the engine prepare its frames."""
+    notes: list[str] = []
+    engine, options = plan.selection.engine, plan.options
+    photo = None if plan.source.is_video else _load_photo(plan, keeps_transparency, notes)
+    driver = _load_driver(plan, engine.space, cache, progress)
+    if driver.missing_frames:
+        notes.append(f"{len(driver.missing_frames)} driver frames show no face; their motion is interpolated")
+    request = RenderRequest(
+        source=photo or _load_video(plan, cache, progress),
+        track=driver.track,
+        retarget=options.retarget,
+        output_mode=options.output_mode,
+        needs_originals=options.matte is not None,
+        diffusion=options.diffusion,
+        load_track=lambda space: _load_driver(plan, space, cache, progress).track,
+        cache=cache,
+        progress=progress,
+    )
+    return _Animation(plan, driver, engine.prepare(request), notes)
+
+
+def _load_photo(plan: AnimationPlan, keeps_transparency: bool, notes: list[str]) -> PhotoSource:
+    portrait = plan.source.portrait
+    if portrait is None:
+        if plan.source.path is None:
+            raise ValueError("a source has a path or a portrait")
+        portrait = load_portrait(plan.source.path, plan.options.face)
+    return PhotoSource(fit_portrait(portrait, plan.options, keeps_transparency, notes))
+
+
+def _load_video(plan: AnimationPlan, cache: Cache | None, progress: ProgressCallback) -> VideoSource:
+    if plan.source.info is None:
+        raise ValueError("a source video has a description")
+    return load_video_source(plan.source.info, plan.options, cache, progress)
+
+
+def _load_driver(plan: AnimationPlan, space: str, cache: Cache | None, progress: ProgressCallback) -> Driver:
+    request = replace(plan.driver_request(space), cache=cache, progress=progress)
+    return plan.driver.load(request)
+
+
+def _choose_audio(animation: _Animation, output: Path) -> tuple[AudioTrack | None, str]:
+    """Return the audio of the result and its name in reports."""
+    plan, driver = animation.plan, animation.driver
+    if not is_video_output(output):
+        if plan.audio is not None:
+            animation.notes.append("images have no audio")
+        return None, NO_AUDIO
+    if plan.audio is not None:
+        # A track has no audio of its own: the file is taken as that of the whole track. Else it is other audio.
+        return AudioTrack(plan.audio, driver.start if driver.kind == "track" else 0.0), str(plan.audio)
+    if plan.options.audio == DRIVER_AUDIO and driver.has_audio:
+        return AudioTrack(driver.path, driver.start), DRIVER_AUDIO
+    if plan.options.audio == DRIVER_AUDIO and driver.kind == "track":
+        animation.notes.append("a track has no audio; name an audio file with `audio`")
+    return None, NO_AUDIO
+
+
+def _create_stamp(animation: _Animation, output: Path) -> Stamp:
+    """Return what marks the result as generated."""
+    plan = animation.plan
+    engine, options = plan.selection.engine, plan.options
+    unused: dict[str, Any] = {name: None for name in _ENGINE_OPTION_FIELDS if name != engine.options_field}
+    return stamp(
+        output,
+        plan.size,
+        options.provenance,
+        animation.notes,
+        command="animate",
+        engine=engine.name,
+        inputs=plan.inputs(),
+        weights=engine.assets(plan.query),
+        asked=replace(options, **unused),
+        whole=engine.is_generative() and plan.panels is None,
+    )
+
+
+def _add_panels(animation: _Animation) -> None:
+    """Put the inputs beside the frames where a comparison was requested."""
+    layout, stream = animation.plan.panels, animation.stream
+    if layout is not None:
+        driver_media = animation.plan.driver.info.media
+        starts = [animation.driver.start if info is driver_media else animation.start for info in layout.inputs]
+        stream.frames = join_panels(stream.frames, layout, stream.pts, starts)
+
+
+def _source_timecode(animation: _Animation) -> dict[str, str]:
+    """Return the timecode tag of the first frame, where the input that the result follows in time has a timecode."""
+    plan = animation.plan
+    path = plan.source.path if plan.source.is_video else plan.driver.media_path
+    timecode = None if path is None else read_timecode(path)
+    if timecode is None:
+        return {}
+    rate = animation.stream.frame_rate
+    try:
+        return {"timecode": advance_timecode(timecode, round(animation.start * rate), rate)}
+    except InputError as error:
+        animation.notes.append(f"no timecode was written ({error})")
+        return {}
 
 
 def _write(
+    animation: _Animation,
     output: Path,
-    moving: Moving,
-    size: tuple[int, int],
-    options: AnimateOptions,
-    sound: AudioTrack | None,
-    made: Stamp,
+    audio: AudioTrack | None,
+    provenance: Stamp,
     timecode: dict[str, str],
-    notes: list[str],
-    tell: ProgressCallback,
+    progress: ProgressCallback,
 ) -> tuple[float, bool | None]:
-    """Draw and encode all frames and their matte. Returns the seconds they last and whether the sound went over
-    untouched.
-    """
-    pts, rate = moving.pts - moving.pts[0], moving.frame_rate
-    seconds = float(pts[-1]) + float(1 / rate)
-    attachments = Attachments({**(made.tags or {}), **timecode}, made.xmp, made.seal)
+    """Render and encode all frames and their matte; return the duration and whether the audio was copied."""
+    plan, stream = animation.plan, animation.stream
+    pts = stream.pts - stream.pts[0]
+    duration = float(pts[-1]) + float(1 / stream.frame_rate)
     writer = open_writer(
-        output, *size, rate, options=options.encode, audio=sound, duration=seconds, attachments=attachments
+        output,
+        *plan.size,
+        stream.frame_rate,
+        options=plan.options.encode,
+        audio=audio,
+        duration=duration,
+        attachments=Attachments({**(provenance.tags or {}), **timecode}, provenance.xmp, provenance.seal),
     )
-    matte, frames = None, moving.frames
-    if options.matte is not None:
-        tags = Attachments(made.tags)
-        matte = open_writer(options.matte, *size, rate, options=MATTE, duration=seconds, attachments=tags)
-        frames = _with_matte(moving, pts, matte)  # of the frames as drawn: the mark is everywhere
-    frames = made.frames(frames)
+    matte, frames = _open_matte(plan, stream, pts, duration, provenance)
+    frames = provenance.frames(frames)
     try:
-        # The matte is put in its place first, then the record, then the result: where that is, all is.
-        with made, writer, matte or nullcontext():
+        # Leaving the block publishes the matte first, then the record, then the result: if it is there, all are.
+        with provenance, writer, matte or nullcontext():
             for k, frame in enumerate(frames):
                 writer.write(frame, float(pts[k]))
-                tell("animating", k + 1, len(pts))
+                progress("animating", k + 1, len(pts))
     finally:
         frames.close()
-        moving.frames.close()
+        stream.close()
     if not isinstance(writer, VideoWriter):
-        return seconds, None
+        return duration, None
     if writer.audio_damaged:
-        notes.append("parts of the sound could not be read and are silent or missing")
-    return seconds, writer.audio_copied
+        animation.notes.append("parts of the audio could not be read and are silent or missing")
+    return duration, writer.audio_copied
 
 
-def _with_matte(moving: Moving, pts: np.ndarray, matte: FrameWriter) -> Iterator[np.ndarray]:
-    """The frames, each after its matte is written."""
-    for k, frame in enumerate(moving.frames):
-        matte.write(np.repeat(changed(frame, next(moving.originals))[..., None], 3, axis=2), float(pts[k]))
-        yield frame
-
-
-def _weights(engine: Engine, spoken: bool, warm: bool) -> list[str | Path]:
-    """All that has a part in the result: registry names, and files that have none."""
-    if engine.mini is not None:
-        speech = ["speech478"] if spoken else []
-        return ["face_landmarker", "face478", *speech, *sorted(engine.mini.glob("*.safetensors"))]
-    if engine.name == DIFFUSION:
-        return ["face_landmarker", *ASSETS, *([speech_weights()] if spoken else []), *(["face478"] if warm else [])]
-    return ["face_landmarker", "face478", *(["speech478"] if spoken else [])]
-
-
-def _timecode(path: Path, start: float, rate: Fraction, notes: list[str]) -> dict[str, str]:
-    """The timecode of the first frame made, where the video that is followed in time has one."""
-    if is_track(path) or (found := read_timecode(path)) is None:
-        return {}
-    try:
-        return {"timecode": advance_timecode(found, round(start * rate), rate)}
-    except InputError as error:
-        notes.append(f"the timecode was left out ({error})")
-        return {}
-
-
-def _probe_source(source: Path) -> MediaInfo:
-    if is_track(source):
-        raise InputError(f"{source}: is a track; the source is one photo or one video, the track its driver")
-    if source.is_dir():
-        raise InputError(f"{source}: is a folder; the source is one photo or one video")
-    return probe(source)
-
-
-def _sound(
-    driven: Driver, given: Path | None, wanted: str, heard: bool, notes: list[str]
-) -> tuple[AudioTrack | None, str]:
-    """The result's sound and what to call it. heard: whether the output can carry any."""
-    if not heard:
-        if given is not None:
-            notes.append("pictures carry no sound")
-        return None, "none"
-    if given is not None:
-        # A track has no sound of its own: what is given is that of the whole track. Else it is other sound.
-        return AudioTrack(given, driven.start if driven.kind == "track" else 0.0), str(given)
-    if wanted == "driver" and driven.has_audio:
-        return AudioTrack(driven.path, driven.start), "driver"
-    if wanted == "driver" and driven.kind == "track":
-        notes.append("a track carries no sound; add --audio FILE for it")
-    return None, "none"
+def _open_matte(
+    plan: AnimationPlan, stream: FrameStream, pts: np.ndarray, duration: float, provenance: Stamp
+) -> tuple[FrameWriter | None, Generator[np.ndarray, None, None]]:
+    """Return the writer of the matte, if one was requested, and the frames that feed it before they are marked."""
+    if plan.options.matte is None:
+        return None, stream.frames
+    writer = open_writer(
+        plan.options.matte,
+        *plan.size,
+        stream.frame_rate,
+        options=MATTE_ENCODING,
+        duration=duration,
+        attachments=Attachments(provenance.tags),
+    )
+    return writer, write_mattes(stream, pts, writer)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
+from mimaface_cli.engines.registry import AUTO, engine_names
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions, check_face_selector
 from mimaface_cli.media.encode_options import EncodeOptions
@@ -12,7 +13,6 @@ from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.options import check_options, option, option_info
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 
-ENGINES = ("auto", "mesh", "diffusion")
 OUTPUT_MODES = ("full", "crop")
 LONGEST_SIDE = 4096  # pixels; the limit of hardware decoders of H.264
 
@@ -41,8 +41,7 @@ class AnimateOptions:
     """
 
     engine: str = option(
-        "auto",
-        choices=ENGINES,
+        AUTO,
         metavar="ENGINE",
         help="auto, mesh (embedded, runs on any CPU) or diffusion; the engine that ran is printed.",
     )
@@ -81,6 +80,9 @@ class AnimateOptions:
     provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"recorded": False})
 
     def __post_init__(self) -> None:
+        if self.engine not in (AUTO, *engine_names()):
+            listed = ", ".join(engine_names())
+            raise InputError(f"unknown engine {self.engine[:40]!r}. Choose {AUTO}, {listed}.", field="engine")
         check_options(self)
         check_face_selector(self.face)
         check_face_selector(self.driver_face, "driver_face")

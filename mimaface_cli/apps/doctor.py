@@ -1,4 +1,4 @@
-"""Report on the installation: versions, devices, weights, and which engines can run."""
+"""Report what is installed, and which engines can run with it."""
 
 import importlib
 import importlib.metadata
@@ -8,70 +8,68 @@ from typing import Any
 
 from mimaface_cli import __version__
 from mimaface_cli.cache import Cache
-from mimaface_cli.engines.selection import missing_files
+from mimaface_cli.engines.registry import create_engine, engine_names
 from mimaface_cli.errors import OutputError, WeightsError
 from mimaface_cli.face.landmarks import native_silence
 from mimaface_cli.weights.locate import locate
 
+EMBEDDED_WEIGHTS = ("face_landmarker", "face478", "speech478")
 PACKAGES = ("torch", "diffusers", "transformers", "mediapipe", "av", "numpy", "numba", "scipy", "safetensors")
-_MESH_WEIGHTS = ("face_landmarker", "face478")
-# Distribution and module; they are imported because system libraries that OpenCV and MediaPipe need can be missing.
-_MESH_MODULES = {"opencv-contrib-python": "cv2"} | {name: name for name in ("mediapipe", "av", "numba", "scipy")}
+# Distribution and module; they are imported, because on servers OpenCV and MediaPipe may lack system libraries.
+_REQUIRED_MODULES = {"opencv-contrib-python": "cv2"} | {name: name for name in ("mediapipe", "av", "numba", "scipy")}
+
 _OPENCV_WHEELS = tuple(
     f"opencv-{contrib}python{headless}" for contrib in ("", "contrib-") for headless in ("", "-headless")
 )
 
 
 def examine() -> dict[str, Any]:
-    """Return the report; downloads nothing.
+    """Return the report; nothing is downloaded.
 
     Returns:
-        Values that JSON can hold: version, python, platform, cpus, cuda, packages (name to version or None), weights
-        (name to path and problem), cache (folder and bytes), engines (name to ready and what is missing), warnings.
+        JSON values: version, python, platform, cpus, cuda, packages (name to version or None), weights (name to path and
+        problem), cache (folder and bytes), engines (name to ready and missing), warnings.
     """
-    weights = {name: _weights_state(name) for name in (*_MESH_WEIGHTS, "speech478")}
-    mesh_problems = [problem for name in _MESH_WEIGHTS if (problem := weights[name]["problem"])]
-    mesh_problems += [
-        problem for package, module in _MESH_MODULES.items() if (problem := _import_problem(package, module))
-    ]
-    cuda = _cuda()
-    diffusion_problems = []
-    if files := missing_files():
-        diffusion_problems.append(f"{len(files)} weights files (run mimaface weights pull)")
-    if cuda == "none" or cuda.startswith("package"):
-        diffusion_problems.append("a CUDA device (--device cpu uses the CPU, slowly)")
+    loading = (_import_problem(package, module) for package, module in _REQUIRED_MODULES.items())
+    package_problems = [problem for problem in loading if problem]
     cache = Cache()
-    try:
-        size = cache.size()
-    except OutputError:
-        size = 0
     return {
         "version": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "cpus": os.cpu_count(),
-        "cuda": cuda,
+        "cuda": _cuda_devices(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "weights": weights,
-        "cache": {"folder": str(cache.folder), "bytes": size},
-        "engines": {
-            "mesh": {"ready": not mesh_problems, "missing": mesh_problems},
-            "diffusion": {"ready": not diffusion_problems, "missing": diffusion_problems},
-        },
+        "weights": {name: _weights_state(name) for name in EMBEDDED_WEIGHTS},
+        "cache": {"folder": str(cache.folder), "bytes": _cache_size(cache)},
+        "engines": {name: _engine_state(name, package_problems) for name in sorted(engine_names(), reverse=True)},
         "warnings": _opencv_warnings(),
     }
 
 
+def _engine_state(name: str, package_problems: list[str]) -> dict[str, Any]:
+    try:
+        problems = create_engine(name).problems() + package_problems
+    except (ImportError, OSError) as error:  # OSError: a system library cannot be loaded
+        problems = package_problems or [str(error)]
+    return {"ready": not problems, "missing": problems}
+
+
 def _weights_state(name: str) -> dict[str, str | None]:
-    """Return the path of an asset, or why it cannot be used."""
     try:
         return {"path": str(locate(name, download=False)), "problem": None}
     except WeightsError as error:
         return {"path": None, "problem": str(error)}
 
 
+def _cache_size(cache: Cache) -> int:
+    try:
+        return cache.size()
+    except OutputError:
+        return 0
+
+
 def _version(package: str) -> str | None:
-    """Return the installed version of a distribution, or None."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -91,17 +89,15 @@ def _opencv_warnings() -> list[str]:
 
 
 def _import_problem(package: str, module: str) -> str | None:
-    """Return why a module cannot be imported, or None."""
     try:
         with native_silence():
             importlib.import_module(module)
-    except (ImportError, OSError) as error:  # OSError: a system library that cannot be loaded
+    except (ImportError, OSError) as error:  # OSError: a system library cannot be loaded
         return f"package {package} cannot be loaded ({' '.join(str(error).split())})"
     return None
 
 
-def _cuda() -> str:
-    """Return the names of the CUDA devices, "none", or why PyTorch cannot be loaded."""
+def _cuda_devices() -> str:
     if problem := _import_problem("torch", "torch"):
         return problem
     import torch

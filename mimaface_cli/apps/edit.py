@@ -10,9 +10,10 @@ from mimaface_cli.apps.edit_job import EditJob, PhotoInput, TrackInput, VideoInp
 from mimaface_cli.apps.edit_motion import edit_photo_motion, edit_recorded_motion, extract_video_motion
 from mimaface_cli.apps.edit_options import EditOptions
 from mimaface_cli.apps.edit_rendering import RenderedEdit, render_grid_edit, render_photo_edit, render_video_edit
-from mimaface_cli.apps.outputs import is_video, keeps_alpha
-from mimaface_cli.apps.sources import Moving, read_portrait
+from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha
+from mimaface_cli.apps.source_loading import fit_portrait, load_portrait
 from mimaface_cli.cache import Cache
+from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain
 from mimaface_cli.face.portrait import Portrait
@@ -150,7 +151,7 @@ def _render(job: EditJob) -> tuple[RenderedEdit, AudioTrack | None]:
             render = render_grid_edit if job.kind == "grid" else render_photo_edit
             return render(photo, portrait, job), None
         case VideoInput() as video:
-            has_audio = video.info.has_audio and is_video(job.output)
+            has_audio = video.info.has_audio and is_video_output(job.output)
             return render_video_edit(video, job), AudioTrack(video.path) if has_audio else None
         case TrackInput():
             raise TypeError("a track has no frames to render on")
@@ -158,7 +159,8 @@ def _render(job: EditJob) -> tuple[RenderedEdit, AudioTrack | None]:
 
 def _read_portrait(photo: PhotoInput, job: EditJob) -> Portrait:
     keep_alpha = job.kind != "grid" and keeps_alpha(job.output)
-    return read_portrait(photo.path, job.options.animate, keep_alpha, job.notes)
+    portrait = load_portrait(photo.path, job.options.animate.face)
+    return fit_portrait(portrait, job.options.animate, keep_alpha, job.notes)
 
 
 def _create_stamp(job: EditJob, size: tuple[int, int]) -> Stamp:
@@ -177,7 +179,9 @@ def _create_stamp(job: EditJob, size: tuple[int, int]) -> Stamp:
     )
 
 
-def _encode(job: EditJob, size: tuple[int, int], moving: Moving, audio: AudioTrack | None, job_stamp: Stamp) -> float:
+def _encode(
+    job: EditJob, size: tuple[int, int], moving: FrameStream, audio: AudioTrack | None, job_stamp: Stamp
+) -> float:
     """Render and write all frames; return their duration in seconds."""
     pts = moving.pts - moving.pts[0]
     duration = float(pts[-1]) + float(1 / moving.frame_rate)

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from mimaface_cli.apps.drivers import is_track, load_driver
 from mimaface_cli.apps.edit_options import LONGEST, SHORTEST, EditOptions
 from mimaface_cli.apps.edit_terms import Edits, parse_edits
 from mimaface_cli.apps.grid import Axis, grid_size, parse_axes
-from mimaface_cli.apps.outputs import check_target, is_video
-from mimaface_cli.apps.sources import picture_size
+from mimaface_cli.apps.output_checks import check_media_output, is_video_output
+from mimaface_cli.apps.source_loading import result_size
 from mimaface_cli.cache import Cache
+from mimaface_cli.drivers.media_driver import load_driver
+from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import check_output
@@ -183,7 +184,7 @@ def _first_changed(options: EditOptions, fields: Iterable[str]) -> str | None:
 
 
 def _check_grid_options(is_photo: bool, output: Path, options: EditOptions) -> None:
-    if not is_photo or is_track(output) or is_video(output):
+    if not is_photo or is_track(output) or is_video_output(output):
         raise InputError("renders a photo into one image. Give a photo, and an output such as grid.png.", field="grid")
     if options.keys or options.keys_file or options.mix:
         raise InputError("is one image, without motion. Leave keyframes and `mix` out.", field="grid")
@@ -195,7 +196,11 @@ def _check_size(
     """Return width and height of the rendered frames, or None for a track."""
     if kind == "track" or isinstance(edit_input, TrackInput):
         return None
-    return grid_size(axes, options.cell) if kind == "grid" else picture_size(edit_input.info, options.animate)
+    return (
+        grid_size(axes, options.cell)
+        if kind == "grid"
+        else result_size(edit_input.info.width, edit_input.info.height, options.animate)
+    )
 
 
 def _check_output(
@@ -211,7 +216,7 @@ def _check_output(
     if size is None:
         check_output(output, overwrite, inputs)
         return
-    check_target(
+    check_media_output(
         output,
         size,
         options.encode,

@@ -5,10 +5,11 @@ from functools import partial
 
 import numpy as np
 
-from mimaface_cli.apps.drivers import Driver, load_driver
 from mimaface_cli.apps.edit_job import EditJob, VideoInput
 from mimaface_cli.apps.edit_options import SHORTEST
 from mimaface_cli.apps.edit_terms import load_region_maps
+from mimaface_cli.drivers.base import Driver
+from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import EXTRACTOR, extractor_version
 from mimaface_cli.face.extract_options import ExtractOptions

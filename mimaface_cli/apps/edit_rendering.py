@@ -14,10 +14,11 @@ from mimaface_cli.apps.edit_motion import (
     extract_video_motion,
 )
 from mimaface_cli.apps.grid import Axis, assemble_grid, list_cells
-from mimaface_cli.apps.sources import Moving, coefficients_of, portraits_of
+from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, get_portrait_coefficients, measure_gains
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_edited_motion
+from mimaface_cli.engines.sources import VideoSource, track_coefficients
 from mimaface_cli.face import face478
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
@@ -37,16 +38,16 @@ class RenderedEdit:
         gains: Factors on the edits with which the result shows what was requested.
     """
 
-    moving: Moving
+    moving: FrameStream
     gains: list[EditGain]
 
 
 def render_photo_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> RenderedEdit:
     """Render a photo with its edits: one frame, or as many as keyframes or the duration require."""
     track = edit_photo_motion(portrait, source.info, job)
-    edited = coefficients_of(track, slice(None))
+    edited = track_coefficients(track)
     frames, gains = _render_portrait(portrait, edited, job.edits.channels, job.notes)
-    return RenderedEdit(Moving(frames, track.pts, track.frame_rate), gains)
+    return RenderedEdit(FrameStream(frames, track.pts, track.frame_rate), gains)
 
 
 def render_grid_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> RenderedEdit:
@@ -59,26 +60,26 @@ def render_grid_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> Re
     channels += [axis.channel for axis in job.axes if axis.channel.name not in edited_names]
     frames, gains = _render_portrait(square, edited, channels, job.notes)
     image = _assemble_and_close(frames, job.axes, job.options.cell)
-    return RenderedEdit(Moving(image, np.zeros(1), Fraction(25)), gains)
+    return RenderedEdit(FrameStream(image, np.zeros(1), Fraction(25)), gains)
 
 
 def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     """Render a video's edited motion on its own frames."""
     extracted = extract_video_motion(source, job)
-    if extracted.missing:
+    if extracted.missing_frames:
         job.notes.append(
-            f"{len(extracted.missing)} frames show no face; there the edit is rendered where the face is expected"
+            f"{len(extracted.missing_frames)} frames show no face; there the edit is rendered where the face is expected"
         )
     track = extracted.track
     identity = track.identity.astype(np.float64)
-    original = coefficients_of(track, slice(None))
-    edited = coefficients_of(edit_recorded_motion(track, job), slice(None))
+    original = track_coefficients(track)
+    edited = track_coefficients(edit_recorded_motion(track, job))
     gains = _measure_video_gains(source, track, original, edited, job)
     model = face478.load()
     motion = _plan_motion(model, identity, original, edited, gains, job.notes)
-    portraits = portraits_of(source.path, track, identity, job.options.animate)
+    portraits = _video_source(source, track, job).portraits()
     frames = renderer.render_video(portraits, model, motion)
-    return RenderedEdit(Moving(frames, track.pts, track.frame_rate), gains)
+    return RenderedEdit(FrameStream(frames, track.pts, track.frame_rate), gains)
 
 
 def note_limits(requested: Coefficients, rendered: Coefficients) -> list[str]:
@@ -162,9 +163,13 @@ def _measure_video_gains(
 def _read_first_portrait(source: VideoInput, track: MotionTrack, job: EditJob) -> Portrait:
     """Return the first frame that shows the face as a portrait."""
     first = int(np.argmax(track.valid))
-    identity = track.identity.astype(np.float64)
-    portraits = portraits_of(source.path, track.select_frames(slice(first + 1)), identity, job.options.animate)
+    portraits = _video_source(source, track, job).portraits(track.select_frames(slice(first + 1)))
     try:
         return next(portrait for k, portrait in enumerate(portraits) if k == first)
     finally:
         portraits.close()
+
+
+def _video_source(source: VideoInput, track: MotionTrack, job: EditJob) -> VideoSource:
+    options = job.options.animate
+    return VideoSource(source.path, track, options.face, options.output_mode, options.max_size)

@@ -1,13 +1,15 @@
-"""`extract` from end to end: a track and, if wanted, pictures of the fitted model."""
+"""Extract the motion of a photo or video into a track file, and render the fitted face model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.apps.drivers import Driver, is_track, load_driver
-from mimaface_cli.apps.outputs import check_target
+from mimaface_cli.apps.output_checks import check_media_output
 from mimaface_cli.cache import Cache
+from mimaface_cli.drivers.base import Driver
+from mimaface_cli.drivers.media_driver import load_driver
+from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face import face478
 from mimaface_cli.face.camera import CROP_SIZE, apply_pose, project
@@ -21,82 +23,119 @@ from mimaface_cli.media.reader import probe
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.motion.track_meta import SPACES
-from mimaface_cli.progress import ProgressCallback
+from mimaface_cli.motion.track_meta import BFM09, FACE478, SPACES
+from mimaface_cli.progress import ProgressCallback, ignore_progress
+
+TrackRenderer = Callable[[MotionTrack], Iterator[np.ndarray]]
 
 
 def extract(
     source: Path,
     output: Path | None = None,
     renders: Path | None = None,
-    face: str = "largest",
-    smooth: float = 1.0,
+    options: ExtractOptions = ExtractOptions(),
     *,
     space: str | None = None,
-    skin: bool = True,
     trim: Trim = Trim(),
     overwrite: bool = False,
     cache: Cache | None = None,
-    report: ProgressCallback | None = None,
+    progress: ProgressCallback = ignore_progress,
 ) -> Driver:
-    """The track of a photo, video, folder or .npz track; written to `output` (.npz) and drawn to `renders` where given.
-    space: face478, or bfm09 for the released models (None: face478, or a track's own). skin: see ExtractOptions. trim:
-    what is taken of it.
+    """Extract the motion of an input; optionally write it, and render the fitted face model.
 
-    Raises InputError, OutputError, or WeightsError for a space whose weights are not there.
+    Args:
+        source: A photo, video, folder of frames or track.
+        output: Track file (.npz) to write, or None.
+        renders: Video or numbered images of the fitted model to write, or None.
+        options: Options of the extraction.
+        space: "face478", "bfm09" (the released models), or None for face478 or the track's own.
+        trim: Span to use.
+        overwrite: Whether existing outputs may be replaced.
+        cache: Where the track is looked up and stored, or None.
+        progress: Called with the stage, the frames that are done and their total.
+
+    Returns:
+        The motion.
+
+    Raises:
+        InputError: Nothing can be read, or no frame shows the face.
+        OutputError: An output cannot be written.
+        WeightsError: The weights of the space are not installed.
     """
-    options = ExtractOptions(face, smooth, skin)
+    _check_arguments(source, output, space, overwrite)
+    finished = load_driver(source, options, trim=trim) if is_track(source) else None
+    if finished and space not in (None, finished.track.meta.space):
+        raise InputError(
+            f"{source}: is a track in {finished.track.meta.space}. Only images and videos can be extracted into {space}."
+        )
+    info = None if finished else probe(source)
+    if renders is not None:
+        frames = len(finished.track) if finished else info.frame_count if info else None
+        size = CROP_SIZE, CROP_SIZE
+        check_media_output(renders, size, EncodeOptions(), frames=frames, overwrite=overwrite, inputs=(source,))
+
+    def on_frame(done: int, total: int | None) -> None:
+        progress("extracting motion", done, total)
+
+    driver = finished or load_driver(source, options, cache, on_frame, info, space or FACE478, trim)
+    renderer = track_renderer(driver.track.meta.space) if renders is not None else None
+    if output is not None:
+        driver.track.save(output, overwrite)
+    if renders is not None and renderer is not None:
+        _write_renders(driver.track, renders, renderer, progress)
+    return driver
+
+
+def _check_arguments(source: Path, output: Path | None, space: str | None, overwrite: bool) -> None:
     if space not in (None, *SPACES):
-        raise InputError(f"--space {space}: choose {' or '.join(SPACES)}")
-    tell = report or (lambda stage, done, total: None)
+        raise InputError(f"unknown space {space}. Choose {' or '.join(SPACES)}.", field="space")
     if output is not None:
         if not is_track(output):
-            raise OutputError(f"{output}: a track is written as .npz; change the suffix, or use --renders to see it")
+            raise OutputError(f"{output}: a track is written as .npz. Change the suffix, or name it as `renders`.")
         check_output(output, overwrite, (source,))
-    given = load_driver(source, options, trim=trim) if is_track(source) else None
-    if given and space not in (None, given.track.meta.space):
-        raise InputError(f"{source}: is a track in {given.track.meta.space}; only pictures can be read into {space}")
-    info = probe(source) if given is None else None
-    if renders is not None:
-        count = len(given.track) if given else info.frame_count
-        size = CROP_SIZE, CROP_SIZE
-        check_target(renders, size, EncodeOptions(), frames=count, overwrite=overwrite, inputs=(source,))
-    progress = lambda done, total: tell("reading", done, total)  # noqa: E731
-    result = given or load_driver(source, options, cache, progress, info, space or "face478", trim)
-    track = result.track
-    draw = painter(track.meta.space) if renders is not None else None
-    if output is not None:
-        track.save(output, overwrite)
-    if renders is not None:
-        writer = open_writer(renders, CROP_SIZE, CROP_SIZE, track.frame_rate, duration=track.duration)
-        with writer:
-            for k, frame in enumerate(draw(track)):
-                writer.write(frame, float(track.pts[k] - track.pts[0]))
-                tell("drawing", k + 1, len(track))
-    return result
 
 
-def painter(space: str) -> Callable[[MotionTrack], Iterator[np.ndarray]]:
-    """What draws the rendered image I_R of each frame of a track in a space (paper section 3.1): the lit model on black,
-    256×256×3 uint8, as the camera of the aligned crop sees it. Raises WeightsError where the model is not installed.
+def _write_renders(track: MotionTrack, path: Path, renderer: TrackRenderer, progress: ProgressCallback) -> None:
+    writer = open_writer(path, CROP_SIZE, CROP_SIZE, track.frame_rate, duration=track.duration)
+    with writer:
+        for k, frame in enumerate(renderer(track)):
+            writer.write(frame, float(track.pts[k] - track.pts[0]))
+            progress("rendering", k + 1, len(track))
+
+
+def track_renderer(space: str) -> TrackRenderer:
+    """Return what renders the frames of a track in a space.
+
+    Args:
+        space: "face478" or "bfm09".
+
+    Returns:
+        A function of a track that yields for each frame the lit model on black, (256, 256, 3) uint8, as the camera of
+        the aligned crop sees it.
+
+    Raises:
+        WeightsError: The face model is not installed.
+
+    Source: paper, section 3.1 (rendered image I_R).
     """
-    if space == "bfm09":
+    if space == BFM09:
         from mimaface_cli.engines.diffusion.checkpoint import load_face_model
-        from mimaface_cli.face.bfm_render import render_track as render_bfm09
+        from mimaface_cli.face import bfm_render
 
         model = load_face_model()
-        return lambda track: render_bfm09(model, track)
+        return lambda track: bfm_render.render_track(model, track)
     return lambda track: render_track(track, face478.load())
 
 
-def render_track(track: MotionTrack, model: Face478) -> Iterator[np.ndarray]:
-    """The renders of a face478 track; each surface vertex has its own color."""
+def render_track(track: MotionTrack, model: Face478) -> Generator[np.ndarray, None, None]:
+    """Yield the renders of a face478 track, (256, 256, 3) uint8; each vertex has its own color."""
     albedo = model.albedo(track.texture.astype(np.float64))
     identity = track.identity.astype(np.float64)
     for k in range(len(track)):
         shape = model.shape(identity, track.expression[k].astype(np.float64))
         placed = apply_pose(shape, track.pose[k].astype(np.float64))
         pixels, depth = project(placed)
-        colors = np.clip(shade(albedo, vertex_normals(placed, model.triangles), track.illumination[k]), 0, 255)
+        normals = vertex_normals(placed, model.triangles)
+        colors = np.clip(shade(albedo, normals, track.illumination[k]), 0, 255)
         index, weights, _ = rasterize(pixels, depth, model.triangles, CROP_SIZE, CROP_SIZE)
         yield (interpolate(index, weights, model.triangles, colors) + 0.5).astype(np.uint8)

@@ -1,28 +1,64 @@
-"""Where a result differs from its source: a soft alpha for compositing."""
+"""The matte of a result: where it differs from its source, as a soft alpha for compositing."""
+
+from collections.abc import Generator
 
 import cv2
 import numpy as np
 
-NOTICED = 3  # gray levels: less is rounding
-_WORK_SIDE = 480  # of the matte while it is shaped: what is soft needs no more
-_BRIDGED, _MARGIN, _BLUR = 24, 7, 4  # pixels at that size: gaps that are filled, distance to the rim, half its width
+from mimaface_cli.engines.base import FrameStream
+from mimaface_cli.media.writer import FrameWriter
+
+THRESHOLD = 3  # gray levels; smaller differences are rounding
+_WORK_SIDE = 480  # pixels of the longer side while the matte is shaped; a soft matte needs no more
+# In pixels of that size: gaps that are closed, margin to the edge, and the radius of the blur, which is below the margin.
+_CLOSED_GAP, _MARGIN, _BLUR = 24, 7, 4
 
 
-def changed(result: np.ndarray, original: np.ndarray) -> np.ndarray:
-    """The matte H×W uint8 of two pictures (H×W×3 or ×4 uint8): 255 wherever they differ and between such places, falling
-    softly to 0 around. Laying the result over the original by it gives the result back.
+def compute_matte(result: np.ndarray, original: np.ndarray) -> np.ndarray:
+    """Return where a result differs from its source.
+
+    Compositing the result over the source with this matte gives the result.
+
+    Args:
+        result: (H, W, 3) or (H, W, 4) uint8.
+        original: The source's frame, (H, W, 3) or (H, W, 4) uint8.
+
+    Returns:
+        (H, W) uint8: 255 where they differ and in the gaps between, with a soft fall to 0 around.
     """
-    apart = cv2.absdiff(np.ascontiguousarray(result[..., :3]), np.ascontiguousarray(original[..., :3])).max(axis=2)
-    height, width = apart.shape
+    result_rgb, original_rgb = (np.ascontiguousarray(image[..., :3]) for image in (result, original))
+    difference = cv2.absdiff(result_rgb, original_rgb).max(axis=2)
+    height, width = difference.shape
     scale = min(1.0, _WORK_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    # Averaged, not sampled, so that a single changed pixel counts.
-    hard = (cv2.resize(np.float32(apart >= NOTICED), size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
-    padded = cv2.copyMakeBorder(hard, *(_BRIDGED,) * 4, cv2.BORDER_CONSTANT, value=0)
-    filled = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, _disc(_BRIDGED // 2))[_BRIDGED:-_BRIDGED, _BRIDGED:-_BRIDGED]
-    wide = cv2.dilate(filled, _disc(_MARGIN))
-    soft = cv2.GaussianBlur(wide * 255, (2 * _BLUR + 1,) * 2, _BLUR / 2)  # reaches less far than the margin
+    # Area averaging, not sampling: a single changed pixel counts.
+    is_different = (difference >= THRESHOLD).astype(np.float32)
+    mask = (cv2.resize(is_different, size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
+    padded = cv2.copyMakeBorder(mask, *(_CLOSED_GAP,) * 4, cv2.BORDER_CONSTANT, value=0)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, _disc(_CLOSED_GAP // 2))
+    closed = closed[_CLOSED_GAP:-_CLOSED_GAP, _CLOSED_GAP:-_CLOSED_GAP]
+    dilated = cv2.dilate(closed, _disc(_MARGIN))
+    soft = cv2.GaussianBlur(dilated * 255, (2 * _BLUR + 1,) * 2, _BLUR / 2)
     return cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def write_mattes(stream: FrameStream, pts: np.ndarray, writer: FrameWriter) -> Generator[np.ndarray, None, None]:
+    """Yield the frames of a stream, after the matte of each is written.
+
+    Args:
+        stream: The rendered frames; it provides the source's own frames.
+        pts: (N,) times of the frames in the output, in seconds.
+        writer: Where the mattes go.
+    """
+    if stream.originals is None:
+        raise ValueError("the stream provides no original frames")
+    try:
+        for k, frame in enumerate(stream.frames):
+            matte = compute_matte(frame, next(stream.originals))
+            writer.write(np.repeat(matte[..., None], 3, axis=2), float(pts[k]))
+            yield frame
+    finally:
+        stream.close()
 
 
 def _disc(radius: int) -> np.ndarray:

@@ -1,22 +1,29 @@
 """Source, driver and result side by side."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from mimaface_cli.apps.sources import opaque
+from mimaface_cli.apps.source_loading import flatten_alpha
 from mimaface_cli.media.image import read_image
-from mimaface_cli.media.reader import read_frames
+from mimaface_cli.media.reader import Frame, read_frames
 from mimaface_cli.media.video import MediaInfo
 
-TALLEST = 1080
+MAX_HEIGHT = 1080
+_TIME_TOLERANCE = 1e-4  # seconds
 
 
 @dataclass(frozen=True)
-class Panels:
-    """inputs: what is shown beside the result; widths: of all panels, the result's last; height: of all."""
+class PanelLayout:
+    """Sizes of the panels.
+
+    Attributes:
+        inputs: What is shown beside the result, from left to right.
+        widths: Widths of all panels in pixels; the result comes last.
+        height: Height of all panels in pixels.
+    """
 
     inputs: list[MediaInfo]
     widths: list[int]
@@ -28,47 +35,68 @@ class Panels:
         return sum(self.widths), self.height
 
 
-def panels(size: tuple[int, int], source: MediaInfo, driver: MediaInfo | None) -> Panels:
-    """Source | driver | result of `size`; no driver panel for a track (None), which has no picture."""
-    height = min(size[1], TALLEST)
+def plan_panels(size: tuple[int, int], source: MediaInfo, driver: MediaInfo | None) -> PanelLayout:
+    """Return the layout source | driver | result.
+
+    Args:
+        size: Width and height of the result.
+        source: The source.
+        driver: The driver, or None for one without frames, which gets no panel.
+    """
+    height = min(size[1], MAX_HEIGHT)
     inputs = [source] if driver is None else [source, driver]
-    shapes = [(info.width, info.height) for info in inputs] + [size]
-    return Panels(inputs, [max(1, round(width * height / tall)) for width, tall in shapes], height)
+    shapes = [*((info.width, info.height) for info in inputs), size]
+    widths = [max(1, round(width * height / shape_height)) for width, shape_height in shapes]
+    return PanelLayout(inputs, widths, height)
 
 
-def side_by_side(
-    frames: Iterator[np.ndarray], beside: Panels, pts: np.ndarray, starts: list[float]
-) -> Iterator[np.ndarray]:
-    """The frames with their panels, height×width×3 uint8. starts: seconds that are left out of each input."""
-    inputs = zip(beside.inputs, beside.widths, starts)
-    views = [_view(info, width, beside.height, pts, start) for info, width, start in inputs]
+def join_panels(
+    frames: Generator[np.ndarray, None, None], layout: PanelLayout, pts: np.ndarray, starts: list[float]
+) -> Generator[np.ndarray, None, None]:
+    """Put each frame beside the inputs at its time.
+
+    Args:
+        frames: (H, W, 3) or (H, W, 4) uint8; closed with the result.
+        layout: The panels.
+        pts: (N,) times of the frames in seconds.
+        starts: Seconds to skip at the start of each input.
+
+    Yields:
+        (height, width, 3) uint8.
+    """
+    views = [
+        _view(info, width, layout.height, pts, start)
+        for info, width, start in zip(layout.inputs, layout.widths[:-1], starts, strict=True)
+    ]
     try:
-        for frame, *others in zip(frames, *views):
-            yield np.concatenate([*others, _scaled(frame[..., :3], beside.widths[-1], beside.height)], axis=1)
+        for frame, *others in zip(frames, *views, strict=False):
+            result = _scale(frame[..., :3], layout.widths[-1], layout.height)
+            yield np.concatenate([*others, result], axis=1)
     finally:
         frames.close()
         for view in views:
             view.close()
 
 
-def _view(info: MediaInfo, width: int, height: int, pts: np.ndarray, start: float) -> Iterator[np.ndarray]:
-    """The picture of an input at each of the result's times; its last frame is held."""
+def _view(info: MediaInfo, width: int, height: int, pts: np.ndarray, start: float) -> Generator[np.ndarray, None, None]:
+    """Yield the input's frame at each time; its last frame is held."""
     if info.kind == "image":
-        still = _scaled(opaque(read_image(info.path)), width, height)
+        still = _scale(flatten_alpha(read_image(info.path)), width, height)
         for _ in pts:
             yield still
         return
     stream = read_frames(info.path, start=start)
     try:
-        shown = following = next(stream)
-        for time in pts - pts[0] + shown.pts:
-            while following is not None and following.pts <= time + 1e-4:
-                shown, following = following, next(stream, None)
-            yield _scaled(shown.image, width, height)
+        current = next(stream)
+        following: Frame | None = current
+        for time in pts - pts[0] + current.pts:
+            while following is not None and following.pts <= time + _TIME_TOLERANCE:
+                current, following = following, next(stream, None)
+            yield _scale(current.image, width, height)
     finally:
         stream.close()
 
 
-def _scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    shrinking = image.shape[0] > height
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+def _scale(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    is_smaller = image.shape[0] > height
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_CUBIC)

@@ -21,8 +21,8 @@ from mimaface_cli.batch.job_state import (
     output_exists,
 )
 from mimaface_cli.batch.jobs import Job
-from mimaface_cli.cache import source_stamp
 from mimaface_cli.errors import InputError, MimafaceError
+from mimaface_cli.fingerprint import source_stamp
 
 BUSY, SKIPPED = "busy", "skipped"
 INPUT_CHANGED = 3  # exit code

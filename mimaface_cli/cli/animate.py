@@ -187,7 +187,7 @@ def command(
     cache = None if no_cache else Cache(cache_dir)
     with show_progress(quiet) as progress:
         result = animate(
-            source, driver, console.output_path(output), options, overwrite=overwrite, cache=cache, report=progress
+            source, driver, console.output_path(output), options, overwrite=overwrite, cache=cache, progress=progress
         )
     console.notes(result.notes, quiet)
     if not quiet:

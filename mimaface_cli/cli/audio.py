@@ -70,10 +70,10 @@ def command(
 
     cache = None if no_cache else Cache(cache_dir)
     with show_progress(quiet) as progress:
-        result = speak(speech, output, options, overwrite=overwrite, cache=cache, report=progress)
+        result = speak(speech, output, options, overwrite=overwrite, cache=cache, progress=progress)
     track = result.track
     if not quiet:
-        origin = "from the cache" if result.cached else f"by {track.meta.extractor}"
+        origin = "from the cache" if result.was_cached else f"by {track.meta.extractor}"
         frames = console.count(len(track), "frame")
         console.info(f"{output}: {frames}, {track.duration:.2f} s, {track.meta.space}, {origin}")
     if as_json:
@@ -88,6 +88,6 @@ def command(
                 "frame_rate": console.fraction(track.frame_rate),
                 "audio_hash": track.meta.audio_hash,
                 "seed": seed,
-                "cached": result.cached,
+                "cached": result.was_cached,
             }
         )

@@ -77,12 +77,13 @@ def command(
         from mimaface_cli.batch.job_file import read_jobs
         from mimaface_cli.batch.job_state import StateFolder
         from mimaface_cli.batch.scheduler import run_batch
-        from mimaface_cli.engines.selection import missing_files
+        from mimaface_cli.engines.registry import AUTO
+        from mimaface_cli.engines.selection import may_use_gpu
 
         animate = _animate_command(context)
         job_list = read_jobs(jobs, _job_options(animate), lambda words: _parse_problem(animate, words))
         states = StateFolder(Path(os.path.abspath(state or jobs.with_name(jobs.name + ".state"))))
-        uses_diffusion = not missing_files() and any(job.options.get("engine") != "mesh" for job in job_list)
+        uses_diffusion = any(may_use_gpu(str(job.options.get("engine", AUTO))) for job in job_list)
         if not resume:
             states.prepare()
             for job in job_list:

@@ -28,7 +28,7 @@ from mimaface_cli.media.trim import Trim
 from mimaface_cli.motion.track_meta import SPACES
 
 if TYPE_CHECKING:
-    from mimaface_cli.apps.drivers import Driver
+    from mimaface_cli.drivers.base import Driver
     from mimaface_cli.cache import Cache
 
 
@@ -88,7 +88,7 @@ def command(
     if is_cache_only and no_cache:
         raise typer.BadParameter("--no-cache: leaves no result. Give -o, --renders or --json as well.")
     with console.options():
-        ExtractOptions(face, smooth)
+        options = ExtractOptions(face, smooth, follow_skin)
         trim = Trim.parse(start, duration)
     from mimaface_cli.apps.extract import extract
     from mimaface_cli.cache import Cache
@@ -102,16 +102,14 @@ def command(
             source,
             output,
             renders_path,
-            face,
-            smooth,
+            options,
             space=space,
-            skin=follow_skin,
             trim=trim,
             overwrite=overwrite,
             cache=cache,
-            report=progress,
+            progress=progress,
         )
-    if cache is not None and not result.kept and result.kind != "track":
+    if cache is not None and not result.is_cached and result.kind != "track":
         problem = f"{cache.folder}: cannot be written, so that the track is not cached. Choose another --cache-dir."
         if is_cache_only:
             raise OutputError(problem)
@@ -130,9 +128,9 @@ def command(
                 "frames": len(track),
                 "duration": track.duration,
                 "frame_rate": console.fraction(track.frame_rate),
-                "missing_frames": result.missing,
+                "missing_frames": result.missing_frames,
                 "cuts": list(track.meta.cuts),
-                "cached": result.cached,
+                "cached": result.was_cached,
             }
         )
 
@@ -148,13 +146,13 @@ def _prepare_cache(cache: "Cache") -> None:
 
 def _summary(source: Path, result: "Driver", paths: list[Path]) -> str:
     """Return the line about an extracted track."""
-    if result.cached:
+    if result.was_cached:
         origin = "input is a track" if result.kind == "track" else "from the cache"
     else:
-        origin = "cached" if result.kept else "not cached"
+        origin = "cached" if result.is_cached else "not cached"
     track = result.track
     written = f", written: {', '.join(map(str, paths))}" if paths else ""
     return (
         f"{source}: {console.count(len(track), 'frame')}, {track.duration:.2f} s, "
-        f"{len(result.missing)} without a face, {console.count(len(track.meta.cuts), 'cut')}, {origin}{written}"
+        f"{len(result.missing_frames)} without a face, {console.count(len(track.meta.cuts), 'cut')}, {origin}{written}"
     )

@@ -160,8 +160,8 @@ def score(
             name: {"mesh": mesh_value, "model": model_value, "winner": winner}
             for name, mesh_value, model_value, winner in verdict.rows
         }
-        console.write_json({"better": verdict.better, "why": verdict.why, "figures": rows})
+        console.write_json({"better": verdict.is_better, "why": verdict.reason, "figures": rows})
         return
     for name, mesh_value, model_value, winner in verdict.rows:
         console.info(f"{name:16} mesh {mesh_value:9.4f}  model {model_value:9.4f}  {winner or 'tie'}")
-    console.info(f"{'preferred' if verdict.better else 'not preferred'} by --engine auto: {verdict.why}")
+    console.info(f"{'preferred' if verdict.is_better else 'not preferred'} by --engine auto: {verdict.reason}")

@@ -1,125 +1,67 @@
-"""Which engine runs, and why; said with every result."""
+"""Choose the engine that runs, with the reason that is reported with every result."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from mimaface_cli.errors import InputError, MimafaceError, WeightsError
-from mimaface_cli.evaluation.preference import judge
-from mimaface_cli.weights import small_model as mini
-from mimaface_cli.weights.locate import find_missing_files
-
-MESH, DIFFUSION = "mesh", "diffusion"
-SPACES = {MESH: "face478", DIFFUSION: "bfm09"}
-ASSETS = ("mimaface", "vae")  # what the diffusion engine needs
-SPEECH = "sadtalker"  # and what it needs for speech besides
+from mimaface_cli.engines.base import Engine, EngineQuery, Readiness
+from mimaface_cli.engines.registry import AUTO, create_engine, engine_names
+from mimaface_cli.errors import InputError, WeightsError
 
 
 @dataclass(frozen=True)
-class Engine:
-    """name; reason: why it was taken; mini: the folder of the small model with which the diffusion engine runs, None for
-    the released one; space: of the coefficients it speaks.
-    """
+class Selection:
+    """An engine and why it runs."""
 
-    name: str
+    engine: Engine
     reason: str
-    mini: Path | None = None
-
-    @property
-    def space(self) -> str:
-        return SPACES[MESH] if self.mini else SPACES[self.name]
 
 
-def choose_engine(
-    wanted: str,
-    device: str = "auto",
-    *,
-    moving: bool = False,
-    space: str | None = None,
-    name: str = "the track",
-    spoken: bool = False,
-) -> Engine:
-    """The engine that runs. wanted: auto, mesh or diffusion; device: as for `choose_runtime`; moving: the source is a
-    video; space: of the driver's track, None for a driver of pictures or sound; name: of the track; spoken: the driver
-    is a sound, for which diffusion needs SadTalker's networks too.
+def select_engine(name: str, query: EngineQuery) -> Selection:
+    """Choose an engine.
 
-    auto takes diffusion where its weights and a CUDA device are and it can take the inputs, else mesh, or mimaface-mini
-    where its card has it score better than mesh. Raises WeightsError or InputError for an engine that cannot run.
+    Args:
+        name: Name of an engine, or "auto" for the first registered engine that recommends itself.
+        query: What is known of the run.
+
+    Raises:
+        InputError: The requested engine cannot take these inputs.
+        WeightsError: The requested engine cannot run here, or automatic selection has no engine left.
     """
-    if wanted == MESH:
-        return Engine(MESH, "asked for")
-    if wanted == DIFFUSION:
-        return _diffusion(device, moving, space)
-    chosen = _auto(device, moving, space, name, spoken)
-    if chosen.name == MESH and not moving and (better := _better_mini()):
-        return better
-    return chosen
-
-
-def _auto(device: str, moving: bool, space: str | None, name: str, spoken: bool) -> Engine:
-    if space is not None:
-        fitting = next((name for name, own in SPACES.items() if own == space), MESH)
-        if fitting == MESH:
-            return Engine(MESH, "the track is in its space")
-        try:
-            _diffusion(device, moving, space)
-        except MimafaceError as error:
+    if name != AUTO:
+        answer = create_engine(name).readiness(query)
+        if answer.engine is None:
+            raise answer.error(answer.problem, field="engine")
+        reason = f"requested; {answer.summary}" if answer.summary else "requested"
+        return Selection(answer.engine, reason)
+    query = replace(query, is_automatic=True)
+    passed_over: list[Readiness] = []
+    for candidate in map(create_engine, engine_names()):
+        answer = candidate.readiness(query)
+        if answer.engine is not None and _is_suitable(answer.engine, answer, query):
+            return Selection(answer.engine, _reason(answer, query, passed_over))
+        passed_over.append(answer)
+        if candidate.space == query.track_space:
             raise InputError(
-                f"{name}: is in the {space} space, which only the diffusion engine speaks ({error}); or re-run mimaface "
-                f"extract --space {SPACES[MESH]} on what it was made from"
-            ) from error
-        return Engine(DIFFUSION, "the track is in its space")
-    if moving:
-        return Engine(MESH, "the source is a video")
-    absent = missing_files()
-    if absent:
-        return Engine(MESH, "embedded default: no diffusion weights are installed")
-    if spoken and find_missing_files(SPEECH):
-        return Engine(MESH, "embedded default: SadTalker's weights, by which diffusion would speak, are not installed")
-    if device != "cpu" and not has_cuda():
-        return Engine(
-            MESH, "embedded default: no CUDA device; --engine diffusion --device cpu runs the installed weights, slowly"
-        )
-    if device == "cpu":
-        return Engine(MESH, "embedded default on the CPU")
-    return Engine(DIFFUSION, "its weights and a CUDA device are here")
+                f"{query.driver_name}: is in the {candidate.space} space, and the {candidate.name} engine that consumes "
+                f"it cannot run. {answer.problem}"
+            )
+    raise WeightsError("no engine can run here. Run mimaface doctor to see what is missing.", field="engine")
 
 
-def _better_mini() -> Engine | None:
-    """mimaface-mini, where it is installed and measured to be better than mesh."""
-    if (folder := mini.find_small_model()) is None:
-        return None
-    card = mini.read_card(folder)
-    verdict = judge(card.scores)
-    return Engine(DIFFUSION, f"{card.name} {verdict.why}", folder) if verdict.better else None
+def _is_suitable(engine: Engine, answer: Readiness, query: EngineQuery) -> bool:
+    """Return whether automatic selection takes an engine: a finished track decides by its space."""
+    if query.track_space is None:
+        return answer.is_recommended
+    return query.track_space == engine.space
 
 
-def _diffusion(device: str, moving: bool, space: str | None) -> Engine:
-    if moving:
-        raise InputError("--engine diffusion: animates a photo, not a video; use --engine mesh, or give a frame of it")
-    absent = missing_files()
-    folder = mini.find_small_model() if absent and space in (None, mini.SPACE) else None
-    if folder is not None:
-        card = mini.read_card(folder)
-        return Engine(DIFFUSION, f"asked for; the released weights are not installed: {card.name} draws", folder)
-    if absent:
-        raise WeightsError(
-            f"--engine diffusion: {len(absent)} of its files are not installed ({', '.join(absent[:3])}"
-            f"{', ...' if len(absent) > 3 else ''}); run mimaface weights pull, or use --engine mesh"
-        )
-    if device == "auto" and not has_cuda():
-        raise WeightsError(
-            "--engine diffusion: there is no CUDA device here; --device cpu runs it on the CPU (minutes to hours for a "
-            "second of video), --engine mesh needs no device"
-        )
-    return Engine(DIFFUSION, "asked for")
+def _reason(answer: Readiness, query: EngineQuery, passed_over: list[Readiness]) -> str:
+    if query.track_space is not None:
+        return "the track is in its space"
+    clauses = [answer.summary, *(other.summary for other in passed_over[:1])]
+    return ": ".join(clause for clause in clauses if clause)
 
 
-def missing_files() -> list[str]:
-    """Files of the diffusion engine that are not installed."""
-    return [path for name in ASSETS for path in find_missing_files(name)]
-
-
-def has_cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+def may_use_gpu(name: str) -> bool:
+    """Return whether a run with an engine, or with automatic selection, may use a GPU here."""
+    names = engine_names() if name == AUTO else (name,)
+    return any(create_engine(one).uses_gpu() for one in names)

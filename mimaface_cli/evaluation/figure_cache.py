@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli import __version__
-from mimaface_cli.cache import Cache, cache_key, content_hash, source_stamp
+from mimaface_cli.cache import Cache
 from mimaface_cli.evaluation.catalog import CATALOG
 from mimaface_cli.evaluation.evaluate_options import EvaluateOptions
+from mimaface_cli.evaluation.figure_entries import FEATURES, FIGURES_ENTRY
 from mimaface_cli.evaluation.measure import ResultFigures, SetFeatures
 from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.networks.face_embedding import missing_dlib
 from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import extractor_version
+from mimaface_cli.fingerprint import content_hash, source_stamp
+from mimaface_cli.motion.track_cache import track_key
 
 REVISION = 1
 """Increase it when a figure changes its meaning; cached figures are then measured again."""
@@ -42,7 +45,7 @@ class CachedFigures:
         """Return the cached figures and features, or None where they are missing, damaged or incomplete."""
         if self._cache is None:
             return None
-        entry = self._cache.load_figures(self._key)
+        entry = self._cache.load(FIGURES_ENTRY, self._key)
         if entry is None:
             return None
         try:
@@ -58,15 +61,15 @@ class CachedFigures:
         if self._cache is None or source_stamp(self._result) != self._stamp:
             return
         if features:
-            self._cache.store_features(self._key, {name: np.array(rows) for name, rows in features.items()})
-        self._cache.store_figures(self._key, asdict(figures))
+            self._cache.store(FEATURES, self._key, {name: np.array(rows) for name, rows in features.items()})
+        self._cache.store(FIGURES_ENTRY, self._key, asdict(figures))
 
     def _load_features(self) -> SetFeatures | None:
         """Return the features that the available metrics of the whole set need."""
         names = [metric.feature_names for metric in CATALOG.set_metrics if metric.find_problem() is None]
         if self._cache is None or not names:
             return {}
-        arrays = self._cache.load_features(self._key)
+        arrays = self._cache.load(FEATURES, self._key)
         if arrays is None:
             return None
         features: SetFeatures = {}
@@ -95,7 +98,7 @@ def _figures_key(contents: list[str], pair: Pair, options: EvaluateOptions) -> s
         "networks": [*available, *stamps, *([] if missing_dlib() else ["dlib"])],
     }
     version = f"figures {REVISION} {__version__} {extractor_version(face478.load())}"
-    return cache_key(" ".join(contents), "face478", version, settings)
+    return track_key(" ".join(contents), "face478", version, settings)
 
 
 def _check_figures(figures: ResultFigures) -> None:

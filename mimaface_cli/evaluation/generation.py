@@ -9,9 +9,12 @@ from pathlib import Path
 from mimaface_cli import __version__
 from mimaface_cli.apps.animate import animate
 from mimaface_cli.apps.animate_options import AnimateOptions
-from mimaface_cli.apps.drivers import is_track, load_driver
 from mimaface_cli.cache import Cache
-from mimaface_cli.engines.selection import choose_engine
+from mimaface_cli.drivers.media_driver import load_driver
+from mimaface_cli.drivers.track_driver import is_track
+from mimaface_cli.engines.base import EngineQuery
+from mimaface_cli.engines.registry import AUTO
+from mimaface_cli.engines.selection import select_engine
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.evaluation.evaluate_options import EvaluateOptions
 from mimaface_cli.evaluation.pair_frames import read_source_image
@@ -85,7 +88,7 @@ def _describe_run(pairs: list[Pair], options: EvaluateOptions) -> dict[str, obje
     rows = [[str(value) for value in asdict(replace(pair, where="")).values()] for pair in pairs]
     return {
         "mimaface": __version__,
-        "engine": choose_engine(options.engine or "auto").name,
+        "engine": select_engine(options.engine or AUTO, EngineQuery()).engine.name,
         "motion": options.motion,
         "provenance": options.provenance,
         "pairs": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
@@ -137,7 +140,10 @@ def _write_driver_span(
     path: Path, pair: Pair, options: EvaluateOptions, cache: Cache | None, progress: ProgressCallback
 ) -> None:
     """Write the motion of the pair's span as a track file."""
-    extract_options, space = ExtractOptions(options.driver_face), choose_engine(options.engine or "auto").space
+    extract_options, space = (
+        ExtractOptions(options.driver_face),
+        select_engine(options.engine or AUTO, EngineQuery()).engine.space,
+    )
     report = lambda done, total: progress("extracting motion", done, total)  # noqa: E731  # binds one argument
     track = load_driver(pair.driver, extract_options, cache, report, space=space).track
     track.select_frames(pair.span()).save(path)

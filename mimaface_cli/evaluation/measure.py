@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.apps.drivers import is_track
+from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.catalog import CATALOG
 from mimaface_cli.evaluation.metric import FeatureCollector, Metric, Series

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.apps.drivers import is_track
-from mimaface_cli.apps.sources import opaque
+from mimaface_cli.apps.source_loading import flatten_alpha
+from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face.landmarks import find_faces, select_face
@@ -44,7 +44,7 @@ def read_source_face(pair: Pair, selector: str) -> SourceFace:
 def read_source_image(pair: Pair) -> np.ndarray:
     """Read the source's photo or video frame as H×W×3 uint8 RGB. Raises InputError."""
     if probe(pair.source).kind == "image":
-        return opaque(read_image(pair.source))
+        return flatten_alpha(read_image(pair.source))
     last: Frame | None = None
     frames = read_frames(pair.source, max_frames=pair.source_frame + 1)
     try:

@@ -7,8 +7,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from mimaface_cli.apps.drivers import load_driver
 from mimaface_cli.cache import Cache
+from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.evaluate_options import EvaluateOptions
 from mimaface_cli.evaluation.pair_frames import DriverFrames, SourceFace

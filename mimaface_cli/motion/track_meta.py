@@ -9,7 +9,8 @@ from numbers import Rational
 from typing import Any
 
 FORMAT_VERSION = 1
-SPACES = ("bfm09", "face478")
+BFM09, FACE478 = "bfm09", "face478"
+SPACES = (BFM09, FACE478)
 MAX_META_CHARACTERS = 1_000_000
 
 _FRAME_RATE = re.compile(r"[1-9][0-9]{0,9}/[1-9][0-9]{0,9}")

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mimaface_cli.cache import content_hash
 from mimaface_cli.errors import InputError
+from mimaface_cli.fingerprint import content_hash
 from mimaface_cli.media.exr import load_exr
 from mimaface_cli.media.reader import list_images, probe, read_frames
 from mimaface_cli.provenance import credentials, metadata, record

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mimaface_cli import __version__
-from mimaface_cli.cache import content_hash
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path
+from mimaface_cli.fingerprint import content_hash
 from mimaface_cli.media.encoding import is_image_sequence
 from mimaface_cli.weights import manifest
 from mimaface_cli.weights.locate import locate_files, weights_folder

@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from mimaface_cli.engines.diffusion.card_verdict import JUDGED_FIGURES, Verdict, judge_scores
 from mimaface_cli.errors import InputError
-from mimaface_cli.evaluation.preference import JUDGED_BY, Verdict, judge
 from mimaface_cli.weights.small_model import read_card, write_card
 
 
@@ -31,14 +31,14 @@ def write_card_scores(folder: Path, mesh_report: Path, model_report: Path) -> Ve
         write_card(folder, replace(card, scores=scores))
     except ValueError as error:  # A mean is not a finite number.
         raise InputError(f"{mesh_report}, {model_report}: {error}. Evaluate both engines again.") from error
-    return judge(scores)
+    return judge_scores(scores)
 
 
 def _read_means(path: Path) -> dict[str, float]:
     """Return the figures that engines are judged by."""
     try:
         means = json.loads(path.read_bytes())["means"]
-        return {key: means[key]["value"] for key in JUDGED_BY if means.get(key, {}).get("value") is not None}
+        return {key: means[key]["value"] for key in JUDGED_FIGURES if means.get(key, {}).get("value") is not None}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: is not the JSON output of mimaface evaluate ({error!r:.80}). Run mimaface evaluate --json again."

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mimaface_cli.engines.diffusion.photo_render import render_of
+from mimaface_cli.engines.diffusion.photo_render import photo_renderer
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.contact import measure_lid_openness
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
@@ -115,7 +115,7 @@ class MeshSpace:
         to_crop, identity = _values(track, "crop", photo_frame), track.identity.astype(np.float64)
         portrait = replace(_bare_portrait(image), points=points, to_crop=to_crop, identity=identity, **photo).square()
         if self.condition == "render":
-            render = render_of(portrait, self.model)
+            render = photo_renderer(portrait, self.model)
             for k in span:
                 yield render(_values(track, "expression", k), _values(track, "pose", k))
             return

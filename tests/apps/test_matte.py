@@ -1,15 +1,15 @@
-"""The matte: full where something changed, nothing far from it, and enough to lay the result back."""
+"""The matte: full where something compute_matte, nothing far from it, and enough to lay the result back."""
 
 import numpy as np
 
-from mimaface_cli.apps.matte import changed
+from mimaface_cli.apps.matte import compute_matte
 
 
 def test_full_on_changes_soft_around_and_nothing_elsewhere():
     original = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
     result = original.copy()
     result[100:140, 150:200] ^= 64
-    matte = changed(result, original)
+    matte = compute_matte(result, original)
     assert matte.dtype == np.uint8 and matte.shape == (240, 320)
     assert (matte[100:140, 150:200] == 255).all() and matte[:80].max() == 0 and matte[:, :130].max() == 0
     rim = matte[120, 130:150].astype(int)
@@ -20,5 +20,5 @@ def test_full_on_changes_soft_around_and_nothing_elsewhere():
 
 def test_nothing_changed():
     picture = np.full((64, 64, 3), 90, np.uint8)
-    assert changed(picture + np.uint8(2), picture).max() == 0
-    assert changed(np.dstack((picture, picture[..., 0])), picture).max() == 0  # a fourth channel does not count
+    assert compute_matte(picture + np.uint8(2), picture).max() == 0
+    assert compute_matte(np.dstack((picture, picture[..., 0])), picture).max() == 0  # a fourth channel does not count

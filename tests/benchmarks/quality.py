@@ -20,8 +20,8 @@ import numpy as np
 
 from mimaface_cli.apps.animate import animate
 from mimaface_cli.apps.animate_options import AnimateOptions
-from mimaface_cli.apps.drivers import load_driver
 from mimaface_cli.cache import Cache
+from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.evaluation.functional.image_quality import sharpness
 from mimaface_cli.evaluation.functional.motion_distance import correlate_blendshapes, rotation_error

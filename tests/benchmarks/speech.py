@@ -24,7 +24,7 @@ import numpy as np
 
 from mimaface_cli.apps.animate import animate
 from mimaface_cli.apps.animate_options import AnimateOptions
-from mimaface_cli.apps.speak import load_speech
+from mimaface_cli.drivers.speech_driver import load_speech
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.media.audio import has_audio

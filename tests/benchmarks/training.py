@@ -177,7 +177,7 @@ def measure_steps(network: str, stage: str, rounds: int, workers: int, cached: b
             config = step_config(folder, network, stage, (rounds + 1) * block, workers, cached)
             if stage == "video":
                 stages.train_image(config)
-            floor, last = None, 0.0
+            last = 0.0
             train_floor = {}
 
             def report(name: str, done: int, total: int | None) -> None:
@@ -258,9 +258,9 @@ def overfit(folder: Path, steps: int) -> None:
         network = rebuild_network(read_stage_result(folder / "run", "image")).eval()
         vae = load_autoencoder(folder / "run/vae")
         settings = replace(config, validation=replace(config.validation, clips=8, steps=10, guidance=2.0))
-        look = Validator(settings, footage, 1, vae, schedule_alphas(torch.device("cpu")), contextlib.nullcontext).validate(
-            network, part
-        )
+        look = Validator(
+            settings, footage, 1, vae, schedule_alphas(torch.device("cpu")), contextlib.nullcontext
+        ).validate(network, part)
         Image.fromarray(look.sheet).save(folder / f"overfit-{part:05d}.png")
         rows = (folder / "run/image/losses.csv").read_text().splitlines()[1:]
         loss = np.mean([float(row.split(",")[1]) for row in rows[-max(1, len(rows) // 4) :]])

@@ -39,12 +39,13 @@ def _read_pair_list(path: Path) -> object:
 
 def _read_cached_figures(path: Path) -> object:
     from mimaface_cli.cache import Cache
+    from mimaface_cli.evaluation.figure_entries import FIGURES_ENTRY
 
     cache = Cache(path.parent)
-    target = cache._figures_path("0" * 64)
+    target = cache.path_for(FIGURES_ENTRY, "0" * 64)
     target.parent.mkdir(parents=True, exist_ok=True)
     path.replace(target)
-    return cache.load_figures("0" * 64)
+    return cache.load(FIGURES_ENTRY, "0" * 64)
 
 
 def _read_cached_clip(path: Path) -> object:

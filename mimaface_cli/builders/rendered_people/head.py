@@ -1,55 +1,16 @@
 """What face478 leaves out, as a mesh grown from the face's rim: skull, hair, the underside of the jaw."""
 
-from dataclasses import dataclass
-from functools import lru_cache
-
 import numpy as np
-from scipy import sparse
 
 from mimaface_cli.builders.rendered_people.appearance import Person
 from mimaface_cli.face import topology
-from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.head_mesh import RIM
 
-# Rings behind the rim: how far back, how wide at the crown, how wide at the chin.
+# The RINGS of `face.head_mesh` behind the rim: how far back, how wide at the crown, how wide at the chin.
 _BACK = np.array([0.06, 0.2, 0.42, 0.65, 0.86, 1.0])
 _CROWN = np.array([1.07, 1.14, 1.14, 1.02, 0.72, 0.0])
 _CHIN = np.array([0.98, 0.90, 0.74, 0.60, 0.45, 0.0])
 _DEPTH = -1.25  # of the back of the head, model units
-RIM = len(topology.OVAL)
-
-
-@dataclass(frozen=True)
-class Mesh:
-    """triangles: T×3 over the 478 vertices and the rings; skin, eyes, mouth: where each group ends in them;
-    gather: vertices × triangles, sums the triangles' normals at each vertex.
-    """
-
-    triangles: np.ndarray
-    skin: int
-    eyes: int
-    mouth: int
-    gather: sparse.csr_matrix
-
-
-@lru_cache(maxsize=2)
-def _mesh(groups: tuple[bytes, bytes, bytes]) -> Mesh:
-    face, eyes, mouth = (np.frombuffer(group, np.int32).reshape(-1, 3) for group in groups)
-    rings = np.concatenate([topology.OVAL[None], 478 + np.arange(len(_BACK) * RIM).reshape(-1, RIM)])
-    inner, outer = rings[:-1], rings[1:]
-    turned = lambda grid: np.roll(grid, -1, 1)  # noqa: E731
-    around = [np.stack(corners, -1).reshape(-1, 3) for corners in
-              ((inner, outer, turned(outer)), (inner, turned(outer), turned(inner)))]  # fmt: skip
-    triangles = np.concatenate([face, eyes, mouth, *around]).astype(np.int32)
-    count = int(triangles.max()) + 1
-    rows, columns = triangles.ravel(), np.repeat(np.arange(len(triangles)), 3)
-    gather = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), (count, len(triangles)))
-    ends = np.cumsum([len(face), len(eyes), len(mouth)])
-    return Mesh(triangles, *(int(end) for end in ends), gather)
-
-
-def mesh_of(model: Face478) -> Mesh:
-    """The triangles of a whole head over that model."""
-    return _mesh((model.face.tobytes(), model.eyes.tobytes(), model.mouth.tobytes()))
 
 
 def grow(person: Person, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,12 @@ import numpy as np
 
 from mimaface_cli.builders.rendered_people.appearance import Person, make_person
 from mimaface_cli.builders.rendered_people.random_motion import make_moves
-from mimaface_cli.builders.rendered_people.scene import Scene, crop_of, draw, draw_plain, make_scene
+from mimaface_cli.builders.rendered_people.scene import Scene, crop_of, draw, make_scene
 from mimaface_cli.engines.mesh.contact import measure_lid_openness
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
 from mimaface_cli.engines.mesh.renderer import render_frame
 from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.head_mesh import render_coefficients
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_meta import TrackMeta
@@ -62,7 +63,7 @@ def plain_condition(model: Face478, source: MotionTrack, driver: MotionTrack, si
     """
     for expression, pose in zip(driver.expression, driver.pose):
         light = source.illumination[0].astype(np.float64)
-        yield draw_plain(model, source.identity, source.texture, light, expression, pose, size)
+        yield render_coefficients(model, source.identity, source.texture, light, expression, pose, size)
 
 
 def textured_condition(model: Face478, source: Clip, at: int, driver: MotionTrack, size: int) -> Iterator[np.ndarray]:

@@ -6,17 +6,16 @@ import cv2
 import numpy as np
 
 from mimaface_cli.builders.rendered_people.appearance import Person, folded, to_map
-from mimaface_cli.builders.rendered_people.head import RIM, grow, mesh_of
+from mimaface_cli.builders.rendered_people.head import grow
 from mimaface_cli.engines.mesh.contact import separate_lips
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import IRIS_DISTANCE, eyeball_centers, gaze_direction
+from mimaface_cli.face.head_mesh import RIM, SUPERSAMPLING, head_mesh, project_vertices, vertex_light
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.face.shading import AMBIENT, sh_basis
-from mimaface_cli.motion.coefficients import LIGHT_DIM
 from mimaface_cli.motion.rotation import rotation_matrix
 
-SAMPLES = 2  # pixels drawn for one of the picture, along each axis
 IRIS_RADIUS = 0.062  # model units, a little more than life
 _TEETH = np.array([226, 220, 206], np.float32)
 _CAVITY, _TONGUE = np.array([52, 18, 20], np.float32), np.array([150, 66, 66], np.float32)
@@ -70,22 +69,15 @@ def crop_of(size: int) -> np.ndarray:
     return np.eye(2, 3) * (camera.CROP_SIZE / size)
 
 
-def posed(vertices: np.ndarray, pose: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vertices V×3 to their place V×3, pixels V×2 and distances V."""
-    placed = camera.apply_pose(vertices, pose)
-    xy, depth = camera.project(placed, size)
-    return placed, xy, depth
-
-
 def draw(
     model: Face478, person: Person, scene: Scene, expression: np.ndarray, pose: np.ndarray, gaze: np.ndarray, size: int
 ) -> Drawn:
     """One frame of a person under expression 64, pose 6 and gaze 4."""
-    mesh, fine = mesh_of(model), size * SAMPLES
+    mesh, fine = head_mesh(model), size * SUPERSAMPLING
     face = separate_lips(model.shape(person.identity, expression))
     vertices, behind = grow(person, face)
-    placed, xy, depth = posed(vertices, pose, fine)
-    light = _light(placed, mesh, scene)
+    placed, xy, depth = project_vertices(vertices, pose, fine)
+    light = vertex_light(placed, mesh, scene.illumination)
     frame = cv2.resize(scene.backdrop, (fine, fine), interpolation=cv2.INTER_LINEAR)
     _body(frame, person, placed, xy, scene)
 
@@ -105,44 +97,10 @@ def draw(
     if person.glasses is not None:
         _glasses(frame, face, pose, person, fine)
     picture = cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
-    points = xy[:478] / SAMPLES
+    points = xy[:478] / SUPERSAMPLING
     for (_, iris), ball, look in zip(_EYES, eyeball_centers(face), (gaze[:2], gaze[2:])):
         points[iris] += _iris_place(ball, look, pose, size) - points[iris[0]]
     return Drawn(np.clip(picture + 0.5, 0, 255).astype(np.uint8), points)
-
-
-def draw_plain(
-    model: Face478,
-    identity: np.ndarray,
-    texture: np.ndarray,
-    illumination: np.ndarray,
-    expression: np.ndarray,
-    pose: np.ndarray,
-    size: int,
-) -> np.ndarray:
-    """The paper's rendered image I_R over face478, S×S×3 uint8, black around: what the coefficients alone show, without
-    gaze, hair or marks.
-    """
-    mesh, fine = mesh_of(model), size * SAMPLES
-    face = model.shape(identity, expression)
-    placed, xy, depth = posed(face, pose, fine)
-    triangles = mesh.triangles[: mesh.mouth]
-    light = _light(placed, mesh, Scene(illumination, np.zeros(0)))
-    index, weights, _ = rasterize(xy, depth, triangles, fine, fine)
-    frame = interpolate(index, weights, triangles, model.albedo(texture) * light)
-    return np.clip(cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) + 0.5, 0, 255).astype(np.uint8)
-
-
-def _light(placed: np.ndarray, mesh, scene: Scene) -> np.ndarray:
-    """Light on each vertex V×3: 1 leaves the albedo as it is."""
-    triangles = mesh.triangles if len(placed) > 478 else mesh.triangles[: mesh.mouth]
-    a, b, c = (placed[triangles[:, corner]] for corner in range(3))
-    normals = mesh.gather[: len(placed), : len(triangles)] @ np.cross(b - a, c - a)
-    normals *= np.sign(normals[[1]][:, 2:] + 1e-9)  # outwards at the nose
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    light = scene.illumination.reshape(3, LIGHT_DIM // 3).copy()
-    light[:, 0] += AMBIENT
-    return np.clip(sh_basis(normals) @ light.T, 0.06, 2.0)
 
 
 def _iris_place(ball: np.ndarray, look: np.ndarray, pose: np.ndarray, size: int) -> np.ndarray:

@@ -1,8 +1,6 @@
-"""A photo under mimaface-mini: each frame is drawn as its card says, by the mesh engine or from coefficients alone, and
-the small model finishes it.
-"""
+"""Animate a photo with a small model: each frame is rendered as its card says, and the model refines it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import repeat
 from pathlib import Path
 
@@ -11,47 +9,79 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimaface_cli.apps.animate_options import AnimateOptions
-from mimaface_cli.apps.sources import Moving
 from mimaface_cli.cache import Cache
+from mimaface_cli.engines.base import FrameStream, RenderRequest
 from mimaface_cli.engines.diffusion import clip_encoder, small_checkpoint, video_denoiser
-from mimaface_cli.engines.diffusion.photo_render import render_of
+from mimaface_cli.engines.diffusion.pasting import paste_square, photo_of
+from mimaface_cli.engines.diffusion.photo_render import photo_renderer
 from mimaface_cli.engines.diffusion.pipeline import Appearance
-from mimaface_cli.engines.diffusion.released import Diffused, paste
+from mimaface_cli.engines.diffusion.run_report import describe_run
 from mimaface_cli.engines.diffusion.runtime import choose_runtime, place_networks
-from mimaface_cli.engines.mesh import renderer
-from mimaface_cli.engines.mesh.motion_plan import plan_mesh_motion
+from mimaface_cli.engines.mesh.engine import plan_portrait_motion
+from mimaface_cli.engines.mesh.motion_plan import MeshMotion
+from mimaface_cli.engines.mesh.renderer import render_photo
 from mimaface_cli.face import face478
 from mimaface_cli.face.d3dfr import pack_coefficients
 from mimaface_cli.face.portrait import SQUARE, Portrait
 from mimaface_cli.face.warp import images_to_tensor
-from mimaface_cli.motion.coefficients import LIGHT_DIM, TEXTURE_DIM, Coefficients
-from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.progress import ProgressCallback
+from mimaface_cli.motion.coefficients import LIGHT_DIM, TEXTURE_DIM
 from mimaface_cli.weights.manifest import sha256_of
-from mimaface_cli.weights.small_model import read_card
+from mimaface_cli.weights.small_model import ModelCard, read_card
 
 
-def from_photo(
-    folder: Path,
-    portrait: Portrait,
-    track: MotionTrack,
-    options: AnimateOptions,
-    cache: Cache | None,
-    tell: ProgressCallback,
-) -> Diffused:
-    """A photo under a face478 track, by the model in a folder. Raises WeightsError."""
-    asked, card = options.diffusion, read_card(folder)
-    settings = small_checkpoint.resolve_settings(card, asked.settings)
-    tell("loading the diffusion networks", 0, None)
+def prepare(folder: Path, request: RenderRequest) -> FrameStream:
+    """Start rendering a photo under a face478 track with the small model in a folder. Raises WeightsError."""
+    portrait, options = photo_of(request), request.diffusion
+    card = read_card(folder)
+    settings = small_checkpoint.resolve_settings(card, options.settings)
+    request.progress("loading the diffusion networks", 0, None)
     networks, encoder = small_checkpoint.load_small_model(folder)
-    runtime = choose_runtime(_device(asked.device), asked.dtype, asked.vram, asked.compile, frames=settings.length)
-    model, size = face478.load(), card.size
+    device = _resolve_device(options.device)
+    runtime = choose_runtime(device, options.dtype, options.vram, options.compile, frames=settings.length)
     square = portrait.square()
-    own = Coefficients(square.expression[None], square.pose[None], square.gaze[None])
-    motion = plan_mesh_motion(model, square.identity, own, track, options.retarget, scores=square.scores)
+    motion = plan_portrait_motion(square, request.track, request.retarget)
+    with torch.inference_mode():
+        pixels = clip_encoder.preprocess_image(square.image, encoder.config.image_size)
+        tokens = clip_encoder.encode_image_tokens(encoder, pixels)
+    place_networks(networks, runtime, settings)
+    denoiser = video_denoiser.VideoDenoiser(
+        networks,
+        runtime,
+        settings,
+        Appearance(tokens.clone()),
+        _pack_coefficients(square, motion),
+        lambda first: _stream_conditions(card, square, motion, first),
+        None,
+        _resized_renders(square, motion, card.size) if settings.warm_start else None,
+        lambda done, total: request.progress("denoising", done, total),
+    )
+    if request.cache is not None:
+        denoiser.store = _open_clip_store(request.cache, denoiser, folder, square, motion, card.size)
+    frames: Generator[np.ndarray, None, None] = (_resize(frame, SQUARE) for frame in denoiser.frames())
+    original = square.image
+    if request.output_mode == "full":
+        original = portrait.image
+        frames = paste_square(frames, portrait, _square_transform(portrait))
+
+    def finish() -> None:
+        if denoiser.store is not None:
+            denoiser.store.forget()
+
+    return FrameStream(
+        frames,
+        request.track.pts,
+        request.track.frame_rate,
+        repeat(original),
+        denoiser.notes,
+        finish,
+        lambda: describe_run(options, denoiser),
+    )
+
+
+def _pack_coefficients(square: Portrait, motion: MeshMotion) -> np.ndarray:
+    """Return the photo's identity with the driver's motion as (N, 261) in the order of D3DFR; texture and light are 0."""
     moved = motion.coefficients
-    coefficients = pack_coefficients(
+    return pack_coefficients(
         {
             "identity": square.identity,
             "texture": np.zeros(TEXTURE_DIM),
@@ -61,53 +91,52 @@ def from_photo(
             "gaze": moved.gaze,
         }
     )
-    with torch.inference_mode():
-        tokens = clip_encoder.encode_image_tokens(
-            encoder, clip_encoder.preprocess_image(square.image, encoder.config.image_size)
-        )
-    place_networks(networks, runtime, settings)
-
-    def renders(first: int) -> Iterator[Tensor]:
-        if card.condition == "render":
-            draw = render_of(square, model)
-            for expression, pose in zip(moved.expression[first:], moved.pose[first:]):
-                yield images_to_tensor(_resized(draw(expression, pose), size)[None])[0]
-            return
-        for k, frame in enumerate(renderer.render_photo(square, model, motion)):
-            if k >= first:
-                yield images_to_tensor(_resized(frame[..., :3], size)[None])[0]
-
-    rough = None
-    if settings.warm_start:
-        rough = (_resized(frame[..., :3], size) for frame in renderer.render_photo(square, model, motion))
-    report = lambda done, total: tell("denoising", done, total)  # noqa: E731
-    appearance = Appearance(tokens.clone())
-    work = video_denoiser.VideoDenoiser(
-        networks, runtime, settings, appearance, coefficients, renders, None, rough, report
-    )
-    if cache is not None:
-        arrays = {"square": square.image, "lids": motion.lids}
-        weights = sha256_of(folder / "unet.safetensors") + sha256_of(folder / "mia.safetensors")
-        work.store = video_denoiser.open_clip_store(cache.clips, work, weights, arrays, size)
-    frames, original = (_resized(frame, SQUARE) for frame in work.frames()), square.image
-    if options.output_mode == "full":
-        original = portrait.image
-        frames = paste(frames, portrait, _to_square(portrait))
-    return Diffused(Moving(frames, track.pts, track.frame_rate, repeat(original)), work, asked)
 
 
-def _device(asked: str) -> str:
-    """Small enough for a CPU: auto takes CUDA where it is and does not complain where it is not."""
-    return "cpu" if asked == "auto" and not torch.cuda.is_available() else asked
+def _stream_conditions(card: ModelCard, square: Portrait, motion: MeshMotion, first: int) -> Iterator[Tensor]:
+    """Yield the condition images (3, S, S) from a frame on: renders of the coefficients, or the mesh engine's frames."""
+    if card.condition == "render":
+        render = photo_renderer(square, face478.load())
+        moved = motion.coefficients
+        for expression, pose in zip(moved.expression[first:], moved.pose[first:], strict=True):
+            yield images_to_tensor(_resize(render(expression, pose), card.size)[None])[0]
+        return
+    for k, frame in enumerate(_resized_renders(square, motion, card.size)):
+        if k >= first:
+            yield images_to_tensor(frame[None])[0]
 
 
-def _resized(frame: np.ndarray, size: int) -> np.ndarray:
-    way = cv2.INTER_AREA if size < len(frame) else cv2.INTER_CUBIC
-    return cv2.resize(frame, (size, size), interpolation=way)
+def _resized_renders(square: Portrait, motion: MeshMotion, size: int) -> Generator[np.ndarray, None, None]:
+    """Yield the mesh engine's frames of the square at the model's size."""
+    for frame in render_photo(square, face478.load(), motion):
+        yield _resize(frame[..., :3], size)
 
 
-def _to_square(portrait: Portrait) -> np.ndarray:
-    """The photo to the 512 square, from pixel centers at integers as OpenCV counts."""
+def _open_clip_store(
+    cache: Cache,
+    denoiser: video_denoiser.VideoDenoiser,
+    folder: Path,
+    square: Portrait,
+    motion: MeshMotion,
+    size: int,
+) -> video_denoiser.ClipStore:
+    arrays = {"square": square.image, "lids": motion.lids}
+    weights = sha256_of(folder / "unet.safetensors") + sha256_of(folder / "mia.safetensors")
+    return video_denoiser.open_clip_store(cache.clips, denoiser, weights, arrays, size)
+
+
+def _resolve_device(device: str) -> str:
+    """Return the device: the model is small enough for a CPU, so "auto" falls back to it without an error."""
+    return "cpu" if device == "auto" and not torch.cuda.is_available() else device
+
+
+def _resize(frame: np.ndarray, size: int) -> np.ndarray:
+    interpolation = cv2.INTER_AREA if size < len(frame) else cv2.INTER_CUBIC
+    return cv2.resize(frame, (size, size), interpolation=interpolation)
+
+
+def _square_transform(portrait: Portrait) -> np.ndarray:
+    """Return the transform (2, 3) from the photo to its square, with pixel centers at integers as in OpenCV."""
     matrix = portrait.square_matrix()
     matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
     return matrix

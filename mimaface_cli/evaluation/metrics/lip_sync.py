@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.apps.drivers import is_track
+from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.evaluation.functional.audio_sync import (
     ENVELOPE_RATE,
     MIN_DURATION,

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mimaface_cli.apps.drivers import is_track, load_driver
+from mimaface_cli.drivers.media_driver import load_driver
+from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.evaluation.functional.motion_distance import (
     coefficient_distances,
     correlate_blendshapes,

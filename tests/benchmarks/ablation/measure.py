@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from mimaface_cli.builders.rendered_people.appearance import make_person
-from mimaface_cli.builders.rendered_people.scene import draw, draw_plain, make_scene
+from mimaface_cli.builders.rendered_people.scene import draw, make_scene
 from mimaface_cli.engines.diffusion import ica
 from mimaface_cli.engines.diffusion.denoise import denoise
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
@@ -19,6 +19,7 @@ from mimaface_cli.engines.diffusion.latents import decode_latents, encode_latent
 from mimaface_cli.engines.diffusion.samplers import compute_training_sigmas, create_sampler
 from mimaface_cli.evaluation.functional.distribution import Gaussian, frechet_distance
 from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.head_mesh import render_coefficients
 from mimaface_cli.training.denoiser import Denoiser, motion_groups
 from mimaface_cli.training.losses import prediction_target
 from tests.benchmarks.ablation import judges
@@ -54,7 +55,7 @@ def make_pairs(model: Face478, clips: Clips, each: int) -> Pairs:
             motion = clips.motion[other, (7 * j + 3) % clips.frames].astype(np.float64)
             pose, expression, gaze = motion[:6], motion[6:70], motion[70:]
             drawn = draw(model, who, scene, expression, pose, gaze, DRAWN)
-            plain = draw_plain(model, who.identity, who.texture, scene.illumination, expression, pose, DRAWN)
+            plain = render_coefficients(model, who.identity, who.texture, scene.illumination, expression, pose, DRAWN)
             values = np.concatenate([expression[:52], pose, gaze, close_up_points(drawn.points[judges.POINTS]).ravel()])
             rows.append((clips.source[k], close_up(drawn.picture), close_up(plain), motion, values, person))
     return Pairs(*(np.stack(column) for column in zip(*rows)))

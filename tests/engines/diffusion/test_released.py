@@ -9,12 +9,12 @@ from PIL import Image
 
 from mimaface_cli.apps.animate import animate
 from mimaface_cli.apps.animate_options import AnimateOptions
-from mimaface_cli.apps.drivers import load_driver
 from mimaface_cli.cache import Cache
+from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.engines.diffusion import checkpoint
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
-from mimaface_cli.engines.diffusion.released import FEATHER, paste
+from mimaface_cli.engines.diffusion.pasting import FEATHER, paste_square
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.face import alignment as align
 from mimaface_cli.face.portrait import Portrait
@@ -46,7 +46,7 @@ def plain(sample, tiny_weights, cache, tmp_path_factory):
 
 
 def test_a_video_comes_out_and_says_how(plain, sample, cache):
-    assert (plain.engine, plain.engine_reason, plain.frames) == ("diffusion", "asked for", FRAMES)
+    assert (plain.engine, plain.engine_reason, plain.frames) == ("diffusion", "requested", FRAMES)
     assert plain.audio == "driver" and (plain.width, plain.height) == (512, 512)
     facts = plain.engine_settings
     assert facts["running_on"] == "cpu fp32" and facts["steps"] == 2 and facts["preset"] == "release"
@@ -89,7 +89,7 @@ def test_a_stopped_run_goes_on_at_its_clip(plain, sample, installed_tiny_weights
             raise Stop
 
     with pytest.raises(Stop):
-        animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options(), cache=cache, report=stop)
+        animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options(), cache=cache, progress=stop)
     assert list(tmp_path.iterdir()) == [] and len(cache.unfinished()) == 1
     result = animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options(), cache=cache)
     facts = result.engine_settings
@@ -102,7 +102,7 @@ def test_a_warm_start_begins_from_the_mesh_engines_frames(plain, sample, install
     assert warm.frames == FRAMES and np.abs(shown(warm.output) - shown(plain.output)).mean() > 0.5
     track = tmp_path / "track.npz"
     load_driver(sample.driver, options_of(), cache, space="bfm09").track.save(track)
-    with pytest.raises(InputError, match="is a track, but --warm-start needs"):
+    with pytest.raises(InputError, match="is a track, but a warm start needs"):
         animate(sample.portrait, track, tmp_path / "b.mp4", options(warm_start=0.5))
     assert animate(sample.portrait, track, tmp_path / "b.mp4", options()).audio == "none"
 
@@ -148,7 +148,7 @@ def test_the_square_is_laid_into_the_photo(sample):
         finally:
             closed.append(True)
 
-    (whole,) = paste(frames(), portrait, to_square)
+    (whole,) = paste_square(frames(), portrait, to_square)
     assert whole.shape == (300, 400, 4) and (whole[..., 3] == 9).all() and closed
     edge = FEATHER / 2.56
     assert (whole[100:200, 150:250, :3] == 200).all()

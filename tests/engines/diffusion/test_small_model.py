@@ -8,11 +8,12 @@ import pytest
 
 from mimaface_cli.apps.animate import animate
 from mimaface_cli.apps.animate_options import AnimateOptions
-from mimaface_cli.engines import selection as engines
-from mimaface_cli.engines.selection import choose_engine
+from mimaface_cli.engines.base import EngineQuery
+from mimaface_cli.engines.diffusion import engine as diffusion_engine
+from mimaface_cli.engines.diffusion.card_verdict import JUDGED_FIGURES, judge_scores
+from mimaface_cli.engines.selection import Selection, select_engine
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.evaluation.figures import BY_NAME
-from mimaface_cli.evaluation.preference import JUDGED_BY, judge
 from mimaface_cli.weights.small_model import (
     CARD_FILE,
     SMALL_MODEL_FOLDER,
@@ -23,6 +24,10 @@ from mimaface_cli.weights.small_model import (
 )
 
 MESH = {"psnr": 22.0, "ssim": 0.8, "expression": 0.5, "pose": 0.03, "gaze": 0.1, "identity_dlib": 0.3, "jitter": 0.4}
+
+
+def select(name: str, **query) -> Selection:
+    return select_engine(name, EngineQuery(**query))
 
 
 def table(**changes: float) -> dict[str, dict[str, float]]:
@@ -57,42 +62,44 @@ def mini_folder(tmp_path_factory):
 @pytest.fixture
 def installed(mini_folder, monkeypatch):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(mini_folder))
-    monkeypatch.setattr(engines, "has_cuda", lambda: False)
+    monkeypatch.setattr(diffusion_engine, "has_cuda", lambda: False)
     card = read_card(mini_folder / SMALL_MODEL_FOLDER)
     yield mini_folder / SMALL_MODEL_FOLDER
     write_card(mini_folder / SMALL_MODEL_FOLDER, card)
 
 
 def test_the_figures_it_is_judged_by_exist_and_have_a_direction():
-    assert all(BY_NAME[name].better in ("higher", "lower") for name in JUDGED_BY)
+    assert {name: BY_NAME[name].better for name in JUDGED_FIGURES} == dict(JUDGED_FIGURES)
 
 
 def test_more_figures_won_than_lost_make_it_better():
-    assert not judge({}).better and "not been measured" in judge({}).why
-    assert not judge(table()).better  # all draws
-    assert judge(table(psnr=23.0)).better and not judge(table(psnr=21.0)).better
-    assert judge(table(gaze=0.05)).better and not judge(table(gaze=0.2)).better
-    assert not judge(table(psnr=23.0, identity_dlib=0.5)).better  # one each
-    assert not judge(table(psnr=22.1)).better  # within the margin
+    assert not judge_scores({}).is_better and "no scores" in judge_scores({}).reason
+    assert not judge_scores(table()).is_better  # all draws
+    assert judge_scores(table(psnr=23.0)).is_better and not judge_scores(table(psnr=21.0)).is_better
+    assert judge_scores(table(gaze=0.05)).is_better and not judge_scores(table(gaze=0.2)).is_better
+    assert not judge_scores(table(psnr=23.0, identity_dlib=0.5)).is_better  # one each
+    assert not judge_scores(table(psnr=22.1)).is_better  # within the margin
     lacking = table(psnr=30.0, ssim=0.99)
     del lacking["diffusion"]["jitter"]
-    assert not judge(lacking).better and "jitter" in judge(lacking).why
+    assert not judge_scores(lacking).is_better and "jitter" in judge_scores(lacking).reason
 
 
 def test_it_is_used_where_the_release_is_not_and_preferred_only_where_measured_better(installed):
-    engine = choose_engine("diffusion")
-    assert engine.name == "diffusion" and engine.space == "face478" and engine.mini == installed
-    assert "released weights are not installed: mimaface-mini draws" in engine.reason
-    assert choose_engine("auto").name == "mesh"
+    selection = select("diffusion")
+    assert (selection.engine.name, selection.engine.space) == ("diffusion", "face478")
+    assert selection.engine.checkpoint.folder == installed
+    assert "released weights are not installed, mimaface-mini is used" in selection.reason
+    assert select("auto").engine.name == "mesh"
     card = read_card(installed)
     write_card(installed, replace(card, scores=table(psnr=24.0, expression=0.4)))
-    engine = choose_engine("auto")
-    assert engine.mini == installed and "wins 2 and loses 0 of 7" in engine.reason
-    assert choose_engine("auto", moving=True).name == "mesh"
-    with pytest.raises(WeightsError, match="files are not installed"):
-        choose_engine("diffusion", space="bfm09")
+    selection = select("auto")
+    assert selection.engine.checkpoint.folder == installed and "wins 2 and loses 0 of 7" in selection.reason
+    assert select("auto", track_space="face478").engine.checkpoint.folder == installed
+    assert select("auto", source_is_video=True).engine.name == "mesh"
+    with pytest.raises(WeightsError, match="are not installed"):
+        select("diffusion", track_space="bfm09")
     with pytest.raises(InputError, match="animates a photo"):
-        choose_engine("diffusion", moving=True)
+        select("diffusion", source_is_video=True)
 
 
 @pytest.mark.parametrize(
@@ -110,14 +117,14 @@ def test_a_card_that_makes_no_sense_is_one_line(installed, change):
     path = installed / CARD_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(WeightsError, match="card.json: "):
-        choose_engine("auto")
+        select("auto")
 
 
 def test_half_a_folder_is_no_model(tmp_path, monkeypatch):
     (tmp_path / SMALL_MODEL_FOLDER).mkdir()
     (tmp_path / SMALL_MODEL_FOLDER / CARD_FILE).write_text("{}")
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path))
-    assert find_small_model() is None and choose_engine("auto").name == "mesh"
+    assert find_small_model() is None and select("auto").engine.name == "mesh"
 
 
 def test_it_draws_every_frame_of_a_photo(installed, sample, tmp_path):

@@ -1,0 +1,227 @@
+"""What an animation needs, decided before the long work: inputs, engine, size and outputs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mimaface_cli.apps.animate_options import AnimateOptions
+from mimaface_cli.apps.output_checks import check_media_output
+from mimaface_cli.apps.side_by_side import PanelLayout, plan_panels
+from mimaface_cli.apps.source_loading import probe_source, result_size
+from mimaface_cli.drivers.base import Driver, DriverInfo, DriverKind, DriverRequest
+from mimaface_cli.drivers.registry import find_driver_kind
+from mimaface_cli.engines.base import EngineQuery
+from mimaface_cli.engines.selection import Selection, select_engine
+from mimaface_cli.errors import InputError
+from mimaface_cli.face.extract_options import ExtractOptions
+from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.media.audio import has_audio
+from mimaface_cli.media.encode_options import EncodeOptions
+from mimaface_cli.media.trim import Trim
+from mimaface_cli.media.video import MediaInfo
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.speech.speech_options import SpeechOptions
+
+MATTE_ENCODING = EncodeOptions()  # the default for the matte's suffix
+DRIVER_AUDIO, NO_AUDIO = "driver", "none"
+
+
+@dataclass(frozen=True)
+class SourceInput:
+    """The source of a run.
+
+    Attributes:
+        path: The photo or video, or None for a portrait in memory.
+        info: Its description, or None for a portrait in memory.
+        portrait: A portrait in memory, or None.
+    """
+
+    path: Path | None
+    info: MediaInfo | None
+    portrait: Portrait | None = None
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the source is a video rather than a photo."""
+        return self.info is not None and self.info.kind != "image"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        if self.portrait is not None:
+            height, width = self.portrait.image.shape[:2]
+            return width, height
+        if self.info is None:
+            raise ValueError("a source has a description or a portrait")
+        return self.info.width, self.info.height
+
+
+@dataclass(frozen=True)
+class DriverInput:
+    """The driver of a run.
+
+    Attributes:
+        path: The file or folder, or None for a track in memory.
+        info: Its description.
+        kind: What turns it into a track, or None for a track in memory.
+        loaded: The driver, where it is a finished track.
+    """
+
+    path: Path | None
+    info: DriverInfo
+    kind: DriverKind | None
+    loaded: Driver | None = None
+
+    @property
+    def is_speech(self) -> bool:
+        """Whether the driver is audio and shows no face."""
+        return not self.info.has_head_motion
+
+    @property
+    def media_path(self) -> Path | None:
+        """The file, where it holds frames or audio rather than motion."""
+        return self.path if self.info.media is not None or self.is_speech else None
+
+    def load(self, request: DriverRequest) -> Driver:
+        """Return the motion in the requested space; a finished track has its own."""
+        if self.loaded is not None:
+            return self.loaded
+        if self.kind is None:
+            raise ValueError("a track in memory is loaded already")
+        return self.kind.load(request)
+
+
+@dataclass(frozen=True)
+class AnimationPlan:
+    """A run before its long work.
+
+    Attributes:
+        source: The source.
+        driver: The driver.
+        audio: Audio file that was named for the result, or None.
+        options: Options of the run.
+        query: What the engine was chosen for.
+        selection: The engine and why it runs.
+        size: Width and height of the result in pixels.
+        panels: Layout of the comparison, or None.
+    """
+
+    source: SourceInput
+    driver: DriverInput
+    audio: Path | None
+    options: AnimateOptions
+    query: EngineQuery
+    selection: Selection
+    size: tuple[int, int]
+    panels: PanelLayout | None
+
+    @property
+    def trim(self) -> Trim:
+        """Span of the driver; a photo that drives a video has no duration, so only the video is trimmed."""
+        return Trim() if self.driver.info.kind == "image" and self.source.is_video else self.options.trim
+
+    def driver_request(self, space: str) -> DriverRequest:
+        """Return the request for the driver's motion in a space, without cache and progress."""
+        options = self.options
+        photo = self.source.path if not self.source.is_video else None
+        return DriverRequest(
+            path=self.driver.info.path,
+            space=space,
+            extract=ExtractOptions(options.driver_face, options.smooth, options.follow_skin),
+            speech=SpeechOptions(seed=options.diffusion.settings.seed, pose_from=options.pose_from),
+            speaker=photo,
+            trim=self.trim,
+            info=self.driver.info,
+        )
+
+    def inputs(self) -> dict[str, Path]:
+        """Return the input files by the part they have in the result, for its record."""
+        parts = {
+            "source": self.source.path,
+            "driver": self.driver.path,
+            "audio": self.audio,
+            "pose": self.options.pose_from,
+        }
+        return {part: path for part, path in parts.items() if path is not None}
+
+
+def plan_animation(source: Path | Portrait, driver: Path | MotionTrack, options: AnimateOptions) -> AnimationPlan:
+    """Inspect the inputs and choose the engine.
+
+    Args:
+        source: A photo, a video, or a portrait in memory.
+        driver: A file or folder of any driver kind, or a track in memory.
+        options: Options of the run.
+
+    Raises:
+        InputError: An input cannot be used, or the options do not fit the inputs.
+        WeightsError: The engine cannot run here.
+    """
+    source_input = _inspect_source(source)
+    driver_input = _inspect_driver(driver, options)
+    query = EngineQuery(
+        source_is_video=source_input.is_video,
+        driver_name=str(driver_input.info.path),
+        driver_is_speech=driver_input.is_speech,
+        track_space=driver_input.info.space,
+        diffusion=options.diffusion,
+    )
+    selection = select_engine(options.engine, query)
+    if options.pose_from is not None and not driver_input.is_speech:
+        raise InputError(f"{query.driver_name}: has its own head motion. `pose_from` needs an audio file as driver.")
+    if driver_input.loaded is not None:
+        engine = selection.engine
+        driver_input.loaded.track.require_space(engine.space, engine.name, query.driver_name)
+    size = result_size(*source_input.size, options)
+    panels = _plan_comparison(source_input, driver_input, size) if options.compare else None
+    audio = None if options.audio in (DRIVER_AUDIO, NO_AUDIO) else Path(options.audio)
+    size = panels.size if panels else size
+    return AnimationPlan(source_input, driver_input, audio, options, query, selection, size, panels)
+
+
+def check_animation_outputs(plan: AnimationPlan, output: Path, overwrite: bool) -> None:
+    """Check that the result and its matte can be written. Raises OutputError or InputError."""
+    options, source_info = plan.options, plan.source.info
+    inputs = tuple(path for part, path in plan.inputs().items() if part in ("source", "driver", "audio"))
+    driver_frames = len(plan.driver.loaded.track) if plan.driver.loaded is not None else plan.driver.info.frame_count
+    source_frames = None if source_info is None else source_info.frame_count
+    check_media_output(
+        output,
+        plan.size,
+        options.encode,
+        frames=source_frames if plan.source.is_video else driver_frames,
+        overwrite=overwrite,
+        inputs=inputs,
+        provenance=options.provenance,
+    )
+    if options.matte is not None:
+        if options.matte.absolute() in (output.absolute(), output.absolute().parent):
+            raise InputError(f"{options.matte} is the path of the result. Choose another path.", field="matte")
+        inputs = tuple(path for path in inputs if path != plan.audio)
+        check_media_output(
+            options.matte, plan.size, MATTE_ENCODING, frames=driver_frames, overwrite=overwrite, inputs=inputs
+        )
+    if plan.audio is not None and not has_audio(plan.audio):
+        raise InputError(f"{plan.audio} has no audio. Name a file with audio, driver or none.", field="audio")
+
+
+def _inspect_source(source: Path | Portrait) -> SourceInput:
+    if isinstance(source, Portrait):
+        return SourceInput(None, None, source)
+    return SourceInput(source, probe_source(source))
+
+
+def _inspect_driver(driver: Path | MotionTrack, options: AnimateOptions) -> DriverInput:
+    if isinstance(driver, MotionTrack):
+        loaded = Driver(driver, Path("track"), "track", was_cached=True).trimmed(options.trim)
+        return DriverInput(None, DriverInfo(loaded.path, "track", driver.meta.space), None, loaded)
+    kind = find_driver_kind(driver)
+    info = kind.inspect(driver)
+    if info.space is None:
+        return DriverInput(driver, info, kind)
+    return DriverInput(driver, info, kind, kind.load(DriverRequest(driver, trim=options.trim, info=info)))
+
+
+def _plan_comparison(source: SourceInput, driver: DriverInput, size: tuple[int, int]) -> PanelLayout:
+    if source.info is None:
+        raise InputError("needs the source as a file. Give its path.", field="compare")
+    return plan_panels(size, source.info, driver.info.media)

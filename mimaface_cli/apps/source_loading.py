@@ -1,0 +1,90 @@
+"""Load the source of an animation: a photo with its face, or a video with its own motion."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.apps.animate_options import AnimateOptions
+from mimaface_cli.cache import Cache
+from mimaface_cli.drivers.media_driver import load_driver
+from mimaface_cli.drivers.track_driver import is_track
+from mimaface_cli.engines.sources import VideoSource
+from mimaface_cli.errors import InputError
+from mimaface_cli.face import face478
+from mimaface_cli.face.extract_options import ExtractOptions
+from mimaface_cli.face.portrait import SQUARE, Portrait, limited_size, portrait_from_photo
+from mimaface_cli.media.image import Image, read_image
+from mimaface_cli.media.reader import probe
+from mimaface_cli.media.video import MediaInfo
+from mimaface_cli.progress import ProgressCallback
+
+
+def probe_source(path: Path) -> MediaInfo:
+    """Describe a photo or a video. Raises InputError for a track, a folder, or what cannot be read."""
+    if is_track(path):
+        raise InputError(f"{path}: is a track. The source is a photo or a video; give the track as the driver.")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. The source is a photo or a video.")
+    return probe(path)
+
+
+def result_size(width: int, height: int, options: AnimateOptions) -> tuple[int, int]:
+    """Return the width and height of the result for a source of that size in pixels."""
+    if options.output_mode == "crop":
+        return SQUARE, SQUARE
+    return limited_size(width, height, options.max_size)
+
+
+def flatten_alpha(image: Image) -> np.ndarray:
+    """Return the image (H, W, 3) uint8 on a black background."""
+    if image.alpha is None:
+        return image.rgb
+    return ((image.rgb.astype(np.uint16) * image.alpha[..., None] + 127) // 255).astype(np.uint8)
+
+
+def load_portrait(path: Path, face: str = "largest") -> Portrait:
+    """Read a photo, detect its face and fit the face model to it; the portrait serves any number of drivers.
+
+    Args:
+        path: The photo.
+        face: Face selector: "largest", "left", "right" or a number from 1, counted from left to right.
+
+    Raises:
+        InputError: The photo cannot be read, or the selected face is not detected.
+    """
+    image = read_image(path)
+    return portrait_from_photo(image.rgb, image.alpha, face478.load(), face, str(path))
+
+
+def fit_portrait(portrait: Portrait, options: AnimateOptions, keeps_alpha: bool, notes: list[str]) -> Portrait:
+    """Bring a portrait to the size of the result.
+
+    Args:
+        portrait: The photo at its own size.
+        options: Options of the run.
+        keeps_alpha: Whether the output stores transparency; without it the photo is laid on black.
+        notes: Messages for the user are appended.
+    """
+    if portrait.alpha is not None and not keeps_alpha:
+        portrait = replace(portrait, image=flatten_alpha(Image(portrait.image, portrait.alpha)), alpha=None)
+        notes.append("the photo's transparency is flattened on black; numbered images (frames/%05d.png) keep it")
+    if options.output_mode == "crop":
+        return portrait.square()
+    limited = portrait.limited(options.max_size)
+    if limited is not portrait:
+        notes.append(f"scaled down to {options.max_size} pixels; `max_size=0` keeps the full size")
+    return limited
+
+
+def load_video_source(
+    info: MediaInfo, options: AnimateOptions, cache: Cache | None, progress: ProgressCallback
+) -> VideoSource:
+    """Extract the motion of a source video. Raises InputError where no frame shows the selected face."""
+    extract = ExtractOptions(options.face, options.smooth, options.follow_skin)
+
+    def on_frame(done: int, total: int | None) -> None:
+        progress("extracting the source's motion", done, total)
+
+    track = load_driver(info.path, extract, cache, on_frame, info, trim=options.trim).track
+    return VideoSource(info.path, track, options.face, options.output_mode, options.max_size)

@@ -1,0 +1,1 @@
+"""Drivers: everything that animates a face, turned into a MotionTrack."""

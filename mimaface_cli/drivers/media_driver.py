@@ -1,0 +1,192 @@
+"""Videos, photos and folders of frames as drivers: their motion is extracted once and cached."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+from mimaface_cli.cache import Cache, get_or_create
+from mimaface_cli.drivers.base import Driver, DriverInfo, DriverRequest
+from mimaface_cli.drivers.track_driver import is_track, load_track_driver
+from mimaface_cli.errors import InputError
+from mimaface_cli.face.extract_options import ExtractOptions
+from mimaface_cli.media.reader import probe, read_frames
+from mimaface_cli.media.trim import Trim
+from mimaface_cli.media.video import MediaInfo
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_cache import TRACKS, track_key
+from mimaface_cli.motion.track_meta import BFM09, FACE478
+from mimaface_cli.progress import ProgressCallback
+
+FrameProgress = Callable[[int, int | None], None]
+"""Called with the frames that are done and their total, which is None where it is unknown."""
+
+
+class MediaDriver:
+    """A video, a photo or a folder of frames."""
+
+    def accepts(self, path: Path) -> bool:
+        """Return True: whatever no other kind accepts is read as images."""
+        return True
+
+    def inspect(self, path: Path) -> DriverInfo:
+        """Describe the frames. Raises InputError where none can be read."""
+        info = probe(path)
+        return DriverInfo(path, info.kind, frame_count=info.frame_count, media=info)
+
+    def load(self, request: DriverRequest) -> Driver:
+        """Extract the motion, or load it from the cache. Raises InputError or WeightsError."""
+
+        def progress(done: int, total: int | None) -> None:
+            request.progress("extracting the driver's motion", done, total)
+
+        info = None if request.info is None else request.info.media
+        return load_driver(request.path, request.extract, request.cache, progress, info, request.space, request.trim)
+
+
+def load_driver(
+    path: Path,
+    options: ExtractOptions,
+    cache: Cache | None = None,
+    progress: FrameProgress | None = None,
+    info: MediaInfo | None = None,
+    space: str = FACE478,
+    trim: Trim = Trim(),
+) -> Driver:
+    """Return the motion of a video, a photo, a folder of frames or a track file.
+
+    Args:
+        path: File or folder.
+        options: Options of the extraction; a track file ignores them.
+        cache: Where the track is looked up and stored, or None.
+        progress: Called after each frame.
+        info: Description of the frames, where the caller has it already.
+        space: Coefficient space to extract; a track file has its own.
+        trim: Span to use; the times of the track stay those of the whole input.
+
+    Raises:
+        InputError: Nothing can be read, no frame shows the face, or the span is empty.
+        WeightsError: The networks of the space are not installed.
+    """
+    if is_track(path):
+        return load_track_driver(path).trimmed(trim)
+    from mimaface_cli.face.extract_face478 import extraction_settings
+
+    info = info or probe(path)
+    span = _span(info, trim)
+    extractor = _EXTRACTORS[space]()
+    if space != FACE478 or info.kind == "image":
+        options = replace(options, skin=False)
+    settings = extraction_settings(options) | span
+    report = progress or (lambda done, total: None)
+
+    def create(content: str) -> MotionTrack:
+        frames = read_frames(path, **span)
+
+        def on_frame(stage: str, done: int, total: int | None) -> None:
+            report(done, info.frame_count)
+
+        try:
+            return extractor.extract(frames, info.frame_rate, options, str(path), on_frame, content)
+        finally:
+            frames.close()
+
+    result = get_or_create(
+        cache,
+        TRACKS,
+        path,
+        make_key=lambda content: track_key(content, space, extractor.name, settings),
+        create=create,
+        on_wait=lambda: report(0, info.frame_count),
+    )
+    return Driver(
+        track=result.value,
+        path=path,
+        kind=info.kind,
+        was_cached=result.was_cached,
+        is_cached=result.is_cached,
+        has_audio=info.has_audio,
+        start=float(result.value.pts[0]) if trim else 0.0,
+    )
+
+
+def _span(info: MediaInfo, trim: Trim) -> dict[str, Any]:
+    """Return the arguments of `read_frames` for a span. Raises InputError where the input does not cover it."""
+    if trim and info.kind == "image":
+        raise InputError(f"{info.path}: is a single image. Leave out `start` and `duration`.")
+    start, duration = trim.seconds(info.frame_rate)
+    if info.duration is not None and start >= info.duration:
+        raise InputError(f"{info.path}: ends before `start` ({start:g} s). It lasts {info.duration:.2f} s.")
+    return {"start": start, "duration": duration} if trim else {}
+
+
+class _Extractor(Protocol):
+    name: str
+
+    def extract(
+        self,
+        frames: Iterable[Any],
+        rate: Fraction,
+        options: ExtractOptions,
+        input_name: str,
+        progress: ProgressCallback,
+        content: str,
+    ) -> MotionTrack: ...
+
+
+class _Face478Extractor:
+    """MediaPipe's landmarks, fitted by the embedded face model."""
+
+    def __init__(self) -> None:
+        from mimaface_cli.face import extract_face478, face478
+
+        self._model = face478.load()
+        self.name = f"{extract_face478.EXTRACTOR} {extract_face478.extractor_version(self._model)}"
+
+    def extract(
+        self,
+        frames: Iterable[Any],
+        rate: Fraction,
+        options: ExtractOptions,
+        input_name: str,
+        progress: ProgressCallback,
+        content: str,
+    ) -> MotionTrack:
+        from mimaface_cli.face.extract_face478 import extract_video
+
+        return extract_video(frames, rate, self._model, options, input_name, progress, source_hash=content)
+
+
+class _Bfm09Extractor:
+    """The release's D3DFR network, loaded only where a track has to be extracted."""
+
+    def __init__(self) -> None:
+        from mimaface_cli.engines.diffusion import checkpoint
+        from mimaface_cli.face import extract_bfm09
+
+        version = checkpoint.fingerprint_weights("mimaface/d3dfr.safetensors")
+        self.name = f"{extract_bfm09.EXTRACTOR} {extract_bfm09.REVISION}+{version}"
+
+    def extract(
+        self,
+        frames: Iterable[Any],
+        rate: Fraction,
+        options: ExtractOptions,
+        input_name: str,
+        progress: ProgressCallback,
+        content: str,
+    ) -> MotionTrack:
+        import torch
+
+        from mimaface_cli.engines.diffusion import checkpoint
+        from mimaface_cli.face import extract_bfm09
+
+        net, version = checkpoint.load_coefficient_net()
+        net.to("cuda" if torch.cuda.is_available() else "cpu")
+        return extract_bfm09.extract_video(
+            frames, rate, net, version, options, input_name, progress, source_hash=content
+        )
+
+
+_EXTRACTORS: dict[str, Callable[[], _Extractor]] = {FACE478: _Face478Extractor, BFM09: _Bfm09Extractor}

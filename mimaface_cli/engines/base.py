@@ -1,0 +1,156 @@
+"""What an engine has to provide: the protocol that the mesh and diffusion engines implement."""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mimaface_cli.cache import Cache
+from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
+from mimaface_cli.engines.sources import PhotoSource, VideoSource
+from mimaface_cli.errors import MimafaceError, WeightsError
+from mimaface_cli.motion.retarget_options import RetargetOptions
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.progress import ProgressCallback, ignore_progress
+
+
+@dataclass(frozen=True)
+class EngineQuery:
+    """What is known of a run before an engine is chosen.
+
+    Attributes:
+        source_is_video: Whether the source is a video rather than a photo.
+        driver_name: Name of the driver, for messages.
+        driver_is_speech: Whether the driver is an audio file.
+        track_space: Coefficient space of a driver that is a finished track, else None.
+        diffusion: Options of the diffusion engine.
+        is_automatic: Whether the engine was left to automatic selection.
+    """
+
+    source_is_video: bool = False
+    driver_name: str = "the driver"
+    driver_is_speech: bool = False
+    track_space: str | None = None
+    diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
+    is_automatic: bool = False
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """An engine's answer to a query.
+
+    Attributes:
+        engine: The engine as it would run, or None where it cannot.
+        summary: Why automatic selection takes or passes over the engine: a clause such as "no CUDA device".
+        problem: What is wrong and how to fix it, where the engine cannot run.
+        is_recommended: Whether automatic selection may take the engine.
+        error: Type of the error where the engine was requested by name and cannot run.
+    """
+
+    engine: "Engine | None"
+    summary: str = ""
+    problem: str = ""
+    is_recommended: bool = True
+    error: type[MimafaceError] = WeightsError
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """What an engine is to render.
+
+    Attributes:
+        source: The photo or video to animate.
+        track: The driver's motion in the engine's space.
+        retarget: How the motion is transferred.
+        output_mode: "full" or "crop".
+        needs_originals: Whether the stream provides the source's own frames as well.
+        diffusion: Options of the diffusion engine.
+        load_track: Returns the driver's motion in another space.
+        cache: Where unfinished work is stored, or None.
+        progress: Called with the stage and the frames that are done.
+    """
+
+    source: PhotoSource | VideoSource
+    track: MotionTrack
+    retarget: RetargetOptions = field(default_factory=RetargetOptions)
+    output_mode: str = "full"
+    needs_originals: bool = False
+    diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
+    load_track: Callable[[str], MotionTrack] | None = None
+    cache: Cache | None = None
+    progress: ProgressCallback = ignore_progress
+
+
+@dataclass
+class FrameStream:
+    """Frames that are rendered as they are read. Close it, or read it to its end.
+
+    Attributes:
+        frames: (H, W, 3) uint8 RGB, or (H, W, 4) with alpha; one for each time in `pts`.
+        pts: (N,) seconds.
+        frame_rate: Frames a second.
+        originals: The source's own frame for each rendered frame, to be read after it; None where not requested.
+        notes: Messages for the user that come up while frames are rendered.
+        on_finish: Called by `finish`.
+        describe: Returns the settings that the engine ran with, as JSON values.
+    """
+
+    frames: Generator[np.ndarray, None, None]
+    pts: np.ndarray
+    frame_rate: Fraction
+    originals: Iterator[np.ndarray] | None = None
+    notes: list[str] = field(default_factory=list)
+    on_finish: Callable[[], None] = lambda: None
+    describe: Callable[[], dict[str, Any]] = dict
+
+    def close(self) -> None:
+        """Stop rendering."""
+        self.frames.close()
+
+    def finish(self) -> None:
+        """Release what was stored to resume the work: the result is complete on disk."""
+        self.on_finish()
+
+
+class Engine(Protocol):
+    """Renders a source under a motion track. No engine sees the driver's pixels.
+
+    Attributes:
+        name: Name in options and reports.
+        options_field: Field of AnimateOptions that holds this engine's own options, or None.
+    """
+
+    name: str
+    options_field: str | None
+
+    @property
+    def space(self) -> str:
+        """Coefficient space of the tracks that the engine consumes."""
+        ...
+
+    def readiness(self, query: EngineQuery) -> Readiness:
+        """Return whether the engine can run here, and if not, what to do."""
+        ...
+
+    def assets(self, query: EngineQuery) -> list[str | Path]:
+        """Return what takes part in a result, for its provenance: names of registered weights, or files."""
+        ...
+
+    def problems(self) -> list[str]:
+        """Return what is missing to run here, for `mimaface doctor`; nothing is downloaded."""
+        ...
+
+    def uses_gpu(self) -> bool:
+        """Return whether the engine would run on a GPU here."""
+        ...
+
+    def is_generative(self) -> bool:
+        """Return whether a trained network renders every pixel of the face, for provenance."""
+        ...
+
+    def prepare(self, request: RenderRequest) -> FrameStream:
+        """Start rendering. Raises InputError or WeightsError."""
+        ...

@@ -1,0 +1,112 @@
+"""The mesh engine: a photo, or each frame of a video, on its fitted 3-D head. It needs no download and runs on any CPU."""
+
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.engines.base import EngineQuery, FrameStream, Readiness, RenderRequest
+from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_mesh_motion
+from mimaface_cli.engines.mesh.renderer import render_photo, render_video
+from mimaface_cli.engines.sources import (
+    PhotoSource,
+    VideoSource,
+    portrait_coefficients,
+    tee_originals,
+    track_coefficients,
+)
+from mimaface_cli.errors import WeightsError
+from mimaface_cli.face import face478
+from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.motion.resample import resample_track
+from mimaface_cli.motion.retarget import find_neutral_frame, reference_coefficients
+from mimaface_cli.motion.retarget_options import RetargetOptions
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_meta import FACE478
+from mimaface_cli.weights.locate import locate
+
+_MODELS = ("face_landmarker", "face478")
+_TIME_TOLERANCE = 1e-6  # seconds
+
+
+class MeshEngine:
+    """The embedded default engine."""
+
+    name = "mesh"
+    options_field: str | None = None
+    space = FACE478
+
+    def readiness(self, query: EngineQuery) -> Readiness:
+        """Return that the engine can run: everything that it needs is part of the package."""
+        return Readiness(self, "embedded default")
+
+    def assets(self, query: EngineQuery) -> list[str | Path]:
+        """Return the landmark model, the face model and, for speech, the lip network."""
+        return [*_MODELS, *(["speech478"] if query.driver_is_speech else [])]
+
+    def problems(self) -> list[str]:
+        """Return the missing models."""
+        problems = []
+        for name in _MODELS:
+            try:
+                locate(name, download=False)
+            except WeightsError as error:
+                problems.append(str(error))
+        return problems
+
+    def uses_gpu(self) -> bool:
+        """Return False: the engine runs on the CPU."""
+        return False
+
+    def is_generative(self) -> bool:
+        """Return False: the result is a composite of the source's own pixels."""
+        return False
+
+    def prepare(self, request: RenderRequest) -> FrameStream:
+        """Start rendering a photo or a video."""
+        if isinstance(request.source, PhotoSource):
+            return _prepare_photo(request.source, request)
+        return _prepare_video(request.source, request)
+
+
+def plan_portrait_motion(portrait: Portrait, track: MotionTrack, options: RetargetOptions) -> MeshMotion:
+    """Retarget a face478 track to the face of a portrait."""
+    model, coefficients = face478.load(), portrait_coefficients(portrait)
+    return plan_mesh_motion(model, portrait.identity, coefficients, track, options, scores=portrait.scores)
+
+
+def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
+    portrait, track = source.portrait, request.track
+    motion = plan_portrait_motion(portrait, track, request.retarget)
+    frames = render_photo(portrait, face478.load(), motion)
+    return FrameStream(frames, track.pts, track.frame_rate, repeat(portrait.image))
+
+
+def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
+    """Replace the motion of each source frame by the driver's motion at that time."""
+    source_track = _shorten(source.track, request.track)
+    driver_reference = reference_coefficients(request.track, request.retarget)
+    driver_track = resample_track(request.track, source_track.pts - source_track.pts[0])
+    neutral = find_neutral_frame(source_track)
+    identity = source_track.identity.astype(np.float64)
+    motion = plan_mesh_motion(
+        face478.load(),
+        identity,
+        track_coefficients(source_track),
+        driver_track,
+        request.retarget,
+        driver_reference,
+        track_coefficients(source_track, slice(neutral, neutral + 1)),
+    )
+    portraits, originals = source.portraits(source_track), None
+    if request.needs_originals:
+        portraits, originals = tee_originals(portraits)
+    frames = render_video(portraits, face478.load(), motion)
+    return FrameStream(frames, source_track.pts, source_track.frame_rate, originals)
+
+
+def _shorten(source: MotionTrack, driver: MotionTrack) -> MotionTrack:
+    """Return the source's track up to the end of the driver; a driver of one frame holds for the whole source."""
+    duration = source.duration if len(driver) == 1 else min(driver.duration, source.duration)
+    count = int(np.searchsorted(source.pts - source.pts[0], duration - _TIME_TOLERANCE))
+    return source.select_frames(slice(0, max(count, 1)))

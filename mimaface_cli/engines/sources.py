@@ -1,0 +1,111 @@
+"""The source of an animation: a photo, or the frames of a video."""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.face import face478
+from mimaface_cli.face.camera import apply_pose, project
+from mimaface_cli.face.face_tracker import FaceTracker
+from mimaface_cli.face.portrait import SQUARE, Portrait
+from mimaface_cli.media.reader import read_frames
+from mimaface_cli.motion.coefficients import Coefficients
+from mimaface_cli.motion.track import MotionTrack
+
+
+@dataclass(frozen=True)
+class PhotoSource:
+    """A photo whose face is detected and fitted, at the size of the result.
+
+    Attributes:
+        portrait: The photo.
+    """
+
+    portrait: Portrait
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A video whose motion is replaced.
+
+    Attributes:
+        path: The video file, or a folder of frames.
+        track: The video's own motion in face478, trimmed to the span to use.
+        face: Face selector.
+        output_mode: "full" or "crop".
+        max_size: Longest side of the result in pixels; 0 for no limit.
+    """
+
+    path: Path
+    track: MotionTrack
+    face: str = "largest"
+    output_mode: str = "full"
+    max_size: int = 0
+
+    def portraits(self, track: MotionTrack | None = None) -> Generator[Portrait, None, None]:
+        """Yield each frame as a portrait; where no face is detected its position is taken from the track.
+
+        Args:
+            track: The first frames of the source's track, or None for all.
+        """
+        track = self.track if track is None else track
+        model, identity = face478.load(), self.track.identity.astype(np.float64)
+        tracker = FaceTracker(self.face)
+        frames = read_frames(self.path, max_frames=len(track), start=float(track.pts[0]))
+        square: np.ndarray | None = None
+        try:
+            for k, frame in enumerate(frames):
+                if k in track.meta.cuts:
+                    tracker.start_shot()
+                face = tracker(frame.image, frame.pts)
+                crop, pose, expression = (a[k].astype(np.float64) for a in (track.crop, track.pose, track.expression))
+                if face is not None:
+                    points = face.points
+                else:
+                    pixels, _ = project(apply_pose(model.shape(identity, expression), pose))
+                    points = (pixels - crop[:, 2]) / crop[0, 0]
+                gaze = track.gaze[k].astype(np.float64)
+                portrait = Portrait(frame.image, None, points, crop, identity, expression, pose, gaze)
+                if self.output_mode == "crop":  # one crop for the whole video, or the image would drift
+                    square = square if square is not None else portrait.square_matrix()
+                    yield portrait.warped(square, SQUARE, SQUARE)
+                else:
+                    yield portrait.limited(self.max_size)
+        finally:
+            frames.close()
+            tracker.close()
+
+
+def track_coefficients(track: MotionTrack, frames: slice = slice(None)) -> Coefficients:
+    """Return expression, pose and gaze of some frames of a track in float64."""
+    arrays = (track.expression, track.pose, track.gaze)
+    return Coefficients(*(array[frames].astype(np.float64) for array in arrays))
+
+
+def portrait_coefficients(portrait: Portrait) -> Coefficients:
+    """Return expression, pose and gaze of a portrait as a sequence of one frame."""
+    return Coefficients(portrait.expression[None], portrait.pose[None], portrait.gaze[None])
+
+
+def tee_originals(
+    portraits: Generator[Portrait, None, None],
+) -> tuple[Generator[Portrait, None, None], Iterator[np.ndarray]]:
+    """Split portraits into the portraits and their images; the images are read a few frames later."""
+    waiting: deque[np.ndarray] = deque()
+
+    def leading() -> Generator[Portrait, None, None]:
+        try:
+            for portrait in portraits:
+                waiting.append(portrait.image)
+                yield portrait
+        finally:
+            portraits.close()
+
+    def trailing() -> Iterator[np.ndarray]:
+        while True:
+            yield waiting.popleft()
+
+    return leading(), trailing()

@@ -1,0 +1,17 @@
+"""What doctor reports."""
+
+from mimaface_cli.apps import doctor
+
+
+def test_doctor_reports_a_package_that_cannot_be_loaded(monkeypatch):
+    def load(name: str):
+        if name == "cv2":
+            raise ImportError("libGL.so.1: cannot open shared object file:\nNo such file or directory")
+
+    monkeypatch.setattr(doctor.importlib, "import_module", load)
+    mesh = doctor.examine()["engines"]["mesh"]
+    assert not mesh["ready"]
+    assert mesh["missing"] == [
+        "package opencv-contrib-python cannot be loaded "
+        "(libGL.so.1: cannot open shared object file: No such file or directory)"
+    ]
