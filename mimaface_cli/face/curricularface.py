@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  (PyTorch's own name for it)
+import torch.nn.functional as F  # noqa: N812  (PyTorch's usual name for it)
 from torch import Tensor, nn
 
 from mimaface_cli.face.warp import warp_tensor

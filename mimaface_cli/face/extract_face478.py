@@ -222,7 +222,7 @@ class _TrackBuilder:
         self._fix_crop()
         self._collect_fits(0)
 
-    def _submit_fit(self, frame: _PendingFrame, shot: "Future[_Shot]") -> None:
+    def _submit_fit(self, frame: _PendingFrame, shot: Future[_Shot]) -> None:
         self._fits.append((frame.index, self._pool.submit(_fit_frame, frame, shot)))
 
     def _collect_fits(self, max_pending: int) -> None:
@@ -243,7 +243,7 @@ class _TrackBuilder:
         """Wait for all fits, fill frames without the face, smooth each shot and return the track."""
         self._end_shot()
         if self._person is None:
-            raise RuntimeError("no frame shows the face")  # track_face has raised an InputError before
+            raise RuntimeError("no frame shows the face")  # unreachable: track_face raises InputError before
         pts, valid = np.array(self._pts), np.array([row is not None for row in self._coefficients])
         rows = [_NO_FACE if row is None else row for row in self._coefficients]
         rate = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(frame_rate)
@@ -304,7 +304,7 @@ def _fit_person(model: Face478, frames: list[_PendingFrame], crop: np.ndarray) -
     return _Person(fitter, texture, model.albedo(texture), normals)
 
 
-def _fit_frame(frame: _PendingFrame, pending_shot: "Future[_Shot]") -> _FrameCoefficients:
+def _fit_frame(frame: _PendingFrame, pending_shot: Future[_Shot]) -> _FrameCoefficients:
     """Fit one frame, as soon as its shot is prepared."""
     shot = pending_shot.result()
     person, face = shot.person, frame.face

@@ -154,8 +154,9 @@ class FaceLandmarker:
             with native_silence():
                 result = self._detect(network_image, milliseconds)
             self._is_warm = True
+        # Not strict: a face without scores or matrix is dropped.
         detections = zip(
-            result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes, strict=True
+            result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes, strict=False
         )
         return [_face(landmarks, scores, matrix, width, height) for landmarks, scores, matrix in detections]
 

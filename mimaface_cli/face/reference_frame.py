@@ -113,8 +113,9 @@ def _estimate_correction(
     hessian = np.kron(vertex_prior, np.eye(2)) / _LANDMARK_DEVIATION**2
     gradient = np.zeros(len(hessian))
     for frame, fit in zip(frames, fits, strict=True):
-        # A misplaced landmark moves with the skin it is on: the rotation of the head carries it along, the deformation
-        # by expression does not. The image measures the difference of the two.
+        # Shifting a landmark of the reference by d shifts its vertex in this frame by R·d, where R is the effect of the
+        # head's rotation. But the skin under the shifted landmark appears at D·d, where D is the deformation between
+        # the two frames. Only the difference is visible in the image.
         rotated = fitter.project_fit(FrameFit(fit.pose, reference_fit.expression, 0.0))[0]
         fitted = fitter.project_fit(fit)[0]
         difference = surface.deformation(points, rotated) - surface.deformation(points, fitted)

@@ -97,7 +97,7 @@ def warp_tensor(images: "Tensor", matrices: np.ndarray, size: int) -> "Tensor":
         (B, C, size, size).
     """
     import torch
-    import torch.nn.functional as F  # noqa: N812  (PyTorch's own name for it)
+    import torch.nn.functional as F  # noqa: N812  (PyTorch's usual name for it)
 
     input_to_unit, output_to_unit = _to_unit(*images.shape[-2:]), _to_unit(size, size)
     axis = torch.linspace(-1, 1, size).numpy()
