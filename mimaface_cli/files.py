@@ -24,7 +24,7 @@ def check_input_file(path: Path) -> None:
         if not path.exists():
             raise InputError(f"{path}: no such file. Check the path.")
         if not path.is_file():
-            raise InputError(f"{path}: not a regular file. Name a video, an image or a folder of images.")
+            raise InputError(f"{path}: not a regular file. Choose another.")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty (0 bytes). Get the complete file.")
         if not os.access(path, os.R_OK):

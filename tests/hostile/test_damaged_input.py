@@ -29,6 +29,7 @@ def test_damaged_file_is_read_or_refused_in_one_line(reader: Reader, tmp_path):
     assert reader.ignores_damage or "refused" in outcomes  # otherwise the damage had no effect
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_valid_file_is_read(reader: Reader, tmp_path):
     path = tmp_path / reader.file_name
