@@ -25,7 +25,7 @@ from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 _FIRST_FRAME_DIM = 70  # expression (64) and pose (6) of the first frame, an input of SadTalker's networks
-_SYNTHESIS = "synthesizing the speaker's motion"
+_SYNTHESIS = "synthesizing motion"
 
 
 class SpeechDriver:
@@ -139,18 +139,14 @@ class _Synthesizer:
 
     def synthesize(self, samples: Waveform, content: str) -> MotionTrack:
         """Return the track of an audio signal; `content` is the hash of its file."""
-
-        def on_frame(done: int, total: int) -> None:
-            self._progress(_SYNTHESIS, done, total)
-
         if self._options.space == BFM09:
             from mimaface_cli.speech.sadtalker import generate_sadtalker_track
 
             first = first_coefficients(self._options.source, self._cache, self._progress)
-            return generate_sadtalker_track(samples, self._options, first, progress=on_frame, **self._references)
+            return generate_sadtalker_track(samples, self._options, first, progress=self._progress, **self._references)
         from mimaface_cli.speech.embedded_speech import generate_embedded_track
 
-        return generate_embedded_track(samples, self._lip_model, self._options, content, progress=on_frame, **self._references)
+        return generate_embedded_track(samples, self._lip_model, self._options, content, progress=self._progress, **self._references)
 
 
 def first_coefficients(

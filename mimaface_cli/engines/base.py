@@ -45,6 +45,7 @@ class Readiness:
     Attributes:
         engine: The engine as it would run, or None where it cannot.
         summary: Why automatic selection takes or passes over the engine: a clause such as "no CUDA device".
+        replacement: Clause on what the engine uses in place of what was expected, or "".
         problem: What is wrong and how to fix it, where the engine cannot run.
         is_recommended: Whether automatic selection may take the engine.
         error: Type of the error where the engine was requested by name and cannot run.
@@ -52,6 +53,7 @@ class Readiness:
 
     engine: "Engine | None"
     summary: str = ""
+    replacement: str = ""
     problem: str = ""
     is_recommended: bool = True
     error: type[MimafaceError] = WeightsError

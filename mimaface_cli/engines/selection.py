@@ -30,7 +30,7 @@ def select_engine(name: str, query: EngineQuery) -> Selection:
         answer = create_engine(name).readiness(query)
         if answer.engine is None:
             raise answer.error(answer.problem, field="engine")
-        reason = f"requested; {answer.summary}" if answer.summary else "requested"
+        reason = f"requested; {answer.replacement}" if answer.replacement else "requested"
         return Selection(answer.engine, reason)
     query = replace(query, is_automatic=True)
     passed_over: list[Readiness] = []

@@ -49,7 +49,7 @@ def generate_embedded_track(
         expressions.append((options.expression_scale * block).astype(np.float32))
         loudness.append(block_loudness)
         done += len(block)
-        progress("speaking", done, total)
+        progress("synthesizing motion", done, total)
     expression = np.concatenate(expressions)
     motion = generate_nonverbal_motion(
         expression, np.concatenate(loudness), options.seed, audio_hash, is_still=options.still

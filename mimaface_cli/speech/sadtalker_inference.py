@@ -97,7 +97,7 @@ def predict_coefficients(
 
     with _single_threaded_pool(workers) as pool:
         for stop in pool.map(run_block, range(0, total, _BLOCK)):
-            progress("speaking", stop, total)
+            progress("synthesizing motion", stop, total)
         poses = _predict_poses(pose_network, features, conditions)
     return np.concatenate([expressions, poses], 1)
 

@@ -50,7 +50,7 @@ def test_track_covers_the_whole_audio_at_25_frames_per_second(plain_track):
 def test_progress_ends_with_the_number_of_frames(waveform):
     steps = []
     generate(waveform, progress=lambda *step: steps.append(step))
-    assert steps[-1] == ("speaking", 120, 120)
+    assert steps[-1] == ("synthesizing motion", 120, 120)
 
 
 def test_same_options_give_the_same_track(waveform, plain_track):

@@ -50,7 +50,7 @@ def test_predict_coefficients_covers_clips_of_every_length(networks, frames):
     steps = []
     coefficients = predict(networks, frames, progress=lambda *step: steps.append(step))
     assert coefficients.shape == (frames, 70) and coefficients.dtype == np.float32 and np.isfinite(coefficients).all()
-    assert steps[-1] == ("speaking", frames, frames)
+    assert steps[-1] == ("synthesizing motion", frames, frames)
 
 
 def test_predict_coefficients_does_not_depend_on_the_block_size(networks, monkeypatch):
@@ -75,7 +75,7 @@ def test_predict_coefficients_stops_on_ctrl_c_and_restores_the_threads(networks)
 
     with pytest.raises(KeyboardInterrupt):
         predict(networks, progress=interrupt)
-    assert steps == [("speaking", 10, 30)] and torch.get_num_threads() == 2
+    assert steps == [("synthesizing motion", 10, 30)] and torch.get_num_threads() == 2
 
 
 def test_motion_starts_at_rest_and_its_last_chunk_ends_with_the_clip(networks):

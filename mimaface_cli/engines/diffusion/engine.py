@@ -142,7 +142,7 @@ class DiffusionEngine:
             return Readiness(
                 None,
                 "the source is a video",
-                "the diffusion engine animates a photo, not a video. Set `engine=mesh`, or give a frame of the video.",
+                problem="the diffusion engine animates a photo, not a video. Set `engine=mesh`, or give a frame of the video.",
                 error=InputError,
             )
         if absent := missing_released_files():
@@ -150,14 +150,14 @@ class DiffusionEngine:
             return Readiness(
                 None,
                 "no diffusion weights are installed",
-                f"{len(absent)} files of the diffusion engine are not installed ({listed}). Run mimaface weights pull, "
+                problem=f"{len(absent)} files of the diffusion engine are not installed ({listed}). Run mimaface weights pull, "
                 "or set `engine=mesh`.",
             )
         if query.track_space is not None and query.diffusion.settings.warm_start > 0:
             return Readiness(
                 None,
                 "the driver is a track and a warm start needs its frames",
-                f"{query.driver_name} is a track, but a warm start needs the driver's frames. Set `warm_start=0`, or "
+                problem=f"{query.driver_name} is a track, but a warm start needs the driver's frames. Set `warm_start=0`, or "
                 "give the video.",
                 error=InputError,
             )
@@ -166,7 +166,7 @@ class DiffusionEngine:
             return Readiness(
                 None,
                 "no CUDA device; with `engine=diffusion` and `device=cpu` the installed weights run slowly",
-                "there is no CUDA device. Set `device=cpu` to run on the CPU (minutes to hours for a second of video), or "
+                problem="there is no CUDA device. Set `device=cpu` to run on the CPU (minutes to hours for a second of video), or "
                 "`engine=mesh`, which needs no device.",
             )
         if query.driver_is_speech and find_missing_files(SPEECH_WEIGHTS):
@@ -189,8 +189,8 @@ def _small_readiness(folder: Path) -> Readiness:
 def _replacement_readiness(folder: Path) -> Readiness:
     """Return the answer of a small model that replaces the missing released weights."""
     card = small_model.read_card(folder)
-    summary = f"the released weights are not installed, {card.name} is used"
-    return Readiness(DiffusionEngine(SmallCheckpoint(folder)), summary, is_recommended=False)
+    replacement = f"the released weights are not installed, {card.name} is used"
+    return Readiness(DiffusionEngine(SmallCheckpoint(folder)), replacement=replacement, is_recommended=False)
 
 
 def missing_released_files() -> list[str]:

@@ -114,15 +114,15 @@ def options_of():
 
 
 def test_a_track_of_the_wrong_space_says_how_to_get_the_right_one(sample, installed_tiny_weights, tmp_path):
-    with pytest.raises(InputError, match="face478 space but the diffusion engine needs bfm09.*--space bfm09"):
+    with pytest.raises(InputError, match="face478 space, but the diffusion engine needs bfm09.*`space=bfm09`"):
         animate(sample.portrait, sample.track, tmp_path / "a.mp4", options())
     MotionTrack.neutral(2, "bfm09").save(tmp_path / "b.npz")
-    with pytest.raises(InputError, match="bfm09 space but the mesh engine needs face478"):
+    with pytest.raises(InputError, match="bfm09 space, but the mesh engine needs face478"):
         animate(sample.portrait, tmp_path / "b.npz", tmp_path / "a.mp4", AnimateOptions(engine="mesh"))
 
 
 def test_longer_clips_than_the_model_knows_are_refused(sample, installed_tiny_weights, cache, tmp_path):
-    with pytest.raises(InputError, match="--clip-length 40: this model's clips have at most 32 frames"):
+    with pytest.raises(InputError, match="this model's clips have at most 32 frames"):
         animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options(length=40), cache=cache)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimaface_cli.apps.speak import is_speech, load_speech
+from mimaface_cli.drivers.speech_driver import is_speech, load_speech
 from mimaface_cli.cache import Cache, content_hash
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.retarget import reference_coefficients
@@ -42,7 +42,7 @@ def test_load_speech_uses_the_cache_for_equal_options_only(speech, tmp_path):
     first = load_speech(speech, SpeechOptions(), cache)
     again = load_speech(speech, SpeechOptions(), cache)
     other = load_speech(speech, SpeechOptions(expression_scale=0.5), cache)
-    assert first.kept and not first.cached and again.cached and not other.cached
+    assert first.is_cached and not first.was_cached and again.was_cached and not other.was_cached
     assert np.array_equal(first.track.expression, again.track.expression)
 
 
