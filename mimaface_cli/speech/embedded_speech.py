@@ -15,7 +15,7 @@ from mimaface_cli.speech.nonverbal_motion import generate_nonverbal_motion
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 EXTRACTOR = "speech+face478"
-REVISION = 1  # increase it when the output changes: cached tracks of older revisions are then not used
+REVISION = "1"  # increase it when the output changes: cached tracks of older revisions are then not used
 _EYE_COLUMNS = tuple(k for k, name in enumerate(BLENDSHAPES) if name.startswith("eye"))
 
 

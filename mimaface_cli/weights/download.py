@@ -232,7 +232,7 @@ def _partial_size(part: Path) -> int:
 
 
 def _compute_digest(path: Path, like: str) -> str:
-    """Compute the file's hash (hex), of the same kind as a given one."""
+    """Compute the file's hash (hex), with the same algorithm as another hash."""
     with path.open("rb") as file:
         if len(like) == 64:
             return hashlib.file_digest(file, "sha256").hexdigest()

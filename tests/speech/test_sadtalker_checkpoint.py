@@ -71,7 +71,7 @@ def test_load_networks_reads_a_folder_of_either_layout_in_float32(tmp_path):
 
 class _Code:
     def __reduce__(self):
-        return os.mkdir, ("made by a weight file",)
+        return os.mkdir, ("created_by_unpickling",)
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
@@ -109,4 +109,4 @@ def test_load_network_file_refuses_other_files_with_one_line(tmp_path, monkeypat
             load_network_file(build_meta_network("audio2exp"), path, "audio2exp")
         message = str(failure.value)
         assert path.name in message and "\n" not in message, path.name
-    assert not (tmp_path / "made by a weight file").exists()
+    assert not (tmp_path / "created_by_unpickling").exists()
