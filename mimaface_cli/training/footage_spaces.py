@@ -76,8 +76,7 @@ class MeshSpace:
     """The face478 space of the mesh engine.
 
     Args:
-        condition: "textured" for the mesh engine's frame, or "render" for the paper's render from coefficients alone,
-            as in `mimaface_cli.engines.diffusion.small`.
+        condition: "textured" for the mesh engine's frame, or "render" for the paper's render from coefficients alone.
     """
 
     def __init__(self, condition: str = "textured") -> None:
@@ -111,22 +110,22 @@ class MeshSpace:
         span: range,
     ) -> Iterator[np.ndarray]:
         """Yield the mesh engine's frames, or plain renders from coefficients."""
-        photo = {name: _values(track, name, photo_frame) for name in ("expression", "pose", "gaze")}
-        to_crop, identity = _values(track, "crop", photo_frame), track.identity.astype(np.float64)
+        photo = {name: _frame_values(track, name, photo_frame) for name in ("expression", "pose", "gaze")}
+        to_crop, identity = _frame_values(track, "crop", photo_frame), track.identity.astype(np.float64)
         portrait = replace(_bare_portrait(image), points=points, to_crop=to_crop, identity=identity, **photo).square()
         if self.condition == "render":
             render = photo_renderer(portrait, self.model)
             for k in span:
-                yield render(_values(track, "expression", k), _values(track, "pose", k))
+                yield render(_frame_values(track, "expression", k), _frame_values(track, "pose", k))
             return
         source = prepare_portrait(portrait, self.model)
         lids = measure_lid_openness(self.model, identity, track.expression[span.start : span.stop].astype(np.float64))
         for k, lid in zip(span, lids, strict=True):
-            expression, pose, gaze = (_values(track, name, k) for name in ("expression", "pose", "gaze"))
+            expression, pose, gaze = (_frame_values(track, name, k) for name in ("expression", "pose", "gaze"))
             yield renderer.render_frame(source, self.model, expression, pose, gaze, lid)[..., :3]
 
 
-def _values(track: MotionTrack, name: str, frame: int) -> np.ndarray:
+def _frame_values(track: MotionTrack, name: str, frame: int) -> np.ndarray:
     return getattr(track, name)[frame].astype(np.float64)
 
 
