@@ -1,4 +1,4 @@
-"""A model hub on this machine: it speaks the protocol of huggingface_hub and can fail in the ways that a hub fails.
+"""A local model hub with the protocol of huggingface_hub, and with its failures.
 
 Serve a folder with `hub.add_folder`, and run the command with the variables of `hub.environment`.
 """
@@ -79,7 +79,7 @@ class Hub:
         self.repos.setdefault(repo, {}).update(files)
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Return variables that direct a process to this hub and hide the developer's own hub settings."""
+        """Return variables that direct a process to this hub alone."""
         return {
             "HF_ENDPOINT": self.base,
             "HF_HOME": str(home / "hf"),
@@ -208,7 +208,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve() -> Iterator[Hub]:
-    """Run a hub while the block runs. As on the real hub, large files are on another host name."""
+    """Run a hub while the block runs.
+
+    As on the real hub, large files are on another host name.
+    """
     server = _Server(("127.0.0.1", 0), _Handler)
     server.hub = Hub(f"http://127.0.0.1:{server.server_port}", f"http://localhost:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))

@@ -1,1 +1,1 @@
-"""Speech to motion: the embedded lip network over face478 and SadTalker's networks over bfm09."""
+"""Speech to motion: embedded lip network (face478) and SadTalker's networks (bfm09)."""

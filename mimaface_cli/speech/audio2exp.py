@@ -1,4 +1,4 @@
-"""SadTalker's expression network: audio, the face's reference expression and eye closure to expression."""
+"""SadTalker's expression network."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,7 @@
-"""SadTalker's head pose network: a conditional VAE whose decoder maps audio, a pose style and noise to motion."""
+"""SadTalker's head pose network.
+
+It is a conditional VAE. Its decoder maps audio, a pose style and noise to head motion.
+"""
 
 from dataclasses import dataclass
 from typing import cast
@@ -75,7 +78,10 @@ class Upsample(nn.Module):
 
 
 class ResUnet(nn.Module):
-    """U-Net over frames and pose coefficients. Only the frames are downsampled and upsampled, three times."""
+    """U-Net over frames and pose coefficients.
+
+    Only the frames are downsampled and upsampled, three times.
+    """
 
     def __init__(self, filters: tuple[int, int, int, int]):
         super().__init__()

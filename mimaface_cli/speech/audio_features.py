@@ -1,4 +1,6 @@
-"""Input features of the lip network, a hundred times a second: a speech encoding and mel band energies.
+"""Input features of the lip network: a speech encoding and mel band energies.
+
+There are a hundred feature frames a second.
 
 The encoding comes from the first layers of a speech recognizer (Moonshine's English "tiny" encoder, trained by others
 on very many speakers, see weights/speech478.md). It is projected onto the directions in which speech varies most.
@@ -124,7 +126,9 @@ class FeatureExtractor:
         self.statistics = measure_waveform(self.waveform)
 
     def extract(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the features of frames start to stop - 1. The recording is silent beyond both ends.
+        """Compute the features of frames start to stop - 1.
+
+        The recording is silent beyond both ends.
 
         Returns:
             Features (stop - start) × width float32: the encoding, then the bands relative to the recording's mean. And
@@ -182,14 +186,17 @@ def _split_heads(x: np.ndarray) -> np.ndarray:
 
 
 def _rotary_factors(frames: int, width: int) -> np.ndarray:
-    """Return the unit complex numbers (frames × pairs) that encode positions in a head of a given width."""
+    """Return the unit complex numbers (frames × pairs) that encode the positions."""
     pairs = int(width * _ROTARY_SHARE) // 2
     frequencies = _ROTARY_BASE ** (-np.arange(pairs) / pairs)
     return np.exp(1j * np.arange(frames)[:, None] * frequencies).astype(np.complex64)
 
 
 def _rotate(x: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Apply rotary positions to heads × T × width: pairs of neighboring dimensions rotate, the last ones do not."""
+    """Apply rotary positions to heads × T × width.
+
+    Pairs of neighboring dimensions rotate. The last dimensions do not.
+    """
     rotated_width = 2 * rotation.shape[1]
     rotated = np.ascontiguousarray(x[..., :rotated_width]).view(np.complex64) * rotation
     return np.concatenate([rotated.view(np.float32), x[..., rotated_width:]], 2)

@@ -10,7 +10,9 @@ _MAX_FRAMES_WITHOUT_BLINK = 20  # clips up to this length have no blink
 
 
 def random_blinks(frames: int, seed: int) -> np.ndarray:
-    """Generate blinks with gaps of 10 to 69 frames, as the release does after random.seed(seed).
+    """Generate blinks with gaps of 10 to 69 frames.
+
+    They are those of the release after random.seed(seed).
 
     Args:
         frames: Frames of the clip. The release fails for 21 frames. Here such a clip has no blink.

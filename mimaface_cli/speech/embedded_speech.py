@@ -1,4 +1,4 @@
-"""Speech to a MotionTrack over face478 by the embedded lip network, which needs no download."""
+"""Speech to a MotionTrack over face478 by the embedded lip network."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -68,7 +68,9 @@ def generate_embedded_track(
 
 
 def resample_ping_pong(values: np.ndarray, track: MotionTrack, frames: int) -> np.ndarray:
-    """Resample a track's values to FRAME_RATE. A track that is too short plays backward and forward again.
+    """Resample a track's values to FRAME_RATE.
+
+    A track that is too short plays backward and then forward again.
 
     Args:
         values: N × C, one row for each frame of the track.

@@ -1,4 +1,4 @@
-"""The embedded lip network: audio features to mouth blendshapes of face478, 25 times a second.
+"""The embedded lip network: audio features to mouth blendshapes at 25 frames per second.
 
 It is the average of several trainings of a small temporal convolutional network that sees about 0.6 s before and after
 a frame. It predicts mouth movement relative to the speaker's own range; rest is 0. `mimaface_cli.builders.speech478`
@@ -98,5 +98,5 @@ def run_network(net: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 def count_video_frames(samples: int) -> int:
-    """Return the number of video frames that last at least as long as a number of samples, 1 or more."""
+    """Return the number of video frames for a number of samples, rounded up, at least 1."""
     return max(-(-samples * FRAME_RATE // SAMPLE_RATE), 1)

@@ -1,4 +1,4 @@
-"""SadTalker's audio front end: log-mel columns and the window of columns for each video frame.
+"""SadTalker's audio front end: log-mel columns and a window of them per video frame.
 
 Everything is computed for the requested range straight from the samples. Long audio needs little memory, and adjacent
 ranges join without a seam. Samples may be any array, including a memory map.
@@ -67,7 +67,7 @@ def count_whole_frames(samples: int, config: MelConfig = RELEASE) -> int:
 
 
 def crop_to_whole_frames(samples: np.ndarray, config: MelConfig = RELEASE) -> np.ndarray:
-    """Return a view of the samples of whole video frames, as `melspectrogram` and `mel_windows` expect them."""
+    """Return a view of the samples of whole video frames."""
     return samples[: count_whole_frames(len(samples), config) * config.samples_per_frame]
 
 
@@ -79,7 +79,9 @@ def count_columns(samples: int, config: MelConfig = RELEASE) -> int:
 def melspectrogram(
     samples: np.ndarray, start: int = 0, stop: int | None = None, config: MelConfig = RELEASE
 ) -> np.ndarray:
-    """Compute the log-mel columns start to stop - 1. Beyond both ends the pre-emphasized audio is silent.
+    """Compute the log-mel columns start to stop - 1.
+
+    Beyond both ends the pre-emphasized audio is silent.
 
     Args:
         samples: (L,), mono audio in [-1, 1].

@@ -1,4 +1,4 @@
-"""Mouth motion of a recording: the lip network's prediction, refined by clear phones, closed lips and silence."""
+"""Mouth motion: the lip network's prediction, refined by phones, closed lips and silence."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -40,7 +40,9 @@ _MIN_BLENDSHAPE, _MAX_BLENDSHAPE = -0.25, 1.0
 
 
 def predict_mouth(waveform: Waveform, model: LipModel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Predict the mouth motion of a recording, a block at a time. The blocks do not change the result.
+    """Predict the mouth motion of a recording, a block at a time.
+
+    The block size does not change the result.
 
     Args:
         waveform: The recording.
@@ -70,16 +72,20 @@ def predict_mouth(waveform: Waveform, model: LipModel) -> Iterator[tuple[np.ndar
 
 
 def _audibility(levels: np.ndarray) -> np.ndarray:
-    """Return 0 in silence and 1 elsewhere (T) from levels in dB relative to the louder frames (T).
+    """Return a factor of the mouth motion: 0 in silence, 1 elsewhere.
 
-    The mouth motion is multiplied by it, so that the mouth is at rest in silence.
+    Args:
+        levels: T, in dB relative to the louder frames.
+
+    Returns:
+        T, from 0 to 1.
     """
     audible = np.clip((maximum_filter1d(levels, 5) - _SILENT_LEVEL) / (_AUDIBLE_LEVEL - _SILENT_LEVEL), 0, 1)
     return gaussian_filter1d(audible, _AUDIBILITY_SMOOTHING)
 
 
 def _group_phones(model: LipModel, probabilities: np.ndarray) -> np.ndarray:
-    """Return the probability of each phone group in each video frame (T × 5) from those of all phones (4 T × P)."""
+    """Sum the phone probabilities (4 T × P) to probabilities of the phone groups (T × 5)."""
     names = model.front_end.phones.names
     groups = [probabilities[:, [names.index(name) for name in group]].sum(1) for group in _PHONE_GROUPS.values()]
     return np.stack(groups, 1).reshape(-1, FEATURES_PER_FRAME, len(_PHONE_GROUPS)).max(1)
@@ -130,7 +136,12 @@ def _build_expression(model: LipModel, channels: np.ndarray, groups: np.ndarray)
 
 
 def _close_gap(expression: np.ndarray, target_gap: np.ndarray) -> np.ndarray:
-    """Raise mouthClose in T × 64 coefficients where the inner lips are farther apart than the target (T)."""
+    """Raise mouthClose (in place) where the lip gap exceeds the target.
+
+    Args:
+        expression: T × 64, expression coefficients.
+        target_gap: T, model units.
+    """
     gradient = lip_gap_gradient()
     column = blendshape_index("mouthClose")
     excess = np.maximum(expression @ gradient - target_gap, 0) / -gradient[column]
@@ -139,7 +150,7 @@ def _close_gap(expression: np.ndarray, target_gap: np.ndarray) -> np.ndarray:
 
 
 def _openness(log_odds: np.ndarray) -> np.ndarray:
-    """Return the factor of the lip gap: 1 well below the threshold of closed lips, 0 above it, smooth in between.
+    """Return a factor of the lip gap: 1 for open lips, 0 for closed lips, smooth in between.
 
     Args:
         log_odds: T, log odds that the lips meet, relative to the threshold.

@@ -1,4 +1,4 @@
-"""Motion of a speaking face apart from the lips: head, brows, blinks and gaze, driven by the prosody.
+"""Speech-driven motion apart from the lips: head, brows, blinks and gaze.
 
 A seeded generator provides all randomness, so that the same audio and seed give the same motion. The motion is not
 periodic and always returns to rest, so that it neither loops nor drifts, however long the speech is.
@@ -112,7 +112,7 @@ def find_stresses(loudness: np.ndarray, activity: np.ndarray) -> list[tuple[int,
 def _generate_head_angles(
     stresses: list[tuple[int, float]], activity: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Generate head angles T × 3: slow sway about rest, livelier while speaking, with nods on stresses."""
+    """Generate head angles (T × 3): sway, stronger while speaking, and nods on stresses."""
     frames = len(activity)
     slow, fast = generate_sway(frames, _SLOW_SWAY, rng), generate_sway(frames, _FAST_SWAY, rng)
     angles = (0.85 * slow + 0.4 * fast) * _SWAY
@@ -185,7 +185,7 @@ def _add_blink(expression: np.ndarray, frame: int, depth: float) -> None:
 
 
 def _generate_gaze(angles: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Generate the gaze T × 4: on the viewer while the head moves, with small quick glances aside and back."""
+    """Generate the gaze (T × 4): on the viewer while the head moves, with quick glances."""
     frames = len(angles)
     gaze = np.zeros((frames, 2))
     frame = 0

@@ -127,7 +127,9 @@ def measure_waveform(waveform: Waveform) -> WaveformStatistics:
 def compute_phones_and_bands(
     waveform: Waveform, statistics: WaveformStatistics, model: PhoneModel, start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute phone probabilities and band energies of frames start to stop - 1, whatever the range.
+    """Compute phone probabilities and band energies of frames start to stop - 1.
+
+    A frame's numbers do not depend on the range.
 
     Args:
         waveform: The recording. It is silent beyond both ends.
@@ -179,7 +181,7 @@ def measure_levels(waveform: Waveform, start: int, stop: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _mel_filters() -> np.ndarray:
-    """Return triangles of equal area on the mel scale, with corners on bins of the spectrum: 25 × 257."""
+    """Return mel filters (25 × 257): triangles of equal area with corners on bins."""
     lowest, highest = 2595 * np.log10(1 + np.array([_MIN_FREQUENCY, _MAX_FREQUENCY]) / 700)
     corners = 700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1)
     bin_width = SAMPLE_RATE / _FFT

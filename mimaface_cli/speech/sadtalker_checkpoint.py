@@ -1,4 +1,4 @@
-"""SadTalker's audio networks from its released files: one safetensors file, or the two older .pth files."""
+"""SadTalker's released weights: one safetensors file, or two older .pth files."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Inference of SadTalker's audio networks: speech to bfm09 coefficients at 25 frames per second."""
+"""Inference of SadTalker's audio networks: speech to bfm09 coefficients."""
 
 import os
 from collections.abc import Generator
@@ -25,7 +25,9 @@ _SMOOTHING_WINDOW = 13  # frames
 
 @dataclass(frozen=True, eq=False)
 class SpeakerConditions:
-    """What the networks need to know besides the audio. T is the number of whole video frames of the audio.
+    """Inputs of the networks besides the audio.
+
+    T is the number of whole video frames of the audio.
 
     Attributes:
         reference: (70 or more,), coefficients of the face.
@@ -123,7 +125,9 @@ def _predict_poses(pose_network: Audio2Pose, features: Tensor, conditions: Speak
 
 @contextmanager
 def _single_threaded_pool(workers: int | None) -> Generator[ThreadPoolExecutor, None, None]:
-    """Provide a pool of threads whose PyTorch operations are single-threaded, as are the caller's meanwhile.
+    """Provide a thread pool in which PyTorch operations are single-threaded.
+
+    Meanwhile the caller's operations are single-threaded, too.
 
     The networks' layers are too small to split: threads inside one layer would mostly wait for each other.
     """
@@ -137,7 +141,9 @@ def _single_threaded_pool(workers: int | None) -> Generator[ThreadPoolExecutor, 
 
 
 def smooth_pose(pose: np.ndarray) -> np.ndarray:
-    """Smooth poses over time by a Savitzky-Golay filter of order 2 over 13 frames, or fewer in shorter clips.
+    """Smooth poses over time by a Savitzky-Golay filter of order 2.
+
+    The window has 13 frames, or fewer in shorter clips.
 
     Args:
         pose: (T, 6).

@@ -1,4 +1,7 @@
-"""Wav2Lip's audio encoder, which maps one mel window to one embedding. Each SadTalker network has its own."""
+"""Wav2Lip's audio encoder, which maps a mel window to an embedding.
+
+Each of SadTalker's networks has its own encoder.
+"""
 
 from torch import Tensor, nn
 

@@ -1,1 +1,1 @@
-"""Model files: the registry, where they are installed, and how they are downloaded, checked and loaded."""
+"""Model files: registry, download, installation, verification and loading."""

@@ -1,4 +1,4 @@
-"""Checks that a model file holds what it should before it is installed. Nothing in the file is executed."""
+"""Checks of model files before installation. Nothing in a file is executed."""
 
 import json
 import re
@@ -37,7 +37,9 @@ def read_network(path: Path, content: str) -> "dict[str, Tensor]":
 
 
 def read_attention_heads(path: Path) -> dict[str, str]:
-    """Read the number of attention heads from a safetensors header, as no tensor's shape shows it.
+    """Read the number of attention heads from a safetensors header.
+
+    The shapes of the tensors do not show it.
 
     Returns:
         Metadata such as {"heads": "8"}, or {} where the file does not state the number.
@@ -110,7 +112,7 @@ def _check_state_dict(state: Any, path: Path) -> "dict[str, Tensor]":
 
 
 def _config_check(**required: object) -> Callable[[Path], None]:
-    """Return a check of a config.json: the options it must have, with their values (... for any value)."""
+    """Return a check that a config.json has options with given values (... for any)."""
 
     def check(path: Path) -> None:
         config = _read_config(path)
@@ -123,7 +125,7 @@ def _config_check(**required: object) -> Callable[[Path], None]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """Read a model's config. A whole CLIP nests the vision encoder's options, which are merged into the top level."""
+    """Read a model's config and merge a nested vision config (of a whole CLIP) into it."""
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_CONFIG_BYTES + 1)

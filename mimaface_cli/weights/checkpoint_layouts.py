@@ -1,4 +1,4 @@
-"""Names and shapes of the tensors in each released network, and the part of them that gets installed."""
+"""Tensor names and shapes of the released networks, and which tensors are installed."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Download of one file over HTTP: streamed, resumable, and in place only once its hash is right."""
+"""Resumable HTTP download of one file, which is in place only once its hash is right."""
 
 import hashlib
 import os
@@ -145,7 +145,13 @@ def _download(request: _Request, target: Path) -> None:
 
 
 def _receive(request: _Request, part: Path) -> None:
-    """Complete the partial file. Raises _InterruptedError, WeightsError, or OSError where the disk fails."""
+    """Complete the partial file.
+
+    Raises:
+        _InterruptedError: The transfer broke off.
+        WeightsError: The server or the file is not usable.
+        OSError: The disk cannot be written.
+    """
     start = _partial_size(part)
     if request.size is not None and start >= request.size:
         part.touch()  # an empty file is complete before it exists
@@ -187,7 +193,9 @@ def _open(request: _Request, start: int) -> HTTPResponse | None:
             return None
         if error.code == 429 or error.code >= 500:
             raise _InterruptedError(f"the server answers {error.code} {error.reason}") from error
-        raise WeightsError(f"{url}: the server answers {error.code} {error.reason}. Try again later.") from error
+        raise WeightsError(
+            f"{url}: the server answers {error.code} {error.reason}. Try again later, or set MIMAFACE_MIRROR."
+        ) from error
     except (OSError, HTTPException, ValueError) as error:
         if start and not isinstance(error, ValueError):  # the server was reachable before
             raise _InterruptedError(f"cannot be reached ({_describe(error)})") from error
@@ -204,7 +212,7 @@ def _total_size(request: _Request, response: HTTPResponse, start: int) -> int | 
 
 
 def _write_body(request: _Request, response: HTTPResponse, part: Path, start: int, total: int | None) -> int:
-    """Append the response to the partial file and return the file's size. Stops where it gets too long."""
+    """Append the response to the partial file, up to its size, and return the new size."""
     received = start
     with part.open("ab" if start else "wb") as stream:
         for chunk in _read_chunks(response):

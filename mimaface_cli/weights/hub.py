@@ -49,7 +49,7 @@ class _AbsentError(Exception):
 
 
 def find_hub_file(candidates: Sequence[HubFile]) -> HubEntry:
-    """Find the first of several files that the hub has, at the newest revision of its main branch.
+    """Find the first of several files that the hub has, at the head of its main branch.
 
     Environment variables: HF_ENDPOINT names a mirror, HF_TOKEN is the user's token, HF_HUB_OFFLINE forbids the network.
 

@@ -1,4 +1,4 @@
-"""Installation of model files into the weights folder: checked, converted to safetensors, recorded, all or nothing."""
+"""Installation of model files: checked, converted to safetensors and recorded."""
 
 import os
 import shutil
@@ -83,7 +83,7 @@ def import_folder(
 
 
 def check_released_file(file: AssetFile, path: Path) -> None:
-    """Check that a released file holds what an installed file is made from. Raises WeightsError."""
+    """Check the contents of a released file before it is installed. Raises WeightsError."""
     if file.content is not None and file.content in NETWORK_LAYOUTS:
         read_network(path, file.content)
     elif file.content is not None:
@@ -208,7 +208,7 @@ def check_free_space(folder: Path, needed: int, free: int) -> None:
 
 
 def _find_sources(folder: Path, names: Iterable[str] | None, result: ImportResult) -> list[tuple[AssetFile, Path]]:
-    """Find the released files to install, and add those that the folder lacks to `result.missing`."""
+    """Find the released files to install, and add missing ones to `result.missing`."""
     requested = None if names is None else {find_asset(name).name for name in names}
     sources: list[tuple[AssetFile, Path]] = []
     for asset in ASSETS.values():
@@ -224,7 +224,10 @@ def _find_sources(folder: Path, names: Iterable[str] | None, result: ImportResul
 
 
 def _find_released_file(folder: Path, file: AssetFile, by_name: bool) -> Path | None:
-    """Find the released file of an installed file. `by_name` also accepts the bare file name if the content fits."""
+    """Find the released file of an installed file.
+
+    `by_name` also accepts a file with the bare file name if its content fits.
+    """
     for path in _candidate_paths(folder, file):
         if path.is_file():
             return path
@@ -239,7 +242,7 @@ def _find_released_file(folder: Path, file: AssetFile, by_name: bool) -> Path | 
 
 
 def _candidate_paths(folder: Path, file: AssetFile) -> Iterator[Path]:
-    """List the places of a released file: below a repository's folder, inside one, or in a cache of the hub."""
+    """List the possible places of a released file in a folder, in order of preference."""
     for source in file.hub:
         cache_name = f"models--{source.repo.replace('/', '--')}"
         for root in (folder / cache_name, folder / "hub" / cache_name, folder):

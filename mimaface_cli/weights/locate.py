@@ -1,4 +1,4 @@
-"""Where model files are: the weights folder, the project's own files, installed packages, official addresses."""
+"""Search for model files: weights folder, shipped files, packages, official addresses."""
 
 import hashlib
 import importlib.util
@@ -76,7 +76,7 @@ def locate_file(name: str, path: str) -> Path:
 
 
 def find_missing_files(name: str) -> list[str]:
-    """Return the registry paths of an asset's files that are missing or damaged. Downloads nothing."""
+    """Return the registry paths of an asset's missing or damaged files, offline."""
     asset = find_asset(name)
     missing = []
     for file in asset.files:
@@ -205,13 +205,13 @@ def _compare_with_registry(path: Path, file: AssetFile) -> str | None:
 
 
 def _checkout_weights() -> Path | None:
-    """Return the weights folder beside the package's sources, or None where the package is installed."""
+    """Return the weights folder of a source checkout, or None in an installed package."""
     folder = _PACKAGE.parent / "weights"
     return folder if folder.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file() else None
 
 
 def _shipped_paths(file: AssetFile) -> Iterator[Path]:
-    """List where the project's own file may be: inside an installed wheel, or in the source checkout."""
+    """List the places of a shipped file: in an installed wheel and in a source checkout."""
     if file.is_shipped:
         yield _PACKAGE / "weights" / "shipped" / file.path
         checkout = _checkout_weights()

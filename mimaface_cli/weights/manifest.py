@@ -1,4 +1,4 @@
-"""The manifest.json of a weights folder: which files are installed and where they came from."""
+"""The manifest.json of a weights folder: installed files and their origin."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Reading MATLAB files in a separate process, because SciPy's reader crashes on some damaged files."""
+"""Reader of MATLAB files in a separate process: SciPy crashes on some damaged files."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ def read_mat(path: Path) -> "dict[str, np.ndarray]":
 
 
 def _convert_to_npz(path: str, output: str) -> int:
-    """Write a MATLAB file's numeric arrays as .npz; the exit code is 1 where it cannot be read."""
+    """Write a MATLAB file's numeric arrays as .npz and return the exit code."""
     import numpy as np
     from scipy.io import loadmat
 

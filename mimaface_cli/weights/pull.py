@@ -1,4 +1,7 @@
-"""Download of whole models: everything is looked up and the space checked first, then file by file, resumable."""
+"""Download of whole models.
+
+All files are looked up and the disk space is checked before the first download. Interrupted downloads resume.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -116,7 +119,10 @@ def _plan_download(file: AssetFile, staging: Path) -> _Download:
 
 
 def _check_space(folder: Path, downloads: list[_Download]) -> None:
-    """Check the space for what is missing, plus the largest file that exists twice while it is converted."""
+    """Check the disk space for the downloads.
+
+    The largest converted file counts twice, because both versions exist during the conversion.
+    """
     converted_sizes = [download.size or 0 for download in downloads if download.file.content in NETWORK_LAYOUTS]
     needed = sum(download.remaining_bytes for download in downloads) + max(converted_sizes, default=0)
     check_free_space(folder, needed, shutil.disk_usage(folder).free)

@@ -1,4 +1,4 @@
-"""The registry of model files: what each is for, its license, its hashes and where to download it."""
+"""Registry of model files: purpose, license, hashes and addresses."""
 
 from dataclasses import dataclass
 

@@ -33,7 +33,9 @@ MAX_SIZE = 1024
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a small model is, how to run it, and how well it scores. Raises ValueError for invalid values.
+    """What a small model is, how to run it, and how well it scores.
+
+    Invalid values raise ValueError.
 
     Attributes:
         name: One line of text.

@@ -1,4 +1,4 @@
-"""A web server on this machine, and an environment that keeps the tests off every other network."""
+"""A local web server, and an environment that keeps tests off every other network."""
 
 import threading
 from collections.abc import Iterator
@@ -112,7 +112,10 @@ def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port:
 
 @pytest.fixture
 def remembered_mat_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read MATLAB files with the same bytes once for all tests: each read starts a process that imports SciPy."""
+    """Read MATLAB files with the same bytes once for all tests.
+
+    Each real read starts a process that imports SciPy.
+    """
 
     def read_mat(path: Path) -> dict:
         content = path.read_bytes()

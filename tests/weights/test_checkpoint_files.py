@@ -1,4 +1,4 @@
-"""Files that hold something else are refused with a one-line error, and nothing is installed."""
+"""Wrong and damaged model files are refused on one line, and nothing is installed."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Downloads arrive complete and correct or not at all, and received bytes are not requested twice."""
+"""Downloads are complete and correct or absent, and resume where they stopped."""
 
 import hashlib
 import random

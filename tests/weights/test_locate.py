@@ -1,4 +1,4 @@
-"""Places where model files are searched, their order, and the error where a file is in none of them."""
+"""Search order of model files, and the error where a file is nowhere."""
 
 import hashlib
 import importlib.util

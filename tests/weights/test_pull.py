@@ -1,4 +1,4 @@
-"""Pulls look everything up first, then download, convert and record files; partial files are never installed."""
+"""Pulls look up, download, convert and record files, and install no partial file."""
 
 import hashlib
 import io

@@ -34,7 +34,7 @@ meet. Three parts:
 - **phones**: how likely each of {len(model.front_end.phones.names)} English phones sounds, a hundred times a second, by the context-free states
   of CMU Sphinx's `en-us` acoustic model (Gaussian mixtures; no words, no grammar).
 
-`mimaface_cli/speech/lip_network.py` then lets clear phones add what is seen of them (lips meet on p, b, m; lower lip to the
+`mimaface_cli/speech/mouth_motion.py` then lets clear phones add what is seen of them (lips meet on p, b, m; lower lip to the
 teeth on f, v; rounding, spreading); the figures below are the network's alone.
 
 ## Data
