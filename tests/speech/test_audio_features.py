@@ -1,4 +1,4 @@
-"""Audio features: the speech encoder against an independent implementation, phones, and independence of the range."""
+"""Audio features: speech encoder, phone probabilities, and independence of the range."""
 
 import numpy as np
 import pytest

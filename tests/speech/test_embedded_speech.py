@@ -32,7 +32,7 @@ def generate(waveform, options: SpeechOptions | None = None, **arguments) -> Mot
 
 
 def nodding_track(frames: int = 50) -> MotionTrack:
-    """A track whose head pitch goes from -0.1 to 0.1 rad and whose eyes and mouth shut and open."""
+    """Return a track with a pitch from -0.1 to 0.1 rad, and eyes and jaw from 0 to 1."""
     track = MotionTrack.neutral(frames, "face478", Fraction(25))
     pose, expression = track.pose.copy(), track.expression.copy()
     pose[:, 0] = np.linspace(-0.1, 0.1, frames)

@@ -1,4 +1,4 @@
-"""Mouth motion of the network that ships: rest in silence and noise, no seams, recognizable vowels."""
+"""Mouth motion of the shipped network: rest in silence, no seams, distinct vowels."""
 
 import numpy as np
 import pytest

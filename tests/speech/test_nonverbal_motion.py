@@ -1,4 +1,4 @@
-"""Head, brow, blink and gaze motion: seeded, moderate, at rest on average, without a period."""
+"""Head, brow, blink and gaze motion: seeded, moderate, without drift or period."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The checkers of the SadTalker fixtures detect wrong numbers, wrong weights and missing keys."""
+"""The SadTalker fixtures' checkers detect wrong numbers, weights and keys."""
 
 import json
 import shutil

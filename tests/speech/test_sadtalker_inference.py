@@ -1,4 +1,4 @@
-"""SadTalker's networks over whole clips: lengths, chunks, references, seeds and bad input (small networks)."""
+"""Inference of small SadTalker networks: lengths, chunks, references, seeds, bad input."""
 
 import numpy as np
 import pytest
