@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mimaface_cli.evaluation.evaluation_result import Evaluation
-    from mimaface_cli.evaluation.pair_lists import Pair
 
 PAIRS, MEASUREMENT = "Pairs", "Measurement"
 
@@ -104,6 +103,7 @@ def measure(
     """
     if (list_file is None) == (source is None and driver is None):
         raise typer.BadParameter("Give --source and --driver for one result, or --list for a folder of results.")
+    _check_inputs(source, driver, list_file)
     if engine is not None and list_file is None:
         raise typer.BadParameter("--engine: renders the results of a list. Give --list, or use mimaface animate.")
     if series and not as_json:
@@ -127,10 +127,9 @@ def measure(
     with show_progress(quiet) as progress:
         if list_file is not None:
             evaluation = evaluate_list(results, list_file, options, overwrite=overwrite, cache=cache, progress=progress)
-        elif source is not None and driver is not None:
-            evaluation = evaluate(results, source, driver, options, cache=cache, progress=progress)
         else:
-            raise typer.BadParameter("--source and --driver belong together. Give both.")
+            assert source is not None and driver is not None  # see _check_inputs
+            evaluation = evaluate(results, source, driver, options, cache=cache, progress=progress)
         if report_file is not None:
             from mimaface_cli.evaluation.report import write_report
 
@@ -189,20 +188,12 @@ def make_list(
         console.info(f"{output}: {console.count(len(rows), 'pair')}, protocol {protocol}, seed {seed}{shortage}")
 
 
-def _pairs(
-    results: Path, source: Path | None, driver: Path | None, list_file: Path | None, protocol: str
-) -> tuple[list["Pair"], list[Path]]:
-    """Return the pairs of source and driver, and the paths of their results. Raises typer.BadParameter."""
-    from mimaface_cli.evaluation.pair_lists import Pair, is_same, read_list
-
+def _check_inputs(source: Path | None, driver: Path | None, list_file: Path | None) -> None:
+    """Raise typer.BadParameter unless there is either a list or both a source and a driver."""
     if (list_file is None) == (source is None and driver is None):
         raise typer.BadParameter("Give --source and --driver for one result, or --list for a folder of results.")
-    if list_file is not None:
-        pairs = read_list(list_file, protocol)
-        return pairs, [results / pair.result for pair in pairs]
-    if source is None or driver is None:
+    if list_file is None and (source is None or driver is None):
         raise typer.BadParameter("--source and --driver belong together. Give both.")
-    return [Pair(source, driver, same=is_same(source, driver, protocol))], [results]
 
 
 def _print_notes(evaluation: "Evaluation") -> None:

@@ -28,8 +28,8 @@ from mimaface_cli.media.trim import Trim
 from mimaface_cli.motion.track_meta import SPACES
 
 if TYPE_CHECKING:
-    from mimaface_cli.drivers.base import Driver
     from mimaface_cli.cache import Cache
+    from mimaface_cli.drivers.base import Driver
 
 
 @with_choices
