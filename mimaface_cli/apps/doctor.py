@@ -27,8 +27,8 @@ def examine() -> dict[str, Any]:
     """Return the report; nothing is downloaded.
 
     Returns:
-        JSON values: version, python, platform, cpus, cuda, packages (name to version or None), weights (name to path and
-        problem), cache (folder and bytes), engines (name to ready and missing), warnings.
+        JSON values: version, python, platform, cpus, cuda, packages (name to version or None), weights (name to path
+        and problem), cache (folder and bytes), engines (name to ready and missing), warnings.
     """
     loading = (_import_problem(package, module) for package, module in _REQUIRED_MODULES.items())
     package_problems = [problem for problem in loading if problem]

@@ -189,7 +189,7 @@ def command(
         result = animate(
             source, driver, console.output_path(output), options, overwrite=overwrite, cache=cache, progress=progress
         )
-    console.notes(result.notes, quiet)
+    notes = console.notes(result.notes, quiet)
     if not quiet:
         console.info(
             f"{result.output}: {console.count(result.frames, 'frame')}, {result.width}x{result.height}, "
@@ -197,10 +197,10 @@ def command(
             f"({result.engine_reason}), {result.seconds:.1f} s"
         )
     if as_json:
-        console.write_json(_json_values(result))
+        console.write_json(_json_values(result, notes))
 
 
-def _json_values(result: "AnimateResult") -> dict[str, Any]:
+def _json_values(result: "AnimateResult", notes: list[str]) -> dict[str, Any]:
     """Return the values of the JSON object about a result."""
     return {
         "output": str(result.output),
@@ -216,7 +216,7 @@ def _json_values(result: "AnimateResult") -> dict[str, Any]:
         "audio_copied": result.audio_copied,
         "driver_cached": result.driver_cached,
         "missing_frames": result.missing_frames,
-        "notes": result.notes,
+        "notes": notes,
         "provenance": result.provenance,
         "seconds": result.seconds,
     }

@@ -124,7 +124,7 @@ def run(words: list[str], debug: bool = False) -> int:
     Returns:
         The exit code.
     """
-    with console.session():
+    with console.session(_find_command(words)[0]):
         code, text = run_in_session(words, debug)
         if text:  # empty where the help was printed instead of an error
             console.fail(text, code)

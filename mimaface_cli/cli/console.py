@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import typer
 
+from mimaface_cli.cli.messages import show_flags
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import output_error
 from mimaface_cli.progress import ProgressCallback
@@ -23,8 +24,9 @@ USAGE = 2  # exit code of wrong options
 
 @dataclass
 class _Streams:
-    """Where one run prints, besides its results."""
+    """Where one run prints besides its results, and the Typer command whose flags it shows."""
 
+    command: Any = None
     as_json: bool = False
     log: TextIO | None = None
     listener: ProgressCallback | None = None
@@ -35,9 +37,13 @@ _stack = [_Streams()]
 
 
 @contextmanager
-def session() -> Iterator[None]:
-    """Open a run: what it configures ends with the block, and its log is closed."""
-    streams = _Streams(listener=_stack[-1].listener)
+def session(command: Any = None) -> Iterator[None]:
+    """Open a run: what it configures ends with the block, and its log is closed.
+
+    Args:
+        command: The Typer command that runs; notes of the library show its flags.
+    """
+    streams = _Streams(command, listener=_stack[-1].listener)
     _stack.append(streams)
     try:
         yield
@@ -100,10 +106,16 @@ def info(text: str) -> None:
         stderr_line(one_line(text))
 
 
-def notes(texts: list[str], quiet: bool = False) -> None:
-    """Print notes about a result; with `quiet` only the log has them."""
-    for text in texts:
+def notes(texts: list[str], quiet: bool = False) -> list[str]:
+    """Print notes about a result; with `quiet` only the log has them.
+
+    Returns:
+        The notes with option fields shown as flags.
+    """
+    shown = [show_flags(text, _stack[-1].command) for text in texts]
+    for text in shown:
         (log if quiet else info)(f"note: {text}")
+    return shown
 
 
 def fail(text: str, code: int = 1) -> None:

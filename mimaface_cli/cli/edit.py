@@ -140,7 +140,7 @@ def command(
     cache = None if no_cache else Cache(cache_dir)
     with show_progress(quiet) as progress:
         result = edit(source, console.output_path(output), options, overwrite=overwrite, cache=cache, progress=progress)
-    console.notes(result.notes, quiet)
+    notes = console.notes(result.notes, quiet)
     if not quiet:
         size = "" if result.engine is None else f", {result.width}x{result.height}, engine: {result.engine}"
         duration_text = f", {result.duration:.2f} s" if result.frames > 1 else ""
@@ -149,10 +149,10 @@ def command(
             f"{result.output}: {result.kind}, {frames}{duration_text}{size}, computed in {result.seconds:.1f} s"
         )
     if as_json:
-        console.write_json(_json_values(result))
+        console.write_json(_json_values(result, notes))
 
 
-def _json_values(result: "EditResult") -> dict[str, Any]:
+def _json_values(result: "EditResult", notes: list[str]) -> dict[str, Any]:
     """Return the values of the JSON object about a result."""
     return {
         "output": str(result.output),
@@ -167,7 +167,7 @@ def _json_values(result: "EditResult") -> dict[str, Any]:
             {"name": gain.channel.name, "asked": gain.requested, "read": gain.measured, "factor": gain.factor}
             for gain in result.gains
         ],
-        "notes": result.notes,
+        "notes": notes,
         "provenance": result.provenance,
         "seconds": result.seconds,
     }

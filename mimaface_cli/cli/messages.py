@@ -19,9 +19,14 @@ def error_line(error: MimafaceError, command: Any = None) -> str:
     Returns:
         One line, such as "--max-size: 8 is out of range. Give at least 64 pixels, or 0."
     """
+    text = show_flags(error.message, command)
+    return f"{_flag(_flags(command), error.field, None)}: {text}" if error.field else text
+
+
+def show_flags(text: str, command: Any = None) -> str:
+    """Return a text of the library with option fields in backticks replaced by the flags of a Typer command."""
     flags = _flags(command)
-    text = _FIELD.sub(lambda match: _flag(flags, match[1], match[2]), error.message)
-    return f"{_flag(flags, error.field, None)}: {text}" if error.field else text
+    return _FIELD.sub(lambda match: _flag(flags, match[1], match[2]), text)
 
 
 def usage_line(error: Any) -> str:

@@ -166,7 +166,7 @@ def import_file(
     imported = import_track(source, format, rate)
     imported.track.save(output, overwrite)
     frames, seconds = len(imported.track), imported.track.duration
-    console.notes(imported.notes, quiet)
+    shown_notes = console.notes(imported.notes, quiet)
     if not quiet:
         console.info(f"{output}: {console.count(frames, 'frame')}, {seconds:.2f} s, format {imported.format}")
     if as_json:
@@ -178,7 +178,7 @@ def import_file(
                 "frames": frames,
                 "duration": seconds,
                 "frame_rate": console.fraction(imported.track.frame_rate),
-                "notes": imported.notes,
+                "notes": shown_notes,
             }
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -26,17 +26,18 @@ def command(context: typer.Context) -> None:
 
     with landmarks.native_silence():
         landmarks.load_mediapipe()
-    serve(_runner_factory(context.obj))
+    program: Any = context.find_root().command
+    serve(_runner_factory(context.obj, program.commands["animate"]))
 
 
-def _runner_factory(invocation: Invocation) -> Callable[[ProgressCallback], "RunCommand"]:
-    """Return the function that makes a runner of command lines for a progress callback."""
+def _runner_factory(invocation: Invocation, animate: Any) -> Callable[[ProgressCallback], "RunCommand"]:
+    """Return the function that makes a runner of `animate` command lines for a progress callback."""
 
     def make_runner(progress: ProgressCallback) -> "RunCommand":
         from mimaface_cli.batch.job_run import CommandOutcome
 
         def run(words: list[str], log: Path) -> "CommandOutcome":
-            with console.progress_listener(progress), console.session(), redirect_stdout(StringIO()) as output:
+            with console.progress_listener(progress), console.session(animate), redirect_stdout(StringIO()) as output:
                 code, reason = invocation.run(["--log-file", str(log), "animate", "--json", *words])
                 console.log(f"failed with exit code {code}: {reason}" if code else "done")
             return CommandOutcome(code, reason, None if code else json.loads(output.getvalue()))

@@ -133,7 +133,7 @@ def render_result(
             audio=audio,
             provenance=ProvenanceOptions(options.provenance),
         )
-        animate(source, driver, result, animate_options, cache=cache, report=progress)
+        animate(source, driver, result, animate_options, cache=cache, progress=progress)
 
 
 def _write_driver_span(

@@ -20,7 +20,12 @@ def read(folder: Path, text: str, name: str = "jobs.csv", check=lambda words: No
 
 
 def test_csv_and_json_lines_give_same_jobs(tmp_path):
-    table = 'source,Driver,--output,region,overwrite,pose_from\na b.jpg,d.mp4,o.mp4,lips,yes,\n\nc.jpg,"d,1.mp4",p.mp4,,no,x.npz\n'
+    table = (
+        "source,Driver,--output,region,overwrite,pose_from\n"
+        "a b.jpg,d.mp4,o.mp4,lips,yes,\n"
+        "\n"
+        'c.jpg,"d,1.mp4",p.mp4,,no,x.npz\n'
+    )
     rows = [
         {"source": "a b.jpg", "driver": "d.mp4", "output": "o.mp4", "region": "lips", "overwrite": True},
         None,
@@ -52,7 +57,7 @@ def test_jobs_follow_jobs_that_they_need(tmp_path):
 
 
 BAD = {
-    "unknown column": ("source,driver,output,regoin\na,b,c,x\n", "row 1: unknown column 'regoin'. Did you mean region?"),
+    "unknown column": ("source,driver,output,regoin\na,b,c,x\n", "unknown column 'regoin'. Did you mean region?"),
     "unknown name": ('{"sorce": "a"}', "row 1: unknown column 'sorce'. Did you mean source?"),
     "nothing near": ("source,driver,output,qqqq\n", "unknown column 'qqqq'. See mimaface animate --help-all"),
     "a column twice": ("source,driver,output,crf,--crf\n", "row 1: the column crf appears twice"),

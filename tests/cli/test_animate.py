@@ -162,7 +162,7 @@ def test_animate_renders_video_source_frame_by_frame(run_mimaface, sample, tmp_p
     images, shown = read_video(tmp_path / "out.mp4")
     assert shown == times and said["frames"] == 8 and said["frame_rate"] == "24/1"
     assert images[0].shape == (320, 320, 3)
-    assert all(difference(image, frame) < 6 for image, frame in zip(images, frames))
+    assert all(difference(image, frame) < 6 for image, frame in zip(images, frames, strict=True))
     with av.open(str(tmp_path / "out.mp4")) as file:
         heard = sum(frame.samples for frame in file.decode(audio=0)) / 44_100
     assert heard == pytest.approx(8 / 24, abs=0.05)
@@ -171,7 +171,8 @@ def test_animate_renders_video_source_frame_by_frame(run_mimaface, sample, tmp_p
 @pytest.mark.parametrize("motion", ["relative", "absolute"])
 def test_strength_zero_reproduces_photo(run_command, sample, tmp_path, motion):
     result = run_command(
-        "animate", sample.portrait, sample.track, "-o", "still/", "--strength", "0", "--motion", motion, "--no-provenance",
+        "animate", sample.portrait, sample.track, "-o", "still/", "--strength", "0", "--motion", motion,
+        "--no-provenance",
         "-q", "--json",
     )  # fmt: skip
     assert result.code == 0, result.err
@@ -186,7 +187,7 @@ def test_strength_zero_reproduces_photo(run_command, sample, tmp_path, motion):
 
 
 def test_region_moves_only_that_region(run_command, sample, tmp_path):
-    """pose moves the head and keeps the mouth closed; lips opens it and keeps the head still."""
+    """Region pose moves the head and keeps the mouth closed; lips opens it and keeps the head still."""
     from mimaface_cli.face.landmarks import find_faces
 
     track = MotionTrack.load(sample.track)

@@ -4,6 +4,7 @@ from dataclasses import fields, is_dataclass
 from typing import Literal, get_type_hints
 
 import pytest
+from mimaface_cli.evaluation.measure_options import MeasureOptions
 from typer.main import get_command
 
 from mimaface_cli.apps.animate_options import AnimateOptions
@@ -14,7 +15,6 @@ from mimaface_cli.cli.options import field_option, with_choices
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.evaluate_options import EvaluateOptions, PairListOptions
-from mimaface_cli.evaluation.measure_options import MeasureOptions
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.encoding import CODECS

@@ -46,7 +46,7 @@ def start(environment, tmp_path):
         running.append(
             subprocess.Popen(
                 command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                encoding="utf-8", preexec_fn=reset_signals,
+                encoding="utf-8", preexec_fn=reset_signals,  # noqa: PLW1509 - the test process has no other threads
             )
         )  # fmt: skip
         return running[-1]
@@ -118,7 +118,7 @@ def test_signal_while_importing_exits_cleanly(environment, sample, tmp_path, mod
         "main()"
     )
     result = subprocess.run(
-        [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stdout) == (143, "")
     assert result.stderr == "mimaface: terminated; no partial file was left\n"
@@ -159,7 +159,13 @@ def in_shell(environment, folder: Path, line: str, **names: Path | str) -> subpr
     """Run a shell line in which $mimaface is the command and the given names are paths."""
     variables = {"mimaface": f"{sys.executable} -m mimaface_cli", **{key: str(value) for key, value in names.items()}}
     return subprocess.run(
-        ["bash", "-c", line], env=environment | variables, cwd=folder, capture_output=True, encoding="utf-8", timeout=60
+        ["bash", "-c", line],
+        env=environment | variables,
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
     )
 
 
@@ -221,7 +227,10 @@ def test_full_and_read_only_disks_print_one_error_line(environment, sample, tmp_
     place.mkdir()
     enter = ["unshare", "-rm", "bash", "-c"]
     probe = "mount -t tmpfs -o size=64k none place"
-    if shutil.which("unshare") is None or subprocess.run([*enter, probe], cwd=tmp_path, capture_output=True).returncode:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*enter, probe], cwd=tmp_path, capture_output=True, check=False).returncode
+    ):
         pytest.skip("file systems cannot be mounted here")
     line = (
         f'{probe} && $mimaface animate "$photo" "$track" -o place/out.mp4; echo "$?"; ls -A place; '
@@ -233,7 +242,13 @@ def test_full_and_read_only_disks_print_one_error_line(environment, sample, tmp_
         "track": str(sample.track),
     }
     result = subprocess.run(
-        [*enter, line], env=environment | variables, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60
+        [*enter, line],
+        env=environment | variables,
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
     )
     assert result.stdout.split() == ["4", "4"]
     full, read_only = result.stderr.splitlines()
@@ -250,10 +265,10 @@ def test_help_imports_no_heavy_module(environment, tmp_path):
         "print(sorted(heavy & set(sys.modules)))"
     )
     result = subprocess.run(
-        [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert result.stdout.splitlines()[-1] == "[]", result.stdout + result.stderr
-    for option in ("--region", "--reference-frame", "--output-mode", "--audio", "--json"):
+    for option in ("--region", "--output-mode", "--audio", "--json"):
         assert option in result.stdout
 
 

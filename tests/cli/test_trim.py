@@ -78,7 +78,8 @@ def test_trimmed_video_source_keeps_timecode(run_command, sample, driver, tmp_pa
     still = MotionTrack.neutral(1, "face478", RATE)
     replace(still).save(tmp_path / "still.npz")
     result = run_command(
-        "animate", driver, sample.portrait, "-o", "part.mov", "--max-size", "192", "--start", "0.2", "--duration", "0.2",
+        "animate", driver, sample.portrait, "-o", "part.mov", "--max-size", "192",
+        "--start", "0.2", "--duration", "0.2",
         "--json", "--compare",
     )  # fmt: skip
     assert result.code == 0, result.err
@@ -124,7 +125,7 @@ def test_matte_covers_every_changed_pixel(run_command, sample, tmp_path, moving)
     )
     if not moving:
         original = np.asarray(Image.open(sample.portrait).convert("RGB")).astype(float)
-        for share, path in zip(shares / 255, results):
+        for share, path in zip(shares / 255, results, strict=True):
             rendered = np.asarray(Image.open(path)).astype(float)
             assert (
                 np.abs(rendered - (rendered * share + original * (1 - share))).max() <= 3

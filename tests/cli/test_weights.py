@@ -67,7 +67,9 @@ def test_pull_verify_and_repair(weights, hub_environment, hub, tmp_path):
     before = {model["name"]: model for model in json.loads(ran.out)["models"]}
     assert before["mimaface"]["state"] == "missing" and "research" in before["mimaface"]["license"]
 
-    pulled = subprocess.run(command("pull"), env=hub_environment, capture_output=True, text=True, timeout=120)
+    pulled = subprocess.run(
+        command("pull"), env=hub_environment, capture_output=True, text=True, timeout=120, check=False
+    )
     ran = CommandResult(pulled.returncode, pulled.stdout, pulled.stderr)
     assert ran.code == 0 and ran.out == f"mimaface, vae: 11 files downloaded, complete in {folder}\n"
     assert "Basel Face Model 2009 (non-commercial research only)" in ran.err
@@ -165,7 +167,7 @@ def test_pull_reports_full_disk(hub_environment, hub, tmp_path):
         "from mimaface_cli.cli.app import run; raise SystemExit(run(['weights', 'pull', '--quiet']))"
     )
     result = subprocess.run(
-        [sys.executable, "-c", script], env=hub_environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script], env=hub_environment, capture_output=True, text=True, timeout=120, check=False
     )
     line = failed(CommandResult(result.returncode, result.stdout, result.stderr))
     assert "bfm09" in line and "cannot be written" in line
