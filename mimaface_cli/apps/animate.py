@@ -36,7 +36,8 @@ from mimaface_cli.media.timecode_tag import read_timecode
 from mimaface_cli.media.writer import FrameWriter, VideoWriter, open_writer
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback, ignore_progress
-from mimaface_cli.provenance.stamp import Stamp, stamp
+from mimaface_cli.provenance.record import Generation
+from mimaface_cli.provenance.stamp import Stamp, prepare_stamp
 
 _ENGINE_OPTION_FIELDS = ("diffusion",)  # fields of AnimateOptions that belong to one engine
 
@@ -151,7 +152,7 @@ def animate(
         driver_cached=animation.driver.was_cached,
         missing_frames=animation.driver.missing_frames,
         notes=animation.notes + animation.stream.notes,
-        provenance=provenance.told,
+        provenance=provenance.summary,
         seconds=time.monotonic() - started,
     )
 
@@ -250,18 +251,15 @@ def _create_stamp(animation: _Animation, output: Path) -> Stamp:
     plan = animation.plan
     engine, options = plan.selection.engine, plan.options
     unused: dict[str, Any] = {name: None for name in _ENGINE_OPTION_FIELDS if name != engine.options_field}
-    return stamp(
-        output,
-        plan.size,
-        options.provenance,
-        animation.notes,
+    generation = Generation(
         command="animate",
         engine=engine.name,
         inputs=plan.inputs(),
         weights=engine.assets(plan.query),
-        asked=replace(options, **unused),
-        whole=engine.is_generative() and plan.panels is None,
+        options=replace(options, **unused),
+        is_fully_generated=engine.is_generative() and plan.panels is None,
     )
+    return prepare_stamp(output, plan.size, options.provenance, generation, animation.notes)
 
 
 def _add_panels(animation: _Animation) -> None:
@@ -307,10 +305,10 @@ def _write(
         options=plan.options.encode,
         audio=audio,
         duration=duration,
-        attachments=Attachments({**(provenance.tags or {}), **timecode}, provenance.xmp, provenance.seal),
+        attachments=Attachments({**provenance.tags, **timecode}, provenance.xmp, provenance.seal),
     )
     matte, frames = _open_matte(plan, stream, pts, duration, provenance)
-    frames = provenance.frames(frames)
+    frames = provenance.mark_frames(frames)
     try:
         # Leaving the block publishes the matte first, then the record, then the result: if it is there, all are.
         with provenance, writer, matte or nullcontext():

@@ -22,7 +22,8 @@ from mimaface_cli.media.audio import AudioTrack
 from mimaface_cli.media.writer import VideoWriter, open_writer
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback, ignore_progress
-from mimaface_cli.provenance.stamp import Stamp, stamp
+from mimaface_cli.provenance.record import Generation
+from mimaface_cli.provenance.stamp import Stamp, prepare_stamp
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
         engine=renderer.NAME,
         gains=rendered.gains,
         notes=job.notes,
-        provenance=job_stamp.told,
+        provenance=job_stamp.summary,
         seconds=0.0,
     )
 
@@ -165,18 +166,15 @@ def _read_portrait(photo: PhotoInput, job: EditJob) -> Portrait:
 
 def _create_stamp(job: EditJob, size: tuple[int, int]) -> Stamp:
     inputs = {"source": job.input.path, "mix": job.options.mix, "keys": job.options.keys_file}
-    return stamp(
-        job.output,
-        size,
-        job.options.provenance,
-        job.notes,
+    generation = Generation(
         command="edit",
         engine=renderer.NAME,
         inputs={role: path for role, path in inputs.items() if path is not None},
         weights=["face_landmarker", "face478"],
-        asked=job.options,
-        whole=False,
+        options=job.options,
+        is_fully_generated=False,
     )
+    return prepare_stamp(job.output, size, job.options.provenance, generation, job.notes)
 
 
 def _encode(
@@ -194,7 +192,7 @@ def _encode(
         duration=duration,
         attachments=Attachments(job_stamp.tags, job_stamp.xmp, job_stamp.seal),
     )
-    with closing(moving.frames), closing(job_stamp.frames(moving.frames)) as frames, job_stamp, writer:
+    with closing(moving.frames), closing(job_stamp.mark_frames(moving.frames)) as frames, job_stamp, writer:
         for k, frame in enumerate(frames):
             writer.write(frame, float(pts[k]))
             job.progress("rendering", k + 1, len(pts))

@@ -10,7 +10,7 @@ from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
 from mimaface_cli.media.image_writer import ImageWriter, SequenceWriter
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
-from mimaface_cli.provenance.stamp import check
+from mimaface_cli.provenance.stamp import check_stamp
 
 _ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".exr")
 
@@ -47,7 +47,7 @@ def check_media_output(
     else:
         check_output(path, overwrite, inputs)
     if provenance is not None:
-        check(path, provenance, overwrite, inputs)
+        check_stamp(path, provenance, overwrite, inputs)
     if isinstance(writer, ImageWriter) and frames not in (None, 1):
         raise OutputError(
             f"{path}: an image has one frame, and {frames} will be rendered. Name a video or frames/%05d.png."

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from mimaface_cli.batch.jobs import Job
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import atomic_path, output_error, remove_partial_files
-from mimaface_cli.provenance.record import sidecar
+from mimaface_cli.provenance.record import record_path
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
@@ -157,7 +157,7 @@ def clear_partial_outputs(job: Job) -> None:
     """Remove the partial files of a killed attempt; the caller must hold the job's lock."""
     for output in job.outputs:
         remove_partial_files(output)
-        remove_partial_files(sidecar(output))
+        remove_partial_files(record_path(output))
 
 
 def is_finished(record: JobRecord | None, job: Job) -> bool:

@@ -1,1 +1,1 @@
-"""What is generated says so: an imperceptible mark in the frames, metadata, a record beside the file, credentials."""
+"""Marks that identify results as generated: watermark, metadata, record, content credentials; and their inspection."""

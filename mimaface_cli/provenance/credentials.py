@@ -1,7 +1,7 @@
-"""Content credentials (C2PA): a signed account of what was generated from what, by c2pa-python where it is installed.
+"""Content credentials (C2PA): a signed statement of what a file was generated from, by the package c2pa-python.
 
-The signature is the last thing that happens to a file. Every input is an ingredient, with the credentials it came with:
-broken ones too, which c2pa keeps with what is wrong with them.
+The signature is the last change to a file. Every input is an ingredient with its own credentials; c2pa keeps broken
+ones too, marked as broken.
 """
 
 import importlib.util
@@ -14,21 +14,29 @@ from pathlib import Path
 from typing import IO, Any
 
 from mimaface_cli.errors import InputError, OutputError, WeightsError, brief
-from mimaface_cli.provenance.record import FORMAT, GENERATED, TERMS, Record
+from mimaface_cli.provenance.record import FORMAT, GENERATED, SOURCE_TYPES, Record
 
-_TYPES = {
+_MEDIA_TYPES = {
     ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff",
     ".tiff": "image/tiff", ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime", ".avi": "video/avi",
     ".wav": "audio/wav", ".mp3": "audio/mpeg", ".m4a": "audio/mp4", ".flac": "audio/flac", ".avif": "image/avif",
 }  # fmt: skip
 _ALGORITHMS = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
-_STORE = b"jumdc2pa"  # how a store of credentials begins
+_STORE_START = b"jumdc2pa"  # first bytes of a store of credentials
 _UNTRUSTED = "signingCredential.untrusted"
+_RECORD_LABEL = "org.mimaface.record"
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A chain of certificates, the signing one first, and its key; both PEM, checked by `load_certificate`."""
+    """A certificate that signs content credentials, checked by `load_certificate`.
+
+    Attributes:
+        chain: PEM certificates, the signing one first.
+        key: PEM private key.
+        algorithm: Name of the signature algorithm in C2PA.
+        name: Subject of the signing certificate.
+    """
 
     chain: bytes
     key: bytes = field(repr=False)
@@ -37,47 +45,67 @@ class Certificate:
 
 
 def load_certificate(chain: Path, key: Path) -> Certificate:
-    """Read and check what signs. Raises InputError for files that are missing, unreadable, no pair or not fit to sign,
-    WeightsError where c2pa-python is not installed.
+    """Load a certificate and check that it can sign.
+
+    Args:
+        chain: PEM file with the certificates, the signing one first.
+        key: PEM file with the private key, without a password.
+
+    Raises:
+        InputError: For files that are missing, unreadable, not a pair or not suitable for signing.
+        WeightsError: Where c2pa-python is not installed.
     """
-    if not available():
-        raise WeightsError('--certificate: signing needs c2pa-python; run: pip install "mimaface[c2pa]"')
+    if not is_available():
+        raise WeightsError('signing needs c2pa-python. Run pip install "mimaface[c2pa]".', field="certificate")
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
+
+    chain_bytes, key_bytes = _read_pem(chain, "certificate"), _read_pem(key, "private_key")
+    try:
+        certificate = x509.load_pem_x509_certificates(chain_bytes)[0]
+    except ValueError as error:
+        raise InputError(f"{chain} contains no PEM certificate. Name another file.", field="certificate") from error
+    try:
+        private_key = serialization.load_pem_private_key(key_bytes, None)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{key} contains no PEM key, or one with a password. Name a key without a password.", field="private_key"
+        ) from error
+    if private_key.public_key() != certificate.public_key():
+        raise InputError(f"{key} is not the key of {chain}. Name the two files of one pair.", field="private_key")
+    algorithm = _find_algorithm(private_key)
+    if algorithm is None:
+        raise InputError(f"{key}: C2PA signs with P-256, P-384, P-521, Ed25519 or RSA keys.", field="private_key")
+    signer = Certificate(chain_bytes, key_bytes, algorithm, certificate.subject.rfc4514_string())
+    if problem := _find_signing_problem(signer):
+        raise InputError(
+            f"{chain} cannot sign content credentials ({problem}). Use another certificate.", field="certificate"
+        )
+    return signer
+
+
+def _read_pem(path: Path, option: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror or error}). Name a PEM file.", field=option
+        ) from error
+
+
+def _find_algorithm(private_key: object) -> str | None:
+    """Return C2PA's name for the algorithm of a key, or None where C2PA does not support it."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-    read = []
-    for option, path in (("--certificate", chain), ("--private-key", key)):
-        try:
-            read.append(path.read_bytes())
-        except OSError as error:
-            raise InputError(f"{option} {path}: cannot be read ({error.strerror or error}); name a PEM file") from error
-    try:
-        certificate = x509.load_pem_x509_certificates(read[0])[0]
-    except ValueError as error:
-        raise InputError(f"--certificate {chain}: holds no PEM certificate") from error
-    try:
-        private = serialization.load_pem_private_key(read[1], None)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"--private-key {key}: holds no PEM key, or one that wants a password") from error
-    if private.public_key() != certificate.public_key():
-        raise InputError(f"--private-key {key}: is not the key of --certificate {chain}")
-    if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in _ALGORITHMS:
-        algorithm = _ALGORITHMS[private.curve.name]
-    elif isinstance(private, ed25519.Ed25519PrivateKey):
-        algorithm = "ed25519"
-    elif isinstance(private, rsa.RSAPrivateKey):
-        algorithm = "ps256"
-    else:
-        raise InputError(f"--private-key {key}: C2PA signs with P-256, P-384, P-521, Ed25519 or RSA keys")
-    made = Certificate(*read, algorithm, certificate.subject.rfc4514_string())
-    if fault := _trial(made):
-        raise InputError(f"--certificate {chain}: cannot sign content credentials ({fault})")
-    return made
+    if isinstance(private_key, ec.EllipticCurvePrivateKey):
+        return _ALGORITHMS.get(private_key.curve.name)
+    if isinstance(private_key, ed25519.Ed25519PrivateKey):
+        return "ed25519"
+    return "ps256" if isinstance(private_key, rsa.RSAPrivateKey) else None
 
 
-def _trial(certificate: Certificate) -> str | None:
-    """What keeps a certificate from signing (its dates, what it is for), told on a picture of one pixel."""
+def _find_signing_problem(certificate: Certificate) -> str | None:
+    """Return why a certificate cannot sign (its dates, its purpose), summary by signing a small image, or None."""
     import c2pa
     from PIL import Image
 
@@ -85,45 +113,55 @@ def _trial(certificate: Certificate) -> str | None:
     Image.new("RGB", (8, 8)).save(source, "JPEG")
     source.seek(0)
     try:
-        _sign(certificate, _definition("mimaface", "0", TERMS + GENERATED), {}, "image/jpeg", source, target)
+        _sign(certificate, _define_store("mimaface", "0", SOURCE_TYPES + GENERATED), {}, "image/jpeg", source, target)
     except c2pa.C2paError as error:
         return brief(error)
     return None
 
 
-def available() -> bool:
+def is_available() -> bool:
+    """Return whether c2pa-python is installed."""
     return importlib.util.find_spec("c2pa") is not None
 
 
 def can_sign(path: Path) -> bool:
-    """Whether files of that name can carry credentials."""
-    return path.suffix.lower() in _TYPES and "%" not in path.name
+    """Return whether a file of that name can contain credentials."""
+    return path.suffix.lower() in _MEDIA_TYPES and "%" not in path.name
 
 
 def sign(path: Path, certificate: Certificate, record: Record, inputs: Mapping[str, Path]) -> None:
-    """Sign a finished file in place. Raises OutputError where c2pa cannot, leaving the file as it was."""
+    """Sign a finished file in place.
+
+    Args:
+        path: The file.
+        certificate: The certificate.
+        record: The file's record, which becomes part of the signed statement.
+        inputs: Input files by their role.
+
+    Raises:
+        OutputError: Where c2pa cannot sign the file, which then stays unchanged.
+    """
     import c2pa
 
     signed = path.with_name(f"{path.name}.signed{path.suffix}")
-    generator = record.content["generator"]
-    definition = _definition(generator["name"], generator["version"], record.source_type)
-    told = {"format": FORMAT, "identifier": record.name} | record.content
-    definition["assertions"].append({"label": "org.mimaface.record", "data": told})
+    definition = _define_store(record.content["generator"]["name"], record.version, record.source_type)
+    statement = {"format": FORMAT, "identifier": record.name} | record.content
+    definition["assertions"].append({"label": _RECORD_LABEL, "data": statement})
     try:
         with path.open("rb") as source, signed.open("w+b") as target:
-            _sign(certificate, definition, inputs, _TYPES[path.suffix.lower()], source, target)
+            _sign(certificate, definition, inputs, _MEDIA_TYPES[path.suffix.lower()], source, target)
         os.replace(signed, path)
     except c2pa.C2paError as error:
-        raise OutputError(f"{path.name}: cannot be signed ({brief(error)}); see --certificate") from error
+        raise OutputError(f"{path.name}: cannot be signed ({brief(error)}). Check `certificate`.") from error
     finally:
         signed.unlink(missing_ok=True)
 
 
-def _definition(name: str, version: str, source_type: str) -> dict[str, Any]:
-    """What a store says at least: by what it was created."""
+def _define_store(name: str, version: str, source_type: str) -> dict[str, Any]:
+    """Return the smallest definition of a store: which program created the file."""
     program = {"name": name, "version": version}
-    created = {"action": "c2pa.created", "digitalSourceType": source_type, "softwareAgent": program}
-    actions = {"label": "c2pa.actions.v2", "data": {"actions": [created]}}
+    action = {"action": "c2pa.created", "digitalSourceType": source_type, "softwareAgent": program}
+    actions = {"label": "c2pa.actions.v2", "data": {"actions": [action]}}
     return {"claim_generator_info": [program], "assertions": [actions]}
 
 
@@ -131,79 +169,127 @@ def _sign(
     certificate: Certificate,
     definition: Mapping[str, Any],
     inputs: Mapping[str, Path],
-    kind: str,
+    media_type: str,
     source: IO[bytes],
     target: IO[bytes],
 ) -> None:
     import c2pa
 
     info = c2pa.C2paSignerInfo(certificate.algorithm, certificate.chain, certificate.key, None)
-    with c2pa.Signer.from_info(info) as signer, _context() as context:
-        with c2pa.Builder(definition, context=context) as builder:
-            for part, given in inputs.items():
-                _add(builder, part, given)
-            builder.sign(signer, kind, source, target)
+    with (
+        c2pa.Signer.from_info(info) as signer,
+        _open_context() as context,
+        c2pa.Builder(definition, context=context) as builder,
+    ):
+        for role, path in inputs.items():
+            _add_ingredient(builder, role, path)
+        builder.sign(signer, media_type, source, target)
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """The credentials a file carries: state (valid, trusted or invalid), signer, generator, record (ours only),
-    ingredients and what is wrong; None where there are none, or c2pa-python is not installed.
+def _add_ingredient(builder: Any, role: str, path: Path) -> None:
+    import c2pa
+
+    media_type = _MEDIA_TYPES.get(path.suffix.lower())
+    if media_type is None or path.is_dir():
+        return  # tracks and folders: the record identifies them by their hashes
+    ingredient = {"title": path.name, "relationship": "inputTo", "metadata": {"org.mimaface.part": role}}
+    try:
+        with path.open("rb") as file:
+            builder.add_ingredient(ingredient, media_type, file)
+    except c2pa.C2paError as error:
+        raise OutputError(f"{path.name}: cannot be added as an ingredient ({brief(error)}). Re-encode it.") from error
+
+
+def read_credentials(path: Path) -> dict[str, Any] | None:
+    """Return the content credentials of a file.
+
+    Returns:
+        state ("valid", "trusted", "invalid" or "unreadable"), signer, generator, record (of mimaface only),
+        ingredients and faults. None where the file has no credentials or c2pa-python is not installed.
     """
-    kind = _TYPES.get(path.suffix.lower())
-    if kind is None or path.is_dir() or not available():
+    media_type = _MEDIA_TYPES.get(path.suffix.lower())
+    if media_type is None or path.is_dir() or not is_available():
         return None
     import c2pa
 
     try:
-        with _context() as context, path.open("rb") as file, c2pa.Reader(kind, file, context=context) as reader:
+        with (
+            _open_context() as context,
+            path.open("rb") as file,
+            c2pa.Reader(media_type, file, context=context) as reader,
+        ):
             store, state = json.loads(reader.json()), reader.get_validation_state()
     except c2pa.C2paError.ManifestNotFound:
         return None
     except (c2pa.C2paError, ValueError) as error:
-        # Files that hold no credentials can fail in many ways; those that hold unreadable ones are not passed over.
-        return {"state": "unreadable", "faults": [brief(error)]} if _mentions(path) else None
+        # Files without credentials can fail in many ways; only those with unreadable ones are reported.
+        return {"state": "unreadable", "faults": [brief(error)]} if _contains_store(path) else None
     try:
-        return _account(store, str(state).lower())
-    except (AttributeError, TypeError, KeyError) as error:  # well signed, but of another shape than C2PA's
+        return _summarize_store(store, str(state).lower())
+    except (AttributeError, TypeError, KeyError) as error:  # correctly signed, but not in the form of C2PA
         return {"state": "unreadable", "faults": [brief(error)]}
 
 
-def _account(store: Mapping[str, Any], state: str) -> dict[str, Any]:
+def _summarize_store(store: Mapping[str, Any], state: str) -> dict[str, Any]:
     active = store.get("manifests", {}).get(store.get("active_manifest"), {})
     generators = active.get("claim_generator_info") or [{}]
-    records = [a.get("data") for a in active.get("assertions", []) if a.get("label") == "org.mimaface.record"]
-    faults = [str(entry["code"]) for entry in store.get("validation_status") or () if entry.get("code") != _UNTRUSTED]
+    assertions = active.get("assertions", [])
+    records = [assertion.get("data") for assertion in assertions if assertion.get("label") == _RECORD_LABEL]
     return {
         "state": state,
         "signer": (active.get("signature_info") or {}).get("common_name"),
         "generator": generators[0].get("name"),
         "record": records[0] if records and isinstance(records[0], dict) else None,
-        "ingredients": [_ingredient(entry) for entry in active.get("ingredients", ())],
-        "faults": faults,
+        "ingredients": [_summarize_ingredient(entry) for entry in active.get("ingredients", ())],
+        "faults": _fault_codes(store.get("validation_status") or ()),
     }
 
 
-def input_notes(inputs: Mapping[str, Path], signing: bool) -> tuple[dict[str, Any], list[str]]:
-    """What credentials inputs carry, by their part, and what the user is to be told of it."""
-    found, notes = {}, []
-    for part, path in inputs.items():
-        told = read(path)
-        if told is None:
+def _summarize_ingredient(entry: Mapping[str, Any]) -> dict[str, Any]:
+    results = (entry.get("validation_results") or {}).get("activeManifest") or {}
+    return {
+        "title": entry.get("title"),
+        "credentials": "active_manifest" in entry,
+        "faults": _fault_codes(results.get("failure", ())),
+    }
+
+
+def _fault_codes(entries: Any) -> list[str]:
+    """Return the codes of validation errors, except that the signer is not on a list of trusted ones."""
+    return [str(entry["code"]) for entry in entries if entry.get("code") != _UNTRUSTED]
+
+
+def read_input_credentials(inputs: Mapping[str, Path], is_signing: bool) -> tuple[dict[str, Any], list[str]]:
+    """Return the credentials of input files.
+
+    Args:
+        inputs: Input files by their role.
+        is_signing: Whether the result will be signed.
+
+    Returns:
+        State, signer, generator and faults by role, for the inputs that have credentials, and notes for the user.
+    """
+    summaries, notes = {}, []
+    for role, path in inputs.items():
+        summary = read_credentials(path)
+        if summary is None:
             continue
-        found[part] = {key: told.get(key) for key in ("state", "signer", "generator", "faults")}
-        if told["state"] in ("invalid", "unreadable"):
-            kept = "; kept with the result as broken" if signing else "; said so in the record"
-            fault = ", ".join(told["faults"]) or told["state"]
-            notes.append(f"warning: {path.name}: its content credentials are broken ({fault}){kept}")
-        elif not signing:
+        summaries[role] = {key: summary.get(key) for key in ("state", "signer", "generator", "faults")}
+        if summary["state"] in ("invalid", "unreadable"):
+            faults = ", ".join(summary["faults"]) or summary["state"]
+            consequence = "kept with the result as broken" if is_signing else "stated in the record"
+            problem = f"its content credentials are broken ({faults})"
+            notes.append(f"warning: {path.name}: {problem}; {consequence}")
+        elif not is_signing:
             notes.append(
-                f"{path.name}: carries content credentials by {told['signer']}; named in the record, but only a signed "
-                "result (--certificate) can carry them on"
+                f"{path.name}: has content credentials by {summary['signer']}; the record names them, but only a result "
+                "that is signed with a certificate can keep them"
             )
-    return found, notes
+    return summaries, notes
 
 
-def _context():
+def _open_context() -> Any:
+    """Return a c2pa context that makes no thumbnails and opens no network connection."""
     import c2pa
 
     return c2pa.Context.from_dict(
@@ -211,32 +297,12 @@ def _context():
     )
 
 
-def _add(builder: Any, part: str, path: Path) -> None:
-    import c2pa
-
-    kind = _TYPES.get(path.suffix.lower())
-    told = {"title": path.name, "relationship": "inputTo", "metadata": {"org.mimaface.part": part}}
-    if kind is None or path.is_dir():
-        return  # tracks and folders; the record names them by their hashes
-    try:
-        with path.open("rb") as file:
-            builder.add_ingredient(told, kind, file)
-    except c2pa.C2paError as error:
-        raise OutputError(f"{path.name}: cannot be named as an ingredient ({brief(error)}); re-encode it") from error
-
-
-def _ingredient(entry: Mapping[str, Any]) -> dict[str, Any]:
-    checked = (entry.get("validation_results") or {}).get("activeManifest") or {}
-    faults = [str(fault["code"]) for fault in checked.get("failure", ()) if fault.get("code") != _UNTRUSTED]
-    return {"title": entry.get("title"), "credentials": "active_manifest" in entry, "faults": faults}
-
-
-def _mentions(path: Path) -> bool:
-    """Whether a file's bytes look as if they held credentials."""
-    last = b""
+def _contains_store(path: Path) -> bool:
+    """Return whether a file contains the first bytes of a store of credentials."""
+    overlap = b""
     with path.open("rb") as file:
         while block := file.read(1 << 20):
-            if _STORE in last + block:
+            if _STORE_START in overlap + block:
                 return True
-            last = block[-len(_STORE) :]
+            overlap = block[-len(_STORE_START) :]
     return False

@@ -1,67 +1,91 @@
-"""48 bits made safe for a noisy way: a checksum and a convolutional code, read back from soft values by Viterbi."""
+"""Error correction of the watermark: a checksum and a convolutional code, decoded by Viterbi's algorithm."""
 
 import numpy as np
 
-BITS = 48
-_CHECK = 16
+IDENTIFIER_BITS = 48
+_CHECKSUM_BITS = 16
 _MEMORY = 6
 _GENERATORS = (0o133, 0o171, 0o165)  # rate 1/3, constraint length 7: free distance 15
-LENGTH = (BITS + _CHECK + _MEMORY) * len(_GENERATORS)
-"""Numbers of a code word."""
+_CRC_POLYNOMIAL = 0x1021
+CODE_LENGTH = (IDENTIFIER_BITS + _CHECKSUM_BITS + _MEMORY) * len(_GENERATORS)
+"""Values of a code word."""
 
 
 def _transitions() -> tuple[np.ndarray, np.ndarray]:
-    """For each state of the encoder and each next bit: the state before it (2 × 64) and what is sent (2 × 64 × 3)."""
+    """Return each encoder state's two predecessors (2, 64), and the values (2, 64, 3) that the transitions send."""
     states = 1 << _MEMORY
-    after = np.arange(states)  # the state after a step holds the newest bit on top
-    before = np.stack([(after << 1 & (states - 1)) | lost for lost in (0, 1)])
-    register = (after >> (_MEMORY - 1) << _MEMORY) | before
-    sent = np.stack([np.bitwise_count(register & g) & 1 for g in _GENERATORS], -1)
-    return before, 1.0 - 2.0 * sent
+    state = np.arange(states)  # the newest bit is the highest
+    predecessors = np.stack([(state << 1 & (states - 1)) | dropped_bit for dropped_bit in (0, 1)])
+    register = (state >> (_MEMORY - 1) << _MEMORY) | predecessors
+    parity = np.stack([np.bitwise_count(register & generator) & 1 for generator in _GENERATORS], -1)
+    return predecessors, 1.0 - 2.0 * parity
 
 
-_BEFORE, _SENT = _transitions()
+_PREDECESSORS, _SENT_VALUES = _transitions()
 
 
 def checksum(identifier: int) -> int:
-    """CRC-16 (polynomial 0x1021) of 48 bits; started from ones, so that no row of zeros passes."""
+    """Return the CRC-16 of 48 bits; it starts from ones, so that an all-zero word fails.
+
+    Source: CRC-16/CCITT-FALSE, polynomial 0x1021.
+    """
     crc = 0xFFFF
-    for byte in identifier.to_bytes(BITS // 8, "big"):
+    for byte in identifier.to_bytes(IDENTIFIER_BITS // 8, "big"):
         crc ^= byte << 8
         for _ in range(8):
-            crc = (crc << 1 ^ (0x1021 if crc & 0x8000 else 0)) & 0xFFFF
+            crc = (crc << 1 ^ (_CRC_POLYNOMIAL if crc & 0x8000 else 0)) & 0xFFFF
     return crc
 
 
-def encode(identifier: int) -> np.ndarray:
-    """The code word of a number below 2**48: LENGTH values of +1 (a bit 0) or -1. Raises ValueError beyond."""
-    if not 0 <= identifier < 1 << BITS:
-        raise ValueError(f"an identifier has {BITS} bits, not the value {identifier}")
-    word = (identifier << _CHECK | checksum(identifier)) << _MEMORY  # zeros bring the encoder back to its first state
-    register, sent = 0, []
-    for k in reversed(range(BITS + _CHECK + _MEMORY)):
-        register = register >> 1 | (word >> k & 1) << _MEMORY
-        sent += [1.0 - 2.0 * (int.bit_count(register & g) & 1) for g in _GENERATORS]
-    return np.array(sent)
+def encode_identifier(identifier: int) -> np.ndarray:
+    """Return the code word of an identifier.
 
+    Args:
+        identifier: A number below 2**48.
 
-def decode(soft: np.ndarray) -> int | None:
-    """The identifier of the code word most like `soft` (LENGTH values, any scale); None where its checksum is wrong,
-    as it is for all but one in 65,536 words of noise.
+    Returns:
+        (CODE_LENGTH,) values of +1 (bit 0) or -1 (bit 1).
+
+    Raises:
+        ValueError: For a number of more bits.
     """
-    steps = soft.reshape(-1, len(_GENERATORS))
-    score = np.full(1 << _MEMORY, -np.inf)
-    score[0] = 0.0
-    chosen = np.empty((len(steps), 1 << _MEMORY), np.int64)
-    for k, step in enumerate(steps):
-        ways = score[_BEFORE] + _SENT @ step
-        lost = ways.argmax(0)
-        chosen[k] = _BEFORE[lost, np.arange(1 << _MEMORY)]
-        score = ways.max(0)
-    state, word = 0, 0
-    for k in reversed(range(len(steps))):
-        word |= (state >> (_MEMORY - 1)) << (len(steps) - 1 - k)
-        state = int(chosen[k, state])
-    word >>= _MEMORY
-    identifier, check = word >> _CHECK, word & 0xFFFF
-    return identifier if check == checksum(identifier) else None
+    if not 0 <= identifier < 1 << IDENTIFIER_BITS:
+        raise ValueError(f"an identifier has {IDENTIFIER_BITS} bits, not the value {identifier}")
+    # The trailing zeros return the encoder to its first state.
+    message = (identifier << _CHECKSUM_BITS | checksum(identifier)) << _MEMORY
+    register = 0
+    values = []
+    for position in reversed(range(IDENTIFIER_BITS + _CHECKSUM_BITS + _MEMORY)):
+        register = register >> 1 | (message >> position & 1) << _MEMORY
+        values += [1.0 - 2.0 * (int.bit_count(register & generator) & 1) for generator in _GENERATORS]
+    return np.array(values)
+
+
+def decode_identifier(soft_values: np.ndarray) -> int | None:
+    """Return the identifier of the most likely code word.
+
+    Args:
+        soft_values: (CODE_LENGTH,) values at any scale.
+
+    Returns:
+        The identifier, or None where its checksum is wrong, as for all but one in 65,536 words of noise.
+
+    Source: Viterbi 1967, "Error bounds for convolutional codes and an asymptotically optimum decoding algorithm".
+    """
+    steps = soft_values.reshape(-1, len(_GENERATORS))
+    states = 1 << _MEMORY
+    scores = np.full(states, -np.inf)
+    scores[0] = 0.0
+    best_predecessors = np.empty((len(steps), states), np.int64)
+    for index, step in enumerate(steps):
+        candidates = scores[_PREDECESSORS] + _SENT_VALUES @ step
+        choice = candidates.argmax(0)
+        best_predecessors[index] = _PREDECESSORS[choice, np.arange(states)]
+        scores = candidates.max(0)
+    state, message = 0, 0
+    for index in reversed(range(len(steps))):
+        message |= (state >> (_MEMORY - 1)) << (len(steps) - 1 - index)
+        state = int(best_predecessors[index, state])
+    message >>= _MEMORY
+    identifier = message >> _CHECKSUM_BITS
+    return identifier if message & 0xFFFF == checksum(identifier) else None

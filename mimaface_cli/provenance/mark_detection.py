@@ -1,183 +1,233 @@
-"""Reading a mark back: what all frames have in common beside the picture, folded into one tile and found by its sync.
+"""Detection of the watermark.
 
-A frame's brightness is brought to a few pixels a cell, what is slow is taken out and what is rough is evened, and the
-mean over all frames is what votes: the mark is the same in each, the picture is not. A crop moves the tile and
-stretches it against what the frame's size tells, so scales in both directions are tried, and by correlation every
-place.
+The brightness of each frame is scaled to a few pixels per cell, its low frequencies are removed and its contrast is
+equalized. The mean over all frames keeps the watermark, which is the same in each, and averages the content out. The
+mean is folded into one tile, which the synchronization pattern locates by correlation. A crop shifts the tile and makes
+its cells larger than the frame's size implies, so several scales in both directions are tried.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy import fft
 
-from mimaface_cli.provenance import error_correction as code
-from mimaface_cli.provenance.watermark import LEAST, SYNC, TILE, emphasized, layout, level, spread, tile
+from mimaface_cli.provenance.error_correction import CODE_LENGTH, decode_identifier, encode_identifier
+from mimaface_cli.provenance.watermark import (
+    MIN_SIDE,
+    SYNC_CELLS,
+    TILE_CELLS,
+    count_cells,
+    emphasize,
+    interpolation_weights,
+    make_tile,
+    tile_layout,
+)
 
-_CELL = 3  # pixels of a cell when it is looked at
-_FINE = 2  # places of a tile in a cell
-_SCALES = (0.98, 1.16)  # how much larger cells may be than a frame's size tells: crops by up to an eighth
-_CANDIDATES = 6  # places at which a code word is tried, for each search
-_LEAST_SYNC = 5.0  # standard deviations of the sync's correlation below which nothing is tried
+_CELL_PIXELS = 3  # pixels per cell of a scaled frame
+_CELL_SAMPLES = 2  # samples per cell of a folded tile
+_SCALES = (0.98, 1.16)  # range of cell sizes relative to the frame's size: crops by up to an eighth
+_MAX_CANDIDATES = 6  # locations at which a code word is decoded, for each search
+_MIN_SYNC_SCORE = 5.0  # standard deviations of the correlation below which no code word is decoded
+_SCALES_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
 class Mark:
-    """identifier: the 48 bits; beneath: those of a second, weaker mark, which a result may have from its source; sync:
-    standard deviations by which its fixed part stands out; frames: how many voted; scale: how much larger its cells are
-    than the frame's size tells (across, down): 1 unless cropped.
+    """A detected watermark.
+
+    Attributes:
+        identifier: Its 48 bits.
+        weaker_identifier: Those of a second, weaker watermark, which a result may have from its source, or None.
+        sync: Standard deviations by which the synchronization pattern stands out.
+        frames: Number of frames that were averaged.
+        scale: Cell size relative to the frame's size, horizontally and vertically: 1 unless cropped.
     """
 
     identifier: int
-    beneath: int | None
+    weaker_identifier: int | None
     sync: float
     frames: int
     scale: tuple[float, float]
 
     @property
     def identifiers(self) -> list[str]:
-        """Both as 12 hex digits, the stronger first."""
-        return [f"{mark:012x}" for mark in (self.identifier, self.beneath) if mark is not None]
+        """Both identifiers as 12 hex digits, the stronger first."""
+        return [f"{value:012x}" for value in (self.identifier, self.weaker_identifier) if value is not None]
 
 
-class Detector:
-    """Gathers frames of one size, then looks for a mark in what they have in common."""
+@dataclass(frozen=True)
+class _Candidate:
+    """A located tile.
+
+    Attributes:
+        sync: Score of the synchronization pattern in standard deviations.
+        scale: Cell size relative to the frame's size, horizontally and vertically.
+        samples: The folded tile, shifted to its origin.
+    """
+
+    sync: float
+    scale: tuple[float, float]
+    samples: np.ndarray
+
+
+class MarkDetector:
+    """Averages frames of one size and detects a watermark in the mean."""
 
     def __init__(self) -> None:
         self.frames = 0
         self._size: tuple[int, int] | None = None
-        self._sums: dict[int, np.ndarray] = {}
+        self._sums: dict[int, np.ndarray] = {}  # by number of cells
 
     def add(self, frame: np.ndarray) -> None:
-        """Add a frame (H×W×3 uint8 RGB). Raises ValueError where it has another size than the ones before."""
+        """Add a frame (H×W×3 uint8 RGB). Raises ValueError where its size differs from the first frame's."""
         size = frame.shape[1], frame.shape[0]
         if self._size is None:
             self._size = size
-            self._sums = {cells: np.float32(0) for cells in _levels(*size)}
+            self._sums = {cells: np.zeros((), np.float32) for cells in _possible_cell_counts(*size)}
         if size != self._size:
             raise ValueError(f"a frame of {size} after frames of {self._size}")
         gray = cv2.cvtColor(np.ascontiguousarray(frame[..., :3]), cv2.COLOR_RGB2GRAY)
         for cells in self._sums:
-            self._sums[cells] = self._sums[cells] + _residual(gray, cells)
+            self._sums[cells] = self._sums[cells] + _extract_residual(gray, cells)
         self.frames += 1
 
-    def find(self) -> Mark | None:
-        """The mark, or None where there is none."""
+    def detect(self) -> Mark | None:
+        """Return the watermark, or None where there is none."""
         if self._size is None:
             return None
         width, height = self._size
-        near = {level(width * scale, height * scale) for scale in (1, _SCALES[1])}  # a crop may hide the level above
-        for search, levels in ((_in_place, set(self._sums)), (_cropped, near)):
-            for cells in (cells for cells in self._sums if cells in levels):
-                total = self._sums[cells]
-                for sync, scale, folded in search(total / max(self.frames, 1), cells):
-                    soft = _soft(folded)
-                    identifier = code.decode(soft)
-                    if identifier is not None:
-                        word = code.encode(identifier)
-                        beneath = code.decode(soft - word * (soft @ word) / len(word))
-                        return Mark(identifier, beneath, float(sync), self.frames, scale)
+        # A crop may have reduced the number of cells that the frame's size implies.
+        cropped_counts = {count_cells(width * scale, height * scale) for scale in (1, _SCALES[1])}
+        searches: tuple[tuple[Callable[[np.ndarray, int], Iterator[_Candidate]], set[int]], ...] = (
+            (_search_in_place, set(self._sums)),
+            (_search_cropped, cropped_counts),
+        )
+        for search, cell_counts in searches:
+            for cells in (count for count in self._sums if count in cell_counts):
+                for candidate in search(self._sums[cells] / max(self.frames, 1), cells):
+                    mark = self._decode(candidate)
+                    if mark is not None:
+                        return mark
         return None
 
+    def _decode(self, candidate: _Candidate) -> Mark | None:
+        values = _code_values(candidate.samples)
+        identifier = decode_identifier(values)
+        if identifier is None:
+            return None
+        word = encode_identifier(identifier)
+        weaker_identifier = decode_identifier(values - word * (values @ word) / len(word))
+        return Mark(identifier, weaker_identifier, float(candidate.sync), self.frames, candidate.scale)
 
-def find_mark(frames: Iterable[np.ndarray]) -> Mark | None:
-    """The mark of frames of one size, or None."""
-    detector = Detector()
+
+def detect_mark(frames: Iterable[np.ndarray]) -> Mark | None:
+    """Return the watermark of frames (H×W×3 uint8 RGB) of one size, or None."""
+    detector = MarkDetector()
     for frame in frames:
         detector.add(frame)
-    return detector.find()
+    return detector.detect()
 
 
-def _levels(width: int, height: int) -> list[int]:
-    """The numbers of cells that a frame may have been marked with: also those of twice the size and of half."""
-    if min(width, height) < LEAST // 3:
+def _possible_cell_counts(width: int, height: int) -> list[int]:
+    """Return the numbers of cells with which a frame may have been marked: at its size, at twice and at half of it."""
+    if min(width, height) < MIN_SIDE // 3:
         return []
-    return list(dict.fromkeys(level(width * factor, height * factor) for factor in (1, 2, 0.5)))
+    return list(dict.fromkeys(count_cells(width * factor, height * factor) for factor in (1, 2, 0.5)))
 
 
-def _residual(gray: np.ndarray, cells: int) -> np.ndarray:
-    """A frame's brightness without its slow part, even in strength all over, at _CELL pixels a cell."""
+def _extract_residual(gray: np.ndarray, cells: int) -> np.ndarray:
+    """Return a frame's brightness without low frequencies and of equal contrast, at _CELL_PIXELS pixels per cell."""
     height, width = gray.shape
-    scale = cells * _CELL / (width * height) ** 0.5
-    size = max(round(width * scale), TILE // 2), max(round(height * scale), TILE // 2)
-    shrinking = scale < 1
-    small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC).astype(np.float32)
-    rough = small - cv2.GaussianBlur(small, (0, 0), _CELL * 0.5)
-    deviation = np.sqrt(cv2.GaussianBlur(rough * rough, (0, 0), _CELL * 0.8))
-    return np.clip(rough / (deviation + 0.1), -2, 2)
+    scale = cells * _CELL_PIXELS / (width * height) ** 0.5
+    size = max(round(width * scale), TILE_CELLS // 2), max(round(height * scale), TILE_CELLS // 2)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(gray, size, interpolation=interpolation).astype(np.float32)
+    detail = small - cv2.GaussianBlur(small, (0, 0), _CELL_PIXELS * 0.5)
+    deviation = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), _CELL_PIXELS * 0.8))
+    return np.clip(detail / (deviation + 0.1), -2, 2)
 
 
-def _templates() -> tuple[np.ndarray, np.ndarray]:
-    """What the sync looks like on the fine grid, as its spectrum, and the weights that brought it there."""
-    weights = spread(TILE * _FINE, _FINE)
-    shown = weights @ emphasized(tile(None)) @ weights.T
-    return np.conj(fft.rfft2(shown)), weights
+def _sync_template() -> tuple[np.ndarray, np.ndarray]:
+    """Return the spectrum of the sampled synchronization pattern, and the weights that sample a tile."""
+    weights = interpolation_weights(TILE_CELLS * _CELL_SAMPLES, _CELL_SAMPLES)
+    samples = weights @ emphasize(make_tile(None)) @ weights.T
+    return np.conj(fft.rfft2(samples)), weights
 
 
-def _folded(residual: np.ndarray, cells: int, across: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """The residual laid into one fine tile, for each scale across and down: down × across × tile × tile."""
+def _fold(residual: np.ndarray, cells: int, x_scales: np.ndarray, y_scales: np.ndarray) -> np.ndarray:
+    """Fold a residual into one tile of T = TILE_CELLS · _CELL_SAMPLES samples.
+
+    Args:
+        residual: (H, W) mean residual.
+        cells: Number of cells along the square root of the frame's area.
+        x_scales: (A,) horizontal scales.
+        y_scales: (D,) vertical scales.
+
+    Returns:
+        (D, A, T, T) tiles.
+    """
     height, width = residual.shape
-    side = (width * height) ** 0.5 / cells
-    right = np.stack([_fold(width, side * s) for s in across])  # A × W × T
-    left = np.stack([_fold(height, side * s) for s in down])
-    rows = np.einsum("hw,awt->aht", residual, right, optimize=True)
-    return np.einsum("dhs,aht->dast", left, rows, optimize=True)
+    cell = (width * height) ** 0.5 / cells
+    columns = np.stack([_fold_weights(width, cell * scale) for scale in x_scales])
+    rows = np.stack([_fold_weights(height, cell * scale) for scale in y_scales])
+    folded = np.einsum("hw,awt->aht", residual, columns, optimize=True)
+    return np.einsum("dhs,aht->dast", rows, folded, optimize=True)
 
 
-def _fold(count: int, cell: float) -> np.ndarray:
-    """Count × (TILE·_FINE), each place of the tile weighted by how often it is seen."""
-    weights = spread(count, cell, _FINE).astype(np.float32)
-    seen = weights.sum(0)
-    return weights / np.sqrt(np.maximum(seen, 0.25))
+def _fold_weights(count: int, cell: float) -> np.ndarray:
+    """Return weights (count, T), each sample normalized by how often it occurs."""
+    weights = interpolation_weights(count, cell, _CELL_SAMPLES).astype(np.float32)
+    return weights / np.sqrt(np.maximum(weights.sum(0), 0.25))
 
 
-def _correlated(folded: np.ndarray) -> np.ndarray:
-    """The sync's correlation at every place, in standard deviations, for a stack of fine tiles."""
-    spectrum, _ = _templates()
-    folded = folded - folded.mean((-2, -1), keepdims=True)
-    values = fft.irfft2(fft.rfft2(folded) * spectrum, s=folded.shape[-2:])
+def _correlate(tiles: np.ndarray) -> np.ndarray:
+    """Return the correlation of tiles (..., T, T) with the synchronization pattern at every shift, in deviations."""
+    spectrum, _ = _sync_template()
+    tiles = tiles - tiles.mean((-2, -1), keepdims=True)
+    values = fft.irfft2(fft.rfft2(tiles) * spectrum, s=tiles.shape[-2:])
     return values / np.maximum(values.std((-2, -1), keepdims=True), 1e-9)
 
 
-def _in_place(residual: np.ndarray, cells: int):
-    one = np.ones(1)
-    folded = _folded(residual, cells, one, one)[0, 0]
-    yield _correlated(folded)[0, 0], (1.0, 1.0), folded
+def _search_in_place(residual: np.ndarray, cells: int) -> Iterator[_Candidate]:
+    """Yield the tile of a frame that was not cropped."""
+    scale = np.ones(1)
+    tile = _fold(residual, cells, scale, scale)[0, 0]
+    yield _Candidate(float(_correlate(tile)[0, 0]), (1.0, 1.0), tile)
 
 
-def _cropped(residual: np.ndarray, cells: int):
+def _search_cropped(residual: np.ndarray, cells: int) -> Iterator[_Candidate]:
+    """Yield the most likely tiles of a frame that was cropped, the best first."""
     scales = np.arange(*_SCALES, 1 / cells)
-    found = []
-    for first in range(0, len(scales), 8):
-        down = scales[first : first + 8]
-        values = _correlated(_folded(residual, cells, scales, down))
-        flat = values.reshape(*values.shape[:2], -1)
-        best = flat.argmax(-1)
-        for d, a in np.ndindex(best.shape):
-            found.append((flat[d, a, best[d, a]], down[d], scales[a], best[d, a]))
-    found.sort(key=lambda entry: -entry[0])
-    for sync, down, across, _ in found[:_CANDIDATES]:
-        if sync < _LEAST_SYNC:
+    peaks: list[tuple[float, float, float]] = []  # score, vertical scale, horizontal scale
+    for start in range(0, len(scales), _SCALES_AT_ONCE):
+        y_scales = scales[start : start + _SCALES_AT_ONCE]
+        values = _correlate(_fold(residual, cells, scales, y_scales))
+        best = values.reshape(*values.shape[:2], -1).max(-1)
+        for y, x in np.ndindex(best.shape):
+            peaks.append((float(best[y, x]), float(y_scales[y]), float(scales[x])))
+    peaks.sort(key=lambda peak: -peak[0])
+    for score, y_scale, x_scale in peaks[:_MAX_CANDIDATES]:
+        if score < _MIN_SYNC_SCORE:
             return
-        yield _refined(residual, cells, across, down)
+        yield _refine(residual, cells, x_scale, y_scale)
 
 
-def _refined(residual: np.ndarray, cells: int, across: float, down: float):
-    """The best of finer scales about one that was found, and its tile moved to its own origin."""
-    near = np.linspace(-0.6, 0.6, 7) / cells
-    folded = _folded(residual, cells, across + near, down + near)
-    values = _correlated(folded)
-    d, a, y, x = np.unravel_index(values.argmax(), values.shape)
-    moved = np.roll(folded[d, a], (-y, -x), (0, 1))
-    return values[d, a, y, x], (float(across + near[a]), float(down + near[d])), moved
+def _refine(residual: np.ndarray, cells: int, x_scale: float, y_scale: float) -> _Candidate:
+    """Return the best tile at finer scales around one, shifted to its origin."""
+    offsets = np.linspace(-0.6, 0.6, 7) / cells
+    tiles = _fold(residual, cells, x_scale + offsets, y_scale + offsets)
+    values = _correlate(tiles)
+    d, a, y, x = (int(index) for index in np.unravel_index(values.argmax(), values.shape))
+    samples = np.roll(tiles[d, a], (-y, -x), (0, 1))
+    return _Candidate(float(values[d, a, y, x]), (float(x_scale + offsets[a]), float(y_scale + offsets[d])), samples)
 
 
-def _soft(folded: np.ndarray) -> np.ndarray:
-    """The values of the code word's numbers from a fine tile that lies at its own origin."""
-    order, signs, which = layout()
-    _, weights = _templates()
-    cells = (weights.T @ folded @ weights).reshape(-1)[order[SYNC:]] * signs[SYNC:]
+def _code_values(samples: np.ndarray) -> np.ndarray:
+    """Return the soft values (CODE_LENGTH) of a code word from a tile at its origin."""
+    order, signs, code_indices = tile_layout()
+    _, weights = _sync_template()
+    cells = (weights.T @ samples @ weights).reshape(-1)[order[SYNC_CELLS:]] * signs[SYNC_CELLS:]
     cells = np.clip(cells / max(float(np.abs(cells).mean()), 1e-9), -3, 3)
-    return np.bincount(which, cells, code.LENGTH)
+    return np.bincount(code_indices, cells, CODE_LENGTH)

@@ -1,4 +1,4 @@
-"""What a file says about itself: container tags, EXIF and XMP with the IPTC term for generated media."""
+"""Metadata inside a file: container tags, EXIF and XMP with the IPTC term for generated media."""
 
 import json
 import re
@@ -16,66 +16,87 @@ from mimaface_cli.media.libav import open_input
 from mimaface_cli.media.xmp import read_xmp_box
 from mimaface_cli.provenance.record import Record
 
-_SPACES = {
+_NAMESPACES = {
     "xmp": "http://ns.adobe.com/xap/1.0/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "mimaface": "https://mimaface/ns/1/",
 }
-_LARGEST = 1 << 20  # bytes of a tag that is looked at
+_MAX_TAG_BYTES = 1 << 20
+_XMP_PROPERTIES = {
+    "digitalSourceType": "Iptc4xmpExt:DigitalSourceType",
+    "engine": "mimaface:Engine",
+    "identifier": "mimaface:Identifier",
+}
 
 
-def tags(record: Record) -> dict[str, str]:
-    """Texts for a container's tags, or for a picture's EXIF description."""
-    version = record.content["generator"]["version"]
-    told = {
+def make_comment(version: str, engine: str) -> str:
+    """Return the sentence that states that a file is generated."""
+    return f"Generated face animation (AI): mimaface {version}, engine {engine}"
+
+
+def make_tags(record: Record) -> dict[str, str]:
+    """Return the texts for a container's tags, or for an image's EXIF description."""
+    values = {
         "generator": "mimaface",
-        "version": version,
+        "version": record.version,
         "engine": record.engine,
         "digitalSourceType": record.source_type,
         "identifier": record.name,
     }
-    said = f"Generated face animation (AI): mimaface {version}, engine {record.engine}"
-    return {"comment": said, "description": json.dumps(told)}
+    return {"comment": make_comment(record.version, record.engine), "description": json.dumps(values)}
 
 
-def xmp(record: Record) -> bytes:
-    """An XMP packet."""
-    spaces = " ".join(f'xmlns:{name}="{address}"' for name, address in _SPACES.items())
+def make_xmp(record: Record) -> bytes:
+    """Return the XMP packet of a record."""
+    namespaces = " ".join(f'xmlns:{name}="{address}"' for name, address in _NAMESPACES.items())
     values = {
-        "xmp:CreatorTool": f"mimaface {record.content['generator']['version']}",
+        "xmp:CreatorTool": f"mimaface {record.version}",
         "Iptc4xmpExt:DigitalSourceType": record.source_type,
         "mimaface:Engine": record.engine,
         "mimaface:Identifier": record.name,
     }
-    written = " ".join(f"{name}={quoteattr(value)}" for name, value in values.items())
+    attributes = " ".join(f"{name}={quoteattr(value)}" for name, value in values.items())
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        f'<rdf:Description rdf:about="" {spaces} {written}/></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+        f'<rdf:Description rdf:about="" {namespaces} {attributes}/></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     ).encode()
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """What a file says of itself: generator, version, engine, digitalSourceType, identifier and comment, as far as
-    they are there, and whether its XMP says so too (xmp); None where nothing of it names mimaface. Raises
-    InputError.
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """Return what a file's metadata states about its generation.
+
+    Args:
+        path: A video or an image.
+
+    Returns:
+        The available values of generator, version, engine, digitalSourceType, identifier and comment, and `xmp`:
+        whether the XMP packet names mimaface too. None where nothing names mimaface.
+
+    Raises:
+        InputError: For a file that cannot be read.
     """
+    packet = b""
     if path.suffix.lower() == ".exr":
-        texts, packet = load_exr(path)[1], b""
+        texts = load_exr(path)[1]
+    elif image_kind(path) == "image":
+        texts, packet = _read_image_texts(path)
     else:
-        texts, packet = _picture_texts(path) if image_kind(path) == "image" else _video_texts(path)
-    told: dict[str, Any] = {}
+        texts, packet = _read_video_texts(path)
+    tag_values: dict[str, str] = {}
     for text in texts.values():
-        told = _told(text) or told
-    found = _from_packet(packet)
-    if not told and not found and "mimaface" not in texts.get("comment", ""):
+        tag_values = _parse_tag(text) or tag_values
+    xmp_values = _parse_xmp(packet)
+    if not tag_values and not xmp_values and "mimaface" not in texts.get("comment", ""):
         return None
-    told = found | told | {"xmp": bool(found)}
-    return told | ({"comment": texts["comment"]} if "comment" in texts else {})
+    values: dict[str, Any] = xmp_values | tag_values | {"xmp": bool(xmp_values)}
+    if "comment" in texts:
+        values["comment"] = texts["comment"]
+    return values
 
 
-def _told(text: str) -> dict[str, str]:
-    """What `tags` has written, from the tag's text."""
+def _parse_tag(text: str) -> dict[str, str]:
+    """Return the values that `make_tags` wrote into a tag, or {} for other text."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
@@ -85,36 +106,43 @@ def _told(text: str) -> dict[str, str]:
     return {key: value for key, value in values.items() if isinstance(value, str)}
 
 
-def _video_texts(path: Path) -> tuple[dict[str, str], bytes]:
+def _read_video_texts(path: Path) -> tuple[dict[str, str], bytes]:
+    """Return the tags of a container by lower-case name, and its XMP packet."""
     with open_input(path) as container:
-        texts = {key.lower(): value for key, value in container.metadata.items() if len(value) <= _LARGEST}
+        texts = {key.lower(): value for key, value in container.metadata.items() if len(value) <= _MAX_TAG_BYTES}
     return texts, read_xmp_box(path)
 
 
-def _picture_texts(path: Path) -> tuple[dict[str, str], bytes]:
+def _read_image_texts(path: Path) -> tuple[dict[str, str], bytes]:
+    """Return the values of an image's EXIF description, and its XMP packet."""
     try:
         with Pillow.open(path) as image:
             exif = image.getexif()
-            said = exif.get(ExifTags.Base.ImageDescription, "")
+            description = exif.get(ExifTags.Base.ImageDescription, "")
             packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or exif.get(ExifTags.Base.XMLPacket)
     except Exception as error:  # parsers of damaged bytes may raise anything
-        raise InputError(f"{path}: the picture is damaged or cut short; get the whole file") from error
+        raise InputError(f"{path}: the image is damaged or incomplete. Get the complete file.") from error
     packet = packet.encode() if isinstance(packet, str) else bytes(packet or b"")
     try:
-        values = json.loads(said) if isinstance(said, str) and len(said) <= _LARGEST else {}
+        is_readable = isinstance(description, str) and len(description) <= _MAX_TAG_BYTES
+        values = json.loads(description) if is_readable else {}
     except (ValueError, RecursionError):
         values = {}
     values = values if isinstance(values, dict) else {}
     return {key: value for key, value in values.items() if isinstance(value, str)}, packet
 
 
-def _from_packet(packet: bytes) -> dict[str, str]:
-    """What `xmp` has written. Read by pattern, not by an XML parser: the file may be anybody's."""
-    text = packet[:_LARGEST].decode(errors="replace")
+def _parse_xmp(packet: bytes) -> dict[str, str]:
+    """Return the values that `make_xmp` wrote.
+
+    The packet is searched by pattern, not by an XML parser, because the file may come from anyone.
+    """
+    text = packet[:_MAX_TAG_BYTES].decode(errors="replace")
     tool = re.search(r'xmp:CreatorTool="mimaface ([^"]{1,40})"', text)
     if not tool:
         return {}
-    names = {"digitalSourceType": "Iptc4xmpExt:DigitalSourceType", "engine": "mimaface:Engine"}
-    names["identifier"] = "mimaface:Identifier"
-    found = {key: re.search(rf'{name}="([^"]{{1,200}})"', text) for key, name in names.items()}
-    return {"generator": "mimaface", "version": tool[1]} | {key: hit[1] for key, hit in found.items() if hit}
+    values = {"generator": "mimaface", "version": tool[1]}
+    for key, name in _XMP_PROPERTIES.items():
+        if match := re.search(rf'{name}="([^"]{{1,200}})"', text):
+            values[key] = match[1]
+    return values

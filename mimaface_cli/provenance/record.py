@@ -1,8 +1,8 @@
-"""What was generated, from what and how: the record that names a result, and the file beside it."""
+"""The provenance record: what a result was generated from and how, and the file beside the result that contains it."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,21 +18,47 @@ from mimaface_cli.weights.locate import locate_files, weights_folder
 
 FORMAT = "mimaface provenance 1"
 SUFFIX = ".provenance.json"
-TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"  # IPTC's vocabulary
 GENERATED, COMPOSITE = "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"
-_LARGEST = 1 << 22  # bytes of a record that is read
+_MAX_RECORD_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How a result is generated.
+
+    Attributes:
+        command: Name of the command.
+        engine: Name of the engine.
+        inputs: Input files or folders by their role.
+        weights: Registry names of the models that take part, or the files of models that have none.
+        options: Option dataclass, or JSON values.
+        is_fully_generated: Whether a trained network rendered everything that is visible; otherwise the result is a
+            composite with generated parts.
+    """
+
+    command: str
+    engine: str
+    inputs: Mapping[str, Path]
+    weights: Sequence[str | Path]
+    options: Any
+    is_fully_generated: bool
 
 
 @dataclass(frozen=True)
 class Record:
-    """content: what names the result and nothing that changes between two runs of one command (see `build`)."""
+    """The provenance record of a result.
+
+    Attributes:
+        content: What identifies the result (see `build_record`); two runs of one command have the same content.
+    """
 
     content: dict[str, Any]
 
     @property
     def identifier(self) -> int:
-        """The 48 bits that the mark in the frames carries: the first of the SHA-256 of the content."""
-        return identifier_of(self.content)
+        """The 48 bits that the watermark carries: the first ones of the SHA-256 of the content."""
+        return identify(self.content)
 
     @property
     def name(self) -> str:
@@ -41,56 +67,63 @@ class Record:
 
     @property
     def engine(self) -> str:
+        """Name of the engine."""
         return self.content["engine"]
 
     @property
+    def version(self) -> str:
+        """Version of mimaface."""
+        return self.content["generator"]["version"]
+
+    @property
     def source_type(self) -> str:
-        """The IPTC term's address."""
+        """Address of the IPTC term for the kind of generated media."""
         return self.content["digital_source_type"]
 
 
-def build(
-    command: str, engine: str, inputs: Mapping[str, Path], weights: list[str | Path], options: Any, *, whole: bool
-) -> Record:
-    """The record of a result. inputs: files or folders by their part in it; weights: registry names of what drew it (or
-    files that have none); options: a dataclass. whole: everything seen was drawn by a trained network, else it is a
-    composite with it.
+def build_record(generation: Generation) -> Record:
+    """Return the record of a result.
 
-    Raises InputError where an input cannot be read, WeightsError where weights are missing.
+    Raises:
+        InputError: Where an input cannot be read.
+        WeightsError: Where weights are missing.
     """
+    inputs = [
+        {"part": role, "name": path.name or path.resolve().name, "sha256": content_hash(path)}
+        for role, path in generation.inputs.items()
+    ]
     return Record(
         {
             "generator": {"name": "mimaface", "version": __version__},
-            "command": command,
-            "engine": engine,
-            "digital_source_type": TERMS + (GENERATED if whole else COMPOSITE),
-            "inputs": [
-                {"part": part, "name": path.name or path.resolve().name, "sha256": content_hash(path)}
-                for part, path in inputs.items()
-            ],
-            "weights": [entry for name in weights for entry in _weights(name)],
-            "options": plain(options),
+            "command": generation.command,
+            "engine": generation.engine,
+            "digital_source_type": SOURCE_TYPES + (GENERATED if generation.is_fully_generated else COMPOSITE),
+            "inputs": inputs,
+            "weights": [entry for model in generation.weights for entry in _describe_weights(model)],
+            "options": to_json_values(generation.options),
         }
     )
 
 
-def identifier_of(content: Mapping[str, Any]) -> int:
+def identify(content: Mapping[str, Any]) -> int:
+    """Return the 48-bit identifier of a record's content."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
-def plain(value: Any) -> Any:
-    """Options as JSON holds them; of paths their names only, for the rest is nobody's business."""
+def to_json_values(value: Any) -> Any:
+    """Return options as JSON values.
+
+    Paths are reduced to their names, because folders may contain private information. Fields with the metadata
+    `recorded=False` are left out.
+    """
     if is_dataclass(value):
-        return {
-            field.name: plain(getattr(value, field.name))
-            for field in fields(value)
-            if field.metadata.get("recorded", True)
-        }
+        recorded = [field.name for field in fields(value) if field.metadata.get("recorded", True)]
+        return {name: to_json_values(getattr(value, name)) for name in recorded}
     if isinstance(value, dict):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
+        return {str(key): to_json_values(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json_values(entry) for entry in value]
     if isinstance(value, Path):
         return value.name
     if isinstance(value, Fraction):
@@ -98,81 +131,96 @@ def plain(value: Any) -> Any:
     return value
 
 
-def sidecar(output: Path) -> Path:
-    """Where the record of an output lies: beside it, of numbered pictures beside their folder."""
-    made = _made(output)
-    return made.with_name(made.name + SUFFIX)
+def _describe_weights(model: str | Path) -> list[dict[str, str]]:
+    """Return name and hash of a model's files."""
+    folder = weights_folder()
+    installed = manifest.read(folder)
+    if isinstance(model, Path):
+        name = model.relative_to(folder).as_posix() if model.is_relative_to(folder) else model.name
+        files = {name: model}
+    else:
+        files = locate_files(model, download=False)
+    return [
+        {"name": name, "sha256": installed[name].sha256 if name in installed else content_hash(path)}
+        for name, path in files.items()
+    ]
 
 
-def _made(output: Path) -> Path:
-    """The file, or of numbered pictures the folder, that an output's name stands for."""
+def record_path(output: Path) -> Path:
+    """Return the path of an output's record: beside the file, or beside the folder of an image sequence."""
+    result = _result_path(output)
+    return result.with_name(result.name + SUFFIX)
+
+
+def _result_path(output: Path) -> Path:
+    """Return the file of an output, or the folder of an image sequence."""
     return output.parent if is_image_sequence(output) else output
 
 
-def write(path: Path, finished: Path, record: Record, marks: Mapping[str, Any]) -> None:
-    """Write a record. path: where it belongs (`sidecar`); finished: the result, which may still have a temporary name;
-    marks: what was put into it. Holds no time: two runs of one job write the same bytes. Raises OutputError.
+def write_record(path: Path, result: Path, record: Record, marks: Mapping[str, Any]) -> None:
+    """Write a record. It contains no time, so that two runs of one job write the same bytes.
+
+    Args:
+        path: Path of the record (`record_path`).
+        result: The result, which may still have a temporary name.
+        record: The record.
+        marks: The marks that the result carries.
+
+    Raises:
+        OutputError: Where the record cannot be written.
     """
-    told = {
+    values = {
         "format": FORMAT,
         "identifier": record.name,
         "content": record.content,
-        "output": {"name": path.name.removesuffix(SUFFIX), "sha256": content_hash(finished)},
+        "output": {"name": path.name.removesuffix(SUFFIX), "sha256": content_hash(result)},
         "marks": dict(marks),
     }
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="ascii")
 
 
-def orphaned(output: Path) -> bool:
-    """Whether a record lies beside the place of an output that is not there: of a run that was killed between the two,
-    or of a result that was removed since.
+def is_orphaned(output: Path) -> bool:
+    """Return whether an output has a record but no result.
+
+    This happens where a run was killed between writing the two, and where the result was removed.
     """
-    made = _made(output)
-    if made.exists() and not (made.is_dir() and not any(made.iterdir())):
+    result = _result_path(output)
+    is_empty_folder = result.is_dir() and not any(result.iterdir())
+    if result.exists() and not is_empty_folder:
         return False
     try:
-        return read(output) is not None
+        return read_record(output) is not None
     except InputError:
         return False
 
 
-def read(output: Path) -> dict[str, Any] | None:
-    """The record beside a file or folder, None where there is none. Raises InputError for one that is no record."""
-    path = sidecar(output)
+def read_record(output: Path) -> dict[str, Any] | None:
+    """Return the contents of the record file of an output, or None where it has none.
+
+    Raises:
+        InputError: For a file that is not a record or is damaged.
+    """
+    path = record_path(output)
     try:
         with path.open("rb") as file:
-            text = file.read(_LARGEST + 1)
+            text = file.read(_MAX_RECORD_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
     try:
-        told = json.loads(text) if len(text) <= _LARGEST else None
+        values = json.loads(text) if len(text) <= _MAX_RECORD_BYTES else None
     except (ValueError, RecursionError):
-        told = None
-    if not (isinstance(told, dict) and told.get("format") == FORMAT and _whole(told)):
-        raise InputError(f"{path}: is no record of mimaface, or a damaged one; move it away")
-    return told
+        values = None
+    if not (isinstance(values, dict) and values.get("format") == FORMAT and _is_valid(values)):
+        raise InputError(f"{path}: is not a record of mimaface, or is damaged. Move it away.")
+    return values
 
 
-def _whole(told: Mapping[str, Any]) -> bool:
-    """Whether what is read of a record has the kind it should have."""
-    content, output = told.get("content"), told.get("output")
+def _is_valid(values: Mapping[str, Any]) -> bool:
+    """Return whether the parts of a record that are used have the right types."""
+    content, output = values.get("content"), values.get("output")
     if not (isinstance(content, dict) and isinstance(output, dict) and isinstance(content.get("inputs"), list)):
         return False
     return all(isinstance(entry, dict) and {"part", "name"} <= entry.keys() for entry in content["inputs"])
-
-
-def _weights(name: str | Path) -> list[dict[str, str]]:
-    folder = weights_folder()
-    installed = manifest.read(folder)
-    if isinstance(name, Path):
-        inside = name.relative_to(folder).as_posix() if name.is_relative_to(folder) else name.name
-        files = {inside: name}
-    else:
-        files = locate_files(name, download=False)
-    return [
-        {"name": path, "sha256": installed[path].sha256 if path in installed else content_hash(file)}
-        for path, file in files.items()
-    ]

@@ -1,8 +1,7 @@
-"""All of it put on one result: mark, metadata, credentials, record; or nothing, where that was asked for."""
+"""The stamp of one result: all its marks, watermark, metadata, content credentials and record."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,114 +12,199 @@ from mimaface_cli import __version__
 from mimaface_cli.files import atomic_path, check_output
 from mimaface_cli.media.codecs import CONTAINERS
 from mimaface_cli.media.encoding import is_image_sequence
-from mimaface_cli.provenance import credentials, metadata, record
+from mimaface_cli.provenance import credentials, metadata
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
-from mimaface_cli.provenance.watermark import LEAST, Marker, can_mark
+from mimaface_cli.provenance.record import (
+    Generation,
+    Record,
+    build_record,
+    is_orphaned,
+    record_path,
+    write_record,
+)
+from mimaface_cli.provenance.watermark import MIN_SIDE, Marker, can_mark
+
+FrameGenerator = Generator[np.ndarray, None, None]
 
 
-def check(output: Path, options: ProvenanceOptions, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Raise, before any long work, where the record cannot be written or the certificate cannot sign. A record whose
-    result is not there makes way.
+def check_stamp(output: Path, options: ProvenanceOptions, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Check, before any long work, that an output's record can be written and its certificate can sign.
+
+    The record of a result that does not exist is overwritten.
+
+    Args:
+        output: The output.
+        options: Options of the marks.
+        overwrite: Whether existing files are replaced.
+        inputs: Files that must not be overwritten.
+
+    Raises:
+        InputError: For a certificate that cannot sign.
+        OutputError: Where the record exists or cannot be written.
+        WeightsError: Where the package for content credentials is not installed.
     """
-    if options.on:
-        options.signer  # noqa: B018
-        folder = output.is_dir() or is_image_sequence(output)
-        check_output(record.sidecar(output), (overwrite and not folder) or record.orphaned(output), inputs)
+    if not options.on:
+        return
+    _ = options.signer  # reads the certificate, and raises where it cannot sign
+    is_folder = output.is_dir() or is_image_sequence(output)
+    check_output(record_path(output), (overwrite and not is_folder) or is_orphaned(output), inputs)
 
 
-@dataclass
 class Stamp:
-    """What is put on one result; `told` says afterwards what was. Made by `stamp`; without record only the
-    plain words go into the file's tags. A context around the writing: what fails leaves no record behind.
+    """The marks of one result, as a context around the writing of its file.
+
+    This class is the stamp without provenance: a comment in the file's tags. `RecordStamp` adds all marks.
+
+    Args:
+        comment: Sentence for the file's tags.
     """
 
-    record: record.Record | None
-    path: Path
-    certificate: credentials.Certificate | None = None
-    inputs: Mapping[str, Path] = field(default_factory=dict)
-    marker: Marker | None = None
-    found: Mapping[str, Any] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=lambda: {"on": False})
-    plain: str = ""
-    _before: bytes | None = None
-    _written: bool = False
+    def __init__(self, comment: str) -> None:
+        self._comment = comment
 
     @property
-    def tags(self) -> dict[str, str] | None:
+    def tags(self) -> dict[str, str]:
         """Texts for the container's tags."""
-        if self.record:
-            return metadata.tags(self.record)
-        return {"comment": self.plain} if self.plain else None
+        return {"comment": self._comment}
 
     @property
     def xmp(self) -> bytes | None:
-        return metadata.xmp(self.record) if self.record else None
+        """XMP packet, or None."""
+        return None
 
-    def frames(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """The frames, marked."""
-        return frames if self.marker is None else self.marker.frames(frames)
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The marks that were written, as JSON values; complete after `seal`."""
+        return {"on": False}
+
+    def mark_frames(self, frames: FrameGenerator) -> FrameGenerator:
+        """Return the frames with their watermark."""
+        return frames
 
     def seal(self, path: Path) -> None:
-        """Sign a finished result that has not got its name yet, and put its record where it belongs. The record comes
-        first: a run that is killed between the two leaves a record without a result, which makes way, and never a
-        result without its record.
-        """
-        if self.record is None:
-            return
-        if self.certificate is not None:
-            credentials.sign(path, self.certificate, self.record, self.inputs)
-        signer = self.certificate.name if self.certificate else None
-        marks = {"watermark": self.marker is not None, "credentials": signer, "input_credentials": dict(self.found)}
-        with suppress(FileNotFoundError):
-            self._before = self.path.read_bytes()
-        record.write(self.path, path, self.record, marks)
-        self._written = True
-        self.told = {"on": True, "identifier": self.record.name, "record": str(self.path)} | marks
+        """Complete the marks of a finished file before it gets its final name."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None or not self._written:
-            return
-        if self._before is None:
-            self.path.unlink(missing_ok=True)
-        else:  # that of the result which is still there
-            with atomic_path(self.path) as temporary:
-                temporary.write_bytes(self._before)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
 
 
-def stamp(
-    output: Path,
-    size: tuple[int, int],
-    options: ProvenanceOptions,
-    notes: list[str],
-    *,
-    command: str,
-    engine: str,
-    inputs: Mapping[str, Path],
-    weights: list[str | Path],
-    asked: Any,
-    whole: bool,
-) -> Stamp:
-    """Prepare a result's stamp. size: width and height of its frames; inputs, weights, asked (the options it was made
-    with), whole: see `record.build`. Appends to `notes` what the user should know.
+class RecordStamp(Stamp):
+    """All marks of one result. A failure inside the context restores the previous record.
+
+    Args:
+        path: Path of the record.
+        record: The record.
+        inputs: Input files by their role.
+        marker: Watermark of the frames, or None where they are too small.
+        certificate: Certificate that signs content credentials, or None.
+        input_credentials: Content credentials of the inputs by their role.
     """
-    path = record.sidecar(output)
+
+    def __init__(
+        self,
+        path: Path,
+        record: Record,
+        inputs: Mapping[str, Path],
+        marker: Marker | None,
+        certificate: credentials.Certificate | None,
+        input_credentials: Mapping[str, Any],
+    ) -> None:
+        super().__init__(metadata.make_comment(record.version, record.engine))
+        self.record = record
+        self.marker = marker
+        self.certificate = certificate
+        self._path = path
+        self._inputs = inputs
+        self._input_credentials = input_credentials
+        self._previous_record: bytes | None = None
+        self._is_sealed = False
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Texts for the container's tags."""
+        return metadata.make_tags(self.record)
+
+    @property
+    def xmp(self) -> bytes | None:
+        """XMP packet."""
+        return metadata.make_xmp(self.record)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The marks that were written, as JSON values; complete after `seal`."""
+        if not self._is_sealed:
+            return {"on": False}
+        return {"on": True, "identifier": self.record.name, "record": str(self._path)} | self._marks()
+
+    def mark_frames(self, frames: FrameGenerator) -> FrameGenerator:
+        """Return the frames with their watermark."""
+        return frames if self.marker is None else self.marker.mark_frames(frames)
+
+    def seal(self, path: Path) -> None:
+        """Sign a finished file that still has a temporary name, and write its record.
+
+        The record is written before the file gets its final name. A run that is killed between the two leaves a record
+        without a result, which the next run overwrites, and never a result without a record.
+        """
+        if self.certificate is not None:
+            credentials.sign(path, self.certificate, self.record, self._inputs)
+        with suppress(FileNotFoundError):
+            self._previous_record = self._path.read_bytes()
+        write_record(self._path, path, self.record, self._marks())
+        self._is_sealed = True
+
+    def _marks(self) -> dict[str, Any]:
+        return {
+            "watermark": self.marker is not None,
+            "credentials": self.certificate.name if self.certificate else None,
+            "input_credentials": dict(self._input_credentials),
+        }
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or not self._is_sealed:
+            return
+        if self._previous_record is None:
+            self._path.unlink(missing_ok=True)
+        else:  # the previous result still exists
+            with atomic_path(self._path) as temporary:
+                temporary.write_bytes(self._previous_record)
+
+
+def prepare_stamp(
+    output: Path, size: tuple[int, int], options: ProvenanceOptions, generation: Generation, notes: list[str]
+) -> Stamp:
+    """Prepare the stamp of a result.
+
+    Args:
+        output: The output.
+        size: Width and height of its frames in pixels.
+        options: Options of the marks.
+        generation: How the result is generated.
+        notes: Notes for the user; marks that are missing are appended.
+
+    Raises:
+        InputError: Where an input or the certificate cannot be read.
+        WeightsError: Where weights, or the package for content credentials, are missing.
+    """
     if not options.on:
-        notes.append("provenance is off (--no-provenance): a comment alone says that the result is generated")
-        return Stamp(None, path, plain=f"Generated face animation (AI): mimaface {__version__}, engine {engine}")
-    made = record.build(command, engine, inputs, weights, asked, whole=whole)
+        notes.append("provenance is off: only a comment states that the result is generated")
+        return Stamp(metadata.make_comment(__version__, generation.engine))
+    record = build_record(generation)
     certificate = options.signer
     if certificate is not None and not credentials.can_sign(output):
-        kind = "numbered pictures" if output.suffix.lower() not in CONTAINERS else output.suffix
-        notes.append(f"{kind} cannot carry content credentials; .mp4, .mov, .png and .jpg can")
+        kind = "image sequences" if output.suffix.lower() not in CONTAINERS else output.suffix
+        notes.append(f"{kind} cannot contain content credentials; .mp4, .mov, .png and .jpg can")
         certificate = None
-    found, told = credentials.input_notes(inputs, certificate is not None)
-    notes += told
-    marker = Marker(*size, made.identifier) if can_mark(*size) else None
+    input_credentials, input_notes = credentials.read_input_credentials(generation.inputs, certificate is not None)
+    notes += input_notes
+    marker = Marker(*size, record.identifier) if can_mark(*size) else None
     if marker is None:
-        notes.append(
-            f"{size[0]}x{size[1]} is too small for the mark in the picture ({LEAST} pixels or more are needed)"
-        )
-    return Stamp(made, path, certificate, inputs, marker, found)
+        notes.append(f"{size[0]}x{size[1]} is too small for the watermark ({MIN_SIDE} pixels or more are needed)")
+    return RecordStamp(record_path(output), record, generation.inputs, marker, certificate, input_credentials)

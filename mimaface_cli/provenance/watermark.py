@@ -1,150 +1,182 @@
-"""An imperceptible mark that carries 48 bits: a pattern of small changes in brightness, the same in every frame.
+"""Imperceptible watermark of 48 bits: a pattern of small brightness changes, the same in every frame.
 
-The pattern is a tile of TILE×TILE cells, repeated over the frame. A cell is a share of the frame's size, so that
-scaling leaves the tile's place in the frame as it was; about a seventh of the cells are the same in every mark, and
-tell a reader where the tile lies after a crop. The others carry the code word, each of its numbers many times. How
-strong it is follows the picture: weak where it is flat or dark, stronger in texture, never above STRONGEST.
+The pattern is a tile of TILE_CELLS×TILE_CELLS cells that repeats over the frame. A cell is a share of the frame's
+size, so that scaling leaves the tile where it was. About a seventh of the cells are the same in every watermark: they
+form the synchronization pattern, by which a detector locates the tile after a crop. The others carry the code word,
+each of its values several times. The strength follows the content: low where it is flat or dark, higher in texture, at
+most MAX_STRENGTH.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cache
 
 import cv2
 import numpy as np
 
-from mimaface_cli.provenance import error_correction as code
+from mimaface_cli.provenance.error_correction import CODE_LENGTH, encode_identifier
 
-LEAST = 128
-"""Pixels of the shorter side that a mark needs."""
+MIN_SIDE = 128
+"""Pixels of the shorter side that a frame needs for a watermark."""
 
-TILE = 48
-SYNC = 336  # cells that are the same in every mark
-STRONGEST = 1.9  # gray levels, root mean square: above 42 dB of PSNR
-_FLAT = 0.8  # gray levels where there is no texture
-_SMALL_FLAT = 1.2  # the same in frames that encoders leave few bits
-_TEXTURE = 0.5  # gray levels more for each gray level of the picture's own roughness
-_ROUGHEST = 8.0  # gray levels of texture that count: one hard edge makes no texture
-_DARK = 40.0  # gray levels below which the eye sees relatively more
-_LEVELS = ((1600, 288), (800, 204), (400, 144), (200, 100), (0, 72))
-"""Cells along the root of a frame's area, from that many pixels on: fine enough to be unseen and to differ from the
-picture, coarse enough to outlive half the size."""
-_EMPHASIS = 0.6  # how much of the slow part of the pattern is taken out: pictures are strongest there
-_STEPS, _STRENGTHS = 32, 100  # of 8-bit numbers to a gray level: pattern and strength
-_ROWS = 64
-_SMALL = 4  # the picture is looked at in cells of that many pixels
-_LOOK = 3  # of so many frames of a video the first is looked at: it costs half of the marking, and little changes
+TILE_CELLS = 48  # cells along each side of a tile
+SYNC_CELLS = 336  # cells of the synchronization pattern
+MAX_STRENGTH = 1.9  # gray levels, root mean square: above 42 dB of PSNR
+_FLAT_STRENGTH = 0.8  # gray levels where there is no texture
+_SMALL_FLAT_STRENGTH = 1.2  # the same in small frames, to which encoders assign few bits
+_TEXTURE_GAIN = 0.5  # additional gray levels for each gray level of texture
+_MAX_TEXTURE = 8.0  # gray levels of texture that count: a single hard edge is not texture
+_DARK_LEVEL = 40.0  # gray levels below which the eye is more sensitive
+_CELL_COUNTS = ((1600, 288), (800, 204), (400, 144), (200, 100), (0, 72))
+"""Square root of the frame's area in pixels from which a number of cells along it applies: small enough cells to be
+invisible and to differ from the content, large enough ones to survive scaling to half the size."""
+_EMPHASIS = 0.6  # share of the pattern's low frequencies that is removed: images are strongest there
+_PATTERN_STEPS, _STRENGTH_STEPS = 32, 100  # 8-bit steps per gray level of the pattern and of the strength
+_BLOCK_ROWS = 64
+_STRENGTH_CELL = 4  # pixels of the grid on which the strength is computed
+_STRENGTH_INTERVAL = 3  # frames that share one strength map: it takes half of the time and changes slowly
 
 
 @cache
-def layout() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(order, signs, which): the cells of a tile in a fixed random order (the first SYNC hold the sync), the sign of
-    each, and which number of the code word the cells after the sync carry.
+def tile_layout() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the layout of a tile of C = TILE_CELLS² cells.
+
+    Returns:
+        order: (C,) the cells in a fixed random order; the first SYNC_CELLS form the synchronization pattern.
+        signs: (C,) sign of each of the ordered cells.
+        code_indices: (C - SYNC_CELLS,) which value of the code word each of the other cells carries.
     """
-    cells = TILE * TILE
-    noise = hashlib.shake_256(b"mimaface watermark 1").digest(5 * cells)  # not a library's generator: it never changes
+    cells = TILE_CELLS * TILE_CELLS
+    # A hash instead of a library's generator, because the layout must never change.
+    noise = hashlib.shake_256(b"mimaface watermark 1").digest(5 * cells)
     order = np.argsort(np.frombuffer(noise[: 4 * cells], ">u4"), kind="stable")
     signs = 1.0 - 2.0 * (np.frombuffer(noise[4 * cells :], np.uint8) & 1)
-    return order, signs, np.arange(cells - SYNC) % code.LENGTH
+    return order, signs, np.arange(cells - SYNC_CELLS) % CODE_LENGTH
 
 
-def tile(identifier: int | None) -> np.ndarray:
-    """The cells of a mark, TILE×TILE of ±1; without identifier its sync alone, the rest 0."""
-    order, signs, which = layout()
-    cells = np.zeros(TILE * TILE)
-    cells[order[:SYNC]] = signs[:SYNC]
-    if identifier is not None:
-        cells[order[SYNC:]] = signs[SYNC:] * code.encode(identifier)[which]
-    return cells.reshape(TILE, TILE)
+def make_tile(identifier: int | None) -> np.ndarray:
+    """Return the cells (TILE_CELLS, TILE_CELLS) of a watermark, each +1 or -1.
 
-
-def emphasized(cells: np.ndarray) -> np.ndarray:
-    """A tile with its slow part taken down."""
-    near = sum(np.roll(cells, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) / 9
-    return cells - _EMPHASIS * near
-
-
-def level(width: float, height: float) -> int:
-    """How many cells a frame has along the root of its area."""
-    side = (width * height) ** 0.5
-    return next(cells for least, cells in _LEVELS if side >= least)
-
-
-def spread(count: int, cell: float, resolution: int = 1) -> np.ndarray:
-    """How the cells of a tile make `count` pixels: count × (TILE·resolution), by cubic interpolation.
-
-    cell: pixels of a cell, the first of which begins at the first pixel.
+    Args:
+        identifier: A number below 2**48, or None for the synchronization pattern alone, with 0 in the other cells.
     """
-    period = TILE * resolution
-    place = (np.arange(count) + 0.5) / cell * resolution - 0.5
-    base = np.floor(place).astype(int)
+    order, signs, code_indices = tile_layout()
+    cells = np.zeros(TILE_CELLS * TILE_CELLS)
+    cells[order[:SYNC_CELLS]] = signs[:SYNC_CELLS]
+    if identifier is not None:
+        cells[order[SYNC_CELLS:]] = signs[SYNC_CELLS:] * encode_identifier(identifier)[code_indices]
+    return cells.reshape(TILE_CELLS, TILE_CELLS)
+
+
+def emphasize(cells: np.ndarray) -> np.ndarray:
+    """Return a tile with its low frequencies reduced."""
+    neighborhood = sum(np.roll(cells, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) / 9
+    return cells - _EMPHASIS * neighborhood
+
+
+def count_cells(width: float, height: float) -> int:
+    """Return the number of cells along the square root of a frame's area."""
+    side = (width * height) ** 0.5
+    return next(cells for min_side, cells in _CELL_COUNTS if side >= min_side)
+
+
+def interpolation_weights(count: int, cell: float, resolution: int = 1) -> np.ndarray:
+    """Return the weights with which the cells of a repeated tile give a row of pixels, by cubic interpolation.
+
+    Args:
+        count: Number of pixels.
+        cell: Pixels per cell; the first cell starts at the first pixel.
+        resolution: Samples per cell.
+
+    Returns:
+        (count, TILE_CELLS · resolution) weights; each row sums to 1.
+    """
+    period = TILE_CELLS * resolution
+    position = (np.arange(count) + 0.5) / cell * resolution - 0.5
+    base = np.floor(position).astype(int)
     weights = np.zeros((count, period))
-    for k in range(-1, 3):
-        far = np.abs(place - (base + k))
-        share = np.where(far < 1, 1.5 * far**3 - 2.5 * far**2 + 1, -0.5 * far**3 + 2.5 * far**2 - 4 * far + 2)
-        np.add.at(weights, (np.arange(count), (base + k) % period), share)
+    for offset in range(-1, 3):
+        d = np.abs(position - (base + offset))
+        near = 1.5 * d**3 - 2.5 * d**2 + 1
+        far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
+        np.add.at(weights, (np.arange(count), (base + offset) % period), np.where(d < 1, near, far))
     return weights
 
 
 class Marker:
-    """Marks frames of one size with one identifier (below 2**48)."""
+    """Adds the watermark of one identifier to frames of one size.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+        identifier: A number below 2**48.
+
+    Raises:
+        ValueError: For a frame that is too small (see `can_mark`).
+    """
 
     def __init__(self, width: int, height: int, identifier: int) -> None:
-        """Raises ValueError for a frame too small to be marked (see `can_mark`)."""
         if not can_mark(width, height):
-            raise ValueError(f"a frame of {width}x{height} is too small for a mark")
-        cells_across = level(width, height)
-        cell = (width * height) ** 0.5 / cells_across
-        cells = emphasized(tile(identifier))
+            raise ValueError(f"a frame of {width}x{height} is too small for a watermark")
+        cell_count = count_cells(width, height)
+        cell = (width * height) ** 0.5 / cell_count
+        cells = emphasize(make_tile(identifier))
         cells /= np.sqrt(np.mean(cells**2))
-        pattern = spread(height, cell) @ cells @ spread(width, cell).T
-        pattern *= _STEPS / np.sqrt(np.mean(pattern**2))
-        self._lighter, self._darker = (np.clip(np.rint(way), 0, 255).astype(np.uint8) for way in (pattern, -pattern))
+        pattern = interpolation_weights(height, cell) @ cells @ interpolation_weights(width, cell).T
+        pattern *= _PATTERN_STEPS / np.sqrt(np.mean(pattern**2))
+        self._brightening = np.clip(np.rint(pattern), 0, 255).astype(np.uint8)
+        self._darkening = np.clip(np.rint(-pattern), 0, 255).astype(np.uint8)
         self._size = width, height
-        self._flat = _SMALL_FLAT if cells_across < _LEVELS[2][1] else _FLAT
-        self._small = max(1, width // _SMALL), max(1, height // _SMALL)
+        self._flat_strength = _SMALL_FLAT_STRENGTH if cell_count < _CELL_COUNTS[2][1] else _FLAT_STRENGTH
+        self._grid_size = max(1, width // _STRENGTH_CELL), max(1, height // _STRENGTH_CELL)
 
-    def mark(self, frame: np.ndarray) -> np.ndarray:
-        """A marked copy of a frame (H×W×3 or ×4 uint8 RGB; alpha stays). All colors change alike: the hue stays."""
-        return self._marked(frame, self._strength(frame))
+    def mark_frame(self, frame: np.ndarray) -> np.ndarray:
+        """Return a marked copy of a frame.
 
-    def _marked(self, frame: np.ndarray, strength: np.ndarray) -> np.ndarray:
-        spread_out = cv2.COLOR_GRAY2RGB if frame.shape[2] == 3 else cv2.COLOR_GRAY2RGBA
+        All color channels change by the same amount, so that the hue stays.
+
+        Args:
+            frame: H×W×3 or H×W×4 uint8 RGB; alpha stays.
+        """
+        return self._add_pattern(frame, self._measure_strength(frame))
+
+    def mark_frames(self, frames: Generator[np.ndarray, None, None]) -> Generator[np.ndarray, None, None]:
+        """Yield marked copies of frames; closing it closes `frames`."""
+        strength = np.zeros(0, np.uint8)
+        try:
+            for index, frame in enumerate(frames):
+                if index % _STRENGTH_INTERVAL == 0:
+                    strength = self._measure_strength(frame)
+                yield self._add_pattern(frame, strength)
+        finally:
+            frames.close()
+
+    def _add_pattern(self, frame: np.ndarray, strength: np.ndarray) -> np.ndarray:
+        to_color = cv2.COLOR_GRAY2RGB if frame.shape[2] == 3 else cv2.COLOR_GRAY2RGBA
+        scale = 1 / (_PATTERN_STEPS * _STRENGTH_STEPS)
         marked = np.empty_like(frame, order="C")
-        for top in range(0, len(frame), _ROWS):  # what is worked on stays in the processor's cache
-            rows = slice(top, top + _ROWS)
-            lighter, darker = (
-                cv2.cvtColor(cv2.multiply(part[rows], strength[rows], scale=1 / (_STEPS * _STRENGTHS)), spread_out)
-                for part in (self._lighter, self._darker)
-            )
-            cv2.subtract(cv2.add(frame[rows], lighter), darker, dst=marked[rows])
+        for top in range(0, len(frame), _BLOCK_ROWS):  # blocks fit into the processor's cache
+            rows = slice(top, top + _BLOCK_ROWS)
+            brighter = cv2.cvtColor(cv2.multiply(self._brightening[rows], strength[rows], scale=scale), to_color)
+            darker = cv2.cvtColor(cv2.multiply(self._darkening[rows], strength[rows], scale=scale), to_color)
+            cv2.subtract(cv2.add(frame[rows], brighter), darker, dst=marked[rows])
         if frame.shape[2] == 4:
             marked[..., 3] = frame[..., 3]
         return marked
 
-    def frames(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Marked copies of frames as they come. Closing it closes them."""
-        try:
-            for number, frame in enumerate(frames):
-                if number % _LOOK == 0:
-                    strength = self._strength(frame)
-                yield self._marked(frame, strength)
-        finally:
-            frames.close()
-
-    def _strength(self, frame: np.ndarray) -> np.ndarray:
-        """How strong the mark may be, in gray levels × _STRENGTHS (H×W uint8), told from a grid of _SMALL pixels."""
-        small = cv2.resize(frame, self._small, interpolation=cv2.INTER_AREA)
+    def _measure_strength(self, frame: np.ndarray) -> np.ndarray:
+        """Return the strength of the watermark in gray levels × _STRENGTH_STEPS (H×W uint8)."""
+        small = cv2.resize(frame, self._grid_size, interpolation=cv2.INTER_AREA)
         gray = cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)
         mean = cv2.blur(gray, (3, 3))
-        rough = np.minimum(np.abs(gray - mean), _ROUGHEST)  # a slope is none: there the eye sees the mark
-        deviation = cv2.blur(rough, (5, 5))
-        strength = np.minimum(self._flat + _TEXTURE * deviation, STRONGEST)
-        strength *= np.minimum(0.65 + 0.35 / _DARK * mean, 1)
-        fine = np.rint(strength * _STRENGTHS).astype(np.uint8)
-        return cv2.resize(fine, self._size, interpolation=cv2.INTER_LINEAR)
+        texture = np.minimum(np.abs(gray - mean), _MAX_TEXTURE)  # 0 on a slope, where the eye sees the watermark
+        deviation = cv2.blur(texture, (5, 5))
+        strength = np.minimum(self._flat_strength + _TEXTURE_GAIN * deviation, MAX_STRENGTH)
+        strength *= np.minimum(0.65 + 0.35 / _DARK_LEVEL * mean, 1)
+        steps = np.rint(strength * _STRENGTH_STEPS).astype(np.uint8)
+        return cv2.resize(steps, self._size, interpolation=cv2.INTER_LINEAR)
 
 
 def can_mark(width: int, height: int) -> bool:
-    """Whether a frame is large enough to carry a mark."""
-    return min(width, height) >= LEAST
+    """Return whether a frame is large enough for a watermark."""
+    return min(width, height) >= MIN_SIDE

@@ -26,8 +26,8 @@ from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.provenance.inspect import VOTING
-from mimaface_cli.provenance.mark_detection import find_mark
+from mimaface_cli.provenance.inspect import VOTING_FRAMES
+from mimaface_cli.provenance.mark_detection import detect_mark
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 from mimaface_cli.provenance.watermark import Marker, can_mark
 
@@ -102,7 +102,7 @@ def through(frames: list[np.ndarray], crf: int, folder: Path) -> list[np.ndarray
 
 
 def voting(frames: list[np.ndarray]) -> list[np.ndarray]:
-    return frames[:: max(1, len(frames) // VOTING)]
+    return frames[:: max(1, len(frames) // VOTING_FRAMES)]
 
 
 def psnr(frames: list[np.ndarray], marked: list[np.ndarray]) -> float:
@@ -121,23 +121,23 @@ def robustness(folder: Path | None, most: int, count: int) -> None:
             height, width = frames[0].shape[:2]
             identifier = int(rng.integers(1 << 48))
             marker = Marker(width, height, identifier)
-            marked = list(marker.frames(frame for frame in frames))
+            marked = list(marker.mark_frames(frame for frame in frames))
             row = []
             written = through(marked, 17, Path(place))
             for attack, (change, crf) in ATTACKS.items():
                 changed = written if attack == next(iter(ATTACKS)) else [change(frame) for frame in written]
                 read = changed if changed is written else through(changed, crf, Path(place))
-                mark = find_mark(voting(read))
+                mark = detect_mark(voting(read))
                 right = mark is not None and mark.identifier == identifier
                 false += mark is not None and not right
                 hits[attack] += right
                 row.append("x" if right else "." if mark is None else "WRONG")
-            alone = find_mark(marked[len(marked) // 2 :][:1])
+            alone = detect_mark(marked[len(marked) // 2 :][:1])
             single += alone is not None and alone.identifier == identifier
             plain = through(frames, 17, Path(place))
             for some in (voting(plain), [cropped(frame) for frame in voting(plain)]):
                 tried += 1
-                false += find_mark(some) is not None
+                false += detect_mark(some) is not None
             print(f"{name:42} {width}x{height} PSNR {psnr(frames, marked):.1f} dB  {' '.join(row)}", flush=True)
     for attack, hit in hits.items():
         print(f"{attack:32} {hit:4} of {seen} ({100 * hit / seen:.1f} %)")
@@ -163,7 +163,7 @@ def false_marks(folder: Path | None, most: int) -> None:
     tried = found = 0
     for picture in pictures():
         tried += 1
-        found += find_mark([picture]) is not None
+        found += detect_mark([picture]) is not None
     print(f"marks found in {tried} unmarked pictures and noise: {found}", flush=True)
 
 
@@ -174,7 +174,7 @@ def cost(sizes: tuple[tuple[int, int], ...] = ((256, 256), (512, 512), (1920, 10
         marker, times, worked = Marker(width, height, 1), [], []
         for _ in range(12):
             began, busy = time.perf_counter(), time.process_time()
-            marker.mark(frame)
+            marker.mark_frame(frame)
             times.append(time.perf_counter() - began)
             worked.append(time.process_time() - busy)
         least, median, own = (1000 * value for value in (min(times), np.median(times), min(worked)))

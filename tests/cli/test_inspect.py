@@ -84,9 +84,9 @@ def test_existing_record_is_not_replaced(run_command, sample, tmp_path):
 def test_signed_source_becomes_ingredient(run_command, sample, tmp_path):
     """A signed result is the source of another; if its bytes were changed, its credentials are reported as broken."""
     pytest.importorskip("c2pa", reason="content credentials need the extra c2pa")
-    from tests.provenance.certificates import NAME, make
+    from tests.provenance.certificates import NAME, make_certificate
 
-    chain, key = make(tmp_path)
+    chain, key = make_certificate(tmp_path)
     words = ("--certificate", chain, "--private-key", key, "--json")
     result = run_command("edit", sample.portrait, "-o", "first.jpg", "--set", "yaw=5", *words)
     assert result.code == 0, result.err

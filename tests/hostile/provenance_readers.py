@@ -19,18 +19,18 @@ _SIGNED_SUFFIXES = (".jpg", ".png", ".mp4") if importlib.util.find_spec("c2pa") 
 
 
 def _build_record(folder: Path) -> Any:
-    from mimaface_cli.provenance import record
+    from mimaface_cli.provenance.record import Generation, build_record
 
     (folder / "photo.jpg").write_bytes(b"1")
-    return record.build("edit", "mesh", {"source": folder / "photo.jpg"}, [], {"strength": 1.0}, whole=False)
+    return build_record(Generation("edit", "mesh", {"source": folder / "photo.jpg"}, [], {"strength": 1.0}, False))
 
 
 def _make_sidecar() -> bytes:
-    from mimaface_cli.provenance import record
+    from mimaface_cli.provenance.record import SUFFIX, write_record
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"input.bmp{record.SUFFIX}"
-        record.write(path, Path(_write_blank_image(path)), _build_record(Path(folder)), {"watermark": True})
+        path = Path(folder) / f"input.bmp{SUFFIX}"
+        write_record(path, Path(_write_blank_image(path)), _build_record(Path(folder)), {"watermark": True})
         return path.read_bytes()
 
 
@@ -58,7 +58,7 @@ def _make_result(
             folder = Path(name)
             record = _build_record(folder)
             seal = _make_seal(folder, record) if signed else None
-            attachments = Attachments(metadata.tags(record), metadata.xmp(record), seal)
+            attachments = Attachments(metadata.make_tags(record), metadata.make_xmp(record), seal)
             with open_writer(folder / f"a{suffix}", *size, Fraction(25), attachments=attachments) as writer:
                 for number in range(frames):
                     writer.write(np.full((size[1], size[0], 3), 40 + number, np.uint8), number / 25)
@@ -72,7 +72,7 @@ def _make_seal(folder: Path, record: Any) -> Callable[[Path], None]:
     from mimaface_cli.provenance import credentials
     from tests.provenance import certificates
 
-    signer = credentials.load_certificate(*certificates.make(folder))
+    signer = credentials.load_certificate(*certificates.make_certificate(folder))
     return lambda path: credentials.sign(path, signer, record, {})
 
 
@@ -81,7 +81,7 @@ def _inspect(path: Path) -> object:
     from mimaface_cli.provenance.inspect import inspect
 
     result = inspect(path)
-    return _lines(result), result.identifiers, result.recognized, result.agree
+    return _lines(result), result.identifiers, result.is_generated, result.agree
 
 
 PROVENANCE_READERS = (

@@ -31,3 +31,23 @@ def test_truncated_packet_gives_what_is_there(tmp_path):
     append_xmp_box(path, b"<x/>")
     path.write_bytes(path.read_bytes()[:-2])
     assert read_xmp_box(path) == b"<x"
+
+
+def test_damaged_boxes_give_no_packet(tmp_path):
+    path = tmp_path / "a.mp4"
+    head = b"\0\0\0\x10ftypisom\0\0\0\0"
+    path.write_bytes(head)
+    append_xmp_box(path, b"<x/>")
+    uuid = path.read_bytes()[16 + 8 : 16 + 24]
+    for tail in (
+        b"\0\0\0\x02free",  # shorter than its own head
+        b"\0\0\0\x01uuid",  # a 64-bit length that is missing
+        b"\0\0\0\x01uuid" + b"\xff" * 8 + uuid,
+        b"\xff\xff\xff\xffuuid" + uuid + b"ab",  # longer than the file
+        b"\0\0\0\x09uuid" + uuid,
+        b"\0" * 5000,
+    ):
+        path.write_bytes(head + tail)
+        assert len(read_xmp_box(path)) <= 2
+    path.write_bytes(b"")
+    assert read_xmp_box(path) == b""

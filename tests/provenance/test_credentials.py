@@ -1,4 +1,4 @@
-"""Content credentials by the real library."""
+"""Content credentials by c2pa-python itself."""
 
 from pathlib import Path
 
@@ -7,119 +7,139 @@ import pytest
 from PIL import Image
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.provenance import credentials, record
-from tests.provenance.certificates import NAME, make
+from mimaface_cli.provenance import credentials
+from mimaface_cli.provenance.credentials import load_certificate, read_credentials, read_input_credentials, sign
+from mimaface_cli.provenance.provenance_options import ProvenanceOptions
+from mimaface_cli.provenance.record import Generation, Record, build_record
+from mimaface_cli.provenance.stamp import check_stamp, prepare_stamp
+from tests.provenance.certificates import NAME, make_certificate
 
 pytest.importorskip("c2pa", reason="content credentials need the extra c2pa")
 
 
 @pytest.fixture(scope="module")
-def pems(tmp_path_factory) -> tuple[Path, Path]:
-    return make(tmp_path_factory.mktemp("certificates"))
+def pem_files(tmp_path_factory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("certificates"))
 
 
-def picture(path: Path, seed: int = 0) -> Path:
+def write_image(path: Path, seed: int = 0) -> Path:
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(path)
     return path
 
 
-def made(*inputs: Path) -> tuple[record.Record, dict[str, Path]]:
-    given = {f"part {k}": path for k, path in enumerate(inputs)}
-    return record.build("edit", "mesh", given, [], {"a": 1}, whole=False), given
+def describe_generation(*inputs: Path) -> Generation:
+    roles = {f"part {k}": path for k, path in enumerate(inputs)}
+    return Generation("edit", "mesh", roles, [], {"a": 1}, False)
 
 
-def test_signed_read_and_broken(pems, tmp_path):
-    certificate = credentials.load_certificate(*pems)
-    assert NAME in certificate.name and "PRIVATE" not in repr(certificate)
-    first = picture(tmp_path / "first.jpg")
-    told, _ = made()
-    credentials.sign(first, certificate, told, {})
-    seen = credentials.read(first)
-    assert seen["state"] == "valid" and seen["signer"] == NAME and seen["generator"] == "mimaface"
-    assert seen["record"]["identifier"] == told.name and seen["faults"] == []
+def make_record(*inputs: Path) -> Record:
+    return build_record(describe_generation(*inputs))
 
-    # Somebody changes a pixel.
-    data = bytearray(first.read_bytes())
+
+def write_broken_copy(path: Path, target: Path) -> Path:
+    """Copy a signed file and change one byte of its image."""
+    data = bytearray(path.read_bytes())
     data[-1000] ^= 0x55
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(data)
-    assert credentials.read(broken)["state"] == "invalid"
-    assert "assertion.dataHash.mismatch" in credentials.read(broken)["faults"]
+    target.write_bytes(data)
+    return target
 
-    # Both come along with what is made of them, each as what it is.
-    result, plain = picture(tmp_path / "result.png", 1), picture(tmp_path / "plain.png", 2)
-    told, given = made(first, broken, plain)
-    found, notes = credentials.input_notes(given, signing=True)
-    assert found["part 0"]["state"] == "valid" and found["part 1"]["state"] == "invalid" and len(found) == 2
-    assert len(notes) == 1 and "broken.jpg" in notes[0] and "broken" in notes[0] and "kept" in notes[0]
-    credentials.sign(result, certificate, told, given)
-    ingredients = {entry["title"]: entry for entry in credentials.read(result)["ingredients"]}
-    assert ingredients["first.jpg"] == {"title": "first.jpg", "credentials": True, "faults": []}
+
+def test_read_credentials_returns_what_was_signed(pem_files, tmp_path):
+    certificate, record = load_certificate(*pem_files), make_record()
+    assert NAME in certificate.name and "PRIVATE" not in repr(certificate)
+    signed = write_image(tmp_path / "signed.jpg")
+    sign(signed, certificate, record, {})
+    summary = read_credentials(signed)
+    assert summary["state"] == "valid" and summary["signer"] == NAME and summary["generator"] == "mimaface"
+    assert summary["record"]["identifier"] == record.name and summary["faults"] == []
+
+
+def test_read_credentials_reports_a_changed_file(pem_files, tmp_path):
+    signed = write_image(tmp_path / "signed.jpg")
+    sign(signed, load_certificate(*pem_files), make_record(), {})
+    summary = read_credentials(write_broken_copy(signed, tmp_path / "broken.jpg"))
+    assert summary["state"] == "invalid" and "assertion.dataHash.mismatch" in summary["faults"]
+
+
+def test_a_signed_result_keeps_the_credentials_of_its_inputs(pem_files, tmp_path):
+    certificate = load_certificate(*pem_files)
+    valid = write_image(tmp_path / "valid.jpg")
+    sign(valid, certificate, make_record(), {})
+    broken = write_broken_copy(valid, tmp_path / "broken.jpg")
+    result, unsigned = write_image(tmp_path / "result.png", 1), write_image(tmp_path / "unsigned.png", 2)
+    inputs = describe_generation(valid, broken, unsigned).inputs
+
+    summaries, notes = read_input_credentials(inputs, is_signing=True)
+    assert [summary["state"] for summary in summaries.values()] == ["valid", "invalid"]
+    assert set(summaries) == {"part 0", "part 1"}
+    assert len(notes) == 1 and "broken.jpg: its content credentials are broken" in notes[0] and "kept" in notes[0]
+
+    sign(result, certificate, make_record(valid, broken, unsigned), inputs)
+    ingredients = {entry["title"]: entry for entry in read_credentials(result)["ingredients"]}
+    assert ingredients["valid.jpg"] == {"title": "valid.jpg", "credentials": True, "faults": []}
     assert ingredients["broken.jpg"]["credentials"] and ingredients["broken.jpg"]["faults"]
-    assert not ingredients["plain.png"]["credentials"]
-    assert {path.name for path in tmp_path.iterdir()} == {"first.jpg", "broken.jpg", "result.png", "plain.png"}
+    assert not ingredients["unsigned.png"]["credentials"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"valid.jpg", "broken.jpg", "result.png", "unsigned.png"}
 
 
 @pytest.mark.parametrize("kind", ["es256", "es384", "es512", "ps256", "ed25519"])
-def test_keys_of_every_kind(tmp_path, kind):
-    certificate = credentials.load_certificate(*make(tmp_path, kind))
+def test_keys_of_every_kind_sign(tmp_path, kind):
+    certificate = load_certificate(*make_certificate(tmp_path, kind))
     assert certificate.algorithm == kind and "TEST" in certificate.name
-    signed = picture(tmp_path / "signed.png")
-    credentials.sign(signed, certificate, made()[0], {})
-    assert credentials.read(signed)["state"] == "valid" and credentials.read(signed)["signer"] == NAME
+    signed = write_image(tmp_path / "signed.png")
+    sign(signed, certificate, make_record(), {})
+    assert read_credentials(signed)["state"] == "valid" and read_credentials(signed)["signer"] == NAME
 
 
-def test_a_certificate_that_ended_is_refused_before_the_work(tmp_path):
+def test_load_certificate_refuses_an_expired_certificate(tmp_path):
     with pytest.raises(InputError, match="cannot sign content credentials") as error:
-        credentials.load_certificate(*make(tmp_path, until=2025))
+        load_certificate(*make_certificate(tmp_path, expiry_year=2025))
     assert "\n" not in str(error.value) and "TEST-certificate.pem" in str(error.value)
 
 
-def test_the_certificate_is_read_once(pems, tmp_path, monkeypatch):
-    from mimaface_cli.provenance.provenance_options import ProvenanceOptions
-    from mimaface_cli.provenance.stamp import check, stamp
-
-    loads = []
-    real = credentials.load_certificate
-    monkeypatch.setattr(credentials, "load_certificate", lambda *given: loads.append(given) or real(*given))
-    options = ProvenanceOptions(True, *pems)
-    check(tmp_path / "a.png", options, False)
-    stamped = stamp(
-        tmp_path / "a.png", (160, 160), options, [], command="edit", engine="mesh", inputs={}, weights=[], asked={},
-        whole=False,
-    )  # fmt: skip
-    assert stamped.certificate is not None and len(loads) == 1
+def test_the_certificate_is_read_once_per_run(pem_files, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(credentials, "load_certificate", lambda *paths: calls.append(paths) or load_certificate(*paths))
+    options = ProvenanceOptions(True, *pem_files)
+    check_stamp(tmp_path / "a.png", options, False)
+    stamp = prepare_stamp(tmp_path / "a.png", (160, 160), options, describe_generation(), [])
+    assert stamp.certificate is not None and len(calls) == 1
 
 
-def test_without_a_signature_the_user_is_told(pems, tmp_path):
-    signed = picture(tmp_path / "signed.jpg")
-    credentials.sign(signed, credentials.load_certificate(*pems), made()[0], {})
-    _, notes = credentials.input_notes({"source": signed}, signing=False)
-    assert len(notes) == 1 and NAME in notes[0] and "--certificate" in notes[0]
-    assert credentials.read(picture(tmp_path / "none.jpg")) is None
-    assert credentials.read(tmp_path) is None
+def test_an_unsigned_result_notes_that_it_loses_the_credentials_of_its_input(pem_files, tmp_path):
+    signed = write_image(tmp_path / "signed.jpg")
+    sign(signed, load_certificate(*pem_files), make_record(), {})
+    _, notes = read_input_credentials({"source": signed}, is_signing=False)
+    assert len(notes) == 1 and NAME in notes[0] and "signed with a certificate" in notes[0]
 
 
-def test_bad_certificates_get_one_line(pems, tmp_path):
-    chain, key = pems
-    (tmp_path / "junk.pem").write_text("junk")
-    other, _ = make(tmp_path)
-    for given, said in (
-        ((tmp_path / "none.pem", key), "cannot be read"),
-        ((chain, tmp_path / "none.pem"), "cannot be read"),
-        ((tmp_path / "junk.pem", key), "no PEM certificate"),
-        ((chain, tmp_path / "junk.pem"), "no PEM key"),
-        ((other, key), "is not the key"),
-        ((tmp_path, key), "cannot be read"),
+def test_read_credentials_returns_none_for_unsigned_files_and_folders(tmp_path):
+    assert read_credentials(write_image(tmp_path / "none.jpg")) is None
+    assert read_credentials(tmp_path) is None
+
+
+def test_load_certificate_names_the_option_of_a_bad_file(pem_files, tmp_path):
+    chain, key = pem_files
+    junk, missing = tmp_path / "junk.pem", tmp_path / "none.pem"
+    junk.write_text("junk")
+    other_chain, _ = make_certificate(tmp_path)
+    for paths, field, message in (
+        ((missing, key), "certificate", "cannot be read"),
+        ((chain, missing), "private_key", "cannot be read"),
+        ((junk, key), "certificate", "no PEM certificate"),
+        ((chain, junk), "private_key", "no PEM key"),
+        ((other_chain, key), "private_key", "is not the key"),
+        ((tmp_path, key), "certificate", "cannot be read"),
     ):
-        with pytest.raises(InputError, match=said) as error:
-            credentials.load_certificate(*given)
-        assert "\n" not in str(error.value)
+        with pytest.raises(InputError, match=message) as error:
+            load_certificate(*paths)
+        assert error.value.field == field and "\n" not in str(error.value)
 
 
-def test_what_cannot_be_signed_stays_as_it_was(pems, tmp_path):
+def test_a_file_that_cannot_be_signed_stays_unchanged(pem_files, tmp_path):
     file = tmp_path / "no.png"
-    file.write_bytes(b"no picture")
+    file.write_bytes(b"no image")
     with pytest.raises(OutputError, match="cannot be signed"):
-        credentials.sign(file, credentials.load_certificate(*pems), made()[0], {})
-    assert file.read_bytes() == b"no picture" and list(tmp_path.iterdir()) == [file]
+        sign(file, load_certificate(*pem_files), make_record(), {})
+    assert file.read_bytes() == b"no image" and list(tmp_path.iterdir()) == [file]
