@@ -99,7 +99,7 @@ class EditOptions:
         minimum=1,
         maximum=240,
         metavar="RATE",
-        help="Frame rate of a video or track made from a photo: 25, 29.97, 30000/1001 ...",
+        help="Frame rate of a video or track made from a photo, such as 25, 29.97 or 30000/1001.",
     )
     bfm: Path | None = option(
         None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mimaface_cli.cli import console
+from mimaface_cli.cli.command_types import Command
 from mimaface_cli.cli.options import plain_option
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _Json = Annotated[bool, plain_option("Print one JSON object.", "--json")]
 _MAX_AGE = 100_000.0  # days
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
     """List what is cached, newest first."""
     from mimaface_cli.cache import Cache
@@ -52,7 +53,7 @@ def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
     console.write(f"{_count(entries)}, {cache.size() / 1e6:.1f} MB in {cache.folder}")
 
 
-@app.command("where")
+@app.command("where", cls=Command)
 def where(cache_dir: _Folder = None) -> None:
     """Print the folder of the cache."""
     from mimaface_cli.cache import Cache
@@ -60,7 +61,7 @@ def where(cache_dir: _Folder = None) -> None:
     console.write(str(Cache(cache_dir).folder))
 
 
-@app.command("clear")
+@app.command("clear", cls=Command)
 def clear(
     cache_dir: _Folder = None,
     older_than: Annotated[

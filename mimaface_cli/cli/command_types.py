@@ -1,6 +1,7 @@
 """Kinds of Typer commands: with expert options, with options of several values, with a default subcommand."""
 
 import copy
+import inspect
 from typing import Any
 
 import typer
@@ -19,6 +20,7 @@ class Command(TyperCommand):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        self.help = join_lines(self.help or "")
         if self.epilog is None:
             self.epilog = _EPILOG
 
@@ -51,6 +53,12 @@ class Command(TyperCommand):
         option.name, option.opts, option.callback = "help_all", ["--help-all"], show_all
         option.help = "Show all options, including the expert options, and exit."
         return option
+
+
+def join_lines(text: str) -> str:
+    """Return a help text with the lines of each paragraph joined, except those of examples."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(part if part.startswith("Example") else " ".join(part.split("\n")) for part in paragraphs)
 
 
 class AssignmentCommand(Command):

@@ -147,7 +147,7 @@ def measure(
         raise typer.Exit(3)
 
 
-@app.command("make-list")
+@app.command("make-list", cls=Command)
 @with_choices
 def make_list(
     folder: Annotated[

@@ -35,7 +35,11 @@ def usage_line(error: Any) -> str:
         return ""
     text = error.format_message().removeprefix("Invalid value: ").replace("Value error, ", "")
     context = getattr(error, "ctx", None)
-    return with_help_hint(text, context.command_path) if context else text
+    if context is None:
+        return text
+    # The default command of a group is hidden: users call it by the group's name.
+    is_default = context.command.hidden and context.parent is not None
+    return with_help_hint(text, context.parent.command_path if is_default else context.command_path)
 
 
 def with_help_hint(text: str, command_path: str) -> str:

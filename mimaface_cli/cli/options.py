@@ -48,7 +48,7 @@ def field_option(owner: type, field: str, *flags: str, panel: str | None = None,
     if settings.pop("show_default", True) and is_shown:
         value = "on" if default is True else default
         # In the text, where Typer would give the default a line of its own.
-        help = f"{help.rstrip('.')} (default: {value})."
+        help = f"{help.removesuffix('.')} (default: {value})."
     return plain_option(
         help,
         *names,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mimaface_cli.cli import console
+from mimaface_cli.cli.command_types import Command
 from mimaface_cli.cli.options import plain_option
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import check_output
@@ -29,7 +30,7 @@ _Json = Annotated[bool, plain_option("Print one JSON object.", "--json")]
 _Quiet = Annotated[bool, plain_option("Print errors only.", "-q", "--quiet")]
 
 
-@app.command("show")
+@app.command("show", cls=Command)
 def show(
     track: _Track,
     png: Annotated[Path | None, plain_option("Also plot the curves: .png, .svg or .pdf.", metavar="FILE")] = None,
@@ -94,7 +95,7 @@ def show(
     )
 
 
-@app.command("export")
+@app.command("export", cls=Command)
 def export(
     track: _Track,
     output: Annotated[
@@ -128,7 +129,7 @@ def export(
         console.info(f"{output}: {console.count(len(loaded), 'frame')}")
 
 
-@app.command("import")
+@app.command("import", cls=Command)
 def import_file(
     source: Annotated[
         Path, typer.Argument(metavar="FILE", show_default=False, help="A CSV, JSON or Live Link Face CSV file.")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mimaface_cli.cli import console
+from mimaface_cli.cli.command_types import Command
 from mimaface_cli.cli.options import field_option, plain_option, with_choices
 from mimaface_cli.cli.progress_display import show_progress
 from mimaface_cli.errors import InputError
@@ -19,7 +20,7 @@ _Config = Annotated[
 _Quiet = Annotated[bool, plain_option("Print errors only.", "-q", "--quiet")]
 
 
-@app.command()
+@app.command(cls=Command)
 @with_choices
 def prepare(
     folder: Annotated[
@@ -94,7 +95,7 @@ def prepare(
         raise InputError(f"{folder}: none of its {len(index.skipped)} videos has a usable clip. Try fewer `frames`.")
 
 
-@app.command()
+@app.command(cls=Command)
 def image(config: _Config, quiet: _Quiet = False) -> None:
     """Stage 1: train UNet, condition tokens and appearance encoder on single frames. An interrupted run resumes.
 
@@ -113,7 +114,7 @@ def image(config: _Config, quiet: _Quiet = False) -> None:
         console.info(f"{folder}: stage 1 is complete; next: mimaface train video {config}")
 
 
-@app.command()
+@app.command(cls=Command)
 def video(config: _Config, quiet: _Quiet = False) -> None:
     """Stage 2, after stage 1: train motion modules and condition module on clips. An interrupted run resumes."""
     from mimaface_cli.training.config_reader import load_config
@@ -134,7 +135,7 @@ def video(config: _Config, quiet: _Quiet = False) -> None:
         console.info(f"{folder}: the model is complete; to use it: {next_step}")
 
 
-@app.command()
+@app.command(cls=Command)
 def score(
     model: Annotated[Path, typer.Argument(metavar="MODEL", show_default=False, help="Folder of a small model.")],
     mesh: Annotated[

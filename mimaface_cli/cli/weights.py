@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mimaface_cli.cli import console
+from mimaface_cli.cli.command_types import Command
 from mimaface_cli.cli.options import plain_option, with_choices
 from mimaface_cli.cli.progress_display import show_progress
 from mimaface_cli.errors import WeightsError
@@ -34,7 +35,7 @@ _Json = Annotated[bool, plain_option("Print one JSON object.", "--json")]
 _Quiet = Annotated[bool, plain_option("Show no progress.", "-q", "--quiet")]
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
     """List every model: purpose, license, size and whether it is installed."""
     from mimaface_cli.weights.locate import weights_folder
@@ -57,7 +58,7 @@ def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
         console.write(f"in {weights_folder()}")
 
 
-@app.command("where")
+@app.command("where", cls=Command)
 def where(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False)] = None,
     dir: _Dir = None,
@@ -74,7 +75,7 @@ def where(
             console.write("\n".join(map(str, files.values())) if name else str(weights_folder()))
 
 
-@app.command("pull")
+@app.command("pull", cls=Command)
 @with_choices
 def pull(
     names: _Names = None,
@@ -118,7 +119,7 @@ def pull(
         console.info(f"set MIMAFACE_WEIGHTS_DIR={folder} to use this folder")
 
 
-@app.command("import")
+@app.command("import", cls=Command)
 def import_(
     folder: Annotated[
         Path,
@@ -153,7 +154,7 @@ def import_(
         raise WeightsError(f"{folder}: lacks {', '.join(result.missing)}. Run mimaface weights pull.")
 
 
-@app.command("verify")
+@app.command("verify", cls=Command)
 def verify(names: _Names = None, dir: _Dir = None, quiet: _Quiet = False, as_json: _Json = False) -> None:
     """Verify the hashes of installed models; exits with code 5 if one is damaged or one of NAMES is missing."""
     from mimaface_cli.weights.locate import weights_folder

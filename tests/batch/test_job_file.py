@@ -57,7 +57,10 @@ def test_jobs_follow_jobs_that_they_need(tmp_path):
 
 
 BAD = {
-    "unknown column": ("source,driver,output,regoin\na,b,c,x\n", "unknown column 'regoin'. Did you mean region?"),
+    "unknown column": (
+        "source,driver,output,regoin\na,b,c,x\n",
+        "row 1: unknown column 'regoin'. Did you mean region?",
+    ),
     "unknown name": ('{"sorce": "a"}', "row 1: unknown column 'sorce'. Did you mean source?"),
     "nothing near": ("source,driver,output,qqqq\n", "unknown column 'qqqq'. See mimaface animate --help-all"),
     "a column twice": ("source,driver,output,crf,--crf\n", "row 1: the column crf appears twice"),

@@ -61,14 +61,14 @@ def test_pose_from_takes_head_motion_of_track(run_command, sample, speech, tmp_p
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (("audio", "PHOTO", "-o", "a.npz"), 3, "holds no sound"),
+        (("audio", "PHOTO", "-o", "a.npz"), 3, "has no audio"),
         (("audio", "mute.mp4", "-o", "a.npz"), 3, "has no audio"),
         (("audio", "empty.wav", "-o", "a.npz"), 3, "is empty"),
         (("audio", "zero.wav", "-o", "a.npz"), 3, "0 seconds"),
         (("audio", "none.wav", "-o", "a.npz"), 3, "no such file"),
         (("audio", "text.wav", "-o", "a.npz"), 3, "not a readable video or audio file"),
-        (("audio", ".", "-o", "a.npz"), 3, "holds no sound"),
-        (("audio", "TRACK", "-o", "a.npz"), 3, "is a track already"),
+        (("audio", ".", "-o", "a.npz"), 3, "has no audio"),
+        (("audio", "TRACK", "-o", "a.npz"), 3, "is already a track"),
         (("audio", "SPEECH", "-o", "a.wav"), 4, "written as .npz"),
         (("audio", "SPEECH", "-o", "there.npz"), 4, "--overwrite"),
         (

@@ -4,7 +4,6 @@ from dataclasses import fields, is_dataclass
 from typing import Literal, get_type_hints
 
 import pytest
-from mimaface_cli.evaluation.measure_options import MeasureOptions
 from typer.main import get_command
 
 from mimaface_cli.apps.animate_options import AnimateOptions
@@ -28,7 +27,6 @@ OWNERS = (
     EditOptions,
     EvaluateOptions,
     ExtractOptions,
-    MeasureOptions,
     PairListOptions,
     SpeechOptions,
 )
@@ -62,7 +60,7 @@ def test_help_is_a_short_sentence(owner):
         ("--seed", ("audio",), SpeechOptions, "seed"),
         ("--smooth", ("extract",), ExtractOptions, "smooth"),
         ("--cell", ("edit",), EditOptions, "cell"),
-        ("--network-step", ("evaluate", "measure"), MeasureOptions, "step"),
+        ("--network-step", ("evaluate", "measure"), EvaluateOptions, "network_step"),
         ("--pairs", ("evaluate", "make-list"), PairListOptions, "pairs"),
         ("--retry", ("batch",), BatchOptions, "retry"),
     ],

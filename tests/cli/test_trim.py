@@ -93,7 +93,7 @@ def test_trimmed_video_source_keeps_timecode(run_command, sample, driver, tmp_pa
         (("--start", "half"), 2, "--start: 'half' is not a time. Give seconds"),
         (("--start", "00:00:70"), 2, "Minutes and seconds after a colon go up to 59"),
         (("--duration", "0"), 2, "--duration: 0 is out of range"),
-        (("--start", "99"), 3, "ends before --start 99 s"),
+        (("--start", "99"), 3, "ends before --start (99 s)"),
         (("--start", "00:00:00:31"), 3, "no frame has this timecode"),
     ],
 )
@@ -104,7 +104,7 @@ def test_bad_input_prints_one_error_line(run_command, sample, words, code, text)
 
 def test_start_is_refused_for_photo_driver(run_command, sample):
     result = run_command("animate", sample.portrait, sample.portrait, "-o", "out.png", "--start", "1")
-    assert result.code == 3 and "is one picture" in result.err
+    assert result.code == 3 and "is a single image" in result.err
 
 
 @pytest.mark.parametrize("moving", [False, True])
