@@ -39,8 +39,8 @@ def check_results(folder: Path, pairs: list[Pair]) -> None:
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise InputError(
-            f"{missing[0].where}: {folder / missing[0].result}: no such result{more}. Render it, or remove the row from "
-            "the list."
+            f"{missing[0].where}: {folder / missing[0].result}: no such result{more}. Render it, or remove the row "
+            "from the list."
         )
 
 

@@ -281,9 +281,10 @@ def read_input_credentials(inputs: Mapping[str, Path], is_signing: bool) -> tupl
             problem = f"its content credentials are broken ({faults})"
             notes.append(f"warning: {path.name}: {problem}; {consequence}")
         elif not is_signing:
+            signer = summary["signer"]
             notes.append(
-                f"{path.name}: has content credentials by {summary['signer']}; the record names them, but only a result "
-                "that is signed with a certificate can keep them"
+                f"{path.name}: has content credentials by {signer}; the record names them, but only a signed result "
+                "(`certificate`) can keep them"
             )
     return summaries, notes
 

@@ -111,7 +111,7 @@ def test_an_unsigned_result_notes_that_it_loses_the_credentials_of_its_input(pem
     signed = write_image(tmp_path / "signed.jpg")
     sign(signed, load_certificate(*pem_files), make_record(), {})
     _, notes = read_input_credentials({"source": signed}, is_signing=False)
-    assert len(notes) == 1 and NAME in notes[0] and "signed with a certificate" in notes[0]
+    assert len(notes) == 1 and NAME in notes[0] and "`certificate`" in notes[0]
 
 
 def test_read_credentials_returns_none_for_unsigned_files_and_folders(tmp_path):

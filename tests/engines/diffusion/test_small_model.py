@@ -13,7 +13,7 @@ from mimaface_cli.engines.diffusion import engine as diffusion_engine
 from mimaface_cli.engines.diffusion.card_verdict import JUDGED_FIGURES, judge_scores
 from mimaface_cli.engines.selection import Selection, select_engine
 from mimaface_cli.errors import InputError, WeightsError
-from mimaface_cli.evaluation.figures import BY_NAME
+from mimaface_cli.evaluation.catalog import CATALOG
 from mimaface_cli.weights.small_model import (
     CARD_FILE,
     SMALL_MODEL_FOLDER,
@@ -69,7 +69,7 @@ def installed(mini_folder, monkeypatch):
 
 
 def test_the_figures_it_is_judged_by_exist_and_have_a_direction():
-    assert {name: BY_NAME[name].better for name in JUDGED_FIGURES} == dict(JUDGED_FIGURES)
+    assert {name: CATALOG.info(name).better for name in JUDGED_FIGURES} == dict(JUDGED_FIGURES)
 
 
 def test_more_figures_won_than_lost_make_it_better():
