@@ -99,9 +99,9 @@ class _Animation:
 
 
 def animate(
-    source: Path | Portrait,
-    driver: Path | MotionTrack,
-    output: Path,
+    source: Path | str | Portrait,
+    driver: Path | str | MotionTrack,
+    output: Path | str,
     options: AnimateOptions = AnimateOptions(),
     *,
     overwrite: bool = False,
@@ -128,6 +128,7 @@ def animate(
         WeightsError: The engine cannot run here. In all cases nothing is left behind.
     """
     started = time.monotonic()
+    output = Path(output)
     plan = plan_animation(source, driver, options)
     check_animation_outputs(plan, output, overwrite)
     animation = _prepare(plan, keeps_alpha(output) and not options.compare, cache, progress)
@@ -158,8 +159,8 @@ def animate(
 
 
 def render_frames(
-    source: Path | Portrait,
-    driver: Path | MotionTrack,
+    source: Path | str | Portrait,
+    driver: Path | str | MotionTrack,
     options: AnimateOptions = AnimateOptions(),
     *,
     cache: Cache | None = None,

@@ -144,7 +144,9 @@ class AnimationPlan:
         return {part: path for part, path in parts.items() if path is not None}
 
 
-def plan_animation(source: Path | Portrait, driver: Path | MotionTrack, options: AnimateOptions) -> AnimationPlan:
+def plan_animation(
+    source: Path | str | Portrait, driver: Path | str | MotionTrack, options: AnimateOptions
+) -> AnimationPlan:
     """Inspect the inputs and choose the engine.
 
     Args:
@@ -204,21 +206,23 @@ def check_animation_outputs(plan: AnimationPlan, output: Path, overwrite: bool) 
         raise InputError(f"{plan.audio} has no audio. Name a file with audio, driver or none.", field="audio")
 
 
-def _inspect_source(source: Path | Portrait) -> SourceInput:
+def _inspect_source(source: Path | str | Portrait) -> SourceInput:
     if isinstance(source, Portrait):
         return SourceInput(None, None, source)
-    return SourceInput(source, probe_source(source))
+    path = Path(source)
+    return SourceInput(path, probe_source(path))
 
 
-def _inspect_driver(driver: Path | MotionTrack, options: AnimateOptions) -> DriverInput:
+def _inspect_driver(driver: Path | str | MotionTrack, options: AnimateOptions) -> DriverInput:
     if isinstance(driver, MotionTrack):
         loaded = Driver(driver, Path("track"), "track", was_cached=True).trimmed(options.trim)
         return DriverInput(None, DriverInfo(loaded.path, "track", driver.meta.space), None, loaded)
-    kind = find_driver_kind(driver)
-    info = kind.inspect(driver)
+    path = Path(driver)
+    kind = find_driver_kind(path)
+    info = kind.inspect(path)
     if info.space is None:
-        return DriverInput(driver, info, kind)
-    return DriverInput(driver, info, kind, kind.load(DriverRequest(driver, trim=options.trim, info=info)))
+        return DriverInput(path, info, kind)
+    return DriverInput(path, info, kind, kind.load(DriverRequest(path, trim=options.trim, info=info)))
 
 
 def _plan_comparison(source: SourceInput, driver: DriverInput, size: tuple[int, int]) -> PanelLayout:

@@ -30,9 +30,9 @@ TrackRenderer = Callable[[MotionTrack], Iterator[np.ndarray]]
 
 
 def extract(
-    source: Path,
-    output: Path | None = None,
-    renders: Path | None = None,
+    source: Path | str,
+    output: Path | str | None = None,
+    renders: Path | str | None = None,
     options: ExtractOptions = ExtractOptions(),
     *,
     space: str | None = None,
@@ -62,6 +62,9 @@ def extract(
         OutputError: An output cannot be written.
         WeightsError: The weights of the space are not installed.
     """
+    source = Path(source)
+    output = None if output is None else Path(output)
+    renders = None if renders is None else Path(renders)
     _check_arguments(source, output, space, overwrite)
     finished = load_driver(source, options, trim=trim) if is_track(source) else None
     if finished and space not in (None, finished.track.meta.space):

@@ -43,7 +43,7 @@ def flatten_alpha(image: Image) -> np.ndarray:
     return ((image.rgb.astype(np.uint16) * image.alpha[..., None] + 127) // 255).astype(np.uint8)
 
 
-def load_portrait(path: Path, face: str = "largest") -> Portrait:
+def load_portrait(path: Path | str, face: str = "largest") -> Portrait:
     """Read a photo, detect its face and fit the face model to it; the portrait serves any number of drivers.
 
     Args:
@@ -53,7 +53,7 @@ def load_portrait(path: Path, face: str = "largest") -> Portrait:
     Raises:
         InputError: The photo cannot be read, or the selected face is not detected.
     """
-    image = read_image(path)
+    image = read_image(Path(path))
     return portrait_from_photo(image.rgb, image.alpha, face478.load(), face, str(path))
 
 

@@ -13,8 +13,8 @@ from mimaface_cli.speech.speech_options import SpeechOptions
 
 
 def speak(
-    audio: Path,
-    output: Path,
+    audio: Path | str,
+    output: Path | str,
     options: SpeechOptions = SpeechOptions(),
     *,
     overwrite: bool = False,
@@ -39,6 +39,7 @@ def speak(
         OutputError: The track cannot be written.
         WeightsError: The networks of the space are not installed.
     """
+    audio, output = Path(audio), Path(output)
     if not is_track(output):
         raise OutputError(f"{output}: a track is written as .npz. Change the suffix.")
     inputs = (audio, *filter(None, (options.pose_from, options.blinks_from, options.source)))
