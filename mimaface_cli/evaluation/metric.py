@@ -52,10 +52,10 @@ class MetricInfo:
 
 
 class Metric:
-    """One figure of one result. A new object is made for every result.
+    """One figure of one result. Every result gets a new object.
 
     A subclass sets `info` and implements `result`, which may use the whole video. It implements `update` where it looks
-    at frames. Work that several metrics share belongs into a feature: a function of a `FramePair` or a `VideoPair`
+    at frames. Work that several metrics share belongs in a feature: a function of a `FramePair` or a `VideoPair`
     that metrics call through `frame.feature(function)` or `video.feature(function)`.
 
     Attributes:
@@ -74,7 +74,7 @@ class Metric:
 
     @classmethod
     def find_problem(cls, video: VideoPair) -> str | None:
-        """Return why the metric cannot run on a result, or None; checked before the metric is made."""
+        """Return why the metric cannot run on a result, or None; checked before the metric is created."""
         return None if cls.info.network is None else pretrained.missing_weights(cls.info.network)
 
     def update(self, frame: FramePair) -> None:
@@ -140,7 +140,7 @@ class FeatureCollector:
 
 
 class SetMetric:
-    """One figure of all results together. One object is made for every evaluation.
+    """One figure of all results together. Every evaluation gets a new object.
 
     Attributes:
         info: Description of the metric.
