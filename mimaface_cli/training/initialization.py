@@ -75,7 +75,7 @@ def initialize_image_stage(config: TrainingConfig, identity_features: int = IDEN
     clip_config = checkpoint.read_json(files["clip/config.json"])
     clip_config = clip_config.get("vision_config", clip_config)
     encoder = clip_encoder.build_clip_encoder(clip_config, *checkpoint.read_tensors(files["clip/model.safetensors"]))
-    widths = unet.tokens_width, encoder.config.hidden_size
+    widths = unet.token_width, encoder.config.hidden_size
     tokens = ReleaseMIA(*widths, identity_features) if config.model.tokens == "release" else PaperMIA(*widths)
     return _disable_ablated_inputs(Denoiser(unet.float(), tokens, encoder.float(), unet_config), config)
 

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from mimaface_cli.engines.diffusion import ica, latents
-from mimaface_cli.engines.diffusion.denoise import denoise
+from mimaface_cli.engines.diffusion.denoise import ClipConditions, denoise
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.samplers import create_sampler
 from mimaface_cli.evaluation.functional.image_quality import psnr, ssim
@@ -162,8 +162,9 @@ class Validator:
             height, width = render.shape[-2:]
             noise = ica.sample_noise(settings.length, height, width, seed=settings.seed)
             condition = ica.build_ica_channels(carried, settings.length, clip_render)
+            conditions = ClipConditions(clip_render, condition, tokens)
             sampler = create_sampler(settings, self.prediction)
-            *_, final = denoise(network.unet, sampler, noise, clip_render, condition, tokens, settings)
+            *_, final = denoise(network.unet, sampler, noise, conditions, settings)
             parts.append(final[:, :, clip.new])
         return torch.cat(parts, 2)
 

@@ -47,7 +47,7 @@ def measure(settings: DenoiseSettings, runtime: Runtime, side: int) -> tuple[flo
     cuda = runtime.device.type == "cuda"
     networks = floor.networks("cpu" if runtime.level == "minimal" else str(runtime.device), runtime.dtype)
     place_networks(networks, runtime, settings)
-    economy = FallbackDenoiser(runtime).economy
+    memory = FallbackDenoiser(runtime).memory
     clip = next(ica.plan_clips(settings.length, settings.length, settings.overlap))
     clip = replace(clip, carried=settings.overlap)
     given = inputs(settings.length, side, str(runtime.device))
@@ -58,8 +58,8 @@ def measure(settings: DenoiseSettings, runtime: Runtime, side: int) -> tuple[flo
             torch.cuda.synchronize()
         began = time.perf_counter()
         steps = replace(settings, steps=2) if warm and not cuda else settings
-        final = denoise_clip(networks, given, clip, carried, steps, economy)
-        sum(1 for _ in decode_new_frames(networks.vae, clip, final, economy.chunk))
+        final = denoise_clip(networks, given, clip, carried, steps, memory)
+        sum(1 for _ in decode_new_frames(networks.vae, clip, final, memory.chunk))
         if cuda:
             torch.cuda.synchronize()
         taken = time.perf_counter() - began

@@ -79,7 +79,7 @@ def measure(dtype: str, frames: int, side: int, rounds: int, compiled: bool) -> 
         for name, deep, token in (("whole", 0, 0), ("tokens reused", 0, 1), ("deep layers reused", 1, 1)):
 
             def work(deep=deep, token=token):
-                reuse.take_deep, reuse.take_tokens = bool(deep), bool(token)
+                reuse.use_deep, reuse.use_tokens = bool(deep), bool(token)
                 return video(clip, 500.0, tokens, reuse)
 
             kept[name] = work

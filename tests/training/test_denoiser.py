@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion import checkpoint, video_denoiser
+from mimaface_cli.engines.diffusion import checkpoint, diffusion_motion
 from mimaface_cli.engines.diffusion.condition_render import render_condition
 from mimaface_cli.engines.diffusion.pipeline import compute_condition_tokens
 from mimaface_cli.engines.diffusion.portrait_features import extract_portrait_features
@@ -72,7 +72,7 @@ def comparison(training_weights, sample, tmp_path_factory) -> Comparison:
         image, points = space.photo
         source = extract_portrait_features(image, Face(points, np.zeros(52), np.eye(3)), readers, torch.device("cpu"))
         face_model = checkpoint.load_face_model()
-        motion = video_denoiser.plan_diffusion_motion(
+        motion = diffusion_motion.plan_diffusion_motion(
             face_model, source, clip.track, RetargetOptions(motion="absolute")
         )
         places = [alignment.invert(alignment.to_center_origin(crop)) for crop in clip.track.crop]

@@ -71,7 +71,7 @@ def test_exported_model_animates_with_the_trained_tokens(trained, training_weigh
         networks = checkpoint.load_networks()
         result = run_command("animate", sample.portrait, sample.driver, "-o", "out.mp4", *quick, "--duration", "0.2")
     assert isinstance(networks.mia, ReleaseMIA)
-    assert networks.wants_identity
+    assert networks.needs_identity
     state = read_stage_result(Path(trained.output), "video").state
     assert all(torch.equal(value, state[f"mia.{key}"]) for key, value in networks.mia.state_dict().items())
     assert result.code == 0, result.err

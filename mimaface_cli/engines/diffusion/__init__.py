@@ -1,0 +1,1 @@
+"""The diffusion engine: the paper's model, with the released checkpoint or a small one."""

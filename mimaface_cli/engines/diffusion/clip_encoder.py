@@ -11,6 +11,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from mimaface_cli.weights.state_dict import load_network, strip_module_prefix
 
+# CLIP's normalization of RGB values in [0, 1].
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -26,41 +27,71 @@ VIT_L_14 = CLIPVisionConfig(
 
 
 def preprocess_image(image: np.ndarray, size: int = 224) -> Tensor:
-    """RGB picture (H, W, 3) uint8 -> (1, 3, size, size): shortest side to `size` (bicubic), center crop, normalized."""
-    picture = Image.fromarray(image)
-    width, height = picture.size
+    """Resize an image's shortest side to `size` (bicubic), crop its center, normalize its colors.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        size: Side of the encoder's input in pixels.
+
+    Returns:
+        (1, 3, size, size) float32.
+    """
+    pil_image = Image.fromarray(image)
+    width, height = pil_image.size
     scale = size / min(width, height)
     # int(), as CLIP's own preprocessing truncates the longer side.
-    picture = picture.resize((max(size, int(width * scale)), max(size, int(height * scale))), Image.Resampling.BICUBIC)
-    left, top = (picture.width - size) // 2, (picture.height - size) // 2
-    pixels = np.asarray(picture.crop((left, top, left + size, top + size)), np.float32) / 255
-    pixels = (pixels - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
+    resized = pil_image.resize(
+        (max(size, int(width * scale)), max(size, int(height * scale))), Image.Resampling.BICUBIC
+    )
+    left, top = (resized.width - size) // 2, (resized.height - size) // 2
+    pixels = np.asarray(resized.crop((left, top, left + size, top + size)), np.float32) / 255
+    pixels = (pixels - np.array(PIXEL_MEAN, np.float32)) / np.array(PIXEL_STD, np.float32)
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
+def input_size(model: CLIPVisionModel) -> int:
+    """Return the side of the encoder's input in pixels."""
+    return int(model.config.image_size)  # type: ignore[arg-type]  # one number in all configs that we read
+
+
 def encode_image_tokens(model: CLIPVisionModel, pixels: Tensor) -> Tensor:
-    """(B, 3, S, S) -> (B, 1 + patches, width): class token, then patch tokens, as the last layer leaves them."""
+    """Encode preprocessed images.
+
+    Args:
+        model: The encoder.
+        pixels: (B, 3, S, S) from `preprocess_image`.
+
+    Returns:
+        (B, 1 + patches, width): class token, then patch tokens, as the last layer leaves them.
+    """
     return model(pixel_values=pixels.to(model.device, model.dtype)).last_hidden_state
 
 
 def build_clip_encoder(
     config: Mapping[str, Any], state: Mapping[str, Tensor], name: str = "CLIP vision encoder"
 ) -> CLIPVisionModel:
-    """The encoder of a config.json and its weights (with or without the prefix `vision_model.`), in eval mode, float32.
+    """Build the encoder from its config and weights, in eval mode and float32.
 
-    name: the file, for the message. Raises WeightsError that lists what is missing, unexpected or misshapen.
+    Args:
+        config: Content of its config.json.
+        state: Its weights, with or without the prefix `vision_model.`.
+        name: Name of the file, for messages.
+
+    Raises:
+        WeightsError: If the weights do not fit; lists missing, unexpected and misshapen ones.
     """
     with torch.device("meta"):
         model = CLIPVisionModel(CLIPVisionConfig(**config))
     # transformers 5 has dropped the prefix that the released files, and transformers 4, have.
     prefix = "vision_model." if any(key.startswith("vision_model.") for key in model.state_dict()) else ""
-    state = {
+    prefixed = {
         prefix + key.removeprefix("vision_model."): value
         for key, value in strip_module_prefix(state).items()
-        if not key.endswith("position_ids")  # a counter that old files hold
+        if not key.endswith("position_ids")  # a counter in files of older versions
     }
-    load_network(model, state, name)
-    for part in model.modules():  # no weights, hence not in the files, but on the meta device so far
-        if getattr(part, "position_ids", None) is not None:
-            part.position_ids = torch.arange(part.position_ids.shape[-1])[None]
+    load_network(model, prefixed, name)
+    for part in model.modules():  # these buffers are not in the files, but still on the meta device
+        position_ids = getattr(part, "position_ids", None)
+        if isinstance(position_ids, Tensor):
+            part.position_ids = torch.arange(position_ids.shape[-1])[None]
     return model

@@ -1,4 +1,4 @@
-"""ICA: clips that overlap, each conditioned on the last frames of the one before."""
+"""ICA (inter-clip affinity): overlapping clips, each conditioned on the last frames of the clip before it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +9,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ClipWindow:
-    """frames: the track's frame behind each of the clip's; the first `carried` of them repeat the clip before.
+    """The frames of a track that one clip covers.
 
-    Frames from `end` on only fill the clip up (the track's last frame, repeated): the clip yields `carried` to `end`.
+    Frames from `end` on only fill the clip up: they repeat the track's last frame.
+
+    Attributes:
+        frames: Index in the track of each of the clip's frames.
+        carried: Number of frames at the start that repeat the end of the clip before.
+        end: End of the valid frames in the clip.
     """
 
     frames: tuple[int, ...]
@@ -20,13 +25,26 @@ class ClipWindow:
 
     @property
     def new(self) -> slice:
+        """The frames that this clip adds to the video."""
         return slice(self.carried, self.end)
 
 
 def plan_clips(count: int, length: int = 12, overlap: int = 3) -> Iterator[ClipWindow]:
-    """Cover `count` frames with clips of `length` frames, `overlap` of them shared. No clip without a new frame."""
+    """Cover a track with overlapping clips. Every clip adds at least one frame.
+
+    Args:
+        count: Number of frames in the track.
+        length: Frames of a clip.
+        overlap: Frames that consecutive clips share.
+
+    Yields:
+        The clips in order.
+
+    Raises:
+        ValueError: If no such clips exist.
+    """
     if count < 1 or not 0 <= overlap < length:
-        raise ValueError(f"cannot cover {count} frames by clips of {length} that share {overlap}")
+        raise ValueError(f"cannot cover {count} frames with clips of {length} that share {overlap}")
     start, carried = 0, 0
     while start + carried < count:
         frames = tuple(min(start + i, count - 1) for i in range(length))
@@ -36,19 +54,30 @@ def plan_clips(count: int, length: int = 12, overlap: int = 3) -> Iterator[ClipW
 
 
 def build_ica_channels(carried: Tensor | None, frames: int, like: Tensor) -> Tensor:
-    """The UNet's ICA channels (B, 5, F, h, w): conditioning latents 4 and their mask 1; zero where nothing is given.
+    """Build the UNet's ICA channels: conditioning latents (4 channels) and their mask (1 channel).
 
-    carried: latents (B, 4, k, h, w) of the first k frames (in training the true ones, with noise of sigma 0.1 added),
-    or None. like: a tensor (B, 4, F', h, w) that gives batch, latent size, dtype and device.
+    Args:
+        carried: (B, 4, K, h, w) latents of the first K frames, or None. In training they are the true latents with
+            Gaussian noise of standard deviation 0.1.
+        frames: F, frames of the clip.
+        like: (B, 4, *, h, w) tensor with the batch size, latent size, dtype and device of the result.
+
+    Returns:
+        (B, 5, F, h, w); zero where there is no carried frame.
+
+    Source: paper, inter-clip affinity.
     """
     batch, channels, _, height, width = like.shape
-    out = like.new_zeros(batch, channels + 1, frames, height, width)
+    conditioning = like.new_zeros(batch, channels + 1, frames, height, width)
     if carried is not None:
-        out[:, :channels, : carried.shape[2]] = carried
-        out[:, channels:, : carried.shape[2]] = 1
-    return out
+        conditioning[:, :channels, : carried.shape[2]] = carried
+        conditioning[:, channels:, : carried.shape[2]] = 1
+    return conditioning
 
 
 def sample_noise(frames: int, height: int, width: int, seed: int = 0) -> Tensor:
-    """Standard normal noise (1, 4, F, h, w), float32 on the CPU: the same for a seed everywhere, and in every clip."""
+    """Sample standard normal noise (1, 4, F, h, w), float32 on the CPU.
+
+    A seed gives the same noise on every machine, and for every clip of a video.
+    """
     return torch.randn(1, 4, frames, height, width, generator=torch.Generator().manual_seed(seed))

@@ -1,19 +1,27 @@
-"""Pictures to scaled VAE latents and back, in chunks so that memory does not grow with the clip."""
+"""Images to scaled VAE latents and back, in chunks so that memory does not grow with the clip."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
 
 def encode_latents(
     vae: AutoencoderKL, images: Tensor, chunk: int = 4, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Pictures (F, 3, H, W) in [-1, 1] -> scaled latents (1, 4, F, H/8, W/8).
+    """Encode images.
 
-    The distribution's mode, as in training, or a sample of it where a generator is given (the release samples).
+    Args:
+        vae: The autoencoder.
+        images: (F, 3, H, W) in [-1, 1].
+        chunk: Number of images that are encoded together.
+        generator: Source of randomness for a sample of the distribution (as the release does); None for its mode (as
+            in training).
+
+    Returns:
+        (1, 4, F, H/8, W/8) scaled latents.
     """
     parts = []
     for part in images.split(chunk):
@@ -23,7 +31,16 @@ def encode_latents(
 
 
 def decode_latents(vae: AutoencoderKL, latents: Tensor, chunk: int = 4) -> Iterator[np.ndarray]:
-    """Scaled latents (1, 4, F, h, w) -> F pictures (8h, 8w, 3) uint8 RGB, one by one; values truncated as released."""
+    """Decode latents.
+
+    Args:
+        vae: The autoencoder.
+        latents: (1, 4, F, h, w) scaled latents.
+        chunk: Number of images that are decoded together.
+
+    Yields:
+        F images (8h, 8w, 3) uint8 RGB, one by one; values are truncated as in the release, not rounded.
+    """
     for part in latents[0].transpose(0, 1).split(chunk):
         images = vae.decode((part / vae.config.scaling_factor).to(vae.device, vae.dtype)).sample
         images = ((images.float() / 2 + 0.5).clamp(0, 1) * 255).to(torch.uint8)

@@ -1,29 +1,40 @@
-"""A whole video, clip by clip: motion tokens, render latents, ICA conditioning, denoising."""
+"""A whole video, clip by clip: condition tokens, render latents, ICA conditioning, denoising, decoding."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
-from mimaface_cli.engines.diffusion import ica, latents
-from mimaface_cli.engines.diffusion.denoise import denoise
+from mimaface_cli.engines.diffusion import ica
+from mimaface_cli.engines.diffusion.denoise import ClipConditions, denoise
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.latents import decode_latents, encode_latents
 from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA, pool_frames
 from mimaface_cli.engines.diffusion.samplers import create_sampler
 from mimaface_cli.engines.diffusion.unet import VideoUNet
 from mimaface_cli.face.d3dfr import split_coefficients
 
-# Pictures of the track's frames: (F, 3, H, W) in [-1, 1].
+# Loads frames of the track by index: (F, 3, H, W) in [-1, 1].
 FrameLoader = Callable[[Sequence[int]], Tensor]
+# Denoises one clip; called like `denoise_clip` with its first five arguments.
+ClipDenoiser = Callable[
+    ["DiffusionNetworks", "VideoInputs", ica.ClipWindow, Tensor | None, DenoiseSettings],
+    Tensor,
+]
 
 
 @dataclass
 class DiffusionNetworks:
-    """What denoises: all in evaluation mode; unet and vae on one device, in the dtype they run in. prediction: what the
-    UNet gives (epsilon, v or sample).
+    """The networks of the denoising, in evaluation mode.
+
+    Attributes:
+        unet: The video UNet, on the device and in the precision it runs in.
+        mia: The module that computes the condition tokens.
+        vae: The autoencoder, on the UNet's device and in its precision.
+        prediction: Output of the UNet: "epsilon", "v" or "sample".
     """
 
     unet: VideoUNet
@@ -33,17 +44,23 @@ class DiffusionNetworks:
 
     @property
     def dtype(self) -> torch.dtype:
+        """The precision of the UNet."""
         return self.unet.conv_in.weight.dtype
 
     @property
-    def wants_identity(self) -> bool:
-        """Whether the tokens are made from ArcFace features too, as in the release."""
+    def needs_identity(self) -> bool:
+        """Whether the condition tokens need ArcFace features, as in the release."""
         return isinstance(self.mia, ReleaseMIA)
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """What is known of B sources: CLIP tokens (B, 1 + P, 1024) and, for the released variant, ArcFace features (B, 25088)."""
+    """The appearance of B portraits.
+
+    Attributes:
+        clip: (B, 1 + P, 1024) CLIP tokens.
+        identity: (B, 25088) ArcFace features for `ReleaseMIA`, or None.
+    """
 
     clip: Tensor
     identity: Tensor | None = None
@@ -51,19 +68,29 @@ class Appearance:
 
 @dataclass(frozen=True)
 class VideoInputs:
-    """What a video is made of: the source's appearance, mixed coefficients (N, 261), the render of any frames, and for
-    a warm start the pictures to begin from.
+    """The inputs of a video.
+
+    Attributes:
+        appearance: Appearance of the portrait.
+        coefficients: (N, 261) float32, the portrait's and the driver's coefficients mixed.
+        render: Loads the driving renders.
+        initial: Loads the frames that a warm start begins from; None without a warm start.
     """
 
     appearance: Appearance
     coefficients: np.ndarray
     render: FrameLoader
-    rough: FrameLoader | None = None
+    initial: FrameLoader | None = None
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """How much memory is spent: batched runs both guidance halves as one; chunk is how many pictures the VAE takes."""
+    """How much memory a clip may take.
+
+    Attributes:
+        batched: Whether both guidance halves run as one batch.
+        chunk: Number of images that the VAE processes together.
+    """
 
     batched: bool = True
     chunk: int = 4
@@ -72,7 +99,17 @@ class MemoryPlan:
 def compute_condition_tokens(
     mia: ReleaseMIA | PaperMIA, appearance: Appearance, coefficients: Tensor, per_frame: bool = False
 ) -> Tensor:
-    """Mixed coefficients (B, F, 261) of clips -> condition tokens (B, T, C), or (B, F, T, C) where per frame."""
+    """Compute the condition tokens of clips.
+
+    Args:
+        mia: The token module.
+        appearance: Appearance of B portraits.
+        coefficients: (B, F, 261) mixed coefficients.
+        per_frame: Whether `ReleaseMIA` gives tokens per frame instead of their average; `PaperMIA` always does.
+
+    Returns:
+        (B, T, C) tokens, or (B, F, T, C) per frame.
+    """
     groups = split_coefficients(coefficients.to(appearance.clip))
     if isinstance(mia, PaperMIA):
         groups["pose"] = torch.cat([groups["angles"], groups["translation"]], -1)
@@ -88,52 +125,90 @@ def denoise_clip(
     clip: ica.ClipWindow,
     carried: Tensor | None,
     settings: DenoiseSettings,
-    economy: MemoryPlan = MemoryPlan(),
-    stepped: Callable[[int], None] = lambda steps: None,
+    memory: MemoryPlan = MemoryPlan(),
+    on_step: Callable[[int], None] = lambda steps: None,
 ) -> Tensor:
-    """Latents (1, 4, F, h, w) float32 of one clip. carried: those of its first frames, from the clip before; stepped is
-    told how many steps are done.
+    """Denoise one clip.
+
+    Args:
+        networks: The networks.
+        inputs: The inputs of the video.
+        clip: The frames of the clip.
+        carried: (1, 4, K, h, w) latents of its first frames from the clip before, or None.
+        settings: Settings of the denoising.
+        memory: How much memory the clip may take.
+        on_step: Called with the number of finished steps.
+
+    Returns:
+        (1, 4, F, h, w) float32 latents.
+
+    Raises:
+        ValueError: If a warm start is requested without `inputs.initial`.
     """
     frames, unet = list(clip.frames), networks.unet
     device, dtype = unet.conv_in.weight.device, networks.dtype
     coefficients = torch.from_numpy(inputs.coefficients[frames])[None]
     tokens = compute_condition_tokens(networks.mia, inputs.appearance, coefficients, settings.per_frame_tokens)
-    drawn = latents.encode_latents(networks.vae, inputs.render(frames), economy.chunk).to(device, dtype)
-    clean = latents.encode_latents(networks.vae, inputs.rough(frames), economy.chunk) if settings.warm_start else None
-    noise = ica.sample_noise(settings.length, *drawn.shape[-2:], seed=settings.seed)
-    condition = ica.build_ica_channels(carried, settings.length, drawn)
-    sampler = create_sampler(settings, networks.prediction)
-    steps = denoise(
-        unet, sampler, noise, drawn, condition, tokens.to(device, dtype), settings, clean=clean, batched=economy.batched
+    render = encode_latents(networks.vae, inputs.render(frames), memory.chunk).to(device, dtype)
+    start = None
+    if settings.warm_start:
+        if inputs.initial is None:
+            raise ValueError("a warm start needs initial frames")
+        start = encode_latents(networks.vae, inputs.initial(frames), memory.chunk)
+    height, width = render.shape[-2:]
+    noise = ica.sample_noise(settings.length, height, width, settings.seed)
+    conditions = ClipConditions(
+        render, ica.build_ica_channels(carried, settings.length, render), tokens.to(device, dtype)
     )
-    for count, final in enumerate(steps, 1):
-        stepped(count)
-    return final
+    sampler = create_sampler(settings, networks.prediction)
+    steps = denoise(unet, sampler, noise, conditions, settings, start=start, batched=memory.batched)
+    latents = noise
+    for count, step_latents in enumerate(steps, 1):
+        latents = step_latents
+        on_step(count)
+    return latents
 
 
 def denoise_clips(
     networks: DiffusionNetworks,
     inputs: VideoInputs,
     settings: DenoiseSettings,
-    done: Callable[[int], Tensor | None] = lambda index: None,
-    run: Callable[..., Tensor] = denoise_clip,
-) -> Iterator[tuple[ica.ClipWindow, Tensor]]:
-    """Yield every clip of a track with its latents (1, 4, F, h, w) float32; memory is that of one clip.
+    load_clip: Callable[[int], Tensor | None] = lambda index: None,
+    denoise_one: ClipDenoiser = denoise_clip,
+) -> Generator[tuple[ica.ClipWindow, Tensor], None, None]:
+    """Denoise a video clip by clip; only one clip is in memory.
 
-    done(i) may give the latents of clip i from an earlier run; such clips are not computed again. run: called like
-    `denoise_clip` for each of the others.
+    Args:
+        networks: The networks.
+        inputs: The inputs of the video.
+        settings: Settings of the denoising.
+        load_clip: Returns the latents of a clip from an earlier run by its index, or None. Such clips are not computed
+            again.
+        denoise_one: Denoises each of the other clips.
+
+    Yields:
+        Every clip with its latents (1, 4, F, h, w) float32.
     """
-    previous = None
+    previous: Tensor | None = None
     for index, clip in enumerate(ica.plan_clips(len(inputs.coefficients), settings.length, settings.overlap)):
-        final = done(index)
-        if final is None:
+        latents = load_clip(index)
+        if latents is None:
             carried = None if previous is None or not clip.carried else previous[:, :, -clip.carried :]
-            final = run(networks, inputs, clip, carried, settings)
-        previous = final
-        yield clip, final
+            latents = denoise_one(networks, inputs, clip, carried, settings)
+        previous = latents
+        yield clip, latents
 
 
 @torch.no_grad()
-def decode_new_frames(vae: AutoencoderKL, clip: ica.ClipWindow, final: Tensor, chunk: int = 4) -> Iterator[np.ndarray]:
-    """The pictures (H, W, 3) uint8 that a clip adds to the video."""
-    yield from latents.decode_latents(vae, final[:, :, clip.new], chunk)
+def decode_new_frames(
+    vae: AutoencoderKL, clip: ica.ClipWindow, latents: Tensor, chunk: int = 4
+) -> Iterator[np.ndarray]:
+    """Decode the frames (H, W, 3) uint8 that a clip adds to the video.
+
+    Args:
+        vae: The autoencoder.
+        clip: The frames of the clip.
+        latents: (1, 4, F, h, w) latents of the whole clip.
+        chunk: Number of images that are decoded together.
+    """
+    yield from decode_latents(vae, latents[:, :, clip.new], chunk)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mimaface_cli.engines.base import FrameStream, RenderRequest
-from mimaface_cli.engines.diffusion import checkpoint, video_denoiser
+from mimaface_cli.engines.diffusion import checkpoint, diffusion_motion, video_denoiser
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
 from mimaface_cli.engines.diffusion.pasting import paste_square, photo_of
 from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks
@@ -58,7 +58,7 @@ class _LoadedNetworks:
         photo_key = hashlib.sha256(portrait.image.tobytes()).digest() + portrait.points.tobytes()
         if self.features is None or self.photo_key != photo_key:
             coefficient_net, _ = checkpoint.load_coefficient_net()
-            networks = checkpoint.load_portrait_networks(coefficient_net, identity=self.networks.wants_identity)
+            networks = checkpoint.load_portrait_networks(coefficient_net, identity=self.networks.needs_identity)
             face = Face(portrait.points, np.zeros(len(BLENDSHAPES)), np.eye(3))
             self.features = extract_portrait_features(portrait.image, face, networks, self.runtime.device)
             self.photo_key = photo_key
@@ -86,7 +86,7 @@ def prepare(request: RenderRequest) -> FrameStream:
 
     def finish() -> None:
         if denoiser.store is not None:
-            denoiser.store.forget()
+            denoiser.store.clear()
         # Notes mean that memory ran short or that precision was changed: the next video loads the networks again.
         if not denoiser.notes:
             _reusable[:] = [loaded]
@@ -107,14 +107,14 @@ def _create_denoiser(
 ) -> video_denoiser.VideoDenoiser:
     settings = request.diffusion.settings
     face_model = checkpoint.load_face_model()
-    motion = video_denoiser.plan_diffusion_motion(face_model, features, request.track, request.retarget)
+    motion = diffusion_motion.plan_diffusion_motion(face_model, features, request.track, request.retarget)
     denoiser = video_denoiser.VideoDenoiser(
         loaded.networks,
         loaded.runtime,
         settings,
         features.appearance,
         motion.coefficients,
-        video_denoiser.stream_condition_renders(face_model, motion),
+        diffusion_motion.stream_condition_renders(face_model, motion),
         None,
         _mesh_renders(request, features.face.to_square) if settings.warm_start > 0 else None,
         lambda done, total: request.progress("denoising", done, total),

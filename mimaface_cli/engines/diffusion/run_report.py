@@ -14,6 +14,6 @@ def describe_run(options: DiffusionOptions, denoiser: VideoDenoiser) -> dict[str
         **asdict(denoiser.settings),
         "running_on": denoiser.runtime.name,
         "vram": denoiser.runtime.level,
-        "clips_made": denoiser.made,
-        "clips_resumed": len(denoiser.taken),
+        "clips_made": denoiser.denoised_count,
+        "clips_resumed": len(denoiser.resumed_clips),
     }

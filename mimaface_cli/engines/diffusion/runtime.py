@@ -1,11 +1,12 @@
-"""Where and how the networks run: device, number format, memory; and what is done when they do not fit."""
+"""Device, precision and memory of the networks, and the fallbacks when memory or precision do not suffice."""
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.ica import ClipWindow
@@ -13,20 +14,27 @@ from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks, MemoryPla
 from mimaface_cli.errors import InputError, MimafaceError, WeightsError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-MEMORY_LEVELS = ("high", "low", "minimal")  # of memory, in the order in which they are tried
-_ECONOMIES = {
+MEMORY_LEVELS = ("high", "low", "minimal")  # in the order in which they are tried
+_MEMORY_PLANS = {
     "high": MemoryPlan(),
     "low": MemoryPlan(batched=False, chunk=1),
     "minimal": MemoryPlan(batched=False, chunk=1),
 }
-# Bytes a level wants beyond the weights, for each frame of a clip at 512², number format of two bytes.
-_WORKING = {"high": 700e6, "low": 250e6}
+# Bytes that a level needs beyond the weights, for each frame of a clip at 512² in 16-bit precision.
+_WORKING_BYTES = {"high": 700e6, "low": 250e6}
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """level: high keeps all networks on the device and runs both guidance halves as one batch; low runs them one after
-    the other and the VAE picture by picture; minimal also fetches each layer's weights only when it runs.
+    """Where and how the networks run.
+
+    Attributes:
+        device: Device of the networks.
+        dtype: Precision of UNet and VAE.
+        level: Memory level. "high" keeps all networks on the device and runs both guidance halves as one batch; "low"
+            runs them one after the other, and the VAE image by image; "minimal" also loads each layer's weights only
+            while it runs.
+        compile: Whether torch.compile compiles the UNet's layers.
     """
 
     device: torch.device
@@ -36,7 +44,7 @@ class Runtime:
 
     @property
     def name(self) -> str:
-        """Device and format in words, such as `cuda bf16`."""
+        """Device and precision, such as `cuda bf16`."""
         return f"{self.device.type} {next(name for name, dtype in DTYPES.items() if dtype == self.dtype)}"
 
 
@@ -50,54 +58,68 @@ def choose_runtime(
     weights: int = 0,
     frames: int = 12,
 ) -> Runtime:
-    """What to run on. device: auto (CUDA), cuda[:N] or cpu. dtype: fp32, bf16, fp16 or auto: fp32 where the release's
-    numbers are wanted (exact) and on the CPU, else bf16 on cards that have it and fp16 on older ones. vram: auto, or a
-    level. weights: how many numbers the networks hold; frames: of a clip. Raises InputError, or WeightsError when there
-    is no such device.
+    """Choose device, precision and memory level.
+
+    Args:
+        device: "auto" (CUDA), "cuda", "cuda:N" or "cpu".
+        dtype: "fp32", "bf16", "fp16", or "auto": fp32 for exact results and on the CPU, else bf16 on GPUs that support
+            it and fp16 on older ones.
+        vram: A memory level, or "auto": the highest one that fits into the free memory.
+        compile: Whether to compile the UNet's layers.
+        exact: Whether the release's results are requested.
+        weights: Number of parameters of the networks.
+        frames: Frames of a clip.
+
+    Raises:
+        InputError: For unknown values.
+        WeightsError: If there is no such device.
     """
     if vram not in ("auto", *MEMORY_LEVELS):
-        raise InputError(f"--vram {vram}: choose auto, {', '.join(MEMORY_LEVELS)}")
+        raise InputError(f"unknown mode {vram!r}. Choose auto, {', '.join(MEMORY_LEVELS)}.", field="vram")
     if dtype not in ("auto", *DTYPES):
-        raise InputError(f"--dtype {dtype}: choose auto, {', '.join(DTYPES)}")
-    chosen = _device(device)
+        raise InputError(f"unknown precision {dtype!r}. Choose auto, {', '.join(DTYPES)}.", field="dtype")
+    torch_device = _parse_device(device)
     if dtype != "auto":
-        number = DTYPES[dtype]
-    elif exact or chosen.type == "cpu":
-        number = torch.float32
+        precision = DTYPES[dtype]
+    elif exact or torch_device.type == "cpu":
+        precision = torch.float32
     else:
-        number = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        precision = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     level = vram
     if vram == "auto":
         level = "high"
-        if chosen.type == "cuda":
-            free = torch.cuda.mem_get_info(chosen)[0]
-            wanted = {key: number.itemsize * (weights + frames * value / 2) for key, value in _WORKING.items()}
-            level = next((key for key in ("high", "low") if free >= wanted[key]), "minimal")
-    return Runtime(chosen, number, level, compile)
+        if torch_device.type == "cuda":
+            free = torch.cuda.mem_get_info(torch_device)[0]
+            needed = {name: precision.itemsize * (weights + frames * size / 2) for name, size in _WORKING_BYTES.items()}
+            level = next((name for name in ("high", "low") if free >= needed[name]), "minimal")
+    return Runtime(torch_device, precision, level, compile)
 
 
-def _device(name: str) -> torch.device:
+def _parse_device(name: str) -> torch.device:
     try:
-        chosen = torch.device("cuda" if name == "auto" else name)
+        device = torch.device("cuda" if name == "auto" else name)
     except RuntimeError:
-        chosen = None
-    if chosen is None or chosen.type not in ("cuda", "cpu"):
-        raise InputError(f"--device {name}: choose auto, cuda, cuda:N or cpu")
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        device = None
+    if device is None or device.type not in ("cuda", "cpu"):
+        raise InputError(f"unknown device {name!r}. Choose auto, cuda, cuda:N or cpu.", field="device")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise WeightsError(
-            f"--device {name}: no such CUDA device here; --device cpu runs the diffusion engine on the CPU (minutes to "
-            "hours for a second of video), --engine mesh needs no device"
+            f"there is no CUDA device {name!r}. Set `device=cpu` to run on the CPU (minutes to hours for a second of "
+            "video), or `engine=mesh`, which needs no device.",
+            field="device",
         )
-    return chosen
+    return device
 
 
 def place_networks(networks: DiffusionNetworks, runtime: Runtime, settings: DenoiseSettings) -> None:
-    """Move networks to where they run, in place."""
-    device, layout = runtime.device, torch.channels_last if runtime.device.type == "cuda" else torch.preserve_format
-    networks.mia.to(device, torch.float32)  # small, and its softmax over raw coefficients wants the range
+    """Move networks to their device and precision, in place; compile them where requested."""
+    device = runtime.device
+    layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
+    networks.mia.to(device, torch.float32)  # small, and its softmax over raw coefficients needs the range
     _cast(networks, runtime.dtype)
-    for network in (networks.vae, networks.unet):
-        network.to(memory_format=layout)
+    modules: tuple[Any, ...] = (networks.vae, networks.unet)  # Any: `to` has no overload for a layout alone
+    for module in modules:
+        module.to(memory_format=layout)
     networks.vae.to(device)
     if runtime.level == "minimal":
         offload_unet(networks, device)
@@ -108,12 +130,13 @@ def place_networks(networks: DiffusionNetworks, runtime: Runtime, settings: Deno
 
 
 def _cast(networks: DiffusionNetworks, dtype: torch.dtype) -> None:
-    for network in (networks.unet, networks.vae):
-        torch.nn.Module.to(network, dtype)  # diffusers' own `to` warns of nothing
+    modules: tuple[nn.Module, ...] = (networks.unet, networks.vae)
+    for module in modules:
+        nn.Module.to(module, dtype)  # not diffusers' own `to`, which prints warnings
 
 
 def offload_unet(networks: DiffusionNetworks, device: torch.device) -> None:
-    """Keep the UNet's weights in the computer's memory and bring each layer's to the device while it runs."""
+    """Keep the UNet's weights in main memory and move each layer's to the device while it runs."""
     from diffusers.hooks import apply_group_offloading
 
     # By single layers: the video UNet calls the layers of its blocks, never a block as a whole.
@@ -124,12 +147,17 @@ def offload_unet(networks: DiffusionNetworks, device: torch.device) -> None:
 
 @dataclass
 class FallbackDenoiser:
-    """Runs clips, and again with less memory or more precise numbers where that is what they need. notes: what the user
-    should know, in words; stop: set it to end a running clip soon with `Cancelled`.
+    """Denoises clips, and repeats a clip with less memory or higher precision where it needs that.
+
+    Attributes:
+        runtime: Device, precision and initial memory level.
+        on_step: Called with the number of finished steps of the current clip.
+        notes: Messages for the user about fallbacks.
+        stop: Set it to end a running clip soon with `DenoisingCancelledError`.
     """
 
     runtime: Runtime
-    stepped: Callable[[int], None] = lambda steps: None
+    on_step: Callable[[int], None] = lambda steps: None
     notes: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -137,9 +165,9 @@ class FallbackDenoiser:
         self.level = self.runtime.level
 
     @property
-    def economy(self) -> MemoryPlan:
-        """How memory is spent now."""
-        return _ECONOMIES[self.level]
+    def memory(self) -> MemoryPlan:
+        """The memory plan of the current level."""
+        return _MEMORY_PLANS[self.level]
 
     def __call__(
         self,
@@ -149,79 +177,90 @@ class FallbackDenoiser:
         carried: Tensor | None,
         settings: DenoiseSettings,
     ) -> Tensor:
-        """As `pipeline.denoise_clip`. Raises WeightsError when memory does not suffice at the lowest level, and
-        MimafaceError when the frames are not finite even in float32.
+        """Denoise one clip, see `pipeline.denoise_clip`.
+
+        Raises:
+            WeightsError: If memory does not suffice at the lowest level.
+            MimafaceError: If the latents are not finite even in fp32.
+            DenoisingCancelledError: If `stop` is set.
         """
+
+        def run() -> Tensor:
+            return self._denoise(networks, inputs, clip, carried, settings)
+
         while True:
             try:
-                return self._finite(networks, inputs, clip, carried, settings)
+                return self._denoise_finite(networks, run)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-            self._lower(networks)
+            self._lower_level(networks)
 
-    def _finite(self, networks: DiffusionNetworks, *clip_and_more) -> Tensor:
-        final = self._run(networks, *clip_and_more)
-        if final.isfinite().all():
-            return final
+    def _denoise_finite(self, networks: DiffusionNetworks, run: Callable[[], Tensor]) -> Tensor:
+        """Run a clip, and once more in fp32 if its latents contain NaN or Inf."""
+        latents = run()
+        if latents.isfinite().all():
+            return latents
         if networks.dtype == torch.float32 or self.level == "minimal":
-            advice = (
-                "run again with --dtype fp32"
-                if networks.dtype != torch.float32
-                else "check them: mimaface weights verify"
-            )
-            raise MimafaceError(f"the frames came out as no numbers with these weights; {advice}")
-        self.notes.append(f"a clip came out as no numbers in {self.runtime.name} and was made again in fp32")
+            advice = "Set `dtype=fp32`." if networks.dtype != torch.float32 else "Run mimaface weights verify."
+            raise MimafaceError(f"the frames contain NaN or Inf with these weights. {advice}")
+        self.notes.append(f"a clip contained NaN or Inf in {self.runtime.name} and was denoised again in fp32")
         try:
             _cast(networks, torch.float32)
-            final = self._run(networks, *clip_and_more)
+            latents = run()
         finally:
             _cast(networks, self.runtime.dtype)
-        if not final.isfinite().all():
-            raise MimafaceError(
-                "the frames come out as no numbers even in fp32; check the weights: mimaface weights verify"
-            )
-        return final
+        if not latents.isfinite().all():
+            raise MimafaceError("the frames contain NaN or Inf even in fp32. Run mimaface weights verify.")
+        return latents
 
-    def _run(self, networks: DiffusionNetworks, *clip_and_more) -> Tensor:
-        handles = [block.register_forward_pre_hook(self._check) for block in _parts(networks)]
+    def _denoise(
+        self,
+        networks: DiffusionNetworks,
+        inputs: VideoInputs,
+        clip: ClipWindow,
+        carried: Tensor | None,
+        settings: DenoiseSettings,
+    ) -> Tensor:
+        handles = [layer.register_forward_pre_hook(self._check_stop) for layer in _cancellation_points(networks)]
         try:
-            return denoise_clip(networks, *clip_and_more, self.economy, self.stepped)
+            return denoise_clip(networks, inputs, clip, carried, settings, self.memory, self.on_step)
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _check(self, *_: object) -> None:
+    def _check_stop(self, *_: object) -> None:
         if self.stop.is_set():
             raise DenoisingCancelledError
 
-    def _lower(self, networks: DiffusionNetworks) -> None:
-        """Give up speed for memory."""
-        at = MEMORY_LEVELS.index(self.level) + 1
-        if at == len(MEMORY_LEVELS) or (MEMORY_LEVELS[at] == "minimal" and self.runtime.device.type == "cpu"):
+    def _lower_level(self, networks: DiffusionNetworks) -> None:
+        """Trade speed for memory."""
+        index = MEMORY_LEVELS.index(self.level) + 1
+        device = self.runtime.device
+        if index == len(MEMORY_LEVELS) or (MEMORY_LEVELS[index] == "minimal" and device.type == "cpu"):
             raise WeightsError(
-                f"{self.runtime.device}: out of memory even with --vram {self.level}; choose shorter clips "
-                "(--clip-length 8), --dtype bf16, another device, or --engine mesh"
+                f"{device}: out of memory even with `vram={self.level}`. Set a shorter `length` such as 8, "
+                "`dtype=bf16`, another `device`, or `engine=mesh`."
             )
-        self.level = MEMORY_LEVELS[at]
-        self.notes.append(f"memory ran short: went on with --vram {self.level}")
-        if self.runtime.device.type == "cuda":
+        self.level = MEMORY_LEVELS[index]
+        self.notes.append(f"out of memory: continued in the {self.level} memory mode")
+        if device.type == "cuda":
             torch.cuda.empty_cache()
         if self.level == "minimal":
-            offload_unet(networks, self.runtime.device)
+            offload_unet(networks, device)
 
 
 class DenoisingCancelledError(Exception):
-    """Nobody waits for the running clip any more."""
+    """The running clip is no longer needed."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the CPU, had no more memory to give."""
+    """Return whether a device, or the CPU, has run out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _parts(networks: DiffusionNetworks) -> list[torch.nn.Module]:
-    """Layers (of those that are never compiled) spread over the UNet, so that a cancellation is noticed soon."""
+def _cancellation_points(networks: DiffusionNetworks) -> list[nn.Module]:
+    """Layers spread over the UNet that are never compiled, so that a cancellation is noticed soon."""
     unet = networks.unet
     samplers = [block.downsamplers for block in unet.down_blocks] + [block.upsamplers for block in unet.up_blocks]
     return [unet.conv_in, *(layer for layers in samplers for layer in layers or ()), unet.conv_out]

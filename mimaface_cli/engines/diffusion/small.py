@@ -1,6 +1,6 @@
 """Animate a photo with a small model: each frame is rendered as its card says, and the model refines it."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from itertools import repeat
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def prepare(folder: Path, request: RenderRequest) -> FrameStream:
     square = portrait.square()
     motion = plan_portrait_motion(square, request.track, request.retarget)
     with torch.inference_mode():
-        pixels = clip_encoder.preprocess_image(square.image, encoder.config.image_size)
+        pixels = clip_encoder.preprocess_image(square.image, clip_encoder.input_size(encoder))
         tokens = clip_encoder.encode_image_tokens(encoder, pixels)
     place_networks(networks, runtime, settings)
     denoiser = video_denoiser.VideoDenoiser(
@@ -65,7 +65,7 @@ def prepare(folder: Path, request: RenderRequest) -> FrameStream:
 
     def finish() -> None:
         if denoiser.store is not None:
-            denoiser.store.forget()
+            denoiser.store.clear()
 
     return FrameStream(
         frames,
@@ -93,7 +93,9 @@ def _pack_coefficients(square: Portrait, motion: MeshMotion) -> np.ndarray:
     )
 
 
-def _stream_conditions(card: ModelCard, square: Portrait, motion: MeshMotion, first: int) -> Iterator[Tensor]:
+def _stream_conditions(
+    card: ModelCard, square: Portrait, motion: MeshMotion, first: int
+) -> Generator[Tensor, None, None]:
     """Yield the condition images (3, S, S) from a frame on: renders of the coefficients, or the mesh engine's frames."""
     if card.condition == "render":
         render = photo_renderer(square, face478.load())

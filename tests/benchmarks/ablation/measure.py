@@ -13,7 +13,7 @@ from torch import Tensor
 from mimaface_cli.builders.rendered_people.appearance import make_person
 from mimaface_cli.builders.rendered_people.scene import draw, make_scene
 from mimaface_cli.engines.diffusion import ica
-from mimaface_cli.engines.diffusion.denoise import denoise
+from mimaface_cli.engines.diffusion.denoise import ClipConditions, denoise
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.latents import decode_latents, encode_latents
 from mimaface_cli.engines.diffusion.samplers import compute_training_sigmas, create_sampler
@@ -88,7 +88,8 @@ def generate(
             noise = ica.sample_noise(settings.length, *drawn.shape[-2:], seed=settings.seed).expand_as(drawn)
             condition = ica.build_ica_channels(carried, settings.length, drawn)
             way = create_sampler(settings, prediction)
-            steps = denoise(trained.unet, way, noise, drawn, condition, tokens, settings, batched=False)
+            conditions = ClipConditions(drawn, condition, tokens)
+            steps = denoise(trained.unet, way, noise, conditions, settings, batched=False)
             for previous in steps:  # noqa: B007 - the last one is the clip
                 pass
             made.append(previous[:, :, piece.new])

@@ -7,7 +7,7 @@ from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, UniPC
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimaface_cli.engines.diffusion.denoise import denoise, predict_with_guidance
+from mimaface_cli.engines.diffusion.denoise import ClipConditions, denoise, predict_with_guidance
 from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, SAMPLERS, DenoiseSettings, build_settings
 from mimaface_cli.engines.diffusion.ica import build_ica_channels, plan_clips, sample_noise
 from mimaface_cli.engines.diffusion.samplers import (
@@ -107,7 +107,7 @@ def test_guidance_moves_away_from_empty_tokens(batched):
 
 
 LATENTS = (1, 4, 2, 3, 3)
-NOTHING = torch.zeros(LATENTS), torch.zeros(1, 5, 2, 3, 3), torch.zeros(1, 2, 3)  # render, ica, tokens
+NO_CONDITIONS = ClipConditions(torch.zeros(LATENTS), torch.zeros(1, 5, 2, 3, 3), torch.zeros(1, 2, 3))
 
 
 def oracle(clean, prediction="epsilon"):
@@ -131,7 +131,7 @@ def test_denoising_with_a_perfect_model_finds_the_clean_latents(sampler, warm, p
     settings = DenoiseSettings(sampler=sampler, steps=8, guidance=1, warm_start=warm)
     rough = elsewhere if warm else None
     model, steps_of = oracle(clean, prediction), create_sampler(settings, prediction)
-    steps = list(denoise(model, steps_of, start, *NOTHING, settings, clean=rough))
+    steps = list(denoise(model, steps_of, start, NO_CONDITIONS, settings, start=rough))
     assert len(steps) == (4 if warm else 8)
     # Timesteps of Karras' levels are whole numbers: the model is told a level a little off.
     exact = sampler == "euler" or prediction == "sample"
@@ -155,8 +155,8 @@ def test_the_same_model_takes_the_same_way_whatever_it_predicts(sampler):
             clean = (x - (1 - alpha) ** 0.5 * noise) / alpha**0.5
             return {"epsilon": noise, "v": alpha**0.5 * noise - (1 - alpha) ** 0.5 * clean, "sample": clean}[prediction]
 
-        conditions = sample, torch.zeros(1, 5, *LATENTS[2:]), torch.full((1, 2, 3), 0.2)
-        ways[prediction] = list(denoise(unet, way, start, *conditions, settings))[-1]
+        conditions = ClipConditions(sample, torch.zeros(1, 5, *LATENTS[2:]), torch.full((1, 2, 3), 0.2))
+        ways[prediction] = list(denoise(unet, way, start, conditions, settings))[-1]
     for prediction in PREDICTIONS:
         torch.testing.assert_close(ways[prediction], ways["epsilon"], atol=1e-3, rtol=1e-3)
 
@@ -197,7 +197,7 @@ def test_guidance_runs_in_its_share_of_the_steps_only():
         return sample[:, :4]
 
     settings = DenoiseSettings(steps=10, guided=(0.2, 0.5))
-    list(denoise(unet, create_sampler(settings), torch.randn(LATENTS), *NOTHING, settings))
+    list(denoise(unet, create_sampler(settings), torch.randn(LATENTS), NO_CONDITIONS, settings))
     assert calls == [1, 1, 2, 2, 2, 1, 1, 1, 1, 1]
 
 

@@ -35,7 +35,7 @@ def change(path, edit) -> None:
 
 def test_all_networks_are_there_and_ready(installed_tiny_weights):
     networks = checkpoint.load_networks()
-    assert isinstance(networks.mia, ReleaseMIA) and networks.wants_identity
+    assert isinstance(networks.mia, ReleaseMIA) and networks.needs_identity
     assert networks.unet.max_frames == 32 and networks.vae.config.latent_channels == 4
     for network in (networks.unet, networks.mia, networks.vae):
         assert not network.training and not any(p.requires_grad or p.is_meta for p in network.parameters())
@@ -63,7 +63,7 @@ def test_the_papers_own_tokens_can_be_installed_and_run(folder, release_folder, 
     save_file(own.state_dict(), other / "checkpoints/video/mim.pth", metadata={"heads": "4"})
     import_folder(other, ["mimaface"])
     networks = checkpoint.load_networks()
-    assert isinstance(networks.mia, PaperMIA) and not networks.wants_identity
+    assert isinstance(networks.mia, PaperMIA) and not networks.needs_identity
     assert networks.mia.adapter.resblocks[0].attn.heads == 4
     coefficients = np.random.default_rng(0).normal(size=(3, COEFFICIENT_COUNT)).astype(np.float32)
     tokens = compute_condition_tokens(
@@ -84,7 +84,7 @@ def test_keys_that_do_not_fit_are_listed(folder):
 
 
 def test_a_config_that_makes_no_network_is_one_line():
-    with pytest.raises(WeightsError, match="x: its config.json makes no UNet"):
+    with pytest.raises(WeightsError, match="x: its config.json is not one of a UNet"):
         checkpoint.build_unet({"block_out_channels": [8]}, {}, "x")
 
 

@@ -123,7 +123,7 @@ def test_every_setting_reaches_the_frames(released, inputs, change):
 
 def test_a_clip_depends_on_the_one_before(released, inputs):
     clips = latents_of(released, inputs)
-    shifted = latents_of(released, inputs, done=lambda i: clips[0] + 1 if i == 0 else None)
+    shifted = latents_of(released, inputs, load_clip=lambda i: clips[0] + 1 if i == 0 else None)
     assert (shifted[1] - clips[1]).abs().max() > 1e-4
 
 
@@ -134,7 +134,7 @@ def test_finished_clips_are_taken_and_give_the_same_video(released, inputs):
         assert min(frames) >= 3, "the first clip is known already"
         return inputs.render(frames)
 
-    again = latents_of(released, replace(inputs, render=refuse), done=lambda i: clips[0] if i == 0 else None)
+    again = latents_of(released, replace(inputs, render=refuse), load_clip=lambda i: clips[0] if i == 0 else None)
     for final, expected in zip(again, clips, strict=True):
         torch.testing.assert_close(final, expected, rtol=0, atol=0)
 

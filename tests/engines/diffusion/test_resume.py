@@ -20,10 +20,10 @@ def store(tmp_path):
 def test_a_clip_comes_back_as_it_was(store):
     assert store.load(0) is None
     latents = torch.randn(SHAPE)
-    store.keep(0, latents)
+    store.save(0, latents)
     assert torch.equal(store.load(0), latents) and store.load(1) is None
     assert [path.name for path in store.folder.iterdir()] == ["000000.safetensors"]
-    store.forget()
+    store.clear()
     assert store.load(0) is None and not store.folder.exists()
 
 
@@ -49,9 +49,9 @@ def test_what_is_damaged_is_made_again(store, content):
 def test_a_disk_that_refuses_costs_only_the_resuming(tmp_path):
     (tmp_path / "clips").write_bytes(b"a file where the folder should be")
     store = ClipStore(tmp_path / "clips", "0" * 64, SHAPE)
-    store.keep(0, torch.zeros(SHAPE))
+    store.save(0, torch.zeros(SHAPE))
     assert store.load(0) is None
-    store.forget()
+    store.clear()
 
 
 def test_everything_that_changes_the_latents_changes_the_name():

@@ -35,7 +35,7 @@ def test_keeping_changes_nothing(unet, inputs):
     assert torch.equal(unet(sample, 900.0, tokens, reuse), plain)
     assert reuse.deep is not None and len(reuse.tokens) == len(unet._token_attentions) > 0
     assert torch.equal(unet(sample, 900.0, tokens), plain)  # and nothing is left in the network
-    assert all(attention.reuse is None for attention in unet._token_attentions)
+    assert all(attention.cache is None for attention in unet._token_attentions)
 
 
 def test_what_is_taken_is_exact_for_the_same_step_and_cheap_for_the_next(unet, inputs):
@@ -44,7 +44,7 @@ def test_what_is_taken_is_exact_for_the_same_step_and_cheap_for_the_next(unet, i
     for deep in (True, False):
         reuse = FeatureCache()
         expected = unet(sample, 900.0, tokens, reuse)
-        reuse.take_deep, reuse.take_tokens = deep, not deep
+        reuse.use_deep, reuse.use_tokens = deep, not deep
         assert torch.equal(unet(sample, 900.0, tokens, reuse), expected)
         assert cost(unet, sample, 800.0, tokens, reuse) < (0.5 if deep else 1) * whole
         assert not torch.equal(unet(sample, 800.0, tokens, reuse), unet(sample, 800.0, tokens))
@@ -54,7 +54,7 @@ def test_without_guidance_the_conditional_half_is_taken(unet, inputs):
     sample, tokens = inputs
     reuse = FeatureCache()
     expected = unet(sample, 900.0, tokens, reuse)[1:]
-    reuse.take_deep = reuse.take_tokens = True
+    reuse.use_deep = reuse.use_tokens = True
     torch.testing.assert_close(unet(sample[1:], 900.0, tokens[1:], reuse), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -62,5 +62,5 @@ def test_more_items_than_were_kept_are_computed(unet, inputs):
     sample, tokens = inputs
     reuse = FeatureCache()
     unet(sample[1:], 900.0, tokens[1:], reuse)
-    reuse.take_deep = reuse.take_tokens = True
+    reuse.use_deep = reuse.use_tokens = True
     assert torch.equal(unet(sample, 900.0, tokens, reuse), unet(sample, 900.0, tokens))

@@ -44,8 +44,8 @@ class Failing:
     def __init__(self, *failures):
         self.failures, self.calls = list(failures), []
 
-    def __call__(self, networks, inputs, clip, carried, settings, economy, stepped):
-        self.calls.append((economy, networks.dtype))
+    def __call__(self, networks, inputs, clip, carried, settings, memory, on_step):
+        self.calls.append((memory, networks.dtype))
         failure = self.failures.pop(0) if self.failures else None
         if isinstance(failure, Exception):
             raise failure
@@ -86,11 +86,11 @@ def test_memory_that_is_free_decides_what_is_spent(monkeypatch, free, level):
 @pytest.mark.parametrize(
     ("words", "error", "text"),
     [
-        ({"device": "tpu"}, InputError, "--device tpu: choose"),
-        ({"device": "mps"}, InputError, "--device mps: choose"),
-        ({"device": "cuda:99"}, WeightsError, "--device cuda:99: no such CUDA device"),
-        ({"device": "cpu", "dtype": "int8"}, InputError, "--dtype int8: choose"),
-        ({"device": "cpu", "vram": "none"}, InputError, "--vram none: choose"),
+        ({"device": "tpu"}, InputError, "device: unknown device 'tpu'. Choose auto"),
+        ({"device": "mps"}, InputError, "device: unknown device 'mps'. Choose auto"),
+        ({"device": "cuda:99"}, WeightsError, "device: there is no CUDA device 'cuda:99'. Set `device=cpu`"),
+        ({"device": "cpu", "dtype": "int8"}, InputError, "dtype: unknown precision 'int8'. Choose auto"),
+        ({"device": "cpu", "vram": "none"}, InputError, "vram: unknown mode 'none'. Choose auto"),
     ],
 )
 def test_what_is_not_there_is_said(words, error, text):
@@ -103,8 +103,8 @@ def test_short_memory_is_met_by_spending_less(monkeypatch, networks, job):
     monkeypatch.setattr(runtime, "denoise_clip", failing)
     patience = FallbackDenoiser(CPU)
     assert patience(networks, *job).sum() > 0
-    assert [economy for economy, _ in failing.calls] == [MemoryPlan(), MemoryPlan(batched=False, chunk=1)]
-    assert patience.notes == ["memory ran short: went on with --vram low"]
+    assert [memory for memory, _ in failing.calls] == [MemoryPlan(), MemoryPlan(batched=False, chunk=1)]
+    assert patience.notes == ["out of memory: continued in the low memory mode"]
     patience(networks, *job)  # and it stays so
     assert failing.calls[-1][0] == MemoryPlan(batched=False, chunk=1)
 
@@ -112,7 +112,7 @@ def test_short_memory_is_met_by_spending_less(monkeypatch, networks, job):
 def test_memory_that_never_suffices_is_one_line(monkeypatch, networks, job):
     error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
     monkeypatch.setattr(runtime, "denoise_clip", Failing(error, error))
-    with pytest.raises(WeightsError, match="out of memory even with --vram low; choose shorter clips"):
+    with pytest.raises(WeightsError, match=r"out of memory even with `vram=low`\. Set a shorter `length`"):
         FallbackDenoiser(CPU)(networks, *job)
 
 
@@ -131,7 +131,7 @@ def test_a_clip_of_no_numbers_is_made_again_in_fp32(monkeypatch, networks, job):
     assert patience(networks, *job).isfinite().all()
     assert [dtype for _, dtype in failing.calls] == [torch.float16, torch.float32]
     assert networks.dtype == torch.float16
-    assert patience.notes == ["a clip came out as no numbers in cpu fp16 and was made again in fp32"]
+    assert patience.notes == ["a clip contained NaN or Inf in cpu fp16 and was denoised again in fp32"]
     monkeypatch.setattr(runtime, "denoise_clip", Failing("nan", "nan"))
     with pytest.raises(MimafaceError, match="even in fp32"):
         patience(networks, *job)

@@ -97,7 +97,7 @@ def test_frame_order_matters(unet, inputs):
 
 
 def test_too_many_frames_are_refused(unet):
-    with pytest.raises(WeightsError, match="reach 8"):
+    with pytest.raises(WeightsError, match="at most 8 frames"):
         unet(torch.randn(1, 13, 9, 8, 8), 1, torch.randn(1, 2, 12))
 
 

@@ -23,7 +23,7 @@ def test_overlapping_clips_see_each_frame_and_it_is_made_once(skipped):
     clips = list(plan_clips(20, 6, 2))[skipped:]
     for clip in clips:
         assert window(clip.frames)[:, 0, 0, 0].tolist() == list(clip.frames)
-        assert len(window._kept) <= 6
+        assert len(window._cached) <= 6
     assert made == list(range(clips[0].frames[0], 20))
     window.close()
     assert closed == [True]

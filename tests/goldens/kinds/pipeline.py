@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from mimaface_cli.engines.diffusion import ica
-from mimaface_cli.engines.diffusion.denoise import denoise
+from mimaface_cli.engines.diffusion.denoise import ClipConditions, denoise
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.samplers import EulerSampler, build_euler_schedule
 from mimaface_cli.engines.diffusion.unet import VideoUNet
@@ -46,7 +46,8 @@ def check(fixture: Fixture) -> Iterator[Check]:
             sampler = EulerSampler(schedule)
             sample = torch.cat([sampler.scaled(sampler.begin(start), 0), render, conditioning], 1)
             yield relative_to_max(key, sample.expand(2, -1, -1, -1, -1), arrays[key], relative["final_later_clips"])
-        steps = list(denoise(unet, EulerSampler(schedule), start, render, conditioning, tokens, settings))
+        conditions = ClipConditions(render, conditioning, tokens)
+        steps = list(denoise(unet, EulerSampler(schedule), start, conditions, settings))
         if (key := name + "latents_after_each_step") in arrays:
             for step, (found, expected) in enumerate(zip(steps, arrays[key], strict=True)):
                 yield relative_to_max(f"{key} {step}", found[0], expected, relative["per_step"])
