@@ -33,6 +33,7 @@ from mimaface_cli.cli.options import (
 from mimaface_cli.cli.progress_display import show_progress
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings, build_settings
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
+from mimaface_cli.engines.registry import AUTO, engine_names
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.motion.retarget_options import RetargetOptions
@@ -40,6 +41,19 @@ from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 
 if TYPE_CHECKING:
     from mimaface_cli.apps.animate import AnimateResult
+
+
+def _engine_names() -> list[str]:
+    """Return the values of --engine, for completion."""
+    return [AUTO, *engine_names()]
+
+
+def _check_engine(name: str) -> str:
+    """Return the name of a registered engine. Raises typer.BadParameter, which also checks the rows of job files."""
+    if name not in _engine_names():
+        listed = ", ".join(map(repr, _engine_names()))
+        raise typer.BadParameter(f"{name[:40]!r} is not one of {listed}.")
+    return name
 
 
 @with_choices
@@ -100,7 +114,9 @@ def command(
     certificate: Certificate = ProvenanceOptions.certificate,
     private_key: PrivateKey = ProvenanceOptions.private_key,
     overwrite: Overwrite = False,
-    engine: Annotated[str, field_option(AnimateOptions, "engine", panel=RUN)] = AnimateOptions.engine,
+    engine: Annotated[
+        str, field_option(AnimateOptions, "engine", panel=RUN, callback=_check_engine, autocompletion=_engine_names)
+    ] = AnimateOptions.engine,
     preset: Annotated[str, field_option(DiffusionOptions, "preset", panel=DIFFUSION)] = DiffusionOptions.preset,
     seed: Annotated[int, field_option(DenoiseSettings, "seed", panel=DIFFUSION)] = DenoiseSettings.seed,
     steps: Annotated[int | None, field_option(DenoiseSettings, "steps", panel=DIFFUSION, show_default=False)] = None,

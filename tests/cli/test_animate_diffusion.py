@@ -25,6 +25,7 @@ def hub_environment(hub, release_folder, vae_folder, environment, tmp_path) -> d
     return environment | hub.environment(tmp_path) | own | {"OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_diffusion_resumes_interrupted_video_with_same_frames(hub_environment, sample, tmp_path):
     def mimaface(*words: object, code: int = 0) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "mimaface_cli", *map(str, words)]
@@ -35,7 +36,7 @@ def test_diffusion_resumes_interrupted_video_with_same_frames(hub_environment, s
         return ran
 
     ran = mimaface("animate", sample.portrait, sample.driver, "-o", "a.mp4", *QUICK, code=5)
-    assert "11 of its files are not installed" in ran.stderr and "mimaface weights pull" in ran.stderr
+    assert "11 files of the diffusion engine are not installed" in ran.stderr and "mimaface weights pull" in ran.stderr
     mimaface("weights", "pull")
     mimaface("weights", "verify")
     doctor = json.loads(mimaface("doctor", "--json").stdout)["engines"]["diffusion"]
@@ -92,7 +93,7 @@ def clips_in(folder: Path) -> int:
 def test_diffusion_without_cuda_prints_error_and_auto_uses_mesh(hub_environment, sample, tiny_weights, run_mimaface):
     env = hub_environment | {"MIMAFACE_WEIGHTS_DIR": str(tiny_weights), "CUDA_VISIBLE_DEVICES": ""}
     for words, text in (
-        ((), "no CUDA device here; --device cpu"),
+        ((), "there is no CUDA device. Set --device cpu"),
         (("--device", "cuda:7"), "--device cuda:7: no such"),
     ):
         result = run_mimaface(

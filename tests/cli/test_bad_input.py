@@ -142,7 +142,7 @@ CASES: dict[str, BadInput] = {
     # SOURCE.
     "source missing": BadInput(INPUT, ("gone.jpg", "no such file", "Check"), animate_photo("gone.jpg")),
     "source is a folder": BadInput(
-        INPUT, ("pics", "is a folder", "one photo"), animate_photo("pics"), file_with("pics/a.jpg", b"mine")
+        INPUT, ("pics", "is a folder", "photo or a video"), animate_photo("pics"), file_with("pics/a.jpg", b"mine")
     ),
     "source is a track": BadInput(INPUT, ("track.npz", "driver"), ("animate", "TRACK", "DRIVER", *OUT)),
     "source empty": BadInput(INPUT, ("a.jpg", "empty", "complete"), animate_photo("a.jpg"), file_with("a.jpg", b"")),
@@ -214,7 +214,7 @@ CASES: dict[str, BadInput] = {
     ),
     "track of another space": BadInput(
         INPUT,
-        ("a.npz", "bfm09", "--space face478"),
+        ("a.npz", "bfm09", "mimaface weights pull"),
         animate_by("a.npz"),
         changed(write_track_with_meta, '"space": "face478"', '"space": "bfm09"'),
     ),
@@ -233,7 +233,7 @@ CASES: dict[str, BadInput] = {
     # Audio.
     "audio file missing": BadInput(INPUT, ("gone.wav", "no such file"), (*BY_TRACK, *OUT, "--audio", "gone.wav")),
     "audio file without audio": BadInput(
-        INPUT, ("portrait.jpg", "no sound", "--audio"), (*BY_TRACK, *OUT, "--audio", "PHOTO")
+        INPUT, ("portrait.jpg", "no audio", "--audio"), (*BY_TRACK, *OUT, "--audio", "PHOTO")
     ),
     # Output.
     "output exists": BadInput(

@@ -95,6 +95,7 @@ def test_batch_reports_done_failed_and_blocked_jobs(run_mimaface, sample, tmp_pa
     assert "done before" in again.stderr and "first.mp4" in again.stdout and "no such file" in again.stdout
 
 
+@pytest.mark.slow
 def test_killed_processes_and_parallel_runs_repeat_no_job(start, run_mimaface, sample, tmp_path):
     """After kill -9 of a worker and of a run, every job is finished once, with the bytes of an undisturbed run."""
     track = MotionTrack.load(sample.track)
@@ -212,6 +213,7 @@ def test_signal_ends_workers_without_partial_files(start, sample, tmp_path):
         (("batch", "gone.csv"), 3, "gone.csv: no such file"),
         (("batch", "bad.csv"), 3, "bad.csv, row 1: unknown column 'regoin'. Did you mean region?"),
         (("batch", "worse.csv"), 3, "worse.csv, row 2: "),
+        (("batch", "engine.csv"), 3, "engine.csv, row 2: 'magic' is not one of"),
         (("batch", "good.csv", "--workers", "0"), 2, "--workers: 0 is out of range"),
         (("batch", "good.csv", "--timeout", "0"), 2, "--timeout: 0 is out of range"),
         (("batch", "good.csv", "--state", "good.csv"), 4, "good.csv: cannot be written"),
@@ -220,6 +222,7 @@ def test_signal_ends_workers_without_partial_files(start, sample, tmp_path):
 def test_bad_job_file_prints_one_error_line(run_command, tmp_path, words, code, text):
     (tmp_path / "bad.csv").write_text("source,driver,output,regoin\n")
     (tmp_path / "worse.csv").write_text("source,driver,output,crf\na,b,c,much\n")
+    (tmp_path / "engine.csv").write_text("source,driver,output,engine\na,b,c,magic\n")
     (tmp_path / "good.csv").write_text("source,driver,output\na,b,c\n")
     result = run_command(*words)
     assert result.code == code and text in result.err and len(result.err.splitlines()) == 1 and not result.out
@@ -244,6 +247,7 @@ def two_nodes(environment, monkeypatch):
     cluster.shutdown()
 
 
+@pytest.mark.slow
 def test_ray_cluster_repeats_job_of_lost_node(start, sample, tmp_path, two_nodes):
     cluster, second = two_nodes
     track = MotionTrack.load(sample.track)

@@ -28,6 +28,7 @@ def networks(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_audio_driver_equals_track_from_audio(
     installed_tiny_weights, run_command, sample, networks, tmp_path, monkeypatch
 ):

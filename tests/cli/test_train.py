@@ -133,6 +133,7 @@ def test_identity_table_names_persons(footage, tmp_path, run_command):
     assert result.code == 3 and "columns file and identity" in result.err and len(result.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_killed_worker_is_reported_and_next_run_resumes(footage, tmp_path, environment, run_command):
     words = [
         sys.executable,
@@ -230,6 +231,7 @@ def write_config(folder: Path, data: Path, output: str, steps: int = 12) -> Path
     return path
 
 
+@pytest.mark.slow
 def test_killed_stages_resume_and_model_renders_video(data, sample, tmp_path, environment, run_command, monkeypatch):
     import torch
 

@@ -107,6 +107,7 @@ def test_pull_verify_and_repair(weights, hub_environment, hub, tmp_path):
     assert weights("verify", "mimaface").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_interrupted_pull_resumes(weights, hub_environment, hub, tmp_path, number, code):
     folder = tmp_path / "weights"
