@@ -124,7 +124,7 @@ class JobQueue:
             if deaths == 1:
                 self.budget[job.id] += 1
             attempts = self.budget[job.id] if deaths > 1 + self._options.retry else 0
-        self.put_reply(job, JobReply(FAILED, attempts, 1, reason, made=True))
+        self.put_reply(job, JobReply(FAILED, attempts, 1, reason, is_new=True))
 
     def halt(self) -> None:
         """Hand out no more jobs."""

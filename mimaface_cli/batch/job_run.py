@@ -39,7 +39,7 @@ class JobReply:
         reason: Error line of a failure.
         seconds: Duration of the last attempt.
         result: JSON object that animate printed, or None.
-        made: Whether this run started an attempt, rather than found an outcome.
+        is_new: Whether this run started an attempt, rather than found an outcome.
     """
 
     status: str
@@ -48,7 +48,7 @@ class JobReply:
     reason: str = ""
     seconds: float = 0.0
     result: dict[str, Any] | None = None
-    made: bool = False
+    is_new: bool = False
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ class _BatchDisplay:
         job, reply = outcome.job, outcome.reply
         if not outcome.is_success:
             text = f"{outcome.status}: {reply.reason}"
-        elif reply.made:
+        elif reply.is_new:
             text = f"{outcome.status} in {reply.seconds:.1f} s"
         else:
             text = f"{outcome.status} before"
@@ -228,7 +228,7 @@ def _json_row(outcome: "JobOutcome", states: "StateFolder") -> dict[str, Any]:
         "driver": job.driver,
         "output": job.output,
         "status": outcome.status,
-        "made_now": reply.made,
+        "made_now": reply.is_new,
         "attempts": reply.attempts,
         "exit_code": reply.code,
         "reason": reply.reason,

@@ -69,9 +69,9 @@ def test_many_workers_run_each_job_once(batch):
     text = "".join(f"s.jpg,d{k % 3}.mp4,o{k}.mp4\n" for k in range(30))
     outcomes = batch(text, run, workers=6)
     assert sorted(inspected) == sorted(f"--output=o{k}.mp4" for k in range(30))
-    assert all(outcome.status == DONE and outcome.reply.made for outcome in outcomes.values())
+    assert all(outcome.status == DONE and outcome.reply.is_new for outcome in outcomes.values())
     again = batch(text, run, workers=6)
-    assert len(inspected) == 30 and not any(outcome.reply.made for outcome in again.values())
+    assert len(inspected) == 30 and not any(outcome.reply.is_new for outcome in again.values())
 
 
 def test_two_runs_share_jobs(batch, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import wave
 from dataclasses import replace
 from fractions import Fraction
@@ -13,15 +14,20 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mimaface_cli.motion.track import MotionTrack
-from tests.conftest import FRAMES, NTSC, read_video, write_video
+from tests.conftest import FRAMES, NTSC, CommandResult, read_video, write_video
 
 
-def json_result(done) -> dict:
-    """Return the JSON of a successful run whose error stream has only lines of mimaface."""
-    assert done.returncode == 0, done.stderr
-    for line in done.stderr.splitlines():
-        assert line.startswith("note: ") or ": mesh (" in line, f"not our line: {line!r}"
-    return json.loads(done.stdout)
+def json_result(result: CommandResult) -> dict:
+    """Return the JSON of a successful run."""
+    assert result.code == 0, result.err
+    return json.loads(result.out)
+
+
+def process_result(process: subprocess.CompletedProcess) -> CommandResult:
+    """Return the result of a process whose error stream must have only lines of mimaface."""
+    for line in process.stderr.splitlines():
+        assert line.startswith("note: ") or ": mesh (" in line, f"not a line of mimaface: {line!r}"
+    return CommandResult(process.returncode, process.stdout, process.stderr)
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
@@ -39,7 +45,7 @@ def test_animate_keeps_frame_times_audio_and_background(run_mimaface, sample, tm
     shutil.copy(sample.portrait, photo)
     shutil.copy(sample.driver, driver)
     output = tmp_path / "результат — ça va.mp4"
-    said = json_result(run_mimaface("animate", photo, driver, "-o", output, "--json"))
+    said = json_result(process_result(run_mimaface("animate", photo, driver, "-o", output, "--json")))
 
     images, times = read_video(output)
     assert times == read_video(driver)[1]
@@ -73,7 +79,9 @@ def test_animate_keeps_frame_times_audio_and_background(run_mimaface, sample, tm
     # Again under another name: the cache key is the content.
     renamed = driver.rename(tmp_path / "other.mp4")
     again = json_result(
-        run_mimaface("animate", photo, renamed, "-o", "beside.mp4", "--compare", "--audio", "none", "--json")
+        process_result(
+            run_mimaface("animate", photo, renamed, "-o", "beside.mp4", "--compare", "--audio", "none", "--json")
+        )
     )
     assert again["driver_cached"] is True and again["audio"] == "none" and again["audio_copied"] is None
     assert (again["width"], again["height"]) == (3 * 512, 512)
@@ -85,9 +93,9 @@ def test_animate_keeps_frame_times_audio_and_background(run_mimaface, sample, tm
         assert not file.streams.audio
 
 
-def test_animate_renders_track_with_audio_file(run_mimaface, sample, tmp_path):
+def test_animate_renders_track_with_audio_file(run_command, sample, tmp_path):
     said = json_result(
-        run_mimaface(
+        run_command(
             "animate", sample.portrait, sample.track, "-o", "out.mkv", "--output-mode", "crop", "--codec", "ffv1",
             "--audio", sample.sound, "--reference-frame", "3", "--json",
         )
@@ -106,23 +114,23 @@ def test_animate_renders_track_with_audio_file(run_mimaface, sample, tmp_path):
     )  # ends with the last frame
 
 
-def test_animate_keeps_uneven_frame_times(run_mimaface, sample, tmp_path):
+def test_animate_keeps_uneven_frame_times(run_command, sample, tmp_path):
     times = [Fraction(tick, 600) for tick in (0, 20, 60, 80, 100, 180, 200, 220)]
     frames = read_video(sample.driver)[0][: len(times)]
     write_video(tmp_path / "uneven.mp4", frames, times, Fraction(30))
-    said = json_result(run_mimaface("animate", sample.portrait, "uneven.mp4", "-o", "out.mp4", "--json"))
+    said = json_result(run_command("animate", sample.portrait, "uneven.mp4", "-o", "out.mp4", "--json"))
     assert read_video(tmp_path / "out.mp4")[1] == times
     assert said["frames"] == len(times)
 
 
-def test_animate_lists_frames_without_face(run_mimaface, sample, tmp_path):
+def test_animate_lists_frames_without_face(run_command, sample, tmp_path):
     """The folder's images are numbered without leading zeros; two show no face."""
     folder = tmp_path / "frames"
     folder.mkdir()
     for k, image in enumerate(read_video(sample.driver)[0][:12]):
         Image.fromarray(image if k not in (5, 6) else np.full_like(image, 90)).save(folder / f"f{k}.png")
     (folder / "notes.txt").write_text("not a picture")
-    said = json_result(run_mimaface("animate", sample.portrait, folder, "-o", "out.mp4", "--max-size", "256", "--json"))
+    said = json_result(run_command("animate", sample.portrait, folder, "-o", "out.mp4", "--max-size", "256", "--json"))
     assert said["frames"] == 12 and said["missing_frames"] == [5, 6] and said["frame_rate"] == "25/1"
     assert any("2 driver frames show no face" in note for note in said["notes"])
     assert any("--max-size 0" in note for note in said["notes"])
@@ -130,7 +138,7 @@ def test_animate_lists_frames_without_face(run_mimaface, sample, tmp_path):
     assert times == [Fraction(k, 25) for k in range(12)] and images[0].shape == (256, 256, 3)
 
 
-def test_animate_keeps_transparency_of_photo(run_mimaface, run_command, sample, tmp_path):
+def test_animate_keeps_transparency_of_photo(run_command, sample, tmp_path):
     photo = Image.open(sample.portrait)
     mask = Image.new("L", photo.size, 0)
     ImageDraw.Draw(mask).rectangle((0, 0, 400, 511), fill=255)
@@ -140,7 +148,7 @@ def test_animate_keeps_transparency_of_photo(run_mimaface, run_command, sample, 
     Image.fromarray(read_frame).save(tmp_path / "pose.png")
     arguments = ("animate", "cutout.png", "pose.png", "--motion", "absolute", "--json")
 
-    said = json_result(run_mimaface(*arguments, "-o", "frames/"))
+    said = json_result(run_command(*arguments, "-o", "frames/"))
     assert said["frames"] == 1 and said["notes"] == []
     rendered = Image.open(tmp_path / "frames" / "00000.png")
     assert rendered.mode == "RGBA"
@@ -153,12 +161,12 @@ def test_animate_keeps_transparency_of_photo(run_mimaface, run_command, sample, 
     assert flat[:, 430:].max() < 20 and difference(flat[:, :390], np.asarray(rendered)[:, :390, :3]) < 3
 
 
-def test_animate_renders_video_source_frame_by_frame(run_mimaface, sample, tmp_path):
+def test_animate_renders_video_source_frame_by_frame(run_command, sample, tmp_path):
     """Size, times and number of frames are the source's; the driver's audio is trimmed to it."""
     frames = [frame[60:380, 90:410] for frame in read_video(sample.driver)[0][:8]]
     times = [Fraction(k, 24) for k in range(8)]
     source = write_video(tmp_path / "shot.mp4", frames, times, Fraction(24))
-    said = json_result(run_mimaface("animate", source, sample.driver, "-o", "out.mp4", "--region", "lips", "--json"))
+    said = json_result(run_command("animate", source, sample.driver, "-o", "out.mp4", "--region", "lips", "--json"))
     images, shown = read_video(tmp_path / "out.mp4")
     assert shown == times and said["frames"] == 8 and said["frame_rate"] == "24/1"
     assert images[0].shape == (320, 320, 3)
@@ -225,7 +233,7 @@ def test_region_moves_only_that_region(run_command, sample, tmp_path):
         ("KwaiVGI-LivePortrait__s42.jpg", "mayuelala-FollowYourEmoji__temple_video.mp4"),  # HEVC 10-bit, sound
     ],
 )
-def test_animate_renders_real_media(run_mimaface, tmp_path, portrait, clip):
+def test_animate_renders_real_media(run_command, tmp_path, portrait, clip):
     from mimaface_cli.media.reader import read_frames
 
     media = Path(__file__).parents[3] / "shared" / "media"
@@ -243,7 +251,7 @@ def test_animate_renders_real_media(run_mimaface, tmp_path, portrait, clip):
     frames = [frame.image for frame in read_frames(driver, max_frames=10)]
     short = write_video(tmp_path / "short.mp4", frames, taken, Fraction(stream.base_rate))
     said = json_result(
-        run_mimaface(
+        run_command(
             "animate", media / "portraits" / portrait, short, "-o", "out.mp4", "--output-mode", "crop", "--json"
         )
     )

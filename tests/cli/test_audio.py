@@ -32,10 +32,10 @@ def test_audio_track_drives_animate(run_mimaface, sample, speech, tmp_path):
     assert len(read_video(tmp_path / "out.mp4")[0]) == 49
 
 
-def test_animate_with_audio_driver_keeps_audio_samples(run_mimaface, sample, speech, tmp_path):
-    run = run_mimaface("animate", sample.portrait, speech, "-o", "out.mkv", "--max-size", "192", "--json")
-    assert run.returncode == 0, run.stderr
-    values = json.loads(run.stdout)
+def test_animate_with_audio_driver_keeps_audio_samples(run_command, sample, speech, tmp_path):
+    run = run_command("animate", sample.portrait, speech, "-o", "out.mkv", "--max-size", "192", "--json")
+    assert run.code == 0, run.err
+    values = json.loads(run.out)
     assert values["audio"] == "driver" and values["audio_copied"] is True and not values["missing_frames"]
     frames, times = read_video(tmp_path / "out.mkv")
     with wave.open(str(speech)) as file:
@@ -45,8 +45,8 @@ def test_animate_with_audio_driver_keeps_audio_samples(run_mimaface, sample, spe
     with av.open(str(tmp_path / "out.mkv")) as file:
         entries = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
     assert np.array_equal(entries, replacements)
-    again = run_mimaface("animate", sample.portrait, speech, "-o", "again.mkv", "--max-size", "192", "--json")
-    assert json.loads(again.stdout)["driver_cached"] is True
+    again = run_command("animate", sample.portrait, speech, "-o", "again.mkv", "--max-size", "192", "--json")
+    assert json.loads(again.out)["driver_cached"] is True
     motion = np.abs(np.diff([frame.mean((0, 1)) for frame in frames], axis=0)).max()
     assert motion > 0.02
 

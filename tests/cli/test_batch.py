@@ -213,7 +213,7 @@ def test_signal_ends_workers_without_partial_files(start, sample, tmp_path):
         (("batch", "gone.csv"), 3, "gone.csv: no such file"),
         (("batch", "bad.csv"), 3, "bad.csv, row 1: unknown column 'regoin'. Did you mean region?"),
         (("batch", "worse.csv"), 3, "worse.csv, row 2: "),
-        (("batch", "engine.csv"), 3, "engine.csv, row 2: 'magic' is not one of"),
+        (("batch", "engine.csv"), 3, "engine.csv, row 2: Invalid value for '--engine': 'magic' is not one of"),
         (("batch", "good.csv", "--workers", "0"), 2, "--workers: 0 is out of range"),
         (("batch", "good.csv", "--timeout", "0"), 2, "--timeout: 0 is out of range"),
         (("batch", "good.csv", "--state", "good.csv"), 4, "good.csv: cannot be written"),
