@@ -16,7 +16,6 @@ from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.media.video import MediaInfo
-from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback, ignore_progress
 
@@ -176,8 +175,3 @@ def load_driver_track(context: PairContext, stage: str = "extracting motion", sp
         return track.select_frames(pair.span())
     except InputError as error:
         raise InputError(f"{pair.prefix}{pair.driver}: {error}") from error
-
-
-def resample_driver(video: VideoPair, times: np.ndarray) -> MotionTrack:
-    """Return the driver's motion at times (N, seconds) of the result."""
-    return resample_track(video.driver_track, times)

@@ -6,7 +6,7 @@ mean is folded into one tile, which the synchronization pattern locates by corre
 its cells larger than the frame's size implies, so several scales in both directions are tried.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -120,14 +120,6 @@ class MarkDetector:
         word = encode_identifier(identifier)
         weaker_identifier = decode_identifier(values - word * (values @ word) / len(word))
         return Mark(identifier, weaker_identifier, float(candidate.sync), self.frames, candidate.scale)
-
-
-def detect_mark(frames: Iterable[np.ndarray]) -> Mark | None:
-    """Return the watermark of frames (H×W×3 uint8 RGB) of one size, or None."""
-    detector = MarkDetector()
-    for frame in frames:
-        detector.add(frame)
-    return detector.detect()
 
 
 def _possible_cell_counts(width: int, height: int) -> list[int]:

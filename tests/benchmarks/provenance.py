@@ -11,7 +11,7 @@ the mesh engine.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.provenance.inspect import VOTING_FRAMES
-from mimaface_cli.provenance.mark_detection import detect_mark
+from mimaface_cli.provenance.mark_detection import Mark, MarkDetector
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 from mimaface_cli.provenance.watermark import Marker, can_mark
 
@@ -79,6 +79,14 @@ def made_clip(seed: int, count: int, width: int = 480, height: int = 360) -> Ite
         center = int(width * (0.5 + 0.2 * np.sin(k / 12))), height // 2
         cv2.ellipse(frame, center, (width // 8, height // 4), 10 * np.sin(k / 7), 0, 360, (205, 160, 140), -1)
         yield np.clip(frame + rng.normal(0, 1.5, frame.shape), 0, 255).astype(np.uint8)
+
+
+def detect_mark(frames: Iterable[np.ndarray]) -> Mark | None:
+    """Return the watermark of frames (H×W×3 uint8 RGB) of one size, or None."""
+    detector = MarkDetector()
+    for frame in frames:
+        detector.add(frame)
+    return detector.detect()
 
 
 def clips(folder: Path | None, most: int, count: int) -> Iterator[tuple[str, list[np.ndarray]]]:

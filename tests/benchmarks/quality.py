@@ -23,8 +23,7 @@ from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.errors import MimafaceError
-from mimaface_cli.evaluation.functional.image_quality import sharpness
-from mimaface_cli.evaluation.functional.motion_distance import correlate_blendshapes, rotation_error
+from mimaface_cli.evaluation.functional.motion_distance import correlate_blendshapes
 from mimaface_cli.evaluation.functional.temporal import jitter
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face_tracker import FaceTracker
@@ -32,6 +31,7 @@ from mimaface_cli.face.landmarks import Face, find_faces
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.motion.retarget import choose_reference_frame
+from tests.benchmarks.quality_measures import rotation_error, sharpness
 
 
 def judge(path: Path, frames: int) -> tuple[list[Face | None], np.ndarray | None]:

@@ -11,7 +11,7 @@ from PIL import Image
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import open_writer
-from mimaface_cli.provenance.mark_detection import MarkDetector, detect_mark
+from mimaface_cli.provenance.mark_detection import MarkDetector
 from mimaface_cli.provenance.watermark import (
     MIN_SIDE,
     TILE_CELLS,
@@ -21,7 +21,7 @@ from mimaface_cli.provenance.watermark import (
     interpolation_weights,
     make_tile,
 )
-from tests.benchmarks.provenance import cropped, cropped_back, halved, made_clip
+from tests.benchmarks.provenance import cropped, cropped_back, detect_mark, halved, made_clip
 
 IDENTIFIER = 0xC0FFEE123456
 

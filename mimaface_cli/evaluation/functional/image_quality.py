@@ -1,4 +1,4 @@
-"""Image quality: PSNR and SSIM against a reference image, and the sharpness of a face."""
+"""Image quality: PSNR and SSIM against a reference image."""
 
 import numpy as np
 
@@ -73,25 +73,6 @@ def _ssim_index(
     shift = center * (x + y) + center * center  # turns the products of the centered means into those of the means
     structure = (2 * (product - mean_product) + c2) / (squares - mean_squares + c2)
     return structure * (2 * (mean_product + shift) + c1) / (mean_squares + 2 * shift + c1)
-
-
-def sharpness(image: np.ndarray, box: np.ndarray, side: int = 256) -> float:
-    """Return the variance of the Laplacian over a face that is scaled to a common size.
-
-    Args:
-        image: H×W×3 uint8 RGB.
-        box: Left, top, right, bottom of the face in pixels.
-        side: Pixels to which both sides of the box are scaled.
-    """
-    import cv2
-
-    left, top, right, bottom = box
-    x, y = side / (right - left), side / (bottom - top)
-    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    if x < 1:
-        gray = cv2.GaussianBlur(gray, (0, 0), 0.4 / x)
-    crop = cv2.warpAffine(gray, np.array([[x, 0, -left * x], [0, y, -top * y]]), (side, side))
-    return float(cv2.Laplacian(crop, cv2.CV_64F).var())
 
 
 def _check_pair(image: np.ndarray, reference: np.ndarray) -> None:

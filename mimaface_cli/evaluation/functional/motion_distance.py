@@ -42,22 +42,6 @@ def head_angles(result: np.ndarray, driver: np.ndarray) -> np.ndarray:
     return rotation_angles(rotation_matrix(result[:, :3]), rotation_matrix(driver[:, :3]))
 
 
-def rotation_error(driver: np.ndarray, result: np.ndarray, reference: int) -> tuple[float, float]:
-    """Compare how two heads turn away from a reference frame.
-
-    Args:
-        driver: Rotations (N, 3, 3).
-        result: Rotations (N, 3, 3).
-        reference: Index of the frame from which turns are counted.
-
-    Returns:
-        Mean angle in degrees between both turns, and the driver's mean turn in degrees.
-    """
-    driver_turn, result_turn = (rotations @ rotations[reference].T for rotations in (driver, result))
-    driver_angles = rotation_angles(driver_turn, np.broadcast_to(np.eye(3), driver_turn.shape))
-    return float(rotation_angles(driver_turn, result_turn).mean()), float(driver_angles.mean())
-
-
 def correlate_blendshapes(driver: np.ndarray, result: np.ndarray) -> dict[str, tuple[float, float]]:
     """Correlate blendshape scores over time.
 

@@ -8,10 +8,8 @@ from mimaface_cli.evaluation.functional.motion_distance import (
     correlate_blendshapes,
     head_angles,
     pose_distances,
-    rotation_error,
 )
 from mimaface_cli.motion.coefficients import blendshape_index
-from mimaface_cli.motion.rotation import rotation_matrix
 
 
 def test_coefficient_distances_are_euclidean_per_frame():
@@ -36,17 +34,6 @@ def test_pose_distances_ignore_whole_turns():
     result = driver.copy()
     result[:, 1] = 2 * np.pi, -2 * np.pi + 0.1
     assert pose_distances(result, driver) == pytest.approx([0, 0.1], abs=1e-9)
-
-
-def test_rotation_error_counts_turns_from_the_reference_frame():
-    angles = np.zeros((5, 3))
-    angles[:, 1] = np.radians([0, 10, 20, 10, 0])
-    driver = rotation_matrix(angles)
-    offset = rotation_matrix(np.radians([4.0, 0, 0]))  # another start is no error
-    error, driver_turn = rotation_error(driver, driver @ offset, 0)
-    assert error == pytest.approx(0, abs=1e-4) and driver_turn == pytest.approx(8, abs=1e-4)
-    still = np.broadcast_to(np.eye(3), driver.shape)
-    assert rotation_error(driver, still, 0)[0] == pytest.approx(8, abs=1e-4)
 
 
 def test_correlate_blendshapes_of_known_curves():
