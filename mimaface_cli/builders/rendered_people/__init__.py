@@ -1,1 +1,1 @@
-"""Rendered people: unlimited clips of faces whose every coefficient is known, to train and measure small models on."""
+"""Rendered people: unlimited clips of faces with known coefficients, to train and measure small models on."""

@@ -1,9 +1,9 @@
-"""How rendered people move: smooth head turns, speech-like mouths, smiles, brows, blinks and glances."""
+"""Random motion of rendered people: head turns, speech-like mouths, smiles, brows, blinks and glances."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from mimaface_cli.motion.coefficients import EXPRESSION_DIM, Coefficients, blendshape_index
+from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, Coefficients, blendshape_index
 
 # Largest turns (pitch, yaw, roll; rad) and shifts (model units) of a head.
 TURN = np.radians([14.0, 30.0, 9.0])
@@ -24,50 +24,95 @@ _MOODS = (
 )
 
 
-def make_moves(seed: int, frames: int, rate: float = 25.0) -> Coefficients:
-    """Expression N×64, pose N×6 and gaze N×4 (rad) of a clip, at `rate` frames a second; the same for a seed."""
-    rng = np.random.default_rng((10_478, seed))
-    spare = int(rate)  # smoothing sees as much at the ends as in the middle
-    total = frames + 2 * spare
-    cut = slice(spare, spare + frames)
+def generate_motion(seed: int, frames: int, rate: float = 25.0) -> Coefficients:
+    """Return expression N×64, pose N×6 and gaze N×4 (rad) of a clip; the same for a seed.
 
-    def wander(reach: float, seconds: float) -> np.ndarray:
-        """Smooth noise within about ±reach."""
-        noise = gaussian_filter1d(rng.normal(size=total + 8 * spare), seconds * rate, mode="reflect")
-        noise = noise[4 * spare :][:total] / (noise.std() + 1e-9)
-        return reach * np.tanh(0.8 * noise + rng.normal(0, 0.5))
+    Args:
+        seed: Random seed.
+        frames: Number of frames N.
+        rate: Frames per second.
+    """
+    margin = int(rate)  # so that smoothing has as many neighbors at the ends as in the middle
+    motion = _RandomMotion(np.random.default_rng((10_478, seed)), frames + 2 * margin, rate)
+    pose = motion.wander_head()
+    expression = motion.random_expression()
+    gaze = motion.random_gaze()
+    part = slice(margin, margin + frames)
+    return Coefficients(expression[part], pose[part], gaze[part])
 
-    pose = np.stack([wander(reach, 0.45) for reach in (*TURN, *SHIFT)], -1)
-    expression = np.zeros((total, EXPRESSION_DIM))
-    for names, reach in _MOODS:
-        if rng.random() < 0.4:
-            level = np.clip(wander(1.2, 0.3), 0, 1) * reach
-            for name in names:
-                expression[:, blendshape_index(name)] = np.maximum(
-                    expression[:, blendshape_index(name)], level * rng.uniform(0.8, 1.0)
-                )
-    if rng.random() < 0.7:  # talks
-        jaw = np.clip(0.25 + wander(0.5, 0.06) + wander(0.25, 0.3), 0, 0.9)
+
+class _RandomMotion:
+    """Random curves of a clip with margins.
+
+    Args:
+        rng: Source of randomness.
+        total: Number of frames with both margins.
+        rate: Frames per second.
+    """
+
+    def __init__(self, rng: np.random.Generator, total: int, rate: float) -> None:
+        self._rng, self._total, self._rate = rng, total, rate
+
+    def wander(self, reach: float, seconds: float) -> np.ndarray:
+        """Return smooth noise within about ±reach. seconds: standard deviation of the smoothing."""
+        spare = 4 * int(self._rate)
+        noise = self._rng.normal(size=self._total + 2 * spare)
+        noise = gaussian_filter1d(noise, seconds * self._rate, mode="reflect")
+        noise = noise[spare:][: self._total] / (noise.std() + 1e-9)
+        return reach * np.tanh(0.8 * noise + self._rng.normal(0, 0.5))
+
+    def wander_head(self) -> np.ndarray:
+        """Return poses T×6."""
+        return np.stack([self.wander(reach, 0.45) for reach in (*TURN, *SHIFT)], -1)
+
+    def random_expression(self) -> np.ndarray:
+        """Return expressions T×64: moods, speech, unnamed columns and blinks."""
+        expression = np.zeros((self._total, EXPRESSION_DIM))
+        self._add_moods(expression)
+        if self._rng.random() < 0.7:
+            self._add_speech(expression)
+        named = len(BLENDSHAPES)
+        unnamed = [self.wander(1.0, 0.4) for _ in range(EXPRESSION_DIM - named)]
+        expression[:, named:] = 0.15 * np.stack(unnamed, -1)
+        lids = self._random_blinks()
+        for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+            column = blendshape_index(name)
+            expression[:, column] = np.maximum(expression[:, column], lids)
+        return expression
+
+    def _add_moods(self, expression: np.ndarray) -> None:
+        for names, reach in _MOODS:
+            if self._rng.random() < 0.4:
+                level = np.clip(self.wander(1.2, 0.3), 0, 1) * reach
+                for name in names:
+                    column = blendshape_index(name)
+                    side = level * self._rng.uniform(0.8, 1.0)
+                    expression[:, column] = np.maximum(expression[:, column], side)
+
+    def _add_speech(self, expression: np.ndarray) -> None:
+        jaw = np.clip(0.25 + self.wander(0.5, 0.06) + self.wander(0.25, 0.3), 0, 0.9)
         expression[:, blendshape_index("jawOpen")] = jaw
-        expression[:, blendshape_index("mouthFunnel")] = np.clip(wander(0.8, 0.09), 0, 1)
+        expression[:, blendshape_index("mouthFunnel")] = np.clip(self.wander(0.8, 0.09), 0, 1)
         for name in ("mouthLowerDownLeft", "mouthLowerDownRight"):
             expression[:, blendshape_index(name)] = 0.5 * jaw
-    expression[:, 52:] = 0.15 * np.stack([wander(1.0, 0.4) for _ in range(EXPRESSION_DIM - 52)], -1)
-    shut = np.zeros(total)
-    place = rng.uniform(0, 1.5) * rate
-    while place < total:
-        width = rng.uniform(1.1, 2.2)
-        shut = np.maximum(shut, np.exp(-(((np.arange(total) - place) / width) ** 2)))
-        place += rng.uniform(0.7, 3.0) * rate
-    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
-        column = blendshape_index(name)
-        expression[:, column] = np.maximum(expression[:, column], shut)
-    glance = np.zeros((total, 2))
-    place = 0
-    while place < total:
-        stay = int(rng.uniform(0.25, 1.1) * rate) + 1
-        glance[place : place + stay] = rng.uniform(-1, 1, 2) * GLANCE
-        place += stay
-    glance = gaussian_filter1d(glance, 0.02 * rate + 0.4, axis=0)
-    gaze = np.concatenate([glance, glance], 1)
-    return Coefficients(expression[cut], pose[cut], gaze[cut])
+
+    def _random_blinks(self) -> np.ndarray:
+        """Return how far the lids are closed over time, 0..1."""
+        closed = np.zeros(self._total)
+        center = self._rng.uniform(0, 1.5) * self._rate
+        while center < self._total:
+            width = self._rng.uniform(1.1, 2.2)
+            closed = np.maximum(closed, np.exp(-(((np.arange(self._total) - center) / width) ** 2)))
+            center += self._rng.uniform(0.7, 3.0) * self._rate
+        return closed
+
+    def random_gaze(self) -> np.ndarray:
+        """Return gaze T×4 that jumps from target to target, both eyes alike."""
+        glance = np.zeros((self._total, 2))
+        start = 0
+        while start < self._total:
+            duration = int(self._rng.uniform(0.25, 1.1) * self._rate) + 1
+            glance[start : start + duration] = self._rng.uniform(-1, 1, 2) * GLANCE
+            start += duration
+        glance = gaussian_filter1d(glance, 0.02 * self._rate + 0.4, axis=0)
+        return np.concatenate([glance, glance], 1)

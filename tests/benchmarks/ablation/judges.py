@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimaface_cli.builders.rendered_people.appearance import make_person
-from mimaface_cli.builders.rendered_people.random_motion import make_moves
-from mimaface_cli.builders.rendered_people.scene import draw, make_scene
+from mimaface_cli.builders.rendered_people.random_motion import generate_motion
+from mimaface_cli.builders.rendered_people.scene import make_scene, render_person
 from mimaface_cli.face import topology
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.files import atomic_path
@@ -45,11 +45,11 @@ def label(model: Face478, people: range, scenes: int, taken: int) -> Labeled:
         who = make_person(model, seed)
         for take in range(scenes):
             key = seed * 1009 + take
-            scene, moves = make_scene(key), make_moves(key, 12 * taken)
+            scene, moves = make_scene(key), generate_motion(key, 12 * taken)
             for k in range(0, 12 * taken, 12):
                 values = moves.expression[k], moves.pose[k], moves.gaze[k]
-                drawn = draw(model, who, scene, *values, DRAWN)
-                pictures.append(close_up(drawn.picture))
+                drawn = render_person(model, who, scene, *values, DRAWN)
+                pictures.append(close_up(drawn.image))
                 truth.append(
                     np.concatenate([values[0][:52], *values[1:], close_up_points(drawn.points[POINTS]).ravel()])
                 )

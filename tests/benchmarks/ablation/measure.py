@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from mimaface_cli.builders.rendered_people.appearance import make_person
-from mimaface_cli.builders.rendered_people.scene import draw, make_scene
+from mimaface_cli.builders.rendered_people.scene import make_scene, render_person
 from mimaface_cli.engines.diffusion import ica
 from mimaface_cli.engines.diffusion.denoise import ClipConditions, denoise
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
@@ -54,10 +54,10 @@ def make_pairs(model: Face478, clips: Clips, each: int) -> Pairs:
             other = (k + 2 + 5 * j) % len(clips)
             motion = clips.motion[other, (7 * j + 3) % clips.frames].astype(np.float64)
             pose, expression, gaze = motion[:6], motion[6:70], motion[70:]
-            drawn = draw(model, who, scene, expression, pose, gaze, DRAWN)
+            drawn = render_person(model, who, scene, expression, pose, gaze, DRAWN)
             plain = render_coefficients(model, who.identity, who.texture, scene.illumination, expression, pose, DRAWN)
             values = np.concatenate([expression[:52], pose, gaze, close_up_points(drawn.points[judges.POINTS]).ravel()])
-            rows.append((clips.source[k], close_up(drawn.picture), close_up(plain), motion, values, person))
+            rows.append((clips.source[k], close_up(drawn.image), close_up(plain), motion, values, person))
     return Pairs(*(np.stack(column) for column in zip(*rows)))
 
 

@@ -1,4 +1,4 @@
-"""Shards of rendered people resume and keep to their cast."""
+"""Shards of rendered people."""
 
 from dataclasses import replace
 
@@ -10,15 +10,15 @@ from mimaface_cli.training.shard_reader import open_shards
 from tests.training.small_runs import InterruptionError, interrupt_at
 
 
-def test_interrupted_rendering_resumes_and_rejects_another_cast(tmp_path):
+def test_render_shards_resumes_and_rejects_another_cast(tmp_path):
     cast = Cast(people=36, takes=2, frames=1, size=32)
     with pytest.raises(InterruptionError):
         render_shards(cast, tmp_path, 1, interrupt_at(1, "rendering"))
     first = tmp_path / "shard-00000.tar"
-    time = first.stat().st_mtime_ns
+    modified = first.stat().st_mtime_ns
     index = render_shards(cast, tmp_path, 2)
     assert index.shards == 2
-    assert first.stat().st_mtime_ns == time
+    assert first.stat().st_mtime_ns == modified
     clips = open_shards(tmp_path)
     assert len(clips) == 72
     assert len({clip.identity for clip in clips}) == 36
