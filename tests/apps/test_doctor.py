@@ -1,12 +1,17 @@
 """What doctor reports."""
 
+import importlib
+
 from mimaface_cli.apps import doctor
 
 
 def test_doctor_reports_a_package_that_cannot_be_loaded(monkeypatch):
-    def load(name: str):
+    import_module = importlib.import_module
+
+    def load(name: str, package: str | None = None):
         if name == "cv2":
             raise ImportError("libGL.so.1: cannot open shared object file:\nNo such file or directory")
+        return import_module(name, package)
 
     monkeypatch.setattr(doctor.importlib, "import_module", load)
     mesh = doctor.examine()["engines"]["mesh"]
