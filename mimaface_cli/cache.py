@@ -1,4 +1,4 @@
-"""Content-addressed store on disk: results of long work under a key of their input, so that a second run starts at once.
+"""Content-addressed store on disk: results of long work under a key of their input, for the next run.
 
 Every file is written under a temporary name and renamed, so that concurrent or killed runs leave whole entries or none.
 A cache never makes a run fail: an unreadable entry is a miss, and an entry that cannot be written is not stored.
@@ -257,7 +257,7 @@ class Cache:
         return _newest_first(entries)
 
     def unfinished(self) -> list[CacheEntry]:
-        """Return the videos that have cached clips, newest first. Raises OutputError where the folder cannot be read."""
+        """Return the videos with cached clips, newest first. Raises OutputError where the folder cannot be read."""
         entries = []
         try:
             for path in self.clips.iterdir() if self.clips.is_dir() else ():

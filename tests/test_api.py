@@ -43,7 +43,7 @@ def test_all_lists_every_public_name_and_each_can_be_loaded():
 
 
 def test_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="has no attribute 'reenact'"):
+    with pytest.raises(AttributeError, match=r"has no attribute 'reenact'"):
         mimaface_cli.reenact  # noqa: B018  # the access is the test
 
 
@@ -107,7 +107,7 @@ def test_edit_track_leaves_its_input_unchanged(sample):
     before = track.pose.copy()
     edited = edit_track(track, EditOptions(add=("yaw=5",)))
     assert np.array_equal(track.pose, before) and not np.array_equal(edited.pose, before)
-    with pytest.raises(InputError, match="^mix: "):
+    with pytest.raises(InputError, match=r"^mix: "):
         edit_track(track, EditOptions(mix=sample.track))
 
 

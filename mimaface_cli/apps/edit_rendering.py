@@ -68,7 +68,7 @@ def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     extracted = extract_video_motion(source, job)
     if extracted.missing_frames:
         job.notes.append(
-            f"{len(extracted.missing_frames)} frames show no face; there the edit is rendered where the face is expected"
+            f"{len(extracted.missing_frames)} frames show no face; the edit is rendered where the face is expected"
         )
     track = extracted.track
     identity = track.identity.astype(np.float64)

@@ -23,7 +23,7 @@ from mimaface_cli.media.reader import probe
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.media.writer import open_writer
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.motion.track_meta import BFM09, FACE478, SPACES
+from mimaface_cli.motion.track_meta import BFM09, FACE478
 from mimaface_cli.progress import ProgressCallback, ignore_progress
 
 TrackRenderer = Callable[[MotionTrack], Iterator[np.ndarray]]
@@ -35,7 +35,6 @@ def extract(
     renders: Path | str | None = None,
     options: ExtractOptions = ExtractOptions(),
     *,
-    space: str | None = None,
     trim: Trim = Trim(),
     overwrite: bool = False,
     cache: Cache | None = None,
@@ -48,7 +47,6 @@ def extract(
         output: Track file (.npz) to write, or None.
         renders: Video or numbered images of the fitted model to write, or None.
         options: Options of the extraction.
-        space: "face478", "bfm09" (the released models), or None for face478 or the track's own.
         trim: Span to use.
         overwrite: Whether existing outputs may be replaced.
         cache: Where the track is looked up and stored, or None.
@@ -65,11 +63,12 @@ def extract(
     source = Path(source)
     output = None if output is None else Path(output)
     renders = None if renders is None else Path(renders)
-    _check_arguments(source, output, space, overwrite)
+    _check_output(source, output, overwrite)
     finished = load_driver(source, options, trim=trim) if is_track(source) else None
-    if finished and space not in (None, finished.track.meta.space):
+    if finished and options.space not in (None, finished.track.meta.space):
         raise InputError(
-            f"{source}: is a track in {finished.track.meta.space}. Only images and videos can be extracted into {space}."
+            f"{source}: is a track in {finished.track.meta.space}. Only images and videos are extracted into "
+            f"{options.space}."
         )
     info = None if finished else probe(source)
     if renders is not None:
@@ -80,7 +79,7 @@ def extract(
     def on_frame(done: int, total: int | None) -> None:
         progress("extracting motion", done, total)
 
-    driver = finished or load_driver(source, options, cache, on_frame, info, space or FACE478, trim)
+    driver = finished or load_driver(source, options, cache, on_frame, info, options.space or FACE478, trim)
     renderer = track_renderer(driver.track.meta.space) if renders is not None else None
     if output is not None:
         driver.track.save(output, overwrite)
@@ -89,9 +88,7 @@ def extract(
     return driver
 
 
-def _check_arguments(source: Path, output: Path | None, space: str | None, overwrite: bool) -> None:
-    if space not in (None, *SPACES):
-        raise InputError(f"unknown space {space}. Choose {' or '.join(SPACES)}.", field="space")
+def _check_output(source: Path, output: Path | None, overwrite: bool) -> None:
     if output is not None:
         if not is_track(output):
             raise OutputError(f"{output}: a track is written as .npz. Change the suffix, or name it as `renders`.")

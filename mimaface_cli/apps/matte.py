@@ -10,7 +10,7 @@ from mimaface_cli.media.writer import FrameWriter
 
 THRESHOLD = 3  # gray levels; smaller differences are rounding
 _WORK_SIDE = 480  # pixels of the longer side while the matte is shaped; a soft matte needs no more
-# In pixels of that size: gaps that are closed, margin to the edge, and the radius of the blur, which is below the margin.
+# Pixels of that size: gaps that are closed, margin to the edge, radius of the blur (smaller than the margin).
 _CLOSED_GAP, _MARGIN, _BLUR = 24, 7, 4
 
 

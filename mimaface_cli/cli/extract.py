@@ -25,7 +25,6 @@ from mimaface_cli.errors import OutputError
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import check_folder, output_error
 from mimaface_cli.media.trim import Trim
-from mimaface_cli.motion.track_meta import SPACES
 
 if TYPE_CHECKING:
     from mimaface_cli.cache import Cache
@@ -54,16 +53,7 @@ def command(
             metavar="PATH",
         ),
     ] = None,
-    space: Annotated[
-        str | None,
-        plain_option(
-            "Coefficient space: face478 (embedded, the default) or bfm09 (of the released diffusion weights; needs "
-            "weights).",
-            panel=MOTION,
-            metavar="SPACE",
-            choices=SPACES,
-        ),
-    ] = None,
+    space: Annotated[str | None, field_option(ExtractOptions, "space", panel=MOTION)] = ExtractOptions.space,
     face: Annotated[str, field_option(ExtractOptions, "face", panel=MOTION)] = ExtractOptions.face,
     start: Start = None,
     duration: Duration = None,
@@ -88,7 +78,7 @@ def command(
     if is_cache_only and no_cache:
         raise typer.BadParameter("--no-cache: leaves no result. Give -o, --renders or --json as well.")
     with console.options():
-        options = ExtractOptions(face, smooth, follow_skin)
+        options = ExtractOptions(face, smooth, follow_skin, space)
         trim = Trim.parse(start, duration)
     from mimaface_cli.apps.extract import extract
     from mimaface_cli.cache import Cache
@@ -103,7 +93,6 @@ def command(
             output,
             renders_path,
             options,
-            space=space,
             trim=trim,
             overwrite=overwrite,
             cache=cache,

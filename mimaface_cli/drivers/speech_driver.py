@@ -129,7 +129,8 @@ class _Synthesizer:
         if options.space == BFM09:
             from mimaface_cli.speech import sadtalker
 
-            self.name = f"{sadtalker.EXTRACTOR} {sadtalker.REVISION} {source_stamp(sadtalker.find_sadtalker_weights(options))}"
+            weights = source_stamp(sadtalker.find_sadtalker_weights(options))
+            self.name = f"{sadtalker.EXTRACTOR} {sadtalker.REVISION} {weights}"
         else:
             from mimaface_cli.speech import embedded_speech
             from mimaface_cli.speech.lip_model_file import load_lip_model
@@ -146,7 +147,9 @@ class _Synthesizer:
             return generate_sadtalker_track(samples, self._options, first, progress=self._progress, **self._references)
         from mimaface_cli.speech.embedded_speech import generate_embedded_track
 
-        return generate_embedded_track(samples, self._lip_model, self._options, content, progress=self._progress, **self._references)
+        return generate_embedded_track(
+            samples, self._lip_model, self._options, content, progress=self._progress, **self._references
+        )
 
 
 def first_coefficients(

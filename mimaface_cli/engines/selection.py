@@ -41,8 +41,8 @@ def select_engine(name: str, query: EngineQuery) -> Selection:
         passed_over.append(answer)
         if candidate.space == query.track_space:
             raise InputError(
-                f"{query.driver_name}: is in the {candidate.space} space, and the {candidate.name} engine that consumes "
-                f"it cannot run. {answer.problem}"
+                f"{query.driver_name}: is in the {candidate.space} space, and the {candidate.name} engine that "
+                f"consumes it cannot run. {answer.problem}"
             )
     raise WeightsError("no engine can run here. Run mimaface doctor to see what is missing.", field="engine")
 

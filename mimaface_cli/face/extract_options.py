@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.motion.track_meta import SPACES
 from mimaface_cli.options import check_options, option
 
 MAX_FACES = 8  # faces that are detected in one image
@@ -36,6 +37,7 @@ class ExtractOptions:
         smooth: Strength of temporal smoothing.
         skin: Whether skin tracking refines the landmarks (`mimaface_cli.face.skin_tracking`); used in the face478
             space for inputs of several frames.
+        space: Coefficient space to extract, or None for face478; a track has its own.
     """
 
     face: str = option(
@@ -44,6 +46,13 @@ class ExtractOptions:
     smooth: float = option(1.0, minimum=0, maximum=3, help="Temporal smoothing of the motion, 0 (off) to 3.")
     skin: bool = option(
         True, expert=True, help="Track the skin besides the landmarks: more accurate brows, lips and jaw, but slower."
+    )
+    space: str | None = option(
+        None,
+        choices=SPACES,
+        metavar="SPACE",
+        help="Coefficient space: face478 (embedded, the default) or bfm09 (of the released diffusion weights, which it "
+        "needs).",
     )
 
     def __post_init__(self) -> None:

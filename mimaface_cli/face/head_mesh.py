@@ -1,4 +1,4 @@
-"""A whole head over face478: its triangles with rings behind the face, its light, and the render of coefficients alone."""
+"""A whole head over face478: triangles with rings behind the face, light, and the render of coefficients alone."""
 
 from dataclasses import dataclass
 from functools import lru_cache

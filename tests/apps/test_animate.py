@@ -58,7 +58,7 @@ def test_result_of_a_video_source_keeps_its_times(sample, tmp_path):
 
 
 def test_animate_options_refuse_an_unknown_driver_face():
-    with pytest.raises(InputError, match="^driver_face: unknown face selector"):
+    with pytest.raises(InputError, match=r"^driver_face: unknown face selector"):
         AnimateOptions(driver_face="9")
 
 
@@ -92,5 +92,5 @@ def test_edited_track_in_memory_changes_the_frames(sample):
 
 
 def test_comparison_of_a_portrait_in_memory_is_refused(sample, tmp_path):
-    with pytest.raises(InputError, match="^compare: "):
+    with pytest.raises(InputError, match=r"^compare: "):
         animate(load_portrait(sample.portrait), sample.track, tmp_path / "a.mp4", AnimateOptions(compare=True))

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimaface_cli.drivers.speech_driver import is_speech, load_speech
 from mimaface_cli.cache import Cache, content_hash
+from mimaface_cli.drivers.speech_driver import is_speech, load_speech
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.retarget import reference_coefficients
 from mimaface_cli.motion.retarget_options import RetargetOptions

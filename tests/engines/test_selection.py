@@ -57,7 +57,7 @@ def test_auto_with_weights_and_cuda_selects_diffusion(installed_tiny_weights, cu
 
 def test_auto_selects_mesh_for_a_video_source(installed_tiny_weights, cuda):
     assert engine_and_space("auto", source_is_video=True) == ("mesh", "face478")
-    with pytest.raises(InputError, match="animates a photo, not a video"):
+    with pytest.raises(InputError, match=r"animates a photo, not a video"):
         select("diffusion", source_is_video=True)
 
 
@@ -74,7 +74,7 @@ def test_auto_on_the_cpu_selects_mesh(installed_tiny_weights, cuda):
 
 def test_diffusion_without_cuda_runs_only_on_request_of_the_cpu(installed_tiny_weights, no_cuda):
     assert engine_and_space("auto")[0] == "mesh" and "no CUDA device" in select("auto").reason
-    with pytest.raises(WeightsError, match="no CUDA device. Set `device=cpu` to run on the CPU"):
+    with pytest.raises(WeightsError, match=r"no CUDA device. Set `device=cpu` to run on the CPU"):
         select("diffusion")
     assert engine_and_space("diffusion", "cpu")[0] == "diffusion"
 
@@ -86,10 +86,10 @@ def test_auto_selects_mesh_for_speech_without_sadtalker(installed_tiny_weights, 
 
 
 def test_track_of_an_engine_that_cannot_run_is_refused_with_its_problem(no_weights):
-    with pytest.raises(InputError, match="^t.npz: is in the bfm09 space, .* 11 files .*"):
+    with pytest.raises(InputError, match=r"^t.npz: is in the bfm09 space, .* 11 files .*"):
         select("auto", track_space="bfm09", driver_name="t.npz")
 
 
 def test_unknown_engine_lists_the_known_ones():
-    with pytest.raises(InputError, match="^engine: unknown engine 'nerf'. Choose diffusion, mesh or auto"):
+    with pytest.raises(InputError, match=r"^engine: unknown engine 'nerf'. Choose diffusion, mesh or auto"):
         select("nerf")

@@ -66,10 +66,10 @@ def test_registered_engine_is_listed_by_doctor(toy):
 
 
 def test_engine_name_cannot_be_registered_twice(toy):
-    with pytest.raises(ValueError, match="registered already"):
+    with pytest.raises(ValueError, match=r"registered already"):
         register_engine("toy", ToyEngine)
 
 
 def test_options_refuse_an_engine_that_is_not_registered():
-    with pytest.raises(InputError, match="^engine: unknown engine 'toy'"):
+    with pytest.raises(InputError, match=r"^engine: unknown engine 'toy'"):
         AnimateOptions(engine="toy")

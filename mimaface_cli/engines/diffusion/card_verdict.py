@@ -13,7 +13,7 @@ JUDGED_FIGURES: Mapping[str, Literal["higher", "lower"]] = {
     "identity_dlib": "lower",
     "jitter": "lower",
 }
-"""Figures of `mimaface evaluate` that both engines must have, on the same pairs of held-out people, and which is better."""
+"""Figures that both engines must have, on the same pairs of held-out people, and which direction is better."""
 MARGIN = 0.02  # relative difference up to which a figure is a draw
 
 

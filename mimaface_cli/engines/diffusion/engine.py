@@ -104,7 +104,7 @@ class DiffusionEngine:
         if absent := missing_released_files():
             problems.append(f"{len(absent)} weights files (mimaface weights pull)")
         if not has_cuda():
-            problems.append("a CUDA device (`device=cpu` runs it on the CPU, slowly)")
+            problems.append("a CUDA device (on request, the CPU is used, slowly)")
         return problems
 
     def uses_gpu(self) -> bool:
@@ -142,7 +142,7 @@ class DiffusionEngine:
             return Readiness(
                 None,
                 "the source is a video",
-                problem="the diffusion engine animates a photo, not a video. Set `engine=mesh`, or give a frame of the video.",
+                problem="the diffusion engine animates a photo, not a video. Set `engine=mesh`, or give one frame.",
                 error=InputError,
             )
         if absent := missing_released_files():
@@ -150,24 +150,24 @@ class DiffusionEngine:
             return Readiness(
                 None,
                 "no diffusion weights are installed",
-                problem=f"{len(absent)} files of the diffusion engine are not installed ({listed}). Run mimaface weights pull, "
-                "or set `engine=mesh`.",
+                problem=f"{len(absent)} files of the diffusion engine are not installed ({listed}). Run "
+                "mimaface weights pull, or set `engine=mesh`.",
             )
         if query.track_space is not None and query.diffusion.settings.warm_start > 0:
             return Readiness(
                 None,
                 "the driver is a track and a warm start needs its frames",
-                problem=f"{query.driver_name} is a track, but a warm start needs the driver's frames. Set `warm_start=0`, or "
-                "give the video.",
+                problem=f"{query.driver_name} is a track, but a warm start needs the driver's frames. Set "
+                "`warm_start=0`, or give the video.",
                 error=InputError,
             )
         device = query.diffusion.device
         if device == "auto" and not has_cuda():
             return Readiness(
                 None,
-                "no CUDA device; with `engine=diffusion` and `device=cpu` the installed weights run slowly",
-                problem="there is no CUDA device. Set `device=cpu` to run on the CPU (minutes to hours for a second of video), or "
-                "`engine=mesh`, which needs no device.",
+                "no CUDA device (on request, the installed weights run on the CPU, slowly)",
+                problem="there is no CUDA device. Set `device=cpu` to run on the CPU (minutes to hours for a second of "
+                "video), or `engine=mesh`, which needs no device.",
             )
         if query.driver_is_speech and find_missing_files(SPEECH_WEIGHTS):
             return Readiness(self, "SadTalker's weights, which drive it by speech, are missing", is_recommended=False)

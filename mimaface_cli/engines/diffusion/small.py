@@ -79,7 +79,7 @@ def prepare(folder: Path, request: RenderRequest) -> FrameStream:
 
 
 def _pack_coefficients(square: Portrait, motion: MeshMotion) -> np.ndarray:
-    """Return the photo's identity with the driver's motion as (N, 261) in the order of D3DFR; texture and light are 0."""
+    """Return the photo's identity and the driver's motion, (N, 261) in D3DFR's order; texture and light are 0."""
     moved = motion.coefficients
     return pack_coefficients(
         {
@@ -96,7 +96,7 @@ def _pack_coefficients(square: Portrait, motion: MeshMotion) -> np.ndarray:
 def _stream_conditions(
     card: ModelCard, square: Portrait, motion: MeshMotion, first: int
 ) -> Generator[Tensor, None, None]:
-    """Yield the condition images (3, S, S) from a frame on: renders of the coefficients, or the mesh engine's frames."""
+    """Yield the condition images (3, S, S) from a frame on: coefficient renders, or the mesh engine's frames."""
     if card.condition == "render":
         render = photo_renderer(square, face478.load())
         moved = motion.coefficients

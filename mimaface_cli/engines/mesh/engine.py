@@ -1,4 +1,4 @@
-"""The mesh engine: a photo, or each frame of a video, on its fitted 3-D head. It needs no download and runs on any CPU."""
+"""The mesh engine: a photo, or each frame of a video, on its fitted 3-D head. It runs on any CPU."""
 
 from itertools import repeat
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The small model: when it is taken, what its card must say, and that it draws."""
+"""The small model: selection, its card, and rendering."""
 
 import json
 from dataclasses import replace
@@ -22,6 +22,7 @@ from mimaface_cli.weights.small_model import (
     read_card,
     write_card,
 )
+from tests.conftest import read_video
 
 MESH = {"psnr": 22.0, "ssim": 0.8, "expression": 0.5, "pose": 0.03, "gaze": 0.1, "identity_dlib": 0.3, "jitter": 0.4}
 
@@ -35,7 +36,7 @@ def table(**changes: float) -> dict[str, dict[str, float]]:
 
 
 @pytest.fixture(scope="session")
-def mini_folder(tmp_path_factory):
+def small_model_weights(tmp_path_factory):
     """A weights folder with a tiny untrained model in it."""
     from diffusers import AutoencoderKL
 
@@ -60,19 +61,19 @@ def mini_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def installed(mini_folder, monkeypatch):
-    monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(mini_folder))
+def installed(small_model_weights, monkeypatch):
+    monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(small_model_weights))
     monkeypatch.setattr(diffusion_engine, "has_cuda", lambda: False)
-    card = read_card(mini_folder / SMALL_MODEL_FOLDER)
-    yield mini_folder / SMALL_MODEL_FOLDER
-    write_card(mini_folder / SMALL_MODEL_FOLDER, card)
+    card = read_card(small_model_weights / SMALL_MODEL_FOLDER)
+    yield small_model_weights / SMALL_MODEL_FOLDER
+    write_card(small_model_weights / SMALL_MODEL_FOLDER, card)
 
 
-def test_the_figures_it_is_judged_by_exist_and_have_a_direction():
+def test_judged_figures_match_the_metric_catalog():
     assert {name: CATALOG.info(name).better for name in JUDGED_FIGURES} == dict(JUDGED_FIGURES)
 
 
-def test_more_figures_won_than_lost_make_it_better():
+def test_model_is_better_when_it_wins_more_figures_than_it_loses():
     assert not judge_scores({}).is_better and "no scores" in judge_scores({}).reason
     assert not judge_scores(table()).is_better  # all draws
     assert judge_scores(table(psnr=23.0)).is_better and not judge_scores(table(psnr=21.0)).is_better
@@ -84,7 +85,7 @@ def test_more_figures_won_than_lost_make_it_better():
     assert not judge_scores(lacking).is_better and "jitter" in judge_scores(lacking).reason
 
 
-def test_it_is_used_where_the_release_is_not_and_preferred_only_where_measured_better(installed):
+def test_small_model_replaces_missing_weights_and_is_preferred_only_when_better(installed):
     selection = select("diffusion")
     assert (selection.engine.name, selection.engine.space) == ("diffusion", "face478")
     assert selection.engine.checkpoint.folder == installed
@@ -96,9 +97,9 @@ def test_it_is_used_where_the_release_is_not_and_preferred_only_where_measured_b
     assert selection.engine.checkpoint.folder == installed and "wins 2 and loses 0 of 7" in selection.reason
     assert select("auto", track_space="face478").engine.checkpoint.folder == installed
     assert select("auto", source_is_video=True).engine.name == "mesh"
-    with pytest.raises(WeightsError, match="are not installed"):
+    with pytest.raises(WeightsError, match=r"are not installed"):
         select("diffusion", track_space="bfm09")
-    with pytest.raises(InputError, match="animates a photo"):
+    with pytest.raises(InputError, match=r"animates a photo"):
         select("diffusion", source_is_video=True)
 
 
@@ -113,27 +114,25 @@ def test_it_is_used_where_the_release_is_not_and_preferred_only_where_measured_b
         {"condition": "x"},
     ],
 )
-def test_a_card_that_makes_no_sense_is_one_line(installed, change):
+def test_invalid_card_is_a_one_line_error(installed, change):
     path = installed / CARD_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(WeightsError, match="card.json: "):
+    with pytest.raises(WeightsError, match=r"card.json: "):
         select("auto")
 
 
-def test_half_a_folder_is_no_model(tmp_path, monkeypatch):
+def test_incomplete_folder_is_ignored(tmp_path, monkeypatch):
     (tmp_path / SMALL_MODEL_FOLDER).mkdir()
     (tmp_path / SMALL_MODEL_FOLDER / CARD_FILE).write_text("{}")
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path))
     assert find_small_model() is None and select("auto").engine.name == "mesh"
 
 
-def test_it_draws_every_frame_of_a_photo(installed, sample, tmp_path):
+def test_small_model_renders_every_frame_of_a_photo(installed, sample, tmp_path):
     output = tmp_path / "out.mp4"
     result = animate(sample.portrait, sample.track, output, AnimateOptions(engine="diffusion"))
     assert result.engine == "diffusion" and "mimaface-mini" in result.engine_reason
     assert result.frames == 14 and result.engine_settings["clips_made"] == 5 and result.engine_settings["length"] == 4
-    from tests.conftest import read_video
-
     frames, _ = read_video(output)
     assert len(frames) == 14 and frames[0].shape == (512, 512, 3)
-    assert np.abs(frames[0][:8].astype(int) - frames[9][:8]).mean() < 4  # far from the face the photo stays
+    assert np.abs(frames[0][:8].astype(int) - frames[9][:8]).mean() < 4  # the photo is unchanged far from the face
