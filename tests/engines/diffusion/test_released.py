@@ -122,7 +122,7 @@ def test_track_of_another_space_is_refused_with_the_fix(sample, installed_tiny_w
 
 
 def test_clips_longer_than_the_model_allows_are_refused(sample, installed_tiny_weights, cache, tmp_path):
-    with pytest.raises(InputError, match=r"this model's clips have at most 32 frames"):
+    with pytest.raises(InputError, match=r"length: 40 is out of range. Give at most 32 frames"):
         animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options(length=40), cache=cache)
 
 
