@@ -105,5 +105,5 @@ def test_signed_source_becomes_ingredient(run_command, sample, tmp_path):
         entries = next(entry for entry in ingredients if entry["title"] == source)
         assert entries["credentials"] and bool(entries["faults"]) is warned
     result = run_command("animate", sample.portrait, sample.track, "-o", "out.mkv", *words)
-    assert result.code == 0 and "note: .mkv cannot carry content credentials" in result.err
+    assert result.code == 0 and "note: .mkv cannot contain content credentials" in result.err
     assert not list(tmp_path.glob(".*")) and not list(tmp_path.glob("*.signed*"))
