@@ -1,9 +1,12 @@
-"""Condition tokens of both variants."""
+"""MIA: condition tokens of both variants, and building them from weights."""
 
 import pytest
 import torch
 
+from mimaface_cli.engines.diffusion import mia
 from mimaface_cli.engines.diffusion.mia import RELEASE_MOTION, Adapter, PaperMIA, ReleaseMIA, pool_frames
+from mimaface_cli.errors import WeightsError
+from tests.goldens.fill import fill
 
 
 def _motion(frames: int, batch: int = 2, **extra: int) -> dict[str, torch.Tensor]:
@@ -16,7 +19,7 @@ def _seed():
 
 
 @torch.no_grad()
-def test_released_tokens_come_in_the_released_order():
+def test_release_mia_orders_tokens_as_released():
     model = ReleaseMIA(width=16, clip_width=12, identity_width=20, layers=0)
     motion = _motion(3)
     appearance, identity = torch.randn(2, 5, 12), torch.randn(2, 20)
@@ -34,7 +37,7 @@ def test_released_tokens_come_in_the_released_order():
 
 
 @torch.no_grad()
-def test_every_frame_has_its_own_tokens_and_the_clip_their_mean():
+def test_release_mia_tokens_are_per_frame_and_pool_to_their_mean():
     model = ReleaseMIA(width=16, clip_width=12, identity_width=20, layers=2)
     motion = _motion(3)
     appearance, identity = torch.randn(2, 5, 12), torch.randn(2, 20)
@@ -47,7 +50,7 @@ def test_every_frame_has_its_own_tokens_and_the_clip_their_mean():
 
 
 @torch.no_grad()
-def test_the_adapter_attends_head_by_head():
+def test_adapter_attends_per_head():
     width, heads = 8, 2
     block = Adapter(width, 1, heads).resblocks[0]
     x = torch.randn(1, 4, width)
@@ -64,7 +67,7 @@ def test_the_adapter_attends_head_by_head():
 
 @torch.no_grad()
 @pytest.mark.parametrize("per_group", [1, 3])
-def test_patches_attend_to_motion_as_in_equation_1(per_group):
+def test_paper_mia_modulates_patches_as_in_equation_1(per_group):
     model = PaperMIA(width=16, clip_width=12, heads=2, tokens_per_group=per_group)
     motion = _motion(3, pose=6)
     tokens = model.motion_tokens(motion)
@@ -78,7 +81,7 @@ def test_patches_attend_to_motion_as_in_equation_1(per_group):
 
 
 @torch.no_grad()
-def test_motion_reaches_the_patches_only_before_the_adapter():
+def test_paper_mia_motion_changes_only_patches_before_the_adapter():
     model = PaperMIA(width=16, clip_width=12, heads=2, layers=0)
     appearance, motion = torch.randn(2, 8, 12), _motion(2, pose=6)
     tokens = model(appearance, motion)
@@ -90,7 +93,7 @@ def test_motion_reaches_the_patches_only_before_the_adapter():
         torch.testing.assert_close(changed[:, :, 0], tokens[:, :, 0])
 
 
-def test_the_full_sizes():
+def test_mia_sizes_are_those_of_release_and_paper():
     with torch.device("meta"):
         released, paper = ReleaseMIA(), PaperMIA()
         assert sum(p.numel() for p in released.parameters()) == 41_464_320
@@ -99,6 +102,43 @@ def test_the_full_sizes():
         assert paper(appearance, _motion(2, 1, pose=6)).shape == (1, 2, 257, 768)
 
 
-def test_a_single_motion_token_is_refused():
+def test_paper_mia_refuses_a_single_motion_token():
     with pytest.raises(ValueError, match="two motion tokens"):
         PaperMIA(motion={"pose": 6})
+
+
+GROUPS = {"gaze": 4, "expression": 64, "texture": 80, "illumination": 27, "angles": 3, "translation": 3}
+
+
+@torch.no_grad()
+def test_build_mia_builds_the_released_variant():
+    module = mia.ReleaseMIA(16, 24, identity_width=10, layers=2).eval()
+    fill(module, "seed")
+    built = mia.build_mia({key: module.state_dict()[key] for key in sorted(module.state_dict())})
+    inputs = torch.rand(1, 5, 24), torch.rand(1, 10), {name: torch.rand(1, 2, size) for name, size in GROUPS.items()}
+    assert isinstance(built, mia.ReleaseMIA) and torch.equal(built(*inputs), module(*inputs))
+
+
+@pytest.mark.parametrize(("heads", "metadata"), [(8, None), (8, {}), (2, {"heads": "2"})])
+@torch.no_grad()
+def test_build_mia_builds_the_papers_variant(heads, metadata):
+    module = mia.PaperMIA(16, 24, tokens_per_group=2, layers=1, heads=heads).eval()
+    fill(module, "seed")
+    built = mia.build_mia(module.state_dict(), metadata)
+    motion = {name: torch.rand(1, 2, size) for name, size in mia.PAPER_MOTION.items()}
+    appearance = torch.rand(1, 5, 24)
+    assert isinstance(built, mia.PaperMIA) and torch.equal(built(appearance, motion), module(appearance, motion))
+
+
+@pytest.mark.parametrize("heads", ["0", "-1", "3", "many", "9" * 50])
+def test_build_mia_refuses_heads_that_do_not_divide_the_width(heads):
+    state = mia.PaperMIA(16, 24, heads=2).state_dict()
+    with pytest.raises(WeightsError, match="heads do not divide the width 16"):
+        mia.build_mia(state, {"heads": heads}, "mia.safetensors")
+
+
+def test_build_mia_refuses_a_single_motion_token():
+    state = mia.PaperMIA(16, 24, motion={"pose": 6, "gaze": 4}).state_dict()
+    del state["embed.gaze.weight"], state["embed.gaze.bias"]
+    with pytest.raises(WeightsError, match="a single motion token"):
+        mia.build_mia(state)

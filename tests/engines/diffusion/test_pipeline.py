@@ -1,4 +1,4 @@
-"""Tiny random networks through whole videos: appearance, latents, clips."""
+"""Whole videos with tiny random networks: latents and clips."""
 
 from dataclasses import replace
 
@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image
-from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from mimaface_cli.engines.diffusion import clip_encoder, ica, latents
+from mimaface_cli.engines.diffusion import ica, latents
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA
 from mimaface_cli.engines.diffusion.pipeline import (
@@ -25,6 +23,9 @@ from mimaface_cli.engines.diffusion.unet import VideoUNet
 from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
 
 FRAMES, SIDE = 9, 32
+
+
+SETTINGS = DenoiseSettings(length=5, overlap=2, steps=2, guidance=3.0)
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +88,11 @@ def inputs():
     return VideoInputs(appearance, coefficients, lambda frames: renders[frames], lambda frames: -renders[frames])
 
 
-SETTINGS = DenoiseSettings(length=5, overlap=2, steps=2, guidance=3.0)
-
-
 def latents_of(networks, inputs, settings=SETTINGS, **more):
     return [final for _, final in denoise_clips(networks, inputs, settings, **more)]
 
 
-def test_a_video_comes_out_frame_by_frame(networks, inputs):
+def test_denoise_clips_covers_every_frame_once(networks, inputs):
     clips = list(denoise_clips(networks, inputs, SETTINGS))
     frames = [frame for clip, final in clips for frame in decode_new_frames(networks.vae, clip, final)]
     assert [len(range(*c.new.indices(5))) for c, _ in clips] == [5, 3, 1]
@@ -116,18 +114,18 @@ def test_a_video_comes_out_frame_by_frame(networks, inputs):
     ],
     ids=str,
 )
-def test_every_setting_reaches_the_frames(released, inputs, change):
+def test_denoise_clips_changes_with_every_setting(released, inputs, change):
     found, changed = (latents_of(released, inputs, replace(SETTINGS, **c))[0] for c in ({}, change))
     assert (found - changed).abs().max() > 1e-5
 
 
-def test_a_clip_depends_on_the_one_before(released, inputs):
+def test_denoise_clips_conditions_each_clip_on_the_one_before(released, inputs):
     clips = latents_of(released, inputs)
     shifted = latents_of(released, inputs, load_clip=lambda i: clips[0] + 1 if i == 0 else None)
     assert (shifted[1] - clips[1]).abs().max() > 1e-4
 
 
-def test_finished_clips_are_taken_and_give_the_same_video(released, inputs):
+def test_denoise_clips_resumes_with_the_same_latents(released, inputs):
     clips = latents_of(released, inputs)
 
     def refuse(frames):
@@ -139,14 +137,14 @@ def test_finished_clips_are_taken_and_give_the_same_video(released, inputs):
         torch.testing.assert_close(final, expected, rtol=0, atol=0)
 
 
-def test_economy_costs_no_quality(released, inputs):
+def test_denoise_clip_is_independent_of_the_memory_plan(released, inputs):
     clip = next(ica.plan_clips(FRAMES, 5, 2))
     rich, poor = (denoise_clip(released, inputs, clip, None, SETTINGS, e) for e in (MemoryPlan(), MemoryPlan(False, 1)))
     torch.testing.assert_close(rich, poor, atol=5e-4, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_latents_do_not_depend_on_the_chunk(vae):
+def test_latents_are_independent_of_the_chunk_size(vae):
     images = torch.rand(5, 3, SIDE, SIDE) * 2 - 1
     whole = latents.encode_latents(vae, images, chunk=5)
     assert whole.shape == (1, 4, 5, SIDE // 2, SIDE // 2)
@@ -162,47 +160,3 @@ def test_latents_do_not_depend_on_the_chunk(vae):
     assert len(frames) == 5
     expected = expected.permute(0, 2, 3, 1).numpy()
     assert np.abs(np.stack(frames) + 0.5 - expected).max() < 0.51  # truncated, not rounded
-
-
-@pytest.mark.parametrize(("width", "height"), [(512, 512), (300, 200), (200, 333), (224, 224)])
-def test_clip_preprocessing(width, height):
-    columns = np.tile(np.linspace(0, 255, width), (height, 1)).astype(np.uint8)
-    picture = np.stack([columns, np.full_like(columns, 10), np.full_like(columns, 200)], -1)
-    pixels = clip_encoder.preprocess_image(picture)
-    assert pixels.shape == (1, 3, 224, 224) and pixels.dtype == torch.float32
-    assert pixels[0, 1].unique().item() == pytest.approx((10 / 255 - 0.4578275) / 0.26130258, abs=1e-6)
-    assert pixels[0, 2].unique().item() == pytest.approx((200 / 255 - 0.40821073) / 0.27577711, abs=1e-6)
-    shown = 224 / round(width * 224 / min(width, height))  # the part of the width that the center crop keeps
-    red = (pixels[0, 0].mean(0) * 0.26862954 + 0.48145466) * 255
-    assert red[0].item() == pytest.approx(255 * (1 - shown) / 2, abs=3)
-    assert red[-1].item() == pytest.approx(255 * (1 + shown) / 2, abs=3)
-
-
-def test_clip_preprocessing_of_a_224_picture_is_normalization_alone():
-    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    pixels = clip_encoder.preprocess_image(picture)[0].permute(1, 2, 0).numpy()
-    back = pixels * [0.26862954, 0.26130258, 0.27577711] + [0.48145466, 0.4578275, 0.40821073]
-    np.testing.assert_allclose(back * 255, picture, atol=1e-3)
-    assert Image.fromarray(picture).size == (224, 224)
-
-
-@torch.no_grad()
-def test_all_clip_tokens_come_without_the_final_norm():
-    torch.manual_seed(0)
-    config = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
-    )
-    model = CLIPVisionModel(config).eval()
-    torch.nn.init.constant_(model.post_layernorm.bias, 3.0)
-    pixels = torch.randn(2, 3, 28, 28)
-    tokens = clip_encoder.encode_image_tokens(model, pixels)
-    assert tokens.shape == (2, 5, 16)
-    pooled = model(pixel_values=pixels).pooler_output
-    torch.testing.assert_close(model.post_layernorm(tokens[:, 0]), pooled)
-    assert (tokens[:, 0] - pooled).abs().max() > 1
-
-
-def test_the_default_clip_is_vit_large_patch_14():
-    with torch.device("meta"):
-        model = CLIPVisionModel(clip_encoder.VIT_L_14)
-    assert sum(parameter.numel() for parameter in model.parameters()) == 303_179_776

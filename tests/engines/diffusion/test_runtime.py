@@ -52,7 +52,7 @@ class Failing:
         return torch.full((1, 4, 3, 8, 8), float("nan") if failure == "nan" else 1.0)
 
 
-def test_the_cpu_computes_in_fp32_and_other_formats_are_asked_for():
+def test_cpu_runs_in_fp32_unless_requested_otherwise():
     assert choose_runtime("cpu") == CPU
     assert choose_runtime("cpu", "bf16", "low").dtype == torch.bfloat16
     assert choose_runtime("cpu", "fp16").name == "cpu fp16"
@@ -66,7 +66,7 @@ def test_the_cpu_computes_in_fp32_and_other_formats_are_asked_for():
         ("cuda", True, True, torch.float32),
     ],
 )
-def test_cards_compute_in_what_they_are_good_at(monkeypatch, kind, bf16, exact, number):
+def test_gpu_precision_follows_its_support_and_exactness(monkeypatch, kind, bf16, exact, number):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80e9, 80e9))
@@ -75,7 +75,7 @@ def test_cards_compute_in_what_they_are_good_at(monkeypatch, kind, bf16, exact, 
 
 
 @pytest.mark.parametrize(("free", "level"), [(24e9, "high"), (6e9, "low"), (3e9, "minimal")])
-def test_memory_that_is_free_decides_what_is_spent(monkeypatch, free, level):
+def test_free_memory_determines_the_memory_level(monkeypatch, free, level):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 24e9))
@@ -93,12 +93,12 @@ def test_memory_that_is_free_decides_what_is_spent(monkeypatch, free, level):
         ({"device": "cpu", "vram": "none"}, InputError, "vram: unknown mode 'none'. Choose auto"),
     ],
 )
-def test_what_is_not_there_is_said(words, error, text):
+def test_choose_runtime_refuses_unknown_values(words, error, text):
     with pytest.raises(error, match=text):
         choose_runtime(**words)
 
 
-def test_short_memory_is_met_by_spending_less(monkeypatch, networks, job):
+def test_denoiser_lowers_the_memory_level_when_out_of_memory(monkeypatch, networks, job):
     failing = Failing(torch.OutOfMemoryError("CUDA out of memory"))
     monkeypatch.setattr(runtime, "denoise_clip", failing)
     patience = FallbackDenoiser(CPU)
@@ -109,20 +109,20 @@ def test_short_memory_is_met_by_spending_less(monkeypatch, networks, job):
     assert failing.calls[-1][0] == MemoryPlan(batched=False, chunk=1)
 
 
-def test_memory_that_never_suffices_is_one_line(monkeypatch, networks, job):
+def test_denoiser_reports_memory_that_never_suffices(monkeypatch, networks, job):
     error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
     monkeypatch.setattr(runtime, "denoise_clip", Failing(error, error))
     with pytest.raises(WeightsError, match=r"out of memory even with `vram=low`\. Set a shorter `length`"):
         FallbackDenoiser(CPU)(networks, *job)
 
 
-def test_other_faults_pass(monkeypatch, networks, job):
+def test_denoiser_passes_other_errors_on(monkeypatch, networks, job):
     monkeypatch.setattr(runtime, "denoise_clip", Failing(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
         FallbackDenoiser(CPU)(networks, *job)
 
 
-def test_a_clip_of_no_numbers_is_made_again_in_fp32(monkeypatch, networks, job):
+def test_denoiser_repeats_a_clip_with_nan_in_fp32(monkeypatch, networks, job):
     half = Runtime(torch.device("cpu"), torch.float16)
     place_networks(networks, half, SETTINGS)
     failing = Failing("nan")
@@ -138,13 +138,13 @@ def test_a_clip_of_no_numbers_is_made_again_in_fp32(monkeypatch, networks, job):
     assert networks.dtype == torch.float16
 
 
-def test_no_numbers_in_fp32_are_the_weights_fault(monkeypatch, networks, job):
+def test_denoiser_reports_nan_in_fp32_as_damaged_weights(monkeypatch, networks, job):
     monkeypatch.setattr(runtime, "denoise_clip", Failing("nan"))
     with pytest.raises(MimafaceError, match="mimaface weights verify"):
         FallbackDenoiser(CPU)(networks, *job)
 
 
-def test_a_real_overflow_is_mended(networks, job):
+def test_denoiser_recovers_from_a_real_fp16_overflow(networks, job):
     """fp16 reaches 65,504: a network that goes beyond in its middle and comes back."""
     with torch.no_grad():
         networks.unet.conv_norm_out.weight *= 3e4
@@ -157,7 +157,7 @@ def test_a_real_overflow_is_mended(networks, job):
     assert np.corrcoef(found.flatten(), expected.flatten())[0, 1] > 0.98  # small weights have lost digits
 
 
-def test_a_clip_nobody_waits_for_ends_soon(networks, job):
+def test_denoiser_stops_a_cancelled_clip(networks, job):
     patience = FallbackDenoiser(CPU)
     patience.stop.set()
     with pytest.raises(DenoisingCancelledError):
@@ -166,7 +166,7 @@ def test_a_clip_nobody_waits_for_ends_soon(networks, job):
     assert patience(networks, *job).isfinite().all()
 
 
-def test_weights_that_come_and_go_give_the_same_clip(networks, job):
+def test_offloaded_weights_give_the_same_clip(networks, job):
     expected = denoise_clip(networks, *job)
     offload_unet(networks, torch.device("cpu"))
     torch.testing.assert_close(denoise_clip(networks, *job), expected, rtol=0, atol=0)

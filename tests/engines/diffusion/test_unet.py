@@ -46,7 +46,7 @@ def inputs() -> tuple:
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (5, 6)])
-def test_without_motion_it_is_diffusers_image_unet(size):
+def test_unet_without_motion_modules_equals_diffusers(size):
     torch.manual_seed(0)
     config = {**SMALL, "use_motion_module": False}
     base = UNet2DConditionModel(**parse_unet_config(config)[0]).eval()
@@ -59,7 +59,7 @@ def test_without_motion_it_is_diffusers_image_unet(size):
 
 
 @torch.no_grad()
-def test_fresh_motion_modules_change_nothing(inputs):
+def test_initial_motion_modules_are_the_identity(inputs):
     torch.manual_seed(0)
     unet = VideoUNet(SMALL).eval()
     still = VideoUNet({**SMALL, "use_motion_module": False}).eval()
@@ -68,7 +68,7 @@ def test_fresh_motion_modules_change_nothing(inputs):
 
 
 @torch.no_grad()
-def test_frames_see_each_other_but_videos_do_not(unet, inputs):
+def test_frames_attend_to_each_other_only_within_a_video(unet, inputs):
     sample, timestep, tokens = inputs
     before = unet(sample, timestep, tokens)
     assert before.shape == (2, 4, 3, 8, 12)
@@ -80,7 +80,7 @@ def test_frames_see_each_other_but_videos_do_not(unet, inputs):
 
 
 @torch.no_grad()
-def test_tokens_of_each_frame(unet, inputs):
+def test_unet_accepts_tokens_per_frame(unet, inputs):
     sample, timestep, tokens = inputs
     shared = unet(sample, timestep, tokens)
     repeated = tokens[:, None].repeat(1, 3, 1, 1)
@@ -90,18 +90,18 @@ def test_tokens_of_each_frame(unet, inputs):
 
 
 @torch.no_grad()
-def test_frame_order_matters(unet, inputs):
+def test_unet_depends_on_the_frame_order(unet, inputs):
     sample, timestep, tokens = inputs
     backward = unet(sample.flip(2), timestep, tokens).flip(2)
     assert (backward - unet(sample, timestep, tokens)).abs().max() > 1e-4
 
 
-def test_too_many_frames_are_refused(unet):
+def test_unet_refuses_clips_beyond_its_frame_positions(unet):
     with pytest.raises(WeightsError, match="at most 8 frames"):
         unet(torch.randn(1, 13, 9, 8, 8), 1, torch.randn(1, 2, 12))
 
 
-def test_gradient_checkpointing_changes_no_gradient(unet, inputs):
+def test_gradient_checkpointing_keeps_the_gradients(unet, inputs):
     gradients = []
     for unet.gradient_checkpointing in (False, True):
         unet.zero_grad()
@@ -112,7 +112,7 @@ def test_gradient_checkpointing_changes_no_gradient(unet, inputs):
 
 
 @torch.no_grad()
-def test_motion_options(inputs):
+def test_motion_options_select_modules_and_positions(inputs):
     kwargs = {"num_attention_heads": 2, "temporal_attention_dim_div": 2, "temporal_position_encoding": False}
     options = {"motion_module_resolutions": [2], "motion_module_mid_block": True, "motion_module_kwargs": kwargs}
     torch.manual_seed(0)
@@ -138,18 +138,18 @@ def test_motion_options(inputs):
         ({"motion_module_kwargs": {"attention_block_types": ["Temporal_Cross"]}}, "Temporal_Cross"),
     ],
 )
-def test_an_option_that_is_not_understood_is_an_error(change, message):
+def test_parse_unet_config_refuses_unknown_options(change, message):
     with pytest.raises(WeightsError, match=message), torch.device("meta"):
         VideoUNet({**SMALL, **change})
 
 
-def test_the_default_is_the_released_network():
+def test_default_config_is_the_released_network():
     with torch.device("meta"):
         state = VideoUNet(RELEASE_CONFIG).state_dict()
     assert len(state) == 1246 and sum(tensor.numel() for tensor in state.values()) == 1_277_810_884
 
 
-def test_the_released_files_merge():
+def test_merge_release_states_takes_motion_and_input_from_the_video_file():
     image = {"conv_in.bias": 0, "conv_out.bias": 1}
     video = {"conv_in.bias": 2, "conv_out.bias": 3, "up_blocks.0.motion_modules.0.x": 4}
     merged = merge_release_states(image, video)

@@ -8,7 +8,7 @@ from mimaface_cli.engines.diffusion.video_denoiser import FrameWindow
 
 
 @pytest.mark.parametrize("skipped", [0, 2])
-def test_overlapping_clips_see_each_frame_and_it_is_made_once(skipped):
+def test_frame_window_produces_each_frame_once_for_overlapping_clips(skipped):
     made, closed = [], []
 
     def begin(first):
@@ -29,5 +29,5 @@ def test_overlapping_clips_see_each_frame_and_it_is_made_once(skipped):
     assert closed == [True]
 
 
-def test_a_window_nobody_looked_through_has_nothing_to_close():
+def test_frame_window_closes_without_having_started():
     FrameWindow(lambda first: pytest.fail("not wanted"), 4).close()

@@ -40,7 +40,7 @@ def test_absolute_motion_frames_the_driver_on_its_first_face():
     assert np.ptp(box_of(found[2])[:, 0]) == pytest.approx(704, abs=1e-1)
 
 
-def test_a_new_shot_is_framed_anew():
+def test_absolute_motion_frames_each_shot_separately():
     shots = [similarity(3, 0, 500, 300)] * 2 + [similarity(1, 0, 20, 30)] * 2
     found = place_faces(track_of(shots, cuts=(2,)), OWN, RetargetOptions("absolute"))
     assert found[2] == pytest.approx(found[0], abs=1e-3)
@@ -48,13 +48,13 @@ def test_a_new_shot_is_framed_anew():
     assert np.ptp(box_of(uncut[2])[:, 0]) == pytest.approx(352 / 3, abs=0.1)
 
 
-def test_a_first_frame_without_a_face_frames_nothing():
+def test_absolute_motion_frames_on_the_first_visible_face():
     faces = [similarity(9, 0, 0, 0), similarity(3, 0, 500, 300)]
     found = place_faces(track_of(faces, seen=[False, True]), OWN, RetargetOptions("absolute"))
     assert box_of(found[1]) == pytest.approx(np.array([[80, 80], [432, 432]]), abs=1e-2)
 
 
-def test_relative_motion_moves_the_sources_own_place():
+def test_relative_motion_moves_the_portraits_place():
     moved = [similarity(3, 10, 500, 300), similarity(3, 25, 500, 300), similarity(3.3, 10, 500, 300)]
     track = track_of(moved)
     found = place_faces(track, OWN, RetargetOptions("relative", reference=0))
@@ -68,7 +68,7 @@ def test_relative_motion_moves_the_sources_own_place():
     assert np.linalg.det(half[2][:, :2]) / np.linalg.det(OWN[:, :2]) == pytest.approx(1.1, abs=1e-3)
 
 
-def test_a_single_picture_rolls_the_face_by_its_own_roll():
+def test_relative_motion_of_a_single_image_applies_its_roll():
     found = place_faces(track_of([similarity(3, 20, 500, 300)]), OWN, RetargetOptions())
     turned = found[0][:, :2] @ np.linalg.inv(OWN[:, :2])
     assert np.degrees(np.arctan2(turned[1, 0], turned[0, 0])) == pytest.approx(20, abs=1e-2)
@@ -76,7 +76,7 @@ def test_a_single_picture_rolls_the_face_by_its_own_roll():
 
 
 @pytest.mark.parametrize("region", ["face", "eyes", "lips"])
-def test_regions_without_the_head_leave_it_where_it_is(region):
+def test_regions_without_head_pose_keep_the_portraits_place(region):
     moved = [similarity(3, 10, 500, 300), similarity(4, 25, 600, 300)]
     for motion in ("absolute", "relative"):
         assert (place_faces(track_of(moved), OWN, RetargetOptions(motion, region=region)) == OWN).all()

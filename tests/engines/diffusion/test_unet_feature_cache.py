@@ -28,7 +28,7 @@ def cost(unet, *inputs) -> int:
     return counter.get_total_flops()
 
 
-def test_keeping_changes_nothing(unet, inputs):
+def test_filling_a_cache_keeps_the_prediction(unet, inputs):
     sample, tokens = inputs
     reuse = FeatureCache()
     plain = unet(sample, 900.0, tokens)
@@ -38,7 +38,7 @@ def test_keeping_changes_nothing(unet, inputs):
     assert all(attention.cache is None for attention in unet._token_attentions)
 
 
-def test_what_is_taken_is_exact_for_the_same_step_and_cheap_for_the_next(unet, inputs):
+def test_reuse_is_exact_for_the_same_step_and_cheaper_for_the_next(unet, inputs):
     sample, tokens = inputs
     whole = cost(unet, sample, 900.0, tokens)
     for deep in (True, False):
@@ -50,7 +50,7 @@ def test_what_is_taken_is_exact_for_the_same_step_and_cheap_for_the_next(unet, i
         assert not torch.equal(unet(sample, 800.0, tokens, reuse), unet(sample, 800.0, tokens))
 
 
-def test_without_guidance_the_conditional_half_is_taken(unet, inputs):
+def test_reuse_without_guidance_selects_the_conditional_half(unet, inputs):
     sample, tokens = inputs
     reuse = FeatureCache()
     expected = unet(sample, 900.0, tokens, reuse)[1:]
@@ -58,7 +58,7 @@ def test_without_guidance_the_conditional_half_is_taken(unet, inputs):
     torch.testing.assert_close(unet(sample[1:], 900.0, tokens[1:], reuse), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_more_items_than_were_kept_are_computed(unet, inputs):
+def test_a_batch_larger_than_the_cached_one_is_computed(unet, inputs):
     sample, tokens = inputs
     reuse = FeatureCache()
     unet(sample[1:], 900.0, tokens[1:], reuse)

@@ -1,4 +1,4 @@
-"""Installed files as networks: what fits together, and one line for what does not."""
+"""Networks loaded from installed files, and errors for files that do not fit together."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ from tests.tiny.release import WIDTH
 
 @pytest.fixture
 def folder(tiny_weights, tmp_path):
-    """A weights folder of one's own to spoil."""
+    """A copy of the weights folder to damage."""
     copy = shutil.copytree(tiny_weights, tmp_path / "weights", symlinks=True)
     with weights_at(copy):
         yield copy
@@ -33,7 +33,7 @@ def change(path, edit) -> None:
     save_file(state, path)
 
 
-def test_all_networks_are_there_and_ready(installed_tiny_weights):
+def test_load_networks_returns_frozen_networks_in_eval_mode(installed_tiny_weights):
     networks = checkpoint.load_networks()
     assert isinstance(networks.mia, ReleaseMIA) and networks.needs_identity
     assert networks.unet.max_frames == 32 and networks.vae.config.latent_channels == 4
@@ -45,7 +45,7 @@ def test_all_networks_are_there_and_ready(installed_tiny_weights):
     assert len(checkpoint.load_face_model().landmarks) == 68
 
 
-def test_the_fingerprint_names_the_weights(folder, release_folder, tmp_path):
+def test_fingerprint_changes_with_the_weights(folder, release_folder, tmp_path):
     before = checkpoint.fingerprint_weights(), checkpoint.fingerprint_weights("mimaface/d3dfr.safetensors")
     assert before == (checkpoint.fingerprint_weights(), checkpoint.fingerprint_weights("mimaface/d3dfr.safetensors"))
     other = shutil.copytree(release_folder, tmp_path / "other")
@@ -56,11 +56,11 @@ def test_the_fingerprint_names_the_weights(folder, release_folder, tmp_path):
     assert checkpoint.fingerprint_weights("mimaface/d3dfr.safetensors") == before[1]
 
 
-def test_the_papers_own_tokens_can_be_installed_and_run(folder, release_folder, tmp_path):
-    other = shutil.copytree(release_folder, tmp_path / "own")
+def test_load_networks_accepts_the_papers_mia(folder, release_folder, tmp_path):
+    other = shutil.copytree(release_folder, tmp_path / "paper")
     (other / "checkpoints/video/mim.pth").unlink()
-    own = PaperMIA(WIDTH, WIDTH, heads=4)
-    save_file(own.state_dict(), other / "checkpoints/video/mim.pth", metadata={"heads": "4"})
+    paper_mia = PaperMIA(WIDTH, WIDTH, heads=4)
+    save_file(paper_mia.state_dict(), other / "checkpoints/video/mim.pth", metadata={"heads": "4"})
     import_folder(other, ["mimaface"])
     networks = checkpoint.load_networks()
     assert isinstance(networks.mia, PaperMIA) and not networks.needs_identity
@@ -72,7 +72,7 @@ def test_the_papers_own_tokens_can_be_installed_and_run(folder, release_folder, 
     assert tokens.shape == (1, 3, 17, WIDTH) and (tokens[0, 0] - tokens[0, 1]).abs().max() > 0
 
 
-def test_keys_that_do_not_fit_are_listed(folder):
+def test_build_unet_lists_keys_that_do_not_fit(folder):
     path = folder / "mimaface/image/unet.safetensors"
     change(path, lambda state: state.update({"up_blocks.9.new.weight": state.pop("conv_out.bias")}))
     text = r"1 missing \(conv_out.bias\); 1 unexpected \(up_blocks.9.new.weight\)"
@@ -83,12 +83,12 @@ def test_keys_that_do_not_fit_are_listed(folder):
         checkpoint.build_unet(config, state, f"{path} with another")
 
 
-def test_a_config_that_makes_no_network_is_one_line():
-    with pytest.raises(WeightsError, match="x: its config.json is not one of a UNet"):
+def test_build_unet_refuses_an_invalid_config():
+    with pytest.raises(WeightsError, match=r"x: its config\.json is not one of a UNet"):
         checkpoint.build_unet({"block_out_channels": [8]}, {}, "x")
 
 
-def test_the_full_size_release_is_built_from_its_own_config():
+def test_build_unet_builds_the_full_size_release():
     with torch.device("meta"):
         state = VideoUNet(RELEASE_CONFIG).state_dict()
     config = {"_class_name": "UNet2DConditionModel", "sample_size": 64, "center_input_sample": False, "in_channels": 13}
@@ -97,14 +97,14 @@ def test_the_full_size_release_is_built_from_its_own_config():
     assert unet.max_frames == 32
 
 
-def test_parts_of_two_models_are_noticed(folder):
+def test_load_networks_refuses_tokens_of_another_width(folder):
     from mimaface_cli.weights import manifest
 
     path = folder / "mimaface/video/mia.safetensors"
-    wide = ReleaseMIA(2 * WIDTH, WIDTH, 16 * 7 * 7)
-    save_file(wide.state_dict(), path)
+    other_mia = ReleaseMIA(2 * WIDTH, WIDTH, 16 * 7 * 7)
+    save_file(other_mia.state_dict(), path)
     info = path.stat()
     entry = manifest.ManifestEntry(info.st_size, info.st_mtime_ns, manifest.sha256_of(path), "test", "test")
     manifest.record(folder, "mimaface/video/mia.safetensors", entry)
-    with pytest.raises(WeightsError, match=f"tokens of width {2 * WIDTH} where the UNet .* takes {WIDTH}"):
+    with pytest.raises(WeightsError, match=f"tokens have width {2 * WIDTH}, but the UNet .* takes {WIDTH}"):
         checkpoint.load_networks()

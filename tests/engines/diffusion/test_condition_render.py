@@ -20,7 +20,7 @@ def model() -> bfm.Bfm09:
     return bfm.from_arrays({**zeros, **faces, **means, "keypoints": np.array([[1]])})
 
 
-def test_a_render_becomes_a_picture_of_minus_one_to_one():
+def test_convert_render_scales_to_minus_one_to_one():
     rgb = np.zeros((4, 4, 3), np.float32)
     rgb[1, 2] = [255, 127.5, 0]
     mask = rgb.any(-1)
@@ -29,7 +29,7 @@ def test_a_render_becomes_a_picture_of_minus_one_to_one():
     assert alpha.shape == (1, 4, 4) and alpha.sum() == 1
 
 
-def test_the_rim_is_darkened_twice():
+def test_warp_render_darkens_the_rim_twice():
     rgb, mask = torch.full((3, 8, 8), -1.0), torch.zeros(1, 8, 8)
     rgb[:, :, 4:], mask[:, :, 4:] = 1.0, 1.0
     half_a_pixel = np.array([[1.0, 0, 0.5], [0, 1, 0]])
@@ -39,7 +39,7 @@ def test_the_rim_is_darkened_twice():
     assert picture[0, 3].tolist() == pytest.approx([-1, -1, -1, -1, -0.5, 1, 1, 1], abs=1e-5)
 
 
-def test_the_face_lands_where_the_matrix_says(model):
+def test_render_condition_places_the_face_by_the_matrix(model):
     inverse = np.array([[1.5, 0, 40], [0, 1.5, 20]])
     picture = render_condition(model, np.zeros(COEFFICIENT_COUNT, np.float32), inverse, 512)
     assert picture.shape == (3, 512, 512)

@@ -17,7 +17,7 @@ def store(tmp_path):
     return ClipStore(tmp_path / "clips", compute_run_key(DenoiseSettings(), ARRAYS), SHAPE)
 
 
-def test_a_clip_comes_back_as_it_was(store):
+def test_store_returns_a_saved_clip_until_cleared(store):
     assert store.load(0) is None
     latents = torch.randn(SHAPE)
     store.save(0, latents)
@@ -40,13 +40,13 @@ def test_a_clip_comes_back_as_it_was(store):
     ],
     ids=["empty", "noise", "cut", "other key", "other shape", "other format", "no numbers"],
 )
-def test_what_is_damaged_is_made_again(store, content):
+def test_load_ignores_a_damaged_clip(store, content):
     store.folder.mkdir(parents=True)
     (store.folder / "000000.safetensors").write_bytes(content)
     assert store.load(0) is None
 
 
-def test_a_disk_that_refuses_costs_only_the_resuming(tmp_path):
+def test_save_ignores_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "clips").write_bytes(b"a file where the folder should be")
     store = ClipStore(tmp_path / "clips", "0" * 64, SHAPE)
     store.save(0, torch.zeros(SHAPE))
@@ -54,7 +54,7 @@ def test_a_disk_that_refuses_costs_only_the_resuming(tmp_path):
     store.clear()
 
 
-def test_everything_that_changes_the_latents_changes_the_name():
+def test_run_key_changes_with_every_input():
     keys = {
         compute_run_key(DenoiseSettings(), ARRAYS),
         compute_run_key(DenoiseSettings(seed=1), ARRAYS),
