@@ -1,1 +1,1 @@
-"""Numerical fixtures: released numbers that our own implementation must meet. Run: python -m tests.goldens DIR."""
+"""Numerical fixtures: released numbers that the implementation must reproduce. Run: python -m tests.goldens DIR."""

@@ -1,4 +1,4 @@
-"""Small tensors run fastest on one thread, by far where the cores are busy."""
+"""Run on one thread, which is fastest for small tensors, most of all on busy cores."""
 
 import pytest
 import torch

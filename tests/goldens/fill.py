@@ -1,9 +1,9 @@
-"""The rule that stands for a fixture's weights: every parameter follows from its name, shape and a seed string.
+"""The rule that generates a fixture's weights: every parameter follows from its name, shape and a seed string.
 
-Key K of shape S under seed string SEED draws standard normal noise (float64, then cast to float32) from
-numpy.random.RandomState(crc32(SEED + K)); its kind says what becomes of the noise, in float32:
+Key K of shape S under seed string SEED gets standard normal noise (float64, then cast to float32) from
+numpy.random.RandomState(crc32(SEED + K)). Its kind determines the value from the noise n, in float32:
 running_mean 0.1 n; running_var 0.1 |n| + 0.9; norm_weight 1 + 0.1 n; prelu 0.25 + 0.05 n; vector 0.05 n;
-matrix n / sqrt(prod(S[1:])); counter 0; keep: left as constructed.
+matrix n / sqrt(prod(S[1:])); counter 0; keep: as constructed.
 """
 
 import zlib
@@ -19,18 +19,18 @@ _BY_NAME = {
     "num_batches_tracked": "counter",
     "pe": "keep",
 }
-# Other names that fixtures have for the kinds.
+# Other names of the kinds in fixtures.
 ALIASES = {"tensor": "matrix", "num_batches_tracked": "counter"}
 
 
 def noise(name: str, shape: tuple[int, ...], seed_string: str) -> np.ndarray:
-    """Standard normal float32 noise that belongs to a name."""
+    """Sample the standard normal float32 noise of a name."""
     generator = np.random.RandomState(zlib.crc32((seed_string + name).encode()))
     return np.asarray(generator.standard_normal(shape)).astype(np.float32)
 
 
 def value(key: str, shape: tuple[int, ...], kind: str, seed_string: str) -> np.ndarray | None:
-    """One entry of a state dict; None for the kind `keep`. Raises KeyError for an unknown kind."""
+    """Compute one entry of a state dict; None for the kind `keep`. Raises KeyError for an unknown kind."""
     kind, f = ALIASES.get(kind, kind), np.float32
     if kind == "keep":
         return None
@@ -48,10 +48,10 @@ def value(key: str, shape: tuple[int, ...], kind: str, seed_string: str) -> np.n
 
 
 def classify(module: nn.Module) -> dict[str, tuple[tuple[int, ...], str]]:
-    """{key: (shape, kind)} of a module's state dict."""
+    """Classify a module's state dict: {key: (shape, kind)}."""
     norms = {name for name, part in module.named_modules() if isinstance(part, _NORMS)}
     prelus = {name for name, part in module.named_modules() if isinstance(part, nn.PReLU)}
-    found = {}
+    kinds = {}
     for key, tensor in module.state_dict().items():
         owner, _, leaf = key.rpartition(".")
         if leaf in _BY_NAME:
@@ -62,15 +62,15 @@ def classify(module: nn.Module) -> dict[str, tuple[tuple[int, ...], str]]:
             kind = "norm_weight"
         else:
             kind = "prelu" if leaf == "weight" and owner in prelus else "vector"
-        found[key] = (tuple(tensor.shape), kind)
-    return found
+        kinds[key] = (tuple(tensor.shape), kind)
+    return kinds
 
 
 @torch.no_grad()
 def fill(module: nn.Module, seed_string: str) -> None:
     """Set every entry of a module's state dict by the rule."""
-    own = module.state_dict()
+    state = module.state_dict()
     for key, (shape, kind) in classify(module).items():
         entry = value(key, shape, kind, seed_string)
         if entry is not None:
-            own[key].copy_(torch.from_numpy(np.asarray(entry)))
+            state[key].copy_(torch.from_numpy(np.asarray(entry)))

@@ -1,4 +1,4 @@
-"""A fixture's files, and the checks that compare our numbers with its."""
+"""A fixture's files, and the checks that compare computed numbers with the stored ones."""
 
 import json
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class Check:
 
     @property
     def severity(self) -> float:
-        """How much of the tolerance is used up; infinite for NaN."""
+        """The share of the tolerance that is used up; infinite for NaN."""
         if self.tolerance > 0 and np.isfinite(self.error):
             return self.error / self.tolerance
         return 0.0 if self.passed else np.inf
@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Fixture:
-    """NAME.json states conventions, configuration and tolerances; NAME.npz beside it, where there is one, arrays."""
+    """A fixture: NAME.json holds conventions, configuration and tolerances, an optional NAME.npz arrays."""
 
     path: Path
 
@@ -52,11 +52,11 @@ class Fixture:
         return torch.from_numpy(self.arrays[name])
 
     def neighbor(self, name: str) -> "Fixture":
-        """Another fixture of the same folder."""
+        """Return another fixture of the same folder."""
         return Fixture(self.path.with_name(f"{name}.json"))
 
     def fill(self, module: nn.Module) -> Check:
-        """Give the module the fixture's weights; checks its keys, shapes and kinds against the fixture's list."""
+        """Set the module to the fixture's weights; check its keys, shapes and kinds against the fixture's list."""
         fill(module.eval(), self.spec["seed_string"])
         return same_keys(module, self.spec["state_dict"])
 
@@ -67,15 +67,15 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def same_keys(module: nn.Module, rows: Iterable[list]) -> Check:
-    """The number of keys that are missing, unexpected, or of another shape or kind; none may be."""
+    """Count the keys that are missing, unexpected, or of another shape or kind; none may be."""
     expected = {key: (tuple(shape), ALIASES.get(kind, kind)) for key, shape, kind in rows}
-    found = classify(module)
-    differing = [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
+    kinds = classify(module)
+    differing = [key for key in expected.keys() | kinds.keys() if expected.get(key) != kinds.get(key)]
     return Check("state_dict keys", len(differing), 0)
 
 
 def absolute(name: str, actual, expected, atol: float, rtol: float = 0.0) -> Check:
-    """|a - b| <= atol + rtol |b| everywhere; reported where it comes closest to failing."""
+    """Check |a - b| <= atol + rtol |b| everywhere; the reported error is the one closest to failing."""
     difference, expected = _difference(actual, expected)
     allowed = atol + rtol * np.abs(expected)
     if difference.size == 0 or not np.isfinite(difference).all():
@@ -87,7 +87,7 @@ def absolute(name: str, actual, expected, atol: float, rtol: float = 0.0) -> Che
 
 
 def relative_to_max(name: str, actual, expected, tolerance: float) -> Check:
-    """Max |a - b| <= tolerance max |b|."""
+    """Check max |a - b| <= tolerance max |b|."""
     difference, expected = _difference(actual, expected)
     scale = np.abs(expected).max(initial=0)
     if difference.size == 0 or not np.isfinite(difference).all():
@@ -96,7 +96,7 @@ def relative_to_max(name: str, actual, expected, tolerance: float) -> Check:
 
 
 def share_beyond(name: str, actual, expected, atol: float, share: float, channel_axis: int | None = None) -> Check:
-    """The share of elements that differ by more than atol; of pixels, where a channel axis is given."""
+    """Check the share of elements (of pixels with a channel axis) that differ by more than atol."""
     difference, _ = _difference(actual, expected)
     if difference.size == 0 or np.isinf(difference).any():
         return Check(name, np.inf, share)

@@ -1,4 +1,4 @@
-"""The stored fixtures pass, and the runner says so when something does not."""
+"""The stored fixtures pass, and the runner detects wrong numbers."""
 
 import json
 import shutil
@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.goldens.__main__ import find, main, run
+from tests.goldens.__main__ import find_fixtures, main, run
 from tests.goldens.fixture import absolute, relative_to_max, share_beyond
 
 DATA = Path(__file__).with_name("data")
 
 
-@pytest.mark.parametrize("path", find(DATA), ids=lambda path: path.stem)
-def test_fixture(path):
+@pytest.mark.parametrize("path", find_fixtures(DATA), ids=lambda path: path.stem)
+def test_stored_fixture_passes(path):
     failed = [check for check in run(path) if not check.passed]
     assert not failed
 
@@ -38,7 +38,7 @@ def _copy(name: str, folder: Path) -> Path:
         ("unet3d", "b_output", 1e-2),
     ],
 )
-def test_a_wrong_number_fails(tmp_path, name, array, amount):
+def test_run_fails_for_a_wrong_number(tmp_path, name, array, amount):
     path = _copy(name, tmp_path)
     if name == "reenact_inputs":
         _copy("bfm", tmp_path)
@@ -50,7 +50,7 @@ def test_a_wrong_number_fails(tmp_path, name, array, amount):
     assert failed and all(name.split()[0] in (array, "slice") for name in failed)
 
 
-def test_a_missing_key_fails(tmp_path):
+def test_run_fails_for_a_missing_key(tmp_path):
     path = _copy("unet3d", tmp_path)
     spec = json.loads(path.read_text())
     spec["state_dict"] = [row for row in spec["state_dict"] if row[0] != "conv_in.bias"]
@@ -58,18 +58,18 @@ def test_a_missing_key_fails(tmp_path):
     assert [check.name for check in run(path) if not check.passed] == ["state_dict keys"]
 
 
-def test_comparisons_reject_nan_and_other_shapes():
+def test_comparisons_fail_for_nan_and_other_shapes():
     wrong = [np.full((2, 3), np.nan), np.zeros((3, 2))]
-    for found in wrong:
+    for actual in wrong:
         for check in (
-            absolute("", found, np.zeros((2, 3)), 1),
-            relative_to_max("", found, np.ones((2, 3)), 1),
-            share_beyond("", found, np.zeros((2, 3)), 1, 0.5),
+            absolute("", actual, np.zeros((2, 3)), 1),
+            relative_to_max("", actual, np.ones((2, 3)), 1),
+            share_beyond("", actual, np.zeros((2, 3)), 1, 0.5),
         ):
             assert not check.passed
 
 
-def test_the_command_line_counts_failures(tmp_path, capsys):
+def test_command_line_counts_failures(tmp_path, capsys):
     (tmp_path / "inner").mkdir()
     _copy("align", tmp_path / "inner")
     assert main([str(tmp_path)]) == 0

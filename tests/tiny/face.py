@@ -1,4 +1,4 @@
-"""A face-like surface with the fields of BFM09_model_info.mat: an egg's front with a nose, eyes and a mouth."""
+"""A face-like surface with the fields of BFM09_model_info.mat: half an egg with a nose, eyes and a mouth."""
 
 from pathlib import Path
 
@@ -28,11 +28,11 @@ def write_face(path: Path, seed: int) -> None:
     quads = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
     a, b, c, d = (part.ravel() for part in (quads[:-1, :-1], quads[:-1, 1:], quads[1:, :-1], quads[1:, 1:]))
     triangles = np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
-    around: list[list[int]] = [[] for _ in points]
+    neighbors: list[list[int]] = [[] for _ in points]
     for index, triangle in enumerate(triangles):
         for vertex in triangle:
-            around[vertex].append(index)
-    faces = np.array([(own + [len(triangles)] * 8)[:8] for own in around])
+            neighbors[vertex].append(index)
+    faces = np.array([(triangles_of_vertex + [len(triangles)] * 8)[:8] for triangles_of_vertex in neighbors])
 
     jaw = (mouth + np.clip(-points[:, 1] - 0.45, 0, None))[:, None] * [0.0, -0.05, 0.0]
     fields = {
@@ -47,18 +47,18 @@ def write_face(path: Path, seed: int) -> None:
         "skinmask": np.ones((1, len(points))),
     }
     fields["exBase"][:, 0] = jaw.ravel()
-    whole = {"tri", "point_buf", "keypoints"}
-    savemat(path, {k: value.astype(np.int32 if k in whole else np.float32) for k, value in fields.items()})
+    integer_fields = {"tri", "point_buf", "keypoints"}
+    savemat(path, {k: value.astype(np.int32 if k in integer_fields else np.float32) for k, value in fields.items()})
 
 
 def _waves(rng: np.random.Generator, points: np.ndarray, count: int, size: float) -> np.ndarray:
-    """Smooth random displacements, (3V, count)."""
+    """Return smooth random displacements (3V, count)."""
     direction, phase = rng.normal(size=(count, 3, 3)) * 2.0, rng.uniform(0, 2 * np.pi, (count, 3))
     return size * np.cos(np.einsum("vi,cki->vkc", points, direction) + phase.T).reshape(-1, count)
 
 
 def _landmarks() -> np.ndarray:
-    """The usual 68 landmarks, (68, 2) in the plane of the face: jaw, brows, nose, eyes, mouth."""
+    """Return the usual 68 landmarks (68, 2) in the plane of the face: jaw, brows, nose, eyes, mouth."""
     turn = np.linspace(-1.25, 1.25, 17)
     jaw = np.stack([0.68 * np.sin(turn), 0.1 - 0.95 * np.cos(turn)], 1)
     across = np.linspace(-0.15, 0.15, 5)
@@ -71,9 +71,19 @@ def _landmarks() -> np.ndarray:
     outer = np.stack([0.28 * np.cos(ring), -0.5 + 0.11 * np.sin(ring)], 1)
     ring = np.linspace(np.pi, -np.pi, 9)[:8]
     inner = np.stack([0.2 * np.cos(ring), -0.5 + 0.04 * np.sin(ring)], 1)
-    parts = jaw, right, right + [0.6, 0], bridge, base, eye + [-0.3, 0.28], eye + [0.3, 0.28], outer, inner
+    parts = (
+        jaw,
+        right,
+        right + np.array([0.6, 0]),
+        bridge,
+        base,
+        eye + np.array([-0.3, 0.28]),
+        eye + np.array([0.3, 0.28]),
+        outer,
+        inner,
+    )
     return np.concatenate(parts)
 
 
-def _nearest(points: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(points[None, :, :2] - wanted[:, None], axis=-1).argmin(1)
+def _nearest(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(points[None, :, :2] - targets[:, None], axis=-1).argmin(1)

@@ -1,4 +1,4 @@
-"""The released layout of files around a tiny model."""
+"""Files of a tiny model in the layout of the release."""
 
 import io
 import json
@@ -55,14 +55,17 @@ VAE = {
     "sample_size": 64,
     "scaling_factor": 0.18215,
 }
-# How far the coefficients stray from 0 from picture to picture: a face in view, that moves a little.
+# Standard deviation of each coefficient group over images: a visible face that moves a little.
 _SPREAD = (0.5, 0.5, 0.5, 0.05, 0.02, 0.03, 0.03, 0.1)
 
 
 def make_release(folder: Path, seed: int = 0, image_stage: bool = False) -> Path:
-    """Write the release's models/ and checkpoints/ into a folder (made where needed) and return it.
+    """Write the release's models/ and checkpoints/ into a folder and return it.
 
-    image_stage: also the first stage's condition tokens and CLIP, which only training needs.
+    Args:
+        folder: Created where needed.
+        seed: Random seed of the weights.
+        image_stage: Whether to add the first stage's condition tokens and CLIP, which only training needs.
     """
     from mimaface_cli.engines.diffusion.mia import ReleaseMIA
     from mimaface_cli.engines.diffusion.unet import VideoUNet
@@ -77,9 +80,9 @@ def make_release(folder: Path, seed: int = 0, image_stage: bool = False) -> Path
 
     models, checkpoints = folder / "models", folder / "checkpoints"
     unet = checkpoints / "image" / "pretrained_unet"
-    for made in (models / "D3DFR", models / "ArcFace", unet, checkpoints / "video"):
-        made.mkdir(parents=True, exist_ok=True)
-    # Both were saved from parallel training.
+    for subfolder in (models / "D3DFR", models / "ArcFace", unet, checkpoints / "video"):
+        subfolder.mkdir(parents=True, exist_ok=True)
+    # The released files of both were saved from parallel training.
     _save(_coefficient_net(seed), models / "D3DFR" / "netG_epoch_25.pth", "module.")
     _save(identity, models / "ArcFace" / "CurricularFace_Backbone.pth", "module.")
     write_face(models / "D3DFR" / "BFM09_model_info.mat", seed)
@@ -102,23 +105,23 @@ def make_vae(folder: Path, seed: int = 0) -> Path:
     vae = AutoencoderKL.from_config(VAE)
     fill(vae, f"vae {seed}")
     with torch.no_grad():
-        vae.quant_conv.weight *= 2  # latents about as wide as the noise, pictures within their range
+        vae.quant_conv.weight *= 2  # latents as wide as the noise, images within their range
         vae.quant_conv.bias[4:] = -10
         vae.decoder.conv_out.weight *= 0.4
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(VAE, indent=2))
-    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    old_names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     state = vae.state_dict()
-    for new, name in old.items():  # as the published file has them
+    for new, name in old_names.items():  # the names in the published file
         state = {key.replace(f".attentions.0.{new}.", f".attentions.0.{name}."): value for key, value in state.items()}
     save_file(state, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
     return folder
 
 
 def publish(hub: Hub, release: Path, vae: Path) -> None:
-    """Serve a made release and picture coder under the names of the real repositories.
+    """Serve a release and an autoencoder under the names of the real repositories.
 
-    The coder as a pickle: the real safetensors file is known by its hash, which a tiny one cannot have.
+    The autoencoder is a pickle: the real safetensors file is known by its hash, which a tiny one cannot have.
     """
     hub.add_folder("MIMAFace/MIMAFace", release)
     pickled = io.BytesIO()
@@ -151,7 +154,7 @@ def _write_clip(folder: Path, seed_string: str) -> None:
     model = CLIPVisionModel(CLIPVisionConfig(**CLIP))
     fill(model, seed_string)
     state = {f"vision_model.{key.removeprefix('vision_model.')}": value for key, value in model.state_dict().items()}
-    state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]  # in files of older versions
+    state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]  # a key of older versions
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CLIP, indent=2))
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})

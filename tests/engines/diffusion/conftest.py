@@ -1,4 +1,4 @@
-"""Tiny networks run fastest on one thread, by far where the cores are busy."""
+"""Run the tiny networks on one thread, which is fastest, most of all on busy cores."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Clips on disk: kept whole, believed only if sound, gone when the video is written."""
+"""Clips on disk: stored whole, loaded only if intact, deleted when the video is complete."""
 
 import numpy as np
 import pytest

@@ -73,11 +73,11 @@ def test_paper_mia_modulates_patches_as_in_equation_1(per_group):
     tokens = model.motion_tokens(motion)
     assert tokens.shape == (2, 3, 3 * per_group, 12)
     patches = torch.randn(2, 7, 12)
-    found = model.modulate(patches, tokens)
+    modulated = model.modulate(patches, tokens)
     for frame in range(3):
         m = tokens[:, frame]
         expected = patches + torch.softmax(patches @ m.transpose(1, 2) / 12**0.5, -1) @ m
-        torch.testing.assert_close(found[:, frame], expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(modulated[:, frame], expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

@@ -88,7 +88,7 @@ def inputs():
     return VideoInputs(appearance, coefficients, lambda frames: renders[frames], lambda frames: -renders[frames])
 
 
-def latents_of(networks, inputs, settings=SETTINGS, **more):
+def compute_latents(networks, inputs, settings=SETTINGS, **more):
     return [final for _, final in denoise_clips(networks, inputs, settings, **more)]
 
 
@@ -115,24 +115,24 @@ def test_denoise_clips_covers_every_frame_once(networks, inputs):
     ids=str,
 )
 def test_denoise_clips_changes_with_every_setting(released, inputs, change):
-    found, changed = (latents_of(released, inputs, replace(SETTINGS, **c))[0] for c in ({}, change))
-    assert (found - changed).abs().max() > 1e-5
+    original, changed = (compute_latents(released, inputs, replace(SETTINGS, **c))[0] for c in ({}, change))
+    assert (original - changed).abs().max() > 1e-5
 
 
 def test_denoise_clips_conditions_each_clip_on_the_one_before(released, inputs):
-    clips = latents_of(released, inputs)
-    shifted = latents_of(released, inputs, load_clip=lambda i: clips[0] + 1 if i == 0 else None)
+    clips = compute_latents(released, inputs)
+    shifted = compute_latents(released, inputs, load_clip=lambda i: clips[0] + 1 if i == 0 else None)
     assert (shifted[1] - clips[1]).abs().max() > 1e-4
 
 
 def test_denoise_clips_resumes_with_the_same_latents(released, inputs):
-    clips = latents_of(released, inputs)
+    clips = compute_latents(released, inputs)
 
     def refuse(frames):
         assert min(frames) >= 3, "the first clip is known already"
         return inputs.render(frames)
 
-    again = latents_of(released, replace(inputs, render=refuse), load_clip=lambda i: clips[0] if i == 0 else None)
+    again = compute_latents(released, replace(inputs, render=refuse), load_clip=lambda i: clips[0] if i == 0 else None)
     for final, expected in zip(again, clips, strict=True):
         torch.testing.assert_close(final, expected, rtol=0, atol=0)
 
@@ -160,3 +160,9 @@ def test_latents_are_independent_of_the_chunk_size(vae):
     assert len(frames) == 5
     expected = expected.permute(0, 2, 3, 1).numpy()
     assert np.abs(np.stack(frames) + 0.5 - expected).max() < 0.51  # truncated, not rounded
+
+
+def test_denoise_clip_refuses_a_warm_start_without_initial_frames(released, inputs):
+    clip = next(ica.plan_clips(FRAMES, 5, 2))
+    with pytest.raises(ValueError, match="needs initial frames"):
+        denoise_clip(released, replace(inputs, initial=None), clip, None, replace(SETTINGS, warm_start=0.5))

@@ -1,4 +1,4 @@
-"""Devices, formats, memory that runs short, frames that are no numbers, clips nobody waits for any more."""
+"""Device, precision and memory; fallbacks for memory and NaN; cancellation."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def networks(installed_tiny_weights):
 
 
 @pytest.fixture
-def job():
+def clip_arguments():
     torch.manual_seed(0)
     renders = torch.rand(3, 3, 64, 64) * 2 - 1
     appearance = Appearance(torch.randn(1, 17, 32), torch.randn(1, 16 * 7 * 7))
@@ -39,7 +39,7 @@ def job():
 
 
 class Failing:
-    """`denoise_clip` that fails as told before it works; remembers the economies and formats it was called with."""
+    """Replaces `denoise_clip`: fails as listed, then works; records memory plans and precisions."""
 
     def __init__(self, *failures):
         self.failures, self.calls = list(failures), []
@@ -98,75 +98,75 @@ def test_choose_runtime_refuses_unknown_values(words, error, text):
         choose_runtime(**words)
 
 
-def test_denoiser_lowers_the_memory_level_when_out_of_memory(monkeypatch, networks, job):
+def test_denoiser_lowers_the_memory_level_when_out_of_memory(monkeypatch, networks, clip_arguments):
     failing = Failing(torch.OutOfMemoryError("CUDA out of memory"))
     monkeypatch.setattr(runtime, "denoise_clip", failing)
-    patience = FallbackDenoiser(CPU)
-    assert patience(networks, *job).sum() > 0
+    denoiser = FallbackDenoiser(CPU)
+    assert denoiser(networks, *clip_arguments).sum() > 0
     assert [memory for memory, _ in failing.calls] == [MemoryPlan(), MemoryPlan(batched=False, chunk=1)]
-    assert patience.notes == ["out of memory: continued in the low memory mode"]
-    patience(networks, *job)  # and it stays so
+    assert denoiser.notes == ["out of memory: continued in the low memory mode"]
+    denoiser(networks, *clip_arguments)  # the level stays low
     assert failing.calls[-1][0] == MemoryPlan(batched=False, chunk=1)
 
 
-def test_denoiser_reports_memory_that_never_suffices(monkeypatch, networks, job):
+def test_denoiser_reports_memory_that_never_suffices(monkeypatch, networks, clip_arguments):
     error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
     monkeypatch.setattr(runtime, "denoise_clip", Failing(error, error))
     with pytest.raises(WeightsError, match=r"out of memory even with `vram=low`\. Set a shorter `length`"):
-        FallbackDenoiser(CPU)(networks, *job)
+        FallbackDenoiser(CPU)(networks, *clip_arguments)
 
 
-def test_denoiser_passes_other_errors_on(monkeypatch, networks, job):
+def test_denoiser_passes_other_errors_on(monkeypatch, networks, clip_arguments):
     monkeypatch.setattr(runtime, "denoise_clip", Failing(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
-        FallbackDenoiser(CPU)(networks, *job)
+        FallbackDenoiser(CPU)(networks, *clip_arguments)
 
 
-def test_denoiser_repeats_a_clip_with_nan_in_fp32(monkeypatch, networks, job):
+def test_denoiser_repeats_a_clip_with_nan_in_fp32(monkeypatch, networks, clip_arguments):
     half = Runtime(torch.device("cpu"), torch.float16)
     place_networks(networks, half, SETTINGS)
     failing = Failing("nan")
     monkeypatch.setattr(runtime, "denoise_clip", failing)
-    patience = FallbackDenoiser(half)
-    assert patience(networks, *job).isfinite().all()
+    denoiser = FallbackDenoiser(half)
+    assert denoiser(networks, *clip_arguments).isfinite().all()
     assert [dtype for _, dtype in failing.calls] == [torch.float16, torch.float32]
     assert networks.dtype == torch.float16
-    assert patience.notes == ["a clip contained NaN or Inf in cpu fp16 and was denoised again in fp32"]
+    assert denoiser.notes == ["a clip contained NaN or Inf in cpu fp16 and was denoised again in fp32"]
     monkeypatch.setattr(runtime, "denoise_clip", Failing("nan", "nan"))
     with pytest.raises(MimafaceError, match="even in fp32"):
-        patience(networks, *job)
+        denoiser(networks, *clip_arguments)
     assert networks.dtype == torch.float16
 
 
-def test_denoiser_reports_nan_in_fp32_as_damaged_weights(monkeypatch, networks, job):
+def test_denoiser_reports_nan_in_fp32_as_damaged_weights(monkeypatch, networks, clip_arguments):
     monkeypatch.setattr(runtime, "denoise_clip", Failing("nan"))
     with pytest.raises(MimafaceError, match="mimaface weights verify"):
-        FallbackDenoiser(CPU)(networks, *job)
+        FallbackDenoiser(CPU)(networks, *clip_arguments)
 
 
-def test_denoiser_recovers_from_a_real_fp16_overflow(networks, job):
-    """fp16 reaches 65,504: a network that goes beyond in its middle and comes back."""
+def test_denoiser_recovers_from_a_real_fp16_overflow(networks, clip_arguments):
+    """The network exceeds fp16's limit of 65,504 inside and returns below it."""
     with torch.no_grad():
         networks.unet.conv_norm_out.weight *= 3e4
         networks.unet.conv_out.weight /= 3e4
-    expected = denoise_clip(networks, *job)
+    expected = denoise_clip(networks, *clip_arguments)
     place_networks(networks, Runtime(torch.device("cpu"), torch.float16), SETTINGS)
-    patience = FallbackDenoiser(Runtime(torch.device("cpu"), torch.float16))
-    found = patience(networks, *job)
-    assert len(patience.notes) == 1
-    assert np.corrcoef(found.flatten(), expected.flatten())[0, 1] > 0.98  # small weights have lost digits
+    denoiser = FallbackDenoiser(Runtime(torch.device("cpu"), torch.float16))
+    recovered = denoiser(networks, *clip_arguments)
+    assert len(denoiser.notes) == 1
+    assert np.corrcoef(recovered.flatten(), expected.flatten())[0, 1] > 0.98  # small weights lose digits in fp16
 
 
-def test_denoiser_stops_a_cancelled_clip(networks, job):
-    patience = FallbackDenoiser(CPU)
-    patience.stop.set()
+def test_denoiser_stops_a_cancelled_clip(networks, clip_arguments):
+    denoiser = FallbackDenoiser(CPU)
+    denoiser.stop.set()
     with pytest.raises(DenoisingCancelledError):
-        patience(networks, *job)
-    patience.stop.clear()
-    assert patience(networks, *job).isfinite().all()
+        denoiser(networks, *clip_arguments)
+    denoiser.stop.clear()
+    assert denoiser(networks, *clip_arguments).isfinite().all()
 
 
-def test_offloaded_weights_give_the_same_clip(networks, job):
-    expected = denoise_clip(networks, *job)
+def test_offloaded_weights_give_the_same_clip(networks, clip_arguments):
+    expected = denoise_clip(networks, *clip_arguments)
     offload_unet(networks, torch.device("cpu"))
-    torch.testing.assert_close(denoise_clip(networks, *job), expected, rtol=0, atol=0)
+    torch.testing.assert_close(denoise_clip(networks, *clip_arguments), expected, rtol=0, atol=0)

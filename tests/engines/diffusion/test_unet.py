@@ -23,7 +23,7 @@ SMALL = {
 }
 
 
-def _awake(unet: VideoUNet) -> VideoUNet:
+def randomize_motion(unet: VideoUNet) -> VideoUNet:
     """Random instead of zero output projections, so that motion modules do something."""
     with torch.no_grad():
         for name, parameter in unet.named_parameters():
@@ -35,7 +35,7 @@ def _awake(unet: VideoUNet) -> VideoUNet:
 @pytest.fixture
 def unet() -> VideoUNet:
     torch.manual_seed(0)
-    return _awake(VideoUNet(SMALL))
+    return randomize_motion(VideoUNet(SMALL))
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def test_unet_without_motion_modules_equals_diffusers(size):
     unet = VideoUNet(config).eval()
     unet.load_state_dict(base.state_dict(), strict=True)
     sample, tokens = torch.randn(1, 13, 4, *size), torch.randn(1, 6, 12)
-    found = unet(sample, 321.25, tokens)
+    predicted = unet(sample, 321.25, tokens)
     expected = base(sample[0].transpose(0, 1), 321.25, tokens.expand(4, -1, -1)).sample
-    torch.testing.assert_close(found[0].transpose(0, 1), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(predicted[0].transpose(0, 1), expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -116,7 +116,7 @@ def test_motion_options_select_modules_and_positions(inputs):
     kwargs = {"num_attention_heads": 2, "temporal_attention_dim_div": 2, "temporal_position_encoding": False}
     options = {"motion_module_resolutions": [2], "motion_module_mid_block": True, "motion_module_kwargs": kwargs}
     torch.manual_seed(0)
-    unet = _awake(VideoUNet({**SMALL, **options}))
+    unet = randomize_motion(VideoUNet({**SMALL, **options}))
     names = {name.split(".temporal")[0] for name in unet.state_dict() if "motion_modules" in name}
     assert names == {
         "down_blocks.1.motion_modules.0",

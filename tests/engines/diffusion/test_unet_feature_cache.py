@@ -1,4 +1,4 @@
-"""Features taken from the step before: what is skipped, and that nothing else changes."""
+"""The feature cache: what is skipped, and that nothing else changes."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def inputs():
     return torch.randn(2, 13, 3, 16, 16), torch.randn(2, 5, WIDTH)
 
 
-def cost(unet, *inputs) -> int:
+def count_flops(unet, *inputs) -> int:
     with FlopCounterMode(display=False) as counter:
         unet(*inputs)
     return counter.get_total_flops()
@@ -30,37 +30,37 @@ def cost(unet, *inputs) -> int:
 
 def test_filling_a_cache_keeps_the_prediction(unet, inputs):
     sample, tokens = inputs
-    reuse = FeatureCache()
+    cache = FeatureCache()
     plain = unet(sample, 900.0, tokens)
-    assert torch.equal(unet(sample, 900.0, tokens, reuse), plain)
-    assert reuse.deep is not None and len(reuse.tokens) == len(unet._token_attentions) > 0
-    assert torch.equal(unet(sample, 900.0, tokens), plain)  # and nothing is left in the network
+    assert torch.equal(unet(sample, 900.0, tokens, cache), plain)
+    assert cache.deep is not None and len(cache.tokens) == len(unet._token_attentions) > 0
+    assert torch.equal(unet(sample, 900.0, tokens), plain)  # nothing is left in the network
     assert all(attention.cache is None for attention in unet._token_attentions)
 
 
 def test_reuse_is_exact_for_the_same_step_and_cheaper_for_the_next(unet, inputs):
     sample, tokens = inputs
-    whole = cost(unet, sample, 900.0, tokens)
+    whole = count_flops(unet, sample, 900.0, tokens)
     for deep in (True, False):
-        reuse = FeatureCache()
-        expected = unet(sample, 900.0, tokens, reuse)
-        reuse.use_deep, reuse.use_tokens = deep, not deep
-        assert torch.equal(unet(sample, 900.0, tokens, reuse), expected)
-        assert cost(unet, sample, 800.0, tokens, reuse) < (0.5 if deep else 1) * whole
-        assert not torch.equal(unet(sample, 800.0, tokens, reuse), unet(sample, 800.0, tokens))
+        cache = FeatureCache()
+        expected = unet(sample, 900.0, tokens, cache)
+        cache.use_deep, cache.use_tokens = deep, not deep
+        assert torch.equal(unet(sample, 900.0, tokens, cache), expected)
+        assert count_flops(unet, sample, 800.0, tokens, cache) < (0.5 if deep else 1) * whole
+        assert not torch.equal(unet(sample, 800.0, tokens, cache), unet(sample, 800.0, tokens))
 
 
 def test_reuse_without_guidance_selects_the_conditional_half(unet, inputs):
     sample, tokens = inputs
-    reuse = FeatureCache()
-    expected = unet(sample, 900.0, tokens, reuse)[1:]
-    reuse.use_deep = reuse.use_tokens = True
-    torch.testing.assert_close(unet(sample[1:], 900.0, tokens[1:], reuse), expected, atol=1e-5, rtol=1e-5)
+    cache = FeatureCache()
+    expected = unet(sample, 900.0, tokens, cache)[1:]
+    cache.use_deep = cache.use_tokens = True
+    torch.testing.assert_close(unet(sample[1:], 900.0, tokens[1:], cache), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_batch_larger_than_the_cached_one_is_computed(unet, inputs):
     sample, tokens = inputs
-    reuse = FeatureCache()
-    unet(sample[1:], 900.0, tokens[1:], reuse)
-    reuse.use_deep = reuse.use_tokens = True
-    assert torch.equal(unet(sample, 900.0, tokens, reuse), unet(sample, 900.0, tokens))
+    cache = FeatureCache()
+    unet(sample[1:], 900.0, tokens[1:], cache)
+    cache.use_deep = cache.use_tokens = True
+    assert torch.equal(unet(sample, 900.0, tokens, cache), unet(sample, 900.0, tokens))

@@ -1,4 +1,4 @@
-"""Frames of an iterator that goes forwards only, for clips that overlap."""
+"""Frame windows: frames of a stream that only runs forward, for clips that overlap."""
 
 import pytest
 import torch
@@ -9,12 +9,12 @@ from mimaface_cli.engines.diffusion.video_denoiser import FrameWindow
 
 @pytest.mark.parametrize("skipped", [0, 2])
 def test_frame_window_produces_each_frame_once_for_overlapping_clips(skipped):
-    made, closed = [], []
+    produced, closed = [], []
 
     def begin(first):
         try:
             for k in range(first, 20):
-                made.append(k)
+                produced.append(k)
                 yield torch.full((3, 2, 2), float(k))
         finally:
             closed.append(True)
@@ -24,10 +24,10 @@ def test_frame_window_produces_each_frame_once_for_overlapping_clips(skipped):
     for clip in clips:
         assert window(clip.frames)[:, 0, 0, 0].tolist() == list(clip.frames)
         assert len(window._cached) <= 6
-    assert made == list(range(clips[0].frames[0], 20))
+    assert produced == list(range(clips[0].frames[0], 20))
     window.close()
     assert closed == [True]
 
 
 def test_frame_window_closes_without_having_started():
-    FrameWindow(lambda first: pytest.fail("not wanted"), 4).close()
+    FrameWindow(lambda first: pytest.fail("not needed"), 4).close()

@@ -71,8 +71,8 @@ def test_lid_openness_is_one_at_rest_and_low_for_a_blink(model):
     _, wink, _ = make_person(model, 5, eyeBlinkLeft=1.0)
     left, right = measure_lid_openness(model, identity, wink[None])[0]
     assert left < 0.25 and right > 0.95
-    _, wide, _ = make_person(model, 5, eyeWideLeft=1.0, eyeWideRight=1.0)
-    openness = measure_lid_openness(model, identity, wide[None])
+    _, open_eyes, _ = make_person(model, 5, eyeWideLeft=1.0, eyeWideRight=1.0)
+    openness = measure_lid_openness(model, identity, open_eyes[None])
     assert (openness > 1.1).all() and (openness <= MAX_LID_OPENNESS).all()
 
 

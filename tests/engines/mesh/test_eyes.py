@@ -153,7 +153,7 @@ def test_eye_anchors_and_iris_centers_move_with_the_head():
     middle, aside, above = project_eye_anchors(BALL, rest)
     assert aside[0] > middle[0] and above[1] < middle[1]
     assert np.allclose(project_iris_center(BALL, rest, np.zeros(2)), middle)
-    # yaw goes to the subject's left, the picture's right; pitch goes up
+    # yaw goes to the subject's left, the image's right; pitch goes up
     reach = IRIS_DISTANCE * np.sin(0.3) * unit
     left, up = (project_iris_center(BALL, rest, np.array(gaze)) - middle for gaze in ([0.3, 0], [0, 0.3]))
     assert left == pytest.approx([reach, 0], abs=0.1 * reach) and up == pytest.approx([0, -reach], abs=0.1 * reach)

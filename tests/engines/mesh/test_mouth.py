@@ -161,20 +161,20 @@ def find_gap(brightness: np.ndarray, top: float, bottom: float, dark: float) -> 
 
 
 def test_render_mouth_keeps_synthetic_upper_teeth_and_lowers_the_rest(model):
-    (half, top, low), (wide, top_wide, low_wide) = render_middle(model, 0.5), render_middle(model, 0.8)
+    (half, top, low), (open_wide, top_wide, low_wide) = render_middle(model, 0.5), render_middle(model, 0.8)
     upper, lower = find_gap(half, top, low, 35)
-    upper_wide, lower_wide = find_gap(wide, top_wide, low_wide, 35)
+    upper_wide, lower_wide = find_gap(open_wide, top_wide, low_wide, 35)
     assert half[int(top) + 5 : upper - 2].min() > 60 and abs(upper_wide - upper) <= 2
     assert 0.6 < (lower_wide - lower) / (low_wide - low) < 1.1
 
 
 def test_render_mouth_keeps_the_photos_upper_teeth_and_lowers_the_rest(model):
-    (seen, top, low), (wide, top_wide, low_wide) = (
+    (photo, top, low), (open_wide, top_wide, low_wide) = (
         render_middle(model, PHOTO_JAW_OPEN, (220, 120)),
         render_middle(model, 0.7, (220, 120)),
     )
-    upper, lower = find_gap(seen, top, low, 60)
-    upper_wide, lower_wide = find_gap(wide, top_wide, low_wide, 60)
+    upper, lower = find_gap(photo, top, low, 60)
+    upper_wide, lower_wide = find_gap(open_wide, top_wide, low_wide, 60)
     assert abs(upper_wide - upper) <= 2 and 0.6 < (lower_wide - lower) / (low_wide - low) < 1.1
-    assert wide[int(top_wide) + 6 : upper_wide - 3].min() > 200
-    assert np.abs(wide[lower_wide + 3 : int(low_wide) - 3] - 120).max() < 10
+    assert open_wide[int(top_wide) + 6 : upper_wide - 3].min() > 200
+    assert np.abs(open_wide[lower_wide + 3 : int(low_wide) - 3] - 120).max() < 10

@@ -1,6 +1,6 @@
 """One module per kind of fixture, named like the fixture's file (or the beginning of its name, up to _ - or .).
 
-Each has check(fixture), which yields Checks. A module dropped in here is found by itself.
+Each has check(fixture), which yields Checks. Modules of this package are discovered automatically.
 """
 
 import importlib
@@ -13,7 +13,7 @@ Checker = Callable[[Fixture], Iterator[Check]]
 
 
 def checker_of(stem: str) -> Checker | None:
-    """The checker of a fixture file by its name without extension: the longest kind that fits, or None."""
-    kinds = [found.name for found in pkgutil.iter_modules(__path__)]
+    """Return the checker of a fixture by its file name without extension: the longest kind that matches, or None."""
+    kinds = [module.name for module in pkgutil.iter_modules(__path__)]
     fitting = [kind for kind in kinds if stem == kind or stem.startswith((f"{kind}_", f"{kind}-", f"{kind}."))]
     return importlib.import_module(f"{__name__}.{max(fitting, key=len)}").check if fitting else None

@@ -1,4 +1,4 @@
-"""SadTalker's networks built as a fixture states them: sizes from its configuration and its list of shapes."""
+"""SadTalker's networks with the sizes of a fixture's configuration and list of shapes."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -29,7 +29,7 @@ def expression_network(shapes: Shapes) -> Audio2Exp:
 
 
 def pose_network(shapes: Shapes, config: dict | None = None) -> Audio2Pose:
-    """config: the fixture's; without one, its numbers follow from the shapes."""
+    """Build the head-pose network from the fixture's config, or from the shapes alone."""
     decoder = {key.removeprefix("netG.decoder."): shape for key, shape in shapes.items() if "netG.decoder." in key}
     styles, latent = decoder["classbias"]
     audio, pose = decoder["linear_audio.weight"][0], decoder["pose_linear.weight"][0]
@@ -54,17 +54,17 @@ def pose_network(shapes: Shapes, config: dict | None = None) -> Audio2Pose:
 
 
 def filled(fixture: Fixture, network: nn.Module) -> Iterator[Check]:
-    """Give the network the fixture's weights; checks keys and shapes, and the bytes of every entry.
+    """Set the network to the fixture's weights; check keys and shapes, and the bytes of every entry.
 
-    Parts that the fixture names as unused in inference may be left out of the network.
+    The network may lack parts that the fixture lists as unused in inference.
     """
     unused = fixture.spec.get("unused_in_inference", [])
     rows = [row for row in fixture.spec["state_dict"] if not any(fnmatchcase(row["key"], part) for part in unused)]
     yield same_keys(network, ([row["key"], row["shape"], row["kind"]] for row in rows))
     fill(network.eval(), fixture.spec["seed_string"])
-    own = network.state_dict()
+    state = network.state_dict()
     sums = {row["key"]: row["crc32"] for row in rows}
-    differing = [key for key, value in own.items() if crc32(value.numpy().tobytes()) != sums.get(key)]
+    differing = [key for key, value in state.items() if crc32(value.numpy().tobytes()) != sums.get(key)]
     yield Check("weights crc32", len(differing), 0)
 
 

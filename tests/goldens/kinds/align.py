@@ -19,7 +19,9 @@ def check(fixture: Fixture) -> Iterator[Check]:
     allowed = tolerance["affine256"]
     yield absolute("affine256 linear", fitted[..., :2], expected[..., :2], allowed["matrix_entries"]["linear_part"])
     yield absolute("affine256 translation", fitted[..., 2], expected[..., 2], allowed["matrix_entries"]["translation"])
-    ours, theirs = (np.stack([transform_points(m, p) for m, p in zip(ms, points)]) for ms in (fitted, expected))
+    ours, theirs = (
+        np.stack([transform_points(m, p) for m, p in zip(ms, points, strict=True)]) for ms in (fitted, expected)
+    )
     yield absolute("affine256 mapped landmarks", ours, theirs, allowed["mapped_landmarks_pixels"])
     yield absolute(
         "affine256_from_float64_points",

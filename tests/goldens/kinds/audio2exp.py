@@ -26,7 +26,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
 
     yield absolute("exp", network(windows, reference, ratio), arrays["exp"], **tolerance["exp"])
     size = fixture.spec["config"]["chunk"]
-    chunks = zip(*(values.split(size) for values in (windows, reference, ratio)))
+    chunks = zip(*(values.split(size) for values in (windows, reference, ratio)), strict=True)
     yield absolute("exp in chunks", torch.cat([network(*chunk) for chunk in chunks]), arrays["exp"], **tolerance["exp"])
     if "idle_exp" in arrays:
         n = len(arrays["idle_exp"])

@@ -1,4 +1,4 @@
-"""SadTalker's head motion network, its noise and the smoothing (mimaface_cli.speech.audio2pose, .sadtalker_inference)."""
+"""SadTalker's head-pose network, its noise and the smoothing (mimaface_cli.speech.audio2pose)."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
     network = pose_network(shapes_of(fixture), fixture.spec["config"])
     yield from filled(fixture, network)
     windows, reference = fixture.tensor("mel_windows"), fixture.tensor("ref")[-POSE:]
-    features = network.features(windows)  # of every frame by itself: a shorter clip's are the first of them
+    features = network.features(windows)  # per frame: those of a shorter clip are the first ones
 
     for case in fixture.spec["cases"]:
         name, frames = case["name"], case["num_frames"]
@@ -25,8 +25,8 @@ def check(fixture: Fixture) -> Iterator[Check]:
         yield absolute(f"{name}_z", sample_noise(frames, case["torch_manual_seed"], network.config), noise, 1e-6)
         motion = network.motion(features[:frames], reference, noise, case["class"])
         pose = reference + motion
-        found = {"motion": motion, "pose": pose, "pose_smooth": smooth_pose(pose.numpy())}
-        for part, values in found.items():
+        computed = {"motion": motion, "pose": pose, "pose_smooth": smooth_pose(pose.numpy())}
+        for part, values in computed.items():
             expected = arrays[f"{name}_{part}"]
             yield absolute(f"{name}_{part}", values, expected, **tolerance["motion/pose/pose_smooth"])
     if "first_chunk_mlp_in" in arrays:
@@ -36,22 +36,26 @@ def check(fixture: Fixture) -> Iterator[Check]:
 def _check_inside(fixture: Fixture, network: Audio2Pose, windows: Tensor, reference: Tensor) -> Iterator[Check]:
     """Intermediates of the first decoder run of the first case."""
     case, size, decoder = fixture.spec["cases"][0], network.config.frames, network.netG["decoder"]
-    seen, tolerance = {}, fixture.spec["tolerance"]
+    captured, tolerance = {}, fixture.spec["tolerance"]
 
-    def keep(name: str, value: Tensor) -> None:
-        seen.setdefault(name, value)
+    def capture(name: str, value: Tensor) -> None:
+        captured.setdefault(name, value)
 
-    network.audio_encoder["audio_encoder"].register_forward_hook(lambda _, given, made: keep("audio_emb", made))
-    decoder.linear_audio.register_forward_hook(lambda _, given, made: keep("audio_out", made))
-    decoder.MLP.register_forward_hook(lambda _, given, made: (keep("mlp_in", given[0]), keep("mlp_out", made))[0])
-    decoder.resunet.register_forward_hook(lambda _, given, made: keep("resunet_out", made))
-    decoder.pose_linear.register_forward_hook(lambda _, given, made: keep("pose_linear_out", made))
+    network.audio_encoder["audio_encoder"].register_forward_hook(lambda _, inputs, output: capture("audio_emb", output))
+    decoder.linear_audio.register_forward_hook(lambda _, inputs, output: capture("audio_out", output))
+    decoder.MLP.register_forward_hook(
+        lambda _, inputs, output: (capture("mlp_in", inputs[0]), capture("mlp_out", output))[0]
+    )
+    decoder.resunet.register_forward_hook(lambda _, inputs, output: capture("resunet_out", output))
+    decoder.pose_linear.register_forward_hook(lambda _, inputs, output: capture("pose_linear_out", output))
     features = network.features(windows[: min(case["num_frames"], 1 + size)])
     network.motion(features, reference, fixture.tensor(f"{case['name']}_z")[:1], case["class"])
     for name in ("audio_emb", "audio_out"):
-        heard = seen[name][1:]  # frame 0 is the reference itself
-        seen[name] = torch.cat([heard[:1].expand(size - len(heard), -1), heard])
-    for name, values in seen.items():
+        frames_after_reference = captured[name][1:]  # frame 0 is the reference itself
+        captured[name] = torch.cat(
+            [frames_after_reference[:1].expand(size - len(frames_after_reference), -1), frames_after_reference]
+        )
+    for name, values in captured.items():
         expected = fixture.arrays[f"first_chunk_{name}"]
         allowed = tolerance["first_chunk_audio_emb" if name.startswith("audio") else "motion/pose/pose_smooth"]
         yield absolute(f"first_chunk_{name}", values.reshape(expected.shape), expected, **allowed)

@@ -19,15 +19,15 @@ def check(fixture: Fixture) -> Iterator[Check]:
             state = {key: torch.empty(shape, dtype=getattr(torch, dtype)) for key, (dtype, shape) in rows.items()}
             network = build({key: shape for key, (_, shape) in rows.items()})
         kept = drop_training_keys(state)
-        own = {key: (value.dtype, value.shape) for key, value in network.state_dict().items()}
+        ours = {key: (value.dtype, value.shape) for key, value in network.state_dict().items()}
         theirs = {key: (value.dtype, value.shape) for key, value in kept.items()}
-        differing = [key for key in own.keys() | theirs.keys() if own.get(key) != theirs.get(key)]
+        differing = [key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)]
         yield Check(f"{name} keys, shapes and types", len(differing), 0)
         load_strict(network, kept, name)
 
         parts = {key.removeprefix(f"{name}."): part for key, part in spec["sub_prefix_summary"].items()}
-        left_out = sum(part["tensors"] for key, part in parts.items() if key in TRAINING_PREFIXES)
-        yield Check(f"{name} tensors left out", abs(len(state) - len(kept) - left_out), 0)
+        dropped = sum(part["tensors"] for key, part in parts.items() if key in TRAINING_PREFIXES)
+        yield Check(f"{name} tensors dropped", abs(len(state) - len(kept) - dropped), 0)
         summary = spec["prefix_summary"][name]
         yield Check(f"{name} tensors", abs(len(state) - summary["tensors"]), 0)
         yield Check(f"{name} values", abs(sum(v.numel() for v in state.values()) - summary["values"]), 0)

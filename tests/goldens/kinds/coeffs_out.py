@@ -31,8 +31,8 @@ def check(fixture: Fixture) -> Iterator[Check]:
     yield absolute("z", sample_noise(frames, seed, pose.config), noise, 1e-6)
 
     samples, first = arrays["wav_int16"] / np.float32(32768), arrays["first_coeff_3dmm"][0]
-    given: list[tuple] = []  # what the expression network gets: windows, references, ratios
-    expression.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
+    network_inputs: list[tuple] = []  # of the expression network: windows, references, ratios
+    expression.register_forward_pre_hook(lambda _, inputs: network_inputs.append(inputs))
     blinks, poses = arrays["ref_blink_coeff_3dmm"], arrays["ref_pose_coeff_3dmm"][:, EXPRESSION_DIM:COEFFICIENTS]
     for name, blink_from, pose_from in (
         ("coeff_3dmm", None, None),
@@ -40,9 +40,9 @@ def check(fixture: Fixture) -> Iterator[Check]:
         ("coeff_3dmm_refpose", None, poses),
         ("coeff_3dmm_refblink_refpose", blinks, poses),
     ):
-        given.clear()
+        network_inputs.clear()
         conditions = SpeakerConditions(first, ratio, noise, config["pose_style"], blink_from, pose_from)
-        found = predict_coefficients(
+        computed = predict_coefficients(
             expression,
             pose,
             samples,
@@ -50,24 +50,24 @@ def check(fixture: Fixture) -> Iterator[Check]:
             workers=1,  # so that the networks see the blocks in order
             config=mel_config(sound.spec["config"]),
         )
-        yield from _compare(name, found, arrays[name], fixture.spec["tolerance"])
+        yield from _compare(name, computed, arrays[name], fixture.spec["tolerance"])
         if name == "coeff_3dmm":
-            yield from _check_files(fixture, found)
+            yield from _check_files(fixture, computed)
         if name == "coeff_3dmm_refblink":
-            _, references, ratios = (torch.cat(parts) for parts in zip(*given, strict=True))
+            _, references, ratios = (torch.cat(parts) for parts in zip(*network_inputs, strict=True))
             yield absolute("ref_used_refblink", references, arrays["ref_used_refblink"][:, :EXPRESSION_DIM], 0)
             yield absolute("ratio_refblink", ratios, arrays["ratio_refblink"], 0)
 
 
-def _compare(name: str, found: np.ndarray, expected: np.ndarray, tolerance: dict) -> Iterator[Check]:
+def _compare(name: str, computed: np.ndarray, expected: np.ndarray, tolerance: dict) -> Iterator[Check]:
     for part, columns in (("coeff[:, :64]", slice(0, EXPRESSION_DIM)), ("coeff[:, 64:]", slice(EXPRESSION_DIM, None))):
         allowed = {key: value for key, value in tolerance[part].items() if key != "note"}
-        yield absolute(f"{name} {part[5:]}", found[:, columns], expected[:, columns], **allowed)
+        yield absolute(f"{name} {part[5:]}", computed[:, columns], expected[:, columns], **allowed)
 
 
-def _check_files(fixture: Fixture, found: np.ndarray) -> Iterator[Check]:
+def _check_files(fixture: Fixture, computed: np.ndarray) -> Iterator[Check]:
     """Compare the coefficients with the file that the release saved."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "release.mat")
         path.write_bytes(fixture.arrays["mat_bytes"].tobytes())
-        yield from _compare("mat_bytes", found, loadmat(path)["coeff_3dmm"], fixture.spec["tolerance"])
+        yield from _compare("mat_bytes", computed, loadmat(path)["coeff_3dmm"], fixture.spec["tolerance"])

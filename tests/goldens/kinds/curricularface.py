@@ -23,9 +23,9 @@ def check(fixture: Fixture) -> Iterator[Check]:
     yield fixture.fill(model)
 
     def compare(faces, embedding: str | None, features: str | None) -> Iterator[Check]:
-        for name, found in zip((embedding, features), model(faces)):
+        for name, computed in zip((embedding, features), model(faces), strict=True):
             if name in arrays:
-                yield relative_to_max(name, found, arrays[name], tolerance["relative_to_max"])
+                yield relative_to_max(name, computed, arrays[name], tolerance["relative_to_max"])
 
     yield from compare(images_to_tensor(arrays["image112_uint8"]), "embedding", "deep_features")
     for origin in [origin for origin in ("256", "S") if f"crop112_from_{origin}" in arrays]:

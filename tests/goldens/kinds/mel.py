@@ -34,7 +34,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
         pieces = [melspectrogram(samples, i, min(i + 37, columns), config) for i in range(0, columns, 37)]
         yield absolute(f"{prefix}mel in pieces", np.concatenate(pieces, 1), arrays[f"{prefix}mel"], tolerance)
         if f"{prefix}windows" in arrays:
-            found = window_columns(0, frames, columns, config)
-            yield absolute(f"{prefix}window_indices", found, arrays[f"{prefix}window_indices"], 0)
+            computed = window_columns(0, frames, columns, config)
+            yield absolute(f"{prefix}window_indices", computed, arrays[f"{prefix}window_indices"], 0)
             pieces = [mel_windows(samples, i, min(i + 13, frames), config) for i in range(0, frames, 13)]
             yield absolute(f"{prefix}windows", np.concatenate(pieces), arrays[f"{prefix}windows"], tolerance)

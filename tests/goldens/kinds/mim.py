@@ -33,9 +33,9 @@ def check(fixture: Fixture) -> Iterator[Check]:
         if match := re.fullmatch(r"tokens_(mean|frame(\d+)|first(\d+)_all_frames|every(\d+)th_all_frames)", name):
             _, frame, first, step = match.groups()
             if frame:
-                found = tokens[0, int(frame)]
+                computed = tokens[0, int(frame)]
             elif first:
-                found = tokens[0, :, : int(first)]
+                computed = tokens[0, :, : int(first)]
             else:
-                found = tokens[0, :, :: int(step)] if step else pool_frames(tokens)
-            yield absolute(name, found, arrays[name], **spec["tolerance"])
+                computed = tokens[0, :, :: int(step)] if step else pool_frames(tokens)
+            yield absolute(name, computed, arrays[name], **spec["tolerance"])

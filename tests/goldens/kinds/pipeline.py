@@ -1,4 +1,4 @@
-"""Clip after clip of denoising: noise, ICA conditioning, schedule, guidance, steps (mimaface_cli.engines.diffusion)."""
+"""Denoising clip by clip: noise, ICA conditioning, schedule, guidance, steps (mimaface_cli.engines.diffusion)."""
 
 import re
 from collections.abc import Iterator
@@ -49,8 +49,8 @@ def check(fixture: Fixture) -> Iterator[Check]:
         conditions = ClipConditions(render, conditioning, tokens)
         steps = list(denoise(unet, EulerSampler(schedule), start, conditions, settings))
         if (key := name + "latents_after_each_step") in arrays:
-            for step, (found, expected) in enumerate(zip(steps, arrays[key], strict=True)):
-                yield relative_to_max(f"{key} {step}", found[0], expected, relative["per_step"])
+            for step, (computed, expected) in enumerate(zip(steps, arrays[key], strict=True)):
+                yield relative_to_max(f"{key} {step}", computed[0], expected, relative["per_step"])
         previous = steps[-1]
         allowed = relative["final_later_clips" if index else "final_clip0"]
         key = name + "final_latents"

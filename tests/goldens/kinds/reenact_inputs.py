@@ -1,4 +1,4 @@
-"""Source and driver mixed: coefficients, crops, the driving render in the picture (mimaface_cli.engines.diffusion.condition_render)."""
+"""Mixed coefficients, crops and the driving render (mimaface_cli.engines.diffusion.condition_render)."""
 
 import re
 from collections.abc import Iterator
@@ -29,19 +29,19 @@ def check(fixture: Fixture) -> Iterator[Check]:
 
     mixed = mix_coefficients(arrays["coeff_src"], arrays["coeff_ref"])
     yield absolute("coeffBlendSrcRef", mixed, arrays["coeffBlendSrcRef"], tolerance["coeffBlendSrcRef"])
-    found: dict[str, list] = {"imRef_d3dBlendSrc256": [], "imRef_d3dBlendSrc": [], "maskTrg": []}
+    computed: dict[str, list] = {"imRef_d3dBlendSrc256": [], "imRef_d3dBlendSrc": [], "maskTrg": []}
     landmarks = []
     for blended, driver, inverse in zip(mixed, arrays["coeff_ref"], arrays["ref_inverse"], strict=True):
         face = model.face(split_coefficients(blended))
         landmarks.append(camera.project(face.vertices[model.landmarks])[0])
         crop = convert_render(render_face(model, face, camera))
         of_driver = convert_render(render_face(model, model.face(split_coefficients(driver)), camera))
-        found["imRef_d3dBlendSrc256"].append(crop[0])
-        found["imRef_d3dBlendSrc"].append(warp_render(*crop, inverse, size)[0])
-        found["maskTrg"].append(warp_render(*of_driver, inverse, size)[1])  # the driver's own face, not the blend
+        computed["imRef_d3dBlendSrc256"].append(crop[0])
+        computed["imRef_d3dBlendSrc"].append(warp_render(*crop, inverse, size)[0])
+        computed["maskTrg"].append(warp_render(*of_driver, inverse, size)[1])  # the driver's own face, not the blend
     yield absolute("lmk", np.stack(landmarks), arrays["lmk"], tolerance["lmk_pixels"])
     allowed, few = tolerance["render"]["atol"], percent(tolerance["render"]["note"])
-    for name, images in found.items():
+    for name, images in computed.items():
         expected, step = _stored(arrays, name)
         yield share_beyond(name, torch.stack(images)[:, :, ::step, ::step], expected, allowed, few, channel_axis=1)
 

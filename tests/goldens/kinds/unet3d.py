@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -26,25 +27,29 @@ def check(fixture: Fixture) -> Iterator[Check]:
         prefix = case["tag"] + "_"
         names = [name.removeprefix(prefix) for name in fixture.arrays if name.startswith(prefix)]
         inputs = [fixture.tensor(prefix + name) for name in ("sample", "timestep", "encoder_hidden_states")]
-        found: dict[str, Tensor] = {}
-        wanted = {name: match for name in names if (match := _INNER.fullmatch(name))}
+        computed: dict[str, Tensor] = {}
+        matches = {name: match for name in names if (match := _INNER.fullmatch(name))}
         hooks = [
-            _part(unet, match).register_forward_hook(lambda *args, name=name: found.__setitem__(name, args[-1]))
-            for name, match in wanted.items()
+            _part(unet, match).register_forward_hook(partial(_capture, computed, name))
+            for name, match in matches.items()
         ]
-        found["output"] = unet(*inputs)
+        computed["output"] = unet(*inputs)
         for hook in hooks:
             hook.remove()
-        for name, match in wanted.items():
-            found[name] = found[name].unflatten(0, (-1, inputs[0].shape[2])).transpose(1, 2)
+        for name, match in matches.items():
+            computed[name] = computed[name].unflatten(0, (-1, inputs[0].shape[2])).transpose(1, 2)
             if match["batch"]:
-                found[name] = found[name][int(match["batch"]) :][:1]
-        for name in ["output", *wanted]:
-            yield relative_to_max(prefix + name, found[name], fixture.arrays[prefix + name], tolerance)
+                computed[name] = computed[name][int(match["batch"]) :][:1]
+        for name in ["output", *matches]:
+            yield relative_to_max(prefix + name, computed[name], fixture.arrays[prefix + name], tolerance)
+
+
+def _capture(computed: dict[str, Tensor], name: str, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+    computed[name] = output
 
 
 def _part(unet: VideoUNet, match: re.Match) -> nn.Module:
-    """The module that produces the activation an array is named after."""
+    """Return the module that produces the activation that an array is named after."""
     if not match["side"]:
         return unet.mid_block.resnets[-1]
     block = getattr(unet, f"{match['side']}_blocks")[int(match["block"])]
@@ -57,7 +62,7 @@ def _part(unet: VideoUNet, match: re.Match) -> nn.Module:
 
 
 def _check_keys(fixture: Fixture) -> Iterator[Check]:
-    """Key lists of a network of any size, built without memory for its weights."""
+    """Check the key lists of a network of any size, built without memory for its weights."""
     spec = fixture.spec
     with torch.device("meta"):
         video = VideoUNet(spec["config"])
@@ -68,5 +73,5 @@ def _check_keys(fixture: Fixture) -> Iterator[Check]:
     yield same_keys(image, spec["image_model_unet"])
     for name, state in (("unet3d_all", video.state_dict()), ("image_model_unet", image.state_dict())):
         numbers = [len(state), sum(tensor.numel() for tensor in state.values())]
-        yield Check(f"counts {name}", sum(abs(a - b) for a, b in zip(numbers, spec["counts"][name])), 0)
+        yield Check(f"counts {name}", sum(abs(a - b) for a, b in zip(numbers, spec["counts"][name], strict=True)), 0)
     yield Check("keys taken from 3dunet.pth", abs(len(used) - spec["counts"]["used_from_3dunet_pth"][0]), 0)
