@@ -79,8 +79,8 @@ def test_release_tokens_need_basel_space_and_stable_diffusion(values):
     assert build_config(paper).model.tokens == "paper"
 
 
-def test_readme_example_is_a_valid_configuration(tmp_path):
-    text = (ROOT / "README.md").read_text("utf-8").partition("```toml\ndata = ")[2].partition("```")[0]
+def test_example_of_the_docs_is_a_valid_configuration(tmp_path):
+    text = (ROOT / "docs" / "training.md").read_text("utf-8").partition("```toml\ndata = ")[2].partition("```")[0]
     path = tmp_path / "run.toml"
     path.write_text("data = " + text)
     config = load_config(path)
