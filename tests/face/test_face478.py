@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.builders.face478.bases import fingerprint
-from mimaface_cli.builders.face478.learning import mirror_index, mirror_names
+from mimaface_cli.builders.face478.model_arrays import fingerprint
+from mimaface_cli.builders.face478.symmetry import pair_blendshapes, pair_vertices
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import camera, face478, topology
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES, blendshape_index
@@ -35,7 +35,7 @@ def test_model_card_and_overview_image_belong_to_the_shipped_build(model):
 
 
 def test_left_and_right_are_mirror_images(model):
-    mirror, names = mirror_index(model.mean), mirror_names()
+    mirror, names = pair_vertices(model.mean), pair_blendshapes()
     assert np.allclose(model.mean[mirror] * FLIP, model.mean, atol=1e-5)
     for name in BLENDSHAPES:
         if name not in UNSCORED_BLENDSHAPES:

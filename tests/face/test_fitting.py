@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mimaface_cli.builders.face478.learning import procrustes
+from mimaface_cli.builders.face478.procrustes import align_faces
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.fitting import Fitter, fit_identity
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
@@ -133,7 +133,7 @@ def identity_error(model, identity: np.ndarray, true_identity: np.ndarray) -> fl
     vertices = np.setdiff1d(np.arange(478), topology.IRIS)
     true_face = (model.mean + model.identity_basis @ true_identity)[vertices]
     faces = np.stack([model.mean + model.identity_basis @ identity, model.mean])[:, vertices]
-    aligned, _ = procrustes(faces, true_face, np.ones(len(vertices)))
+    aligned, _ = align_faces(faces, true_face, np.ones(len(vertices)))
     error, difference_of_mean = np.sqrt(((aligned - true_face) ** 2).sum((1, 2)))
     return error / difference_of_mean
 

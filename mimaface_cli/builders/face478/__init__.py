@@ -1,1 +1,1 @@
-"""Building the embedded morphable model from a folder of face images and clips."""
+"""The build of the embedded morphable model from a folder of face images and clips."""

@@ -1,171 +1,218 @@
-"""The model card: what a built model is, what it was built from, and what was measured."""
+"""The model card: contents of a built model, its data, and the measurements."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from mimaface_cli.builders.face478.bases import CLIP_STEP
-from mimaface_cli.builders.face478.column_effects import Movement
-from mimaface_cli.builders.face478.held_out import Explained, Judgment, Reprojection
-from mimaface_cli.builders.face478.learning import Observations, mirror_names
+from mimaface_cli.builders.face478.column_effects import ColumnEffect
+from mimaface_cli.builders.face478.held_out import ColumnScores, ExplainedVariance, Reprojection
+from mimaface_cli.builders.face478.model_arrays import CLIP_STEP
+from mimaface_cli.builders.face478.observations import FaceData
+from mimaface_cli.builders.face478.symmetry import pair_blendshapes
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
 
-# At least this much of what a name promises, mm; and a rise that the landmark model sees, of a score.
-MOVES, SEEN = 1.0, 0.1
+MIN_EFFECT = 1.0  # mm that a column must move its defining measure
+MIN_RISE = 0.1  # smallest rise of a score that the card lists
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The figures of a card: on left-out observations unless said otherwise."""
+class Measurements:
+    """The figures of a card, on held-out observations unless the name says otherwise.
 
-    learned: tuple[Observations, Observations]
-    left_out: tuple[Observations, Observations]
+    Attributes:
+        training: Observations that the model was built from.
+        held_out: Held-out observations.
+        reprojection: Landmark errors on clips.
+        explained_training: Explained variance of the training observations.
+        explained: Explained variance.
+        readout: Correlation of each coefficient estimated from geometry, by name.
+        predicted: Correlation of predicted scores within clips, by name.
+        predicted_stills: The same over stills.
+        effects: Effect of each named column.
+        column_scores: Scores of the rendered columns, by name.
+    """
+
+    training: FaceData
+    held_out: FaceData
     reprojection: Reprojection
-    explained_learned: Explained
-    explained: Explained
+    explained_training: ExplainedVariance
+    explained: ExplainedVariance
     readout: dict[str, float]
     predicted: dict[str, float]
     predicted_stills: dict[str, float]
-    movements: list[Movement]
-    judged: dict[str, Judgment]
+    effects: list[ColumnEffect]
+    column_scores: dict[str, ColumnScores]
 
 
-def card(model: Face478, measured: Measured, about: str, options: str, skipped: int, picture: str) -> str:
-    """The card as Markdown. about: where the data come from; options: how the command was called; skipped: files that
-    show no face; picture: file name of the picture beside it.
+@dataclass(frozen=True)
+class BuildInfo:
+    """Facts about a build that the card states.
+
+    Attributes:
+        about: Origin and license of the data.
+        command: The command that built the model.
+        skipped: Number of files without a usable face.
+        overview: File name of the overview image.
     """
-    stills, clips = measured.learned
-    stills_out, clips_out = measured.left_out
-    counts = [
-        ["stills (identity, texture)", len(stills.points), len(stills_out.points)],
-        ["clips (expression)", len(set(clips.subject.tolist())), len(set(clips_out.subject.tolist()))],
-        ["frames of these clips", len(clips.points), len(clips_out.points)],
-    ]
-    before, after = measured.explained_learned, measured.explained
-    shares = [
-        [what, f"{getattr(before, key):.1%}", f"{getattr(after, key):.1%}"]
-        for what, key in (
-            ("movement within clips, by the 52 named columns from the scores alone", "named"),
-            ("the same, by all 64 expression columns fitted", "expression"),
-            ("differences of shape between people, by 80 identity columns", "identity"),
-            ("differences of unlit color between people, by 80 texture columns", "texture"),
-        )
-    ]
-    reached = measured.reprojection
-    regions = [[name, f"{value:.2f}"] for name, value in reached.regions.items()]
+
+    about: str
+    command: str
+    skipped: int
+    overview: str
+
+
+def write_card(model: Face478, measured: Measurements, info: BuildInfo) -> str:
+    """Return the card as Markdown."""
+    reprojection = measured.reprojection
+    regions = [[name, f"{value:.2f}"] for name, value in reprojection.regions.items()]
+    unscored = ", ".join(f"`{name}`" for name in UNSCORED_BLENDSHAPES[1:])
     sections = [
         f"# face478, the embedded morphable model (version {model.version})",
-        _WHAT,
-        f"![The mean, columns of identity and texture at ±2, and what each expression column alone does]({picture})",
+        _DESCRIPTION,
+        f"![The mean face, identity and texture columns at ±2, the effect of each expression column]({info.overview})",
         "## Data",
-        about,
-        "The model holds no picture: it is a mean face and linear directions around it, 80 of shape, 80 of color and 64 "
-        "of movement.",
-        _table(["", "learned from", "left out"], counts),
-        f"Files without a usable face: {skipped}. The split is by still and by clip, at random. Built with "
-        f"`{options}`.",
-        "## Landmark error on left-out clips",
-        f"The model fitted as `mimaface extract` does (identity from 24 frames of a clip, then pose and expression of "
-        f"one frame in {CLIP_STEP}, {reached.frames} in all), irises aside:",
-        f"- **{reached.rms:.2f} px** rms in the 256 crop (median of a frame {reached.median:.2f} px)\n"
-        f"- **{reached.share:.2%}** of the distance of the eyes, mean over landmarks",
-        _table(["region", "mean error, px"], regions),
+        info.about,
+        _CONTENT,
+        _format_table(["", "training", "held out"], _count_rows(measured)),
+        f"Files without a usable face: {info.skipped}. The split is by still and by clip, at random. Built with "
+        f"`{info.command}`.",
+        "## Landmark error on held-out clips",
+        f"The model is fitted as in `mimaface extract` (identity from 24 frames of a clip, then pose and expression of "
+        f"every {CLIP_STEP}th frame, {reprojection.frames} in all). Irises are excluded.",
+        f"- **{reprojection.rms:.2f} px** RMS in the 256 crop (median over frames {reprojection.median:.2f} px)\n"
+        f"- **{reprojection.share:.2%}** of the eye distance, mean over landmarks",
+        _format_table(["region", "mean error, px"], regions),
         "## Variance explained",
-        _table(["", "learned from", "left out"], shares),
-        "## Does each name move what it says?",
+        _format_table(["", "training", "held out"], _variance_rows(measured)),
+        "## Effect of each named column",
         _LEGEND,
-        _table(
-            ["column", "what defines it", "moves, mm", "other side", "told", "predicted", "seen alone", "rises too"],
-            [_row(one, measured) for one in measured.movements],
+        _format_table(
+            ["column", "defining measure", "effect, mm", "other side", "readout", "predicted", "score", "side effect"],
+            [_effect_row(effect, measured) for effect in measured.effects],
         ),
-        _summary(measured),
-        "Scores predicted from fitted faces (`score_*`): mean correlation with the landmark model's "
-        f"{_mean(measured.predicted):.2f} within left-out clips, {_mean(measured.predicted_stills):.2f} over left-out "
+        _summarize_effects(measured),
+        "Scores predicted from fitted faces (`score_*`): mean correlation with the landmark model's scores "
+        f"{_mean(measured.predicted):.2f} within held-out clips, {_mean(measured.predicted_stills):.2f} over held-out "
         "stills.",
-        "How those scores err was measured on drawn videos of people learned from, in half of which they talk as the "
-        "clips do and in half each name comes and goes alone (`score_error`, a covariance; whoever fits the model "
-        "believes scores as far). Furthest off: " + _furthest(model) + ".",
-        "## Columns made by hand",
-        "The landmark model never scores "
-        + ", ".join(f"`{name}`" for name in UNSCORED_BLENDSHAPES[1:])
-        + ". Their columns are "
-        "smooth bumps placed by hand so that they can be edited; a video never drives them. `_neutral` is empty.",
+        "The errors of the landmark model's scores were measured on rendered videos of people from the training data: "
+        "half with speech from the clips, half with each name moved alone. Fits weigh the scores by the covariance of "
+        f"these errors (`score_error`). Largest standard deviations: {_largest_errors(model)}.",
+        "## Hand-made columns",
+        f"The landmark model never scores {unscored}. Their columns are smooth bumps placed by hand for "
+        "editing. A video never drives them. `_neutral` is empty.",
         "## Limits",
         _LIMITS,
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _row(one: Movement, measured: Measured) -> list[str]:
-    judged = measured.judged.get(one.name)
+def _count_rows(measured: Measurements) -> list[list[object]]:
+    training, held_out = measured.training, measured.held_out
+    clip_counts = [len(np.unique(data.clips.subject)) for data in (training, held_out)]
     return [
-        one.name + " *" * one.authored,
-        one.measure,
-        f"{one.amount:+.1f}" if one.amount >= MOVES else f"**{one.amount:+.1f}**",
-        _number(one.other_side),
-        _number(measured.readout.get(one.name)),
-        _number(measured.predicted.get(one.name)),
-        "no face" if judged is None else f"{judged.before:.2f} → {judged.after:.2f}",
-        "" if judged is None or judged.other_rise < SEEN else f"{judged.other} +{judged.other_rise:.2f}",
+        ["stills (identity, texture)", len(training.stills.points), len(held_out.stills.points)],
+        ["clips (expression)", *clip_counts],
+        ["frames of these clips", len(training.clips.points), len(held_out.clips.points)],
     ]
 
 
-def _summary(measured: Measured) -> str:
-    learned = [one for one in measured.movements if not one.authored]
-    weak = [one.name for one in learned if one.amount < MOVES]
-    risen = {name for name, judged in measured.judged.items() if judged.after - judged.before >= SEEN}
-    unseen = [one.name for one in learned if one.name not in risen]
+def _variance_rows(measured: Measurements) -> list[list[object]]:
+    training, held_out = measured.explained_training, measured.explained
+    labels = {
+        "named": "movement within clips, by the 52 named columns from the scores alone",
+        "expression": "the same movement, by all 64 expression columns fitted",
+        "identity": "differences in shape between people, by 80 identity columns",
+        "texture": "differences in unlit color between people, by 80 texture columns",
+    }
+    return [
+        [label, f"{getattr(training, field):.1%}", f"{getattr(held_out, field):.1%}"] for field, label in labels.items()
+    ]
+
+
+def _effect_row(effect: ColumnEffect, measured: Measurements) -> list[str]:
+    scores = measured.column_scores.get(effect.name)
+    has_side_effect = scores is not None and scores.other_rise >= MIN_RISE
+    return [
+        effect.name + " *" * effect.is_authored,
+        effect.measure,
+        f"{effect.amount:+.1f}" if effect.amount >= MIN_EFFECT else f"**{effect.amount:+.1f}**",
+        _format_number(effect.other_side),
+        _format_number(measured.readout.get(effect.name)),
+        _format_number(measured.predicted.get(effect.name)),
+        "no face" if scores is None else f"{scores.before:.2f} → {scores.after:.2f}",
+        f"{scores.other} +{scores.other_rise:.2f}" if scores is not None and has_side_effect else "",
+    ]
+
+
+def _summarize_effects(measured: Measurements) -> str:
+    learned = [effect for effect in measured.effects if not effect.is_authored]
+    weak = [effect.name for effect in learned if effect.amount < MIN_EFFECT]
+    risen = {name for name, scores in measured.column_scores.items() if scores.after - scores.before >= MIN_RISE}
+    not_risen = [effect.name for effect in learned if effect.name not in risen]
     return (
-        f"{len(learned) - len(weak)} of {len(learned)} learned columns move what defines them by at least {MOVES:.0f} mm "
-        f"the right way{_but(weak)}; the landmark model, looking at a picture of the mean face under one column alone, "
-        f"raises the right score by {SEEN} or more for {len(learned) - len(unseen)}{_but(unseen)}."
+        f"{len(learned) - len(weak)} of {len(learned)} learned columns move their defining measure by at least "
+        f"{MIN_EFFECT:.0f} mm in the right direction{_format_exceptions(weak)}. On renderings of the mean face under "
+        f"one column alone, the landmark model raises the score of the same name by {MIN_RISE} or more for "
+        f"{len(learned) - len(not_risen)}{_format_exceptions(not_risen)}."
     )
 
 
-def _furthest(model: Face478, count: int = 6) -> str:
-    """The names whose scores err most, with standard deviations; of both sides one."""
-    deviation, mirror = np.sqrt(model.score_error.diagonal()), mirror_names()
+def _largest_errors(model: Face478, count: int = 6) -> str:
+    """List the names with the largest score errors; names with two sides appear once."""
+    deviation, mirror = np.sqrt(model.score_error.diagonal()), pair_blendshapes()
     order = [k for k in np.argsort(-deviation, kind="stable") if k <= mirror[k]]
     return ", ".join(f"`{BLENDSHAPES[k].removesuffix('Left')}` {deviation[k]:.2f}" for k in order[:count])
 
 
-def _but(names: list[str]) -> str:
+def _format_exceptions(names: list[str]) -> str:
     return f" (not {', '.join(names)})" if names else ""
 
 
-def _table(head: list[str], rows: list[list]) -> str:
+def _format_table(head: list[str], rows: list) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None or value != value else f"{value:.2f}"
+def _format_number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.2f}"
 
 
 def _mean(values: dict[str, float]) -> float:
-    known = [value for value in values.values() if value == value]
+    """Return the mean without NaN, 0 if nothing is left."""
+    known = [value for value in values.values() if not math.isnan(value)]
     return sum(known) / max(1, len(known))
 
 
-_WHAT = f"""A linear model of the face over MediaPipe's 478 landmarks: V = mean + A·identity(80) + B·expression(64), albedo =
-mean + C·texture(80). The first {len(BLENDSHAPES)} columns of B bear the names of MediaPipe's blendshape scores and are
-learned by regression on them (each eye's for its own side); the other 12 are principal components of what those leave
-over. A and C are principal components over people. The model is mirror-symmetric.
-`score_*` is a logistic model of the scores that a fitted face shows."""
+_DESCRIPTION = f"""A linear model of the face over MediaPipe's 478 landmarks: V = mean + A·identity(80) +
+B·expression(64), albedo = mean + C·texture(80). The first {len(BLENDSHAPES)} columns of B have the names of MediaPipe's
+blendshape scores and are fitted to them by regression (each eye's for its side); the other 12 are the principal
+components of the residual. A and C are principal components over people. The model is mirror-symmetric. `score_*` is a
+logistic model of the scores of a fitted face."""
 
-_LEGEND = """Each column alone, at score 1, on the mean face. *moves*: how far what defines it goes in its right
-direction, on a face whose eyes stand 63 mm apart (bold: less than 1 mm, or the wrong way). *other side*: the same
-measure on the other side of the face, over this one. *told*: correlation with the score over left-out clips when
-coefficients are fitted to the movement without knowing any score; it is low where several columns look alike.
-*predicted*: correlation of the score predicted from the fitted face, within left-out clips. *seen alone*: the landmark
-model's score of that name on a picture of the mean face at rest and under the column; *rises too*: the other score that
-goes up most. A star marks columns made by hand."""
+_CONTENT = """The model contains no image. It consists of a mean face and linear directions around it: 80 of shape,
+80 of color and 64 of movement."""
 
-_LIMITS = """- Landmarks see depth poorly: lips that protrude, cheeks that puff and a jaw that comes forward hardly show in them.
-- Scores are MediaPipe's, with its blind spots: it shares looks between both eyes, and confuses neighbors (dimple and
-  smile, shrug and roll). Columns of scores that rarely rise in talking are extrapolated to score 1 from small values.
-- Each eye moves alone, but a one-sided brow or mouth column takes part of the other side along (*other side*).
-- The mean is the mean of the data, not of mankind; what is rare in the data (children, some skin tones, beards, glasses)
-  is fitted less closely. Albedo and light are told apart by a prior, so dark rooms leave dark albedo.
-- There is no ear, neck, tongue or tooth, and no wrinkle: 478 vertices carry none."""
+_LEGEND = """Each column is applied alone, at score 1, to the mean face.
+
+- *effect*: change of the defining measure in the right direction, on a face with an eye distance of 63 mm (bold: less
+  than 1 mm, or the wrong direction).
+- *other side*: change of the same measure on the other side of the face, relative to the effect.
+- *readout*: correlation with the score over held-out clips when the coefficients are fitted to the movement without
+  scores; low for columns that look alike.
+- *predicted*: correlation of the score predicted from the fitted face, within held-out clips.
+- *score*: the landmark model's score of that name on a rendering of the mean face, at rest and under the column.
+- *side effect*: the other score that rises most.
+
+A star marks hand-made columns."""
+
+_LIMITS = """- Landmarks hardly show depth: protruding lips, puffed cheeks and a forward jaw are barely visible in them.
+- Scores are MediaPipe's, with its weaknesses: it assigns the same gaze to both eyes, and confuses similar expressions
+  (dimple and smile, shrug and roll). Columns of scores that rarely rise in speech are extrapolated to score 1 from
+  small values.
+- Each eye moves alone, but a one-sided brow or mouth column also moves part of the other side (*other side*).
+- The mean is the mean of the data, not of all people. Faces that are rare in the data (children, some skin tones,
+  beards, glasses) are fitted less closely. A prior separates albedo from light, so photos from dark rooms get a dark
+  albedo.
+- There are no ears, neck, tongue or teeth, and no wrinkles: 478 vertices cannot represent them."""

@@ -1,7 +1,7 @@
-"""How the landmark model's scores err: photos are moved as people moved, drawn by the mesh engine, and scored.
+"""Errors of the landmark model's scores, measured on rendered videos with known coefficients.
 
-What was drawn is known, so the errors are. They are large and go together (a smile is read as a dimple, a press as a
-roll), and whoever fits a face to scores and to what is seen has to know how far to believe which of them.
+Photos are moved by recorded motion with the mesh engine and scored. The errors are large and correlated (a smile is
+scored as a dimple, a press as a roll). A fit of a face to scores and landmarks weighs the scores by their covariance.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,95 +10,136 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from mimaface_cli.builders.face478.learning import NAMED, Observations, mirror_names
+from mimaface_cli.builders.face478.observations import Observations
 from mimaface_cli.builders.face478.person_fitting import fit_people
-from mimaface_cli.engines.mesh import renderer
+from mimaface_cli.builders.face478.symmetry import pair_blendshapes
 from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
 from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
+from mimaface_cli.engines.mesh.renderer import render_photo
 from mimaface_cli.errors import InputError, MimafaceError
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.face_tracker import FaceTracker
+from mimaface_cli.face.fitting import NAMED_COUNT
 from mimaface_cli.face.gaze import gaze_from_iris
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, UNSCORED_BLENDSHAPES, Coefficients
 
-# Of a score, standard deviations: none is believed more closely than the first; names that are never scored do not move.
-FLOOR, UNMOVED = 0.067, 0.01
-PHOTOS, STRETCHES, FRAMES = 16, 3, 75  # photos; what each is moved by: so many stretches of clips, of so many frames
-HEIGHT, PULSE = 0.7, 10  # of a name that comes and goes alone, and frames of it
-_STEADY = 0.8  # frames: landmarks shiver, faces do not
+# Standard deviations of a score: a lower limit for all errors, and the value for names that are never scored.
+MIN_DEVIATION, UNSCORED_DEVIATION = 0.067, 0.01
+PHOTOS = 16
+SEGMENTS, SEGMENT_FRAMES = 3, 75  # of clips, to move each photo by
+PULSE_HEIGHT, PULSE_FRAMES = 0.7, 10  # of a name that rises and falls alone
+_SMOOTHING = 0.8  # frames: landmarks jitter, faces do not
 _RATE = 25.0
 
+Motion = tuple[np.ndarray, np.ndarray]
+"""Expressions N×64 and gaze N×4."""
 
-def score_error(model: Face478, photos: Sequence[Path], clips: Observations, seed: int) -> np.ndarray:
-    """52×52, the covariance of score minus drawn coefficient within a video, over talking and over each name alone in
-    equal shares; both sides of the face err alike. Raises InputError where no photo can be drawn and read again.
+
+def measure_score_error(model: Face478, photos: Sequence[Path], clips: Observations, seed: int) -> np.ndarray:
+    """Measure the covariance of score minus rendered coefficient within a video.
+
+    Half of the weight is on speech from the clips, half on each name alone. Both sides of the face get equal errors.
+
+    Args:
+        model: The model without its score model.
+        photos: Files of photos; unusable ones are skipped.
+        clips: Source of the motion.
+        seed: Seed of the choice of photos and motion.
+
+    Returns:
+        52×52 covariance.
+
+    Raises:
+        InputError: If no photo can be rendered and detected.
     """
     rng = np.random.default_rng(seed)
-    talking, alone = [], []
+    speech: list[np.ndarray] = []
+    pulses: list[np.ndarray] = []
     for k in rng.permutation(len(photos)):
-        if len(alone) == PHOTOS:
+        if len(pulses) == PHOTOS:
             break
         try:
             portrait = portrait_from_photo(read_image(photos[k]).rgb, None, model, name=str(photos[k])).square()
         except MimafaceError:
             continue
-        talking += [misread(model, portrait, *stretch) for stretch in stretches(model, clips, rng)]
-        alone.append(misread(model, portrait, *one_by_one()))
-    both = [np.concatenate([np.empty((0, NAMED)), *errors]) for errors in (talking, alone)]
+        speech += [measure_motion_errors(model, portrait, motion) for motion in sample_segments(model, clips, rng)]
+        pulses.append(measure_motion_errors(model, portrait, single_name_pulses()))
+    both = [np.concatenate([np.empty((0, NAMED_COUNT)), *errors]) for errors in (speech, pulses)]
     if not all(len(errors) for errors in both):
-        raise InputError("none of the photos can be drawn and read again; add sharp, upright ones of one face each")
+        raise InputError(
+            "none of the photos shows a face that is also detected after rendering. Add sharp, upright photos of one "
+            "face each."
+        )
     covariance = np.mean([errors.T @ errors / len(errors) for errors in both], 0)
-    mirror = mirror_names()
-    covariance = (covariance + covariance[np.ix_(mirror, mirror)]) / 2 + FLOOR**2 * np.eye(NAMED)
-    silent = [BLENDSHAPES.index(name) for name in UNSCORED_BLENDSHAPES]
-    covariance[silent], covariance[:, silent] = 0.0, 0.0
-    covariance[silent, silent] = UNMOVED**2
+    mirror = pair_blendshapes()
+    covariance = (covariance + covariance[np.ix_(mirror, mirror)]) / 2 + MIN_DEVIATION**2 * np.eye(NAMED_COUNT)
+    unscored = [BLENDSHAPES.index(name) for name in UNSCORED_BLENDSHAPES]
+    covariance[unscored] = 0.0
+    covariance[:, unscored] = 0.0
+    covariance[unscored, unscored] = UNSCORED_DEVIATION**2
     return covariance
 
 
-def stretches(model: Face478, clips: Observations, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Expressions (N×64) and gaze (N×4) of pieces of clips, chosen at random."""
-    for subject in rng.choice(np.unique(clips.subject), STRETCHES):
-        own = np.flatnonzero(clips.subject == subject)
-        start = rng.integers(0, max(1, len(own) - FRAMES + 1))
-        fits = fit_people(model, clips.take(own[start : start + FRAMES]))
-        faces = zip(fits.pixels, fits.identity, fits.expression, fits.pose)
-        looks = [gaze_from_iris(pixels, model.shape(who, what), pose) for pixels, who, what, pose in faces]
-        yield tuple(gaussian_filter1d(values, _STEADY, axis=0) for values in (fits.expression, np.stack(looks)))
+def sample_segments(model: Face478, clips: Observations, rng: np.random.Generator) -> Iterator[Motion]:
+    """Yield the motion of SEGMENTS random segments of clips."""
+    for subject in rng.choice(np.unique(clips.subject), SEGMENTS):
+        rows = np.flatnonzero(clips.subject == subject)
+        start = rng.integers(0, max(1, len(rows) - SEGMENT_FRAMES + 1))
+        fits = fit_people(model, clips.take(rows[start : start + SEGMENT_FRAMES]))
+        gaze = [
+            gaze_from_iris(pixels, model.shape(identity, expression), pose)
+            for pixels, identity, expression, pose in zip(
+                fits.pixels, fits.identity, fits.expression, fits.pose, strict=True
+            )
+        ]
+        yield (
+            gaussian_filter1d(fits.expression, _SMOOTHING, axis=0),
+            gaussian_filter1d(np.stack(gaze), _SMOOTHING, axis=0),
+        )
 
 
-def one_by_one() -> tuple[np.ndarray, np.ndarray]:
-    """Expressions (N×64) in which each name that is scored, looks aside, comes and goes alone, on both sides where it
-    has two (jaw and mouth go to the left); and a gaze (N×4) that rests.
+def single_name_pulses() -> Motion:
+    """Return a motion in which each scored name but the eye looks rises and falls alone, with a resting gaze.
+
+    Names with two sides move on both; jaw and mouth shift to the left only.
     """
-    mirror = mirror_names()
-    silent = [*UNSCORED_BLENDSHAPES, *(name for name in BLENDSHAPES if name.startswith("eyeLook"))]
-    names = [k for k, name in enumerate(BLENDSHAPES) if name not in silent and k <= mirror[k]]
-    swell = HEIGHT * np.sin(np.pi * np.arange(PULSE) / PULSE) ** 2
-    expression = np.zeros((1 + PULSE * len(names), EXPRESSION_DIM))
+    mirror = pair_blendshapes()
+    excluded = [*UNSCORED_BLENDSHAPES, *(name for name in BLENDSHAPES if name.startswith("eyeLook"))]
+    names = [k for k, name in enumerate(BLENDSHAPES) if name not in excluded and k <= mirror[k]]
+    pulse = PULSE_HEIGHT * np.sin(np.pi * np.arange(PULSE_FRAMES) / PULSE_FRAMES) ** 2
+    expression = np.zeros((1 + PULSE_FRAMES * len(names), EXPRESSION_DIM))
     for row, k in enumerate(names):
-        frames = slice(1 + row * PULSE, 1 + (row + 1) * PULSE)
-        both = [k] if BLENDSHAPES[k] in ("jawLeft", "mouthLeft") else [k, mirror[k]]
-        expression[frames, both] = swell[:, None]
+        frames = slice(1 + row * PULSE_FRAMES, 1 + (row + 1) * PULSE_FRAMES)
+        columns = [k] if BLENDSHAPES[k] in ("jawLeft", "mouthLeft") else [k, mirror[k]]
+        expression[frames, columns] = pulse[:, None]
     return expression, np.zeros((len(expression), 4))
 
 
-def misread(model: Face478, portrait: Portrait, expression: np.ndarray, look: np.ndarray) -> np.ndarray:
-    """A portrait moved as expressions (N×64) and gaze (N×4) move from their first: score minus drawn coefficient in
-    each frame that shows a face (M×52), less their mean.
+def measure_motion_errors(model: Face478, portrait: Portrait, motion: Motion) -> np.ndarray:
+    """Move a portrait, score the frames and compare with the rendered coefficients.
+
+    Args:
+        model: The model.
+        portrait: Photo to move.
+        motion: Applied relative to its first frame.
+
+    Returns:
+        M×52 score minus coefficient of each frame that shows a face, less their mean.
     """
-    own = get_portrait_coefficients(portrait)
-    pose = np.repeat(own.pose, len(look), 0)
-    wanted = Coefficients(own.expression + expression - expression[:1], pose, own.gaze + look - look[:1])
-    motion, follower, errors = plan_edited_motion(model, portrait.identity, own, wanted), FaceTracker(), []
+    expression, gaze = motion
+    rest = get_portrait_coefficients(portrait)
+    pose = np.repeat(rest.pose, len(gaze), 0)
+    edited = Coefficients(rest.expression + expression - expression[:1], pose, rest.gaze + gaze - gaze[:1])
+    plan, tracker = plan_edited_motion(model, portrait.identity, rest, edited), FaceTracker()
+    rows = []
     try:
-        for k, frame in enumerate(renderer.render_photo(portrait, model, motion)):
-            face = follower(np.ascontiguousarray(frame[..., :3]), k / _RATE)
+        for k, frame in enumerate(render_photo(portrait, model, plan)):
+            face = tracker(np.ascontiguousarray(frame[..., :3]), k / _RATE)
             if face is not None:
-                errors.append(face.scores - motion.coefficients.expression[k, :NAMED])
+                rows.append(face.scores - plan.coefficients.expression[k, :NAMED_COUNT])
     finally:
-        follower.close()
-    errors = np.reshape(errors, (-1, NAMED))
+        tracker.close()
+    errors = np.reshape(rows, (-1, NAMED_COUNT))
     return errors - errors.mean(0) if len(errors) else errors

@@ -208,8 +208,8 @@ class _SkinPainter:
             self._blend(spot * 0.8, np.array([60, 36, 28]))
 
     def _paint_freckles(self) -> None:
-        dots = (self._rng.random((TEXTURE_SIZE, TEXTURE_SIZE)) < 0.03).astype(np.float32)
-        dots = cv2.GaussianBlur(dots, (0, 0), 0.8) * 4
+        points = (self._rng.random((TEXTURE_SIZE, TEXTURE_SIZE)) < 0.03).astype(np.float32)
+        dots = cv2.GaussianBlur(points, (0, 0), 0.8) * 4
         band = np.exp(-(((self._rows - TEXTURE_SIZE * 0.55) / 14) ** 2))
         self._blend(np.clip(dots * band, 0, 0.6), np.array([120, 70, 45]))
 
