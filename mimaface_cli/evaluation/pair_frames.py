@@ -10,7 +10,7 @@ from mimaface_cli.apps.source_loading import flatten_alpha
 from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.pair_lists import Pair
-from mimaface_cli.face.landmarks import find_faces, select_face
+from mimaface_cli.face.landmarks import detect_faces, select_face
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame, probe, read_frames
 
@@ -33,7 +33,7 @@ def read_source_face(pair: Pair, selector: str) -> SourceFace:
     if is_track(pair.source) or pair.source.is_dir():
         raise InputError(f"{pair.prefix}{pair.source}: is not a photo or a video. Choose another source.")
     image = read_source_image(pair)
-    face = select_face(find_faces(image), selector)
+    face = select_face(detect_faces(image), selector)
     if face is None:
         raise InputError(
             f"{pair.prefix}{pair.source}: frame {pair.source_frame} shows no such face. Choose another source or face."

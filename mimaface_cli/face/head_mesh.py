@@ -40,13 +40,13 @@ class HeadMesh:
     gather: sparse.csr_matrix
 
 
-def head_mesh(model: Face478) -> HeadMesh:
+def build_head_mesh(model: Face478) -> HeadMesh:
     """Return the triangles of a whole head over a face model."""
-    return _head_mesh((model.face.tobytes(), model.eyes.tobytes(), model.mouth.tobytes()))
+    return _build_head_mesh((model.face.tobytes(), model.eyes.tobytes(), model.mouth.tobytes()))
 
 
 @lru_cache(maxsize=2)
-def _head_mesh(groups: tuple[bytes, bytes, bytes]) -> HeadMesh:
+def _build_head_mesh(groups: tuple[bytes, bytes, bytes]) -> HeadMesh:
     face, eyes, mouth = (np.frombuffer(group, np.int32).reshape(-1, 3) for group in groups)
     rings = np.concatenate([topology.OVAL[None], _FACE_VERTICES + np.arange(RINGS * RIM).reshape(-1, RIM)])
     inner, outer = rings[:-1], rings[1:]
@@ -123,7 +123,7 @@ def render_coefficients(
 
     Source: paper, section 3.1 (rendered image I_R).
     """
-    mesh, fine_size = head_mesh(model), size * SUPERSAMPLING
+    mesh, fine_size = build_head_mesh(model), size * SUPERSAMPLING
     placed, pixels, depth = project_vertices(model.shape(identity, expression), pose, fine_size)
     triangles = mesh.triangles[: mesh.mouth]
     light = vertex_light(placed, mesh, illumination)

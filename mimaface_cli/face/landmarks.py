@@ -200,7 +200,7 @@ def resize_for_network(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def find_faces(image: np.ndarray, asset: Path | None = None) -> list[Face]:
+def detect_faces(image: np.ndarray, asset: Path | None = None) -> list[Face]:
     """Detect all faces of an image, at most MAX_FACES.
 
     Args:
@@ -212,12 +212,12 @@ def find_faces(image: np.ndarray, asset: Path | None = None) -> list[Face]:
     """
     landmarker = FaceLandmarker(asset or locate_landmark_model(), is_video=False, max_faces=MAX_FACES)
     try:
-        return landmarker(image) or _find_faces_at_other_scales(image, landmarker)
+        return landmarker(image) or _detect_faces_at_other_scales(image, landmarker)
     finally:
         landmarker.close()
 
 
-def _find_faces_at_other_scales(image: np.ndarray, landmarker: FaceLandmarker) -> list[Face]:
+def _detect_faces_at_other_scales(image: np.ndarray, landmarker: FaceLandmarker) -> list[Face]:
     """Retry with a gray margin (a face that fills the image), then on overlapping halves (a small face)."""
     height, width = image.shape[:2]
     border = max(height, width) // 2

@@ -9,7 +9,7 @@ from mimaface_cli.face.alignment import box_similarity, square_box, transform_po
 from mimaface_cli.face.extract_face478 import extract_photo
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.landmarks import find_faces, select_face
+from mimaface_cli.face.landmarks import detect_faces, select_face
 from mimaface_cli.face.shots import no_face_error
 
 SQUARE = 512
@@ -109,7 +109,7 @@ def portrait_from_photo(
     Raises:
         InputError: When the photo does not show the selected face.
     """
-    faces = find_faces(image)
+    faces = detect_faces(image)
     selected = select_face(faces, face)
     if selected is None:
         raise no_face_error(name, len(faces), face)

@@ -36,7 +36,7 @@ from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.extract_face478 import extract_photo, extract_video
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.landmarks import Face, find_faces, select_face
+from mimaface_cli.face.landmarks import Face, detect_faces, select_face
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame
@@ -72,7 +72,7 @@ def measured(path: Path, portrait: Portrait) -> dict | None:
     extracted pose and gaze likewise, and the scores.
     """
     image = np.ascontiguousarray(read_image(path).rgb)
-    face, before = select_face(find_faces(image), "largest"), select_face(find_faces(portrait.image), "largest")
+    face, before = select_face(detect_faces(image), "largest"), select_face(detect_faces(portrait.image), "largest")
     if face is None or before is None:
         return None
     own = extract_photo(portrait.image, before, face478.load(), ExtractOptions())

@@ -27,7 +27,7 @@ from mimaface_cli.evaluation.functional.motion_distance import correlate_blendsh
 from mimaface_cli.evaluation.functional.temporal import jitter
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face_tracker import FaceTracker
-from mimaface_cli.face.landmarks import Face, find_faces
+from mimaface_cli.face.landmarks import Face, detect_faces
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.motion.retarget import choose_reference_frame
@@ -62,7 +62,7 @@ def pair(portrait: Path, track_path: Path, faces: list[Face | None], at: int, ou
     seconds = time.perf_counter() - began
     found, sharp = judge(out, result.frames)
     photo = read_image(portrait).rgb
-    original = max(find_faces(photo), key=lambda face: face.size)
+    original = max(detect_faces(photo), key=lambda face: face.size)
     scale = min(1.0, 1080 / max(photo.shape[:2]))
     photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else photo
     original = Face(original.points * scale, original.scores, original.rotation)

@@ -196,7 +196,7 @@ def test_strength_zero_reproduces_photo(run_command, sample, tmp_path, motion):
 
 def test_region_moves_only_that_region(run_command, sample, tmp_path):
     """Region pose moves the head and keeps the mouth closed; lips opens it and keeps the head still."""
-    from mimaface_cli.face.landmarks import find_faces
+    from mimaface_cli.face.landmarks import detect_faces
 
     track = MotionTrack.load(sample.track)
     expression, pose = (
@@ -212,8 +212,8 @@ def test_region_moves_only_that_region(run_command, sample, tmp_path):
         )  # fmt: skip
         assert result.code == 0, result.err
         last = sorted((tmp_path / region).iterdir())[-1]
-        inspected[region] = find_faces(np.ascontiguousarray(Image.open(last)))[0]
-    photo = find_faces(np.ascontiguousarray(Image.open(sample.portrait)))[0]
+        inspected[region] = detect_faces(np.ascontiguousarray(Image.open(last)))[0]
+    photo = detect_faces(np.ascontiguousarray(Image.open(sample.portrait)))[0]
     upper_lip, lower_lip, nose = 13, 14, 1
 
     def gap(face):

@@ -11,7 +11,7 @@ from scipy.io import savemat
 from mimaface_cli.cli.arguments import repeat_options
 from mimaface_cli.cli.console import parse_frame_rate
 from mimaface_cli.face import face478
-from mimaface_cli.face.landmarks import find_faces
+from mimaface_cli.face.landmarks import detect_faces
 from mimaface_cli.motion.channels import find_channel
 from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.rotation import euler_angles
@@ -76,7 +76,7 @@ def test_edit_turns_head_by_measured_angle(run_command, sample, tmp_path):
     assert (values["kind"], values["engine"], values["frames"]) == ("picture", "mesh", 1)
     assert {row["name"] for row in values["seen"]} >= {"yaw"}
     run_command("edit", sample.portrait, "-o", "same.png", "--output-mode", "crop")
-    photo, turned = (find_faces(np.asarray(Image.open(tmp_path / name)))[0] for name in ("same.png", "a.png"))
+    photo, turned = (detect_faces(np.asarray(Image.open(tmp_path / name)))[0] for name in ("same.png", "a.png"))
     yaw, pitch, roll = np.degrees(euler_angles(turned.rotation @ photo.rotation.T))[[1, 0, 2]]
     assert yaw == pytest.approx(20, abs=3) and abs(pitch) < 4 and abs(roll) < 3
 
@@ -84,7 +84,7 @@ def test_edit_turns_head_by_measured_angle(run_command, sample, tmp_path):
 def test_edit_smile_changes_little_else(run_command, sample, tmp_path):
     run_command("edit", sample.portrait, "-o", "same.png", "--output-mode", "crop")
     run_command("edit", sample.portrait, "-o", "a.png", "--set", "mouthSmile=0.3", "--output-mode", "crop")
-    photo, edited = (find_faces(np.asarray(Image.open(tmp_path / name)))[0].scores for name in ("same.png", "a.png"))
+    photo, edited = (detect_faces(np.asarray(Image.open(tmp_path / name)))[0].scores for name in ("same.png", "a.png"))
     smile = [blendshape_index("mouthSmileLeft"), blendshape_index("mouthSmileRight")]
     assert photo[smile].min() > 0.8 and edited[smile].max() < 0.7
     others = [k for k in range(52) if k not in smile]

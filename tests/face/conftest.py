@@ -14,7 +14,7 @@ from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import invert, transform_points
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.fitting import Fitter
-from mimaface_cli.face.landmarks import Face, find_faces
+from mimaface_cli.face.landmarks import Face, detect_faces
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients, blendshape_index
@@ -44,7 +44,7 @@ def portrait_image() -> np.ndarray:
 @pytest.fixture(scope="session")
 def portrait_face(portrait_image) -> Face:
     """The only face of the example portrait."""
-    (face,) = find_faces(portrait_image)
+    (face,) = detect_faces(portrait_image)
     return face
 
 

@@ -13,7 +13,7 @@ from mimaface_cli.face import alignment, topology
 from mimaface_cli.face.d3dfr import CoefficientNet
 from mimaface_cli.face.extract_bfm09 import BATCH, align_face, extract_video, predict_coefficients, warp_square
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.landmarks import find_faces
+from mimaface_cli.face.landmarks import detect_faces
 from mimaface_cli.media.reader import probe, read_frames
 from tests.conftest import FRAMES
 
@@ -33,7 +33,7 @@ def test_align_face_places_the_face_as_in_the_templates(portrait_image, portrait
     assert in_crop == pytest.approx(alignment.FACE_TEMPLATE_256, abs=12)
     in_square = alignment.transform_points(aligned.to_square, portrait_face.points - 0.5)
     assert in_square.min() > 40 and in_square.max() < 470
-    detected = find_faces(aligned.square)[0]  # the pixels are where the transform says
+    detected = detect_faces(aligned.square)[0]  # the pixels are where the transform says
     assert np.abs(detected.points - 0.5 - in_square).max() < 8
 
 
@@ -59,7 +59,7 @@ def test_track_has_a_crop_and_coefficients_for_each_frame(sample, network):
     assert track.meta.extractor_version.endswith("tiny") and track.meta.source_hash == "0" * 64
     assert np.ptp(track.crop[:, 0, 0]) > 0  # each frame is aligned separately
     frame = next(iter(read_frames(sample.driver)))
-    coefficients = predict_coefficients(network, [align_face(frame.image, find_faces(frame.image)[0])])[0]
+    coefficients = predict_coefficients(network, [align_face(frame.image, detect_faces(frame.image)[0])])[0]
     assert track.expression[0] == pytest.approx(coefficients[80:144], abs=0.2)
     assert coefficients.shape == (261,) and np.abs(coefficients[80:144]).max() > 0.05
 

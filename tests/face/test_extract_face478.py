@@ -13,7 +13,7 @@ from mimaface_cli.face import camera
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.extract_face478 import bridge_blinks, extract_photo, extract_video, upright_crop
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.landmarks import find_faces
+from mimaface_cli.face.landmarks import detect_faces
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
@@ -95,7 +95,7 @@ def test_expression_of_a_still_face_is_constant(track):
 def test_fitted_model_projects_onto_the_face(track, model, moving_images):
     identity = track.identity.astype(float)
     for k in (0, 7, 13):
-        (face,) = find_faces(moving_images[k])
+        (face,) = detect_faces(moving_images[k])
         shape = model.shape(identity, track.expression[k].astype(float))
         pixels = camera.project(camera.apply_pose(shape, track.pose[k].astype(float)))[0]
         expected = transform_points(track.crop[k].astype(float), face.points)

@@ -11,7 +11,7 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import MAX_FACES, check_face_selector
-from mimaface_cli.face.landmarks import Face, find_faces, native_silence, resize_for_network, select_face
+from mimaface_cli.face.landmarks import Face, detect_faces, native_silence, resize_for_network, select_face
 
 
 def make_face(left: float, size: float) -> Face:
@@ -53,7 +53,7 @@ def test_check_face_selector_rejects_other_text(selector):
         check_face_selector(selector)
 
 
-def test_find_faces_returns_landmarks_in_pixels_of_the_image(portrait_image, portrait_face):
+def test_detect_faces_returns_landmarks_in_pixels_of_the_image(portrait_image, portrait_face):
     face = portrait_face
     height, width = portrait_image.shape[:2]
     assert face.points.shape == (478, 2) and face.scores.shape == (52,) and face.depth.shape == (478,)
@@ -67,18 +67,18 @@ def test_find_faces_returns_landmarks_in_pixels_of_the_image(portrait_image, por
     assert face.depth[4] > face.depth[[234, 454]].max()  # the nose is nearer than the ears
 
 
-def test_find_faces_mirrors_the_face_of_a_mirrored_image(portrait_image, portrait_face):
-    (mirrored,) = find_faces(portrait_image[:, ::-1])  # not contiguous either
+def test_detect_faces_mirrors_the_face_of_a_mirrored_image(portrait_image, portrait_face):
+    (mirrored,) = detect_faces(portrait_image[:, ::-1])  # not contiguous either
     assert abs(mirrored.points[4, 0] - (portrait_image.shape[1] - portrait_face.points[4, 0])) < 3
     for row, column in ((0, 2), (1, 0)):
         before, after = portrait_face.rotation[row, column], mirrored.rotation[row, column]
         assert before * after < 0 or abs(before) < 0.02
 
 
-def test_find_faces_scales_the_landmarks_of_a_large_image_back(portrait_image, portrait_face):
+def test_detect_faces_scales_the_landmarks_of_a_large_image_back(portrait_image, portrait_face):
     large = cv2.resize(portrait_image, None, fx=5, fy=5, interpolation=cv2.INTER_LINEAR)
     assert max(resize_for_network(large).shape) == 1280
-    (face,) = find_faces(large)
+    (face,) = detect_faces(large)
     assert np.abs(face.points / 5 - portrait_face.points).max() < 4
     assert face.depth[4] / 5 == pytest.approx(portrait_face.depth[4], rel=0.15)
 
@@ -88,32 +88,32 @@ def test_resize_for_network_returns_contiguous_arrays():
     assert not strided.flags.c_contiguous and resize_for_network(strided).flags.c_contiguous
 
 
-def test_find_faces_detects_a_face_that_fills_the_image(portrait_image, portrait_face):
+def test_detect_faces_finds_a_face_that_fills_the_image(portrait_image, portrait_face):
     left, top, right, bottom = portrait_face.box.astype(int)
     inset = int(0.12 * (bottom - top))
     tight = np.ascontiguousarray(portrait_image[top + inset : bottom - inset, left : right + 1])
-    faces = find_faces(tight)
+    faces = detect_faces(tight)
     assert len(faces) == 1
     tip = faces[0].points[4] + np.array([left, top + inset])
     assert np.linalg.norm(tip - portrait_face.points[4]) < 0.1 * portrait_face.size
 
 
-def test_find_faces_detects_a_small_face_in_a_large_image(portrait_image, portrait_face):
+def test_detect_faces_finds_a_small_face_in_a_large_image(portrait_image, portrait_face):
     canvas = np.full((1600, 1600, 3), 90, np.uint8)
     canvas[800:1400, 780:1380] = cv2.resize(portrait_image, (600, 600), interpolation=cv2.INTER_AREA)
-    face = select_face(find_faces(canvas), "largest")
+    face = select_face(detect_faces(canvas), "largest")
     assert face is not None and np.ptp(face.points[:, 0]) < 0.08 * 1600
     expected = portrait_face.points[4] * 600 / portrait_image.shape[0] + np.array([780, 800])
     assert np.linalg.norm(face.points[4] - expected) < 6
 
 
-def test_find_faces_returns_nothing_for_noise():
+def test_detect_faces_returns_nothing_for_noise():
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
-    assert find_faces(noise) == []
+    assert detect_faces(noise) == []
 
 
 def test_native_silence_hides_native_output_only_inside_the_block(capfd, portrait_image):
-    find_faces(portrait_image)
+    detect_faces(portrait_image)
     with native_silence():
         os.write(2, b"a native line\n")
     assert capfd.readouterr().err == ""

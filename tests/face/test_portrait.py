@@ -5,7 +5,7 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.alignment import transform_points
-from mimaface_cli.face.landmarks import find_faces
+from mimaface_cli.face.landmarks import detect_faces
 from mimaface_cli.face.portrait import SQUARE, limited_size, portrait_from_photo
 
 
@@ -26,7 +26,7 @@ def test_limited_size_keeps_the_aspect_ratio_and_a_side_of_two_pixels(size, long
 def test_square_moves_image_landmarks_and_crop_together(square_portrait, portrait_image, model):
     portrait = portrait_from_photo(portrait_image, None, model)
     assert square_portrait.image.shape == (SQUARE, SQUARE, 3)
-    (detected,) = find_faces(square_portrait.image)
+    (detected,) = detect_faces(square_portrait.image)
     assert np.abs(detected.points - square_portrait.points).max() < 6
     in_crop, in_crop_of_square = (transform_points(one.to_crop, one.points) for one in (portrait, square_portrait))
     assert np.allclose(in_crop, in_crop_of_square)

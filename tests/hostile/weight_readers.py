@@ -98,9 +98,9 @@ def _make_shipped(name: str) -> Callable[[], bytes]:
 
 
 def _read_model_card(path: Path) -> object:
+    from mimaface_cli.engines.diffusion.card_verdict import judge_scores
     from mimaface_cli.engines.diffusion.denoise_settings import PRESETS
     from mimaface_cli.engines.diffusion.small_checkpoint import resolve_settings
-    from mimaface_cli.engines.diffusion.card_verdict import judge_scores
     from mimaface_cli.weights.small_model import read_card
 
     card = read_card(path.parent)

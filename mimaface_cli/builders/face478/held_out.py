@@ -15,7 +15,7 @@ from mimaface_cli.face import camera, topology
 from mimaface_cli.face.blendshape_scores import logits_to_scores, predict_logits
 from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.fitting import NAMED_COUNT
-from mimaface_cli.face.landmarks import find_faces, select_face
+from mimaface_cli.face.landmarks import detect_faces, select_face
 from mimaface_cli.face.shading import sh_basis, vertex_normals
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
 
@@ -226,5 +226,5 @@ def score_rendered_columns(model: Face478, names: Sequence[str] = BLENDSHAPES[1:
 
 
 def _score_image(image: np.ndarray) -> np.ndarray | None:
-    face = select_face(find_faces(image), "largest")
+    face = select_face(detect_faces(image), "largest")
     return None if face is None else face.scores

@@ -14,7 +14,7 @@ from mimaface_cli.builders.face478.observations import FaceData, Observations
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
 from mimaface_cli.face.face478 import VERTICES
 from mimaface_cli.face.face_tracker import FaceTracker
-from mimaface_cli.face.landmarks import Face, find_faces, select_face
+from mimaface_cli.face.landmarks import Face, detect_faces, select_face
 from mimaface_cli.face.scene_cuts import CutDetector
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import probe, read_frames
@@ -209,7 +209,7 @@ def observe_file(path: Path) -> FileObservation:
 
 def _observe_still(path: Path) -> FileObservation | None:
     image = read_image(path).rgb
-    face = select_face(find_faces(image), "largest")
+    face = select_face(detect_faces(image), "largest")
     if face is None:
         return None
     return FileObservation("still", "", *_stack_faces([face]), sample_colors(image, face)[None])

@@ -11,7 +11,7 @@ from mimaface_cli.engines.mesh.contact import separate_lips
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.gaze import IRIS_DISTANCE, eyeball_centers, gaze_direction
-from mimaface_cli.face.head_mesh import RIM, SUPERSAMPLING, HeadMesh, head_mesh, project_vertices, vertex_light
+from mimaface_cli.face.head_mesh import RIM, SUPERSAMPLING, HeadMesh, build_head_mesh, project_vertices, vertex_light
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.face.shading import AMBIENT, sh_basis
 from mimaface_cli.motion.rotation import rotation_matrix
@@ -120,7 +120,7 @@ def render_person(
         gaze: Yaw and pitch of the left and the right eye (rad), 4.
         size: Width and height of the frame in pixels.
     """
-    mesh, fine_size = head_mesh(model), size * SUPERSAMPLING
+    mesh, fine_size = build_head_mesh(model), size * SUPERSAMPLING
     face = separate_lips(model.shape(person.identity, expression))
     vertices, outer_albedo = build_head(person, face)
     posed, xy, depth = project_vertices(vertices, pose, fine_size)

@@ -15,7 +15,7 @@ from mimaface_cli.engines.mesh.renderer import render_frame
 from mimaface_cli.face.extract_face478 import extract_photo
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.landmarks import Face, find_faces, select_face
+from mimaface_cli.face.landmarks import Face, detect_faces, select_face
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.channels import Channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients
@@ -71,7 +71,7 @@ def measure_gains(portrait: Portrait, model: Face478, edited: Coefficients, chan
     if not measurable:
         return []
     square = portrait.square()
-    face = select_face(find_faces(square.image), "largest")
+    face = select_face(detect_faces(square.image), "largest")
     if face is None:
         return []
     probe = _Probe(square, model, face)
@@ -144,7 +144,7 @@ class _Probe:
             self._prepared, self.model, limited.expression[0], limited.pose[0], limited.gaze[0], motion.lids[0]
         )
         image = np.ascontiguousarray(frame[..., :3])
-        return select_face(find_faces(image), "largest"), image
+        return select_face(detect_faces(image), "largest"), image
 
 
 def _is_measurable(channel: Channel) -> bool:

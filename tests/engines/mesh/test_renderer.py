@@ -10,7 +10,7 @@ from mimaface_cli.engines.mesh.contact import measure_lid_openness
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
 from mimaface_cli.engines.mesh.surface import FACE_RIM, SHEET_ANGLES, SHEET_RINGS
 from mimaface_cli.face import face478, topology
-from mimaface_cli.face.landmarks import find_faces
+from mimaface_cli.face.landmarks import detect_faces
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import blendshape_index
@@ -49,7 +49,7 @@ def render(prepared, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, **
 
 
 def detect_face(image):
-    (face,) = find_faces(image)
+    (face,) = detect_faces(image)
     return face
 
 
