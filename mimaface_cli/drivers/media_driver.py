@@ -1,6 +1,7 @@
 """Videos, photos and folders of frames as drivers: their motion is extracted once and cached."""
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -79,18 +80,14 @@ def load_driver(
     if space != FACE478 or info.kind == "image":
         options = replace(options, skin=False)
     settings = extraction_settings(options) | span
-    report = progress or (lambda done, total: None)
+
+    def on_frame(stage: str, done: int, total: int | None) -> None:
+        if progress is not None:
+            progress(done, info.frame_count)
 
     def create(content: str) -> MotionTrack:
-        frames = read_frames(path, **span)
-
-        def on_frame(stage: str, done: int, total: int | None) -> None:
-            report(done, info.frame_count)
-
-        try:
+        with closing(read_frames(path, **span)) as frames:
             return extractor.extract(frames, info.frame_rate, options, str(path), on_frame, content)
-        finally:
-            frames.close()
 
     result = get_or_create(
         cache,
@@ -98,7 +95,7 @@ def load_driver(
         path,
         make_key=lambda content: track_key(content, space, extractor.name, settings),
         create=create,
-        on_wait=lambda: report(0, info.frame_count),
+        on_wait=lambda: on_frame("", 0, None),
     )
     return Driver(
         track=result.value,
