@@ -149,9 +149,14 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
         os.symlink(sample.driver, folder / "voxceleb" / person / "clip.mp4")
     export_track(MotionTrack.load(sample.track), folder / "MySlate_1_iPhone.csv", "livelink")
     write_rows(folder / "same.csv", ("source", "driver"), ("photo.jpg", "talk.npz"))
-    write_rows(folder / "jobs.csv", ("source", "driver", "output"), ("photo.jpg", "talk.npz", "results/a.mp4"))
+    (folder / "jobs.csv").write_text(first_block(ROOT / "docs" / "batch.md", "csv"), "utf-8")
     write_rows(folder / "keys.csv", ("time", "yaw", "jawOpen"), ("0.1", "5", ""), ("0.2", "", "0.3"))
     return folder
+
+
+def first_block(page: Path, language: str) -> str:
+    """Return the first fenced block of a language on a page."""
+    return page.read_text("utf-8").partition(f"```{language}\n")[2].partition("```")[0]
 
 
 def write_rows(path: Path, *rows: tuple[str, ...]) -> None:
@@ -164,6 +169,7 @@ def workplace(shared_files, sample, tmp_path, monkeypatch) -> Path:
     """A new folder with links to the shared files, as the current folder."""
     for path in shared_files.iterdir():
         os.symlink(path.resolve() if path.is_symlink() else path, tmp_path / path.name)
+    (tmp_path / "results").mkdir()
     monkeypatch.setenv("MIMAFACE_CACHE_DIR", str(sample.cache))
     monkeypatch.setenv("MIMAFACE_CONFIG", "")
     monkeypatch.chdir(tmp_path)
@@ -311,6 +317,17 @@ def test_flags_in_inline_code_exist(page):
     spans = [span for span in re.findall(r"`([^`\n]+)`", text) if not span.startswith(("python", "pip", "git"))]
     flags = {flag for span in spans for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", span)}
     assert flags <= all_flags()
+
+
+def test_configuration_file_of_the_docs_is_valid(tmp_path):
+    from typer.main import get_command
+
+    from mimaface_cli.cli.app import app
+    from mimaface_cli.cli.config_file import load_config
+
+    (tmp_path / "config.toml").write_text(first_block(ROOT / "docs" / "scripting.md", "toml"), "utf-8")
+    defaults = load_config(get_command(app), {"MIMAFACE_CONFIG": str(tmp_path / "config.toml")})
+    assert defaults["animate"]["crf"] == "20"
 
 
 def test_images_of_the_documents_are_small():
