@@ -1,17 +1,19 @@
 """The documents: their commands run, their Python blocks run, their links lead somewhere."""
 
 import csv
+import json
 import os
 import re
 import runpy
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+import mimaface_cli
 from mimaface_cli.cli.command_types import Command
 from tests.conftest import ROOT, Sample
 
@@ -278,6 +280,13 @@ def test_programs_and_options_in_documents_exist(page):
         assert is_command(name.split()), name
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_in_documents_exist(page):
+    modules = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("*/**/*.py")]
+    for name in re.findall(r"`([\w/]+\.py)`", page.read_text("utf-8")):
+        assert any(module.endswith(f"/{name}") or module == name for module in modules), name
+
+
 def is_command(words: list[str]) -> bool:
     """Return whether words start with a command and its subcommand."""
     from typer.main import get_command
@@ -328,6 +337,57 @@ def test_configuration_file_of_the_docs_is_valid(tmp_path):
     (tmp_path / "config.toml").write_text(first_block(ROOT / "docs" / "scripting.md", "toml"), "utf-8")
     defaults = load_config(get_command(app), {"MIMAFACE_CONFIG": str(tmp_path / "config.toml")})
     assert defaults["animate"]["crf"] == "20"
+
+
+JSON_COMMANDS = {
+    "animate": "animate photo.jpg talk.npz -o a.mp4 --json",
+    "edit": "edit talk.npz -o a.npz --scale jawOpen=0.5 --json",
+    "extract": "extract talk.npz --json",
+    "audio": "audio speech.wav -o a.npz --json",
+    "track show": "track show talk.npz --json",
+    "track import": "track import MySlate_1_iPhone.csv -o a.npz --json",
+    "weights list": "weights list --json",
+    "cache list": "cache list --json",
+    "inspect": "inspect out.mp4 --json",
+    "doctor": "doctor --json",
+}
+
+
+@pytest.mark.parametrize("name", JSON_COMMANDS)
+def test_json_keys_are_documented(name, workplace, capfd):
+    text = (ROOT / "docs" / "scripting.md").read_text("utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1])
+    cell = re.sub(r"\(.*?\)", "", row.split("|")[2]).partition(";")[0]  # without the keys of lists
+    assert run(JSON_COMMANDS[name].split()) == 0
+    assert re.findall(r"`(\w+)`", cell) == list(json.loads(capfd.readouterr().out))
+
+
+def test_every_metric_is_documented():
+    from mimaface_cli.evaluation.catalog import CATALOG
+
+    text = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
+    assert [info.name for info in CATALOG.infos if f"`{info.name}`" not in text] == []
+
+
+def test_every_public_name_is_documented():
+    text = (ROOT / "docs" / "python-api.md").read_text("utf-8")
+    assert [name for name in mimaface_cli.__all__ if f"`{name}" not in text] == []
+
+
+def test_every_array_and_metadata_key_of_a_track_is_documented():
+    from mimaface_cli.motion.track_layout import ARRAY_NAMES
+    from mimaface_cli.motion.track_meta import TrackMeta
+
+    text = (ROOT / "docs" / "track-format.md").read_text("utf-8")
+    names = [*ARRAY_NAMES, "meta", "version", *(field.name for field in fields(TrackMeta))]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_every_setting_of_the_environment_is_documented():
+    text = (ROOT / "docs" / "scripting.md").read_text("utf-8")
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "mimaface_cli").rglob("*.py"))
+    names = set(re.findall(r'"(MIMAFACE_[A-Z0-9_]+|HF_[A-Z]+)"', source))
+    assert sorted(name for name in names if f"`{name}`" not in text) == []
 
 
 def test_images_of_the_documents_are_small():
