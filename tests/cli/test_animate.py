@@ -40,24 +40,27 @@ def read_packets(path: Path, kind: str) -> list[bytes]:
         return [bytes(packet) for packet in file.demux(getattr(file.streams, kind)[0]) if packet.size]
 
 
-def test_animate_keeps_frame_times_audio_and_background(run_mimaface, sample, tmp_path):
+def test_animate_keeps_frame_times_audio_and_background(run_mimaface, sample, tmp_path, tmp_path_factory):
     photo, driver = tmp_path / "Ünser Foto №1.jpg", tmp_path / "драйвер 1.mp4"
     shutil.copy(sample.portrait, photo)
     shutil.copy(sample.driver, driver)
     output = tmp_path / "результат — ça va.mp4"
-    said = json_result(process_result(run_mimaface("animate", photo, driver, "-o", output, "--json")))
+    empty_cache = {"MIMAFACE_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+    values = json_result(
+        process_result(run_mimaface("animate", photo, driver, "-o", output, "--json", env=empty_cache))
+    )
 
     images, times = read_video(output)
     assert times == read_video(driver)[1]
     assert len(images) == FRAMES and images[0].shape == (512, 512, 3)
-    with av.open(str(output)) as file, av.open(str(driver)) as replacements:
+    with av.open(str(output)) as file, av.open(str(driver)) as driver_file:
         assert file.streams.video[0].average_rate == NTSC
-        assert file.duration == pytest.approx(replacements.duration, abs=30_000)  # microseconds
+        assert file.duration == pytest.approx(driver_file.duration, abs=30_000)  # microseconds
         length = float(file.streams.video[0].duration * file.streams.video[0].time_base)
         assert length == pytest.approx(float(FRAMES / NTSC), abs=1e-3)  # MP4 counts edits in ms
         assert "mimaface" in file.metadata["comment"]
-    sound, replacements = read_packets(output, "audio"), read_packets(driver, "audio")
-    assert sound and sound == replacements[: len(sound)] and len(replacements) - len(sound) < 3
+    audio, driver_audio = read_packets(output, "audio"), read_packets(driver, "audio")
+    assert audio and audio == driver_audio[: len(audio)] and len(driver_audio) - len(audio) < 3
 
     photo_pixels = np.asarray(Image.open(sample.portrait))
     assert difference(images[0], photo_pixels) < 6  # the same image
@@ -65,10 +68,10 @@ def test_animate_keeps_frame_times_audio_and_background(run_mimaface, sample, tm
     assert difference(images[FRAMES // 2][:, -40:], images[0][:, -40:]) < 1  # with a static background
 
     expected = {"output": str(output), "engine": "mesh", "frames": FRAMES, "width": 512, "height": 512}
-    assert {key: said[key] for key in expected} == expected
-    assert said["frame_rate"] == "30000/1001" and said["duration"] == pytest.approx(float(FRAMES / NTSC))
-    assert said["audio"] == "driver" and said["audio_copied"] is True
-    assert said["missing_frames"] == [] and said["driver_cached"] is False
+    assert {key: values[key] for key in expected} == expected
+    assert values["frame_rate"] == "30000/1001" and values["duration"] == pytest.approx(float(FRAMES / NTSC))
+    assert values["audio"] == "driver" and values["audio_copied"] is True
+    assert values["missing_frames"] == [] and values["driver_cached"] is False
     assert {path.name for path in tmp_path.iterdir()} == {
         photo.name,
         driver.name,
@@ -80,7 +83,9 @@ def test_animate_keeps_frame_times_audio_and_background(run_mimaface, sample, tm
     renamed = driver.rename(tmp_path / "other.mp4")
     again = json_result(
         process_result(
-            run_mimaface("animate", photo, renamed, "-o", "beside.mp4", "--compare", "--audio", "none", "--json")
+            run_mimaface(
+                "animate", photo, renamed, "-o", "beside.mp4", "--compare", "--audio", "none", "--json", env=empty_cache
+            )
         )
     )
     assert again["driver_cached"] is True and again["audio"] == "none" and again["audio_copied"] is None
