@@ -13,7 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from mimaface_cli.builders.face478.build import Build, BuildOptions, build_model
+from mimaface_cli.builders.face478.model_build import Build, BuildOptions, build_model
 from mimaface_cli.errors import InputError, MimafaceError
 
 PROGRESS_INTERVAL = 5.0  # seconds

@@ -1,0 +1,1 @@
+"""The training of the embedded lip network from a folder of clips in which people talk."""

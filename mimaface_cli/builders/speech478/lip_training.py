@@ -1,13 +1,13 @@
-"""Training the lip network: small, on little data, so everything here is against learning by heart."""
+"""Training of the lip network: a small network and strong regularization against overfitting on little data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
-from mimaface_cli.builders.speech478.talking_clips import MARGIN, Clip, Heard
+from mimaface_cli.builders.speech478.talking_clips import MARGIN, SpeechFeatures, TalkingClip
 from mimaface_cli.speech.audio_features import SpeechFrontEnd
 from mimaface_cli.speech.lip_network import (
     CHANNELS,
@@ -22,183 +22,253 @@ from mimaface_cli.speech.lip_network import (
 )
 from mimaface_cli.speech.phones import BANDS
 
-WIDTH, DROP, DECAY, RATE, BATCH = 64, 0.3, 0.05, 2e-3, 16
-_LENGTH = 80  # frames of the picture in a crop
-_NOISE_SHARE = 0.08  # of the crops, in which nobody speaks
-_LONGEST = 300  # frames for which a clip counts at most
-_REST = 0.15  # share of a clip's frames, those with the narrowest gap, that are its rest
-_WEIGHTS = {"jawOpen": 3.0, "mouthPucker": 2.0, "mouthFunnel": 1.5, "gap": 4.0}
+WIDTH, DROPOUT, WEIGHT_DECAY, LEARNING_RATE, BATCH = 64, 0.3, 0.05, 2e-3, 16
+_CROP_FRAMES = 80  # video frames of a training crop
+_NOISE_SHARE = 0.08  # share of the crops without speech
+_ORIGINAL_SHARE = 0.4  # minimum share of the speech crops from the original audio
+_MAX_WEIGHT_FRAMES = 300  # longer clips count as clips of this length
+_REST_SHARE = 0.15  # share of a clip's frames, those with the narrowest gap, that define its rest
+_CHANNEL_WEIGHTS = {"jawOpen": 3.0, "mouthPucker": 2.0, "mouthFunnel": 1.5, "gap": 4.0}
 _SHIFTS = np.arange(-12, 13) * 0.02  # seconds
+_SHIFT_CHANNELS = {"jawOpen": 1.0, "gap": 1.0, "mouthPucker": 0.5, "mouthLowerDown": 0.5}  # weights
+
+NetworkArrays = dict[str, np.ndarray]
+"""Arrays of a trained network, as `lip_network.run_network` takes them."""
+
+Crop = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Features, target channels, and a mask of the frames that count."""
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int, dilation: int, drop: float):
+    def __init__(self, width: int, dilation: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.wide = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
         self.mix = nn.Conv1d(width, width, 1)
-        self.drop = nn.Dropout(drop)
+        self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        return x + self.drop(self.mix(F.gelu(self.wide(inner), approximate="tanh")))
+        return x + self.drop(self.mix(functional.gelu(self.wide(inner), approximate="tanh")))
 
 
 class LipNet(nn.Module):
-    """Features B × F × 4 T -> channels B × 17 × T, as `lip_network.run_network` computes it."""
+    """The lip network in PyTorch; `lip_network.run_network` computes the same in NumPy.
 
-    def __init__(self, features: int, width: int = WIDTH, drop: float = DROP):
+    Args:
+        features: Number of features D.
+        width: Channels of the hidden layers.
+        dropout: Probability of dropout.
+    """
+
+    def __init__(self, features: int, width: int = WIDTH, dropout: float = DROPOUT) -> None:
         super().__init__()
+        # The names of the modules are the names of the arrays in the model file.
         self.a = nn.Conv1d(features, width, 5, stride=2, padding=2)
         self.b = nn.Conv1d(width, width, 5, stride=2, padding=2)
-        self.blocks = nn.ModuleList(_Block(width, dilation, drop) for dilation in DILATIONS)
+        self.blocks = nn.ModuleList(_Block(width, dilation, dropout) for dilation in DILATIONS)
         self.out = nn.Conv1d(width, len(CHANNELS), 3, padding=1)
-        self.drop = nn.Dropout(drop)
+        self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.drop(F.gelu(self.a(x), approximate="tanh"))
-        x = self.drop(F.gelu(self.b(x), approximate="tanh"))
+        """Map features B×D×4T to channels B×17×T."""
+        x = self.drop(functional.gelu(self.a(x), approximate="tanh"))
+        x = self.drop(functional.gelu(self.b(x), approximate="tanh"))
         for block in self.blocks:
             x = block(x)
         return self.out(x)
 
 
-def standard(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and range of a clip's channels; those of `closed` leave it as it is."""
+def channel_statistics(clip: TalkingClip) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and scale (17 each) that standardize a clip's channels; `closed` is not changed."""
     mean, scale = clip.channels.mean(0), clip.channels.std(0) + 2e-3
     mean[CLOSED], scale[CLOSED] = 0, 1
     return mean, scale
 
 
-def rest_of(clips: Sequence[Clip]) -> np.ndarray:
-    """Where the mouth rests, in standardised channels: the mean over clips of their frames with the narrowest gap."""
+def measure_rest(clips: Sequence[TalkingClip]) -> np.ndarray:
+    """Return the mouth at rest in standardized channels: the mean over clips of the frames with the narrowest gap."""
     rests = []
     for clip in clips:
-        mean, scale = standard(clip)
+        mean, scale = channel_statistics(clip)
         values = (clip.channels - mean) / scale
-        narrow = values[:, GAP] <= np.quantile(values[:, GAP], _REST)
-        rests.append(values[narrow].mean(0))
+        is_rest = values[:, GAP] <= np.quantile(values[:, GAP], _REST_SHARE)
+        rests.append(values[is_rest].mean(0))
     rest = np.mean(rests, axis=0)
     rest[CLOSED] = 1
     return rest
 
 
-def train(
-    clips: Sequence[Clip],
-    noises: Sequence[Heard],
-    seed: int,
-    steps: int,
-    tell: Callable[[int, float], None] | None = None,
-) -> dict[str, np.ndarray]:
-    """One network, as arrays that `lip_network.run_network` takes."""
+class _CropSampler:
+    """Samples training crops.
+
+    Args:
+        clips: Training clips; a clip counts by its duration to the power of 0.75.
+        noises: Recordings without speech, for which the mouth shall rest.
+        rng: Source of randomness.
+    """
+
+    def __init__(
+        self, clips: Sequence[TalkingClip], noises: Sequence[SpeechFeatures], rng: np.random.Generator
+    ) -> None:
+        self._clips, self._noises, self._rng = clips, noises, rng
+        self._statistics = [channel_statistics(clip) for clip in clips]
+        self._rest = measure_rest(clips).astype(np.float32)
+        weight = np.array([min(clip.frame_count, _MAX_WEIGHT_FRAMES) for clip in clips]) ** 0.75
+        self._probability = weight / weight.sum()
+
+    def sample_batch(self) -> list[Tensor]:
+        """Return features B×4T×D, targets B×T×17 and masks B×T×1."""
+        crops = []
+        for k in self._rng.choice(len(self._clips), BATCH, p=self._probability):
+            if self._rng.random() < _NOISE_SHARE:
+                crops.append(self._noise_crop(self._noises[int(self._rng.integers(len(self._noises)))]))
+            else:
+                crops.append(self._speech_crop(self._clips[k], *self._statistics[k]))
+        return [torch.from_numpy(np.stack(part)) for part in zip(*crops, strict=True)]
+
+    def _speech_crop(self, clip: TalkingClip, mean: np.ndarray, scale: np.ndarray) -> Crop:
+        is_original = self._rng.random() < _ORIGINAL_SHARE
+        version = clip.versions[0 if is_original else self._rng.integers(len(clip.versions))]
+        frames = int(clip.frame_count * version.stretch)
+        count = min(_CROP_FRAMES, frames)
+        start = int(self._rng.integers(0, max((frames - count) * FEATURES_PER_FRAME, 1)))
+        times = (start / FEATURES_PER_FRAME + np.arange(count)) / FRAME_RATE / version.stretch
+        target = np.zeros((_CROP_FRAMES, len(CHANNELS)), np.float32)
+        target[:count] = (clip.channels_at(times) - mean) / scale
+        mask = (np.arange(_CROP_FRAMES) < count).astype(np.float32)[:, None]
+        return _crop_features(version, start), target, mask
+
+    def _noise_crop(self, noise: SpeechFeatures) -> Crop:
+        last = len(noise.features) - 2 * MARGIN - _CROP_FRAMES * FEATURES_PER_FRAME
+        start = int(self._rng.integers(0, last))
+        target = np.tile(self._rest, (_CROP_FRAMES, 1))
+        return _crop_features(noise, start), target, np.ones((_CROP_FRAMES, 1), np.float32)
+
+
+def _crop_features(version: SpeechFeatures, start: int) -> np.ndarray:
+    """Return the features of _CROP_FRAMES frames; the last silent frame is repeated after the end."""
+    rows = MARGIN + start + np.arange(_CROP_FRAMES * FEATURES_PER_FRAME)
+    return version.features[np.minimum(rows, len(version.features) - 1)].astype(np.float32)
+
+
+def train_network(
+    clips: Sequence[TalkingClip], noises: Sequence[SpeechFeatures], seed: int, steps: int
+) -> NetworkArrays:
+    """Train one network.
+
+    Args:
+        clips: Training clips.
+        noises: Recordings without speech.
+        seed: Random seed.
+        steps: Number of optimizer steps.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(1)  # the layers are too small to share
     rng = np.random.default_rng(seed)
-    rest = rest_of(clips)
-    known = [(clip, *standard(clip)) for clip in clips]
-    share = np.array([min(clip.frames, _LONGEST) for clip in clips]) ** 0.75
-    share = share / share.sum()
+    sampler = _CropSampler(clips, noises, rng)
     network = LipNet(clips[0].versions[0].features.shape[1])
-    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
-    weights = torch.tensor([_WEIGHTS.get(name, 1.0) for name in CHANNELS[:CLOSED]])
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
     network.train()
-    for step in range(steps):
-        crops = []
-        for k in rng.choice(len(known), BATCH, p=share):
-            if rng.random() < _NOISE_SHARE:
-                crops.append(_noise_crop(noises[rng.integers(len(noises))], rest, rng))
-            else:
-                crops.append(_crop(*known[k], rng))
-        sound, target, mask = (torch.from_numpy(np.stack(part)) for part in zip(*crops))
-        made = network(_hide(sound, rng).transpose(1, 2)).transpose(1, 2)
-        off = (made - target)[..., :CLOSED] * mask
-        change = (off[:, 1:] - off[:, :-1]) * mask[:, 1:]
-        loss = ((off**2).mean((0, 1)) * weights).mean() + 0.5 * ((change**2).mean((0, 1)) * weights).mean()
-        met = F.binary_cross_entropy_with_logits(made[..., CLOSED], target[..., CLOSED].clamp(0, 1), reduction="none")
-        loss = loss + 0.7 * (met * mask[..., 0]).mean()
+    for _ in range(steps):
+        features, target, mask = sampler.sample_batch()
+        output = network(_augment_features(features, rng).transpose(1, 2)).transpose(1, 2)
+        loss = compute_loss(output, target, mask)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        if tell is not None and step % 50 == 49:
-            tell(step + 1, float(loss.detach()))
     return {name: value.detach().numpy() for name, value in network.state_dict().items()}
 
 
-def _crop(clip: Clip, mean: np.ndarray, scale: np.ndarray, rng: np.random.Generator):
-    """Features, standardised channels and which frames count, of one stretch of one version of a clip."""
-    version = clip.versions[0 if rng.random() < 0.4 else rng.integers(len(clip.versions))]
-    frames = int(clip.frames * version.stretch)
-    count = min(_LENGTH, frames)
-    start = int(rng.integers(0, max((frames - count) * FEATURES_PER_FRAME, 1)))
-    times = (start / FEATURES_PER_FRAME + np.arange(count)) / FRAME_RATE / version.stretch
-    target = np.zeros((_LENGTH, len(CHANNELS)), np.float32)
-    target[:count] = (clip.at(times) - mean) / scale
-    return _sound(version, start), target, (np.arange(_LENGTH) < count).astype(np.float32)[:, None]
+def compute_loss(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Return the loss: squared error of the channels and of their change in time, cross-entropy of `closed`.
 
-
-def _noise_crop(noise: Heard, rest: np.ndarray, rng: np.random.Generator):
-    start = int(rng.integers(0, len(noise.features) - 2 * MARGIN - _LENGTH * FEATURES_PER_FRAME))
-    return _sound(noise, start), np.tile(rest.astype(np.float32), (_LENGTH, 1)), np.ones((_LENGTH, 1), np.float32)
-
-
-def _sound(version: Heard, start: int) -> np.ndarray:
-    """The features of _LENGTH frames from feature frame `start` of the sound on; after its end, its last silence."""
-    rows = np.minimum(MARGIN + start + np.arange(_LENGTH * FEATURES_PER_FRAME), len(version.features) - 1)
-    return version.features[rows].astype(np.float32)
-
-
-def _hide(sound: Tensor, rng: np.random.Generator) -> Tensor:
-    """Noise on every number, on each band, and stretches of time and bands left out."""
-    bands = sound.shape[2] - BANDS
-    sound = sound + torch.from_numpy(rng.normal(0, 0.08, sound.shape).astype(np.float32))
-    tilt = rng.normal(0, 0.15, (len(sound), 1, BANDS)) + rng.normal(0, 0.2, (len(sound), 1, 1))
-    sound[..., bands:] += torch.from_numpy(tilt.astype(np.float32))
-    for one in sound:
-        if rng.random() < 0.5:
-            at, length = int(rng.integers(0, len(one) - 12)), int(rng.integers(4, 12))
-            one[at : at + length] *= float(rng.random()) * 0.5
-        if rng.random() < 0.5:
-            at, width = bands + int(rng.integers(0, 20)), int(rng.integers(2, 7))
-            one[:, at : at + width] = 0
-    return sound
-
-
-def predict(nets: Sequence[dict[str, np.ndarray]], clip: Clip) -> np.ndarray:
-    """What networks say of a clip as it sounds, frames × 17."""
-    said = np.mean([run_network(net, clip.versions[0].features.astype(np.float32)) for net in nets], axis=0)
-    return said[CONTEXT : CONTEXT + clip.frames]
-
-
-def align(clip: Clip, said: np.ndarray) -> float:
-    """By how many seconds the clip's picture is late behind its sound, judged by what was said of it by networks that
-    never saw it. Files of mixed origin are often out of step by more than a frame.
+    Args:
+        output: B×T×17 network output.
+        target: B×T×17 standardized channels.
+        mask: B×T×1, 1 for the frames that count.
     """
-    times = np.arange(len(said)) / FRAME_RATE
-    wanted = [CHANNELS.index(name) for name in ("jawOpen", "gap", "mouthPucker", "mouthLowerDown")]
-    kept, scores = clip.shift, []
+    weights = torch.tensor([_CHANNEL_WEIGHTS.get(name, 1.0) for name in CHANNELS[:CLOSED]])
+    error = (output - target)[..., :CLOSED] * mask
+    change = (error[:, 1:] - error[:, :-1]) * mask[:, 1:]
+    loss = ((error**2).mean((0, 1)) * weights).mean() + 0.5 * ((change**2).mean((0, 1)) * weights).mean()
+    closed = functional.binary_cross_entropy_with_logits(
+        output[..., CLOSED], target[..., CLOSED].clamp(0, 1), reduction="none"
+    )
+    return loss + 0.7 * (closed * mask[..., 0]).mean()
+
+
+def _augment_features(features: Tensor, rng: np.random.Generator) -> Tensor:
+    """Add noise to every value and every band, and mask random spans of time and bands."""
+    first_band = features.shape[2] - BANDS
+    features = features + torch.from_numpy(rng.normal(0, 0.08, features.shape).astype(np.float32))
+    tilt = rng.normal(0, 0.15, (len(features), 1, BANDS)) + rng.normal(0, 0.2, (len(features), 1, 1))
+    features[..., first_band:] += torch.from_numpy(tilt.astype(np.float32))
+    for crop in features:
+        if rng.random() < 0.5:
+            start, length = int(rng.integers(0, len(crop) - 12)), int(rng.integers(4, 12))
+            crop[start : start + length] *= float(rng.random()) * 0.5
+        if rng.random() < 0.5:
+            start, width = first_band + int(rng.integers(0, 20)), int(rng.integers(2, 7))
+            crop[:, start : start + width] = 0
+    return features
+
+
+def predict_channels(nets: Sequence[NetworkArrays], clip: TalkingClip) -> np.ndarray:
+    """Return the mean prediction of networks for a clip's original audio, T×17 at FRAME_RATE."""
+    features = clip.versions[0].features.astype(np.float32)
+    prediction = np.mean([run_network(net, features) for net in nets], axis=0)
+    return prediction[CONTEXT : CONTEXT + clip.frame_count]
+
+
+def estimate_shift(clip: TalkingClip, prediction: np.ndarray) -> float:
+    """Estimate the seconds by which a clip's video lags behind its audio.
+
+    Files from the web are often out of sync by more than a frame.
+
+    Args:
+        clip: The clip.
+        prediction: Its channels T×17, predicted by networks that were not trained on its person.
+    """
+    times = np.arange(len(prediction)) / FRAME_RATE
+    columns = [CHANNELS.index(name) for name in _SHIFT_CHANNELS]
+    scores = []
     for shift in _SHIFTS:
-        clip.shift = float(shift)
-        seen = clip.at(times)
-        alike = [correlation(said[:, k], seen[:, k]) for k in wanted]
-        scores.append(float(np.dot(alike, (1, 1, 0.5, 0.5))) - 8 * abs(shift) / np.sqrt(len(said)))  # doubt far shifts
-    clip.shift = kept
+        observed = clip.channels_at(times, float(shift))
+        correlations = [correlate(prediction[:, k], observed[:, k]) for k in columns]
+        penalty = 8 * abs(shift) / np.sqrt(len(prediction))  # large shifts need more evidence
+        scores.append(float(np.dot(correlations, tuple(_SHIFT_CHANNELS.values()))) - penalty)
     return float(_SHIFTS[int(np.argmax(scores))])
 
 
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's, 0 where either does not move."""
+def correlate(one: np.ndarray, other: np.ndarray) -> float:
+    """Return Pearson's correlation, 0 if either is constant."""
     if min(one.std(), other.std()) < 1e-9:
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def finish(
-    clips: Sequence[Clip], said: dict[str, np.ndarray], nets, hearing: SpeechFrontEnd, close_at: float, version: str
+def assemble_model(
+    clips: Sequence[TalkingClip],
+    predictions: dict[str, np.ndarray],
+    nets: Sequence[NetworkArrays],
+    front_end: SpeechFrontEnd,
+    close_at: float,
+    version: str,
 ) -> LipModel:
-    """The model from the networks trained on all clips and from what was said of clips left out."""
-    scale = np.median([standard(clip)[1] for clip in clips], axis=0)[:CLOSED]
-    spread = np.median([said[clip.name][:, :CLOSED].std(0) for clip in clips], axis=0)
+    """Assemble the model.
+
+    Args:
+        clips: Training clips.
+        predictions: Held-out prediction for each clip, by name; they decide the output gain.
+        nets: Networks trained on all clips.
+        front_end: Computes the features.
+        close_at: Log odds above which the lips close.
+        version: Hash of the networks.
+    """
+    scale = np.median([channel_statistics(clip)[1] for clip in clips], axis=0)[:CLOSED]
+    spread = np.median([predictions[clip.name][:, :CLOSED].std(0) for clip in clips], axis=0)
     gain = np.clip(1 / np.maximum(spread, 1e-3), 1.0, 1.6)
-    return LipModel(hearing, tuple(nets), rest_of(clips)[:CLOSED], scale, gain, close_at, version)
+    return LipModel(front_end, tuple(nets), measure_rest(clips)[:CLOSED], scale, gain, close_at, version)

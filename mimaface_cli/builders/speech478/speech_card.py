@@ -1,75 +1,118 @@
 """The model card of the lip network."""
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
 
-from mimaface_cli.builders.speech478.lip_evaluation import Judged
+from mimaface_cli.builders.speech478.lip_build_options import LipBuildOptions
+from mimaface_cli.builders.speech478.lip_evaluation import ClipFigures
 from mimaface_cli.speech.lip_network import CHANNELS, LipModel
 
 
-def card(options: argparse.Namespace, model: LipModel, judged: Sequence[Judged], used: set[str]) -> str:
-    """Markdown: what the model is, from what it was trained, what it is worth on people left out."""
-    taken = [one for one in judged if one.name in used]
-    mean = lambda field, of: np.mean([getattr(one, field) for one in of])  # noqa: E731
-    count = sum(array.size for array in model.nets[0].values())
+def write_card(options: LipBuildOptions, model: LipModel, figures: Sequence[ClipFigures], used: set[str]) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        options: Options of the build.
+        model: The finished model.
+        figures: Held-out figures of all clips.
+        used: Names of the clips that the networks were trained on.
+    """
+    sections = [
+        f"# speech478, the embedded lip network (version {model.version})",
+        _describe_model(model),
+        "## Data",
+        options.about,
+        _describe_data(options, figures, used),
+        "## Results on held-out people",
+        _describe_results(options, model, figures, used),
+        _clip_table(figures, used),
+        _TERMS,
+    ]
+    return "\n\n".join(sections)
+
+
+def _describe_model(model: LipModel) -> str:
+    encoder, dimensions = model.front_end.encoder, model.front_end.encoder.basis.shape[1]
+    millions = sum(array.size for array in encoder.arrays.values()) / 1e6
+    parameters = sum(array.size for array in model.nets[0].values())
+    return f"""The model maps audio to the mouth blendshapes of face478 at 25 frames per second:
+{", ".join(CHANNELS[:-2])}.
+It also predicts whether the lips meet. It has three parts:
+
+- **encoder**: the first {encoder.layers} layers of a speech recognizer ({millions:.1f} million parameters of
+  Moonshine's English `tiny` model; no words), projected onto the {dimensions} directions in which the audio of the clips varies
+  most;
+- **lips**: the average of {len(model.nets)} trainings of a temporal convolutional network with {parameters:,}
+  parameters each. Its input is the encoding and the spectrum, 0.6 s before and after a frame;
+- **phones**: the likelihood of {len(model.front_end.phones.names)} English phones, 100 times per second, from the
+  context-free states of CMU Sphinx's `en-us` acoustic model (Gaussian mixtures; no words, no grammar).
+
+After the network, `mimaface_cli/speech/mouth_motion.py` adds the visible effect of clear phones: lips meet on p, b, m;
+lower lip to the teeth on f, v; rounding, spreading. The figures below are those of the network alone."""
+
+
+def _describe_data(options: LipBuildOptions, figures: Sequence[ClipFigures], used: set[str]) -> str:
+    training = _select(figures, used)
     people = " --people FILE.csv" if options.people else ""
-    encoder = model.front_end.encoder
-    size = sum(array.size for array in encoder.arrays.values())
-    rows = "\n".join(
-        f"| {k} | {one.seconds:.1f} | {1000 * one.shift:+.0f} | {one.floor:.2f} | {one.jaw:.2f} | {one.gap:.2f} | "
-        f"{one.jaw_in_step:.2f} | {one.gap_in_step:.2f} | {'yes' if one.name in used else 'no'} |"
-        for k, one in enumerate(sorted(judged, key=lambda one: -one.gap_in_step), 1)
-    )
-    return f"""# speech478, the embedded lip network (version {model.version})
-
-Sound in, the mouth's blendshapes of face478 out, 25 times a second: {", ".join(CHANNELS[:-2])}, and whether the lips
-meet. Three parts:
-
-- **encoder**: what the first {encoder.layers} layers of a speech recognizer make of the sound ({size / 1e6:.1f} million numbers of
-  Moonshine's English `tiny` model; no words), projected onto the {encoder.basis.shape[1]} directions in which the clips' sound varies most;
-- **lips**: {len(model.nets)} trainings of a temporal convolutional network of {count:,} numbers each, averaged, on that
-  encoding and the spectrum, 0.6 s to either side;
-- **phones**: how likely each of {len(model.front_end.phones.names)} English phones sounds, a hundred times a second, by the context-free states
-  of CMU Sphinx's `en-us` acoustic model (Gaussian mixtures; no words, no grammar).
-
-`mimaface_cli/speech/mouth_motion.py` then lets clear phones add what is seen of them (lips meet on p, b, m; lower lip to the
-teeth on f, v; rounding, spreading); the figures below are the network's alone.
-
-## Data
-
-{options.about}
-
-{len(judged)} clips with sound and a moving mouth, {sum(one.seconds for one in judged):.0f} s; {len(taken)} of them
-({sum(one.seconds for one in taken):.0f} s) were learned from. The rest was left aside because no network that had not
-seen the person could tell the mouth from the sound (correlation of the gap below 0.15: music, dubbing, other speakers).
-Sound and picture of such files are often out of step; the shift is estimated for each clip by networks that never saw
-its person, and taken out before training. No sound and no picture is part of the model.
+    return f"""There are {len(figures)} clips with audio and a moving mouth, {_duration(figures):.0f} s in all.
+{len(training)} of them ({_duration(training):.0f} s) are training data. A clip is excluded if no network that was
+trained without the person can predict the mouth from the audio (correlation of the lip gap below 0.15: music, dubbing,
+other speakers). Audio and video of such files are often out of sync. The shift of each clip is estimated by networks
+trained without its person and removed before training. The model contains no audio and no images.
 
 Built with `python -m mimaface_cli.builders.speech478 FOLDER -o {options.output.name}{people} --folds {options.folds}
---rounds {options.rounds} --nets {options.nets} --steps {options.steps} --seed {options.seed}`.
+--rounds {options.rounds} --nets {options.nets} --steps {options.steps} --seed {options.seed}`."""
 
-## On people left out
 
-Every clip is judged by the mean of {options.nets} networks ({options.folds}-fold, split by person) that never saw or heard its person;
-the model that ships is the mean of {len(model.nets)} trained on all. Pearson correlation over time, mean over clips:
+def _describe_results(options: LipBuildOptions, model: LipModel, figures: Sequence[ClipFigures], used: set[str]) -> str:
+    return f"""Every clip is predicted by the average of {options.nets} networks trained without its person
+({options.folds}-fold cross-validation, split by person). The shipped model is the average of {len(model.nets)} networks
+trained on all clips. The figures are Pearson correlations over time, averaged over clips:
 
-|  | clips | loudness alone (gap, in step) | jaw | gap | jaw, in step | gap, in step |
+|  | clips | loudness (gap, in step) | jaw | gap | jaw, in step | gap, in step |
 | --- | --- | --- | --- | --- | --- | --- |
-| learned from | {len(taken)} | {mean("floor", taken):.2f} | {mean("jaw", taken):.2f} | {mean("gap", taken):.2f} | {mean("jaw_in_step", taken):.2f} | {mean("gap_in_step", taken):.2f} |
-| all | {len(judged)} | {mean("floor", judged):.2f} | {mean("jaw", judged):.2f} | {mean("gap", judged):.2f} | {mean("jaw_in_step", judged):.2f} | {mean("gap_in_step", judged):.2f} |
+{_mean_row("training", _select(figures, used))}
+{_mean_row("all", figures)}
 
-*jaw*: jawOpen; *gap*: between the inner lips; *in step*: with the file's shift between sound and picture
-taken out, as the networks that never saw the person find it (at most 240 ms, far shifts doubted).
+- *jaw*: jawOpen.
+- *gap*: distance of the inner lips.
+- *loudness*: a baseline that opens the mouth with the loudness of the audio.
+- *in step*: after the file's shift between audio and video is removed, as estimated by the networks trained without the
+  person (at most 240 ms; large shifts need more evidence)."""
 
-| clip | seconds | shift, ms | loudness | jaw | gap | jaw, in step | gap, in step | learned from |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
-{rows}
 
-## Terms
+def _select(figures: Sequence[ClipFigures], used: set[str]) -> list[ClipFigures]:
+    return [clip for clip in figures if clip.name in used]
 
-Apache-2.0, but for two parts.
+
+def _duration(figures: Sequence[ClipFigures]) -> float:
+    return sum(clip.seconds for clip in figures)
+
+
+def _mean_row(label: str, figures: Sequence[ClipFigures]) -> str:
+    fields = ("floor", "jaw", "gap", "jaw_in_step", "gap_in_step")
+    means = [f"{np.mean([getattr(clip, field) for clip in figures]):.2f}" for field in fields]
+    return f"| {label} | {len(figures)} | " + " | ".join(means) + " |"
+
+
+def _clip_table(figures: Sequence[ClipFigures], used: set[str]) -> str:
+    rows = [
+        "| clip | seconds | shift, ms | loudness | jaw | gap | jaw, in step | gap, in step | training |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for k, clip in enumerate(sorted(figures, key=lambda clip: -clip.gap_in_step), 1):
+        is_used = "yes" if clip.name in used else "no"
+        rows.append(
+            f"| {k} | {clip.seconds:.1f} | {1000 * clip.shift:+.0f} | {clip.floor:.2f} | {clip.jaw:.2f} | "
+            f"{clip.gap:.2f} | {clip.jaw_in_step:.2f} | {clip.gap_in_step:.2f} | {is_used} |"
+        )
+    return "\n".join(rows)
+
+
+_TERMS = """## Terms
+
+Apache-2.0, except for two parts.
 
 The encoder (`encoder/*` in the file) is part of Moonshine's English `tiny` model:
 

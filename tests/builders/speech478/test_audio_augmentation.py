@@ -1,0 +1,44 @@
+"""Altered speech and noise for training."""
+
+import numpy as np
+
+from mimaface_cli.builders.speech478.audio_augmentation import (
+    augment_speech,
+    colored_noise,
+    replace_voice_source,
+    synthesize_noise,
+)
+from tests.speech.synthetic_speech import synthesize_speech
+
+
+def _log_spectrum(samples: np.ndarray, start: int) -> np.ndarray:
+    power = np.abs(np.fft.rfft(samples[start : start + 4000] * np.hanning(4000))) ** 2
+    return np.log(np.convolve(power, np.ones(100), "same")[50:900] + 1e-6)
+
+
+def test_replaced_voice_source_keeps_the_vowels_and_changes_the_waveform():
+    speech = synthesize_speech(("ah", 0.5), ("", 0.2), ("ee", 0.5), pitch=150)
+    replaced = replace_voice_source(speech, np.random.default_rng(3))
+    ah, ee = 2000, 13000
+    for start in (ah, ee):
+        assert np.corrcoef(_log_spectrum(speech, start), _log_spectrum(replaced, start))[0, 1] > 0.8
+    assert np.corrcoef(_log_spectrum(speech, ah), _log_spectrum(replaced, ee))[0, 1] < 0.6
+    assert np.abs(replaced[9000:10500]).max() < 0.01 < np.abs(replaced[2000:6000]).max()
+    assert abs(np.corrcoef(speech[2000:6000], replaced[2000:6000])[0, 1]) < 0.5
+
+
+def test_augmented_speech_has_the_stated_duration():
+    rng = np.random.default_rng(0)
+    samples = rng.standard_normal(16_000)
+    versions = augment_speech(samples, rng)
+    assert len(versions) == 5
+    for version, stretch in versions:
+        assert abs(len(version) - stretch * len(samples)) <= 1
+        assert np.isfinite(version).all()
+
+
+def test_noise_is_normalized_and_finite():
+    rng = np.random.default_rng(0)
+    assert abs(colored_noise(4000, rng).std() - 1) < 1e-6
+    for kind in range(4):
+        assert np.isfinite(synthesize_noise(kind, 4000, rng)).all()

@@ -1,0 +1,83 @@
+"""Training of the lip network, alignment of clips, and evaluation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mimaface_cli.builders.speech478.lip_evaluation import choose_close_threshold, evaluate_clip
+from mimaface_cli.builders.speech478.lip_training import (
+    LipNet,
+    estimate_shift,
+    measure_rest,
+    predict_channels,
+    train_network,
+)
+from mimaface_cli.builders.speech478.talking_clips import MARGIN, SpeechFeatures, TalkingClip
+from mimaface_cli.speech.lip_network import CHANNELS, CLOSED, CONTEXT, FEATURES_PER_FRAME, GAP, run_network
+
+FEATURES = 30
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_clip(seed: int, seconds: float = 8.0, shift: float = 0.0) -> TalkingClip:
+    """Make a speaker whose channels all follow the first feature."""
+    rng = np.random.default_rng(seed)
+    count = int(seconds * 100)
+    wave = np.convolve(rng.standard_normal(count + 30), np.hanning(25) / 4, "same")[:count]
+    features = rng.normal(0, 0.1, (count + 2 * MARGIN, FEATURES))
+    features[MARGIN:-MARGIN, 0] = wave
+    times = np.arange(int(seconds * 30)) / 30
+    mouth = np.interp(times - shift, np.arange(count) / 100, wave)
+    channels = np.tile(0.1 * mouth[:, None] + 0.2, (1, len(CHANNELS)))
+    channels[:, CLOSED] = mouth < -0.5
+    return TalkingClip(str(seed), str(seed), times, channels, [SpeechFeatures(features.astype(np.float16), 1.0)])
+
+
+def test_network_computes_the_same_in_numpy_and_torch():
+    torch.manual_seed(0)
+    network = LipNet(FEATURES).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    x = np.random.default_rng(0).standard_normal((96, FEATURES)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(x).T[None])[0].T.numpy()
+    actual = run_network({name: value.numpy() for name, value in network.state_dict().items()}, x)
+    assert actual.shape == (24, len(CHANNELS))
+    assert np.abs(actual - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_network_does_not_depend_on_features_beyond_its_context():
+    network = {name: value.detach().numpy() for name, value in LipNet(FEATURES).state_dict().items()}
+    x = np.random.default_rng(0).standard_normal((60 * FEATURES_PER_FRAME, FEATURES)).astype(np.float32)
+    cut = x.copy()
+    cut[: (30 - CONTEXT) * FEATURES_PER_FRAME] = 0
+    cut[(30 + CONTEXT + 1) * FEATURES_PER_FRAME :] = 0
+    assert np.array_equal(run_network(network, x)[30], run_network(network, cut)[30])
+
+
+def test_training_learns_the_mouth_and_estimates_the_shift_of_another_clip():
+    clips = [make_clip(seed) for seed in range(6)]
+    noise = np.random.default_rng(9).normal(0, 0.1, (1000, FEATURES)).astype(np.float16)
+    network = train_network(clips, [SpeechFeatures(noise, 1.0)], seed=0, steps=120)
+    late = make_clip(50, shift=0.12)
+    prediction = predict_channels([network], late)
+    assert abs(estimate_shift(late, prediction) - 0.12) < 0.03
+    figures = evaluate_clip(replace(late, shift=0.12), prediction)
+    assert figures.gap_in_step > 0.8
+    assert figures.gap < figures.gap_in_step
+    assert np.isfinite(choose_close_threshold([late], {late.name: prediction}))
+
+
+def test_rest_has_closed_lips_and_a_narrow_gap():
+    rest = measure_rest([make_clip(seed) for seed in range(6)])
+    assert rest[GAP] < -1
+    assert rest[CLOSED] == 1
