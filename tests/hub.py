@@ -39,7 +39,7 @@ class RecordedRequest:
 
 @dataclass
 class Hub:
-    """What the hub serves and how it fails.
+    """Files, access rights and failures of the hub.
 
     Attributes:
         base: Address of the hub.
@@ -52,7 +52,7 @@ class Hub:
         corrupted: Bytes sent instead of the right ones, by file path.
         bytes_per_second: Speed limit.
         gated: Repositories that answer 403 without `token`.
-        private: Repositories that seem not to exist without `token`.
+        private: Repositories that appear not to exist without `token`.
         token: The right token.
         reports_hashes: Whether the hub sends the files' hashes.
         requests: All requests so far.

@@ -19,8 +19,8 @@ FACE_TEMPLATE_256 = np.array(
         [157.4597930908203, 184.408203125],
     ]
 )
-# The face in that crop: center and half the side of the square around it (medians over portraits). A detector's box
-# would serve as well, but these values exist for every track, whatever produced it.
+# The face in that crop: center and half the side of the square around it (medians over portraits). They replace a
+# detector's box, which not every track has.
 FACE_CENTER_256, FACE_HALF_256 = np.array([128.0, 139.0]), 95.0
 # The square around the face in the 512 image, corners in the order of `square_box`.
 BOX_TEMPLATE_512 = np.array([[80.0, 80.0], [80.0, 432.0], [432.0, 432.0], [432.0, 80.0]])

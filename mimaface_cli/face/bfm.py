@@ -17,9 +17,8 @@ _MAX_VERTICES = 1_000_000
 
 @kernel(fastmath={"contract"})
 def _combine(basis: np.ndarray, coefficients: np.ndarray, out: np.ndarray) -> None:
-    # The summation order behind the recorded numbers of the release: four lanes of fused multiply-adds, four deep. Any
-    # other order changes the last bit of a vertex, and the normals of thin triangles at the rim magnify it a
-    # hundredfold.
+    # The summation order of the release's recorded values: four lanes of fused multiply-adds, four deep. Any other
+    # order changes the last bit of a vertex, and the normals of thin triangles at the rim magnify it a hundredfold.
     rows, columns = basis.shape
     whole = columns - columns % 16
     sums = np.empty(16, np.float32)
@@ -101,7 +100,7 @@ class Bfm09:
         albedo_mean: (V, 3) float32 in 0..255.
         texture_basis: (3V, 80) float32.
         triangles: (T, 3) int32 vertex indices.
-        vertex_faces: (V, 8) triangles whose normals make up the normal of a vertex; T fills unused places.
+        vertex_faces: (V, 8) triangles with the normals that are summed at each vertex; unused entries are T.
         landmarks: (68,) vertex indices.
     """
 
@@ -145,13 +144,13 @@ class Bfm09:
 
 
 class _ModelFile:
-    """Checked access to the fields of BFM09_model_info.mat, whose indices start at 1."""
+    """Checked access to the fields of BFM09_model_info.mat. Indices in the file start at 1."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], name: str) -> None:
         self._arrays, self._name = arrays, name
 
     def get(self, field: str, rows: int | None = None) -> np.ndarray:
-        """Return a numeric field, with that number of rows where one is given."""
+        """Return a numeric field; unless `rows` is None, it must be a matrix with that number of rows."""
         if field not in self._arrays:
             raise self.error(f"has no field {field}. Use BFM09_model_info.mat of the release.")
         value = np.asarray(self._arrays[field])

@@ -1,4 +1,4 @@
-"""Split of a BFM expression into facial regions, for a space whose coefficients have no names."""
+"""Split of a BFM expression into facial regions, because the BFM coefficients have no names."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from mimaface_cli.face.bfm import Bfm09
 _BROWS, _LIDS, _MOUTH = np.r_[17:27], np.r_[36:48], np.r_[4:13, 48:68]  # the mouth with chin and lips
 EYES_AND_LIPS = MappingProxyType({"eyes": np.r_[_BROWS, _LIDS], "lips": _MOUTH})
 MOUTH_EYES_BROWS = MappingProxyType({"mouth": _MOUTH, "eyes": _LIDS, "brows": _BROWS})
-# Ridge relative to the mean diagonal: keeps coefficients at rest that move no region.
+# Ridge relative to the mean diagonal: coefficients that move no region stay at rest.
 _RIDGE = 1e-3
 
 

@@ -51,13 +51,13 @@ def render_track(model: Bfm09, track: MotionTrack) -> Iterator[np.ndarray]:
     Yields:
         (256, 256, 3) uint8 RGB frames on black.
     """
-    for k in range(len(track)):
+    for index in range(len(track)):
         groups = {
             "identity": track.identity,
             "texture": track.texture,
-            "expression": track.expression[k],
-            "illumination": track.illumination[k],
-            "angles": track.pose[k, :3],
-            "translation": track.pose[k, 3:],
+            "expression": track.expression[index],
+            "illumination": track.illumination[index],
+            "angles": track.pose[index, :3],
+            "translation": track.pose[index, 3:],
         }
         yield (render_face(model, model.face(groups)).rgb + 0.5).astype(np.uint8)

@@ -3,7 +3,7 @@
 The focal length is 1015 pixels for a 224 pixel crop; the camera is ten model units in front of the face. Camera axes:
 x to the subject's left, y up, z to the camera.
 
-Source: the released coefficient code; its numbers are recorded in tests/goldens (kind `bfm`).
+Source: the released coefficient code; reference values from it are in tests/goldens (kind `bfm`).
 """
 
 import numpy as np

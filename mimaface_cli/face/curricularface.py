@@ -1,4 +1,4 @@
-"""CurricularFace IR-101: identity embeddings, and the spatial features from which the released tokens are made."""
+"""CurricularFace IR-101: identity embeddings, and the spatial features that the released model turns into tokens."""
 
 from collections.abc import Mapping
 from itertools import groupby
@@ -10,11 +10,12 @@ import torch.nn.functional as F  # noqa: N812  (PyTorch's usual name for it)
 from torch import Tensor, nn
 
 from mimaface_cli.face.warp import warp_tensor
-from mimaface_cli.weights.state_dict import count_blocks, load_network, strip_module_prefix
+from mimaface_cli.weights.checkpoint_layouts import strip_module_prefix
+from mimaface_cli.weights.state_dict import count_blocks, load_network
 
 
 class ImprovedResidualUnit(nn.Module):
-    """The unit of IR networks. Where the number of channels stays, the shortcut is strided subsampling."""
+    """The unit of IR networks. If the number of channels does not change, the shortcut is strided subsampling."""
 
     def __init__(self, channels: int, width: int, stride: int):
         super().__init__()
@@ -73,7 +74,7 @@ class CurricularFace(nn.Module):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], name: str = "identity network") -> "CurricularFace":
-        """Build the network for given weights, in eval mode and float32; the sizes follow from the weights.
+        """Build the network from weights, in eval mode and float32; the sizes follow from the weights.
 
         Args:
             state: The weights by key.
@@ -101,7 +102,7 @@ class CurricularFace(nn.Module):
 
 
 def _infer_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the arguments of CurricularFace for given weights; a stage ends where the width changes."""
+    """Return the arguments of CurricularFace that fit the weights; a stage ends where the width changes."""
     unit_widths: list[int] = []
     for unit in range(count_blocks(state, "body.")):
         key = f"body.{unit}.res_layer.3.weight"
@@ -137,7 +138,7 @@ def release_identity_crop(images: Tensor, matrices: np.ndarray) -> Tensor:
     """Cut the identity crop that the released model was trained on.
 
     The canvas is as large as the image although the transform targets 256 pixels, so the face lies in the canvas's top
-    left part. This looks wrong but stays, because the released tokens were trained with it.
+    left part. This looks wrong but must not change, because the released model was trained with it.
 
     Args:
         images: (B, 3, S, S) square images.

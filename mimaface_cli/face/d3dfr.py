@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mimaface_cli.weights.state_dict import count_blocks, load_network, strip_module_prefix
+from mimaface_cli.weights.checkpoint_layouts import strip_module_prefix
+from mimaface_cli.weights.state_dict import count_blocks, load_network
 
 # Widths of the coefficient groups, in the order of the network's 261 outputs.
 COEFFICIENT_WIDTHS = {
@@ -144,12 +145,12 @@ class CoefficientNet(nn.Module):
     ):
         super().__init__()
         self.backbone = Backbone(width, depths)
-        # The release spells it like this.
+        # The released checkpoint has this misspelling in its keys.
         self.fianl_layers = nn.ModuleList(nn.Conv2d(32 * width, size, 1) for size in heads)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], name: str = "coefficient network") -> "CoefficientNet":
-        """Build the network for given weights, in eval mode and float32; width and depths follow from the weights.
+        """Build the network from weights, in eval mode and float32; width and depths follow from the weights.
 
         Args:
             state: The weights by key.

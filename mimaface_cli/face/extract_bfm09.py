@@ -113,7 +113,7 @@ def extract_video(
 ) -> MotionTrack:
     """Extract the motion of one person from a video in the bfm09 space.
 
-    Each frame has its own crop from five landmarks, like the training data of the network.
+    Each frame is cropped separately by five landmarks, like the training data of the network.
 
     Args:
         frames: Frames with `image` (H, W, 3) uint8 RGB and `pts` in seconds.
@@ -143,7 +143,7 @@ def extract_video(
 
 @dataclass
 class _TrackBuilder:
-    """Collects frames, predicts their coefficients in batches and builds a track."""
+    """Builder of a track: collects frames and predicts their coefficients in batches."""
 
     net: CoefficientNet
     size: tuple[int, int] = (0, 0)
@@ -154,7 +154,7 @@ class _TrackBuilder:
     batch: list[tuple[int, AlignedFace]] = field(default_factory=list)
 
     def add(self, pts: float, image: np.ndarray, face: Face | None, starts_shot: bool) -> None:
-        """Add the next frame; face: None where the person is not visible."""
+        """Add the next frame; `face` is None where the person is not visible."""
         index = len(self.pts)
         if starts_shot:
             self.cuts.append(index)
@@ -187,7 +187,10 @@ class _TrackBuilder:
         rate = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(frame_rate)
 
         def by_shot(values: np.ndarray, smooth: Callable[[np.ndarray, float, float], np.ndarray]) -> np.ndarray:
-            return smoothing.smooth_by_shot(values, valid, pts, self.cuts, lambda v, _: smooth(v, rate, options.smooth))
+            def smooth_shot(shot_values: np.ndarray, _: slice) -> np.ndarray:
+                return smooth(shot_values, rate, options.smooth)
+
+            return smoothing.smooth_by_shot(values, valid, pts, self.cuts, smooth_shot)
 
         return MotionTrack(
             # The median over all frames is robust to a few bad ones.

@@ -47,12 +47,12 @@ _CLOSED_BLINK = 0.55  # eyeBlink coefficient above which the iris is not visible
 
 
 def extraction_settings(options: ExtractOptions) -> dict[str, Any]:
-    """Return the options as tracks and cache keys hold them; skin tracking by its revision, where it is used."""
+    """Return the options in the form of tracks and cache keys; skin tracking, if used, appears as its revision."""
     return {"face": options.face, "smooth": options.smooth} | ({"skin": SKIN_REVISION} if options.skin else {})
 
 
 def extractor_version(model: Face478) -> str:
-    """Return the version of extractor and model, on which a cached track depends besides its input and options."""
+    """Return the version of extractor and model; a cached track depends on it as well as on input and options."""
     return f"{REVISION}+{model.version}"
 
 
@@ -117,7 +117,7 @@ def extract_video(
 
 @dataclass(frozen=True)
 class _PendingFrame:
-    """A frame that is not fitted yet. patch: its patch, or None without skin tracking."""
+    """A frame that is not fitted yet; `patch` is None without skin tracking."""
 
     index: int
     face: Face
@@ -127,7 +127,7 @@ class _PendingFrame:
 
 @dataclass(frozen=True)
 class _Person:
-    """The identity of the tracked person. normals: (478, 3) of the neutral face; albedo: (478, 3)."""
+    """The identity of the tracked person: `albedo` (478, 3), and `normals` (478, 3) of the neutral face."""
 
     fitter: Fitter
     texture: np.ndarray
@@ -137,7 +137,7 @@ class _Person:
 
 @dataclass(frozen=True)
 class _Shot:
-    """What the frames of a shot have in common. tracker: None without skin tracking."""
+    """Data that the frames of a shot share; `tracker` is None without skin tracking."""
 
     person: _Person
     crop: np.ndarray
@@ -158,7 +158,7 @@ _NO_FACE = _FrameCoefficients(np.zeros(EXPRESSION_DIM), np.zeros(LIGHT_DIM), np.
 
 
 class _TrackBuilder:
-    """Collects frames and builds a track. A pool fits the frames as soon as their shot's crop is known.
+    """Builder of a track. A pool fits the added frames as soon as their shot's crop is known.
 
     Args:
         model: The face model.
@@ -182,7 +182,7 @@ class _TrackBuilder:
         self._fits: deque[tuple[int, Future[_FrameCoefficients]]] = deque()
 
     def add(self, pts: float, image: np.ndarray, face: Face | None, starts_shot: bool) -> None:
-        """Add the next frame; face: None where the person is not visible."""
+        """Add the next frame; `face` is None where the person is not visible."""
         if starts_shot:
             self._end_shot()
             self._crop, self._shot = None, None
@@ -256,17 +256,17 @@ class _TrackBuilder:
             return smoothing.smooth_gaze(bridged, rate, options.smooth)
 
         pose = by_shot(
-            np.stack([row.pose for row in rows]), lambda v, _: smoothing.smooth_pose(v, rate, options.smooth)
+            np.stack([row.pose for row in rows]), lambda values, _: smoothing.smooth_pose(values, rate, options.smooth)
         )
         illumination = by_shot(
             np.stack([row.illumination for row in rows]),
-            lambda v, _: smoothing.smooth_illumination(v, rate, options.smooth),
+            lambda values, _: smoothing.smooth_illumination(values, rate, options.smooth),
         )
         expression = by_shot(
             np.stack([row.expression for row in rows]),
-            lambda v, _: smoothing.smooth_expression(v, rate, options.smooth),
+            lambda values, _: smoothing.smooth_expression(values, rate, options.smooth),
         )
-        crop = by_shot(np.stack(self._crops).reshape(len(pts), 6), lambda v, _: v)
+        crop = by_shot(np.stack(self._crops).reshape(len(pts), 6), lambda values, _: values)
         return MotionTrack(
             identity=self._person.fitter.identity,
             texture=self._person.texture,
@@ -294,7 +294,7 @@ class _TrackBuilder:
 def _fit_person(model: Face478, frames: list[_PendingFrame], crop: np.ndarray) -> _Person:
     """Fit identity and texture to some of the frames."""
     indices = np.linspace(0, len(frames) - 1, min(IDENTITY_FRAMES, len(frames))).astype(int)
-    selected = [frames[k] for k in indices]
+    selected = [frames[index] for index in indices]
     points = np.stack([transform_points(crop, frame.face.points) for frame in selected])
     scores = np.stack([frame.face.scores for frame in selected])
     rotations = np.stack([frame.face.rotation for frame in selected])

@@ -37,7 +37,7 @@ class ExtractOptions:
         smooth: Strength of temporal smoothing.
         skin: Whether skin tracking refines the landmarks (`mimaface_cli.face.skin_tracking`); used in the face478
             space for inputs of several frames.
-        space: Coefficient space to extract, or None for face478; a track has its own.
+        space: Coefficient space to extract, or None for face478. A track file stays in the space that it has.
     """
 
     face: str = option(
@@ -45,7 +45,9 @@ class ExtractOptions:
     )
     smooth: float = option(1.0, minimum=0, maximum=3, help="Temporal smoothing of the motion, 0 (off) to 3.")
     skin: bool = option(
-        True, expert=True, help="Track the skin besides the landmarks: more accurate brows, lips and jaw, but slower."
+        True,
+        expert=True,
+        help="Track the skin as well as the landmarks: more accurate brows, lips and jaw, but slower.",
     )
     space: str | None = option(
         None,

@@ -13,10 +13,11 @@ MAX_MOVEMENT = 0.6  # of the face's size between frames; a larger jump among sev
 
 
 class FaceTracker:
-    """Tracks one person through the frames of a video.
+    """Tracker of one person through the frames of a video.
 
-    While a single face is visible, the landmarker's video mode tracks it, which is fast and smooth; a census detects
-    further people now and then. Among several faces the tracker takes the one nearest in place and size to the last.
+    While a single face is visible, the landmarker's video mode tracks it, which is fast and smooth. Every
+    CENSUS_INTERVAL frames a census of all faces detects further people. Among several faces the tracker selects the one
+    nearest in place and size to the person's last face.
 
     Args:
         selector: Face selector that picks the person, see `extract_options.check_face_selector`.
@@ -32,7 +33,7 @@ class FaceTracker:
         self._census = FaceLandmarker(self._asset, is_video=False, max_faces=MAX_FACES)
         self._landmarker: FaceLandmarker | None = None
         self._landmarker_capacity = 0  # the number of faces that the landmarker can track
-        self._last: Face | None = None
+        self._last_face: Face | None = None
         self._milliseconds = -1
         self._frames_since_census = CENSUS_INTERVAL
         self.max_face_count = 0
@@ -51,16 +52,19 @@ class FaceTracker:
         if self._landmarker is None:
             return None
         faces = self._landmarker(image, self._milliseconds)
-        face = select_face(faces, self._selector) if self._last is None else self._same_person(faces, self._last)
+        if self._last_face is None:
+            face = select_face(faces, self._selector)
+        else:
+            face = self._find_same_person(faces, self._last_face)
         if face is None:
             self._frames_since_census = max(self._frames_since_census, CENSUS_INTERVAL - RETRY_INTERVAL)
         else:
-            self._last = face
+            self._last_face = face
         return face
 
     def start_shot(self) -> None:
         """Forget the person's place and size, because the next frame shows another scene."""
-        self._last = None
+        self._last_face = None
         self._frames_since_census = CENSUS_INTERVAL
         self._close_landmarker()
 
@@ -70,19 +74,19 @@ class FaceTracker:
         self.max_face_count = max(self.max_face_count, count)
         self._frames_since_census = 0
         if self._landmarker is None and not count:
-            self._frames_since_census = CENSUS_INTERVAL  # nobody yet: search every frame
+            self._frames_since_census = CENSUS_INTERVAL  # no face yet: search every frame
         elif self._landmarker is None or count > self._landmarker_capacity:
             self._close_landmarker()
             self._landmarker = FaceLandmarker(self._asset, is_video=True, max_faces=count)
             self._landmarker_capacity = count
 
-    def _same_person(self, faces: list[Face], last: Face) -> Face | None:
-        """Return the face of the person whose last face is given, or None."""
+    def _find_same_person(self, faces: list[Face], last_face: Face) -> Face | None:
+        """Return the face that continues the person's last face, or None."""
         if not faces:
             return None
 
         def distance(face: Face) -> float:
-            return float(np.abs(face.box - last.box).max()) / last.size
+            return float(np.abs(face.box - last_face.box).max()) / last_face.size
 
         nearest = min(faces, key=distance)
         # A single face may have moved far while it was not visible; among several faces a jump is another person.

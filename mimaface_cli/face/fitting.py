@@ -94,7 +94,7 @@ class _Linearization:
 
 
 class Fitter:
-    """Fits pose and expression of one person. Instances hold precomputed matrices only and can be shared by threads.
+    """Fitter of one person's pose and expression. It holds precomputed matrices only, so threads can share it.
 
     Args:
         model: The face model.
@@ -201,10 +201,10 @@ class Fitter:
         return camera.CAMERA_DISTANCE - camera.apply_pose(self.neutral, pose)[:, 2]
 
     def anchored(self, points: np.ndarray, scores: np.ndarray, fit: FrameFit) -> "Fitter":
-        """Return a fitter whose neutral face projects exactly onto a frame's landmarks under that frame's fit.
+        """Return a copy with a neutral face that projects exactly onto a frame's landmarks under that frame's fit.
 
-        Identity alone cannot explain all landmarks. With the residual in the neutral face, landmarks that are tracked
-        from this frame change with motion only.
+        Identity alone cannot explain all landmarks. The residual is added to the neutral face, so that landmarks that
+        are tracked from this frame change with motion only.
 
         Args:
             points: (478, 2) landmarks of the frame in pixels of the 256 crop.
@@ -328,9 +328,9 @@ def fit_identity(
             initial = zip(points, rotations, strict=True)
             poses = [fitter.initial_pose(frame_points, rotation) for frame_points, rotation in initial]
         hessian, gradient = np.eye(IDENTITY_DIM) / IDENTITY_DEVIATION**2, identity / IDENTITY_DEVIATION**2
-        for k, (frame_points, frame_scores) in enumerate(zip(points, scores, strict=True)):
-            fit = fitter.fit_frame(frame_points, frame_scores, poses[k], steps=3)
-            poses[k] = fit.pose
+        for index, (frame_points, frame_scores) in enumerate(zip(points, scores, strict=True)):
+            fit = fitter.fit_frame(frame_points, frame_scores, poses[index], steps=3)
+            poses[index] = fit.pose
             frame_hessian, frame_gradient = fitter.reduce_to_identity(frame_points, frame_scores, fit)
             hessian += frame_hessian / len(points)
             gradient += frame_gradient / len(points)

@@ -33,7 +33,7 @@ def align_irises(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     than its place in the image.
 
     Args:
-        points: (478, 2) landmarks whose irises are shifted.
+        points: (478, 2) landmarks with the irises to shift.
         reference: (478, 2) landmarks with more accurate eye corners.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A whole head over face478: triangles with rings behind the face, light, and the render of coefficients alone."""
+"""Mesh of a whole head around face478: rings behind the face, light, and the render of coefficients alone."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +18,7 @@ RINGS = 6
 SUPERSAMPLING = 2  # rendered pixels for one pixel of the image, along each axis
 _FACE_VERTICES = 478
 _LIGHT_RANGE = 0.06, 2.0
-_NOSE = 1  # a vertex whose normal points out of the face
+_NOSE = 1  # index of a vertex with a normal that points out of the face
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class HeadMesh:
 
 
 def build_head_mesh(model: Face478) -> HeadMesh:
-    """Return the triangles of a whole head over a face model."""
+    """Return the triangles of a whole head around a face model."""
     return _build_head_mesh((model.face.tobytes(), model.eyes.tobytes(), model.mouth.tobytes()))
 
 
@@ -83,10 +83,10 @@ def vertex_light(placed: np.ndarray, mesh: HeadMesh, illumination: np.ndarray) -
     Args:
         placed: (V, 3) posed vertices: the face alone, or the whole head.
         mesh: Triangles of the head.
-        illumination: (27,) spherical-harmonic coefficients, fixed to the room.
+        illumination: (27,) spherical-harmonic coefficients in camera axes; the light does not turn with the head.
 
     Returns:
-        (V, 3) factors on the albedo; 1 leaves it as it is.
+        (V, 3) factors on the albedo; 1 leaves it unchanged.
     """
     triangles = mesh.triangles if len(placed) > _FACE_VERTICES else mesh.triangles[: mesh.mouth]
     a, b, c = (placed[triangles[:, corner]] for corner in range(3))
@@ -107,7 +107,7 @@ def render_coefficients(
     pose: np.ndarray,
     size: int,
 ) -> np.ndarray:
-    """Render the condition image over face478: what the coefficients show, without gaze, hair or marks.
+    """Render the condition image of face478: what the coefficients describe, without gaze, hair or skin marks.
 
     Args:
         model: The face model.

@@ -66,7 +66,7 @@ class _EyeTemplate:
         corners: Landmark indices of the eye's corners.
         iris: Landmark index of the iris center.
         corner_points: (2, 2) corners in the reference image.
-        to_patch: (2, 3) transform of the reference image to the patch, whose center is the iris.
+        to_patch: (2, 3) transform of the reference image to the patch, with the iris at its center.
         patch: (D, D) float32 gray levels.
         mask: (D, D) float32, 1 on the disc between the eyelids.
         bias: (2,) from the measured to the true center of the iris, in pixels of the patch.
@@ -99,7 +99,7 @@ class _EyeTemplate:
 
 @dataclass(frozen=True)
 class IrisTracker:
-    """Locates the irises of a reference frame in the other frames of a shot.
+    """Tracker of the irises of a reference frame in the other frames of a shot.
 
     Attributes:
         eyes: Templates of the left and the right eye. Without templates the irises stay at the landmarks.
@@ -128,7 +128,7 @@ class IrisTracker:
         return cls(tuple(eyes))
 
     def calibrated(self, images: list[EyeImage]) -> "IrisTracker":
-        """Return a tracker whose irises agree with the landmarks in the median over some frames."""
+        """Return a copy that agrees with the iris landmarks in the median over some frames."""
         eyes = []
         for eye in self.eyes:
             matches = [eye.locate(image) for image in images]
@@ -137,7 +137,7 @@ class IrisTracker:
         return IrisTracker(tuple(eyes))
 
     def locate(self, image: EyeImage) -> np.ndarray:
-        """Return the landmarks (478, 2) of a frame with the irises moved to where the image shows them."""
+        """Return the landmarks (478, 2) of a frame with the irises at their places in the image."""
         points = np.array(image.points)
         matches = []
         for eye in self.eyes:

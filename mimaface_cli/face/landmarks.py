@@ -158,7 +158,7 @@ class FaceLandmarker:
         detections = zip(
             result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes, strict=False
         )
-        return [_face(landmarks, scores, matrix, width, height) for landmarks, scores, matrix in detections]
+        return [_to_face(landmarks, scores, matrix, width, height) for landmarks, scores, matrix in detections]
 
     def _detect(self, network_image: Any, milliseconds: int) -> Any:
         if self._is_video:
@@ -171,7 +171,7 @@ class FaceLandmarker:
             self._landmarker.close()
 
 
-def _face(landmarks: Any, scores: Any, matrix: Any, width: int, height: int) -> Face:
+def _to_face(landmarks: Any, scores: Any, matrix: Any, width: int, height: int) -> Face:
     """Convert the landmarker's result for one face to pixels of an image of that size."""
     positions = np.array([(point.x, point.y, point.z) for point in landmarks]) * [width, height, -width]
     return Face(

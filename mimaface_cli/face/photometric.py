@@ -48,8 +48,8 @@ def _accumulate_triangles(
     row_jacobian = np.empty(6)
     for row in range(1, height - 1):
         for column in range(1, width - 1):
-            t = face_index[row, column]
-            if t < 0 or not is_skin[t]:
+            triangle = face_index[row, column]
+            if triangle < 0 or not is_skin[triangle]:
                 continue
             y, x = GRID * row, GRID * column
             across = 0.5 * (float(image[y, x + 1]) - float(image[y, x - 1]))
@@ -60,9 +60,9 @@ def _accumulate_triangles(
                 row_jacobian[2 * corner] = across * barycentric[row, column, corner]
                 row_jacobian[2 * corner + 1] = down * barycentric[row, column, corner]
             for i in range(6):
-                gradient[t, i] += weight * difference * row_jacobian[i]
+                gradient[triangle, i] += weight * difference * row_jacobian[i]
                 for j in range(i, 6):
-                    hessian[t, i, j] += weight * row_jacobian[i] * row_jacobian[j]
+                    hessian[triangle, i, j] += weight * row_jacobian[i] * row_jacobian[j]
 
 
 @kernel
@@ -75,15 +75,15 @@ def _scatter_triangles(
     vertex_gradient: np.ndarray,
 ) -> None:
     """Add the triangles' Hessians to a sparse matrix's values at `slots`, and their gradients to the vertices'."""
-    for t in range(triangles.shape[0]):
+    for triangle in range(triangles.shape[0]):
         for i in range(6):
-            vertex_gradient[2 * triangles[t, i // 2] + i % 2] += gradient[t, i]
+            vertex_gradient[2 * triangles[triangle, i // 2] + i % 2] += gradient[triangle, i]
             for j in range(6):
-                sparse_values[slots[t, i, j]] += hessian[t, min(i, j), max(i, j)]
+                sparse_values[slots[triangle, i, j]] += hessian[triangle, min(i, j), max(i, j)]
 
 
 def overlay_warped(image: np.ndarray, reference: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Return a copy of an image with the reference's pixels where their source lies inside the reference.
+    """Return a copy of an image, overwritten by the warped reference where the reference covers it.
 
     Args:
         image: (S, S) uint8.
@@ -133,11 +133,11 @@ def match_lighting(warped: np.ndarray, image: np.ndarray, is_used: np.ndarray) -
 
 @dataclass(frozen=True)
 class SkinSurface:
-    """The mesh whose vertex positions are estimated from images.
+    """The face mesh for the estimation of vertex positions from images.
 
     Attributes:
         triangles: (T, 3) int32 vertex indices, without the irises.
-        is_skin: (T,) bool, triangles whose pixels are skin that moves with the vertices.
+        is_skin: (T,) bool, triangles of skin that moves with the vertices.
         slots: (T, 6, 6) position of each entry of a triangle's Hessian among the values of `pattern`.
         pattern: (2V, 2V) sparsity pattern of the Hessian.
     """
@@ -151,7 +151,7 @@ class SkinSurface:
     def from_triangles(cls, triangles: np.ndarray) -> "SkinSurface":
         """Build the surface from all triangles (T, 3) of face478."""
         triangles = triangles[~np.isin(triangles, topology.IRIS).any(1)].astype(np.int32)
-        on_outline = np.isin(triangles, topology.OVAL).any(1)  # the outline is on other skin in each view
+        on_outline = np.isin(triangles, topology.OVAL).any(1)  # the outline shows different skin in each view
         in_mouth = np.isin(triangles, topology.INNER_LIPS).all(1)
         # A closing eyelid shows skin that was folded away, above the lid too.
         lid_triangles = triangles[np.isin(triangles, topology.EYES).any(1)]

@@ -18,7 +18,7 @@ _BLUR_BELOW = 0.75  # scale below which bicubic sampling alone would skip pixels
 
 @dataclass(frozen=True)
 class Portrait:
-    """An image, the place of its face, and the face's coefficients in the face478 space.
+    """An image with the landmarks of a face and its coefficients in the face478 space.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -75,22 +75,22 @@ class Portrait:
         """Return the (2, 3) transform of the image to that square."""
         return box_similarity(square_box(self.points))
 
-    def limited(self, longest: int) -> "Portrait":
-        """Return the portrait scaled down so that neither side exceeds `longest` pixels; 0 means no limit."""
+    def limited(self, max_side: int) -> "Portrait":
+        """Return the portrait scaled down so that neither side exceeds `max_side` pixels; 0 means no limit."""
         height, width = self.image.shape[:2]
-        size = limited_size(width, height, longest)
+        size = limited_size(width, height, max_side)
         if size == (width, height):
             return self
         # One scale for both axes keeps the crop a similarity; rounding a side to whole pixels adds less than a pixel.
-        scale = longest / max(width, height)
+        scale = max_side / max(width, height)
         return self.warped(np.array([[scale, 0, 0], [0, scale, 0.0]]), *size)
 
 
-def limited_size(width: int, height: int, longest: int) -> tuple[int, int]:
-    """Return width and height scaled down so that neither exceeds `longest`; 0 means no limit."""
-    if not longest or max(width, height) <= longest:
+def limited_size(width: int, height: int, max_side: int) -> tuple[int, int]:
+    """Return width and height scaled down so that neither exceeds `max_side`; 0 means no limit."""
+    if not max_side or max(width, height) <= max_side:
         return width, height
-    scale = longest / max(width, height)
+    scale = max_side / max(width, height)
     return max(2, round(width * scale)), max(2, round(height * scale))
 
 

@@ -18,8 +18,8 @@ def _rasterize(
     inverse_depth: np.ndarray,
 ) -> None:
     height, width = face_index.shape
-    for t in range(triangles.shape[0]):
-        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+    for triangle in range(triangles.shape[0]):
+        i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
         xi, yi, xj, yj, xk, yk = xy[i, 0], xy[i, 1], xy[j, 0], xy[j, 1], xy[k, 0], xy[k, 1]
         area = (xj - xi) * (yk - yi) - (xk - xi) * (yj - yi)
         if area == 0.0 or depth[i] <= 0.0 or depth[j] <= 0.0 or depth[k] <= 0.0:
@@ -43,7 +43,7 @@ def _rasterize(
                 nearness = wi * ni + wj * nj + wk * nk
                 if nearness > inverse_depth[row, column]:
                     inverse_depth[row, column] = nearness
-                    face_index[row, column] = t
+                    face_index[row, column] = triangle
                     z = 1.0 / nearness
                     barycentric[row, column, 0] = wi * ni * z
                     barycentric[row, column, 1] = wj * nj * z
@@ -58,10 +58,10 @@ def _interpolate(
     channels = attributes.shape[1]
     for row in range(height):
         for column in range(width):
-            t = face_index[row, column]
-            if t < 0:
+            triangle = face_index[row, column]
+            if triangle < 0:
                 continue
-            i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
             a, b, c = barycentric[row, column, 0], barycentric[row, column, 1], barycentric[row, column, 2]
             for channel in range(channels):
                 out[row, column, channel] = (

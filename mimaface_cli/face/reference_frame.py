@@ -45,7 +45,7 @@ def build_skin_tracker(fitter: Fitter, crop: np.ndarray, frames: list[ShotFrame]
     patch, face = frames[select_reference([frame.face for frame in frames])]
     surface = SkinSurface.from_triangles(fitter.model.triangles)
     indices = np.linspace(0, len(frames) - 1, min(CALIBRATION_FRAMES, len(frames))).astype(int)
-    calibration_frames = [frames[k] for k in indices]
+    calibration_frames = [frames[index] for index in indices]
     landmarks = [transform_points(crop, frame.face.points) for frame in calibration_frames]
     landmark_fits = [
         _fit_landmarks(fitter, points, frame.face) for points, frame in zip(landmarks, calibration_frames, strict=True)

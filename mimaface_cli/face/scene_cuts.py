@@ -11,7 +11,7 @@ CHANGED_LEVELS = 15
 
 
 class CutDetector:
-    """Compares gray thumbnails of neighboring frames.
+    """Detector of scene cuts that compares gray thumbnails of neighboring frames.
 
     A fast head turn changes few cells of the thumbnail, a cut changes most. A flash or a fade moves all levels together
     and keeps the pattern; a cut brings a different pattern.

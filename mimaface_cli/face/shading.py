@@ -1,6 +1,6 @@
 """Spherical-harmonic shading with 27 illumination coefficients: nine per color channel.
 
-Source: the released coefficient code; its numbers are recorded in tests/goldens (kind `bfm`).
+Source: the released coefficient code; reference values from it are in tests/goldens (kind `bfm`).
 """
 
 import numpy as np

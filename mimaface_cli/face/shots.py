@@ -43,7 +43,7 @@ def track_face(
         InputError: After the last frame, when there was no frame or none showed the face.
     """
     tracker, is_cut = FaceTracker(selector), CutDetector()
-    frame_count, is_found = 0, False
+    frame_count, was_visible = 0, False
     try:
         for frame in frames:
             frame_count += 1
@@ -51,13 +51,13 @@ def track_face(
             if starts_shot:
                 tracker.start_shot()
             face = tracker(frame.image, frame.pts)
-            is_found = is_found or face is not None
+            was_visible = was_visible or face is not None
             yield frame, face, starts_shot
     finally:
         tracker.close()
     if not frame_count:
         raise InputError(f"{name}: contains no frames. Choose another file.")
-    if not is_found:
+    if not was_visible:
         raise no_face_error(name, tracker.max_face_count, selector)
 
 

@@ -10,7 +10,7 @@ _COLOR_NOISE = 12.0  # gray levels
 
 
 def sample_colors(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return the colors (478, 3) of the pixels at landmarks (478, 2); outside the image, of its nearest pixels."""
+    """Return the pixel colors (478, 3) at landmarks (478, 2); landmarks outside the image get the nearest pixel."""
     column = np.clip(points[:, 0].astype(int), 0, image.shape[1] - 1)
     row = np.clip(points[:, 1].astype(int), 0, image.shape[0] - 1)
     return image[row, column].astype(np.float64)

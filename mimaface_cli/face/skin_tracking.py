@@ -2,8 +2,9 @@
 
 The landmark model smooths and shrinks facial movement; it reports about half of a raised brow. Here the reference frame
 of a shot is warped onto each frame by the landmarks. Optical flow (Lucas–Kanade in a small window around each landmark)
-measures the remaining difference. Landmarks whose backward flow does not return to the start keep the landmark model's
-position. The fitted face then predicts the frame well enough for a photometric alignment, pixel by pixel.
+measures the remaining difference. If the backward flow of a landmark does not return to its start, the position from
+the landmark model is used. The fitted face then predicts the frame well enough for a photometric alignment, pixel by
+pixel.
 """
 
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ _FLOW_NOISE = 0.2  # pixels of the 256 crop
 _MIN_LANDMARK_NOISE, _MAX_LANDMARK_NOISE = 1.0, 4.0
 _FEW_SHARE, _MOST_SHARE = 0.2, 0.6
 IS_TRACKED = np.ones(478, bool)
-IS_TRACKED[topology.OVAL] = False  # the outline is on other skin in each view
+IS_TRACKED[topology.OVAL] = False  # the outline shows different skin in each view
 IS_TRACKED[topology.IRIS] = False
 
 
@@ -83,7 +84,7 @@ class ShotFrame(NamedTuple):
 
 
 class SkinTracker:
-    """Fits the frames of a shot by comparing their skin with the shot's reference frame.
+    """Tracker that fits the frames of a shot by comparing their skin with the shot's reference frame.
 
     Args:
         fitter: Fitter that is anchored at the reference frame (`Fitter.anchored`).
@@ -129,12 +130,12 @@ class SkinTracker:
         return fitter.fit_frame(points, face.scores, pose, _PHOTOMETRIC_STEPS, expression, landmark_noise, image_term)
 
     def calibrate_irises(self, frames: list[ShotFrame], fits: list[FrameFit]) -> None:
-        """Start iris tracking, calibrated on frames and their fits. Before, irises stay at the landmarks."""
+        """Start iris tracking, calibrated on frames and their fits. Until then, irises stay at the landmarks."""
         images = [self._eye_image(frame, fit) for frame, fit in zip(frames, fits, strict=True)]
         self._iris_tracker = IrisTracker.from_reference(self.patch.gray, self.points).calibrated(images)
 
     def locate_irises(self, frame: ShotFrame, fit: FrameFit) -> np.ndarray:
-        """Return a frame's landmarks (478, 2) in the crop, with the irises moved to where the image shows them."""
+        """Return a frame's landmarks (478, 2) in the crop, with the irises at their places in the image."""
         points = self._iris_tracker.locate(self._eye_image(frame, fit))
         return transform_points(compose(self._crop, invert(frame.patch.affine)), points)
 

@@ -21,7 +21,7 @@ RIGHT_IRIS, LEFT_IRIS = np.arange(468, 473), np.arange(473, 478)
 IRIS = np.arange(468, 478)
 NOSE_TIP, CHIN = 4, 152
 RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = 61, 291
-UPPER_LIP, LOWER_LIP = 13, 14  # the middles of the inner rims
+UPPER_LIP, LOWER_LIP = 13, 14  # midpoints of the inner contours
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:

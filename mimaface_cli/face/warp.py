@@ -85,8 +85,8 @@ def images_to_tensor(images: np.ndarray) -> "Tensor":
 def warp_tensor(images: "Tensor", matrices: np.ndarray, size: int) -> "Tensor":
     """Warp float images bilinearly onto square canvases.
 
-    Positions are rounded like the recorded numbers of the release (kornia's float32 chain with fused multiply-adds),
-    because the last bit of a position is visible at the border of the input.
+    Positions are rounded as in the release's recorded values (kornia's float32 chain with fused multiply-adds), because
+    the last bit of a position is visible at the border of the input.
 
     Args:
         images: (B, C, H, W) float.

@@ -1,1 +1,1 @@
-"""Read and write video, images and audio: video and audio with FFmpeg (PyAV), images with Pillow."""
+"""Reading and writing of video, audio and images: FFmpeg (PyAV) for video and audio, Pillow for images."""

@@ -114,7 +114,7 @@ class AudioReader:
                 next_time = float(pts * tick) + frame.samples / frame.sample_rate
                 yield frame
 
-    def seconds(self, ticks: int) -> float:
+    def to_seconds(self, ticks: int) -> float:
         """Convert a timestamp of the stream to seconds from the origin."""
         return float(ticks * time_base(self.stream)) - self.origin
 
@@ -128,7 +128,7 @@ class AudioReader:
         """Return the end of the audio in seconds from the origin, or infinity where the header has no duration."""
         if self.stream.duration is None:
             return inf
-        return self.seconds((self.stream.start_time or 0) + self.stream.duration)
+        return self.to_seconds((self.stream.start_time or 0) + self.stream.duration)
 
     def close(self) -> None:
         """Close the file."""

@@ -30,7 +30,7 @@ _LOSSLESS_CODECS = {"flac", "alac", "pcm_s16le", "pcm_s24le", "pcm_f32le"}
 
 
 class AudioMuxer:
-    """Writes an audio track into an output file, interleaved with the video by `write_until` and `finish`.
+    """Writer of an audio track into an output file, interleaved with the video by `write_until` and `finish`.
 
     Create it before the first packet is muxed.
 
@@ -56,8 +56,8 @@ class AudioMuxer:
         end = None if video_duration is None else min(self._end, video_duration)
         self.is_copied = _can_copy(reader, container, track.start, end)
         self._reader = reader
-        self._sink: _PacketCopier | _Reencoder
-        self._sink = (_PacketCopier if self.is_copied else _Reencoder)(reader, output, container)
+        sink_type = _PacketCopier if self.is_copied else _Reencoder
+        self._sink: _PacketCopier | _Reencoder = sink_type(reader, output, container)
 
     def write_until(self, seconds: float) -> None:
         """Mux the audio before a time, except for a packet or two that are not complete yet."""
@@ -100,7 +100,7 @@ def _can_copy(reader: AudioReader, container: Container, start: float, end: floa
 
 
 class _PacketCopier:
-    """Muxes the packets of the source, shifted to the new time 0."""
+    """Muxer that copies the packets of the source, shifted to the new time 0."""
 
     def __init__(self, reader: AudioReader, output: OutputContainer, container: Container) -> None:
         self._reader = reader
@@ -119,7 +119,7 @@ class _PacketCopier:
             if packet.pts is None or not packet.size:
                 self._waiting = None
                 continue
-            start = self._reader.seconds(packet.pts)
+            start = self._reader.to_seconds(packet.pts)
             duration = float(packet.duration * packet.time_base) if packet.duration else self._packet_duration
             if start + duration > seconds + _ROUNDING:
                 return
@@ -140,7 +140,7 @@ class _PacketCopier:
 
 
 class _Reencoder:
-    """Decodes, places every sample at its time (silence in gaps), cuts exactly, and encodes."""
+    """Muxer that decodes, places every sample at its time (silence in gaps), cuts exactly, and encodes."""
 
     def __init__(self, reader: AudioReader, output: OutputContainer, container: Container) -> None:
         self._reader = reader
@@ -180,7 +180,7 @@ class _Reencoder:
             self._pending = (self._written, rest) if rest.shape[1] else None
 
     def _next_chunk(self) -> tuple[int, np.ndarray] | None:
-        """Return the next samples and their place; chunks join where timestamps jitter a little."""
+        """Return the next samples and the index of the first one; chunks are joined across timestamp jitter."""
         if self._pending is None and (chunk := next(self._chunks, None)) is not None:
             index, samples = chunk
             if self._next_index is not None and abs(index - self._next_index) <= MAX_JITTER * self._rate:

@@ -33,9 +33,9 @@ class Codec:
         preset_option: Encoder option that takes the preset.
         settings: Further options of the encoder.
         lossless: Lossless mode, or None.
-        even: Whether width and height must be multiples of the chroma subsampling.
+        needs_even_sides: Whether width and height must be multiples of the chroma subsampling.
         min_size: Smallest (width, height).
-        hd_colors: Whether the bitstream supports BT.709 only.
+        is_bt709_only: Whether the bitstream supports BT.709 only.
     """
 
     encoder: str
@@ -47,9 +47,9 @@ class Codec:
     preset_option: str = "preset"
     settings: Mapping[str, str] = field(default_factory=dict)
     lossless: LosslessMode | None = None
-    even: bool = False
+    needs_even_sides: bool = False
     min_size: tuple[int, int] = (1, 1)
-    hd_colors: bool = False
+    is_bt709_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ CODECS: dict[str, Codec] = {
         preset="medium",
         presets=_X26X_PRESETS,
         lossless=LosslessMode("libx264rgb", "rgb24", {"qp": "0"}),
-        even=True,
+        needs_even_sides=True,
     ),
     "hevc": Codec(
         "libx265",
@@ -106,7 +106,7 @@ CODECS: dict[str, Codec] = {
         presets=_X26X_PRESETS,
         settings={"x265-params": "log-level=none"},  # x265 logs to stderr by itself
         lossless=LosslessMode("libx265", "gbrp", {"x265-params": "log-level=none:lossless=1"}),
-        even=True,
+        needs_even_sides=True,
         min_size=(64, 64),  # x265 corrupts memory at some smaller widths
     ),
     "av1": Codec(
@@ -135,7 +135,7 @@ CODECS: dict[str, Codec] = {
         preset="hq",
         presets=("proxy", "lt", "standard", "hq"),
         preset_option="profile",
-        even=True,
+        needs_even_sides=True,
     ),
     "dnxhr": Codec(
         "dnxhd",
@@ -144,18 +144,18 @@ CODECS: dict[str, Codec] = {
         presets=("lb", "sq", "hq"),
         preset_option="profile",
         min_size=(256, 120),
-        hd_colors=True,
+        is_bt709_only=True,
     ),
     "ffv1": Codec("ffv1", ("bgr0", *_PLANAR_YUV), lossless=LosslessMode("ffv1", "bgr0", {})),
 }
 
 _MP4_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "alac"))
 _PCM = frozenset(("pcm_s16le", "pcm_s24le", "pcm_f32le"))
-_MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), _MP4_AUDIO, "aac", True)
+_MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), _MP4_AUDIO, "aac", has_edit_lists=True)
 CONTAINERS: dict[str, Container] = {
     ".mp4": _MP4,
     ".m4v": _MP4,
-    ".mov": Container("mov", ("h264", "hevc", "prores", "dnxhr"), _MP4_AUDIO | _PCM, "aac", True),
+    ".mov": Container("mov", ("h264", "hevc", "prores", "dnxhr"), _MP4_AUDIO | _PCM, "aac", has_edit_lists=True),
     ".mkv": Container(
         "matroska",
         ("h264", "hevc", "av1", "vp9", "prores", "ffv1"),

@@ -1,7 +1,7 @@
 """Conversion between FFmpeg's pixel formats and upright, full-range RGB arrays, with the right matrix and no bias.
 
-By default swscale takes every video for BT.601 and darkens it by one or two levels. The flags below cost about a
-millisecond at 512x512 and keep the mean error under 0.1 levels.
+By default swscale converts every video as BT.601 and darkens it by one or two levels. The flags below cost about a
+millisecond at 512x512 and reduce the mean error to less than 0.1 levels.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _MAX_ASPECT = 8  # a larger sample aspect ratio is a damaged header
 
 
 def default_matrix(width: int, height: int) -> Colorspace:
-    """Return the matrix of a video that names none: BT.709 from HD upwards, else BT.601, as players assume."""
+    """Return the matrix of a video without a color tag: BT.709 from HD upwards, else BT.601, as players assume."""
     return Colorspace.ITU709 if height >= 720 or width >= 1280 else Colorspace.ITU601
 
 
@@ -102,7 +102,7 @@ def square_pixel_size(width: int, height: int, aspect: Fraction | None) -> tuple
 
 
 class RgbConverter:
-    """Converts the decoded frames of a stream to RGB arrays, all of the first frame's size.
+    """Converter of a stream's decoded frames to RGB arrays, all of the first frame's size.
 
     Wide-gamut and HDR video (BT.2020, P3, PQ, HLG) is converted to BT.709.
 
@@ -152,28 +152,31 @@ class RgbConverter:
 
 
 class EncoderConverter:
-    """Converts RGB arrays of one size to frames in an encoder's pixel format, limited range.
+    """Converter of RGB arrays of one size to frames in an encoder's pixel format; YUV frames have limited range.
 
     Args:
         width: Width of the arrays.
         height: Height of the arrays.
         pixel_format: FFmpeg name of the encoder's pixel format.
-        even: Whether the encoder needs whole chroma samples; odd sides of subsampled formats then grow by one pixel.
-        hd_colors: Whether to use BT.709 at any size.
+        needs_even_sides: Whether the encoder needs whole chroma samples; odd sides of subsampled formats then grow by
+            one pixel.
+        is_bt709_only: Whether to use BT.709 at any size.
 
     Attributes:
         size: (width, height) of the encoded frames.
         matrix: Color matrix of the encoded frames.
     """
 
-    def __init__(self, width: int, height: int, pixel_format: str, *, even: bool, hd_colors: bool) -> None:
+    def __init__(
+        self, width: int, height: int, pixel_format: str, *, needs_even_sides: bool, is_bt709_only: bool
+    ) -> None:
         two_by_two = VideoFormat(pixel_format, 2, 2)  # its chroma size shows the subsampling
         self.is_rgb = two_by_two.is_rgb
         self._format = pixel_format
-        self._pad_rows = height % 2 if even and two_by_two.chroma_height(2) == 1 else 0
-        self._pad_columns = width % 2 if even and two_by_two.chroma_width(2) == 1 else 0
+        self._pad_rows = height % 2 if needs_even_sides and two_by_two.chroma_height(2) == 1 else 0
+        self._pad_columns = width % 2 if needs_even_sides and two_by_two.chroma_width(2) == 1 else 0
         self.size = (width + self._pad_columns, height + self._pad_rows)
-        self.matrix = Colorspace.ITU709 if hd_colors else default_matrix(*self.size)
+        self.matrix = Colorspace.ITU709 if is_bt709_only else default_matrix(*self.size)
         self._scaler = VideoReformatter()
 
     def tag(self, context: VideoCodecContext) -> None:
@@ -205,7 +208,7 @@ class EncoderConverter:
             dst_colorspace=self.matrix,
             dst_color_range=ColorRange.MPEG,
         )
-        # ProRes takes them from the frame.
+        # The ProRes encoder reads these two from the frame, not from its context.
         encoded.color_primaries = ColorPrimaries.BT709
         encoded.color_trc = ColorTrc.BT709
         return encoded

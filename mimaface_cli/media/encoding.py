@@ -1,4 +1,4 @@
-"""Choose encoder settings from the options, the container and the frame size; explain what does not fit together."""
+"""Encoder settings for options, container and frame size, and errors that explain what does not fit together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Encoding:
         encoder: Name of the FFmpeg encoder.
         pixel_format: FFmpeg pixel format.
         settings: Options of the encoder.
-        even: Whether odd sides must grow to a multiple of the chroma subsampling.
-        hd_colors: Whether to use BT.709 at any size.
+        needs_even_sides: Whether odd sides must grow to a multiple of the chroma subsampling.
+        is_bt709_only: Whether to use BT.709 at any size.
         tag: Codec tag in the container, or None for the default.
     """
 
@@ -38,8 +38,8 @@ class Encoding:
     encoder: str
     pixel_format: str
     settings: dict[str, str]
-    even: bool
-    hd_colors: bool
+    needs_even_sides: bool
+    is_bt709_only: bool
     tag: str | None
 
 
@@ -95,7 +95,16 @@ def _lossy_encoding(path: Path, name: str, options: EncodeOptions, container: Co
     if preset is not None:
         _check_preset(path, name, codec, preset)
         settings[codec.preset_option] = _preset_value(name, preset, pixel_format)
-    return Encoding(container, name, codec.encoder, pixel_format, settings, codec.even, codec.hd_colors, tag)
+    return Encoding(
+        container,
+        name,
+        codec.encoder,
+        pixel_format,
+        settings,
+        needs_even_sides=codec.needs_even_sides,
+        is_bt709_only=codec.is_bt709_only,
+        tag=tag,
+    )
 
 
 def _lossless_encoding(
@@ -106,12 +115,21 @@ def _lossless_encoding(
         known = " ".join(other for other in container.codecs if CODECS[other].lossless)
         raise OutputError(f"{path}: {name} cannot be lossless. Use one of {known}.")
     if options.crf is not None or options.pixel_format is not None:
-        raise OutputError(f"{path}: `lossless` does not go with `crf` or `pixel_format`. Leave these two out.")
+        raise OutputError(f"{path}: `lossless` cannot be combined with `crf` or `pixel_format`. Leave these two out.")
     settings = dict(codec.lossless.settings)
     if options.preset is not None:
         _check_preset(path, name, codec, options.preset)
         settings[codec.preset_option] = options.preset
-    return Encoding(container, name, codec.lossless.encoder, codec.lossless.pixel_format, settings, False, False, tag)
+    return Encoding(
+        container,
+        name,
+        codec.lossless.encoder,
+        codec.lossless.pixel_format,
+        settings,
+        needs_even_sides=False,
+        is_bt709_only=False,
+        tag=tag,
+    )
 
 
 def _crf_setting(path: Path, name: str, codec: Codec, crf: int | None) -> Mapping[str, str]:

@@ -64,7 +64,7 @@ def load_exr(path: Path) -> tuple[np.ndarray, dict[str, str]]:
     FFmpeg decodes it. Rows that it cannot decode, as in a truncated file, are black.
 
     Returns:
-        (H, W, 3) uint8 sRGB pixels, no longer premultiplied, and the tags.
+        (H, W, 3) uint8 sRGB pixels, not premultiplied by alpha, and the tags.
 
     Raises:
         InputError: If the header is damaged, or if the file is too large or has other channels than RGB and alpha.

@@ -1,4 +1,4 @@
-"""Read and write still images (Pillow)."""
+"""Reading and writing of still images with Pillow."""
 
 import io
 import json
@@ -97,7 +97,7 @@ def image_size(path: Path) -> tuple[int, int]:
 def read_image(path: Path) -> Image:
     """Read an image as 8-bit sRGB, with its EXIF orientation and color profile applied.
 
-    Of an animation, the first frame is read.
+    For an animation, this is the first frame.
 
     Raises:
         InputError: If the file is missing, not an image, damaged, cut short, or larger than 100 megapixels.
@@ -126,7 +126,7 @@ def write_image(
         attachments: Metadata to write.
 
     Raises:
-        OutputError: For an unknown suffix, alpha in a JPEG, or a write that the system refuses.
+        OutputError: For an unknown suffix, alpha in a JPEG, or a failed write.
     """
     check_image_suffix(path, alpha is not None)
     with atomic_path(path) as temporary:
@@ -146,7 +146,7 @@ def save_image(
     """Write an image in place: `write_image` without the checks and the temporary file.
 
     Raises:
-        OSError: If the system refuses a write.
+        OSError: If the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix == ".exr":
@@ -205,7 +205,7 @@ def _open(path: Path) -> Pillow.Image:
         image = Pillow.open(path, formats=tuple(_FORMATS))
     except Pillow.DecompressionBombError as error:
         limit = MAX_PIXELS // 1_000_000
-        raise InputError(f"{path}: the image is too large (at most {limit} megapixels). Make it smaller.") from error
+        raise InputError(f"{path}: the image is too large (at most {limit} megapixels). Scale it down.") from error
     except Exception as error:  # a header parser may raise anything for damaged bytes
         raise InputError(f"{path}: {_unreadable_reason(path)}") from error
     try:

@@ -1,4 +1,4 @@
-"""Write frames as one image, or as an image sequence in a new folder."""
+"""Writers of frames as one image, or as an image sequence in a new folder."""
 
 import os
 import re
@@ -19,7 +19,7 @@ _FRAME_NUMBER = re.compile(r"[^%]*%(0\d)?d[^%]*")
 
 
 class ImageWriter:
-    """Writes a single frame as an image file when the `with` block ends.
+    """Writer of a single frame as an image file, which is written when the `with` block ends.
 
     Args:
         path: File to write.
@@ -72,7 +72,7 @@ class ImageWriter:
 
 
 class SequenceWriter:
-    """Writes numbered images, from 0, into a folder that appears when all of them are complete.
+    """Writer of numbered images, from 0, into a folder that appears when all of them are complete.
 
     Args:
         path: Pattern such as `out/%05d.png`.

@@ -83,13 +83,17 @@ def has_video(container: InputContainer) -> bool:
 
 def audio_stream(container: InputContainer) -> AudioStream | None:
     """Return the main audio stream that can be decoded, or None."""
-    streams = [s for s in container.streams.audio if s.codec_context is not None and s.codec_context.sample_rate]
+    streams = [
+        stream
+        for stream in container.streams.audio
+        if stream.codec_context is not None and stream.codec_context.sample_rate
+    ]
     best = container.streams.best("audio")
     return best if best in streams else next(iter(streams), None)
 
 
 def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
-    """Yield the packets of the given streams, or of all.
+    """Yield the packets of the listed streams, or of all streams if none is listed.
 
     Empty packets at the end flush the decoders.
 
@@ -122,7 +126,7 @@ def check_pixel_count(path: Path, width: int, height: int) -> None:
     """Raise InputError if an image or frame has more than MAX_PIXELS pixels."""
     if width * height > MAX_PIXELS:
         raise InputError(
-            f"{path}: {width}x{height} is too large (at most {MAX_PIXELS // 1_000_000} megapixels). Make it smaller."
+            f"{path}: {width}x{height} is too large (at most {MAX_PIXELS // 1_000_000} megapixels). Scale it down."
         )
 
 

@@ -1,4 +1,4 @@
-"""Read a video, an image or a folder of images as one stream of upright RGB frames with times."""
+"""Videos, images and folders of images, each read as one stream of upright RGB frames with times."""
 
 import re
 from collections.abc import Generator
@@ -56,7 +56,19 @@ def probe(path: Path, *, frame_rate: Fraction = DEFAULT_RATE) -> MediaInfo:
     count = len(images)
     duration = float(count / frame_rate) if kind == "folder" else None
     codec = images[0].suffix.lower().lstrip(".")
-    return MediaInfo(path, kind, width, height, frame_rate, count, duration, False, False, codec, "rgb24")
+    return MediaInfo(
+        path,
+        kind,
+        width,
+        height,
+        frame_rate,
+        count,
+        duration,
+        variable_rate=False,
+        has_audio=False,
+        codec=codec,
+        pixel_format="rgb24",
+    )
 
 
 def read_frames(
@@ -152,7 +164,7 @@ def _image_frames(path: Path, kind: str, frame_rate: Fraction, start: float) -> 
         if shape is not None and image.shape != shape:
             raise InputError(
                 f"{image_path}: is {image.shape[1]}x{image.shape[0]} but the images before it are "
-                f"{shape[1]}x{shape[0]}. Make them one size."
+                f"{shape[1]}x{shape[0]}. Give all images the same size."
             )
         shape = image.shape
         yield Frame(image, float((first + index) / frame_rate), index)

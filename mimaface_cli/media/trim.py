@@ -1,4 +1,4 @@
-"""Times in a video as people write them, and the span of a video to use."""
+"""Times in a video as users write them, and the span of a video to use."""
 
 import re
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Moment:
             )
         return cls(text, int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds)
 
-    def at(self, rate: Fraction) -> Fraction:
+    def to_seconds(self, rate: Fraction) -> Fraction:
         """Return the time in seconds.
 
         Args:
@@ -99,4 +99,5 @@ class Trim:
 
     def seconds(self, rate: Fraction) -> tuple[float, float | None]:
         """Return start and duration in seconds for a video of this frame rate."""
-        return float(self.start.at(rate)), None if self.duration is None else float(self.duration.at(rate))
+        duration = None if self.duration is None else float(self.duration.to_seconds(rate))
+        return float(self.start.to_seconds(rate)), duration

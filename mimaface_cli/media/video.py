@@ -1,4 +1,4 @@
-"""Decode a video file: the frames shown, in order, and their rate; detect damaged and truncated files."""
+"""Decoding of video files: the frames shown, in order, their rate, and checks for damaged and truncated files."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -169,7 +169,7 @@ def _seek(container: InputContainer, stream: VideoStream, path: Path, start: flo
 
     Returns:
         Time of the video's first frame on the file's clock, in seconds; None if the position after a seek is not
-        certain, in which case nothing was moved.
+        certain. In that case `container` stays at its start.
     """
     with open_input(path) as other:
         origin = next(decode_frames(other, video_stream(other, path), path)).pts

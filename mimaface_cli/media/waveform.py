@@ -1,4 +1,4 @@
-"""Read the audio of any file or video as mono samples at 16 kHz, on disk so that memory use stays flat."""
+"""Audio of any file or video as mono samples at 16 kHz, stored on disk so that memory use stays constant."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -105,7 +105,7 @@ def open_waveform(path: Path, progress: Callable[[float], None] | None = None) -
 
 
 def _resample(reader: AudioReader) -> Iterator[np.ndarray]:
-    """Yield the audio at SAMPLE_RATE; each stretch of one sample rate passes through its own soxr stream."""
+    """Yield the audio at SAMPLE_RATE; each stretch with one sample rate has a separate soxr stream."""
     import soxr
 
     rate = 0
@@ -115,7 +115,7 @@ def _resample(reader: AudioReader) -> Iterator[np.ndarray]:
         if next_rate != rate:
             if stream is not None:  # flush the filter, to the exact length
                 rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
-                # Rounded up: one sample is some audio, too.
+                # Rounded up, so that a single input sample also gives audio.
                 missing = max(-(-input_count * SAMPLE_RATE // rate) - output_count, 0)
                 yield np.pad(rest, (0, max(missing - len(rest), 0)))[:missing]
             rate = next_rate
@@ -160,7 +160,7 @@ def _mix_channels(reader: AudioReader) -> Iterator[tuple[AudioFrame, float]]:
             raise InputError(
                 f"{reader.path}: {frame.sample_rate} samples per second are not supported. Convert the audio to 48000."
             )
-        seconds = reader.seconds(frame.pts or 0)
+        seconds = reader.to_seconds(frame.pts or 0)
         try:
             if mixer is None or source_format != frame_format(frame):
                 source_format = frame_format(frame)

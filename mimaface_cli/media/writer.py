@@ -1,4 +1,4 @@
-"""Write frames to a video file, an image or an image sequence that appears complete or not at all."""
+"""Writers of frames to a video file, an image or an image sequence. An output appears complete or not at all."""
 
 import os
 from contextlib import ExitStack
@@ -70,7 +70,7 @@ def open_writer(
         attachments: Metadata to write.
 
     Raises:
-        OutputError: If the path names none of these, or if format, options and size do not fit together.
+        OutputError: If the path has an unknown suffix, or if format, options and size do not fit together.
     """
     text = os.fspath(path)
     if text.endswith(("/", os.sep)) or os.path.isdir(text):
@@ -86,12 +86,12 @@ def open_writer(
 
 
 class VideoWriter:
-    """Encodes frames and audio to a video file; a thread encodes while the caller prepares the next frame.
+    """Writer of frames and audio to a video file; a thread encodes while the caller prepares the next frame.
 
-    Times on the grid of the frame rate stay exactly on it. Others are kept to 6 microseconds, or to half a millisecond
-    in .mkv and .webm, which count milliseconds. The last frame lasts 1 / frame_rate. H.264 and HEVC in 4:2:0 need even
-    sides: an odd side grows by one repeated row or column. Colors are BT.709 from HD upwards and BT.601 below, and
-    tagged as such.
+    Times on the grid of the frame rate stay exactly on it. Other times are accurate to 6 microseconds, or to half a
+    millisecond in .mkv and .webm, which count milliseconds. The last frame lasts 1 / frame_rate. H.264 and HEVC in
+    4:2:0 need even sides: an odd side grows by one repeated row or column. Colors are BT.709 from HD upwards and BT.601
+    below, and tagged as such.
 
     A failure of any kind inside the `with` block leaves nothing on disk and an older file untouched.
 
@@ -130,7 +130,11 @@ class VideoWriter:
         self._clock = VideoClock(Fraction(frame_rate))
         self._encoding = choose_encoding(self.path, options, width, height)
         self._converter = EncoderConverter(
-            width, height, self._encoding.pixel_format, even=self._encoding.even, hd_colors=self._encoding.hd_colors
+            width,
+            height,
+            self._encoding.pixel_format,
+            needs_even_sides=self._encoding.needs_even_sides,
+            is_bt709_only=self._encoding.is_bt709_only,
         )
         self._audio = audio
         self._duration = duration

@@ -1,10 +1,10 @@
 """Channels: named curves of head, gaze and expression that users edit, in degrees and scores.
 
-Left is the subject's left, which is right in the image. Left and up are positive: yaw turns and roll tilts the head to
-the subject's left, pitch lifts it; gazeYaw looks left, gazePitch up. Angles are in degrees, x, y, z in model units
-(half a face), expressions in scores from 0 to 1. A name without its side stands for both: mouthSmile is mouthSmileLeft
-and mouthSmileRight. gazeYaw and gazePitch are the mean of both eyes, which turn together and keep the angle between
-them.
+Left is the subject's left, which is on the right of the image. Left and up are positive: positive yaw turns the head to
+the left, positive roll tilts it to the left, and positive pitch lifts it; positive gazeYaw looks left, positive
+gazePitch up. Angles are in degrees; x, y and z are in model units (half a face); expressions are scores from 0 to 1. A
+name without a side means both sides: mouthSmile is mouthSmileLeft and mouthSmileRight. gazeYaw and gazePitch are the
+mean of both eyes. Setting them turns both eyes together and preserves the angle between them.
 """
 
 import difflib
@@ -22,8 +22,8 @@ _Definition = tuple[ArrayName, tuple[int, ...], float, float, float]  # the fiel
 
 NAMED_EXPRESSIONS = tuple(BLENDSHAPES[1:])  # _neutral is no movement
 NUMBERED_EXPRESSIONS = tuple(f"exp{k}" for k in range(EXPRESSION_DIM))
-EXPRESSION_MIN, EXPRESSION_MAX = -1.0, 1.5  # of a named expression: scores with room for caricature
-NUMBERED_LIMIT = 20.0  # of a numbered expression: standard deviations and more
+EXPRESSION_MIN, EXPRESSION_MAX = -1.0, 1.5  # range of a named expression: wider than a score, for caricature
+NUMBERED_LIMIT = 20.0  # largest magnitude of a numbered expression
 
 _DEGREE = math.pi / 180
 _RIGID: dict[str, _Definition] = {
@@ -42,9 +42,9 @@ _GAZE: dict[str, _Definition] = {
     "gazeYawRight": ("gaze", (2,), _DEGREE, -45.0, 45.0),
     "gazePitchRight": ("gaze", (3,), _DEGREE, -45.0, 45.0),
 }
-# In bfm09 the gaze is four outputs of the network.
+# In bfm09 the gaze consists of four outputs of the network.
 _NETWORK_GAZE: dict[str, _Definition] = {f"gaze{k}": ("gaze", (k,), 1.0, -10.0, 10.0) for k in range(4)}
-# By space, the channels that together cover every column of head, gaze and expression once.
+# Channels of each space that together cover every column of head, gaze and expression once.
 COLUMN_CHANNELS: dict[str, tuple[str, ...]] = {
     "face478": (
         *_RIGID,
@@ -113,7 +113,7 @@ class Channel:
 
     @property
     def unit(self) -> str:
-        """Unit of the curve: degrees, units (of the model), score or number (without a meaning of its own)."""
+        """Unit of the curve: degrees, units (of the model), score, or number (no physical meaning)."""
         if abs(self.unit_size) != 1:
             return "degrees"
         if self.array == "pose":
@@ -124,7 +124,7 @@ class Channel:
         """Read the curve from the track's array.
 
         Args:
-            array: (N, D), the array that `array` names.
+            array: (N, D), the track's array with the name in the field `array`.
 
         Returns:
             (N, K) values in the curve's unit, one column for each side.
@@ -136,7 +136,7 @@ class Channel:
         """Set the curve in the track's array, in place.
 
         Args:
-            array: (N, D) float64, the array that `array` names.
+            array: (N, D) float64, the track's array with the name in the field `array`.
             values: (N, K) values in the curve's unit.
         """
         if self.readers is None or self.directions is None:
@@ -190,7 +190,7 @@ def parse_preset(text: str) -> tuple[str, float]:
     """Parse `smile` or `smile=0.6`.
 
     Returns:
-        Name of the preset, and the share of it to add, 0 to 1.5.
+        Name of the preset, and the strength at which to add it, 0 to 1.5.
 
     Raises:
         InputError: For an unknown preset or a share out of range.
@@ -202,7 +202,7 @@ def parse_preset(text: str) -> tuple[str, float]:
 
 
 def channel_names(space: str = "face478") -> list[str]:
-    """Return the names of all channels of a space; names that stand for both sides come before single sides."""
+    """Return the names of all channels of a space; names for both sides come before names of single sides."""
     both_sides = [
         name.removesuffix("Left")
         for name in NAMED_EXPRESSIONS
@@ -212,16 +212,16 @@ def channel_names(space: str = "face478") -> list[str]:
 
 
 def split_sides(name: str) -> tuple[str, ...]:
-    """Return the sides that a name stands for: mouthSmile gives mouthSmileLeft and mouthSmileRight, jawOpen itself."""
+    """Return the names of the sides: mouthSmileLeft and mouthSmileRight for mouthSmile, jawOpen for jawOpen."""
     return _named_sides(name) or (name,)
 
 
-def parse_number(text: str, where: str, low: float, high: float, *, field: str | None = None) -> float:
+def parse_number(text: str, label: str, low: float, high: float, *, field: str | None = None) -> float:
     """Parse a finite number.
 
     Args:
         text: The number, in plain ASCII digits.
-        where: Place of the number, with which the message starts.
+        label: Place or text of the number, the start of the error message.
         low: Lowest value.
         high: Highest value.
         field: Option that the number comes from, for the message.
@@ -235,9 +235,9 @@ def parse_number(text: str, where: str, low: float, high: float, *, field: str |
         value = math.nan
     expected = f"Give a number from {low:g} to {high:g}."
     if not math.isfinite(value):
-        raise InputError(f"{where}: {text[:30]!r} is not a number. {expected}", field=field)
+        raise InputError(f"{label}: {text[:30]!r} is not a number. {expected}", field=field)
     if not low <= value <= high:
-        raise InputError(f"{where}: {value:g} is out of range. {expected}", field=field)
+        raise InputError(f"{label}: {value:g} is out of range. {expected}", field=field)
     return value
 
 
@@ -262,7 +262,7 @@ def _mapped_channel(name: str, sides: tuple[str, ...], expression_map: Expressio
 
 
 def _named_sides(name: str) -> tuple[str, ...]:
-    """Return the named expressions that a name stands for: itself, its two sides, or none.
+    """Return the named expressions of a name: itself, its two sides, or none.
 
     mouth and jaw are refused: mouthLeft is a movement to the left, not the left side of a movement.
     """

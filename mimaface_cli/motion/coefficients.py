@@ -1,4 +1,4 @@
-"""Coefficients of a face: their counts, the names of the expression columns, and one container for what moves."""
+"""Coefficients of a face: their counts, the names of the expression columns, and a container for motion."""
 
 from dataclasses import dataclass
 
@@ -75,7 +75,7 @@ UNSCORED_BLENDSHAPES = (
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Coefficients that move, over N frames.
+    """Coefficients that describe motion, over N frames.
 
     Args:
         expression: (N, 64), in the space of the track or portrait.

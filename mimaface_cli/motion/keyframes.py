@@ -72,7 +72,7 @@ def group_keyframes(keyframes: list[Keyframe]) -> dict[str, tuple[np.ndarray, np
     """Group keyframes by channel.
 
     Returns:
-        For every name the times in seconds, increasing, and the values.
+        Times in seconds, increasing, and values, by channel name.
 
     Raises:
         InputError: If a channel has two different values at one time.
@@ -89,24 +89,24 @@ def group_keyframes(keyframes: list[Keyframe]) -> dict[str, tuple[np.ndarray, np
     }
 
 
-def interpolate_keyframes(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Evaluate the monotone cubic (PCHIP) through keyframes; it holds before the first and after the last.
+def interpolate_keyframes(times: np.ndarray, values: np.ndarray, frame_times: np.ndarray) -> np.ndarray:
+    """Evaluate the monotone cubic (PCHIP) through keyframes, which is constant before the first and after the last.
 
     Args:
         times: (K,), times of the keyframes in seconds, increasing.
         values: (K,), their values.
-        at: (N,), times in seconds.
+        frame_times: (N,), times in seconds at which to evaluate the curve.
 
     Returns:
-        (N,).
+        (N,) values.
 
     Source: Fritsch and Butland, "A method for constructing local monotone piecewise cubic interpolants", 1984.
     """
     if len(times) == 1:
-        return np.full(len(at), values[0])
+        return np.full(len(frame_times), values[0])
     from scipy.interpolate import PchipInterpolator  # slow to import, and few edits need it
 
-    return PchipInterpolator(times, values)(np.clip(at, times[0], times[-1]))
+    return PchipInterpolator(times, values)(np.clip(frame_times, times[0], times[-1]))
 
 
 def _find_column_channel(path: Path, name: str, space: str, expression_map: ExpressionMap | None) -> Channel:
@@ -121,6 +121,6 @@ def _parse_row(path: Path, row: TableRow, channels: list[Channel]) -> list[Keyfr
     keyframes = []
     for channel, text in zip(channels, row.fields[1:], strict=True):
         if text:
-            where = f"{path}: line {row.line}, column {channel.name}"
-            keyframes.append(Keyframe(time, channel.name, parse_number(text, where, channel.low, channel.high)))
+            label = f"{path}: line {row.line}, column {channel.name}"
+            keyframes.append(Keyframe(time, channel.name, parse_number(text, label, channel.low, channel.high)))
     return keyframes

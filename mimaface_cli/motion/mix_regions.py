@@ -1,4 +1,4 @@
-"""The regions of the face that a track can take over from another one."""
+"""Regions of the face that can be copied from one track to another."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Mixing of tracks: regions of one track's motion replaced by those of another."""
+"""Mixing of tracks: regions of one track's motion are replaced by those of another track."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -12,7 +12,7 @@ from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.track import MotionTrack
 
 _FACE_REGIONS = ("mouth", "eyes", "brows")
-# Region of a named expression by the start of its name; the first match counts. All others are the mouth's.
+# Region of a named expression by the start of its name; the first match counts. All others belong to the mouth.
 _REGION_BY_PREFIX = {"brow": "brows", "eyeLook": "gaze", "eye": "eyes"}
 
 
@@ -24,12 +24,12 @@ def mix_tracks(
 ) -> tuple[MotionTrack, list[str]]:
     """Replace regions of a track's motion by those of another track, matched by time from the start of both.
 
-    Beyond the end of the other track its last frame holds. A head taken from it turns as it does there, and moves about
-    the median position of the first track's head.
+    After the end of the other track, its last frame is held. For the region head, the rotation is copied, and the
+    translation is shifted so that its median equals that of the first track.
 
     Args:
         track: The track.
-        other: Track that the regions are taken from, in the same space.
+        other: Track to copy the regions from, in the same space.
         regions: Names from MIX_REGIONS.
         region_maps: In bfm09, for mouth, eyes and brows the (64, 64) map from an expression to its part in that region
             (`mimaface_cli.face.bfm_regions`).
@@ -45,7 +45,7 @@ def mix_tracks(
     check_regions(regions)
     if other.meta.space != track.meta.space:
         raise InputError(
-            f"its track is in the {other.meta.space} space, but the edited one in {track.meta.space}. "
+            f"the mixed-in track is in the {other.meta.space} space, but the edited track is in {track.meta.space}. "
             f"Run mimaface extract again on the original input with `space={track.meta.space}`.",
             field="mix",
         )
@@ -104,7 +104,7 @@ def _note_timing(track: MotionTrack, other: MotionTrack) -> list[str]:
     notes = []
     if other.duration < track.duration - float(1 / other.frame_rate):
         notes.append(
-            f"the mixed-in track ends after {other.duration:.2f} of {track.duration:.2f} s; its last frame holds"
+            f"the mixed-in track ends after {other.duration:.2f} of {track.duration:.2f} s; its last frame is held"
         )
     if other.frame_rate != track.frame_rate:
         rates = f"{float(track.frame_rate):.3f} and {float(other.frame_rate):.3f}"

@@ -11,14 +11,15 @@ from mimaface_cli.motion.track import MotionTrack
 def resample_track(track: MotionTrack, times: npt.ArrayLike) -> MotionTrack:
     """Interpolate a track linearly at other times.
 
-    Beyond its ends the first or last frame holds. Values are never interpolated across a cut: the nearer shot is used.
+    The first and the last frame are held beyond the ends. Values are never interpolated across a cut: the nearer shot
+    is used.
 
     Args:
         track: The track.
         times: (N,), seconds from the track's first frame, strictly increasing; they become the `pts` of the result.
 
     Returns:
-        The track at these times, with its cuts moved along.
+        The track at these times, with its cuts at the corresponding frames.
     """
     position = np.interp(np.asarray(times, np.float64), track.pts - track.pts[0], np.arange(len(track)))
     low = np.floor(position).astype(int)
@@ -34,7 +35,7 @@ def resample_track(track: MotionTrack, times: npt.ArrayLike) -> MotionTrack:
     pose = np.array(track.pose, np.float64)
     pose[:, :3] = np.unwrap(pose[:, :3], axis=0)
     nearest = np.where(weight < 0.5, low, high)
-    cuts = tuple(int(k) for k in np.flatnonzero(np.diff(shot[nearest]) > 0) + 1)
+    cuts = tuple(int(cut) for cut in np.flatnonzero(np.diff(shot[nearest]) > 0) + 1)
     return replace(
         track,
         expression=interpolate(track.expression),

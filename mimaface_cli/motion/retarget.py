@@ -1,6 +1,6 @@
 """Retargeting of a driver's motion to a source: relative or absolute, by region, with strength and limits.
 
-Identity, texture and light stay those of the source. The result is expression, pose and gaze of every frame.
+Identity, texture and light of the source do not change. The result is expression, pose and gaze of every frame.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from mimaface_cli.motion.track import MotionTrack
 # A warped photo shows a limited range of head motion. Beyond the knee, motion approaches the limit smoothly, so that
 # the image does not tear. Angles in radians, translations in model units.
 YAW_PITCH_KNEE, YAW_PITCH_LIMIT = np.radians(24.0), np.radians(38.0)
-TOTAL_KNEE, TOTAL_ROOM = np.radians(36.0), np.radians(14.0)  # of yaw and pitch, including the source's pose
+TOTAL_KNEE, TOTAL_MARGIN = np.radians(36.0), np.radians(14.0)  # of yaw and pitch, including the source's pose
 ROLL_KNEE, ROLL_LIMIT = np.radians(22.0), np.radians(36.0)
 SHIFT_KNEE, SHIFT_LIMIT = 0.22, 0.5  # about a third of a face
 DEPTH_KNEE, DEPTH_LIMIT = 0.8, 2.0
@@ -31,15 +31,15 @@ def soft_limit(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | 
 
     Args:
         value: Values of either sign.
-        knee: Magnitude up to which values stay as they are.
+        knee: Magnitude up to which values do not change.
         limit: Magnitude that larger values approach, with slope 1 at the knee.
 
     Returns:
         Values of the same shape.
     """
-    room = limit - knee
+    margin = limit - knee
     excess = np.abs(value) - knee
-    return np.where(excess > 0, np.sign(value) * (knee + room * np.tanh(excess / room)), value)
+    return np.where(excess > 0, np.sign(value) * (knee + margin * np.tanh(excess / margin)), value)
 
 
 def find_neutral_frame(track: MotionTrack) -> int:
@@ -78,10 +78,10 @@ def choose_reference_frame(track: MotionTrack, requested: int | None) -> int:
 def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coefficients:
     """Return the coefficients from which a driver's relative motion starts.
 
-    A requested reference frame is used as it is. Otherwise pose and gaze start from the most neutral frame, and each
-    named expression from the level at which it rests in this driver: scores have a floor, and a jaw or a smile that is
-    up in the most neutral frame could otherwise never come down. A driver of one frame starts from the face at rest
-    that looks straight ahead. A track made from speech rests at 0.
+    A requested reference frame is used unchanged. Otherwise pose and gaze start from the most neutral frame, and each
+    named expression from its resting level in this driver. The reason: scores rarely reach 0, and a jaw that is open in
+    the most neutral frame could otherwise never close. A driver of one frame starts from the face at rest that looks
+    straight ahead. In a track from speech, the resting level is 0.
 
     Returns:
         One frame.
@@ -115,14 +115,14 @@ def retarget(
     """Transfer a driver's motion to a source in the face478 space, within the limits of a warped photo.
 
     Args:
-        source: Coefficients of the source, one frame or one for each of the driver's.
+        source: Coefficients of the source: one frame, or one for each frame of the driver.
         track: Motion of the driver.
         options: Mode, region and strength.
         driver_reference: The driver's `reference_coefficients`.
-        source_rest: Frame of a moving source at rest, to which motion is added; default: `source`.
+        source_rest: Resting frame of a moving source, to which motion is added; by default `source`.
 
     Returns:
-        One frame for each of the driver's.
+        One frame for each frame of the driver.
     """
     source = _repeat(source, len(track))
     base = source if source_rest is None else _repeat(source_rest, len(track))
@@ -131,7 +131,7 @@ def retarget(
     angles = _rotate(base, turn)
     # A photo that is turned already has less range left on that side.
     knee = np.maximum(np.abs(base.pose[:, :2]), TOTAL_KNEE)
-    angles[:, :2] = soft_limit(angles[:, :2], knee, knee + TOTAL_ROOM)
+    angles[:, :2] = soft_limit(angles[:, :2], knee, knee + TOTAL_MARGIN)
     pose = np.concatenate([angles, base.pose[:, 3:] + shift], 1)
     gaze = np.clip(base.gaze + change.gaze, -GAZE_LIMIT, GAZE_LIMIT)
     driven_columns = expression_mask(options.region)
@@ -153,10 +153,11 @@ def retarget_bfm09(
         track: Motion of the driver.
         options: Mode, region and strength.
         driver_reference: The driver's `reference_coefficients`.
-        region_maps: For the regions eyes and lips, the (64, 64) map from a change of the expression to its part there.
+        region_maps: For the regions eyes and lips, the (64, 64) map from a change of the expression to its part in the
+            region.
 
     Returns:
-        One frame for each of the driver's.
+        One frame for each frame of the driver.
     """
     source = _repeat(source, len(track))
     change = _motion_change(source, track, options, driver_reference)

@@ -42,7 +42,7 @@ def euler_angles(rotation: np.ndarray) -> np.ndarray:
 
 
 def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
-    """Return the rotation about a vector by its length, by Rodrigues' formula.
+    """Return the rotation about a vector by an angle equal to its length, by Rodrigues' formula.
 
     Args:
         vector: (3,), in radians.

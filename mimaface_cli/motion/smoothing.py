@@ -8,11 +8,11 @@ import numpy as np
 POSE_SIGMA = 0.045  # seconds; a head does not shake faster than about 4 Hz
 ILLUMINATION_SIGMA = 0.20  # seconds
 GAZE_SIGMA = 0.025  # seconds
-MIN_EXPRESSION_RATE = 20  # frames per second; below, every frame of the expression counts
+MIN_EXPRESSION_RATE = 20  # frames per second; expressions are not smoothed at lower rates
 
 
 def fill_missing(values: np.ndarray, valid: np.ndarray, pts: np.ndarray) -> np.ndarray:
-    """Interpolate invalid frames in time; the first and last valid frame hold beyond them.
+    """Interpolate invalid frames in time; the first and the last valid frame are held beyond the ends.
 
     Args:
         values: (N, D).
@@ -41,7 +41,7 @@ def smooth_by_shot(
 
     Args:
         values: (N, D).
-        valid: (N,), False for frames to fill.
+        valid: (N,), False for the frames to fill.
         pts: (N,), times in seconds.
         cuts: First frames of shots.
         smooth: Called with the values of a shot and its range of frames; returns the smoothed values.

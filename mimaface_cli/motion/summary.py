@@ -1,4 +1,4 @@
-"""Summary of a track: its channels as curves in their units, and curves as text."""
+"""Summary of a track: its channels as curves with units, and curves as text."""
 
 from dataclasses import dataclass
 from itertools import pairwise

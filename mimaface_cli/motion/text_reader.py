@@ -47,7 +47,7 @@ def read_table(path: Path) -> tuple[list[str], list[TableRow]]:
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: is not CSV ({error}). Save the file as CSV.") from error
     if header is None:
-        raise InputError(f"{path}: is empty. Write a header line, and one line for each time.")
+        raise InputError(f"{path}: is empty. Write a header line and at least one line of values.")
     return header, rows
 
 

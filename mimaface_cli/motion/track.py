@@ -90,7 +90,7 @@ class MotionTrack:
         return float(self.pts[-1] - self.pts[0]) + float(1 / self.frame_rate)
 
     def motion_arrays(self, *, unwrap: bool = False) -> MotionArrays:
-        """Return copies of expression, pose and gaze to edit; `dataclasses.replace` takes them back.
+        """Return editable copies of expression, pose and gaze; put them back with `dataclasses.replace`.
 
         Args:
             unwrap: Whether to make the angles of the pose continuous over time.
@@ -100,26 +100,26 @@ class MotionTrack:
             pose[:, :3] = np.unwrap(pose[:, :3], axis=0)
         return {"expression": self.expression.astype(np.float64), "pose": pose, "gaze": self.gaze.astype(np.float64)}
 
-    def select_frames(self, which: slice) -> "MotionTrack":
-        """Return the track of a range of frames, with the cuts and the nominal frame rate that go with it.
+    def select_frames(self, frame_range: slice) -> "MotionTrack":
+        """Return the track of a range of frames, with its cuts and nominal frame rate.
 
         Args:
-            which: Range of frame indices; a step above 1 divides the frame rate.
+            frame_range: Range of frame indices; a step above 1 divides the frame rate.
 
         Raises:
             InputError: If the range contains no frame.
         """
-        start, stop, step = which.indices(len(self))
+        start, stop, step = frame_range.indices(len(self))
         if step < 1:
             raise ValueError("the step of a range of frames must be positive")
         indices = range(start, stop, step)
         if not indices:
             raise InputError(f"the range contains none of the track's {len(self)} frames. Choose another range.")
-        # Where the range skips the first frame of a shot, the shot starts with the next frame of the range.
+        # If the range skips the first frame of a shot, the shot starts with the next frame of the range.
         moved_cuts = sorted({math.ceil((cut - start) / step) for cut in self.meta.cuts})
         cuts = tuple(cut for cut in moved_cuts if 0 < cut < len(indices))
         meta = replace(self.meta, cuts=cuts, frame_rate=self.frame_rate / step)
-        per_frame = {name: getattr(self, name)[which] for name in PER_FRAME_ARRAYS}
+        per_frame = {name: getattr(self, name)[frame_range] for name in PER_FRAME_ARRAYS}
         return replace(self, meta=meta, **per_frame)
 
     def require_space(self, space: str, engine: str, name: str = "the track") -> None:

@@ -1,7 +1,7 @@
-"""The .npz file of a motion track, version 1: writing it, and reading it from an untrusted origin.
+"""Writing of motion tracks to .npz files (version 1), and reading of such files from untrusted origins.
 
-A reader checks sizes before it allocates memory and unpickles nothing. Every defect becomes a ValueError whose message
-starts with the key.
+The reader checks sizes before it allocates memory, and it unpickles nothing. Every defect becomes a ValueError with a
+message that starts with the key.
 
 Source: NumPy's NEP 1, a simple file format for NumPy arrays.
 """
@@ -49,12 +49,12 @@ def read_track_file(file: BinaryIO) -> tuple[dict[str, np.ndarray], TrackMeta]:
 
 
 def _open_archive(file: BinaryIO) -> zipfile.ZipFile:
-    """Open the file as a zip archive whose declared sizes are within MAX_BYTES."""
+    """Open the file as a zip archive; check that its declared sizes are within MAX_BYTES."""
     if file.seek(0, 2) > MAX_BYTES:
         raise ValueError(f"is larger than the limit of {MAX_BYTES >> 30} GiB for a track")
     try:
         archive = zipfile.ZipFile(file)
-    except Exception as error:  # zipfile raises half a dozen kinds on damaged directories
+    except Exception as error:  # zipfile raises many types of exceptions for damaged directories
         raise ValueError("is not a .npz track or is truncated") from error
     if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
         raise ValueError(f"unpacks to more than the limit of {MAX_BYTES >> 30} GiB for a track")
@@ -100,14 +100,14 @@ def _report_damage(name: str) -> Iterator[None]:
     """Turn any exception of the block into one ValueError that reports the key as damaged."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy and ast warn about odd headers; the checks above judge them
+            warnings.simplefilter("ignore")  # numpy and ast warn about unusual headers, which are checked here
             yield
-    except Exception as error:  # zipfile, zlib, ast, tokenize and numpy raise a dozen kinds on hostile bytes
+    except Exception as error:  # zipfile, zlib, ast, tokenize and numpy raise many types for hostile bytes
         raise ValueError(f"{name}: is damaged or truncated") from error
 
 
 def _check_header(name: str, shape: tuple[int, ...], dtype: np.dtype, frames: int | None) -> None:
-    """Check what the file declares; unlike the constructor of the track, nothing is cast."""
+    """Check the declared shape and dtype; unlike the constructor of the track, the reader casts nothing."""
     if name == "meta":
         if shape != () or dtype.kind != "U" or dtype.itemsize > 4 * MAX_META_CHARACTERS:
             raise ValueError(f"meta: must be one text of at most {MAX_META_CHARACTERS} characters")

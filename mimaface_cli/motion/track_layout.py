@@ -5,9 +5,9 @@ import reprlib
 import numpy as np
 
 MAX_FRAMES = 2_000_000
-MAX_SECONDS = 1e12  # of |pts|: leaves room for streams that count from 1970 and keeps differences finite
+MAX_SECONDS = 1e12  # limit of |pts|: allows streams that count from 1970, and differences stay finite
 
-_N = -1  # stands for the number of frames
+_N = -1  # placeholder for the number of frames
 # pts comes first: a reader learns the number of frames from it.
 _LAYOUT: dict[str, tuple[tuple[int, ...], np.dtype]] = {
     "pts": ((_N,), np.dtype(np.float64)),
@@ -30,7 +30,7 @@ def array_dtype(name: str) -> np.dtype:
 
 
 def array_shape(name: str, frames: int) -> tuple[int, ...]:
-    """Return the shape of an array of a track with that many frames."""
+    """Return the shape of an array of a track with `frames` frames."""
     return tuple(frames if size == _N else size for size in _LAYOUT[name][0])
 
 

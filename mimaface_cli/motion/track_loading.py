@@ -1,4 +1,4 @@
-"""Load a track file."""
+"""The public function that loads a track file."""
 
 from pathlib import Path
 

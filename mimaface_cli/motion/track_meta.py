@@ -27,8 +27,8 @@ class TrackMeta:
 
     Args:
         space: Coefficient space, one of SPACES.
-        extractor: Name of what produced the track.
-        extractor_version: Its version.
+        extractor: Name of the extractor or program that produced the track.
+        extractor_version: Version of the extractor.
         frame_rate: Nominal frames per second, a positive fraction. The track's `pts` are the exact times.
         source_hash: SHA-256 in hex of the input's content, or None without an input.
         audio_hash: SHA-256 in hex of the speech that produced the track, or None.
@@ -123,14 +123,14 @@ def _parse_frame_rate(value: object) -> Fraction:
 
 
 def _copy_json(options: object) -> dict[str, Any]:
-    """Return the options as a reader of the file gets them, for example with lists in place of tuples."""
+    """Return the options as they are read back from JSON, for example with lists in place of tuples."""
     if not isinstance(options, dict):
         raise ValueError(f"options: must be a JSON object, is {reprlib.repr(options)}")
     try:
         copy: dict[str, Any] = json.loads(json.dumps(options, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"options: cannot be written as JSON ({error})") from error
-    # Deeper options could be read here and then fail to be written where the stack is smaller.
+    # Deeper options may be readable here, but fail to be written on a system with a smaller stack.
     if not _is_nested_at_most(copy, _MAX_NESTING):
         raise ValueError(f"options: are nested more than {_MAX_NESTING} levels deep")
     return copy

@@ -21,7 +21,7 @@ _REPEATED_ARRAYS = ("expression", "illumination", "pose", "gaze", "crop", "valid
 
 
 def scale_motion(track: MotionTrack, strength: float) -> MotionTrack:
-    """Scale motion about its rest (`mimaface_cli.motion.retarget.reference_coefficients`).
+    """Scale motion relative to its resting frame (`mimaface_cli.motion.retarget.reference_coefficients`).
 
     Args:
         track: The track.
@@ -51,7 +51,7 @@ def smooth_track(track: MotionTrack, strength: float) -> MotionTrack:
 
     Args:
         track: The track.
-        strength: 0 to 10: 0 changes nothing, 1 removes jitter, 10 leaves slow motion only.
+        strength: 0 to 10. 0 changes nothing, 1 removes jitter, 10 leaves slow motion only.
 
     Raises:
         InputError: If the strength is out of range.
@@ -95,7 +95,7 @@ def trim_track(track: MotionTrack, start: float = 0.0, duration: float | None = 
 
 
 def change_speed(track: MotionTrack, speed: float) -> MotionTrack:
-    """Play a track faster or slower at its own frame rate.
+    """Play a track faster or slower at an unchanged frame rate.
 
     Args:
         track: The track.

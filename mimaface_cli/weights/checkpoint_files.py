@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _MAX_CONFIG_BYTES = 1 << 20
-_WRAPPER_KEYS = ("state_dict", "model")  # entries of training checkpoints that hold the state dict
+_WRAPPER_KEYS = ("state_dict", "model")  # entries of training checkpoints that contain the state dict
 _BFM09_ARRAYS = {"meanshape", "meantex", "idBase", "exBase", "texBase", "tri", "point_buf", "keypoints"}
 
 
@@ -31,7 +31,7 @@ def read_network(path: Path, content: str) -> "dict[str, Tensor]":
         Memory-mapped tensors by their installed names.
 
     Raises:
-        WeightsError: The file cannot be read, would run code, or holds another network.
+        WeightsError: The file cannot be read, would run code, or contains another network.
     """
     return select_tensors(_read_state_dict(path), content, str(path))
 
@@ -62,7 +62,7 @@ def check_unconverted(path: Path, content: str) -> None:
         content: "bfm09", "unet config", "vae config" or "clip config".
 
     Raises:
-        WeightsError: The file cannot be read or holds something else.
+        WeightsError: The file cannot be read or has other content.
     """
     _CHECKS[content](path)
 
@@ -76,7 +76,7 @@ def _read_state_dict(path: Path) -> "dict[str, Tensor]":
 
 
 def _load_file(path: Path) -> Any:
-    """Load a safetensors file, or unpickle a PyTorch file that holds nothing but plain data."""
+    """Load a safetensors file, or unpickle a PyTorch file that contains only plain data."""
     import torch
     from safetensors.torch import load_file
 
@@ -100,19 +100,20 @@ def _load_file(path: Path) -> Any:
 def _check_state_dict(state: Any, path: Path) -> "dict[str, Tensor]":
     import torch
 
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError(f"{path}: holds no state dict. Get the right file.")
+    if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{path}: contains no state dict. Get the right file.")
     if not all(isinstance(key, str) for key in state):
-        raise WeightsError(f"{path}: holds tensors without names. Get the right file.")
-    is_dense = all(tensor.layout is torch.strided and not tensor.is_quantized for tensor in state.values())
-    # Expanded views can claim more data than the file holds. Such a file would fill memory and disk.
-    if not is_dense or sum(t.numel() * t.element_size() for t in state.values()) > 2 * path.stat().st_size:
-        raise WeightsError(f"{path}: holds sparse, quantized or expanded tensors. Get the right file.")
+        raise WeightsError(f"{path}: contains tensors without names. Get the right file.")
+    tensors = state.values()
+    is_dense = all(tensor.layout is torch.strided and not tensor.is_quantized for tensor in tensors)
+    # Expanded views can claim more data than the file contains. Such a file would fill memory and disk.
+    if not is_dense or sum(tensor.numel() * tensor.element_size() for tensor in tensors) > 2 * path.stat().st_size:
+        raise WeightsError(f"{path}: contains sparse, quantized or expanded tensors. Get the right file.")
     return {key: tensor.detach() for key, tensor in state.items()}
 
 
 def _config_check(**required: object) -> Callable[[Path], None]:
-    """Return a check that a config.json has options with given values (... for any)."""
+    """Return a check that a config.json has options with the required values (... for any value)."""
 
     def check(path: Path) -> None:
         config = _read_config(path)
@@ -139,7 +140,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _check_bfm09(path: Path) -> None:
-    # Reads all arrays: a truncated file is only detected where its bytes are missing.
+    # Reads all arrays, because a truncated file is detected only at the missing bytes.
     if missing := sorted(_BFM09_ARRAYS - read_mat(path).keys()):
         raise WeightsError(f"{path}: is not BFM09_model_info.mat, it lacks {', '.join(missing)}. Get the right file.")
 

@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LISTED_KEYS = 4
-_PARALLEL_PREFIX = "module."  # torch.nn.DataParallel puts it before every key
+_PARALLEL_PREFIX = "module."  # added to every key by torch.nn.DataParallel
 
 
 @dataclass(frozen=True)
 class NetworkLayout:
-    """What identifies a network's state dict, and what gets installed of it.
+    """Tensors that identify a network's state dict, and those that are installed.
 
     Attributes:
-        shapes: Tensors that must be present, with their shapes. None stands for any size.
+        shapes: Tensors that must be present, with their shapes; a size of None means any size.
         key_pattern: Regular expression that the start of every key must match.
-        installed_pattern: Regular expression for the keys to install. None installs all.
+        installed_pattern: Regular expression for the keys to install, or None for all.
         renames: Pairs of regular expression and replacement, applied to the installed keys in order.
     """
 
@@ -52,7 +52,7 @@ NETWORK_LAYOUTS: Mapping[str, NetworkLayout] = {
     "d3dfr": NetworkLayout(
         {"backbone.conv1.weight": (None, 3, 7, 7)}
         | {f"fianl_layers.{i}.weight": (size, None, 1, 1) for i, size in enumerate((80, 64, 80, 3, 27, 2, 1, 4))},
-        r"(backbone|fianl_layers)\.",  # "fianl" is how the release spells it
+        r"(backbone|fianl_layers)\.",  # the released checkpoint has the misspelling "fianl" in its keys
     ),
     "curricularface": NetworkLayout(
         {"input_layer.0.weight": (None, 3, 3, 3), "output_layer.3.weight": (None, None)},
@@ -140,8 +140,7 @@ def select_tensors(state: "Mapping[str, Tensor]", content: str, name: str) -> "d
     Raises:
         WeightsError: The state dict belongs to another network.
     """
-    if all(key.startswith(_PARALLEL_PREFIX) for key in state):
-        state = {key.removeprefix(_PARALLEL_PREFIX): value for key, value in state.items()}
+    state = strip_module_prefix(state)
     if content == "mia" and "project.weight" in state:
         content = "paper mia"
     layout = NETWORK_LAYOUTS[content]
@@ -162,8 +161,17 @@ def select_tensors(state: "Mapping[str, Tensor]", content: str, name: str) -> "d
         ],
     )
     if mismatches:
-        raise WeightsError(f"{name}: does not hold the expected weights ({content}): {mismatches}. Get the right file.")
+        raise WeightsError(
+            f"{name}: does not contain the expected weights ({content}): {mismatches}. Get the right file."
+        )
     return selected
+
+
+def strip_module_prefix(state: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
+    """Remove the `module.` that torch.nn.DataParallel adds to every key."""
+    if state and all(key.startswith(_PARALLEL_PREFIX) for key in state):
+        return {key.removeprefix(_PARALLEL_PREFIX): value for key, value in state.items()}
+    return state
 
 
 def describe_mismatches(
@@ -177,7 +185,7 @@ def describe_mismatches(
         misshapen: Keys of tensors with the wrong shape.
 
     Returns:
-        The number of keys of each kind with the first four of them, or "" where nothing differs.
+        The number of keys of each kind and the first four of them, or "" if nothing differs.
     """
     kinds = {"missing": sorted(missing), "unexpected": sorted(unexpected), "with the wrong shape": list(misshapen)}
     return "; ".join(f"{len(keys)} {kind} ({_list_first(keys)})" for kind, keys in kinds.items() if keys)

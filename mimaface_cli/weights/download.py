@@ -1,4 +1,4 @@
-"""Resumable HTTP download of one file, which is in place only once its hash is right."""
+"""Resumable HTTP download of one file. The file gets its final name only after its hash is verified."""
 
 import hashlib
 import os
@@ -25,11 +25,11 @@ _CHUNK_BYTES = 256 * 1024
 _PROGRESS_BYTES = 32 << 20  # an attempt that received this much does not count as failed
 
 ByteCallback = Callable[[int, int | None], None]
-"""Called with the bytes received and the total, which is None where it is unknown."""
+"""Called with the number of bytes received and the total, which is None if it is unknown."""
 
 
 class _InterruptedError(Exception):
-    """The transfer broke off. Another attempt may resume it."""
+    """The transfer was interrupted. Another attempt may resume it."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class _Request:
     Attributes:
         url: Address.
         digest: SHA-256 (64 hex digits) or SHA-1 of the git blob (40 hex digits).
-        size: Bytes where known.
-        headers: HTTP headers for the address's host.
+        size: Size in bytes, or None if unknown.
+        headers: HTTP headers for the host of the address.
         progress: Called for every chunk.
     """
 
@@ -52,7 +52,7 @@ class _Request:
 
 
 class _TokenSafeRedirects(HTTPRedirectHandler):
-    """Follows redirects, but sends a token only to the host that it belongs to."""
+    """Redirect handler that sends a token only to the host that it belongs to."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -73,18 +73,18 @@ def download_file(
     headers: Mapping[str, str] | None = None,
     progress: ByteCallback | None = None,
 ) -> Path:
-    """Download a file, or check the one that exists already, which is never replaced.
+    """Download a file, or check the existing file, which is never replaced.
 
-    The partial file is `<target>.part`. It stays after an interruption, also after Ctrl-C, and the next call resumes
+    The partial file is `<target>.part`. It remains after an interruption, including Ctrl-C, and the next call resumes
     it. Processes that download the same file wait for each other. The proxies of the environment are used.
 
     Args:
         url: HTTP or HTTPS address.
-        target: Where to put the file.
+        target: Path of the downloaded file.
         sha256: SHA-256 of the file (hex). Either this or `git_sha1` is required.
         git_sha1: SHA-1 of the file as a git blob (hex).
-        size: Bytes where known.
-        headers: HTTP headers, sent to the address's own host only.
+        size: Size in bytes, or None if unknown.
+        headers: HTTP headers, sent only to the host of the address.
         progress: Called for every chunk.
 
     Returns:
@@ -108,7 +108,7 @@ def download_file(
                 raise WeightsError(
                     f"{target}: is not the released file. Remove it, or replace it with the released file."
                 )
-    except OSError as error:  # network errors have become WeightsError before they get here
+    except OSError as error:  # only disk errors: network errors are already converted to WeightsError
         raise WeightsError(
             f"{target}: cannot be written ({error.strerror or error}). Free some space or set MIMAFACE_WEIGHTS_DIR."
         ) from error
@@ -139,22 +139,24 @@ def _download(request: _Request, target: Path) -> None:
                 f"{request.url}: is not the released file: {reason}. Set MIMAFACE_MIRROR or HF_ENDPOINT to another "
                 "server."
             )
-        # The partial file came from elsewhere, or the server's file has changed since: start over.
+        # The partial file came from another source, or the server's file has changed: start over.
         attempt += 1
-    raise WeightsError(f"{request.url}: broke off {_ATTEMPTS} times ({reason}). Run the command again to resume.")
+    raise WeightsError(
+        f"{request.url}: the download was interrupted {_ATTEMPTS} times ({reason}). Run the command again to resume."
+    )
 
 
 def _receive(request: _Request, part: Path) -> None:
     """Complete the partial file.
 
     Raises:
-        _InterruptedError: The transfer broke off.
-        WeightsError: The server or the file is not usable.
-        OSError: The disk cannot be written.
+        _InterruptedError: The transfer was interrupted.
+        WeightsError: The server refuses the request, or the file is not the expected one.
+        OSError: The file cannot be written.
     """
     start = _partial_size(part)
     if request.size is not None and start >= request.size:
-        part.touch()  # an empty file is complete before it exists
+        part.touch()  # a file of 0 bytes is complete without a request
         return
     response = _open(request, start)
     if response is None:
@@ -180,7 +182,7 @@ def _receive(request: _Request, part: Path) -> None:
 
 
 def _open(request: _Request, start: int) -> HTTPResponse | None:
-    """Request the file from a byte on. None where the server has nothing beyond it."""
+    """Request the file from byte `start` on; return None if the server has no bytes beyond it."""
     url = request.url
     headers = {"User-Agent": f"mimaface/{__version__}", **request.headers}
     if start:
@@ -189,12 +191,12 @@ def _open(request: _Request, start: int) -> HTTPResponse | None:
         return build_opener(_TokenSafeRedirects).open(Request(url, headers=headers), timeout=_TIMEOUT)
     except HTTPError as error:
         error.close()
-        if error.code == 416 and start:  # the partial file may be complete: its hash will show
+        if error.code == 416 and start:  # the partial file may be complete; the caller checks its hash
             return None
         if error.code == 429 or error.code >= 500:
-            raise _InterruptedError(f"the server answers {error.code} {error.reason}") from error
+            raise _InterruptedError(f"the server returned {error.code} {error.reason}") from error
         raise WeightsError(
-            f"{url}: the server answers {error.code} {error.reason}. Try again later, or set MIMAFACE_MIRROR."
+            f"{url}: the server returned {error.code} {error.reason}. Try again later, or set MIMAFACE_MIRROR."
         ) from error
     except (OSError, HTTPException, ValueError) as error:
         if start and not isinstance(error, ValueError):  # the server was reachable before
@@ -239,12 +241,12 @@ def _partial_size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _compute_digest(path: Path, like: str) -> str:
-    """Compute the file's hash (hex), with the same algorithm as another hash."""
+def _compute_digest(path: Path, reference_digest: str) -> str:
+    """Compute the file's hash (hex) with the algorithm of a reference hash."""
     with path.open("rb") as file:
-        if len(like) == 64:
+        if len(reference_digest) == 64:
             return hashlib.file_digest(file, "sha256").hexdigest()
-        # usedforsecurity=False: it is git's identity of a file, and some systems refuse SHA-1 otherwise.
+        # Git identifies a file by its SHA-1. Some systems refuse SHA-1 unless it is declared as not for security.
         blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
         for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
             blob.update(chunk)

@@ -27,7 +27,7 @@ class HubEntry:
         commit: Commit hash of the revision.
         url: Address of the file at that revision, on the hub or its mirror.
         digest: SHA-256 (64 hex digits) or, for a small file, the git blob's SHA-1 (40 hex digits).
-        size: Bytes, None where the hub does not report the size.
+        size: Size in bytes, or None if the hub does not report it.
         headers: HTTP headers with the user's token.
     """
 
@@ -49,9 +49,9 @@ class _AbsentError(Exception):
 
 
 def find_hub_file(candidates: Sequence[HubFile]) -> HubEntry:
-    """Find the first of several files that the hub has, at the head of its main branch.
+    """Return the first of several files that the hub has at the head of a repository's main branch.
 
-    Environment variables: HF_ENDPOINT names a mirror, HF_TOKEN is the user's token, HF_HUB_OFFLINE forbids the network.
+    Environment variables: HF_ENDPOINT sets a mirror, HF_TOKEN the user's token, HF_HUB_OFFLINE forbids the network.
 
     Args:
         candidates: Files in order of preference.
@@ -97,7 +97,7 @@ def _look_up(file: HubFile) -> HubEntry:
 
 
 def _fetch_metadata(url: str, path: str, endpoint: str | None) -> "HfFileMetadata":
-    """Request a file's metadata, repeatedly where the hub is busy."""
+    """Request a file's metadata, again if the hub is busy."""
     from huggingface_hub import get_hf_file_metadata
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 
@@ -128,10 +128,10 @@ def _fetch_metadata(url: str, path: str, endpoint: str | None) -> "HfFileMetadat
 def _connection_error(page: str, code: int | None, error: Exception) -> WeightsError:
     if code in (401, 403):
         return WeightsError(
-            f"{page}: the server answers {code}. Set HF_TOKEN to a token with access, and accept the license there."
+            f"{page}: the server returned {code}. Set HF_TOKEN to a token with access, and accept the license there."
         )
     if code:
-        return WeightsError(f"{page}: the server answers {code}. Try again later, or set HF_ENDPOINT to a mirror.")
+        return WeightsError(f"{page}: the server returned {code}. Try again later, or set HF_ENDPOINT to a mirror.")
     return WeightsError(
         f"{page}: cannot be reached ({brief(error)}). "
         "Set HF_ENDPOINT to a mirror, or run mimaface weights import FOLDER."

@@ -22,17 +22,17 @@ from mimaface_cli.weights.registry import ASSETS, INFERENCE, AssetFile, find_ass
 if TYPE_CHECKING:
     from torch import Tensor
 
-_STAGES = ("image", "video")  # folders of the release that hold files of the same names
+_STAGES = ("image", "video")  # folders of the release that contain files of the same names
 
 
 @dataclass
 class ImportResult:
-    """Outcome of `import_folder`, as paths in the registry.
+    """Outcome of `import_folder`, as paths in the registry. The field names are keys of the JSON output.
 
     Attributes:
         installed: Files installed by this call.
-        kept: Files that were installed already.
-        missing: Files of the requested assets that the folder does not hold.
+        kept: Files that were already installed.
+        missing: Files of the requested assets that the folder does not contain.
     """
 
     installed: list[str] = field(default_factory=list)
@@ -43,23 +43,23 @@ class ImportResult:
 def import_folder(
     folder: Path, names: Iterable[str] | None = None, *, progress: ProgressCallback = ignore_progress
 ) -> ImportResult:
-    """Install model files from a folder, which is only read.
+    """Install model files from a folder, which stays unchanged.
 
-    The folder may have the released layout, be a snapshot or cache of the Hugging Face hub, or hold the files side by
-    side. Every file is checked before any file is installed.
+    The folder may have the released layout, be a snapshot or cache of the Hugging Face hub, or contain the files
+    without subfolders. Every file is checked before any file is installed.
 
     Args:
-        folder: Where the files are.
-        names: Assets to install. None installs the assets that inference needs, and every other asset of which the
-            folder holds all files under their own paths.
+        folder: Folder with the files.
+        names: Assets to install. None installs the assets that inference needs, and every other asset if the folder
+            contains all of its files under their released paths.
         progress: Called before each file with its name, the number of files done and the number of all files.
 
     Returns:
-        The files installed, kept and missing.
+        The installed, already installed and missing files.
 
     Raises:
         InputError: The folder does not exist.
-        WeightsError: A file is not what its name says, or there is too little space.
+        WeightsError: A file is not the model that its name announces, or there is too little space.
         OutputError: The weights folder cannot be written.
     """
     if not folder.is_dir():
@@ -83,7 +83,11 @@ def import_folder(
 
 
 def check_released_file(file: AssetFile, path: Path) -> None:
-    """Check the contents of a released file before it is installed. Raises WeightsError."""
+    """Check the contents of a released file before it is installed.
+
+    Raises:
+        WeightsError: The file is not the released one.
+    """
     if file.content is not None and file.content in NETWORK_LAYOUTS:
         read_network(path, file.content)
     elif file.content is not None:
@@ -98,12 +102,12 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
     Args:
         file: The file in the registry.
         path: The released file.
-        source: Where it came from, for the manifest.
+        source: Origin of the file, for the manifest.
         source_sha256: SHA-256 of the released file (hex).
         consume: Whether the released file may be moved or removed.
 
     Returns:
-        False where the same file was installed already.
+        Whether the file was installed; False if the same file was already installed.
 
     Raises:
         WeightsError: The released file is not the right one.
@@ -133,7 +137,7 @@ def _write_and_record(file: AssetFile, path: Path, source: str, source_sha256: s
     folder = weights_folder()
     with _temporary_file(folder / file.path) as temporary:
         temporary.touch()
-        mode = temporary.stat().st_mode  # as the user's umask sets it; safetensors makes files private
+        mode = temporary.stat().st_mode  # the mode of the user's umask; safetensors would make the file private
         _write_installed_file(file, path, temporary, consume)
         temporary.chmod(mode)
         info = temporary.stat()
@@ -177,9 +181,9 @@ def _save_tensors(state: "Mapping[str, Tensor]", temporary: Path, metadata: dict
 
 @contextmanager
 def _temporary_file(target: Path) -> Generator[Path, None, None]:
-    """Provide a temporary path beside the target and rename it into place at the end.
+    """Provide a temporary path next to the target and rename it to the target at the end.
 
-    The path is always the same, so that the next run overwrites what a killed run left. The folder's lock protects it.
+    The path is always the same, so that the next run overwrites the file of a killed run. The folder's lock guards it.
     """
     temporary = target.with_name(f".{target.name}.new")
     temporary.unlink(missing_ok=True)
@@ -199,7 +203,7 @@ def _check_space(sources: list[tuple[AssetFile, Path]]) -> None:
 
 
 def check_free_space(folder: Path, needed: int, free: int) -> None:
-    """Raise WeightsError where a weights folder needs more bytes than its disk has free."""
+    """Raise WeightsError if a weights folder needs more bytes than its disk has free."""
     if free < needed:
         raise WeightsError(
             f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free. "
@@ -226,7 +230,7 @@ def _find_sources(folder: Path, names: Iterable[str] | None, result: ImportResul
 def _find_released_file(folder: Path, file: AssetFile, by_name: bool) -> Path | None:
     """Find the released file of an installed file.
 
-    `by_name` also accepts a file with the bare file name if its content fits.
+    With `by_name`, a file with the same name in the top folder is accepted too if its content fits.
     """
     for path in _candidate_paths(folder, file):
         if path.is_file():
@@ -242,7 +246,7 @@ def _find_released_file(folder: Path, file: AssetFile, by_name: bool) -> Path | 
 
 
 def _candidate_paths(folder: Path, file: AssetFile) -> Iterator[Path]:
-    """List the possible places of a released file in a folder, in order of preference."""
+    """Yield the possible paths of a released file in a folder, in order of preference."""
     for source in file.hub:
         cache_name = f"models--{source.repo.replace('/', '--')}"
         for root in (folder / cache_name, folder / "hub" / cache_name, folder):

@@ -19,14 +19,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def weights_folder() -> Path:
-    """Return the weights folder, which need not exist yet.
+    """Return the weights folder, which may not exist yet.
 
     Returns:
         MIMAFACE_WEIGHTS_DIR, else the weights folder of a source checkout, else one in the user's data folder.
     """
-    chosen = os.environ.get("MIMAFACE_WEIGHTS_DIR")
-    if chosen:
-        return Path(chosen).expanduser()
+    folder = os.environ.get("MIMAFACE_WEIGHTS_DIR")
+    if folder:
+        return Path(folder).expanduser()
     return _checkout_weights() or platformdirs.user_data_path("mimaface", appauthor=False) / "weights"
 
 
@@ -41,10 +41,10 @@ def locate(name: str, *, download: bool = True, progress: ProgressCallback | Non
 def locate_files(name: str, *, download: bool = True, progress: ProgressCallback | None = None) -> dict[str, Path]:
     """Return the verified files of an asset.
 
-    The weights folder comes first, then the files that ship with the project, then the packages that carry the file. A
-    small file that every command needs is then downloaded into the weights folder. MIMAFACE_MIRROR names another HTTP
-    server with the same paths. A file that `weights pull` or `weights import` installed is recognized by its size and
-    modification time and not read again.
+    The weights folder is searched first, then the files that ship with the project, then the packages that carry the
+    file. If a small file that every command needs is still missing, it is downloaded into the weights folder.
+    MIMAFACE_MIRROR sets another HTTP server with the same paths. A file that `weights pull` or `weights import`
+    installed is recognized by its size and modification time and not read again.
 
     Args:
         name: Name of the asset.
@@ -76,7 +76,7 @@ def locate_file(name: str, path: str) -> Path:
 
 
 def find_missing_files(name: str) -> list[str]:
-    """Return the registry paths of an asset's missing or damaged files, offline."""
+    """Return the registry paths of an asset's missing or damaged files, without network access."""
     asset = find_asset(name)
     missing = []
     for file in asset.files:
@@ -104,7 +104,7 @@ def _locate_file(asset: Asset, file: AssetFile, download: bool, progress: Progre
         if not problem:
             return path
         notes.append(f"the copy in the package {carrier.package} is another file: it {problem}")
-    address = mirror_url(file)
+    address = download_url(file)
     if address and file.sha256 and download:
         try:
             return _download(file, address, target, progress)
@@ -150,7 +150,7 @@ def find_installed_problem(file: AssetFile, thorough: bool = False) -> str | Non
         return manifest.find_problem(folder, file.path, entry, thorough)
     if file.sha256 is None or file.content is not None:
         return "was not installed by mimaface"
-    # A user may copy a released file into place. It is recognized by its hash and then recorded.
+    # A user may copy a released file into the folder. It is recognized by its hash and then recorded.
     if problem := _compare_with_registry(folder / file.path, file):
         return problem
     with suppress(OSError, OutputError):
@@ -163,16 +163,16 @@ def find_installed_problem(file: AssetFile, thorough: bool = False) -> str | Non
     return None
 
 
-def mirror_url(file: AssetFile) -> str | None:
+def download_url(file: AssetFile) -> str | None:
     """Return the address to download a file from.
 
     Returns:
-        The file's path on the server that MIMAFACE_MIRROR names, else its official address. None where it has none.
+        The file's path on the server in MIMAFACE_MIRROR, else its official address; None if it has no address.
     """
     mirror = os.environ.get("MIMAFACE_MIRROR")
     if not mirror or not file.url:
         return file.url
-    # A file that gets converted has another name at its source.
+    # A file that is converted has another name at its source.
     folder = file.path.rpartition("/")[0]
     path = f"{folder}/{file.url.rpartition('/')[2]}" if file.content else file.path
     return f"{mirror.rstrip('/')}/{quote(path)}"
@@ -191,7 +191,7 @@ def _not_found_error(asset: Asset, file: AssetFile, address: str | None, notes: 
 
 
 def _compare_with_registry(path: Path, file: AssetFile) -> str | None:
-    """Return how a copy differs from the registered file, or None."""
+    """Describe how a copy differs from the registered file; None if it does not."""
     try:
         if file.size is not None and path.stat().st_size != file.size:
             return f"has {path.stat().st_size} bytes instead of {file.size}"
@@ -211,7 +211,7 @@ def _checkout_weights() -> Path | None:
 
 
 def _shipped_paths(file: AssetFile) -> Iterator[Path]:
-    """List the places of a shipped file: in an installed wheel and in a source checkout."""
+    """Yield the possible paths of a shipped file: in an installed wheel and in a source checkout."""
     if file.is_shipped:
         yield _PACKAGE / "weights" / "shipped" / file.path
         checkout = _checkout_weights()
@@ -220,7 +220,7 @@ def _shipped_paths(file: AssetFile) -> Iterator[Path]:
 
 
 def _carried_paths(file: AssetFile) -> Iterator[tuple[Carrier, Path]]:
-    """List the copies inside installed packages, without importing the packages."""
+    """Yield the copies inside installed packages, without importing the packages."""
     for carrier in file.carriers:
         try:
             spec = importlib.util.find_spec(carrier.package)

@@ -16,7 +16,7 @@ from mimaface_cli.files import atomic_path
 
 FILE_NAME = "manifest.json"
 _VERSION = 1
-_DAMAGED = -1  # recorded in place of a modification time: it matches no file, so the hash is computed every time
+_DAMAGED = -1  # recorded as the modification time of a damaged file: the hash is then computed every time
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,11 @@ class ManifestEntry:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes (hex). Raises OSError."""
+    """Return the SHA-256 of a file's bytes (hex).
+
+    Raises:
+        OSError: The file cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -48,7 +52,7 @@ def read(folder: Path) -> dict[str, ManifestEntry]:
     """Read the manifest of a weights folder.
 
     Returns:
-        Entries by path in the folder. Empty where the manifest is missing or cannot be read.
+        Entries by path in the folder; empty if the manifest is missing or cannot be read.
     """
     try:
         values = json.loads((folder / FILE_NAME).read_bytes())
@@ -76,20 +80,22 @@ def record(folder: Path, path: str, entry: ManifestEntry) -> None:
             with atomic_path(folder / FILE_NAME) as temporary:
                 temporary.write_text(json.dumps({"version": _VERSION, "files": rows}, indent=1), encoding="ascii")
     except OSError as error:
-        raise OutputError(f"{folder / FILE_NAME}: cannot be written ({error.strerror or error}).") from error
+        raise OutputError(
+            f"{folder / FILE_NAME}: cannot be written ({error.strerror or error}). Check permissions and free space."
+        ) from error
 
 
 def find_problem(folder: Path, path: str, entry: ManifestEntry, thorough: bool = False) -> str | None:
     """Compare an installed file with its entry.
 
-    The hash is computed only where the modification time differs, or where `thorough` is set. Its result is recorded:
-    an intact file that was touched or copied gets its new time, and a damaged file is checked in full from then on.
+    The hash is computed only if the modification time differs or `thorough` is set. The result is recorded: an intact
+    file that was touched or copied gets its new time, and a damaged file is checked in full from then on.
 
     Args:
         folder: The weights folder.
         path: The file's path in the folder.
         entry: The file's entry.
-        thorough: Compute the hash in any case.
+        thorough: Whether to compute the hash in any case.
 
     Returns:
         What is wrong with the file, or None.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _TIMEOUT = 300  # seconds
-_MAX_MEMORY = 16 << 30  # bytes of address space. The largest file in use needs a thousandth of it unpacked.
+_MAX_MEMORY = 16 << 30  # bytes of address space; the largest file in use needs a thousandth of it
 
 
 def read_mat(path: Path) -> "dict[str, np.ndarray]":
@@ -33,7 +33,7 @@ def read_mat(path: Path) -> "dict[str, np.ndarray]":
     try:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "arrays.npz"
-            # -P keeps this file's folder off the import path, where its modules could shadow others of the same name.
+            # -P removes this file's folder from the import path: its modules could shadow others of the same name.
             command = [sys.executable, "-P", __file__, str(path.absolute()), str(output)]
             process = subprocess.run(
                 command,
@@ -61,7 +61,7 @@ def _convert_to_npz(path: str, output: str) -> int:
     _limit_resources()
     try:
         variables = loadmat(path)
-    except Exception as error:  # damaged bytes make it raise any kind of exception
+    except Exception as error:  # loadmat raises any kind of exception for damaged bytes
         print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
         return 1
     arrays: dict[str, Any] = {

@@ -17,7 +17,7 @@ from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.weights import manifest
 from mimaface_cli.weights.checkpoint_layouts import NETWORK_LAYOUTS
 from mimaface_cli.weights.install import check_free_space, install
-from mimaface_cli.weights.locate import find_missing_files, locate_files, mirror_url, weights_folder
+from mimaface_cli.weights.locate import download_url, find_missing_files, locate_files, weights_folder
 from mimaface_cli.weights.registry import Asset, AssetFile
 
 _STAGING = ".staging"
@@ -31,9 +31,9 @@ class _Download:
         file: The file in the registry.
         url: Address to download it from.
         digest: SHA-256 (64 hex digits) or SHA-1 of the git blob (40 hex digits).
-        size: Bytes, None where unknown.
-        source: Where it comes from, for the manifest.
-        staged: Where the download goes before it is installed.
+        size: Size in bytes, or None if unknown.
+        source: Origin of the file, for the manifest.
+        staged: Path of the download before it is installed.
         headers: HTTP headers.
     """
 
@@ -56,7 +56,7 @@ class _Download:
 def pull(assets: Sequence[Asset], progress: ProgressCallback = ignore_progress) -> list[str]:
     """Download and install the missing files of some assets.
 
-    Concurrent processes wait for each other. An interrupted run keeps what it downloaded, and the next run resumes.
+    Concurrent processes wait for each other. Partial downloads remain after an interruption, and the next run resumes.
 
     Args:
         assets: The assets.
@@ -112,7 +112,7 @@ def _plan_download(file: AssetFile, staging: Path) -> _Download:
         entry = find_hub_file(file.hub)
         staged = staging / f"{name}.{entry.digest[:16]}"
         return _Download(file, entry.url, entry.digest, entry.size, entry.source, staged, entry.headers)
-    address = mirror_url(file)
+    address = download_url(file)
     if not file.url or not file.sha256 or not address:
         raise ValueError(f"{file.path}: neither on the hub nor at an address with a hash")
     return _Download(file, address, file.sha256, file.size, file.url, staging / f"{name}.{file.sha256[:16]}")
@@ -151,9 +151,9 @@ def _download_and_install(download: _Download, progress: ProgressCallback) -> No
     try:
         install(download.file, path, source=download.source, source_sha256=sha256, consume=True)
     except WeightsError as error:
-        path.unlink(missing_ok=True)  # complete, but of no use
+        path.unlink(missing_ok=True)  # complete, but not usable
         raise WeightsError(f"{download.url}: {error}") from error
-    # Remove locks, and partial downloads of versions that the source has replaced since.
+    # Remove locks, and partial downloads of versions that the source no longer has.
     stem = path.name.rpartition(".")[0]
     for stale in (*path.parent.glob(f"{stem}.*"), *path.parent.glob(f".{stem}.*")):
         stale.unlink(missing_ok=True)

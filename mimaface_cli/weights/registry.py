@@ -29,8 +29,8 @@ class HubFile:
     Attributes:
         repo: Repository, as owner/name.
         path: The file's path in the repository.
-        sha256: Its SHA-256 (hex) where known. Otherwise the hash that the hub reports is used.
-        size: Its size in bytes where known.
+        sha256: SHA-256 (hex), or None to use the hash that the hub reports.
+        size: Size in bytes, or None if unknown.
     """
 
     repo: str
@@ -53,7 +53,7 @@ class AssetFile:
         hub: Places on the Hugging Face hub, in order of preference.
         content: Content type: a key of `checkpoint_layouts.NETWORK_LAYOUTS` for a network, which is converted to
             safetensors, or one of `checkpoint_files.UNCONVERTED_CONTENTS`. None for a file that is installed byte for
-            byte without looking into it.
+            byte without a check of its content.
     """
 
     path: str
@@ -71,7 +71,7 @@ class AssetFile:
 
     @property
     def expected_size(self) -> int | None:
-        """Size of the download in bytes, None where unknown."""
+        """Size of the download in bytes, or None if unknown."""
         return next((file.size for file in self.hub if file.size), None) if self.hub else self.size
 
 
@@ -82,11 +82,11 @@ class Asset:
     Attributes:
         name: Name on the command line.
         purpose: What the model does, in a few words.
-        license: License of the model and whose it is.
+        license: Licenses of the model and its parts.
         files: The model's files.
         needed_for: Elements of PURPOSES that need the model. Empty for a small model that every command needs: it is
             downloaded on first use.
-        approximate_size: Rough size of the download in bytes, where the sizes of the files are unknown.
+        approximate_size: Rough size of the download in bytes, if the sizes of the files are unknown.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Asset:
 
     @property
     def expected_size(self) -> int | None:
-        """Size of the download in bytes without the small configs, None where unknown."""
+        """Size of the download in bytes without the small configs, or None if unknown."""
         sizes = [file.expected_size for file in self.files if not file.path.endswith(".json")]
         known_sizes = [size for size in sizes if size]
         return sum(known_sizes) if sizes and len(known_sizes) == len(sizes) else self.approximate_size
@@ -152,7 +152,7 @@ _ASSETS = (
         name="face478",
         purpose="morphable face model of this project",
         license="Apache-2.0",
-        # It has no hash, so that users can build their own in its place. Its loader checks the contents.
+        # No hash, so that users can replace the file with a model that they built. The loader checks the contents.
         files=(AssetFile(path="face478.npz", sha256=None, is_shipped=True),),
     ),
     Asset(
@@ -365,7 +365,11 @@ ASSETS: dict[str, Asset] = {asset.name: asset for asset in _ASSETS}
 
 
 def find_asset(name: str) -> Asset:
-    """Return the asset of a name. Raises WeightsError for an unknown name."""
+    """Return the asset of a name.
+
+    Raises:
+        WeightsError: The name is unknown.
+    """
     if name not in ASSETS:
         raise WeightsError(f"{name}: no such model. Choose one of {', '.join(sorted(ASSETS))}.")
     return ASSETS[name]

@@ -1,7 +1,7 @@
-"""Folder and model card of mimaface-mini, a small diffusion model over the face478 space.
+"""Folder and model card of mimaface-mini, a small diffusion model in the face478 space.
 
-It is the paper's model at a small size. Its render condition is the mesh engine's textured frame. None ships yet:
-the weights folder holds the one that `mimaface train` produced.
+It is the paper's model at a small size. Its render condition is the mesh engine's textured frame. The project does not
+ship one yet: `mimaface train` produces it and stores it in the weights folder.
 """
 
 import json
@@ -33,9 +33,7 @@ MAX_SIZE = 1024
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a small model is, how to run it, and how well it scores.
-
-    Invalid values raise ValueError.
+    """Model card of a small model: how to run it, and its metric scores.
 
     Attributes:
         name: One line of text.
@@ -45,8 +43,11 @@ class ModelCard:
         prediction: What the UNet predicts: "epsilon" (the noise), "v", or "sample" (the clean latents).
         settings: Denoising settings, as in `mimaface_cli.engines.diffusion.denoise_settings.DenoiseSettings`.
         scores: Metric means by engine ("mesh", "diffusion") and metric name of `mimaface evaluate`, over the same
-            pairs of held-out people. Empty where never measured.
-        about: Notes for people: data, license, steps and failures.
+            pairs of held-out people; empty if not measured.
+        about: Notes for readers: data, license, steps and failures.
+
+    Raises:
+        ValueError: For an invalid field; the message starts with its name.
     """
 
     name: str
@@ -90,7 +91,7 @@ def read_card(folder: Path) -> ModelCard:
     try:
         values = json.loads(path.read_bytes())
         if not isinstance(values, dict) or values.pop("space", None) != SPACE:
-            raise ValueError(f"does not describe a model over {SPACE}")
+            raise ValueError(f"does not describe a model in the {SPACE} space")
         return ModelCard(**values)
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(
@@ -99,7 +100,11 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def write_card(folder: Path, card: ModelCard) -> None:
-    """Write or replace the model card in a small model's folder. Raises OutputError."""
+    """Write or replace the model card in a small model's folder.
+
+    Raises:
+        OutputError: The card cannot be written.
+    """
     with atomic_path(folder / CARD_FILE) as temporary:
         temporary.write_text(json.dumps({"space": SPACE, **asdict(card)}, indent=1), encoding="utf-8")
 

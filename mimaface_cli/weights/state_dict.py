@@ -1,4 +1,4 @@
-"""Strict loading of state dicts into modules, with one-line errors where they do not fit."""
+"""Strict loading of state dicts into modules, with one-line errors for state dicts that do not fit."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights.checkpoint_layouts import describe_mismatches
+from mimaface_cli.weights.checkpoint_layouts import describe_mismatches, strip_module_prefix
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -16,7 +16,7 @@ def load_network(network: Network, state: Mapping[str, Tensor], name: str) -> Ne
     """Load a state dict into a network and prepare it for inference.
 
     Args:
-        network: Filled in place, see `load_strict`.
+        network: The network, which is filled in place, see `load_strict`.
         state: The network's tensors.
         name: File name for the error message.
 
@@ -49,15 +49,8 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], name: str) -> No
         misshapen=sorted(key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape),
     )
     if mismatches:
-        raise WeightsError(f"{name}: does not hold the weights of this model: {mismatches}. Get the right file.")
+        raise WeightsError(f"{name}: does not contain the weights of this model: {mismatches}. Get the right file.")
     module.load_state_dict(state, assign=any(tensor.is_meta for tensor in expected.values()))
-
-
-def strip_module_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Remove the `module.` that torch.nn.DataParallel puts before every key."""
-    if state and all(key.startswith("module.") for key in state):
-        return {key.removeprefix("module."): value for key, value in state.items()}
-    return state
 
 
 def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
@@ -68,7 +61,7 @@ def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
         prefix: Start of the keys before the number, such as "mapper.resblocks.".
 
     Returns:
-        One more than the highest number, 0 where there is none.
+        One more than the highest number, or 0 without numbered blocks.
     """
     numbers = (re.match(r"(\d{1,4})\.", key.removeprefix(prefix)) for key in state if key.startswith(prefix))
     return max((int(match[1]) + 1 for match in numbers if match), default=0)

@@ -17,8 +17,8 @@ class FileState:
     Attributes:
         path: Path in the registry.
         state: INSTALLED, MISSING or DAMAGED.
-        where: Location of the file, None where it is missing.
-        size: Bytes on disk.
+        where: Path of the file, or None if it is missing.
+        size: Size on disk in bytes.
         problem: What is wrong with the file, or None.
     """
 
@@ -34,8 +34,8 @@ def inspect_files(asset: Asset, thorough: bool = False) -> list[FileState]:
 
     Args:
         asset: The asset.
-        thorough: Compute the hash of every file. Otherwise unchanged sizes and modification times count as intact.
-            Small files are always read.
+        thorough: Whether to compute the hash of every file. Otherwise a file with an unchanged size and modification
+            time counts as intact. Small files are always read.
 
     Returns:
         The state of each file, in the registry's order.

@@ -146,7 +146,7 @@ def test_edit_mixes_and_stretches_tracks(run_command, sample, tmp_path):
         "edit", "still.npz", "-o", "a.npz", "--mix", sample.track, "--region", "mouth", "--region", "head",
         "--speed", "0.5", "--json",
     )  # fmt: skip
-    assert result.code == 0 and "its last frame holds" in result.err
+    assert result.code == 0 and "its last frame is held" in result.err
     mixed, other = MotionTrack.load(tmp_path / "a.npz"), MotionTrack.load(sample.track)
     assert len(mixed) == 60 and np.ptp(mixed.expression[:, blendshape_index("jawOpen")]) > 0.5
     assert mixed.expression[-1, blendshape_index("jawOpen")] == pytest.approx(
@@ -255,7 +255,7 @@ def test_list_prints_curves_and_presets(run_command):
 def test_mix_refuses_track_of_other_space(run_command, sample, tmp_path):
     MotionTrack.neutral(3, "bfm09").save(tmp_path / "b.npz")
     result = run_command("edit", sample.track, "-o", "x.npz", "--mix", "b.npz")
-    assert result.code == 3 and "bfm09 space, but the edited one in face478" in result.err
+    assert result.code == 3 and "bfm09 space, but the edited track is in face478" in result.err
 
 
 def test_edit_keeps_unedited_values(run_command, sample, tmp_path):

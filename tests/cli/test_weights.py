@@ -138,7 +138,7 @@ def test_pull_reports_gated_and_missing_files(weights, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", hub.token)
     assert weights("pull", "vae", "-y").code == 0
     assert "openai/clip-vit-large-patch14: no such repository" in failed(weights("pull", "clip"))
-    assert "the server answers 404" in failed(weights("pull", "sadtalker"))
+    assert "the server returned 404" in failed(weights("pull", "sadtalker"))
 
 
 def test_pull_progress_is_in_megabytes(weights, hub, monkeypatch):

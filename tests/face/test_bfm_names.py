@@ -1,4 +1,4 @@
-"""Named expressions in a synthetic Basel Face Model whose movements are known."""
+"""Named expressions in a synthetic Basel Face Model with known movements."""
 
 from dataclasses import replace
 

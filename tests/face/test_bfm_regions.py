@@ -1,4 +1,4 @@
-"""The split of an expression into facial regions, in a basis whose coefficients have no names."""
+"""The split of an expression into facial regions, in a basis without named coefficients."""
 
 import numpy as np
 import pytest

@@ -21,6 +21,9 @@ def test_match_scores_reaches_target_scores_with_small_movements(model):
     smile = [blendshape_index("mouthSmileLeft"), blendshape_index("mouthSmileRight")]
     target[:, smile] = 0.6
     matched = match_scores(model, np.zeros(80), expression, target, np.zeros(len(BLENDSHAPES)))
-    before, after = (logits_to_scores(predict_logits(model, np.zeros(80), e))[0, smile] for e in (expression, matched))
+    before, after = (
+        logits_to_scores(predict_logits(model, np.zeros(80), coefficients))[0, smile]
+        for coefficients in (expression, matched)
+    )
     assert (after > before + 0.3).all() and (after < 0.75).all()
     assert np.abs(model.expression_basis @ matched[0]).max() < 0.08

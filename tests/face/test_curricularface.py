@@ -12,7 +12,9 @@ def test_default_network_is_ir_101():
         embedding, features = network.eval()(torch.zeros(2, 3, 112, 112))
     assert embedding.shape == (2, 512) and features.shape == (2, 25088)
     assert len(network.body) == 49
-    convolutions = sum(isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3) for m in network.modules())
+    convolutions = sum(
+        isinstance(module, torch.nn.Conv2d) and module.kernel_size == (3, 3) for module in network.modules()
+    )
     assert convolutions == 99  # the stem and two in each unit
 
 

@@ -67,7 +67,7 @@ def test_network_loads_weights_strictly_with_or_without_the_module_prefix():
     assert "1 with the wrong shape (fianl_layers.0.bias)" in message
 
 
-def test_network_on_the_meta_device_takes_the_weights_over():
+def test_network_on_the_meta_device_works_after_loading_weights():
     with torch.device("meta"):
         network = CoefficientNet(heads=(3,), width=4, depths=(1, 1, 1, 1))
     torch.manual_seed(0)

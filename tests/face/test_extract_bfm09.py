@@ -33,7 +33,7 @@ def test_align_face_places_the_face_as_in_the_templates(portrait_image, portrait
     assert in_crop == pytest.approx(alignment.FACE_TEMPLATE_256, abs=12)
     in_square = alignment.transform_points(aligned.to_square, portrait_face.points - 0.5)
     assert in_square.min() > 40 and in_square.max() < 470
-    detected = detect_faces(aligned.square)[0]  # the pixels are where the transform says
+    detected = detect_faces(aligned.square)[0]  # the transform describes the pixels
     assert np.abs(detected.points - 0.5 - in_square).max() < 8
 
 

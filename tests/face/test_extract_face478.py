@@ -32,7 +32,7 @@ def move(image: np.ndarray, roll: float, shift: tuple[float, float] = (0.0, 0.0)
 
 
 def extract(images: Iterable[np.ndarray], model, name: str = "video", progress=None, **options) -> MotionTrack:
-    """Extract a track at 25 frames per second; without smoothing unless the options say otherwise."""
+    """Extract a track at 25 frames per second; without smoothing unless `options` sets it."""
     frames = [SimpleNamespace(image=image, pts=float(k / RATE)) for k, image in enumerate(images)]
     callbacks = {} if progress is None else {"progress": progress}
     return extract_video(frames, RATE, model, ExtractOptions(**{"smooth": 0.0, **options}), name, **callbacks)
@@ -126,7 +126,7 @@ def test_frames_without_the_face_are_invalid_and_interpolated(portrait_image, mo
     assert np.isfinite(track.expression).all() and (np.abs(track.crop[:, 0, 0]) > 0).all()
 
 
-def test_each_shot_has_its_own_crop_and_smoothing(portrait_image, model):
+def test_each_shot_has_a_separate_crop_and_smoothing(portrait_image, model):
     rolling = [move(portrait_image, roll) for roll in np.linspace(-5, 5, 6)]
     other_scene = np.ascontiguousarray(255 - portrait_image[::-1])
     other_scene[200:400, 40:240] = move(portrait_image, 0.0)[100:300, 160:360]

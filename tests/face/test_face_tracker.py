@@ -39,9 +39,9 @@ def two_people(portrait_image):
 def test_tracker_returns_none_without_a_face_and_finds_the_person_again(tracker, portrait_image, portrait_face):
     blank = np.full_like(portrait_image, 120)
     faces = track(tracker, [blank] * 2 + [portrait_image] * 3 + [blank] * 4 + [portrait_image] * 8)
-    is_found = [face is not None for face in faces]
-    assert is_found[:2] == [False] * 2 and is_found[2:5] == [True] * 3 and is_found[5:9] == [False] * 4
-    assert all(is_found[-2:])  # not necessarily at once
+    is_tracked = [face is not None for face in faces]
+    assert is_tracked[:2] == [False] * 2 and is_tracked[2:5] == [True] * 3 and is_tracked[5:9] == [False] * 4
+    assert all(is_tracked[-2:])  # not necessarily at once
     assert tracker.max_face_count == 1
     for face in faces:
         assert face is None or np.abs(face.points - portrait_face.points).max() < 6
@@ -52,7 +52,7 @@ def test_tracker_returns_none_without_a_face_and_finds_the_person_again(tracker,
     [("largest", True), ("left", True), ("right", False), ("2", False)],
     indirect=["tracker"],
 )
-def test_tracker_keeps_to_the_selected_one_of_two_people(tracker, is_left, two_people):
+def test_tracker_follows_the_selected_one_of_two_people(tracker, is_left, two_people):
     faces = track(tracker, two_people)
     assert tracker.max_face_count == 2
     assert all(face is not None and (face.points[4, 0] < 300) == is_left for face in faces)
@@ -61,7 +61,7 @@ def test_tracker_keeps_to_the_selected_one_of_two_people(tracker, is_left, two_p
 
 
 @pytest.mark.parametrize("tracker", ["3"], indirect=True)
-def test_tracker_returns_none_for_a_person_who_is_not_there(tracker, two_people):
+def test_tracker_returns_none_for_a_missing_person(tracker, two_people):
     assert track(tracker, two_people[:3]) == [None] * 3 and tracker.max_face_count == 2
 
 

@@ -1,4 +1,4 @@
-"""Fits of synthetic faces, whose coefficients are known."""
+"""Fits of synthetic faces with known coefficients."""
 
 import numpy as np
 import pytest
@@ -102,7 +102,7 @@ def test_fit_frame_ignores_the_irises(model):
     shifted = person.points[0].copy()
     shifted[topology.IRIS] += [6.0, -4.0]
     start = fitter.initial_pose(person.points[0], person.rotations[0])
-    straight, averted = (fitter.fit_frame(p, person.scores[0], start) for p in (person.points[0], shifted))
+    straight, averted = (fitter.fit_frame(points, person.scores[0], start) for points in (person.points[0], shifted))
     assert np.allclose(straight.expression, averted.expression) and np.allclose(straight.pose, averted.pose)
 
 

@@ -79,11 +79,11 @@ def test_compare_ignores_changes_inside_the_mouth(face):
     on_lips = np.isin(np.arange(len(before) // 2), topology.INNER_LIPS)
     change = np.abs(after - before).reshape(-1, 2).max(1)
     assert not change[~on_lips].max() > change[on_lips].max()
-    assert np.count_nonzero(change) < 80  # of 468: the lips at the rim, whose pixels were painted over
+    assert np.count_nonzero(change) < 80  # of 468: the painted pixels at the rim of the lips
 
 
 def test_hessian_predicts_the_change_of_the_gradient(face):
-    """Moving one vertex of an even ramp changes the gradient as the Hessian says, minus what Cauchy's loss removes."""
+    """Moving one vertex of an even ramp changes the gradient by the Hessian, minus what Cauchy's loss removes."""
     surface, points, depth, _ = face
     rows, columns = np.mgrid[:SIZE, :SIZE]
     reference = (0.9 * columns + 0.31 * rows).astype(np.uint8)

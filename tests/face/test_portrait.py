@@ -10,7 +10,7 @@ from mimaface_cli.face.portrait import SQUARE, limited_size, portrait_from_photo
 
 
 @pytest.mark.parametrize(
-    ("size", "longest", "expected"),
+    ("size", "max_side", "expected"),
     [
         ((800, 600), 0, (800, 600)),
         ((800, 600), 800, (800, 600)),
@@ -19,8 +19,8 @@ from mimaface_cli.face.portrait import SQUARE, limited_size, portrait_from_photo
         ((10_000, 3), 100, (100, 2)),
     ],
 )
-def test_limited_size_keeps_the_aspect_ratio_and_a_side_of_two_pixels(size, longest, expected):
-    assert limited_size(*size, longest) == expected
+def test_limited_size_keeps_the_aspect_ratio_and_a_side_of_two_pixels(size, max_side, expected):
+    assert limited_size(*size, max_side) == expected
 
 
 def test_square_moves_image_landmarks_and_crop_together(square_portrait, portrait_image, model):

@@ -50,7 +50,7 @@ def test_interpolate_is_perspective_correct():
     assert np.allclose(depth[rows, columns], hit_z, atol=1e-4)
 
 
-def test_mesh_has_no_cracks():
+def test_rasterized_mesh_has_no_cracks_between_triangles():
     rng = np.random.default_rng(0)
     count, size = 24, 97
     grid = np.stack(np.meshgrid(np.linspace(-3, size + 3, count), np.linspace(-3, size + 3, count)), -1)

@@ -55,5 +55,5 @@ def test_landmarks_that_are_wrong_in_all_frames_are_corrected(landmark_errors):
     assert np.median(remaining) < 0.5
 
 
-def test_correct_landmarks_are_kept(landmark_errors):
+def test_correct_landmarks_are_left_almost_unchanged(landmark_errors):
     assert np.median(landmark_errors(np.zeros((478, 2)))) < 0.4

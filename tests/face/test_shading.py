@@ -7,7 +7,7 @@ from mimaface_cli.motion.rotation import rotation_matrix
 
 
 def make_sphere(rows: int = 24, columns: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    """Return vertices on the unit sphere and triangles whose normals point outward."""
+    """Return vertices on the unit sphere and triangles with outward normals."""
     polar, azimuth = np.meshgrid(
         np.linspace(0.05, np.pi - 0.05, rows), np.arange(columns) * 2 * np.pi / columns, indexing="ij"
     )

@@ -107,7 +107,7 @@ def test_patch_has_its_full_size_at_and_beyond_the_border_of_the_image(center):
     assert np.isfinite(patch.affine).all() and patch.affine[0, 0] > 1
 
 
-def test_patch_shows_a_pixel_where_its_transform_says():
+def test_patch_pixels_are_at_the_places_that_its_transform_describes():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (60, 80, 3), np.uint8)
     patch = FacePatch.cut(image, np.array([40, 30]) + rng.uniform(-20, 20, (478, 2)))

@@ -21,7 +21,7 @@ def test_warp_image_agrees_with_opencv():
     expected = cv2.warpAffine(image, matrix, (100, 80), flags=cv2.INTER_LINEAR)
     assert warped.shape == (80, 100, 3)
     inside = expected.min(-1) > 100
-    assert 0.2 < inside.mean() < 0.95  # the border of the input lies on the canvas
+    assert 0.2 < inside.mean() < 0.95  # the border of the input is on the canvas
     assert warped[0, -1].max() == 0 == expected[0, -1].max()
     difference = np.abs(warped.astype(int) - expected)[inside]
     # At the rim, where the image borders on black, rounding by 1/32 pixel has the largest effect.

@@ -1,4 +1,4 @@
-"""Random damage to bytes, by seed: what a failing disk, a truncated transfer or an attacker makes of a file."""
+"""Random damage to bytes, reproducible by seed: like that of a failing disk, a truncated transfer or an attacker."""
 
 import random
 
@@ -13,8 +13,8 @@ TOKENS = (*_NUMBER_TOKENS, *_TEXT_TOKENS, *_SEPARATOR_TOKENS, *_PATH_TOKENS, *_W
 def damage_bytes(content: bytes, seed: int) -> bytes:
     """Apply one to six random kinds of damage.
 
-    Bytes are changed; stretches are deleted, doubled, swapped or blanked; tokens are inserted; the end is cut off. Half
-    of the damage falls into the first kilobyte, where headers are.
+    The kinds: bytes are changed; ranges are deleted, doubled, swapped or blanked; tokens are inserted; the end is cut
+    off. Half of the damage is in the first kilobyte, where headers are.
     """
     rng = random.Random(seed)
     data = bytearray(content)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.hostile.reader import Reader
 
-MAX_FRAMES = 400  # decoded of a damaged video, whose header may claim hours
+MAX_FRAMES = 400  # limit for damaged videos: a header may claim hours
 
 
 def _make_image(image_format: str) -> Callable[[], bytes]:

@@ -1,4 +1,4 @@
-"""A reader of files, with a valid file to damage, and the check of what it does with damaged ones."""
+"""File readers under test, each with a valid file to damage, and the check of their results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class Reader:
     Args:
         name: Name of the reader.
         suffix: Suffix of the file.
-        make: Returns the bytes of a valid file.
-        read: Reads all of a file.
-        ignores_damage: Whether the reader ignores damaged files without an error, as caches and manifests do, which
-            are created again.
+        make: Function that returns the bytes of a valid file.
+        read: Function that reads all of a file.
+        ignores_damage: Whether the reader ignores damaged files without an error. Caches and manifests do, because
+            they are created again.
         required_name: Name that the file must have, or "" for any.
     """
 
@@ -34,12 +34,12 @@ class Reader:
 
 
 def try_to_read(reader: Reader, path: Path) -> str:
-    """Return "read" or "refused".
+    """Read a file; return "read", or "refused" for a one-line error.
 
     Raises:
         AssertionError: If the error does not name the file or is too long for a line. (The command line escapes line
-            ends in it.)
-        Exception: Anything but a MimafaceError, which a user would see as a traceback.
+            breaks in errors.)
+        Exception: Any other exception of the reader; a user would see a traceback.
     """
     try:
         reader.read(path)

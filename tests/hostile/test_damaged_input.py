@@ -1,4 +1,4 @@
-"""Whatever bytes a file holds: a value, or a one-line error that names it; no traceback, nothing written elsewhere."""
+"""Damaged files give a value or a one-line error that names the file; no traceback, no other file is written."""
 
 import warnings
 
@@ -9,7 +9,7 @@ from tests.hostile.reader import Reader, try_to_read
 from tests.hostile.readers import READERS
 
 CASES_PER_READER = 12  # for ten thousand, run python -m tests.benchmarks.fuzz
-# Of these, the valid file is incomplete: networks lack tensors, and the files of a list are missing.
+# The valid files of these readers are incomplete: networks lack tensors, and the files of a list are missing.
 REFUSED_VALID_FILES = {"evaluation list", "safetensors", "pickle", "old pickle", "bare pickle", "face model mat"}
 
 

@@ -1,4 +1,4 @@
-"""Audio of output videos: in sync whatever the source's clock, ending with the video, copied where possible."""
+"""Audio of output videos: in sync for every clock of the source, ending with the video, copied where possible."""
 
 from fractions import Fraction
 
@@ -193,7 +193,7 @@ def test_duration_of_a_track_limits_its_audio(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
-def test_gap_in_the_audio_stays_a_gap(tmp_path, suffix):
+def test_gap_in_the_audio_becomes_silence_of_the_same_duration(tmp_path, suffix):
     samples = make_noise(2)
     source = tmp_path / "a.mkv"
     with av.open(str(source), "w") as out:
@@ -274,7 +274,7 @@ def test_audio_and_video_are_interleaved(tmp_path):
 
 def test_track_without_audio_is_refused_and_nothing_is_written(tmp_path, assert_folder_holds):
     silent = make_clip(tmp_path / "a.mp4", 10)
-    (tmp_path / "words.wav").write_text("no sound at all")
+    (tmp_path / "words.wav").write_text("no audio at all")
     for path, message in ((silent, "has no audio"), (tmp_path / "words.wav", "not a readable video or audio file")):
         with pytest.raises(InputError, match=message):
             write_with_audio(path, tmp_path / "b.mp4", 3)

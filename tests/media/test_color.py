@@ -1,4 +1,4 @@
-"""Colors: every matrix and range is read right, and what is written is right for any reader that heeds its tags."""
+"""Colors: every matrix and range is decoded correctly, and written files are correct for readers that use the tags."""
 
 import functools
 from fractions import Fraction
@@ -83,13 +83,13 @@ def write_ycbcr(path: Path, planes, pixel_format: str, matrix: int, *, full: boo
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("matrix", [1, 5, 6, 7])
-def test_every_matrix_and_range_is_read_right(tmp_path, matrix, full):
+def test_every_matrix_and_range_is_decoded_correctly(tmp_path, matrix, full):
     planes = rgb_to_ycbcr(make_chart(), matrix, full)
     path = write_ycbcr(tmp_path / "a.mkv", planes, "yuv444p", matrix, full=full)
     assert np.abs(patch_centers(first_image(path)) - PATCHES).max() <= 2
 
 
-def test_ten_bit_video_is_read_right(tmp_path):
+def test_ten_bit_video_is_decoded_correctly(tmp_path):
     planes = rgb_to_ycbcr(make_chart(), 1, False, 10)
     path = write_ycbcr(tmp_path / "a.mkv", planes, "yuv444p10le", 1)
     assert np.abs(patch_centers(first_image(path)) - PATCHES).max() <= 1
@@ -145,7 +145,7 @@ def test_hdr_with_subsampled_chroma_has_the_colors_of_full_chroma(hdr_chart, pix
     assert np.abs(patches - expected[None, :, None]).max() <= 2
 
 
-def test_palette_colors_are_read_right(tmp_path):
+def test_palette_colors_are_decoded_correctly(tmp_path):
     images = [Pillow.fromarray(make_chart()).quantize(16), Pillow.fromarray(make_chart()[:, ::-1].copy()).quantize(16)]
     images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:])
     first, second = (patch_centers(frame.image) for frame in read_frames(tmp_path / "a.gif"))
@@ -156,7 +156,7 @@ def test_palette_colors_are_read_right(tmp_path):
 @pytest.mark.parametrize(
     ("suffix", "codec"), [(".mp4", "h264"), (".mp4", "hevc"), (".webm", "vp9"), (".mp4", "av1"), (".mov", "prores")]
 )
-def test_written_video_is_right_by_its_tags(tmp_path, size, matrix, suffix, codec):
+def test_written_video_has_the_right_colors_according_to_its_tags(tmp_path, size, matrix, suffix, codec):
     path = tmp_path / f"a{suffix}"
     crf = None if codec == "prores" else 4
     with VideoWriter(path, *size, Fraction(25), options=EncodeOptions(codec=codec, crf=crf)) as writer:

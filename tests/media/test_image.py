@@ -28,7 +28,7 @@ def test_png_preserves_every_value(tmp_path):
     image = read_image(path)
     assert np.array_equal(image.rgb, make_gradient()) and image.alpha is None
     assert image.rgb.flags.c_contiguous and image.rgb.flags.writeable
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -184,8 +184,8 @@ def test_32_bit_pixels_are_refused(tmp_path):
         read_image(path)
 
 
-def test_image_kind_tells_still_images_animations_and_other_files_apart(tmp_path):
-    frames = [Pillow.fromarray(make_gradient() // (1 + n)) for n in range(3)]
+def test_image_kind_distinguishes_still_images_animations_and_other_files(tmp_path):
+    frames = [Pillow.fromarray(make_gradient() // (1 + number)) for number in range(3)]
     frames[0].save(tmp_path / "still.gif")
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])

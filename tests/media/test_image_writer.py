@@ -48,7 +48,7 @@ def test_png_sequence_is_exact_and_has_alpha(tmp_path):
         assert np.array_equal(image.rgb, stamped_frame(number)) and (image.alpha == 7 + number).all()
 
 
-def test_sequence_may_fill_an_empty_folder_but_no_other(tmp_path, assert_folder_holds):
+def test_sequence_may_fill_an_empty_folder_but_not_another_existing_one(tmp_path, assert_folder_holds):
     (tmp_path / "out").mkdir()
     write_frames(open_at(tmp_path / "out"), 2)
     assert len(list((tmp_path / "out").iterdir())) == 2

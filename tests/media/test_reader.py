@@ -106,20 +106,20 @@ def test_display_matrix_with_rotation_and_flip_moves_every_corner_as_defined(tmp
     a, b, c, d = (int(np.sign(matrix[place])) for place in (0, 1, 3, 4))
     image = next(read_frames(path)).image
     for row, column in ((2, 2), (2, 45), (29, 2)):
-        # A coded point goes to (a x + c y, b x + d y); negative coordinates count from the far edge.
+        # The matrix maps a coded point to (a x + c y, b x + d y); negative coordinates count from the far edge.
         x = a * column + c * row - (a + c < 0)
         y = b * column + d * row - (b + d < 0)
         assert np.array_equal(image[y, x], corners[row, column])
 
 
-def test_pixels_become_square(tmp_path):
-    wide = make_clip(tmp_path / "wide.mp4", 2, aspect=Fraction(16, 15))
-    tall = make_clip(tmp_path / "tall.mp4", 2, aspect=Fraction(2, 3))
+def test_frames_with_another_pixel_aspect_are_stretched_to_square_pixels(tmp_path):
+    wide_clip = make_clip(tmp_path / "wide.mp4", 2, aspect=Fraction(16, 15))
+    tall_clip = make_clip(tmp_path / "tall.mp4", 2, aspect=Fraction(2, 3))
     rotated = make_clip(tmp_path / "rotated.mp4", 2, aspect=Fraction(2), display=(90, False, False))
-    assert (probe(wide).width, probe(wide).height) == (102, 64)
-    assert (probe(tall).width, probe(tall).height) == (96, 96)
+    assert (probe(wide_clip).width, probe(wide_clip).height) == (102, 64)
+    assert (probe(tall_clip).width, probe(tall_clip).height) == (96, 96)
     assert (probe(rotated).width, probe(rotated).height) == (64, 192)
-    assert [frame.image.shape for frame in read_frames(wide)] == [(64, 102, 3)] * 2
+    assert [frame.image.shape for frame in read_frames(wide_clip)] == [(64, 102, 3)] * 2
     assert next(read_frames(rotated)).image.shape == (192, 64, 3)
 
 
@@ -179,7 +179,7 @@ def test_closing_ends_the_thread(tmp_path):
     assert threading.active_count() == before
 
 
-def test_file_names_are_never_taken_for_options_patterns_or_addresses(tmp_path, monkeypatch):
+def test_file_names_are_never_interpreted_as_options_patterns_or_addresses(tmp_path, monkeypatch):
     for name in ("größe 像 %05d.mp4", "http:colon.mp4", "-dash.mp4", "concat:a|b.mp4"):
         assert len(read_stamps(make_clip(tmp_path / "plain.mp4", 3).rename(tmp_path / name))) == 3
     monkeypatch.chdir(tmp_path)

@@ -60,7 +60,7 @@ def test_clips_of_the_pool_are_decoded_completely(real_media):
         assert sum(1 for _ in read_frames(clip)) == probe(clip).frame_count, clip
 
 
-def test_portraits_are_read(real_media, manifest):
+def test_portraits_have_the_size_in_the_manifest_and_are_readable(real_media, manifest):
     rows = [row for row in manifest.values() if row["kind"] == "portrait"]
     for row in rows:
         assert image_size(real_media / row["file"]) == (int(row["width"]), int(row["height"])), row["file"]

@@ -1,4 +1,4 @@
-"""Times as people write them, and spans of a video."""
+"""Times as users write them, and spans of a video."""
 
 from fractions import Fraction
 
@@ -19,7 +19,7 @@ from mimaface_cli.media.trim import Moment, Trim
     ],
 )
 def test_moment_is_exact_in_every_notation(text, seconds):
-    assert Moment.parse(text, "start").at(Fraction(25)) == seconds
+    assert Moment.parse(text, "start").to_seconds(Fraction(25)) == seconds
 
 
 @pytest.mark.parametrize("text", ["x", "1:60", "-1", "00:61:00.0", "1e3", ""])

@@ -30,7 +30,7 @@ def truncate(path, share):
         (0.7, "frag_keyframe+empty_moov"),
     ],
 )
-def test_truncated_mp4_is_refused_unless_every_frame_is_there(tmp_path, share, layout):
+def test_truncated_mp4_is_refused_unless_it_contains_every_frame(tmp_path, share, layout):
     path = make_clip(tmp_path / "a.mp4", 60, options={"g": "10"}, muxing={"movflags": layout} if layout else {})
     assert count_frames(path) == 60
     truncate(path, share)

@@ -1,4 +1,4 @@
-"""Waveforms: the same samples whatever the format, rate and channels; exact durations; damaged files; flat memory."""
+"""Waveforms: equal samples for all formats, rates and channels; exact durations; damaged files; constant memory."""
 
 import io
 import tracemalloc
@@ -67,7 +67,7 @@ def test_stereo_becomes_the_mean_of_its_channels(tmp_path):
     assert np.abs(samples - (left + right) / 2).max() < 1e-4
 
 
-def test_surround_keeps_the_center_channel(tmp_path):
+def test_surround_mix_contains_the_center_channel(tmp_path):
     tone = make_tone(16_000, 1, 300)
     surround = np.zeros((6, 16_000))
     surround[2] = tone  # front left, front right, center
@@ -115,7 +115,7 @@ def test_clipped_and_silent_audio_is_read_unchanged(tmp_path):
 
 def test_file_without_audio_is_refused(tmp_path):
     (tmp_path / "empty.wav").touch()
-    (tmp_path / "text.wav").write_bytes(b"not a sound at all" * 50)
+    (tmp_path / "text.wav").write_bytes(b"not audio at all" * 50)
     write_wav(tmp_path / "zero.wav", np.zeros((1, 0)), 16_000)
     make_clip(tmp_path / "silent.mp4", 5)
     for name, message in (
@@ -128,7 +128,7 @@ def test_file_without_audio_is_refused(tmp_path):
             pass
 
 
-def test_truncated_file_gives_the_part_that_is_there(tmp_path):
+def test_truncated_file_gives_the_remaining_samples(tmp_path):
     content = write_wav(tmp_path / "a.wav", make_tone(16_000, 2)[None], 16_000).read_bytes()
     (tmp_path / "truncated.wav").write_bytes(content[: len(content) // 2])
     assert 0.9 * SAMPLE_RATE < len(read_all(tmp_path / "truncated.wav")) < 1.1 * SAMPLE_RATE

@@ -1,4 +1,4 @@
-"""Output videos: exact times, metadata, reproducible bytes, flat memory, and the choice of the writer."""
+"""Output videos: exact times, metadata, reproducible bytes, constant memory, and the choice of the writer."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from tests.media.synthetic_media import NTSC, frame_times, make_clip, make_noise
 
 
 def write_stamped(path, times, rate=Fraction(25), size=(96, 64), **options):
-    """Write stamped frames at the given times; return the writer."""
+    """Write one stamped frame at each time; return the writer."""
     with open_writer(path, *size, rate, **options) as writer:
         for number, time in enumerate(times):
             writer.write(stamped_frame(number, *size), time)
@@ -111,7 +111,7 @@ def test_last_frame_lasts_as_long_as_the_others(tmp_path, suffix, codec):
     assert shown_duration(path) == pytest.approx(5 / 25, abs=0.002)
 
 
-def test_mp4_can_start_to_play_before_it_is_downloaded(tmp_path):
+def test_mp4_index_comes_before_the_frames_for_progressive_playback(tmp_path):
     write_stamped(tmp_path / "a.mp4", grid_times(10))
     content = (tmp_path / "a.mp4").read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")

@@ -26,7 +26,7 @@ def test_file_without_packet_gives_an_empty_one(tmp_path):
     assert read_xmp_box(tmp_path / "text.mp4") == b""
 
 
-def test_truncated_packet_gives_what_is_there(tmp_path):
+def test_truncated_packet_gives_its_remaining_bytes(tmp_path):
     path = make_clip(tmp_path / "a.mp4", 2)
     append_xmp_box(path, b"<x/>")
     path.write_bytes(path.read_bytes()[:-2])
@@ -40,7 +40,7 @@ def test_damaged_boxes_give_no_packet(tmp_path):
     append_xmp_box(path, b"<x/>")
     uuid = path.read_bytes()[16 + 8 : 16 + 24]
     for tail in (
-        b"\0\0\0\x02free",  # shorter than its own head
+        b"\0\0\0\x02free",  # shorter than the box header
         b"\0\0\0\x01uuid",  # a 64-bit length that is missing
         b"\0\0\0\x01uuid" + b"\xff" * 8 + uuid,
         b"\xff\xff\xff\xffuuid" + uuid + b"ab",  # longer than the file

@@ -57,7 +57,7 @@ def test_gaze_yaw_is_the_mean_of_both_eyes_and_keeps_their_difference():
     np.testing.assert_allclose(np.degrees(gaze), [[6, 1, 18, 3]])
 
 
-def test_name_without_side_stands_for_both_sides():
+def test_name_without_side_means_both_sides():
     columns = find_channel("mouthSmile", "face478").columns
     assert [BLENDSHAPES[k] for k in columns] == ["mouthSmileLeft", "mouthSmileRight"]
     assert find_channel("mouthLeft", "face478").columns == (BLENDSHAPES.index("mouthLeft"),)
@@ -82,7 +82,7 @@ def test_movements_to_left_and_right_are_not_two_sides(name):
         ("exp60", "face478", "number"),
     ],
 )
-def test_unit_of_a_channel(name, space, unit):
+def test_channel_has_the_unit_of_its_array_and_space(name, space, unit):
     assert find_channel(name, space).unit == unit
 
 
@@ -117,7 +117,7 @@ def test_names_depend_on_the_space():
         find_channel("gaze0", "face478")
 
 
-def test_presets_are_made_of_known_channels_within_their_ranges():
+def test_presets_contain_known_channels_within_their_ranges():
     for name, parts in PRESETS.items():
         for part, value in parts.items():
             assert 0 < value <= find_channel(part, "face478").high, name

@@ -14,7 +14,7 @@ from mimaface_cli.motion.track import MotionTrack
 from tests.motion.tracks import random_motion
 
 
-def test_mix_tracks_takes_regions_matched_by_time():
+def test_mix_tracks_copies_regions_matched_by_time():
     track, other = random_motion(50), random_motion(120, seed=1, rate=Fraction(60))
     mixed, notes = mix_tracks(track, other, ["mouth", "head"])
     assert any("matched by time" in note for note in notes)
@@ -26,7 +26,7 @@ def test_mix_tracks_takes_regions_matched_by_time():
     np.testing.assert_array_equal(mixed.gaze, track.gaze)
 
 
-def test_mixed_head_turns_as_the_other_and_keeps_its_median_position():
+def test_mixed_head_has_the_rotation_of_the_other_track_and_keeps_its_median_position():
     track, other = random_motion(50), random_motion(120, seed=1, rate=Fraction(60))
     mixed, _ = mix_tracks(track, other, ["head"])
     expected = np.interp(np.arange(50) / 25 * 60, np.arange(120), other.pose[:, 1])
@@ -37,7 +37,7 @@ def test_mixed_head_turns_as_the_other_and_keeps_its_median_position():
 def test_mix_tracks_holds_the_last_frame_of_a_shorter_track():
     other = random_motion(120, seed=1, rate=Fraction(60)).select_frames(slice(0, 60))
     mixed, notes = mix_tracks(random_motion(50), other, ["gaze"])
-    assert any("its last frame holds" in note for note in notes)
+    assert any("its last frame is held" in note for note in notes)
     assert np.ptp(mixed.gaze[26:], 0).max() == 0
 
 
@@ -64,7 +64,7 @@ def test_mix_tracks_refuses_unknown_regions_and_other_spaces():
     track, other = random_motion(), MotionTrack.neutral(5, "bfm09")
     with pytest.raises(InputError, match=r"^regions: unknown region 'chin'. Choose mouth"):
         mix_tracks(track, track, ["chin"])
-    with pytest.raises(InputError, match=r"^mix: .*bfm09 space, but the edited one in face478"):
+    with pytest.raises(InputError, match=r"^mix: .*bfm09 space, but the edited track is in face478"):
         mix_tracks(track, other, ["head"])
 
 

@@ -11,7 +11,7 @@ from mimaface_cli.motion.coefficients import EXPRESSION_DIM, Coefficients, blend
 from mimaface_cli.motion.retarget import (
     GAZE_LIMIT,
     TOTAL_KNEE,
-    TOTAL_ROOM,
+    TOTAL_MARGIN,
     YAW_PITCH_KNEE,
     YAW_PITCH_LIMIT,
     find_neutral_frame,
@@ -141,7 +141,7 @@ def test_motion_stays_within_the_limits_of_a_photo():
     assert YAW_PITCH_KNEE < result.pose[1, 1] <= YAW_PITCH_LIMIT
     assert np.abs(result.gaze).max() <= GAZE_LIMIT
     turned = retarget_with(make_source(pose=[0, 0.3, 0, 0, 0, 0]), make_track(2, pose=pose), reference=0)
-    assert turned.pose[1, 1] <= TOTAL_KNEE + TOTAL_ROOM
+    assert turned.pose[1, 1] <= TOTAL_KNEE + TOTAL_MARGIN
 
 
 def test_reference_frame_beyond_the_driver_is_refused():

@@ -9,7 +9,7 @@ from mimaface_cli.motion.summary import format_sparkline, list_curves
 from mimaface_cli.motion.track import MotionTrack
 
 
-def smiling_and_talking() -> MotionTrack:
+def make_smiling_track() -> MotionTrack:
     """Return a track in which jawOpen moves by 0.2 and mouthSmileLeft by 0.6."""
     track = MotionTrack.neutral(5, "face478")
     expression = track.expression.copy()
@@ -19,13 +19,13 @@ def smiling_and_talking() -> MotionTrack:
 
 
 def test_list_curves_puts_moving_expressions_after_head_and_gaze_by_span():
-    names = [curve.name for curve in list_curves(smiling_and_talking())]
+    names = [curve.name for curve in list_curves(make_smiling_track())]
     assert names[:3] == ["yaw", "pitch", "roll"]
     assert names[10:] == ["mouthSmileLeft", "jawOpen"]
 
 
 def test_list_curves_includes_resting_expressions_on_request():
-    curves = list_curves(smiling_and_talking(), include_resting=True)
+    curves = list_curves(make_smiling_track(), include_resting=True)
     assert len(curves) == 74
     units = {curve.name: curve.unit for curve in curves}
     assert (units["yaw"], units["x"], units["jawOpen"], units["exp52"]) == ("degrees", "units", "score", "number")

@@ -157,7 +157,7 @@ def test_select_frames_moves_the_cuts():
 
 
 @pytest.mark.parametrize(
-    ("which", "cuts"),
+    ("frame_range", "cuts"),
     [
         (slice(4, None), (5,)),  # the first shot of the result has no cut
         (slice(0, 9), (4,)),
@@ -169,8 +169,8 @@ def test_select_frames_moves_the_cuts():
         (slice(None), (4, 9)),
     ],
 )
-def test_select_frames_moves_cuts_to_the_next_selected_frame(which, cuts):
-    assert make_track(12).select_frames(which).meta.cuts == cuts
+def test_select_frames_moves_cuts_to_the_next_selected_frame(frame_range, cuts):
+    assert make_track(12).select_frames(frame_range).meta.cuts == cuts
 
 
 def test_select_frames_with_a_step_divides_the_frame_rate():

@@ -19,12 +19,10 @@ from mimaface_cli.motion.track_layout import ARRAY_NAMES, MAX_FRAMES, PER_FRAME_
 from mimaface_cli.motion.track_meta import MAX_META_CHARACTERS, TrackMeta
 
 TRACK = MotionTrack.neutral(12, "face478")
-
-
 FIX = "Run mimaface extract again."
 
 
-def members() -> dict[str, np.ndarray]:
+def make_members() -> dict[str, np.ndarray]:
     """Return the arrays of a valid file of 12 frames."""
     return {key: getattr(TRACK, key) for key in ARRAY_NAMES} | {"meta": np.array(TRACK.meta.to_json())}
 
@@ -75,7 +73,7 @@ def test_file_truncated_anywhere_is_refused(path):
 
 @pytest.mark.parametrize("key", [*ARRAY_NAMES, "meta"])
 def test_missing_key_is_named(path, key):
-    arrays = members()
+    arrays = make_members()
     del arrays[key]
     np.savez(path, **arrays)
     assert load_error(path) == f"{key}: is missing. {FIX}"
@@ -83,7 +81,7 @@ def test_missing_key_is_named(path, key):
 
 @pytest.mark.parametrize("key", ARRAY_NAMES)
 def test_wrong_dtype_is_named_and_not_cast(path, key):
-    arrays = members()
+    arrays = make_members()
     arrays[key] = arrays[key].astype(np.float16)
     np.savez(path, **arrays)
     assert load_error(path).startswith(f"{key}: has dtype float16, expected ")
@@ -95,7 +93,7 @@ def test_pickled_arrays_are_refused_and_not_executed(path, key, tmp_path):
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "trapped"),)
 
-    arrays = members()
+    arrays = make_members()
     arrays[key] = np.array([Trap()], dtype=object)
     np.savez(path, **arrays)
     assert load_error(path).startswith(f"{key}: has dtype object, expected ")
@@ -104,7 +102,7 @@ def test_pickled_arrays_are_refused_and_not_executed(path, key, tmp_path):
 
 @pytest.mark.parametrize("key", ARRAY_NAMES)
 def test_wrong_shape_is_named(path, key):
-    arrays = members()
+    arrays = make_members()
     arrays[key] = arrays[key][..., None]
     np.savez(path, **arrays)
     assert load_error(path).startswith(f"{key}: has shape ")
@@ -112,7 +110,7 @@ def test_wrong_shape_is_named(path, key):
 
 @pytest.mark.parametrize("key", PER_FRAME_ARRAYS)
 def test_wrong_number_of_frames_is_named(path, key):
-    arrays = members()
+    arrays = make_members()
     arrays[key] = arrays[key][:-1]
     np.savez(path, **arrays)
     named = "valid" if key == "pts" else key  # pts sets the number; the first array that differs is named
@@ -120,7 +118,7 @@ def test_wrong_number_of_frames_is_named(path, key):
 
 
 def test_file_without_frames_is_refused(path):
-    arrays = members()
+    arrays = make_members()
     np.savez(path, **{key: value[:0] if key in PER_FRAME_ARRAYS else value for key, value in arrays.items()})
     assert load_error(path).startswith("pts: has 0 frames, expected 1 to ")
 
@@ -128,21 +126,21 @@ def test_file_without_frames_is_refused(path):
 @pytest.mark.parametrize("key", [key for key in ARRAY_NAMES if key != "valid"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_array_with_nan_or_inf_is_named(path, key, value):
-    arrays = {name: array.copy() for name, array in members().items()}
+    arrays = {name: array.copy() for name, array in make_members().items()}
     arrays[key].flat[-1] = value
     np.savez(path, **arrays)
     assert load_error(path) == f"{key}: contains NaN or Inf. {FIX}"
 
 
 def test_times_that_do_not_increase_are_refused(path):
-    arrays = members()
+    arrays = make_members()
     arrays["pts"] = arrays["pts"][::-1]
     np.savez(path, **arrays)
     assert load_error(path).startswith("pts: must increase strictly")
 
 
 def test_bool_bytes_beyond_0_and_1_are_refused(path):
-    arrays = members()
+    arrays = make_members()
     arrays["valid"] = np.full(12, 2, np.uint8).view(bool)
     np.savez(path, **arrays)
     assert load_error(path).startswith("valid: contains bytes that are neither true nor false")
@@ -156,7 +154,7 @@ def test_other_format_version_is_reported_first(path, version):
 
 @pytest.mark.parametrize("key", list(TrackMeta.__dataclass_fields__))
 def test_missing_metadata_field_is_named(path, key):
-    arrays = members()
+    arrays = make_members()
     meta = json.loads(str(arrays["meta"]))
     del meta[key]
     np.savez(path, **arrays | {"meta": np.array(json.dumps(meta))})
@@ -190,7 +188,7 @@ INVALID_META = [
 
 @pytest.mark.parametrize(("change", "text"), INVALID_META)
 def test_invalid_metadata_field_is_named(path, change, text):
-    arrays = members()
+    arrays = make_members()
     meta = json.loads(str(arrays["meta"])) | change
     np.savez(path, **arrays | {"meta": np.array(json.dumps(meta))})
     assert load_error(path).startswith(f"meta: {text}")
@@ -211,12 +209,12 @@ def test_invalid_metadata_field_is_named(path, change, text):
     ],
 )
 def test_metadata_of_another_kind_is_refused(path, meta, text):
-    np.savez(path, **members() | {"meta": meta})
+    np.savez(path, **make_members() | {"meta": meta})
     assert load_error(path).startswith(text)
 
 
-def npy(shape: tuple[int, ...], dtype: str, data: bytes) -> bytes:
-    """Return a .npy file whose header declares a shape that the data need not have."""
+def make_npy(shape: tuple[int, ...], dtype: str, data: bytes) -> bytes:
+    """Return a .npy file with any shape in its header and any data."""
     text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
 
@@ -224,7 +222,7 @@ def npy(shape: tuple[int, ...], dtype: str, data: bytes) -> bytes:
 def write_raw(path: Path, change: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> None:
     """Write a track with the bytes of some members replaced; the checksums of the zip are valid."""
     with zipfile.ZipFile(path, "w", compression) as archive:
-        for key, value in members().items():
+        for key, value in make_members().items():
             buffer = io.BytesIO()
             np.save(buffer, value)
             archive.writestr(f"{key}.npy", change.get(key, buffer.getvalue()))
@@ -242,7 +240,7 @@ def write_raw(path: Path, change: dict[str, bytes], compression: int = zipfile.Z
     ],
 )
 def test_header_that_declares_another_size_is_refused(path, shape, data, text):
-    write_raw(path, {"pts": npy(shape, "<f8", data)})
+    write_raw(path, {"pts": make_npy(shape, "<f8", data)})
     assert load_error(path).startswith(text)
 
 
@@ -266,7 +264,7 @@ def test_invalid_array_header_is_refused_without_a_warning(path, header, recwarn
 
 def test_header_of_python_2_loads_without_a_warning(path, recwarn):
     pose = TRACK.pose
-    write_raw(path, {"pose": npy((12, 6), "<f4", pose.tobytes()).replace(b"(12, 6)", b"(12L,6)")})
+    write_raw(path, {"pose": make_npy((12, 6), "<f4", pose.tobytes()).replace(b"(12, 6)", b"(12L,6)")})
     np.testing.assert_array_equal(MotionTrack.load(path).pose, pose)
     assert not recwarn.list
 
@@ -295,7 +293,7 @@ def test_zip_that_declares_too_much_is_refused_before_unpacking(path):
 
 def test_zip_member_larger_than_declared_is_refused(path):
     """The declared size agrees with the header, but the packed stream continues with 10 MB of zeros."""
-    declared = npy((12,), "<f8", bytes(96))
+    declared = make_npy((12,), "<f8", bytes(96))
     write_raw(path, {"pts": declared + bytes(10**7)}, zipfile.ZIP_DEFLATED)
     content = bytearray(path.read_bytes())
     entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b"pts.npy"))
@@ -313,12 +311,12 @@ def test_huge_file_is_refused_before_reading(path):
 def test_zip_bomb_is_refused_with_little_memory(path):
     """Half a gigabyte of zeros is packed into half a megabyte, in a track of 12 frames."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for key, value in members().items():
+        for key, value in make_members().items():
             buffer = io.BytesIO()
             np.save(buffer, value)
             with archive.open(f"{key}.npy", "w") as member:
                 if key == "expression":
-                    member.write(npy((MAX_FRAMES, 64), "<f4", b""))
+                    member.write(make_npy((MAX_FRAMES, 64), "<f4", b""))
                     for _ in range(125):
                         member.write(bytes(4 * 64 * MAX_FRAMES // 125))
                 else:

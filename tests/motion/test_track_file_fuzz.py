@@ -22,14 +22,14 @@ FUZZ = settings(deadline=None, derandomize=True, database=None, suppress_health_
 TRACK = MotionTrack.neutral(3, "face478")
 
 
-def npy(value: np.ndarray) -> bytes:
+def to_npy(value: np.ndarray) -> bytes:
     """Return the .npy file of an array."""
     buffer = io.BytesIO()
     np.save(buffer, value)
     return buffer.getvalue()
 
 
-MEMBERS = {key: npy(getattr(TRACK, key)) for key in ARRAY_NAMES} | {"meta": npy(np.array(TRACK.meta.to_json()))}
+MEMBERS = {key: to_npy(getattr(TRACK, key)) for key in ARRAY_NAMES} | {"meta": to_npy(np.array(TRACK.meta.to_json()))}
 
 
 def pack(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -45,7 +45,7 @@ STORED = pack(MEMBERS)
 DEFLATED = pack(MEMBERS, zipfile.ZIP_DEFLATED)
 
 
-def loads(content: bytes) -> bool:
+def try_to_load(content: bytes) -> bool:
     """Return whether the bytes load as a track; such a track must then pass a round trip unchanged."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -63,13 +63,13 @@ def loads(content: bytes) -> bool:
 
 
 def test_undamaged_files_load():
-    assert loads(STORED) and loads(DEFLATED)
+    assert try_to_load(STORED) and try_to_load(DEFLATED)
 
 
 @settings(FUZZ, max_examples=200)
 @given(st.binary(max_size=400), st.sampled_from([b"", b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY\x01\x00"]))
 def test_random_bytes_are_refused(content, start):
-    assert not loads(start + content)
+    assert not try_to_load(start + content)
 
 
 @st.composite
@@ -88,13 +88,13 @@ def damage(draw: st.DrawFn, content: bytes) -> bytes:
 @settings(FUZZ, max_examples=300)
 @given(st.one_of(damage(STORED), damage(DEFLATED)))
 def test_damaged_file_loads_or_gives_one_error(content):
-    loads(content)
+    try_to_load(content)
 
 
 @settings(FUZZ, max_examples=200)
 @given(st.data(), st.sampled_from(sorted(MEMBERS)))
 def test_damaged_member_with_valid_checksum_loads_or_gives_one_error(data, key):
-    loads(pack(MEMBERS | {key: data.draw(damage(MEMBERS[key]))}))
+    try_to_load(pack(MEMBERS | {key: data.draw(damage(MEMBERS[key]))}))
 
 
 @st.composite
@@ -110,7 +110,7 @@ def any_array(draw: st.DrawFn, key: str) -> np.ndarray:
 @settings(FUZZ, max_examples=200)
 @given(st.data(), st.sampled_from(ARRAY_NAMES))
 def test_random_array_loads_or_gives_one_error(data, key):
-    loads(pack(MEMBERS | {key: npy(data.draw(any_array(key)))}))
+    try_to_load(pack(MEMBERS | {key: to_npy(data.draw(any_array(key)))}))
 
 
 JSON = st.recursive(
@@ -124,7 +124,7 @@ JSON = st.recursive(
 @given(st.sampled_from(["version", *TrackMeta.__dataclass_fields__]), JSON)
 def test_random_metadata_value_loads_or_gives_one_error(field, value):
     meta = json.loads(TRACK.meta.to_json()) | {field: value}
-    loads(pack(MEMBERS | {"meta": npy(np.array(json.dumps(meta)))}))
+    try_to_load(pack(MEMBERS | {"meta": to_npy(np.array(json.dumps(meta)))}))
 
 
 @settings(FUZZ, max_examples=100)
@@ -133,4 +133,4 @@ def test_deeply_nested_metadata_is_refused(depth, field):
     opening, closing = ('{"a": ', "}") if field == "options" else ("[", "]")
     nested = opening * depth + "[]" + closing * depth
     text = TRACK.meta.to_json().replace(f'"{field}": ', f'"{field}": {nested}, "{field}_": ')
-    assert depth < 16 or not loads(pack(MEMBERS | {"meta": npy(np.array(text))}))
+    assert depth < 16 or not try_to_load(pack(MEMBERS | {"meta": to_npy(np.array(text))}))

@@ -47,7 +47,7 @@ def read_channel(track: MotionTrack, name: str) -> np.ndarray:
 
 
 def assert_same_track(track: MotionTrack, expected: MotionTrack) -> None:
-    """Assert that two tracks have equal metadata, and arrays equal in values, shapes and dtypes."""
+    """Assert that two tracks have equal metadata and equal arrays (values, shapes and dtypes)."""
     assert track.meta == expected.meta
     for name in ARRAY_NAMES:
         np.testing.assert_array_equal(getattr(track, name), getattr(expected, name), strict=True)

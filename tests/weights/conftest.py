@@ -14,7 +14,7 @@ from mimaface_cli.weights import matlab
 
 @dataclass
 class Web:
-    """What the server serves and how it fails.
+    """Files and failures of the server.
 
     Attributes:
         files: Files by URL path.

@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights.checkpoint_layouts import NETWORK_LAYOUTS, describe_mismatches, select_tensors
+from mimaface_cli.weights.checkpoint_layouts import (
+    NETWORK_LAYOUTS,
+    describe_mismatches,
+    select_tensors,
+    strip_module_prefix,
+)
 from tests.conftest import ROOT
 
 GOLDENS = ROOT / "tests" / "goldens" / "data"
@@ -17,9 +22,9 @@ def load_golden_state(name: str, part: str = "state_dict") -> dict[str, Tensor]:
     """Return tensors without memory for the keys and shapes in a fixture."""
     path = GOLDENS / f"{name}.json"
     if not path.exists():
-        pytest.skip(f"needs the fixture {name}, which is not kept in the project")
+        pytest.skip(f"needs the fixture {name}, which is not part of the project")
     rows = json.loads(path.read_text())[part]
-    return {row[0]: torch.empty(row[1], device="meta") for row in rows}
+    return {key: torch.empty(shape, device="meta") for key, shape, *_ in rows}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +37,7 @@ def test_select_tensors_keeps_all_of_the_released_small_networks(content, name):
     assert select_tensors(parallel_state, content, name).keys() == state.keys()
 
 
-def test_select_tensors_tells_the_released_unets_apart():
+def test_select_tensors_distinguishes_the_released_unets():
     image = load_golden_state("unet3d_fullsize_keys", "image_model_unet")
     video_part = load_golden_state("unet3d_fullsize_keys", "3dunet_pth_used")
     assert len(image) == 686
@@ -74,7 +79,7 @@ def test_select_tensors_renames_the_vaes_old_attention_keys():
     assert select_tensors(old, "vae", "vae").keys() == vae.keys()
 
 
-def test_select_tensors_takes_the_vision_encoder_of_clip():
+def test_select_tensors_selects_the_vision_encoder_of_clip():
     from transformers import CLIPConfig, CLIPModel, CLIPVisionModel
 
     config = CLIPConfig()
@@ -101,3 +106,9 @@ def test_describe_mismatches_counts_the_keys_and_lists_the_first_four():
     text = describe_mismatches(missing=set("edcba"), unexpected=[], misshapen=["f"])
     assert text == "5 missing (a, b, c, d, ...); 1 with the wrong shape (f)"
     assert describe_mismatches((), (), ()) == ""
+
+
+def test_strip_module_prefix_changes_nothing_unless_every_key_has_it():
+    mixed = {"module.a": torch.zeros(1), "b": torch.zeros(1)}
+    assert strip_module_prefix(mixed) == mixed and strip_module_prefix({}) == {}
+    assert strip_module_prefix({"module.a": mixed["b"]}) == {"a": mixed["b"]}

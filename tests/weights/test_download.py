@@ -89,7 +89,7 @@ def test_download_file_does_not_append_a_range_that_it_did_not_request(web, url,
 def test_download_file_gives_up_after_four_interruptions_and_resumes_on_the_next_call(web, url, target):
     web.cuts = [1000] * 4
     with pytest.raises(
-        WeightsError, match=r"broke off 4 times \(received 4000 of 700001 bytes\)\. Run the command again to resume"
+        WeightsError, match=r"interrupted 4 times \(received 4000 of 700001 bytes\)\. Run the command again to resume"
     ):
         download_file(url, target, sha256=SHA256, size=len(CONTENT))
     assert list_folder(target) == ["model.bin.part"] and partial_file(target).read_bytes() == CONTENT[:4000]
@@ -145,30 +145,30 @@ def test_download_file_stops_where_the_file_is_too_long(web, url, target):
 
 def test_download_file_refuses_a_file_that_is_too_short(web, url, target):
     web.files["/model.bin"] = CONTENT[:-1]
-    with pytest.raises(WeightsError, match="broke off 4 times"):
+    with pytest.raises(WeightsError, match="interrupted 4 times"):
         download_file(url, target, sha256=SHA256, size=len(CONTENT))
     assert not target.exists()
 
 
 def test_download_file_does_not_repeat_a_refused_request(web, target):
-    with pytest.raises(WeightsError, match="/absent: the server answers 404 Not Found"):
+    with pytest.raises(WeightsError, match="/absent: the server returned 404 Not Found"):
         download_file(f"{web.base}/absent", target, sha256=SHA256)
     assert len(web.requests) == 1 and list_folder(target) == []
 
 
 def test_download_file_refuses_a_range_error_without_a_range_request(web, url, target):
     web.error_codes = [416]
-    with pytest.raises(WeightsError, match="the server answers 416"):
+    with pytest.raises(WeightsError, match="the server returned 416"):
         download_file(url, target, sha256=SHA256)
 
 
-def test_download_file_asks_a_busy_server_four_times(web, url, target):
+def test_download_file_tries_a_busy_server_up_to_four_times(web, url, target):
     web.error_codes = [503, 429]
     download_file(url, target, sha256=SHA256)
     assert target.read_bytes() == CONTENT and len(web.requests) == 3
     target.unlink()
     web.error_codes = [500] * 4
-    with pytest.raises(WeightsError, match=r"broke off 4 times \(the server answers 500"):
+    with pytest.raises(WeightsError, match=r"interrupted 4 times \(the server returned 500"):
         download_file(url, target, sha256=SHA256)
 
 

@@ -77,11 +77,11 @@ def test_find_hub_file_suggests_a_token_where_access_is_denied(hub, code):
         find_hub_file([MODEL])
 
 
-def test_find_hub_file_asks_a_busy_hub_three_times(hub):
+def test_find_hub_file_tries_a_busy_hub_up_to_three_times(hub):
     hub.head_error_codes = [503, 429]
     assert find_hub_file([MODEL]).digest
     hub.head_error_codes = [500] * 3
-    with pytest.raises(WeightsError, match=r"org/model: the server answers 500\. Try again later"):
+    with pytest.raises(WeightsError, match=r"org/model: the server returned 500\. Try again later"):
         find_hub_file([MODEL])
 
 
@@ -106,7 +106,7 @@ def test_find_hub_file_refuses_a_hash_that_is_not_the_registered_one():
 
 
 def test_find_hub_file_respects_offline_mode(hub):
-    """In a process of its own, because huggingface_hub reads the variable when it is imported."""
+    """In a separate process, because huggingface_hub reads the variable when it is imported."""
     script = (
         "from mimaface_cli.weights.hub import *\n"
         "try: find_hub_file([HubFile('org/model', 'config.json')])\n"

@@ -93,7 +93,7 @@ def test_import_folder_accepts_a_subfolder_of_the_release(release_folder):
     assert import_folder(release_folder / "checkpoints" / "video", ["mimaface"]).kept == MIMAFACE[5:]
 
 
-def test_import_folder_tells_loose_files_apart_by_their_contents(release_folder, vae_folder, tmp_path):
+def test_import_folder_identifies_loose_files_by_their_contents(release_folder, vae_folder, tmp_path):
     loose = tmp_path / "loose"
     loose.mkdir()
     for path in release_folder.rglob("*"):
@@ -122,7 +122,7 @@ def test_import_folder_does_not_mix_up_the_two_stages(tmp_path):
     assert {"mimaface/video/mia.safetensors", "mimaface/video/clip.safetensors"} <= set(image_only.missing)
 
 
-def test_import_folder_does_not_take_stable_diffusions_vae_for_the_releases(release_folder, vae_folder, tmp_path):
+def test_import_folder_does_not_mistake_stable_diffusions_vae_for_the_releases(release_folder, vae_folder, tmp_path):
     folder = tmp_path / "sd15"
     shutil.copytree(vae_folder, folder / "vae")
     state = torch.load(release_folder / UNET / "unet.pth", weights_only=True)
@@ -223,7 +223,7 @@ def test_import_folder_refuses_a_missing_folder(tmp_path):
         import_folder(tmp_path / "absent")
 
 
-def test_import_folder_reports_everything_missing_for_an_empty_folder(tmp_path):
+def test_import_folder_reports_all_files_of_an_empty_folder_as_missing(tmp_path):
     (tmp_path / "empty").mkdir()
     assert import_folder(tmp_path / "empty").missing == MIMAFACE + VAE
 

@@ -1,4 +1,4 @@
-"""Search order of model files, and the error where a file is nowhere."""
+"""Search order of model files, and the error for a file that is not found."""
 
 import hashlib
 import importlib.util
@@ -84,7 +84,7 @@ def test_locate_prefers_the_weights_folder(toy, installed_file, carried_file, mi
     assert locate("toy") == installed_file and mirror.requests == []
 
 
-def test_locate_takes_a_packages_copy_without_importing_the_package(toy, carried_file, mirror):
+def test_locate_uses_a_packages_copy_without_importing_the_package(toy, carried_file, mirror):
     assert locate("toy") == carried_file and mirror.requests == []
     assert "toy_carrier" not in sys.modules
 
@@ -148,7 +148,7 @@ def test_locate_does_not_keep_a_wrong_download(toy, weights_folder, mirror):
     assert not (weights_folder / "toy" / "model.bin").exists()
 
 
-# --- nowhere
+# --- not found
 
 
 def test_not_found_error_lists_every_way_to_get_the_file(toy, weights_folder, monkeypatch):
@@ -161,7 +161,7 @@ def test_not_found_error_lists_every_way_to_get_the_file(toy, weights_folder, mo
     )
 
 
-def test_not_found_error_says_on_one_line_why_the_download_failed(toy, closed_port):
+def test_not_found_error_gives_the_reason_of_a_failed_download_on_one_line(toy, closed_port):
     with pytest.raises(WeightsError) as failure:
         locate("toy")
     text = str(failure.value)
@@ -189,7 +189,7 @@ def test_locate_lists_the_known_names_for_an_unknown_one():
 # --- several files
 
 
-def test_locate_files_finds_each_file_in_its_own_place(monkeypatch, installed_file, web, weights_folder):
+def test_locate_files_searches_for_each_file_separately(monkeypatch, installed_file, web, weights_folder):
     second = b"the second file"
     web.files["/toy/config%20a.json"] = second
     monkeypatch.setenv("MIMAFACE_MIRROR", web.base)
@@ -209,7 +209,7 @@ def test_locate_files_finds_each_file_in_its_own_place(monkeypatch, installed_fi
 # --- files that ship
 
 
-def test_locate_finds_a_checkouts_own_file_whatever_the_weights_folder(monkeypatch, tmp_path):
+def test_locate_finds_the_shipped_file_of_a_checkout_for_any_weights_folder(monkeypatch, tmp_path):
     checkout = tmp_path / "checkout"
     (checkout / "weights").mkdir(parents=True)
     (checkout / "pyproject.toml").touch()

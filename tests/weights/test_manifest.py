@@ -45,7 +45,7 @@ def test_changed_files_are_detected_by_size_or_hash(release_folder, weights_fold
     assert import_folder(release_folder).installed == [MIA] and find_missing_files("mimaface") == []
 
 
-def test_a_copied_folder_is_read_only_once(release_folder, weights_folder, monkeypatch):
+def test_copied_folder_is_hashed_only_once(release_folder, weights_folder, monkeypatch):
     import_folder(release_folder)
     for path in weights_folder.rglob("*.*"):
         os.utime(path, (1, 1))
@@ -55,7 +55,7 @@ def test_a_copied_folder_is_read_only_once(release_folder, weights_folder, monke
     assert find_missing_files("mimaface") == [] and hashed == []
 
 
-def test_damage_that_keeps_the_modification_time_is_found_by_a_thorough_check_and_remembered(
+def test_damage_with_an_unchanged_modification_time_is_detected_by_a_thorough_check_and_recorded(
     release_folder, weights_folder
 ):
     import_folder(release_folder)
@@ -90,13 +90,13 @@ def test_files_without_an_entry_are_not_trusted(release_folder, weights_folder):
     ],
     ids=["empty", "list", "other version", "incomplete entry", "wrong type", "deep nesting"],
 )
-def test_an_unreadable_manifest_counts_as_empty(weights_folder, text):
+def test_unreadable_manifest_counts_as_empty(weights_folder, text):
     weights_folder.mkdir()
     (weights_folder / "manifest.json").write_text(text)
     assert manifest.read(weights_folder) == {} and find_missing_files("mimaface") == MIMAFACE
 
 
-def test_a_released_file_that_the_user_copied_is_recognized_by_its_hash(toy, weights_folder):
+def test_released_file_copied_by_the_user_is_recognized_by_its_hash(toy, weights_folder):
     content = b"a released file"
     with pytest.raises(
         WeightsError, match=r"toy/model\.bin: a toy: not installed in .*\. Run mimaface weights pull toy"

@@ -30,7 +30,7 @@ HEADS = {f"lin{i}.model.1.weight": torch.full((1, 4, 1, 1), float(i)) for i in r
 ALL_FILES = ["manifest.json", "toy/config.json", "toy/heads.safetensors", "toy/model.bin"]
 MALICIOUS_PICKLE = b"\x80\x02cposix\nsystem\nq\x00X\x04\x00\x00\x00trueq\x01\x85q\x02Rq\x03."
 
-# Registers the asset in a process of its own and pulls it.
+# Registers the asset in a separate process and pulls it.
 SCRIPT = """
 from mimaface_cli.weights.registry import *
 from mimaface_cli.weights.pull import pull

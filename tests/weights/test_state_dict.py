@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights.state_dict import count_blocks, load_network, load_strict, strip_module_prefix
+from mimaface_cli.weights.state_dict import count_blocks, load_network, load_strict
 
 
 def test_load_network_fills_a_meta_network_and_prepares_it_for_inference():
@@ -22,15 +22,9 @@ def test_load_strict_lists_every_kind_of_mismatch_on_one_line():
     with pytest.raises(WeightsError) as failure:
         load_strict(nn.Linear(3, 2), state, "net.pth")
     assert str(failure.value) == (
-        "net.pth: does not hold the weights of this model: 1 missing (bias); 1 unexpected (scale); "
+        "net.pth: does not contain the weights of this model: 1 missing (bias); 1 unexpected (scale); "
         "1 with the wrong shape (weight). Get the right file."
     )
-
-
-def test_strip_module_prefix_changes_nothing_unless_every_key_has_it():
-    mixed = {"module.a": torch.zeros(1), "b": torch.zeros(1)}
-    assert strip_module_prefix(mixed) == mixed and strip_module_prefix({}) == {}
-    assert strip_module_prefix({"module.a": mixed["b"]}) == {"a": mixed["b"]}
 
 
 def test_count_blocks_is_one_more_than_the_highest_number():

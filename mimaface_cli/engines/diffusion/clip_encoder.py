@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from mimaface_cli.weights.state_dict import load_network, strip_module_prefix
+from mimaface_cli.weights.checkpoint_layouts import strip_module_prefix
+from mimaface_cli.weights.state_dict import load_network
 
 # CLIP's normalization of RGB values in [0, 1].
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights.state_dict import count_blocks, load_network, strip_module_prefix
+from mimaface_cli.weights.checkpoint_layouts import strip_module_prefix
+from mimaface_cli.weights.state_dict import count_blocks, load_network
 
 # Coefficient groups in token order, with their sizes; names as in `mimaface_cli.face.d3dfr.FIELDS`.
 RELEASE_MOTION = {"gaze": 4, "expression": 64, "texture": 80, "illumination": 27, "angles": 3, "translation": 3}

@@ -99,7 +99,7 @@ def read_state(paths: list[Path]) -> dict[str, "Tensor"]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from mimaface_cli.weights.state_dict import strip_module_prefix
+    from mimaface_cli.weights.checkpoint_layouts import strip_module_prefix
 
     state: dict[str, Tensor] = {}
     for path in paths:

@@ -19,7 +19,7 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_layout import MAX_FRAMES
 from mimaface_cli.motion.track_meta import TrackMeta
 
-_MAX_VALUE = 1e4  # in a channel's unit; larger values belong to no face
+_MAX_VALUE = 1e4  # in a channel's unit; no face has larger values
 
 
 def write_csv(track: MotionTrack, file: TextIO) -> list[str]:
@@ -77,13 +77,13 @@ def read_csv(path: Path, frame_rate: Fraction | None = None) -> tuple[MotionTrac
 
 
 def create_imported_track(frames: int, space: str, rate: Fraction, source: str) -> MotionTrack:
-    """Return a neutral track whose metadata names an imported file as its origin.
+    """Return a neutral track with metadata that names an imported file as its origin.
 
     Args:
         frames: Number of frames.
         space: Space of the coefficients.
         rate: Nominal frame rate.
-        source: Kind of the file, stored as version of the extractor.
+        source: Kind of the file, stored as the extractor's version.
     """
     track = MotionTrack.neutral(frames, space, rate)
     return replace(track, meta=TrackMeta(space, "import", source, rate))
@@ -105,8 +105,8 @@ def parse_rows(path: Path, header: list[str], rows: list[TableRow]) -> np.ndarra
         InputError: For the first field that is not a finite number; the message names line and column.
     """
     numbers = np.empty((len(rows), len(header)))
-    for k, row in enumerate(rows):
-        bad_column = _parse_row(row.fields, numbers[k])
+    for index, row in enumerate(rows):
+        bad_column = _parse_row(row.fields, numbers[index])
         if bad_column is not None:
             raise InputError(
                 f"{path}: line {row.line}, column {header[bad_column]}: {row.fields[bad_column][:30]!r} is not a "
@@ -120,7 +120,7 @@ def _parse_row(fields: list[str], numbers: np.ndarray) -> int | None:
     try:
         numbers[:] = fields
     except ValueError:
-        return next(k for k, field in enumerate(fields) if not _is_number(field))
+        return next(column for column, field in enumerate(fields) if not _is_number(field))
     is_bad = ~np.isfinite(numbers)
     return int(np.flatnonzero(is_bad)[0]) if is_bad.any() else None
 
@@ -133,7 +133,7 @@ def _is_number(field: str) -> bool:
 
 
 def _find_channels(path: Path, header: list[str], space: str) -> dict[str, Channel]:
-    """Return the channels of the header's columns but time and valid."""
+    """Return the channels of the header's columns other than time and valid."""
     channels = {}
     for name in header:
         if name in ("time", "valid"):

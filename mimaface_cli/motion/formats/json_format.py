@@ -57,13 +57,13 @@ def _load_object(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(read_text(path))
     except RecursionError as error:
-        raise InputError(f"{path}: is nested too deep for a track. {fix}") from error
+        raise InputError(f"{path}: is nested too deeply for a track. {fix}") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {error.lineno}: is not JSON ({error.msg}). {fix}") from error
     except ValueError as error:  # numbers with more digits than Python parses
         raise InputError(f"{path}: is not JSON of a track. {fix}") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT_NAME:
-        raise InputError(f'{path}: is not a track in JSON, as its "format" is not "{FORMAT_NAME}". {fix}')
+        raise InputError(f'{path}: is not a track in JSON, because "format" is not "{FORMAT_NAME}". {fix}')
     return values
 
 

@@ -1,17 +1,17 @@
 """Motion tracks as CSV of Epic's Live Link Face: ARKit's 52 curves, head and eye rotation of each frame.
 
 The columns are Timecode, BlendShapeCount (61), 52 curves from 0 to 1, HeadYaw, HeadPitch, HeadRoll, and yaw, pitch and
-roll of the left and the right eye. Their meaning, and how it is known:
+roll of the left and the right eye. Their meaning, and the evidence for it:
 
 - Timecode is HH:MM:SS:FF.fff. FF counts frames from 0 at the next whole rate (30 for 29.97, no frame is dropped), .fff
   is the fraction of a frame. The file does not state its frame rate.
 - Rotations are in radians: yaw is positive to the subject's right, pitch downwards, roll to the subject's left
   shoulder. For the eyes, this agrees with the EyeLook curves of recorded captures. For the head, it is the same
   conversion of ARKit's axes to Unreal's (X = -z, Y = x, Z = y, left-handed); no capture with a moving head was
-  available to check it. Where an app differs, scaling yaw by -1 inverts the sign.
+  available to check it. If an app differs, scale yaw by -1.
 - The head rotates as an Unreal rotator: roll first, then pitch, then yaw. The file does not contain its position.
-- TongueOut has no counterpart in a track (it is written as 0 and ignored when read), nor have the unnamed expression
-  columns.
+- TongueOut has no counterpart in a track: it is written as 0 and ignored when read. The unnamed expression columns of a
+  track have no counterpart in the file.
 """
 
 import csv
@@ -130,7 +130,7 @@ def write_livelink(track: MotionTrack, file: TextIO) -> list[str]:
 
 
 def read_livelink(path: Path, frame_rate: Fraction | None = None) -> tuple[MotionTrack, list[str]]:
-    """Read a Live Link Face CSV; columns are found by name, in any order and case, and missing curves are 0.
+    """Read a Live Link Face CSV; columns are matched by name, in any order and case, and missing curves are 0.
 
     Args:
         path: File to read.
@@ -149,7 +149,7 @@ def read_livelink(path: Path, frame_rate: Fraction | None = None) -> tuple[Motio
     numbers = parse_rows(path, names, _blank_fields(names, rows))
     values: dict[str, np.ndarray] = {}
     for name, column in zip(names, numbers.T, strict=True):
-        values.setdefault(name, column)  # of names that differ in case only, the first column counts
+        values.setdefault(name, column)  # the first of several columns with names that differ only in case
     _check_ranges(path, rows, values)
 
     absent = np.zeros(len(rows))
@@ -210,7 +210,7 @@ def rotator_to_head(rotator: np.ndarray) -> np.ndarray:
 
 
 def _match_columns(path: Path, header: list[str]) -> list[str]:
-    """Return the header with known columns in their own case; check that it is of a Live Link Face file."""
+    """Return the header with the names of COLUMNS in their usual case; check that it is of a Live Link Face file."""
     by_lower = {name.lower(): name for name in COLUMNS}
     names = [by_lower.get(name.lower(), name) for name in header]
     for name in ("Timecode", "EyeBlinkLeft", "JawOpen"):

@@ -56,7 +56,7 @@ def test_networks_from_state_list_keys_that_do_not_fit(name):
         without = {other: value for other, value in state.items() if other != key}
         with pytest.raises(WeightsError, match=r"missing|single motion token"):
             build(without)
-    with pytest.raises(WeightsError, match=r"does not hold the weights of this model: .*1 unexpected \(zzz\)"):
+    with pytest.raises(WeightsError, match=r"does not contain the weights of this model: .*1 unexpected \(zzz\)"):
         build(state | {"zzz": torch.zeros(1)})
     with pytest.raises(WeightsError, match=rf"1 with the wrong shape \({norm}\)"):
         build(state | {norm: torch.zeros(3)})

@@ -45,7 +45,7 @@ def test_load_network_refuses_damaged_and_foreign_weights(weights):
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
         load_network("fvd")
     install_weights(weights, "metrics/i3d.safetensors", {"a": torch.zeros(1)})
-    with pytest.raises(WeightsError, match="does not hold the weights of this model"):
+    with pytest.raises(WeightsError, match="does not contain the weights of this model"):
         load_network("fvd")
     (weights / "metrics" / "i3d.safetensors").write_bytes(b"short")
     assert "metrics/i3d.safetensors has 5 bytes" in missing_weights("fvd")

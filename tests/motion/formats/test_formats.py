@@ -30,13 +30,13 @@ def test_import_of_json_refuses_a_frame_rate(tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_damaged_file_gives_a_track_or_a_one_line_error(tmp_path, format):
-    choose = random.Random(5)
+    rng = random.Random(5)
     export_track(random_track(frames=3), tmp_path / "valid", format)
     content = (tmp_path / "valid").read_bytes()
     for _ in range(60):
         damaged = bytearray(content)
-        for _ in range(choose.randint(1, 4)):
-            damaged[choose.randrange(len(damaged))] = choose.randrange(256)
+        for _ in range(rng.randint(1, 4)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         (tmp_path / "damaged").write_bytes(bytes(damaged))
         try:
             import_track(tmp_path / "damaged")

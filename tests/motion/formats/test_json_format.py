@@ -23,7 +23,7 @@ def test_json_round_trip_is_exact(tmp_path, space):
     [
         ("{", "line 1: is not JSON"),
         ("{}", "is not a track in JSON"),
-        ("{" + '"a":{' * 100_000, "nested too deep|is not JSON"),
+        ("{" + '"a":{' * 100_000, "nested too deeply|is not JSON"),
         ('{"format": "mimaface track", "meta": {}}', "format version"),
         ('{"format": "mimaface track", "meta": ' + "1" * 5000 + "}", "is not JSON of a track"),
     ],
@@ -64,6 +64,7 @@ def test_invalid_value_in_json_is_named(tmp_path, exported_json, key, value, mes
 
 
 def test_missing_key_in_json_is_named(tmp_path, exported_json):
-    (tmp_path / "b.json").write_text(json.dumps({k: v for k, v in exported_json.items() if k != "gaze"}))
+    without_gaze = {key: value for key, value in exported_json.items() if key != "gaze"}
+    (tmp_path / "b.json").write_text(json.dumps(without_gaze))
     with pytest.raises(InputError, match="gaze: is missing"):
         import_track(tmp_path / "b.json")
