@@ -1,4 +1,4 @@
-"""Content-addressed store on disk: results of long work under a key of their input, for the next run.
+"""Content-addressed store on disk: results of long work, stored under a hash of their inputs.
 
 Every file is written under a temporary name and renamed, so that concurrent or killed runs leave whole entries or none.
 A cache never makes a run fail: an unreadable entry is a miss, and an entry that cannot be written is not stored.
@@ -128,12 +128,12 @@ def get_or_create(
         cache: None looks up and stores nothing.
         kind: How the value is stored.
         source: The input file or folder.
-        make_key: Makes the key from the source's content hash.
-        create: Makes the value; called with the content hash.
+        make_key: Returns the key for the source's content hash.
+        create: Creates the value; called with the content hash.
         on_wait: Called repeatedly while another run creates the value.
 
     Raises:
-        InputError: The source cannot be read; and whatever `create` raises.
+        InputError: The source cannot be read. Errors of `create` are passed on.
     """
     before = source_stamp(source)
     content = content_hash(source)
@@ -211,7 +211,7 @@ class Cache:
     def lock(self, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Hold the exclusive right to create the value of a key.
 
-        A second run waits until the first is done or dead. Where the folder cannot be written nobody waits.
+        A second run waits until the first finishes or dies. Where the folder cannot be written, no run waits.
         """
         path = self.locks / f"{_checked_key(key)}.lock"
         lock = FileLock(path)
@@ -224,9 +224,9 @@ class Cache:
             yield
         finally:
             lock.release()
-            with suppress(OSError):  # a run that still waits for the old file creates the value once more, at worst
+            with suppress(OSError):  # at worst, a run that still waits for the old file creates the value again
                 path.unlink(missing_ok=True)
-                self.locks.rmdir()  # these two only where they are empty
+                self.locks.rmdir()  # only empty folders are removed
                 self.locks.parent.rmdir()
 
     def _acquire(self, lock: FileLock, on_wait: Callable[[], None]) -> None:

@@ -29,7 +29,7 @@ def prefetch(items: Generator[T, None, None], depth: int = 4) -> Generator[T, No
 
     Args:
         items: Generator to run in the thread.
-        depth: Number of items that may wait for the consumer.
+        depth: Number of items that the queue holds.
 
     Yields:
         The items in order. An exception of `items` is raised here, after the items before it.
@@ -50,7 +50,7 @@ def prefetch(items: Generator[T, None, None], depth: int = 4) -> Generator[T, No
             items.close()
             ready.put(end)
 
-    # A daemon thread: a generator that the caller forgot to close must not keep the interpreter from exiting.
+    # A daemon thread: a generator that is never closed must not keep the interpreter from exiting.
     thread = threading.Thread(target=produce, name="prefetch", daemon=True)
     thread.start()
     try:
@@ -99,7 +99,7 @@ class BackgroundConsumer(Generic[T]):
 
     Args:
         consume: Function to call with each item.
-        depth: Number of items that may wait.
+        depth: Number of items that the queue holds.
     """
 
     def __init__(self, consume: Callable[[T], None], depth: int = 4) -> None:

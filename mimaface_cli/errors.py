@@ -1,15 +1,15 @@
-"""The errors of the package: each is one line that says what is wrong and how to fix it."""
+"""Errors of the package: each message is one line that states the problem and how to fix it."""
 
 
 class MimafaceError(Exception):
-    """Failure that the user can fix. Any other exception that escapes is an internal error.
+    """Failure that the user can fix. Any other exception is an internal error.
 
     A message names options by their field in backticks, as in "Set `overwrite` to replace it." or "Set `engine=mesh`.";
     `mimaface_cli.cli.messages` shows these as flags.
 
     Args:
         message: What is wrong and how to fix it: `<path>: <problem>. <fix>.` or, with a field, `<problem>. <fix>.`
-        field: Name of the option whose value was refused, or None.
+        field: Name of the option with the invalid value, or None.
     """
 
     exit_code = 1

@@ -24,7 +24,7 @@ def check_input_file(path: Path) -> None:
         if not path.exists():
             raise InputError(f"{path}: no such file. Check the path.")
         if not path.is_file():
-            raise InputError(f"{path}: not a regular file. Choose another.")
+            raise InputError(f"{path}: not a regular file. Choose another file.")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty (0 bytes). Get the complete file.")
         if not os.access(path, os.R_OK):
@@ -34,7 +34,7 @@ def check_input_file(path: Path) -> None:
 
 
 def check_output(path: Path, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> None:
-    """Check that a file can be written without destroying anything; changes nothing on disk.
+    """Check that a file can be written without overwriting anything else; changes nothing on disk.
 
     Args:
         path: File to write.

@@ -9,7 +9,7 @@ from typing import Any
 
 from mimaface_cli.errors import InputError
 
-_SETTLED = 1_000_000_000  # nanoseconds after which a time stamp tells two versions of a file apart
+_SETTLED = 1_000_000_000  # nanoseconds after which two versions of a file have different time stamps
 _MAX_HASHES = 256
 _hashes: dict[tuple[str, Any], str] = {}  # of the inputs that this process hashed, by absolute path and stamp
 
@@ -30,19 +30,19 @@ def content_hash(path: Path | str) -> str:
     path = Path(path)
     try:
         before = source_stamp(path)
-        known = os.path.abspath(path), before
-        if known in _hashes:
-            return _hashes[known]
+        version = os.path.abspath(path), before
+        if version in _hashes:
+            return _hashes[version]
         content = _folder_hash(path) if path.is_dir() else _file_hash(path).hex()
     except OSError as error:
         raise _unreadable(path, error) from error
     if source_stamp(path) != before:
         raise InputError(f"{path}: changed while it was read. Wait until it is complete.")
-    # Time stamps are coarse: a file that was just written may change once more and keep its stamp.
+    # Time stamps are coarse: a file that was just written may change again without a new stamp.
     if time.time_ns() - max(changed for *_, changed in before) > _SETTLED:
         if len(_hashes) >= _MAX_HASHES:
             _hashes.clear()
-        _hashes[known] = content
+        _hashes[version] = content
     return content
 
 
@@ -81,7 +81,7 @@ def _folder_hash(folder: Path) -> str:
 
 
 def _members(path: Path) -> list[Path]:
-    """Return the file itself, or the visible files directly in a folder in an order that no locale changes."""
+    """Return the file itself, or the visible files directly in a folder, in an order independent of the locale."""
     if not path.is_dir():
         return [path]
     visible = (member for member in path.iterdir() if not member.name.startswith(".") and member.is_file())

@@ -4,7 +4,7 @@ The command line, batch columns, settings files and environment variables are ma
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from mimaface_cli.errors import InputError
@@ -73,7 +73,7 @@ class OptionInfo:
 
 
 def _number(value: Any) -> str:
-    """Return a number as people write it: whole numbers in full, others with six digits."""
+    """Return a number as text: whole numbers in full, others with six significant digits."""
     return str(value) if isinstance(value, int) else f"{float(value):g}"
 
 
@@ -82,7 +82,7 @@ def option(default: Any = None, *, factory: Callable[[], Any] | None = None, **d
 
     Args:
         default: Default value; ignored with a factory.
-        factory: Makes the default where it is mutable or another dataclass.
+        factory: Creates the default where it is mutable or another dataclass.
         **definition: The arguments of `OptionInfo`.
     """
     metadata = {_KEY: OptionInfo(**definition)}
@@ -93,13 +93,17 @@ def option(default: Any = None, *, factory: Callable[[], Any] | None = None, **d
 
 def option_info(owner: type, name: str) -> OptionInfo:
     """Return the definition of a field of an option dataclass. Raises KeyError for a field without one."""
-    return next(f for f in fields(owner) if f.name == name).metadata[_KEY]
+    return _find_field(owner, name).metadata[_KEY]
 
 
 def option_default(owner: type, name: str) -> Any:
     """Return the default of a field of an option dataclass."""
-    one = next(f for f in fields(owner) if f.name == name)
-    return one.default_factory() if callable(one.default_factory) else one.default
+    definition = _find_field(owner, name)
+    return definition.default_factory() if callable(definition.default_factory) else definition.default
+
+
+def _find_field(owner: type, name: str) -> Field[Any]:
+    return next(definition for definition in fields(owner) if definition.name == name)
 
 
 def check_options(options: Any) -> None:
@@ -108,6 +112,6 @@ def check_options(options: Any) -> None:
     Raises:
         InputError: For the first value outside its choices or its range; `field` is the option's name.
     """
-    for one in fields(options):
-        if _KEY in one.metadata:
-            one.metadata[_KEY].check(one.name, getattr(options, one.name))
+    for definition in fields(options):
+        if _KEY in definition.metadata:
+            definition.metadata[_KEY].check(definition.name, getattr(options, definition.name))

@@ -7,4 +7,4 @@ ProgressCallback = Callable[[str, int, int | None], None]
 
 
 def ignore_progress(stage: str, done: int, total: int | None) -> None:
-    """ProgressCallback nothing: the default where the caller passes no callback."""
+    """Do nothing; the default progress callback."""

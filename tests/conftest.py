@@ -52,7 +52,7 @@ def write_video(
     frames: Iterable[np.ndarray],
     times: Iterable[Fraction],
     rate: Fraction = NTSC,
-    sound: bytes | None = None,
+    audio: bytes | None = None,
 ) -> Path:
     """Write a video with PyAV, independently of the package.
 
@@ -61,16 +61,16 @@ def write_video(
         frames: (H, W, 3) uint8, encoded as H.264.
         times: Times of the frames in seconds.
         rate: Nominal frame rate.
-        sound: Mono 16-bit samples at 44,100 Hz, encoded as AAC, or None.
+        audio: Mono 16-bit samples at 44,100 Hz, encoded as AAC, or None.
     """
     clock = Fraction(1, 90_000)
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=rate, options={"crf": "12", "preset": "ultrafast"})
         video.codec_context.time_base = clock
         video.pix_fmt = "yuv420p"
-        speaker = out.add_stream("aac", rate=44_100) if sound is not None else None
-        if speaker is not None:
-            speaker.layout = "mono"
+        audio_stream = out.add_stream("aac", rate=44_100) if audio is not None else None
+        if audio_stream is not None:
+            audio_stream.layout = "mono"
         for image, time in zip(frames, times, strict=False):
             if not video.codec_context.is_open:
                 video.height, video.width = image.shape[:2]
@@ -78,21 +78,21 @@ def write_video(
             frame.pts, frame.time_base = round(time / clock), clock
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
-        if speaker is not None:
-            samples = np.frombuffer(sound, np.int16)
+        if audio_stream is not None:
+            samples = np.frombuffer(audio, np.int16)
             for start in range(0, len(samples), 1024):
                 chunk = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], "s16", "mono")
                 chunk.sample_rate, chunk.pts, chunk.time_base = 44_100, start, Fraction(1, 44_100)
-                out.mux(speaker.encode(chunk))
-            out.mux(speaker.encode(None))
+                out.mux(audio_stream.encode(chunk))
+            out.mux(audio_stream.encode(None))
     return path
 
 
 def read_video(path: Path) -> tuple[list[np.ndarray], list[Fraction]]:
-    """Return the frames (H, W, 3) of a video and their times from the first one on; with PyAV alone."""
+    """Return the frames (H, W, 3) of a video and their times relative to the first frame; uses PyAV alone."""
     with av.open(str(path)) as file:
-        shown = [(frame.to_ndarray(format="rgb24"), frame.pts * frame.time_base) for frame in file.decode(video=0)]
-    return [image for image, _ in shown], [time - shown[0][1] for _, time in shown]
+        frames = [(frame.to_ndarray(format="rgb24"), frame.pts * frame.time_base) for frame in file.decode(video=0)]
+    return [image for image, _ in frames], [time - frames[0][1] for _, time in frames]
 
 
 @pytest.fixture(scope="session")
@@ -192,9 +192,9 @@ def environment(sample) -> dict[str, str]:
 def run_mimaface(environment, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """Run the real command in a process; `env` has additional variables. Slow: prefer `run_command`."""
 
-    def run(*words: Path | str, env: dict[str, str] | None = None, **more) -> subprocess.CompletedProcess:
+    def run(*words: Path | str, env: dict[str, str] | None = None, **settings) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "mimaface_cli", *map(str, words)]
-        arguments = {"capture_output": True, "encoding": "utf-8", "timeout": 120, "cwd": tmp_path} | more
+        arguments = {"capture_output": True, "encoding": "utf-8", "timeout": 120, "cwd": tmp_path} | settings
         return subprocess.run(command, env=environment | (env or {}), **arguments, check=False)
 
     return run
@@ -227,7 +227,7 @@ def run_command(sample, monkeypatch, tmp_path, capfd) -> Callable[..., CommandRe
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return all files and folders with size and time of change; equal trees mean that nothing was touched."""
+    """Return all files and folders with size and modification time; equal trees mean that no file changed."""
     return {
         str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))

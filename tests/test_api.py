@@ -1,4 +1,4 @@
-"""The public Python API: what it offers, what importing it costs, and its typical uses."""
+"""The public Python API: its names, the cost of importing it, and its typical uses."""
 
 import json
 import subprocess
@@ -52,7 +52,7 @@ def test_package_is_marked_as_typed():
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    code = f"import json, sys, mimaface_cli; print(json.dumps([n for n in {HEAVY} if n in sys.modules]))"
+    code = f"import json, sys, mimaface_cli; print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
     assert json.loads(run_python(code)) == []
 
 
@@ -61,7 +61,7 @@ def test_importing_option_dataclasses_loads_nothing_heavy():
 import json, sys
 from mimaface_cli import (AnimateOptions, DiffusionOptions, EditOptions, EncodeOptions, EvaluateOptions, ExtractOptions,
                           ProvenanceOptions, RetargetOptions, SpeechOptions, Trim, WeightsError)
-print(json.dumps([n for n in {HEAVY} if n in sys.modules]))
+print(json.dumps([name for name in {HEAVY} if name in sys.modules]))
 """
     assert json.loads(run_python(code)) == []
 
@@ -84,7 +84,7 @@ def test_animate_reports_progress_and_returns_what_it_wrote(sample, tmp_path):
     assert stages[-1] == ("animating", FRAMES, FRAMES)
 
 
-def test_one_portrait_serves_many_drivers_without_being_read_again(sample, monkeypatch):
+def test_one_portrait_is_animated_by_many_drivers_without_loading_it_again(sample, monkeypatch):
     portrait = load_portrait(sample.portrait)
     monkeypatch.setattr("mimaface_cli.apps.animate.load_portrait", None)
     for track in (load_track(sample.track), MotionTrack.neutral(2, "face478")):
@@ -95,8 +95,8 @@ def test_track_edited_in_memory_is_rendered(sample):
     track = load_track(sample.track)
     options = AnimateOptions(max_size=128)
     frames, edited_frames = (
-        list(render_frames(sample.portrait, one, options).frames)
-        for one in (track, edit_track(track, EditOptions(scale=("jawOpen=0",))))
+        list(render_frames(sample.portrait, motion, options).frames)
+        for motion in (track, edit_track(track, EditOptions(scale=("jawOpen=0",))))
     )
     assert len(frames) == len(edited_frames) == FRAMES
     assert (frames[FRAMES // 2] != edited_frames[FRAMES // 2]).any()

@@ -1,4 +1,4 @@
-"""The cache: stable keys, entries that are whole or absent, and runs that never fail because of it."""
+"""The cache: stable keys, entries that are complete or absent, and runs that never fail because of the cache."""
 
 import hashlib
 import json
@@ -37,17 +37,18 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache")
 
 
-def age(path: Path, **ago) -> None:
-    then = time.time() - timedelta(**ago).total_seconds()
-    os.utime(path, (then, then))
+def set_age(path: Path, **age) -> None:
+    """Set the modification time of a file to a time span ago."""
+    timestamp = time.time() - timedelta(**age).total_seconds()
+    os.utime(path, (timestamp, timestamp))
 
 
 def test_cache_folder_prefers_argument_then_environment_then_user_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("MIMAFACE_CACHE_DIR", str(tmp_path / "environment"))
     assert cache_folder(tmp_path / "argument") == tmp_path / "argument"
     assert cache_folder() == tmp_path / "environment"
-    monkeypatch.setenv("MIMAFACE_CACHE_DIR", "~/kept")
-    assert cache_folder() == Path.home() / "kept"
+    monkeypatch.setenv("MIMAFACE_CACHE_DIR", "~/cache")
+    assert cache_folder() == Path.home() / "cache"
     monkeypatch.setenv("MIMAFACE_CACHE_DIR", "")
     assert cache_folder() == platformdirs.user_cache_path("mimaface", appauthor=False)
 
@@ -74,7 +75,7 @@ def test_key_depends_on_every_part_but_not_on_option_order():
 
 
 def test_key_is_stable_across_versions():
-    """Another text would silently empty everybody's cache."""
+    """A change of the hashed text would invalidate every existing cache."""
     text = (
         '{"content": "c5", "extractor": "landmarks 1", "format": 1, '
         '"options": {"face": "\\u00fc", "smooth": 1.0}, "space": "face478"}'
@@ -112,10 +113,10 @@ def test_unreadable_entry_is_a_miss_and_stays(cache, monkeypatch):
     cache.store(TRACKS, KEY, make_track())
     with monkeypatch.context() as patch:
 
-        def refuses(*_args, **_kwargs):
+        def refuse(*_args, **_kwargs):
             raise PermissionError(13, "Permission denied")
 
-        patch.setattr(Path, "open", refuses)
+        patch.setattr(Path, "open", refuse)
         assert cache.load(TRACKS, KEY) is None
     assert cache.load(TRACKS, KEY) is not None
 
@@ -133,22 +134,22 @@ def test_unwritable_cache_stores_nothing_and_does_not_fail(tmp_path, cache, monk
     assert blocked.load(TRACKS, KEY) is None
     assert blocked.entries() == [] and blocked.size() == 0 and blocked.clear() == []
     with monkeypatch.context() as patch:
-        patch.setattr(os, "access", lambda *_args: False)  # what a read-only folder answers
+        patch.setattr(os, "access", lambda *_args: False)  # as for a read-only folder
         assert cache.store(TRACKS, KEY, make_track()) is False
 
-    def full(*_args, **_kwargs):
+    def fail_on_full_disk(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np, "savez", fail_on_full_disk)
     assert cache.store(TRACKS, KEY, make_track()) is False
     assert list(cache.folder.iterdir()) == []
 
 
 def test_unwritable_note_loses_only_the_source_name(cache, monkeypatch):
-    def full(*_args, **_kwargs):
+    def fail_on_full_disk(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_text", fail_on_full_disk)
     assert cache.store(TRACKS, KEY, make_track(), "drive.mp4") is True
     assert cache.load(TRACKS, KEY) is not None and [entry.source for entry in cache.entries()] == [""]
     assert len(list(cache.folder.iterdir())) == 1
@@ -157,7 +158,7 @@ def test_unwritable_note_loses_only_the_source_name(cache, monkeypatch):
 def test_entries_list_name_space_size_and_time_newest_first(cache):
     cache.store(TRACKS, KEY, make_track(5), "première.mp4")
     cache.store(TRACKS, OTHER, make_track(9, "bfm09"), "second.mov")
-    age(cache.path_for(TRACKS, KEY), hours=1)
+    set_age(cache.path_for(TRACKS, KEY), hours=1)
     second, first = cache.entries()
     assert (first.key, first.source, first.space, first.path) == (
         KEY,
@@ -187,26 +188,26 @@ def test_empty_cache_has_no_entries(cache):
 def test_clear_removes_old_entries_and_never_foreign_files(cache):
     cache.store(TRACKS, KEY, make_track())
     cache.store(TRACKS, OTHER, make_track())
-    age(cache.path_for(TRACKS, KEY), days=10)
-    mine = [cache.folder / "notes.json", cache.folder / "my.npz", cache.folder.parent / "thesis.txt"]
-    for path in mine:
-        path.write_text("mine")
-        age(path, days=99)
+    set_age(cache.path_for(TRACKS, KEY), days=10)
+    foreign_files = [cache.folder / "notes.json", cache.folder / "my.npz", cache.folder.parent / "thesis.txt"]
+    for path in foreign_files:
+        path.write_text("foreign")
+        set_age(path, days=99)
     assert [entry.key for entry in cache.clear(timedelta(days=11))] == []
     assert [entry.key for entry in cache.clear(timedelta(days=9))] == [KEY]
     assert cache.load(TRACKS, KEY) is None and cache.load(TRACKS, OTHER) is not None
     assert not cache.path_for(TRACKS, KEY).with_suffix(".json").exists()
     assert [entry.key for entry in cache.clear()] == [OTHER]
-    assert sorted(cache.folder.iterdir()) == sorted(mine[:2]) and mine[2].exists()
+    assert sorted(cache.folder.iterdir()) == sorted(foreign_files[:2]) and foreign_files[2].exists()
 
 
 def test_clear_reports_what_it_cannot_remove(cache, monkeypatch):
     cache.store(TRACKS, KEY, make_track())
 
-    def refuses(*_args, **_kwargs):
+    def refuse(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "unlink", refuses)
+    monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(OutputError, match=r"cannot be cleared \(Permission denied\)"):
         cache.clear()
 
@@ -216,7 +217,7 @@ def test_clear_removes_orphaned_notes(cache):
     cache.path_for(TRACKS, KEY).unlink()
     note = cache.path_for(TRACKS, KEY).with_suffix(".json")
     assert cache.clear() == [] and note.exists()  # a run may be about to write the track
-    age(note, days=2)
+    set_age(note, days=2)
     assert cache.clear() == [] and not note.exists()
 
 
@@ -250,8 +251,8 @@ Cache(sys.argv[1]).store(TRACKS, sys.argv[2], MotionTrack.neutral(100, "face478"
     assert cache.load(TRACKS, KEY) is None and cache.entries() == [] and cache.size() == leftover.stat().st_size > 0
     assert cache.store(TRACKS, KEY, make_track()) and len(cache.load(TRACKS, KEY)) == 5
     cache.clear()
-    assert leftover.exists()  # young: its run may be alive
-    age(leftover, days=2)
+    assert leftover.exists()  # too new: its run may still be active
+    set_age(leftover, days=2)
     cache.clear()
     assert list(cache.folder.iterdir()) == []
 
@@ -267,11 +268,11 @@ print("ready", flush=True)
 while True:
     cache.store(TRACKS, sys.argv[2], track, "drive.mp4")
 """
-    moments = random.Random(3)
+    generator = random.Random(3)
     for _ in range(5):
         run = python(script, cache.folder.parent, KEY)
         assert run.stdout.readline() == "ready\n"
-        time.sleep(moments.uniform(0.0, 0.1))
+        time.sleep(generator.uniform(0.0, 0.1))
         run.send_signal(signal.SIGKILL)
         run.wait()
         existed = cache.path_for(TRACKS, KEY).exists()
@@ -296,14 +297,14 @@ print(stored)
     runs = [python(script, cache.folder.parent, KEY, frames) for frames in (3000, 4000)]
     for run in runs:
         assert run.stdout.readline() == "ready\n"
-    seen = set()
+    lengths = set()
     while any(run.poll() is None for run in runs):
         existed = cache.path_for(TRACKS, KEY).exists()
         track = cache.load(TRACKS, KEY)
         assert track is not None or not existed
-        seen.add(track and len(track))
+        lengths.add(track and len(track))
     assert [run.stdout.read() for run in runs] == ["60\n", "60\n"]
-    assert len(cache.load(TRACKS, KEY)) in (3000, 4000) and seen <= {None, 3000, 4000}
+    assert len(cache.load(TRACKS, KEY)) in (3000, 4000) and lengths <= {None, 3000, 4000}
     assert len(list(cache.folder.iterdir())) == 2 and json.loads(
         cache.path_for(TRACKS, KEY).with_suffix(".json").read_text()
     )

@@ -1,1 +1,1 @@
-"""The whole way from a source and a driver to a finished file; what the engines share lives here."""
+"""Applications: what the commands do, each a function with options and a result."""

@@ -54,15 +54,15 @@ class AnimateResult:
         frames: Number of frames.
         width: Width in pixels.
         height: Height in pixels.
-        frame_rate: Frames a second.
+        frame_rate: Frames per second.
         duration: Duration in seconds.
         audio: "driver", "none" or the path of the audio file.
         audio_copied: Whether the audio stream was copied rather than encoded; None without audio.
         driver_cached: Whether the driver's track was in the cache.
         missing_frames: Indices of driver frames without a face; their motion is interpolated.
         notes: Messages for the user.
-        provenance: What was written of the result's provenance, as JSON values.
-        seconds: Time the run took.
+        provenance: The provenance marks that were written, as JSON values.
+        seconds: Run time.
     """
 
     output: Path
@@ -127,7 +127,7 @@ def animate(
         OutputError: The result cannot be written.
         WeightsError: The engine cannot run here. In all cases nothing is left behind.
     """
-    started = time.monotonic()
+    start_time = time.monotonic()
     output = Path(output)
     plan = plan_animation(source, driver, options)
     check_animation_outputs(plan, output, overwrite)
@@ -154,7 +154,7 @@ def animate(
         missing_frames=animation.driver.missing_frames,
         notes=animation.notes + animation.stream.notes,
         provenance=provenance.summary,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - start_time,
     )
 
 
@@ -238,7 +238,7 @@ def _choose_audio(animation: _Animation, output: Path) -> tuple[AudioTrack | Non
             animation.notes.append("images have no audio")
         return None, NO_AUDIO
     if plan.audio is not None:
-        # A track has no audio of its own: the file is taken as that of the whole track. Else it is other audio.
+        # An audio file for a track covers the whole track, so it is trimmed with it; for other drivers it is new audio.
         return AudioTrack(plan.audio, driver.start if driver.kind == "track" else 0.0), str(plan.audio)
     if plan.options.audio == DRIVER_AUDIO and driver.has_audio:
         return AudioTrack(driver.path, driver.start), DRIVER_AUDIO
@@ -248,7 +248,7 @@ def _choose_audio(animation: _Animation, output: Path) -> tuple[AudioTrack | Non
 
 
 def _create_stamp(animation: _Animation, output: Path) -> Stamp:
-    """Return what marks the result as generated."""
+    """Return the stamp that marks the result as generated."""
     plan = animation.plan
     engine, options = plan.selection.engine, plan.options
     unused: dict[str, Any] = {name: None for name in _ENGINE_OPTION_FIELDS if name != engine.options_field}
@@ -311,7 +311,7 @@ def _write(
     matte, frames = _open_matte(plan, stream, pts, duration, provenance)
     frames = provenance.mark_frames(frames)
     try:
-        # Leaving the block publishes the matte first, then the record, then the result: if it is there, all are.
+        # Leaving the block publishes the matte, then the record, then the result: where the result exists, all exist.
         with provenance, writer, matte or nullcontext():
             for k, frame in enumerate(frames):
                 writer.write(frame, float(pts[k]))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
-from mimaface_cli.engines.registry import AUTO, engine_names
+from mimaface_cli.engines.registry import AUTO, engine_names, unknown_engine_error
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions, check_face_selector
 from mimaface_cli.media.encode_options import EncodeOptions
@@ -43,7 +43,7 @@ class AnimateOptions:
     engine: str = option(
         AUTO,
         metavar="ENGINE",
-        help="auto, mesh (embedded, runs on any CPU) or diffusion; the engine that ran is printed.",
+        help="auto, mesh (embedded, runs on any CPU) or diffusion; the result names the engine that ran.",
     )
     retarget: RetargetOptions = field(default_factory=RetargetOptions)
     face: str = option(
@@ -80,9 +80,8 @@ class AnimateOptions:
     provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"recorded": False})
 
     def __post_init__(self) -> None:
-        if self.engine not in (AUTO, *engine_names()):
-            listed = ", ".join(engine_names())
-            raise InputError(f"unknown engine {self.engine[:40]!r}. Choose {AUTO}, {listed}.", field="engine")
+        if self.engine not in (names := (AUTO, *engine_names())):
+            raise unknown_engine_error(self.engine, names)
         check_options(self)
         check_face_selector(self.face)
         check_face_selector(self.driver_face, "driver_face")

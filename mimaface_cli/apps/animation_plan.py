@@ -1,4 +1,4 @@
-"""What an animation needs, decided before the long work: inputs, engine, size and outputs."""
+"""The plan of an animation, made before the long work: inputs, engine, size and outputs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +62,8 @@ class DriverInput:
     Attributes:
         path: The file or folder, or None for a track in memory.
         info: Its description.
-        kind: What turns it into a track, or None for a track in memory.
-        loaded: The driver, where it is a finished track.
+        kind: Driver kind that turns it into a track, or None for a track in memory.
+        loaded: The motion, where the driver is a finished track.
     """
 
     path: Path | None
@@ -97,9 +97,9 @@ class AnimationPlan:
     Attributes:
         source: The source.
         driver: The driver.
-        audio: Audio file that was named for the result, or None.
+        audio: Audio file for the result from `options.audio`, or None.
         options: Options of the run.
-        query: What the engine was chosen for.
+        query: Query that the engine was selected with.
         selection: The engine and why it runs.
         size: Width and height of the result in pixels.
         panels: Layout of the comparison, or None.
@@ -134,7 +134,7 @@ class AnimationPlan:
         )
 
     def inputs(self) -> dict[str, Path]:
-        """Return the input files by the part they have in the result, for its record."""
+        """Return the input files by their role, for the result's record."""
         parts = {
             "source": self.source.path,
             "driver": self.driver.path,
@@ -169,7 +169,9 @@ def plan_animation(
     )
     selection = select_engine(options.engine, query)
     if options.pose_from is not None and not driver_input.is_speech:
-        raise InputError(f"{query.driver_name}: has its own head motion. `pose_from` needs an audio file as driver.")
+        raise InputError(
+            f"{query.driver_name}: already contains head motion. Set `pose_from` only with an audio file as the driver."
+        )
     if driver_input.loaded is not None:
         engine = selection.engine
         driver_input.loaded.track.require_space(engine.space, engine.name, query.driver_name)

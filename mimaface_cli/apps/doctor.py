@@ -24,7 +24,7 @@ _OPENCV_WHEELS = tuple(
 
 
 def examine() -> dict[str, Any]:
-    """Return the report; nothing is downloaded.
+    """Examine the installation; nothing is downloaded.
 
     Returns:
         JSON values: version, python, platform, cpus, cuda, packages (name to version or None), weights (name to path

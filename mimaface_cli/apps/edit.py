@@ -39,7 +39,7 @@ class EditResult:
         height: Height in pixels, or None for a track.
         duration: Duration of the result in seconds.
         engine: Name of the engine, or None for a track.
-        gains: Factors on the edits of a photo with which the result shows what was requested.
+        gains: Factors on the edits of a photo that make the detected motion match the requested values.
         notes: Notes for the user.
         provenance: The provenance that was written, or None for a track.
         seconds: Run time in seconds.
@@ -86,11 +86,11 @@ def edit(
         OutputError: If the output cannot be written.
         WeightsError: If model files are missing.
     """
-    started = time.monotonic()
+    start_time = time.monotonic()
     progress = progress or ignore_progress
     job = prepare_edit(Path(source), Path(output), options, overwrite=overwrite, cache=cache, progress=progress)
     result = _write_track(job, overwrite) if job.size is None else _write_frames(job, job.size)
-    return replace(result, seconds=time.monotonic() - started)
+    return replace(result, seconds=time.monotonic() - start_time)
 
 
 def _write_track(job: EditJob, overwrite: bool) -> EditResult:

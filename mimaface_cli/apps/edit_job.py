@@ -1,4 +1,4 @@
-"""Preparation of an edit: its input is read and everything is checked before long work starts."""
+"""Preparation of an edit: read the input and check everything before long work starts."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -164,7 +164,7 @@ def _choose_kind(edit_input: EditInput, output: Path, options: EditOptions) -> E
 
 
 def _check_time_options(edit_input: EditInput, options: EditOptions) -> None:
-    """Check that options about time suit the input: a photo has no motion, others have their own duration."""
+    """Check that options about time fit the input: a photo has no motion, other inputs have a duration already."""
     if not isinstance(edit_input, PhotoInput):
         if options.seconds is not None:
             raise InputError(

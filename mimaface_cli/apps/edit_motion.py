@@ -21,11 +21,11 @@ from mimaface_cli.motion.mixing import mix_tracks
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.transforms import change_speed, hold_first_frame, scale_motion, smooth_track, trim_track
 
-TRANSITION_SHARE = 0.6  # of a video without keyframes, in which a photo changes from its own face to the edited one
+TRANSITION_SHARE = 0.6  # share of a video without keyframes in which a photo changes from its face to the edited one
 
 
 def extract_video_motion(source: VideoInput, job: EditJob) -> Driver:
-    """Return the motion of the video to edit, from the cache where it is there."""
+    """Return the motion of the video to edit, from the cache if possible."""
     progress = partial(job.progress, "extracting motion")
     return load_driver(source.path, ExtractOptions(job.options.face), job.cache, progress, source.info)
 
@@ -71,7 +71,7 @@ def _mix(track: MotionTrack, other: MotionTrack, job: EditJob) -> MotionTrack:
 
 
 def _animate_photo_track(track: MotionTrack, job: EditJob) -> MotionTrack:
-    """Turn a photo's one frame into motion: along keyframes, or from the photo's own face to the edited one.
+    """Turn a photo's one frame into motion: along keyframes, or from the photo's face to the edited one.
 
     Without keyframes and duration, the result is the edited frame.
     """

@@ -27,9 +27,9 @@ class EditOptions:
         keys_file: CSV file with keyframes, or None.
         mix: Track, photo or video that `regions` are taken from, or None.
         regions: Regions to take from `mix`.
-        strength: Factor on the motion around its rest.
+        strength: Factor on the motion relative to the rest pose.
         smooth: Temporal smoothing.
-        speed: Time stretch of a track; 2 is twice as fast.
+        speed: Playback speed of a track; 2 is twice as fast.
         start: First second of a track to keep.
         duration: Seconds of a track to keep, or None for up to the end.
         grid: NAME=FROM:TO:COUNT, one or two axes of a grid of variations.
@@ -74,9 +74,11 @@ class EditOptions:
         metavar="REGION",
         help="Region that `mix` takes: mouth, eyes, brows, head or gaze; can be repeated.",
     )
-    strength: float = option(1.0, help="Factor on the motion around its rest, 0 to 3.")
-    smooth: float = option(0.0, help="Temporal smoothing: 0 (off), 1 (removes jitter) to 10 (slow motion only).")
-    speed: float = option(1.0, help="Time stretch of a track; 2 is twice as fast.")
+    strength: float = option(1.0, help="Factor on the motion relative to the rest pose, 0 to 3.")
+    smooth: float = option(
+        0.0, help="Temporal smoothing: 0 (off), 1 (removes jitter) to 10 (only slow motion remains)."
+    )
+    speed: float = option(1.0, help="Playback speed of a track; 2 is twice as fast.")
     start: float = option(0.0, metavar="SECONDS", help="First second of a track to keep.")
     duration: float | None = option(None, metavar="SECONDS", help="Duration of a track to keep.")
     grid: tuple[str, ...] = option(
@@ -136,5 +138,5 @@ class EditOptions:
 
     @property
     def changes_time(self) -> bool:
-        """Whether the result has other frame times than its input."""
+        """Whether the frame times of the result differ from those of the input."""
         return self.speed != 1 or self.start != 0 or self.duration is not None

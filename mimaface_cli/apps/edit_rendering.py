@@ -35,7 +35,7 @@ class RenderedEdit:
 
     Args:
         moving: The frames and their times.
-        gains: Factors on the edits with which the result shows what was requested.
+        gains: Factors on the edits that make the detected motion match the requested values.
     """
 
     moving: FrameStream
@@ -96,7 +96,7 @@ def note_limits(requested: Coefficients, rendered: Coefficients) -> list[str]:
 def _render_portrait(
     portrait: Portrait, edited: Coefficients, channels: list[Channel], notes: list[str]
 ) -> tuple[Generator[np.ndarray, None, None], list[EditGain]]:
-    """Return the frames of a photo with edited coefficients, and the gains with which they were rendered."""
+    """Return the frames of a photo with edited coefficients, and the gains that were applied."""
     model = face478.load()
     original = get_portrait_coefficients(portrait)
     gains = measure_gains(portrait, model, edited, channels)

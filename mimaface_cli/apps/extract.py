@@ -67,12 +67,14 @@ def extract(
     finished = load_driver(source, options, trim=trim) if is_track(source) else None
     if finished and options.space not in (None, finished.track.meta.space):
         raise InputError(
-            f"{source}: is a track in {finished.track.meta.space}. Only images and videos are extracted into "
-            f"{options.space}."
+            f"{source}: is a track in the {finished.track.meta.space} space, which cannot be converted to "
+            f"{options.space}. Extract the original photo or video, or leave `space` out."
         )
     info = None if finished else probe(source)
     if renders is not None:
-        frames = len(finished.track) if finished else info.frame_count if info else None
+        frames = None if info is None else info.frame_count
+        if finished is not None:
+            frames = len(finished.track)
         size = CROP_SIZE, CROP_SIZE
         check_media_output(renders, size, EncodeOptions(), frames=frames, overwrite=overwrite, inputs=(source,))
 
@@ -91,7 +93,7 @@ def extract(
 def _check_output(source: Path, output: Path | None, overwrite: bool) -> None:
     if output is not None:
         if not is_track(output):
-            raise OutputError(f"{output}: a track is written as .npz. Change the suffix, or name it as `renders`.")
+            raise OutputError(f"{output}: is not a track. Name a .npz file, or set `renders` to write a video.")
         check_output(output, overwrite, (source,))
 
 
@@ -104,7 +106,7 @@ def _write_renders(track: MotionTrack, path: Path, renderer: TrackRenderer, prog
 
 
 def track_renderer(space: str) -> TrackRenderer:
-    """Return what renders the frames of a track in a space.
+    """Return the function that renders the tracks of a space.
 
     Args:
         space: "face478" or "bfm09".
@@ -128,7 +130,7 @@ def track_renderer(space: str) -> TrackRenderer:
 
 
 def render_track(track: MotionTrack, model: Face478) -> Generator[np.ndarray, None, None]:
-    """Yield the renders of a face478 track, (256, 256, 3) uint8; each vertex has its own color."""
+    """Yield the renders of a face478 track, (256, 256, 3) uint8, with a color per vertex."""
     albedo = model.albedo(track.texture.astype(np.float64))
     identity = track.identity.astype(np.float64)
     for k in range(len(track)):

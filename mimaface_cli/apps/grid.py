@@ -42,14 +42,14 @@ def parse_axes(texts: tuple[str, ...]) -> list[Axis]:
     """Parse axes such as `yaw=-30:30:7`.
 
     Args:
-        texts: NAME=FROM:TO:COUNT of none, one or two axes; the first is horizontal, the second vertical.
+        texts: NAME=FROM:TO:COUNT for each of up to two axes; the first is horizontal, the second vertical.
 
     Raises:
-        InputError: For another form, a wrong name or number, or too many axes.
+        InputError: For malformed text, an unknown name, a number out of range, or too many axes.
     """
     axes = [_parse_axis(text) for text in texts]
     if len(axes) > 2:
-        raise InputError("more than two curves. Give one for across, and another one for down.", field="grid")
+        raise InputError("more than two curves. Give one for the columns and at most one for the rows.", field="grid")
     if len(axes) == 2:
         across, down = (axis.channel for axis in axes)
         if across.array == down.array and set(across.columns) & set(down.columns):
@@ -58,7 +58,7 @@ def parse_axes(texts: tuple[str, ...]) -> list[Axis]:
 
 
 def list_cells(axes: list[Axis]) -> list[tuple[float, ...]]:
-    """Return the values of every cell, one for each axis, in reading order."""
+    """Return the values of every cell, one for each axis, row by row."""
     if len(axes) == 1:
         return [(value,) for value in axes[0].values]
     return [(across, down) for down in axes[1].values for across in axes[0].values]

@@ -24,7 +24,7 @@ def compute_matte(result: np.ndarray, original: np.ndarray) -> np.ndarray:
         original: The source's frame, (H, W, 3) or (H, W, 4) uint8.
 
     Returns:
-        (H, W) uint8: 255 where they differ and in the gaps between, with a soft fall to 0 around.
+        (H, W) uint8: 255 where they differ and in small gaps, with a soft falloff to 0 around.
     """
     result_rgb, original_rgb = (np.ascontiguousarray(image[..., :3]) for image in (result, original))
     difference = cv2.absdiff(result_rgb, original_rgb).max(axis=2)
@@ -43,7 +43,7 @@ def compute_matte(result: np.ndarray, original: np.ndarray) -> np.ndarray:
 
 
 def write_mattes(stream: FrameStream, pts: np.ndarray, writer: FrameWriter) -> Generator[np.ndarray, None, None]:
-    """Yield the frames of a stream, after the matte of each is written.
+    """Write the matte of each frame of a stream, then yield the frame.
 
     Args:
         stream: The rendered frames; it provides the source's own frames.

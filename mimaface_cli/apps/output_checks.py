@@ -34,7 +34,7 @@ def check_media_output(
         frames: Number of frames, or None where it is unknown.
         overwrite: Whether an existing file may be replaced.
         inputs: Files that must not be overwritten.
-        provenance: What is written besides the frames; None for outputs without a record (mattes, model renders).
+        provenance: Options of the provenance marks; None for outputs without a record (mattes, model renders).
 
     Raises:
         OutputError: The frames cannot be written there.

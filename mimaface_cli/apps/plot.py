@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
-MAX_EXPRESSIONS = 8  # expressions that are plotted, those that move most
+MAX_EXPRESSIONS = 8  # number of expressions to plot, those with the largest motion
 # Colors that people with color blindness can distinguish.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#444444")
 

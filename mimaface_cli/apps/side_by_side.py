@@ -20,7 +20,7 @@ class PanelLayout:
     """Sizes of the panels.
 
     Attributes:
-        inputs: What is shown beside the result, from left to right.
+        inputs: Inputs shown beside the result, from left to right.
         widths: Widths of all panels in pixels; the result comes last.
         height: Height of all panels in pixels.
     """
@@ -31,7 +31,7 @@ class PanelLayout:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the whole."""
+        """Width and height of the joined frame in pixels."""
         return sum(self.widths), self.height
 
 

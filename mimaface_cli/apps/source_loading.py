@@ -1,4 +1,4 @@
-"""Load the source of an animation: a photo with its face, or a video with its own motion."""
+"""Load the source of an animation: a photo with its fitted face, or a video with its motion."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +21,11 @@ from mimaface_cli.progress import ProgressCallback
 
 
 def probe_source(path: Path) -> MediaInfo:
-    """Describe a photo or a video. Raises InputError for a track, a folder, or what cannot be read."""
+    """Describe a photo or a video. Raises InputError for a track, a folder or an unreadable file."""
     if is_track(path):
-        raise InputError(f"{path}: is a track. The source is a photo or a video; give the track as the driver.")
+        raise InputError(f"{path}: is a track. Name a photo or a video as the source, and the track as the driver.")
     if path.is_dir():
-        raise InputError(f"{path}: is a folder. The source is a photo or a video.")
+        raise InputError(f"{path}: is a folder. Name a photo or a video as the source.")
     return probe(path)
 
 
@@ -58,13 +58,13 @@ def load_portrait(path: Path | str, face: str = "largest") -> Portrait:
 
 
 def fit_portrait(portrait: Portrait, options: AnimateOptions, keeps_alpha: bool, notes: list[str]) -> Portrait:
-    """Bring a portrait to the size of the result.
+    """Resize a portrait to the size of the result.
 
     Args:
-        portrait: The photo at its own size.
+        portrait: The photo at its original size.
         options: Options of the run.
-        keeps_alpha: Whether the output stores transparency; without it the photo is laid on black.
-        notes: Messages for the user are appended.
+        keeps_alpha: Whether the output stores transparency; otherwise the photo is flattened on black.
+        notes: List to which notes for the user are appended.
     """
     if portrait.alpha is not None and not keeps_alpha:
         portrait = replace(portrait, image=flatten_alpha(Image(portrait.image, portrait.alpha)), alpha=None)

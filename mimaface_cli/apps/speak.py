@@ -1,4 +1,4 @@
-"""Turn speech into a track file."""
+"""Convert speech to a track file."""
 
 from pathlib import Path
 

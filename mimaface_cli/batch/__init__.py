@@ -1,1 +1,1 @@
-"""Many jobs over a night: a job file read and ordered, each job's state on disk, workers here or on a cluster."""
+"""Batches of animate jobs: job files, records of the jobs on disk, and workers on this machine or a cluster."""

@@ -10,9 +10,9 @@ class BatchOptions:
     """Options of a batch.
 
     Attributes:
-        workers: Jobs that run at once, or None for as many as the machine or the cluster has room for.
-        retry: Further attempts of a failed job.
-        halt_on_error: Whether no job is started after one has failed.
+        workers: Number of jobs that run in parallel, or None for as many as the machine or the cluster allows.
+        retry: Number of further attempts of a failed job.
+        halt_on_error: Whether a failed job keeps further jobs from starting.
         skip_existing: Whether jobs whose output exists are skipped.
         timeout: Seconds that a job may take, or None for no limit.
     """
@@ -22,10 +22,10 @@ class BatchOptions:
         minimum=1,
         maximum=1000,
         metavar="N",
-        help="Jobs that run at once; by default one per GPU, or as many as cores and memory allow.",
+        help="Number of parallel jobs; by default one per GPU, or as many as cores and memory allow.",
     )
-    retry: int = option(0, minimum=0, metavar="N", help="Further attempts of a failed job.")
-    halt_on_error: bool = option(False, help="Start no job after one has failed.")
+    retry: int = option(0, minimum=0, metavar="N", help="Number of further attempts of a failed job.")
+    halt_on_error: bool = option(False, help="Start no further job after a failure.")
     skip_existing: bool = option(False, help="Skip jobs whose output exists.")
     timeout: float | None = option(
         None, above=0, metavar="SECONDS", help="Stop a job that takes longer and count it as failed."

@@ -1,7 +1,7 @@
-"""Workers on a Ray cluster: actors that each keep a `WorkerProcess` on their node.
+"""Workers on a Ray cluster: actors that each own a `WorkerProcess` on their node.
 
-A job runs there as it would here. The nodes need this version of mimaface, and the files under the same paths: a shared
-file system.
+A job runs on a node as it would run locally. The nodes need the same version of mimaface, and the files under the same
+paths, so a shared file system.
 """
 
 import logging
@@ -37,10 +37,10 @@ def join_cluster(
         address: host:port, ray://host:port or auto.
         command: The command that starts a worker process.
         folder: Working directory of the workers.
-        uses_diffusion: Whether jobs may use the diffusion engine: then there is a worker per GPU, if there are any.
+        uses_diffusion: Whether jobs may use the diffusion engine; if so, there is one worker per GPU, if any.
 
     Yields:
-        The number of workers that the cluster has room for, and the function that starts one.
+        The number of workers that the cluster has resources for, and the function that starts a worker.
 
     Raises:
         WeightsError: Ray is not installed.
@@ -66,7 +66,7 @@ def _join(
     def join() -> None:
         try:
             ray.init(address, log_to_driver=False, configure_logging=False, namespace="mimaface")
-        except BaseException as error:  # Ray raises many kinds, which mean the same to the user
+        except BaseException as error:  # Ray raises many types for the same problem
             errors.append(error)
 
     # Ray has no time limit; a cluster that never answers is abandoned.
@@ -75,20 +75,22 @@ def _join(
     thread.join(_JOIN_TIMEOUT)
     if errors or thread.is_alive():
         reason = f" ({brief(errors[0], 120)})" if errors else ""
-        raise InputError(f"cannot join a cluster at {address}{reason}. Run ray status on its head node.", field="ray")
+        raise InputError(
+            f"cannot join a cluster at {address}{reason}. Check it with ray status on its head node.", field="ray"
+        )
     resources = ray.cluster_resources()
     gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
     if uses_diffusion and gpus:
-        count, needs = gpus, {"num_gpus": 1, "num_cpus": 1}
+        count, requirements = gpus, {"num_gpus": 1, "num_cpus": 1}
     else:
-        count, needs = max(1, cores // CORES_PER_JOB), {"num_cpus": min(CORES_PER_JOB, max(1, cores))}
+        count, requirements = max(1, cores // CORES_PER_JOB), {"num_cpus": min(CORES_PER_JOB, max(1, cores))}
     variables = {name: value for name, value in os.environ.items() if name.startswith(("MIMAFACE_", "PYTHONPATH"))}
-    actor_class = ray.remote(max_restarts=0, max_concurrency=2, **needs)(_Actor)
+    actor_class = ray.remote(max_restarts=0, max_concurrency=2, **requirements)(_Actor)
     return count, lambda number: RayWorker(actor_class, command, folder, variables)
 
 
 def _check_address(address: str) -> None:
-    """Raise InputError unless something listens at a host:port; Ray would try for minutes."""
+    """Raise InputError unless a server listens at the address; Ray itself would retry for minutes."""
     if address in ("auto", "local"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -137,14 +139,14 @@ class RayWorker:
         return JobReply(**values)
 
     def stop(self) -> None:
-        """End the worker; its process cleans up by itself."""
+        """End the worker; its process does its cleanup alone."""
         import ray
 
         ray.kill(self._actor)
 
 
 class _Actor:
-    """The part of a worker that lives on its node."""
+    """The part of a worker that runs on its node."""
 
     def __init__(self, command: list[str], folder: str, variables: dict[str, str]) -> None:
         self._worker = WorkerProcess(command, Path(folder), variables)

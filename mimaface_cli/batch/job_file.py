@@ -19,7 +19,7 @@ from mimaface_cli.media.encoding import is_image_sequence
 REQUIRED_COLUMNS = ("source", "driver", "output")
 _INPUT_COLUMNS = ("source", "driver", "audio", "pose-from")
 _OUTPUT_COLUMNS = ("output", "matte")
-_KEYWORDS = {"audio": ("driver", "none")}  # values that are no file names
+_KEYWORDS = {"audio": ("driver", "none")}  # values that are not file names
 _MAX_SIZE = 64_000_000  # bytes
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -27,16 +27,16 @@ _Row = tuple[int, dict[str, str | bool]]
 
 
 def read_jobs(path: Path, options: Mapping[str, bool], find_problem: Callable[[list[str]], str | None]) -> list[Job]:
-    """Read the jobs of a file, in an order that puts each after those whose outputs it reads.
+    """Read the jobs of a file, sorted so that each job follows the jobs whose outputs it reads.
 
     Args:
         path: The job file.
-        options: Options of animate by long name without dashes, also those that switch off (no-…); True for switches.
-        find_problem: Returns what is wrong with a job's words, or None.
+        options: Options of animate by long name without dashes, no-… switches included; True for switches.
+        find_problem: Returns the problem of a job's words, or None.
 
     Raises:
-        InputError: With the row, for unknown columns, unreadable rows, wrong options, two jobs with one output, jobs
-            that need each other, and a file without jobs.
+        InputError: For unknown columns, unreadable rows, wrong options, two jobs with one output, jobs that need each
+            other, and a file without jobs; the message names the row.
     """
     path = Path(path)
     check_input_file(path)
@@ -50,7 +50,7 @@ def read_jobs(path: Path, options: Mapping[str, bool], find_problem: Callable[[l
     folder = Path(os.path.abspath(path.parent))
     jobs: list[Job] = []
     for row, values in read_rows(path, text, options):
-        jobs.append(_job(row, values, folder))
+        jobs.append(_make_job(row, values, folder))
         if problem := find_problem(jobs[-1].words):
             raise InputError(f"{path}, row {row}: {problem}")
     if not jobs:
@@ -59,7 +59,7 @@ def read_jobs(path: Path, options: Mapping[str, bool], find_problem: Callable[[l
 
 
 def resolve_path(folder: Path, name: str) -> Path:
-    """Return the absolute path, with links followed, of a name in a job file; for numbered images, of their folder."""
+    """Return the real, absolute path of a name in a job file; for numbered images, that of their folder."""
     path = folder / name
     if is_image_sequence(path) and not path.exists():
         path = path.parent
@@ -82,7 +82,7 @@ def _csv_rows(path: Path, text: str, options: Mapping[str, bool]) -> Iterator[_R
         if not any(cells):
             continue
         if not names:
-            names = [_column(path, row, cell, options) for cell in cells]
+            names = [_parse_column(path, row, cell, options) for cell in cells]
             repeated = next((name for name in names if names.count(name) > 1), None)
             if repeated:
                 raise InputError(f"{path}, row {row}: the column {repeated} appears twice. Remove one.")
@@ -91,7 +91,7 @@ def _csv_rows(path: Path, text: str, options: Mapping[str, bool]) -> Iterator[_R
             raise InputError(
                 f"{path}, row {row}: has {len(cells)} cells for {len(names)} columns. Quote cells that contain commas."
             )
-        yield row, _values(path, row, dict(zip(names, cells, strict=False)), options)
+        yield row, _parse_values(path, row, dict(zip(names, cells, strict=False)), options)
 
 
 def _json_rows(path: Path, text: str, options: Mapping[str, bool]) -> Iterator[_Row]:
@@ -110,8 +110,8 @@ def _json_rows(path: Path, text: str, options: Mapping[str, bool]) -> Iterator[_
         for name, value in values.items():
             if value is not None and not isinstance(value, str | int | float | bool):
                 raise InputError(f"{path}, row {row}: {name[:40]} must be text, a number, true or false.")
-        named = {_column(path, row, name, options): value for name, value in values.items()}
-        yield row, _values(path, row, named, options)
+        by_column = {_parse_column(path, row, name, options): value for name, value in values.items()}
+        yield row, _parse_values(path, row, by_column, options)
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -122,18 +122,18 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _column(path: Path, row: int, text: str, options: Mapping[str, bool]) -> str:
-    """Return the name of a column as options are named. Raises InputError for an unknown name."""
+def _parse_column(path: Path, row: int, text: str, options: Mapping[str, bool]) -> str:
+    """Return a column's name in the form of option names. Raises InputError for an unknown name."""
     name = text.strip().removeprefix("--").replace("_", "-").lower()
     if name in REQUIRED_COLUMNS or name in options:
         return name
-    near = get_close_matches(name, (*REQUIRED_COLUMNS, *options), 1, 0.5)
-    hint = f"Did you mean {near[0]}?" if near else "See mimaface animate --help-all for the names of the options."
+    matches = get_close_matches(name, (*REQUIRED_COLUMNS, *options), 1, 0.5)
+    hint = f"Did you mean {matches[0]}?" if matches else "See mimaface animate --help-all for the names of the options."
     raise InputError(f"{path}, row {row}: unknown column '{text[:40]}'. {hint}")
 
 
-def _values(path: Path, row: int, cells: Mapping[str, Any], options: Mapping[str, bool]) -> dict[str, str | bool]:
-    """Return the values of a row: text, or True for a switch; empty cells and switches that are off are left out."""
+def _parse_values(path: Path, row: int, cells: Mapping[str, Any], options: Mapping[str, bool]) -> dict[str, str | bool]:
+    """Return the values of a row: text, or True for a switch; empty cells and switches that are off are omitted."""
     values: dict[str, str | bool] = {}
     for name, value in cells.items():
         if value is None or value == "":
@@ -158,7 +158,7 @@ def _values(path: Path, row: int, cells: Mapping[str, Any], options: Mapping[str
     return values
 
 
-def _job(row: int, values: dict[str, str | bool], folder: Path) -> Job:
+def _make_job(row: int, values: dict[str, str | bool], folder: Path) -> Job:
     """Return the job of a row; its id is a hash of the folder and the values."""
     inputs = tuple(
         resolve_path(folder, str(values[name]))

@@ -1,4 +1,4 @@
-"""The queue of a batch: which job is next, and which must wait."""
+"""The queue of a batch: it selects the next job and holds the jobs that must wait."""
 
 import threading
 import time
@@ -10,10 +10,10 @@ from mimaface_cli.batch.job_state import DONE, FAILED, StateFolder
 from mimaface_cli.batch.jobs import Job
 
 BLOCKED = "blocked"
-_BUSY_PAUSE = 1.0  # seconds until a job of another runner is tried again
-_RETRY_PAUSE = 0.5  # seconds until a failed job is tried again; doubles each time
+_BUSY_PAUSE = 1.0  # seconds until a job of another runner is checked again
+_RETRY_PAUSE = 0.5  # seconds until a failed job is retried; doubles with each retry
 _MAX_RETRY_PAUSE = 60.0
-_TICK = 0.2
+_TICK = 0.2  # seconds between two checks for a ready job
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class JobOutcome:
 
 
 class JobQueue:
-    """Jobs that wait: for jobs that they need, for a pause after a failure, or for another runner that has them.
+    """Jobs that wait: for jobs that they need, for the pause after a failure, or for another runner.
 
     Attributes:
-        budget: Attempts, including those of earlier runs, after which a job has failed, by job id.
+        budget: Maximum number of attempts, those of earlier runs included, by job id.
         lanes: Number of workers in use.
     """
 
@@ -75,14 +75,14 @@ class JobQueue:
             return not self._is_halted and bool(self._waiting or self._running)
 
     def give_up_lane(self) -> bool:
-        """Give up a worker that cannot be started; return False if it is the last one."""
+        """Give up a worker that cannot be started; return False if it is the only one left."""
         with self._changed:
             is_last = self.lanes == 1
             self.lanes -= not is_last
             return not is_last
 
     def take(self) -> Job | None:
-        """Wait for the next job that is ready; return None if none will be."""
+        """Wait for the next ready job and return it; return None if no job is left."""
         with self._changed:
             while True:
                 self._finish_blocked()
@@ -104,7 +104,7 @@ class JobQueue:
                 self._changed.wait(_TICK)
 
     def put_reply(self, job: Job, reply: JobReply) -> None:
-        """Take a worker's reply: the job is finished, or waits for another attempt."""
+        """Process a worker's reply: finish the job, or queue it for another attempt."""
         with self._changed:
             del self._running[job.id]
             if reply.status == BUSY:
@@ -118,7 +118,7 @@ class JobQueue:
             self._changed.notify_all()
 
     def put_death(self, job: Job, reason: str) -> None:
-        """Take the death of a worker: the first one does not count as an attempt, later ones use up `retry`."""
+        """Process the death of a worker: the first one does not count as an attempt, later ones count as retries."""
         with self._changed:
             deaths = self._deaths[job.id] = self._deaths.get(job.id, 0) + 1
             if deaths == 1:
@@ -127,7 +127,7 @@ class JobQueue:
         self.put_reply(job, JobReply(FAILED, attempts, 1, reason, is_new=True))
 
     def halt(self) -> None:
-        """Hand out no more jobs."""
+        """Start no further job."""
         with self._changed:
             self._is_halted = True
             self._changed.notify_all()
@@ -139,7 +139,7 @@ class JobQueue:
             return outcomes
 
     def _is_done(self, key: str) -> bool:
-        """Return whether a needed job is done; one that is not in the batch counts as done."""
+        """Return whether a needed job is done; a job outside the batch counts as done."""
         return key not in self._rows or (key in self._outcomes and self._outcomes[key].is_success)
 
     def _has_failed(self, key: str) -> bool:

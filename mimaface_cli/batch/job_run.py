@@ -34,12 +34,12 @@ class JobReply:
 
     Attributes:
         status: "done", "failed", "skipped" (the output existed) or "busy" (another runner has the job).
-        attempts: Attempts that were started, also by earlier runs.
+        attempts: Number of started attempts, those of earlier runs included.
         code: Exit code of a failure.
         reason: Error line of a failure.
         seconds: Duration of the last attempt.
         result: JSON object that animate printed, or None.
-        is_new: Whether this run started an attempt, rather than found an outcome.
+        is_new: Whether this run started an attempt; False if an earlier run settled the job.
     """
 
     status: str
@@ -71,12 +71,12 @@ RunCommand = Callable[[list[str], Path], CommandOutcome]
 
 
 def run_job(states: StateFolder, job: Job, budget: int, skip_existing: bool, run: RunCommand) -> JobReply:
-    """Run a job and record the outcome, unless it is done, another runner has it, or its attempts are used up.
+    """Run a job and record the outcome, unless it is done, in use by another runner, or out of attempts.
 
     Args:
         states: The jobs' records.
         job: The job.
-        budget: Largest number of attempts, those of earlier runs included.
+        budget: Maximum number of attempts, those of earlier runs included.
         skip_existing: Whether to skip the job if its output exists and another program wrote it.
         run: Runs the command line.
     """
@@ -88,7 +88,7 @@ def run_job(states: StateFolder, job: Job, budget: int, skip_existing: bool, run
 
 
 def settled_reply(record: JobRecord | None, job: Job, budget: int) -> JobReply | None:
-    """Return the reply to a job that needs no run: it is done, or its inputs have changed since; else None."""
+    """Return the reply for a job that needs no run, because it is done or its inputs have changed since; else None."""
     if record is None or not is_finished(record, job):
         return None
     changed = _changed_input(record, job)
@@ -114,7 +114,7 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
     interrupted = previous if previous is not None and previous.status == RUNNING else None
     if interrupted is not None:
         clear_partial_outputs(job)
-    clock = time.monotonic()
+    start_time = time.monotonic()
     record = JobRecord(
         RUNNING,
         (previous.attempts if previous is not None else 0) + 1,
@@ -126,7 +126,7 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
         worker=f"{socket.gethostname()} {os.getpid()}",
     )
     states.write(job.id, record)
-    # Numbered images appear all at once, and last: after their matte and their record.
+    # The folder of numbered images is published as a whole, after their matte and their record.
     if interrupted is not None and is_ours and job.outputs[0].is_dir() and output_exists(job.outputs[0]):
         changed = _changed_input(interrupted, job)
         if changed is None:
@@ -141,7 +141,7 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
         status=FAILED if outcome.code else DONE,
         code=outcome.code,
         reason=outcome.reason,
-        seconds=time.monotonic() - clock,
+        seconds=time.monotonic() - start_time,
         result=outcome.result,
         ours=is_ours and any(output_exists(output) for output in job.outputs),
         ended=time.time(),
@@ -153,25 +153,25 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
 
 
 def _run_command(states: StateFolder, job: Job, words: list[str], run: RunCommand) -> CommandOutcome:
-    """Run the command of a job; a result is a failure if an input changed meanwhile."""
+    """Run the command of a job; report a failure if an input changed during the run."""
     stamps = _input_stamps(job)
     outcome = run([*words, *job.words], states.log(job.id))
     if outcome.code:
         return outcome
     for path, stamp in _input_stamps(job).items():
         if stamp != stamps.get(path):
-            reason = f"{path}: changed while the job ran, so that the result may mix both versions. Run it again."
+            reason = f"{path}: changed while the job ran, so the result may mix both versions. Run the job again."
             return CommandOutcome(INPUT_CHANGED, reason, None)
     return outcome
 
 
 def _changed_since(path: Path, job: Job) -> str:
     """Return the error line for an input that changed after the job was done."""
-    return f"{path}: has changed since {job.output} was made from it. Add overwrite to the job to make it again."
+    return f"{path}: has changed since {job.output} was rendered. Set overwrite in the job to render it again."
 
 
 def _changed_input(record: JobRecord, job: Job) -> Path | None:
-    """Return an input that has changed since the record's attempt, or None; a missing input has not changed."""
+    """Return an input that has changed since the record's attempt, or None; a missing input counts as unchanged."""
     stamps = record.stamps or {}
     for path in job.inputs:
         now = file_stamp(path)

@@ -1,8 +1,8 @@
-"""The state of the jobs on disk: a record and a lock per job.
+"""State of the jobs on disk: a record and a lock per job.
 
-Several runners can share a batch, and a runner that is killed at any moment leaves complete records and no lock. A
-job's lock is the system's (flock): it ends with the process that holds it. The process that runs the job holds the
-lock, not the one that schedules it, so that nobody else can start a job that is still running.
+Several runners can share a batch. A runner that is killed at any moment leaves complete records and no lock, because a
+job's lock is a lock of the operating system (flock) that ends with its process. The process that runs the job holds the
+lock, not the process that schedules it, so that no other runner starts a job that is still running.
 """
 
 import json
@@ -29,14 +29,14 @@ class JobRecord:
 
     Attributes:
         status: "running" (also if the attempt was interrupted), "done" or "failed".
-        attempts: Attempts that were started.
+        attempts: Number of started attempts.
         row: Row in the job file.
         output: The output as written in the job file.
         code: Exit code of a failure.
         reason: Error line of a failure.
         seconds: Duration of the last attempt.
         result: JSON object that animate printed, or None.
-        stamps: Size and time of change of the inputs at the start of the attempt, by path.
+        stamps: Size and modification time of the inputs at the start of the attempt, by path.
         ours: Whether this job wrote the file at the output, so that another attempt may replace it.
         began: Unix time of the attempt's start.
         ended: Unix time of the attempt's end.
@@ -73,7 +73,7 @@ class JobRecord:
 
 
 class StateFolder:
-    """The folder with the jobs' records, locks and logs; created when it is first needed."""
+    """The folder with the jobs' records, locks and logs; `prepare` creates it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -92,7 +92,7 @@ class StateFolder:
         return self.folder / f"{key}.log"
 
     def record(self, key: str) -> JobRecord | None:
-        """Return the record of a job, or None where there is none or a damaged one."""
+        """Return the record of a job, or None if it is missing or damaged."""
         try:
             values = json.loads((self.folder / f"{key}.json").read_bytes())
             record = JobRecord(**values)
@@ -105,7 +105,7 @@ class StateFolder:
         with atomic_path(self.folder / f"{key}.json") as temporary, temporary.open("w", encoding="ascii") as file:
             json.dump(asdict(record), file, indent=1)
             file.flush()
-            os.fsync(file.fileno())  # a record must not survive a power cut that its output did not survive
+            os.fsync(file.fileno())  # otherwise a power failure could leave an empty record
 
     @contextmanager
     def lock(self, key: str, timeout: float = 0.0) -> Iterator[bool]:
@@ -174,9 +174,9 @@ def output_exists(output: Path) -> bool:
 
 
 def file_stamp(path: Path) -> list[int] | None:
-    """Return size and time of change of a file, or of a folder's files together; None where there is none.
+    """Return size and modification time of a file, or their sum and maximum over a folder; None if it is missing.
 
-    It differs between versions of a file, and stays the same when the file is renamed or the disk copied.
+    The stamp differs between versions of a file. Renaming the file or copying the disk does not change it.
     """
     try:
         if not path.is_dir():

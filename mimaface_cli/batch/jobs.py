@@ -1,4 +1,4 @@
-"""Jobs of a batch, and the order that puts every job after those whose outputs it needs."""
+"""Jobs of a batch, and their order: every job follows the jobs whose outputs it reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -41,7 +41,7 @@ class Job:
 
 
 def sort_jobs(path: Path, jobs: list[Job]) -> list[Job]:
-    """Return the jobs so that each comes after those whose outputs it reads, and otherwise in the given order.
+    """Sort jobs so that each follows the jobs whose outputs it reads, and otherwise keep the order of the file.
 
     Args:
         path: The job file, for errors.
@@ -55,7 +55,7 @@ def sort_jobs(path: Path, jobs: list[Job]) -> list[Job]:
         for output in job.outputs:
             if output in writers:
                 raise InputError(
-                    f"{path}, row {job.row}: writes {output}, as row {writers[output].row} does. Give each job its own "
+                    f"{path}, row {job.row}: writes {output}, as row {writers[output].row} does. Give each job another "
                     "output."
                 )
             writers[output] = job
@@ -68,7 +68,7 @@ def sort_jobs(path: Path, jobs: list[Job]) -> list[Job]:
         if not free:
             cycle = _find_cycle(waiting, needs)
             rows = " -> ".join(str(job.row) for job in [*cycle, cycle[0]])
-            raise InputError(f"{path}: rows {rows} need each other's outputs, so that none can be first. Remove one.")
+            raise InputError(f"{path}: rows {rows} need each other's outputs, so none can run first. Remove one.")
         ordered += free
         ready |= {job.id for job in free}
         waiting = [job for job in waiting if job.id not in ready]
@@ -76,7 +76,7 @@ def sort_jobs(path: Path, jobs: list[Job]) -> list[Job]:
 
 
 def _find_cycle(waiting: list[Job], needs: Mapping[str, set[str]]) -> list[Job]:
-    """Return jobs each of which needs the one before it, and the first of which needs the last."""
+    """Return a cycle of jobs: each job needs the job before it, and the first job needs the last."""
     by_id = {job.id: job for job in waiting}
     visited: list[str] = []
     current = waiting[0].id

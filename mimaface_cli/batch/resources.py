@@ -1,4 +1,4 @@
-"""How many workers a machine has room for, and the environment of each."""
+"""Resources of this machine: the number of workers that it can run, and the environment of each."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ _MEMORY_PER_WORKER = 1_500_000_000  # bytes
 
 
 def cuda_devices() -> list[str]:
-    """Return the usable CUDA devices by the names that CUDA_VISIBLE_DEVICES takes."""
+    """Return the usable CUDA devices, named as in CUDA_VISIBLE_DEVICES."""
     if shutil.which("nvidia-smi") is None and not os.path.exists("/dev/nvidia0"):
         return []  # without loading PyTorch, which takes seconds
     import torch
@@ -21,7 +21,7 @@ def cuda_devices() -> list[str]:
 def plan_workers(uses_diffusion: bool) -> tuple[int, list[dict[str, str]]]:
     """Return the default number of workers and the environment variables of each.
 
-    There is one worker per CUDA device where jobs may use the diffusion engine, else as many as cores and free memory
+    If jobs may use the diffusion engine, there is one worker per CUDA device, else as many as cores and free memory
     allow.
     """
     devices = cuda_devices() if uses_diffusion else []
@@ -34,7 +34,7 @@ def plan_workers(uses_diffusion: bool) -> tuple[int, list[dict[str, str]]]:
 
 
 def _free_memory() -> int:
-    """Return the bytes that new processes may use; a huge number where the system does not say."""
+    """Return the number of bytes available to new processes; a huge number if the system does not report it."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             rows = dict(line.split(":", 1) for line in file)

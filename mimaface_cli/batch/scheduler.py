@@ -1,4 +1,4 @@
-"""The scheduler of a batch: workers take jobs that are ready, failures are retried, every job has an outcome."""
+"""The scheduler of a batch: workers take ready jobs, failed jobs are retried, every job gets an outcome."""
 
 import queue
 import threading
@@ -15,13 +15,13 @@ from mimaface_cli.batch.worker import WorkerDiedError, make_task
 from mimaface_cli.progress import ProgressCallback
 
 NOT_STARTED = "not started"
-_TICK = 0.2
+_TICK = 0.2  # seconds between two calls of the observer
 
 _Stage = tuple[Job, str, int, int | None]
 
 
 class Worker(Protocol):
-    """What runs tasks: a `WorkerProcess`, on this machine or on a cluster."""
+    """Runs tasks: a `WorkerProcess` on this machine, or a `RayWorker` on a cluster."""
 
     def do(self, task: Mapping[str, Any], progress: ProgressCallback, timeout: float | None = None) -> JobReply:
         """Run a task and return the reply. Raises WorkerDiedError."""
@@ -31,17 +31,17 @@ class Worker(Protocol):
 
 
 class NoCapacityError(Exception):
-    """No worker can be started now: the cluster has no room for it."""
+    """The cluster has no resources to start another worker now."""
 
 
 class BatchObserver(Protocol):
     """Observer of a batch; `run_batch` calls it several times per second, from the thread that it runs in."""
 
     def on_outcome(self, outcome: JobOutcome) -> None:
-        """Take the outcome of a job."""
+        """Receive the outcome of a job."""
 
     def on_tick(self, done: int, total: int, stages: Mapping[int, _Stage]) -> None:
-        """Take the number of finished jobs and, by worker, the stages of the running jobs."""
+        """Receive the number of finished jobs and, by worker, the stages of the running jobs."""
 
 
 def run_batch(
@@ -56,7 +56,7 @@ def run_batch(
     Args:
         jobs: The jobs; each comes after those that it needs.
         states: The jobs' records.
-        start_worker: Starts the worker of a number.
+        start_worker: Starts a worker; its argument is the worker's number.
         options: Options of the batch.
         observer: Receives outcomes and progress; an exception that it raises (a signal) stops the workers.
 
@@ -64,7 +64,7 @@ def run_batch(
         An outcome for each job, in the order of `jobs`.
 
     Raises:
-        OutputError: The folder of the records cannot be used.
+        OutputError: The folder of the records cannot be written.
     """
     states.prepare()
     run = _BatchRun(JobQueue(jobs, states, options), states, start_worker, options)
@@ -116,7 +116,7 @@ class _BatchRun:
 
     @property
     def is_active(self) -> bool:
-        """Whether a lane runs or an event waits."""
+        """Whether a lane is running or an event is waiting."""
         return self.active_lanes > 0 or not self.events.empty()
 
     def start(self) -> None:
@@ -143,7 +143,7 @@ class _BatchRun:
             self.events.put((number, outcome))
 
     def _run_lane(self, number: int) -> None:
-        """Run jobs by one worker: started when there is work, again after it died, ended when there is none."""
+        """Run jobs with one worker: start it if there is work, restart it after a death, end it at the end."""
         lane = _Lane()
 
         def stop_with_batch() -> None:
@@ -195,7 +195,7 @@ class _BatchRun:
 
 
 class _Lane:
-    """The place of one worker."""
+    """Holder of one lane's current worker."""
 
     def __init__(self) -> None:
         self.worker: Worker | None = None

@@ -1,8 +1,8 @@
 """Worker processes, which run one job after another, so that programs and models are loaded once.
 
 A worker is any command that reads tasks and writes answers as JSON lines; `serve` is its main loop. It ends when its
-input ends, that is with the process that started it, however that ended. This module imports only light modules, so
-that the first worker loads while the starting process does.
+input ends, and so in any case when the parent process ends. This module imports only light modules, so that the first
+worker and the parent process load at the same time.
 """
 
 import json
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from mimaface_cli.batch.job_state import StateFolder
     from mimaface_cli.batch.jobs import Job
 
-_GRACE = 20.0  # seconds that a worker has for its cleanup
+_GRACE = 20.0  # seconds that a worker may take for its cleanup
 
 
 class WorkerDiedError(Exception):
-    """The process ended without an answer; the text says how."""
+    """The process ended without an answer; the message describes how."""
 
 
 class WorkerProcess:
-    """A worker process, seen from the process that starts it.
+    """Handle of a worker process in its parent process.
 
     Args:
         command: The command that starts the worker.
@@ -49,7 +49,7 @@ class WorkerProcess:
             stderr=subprocess.DEVNULL,
             cwd=folder,
             env={**os.environ, **(variables or {})},
-            start_new_session=True,  # Ctrl-C reaches this process only, which stops its workers
+            start_new_session=True,  # Ctrl-C interrupts only the parent process, which stops its workers
         )
         assert self._process.stdin is not None and self._process.stdout is not None  # both are pipes
         self._tasks: IO[bytes] = self._process.stdin
@@ -91,12 +91,12 @@ class WorkerProcess:
         raise WorkerDiedError(_describe_exit(code))
 
     def kill(self) -> None:
-        """End a worker that has no task."""
+        """Kill a worker that has no task."""
         self._process.kill()
         self.stop()
 
     def stop(self) -> None:
-        """End the worker after the time that its cleanup takes."""
+        """End the worker; kill it if its cleanup takes longer than the grace period."""
         with suppress(OSError):
             self._tasks.close()
         try:
@@ -127,7 +127,7 @@ def make_task(states: "StateFolder", job: "Job", budget: int, skip_existing: boo
 def serve(make_runner: Callable[[ProgressCallback], "RunCommand"]) -> None:
     """Run the tasks of the input stream and answer on the output stream, until the input ends.
 
-    What else is written to the output stream is discarded.
+    Anything else that is written to the output stream is discarded.
 
     Args:
         make_runner: Returns the function that runs a command line, for the callback that receives its progress.
@@ -141,7 +141,7 @@ def serve(make_runner: Callable[[ProgressCallback], "RunCommand"]) -> None:
     lock = threading.Lock()
 
     def answer(**values: Any) -> None:
-        with lock, suppress(OSError):  # the starting process has ended; so will this one
+        with lock, suppress(OSError):  # if the parent process has ended, this process will end as well
             answers.write(json.dumps(values) + "\n")
             answers.flush()
 

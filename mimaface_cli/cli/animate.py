@@ -27,6 +27,7 @@ from mimaface_cli.cli.options import (
     Provenance,
     Quiet,
     Start,
+    engine_option,
     field_option,
     with_choices,
 )
@@ -44,16 +45,8 @@ if TYPE_CHECKING:
 
 
 def _engine_names() -> list[str]:
-    """Return the values of --engine, for completion."""
+    """Return the valid values of --engine."""
     return [AUTO, *engine_names()]
-
-
-def _check_engine(name: str) -> str:
-    """Return the name of a registered engine. Raises typer.BadParameter, which also checks the rows of job files."""
-    if name not in _engine_names():
-        listed = ", ".join(map(repr, _engine_names()))
-        raise typer.BadParameter(f"{name[:40]!r} is not one of {listed}.")
-    return name
 
 
 @with_choices
@@ -114,9 +107,7 @@ def command(
     certificate: Certificate = ProvenanceOptions.certificate,
     private_key: PrivateKey = ProvenanceOptions.private_key,
     overwrite: Overwrite = False,
-    engine: Annotated[
-        str, field_option(AnimateOptions, "engine", panel=RUN, callback=_check_engine, autocompletion=_engine_names)
-    ] = AnimateOptions.engine,
+    engine: Annotated[str, engine_option(AnimateOptions, _engine_names, RUN)] = AnimateOptions.engine,
     preset: Annotated[str, field_option(DiffusionOptions, "preset", panel=DIFFUSION)] = DiffusionOptions.preset,
     seed: Annotated[int, field_option(DenoiseSettings, "seed", panel=DIFFUSION)] = DenoiseSettings.seed,
     steps: Annotated[int | None, field_option(DenoiseSettings, "steps", panel=DIFFUSION, show_default=False)] = None,
@@ -217,7 +208,7 @@ def command(
 
 
 def _json_values(result: "AnimateResult", notes: list[str]) -> dict[str, Any]:
-    """Return the values of the JSON object about a result."""
+    """Return the JSON object that describes a result."""
     return {
         "output": str(result.output),
         "engine": result.engine,
@@ -239,12 +230,12 @@ def _json_values(result: "AnimateResult", notes: list[str]) -> dict[str, Any]:
 
 
 def _parse_reference_frame(text: str) -> int | None:
-    """Return the index of the reference frame, None for "auto"."""
+    """Return the index of the reference frame, or None for "auto"."""
     if text == "auto":
         return None
     if not (text.isascii() and text.isdecimal()):
         raise typer.BadParameter(
-            f"--reference-frame: {text[:30]!r} is not a frame. Give auto or a frame number from 0."
+            f"--reference-frame: {text[:30]!r} is not a frame number. Give auto or a whole number from 0."
         )
     return int(text)
 

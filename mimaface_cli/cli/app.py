@@ -42,7 +42,7 @@ WELCOME = """mimaface makes the face in a photo move, look and talk like the fac
   mimaface animate photo.jpg speech.wav -o out.mp4                speak an audio file
   mimaface edit photo.jpg -o turned.png --set yaw=20 jawOpen=0.4  turn the head, open the mouth
 
-mimaface --help lists the commands, mimaface doctor shows what is installed."""
+Run mimaface --help for all commands, and mimaface doctor to check the installation."""
 
 app = typer.Typer(
     name="mimaface",
@@ -85,7 +85,11 @@ def main(
     progress: Annotated[
         Literal["auto", "json"],
         typer.Option(
-            "--progress", metavar="FORMAT", show_envvar=False, help="auto, or json: JSON lines on the error stream."
+            "--progress",
+            metavar="FORMAT",
+            show_envvar=False,
+            show_default=False,
+            help="auto: bars or text lines. json: JSON lines on the error stream (default: auto).",
         ),
     ] = "auto",
     log_file: Annotated[
@@ -95,7 +99,7 @@ def main(
         ),
     ] = None,
     debug: Annotated[
-        bool, typer.Option("--debug", show_envvar=False, help="Show tracebacks, and what native libraries log.")
+        bool, typer.Option("--debug", show_envvar=False, help="Show tracebacks and the logs of native libraries.")
     ] = False,
     version: Annotated[
         bool,
@@ -104,7 +108,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Set up the output streams, or welcome the user where there is no command."""
+    """Set up the output streams; without a command, print the welcome."""
     console.configure(progress == "json", log_file)
     words = context.obj.words if isinstance(context.obj, Invocation) else []
     console.log(f"mimaface {__version__}: {shlex.join(words)}")
@@ -115,7 +119,7 @@ def main(
 
 
 def run(words: list[str], debug: bool = False) -> int:
-    """Run a command line; a failure becomes one line on the error stream.
+    """Run a command line; print a failure as one line on the error stream.
 
     Args:
         words: The command line, without the program's name and without --debug.
@@ -126,7 +130,7 @@ def run(words: list[str], debug: bool = False) -> int:
     """
     with console.session(_find_command(words)[0]):
         code, text = run_in_session(words, debug)
-        if text:  # empty where the help was printed instead of an error
+        if text:  # empty if the help was printed instead of an error
             console.fail(text, code)
         else:
             console.log(f"ended with exit code {code}")
@@ -137,7 +141,7 @@ def run_in_session(words: list[str], debug: bool = False) -> tuple[int, str]:
     """Run a command line within the current console session.
 
     Returns:
-        The exit code and, for a failure, its line.
+        The exit code and, for a failure, its error line.
     """
     try:
         # Order of precedence: command line, environment (MIMAFACE_<COMMAND>_<OPTION>), configuration file, default.
@@ -162,7 +166,7 @@ def run_in_session(words: list[str], debug: bool = False) -> tuple[int, str]:
 
 @cache
 def _program() -> Any:
-    """Return Typer's command; built once, because a worker runs many command lines."""
+    """Return the Typer command; cached, because a worker runs many command lines."""
     program: Any = get_command(app)
     for option in program.params:
         option.show_envvar = False  # Typer shows it for its completion options
@@ -183,7 +187,7 @@ def _find_command(words: list[str]) -> tuple[Any, str]:
 
 
 def _failure(error: Exception, words: list[str]) -> tuple[int, str]:
-    """Return the exit code and the line of a failure."""
+    """Return the exit code and the error line of a failure."""
     if isinstance(error, MimafaceError):
         command, path = _find_command(words)
         if error.exit_code == console.USAGE:

@@ -1,4 +1,4 @@
-"""Rewriting of command lines: options that stand anywhere, and options that take several values.
+"""Rewriting of command lines, for program options after the command and for options that take several values.
 
 `--set yaw=20 jawOpen=0.4` becomes `--set yaw=20 --set jawOpen=0.4`.
 """
@@ -11,7 +11,7 @@ _GLOBAL = ("--progress", "--log-file")
 
 
 def repeat_options(words: list[str]) -> list[str]:
-    """Return the words with the option repeated before each further assignment that follows it."""
+    """Return the words, with assignment options repeated before each further assignment."""
     repeated: list[str] = []
     option: str | None = None
     for word in words:
@@ -27,7 +27,7 @@ def repeat_options(words: list[str]) -> list[str]:
 
 
 def move_global_options(words: list[str]) -> list[str]:
-    """Return the words with the options of the program moved before the command, where the parser expects them."""
+    """Return the words, with the program's options moved before the command, where the parser expects them."""
     end = words.index("--") if "--" in words else len(words)
     front: list[str] = []
     rest: list[str] = []

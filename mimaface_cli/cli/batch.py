@@ -34,8 +34,8 @@ def command(
         typer.Argument(
             metavar="JOBS",
             show_default=False,
-            help="CSV with a header, or JSON lines: source, driver, output, and any option of animate by its long "
-            "name. Paths are relative to the file's folder.",
+            help="CSV with a header, or JSON lines, with source, driver, output and any option of animate by its "
+            "long name. Paths are relative to the file's folder.",
         ),
     ],
     workers: Annotated[int | None, field_option(BatchOptions, "workers", panel=RUN)] = BatchOptions.workers,
@@ -48,7 +48,7 @@ def command(
     resume: Annotated[
         bool,
         plain_option(
-            "Resume an interrupted batch; --no-resume forgets earlier outcomes.", "--resume/--no-resume", panel=RUN
+            "Resume an interrupted batch; --no-resume discards earlier outcomes.", "--resume/--no-resume", panel=RUN
         ),
     ] = True,
     retry: Annotated[int, field_option(BatchOptions, "retry", panel=RUN)] = BatchOptions.retry,
@@ -89,7 +89,7 @@ def command(
             for job in job_list:
                 states.forget(job.id)
         with (
-            _machine(ray, folder, uses_diffusion, spare) as (default_workers, start_worker),
+            _open_workers(ray, folder, uses_diffusion, spare) as (default_workers, start_worker),
             show_progress(quiet, "jobs") as progress,
         ):
             options = replace(options, workers=options.workers or default_workers)
@@ -113,7 +113,7 @@ def _report(outcomes: list["JobOutcome"], states: "StateFolder", quiet: bool, as
         reason = f" ({first.reply.reason})" if first.reply.reason else ""
         console.fail(
             f"{len(failed)} of {len(outcomes)} jobs are not done, the first in row {first.job.row}{reason}. "
-            f"Logs are in {states.folder}; the same command tries the jobs again.",
+            f"Logs are in {states.folder}. Run the same command to retry the jobs.",
             FAILED,
         )
         raise typer.Exit(FAILED)
@@ -126,9 +126,9 @@ def _worker_command() -> list[str]:
 
 @contextmanager
 def _spare_worker(folder: Path, is_local: bool) -> Iterator[list["WorkerProcess"]]:
-    """Yield a list with a started worker, to be taken out by its user; end the worker if nobody takes it.
+    """Yield a list with one started worker, or an empty list if the jobs run on a cluster.
 
-    The list is empty where the jobs run on a cluster.
+    The caller takes the worker from the list; a worker that remains in the list is killed.
     """
     from mimaface_cli.batch.worker import WorkerProcess
 
@@ -140,10 +140,10 @@ def _spare_worker(folder: Path, is_local: bool) -> Iterator[list["WorkerProcess"
             worker.kill()
 
 
-def _machine(
+def _open_workers(
     ray: str | None, folder: Path, uses_diffusion: bool, spare: list["WorkerProcess"]
 ) -> AbstractContextManager[tuple[int, Callable[[int], "Worker"]]]:
-    """Return a context with the default number of workers, and the function that starts one."""
+    """Return a context that yields the default number of workers and the function that starts a worker."""
     if ray is not None:
         from mimaface_cli.batch import cluster
 
@@ -178,13 +178,13 @@ class _BatchDisplay:
         elif reply.is_new:
             text = f"{outcome.status} in {reply.seconds:.1f} s"
         else:
-            text = f"{outcome.status} before"
+            text = f"{outcome.status} in an earlier run"
         console.event("job", row=job.row, output=job.output, status=outcome.status, reason=reply.reason)
         is_printed = not self._quiet and not console.has_json_events()
         (console.info if is_printed else console.log)(f"row {job.row}: {job.output}: {text}")
 
     def on_tick(self, done: int, total: int, stages: Mapping[int, tuple["Job", str, int, int | None]]) -> None:
-        """Show how many jobs are done, and how far the running ones are."""
+        """Show the number of finished jobs and the progress of the running jobs."""
         self._progress("jobs", done, total)
         for job, stage, stage_done, stage_total in stages.values():
             if self._last_stages.get(job.row) != (stage, stage_done):
@@ -199,7 +199,7 @@ def _animate_command(context: typer.Context) -> Any:
 
 
 def _job_options(animate: Any) -> dict[str, bool]:
-    """Return the options of animate that a job can set: long name to whether it is a switch."""
+    """Return the options of animate that a job can set: by long name, whether the option is a switch."""
     return {
         flag[2:]: option.is_flag
         for option in animate.params
@@ -220,7 +220,7 @@ def _parse_problem(animate: Any, words: list[str]) -> str | None:
 
 
 def _json_row(outcome: "JobOutcome", states: "StateFolder") -> dict[str, Any]:
-    """Return the values of the JSON object about a job."""
+    """Return the JSON object that describes a job."""
     job, reply = outcome.job, outcome.reply
     return {
         "row": job.row,

@@ -28,7 +28,7 @@ _MAX_AGE = 100_000.0  # days
 
 @app.command("list", cls=Command)
 def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
-    """List what is cached, newest first."""
+    """List the cached tracks and the unfinished videos, newest first."""
     from mimaface_cli.cache import Cache
 
     cache = Cache(cache_dir)
@@ -65,11 +65,11 @@ def where(cache_dir: _Folder = None) -> None:
 def clear(
     cache_dir: _Folder = None,
     older_than: Annotated[
-        float | None, plain_option("Remove only what is older than this many days.", metavar="DAYS")
+        float | None, plain_option("Remove only entries older than this number of days.", metavar="DAYS")
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Remove cached tracks; commands compute them again when they need them."""
+    """Remove cached tracks and unfinished videos; commands recompute tracks as needed."""
     if older_than is not None and not 0 <= older_than <= _MAX_AGE:
         raise typer.BadParameter(
             f"--older-than: {older_than:g} is out of range. Give a number of days from 0 to {_MAX_AGE:.0f}."

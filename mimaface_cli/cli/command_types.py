@@ -1,4 +1,4 @@
-"""Kinds of Typer commands: with expert options, with options of several values, with a default subcommand."""
+"""Command classes: with expert options, with options that take several values, with a default subcommand."""
 
 import copy
 import inspect
@@ -16,7 +16,7 @@ _EPILOG = (
 
 
 class Command(TyperCommand):
-    """A command whose `--help` leaves out expert options (the hidden ones); `--help-all` shows them."""
+    """A command whose `--help` omits expert options (the hidden ones); `--help-all` shows them."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -27,13 +27,17 @@ class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, with `--help-all` where the command has expert options."""
         params = super().get_params(ctx)
-        usual = self.get_help_option(ctx)
-        if usual is not None and any(getattr(param, "hidden", False) for param in self.params):
-            params.append(self._help_all_option(usual))
+        help_option = self.get_help_option(ctx)
+        if help_option is not None and any(getattr(param, "hidden", False) for param in self.params):
+            params.append(self._help_all_option(help_option))
         return params
 
-    def _help_all_option(self, usual: Any) -> Any:
-        """Return the option `--help-all`, made from the option `--help`."""
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Write the usage line, with the command as users call it."""
+        formatter.write_usage(user_command_path(ctx), " ".join(self.collect_usage_pieces(ctx)))
+
+    def _help_all_option(self, help_option: Any) -> Any:
+        """Return the option `--help-all`, derived from the option `--help`."""
 
         def show_all(ctx: Any, _param: Any, is_set: bool) -> None:
             if not is_set or ctx.resilient_parsing:
@@ -49,10 +53,16 @@ class Command(TyperCommand):
             typer.echo(text, color=ctx.color)
             ctx.exit()
 
-        option = copy.copy(usual)
+        option = copy.copy(help_option)
         option.name, option.opts, option.callback = "help_all", ["--help-all"], show_all
         option.help = "Show all options, including the expert options, and exit."
         return option
+
+
+def user_command_path(context: Any) -> str:
+    """Return how users call a command: the default command of a group, which is hidden, by the group's name."""
+    is_default = context.command.hidden and context.parent is not None
+    return context.parent.command_path if is_default else context.command_path
 
 
 def join_lines(text: str) -> str:
@@ -62,7 +72,7 @@ def join_lines(text: str) -> str:
 
 
 class AssignmentCommand(Command):
-    """A command whose assignment options take all words like NAME=VALUE that follow."""
+    """A command whose assignment options take all NAME=VALUE words that follow them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after repeating the assignment options."""
@@ -70,15 +80,15 @@ class AssignmentCommand(Command):
 
 
 class DefaultCommandGroup(TyperGroup):
-    """A group whose first command runs where the command line names none: `evaluate RESULT` measures RESULT."""
+    """A group with a default command, its first one: `evaluate RESULT` measures RESULT."""
 
     @property
     def default_command(self) -> Any:
-        """The command that runs where the command line names none."""
+        """The command that runs if the command line names none."""
         return next(iter(self.commands.values()))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the words after adding the name of the default command, where no command is named."""
+        """Parse the words, after adding the name of the default command if no command is named."""
         if not args or args[0] not in self.commands:
             args = [self.default_command.name, *args]
         return super().parse_args(ctx, args)

@@ -1,4 +1,4 @@
-"""The configuration file and the environment variables: defaults for what a command line leaves open."""
+"""The configuration file and the environment variables: defaults for options that a command line does not set."""
 
 import os
 import tomllib
@@ -32,7 +32,7 @@ def config_path(environment: Mapping[str, str]) -> Path | None:
 
 
 def load_config(program: Any, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Load the defaults of a program and its commands from the configuration file.
+    """Load the default options of a program and its commands from the configuration file.
 
     Args:
         program: The Typer group. The file has a table for each command, with the options by long name.
@@ -65,8 +65,8 @@ def unknown_variables(program: Any, environment: Mapping[str, str] = os.environ)
     known = _GENERAL | set(_variables(program, PREFIX))
     lines = []
     for name in sorted(name for name in environment if name.startswith(f"{PREFIX}_") and name not in known):
-        near = get_close_matches(name, known, 1, 0.7)
-        hint = f"Did you mean {near[0]}?" if near else "Options are named MIMAFACE_<COMMAND>_<OPTION>."
+        matches = get_close_matches(name, known, 1, 0.7)
+        hint = f"Did you mean {matches[0]}?" if matches else "Options are named MIMAFACE_<COMMAND>_<OPTION>."
         lines.append(f"{name[:80]}: no option has this name; the variable is ignored. {hint}")
     return lines
 
@@ -84,9 +84,9 @@ def _read_table(path: Path, values: dict[str, Any], command: Any, name: str) -> 
         elif flag in options:
             defaults[options[flag].name] = _checked_value(where, value, options[flag])
         else:
-            near = get_close_matches(flag, (*options, *subcommands), 1, 0.5)
+            matches = get_close_matches(flag, (*options, *subcommands), 1, 0.5)
             command_path = " ".join(["mimaface", *name.split(".")]).strip()
-            hint = f"Did you mean {near[0]}?" if near else f"See {command_path} --help."
+            hint = f"Did you mean {matches[0]}?" if matches else f"See {command_path} --help."
             raise InputError(f"{where}: unknown option. {hint}")
     return defaults
 
@@ -102,7 +102,7 @@ def _variables(command: Any, prefix: str) -> Iterator[str]:
 
 
 def _options(command: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the options of a command by long name, without those that print something and exit."""
+    """Yield the options of a command by long name, except those that print something and exit, such as --version."""
     for option in command.params:
         for word in option.opts:
             if word.startswith("--") and not option.is_eager and option.name != "help":
@@ -110,15 +110,14 @@ def _options(command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _checked_value(where: str, value: Any, option: Any) -> Any:
-    """Return a value as the parser takes it. Raises InputError for a value of the wrong type."""
+    """Return a value in the form that the parser expects. Raises InputError for a value of the wrong type."""
     is_multiple = option.multiple
     is_plain = isinstance(value, str | int | float | bool)
     is_list = isinstance(value, list) and all(isinstance(entry, str | int | float) for entry in value)
     if not (is_plain or (is_multiple and is_list)):
-        more = ", or a list of these" if is_multiple else ""
-        raise InputError(f"{where}: has a wrong type. Write text, a number, true or false{more}.")
+        list_hint = ", or a list of these" if is_multiple else ""
+        raise InputError(f"{where}: has the wrong type. Write text, a number, true or false{list_hint}.")
     if getattr(option, "is_bool_flag", False) != isinstance(value, bool):
-        raise InputError(
-            f"{where}: {'is a switch. Write true or false.' if option.is_flag else 'needs a value. Write one.'}"
-        )
+        problem = "is a switch. Write true or false." if option.is_flag else "needs a value. Write text or a number."
+        raise InputError(f"{where}: {problem}")
     return value if isinstance(value, bool | list) else str(value)

@@ -1,4 +1,4 @@
-"""What commands print: lines and JSON events on the error stream, results on the output stream, lines in the log."""
+"""Output of commands: lines and JSON events on the error stream, results on the output stream, lines in the log."""
 
 import json
 import os
@@ -24,7 +24,7 @@ USAGE = 2  # exit code of wrong options
 
 @dataclass
 class _Streams:
-    """Where one run prints besides its results, and the Typer command whose flags it shows."""
+    """Destinations of one run's messages, and the Typer command whose flags they show."""
 
     command: Any = None
     as_json: bool = False
@@ -33,15 +33,15 @@ class _Streams:
 
 
 _stack = [_Streams()]
-"""The current run is the last one; a worker's runs are nested in the worker's own."""
+"""The current run is the last one; the runs of a worker are nested in the run of the worker command."""
 
 
 @contextmanager
 def session(command: Any = None) -> Iterator[None]:
-    """Open a run: what it configures ends with the block, and its log is closed.
+    """Open a run; the end of the block closes its log and restores the streams of the enclosing run.
 
     Args:
-        command: The Typer command that runs; notes of the library show its flags.
+        command: The Typer command that runs, whose flags notes show.
     """
     streams = _Streams(command, listener=_stack[-1].listener)
     _stack.append(streams)
@@ -107,7 +107,7 @@ def info(text: str) -> None:
 
 
 def notes(texts: list[str], quiet: bool = False) -> list[str]:
-    """Print notes about a result; with `quiet` only the log has them.
+    """Print notes about a result; with `quiet`, write them to the log only.
 
     Returns:
         The notes with option fields shown as flags.
@@ -153,7 +153,7 @@ def write(text: str) -> None:
     """Write lines to the output stream.
 
     Raises:
-        OutputError: The stream cannot be written; a reader that closed the pipe early is no error.
+        OutputError: The stream cannot be written. It is no error if the reader closed the pipe early.
     """
     if sys.stdout is None:
         return
@@ -177,8 +177,8 @@ def table(header: tuple[str, ...], rows: list[tuple[str, ...]], numbers: tuple[s
 
     Args:
         header: Names of the columns.
-        rows: Cells, as many per row as columns.
-        numbers: Names of the columns to align on the right.
+        rows: Cells of each row, one per column.
+        numbers: Names of the columns to align right.
     """
     from io import StringIO
 
@@ -197,8 +197,11 @@ def table(header: tuple[str, ...], rows: list[tuple[str, ...]], numbers: tuple[s
 
 
 def one_line(text: str) -> str:
-    """Escape what is not printable, such as line breaks and escape sequences in file names."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    """Escape unprintable characters, such as line breaks and escape sequences in file names."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
 
 
 def count(number: int, noun: str) -> str:
@@ -217,7 +220,7 @@ def output_path(name: str) -> Path:
 
 
 def parse_frame_rate(text: str) -> Fraction:
-    """Return a frame rate from text: 25, 29.97 (which is 30000/1001) or a fraction.
+    """Parse a frame rate: 25, 29.97 (meaning 30000/1001) or a fraction.
 
     Raises:
         typer.BadParameter: The text is not a frame rate.
@@ -232,7 +235,7 @@ def parse_frame_rate(text: str) -> Fraction:
 
 @contextmanager
 def options() -> Iterator[None]:
-    """Treat an InputError in the block as a wrong option, with the exit code 2, not as an unusable input."""
+    """Report an InputError in the block as a wrong option (exit code 2), not as an unusable input."""
     try:
         yield
     except InputError as error:

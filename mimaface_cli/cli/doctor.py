@@ -9,7 +9,7 @@ from mimaface_cli.cli.options import plain_option
 
 
 def command(as_json: Annotated[bool, plain_option("Print one JSON object.", "--json")] = False) -> None:
-    """Show what is installed, which engines can run, and what the others need.
+    """Show the installed packages and weights, the engines that can run, and what the others need.
 
     Exits with code 5 if not even the embedded engine can run.
     """

@@ -44,8 +44,8 @@ def command(
     output: Annotated[
         str | None,
         plain_option(
-            "Track (.npz); for a photo also a video (.mp4 ...) or image (.png, .jpg ...); for a video also that video "
-            "with the motion changed.",
+            "Track (.npz); for a photo also an image (.png, .jpg ...) or a video (.mp4 ...); for a video also the "
+            "video with the edited motion.",
             "-o",
             "--output",
             metavar="PATH",
@@ -88,11 +88,11 @@ def command(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Edit motion by the names of its curves: head, expression and gaze, constant or along keyframes.
+    """Edit motion by curve name: head, expression and gaze, constant or along keyframes.
 
-    yaw, pitch, roll and gaze are in degrees, positive to the subject's left and up; x, y, z in model units; expressions
-    are scores from 0 to 1, and mouthSmile stands for mouthSmileLeft and mouthSmileRight. A value outside a curve's
-    range is an error; where scaling or adding leaves the range, frames are clipped and a note gives their number.
+    yaw, pitch, roll and gaze are in degrees, positive to the subject's left and up; x, y and z in model units;
+    expressions are scores from 0 to 1. mouthSmile stands for mouthSmileLeft and mouthSmileRight. A value outside a
+    curve's range is an error. If --scale or --add leaves the range, frames are clipped and a note gives their number.
 
     Examples:
       mimaface edit photo.jpg -o turned.png --set yaw=20 pitch=-5 gazeYaw=-15
@@ -153,7 +153,7 @@ def command(
 
 
 def _json_values(result: "EditResult", notes: list[str]) -> dict[str, Any]:
-    """Return the values of the JSON object about a result."""
+    """Return the JSON object that describes a result."""
     return {
         "output": str(result.output),
         "kind": result.kind,

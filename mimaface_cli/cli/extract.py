@@ -99,7 +99,7 @@ def command(
             progress=progress,
         )
     if cache is not None and not result.is_cached and result.kind != "track":
-        problem = f"{cache.folder}: cannot be written, so that the track is not cached. Choose another --cache-dir."
+        problem = f"{cache.folder}: cannot be written, so the track is not cached. Choose another --cache-dir."
         if is_cache_only:
             raise OutputError(problem)
         console.info(f"note: {problem}")
@@ -125,7 +125,7 @@ def command(
 
 
 def _prepare_cache(cache: "Cache") -> None:
-    """Create the cache's folder. Raises OutputError if the cache, the only place of the result, cannot be written."""
+    """Create the cache folder. Raises OutputError if it cannot be written, because the result goes nowhere else."""
     try:
         cache.folder.mkdir(parents=True, exist_ok=True)
         check_folder(cache.folder)
@@ -134,7 +134,7 @@ def _prepare_cache(cache: "Cache") -> None:
 
 
 def _summary(source: Path, result: "Driver", paths: list[Path]) -> str:
-    """Return the line about an extracted track."""
+    """Return the line that describes an extracted track."""
     if result.was_cached:
         origin = "input is a track" if result.kind == "track" else "from the cache"
     else:

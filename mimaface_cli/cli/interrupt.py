@@ -1,4 +1,4 @@
-"""Signals that end the program: they raise an exception, so that temporary files are removed and threads end."""
+"""Signals that end the program: they raise an exception, so that the cleanup of files and threads runs."""
 
 import signal
 from types import FrameType
@@ -10,8 +10,8 @@ class Interrupted(SystemExit):
     """A signal that ends the program.
 
     Attributes:
-        pending: The interruption that is under way, or None.
-        reason: Why the program ends, for the error line.
+        pending: The interruption in progress, or None.
+        reason: Reason for the end of the program, for the error line.
     """
 
     pending: "Interrupted | None" = None
@@ -25,8 +25,8 @@ class Interrupted(SystemExit):
 def raise_if_interrupted() -> None:
     """Raise the pending interruption again.
 
-    It gets lost where exceptions are dropped (finalizers, callbacks of native code) or replaced by others (class
-    bodies, the import of native modules).
+    The exception is lost where Python drops exceptions (finalizers, callbacks from native code) or replaces them (class
+    bodies, imports of native modules).
     """
     if Interrupted.pending is not None:
         raise Interrupted.pending

@@ -1,4 +1,4 @@
-"""The context object of a command line: what commands can know about the run that they belong to."""
+"""The context object that commands receive: the command line, and a function that runs another one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Invocation:
-    """A command line that runs.
+    """A running command line.
 
     Attributes:
         words: The command line without the program's name.

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from mimaface_cli.cli.command_types import user_command_path
 from mimaface_cli.cli.options import FIELDS_OF_FLAGS, flag_of
 from mimaface_cli.errors import MimafaceError
 
@@ -14,7 +15,7 @@ def error_line(error: MimafaceError, command: Any = None) -> str:
 
     Args:
         error: The error; its field, and option fields in backticks in its message, are shown as flags.
-        command: The Typer command that ran, which knows its flags; without it flags are made from the names.
+        command: The Typer command that ran, which defines the flags; without it, flags are derived from field names.
 
     Returns:
         One line, such as "--max-size: 8 is out of range. Give at least 64 pixels, or 0."
@@ -30,16 +31,14 @@ def show_flags(text: str, command: Any = None) -> str:
 
 
 def usage_line(error: Any) -> str:
-    """Return the line for an error of the parser; "" where the parser has printed the help instead."""
+    """Return the line for an error of the parser, or "" if the parser has printed the help instead."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return ""
     text = error.format_message().removeprefix("Invalid value: ").replace("Value error, ", "")
     context = getattr(error, "ctx", None)
     if context is None:
         return text
-    # The default command of a group is hidden: users call it by the group's name.
-    is_default = context.command.hidden and context.parent is not None
-    return with_help_hint(text, context.parent.command_path if is_default else context.command_path)
+    return with_help_hint(text, user_command_path(context))
 
 
 def with_help_hint(text: str, command_path: str) -> str:
@@ -50,8 +49,8 @@ def with_help_hint(text: str, command_path: str) -> str:
 def _flags(command: Any) -> dict[str, tuple[str, str]]:
     """Map the names of fields to their flag and the flag that switches them off.
 
-    The parameter of the field's own name comes first, then a parameter that sets the field by another name, then any
-    parameter of that name.
+    Order of precedence: the parameter that has the field's name and sets the field, a parameter that sets the field
+    under another name, any other parameter with the field's name.
     """
     same_name: dict[str, tuple[str, str]] = {}
     other_name: dict[str, tuple[str, str]] = {}
@@ -68,7 +67,7 @@ def _flags(command: Any) -> dict[str, tuple[str, str]]:
 
 
 def _flag(flags: dict[str, tuple[str, str]], field: str, value: str | None) -> str:
-    """Return the flag of a field, with its value where the message gives one."""
+    """Return the flag of a field, with the value if the message gives one."""
     on, off = flags.get(field, (flag_of(field), "--no-" + field.replace("_", "-")))
     if value == "False":
         return off or on

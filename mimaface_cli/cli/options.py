@@ -1,4 +1,4 @@
-"""Command-line options made from the fields of option dataclasses, and the options that commands share."""
+"""Command-line options built from the fields of option dataclasses, and options that several commands share."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 
 MOTION, OUTPUT, RUN, DIFFUSION = "Motion", "Output", "Run", "Diffusion engine"
 FIELDS_OF_FLAGS: dict[str, set[str]] = {}
-"""Names of the fields that a flag sets, where the flag has another name."""
+"""Names of the fields that each flag sets."""
 
 _FIELD = re.compile(r"`([a-z_]+)`")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -32,8 +32,8 @@ def field_option(owner: type, field: str, *flags: str, panel: str | None = None,
     Args:
         owner: The dataclass; the field's definition provides help, choices and metavar.
         field: Name of the field.
-        *flags: The flags, where they differ from the field's name. A boolean that is True by default gets a
-            --no-… flag as well.
+        *flags: The flags, if they differ from the field's name. A boolean with the default True also gets a --no-…
+            flag.
         panel: Panel of the help page.
         **settings: Further settings of `typer.Option`.
     """
@@ -47,7 +47,7 @@ def field_option(owner: type, field: str, *flags: str, panel: str | None = None,
     is_shown = default is not False and isinstance(default, str | int | float | Fraction) and str(default)
     if settings.pop("show_default", True) and is_shown:
         value = "on" if default is True else default
-        # In the text, where Typer would give the default a line of its own.
+        # In the text, because Typer would print the default on a separate line.
         help = f"{help.removesuffix('.')} (default: {value})."
     return plain_option(
         help,
@@ -63,7 +63,7 @@ def plain_option(
 ) -> Any:
     """Return a Typer option that belongs to no option dataclass.
 
-    Its environment variable is not repeated in the help, because the epilog explains all of them.
+    The help does not repeat its environment variable, because the epilog explains all of them.
     """
     option = typer.Option(
         *flags,
@@ -75,8 +75,27 @@ def plain_option(
     return option
 
 
+def engine_option(owner: type, names: Callable[[], list[str]], panel: str) -> Any:
+    """Return the option `--engine`.
+
+    The parser checks it, and not the option dataclass alone, so that the rows of job files are checked as well.
+
+    Args:
+        owner: Option dataclass with a field `engine`.
+        names: Returns the valid names; engines can be registered at run time.
+        panel: Panel of the help page.
+    """
+
+    def check(name: str | None) -> str | None:
+        if name is not None and name not in names():
+            raise typer.BadParameter(f"{name[:40]!r} is not one of {', '.join(map(repr, names()))}.")
+        return name
+
+    return field_option(owner, "engine", panel=panel, callback=check, autocompletion=names)
+
+
 def with_choices(command: _Command) -> _Command:
-    """Replace `str` in a command's annotations by the choices, so that Typer checks and completes them."""
+    """Replace `str` in a command's annotations with its choices, so that Typer checks and completes them."""
     annotations: dict[str, Any] = command.__annotations__
     for name, annotation in annotations.items():
         if get_origin(annotation) is not Annotated:

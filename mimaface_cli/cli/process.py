@@ -50,9 +50,9 @@ def _exit_at_once(exit_codes: list[int]) -> None:
 
 
 def _prepare_streams() -> None:
-    """Open closed standard descriptors on the null device, and make every file name printable.
+    """Redirect closed standard streams to the null device, and make every file name printable.
 
-    Otherwise the next file to be opened would become the error stream that native code writes to.
+    Without the redirection, the next opened file would get descriptor 2, to which native code logs.
     """
     for descriptor in range(3):
         try:
@@ -65,16 +65,16 @@ def _prepare_streams() -> None:
 
 
 def _silence_libraries() -> None:
-    """Keep the error stream for this program's lines.
+    """Discard the messages of libraries, so that the error stream has only lines of this program.
 
-    MediaPipe, FFmpeg and encoders log to file descriptor 2; Python libraries warn and log.
+    MediaPipe, FFmpeg and encoders log to file descriptor 2; Python libraries use `warnings` and `logging`.
     """
     warnings.simplefilter("ignore")
     sys.unraisablehook = lambda _: None  # errors in finalizers of native objects at exit
     logging.getLogger().addHandler(logging.NullHandler())
     if sys.stderr is None:
         return
-    with suppress(OSError, ValueError):  # no real file behind the stream: native code cannot reach it
+    with suppress(OSError, ValueError):  # a stream without a descriptor, to which native code cannot write
         descriptor = os.dup(sys.stderr.fileno())
         sys.stderr = open(  # noqa: SIM115 - stays open until the process ends
             descriptor, "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1

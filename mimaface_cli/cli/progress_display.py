@@ -20,11 +20,11 @@ LINE_INTERVAL = 10.0  # seconds between progress lines where there is no termina
 
 @contextmanager
 def show_progress(quiet: bool = False, unit: str = "frames") -> Iterator[ProgressCallback]:
-    """Yield a progress callback that shows how far the work is.
+    """Yield a progress callback that shows the progress of the work.
 
     Args:
-        quiet: Whether to show nothing; JSON events and the log still have the progress.
-        unit: What is counted; bytes are shown in MB.
+        quiet: Whether to show nothing; JSON events and the log still get the progress.
+        unit: Unit of the counts; bytes are shown in MB.
     """
     displays: list[ProgressCallback] = []
     with ExitStack() as stack:
@@ -94,7 +94,7 @@ def _bars(unit: str) -> Iterator[ProgressCallback]:
 
 
 def _lines(unit: str, write_line: Callable[[str], None]) -> ProgressCallback:
-    """Return a callback that writes a line for each stage now and then."""
+    """Return a callback that writes a line per stage, at most one every LINE_INTERVAL seconds."""
     scale, unit = (1e6, "MB") if unit == "bytes" else (1.0, unit)
     start_times: dict[str, float] = {}
     last_times: dict[str, float] = {}

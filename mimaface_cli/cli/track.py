@@ -1,30 +1,24 @@
 """`mimaface track`: show a track, export it to other tools and import from them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mimaface_cli.cli import console
 from mimaface_cli.cli.command_types import Command
-from mimaface_cli.cli.options import plain_option
+from mimaface_cli.cli.options import field_option, plain_option
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import check_output
+from mimaface_cli.motion.format_options import Format, FormatOptions
 
 if TYPE_CHECKING:
     from mimaface_cli.motion.summary import Curve
+    from mimaface_cli.motion.track import MotionTrack
 
 app = typer.Typer(no_args_is_help=True, help="Show a track's curves; exchange motion with other tools.")
 _Track = Annotated[Path, typer.Argument(metavar="TRACK", show_default=False, help="A track (.npz).")]
-_Format = Annotated[
-    Literal["csv", "json", "livelink"] | None,
-    plain_option(
-        "csv (all curves), json (everything) or livelink (CSV of Epic's Live Link Face: ARKit's 52 curves, head and "
-        "eyes).",
-        "--format",
-        metavar="FORMAT",
-    ),
-]
+_Format = Annotated[Format | None, field_option(FormatOptions, "format")]
 _Overwrite = Annotated[bool, plain_option("Replace the output if it exists.", "--overwrite")]
 _Json = Annotated[bool, plain_option("Print one JSON object.", "--json")]
 _Quiet = Annotated[bool, plain_option("Print errors only.", "-q", "--quiet")]
@@ -38,7 +32,7 @@ def show(
     overwrite: _Overwrite = False,
     as_json: _Json = False,
 ) -> None:
-    """Show the curves of a track: a table with a sparkline each.
+    """Show the curves of a track as a table with sparklines.
 
     Examples:
       mimaface track show talk.npz
@@ -52,45 +46,26 @@ def show(
         from mimaface_cli.apps.plot import plot_track
 
         plot_track(loaded, png, track.name, overwrite)
-    shown = list_curves(loaded, everything)
-    meta = loaded.meta
-    rate = console.fraction(meta.frame_rate)
-    unseen_count = int((~loaded.valid).sum())
+    curves = list_curves(loaded, everything)
     if as_json:
-        rows = [
-            {
-                "name": curve.name,
-                "unit": curve.unit,
-                "low": float(curve.values.min()),
-                "mean": float(curve.values.mean()),
-                "high": float(curve.values.max()),
-            }
-            for curve in shown
-        ]
         console.write_json(
             {
                 "track": str(track),
-                "space": meta.space,
-                "extractor": meta.extractor,
-                "extractor_version": meta.extractor_version,
-                "frames": len(loaded),
-                "duration": loaded.duration,
-                "frame_rate": rate,
-                "unseen_frames": unseen_count,
-                "cuts": list(meta.cuts),
-                "options": meta.options,
+                **_json_values(loaded),
                 "png": None if png is None else str(png),
-                "curves": rows,
+                "curves": [_json_curve(curve) for curve in curves],
             }
         )
         return
+    meta = loaded.meta
     console.info(
-        f"{track}: {console.count(len(loaded), 'frame')}, {loaded.duration:.2f} s at {rate} fps, {meta.space}, by "
-        f"{meta.extractor}, {unseen_count} without a face, {console.count(len(meta.cuts), 'cut')}"
+        f"{track}: {console.count(len(loaded), 'frame')}, {loaded.duration:.2f} s at "
+        f"{console.fraction(meta.frame_rate)} fps, {meta.space}, by {meta.extractor}, "
+        f"{_count_missing_frames(loaded)} without a face, {console.count(len(meta.cuts), 'cut')}"
     )
     console.table(
         ("curve", "lowest", "mean", "highest", "unit", "over time"),
-        [_row(curve) for curve in shown],
+        [_row(curve) for curve in curves],
         numbers=("lowest", "mean", "highest"),
     )
 
@@ -152,7 +127,7 @@ def import_file(
     quiet: _Quiet = False,
     as_json: _Json = False,
 ) -> None:
-    """Import motion from another tool: an iPhone's capture drives a photo.
+    """Import motion from another tool, such as an iPhone capture that is to drive a photo.
 
     Examples:
       mimaface track import MySlate_1_iPhone.csv -o take.npz
@@ -184,6 +159,37 @@ def import_file(
         )
 
 
+def _json_values(track: "MotionTrack") -> dict[str, Any]:
+    """Return the part of the JSON object that describes a track without its curves."""
+    meta = track.meta
+    return {
+        "space": meta.space,
+        "extractor": meta.extractor,
+        "extractor_version": meta.extractor_version,
+        "frames": len(track),
+        "duration": track.duration,
+        "frame_rate": console.fraction(meta.frame_rate),
+        "unseen_frames": _count_missing_frames(track),
+        "cuts": list(meta.cuts),
+        "options": meta.options,
+    }
+
+
+def _json_curve(curve: "Curve") -> dict[str, Any]:
+    return {
+        "name": curve.name,
+        "unit": curve.unit,
+        "low": float(curve.values.min()),
+        "mean": float(curve.values.mean()),
+        "high": float(curve.values.max()),
+    }
+
+
+def _count_missing_frames(track: "MotionTrack") -> int:
+    """Return the number of frames without a face."""
+    return int((~track.valid).sum())
+
+
 def _row(curve: "Curve") -> tuple[str, ...]:
     """Return the cells of a curve in the table."""
     values = curve.values
@@ -192,7 +198,7 @@ def _row(curve: "Curve") -> tuple[str, ...]:
 
 
 def _sparkline(curve: "Curve") -> str:
-    """Return a sparkline; scores fill 0 to 1, so that they compare, other curves fill their own range."""
+    """Return a sparkline: scores on a common scale of 0 to 1, other curves on their range."""
     from mimaface_cli.motion.summary import format_sparkline
 
     low, high = float(curve.values.min()), float(curve.values.max())

@@ -1,4 +1,4 @@
-"""`mimaface train`: footage to shards, then the paper's two stages."""
+"""`mimaface train`: prepare training clips, train the paper's two stages, score a model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +10,7 @@ from mimaface_cli.cli.command_types import Command
 from mimaface_cli.cli.options import field_option, plain_option, with_choices
 from mimaface_cli.cli.progress_display import show_progress
 from mimaface_cli.errors import InputError
-from mimaface_cli.motion.track_meta import SPACES
-from mimaface_cli.training.clip_options import ClipOptions
+from mimaface_cli.training.clip_options import ClipOptions, PreparationOptions
 
 app = typer.Typer(no_args_is_help=True, help="Train the paper's models on face videos: prepare, image, video, score.")
 _Config = Annotated[
@@ -35,17 +34,12 @@ def prepare(
             "-o", "--output", metavar="DATA", show_default=False, show_envvar=False, help="Folder for the shards."
         ),
     ],
-    space: Annotated[
-        str,
-        plain_option(
-            "Coefficient space: face478 (embedded) or bfm09 (needs weights).", metavar="SPACE", choices=SPACES
-        ),
-    ] = "face478",
-    jobs: Annotated[int, plain_option("Videos to process in parallel.", "--jobs", "-j", min=1, max=256)] = 1,
+    space: Annotated[str, field_option(PreparationOptions, "space")] = PreparationOptions.space,
+    jobs: Annotated[int, field_option(PreparationOptions, "jobs", "-j", "--jobs")] = PreparationOptions.jobs,
     identities: Annotated[
         Path | None,
         plain_option(
-            "Table with the columns file and identity, where sub-folders do not separate the persons.",
+            "CSV table with the columns file and identity, if the sub-folders do not separate the persons.",
             metavar="TABLE.csv",
         ),
     ] = None,
@@ -56,13 +50,15 @@ def prepare(
     quiet: Annotated[bool, plain_option("Print only errors and skipped videos.", "-q", "--quiet")] = False,
     as_json: Annotated[bool, plain_option("Print one JSON object about the data.", "--json")] = False,
 ) -> None:
-    """Cut the videos of FOLDER into training clips: images, coefficients, landmarks, identity and condition renders.
+    """Cut the videos of FOLDER into training clips: images, coefficients, landmarks, identity, condition renders.
 
     An interrupted run resumes with the same command; videos that cannot be used are reported and skipped.
 
     Example:
       mimaface train prepare footage/ -o data/ --size 256 --jobs 8
     """
+    with console.options():
+        PreparationOptions(space, jobs)
     from mimaface_cli.training import preparation
 
     table = None if identities is None else preparation.read_identities(identities)
@@ -138,24 +134,27 @@ def video(config: _Config, quiet: _Quiet = False) -> None:
 @app.command(cls=Command)
 def score(
     model: Annotated[Path, typer.Argument(metavar="MODEL", show_default=False, help="Folder of a small model.")],
-    mesh: Annotated[
+    mesh_scores: Annotated[
         Path,
         typer.Argument(
             metavar="MESH.json", show_default=False, help="Output of mimaface evaluate --engine mesh --json."
         ),
     ],
-    own: Annotated[
+    model_scores: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL.json", show_default=False, help="The same for --engine diffusion and the same pairs."
+            metavar="MODEL.json", show_default=False, help="The same with --engine diffusion, for the same pairs."
         ),
     ],
     as_json: Annotated[bool, plain_option("Print one JSON object instead of the table.", "--json")] = False,
 ) -> None:
-    """Write a small model's comparison with mesh into its card; --engine auto prefers it if it wins more metrics."""
+    """Compare a small model with the mesh engine and record it in the model's card, for --engine auto.
+
+    --engine auto prefers the model if it wins more metrics than it loses.
+    """
     from mimaface_cli.training import card_scores
 
-    verdict = card_scores.write_card_scores(model, mesh, own)
+    verdict = card_scores.write_card_scores(model, mesh_scores, model_scores)
     if as_json:
         rows = {
             name: {"mesh": mesh_value, "model": model_value, "winner": winner}

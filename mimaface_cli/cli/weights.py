@@ -26,7 +26,10 @@ _INDENT = " " * 17
 app = typer.Typer(
     no_args_is_help=True, help="Download, verify and locate the models of the diffusion engine, speech and metrics."
 )
-_Names = Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", show_default=False)]
+_Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAMES", show_default=False, help="Names of models (see mimaface weights list)."),
+]
 _Dir = Annotated[
     Path | None,
     plain_option("Weights folder (default: MIMAFACE_WEIGHTS_DIR, or the user's data folder).", "--dir", metavar="DIR"),
@@ -60,7 +63,7 @@ def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
 
 @app.command("where", cls=Command)
 def where(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, help="Name of a model.")] = None,
     dir: _Dir = None,
     as_json: _Json = False,
 ) -> None:
@@ -81,40 +84,43 @@ def pull(
     names: _Names = None,
     purpose: Annotated[
         str | None,
-        plain_option("All models for this purpose (default, without NAMES: inference).", "--for", choices=PURPOSES),
+        plain_option(
+            "Download all models for this purpose (default without NAMES: inference).", "--for", choices=PURPOSES
+        ),
     ] = None,
-    all_: Annotated[bool, plain_option("All models.", "--all")] = False,
+    all_: Annotated[bool, plain_option("Download all models.", "--all")] = False,
     dir: _Dir = None,
-    yes: Annotated[bool, plain_option("Accept the licenses without a question.", "-y", "--yes")] = False,
+    yes: Annotated[bool, plain_option("Accept the licenses without a prompt.", "-y", "--yes")] = False,
     quiet: _Quiet = False,
     as_json: _Json = False,
 ) -> None:
     """Download models, verify their hashes and convert them to safetensors. An interrupted download resumes.
 
-    HF_ENDPOINT sets a mirror of the Hugging Face hub, HF_TOKEN a token, MIMAFACE_MIRROR a server for all other files.
+    Environment variables: HF_ENDPOINT sets a mirror of the Hugging Face hub, HF_TOKEN an access token,
+    MIMAFACE_MIRROR a server for all other files.
     """
     from mimaface_cli.weights.locate import find_missing_files, weights_folder
     from mimaface_cli.weights.registry import ASSETS, INFERENCE, assets_for, find_asset
 
     if bool(names) + (purpose is not None) + all_ > 1:
         raise typer.BadParameter("NAMES, --for and --all exclude each other. Give one of them.")
-    chosen = [find_asset(name) for name in dict.fromkeys(names or ())]
+    assets = [find_asset(name) for name in dict.fromkeys(names or ())]
     if not names:
-        chosen = list(ASSETS.values()) if all_ else assets_for(purpose or INFERENCE)
+        assets = list(ASSETS.values()) if all_ else assets_for(purpose or INFERENCE)
     with _folder(dir):
-        missing = [asset for asset in chosen if find_missing_files(asset.name)]
+        missing = [asset for asset in assets if find_missing_files(asset.name)]
         _show_licenses(missing, yes)
         with show_progress(quiet, unit="bytes") as progress:
             from mimaface_cli.weights import pull as downloads
 
             installed = downloads.pull(missing, progress)
         folder = weights_folder()
-        chosen_names = [asset.name for asset in chosen]
+        names_of_assets = [asset.name for asset in assets]
         if as_json:
-            console.write_json({"folder": str(folder), "models": chosen_names, "installed": installed})
+            console.write_json({"folder": str(folder), "models": names_of_assets, "installed": installed})
         else:
             downloaded = console.count(len(installed), "file")
-            console.write(f"{', '.join(chosen_names)}: {downloaded} downloaded, complete in {folder}")
+            console.write(f"{', '.join(names_of_assets)}: {downloaded} downloaded, complete in {folder}")
     if dir is not None and os.environ.get("MIMAFACE_WEIGHTS_DIR") != str(dir):
         console.info(f"set MIMAFACE_WEIGHTS_DIR={folder} to use this folder")
 
@@ -132,7 +138,7 @@ def import_(
 ) -> None:
     """Install models from local files: the release's folder, a snapshot of the hub, or loose files in one folder.
 
-    The files stay unchanged. Exits with code 5 if the folder has no model, or not all of NAMES.
+    The files stay unchanged. Exits with code 5 if the folder contains no model, or not all of NAMES.
     """
     from mimaface_cli.weights.install import import_folder
     from mimaface_cli.weights.locate import weights_folder
@@ -142,7 +148,7 @@ def import_(
             result = import_folder(folder, names or None, progress=progress)
         if not result.installed and not result.kept:
             raise WeightsError(
-                f"{folder}: contains no model file ({', '.join(result.missing[:4])} ...). Give its top folder."
+                f"{folder}: contains no model file ({', '.join(result.missing[:4])} ...). Name the top folder of the released files."
             )
         if as_json:
             console.write_json({"folder": str(weights_folder()), **vars(result)})
@@ -161,17 +167,19 @@ def verify(names: _Names = None, dir: _Dir = None, quiet: _Quiet = False, as_jso
     from mimaface_cli.weights.registry import ASSETS, find_asset
     from mimaface_cli.weights.status import DAMAGED, MISSING, inspect_files
 
-    chosen = [find_asset(name) for name in dict.fromkeys(names)] if names else list(ASSETS.values())
+    assets = [find_asset(name) for name in dict.fromkeys(names)] if names else list(ASSETS.values())
     with _folder(dir):
-        rows, bad = [], []
+        rows, bad_paths = [], []
         with show_progress(quiet, unit="files") as progress:
-            for index, asset in enumerate(chosen):
-                progress("verify", index, len(chosen))
+            for index, asset in enumerate(assets):
+                progress("verify", index, len(assets))
                 states = inspect_files(asset, thorough=True)
                 if not names and all(state.state == MISSING for state in states):
                     continue  # not installed
                 rows.append((asset, states))
-                bad += [file.path for file in states if file.state == DAMAGED or (names and file.state == MISSING)]
+                bad_paths += [
+                    file.path for file in states if file.state == DAMAGED or (names and file.state == MISSING)
+                ]
         if as_json:
             console.write_json({"folder": str(weights_folder()), "models": [_row(*row) for row in rows]})
         else:
@@ -179,16 +187,16 @@ def verify(names: _Names = None, dir: _Dir = None, quiet: _Quiet = False, as_jso
                 for file in states:
                     problem = f": {file.problem}" if file.state == DAMAGED else ""
                     console.write(f"{file.state:10} {file.path}{problem}")
-    if bad:
-        broken = " ".join(asset.name for asset, states in rows if any(file.path in bad for file in states))
-        listed = f"{', '.join(bad[:4])}{' ...' if len(bad) > 4 else ''}"
+    if bad_paths:
+        broken = " ".join(asset.name for asset, states in rows if any(file.path in bad_paths for file in states))
+        listed = f"{', '.join(bad_paths[:4])}{' ...' if len(bad_paths) > 4 else ''}"
         raise WeightsError(f"{listed}: damaged or missing. Run mimaface weights pull {broken}.")
 
 
 @contextmanager
 def _folder(folder: Path | None) -> Iterator[None]:
     """Use --dir in place of MIMAFACE_WEIGHTS_DIR within the block."""
-    before = os.environ.get("MIMAFACE_WEIGHTS_DIR")
+    previous_folder = os.environ.get("MIMAFACE_WEIGHTS_DIR")
     if folder is not None:
         os.environ["MIMAFACE_WEIGHTS_DIR"] = str(folder.absolute())
     try:
@@ -196,8 +204,8 @@ def _folder(folder: Path | None) -> Iterator[None]:
     finally:
         if folder is not None:
             os.environ.pop("MIMAFACE_WEIGHTS_DIR")
-            if before is not None:
-                os.environ["MIMAFACE_WEIGHTS_DIR"] = before
+            if previous_folder is not None:
+                os.environ["MIMAFACE_WEIGHTS_DIR"] = previous_folder
 
 
 def _show_licenses(assets: list["Asset"], is_accepted: bool) -> None:
@@ -215,7 +223,7 @@ def _show_licenses(assets: list["Asset"], is_accepted: bool) -> None:
 
 
 def _row(asset: "Asset", states: list["FileState"]) -> dict[str, object]:
-    """Return the values of the JSON object about a model."""
+    """Return the JSON object that describes a model."""
     from mimaface_cli.weights.status import overall_state
 
     files = [

@@ -31,7 +31,7 @@ def command(context: typer.Context) -> None:
 
 
 def _runner_factory(invocation: Invocation, animate: Any) -> Callable[[ProgressCallback], "RunCommand"]:
-    """Return the function that makes a runner of `animate` command lines for a progress callback."""
+    """Return a function that creates, for a progress callback, a runner of `animate` command lines."""
 
     def make_runner(progress: ProgressCallback) -> "RunCommand":
         from mimaface_cli.batch.job_run import CommandOutcome

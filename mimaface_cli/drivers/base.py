@@ -1,4 +1,4 @@
-"""What a kind of driver has to provide."""
+"""The interface of driver kinds: description, request and result of a driver's motion."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ class Driver:
 
     Attributes:
         track: The motion.
-        path: File or folder that it comes from.
+        path: File or folder of the driver.
         kind: "track", "image", "video", "folder" or "speech".
         was_cached: Whether the track was loaded rather than estimated.
         is_cached: Whether the track is in the cache now.
@@ -57,7 +57,7 @@ class Driver:
 
 @dataclass(frozen=True)
 class DriverInfo:
-    """What is known of a driver before its motion is estimated.
+    """Description of a driver before its motion is estimated.
 
     Attributes:
         path: File or folder.
@@ -65,7 +65,7 @@ class DriverInfo:
         space: Coefficient space of a finished track, or None where the motion can be estimated in any space.
         frame_count: Number of frames, or None where it is unknown.
         has_head_motion: Whether the driver shows how the head moves; speech does not.
-        media: Description of its frames, or None where it has none.
+        media: Description of its frames, or None where it has no frames.
     """
 
     path: Path
@@ -78,13 +78,13 @@ class DriverInfo:
 
 @dataclass(frozen=True)
 class DriverRequest:
-    """How the motion of a driver is wanted.
+    """Request for the motion of a driver.
 
     Attributes:
         path: File or folder.
-        space: Coefficient space, for kinds that can be estimated in several.
+        space: Coefficient space, for kinds that can be estimated in several spaces.
         extract: Options of the extraction from frames.
-        speech: Options of the synthesis from audio; its `space` is that of the request.
+        speech: Options of the synthesis from audio; the request's `space` replaces theirs.
         speaker: Photo of the face that will speak, which some networks take as an input, or None.
         trim: Span to use; the times of the track stay those of the whole driver.
         cache: Where tracks are looked up and stored, or None.

@@ -28,7 +28,7 @@ class MediaDriver:
     """A video, a photo or a folder of frames."""
 
     def accepts(self, path: Path) -> bool:
-        """Return True: whatever no other kind accepts is read as images."""
+        """Return True: paths that no other kind accepts are read as frames."""
         return True
 
     def inspect(self, path: Path) -> DriverInfo:
@@ -156,7 +156,7 @@ class _Face478Extractor:
 
 
 class _Bfm09Extractor:
-    """The release's D3DFR network, loaded only where a track has to be extracted."""
+    """The release's D3DFR network, loaded only if a track must be extracted."""
 
     def __init__(self) -> None:
         from mimaface_cli.engines.diffusion import checkpoint

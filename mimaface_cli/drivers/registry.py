@@ -1,4 +1,4 @@
-"""The kinds of drivers."""
+"""Registry of driver kinds."""
 
 from pathlib import Path
 
@@ -8,22 +8,22 @@ from mimaface_cli.drivers.speech_driver import SpeechDriver
 from mimaface_cli.drivers.track_driver import TrackDriver
 from mimaface_cli.errors import InputError
 
-# The first kind that accepts a path drives.
+# The first kind that accepts a path loads it.
 _kinds: list[DriverKind] = [TrackDriver(), SpeechDriver(), MediaDriver()]
 
 
 def register_driver_kind(kind: DriverKind) -> None:
-    """Add a kind of driver; it is asked before those that are registered already."""
+    """Add a driver kind; it takes precedence over the kinds that are registered already."""
     _kinds.insert(0, kind)
 
 
 def unregister_driver_kind(kind: DriverKind) -> None:
-    """Remove a kind of driver. Raises ValueError where it is not registered."""
+    """Remove a driver kind. Raises ValueError if it is not registered."""
     _kinds.remove(kind)
 
 
 def find_driver_kind(path: Path) -> DriverKind:
-    """Return the kind of a driver.
+    """Return the kind of the driver at a path.
 
     Raises:
         InputError: The path cannot be read, or no registered kind accepts it.

@@ -41,7 +41,7 @@ class SpeechDriver:
 
     def load(self, request: DriverRequest) -> Driver:
         """Synthesize the motion, or load it from the cache. Raises InputError or WeightsError."""
-        speaker = request.speaker if request.space == BFM09 else None  # only SadTalker's networks look at the face
+        speaker = request.speaker if request.space == BFM09 else None  # only SadTalker's networks use the face
         options = replace(request.speech, space=request.space, source=request.speech.source or speaker)
         return load_speech(request.path, options, request.cache, request.progress).trimmed(request.trim)
 
@@ -167,11 +167,11 @@ def first_coefficients(
 
     Raises:
         InputError: The source is a track of another space.
-        WeightsError: The source is not a track, and the network that reads it is not installed.
+        WeightsError: The source is not a track, and the network that extracts its coefficients is not installed.
     """
     if source is None:
         return np.zeros(_FIRST_FRAME_DIM, np.float32)
-    on_frame = _stage(progress, "extracting the source's motion")
+    on_frame = _stage_progress(progress, "extracting the source's motion")
     track = load_driver(source, ExtractOptions(), cache, on_frame, None, BFM09).track
     track.require_space(BFM09, "SadTalker", str(source))
     return np.concatenate([track.expression[0], track.pose[0]])
@@ -181,16 +181,16 @@ def _load_reference(path: Path | None, cache: Cache | None, progress: ProgressCa
     """Return the track that provides head or eye motion."""
     if path is None:
         return None
-    on_frame = _stage(progress, f"extracting the motion of {path.name}")
+    on_frame = _stage_progress(progress, f"extracting the motion of {path.name}")
     return load_driver(path, ExtractOptions(), cache, on_frame).track
 
 
-def _stage(progress: ProgressCallback, stage: str) -> Callable[[int, int | None], None]:
+def _stage_progress(progress: ProgressCallback, stage: str) -> Callable[[int, int | None], None]:
     return lambda done, total: progress(stage, done, total)
 
 
 def _cache_settings(options: SpeechOptions) -> dict[str, Any]:
-    """Return what the result depends on besides the audio, as JSON values; files count by their content."""
+    """Return the settings that the result depends on besides the audio, as JSON values; files by content hash."""
     files = "pose_from", "blinks_from", "source"
     values = {name: value for name, value in asdict(options).items() if name not in (*files, "space", "checkpoint")}
     return values | {name: content_hash(getattr(options, name)) for name in files if getattr(options, name) is not None}

@@ -1,4 +1,4 @@
-"""What an engine has to provide: the protocol that the mesh and diffusion engines implement."""
+"""The interface of engines: the protocol that the mesh and diffusion engines implement."""
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -19,15 +19,15 @@ from mimaface_cli.progress import ProgressCallback, ignore_progress
 
 @dataclass(frozen=True)
 class EngineQuery:
-    """What is known of a run before an engine is chosen.
+    """Description of a run before its engine is selected.
 
     Attributes:
         source_is_video: Whether the source is a video rather than a photo.
-        driver_name: Name of the driver, for messages.
+        driver_name: Name of the driver, for error messages.
         driver_is_speech: Whether the driver is an audio file.
         track_space: Coefficient space of a driver that is a finished track, else None.
         diffusion: Options of the diffusion engine.
-        is_automatic: Whether the engine was left to automatic selection.
+        is_automatic: Whether the engine is selected automatically.
     """
 
     source_is_video: bool = False
@@ -43,12 +43,12 @@ class Readiness:
     """An engine's answer to a query.
 
     Attributes:
-        engine: The engine as it would run, or None where it cannot.
-        summary: Why automatic selection takes or passes over the engine: a clause such as "no CUDA device".
-        replacement: Clause on what the engine uses in place of what was expected, or "".
-        problem: What is wrong and how to fix it, where the engine cannot run.
-        is_recommended: Whether automatic selection may take the engine.
-        error: Type of the error where the engine was requested by name and cannot run.
+        engine: The engine as it would run, or None if it cannot run.
+        summary: Why automatic selection selects or skips the engine: a clause such as "no CUDA device".
+        replacement: Clause that names what the engine uses instead of its usual weights, or "".
+        problem: What is wrong and how to fix it, if the engine cannot run.
+        is_recommended: Whether automatic selection may select the engine.
+        error: Type of the error if the engine was requested by name and cannot run.
     """
 
     engine: "Engine | None"
@@ -61,14 +61,14 @@ class Readiness:
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """What an engine is to render.
+    """Request to render a source under a track.
 
     Attributes:
         source: The photo or video to animate.
         track: The driver's motion in the engine's space.
         retarget: How the motion is transferred.
         output_mode: "full" or "crop".
-        needs_originals: Whether the stream provides the source's own frames as well.
+        needs_originals: Whether the stream must also provide the source's original frames.
         diffusion: Options of the diffusion engine.
         load_track: Returns the driver's motion in another space.
         cache: Where unfinished work is stored, or None.
@@ -93,9 +93,9 @@ class FrameStream:
     Attributes:
         frames: (H, W, 3) uint8 RGB, or (H, W, 4) with alpha; one for each time in `pts`.
         pts: (N,) seconds.
-        frame_rate: Frames a second.
-        originals: The source's own frame for each rendered frame, to be read after it; None where not requested.
-        notes: Messages for the user that come up while frames are rendered.
+        frame_rate: Frames per second.
+        originals: The source's original frame for each rendered frame, to be read after it; None if not requested.
+        notes: Notes for the user; rendering appends to them.
         on_finish: Called by `finish`.
         describe: Returns the settings that the engine ran with, as JSON values.
     """
@@ -113,7 +113,7 @@ class FrameStream:
         self.frames.close()
 
     def finish(self) -> None:
-        """Release what was stored to resume the work: the result is complete on disk."""
+        """Delete the data that was stored for resuming; call it when the result is complete on disk."""
         self.on_finish()
 
 
@@ -122,7 +122,7 @@ class Engine(Protocol):
 
     Attributes:
         name: Name in options and reports.
-        options_field: Field of AnimateOptions that holds this engine's own options, or None.
+        options_field: Field of AnimateOptions with the options of this engine alone, or None.
     """
 
     name: str
@@ -134,11 +134,11 @@ class Engine(Protocol):
         ...
 
     def readiness(self, query: EngineQuery) -> Readiness:
-        """Return whether the engine can run here, and if not, what to do."""
+        """Return whether the engine can run here, and if not, why and how to fix it."""
         ...
 
     def assets(self, query: EngineQuery) -> list[str | Path]:
-        """Return what takes part in a result, for its provenance: names of registered weights, or files."""
+        """Return the models that a result depends on, for its provenance: names of registered weights, or files."""
         ...
 
     def problems(self) -> list[str]:

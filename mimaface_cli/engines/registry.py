@@ -1,6 +1,6 @@
-"""The engines by name. Importing this module loads none of them."""
+"""Registry of engines by name. Importing this module loads no engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,11 @@ def unregister_engine(name: str) -> None:
     del _engines[name]
 
 
+def unknown_engine_error(name: str, names: Sequence[str]) -> InputError:
+    """Return the error for an engine name that is not one of `names`."""
+    return InputError(f"unknown engine {name[:40]!r}. Choose {', '.join(names[:-1])} or {names[-1]}.", field="engine")
+
+
 def create_engine(name: str) -> "Engine":
     """Return an engine by name.
 
@@ -50,7 +55,7 @@ def create_engine(name: str) -> "Engine":
         InputError: There is no engine of that name.
     """
     if name not in _engines:
-        raise InputError(f"unknown engine {name[:40]!r}. Choose {', '.join(_engines)} or {AUTO}.", field="engine")
+        raise unknown_engine_error(name, (*_engines, AUTO))
     create = _engines[name]
     if isinstance(create, str):
         module, _, attribute = create.partition(":")

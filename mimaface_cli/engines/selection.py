@@ -1,4 +1,4 @@
-"""Choose the engine that runs, with the reason that is reported with every result."""
+"""Selection of the engine for a run, with the reason that is reported with every result."""
 
 from dataclasses import dataclass, replace
 
@@ -16,15 +16,15 @@ class Selection:
 
 
 def select_engine(name: str, query: EngineQuery) -> Selection:
-    """Choose an engine.
+    """Select an engine.
 
     Args:
-        name: Name of an engine, or "auto" for the first registered engine that recommends itself.
-        query: What is known of the run.
+        name: Name of an engine, or "auto" for the first registered engine that is recommended for the run.
+        query: Description of the run.
 
     Raises:
-        InputError: The requested engine cannot take these inputs.
-        WeightsError: The requested engine cannot run here, or automatic selection has no engine left.
+        InputError: The requested engine does not support these inputs.
+        WeightsError: The requested engine cannot run here, or no engine can.
     """
     if name != AUTO:
         answer = create_engine(name).readiness(query)
@@ -48,7 +48,7 @@ def select_engine(name: str, query: EngineQuery) -> Selection:
 
 
 def _is_suitable(engine: Engine, answer: Readiness, query: EngineQuery) -> bool:
-    """Return whether automatic selection takes an engine: a finished track decides by its space."""
+    """Return whether automatic selection may select an engine; a finished track needs the engine of its space."""
     if query.track_space is None:
         return answer.is_recommended
     return query.track_space == engine.space
@@ -64,4 +64,4 @@ def _reason(answer: Readiness, query: EngineQuery, passed_over: list[Readiness])
 def may_use_gpu(name: str) -> bool:
     """Return whether a run with an engine, or with automatic selection, may use a GPU here."""
     names = engine_names() if name == AUTO else (name,)
-    return any(create_engine(one).uses_gpu() for one in names)
+    return any(create_engine(engine_name).uses_gpu() for engine_name in names)

@@ -33,7 +33,7 @@ class VideoSource:
 
     Attributes:
         path: The video file, or a folder of frames.
-        track: The video's own motion in face478, trimmed to the span to use.
+        track: The motion of the video itself in face478, trimmed to the span to use.
         face: Face selector.
         output_mode: "full" or "crop".
         max_size: Longest side of the result in pixels; 0 for no limit.
@@ -46,7 +46,7 @@ class VideoSource:
     max_size: int = 0
 
     def portraits(self, track: MotionTrack | None = None) -> Generator[Portrait, None, None]:
-        """Yield each frame as a portrait; where no face is detected its position is taken from the track.
+        """Yield each frame as a portrait; where no face is detected, the track provides its position.
 
         Args:
             track: The first frames of the source's track, or None for all.
@@ -61,7 +61,9 @@ class VideoSource:
                 if k in track.meta.cuts:
                     tracker.start_shot()
                 face = tracker(frame.image, frame.pts)
-                crop, pose, expression = (a[k].astype(np.float64) for a in (track.crop, track.pose, track.expression))
+                crop, pose, expression = (
+                    array[k].astype(np.float64) for array in (track.crop, track.pose, track.expression)
+                )
                 if face is not None:
                     points = face.points
                 else:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mimaface_cli.engines.registry import engine_names, unknown_engine_error
 from mimaface_cli.face.extract_options import check_face_selector
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.options import check_options, option, option_info
@@ -56,9 +57,8 @@ class EvaluateOptions:
     )
     engine: str | None = option(
         None,
-        choices=("mesh", "diffusion"),
         metavar="ENGINE",
-        help="Render the results of the list that are missing with this engine.",
+        help="Engine that renders the missing results of a list (see mimaface doctor).",
     )
     motion: str = option(
         "absolute",
@@ -71,6 +71,8 @@ class EvaluateOptions:
     )
 
     def __post_init__(self) -> None:
+        if self.engine is not None and self.engine not in engine_names():
+            raise unknown_engine_error(self.engine, engine_names())
         check_options(self)
         check_face_selector(self.face)
         check_face_selector(self.driver_face, "driver_face")

@@ -1,7 +1,7 @@
-"""Content credentials (C2PA): a signed statement of what a file was generated from, by the package c2pa-python.
+"""Content credentials (C2PA): a signed manifest of how a file was generated, through the package c2pa-python.
 
-The signature is the last change to a file. Every input is an ingredient with its own credentials; c2pa keeps broken
-ones too, marked as broken.
+The signature is the last change to a file. Every input is an ingredient together with its credentials; c2pa also keeps
+invalid credentials, marked as invalid.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ _MEDIA_TYPES = {
     ".wav": "audio/wav", ".mp3": "audio/mpeg", ".m4a": "audio/mp4", ".flac": "audio/flac", ".avif": "image/avif",
 }  # fmt: skip
 _ALGORITHMS = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
-_STORE_START = b"jumdc2pa"  # first bytes of a store of credentials
+_STORE_START = b"jumdc2pa"  # first bytes of a manifest store
 _UNTRUSTED = "signingCredential.untrusted"
 _RECORD_LABEL = "org.mimaface.record"
 
@@ -75,7 +75,10 @@ def load_certificate(chain: Path, key: Path) -> Certificate:
         raise InputError(f"{key} is not the key of {chain}. Name the two files of one pair.", field="private_key")
     algorithm = _find_algorithm(private_key)
     if algorithm is None:
-        raise InputError(f"{key}: C2PA signs with P-256, P-384, P-521, Ed25519 or RSA keys.", field="private_key")
+        raise InputError(
+            f"{key} has a type of key that C2PA does not support. Use a P-256, P-384, P-521, Ed25519 or RSA key.",
+            field="private_key",
+        )
     signer = Certificate(chain_bytes, key_bytes, algorithm, certificate.subject.rfc4514_string())
     if problem := _find_signing_problem(signer):
         raise InputError(
@@ -105,7 +108,7 @@ def _find_algorithm(private_key: object) -> str | None:
 
 
 def _find_signing_problem(certificate: Certificate) -> str | None:
-    """Return why a certificate cannot sign (its dates, its purpose), summary by signing a small image, or None."""
+    """Sign a small image; return why the certificate cannot sign (its dates, its purpose), or None."""
     import c2pa
     from PIL import Image
 
@@ -113,7 +116,9 @@ def _find_signing_problem(certificate: Certificate) -> str | None:
     Image.new("RGB", (8, 8)).save(source, "JPEG")
     source.seek(0)
     try:
-        _sign(certificate, _define_store("mimaface", "0", SOURCE_TYPES + GENERATED), {}, "image/jpeg", source, target)
+        _sign(
+            certificate, _define_manifest("mimaface", "0", SOURCE_TYPES + GENERATED), {}, "image/jpeg", source, target
+        )
     except c2pa.C2paError as error:
         return brief(error)
     return None
@@ -144,7 +149,7 @@ def sign(path: Path, certificate: Certificate, record: Record, inputs: Mapping[s
     import c2pa
 
     signed = path.with_name(f"{path.name}.signed{path.suffix}")
-    definition = _define_store(record.content["generator"]["name"], record.version, record.source_type)
+    definition = _define_manifest(record.content["generator"]["name"], record.version, record.source_type)
     statement = {"format": FORMAT, "identifier": record.name} | record.content
     definition["assertions"].append({"label": _RECORD_LABEL, "data": statement})
     try:
@@ -157,8 +162,8 @@ def sign(path: Path, certificate: Certificate, record: Record, inputs: Mapping[s
         signed.unlink(missing_ok=True)
 
 
-def _define_store(name: str, version: str, source_type: str) -> dict[str, Any]:
-    """Return the smallest definition of a store: which program created the file."""
+def _define_manifest(name: str, version: str, source_type: str) -> dict[str, Any]:
+    """Return the smallest definition of a manifest: the program that created the file."""
     program = {"name": name, "version": version}
     action = {"action": "c2pa.created", "digitalSourceType": source_type, "softwareAgent": program}
     actions = {"label": "c2pa.actions.v2", "data": {"actions": [action]}}
@@ -222,11 +227,11 @@ def read_credentials(path: Path) -> dict[str, Any] | None:
     except c2pa.C2paError.ManifestNotFound:
         return None
     except (c2pa.C2paError, ValueError) as error:
-        # Files without credentials can fail in many ways; only those with unreadable ones are reported.
+        # Files without credentials can fail in many ways; only unreadable credentials are reported.
         return {"state": "unreadable", "faults": [brief(error)]} if _contains_store(path) else None
     try:
         return _summarize_store(store, str(state).lower())
-    except (AttributeError, TypeError, KeyError) as error:  # correctly signed, but not in the form of C2PA
+    except (AttributeError, TypeError, KeyError) as error:  # correctly signed, but not in C2PA's format
         return {"state": "unreadable", "faults": [brief(error)]}
 
 
@@ -255,7 +260,7 @@ def _summarize_ingredient(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fault_codes(entries: Any) -> list[str]:
-    """Return the codes of validation errors, except that the signer is not on a list of trusted ones."""
+    """Return the codes of validation errors, without the one for a signer that is not on a trust list."""
     return [str(entry["code"]) for entry in entries if entry.get("code") != _UNTRUSTED]
 
 
@@ -290,7 +295,7 @@ def read_input_credentials(inputs: Mapping[str, Path], is_signing: bool) -> tupl
 
 
 def _open_context() -> Any:
-    """Return a c2pa context that makes no thumbnails and opens no network connection."""
+    """Return a c2pa context that creates no thumbnails and opens no network connection."""
     import c2pa
 
     return c2pa.Context.from_dict(
@@ -299,7 +304,7 @@ def _open_context() -> Any:
 
 
 def _contains_store(path: Path) -> bool:
-    """Return whether a file contains the first bytes of a store of credentials."""
+    """Return whether a file contains the first bytes of a manifest store."""
     overlap = b""
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -8,7 +8,7 @@ _MEMORY = 6
 _GENERATORS = (0o133, 0o171, 0o165)  # rate 1/3, constraint length 7: free distance 15
 _CRC_POLYNOMIAL = 0x1021
 CODE_LENGTH = (IDENTIFIER_BITS + _CHECKSUM_BITS + _MEMORY) * len(_GENERATORS)
-"""Values of a code word."""
+"""Number of values of a code word."""
 
 
 def _transitions() -> tuple[np.ndarray, np.ndarray]:

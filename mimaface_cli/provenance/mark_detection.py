@@ -39,7 +39,7 @@ class Mark:
 
     Attributes:
         identifier: Its 48 bits.
-        weaker_identifier: Those of a second, weaker watermark, which a result may have from its source, or None.
+        weaker_identifier: 48 bits of a second, weaker watermark, which comes from the result's source, or None.
         sync: Standard deviations by which the synchronization pattern stands out.
         frames: Number of frames that were averaged.
         scale: Cell size relative to the frame's size, horizontally and vertically: 1 unless cropped.
@@ -211,9 +211,11 @@ def _refine(residual: np.ndarray, cells: int, x_scale: float, y_scale: float) ->
     offsets = np.linspace(-0.6, 0.6, 7) / cells
     tiles = _fold(residual, cells, x_scale + offsets, y_scale + offsets)
     values = _correlate(tiles)
-    d, a, y, x = (int(index) for index in np.unravel_index(values.argmax(), values.shape))
-    samples = np.roll(tiles[d, a], (-y, -x), (0, 1))
-    return _Candidate(float(values[d, a, y, x]), (float(x_scale + offsets[a]), float(y_scale + offsets[d])), samples)
+    best = np.unravel_index(values.argmax(), values.shape)
+    y_index, x_index, y_shift, x_shift = (int(index) for index in best)
+    samples = np.roll(tiles[y_index, x_index], (-y_shift, -x_shift), (0, 1))
+    scale = float(x_scale + offsets[x_index]), float(y_scale + offsets[y_index])
+    return _Candidate(float(values[best]), scale, samples)
 
 
 def _code_values(samples: np.ndarray) -> np.ndarray:

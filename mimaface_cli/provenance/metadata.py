@@ -64,7 +64,7 @@ def make_xmp(record: Record) -> bytes:
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
-    """Return what a file's metadata states about its generation.
+    """Read the metadata about a file's generation.
 
     Args:
         path: A video or an image.

@@ -1,4 +1,4 @@
-"""The provenance record: what a result was generated from and how, and the file beside the result that contains it."""
+"""The provenance record: how a result was generated, in a JSON file beside the result."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ class Record:
     """The provenance record of a result.
 
     Attributes:
-        content: What identifies the result (see `build_record`); two runs of one command have the same content.
+        content: Values that identify the result (see `build_record`); two runs of one command have the same content.
     """
 
     content: dict[str, Any]

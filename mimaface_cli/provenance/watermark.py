@@ -1,7 +1,7 @@
 """Imperceptible watermark of 48 bits: a pattern of small brightness changes, the same in every frame.
 
 The pattern is a tile of TILE_CELLS×TILE_CELLS cells that repeats over the frame. A cell is a share of the frame's
-size, so that scaling leaves the tile where it was. About a seventh of the cells are the same in every watermark: they
+size, so that scaling does not move the tile. About a seventh of the cells are the same in every watermark: they
 form the synchronization pattern, by which a detector locates the tile after a crop. The others carry the code word,
 each of its values several times. The strength follows the content: low where it is flat or dark, higher in texture, at
 most MAX_STRENGTH.
@@ -28,13 +28,15 @@ _TEXTURE_GAIN = 0.5  # additional gray levels for each gray level of texture
 _MAX_TEXTURE = 8.0  # gray levels of texture that count: a single hard edge is not texture
 _DARK_LEVEL = 40.0  # gray levels below which the eye is more sensitive
 _CELL_COUNTS = ((1600, 288), (800, 204), (400, 144), (200, 100), (0, 72))
-"""Square root of the frame's area in pixels from which a number of cells along it applies: small enough cells to be
-invisible and to differ from the content, large enough ones to survive scaling to half the size."""
+"""Minimum square root of the frame's area in pixels, and the number of cells along it.
+
+The cells are small enough to be invisible and to differ from the content, and large enough to survive scaling to half
+the size."""
 _EMPHASIS = 0.6  # share of the pattern's low frequencies that is removed: images are strongest there
 _PATTERN_STEPS, _STRENGTH_STEPS = 32, 100  # 8-bit steps per gray level of the pattern and of the strength
 _BLOCK_ROWS = 64
 _STRENGTH_CELL = 4  # pixels of the grid on which the strength is computed
-_STRENGTH_INTERVAL = 3  # frames that share one strength map: it takes half of the time and changes slowly
+_STRENGTH_INTERVAL = 3  # frames that share one strength map, which changes slowly and takes half of the run time
 
 
 @cache
@@ -96,10 +98,10 @@ def interpolation_weights(count: int, cell: float, resolution: int = 1) -> np.nd
     base = np.floor(position).astype(int)
     weights = np.zeros((count, period))
     for offset in range(-1, 3):
-        d = np.abs(position - (base + offset))
-        near = 1.5 * d**3 - 2.5 * d**2 + 1
-        far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
-        np.add.at(weights, (np.arange(count), (base + offset) % period), np.where(d < 1, near, far))
+        distance = np.abs(position - (base + offset))
+        near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+        far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+        np.add.at(weights, (np.arange(count), (base + offset) % period), np.where(distance < 1, near, far))
     return weights
 
 

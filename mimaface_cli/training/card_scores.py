@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from mimaface_cli.engines.diffusion.card_verdict import JUDGED_FIGURES, Verdict, judge_scores
+from mimaface_cli.engines.diffusion.card_verdict import JUDGED_METRICS, Verdict, judge_scores
 from mimaface_cli.errors import InputError
 from mimaface_cli.weights.small_model import read_card, write_card
 
@@ -38,7 +38,7 @@ def _read_means(path: Path) -> dict[str, float]:
     """Return the figures that engines are judged by."""
     try:
         means = json.loads(path.read_bytes())["means"]
-        return {key: means[key]["value"] for key in JUDGED_FIGURES if means.get(key, {}).get("value") is not None}
+        return {key: means[key]["value"] for key in JUDGED_METRICS if means.get(key, {}).get("value") is not None}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: is not the JSON output of mimaface evaluate ({error!r:.80}). Run mimaface evaluate --json again."

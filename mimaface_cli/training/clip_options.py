@@ -1,8 +1,9 @@
-"""Options of the training clips that are extracted from footage."""
+"""Options of the preparation of training clips from footage."""
 
 from dataclasses import dataclass
 
-from mimaface_cli.options import option
+from mimaface_cli.motion.track_meta import FACE478, SPACES
+from mimaface_cli.options import check_options, option
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,24 @@ class ClipOptions:
         help="What conditions the network: textured (the mesh engine's frames, default of face478) or render (the "
         "paper's renders of the coefficients; the only one of bfm09).",
     )
+
+
+@dataclass(frozen=True)
+class PreparationOptions:
+    """Options of the preparation of training clips that do not change how a clip is cut.
+
+    Attributes:
+        space: Coefficient space, "face478" or "bfm09".
+        jobs: Number of videos that are processed in parallel.
+    """
+
+    space: str = option(
+        FACE478,
+        choices=SPACES,
+        metavar="SPACE",
+        help="Coefficient space: face478 (embedded) or bfm09 (needs weights).",
+    )
+    jobs: int = option(1, minimum=1, maximum=256, metavar="N", help="Number of videos to process in parallel.")
+
+    def __post_init__(self) -> None:
+        check_options(self)

@@ -1,4 +1,4 @@
-"""Animation from Python: what a run leaves behind, what it reports, and inputs in memory."""
+"""Animation from Python: cleanup after failures, progress reports, and inputs in memory."""
 
 import threading
 from dataclasses import replace
@@ -66,16 +66,16 @@ def test_portrait_and_track_in_memory_give_the_frames_of_their_files(sample, tmp
     options = AnimateOptions(encode=EncodeOptions(codec="ffv1"))
     animate(sample.portrait, sample.track, tmp_path / "files.mkv", options)
     portrait, track = load_portrait(sample.portrait), MotionTrack.load(sample.track)
-    off = replace(options, provenance=replace(options.provenance, on=False))
-    animate(portrait, track, tmp_path / "memory.mkv", off)
+    unmarked = replace(options, provenance=replace(options.provenance, on=False))
+    animate(portrait, track, tmp_path / "memory.mkv", unmarked)
     marked, plain = (np.stack(read_video(tmp_path / name)[0]).astype(int) for name in ("files.mkv", "memory.mkv"))
     assert marked.shape == plain.shape and np.abs(marked - plain).max() <= 8  # the watermark is in one of them
 
 
 def test_render_frames_yields_the_frames_that_animate_writes(sample, tmp_path):
     options = AnimateOptions(encode=EncodeOptions(codec="ffv1", lossless=True))
-    off = replace(options, provenance=replace(options.provenance, on=False))
-    animate(sample.portrait, sample.track, tmp_path / "out.mkv", off)
+    unmarked = replace(options, provenance=replace(options.provenance, on=False))
+    animate(sample.portrait, sample.track, tmp_path / "out.mkv", unmarked)
     stream = render_frames(sample.portrait, sample.track)
     frames = list(stream.frames)
     assert len(frames) == FRAMES == len(stream.pts) and stream.frame_rate == NTSC
@@ -86,7 +86,7 @@ def test_edited_track_in_memory_changes_the_frames(sample):
     portrait, track = load_portrait(sample.portrait), MotionTrack.load(sample.track)
     turned = track.pose.copy()
     turned[:, 1] *= -1
-    streams = [render_frames(portrait, one) for one in (track, replace(track, pose=turned))]
+    streams = [render_frames(portrait, motion) for motion in (track, replace(track, pose=turned))]
     first, second = (list(stream.frames)[FRAMES // 4] for stream in streams)
     assert (first != second).any()
 

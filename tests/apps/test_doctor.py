@@ -1,4 +1,4 @@
-"""What doctor reports."""
+"""The report of doctor."""
 
 import importlib
 

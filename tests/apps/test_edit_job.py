@@ -1,4 +1,4 @@
-"""Preparation of edits: what is written for which input and output, and what is refused."""
+"""Preparation of edits: the kind of result for each input and output, and invalid combinations."""
 
 from dataclasses import replace
 from pathlib import Path

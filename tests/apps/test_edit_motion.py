@@ -56,7 +56,7 @@ def test_photo_without_duration_becomes_one_edited_frame(photo, portrait):
     assert (track.meta.width, track.meta.height) == (photo.info.width, photo.info.height)
 
 
-def test_photo_with_a_duration_changes_smoothly_from_its_own_face_to_the_edited_one(photo, portrait):
+def test_photo_with_a_duration_changes_smoothly_to_the_edited_face(photo, portrait):
     job = make_job(photo, set=("jawOpen=0.7",), seconds=2.0)
     track = edit_photo_motion(portrait, photo.info, job)
     jaw = read_channel(track, "jawOpen")[:, 0]
@@ -67,7 +67,7 @@ def test_photo_with_a_duration_changes_smoothly_from_its_own_face_to_the_edited_
     assert np.abs(np.diff(jaw, 2)).max() < 0.01
 
 
-def test_keyframes_of_a_photo_start_at_its_own_values(photo, portrait):
+def test_keyframes_of_a_photo_start_at_the_values_of_the_photo(photo, portrait):
     job = make_job(photo, keys=("0.4:yaw=25", "0.2:mouthSmileLeft=0.5"), frame_rate=Fraction(50))
     track = edit_photo_motion(portrait, photo.info, job)
     yaw = read_channel(track, "yaw")[:, 0]

@@ -1,4 +1,4 @@
-"""Notes on what rendering an edit limits."""
+"""Notes on the limits of rendering an edit."""
 
 import numpy as np
 

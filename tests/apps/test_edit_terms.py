@@ -43,13 +43,13 @@ def test_parse_edits_collects_presets_terms_and_keyframes(tmp_path):
         ({"keys": ("yaw=2",)}, "keys"),
     ],
 )
-def test_wrong_edits_name_their_option(options, field):
+def test_parse_edits_names_the_option_of_an_invalid_term(options, field):
     with pytest.raises(InputError) as caught:
         parse_edits(EditOptions(**options), "face478", [])
     assert caught.value.field == field
 
 
-def test_missing_face_model_is_named(tmp_path):
+def test_error_for_a_missing_face_model_names_its_path(tmp_path):
     with pytest.raises(WeightsError, match=r"^bfm: .*none.mat: no such file"):
         load_region_maps(tmp_path / "none.mat")
     with pytest.raises(WeightsError, match=r"^bfm: .*none.mat: no such file"):

@@ -28,18 +28,18 @@ def test_parse_axes_spaces_values_evenly():
         (("eyeBlink=0:1:2", "eyeBlinkLeft=0:1:2"), "eyeBlink and eyeBlinkLeft are the same curve"),
     ],
 )
-def test_parse_axes_refuses_wrong_axes(texts, message):
+def test_parse_axes_refuses_invalid_axes(texts, message):
     with pytest.raises(InputError, match=message) as caught:
         parse_axes(texts)
     assert caught.value.field == "grid"
 
 
-def test_list_cells_is_in_reading_order():
+def test_list_cells_lists_cells_row_by_row():
     assert list_cells(parse_axes(("yaw=0:1:2",))) == [(0.0,), (1.0,)]
     assert list_cells(parse_axes(("yaw=0:1:2", "pitch=2:3:2"))) == [(0.0, 2.0), (1.0, 2.0), (0.0, 3.0), (1.0, 3.0)]
 
 
-def test_largest_grid_has_a_size():
+def test_grid_size_of_the_longest_axis_is_exact():
     width, height = grid_size(parse_axes((f"yaw=0:1:{MAX_STEPS}",)), 32)
     assert width == GAP + MAX_STEPS * (32 + GAP)
     assert height > 32 + GAP

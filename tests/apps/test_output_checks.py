@@ -1,4 +1,4 @@
-"""Checks of outputs, and sizes that are known before the work."""
+"""Checks of outputs, and the size of results, before the work starts."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ def test_transparency_is_kept_only_by_formats_that_store_it(tmp_path):
     alpha = np.array([[255, 0], [128, 255]], np.uint8)
     assert flatten_alpha(Image(rgb, alpha))[..., 0].tolist() == [[200, 0], [100, 200]]
     assert flatten_alpha(Image(rgb, None)) is rgb
-    kept = {"a.png": True, "a.webp": True, "a.TIF": True, "a.jpg": False, "a.mp4": False, "a.mov": False}
-    assert {name: keeps_alpha(Path(name)) for name in kept} == kept
+    is_kept = {"a.png": True, "a.webp": True, "a.TIF": True, "a.jpg": False, "a.mp4": False, "a.mov": False}
+    assert {name: keeps_alpha(Path(name)) for name in is_kept} == is_kept
     assert keeps_alpha(tmp_path) and not is_video_output(tmp_path)
     assert is_video_output(Path("a.mkv")) and not is_video_output(Path("x/%05d.png"))
 
@@ -31,7 +31,7 @@ def test_result_size_follows_mode_and_limit():
     assert result_size(*size, AnimateOptions(output_mode="crop", max_size=100)) == (512, 512)
 
 
-def test_check_media_output_refuses_what_cannot_be_written(tmp_path):
+def test_check_media_output_refuses_outputs_that_cannot_be_written(tmp_path):
     size, encode = (64, 48), EncodeOptions()
     for name in ("a.mp4", "a.webm", "a.png", "new/%04d.webp"):
         check_media_output(tmp_path / name, size, encode, frames=1)

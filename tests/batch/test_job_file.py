@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 from mimaface_cli.batch.job_file import read_jobs
 from mimaface_cli.errors import InputError
 
-KNOWN = {"region": False, "crf": False, "audio": False, "pose-from": False, "matte": False, "overwrite": True}
+OPTIONS = {"region": False, "crf": False, "audio": False, "pose-from": False, "matte": False, "overwrite": True}
 
 
-def read(folder: Path, text: str, name: str = "jobs.csv", check=lambda words: None):
-    path = folder / name
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return read_jobs(path, KNOWN, check)
+def read(folder: Path, text: str, check=lambda words: None):
+    """Write a job file and read its jobs."""
+    path = folder / "jobs.csv"
+    path.write_bytes(text.encode())
+    return read_jobs(path, OPTIONS, check)
 
 
-def test_csv_and_json_lines_give_same_jobs(tmp_path):
+def test_csv_and_json_lines_give_the_same_jobs(tmp_path):
     table = (
         "source,Driver,--output,region,overwrite,pose_from\n"
         "a b.jpg,d.mp4,o.mp4,lips,yes,\n"
@@ -48,7 +49,7 @@ def test_percent_sign_means_numbered_images_only_for_image_suffixes(tmp_path):
     assert [job.inputs for job in jobs] == [(tmp_path / "100%.jpg", tmp_path / name) for name in ("d.mp4", "frames")]
 
 
-def test_jobs_follow_jobs_that_they_need(tmp_path):
+def test_read_jobs_sorts_jobs_after_those_that_they_need(tmp_path):
     jobs = read(
         tmp_path, "source,driver,output\ns.jpg,frames,c.mp4\na.mp4,d.mp4,frames/%05d.png\ns.jpg,d.mp4,./x/../a.mp4\n"
     )
@@ -62,31 +63,31 @@ BAD = {
         "row 1: unknown column 'regoin'. Did you mean region?",
     ),
     "unknown name": ('{"sorce": "a"}', "row 1: unknown column 'sorce'. Did you mean source?"),
-    "nothing near": ("source,driver,output,qqqq\n", "unknown column 'qqqq'. See mimaface animate --help-all"),
-    "a column twice": ("source,driver,output,crf,--crf\n", "row 1: the column crf appears twice"),
-    "a name twice": ('{"source": "a", "source": "b"}', "row 1: is not a JSON object (a name appears twice)"),
+    "no similar name": ("source,driver,output,qqqq\n", "unknown column 'qqqq'. See mimaface animate --help-all"),
+    "repeated column": ("source,driver,output,crf,--crf\n", "row 1: the column crf appears twice"),
+    "repeated name": ('{"source": "a", "source": "b"}', "row 1: is not a JSON object (a name appears twice)"),
     "no driver": ("source,driver,output\na,,c\n", "row 2: has no driver"),
     "too many cells": ("source,driver,output\na,b,c,d\n", "row 2: has 4 cells for 3 columns"),
     "broken quotes": ('source,driver,output\na,b,c\n"a"x,b,c\n', "row 3: cannot be read"),
     "broken JSON": ('{"source": "a", "driver": "b", "output": "c"}\n{"source"', "row 2: is not a JSON object"),
-    "a list": ('{"source": ["a"]}', "row 1: source must be text"),
-    "deep": ('{"source": ' + "[" * 100_000, "row 1: is not a JSON object"),
-    "a switch that is neither": ("source,driver,output,overwrite\na,b,c,perhaps\n", "row 2: overwrite is a switch"),
-    "a zero byte": ('{"source": "a\\u0000b", "driver": "b", "output": "c"}', "row 1: source contains"),
-    "one output": ("source,driver,output\na,b,c.mp4\nd,e,./c.mp4\n", "row 3: writes "),
+    "list value": ('{"source": ["a"]}', "row 1: source must be text"),
+    "deep nesting": ('{"source": ' + "[" * 100_000, "row 1: is not a JSON object"),
+    "switch with another value": ("source,driver,output,overwrite\na,b,c,perhaps\n", "row 2: overwrite is a switch"),
+    "zero byte": ('{"source": "a\\u0000b", "driver": "b", "output": "c"}', "row 1: source contains"),
+    "same output": ("source,driver,output\na,b,c.mp4\nd,e,./c.mp4\n", "row 3: writes "),
     "matte and output": ("source,driver,output,matte\na,b,c.mp4,d.mp4\na,b,d.mp4,\n", "row 3: writes "),
-    "a loop": ("source,driver,output\na,y.mp4,x.mp4\na,z.mp4,y.mp4\na,x.mp4,z.mp4\n", "need each other's outputs"),
-    "itself": ("source,driver,output\na.mp4,b,a.mp4\n", "rows 2 -> 2 need"),
-    "empty": ("source,driver,output\n", "contains no jobs"),
+    "cycle": ("source,driver,output\na,y.mp4,x.mp4\na,z.mp4,y.mp4\na,x.mp4,z.mp4\n", "need each other's outputs"),
+    "job that needs itself": ("source,driver,output\na.mp4,b,a.mp4\n", "rows 2 -> 2 need"),
+    "no jobs": ("source,driver,output\n", "contains no jobs"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_job_file_error_names_row(tmp_path, name):
-    text, words = BAD[name]
+    text, message = BAD[name]
     with pytest.raises(InputError) as raised:
         read(tmp_path, text)
-    assert words in str(raised.value) and "\n" not in str(raised.value) and len(str(raised.value)) < 400
+    assert message in str(raised.value) and "\n" not in str(raised.value) and len(str(raised.value)) < 400
 
 
 def test_parser_error_names_row(tmp_path):
@@ -103,6 +104,6 @@ def test_any_bytes_give_jobs_or_short_error(tmp_path_factory, content):
         path = folder / "fuzz.csv"
         path.write_bytes(start + content or b"x")
         try:
-            assert read_jobs(path, KNOWN, lambda words: None)
+            assert read_jobs(path, OPTIONS, lambda words: None)
         except InputError as error:
             assert len(str(error)) < 600

@@ -1,4 +1,4 @@
-"""The scheduler and the records with fake workers, for sequences of events that real workers are too slow for."""
+"""The scheduler and the job records with fake workers, which reach states that real workers are too slow for."""
 
 import threading
 import time
@@ -37,7 +37,7 @@ class FakeWorker:
 def batch(tmp_path):
     """Run the jobs of a CSV text with a function in place of animate."""
 
-    def go(text, run, state=None, **options):
+    def run_jobs(text, run, state=None, **options):
         path = tmp_path / "jobs.csv"
         path.write_text("source,driver,output\n" + text)
         jobs = read_jobs(path, {"overwrite": True}, lambda words: None)
@@ -46,67 +46,67 @@ def batch(tmp_path):
         def write(words, log):
             code = run(words)
             if code == 0:
-                (tmp_path / words[0].removeprefix("--output=")).write_text("made")
+                (tmp_path / words[0].removeprefix("--output=")).write_text("rendered")
             return CommandOutcome(code, f"code {code}" if code else "", {"frames": 1})
 
         outcomes = run_batch(
-            jobs, state, lambda n: FakeWorker(state, jobs, write), BatchOptions(**options), SilentObserver()
+            jobs, state, lambda number: FakeWorker(state, jobs, write), BatchOptions(**options), SilentObserver()
         )
         return {outcome.job.output: outcome for outcome in outcomes}
 
-    return go
+    return run_jobs
 
 
 def test_many_workers_run_each_job_once(batch):
-    inspected, lock = [], threading.Lock()
+    commands, lock = [], threading.Lock()
 
     def run(words):
         with lock:
-            inspected.append(words[0])
+            commands.append(words[0])
         time.sleep(0.01)
         return 0
 
     text = "".join(f"s.jpg,d{k % 3}.mp4,o{k}.mp4\n" for k in range(30))
     outcomes = batch(text, run, workers=6)
-    assert sorted(inspected) == sorted(f"--output=o{k}.mp4" for k in range(30))
+    assert sorted(commands) == sorted(f"--output=o{k}.mp4" for k in range(30))
     assert all(outcome.status == DONE and outcome.reply.is_new for outcome in outcomes.values())
     again = batch(text, run, workers=6)
-    assert len(inspected) == 30 and not any(outcome.reply.is_new for outcome in again.values())
+    assert len(commands) == 30 and not any(outcome.reply.is_new for outcome in again.values())
 
 
-def test_two_runs_share_jobs(batch, tmp_path):
-    inspected, lock, results = [], threading.Lock(), []
+def test_two_runs_of_a_batch_run_each_job_once(batch, tmp_path):
+    commands, lock, results = [], threading.Lock(), []
 
     def run(words):
         with lock:
-            inspected.append(words[0])
+            commands.append(words[0])
         time.sleep(0.05)
         return 0
 
     text = "".join(f"s.jpg,d.mp4,o{k}.mp4\n" for k in range(12))
     runs = [threading.Thread(target=lambda: results.append(batch(text, run, workers=2))) for _ in range(2)]
-    for one in runs:
-        one.start()
-    for one in runs:
-        one.join(30)
-    assert len(inspected) == len(set(inspected)) == 12
+    for thread in runs:
+        thread.start()
+    for thread in runs:
+        thread.join(30)
+    assert len(commands) == len(set(commands)) == 12
     assert all(outcome.status == DONE for result in results for outcome in result.values()) and len(results) == 2
 
 
 def test_failed_jobs_are_retried_and_block_dependents(batch):
-    tries = {}
+    attempts = {}
 
     def run(words):
-        tries[words[0]] = tries.get(words[0], 0) + 1
-        return 0 if words[0] == "--output=b.mp4" and tries[words[0]] == 3 else 3
+        attempts[words[0]] = attempts.get(words[0], 0) + 1
+        return 0 if words[0] == "--output=b.mp4" and attempts[words[0]] == 3 else 3
 
     text = "s.jpg,d.mp4,a.mp4\ns.jpg,d.mp4,b.mp4\ns.jpg,a.mp4,c.mp4\n"
     outcomes = batch(text, run, retry=2)
-    assert tries == {"--output=a.mp4": 3, "--output=b.mp4": 3}
+    assert attempts == {"--output=a.mp4": 3, "--output=b.mp4": 3}
     assert (outcomes["a.mp4"].status, outcomes["b.mp4"].status, outcomes["c.mp4"].status) == (FAILED, DONE, "blocked")
     assert outcomes["a.mp4"].reply.reason == "code 3" and "row 2, which failed" in outcomes["c.mp4"].reply.reason
     batch(text, run)
-    assert tries == {"--output=a.mp4": 4, "--output=b.mp4": 3}  # a later run tries what failed, and only that
+    assert attempts == {"--output=a.mp4": 4, "--output=b.mp4": 3}  # a later run retries the failed job only
 
 
 def test_halt_on_error_starts_no_further_job(batch):
@@ -115,9 +115,9 @@ def test_halt_on_error_starts_no_further_job(batch):
 
 
 def test_skip_existing_keeps_file(batch, tmp_path):
-    (tmp_path / "o.mp4").write_text("mine")
+    (tmp_path / "o.mp4").write_text("existing")
     assert batch("s.jpg,d.mp4,o.mp4\n", lambda words: 0, skip_existing=True)["o.mp4"].status == "skipped"
-    assert (tmp_path / "o.mp4").read_text() == "mine"
+    assert (tmp_path / "o.mp4").read_text() == "existing"
 
 
 @pytest.mark.parametrize(("deaths", "retry", "status"), [(1, 0, DONE), (2, 0, FAILED), (2, 1, DONE)])
@@ -125,23 +125,23 @@ def test_first_worker_death_costs_no_attempt(tmp_path, deaths, retry, status):
     (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,o.mp4\n")
     jobs = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)
     state = StateFolder(tmp_path / "state")
-    left = [deaths]
+    remaining_deaths = [deaths]
 
     class DyingWorker(FakeWorker):
         def do(self, task, progress, timeout=None):
-            if left[0]:
-                left[0] -= 1
+            if remaining_deaths[0]:
+                remaining_deaths[0] -= 1
                 record = self.state.record(jobs[0].id)
                 self.state.write(jobs[0].id, JobRecord(RUNNING, (record.attempts if record else 0) + 1, ours=True))
                 raise WorkerDiedError("its worker was ended by SIGKILL")
             return super().do(task, progress, timeout)
 
     def write(words, log):
-        (tmp_path / "o.mp4").write_text("made")
+        (tmp_path / "o.mp4").write_text("rendered")
         return CommandOutcome(0, "", {})
 
     options = BatchOptions(retry=retry)
-    outcome = run_batch(jobs, state, lambda n: DyingWorker(state, jobs, write), options, SilentObserver())[0]
+    outcome = run_batch(jobs, state, lambda number: DyingWorker(state, jobs, write), options, SilentObserver())[0]
     assert outcome.status == status
     if status == FAILED:
         assert "SIGKILL" in outcome.reply.reason and state.record(jobs[0].id).status == FAILED
@@ -171,33 +171,35 @@ def test_changed_input_fails_job(batch, tmp_path):
     outcome = batch("s.jpg,d.mp4,o.mp4\n", lambda words: 0)["o.mp4"]
     assert outcome.status == FAILED and "has changed since" in outcome.reply.reason
     (tmp_path / "s.jpg").unlink()
-    assert batch("s.jpg,d.mp4,o.mp4\n", lambda words: 0)["o.mp4"].status == DONE  # gone is not changed
+    assert batch("s.jpg,d.mp4,o.mp4\n", lambda words: 0)["o.mp4"].status == DONE  # a missing input counts as unchanged
 
-    def replace_it(words):
+    def change_input(words):
         (tmp_path / "s.jpg").write_text("while it ran")
         return 0
 
     (tmp_path / "s.jpg").write_text("before")
-    outcome = batch("s.jpg,d.mp4,p.mp4\n", replace_it)["p.mp4"]
+    outcome = batch("s.jpg,d.mp4,p.mp4\n", change_input)["p.mp4"]
     assert outcome.status == FAILED and "changed while the job ran" in outcome.reply.reason
-    assert batch("s.jpg,d.mp4,p.mp4\n", lambda words: 0)["p.mp4"].status == DONE  # and made anew over what it wrote
+    assert (
+        batch("s.jpg,d.mp4,p.mp4\n", lambda words: 0)["p.mp4"].status == DONE
+    )  # rendered again, over the first result
 
 
-def test_interrupted_job_replaces_only_its_own_output(batch, tmp_path):
-    replacements = []
-    run = lambda words: replacements.append("--overwrite" in words) or 0  # noqa: E731
+def test_interrupted_job_replaces_only_an_output_that_it_wrote(batch, tmp_path):
+    overwrites = []
+    run = lambda words: overwrites.append("--overwrite" in words) or 0  # noqa: E731
     (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,o.mp4\n")
     job = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)[0]
     state = StateFolder(tmp_path / "state")
     state.prepare()
     leftover = tmp_path / ".o.0123abcd.part.mp4"
     for ours in (True, False):
-        (tmp_path / "o.mp4").write_text("there")
+        (tmp_path / "o.mp4").write_text("existing")
         leftover.write_text("half")
         state.write(job.id, JobRecord(RUNNING, 1, ours=ours))
         reply = run_job(state, job, 9, False, lambda words, log: CommandOutcome(run(words), "", None))
         assert reply.status == DONE and not leftover.exists()
-    assert replacements == [True, False]
+    assert overwrites == [True, False]
 
 
 def test_damaged_records_are_ignored(tmp_path):
@@ -208,16 +210,16 @@ def test_damaged_records_are_ignored(tmp_path):
     for content in (b"", b"{", b"[]", b'{"status": "done"}', b'{"status": 3, "attempts": "x"}', b"\xff\xfe"):
         (state.folder / "a.json").write_bytes(content)
         assert state.record("a") is None
-    with state.lock("a") as mine:
-        assert mine
-        elsewhere = []
-        other = threading.Thread(target=lambda: elsewhere.append(run_job(state, fake("a"), 1, False, None)))
+    with state.lock("a") as is_locked:
+        assert is_locked
+        replies = []
+        other = threading.Thread(target=lambda: replies.append(run_job(state, make_job("a"), 1, False, None)))
         other.start()
         other.join(10)
-        assert elsewhere == [JobReply("busy")]
+        assert replies == [JobReply("busy")]
 
 
-def fake(key):
+def make_job(key):
     from mimaface_cli.batch.jobs import Job
 
     return Job(key, 1, "s", "d", "o", {}, (), ())

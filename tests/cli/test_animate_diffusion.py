@@ -21,35 +21,38 @@ QUICK = ("--engine", "diffusion", "--device", "cpu", "--output-mode", "crop", "-
 def hub_environment(hub, release_folder, vae_folder, environment, tmp_path) -> dict[str, str]:
     """Environment with an empty weights folder and cache, and a hub with the tiny release."""
     publish(hub, release_folder, vae_folder)
-    own = {"MIMAFACE_WEIGHTS_DIR": str(tmp_path / "weights"), "MIMAFACE_CACHE_DIR": str(tmp_path / "cache")}
-    return environment | hub.environment(tmp_path) | own | {"OMP_NUM_THREADS": "1"}
+    folders = {"MIMAFACE_WEIGHTS_DIR": str(tmp_path / "weights"), "MIMAFACE_CACHE_DIR": str(tmp_path / "cache")}
+    return environment | hub.environment(tmp_path) | folders | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.slow
 def test_diffusion_resumes_interrupted_video_with_same_frames(hub_environment, sample, tmp_path):
     def mimaface(*words: object, code: int = 0) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "mimaface_cli", *map(str, words)]
-        ran = subprocess.run(
+        completed = subprocess.run(
             command, env=hub_environment, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=300, check=False
         )
-        assert ran.returncode == code, ran.stderr
-        return ran
+        assert completed.returncode == code, completed.stderr
+        return completed
 
-    ran = mimaface("animate", sample.portrait, sample.driver, "-o", "a.mp4", *QUICK, code=5)
-    assert "11 files of the diffusion engine are not installed" in ran.stderr and "mimaface weights pull" in ran.stderr
+    completed = mimaface("animate", sample.portrait, sample.driver, "-o", "a.mp4", *QUICK, code=5)
+    assert (
+        "11 files of the diffusion engine are not installed" in completed.stderr
+        and "mimaface weights pull" in completed.stderr
+    )
     mimaface("weights", "pull")
     mimaface("weights", "verify")
     doctor = json.loads(mimaface("doctor", "--json").stdout)["engines"]["diffusion"]
     assert not any("weights" in line for line in doctor["missing"])
 
-    # As in scripts: one track, then videos from it.
-    ran = mimaface("extract", sample.driver, "--space", "bfm09", "-o", "t.npz", "--renders", "renders/", "--json")
-    assert json.loads(ran.stdout)["space"] == "bfm09" and len(list((tmp_path / "renders").iterdir())) == FRAMES
+    # Extract one track, then render videos from it.
+    completed = mimaface("extract", sample.driver, "--space", "bfm09", "-o", "t.npz", "--renders", "renders/", "--json")
+    assert json.loads(completed.stdout)["space"] == "bfm09" and len(list((tmp_path / "renders").iterdir())) == FRAMES
     track = MotionTrack.load(tmp_path / "t.npz")
     assert len(track) == FRAMES and track.valid.all() and np.abs(track.expression).max() > 0.01
-    ran = mimaface("animate", sample.portrait, "t.npz", "-o", "whole.mp4", *QUICK, "--json", "--quiet")
-    result = json.loads(ran.stdout)
-    assert (result["engine"], result["frames"]) == ("diffusion", FRAMES) and ran.stderr == ""
+    completed = mimaface("animate", sample.portrait, "t.npz", "-o", "whole.mp4", *QUICK, "--json", "--quiet")
+    result = json.loads(completed.stdout)
+    assert (result["engine"], result["frames"]) == ("diffusion", FRAMES) and completed.stderr == ""
     assert result["engine_settings"] | {"clips_made": 6, "clips_resumed": 0} == result["engine_settings"]
     entries = json.loads(mimaface("cache", "list", "--json").stdout)["entries"]
     assert [entry["space"] for entry in entries] == ["bfm09"]  # the clips were removed
@@ -66,27 +69,27 @@ def test_diffusion_resumes_interrupted_video_with_same_frames(hub_environment, s
         *QUICK,
     ]
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
-        before = clips_in(tmp_path)
+        before = count_clips(tmp_path)
         process = subprocess.Popen(command, env=hub_environment, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")
         end = time.monotonic() + 120
-        while clips_in(tmp_path) < before + 1 and process.poll() is None:
+        while count_clips(tmp_path) < before + 1 and process.poll() is None:
             assert time.monotonic() < end, "no clip was stored"
             time.sleep(0.02)
         assert process.poll() is None
         process.send_signal(number)
         result = process.communicate(timeout=60)[1]
         assert process.returncode == code, result
-        assert not (tmp_path / "again.mp4").exists() and clips_in(tmp_path) >= before + 1
+        assert not (tmp_path / "again.mp4").exists() and count_clips(tmp_path) >= before + 1
     assert "1 unfinished video" in mimaface("cache", "list").stdout
-    ran = mimaface("animate", sample.portrait, "t.npz", "-o", "again.mp4", *QUICK, "--json")
-    facts = json.loads(ran.stdout)["engine_settings"]
-    assert facts["clips_resumed"] >= 2 and facts["clips_made"] + facts["clips_resumed"] == 6
-    assert "engine: diffusion (requested)" in ran.stderr
-    whole, again = (np.stack(read_video(tmp_path / name)[0]) for name in ("whole.mp4", "again.mp4"))
-    assert (whole == again).all() and clips_in(tmp_path) == 0
+    completed = mimaface("animate", sample.portrait, "t.npz", "-o", "again.mp4", *QUICK, "--json")
+    settings = json.loads(completed.stdout)["engine_settings"]
+    assert settings["clips_resumed"] >= 2 and settings["clips_made"] + settings["clips_resumed"] == 6
+    assert "engine: diffusion (requested)" in completed.stderr
+    uninterrupted, resumed = (np.stack(read_video(tmp_path / name)[0]) for name in ("whole.mp4", "again.mp4"))
+    assert (uninterrupted == resumed).all() and count_clips(tmp_path) == 0
 
 
-def clips_in(folder: Path) -> int:
+def count_clips(folder: Path) -> int:
     return len(list((folder / "cache" / "clips").glob("*/*.safetensors")))
 
 

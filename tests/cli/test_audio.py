@@ -11,12 +11,12 @@ from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import read_video, tree
 from tests.speech.synthetic_speech import synthesize_speech, write_wav
 
-SOUND = [("", 0.3), ("ah", 0.4), ("m", 0.2), ("ee", 0.3), ("oo", 0.4), ("", 0.33)]
+PHONEMES = [("", 0.3), ("ah", 0.4), ("m", 0.2), ("ee", 0.3), ("oo", 0.4), ("", 0.33)]
 
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
-    return write_wav(tmp_path_factory.mktemp("speech") / "speech.wav", synthesize_speech(*SOUND))
+    return write_wav(tmp_path_factory.mktemp("speech") / "speech.wav", synthesize_speech(*PHONEMES))
 
 
 def test_audio_track_drives_animate(run_mimaface, sample, speech, tmp_path):
@@ -33,18 +33,18 @@ def test_audio_track_drives_animate(run_mimaface, sample, speech, tmp_path):
 
 
 def test_animate_with_audio_driver_keeps_audio_samples(run_command, sample, speech, tmp_path):
-    run = run_command("animate", sample.portrait, speech, "-o", "out.mkv", "--max-size", "192", "--json")
-    assert run.code == 0, run.err
-    values = json.loads(run.out)
+    result = run_command("animate", sample.portrait, speech, "-o", "out.mkv", "--max-size", "192", "--json")
+    assert result.code == 0, result.err
+    values = json.loads(result.out)
     assert values["audio"] == "driver" and values["audio_copied"] is True and not values["missing_frames"]
     frames, times = read_video(tmp_path / "out.mkv")
     with wave.open(str(speech)) as file:
         seconds = file.getnframes() / file.getframerate()
-        replacements = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        expected = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     assert 0 <= float(times[-1]) + 1 / 25 - seconds < 1 / 25 + 1e-6
     with av.open(str(tmp_path / "out.mkv")) as file:
-        entries = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
-    assert np.array_equal(entries, replacements)
+        samples = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
+    assert np.array_equal(samples, expected)
     again = run_command("animate", sample.portrait, speech, "-o", "again.mkv", "--max-size", "192", "--json")
     assert json.loads(again.out)["driver_cached"] is True
     motion = np.abs(np.diff([frame.mean((0, 1)) for frame in frames], axis=0)).max()
@@ -62,7 +62,7 @@ def test_pose_from_takes_head_motion_of_track(run_command, sample, speech, tmp_p
     ("words", "code", "text"),
     [
         (("audio", "PHOTO", "-o", "a.npz"), 3, "has no audio"),
-        (("audio", "mute.mp4", "-o", "a.npz"), 3, "has no audio"),
+        (("audio", "silent.mp4", "-o", "a.npz"), 3, "has no audio"),
         (("audio", "empty.wav", "-o", "a.npz"), 3, "is empty"),
         (("audio", "zero.wav", "-o", "a.npz"), 3, "0 seconds"),
         (("audio", "none.wav", "-o", "a.npz"), 3, "no such file"),
@@ -86,15 +86,15 @@ def test_bad_input_prints_one_error_line(run_command, sample, speech, tmp_path, 
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path / "weights"))
     (tmp_path / "empty.wav").touch()
     write_wav(tmp_path / "zero.wav", np.zeros(0))
-    (tmp_path / "text.wav").write_text("not a sound\n" * 100)
+    (tmp_path / "text.wav").write_text("not audio\n" * 100)
     (tmp_path / "there.npz").write_bytes(b"")
-    if "mute.mp4" in words:
+    if "silent.mp4" in words:
         from tests.conftest import write_video
 
-        write_video(tmp_path / "mute.mp4", [np.zeros((64, 64, 3), np.uint8)] * 5, [k / 25 for k in range(5)])
-    stand = {"PHOTO": sample.portrait, "TRACK": sample.track, "SPEECH": speech}
+        write_video(tmp_path / "silent.mp4", [np.zeros((64, 64, 3), np.uint8)] * 5, [k / 25 for k in range(5)])
+    placeholders = {"PHOTO": sample.portrait, "TRACK": sample.track, "SPEECH": speech}
     before = tree(tmp_path)
-    result = run_command(*(stand.get(word, word) for word in words))
+    result = run_command(*(placeholders.get(word, word) for word in words))
     assert result.code == code, result.err
     assert text in result.err and result.err.startswith("mimaface: ") and result.err.count("\n") == 1 and not result.out
     assert tree(tmp_path) == before

@@ -1,4 +1,4 @@
-"""BadInput input: the exit code, one line that names the file or option and the fix, and no file left."""
+"""Bad inputs: the exit code, an error line that names the file or option and the fix, and no file left behind."""
 
 import io
 import os
@@ -22,7 +22,7 @@ from tests.conftest import read_video, tree, write_video
 
 USAGE, INPUT, OUTPUT, WEIGHTS = 2, 3, 4, 5
 OUT = ("-o", "out.mp4")
-BY_VIDEO, BY_TRACK = ("animate", "PHOTO", "DRIVER"), ("animate", "PHOTO", "TRACK")
+WITH_VIDEO, WITH_TRACK = ("animate", "PHOTO", "DRIVER"), ("animate", "PHOTO", "TRACK")
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,22 @@ class BadInput:
 
     Attributes:
         code: Expected exit code.
-        says: Texts that the error line must contain.
-        words: The command line; PHOTO, DRIVER and TRACK stand for good files.
-        make: Prepares the bad input; takes the working directory and the sample files.
+        texts: Texts that the error line must contain.
+        words: The command line; PHOTO, DRIVER and TRACK stand for valid files.
+        prepare: Creates the bad input; takes the working directory and the sample files.
     """
 
     code: int
-    says: tuple[str, ...]
+    texts: tuple[str, ...]
     words: tuple[str, ...]
-    make: Callable = lambda folder, sample: None
+    prepare: Callable = lambda folder, sample: None
 
 
 def animate_photo(source: str) -> tuple[str, ...]:
     return ("animate", source, "TRACK", *OUT)
 
 
-def animate_by(driver: str) -> tuple[str, ...]:
+def animate_with(driver: str) -> tuple[str, ...]:
     return ("animate", "PHOTO", driver, *OUT)
 
 
@@ -77,7 +77,7 @@ def write_audio_file(path: Path) -> None:
 
 
 def write_changed_track(path: Path, sample, **arrays) -> None:
-    """Write the good track with other arrays; None removes one."""
+    """Write the valid track with some arrays replaced; None removes an array."""
     with np.load(sample.track) as file:
         members = dict(file) | arrays
     np.savez(path, **{name: value for name, value in members.items() if value is not None})
@@ -97,9 +97,9 @@ def write_pickled_track(path: Path, sample) -> None:
             file.writestr(name, buffer.getvalue() if name == "pose.npy" else source.read(name))
 
 
-def changed(change: Callable, *arguments, **named) -> Callable:
-    """Return a function that writes a.npz, a changed copy of the good track."""
-    return lambda folder, sample: change(folder / "a.npz", sample, *arguments, **named)
+def changed_track(change: Callable, *arguments, **arrays) -> Callable:
+    """Return a function that writes a.npz, a changed copy of the valid track."""
+    return lambda folder, sample: change(folder / "a.npz", sample, *arguments, **arrays)
 
 
 def write_nan_track(path: Path, sample) -> None:
@@ -130,10 +130,10 @@ def driver_link(link: Callable) -> Callable:
     return make
 
 
-def truncated(name: str, source: str, share: float) -> Callable:
+def truncated_copy(name: str, source: str, fraction: float) -> Callable:
     def make(folder: Path, sample) -> None:
         whole = getattr(sample, source).read_bytes()
-        (folder / name).write_bytes(whole[: int(len(whole) * share)])
+        (folder / name).write_bytes(whole[: int(len(whole) * fraction)])
 
     return make
 
@@ -147,7 +147,7 @@ CASES: dict[str, BadInput] = {
     "source is a track": BadInput(INPUT, ("track.npz", "driver"), ("animate", "TRACK", "DRIVER", *OUT)),
     "source empty": BadInput(INPUT, ("a.jpg", "empty", "complete"), animate_photo("a.jpg"), file_with("a.jpg", b"")),
     "source cut short": BadInput(
-        INPUT, ("a.jpg", "cut short", "complete"), animate_photo("a.jpg"), truncated("a.jpg", "portrait", 0.5)
+        INPUT, ("a.jpg", "cut short", "complete"), animate_photo("a.jpg"), truncated_copy("a.jpg", "portrait", 0.5)
     ),
     "source without pixels": BadInput(INPUT, ("a.png",), animate_photo("a.png"), file_with("a.png", png_header(0, 0))),
     "source too large": BadInput(
@@ -163,20 +163,22 @@ CASES: dict[str, BadInput] = {
         lambda folder, sample: Image.new("RGB", (320, 320), (90, 120, 60)).save(folder / "a.png"),
     ),
     "source has one face, the third is selected": BadInput(
-        INPUT, ("portrait.jpg", "number 3", "lower"), (*BY_TRACK, *OUT, "--face", "3")
+        INPUT, ("portrait.jpg", "number 3", "lower"), (*WITH_TRACK, *OUT, "--face", "3")
     ),
     # DRIVER.
-    "driver missing": BadInput(INPUT, ("gone.mp4", "no such file"), animate_by("gone.mp4")),
-    "driver is an empty folder": BadInput(INPUT, ("pics", "no images"), animate_by("pics"), empty_folder("pics")),
-    "driver empty": BadInput(INPUT, ("a.mp4", "empty"), animate_by("a.mp4"), file_with("a.mp4", b"")),
-    "driver cut short": BadInput(INPUT, ("a.mp4", "complete"), animate_by("a.mp4"), truncated("a.mp4", "driver", 0.6)),
+    "driver missing": BadInput(INPUT, ("gone.mp4", "no such file"), animate_with("gone.mp4")),
+    "driver is an empty folder": BadInput(INPUT, ("pics", "no images"), animate_with("pics"), empty_folder("pics")),
+    "driver empty": BadInput(INPUT, ("a.mp4", "empty"), animate_with("a.mp4"), file_with("a.mp4", b"")),
+    "driver cut short": BadInput(
+        INPUT, ("a.mp4", "complete"), animate_with("a.mp4"), truncated_copy("a.mp4", "driver", 0.6)
+    ),
     "driver is text": BadInput(
-        INPUT, ("a.mp4", "convert"), animate_by("a.mp4"), file_with("a.mp4", b"Dear diary, today\n" * 99)
+        INPUT, ("a.mp4", "convert"), animate_with("a.mp4"), file_with("a.mp4", b"Dear diary, today\n" * 99)
     ),
     "driver is a playlist": BadInput(
         INPUT,
         ("a.mp4", "convert"),
-        animate_by("a.mp4"),
+        animate_with("a.mp4"),
         file_with("a.mp4", b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"),
     ),
     "source is an audio file": BadInput(
@@ -188,68 +190,68 @@ CASES: dict[str, BadInput] = {
     "driver shows no face": BadInput(
         INPUT,
         ("a.mp4", "shows no face", "Use"),
-        animate_by("a.mp4"),
+        animate_with("a.mp4"),
         lambda folder, sample: write_faceless_video(folder / "a.mp4"),
     ),
     "reference frame beyond the driver": BadInput(
-        INPUT, ("no frame 99", "0 to 13"), (*BY_TRACK, *OUT, "--reference-frame", "99")
+        INPUT, ("no frame 99", "0 to 13"), (*WITH_TRACK, *OUT, "--reference-frame", "99")
     ),
     # Tracks.
-    "track missing": BadInput(INPUT, ("gone.npz", "no such file", "mimaface extract"), animate_by("gone.npz")),
-    "track is a folder": BadInput(INPUT, ("a.npz", "is a folder"), animate_by("a.npz"), empty_folder("a.npz")),
+    "track missing": BadInput(INPUT, ("gone.npz", "no such file", "mimaface extract"), animate_with("gone.npz")),
+    "track is a folder": BadInput(INPUT, ("a.npz", "is a folder"), animate_with("a.npz"), empty_folder("a.npz")),
     "track cut short": BadInput(
-        INPUT, ("a.npz", "Run mimaface extract again"), animate_by("a.npz"), truncated("a.npz", "track", 0.7)
+        INPUT, ("a.npz", "Run mimaface extract again"), animate_with("a.npz"), truncated_copy("a.npz", "track", 0.7)
     ),
     "track is something else": BadInput(
-        INPUT, ("a.npz", "not a .npz track"), animate_by("a.npz"), truncated("a.npz", "driver", 1.0)
+        INPUT, ("a.npz", "not a .npz track"), animate_with("a.npz"), truncated_copy("a.npz", "driver", 1.0)
     ),
     "track pickled": BadInput(
-        INPUT, ("a.npz", "pose", "extract again"), animate_by("a.npz"), changed(write_pickled_track)
+        INPUT, ("a.npz", "pose", "extract again"), animate_with("a.npz"), changed_track(write_pickled_track)
     ),
     "track of another version": BadInput(
         INPUT,
         ("a.npz", "version 2", "only version 1"),
-        animate_by("a.npz"),
-        changed(write_track_with_meta, '"version": 1', '"version": 2'),
+        animate_with("a.npz"),
+        changed_track(write_track_with_meta, '"version": 1', '"version": 2'),
     ),
     "track of another space": BadInput(
         INPUT,
         ("a.npz", "bfm09", "mimaface weights pull"),
-        animate_by("a.npz"),
-        changed(write_track_with_meta, '"space": "face478"', '"space": "bfm09"'),
+        animate_with("a.npz"),
+        changed_track(write_track_with_meta, '"space": "face478"', '"space": "bfm09"'),
     ),
     "track of wrong shapes": BadInput(
         INPUT,
         ("a.npz", "expression", "64"),
-        animate_by("a.npz"),
-        changed(write_changed_track, expression=np.zeros((14, 50), np.float32)),
+        animate_with("a.npz"),
+        changed_track(write_changed_track, expression=np.zeros((14, 50), np.float32)),
     ),
     "track lacks a key": BadInput(
-        INPUT, ("a.npz", "gaze", "missing"), animate_by("a.npz"), changed(write_changed_track, gaze=None)
+        INPUT, ("a.npz", "gaze", "missing"), animate_with("a.npz"), changed_track(write_changed_track, gaze=None)
     ),
     "track not finite": BadInput(
-        INPUT, ("a.npz", "pose", "contains NaN or Inf"), animate_by("a.npz"), changed(write_nan_track)
+        INPUT, ("a.npz", "pose", "contains NaN or Inf"), animate_with("a.npz"), changed_track(write_nan_track)
     ),
     # Audio.
-    "audio file missing": BadInput(INPUT, ("gone.wav", "no such file"), (*BY_TRACK, *OUT, "--audio", "gone.wav")),
+    "audio file missing": BadInput(INPUT, ("gone.wav", "no such file"), (*WITH_TRACK, *OUT, "--audio", "gone.wav")),
     "audio file without audio": BadInput(
-        INPUT, ("portrait.jpg", "no audio", "--audio"), (*BY_TRACK, *OUT, "--audio", "PHOTO")
+        INPUT, ("portrait.jpg", "no audio", "--audio"), (*WITH_TRACK, *OUT, "--audio", "PHOTO")
     ),
     # Output.
     "output exists": BadInput(
-        OUTPUT, ("out.mp4", "exists", "--overwrite"), (*BY_TRACK, *OUT), file_with("out.mp4", b"mine")
+        OUTPUT, ("out.mp4", "exists", "--overwrite"), (*WITH_TRACK, *OUT), file_with("out.mp4", b"mine")
     ),
     "output is the source": BadInput(
         OUTPUT,
         ("a.jpg", "same file"),
         ("animate", "a.jpg", "TRACK", "-o", "a.jpg", "--overwrite"),
-        truncated("a.jpg", "portrait", 1.0),
+        truncated_copy("a.jpg", "portrait", 1.0),
     ),
     "output is the driver": BadInput(
         OUTPUT,
         ("a.mp4", "same file"),
         ("animate", "PHOTO", "a.mp4", "-o", "a.mp4", "--overwrite"),
-        truncated("a.mp4", "driver", 1.0),
+        truncated_copy("a.mp4", "driver", 1.0),
     ),
     "output is the driver by a symbolic link": BadInput(
         OUTPUT,
@@ -266,78 +268,80 @@ CASES: dict[str, BadInput] = {
     "output is the audio file": BadInput(
         OUTPUT,
         ("a.mp4", "same file"),
-        (*BY_TRACK, "-o", "a.mp4", "--audio", "a.mp4", "--overwrite"),
-        truncated("a.mp4", "driver", 1.0),
+        (*WITH_TRACK, "-o", "a.mp4", "--audio", "a.mp4", "--overwrite"),
+        truncated_copy("a.mp4", "driver", 1.0),
     ),
     "output in a missing folder": BadInput(
-        OUTPUT, ("gone", "no such folder", "Create"), (*BY_VIDEO, "-o", "gone/out.mp4")
+        OUTPUT, ("gone", "no such folder", "Create"), (*WITH_VIDEO, "-o", "gone/out.mp4")
     ),
     "output under a file": BadInput(
-        OUTPUT, ("a.txt", "no such folder"), (*BY_VIDEO, "-o", "a.txt/out.mp4"), file_with("a.txt", b"mine")
+        OUTPUT, ("a.txt", "no such folder"), (*WITH_VIDEO, "-o", "a.txt/out.mp4"), file_with("a.txt", b"mine")
     ),
     "output is a folder that is not empty": BadInput(
-        OUTPUT, ("pics", "not an empty folder"), (*BY_VIDEO, "-o", "pics"), file_with("pics/a.txt", b"mine")
+        OUTPUT, ("pics", "not an empty folder"), (*WITH_VIDEO, "-o", "pics"), file_with("pics/a.txt", b"mine")
     ),
     "output pattern in a folder that is not empty": BadInput(
         OUTPUT,
         ("pics", "not an empty folder"),
-        (*BY_VIDEO, "-o", "pics/%03d.png", "--overwrite"),
+        (*WITH_VIDEO, "-o", "pics/%03d.png", "--overwrite"),
         file_with("pics/000.png", b"mine"),
     ),
-    "output pattern in the working directory": BadInput(OUTPUT, ("%05d.png", "folder"), (*BY_VIDEO, "-o", "%05d.png")),
-    "output pattern without a number": BadInput(OUTPUT, ("%s.png", "%05d"), (*BY_VIDEO, "-o", "pics/%s.png")),
+    "output pattern in the working directory": BadInput(
+        OUTPUT, ("%05d.png", "folder"), (*WITH_VIDEO, "-o", "%05d.png")
+    ),
+    "output pattern without a number": BadInput(OUTPUT, ("%s.png", "%05d"), (*WITH_VIDEO, "-o", "pics/%s.png")),
     "output pattern below a missing folder": BadInput(
-        OUTPUT, ("gone", "no such folder"), (*BY_VIDEO, "-o", "gone/pics/%05d.png")
+        OUTPUT, ("gone", "no such folder"), (*WITH_VIDEO, "-o", "gone/pics/%05d.png")
     ),
     "output is one image for many frames": BadInput(
-        OUTPUT, ("out.png", "one frame", "%05d"), (*BY_VIDEO, "-o", "out.png")
+        OUTPUT, ("out.png", "one frame", "%05d"), (*WITH_VIDEO, "-o", "out.png")
     ),
     "output is a device": BadInput(
         OUTPUT,
         ("null.mp4", "not a regular file"),
-        (*BY_TRACK, "-o", "null.mp4", "--overwrite"),
+        (*WITH_TRACK, "-o", "null.mp4", "--overwrite"),
         lambda folder, sample: (folder / "null.mp4").symlink_to(os.devnull),
     ),
-    "output name too long": BadInput(OUTPUT, ("cannot be written",), (*BY_VIDEO, "-o", "n" * 300 + ".mp4")),
-    "output of unknown suffix": BadInput(OUTPUT, ("out.avi", ".mp4", ".webm"), (*BY_VIDEO, "-o", "out.avi")),
-    "output without a suffix": BadInput(OUTPUT, ("out", "no suffix", ".mp4"), (*BY_VIDEO, "-o", "out")),
+    "output name too long": BadInput(OUTPUT, ("cannot be written",), (*WITH_VIDEO, "-o", "n" * 300 + ".mp4")),
+    "output of unknown suffix": BadInput(OUTPUT, ("out.avi", ".mp4", ".webm"), (*WITH_VIDEO, "-o", "out.avi")),
+    "output without a suffix": BadInput(OUTPUT, ("out", "no suffix", ".mp4"), (*WITH_VIDEO, "-o", "out")),
     "codec does not fit the container": BadInput(
-        OUTPUT, ("out.webm", "h264", "vp9"), (*BY_VIDEO, "-o", "out.webm", "--codec", "h264")
+        OUTPUT, ("out.webm", "h264", "vp9"), (*WITH_VIDEO, "-o", "out.webm", "--codec", "h264")
     ),
-    "codec unknown": BadInput(OUTPUT, ("mpeg1", "prores"), (*BY_VIDEO, *OUT, "--codec", "mpeg1")),
-    "crf out of range": BadInput(OUTPUT, ("crf", "0 to 51"), (*BY_VIDEO, *OUT, "--crf", "99")),
+    "codec unknown": BadInput(OUTPUT, ("mpeg1", "prores"), (*WITH_VIDEO, *OUT, "--codec", "mpeg1")),
+    "crf out of range": BadInput(OUTPUT, ("crf", "0 to 51"), (*WITH_VIDEO, *OUT, "--crf", "99")),
     "crf for a codec without crf": BadInput(
-        OUTPUT, ("prores", "no --crf"), (*BY_VIDEO, "-o", "a.mov", "--codec", "prores", "--crf", "9")
+        OUTPUT, ("prores", "no --crf"), (*WITH_VIDEO, "-o", "a.mov", "--codec", "prores", "--crf", "9")
     ),
-    "preset unknown": BadInput(OUTPUT, ("preset", "veryfast"), (*BY_VIDEO, *OUT, "--encoder-preset", "quick")),
-    "pixel format unknown": BadInput(OUTPUT, ("rgb565", "yuv420p"), (*BY_VIDEO, *OUT, "--pixel-format", "rgb565")),
+    "preset unknown": BadInput(OUTPUT, ("preset", "veryfast"), (*WITH_VIDEO, *OUT, "--encoder-preset", "quick")),
+    "pixel format unknown": BadInput(OUTPUT, ("rgb565", "yuv420p"), (*WITH_VIDEO, *OUT, "--pixel-format", "rgb565")),
     "lossless for a codec that is lossy": BadInput(
-        OUTPUT, ("prores", "lossless"), (*BY_VIDEO, "-o", "a.mov", "--codec", "prores", "--lossless")
+        OUTPUT, ("prores", "lossless"), (*WITH_VIDEO, "-o", "a.mov", "--codec", "prores", "--lossless")
     ),
     # Options.
     "engine without its weights": BadInput(
-        WEIGHTS, ("diffusion", "--engine mesh"), (*BY_VIDEO, *OUT, "--engine", "diffusion")
+        WEIGHTS, ("diffusion", "--engine mesh"), (*WITH_VIDEO, *OUT, "--engine", "diffusion")
     ),
-    "engine unknown": BadInput(USAGE, ("--engine", "'mesh'"), (*BY_VIDEO, *OUT, "--engine", "magic")),
-    "motion unknown": BadInput(USAGE, ("--motion", "'absolute'"), (*BY_VIDEO, *OUT, "--motion", "both")),
-    "region unknown": BadInput(USAGE, ("--region", "'lips'"), (*BY_VIDEO, *OUT, "--region", "nose")),
-    "mode unknown": BadInput(USAGE, ("--output-mode", "'crop'"), (*BY_VIDEO, *OUT, "--output-mode", "half")),
-    "strength too large": BadInput(USAGE, ("--strength: 4", "0 to 3"), (*BY_VIDEO, *OUT, "--strength", "4")),
-    "strength not a number": BadInput(USAGE, ("--strength", "0"), (*BY_VIDEO, *OUT, "--strength", "nan")),
-    "smooth negative": BadInput(USAGE, ("--smooth: -1", "0 to 3"), (*BY_VIDEO, *OUT, "--smooth", "-1")),
-    "size too small": BadInput(USAGE, ("--max-size: 8", "64"), (*BY_VIDEO, *OUT, "--max-size", "8")),
-    "face unknown": BadInput(USAGE, ("--face:", "'both'", "largest"), (*BY_VIDEO, *OUT, "--face", "both")),
+    "engine unknown": BadInput(USAGE, ("--engine", "'mesh'"), (*WITH_VIDEO, *OUT, "--engine", "magic")),
+    "motion unknown": BadInput(USAGE, ("--motion", "'absolute'"), (*WITH_VIDEO, *OUT, "--motion", "both")),
+    "region unknown": BadInput(USAGE, ("--region", "'lips'"), (*WITH_VIDEO, *OUT, "--region", "nose")),
+    "mode unknown": BadInput(USAGE, ("--output-mode", "'crop'"), (*WITH_VIDEO, *OUT, "--output-mode", "half")),
+    "strength too large": BadInput(USAGE, ("--strength: 4", "0 to 3"), (*WITH_VIDEO, *OUT, "--strength", "4")),
+    "strength not a number": BadInput(USAGE, ("--strength", "0"), (*WITH_VIDEO, *OUT, "--strength", "nan")),
+    "smooth negative": BadInput(USAGE, ("--smooth: -1", "0 to 3"), (*WITH_VIDEO, *OUT, "--smooth", "-1")),
+    "size too small": BadInput(USAGE, ("--max-size: 8", "64"), (*WITH_VIDEO, *OUT, "--max-size", "8")),
+    "face unknown": BadInput(USAGE, ("--face:", "'both'", "largest"), (*WITH_VIDEO, *OUT, "--face", "both")),
     "driver's face unknown": BadInput(
-        USAGE, ("--driver-face:", "'0'", "largest"), (*BY_VIDEO, *OUT, "--driver-face", "0")
+        USAGE, ("--driver-face:", "'0'", "largest"), (*WITH_VIDEO, *OUT, "--driver-face", "0")
     ),
     "reference frame unknown": BadInput(
-        USAGE, ("--reference-frame:", "'-1'", "auto"), (*BY_VIDEO, *OUT, "--reference-frame", "-1")
+        USAGE, ("--reference-frame:", "'-1'", "auto"), (*WITH_VIDEO, *OUT, "--reference-frame", "-1")
     ),
-    "crf not a number": BadInput(USAGE, ("--crf", "animate --help"), (*BY_VIDEO, *OUT, "--crf", "low")),
-    "audio is empty text": BadInput(USAGE, ("--audio", "none"), (*BY_VIDEO, *OUT, "--audio", "")),
-    "output is missing": BadInput(USAGE, ("--output", "animate --help"), BY_VIDEO),
+    "crf not a number": BadInput(USAGE, ("--crf", "animate --help"), (*WITH_VIDEO, *OUT, "--crf", "low")),
+    "audio is empty text": BadInput(USAGE, ("--audio", "none"), (*WITH_VIDEO, *OUT, "--audio", "")),
+    "output is missing": BadInput(USAGE, ("--output", "animate --help"), WITH_VIDEO),
     "driver is missing": BadInput(USAGE, ("DRIVER", "animate --help"), ("animate", "PHOTO", *OUT)),
-    "option misspelled": BadInput(USAGE, ("--stren", "--strength"), (*BY_VIDEO, *OUT, "--stren", "1")),
+    "option misspelled": BadInput(USAGE, ("--stren", "--strength"), (*WITH_VIDEO, *OUT, "--stren", "1")),
     "command misspelled": BadInput(USAGE, ("animat", "animate"), ("animat", "PHOTO", "DRIVER", *OUT)),
     # Other commands.
     "extract from nothing": BadInput(INPUT, ("gone.mp4", "no such file"), ("extract", "gone.mp4", "-o", "a.npz")),
@@ -349,7 +353,7 @@ CASES: dict[str, BadInput] = {
         OUTPUT,
         ("a.npz", "same file"),
         ("extract", "a.npz", "-o", "a.npz", "--overwrite"),
-        truncated("a.npz", "track", 1.0),
+        truncated_copy("a.npz", "track", 1.0),
     ),
     "extract: renders over an existing file": BadInput(
         OUTPUT,
@@ -370,17 +374,17 @@ CASES: dict[str, BadInput] = {
         INPUT,
         ("a.npz", "bfm09"),
         ("extract", "a.npz", "--renders", "r.mp4", "--space", "face478"),
-        changed(write_track_with_meta, '"space": "face478"', '"space": "bfm09"'),
+        changed_track(write_track_with_meta, '"space": "face478"', '"space": "bfm09"'),
     ),
     "renders of a track without its face model": BadInput(
         WEIGHTS,
         ("mimaface/bfm09.mat", "mimaface weights pull"),
         ("extract", "a.npz", "--renders", "r.mp4"),
-        changed(write_track_with_meta, '"space": "face478"', '"space": "bfm09"'),
+        changed_track(write_track_with_meta, '"space": "face478"', '"space": "bfm09"'),
     ),
-    "zero steps": BadInput(USAGE, ("--steps",), (*BY_VIDEO, *OUT, "--steps", "0")),
-    "guided is not a range": BadInput(USAGE, ("--guided:", "'half'", "0:0.6"), (*BY_VIDEO, *OUT, "--guided", "half")),
-    "overlap as long as the clip": BadInput(USAGE, ("--overlap",), (*BY_VIDEO, *OUT, "--overlap", "12")),
+    "zero steps": BadInput(USAGE, ("--steps",), (*WITH_VIDEO, *OUT, "--steps", "0")),
+    "guided is not a range": BadInput(USAGE, ("--guided:", "'half'", "0:0.6"), (*WITH_VIDEO, *OUT, "--guided", "half")),
+    "overlap as long as the clip": BadInput(USAGE, ("--overlap",), (*WITH_VIDEO, *OUT, "--overlap", "12")),
     "extract without any output": BadInput(USAGE, ("--no-cache", "-o"), ("extract", "DRIVER", "--no-cache")),
     "extract to a cache that is a file": BadInput(
         OUTPUT,
@@ -397,8 +401,8 @@ CASES: dict[str, BadInput] = {
 @pytest.mark.parametrize("name", CASES)
 def test_bad_input_prints_one_error_line_and_leaves_no_file(run_command, sample, tmp_path, monkeypatch, name):
     bad = CASES[name]
-    bad.make(tmp_path, sample)
-    if bad.code != INPUT:  # detected before any face detection, and so before the long work
+    bad.prepare(tmp_path, sample)
+    if bad.code != INPUT:  # the error must come before any face detection
         monkeypatch.setattr("mimaface_cli.face.landmarks.load_mediapipe", None)
     before = tree(tmp_path)
     replacements = {"PHOTO": str(sample.portrait), "DRIVER": str(sample.driver), "TRACK": str(sample.track)}
@@ -407,8 +411,8 @@ def test_bad_input_prints_one_error_line_and_leaves_no_file(run_command, sample,
     assert result.err.startswith("mimaface: ") and result.err.count("\n") == 1 and result.err.endswith("\n"), result.err
     assert result.out == ""
     assert len(result.err) < 600
-    for words in bad.says:
-        assert words in result.err
+    for text in bad.texts:
+        assert text in result.err
     assert tree(tmp_path) == before
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,27 +24,28 @@ def write_jobs(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def wait_for(report, seconds: float = 60):
-    until = time.monotonic() + seconds
-    while not (value := report()):
-        assert time.monotonic() < until, "the condition was never met"
+def wait_for(get_value: Callable, seconds: float = 60):
+    """Return the first true value of a function."""
+    deadline = time.monotonic() + seconds
+    while not (value := get_value()):
+        assert time.monotonic() < deadline, "the condition was never met"
         time.sleep(0.02)
     return value
 
 
-def records(state: Path) -> list[dict]:
-    report = []
+def read_records(state: Path) -> list[dict]:
+    records = []
     for path in state.glob("*.json"):
         try:
-            report.append(json.loads(path.read_text()))
+            records.append(json.loads(path.read_text()))
         except (OSError, ValueError):
             continue
-    return report
+    return records
 
 
 @pytest.fixture
 def start(environment, tmp_path):
-    """Start the real command; what still runs at the end of the test is killed."""
+    """Start the real command; processes that still run at the end of the test are killed."""
     running = []
 
     def start_process(*words) -> subprocess.Popen:
@@ -60,15 +62,15 @@ def start(environment, tmp_path):
 
 def test_batch_reports_done_failed_and_blocked_jobs(run_mimaface, sample, tmp_path):
     """Jobs that succeed, fail and depend on others, in the JSON, the events and the table."""
-    (tmp_path / "night").mkdir()
+    (tmp_path / "jobs").mkdir()
     rows = [
-        {"source": sample.portrait, "driver": "first.mp4", "output": "chained.mp4", "max-size": "128"},
+        {"source": sample.portrait, "driver": "first.mp4", "output": "dependent.mp4", "max-size": "128"},
         {"source": sample.portrait, "driver": sample.driver, "output": "first.mp4", "region": "lips"},
         {"source": sample.portrait, "driver": sample.driver, "output": "frames/", "max-size": "128"},
         {"source": sample.portrait, "driver": "gone.mp4", "output": "never.mp4"},
         {"source": sample.portrait, "driver": "never.mp4", "output": "neither.mp4"},
     ]
-    jobs = write_jobs(tmp_path / "night" / "jobs.csv", rows)
+    jobs = write_jobs(tmp_path / "jobs" / "jobs.csv", rows)
     result = run_mimaface("batch", jobs, "--json", "--progress", "json", "--workers", "2")
     assert result.returncode == 6, result.stderr
     values = json.loads(result.stdout)
@@ -77,27 +79,27 @@ def test_batch_reports_done_failed_and_blocked_jobs(run_mimaface, sample, tmp_pa
     assert (values["done"], values["failed"]) == (3, 2)
     assert by_row[5]["exit_code"] == 3 and "gone.mp4: no such file" in by_row[5]["reason"]
     assert by_row[2]["result"]["frames"] == 14 and "gone.mp4" in Path(by_row[5]["log"]).read_text()
-    made_files = {path.name for path in (tmp_path / "night").iterdir()}
-    results = {"first.mp4", "chained.mp4", "frames"}
-    assert made_files == {"jobs.csv", "jobs.csv.state", *results, *(f"{name}.provenance.json" for name in results)}
-    assert len(list((tmp_path / "night" / "frames").iterdir())) == 14
+    file_names = {path.name for path in (tmp_path / "jobs").iterdir()}
+    results = {"first.mp4", "dependent.mp4", "frames"}
+    assert file_names == {"jobs.csv", "jobs.csv.state", *results, *(f"{name}.provenance.json" for name in results)}
+    assert len(list((tmp_path / "jobs" / "frames").iterdir())) == 14
 
     events = [json.loads(line) for line in result.stderr.splitlines()]  # every line is one JSON object
     assert {"progress", "job", "error"} == {event["event"] for event in events}
     assert {"row": 2, "status": "done"}.items() <= next(
-        e for e in events if e["event"] == "job" and e["row"] == 2
+        event for event in events if event["event"] == "job" and event["row"] == 2
     ).items()
     assert any(event.get("stage") == "animating" and event["row"] == 3 for event in events)
     assert events[-1] == {"event": "error", "code": 6, "text": events[-1]["text"]} and "row 5" in events[-1]["text"]
 
     again = run_mimaface("batch", jobs, "--halt-on-error")
     assert again.returncode == 6 and again.stderr.splitlines()[-1].startswith("mimaface: 2 of 5 jobs are not done")
-    assert "done before" in again.stderr and "first.mp4" in again.stdout and "no such file" in again.stdout
+    assert "done in an earlier run" in again.stderr and "first.mp4" in again.stdout and "no such file" in again.stdout
 
 
 @pytest.mark.slow
-def test_killed_processes_and_parallel_runs_repeat_no_job(start, run_mimaface, sample, tmp_path):
-    """After kill -9 of a worker and of a run, every job is finished once, with the bytes of an undisturbed run."""
+def test_killed_processes_and_parallel_runs_run_each_job_once(start, run_mimaface, sample, tmp_path):
+    """After SIGKILL of a worker and of a run, every job is done once, with the bytes of an uninterrupted run."""
     track = MotionTrack.load(sample.track)
     resample_track(track, [k / 30 for k in range(100)]).save(tmp_path / "long.npz")
     names = [f"{k}.mp4" for k in range(4)]
@@ -106,17 +108,17 @@ def test_killed_processes_and_parallel_runs_repeat_no_job(start, run_mimaface, s
         for k, name in enumerate(names)
     ]
     jobs, state = write_jobs(tmp_path / "jobs.csv", rows), tmp_path / "jobs.csv.state"
-    running = lambda: [record for record in records(state) if record["status"] == "running"]  # noqa: E731
+    running = lambda: [record for record in read_records(state) if record["status"] == "running"]  # noqa: E731
     parts = lambda: list(tmp_path.glob(".*.part.mp4"))  # noqa: E731
     alone = start("batch", jobs, "--workers", "1")
     wait_for(parts)
     first = running()[0]
     os.kill(int(first["worker"].split()[-1]), signal.SIGKILL)
-    wait_for(lambda: [r for r in running() if r["output"] != first["output"]])
+    wait_for(lambda: [record for record in running() if record["output"] != first["output"]])
     wait_for(lambda: parts() and running())
     alone.kill()
     pid = int(running()[0]["worker"].split()[-1])
-    wait_for(lambda: not alive(pid), 30)  # a worker without its parent cleans up and ends
+    wait_for(lambda: not is_alive(pid), 30)  # a worker without its parent cleans up and ends
     alone.communicate()
 
     both = [start("batch", jobs, "--workers", "1", "--json") for _ in range(2)]
@@ -124,8 +126,8 @@ def test_killed_processes_and_parallel_runs_repeat_no_job(start, run_mimaface, s
     assert [process.returncode for process in both] == [0, 0], result
     run_outputs = [job["output"] for out, _ in result for job in json.loads(out)["jobs"] if job["made_now"]]
     assert len(run_outputs) == len(set(run_outputs))  # no job ran twice
-    assert all(record["status"] == "done" for record in records(state)) and not parts()
-    attempts = {record["output"]: record["attempts"] for record in records(state)}
+    assert all(record["status"] == "done" for record in read_records(state)) and not parts()
+    attempts = {record["output"]: record["attempts"] for record in read_records(state)}
     assert attempts[first["output"]] == 2
 
     for row in rows:
@@ -140,12 +142,12 @@ KILLER = """
 import os, signal
 replace = os.replace
 def killed(source, target):
-    first = str(target).endswith("frames") and not os.path.exists("killed")
-    if first:
+    is_first = str(target).endswith("frames") and not os.path.exists("killed")
+    if is_first:
         open("killed", "x").close()
-    if not (first and os.environ["KILLED"] == "before"):
+    if not (is_first and os.environ["KILLED"] == "before"):
         replace(source, target)
-    if first:
+    if is_first:
         os.kill(os.getpid(), signal.SIGKILL)
 os.replace = killed
 """
@@ -188,7 +190,7 @@ def test_job_can_switch_off_provenance(run_mimaface, sample, tmp_path):
     assert done.returncode == 3 and "row 2: has both provenance and no-provenance" in done.stderr
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[:1]
@@ -199,12 +201,12 @@ def alive(pid: int) -> bool:
 def test_signal_ends_workers_without_partial_files(start, sample, tmp_path):
     jobs = write_jobs(tmp_path / "jobs.csv", [{"source": sample.portrait, "driver": sample.track, "output": "o.mp4"}])
     process = start("batch", jobs)
-    wait_for(lambda: records(tmp_path / "jobs.csv.state"))
-    pid = int(records(tmp_path / "jobs.csv.state")[0]["worker"].split()[-1])
+    wait_for(lambda: read_records(tmp_path / "jobs.csv.state"))
+    pid = int(read_records(tmp_path / "jobs.csv.state")[0]["worker"].split()[-1])
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143 and err.splitlines()[-1].startswith("mimaface: terminated")
-    assert not alive(pid) and not list(tmp_path.glob(".*part*"))
+    assert not is_alive(pid) and not list(tmp_path.glob(".*part*"))
 
 
 @pytest.mark.parametrize(
@@ -248,7 +250,7 @@ def two_nodes(environment, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ray_cluster_repeats_job_of_lost_node(start, sample, tmp_path, two_nodes):
+def test_ray_cluster_reruns_job_of_lost_node(start, sample, tmp_path, two_nodes):
     cluster, second = two_nodes
     track = MotionTrack.load(sample.track)
     resample_track(track, [k / 30 for k in range(60)]).save(tmp_path / "long.npz")
@@ -257,18 +259,18 @@ def test_ray_cluster_repeats_job_of_lost_node(start, sample, tmp_path, two_nodes
     ]
     jobs, state = write_jobs(tmp_path / "jobs.csv", rows), tmp_path / "jobs.csv.state"
     process = start("batch", jobs, "--ray", cluster.address, "--json")
-    wait_for(lambda: len([record for record in records(state) if record["status"] == "running"]) == 2)
+    wait_for(lambda: len([record for record in read_records(state) if record["status"] == "running"]) == 2)
     cluster.remove_node(second, allow_graceful=False)
     out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
     values = json.loads(out)["jobs"]
     assert [job["status"] for job in values] == ["done"] * 4
-    assert sum(record["attempts"] for record in records(state)) == 5  # the lost job ran again
+    assert sum(record["attempts"] for record in read_records(state)) == 5  # the lost job ran again
     assert {path.name for path in tmp_path.glob("*.mp4")} == {f"{k}.mp4" for k in range(4)}
     assert all(line.startswith(("row ", "jobs: ")) for line in err.splitlines()), err
 
 
-def test_unreachable_cluster_prints_error_soon(run_command, tmp_path):
+def test_unreachable_cluster_prints_error_within_20_seconds(run_command, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
     (tmp_path / "jobs.csv").write_text("source,driver,output\na,b,c.mp4\n")
     for address, text in (

@@ -24,7 +24,7 @@ def test_command_line_overrides_environment_overrides_file(run_command, sample, 
         ("[animate]\nregoin = 'lips'\n", "[animate] regoin: unknown option. Did you mean region?"),
         ("[anmate]\n", "anmate: unknown option. Did you mean animate?"),
         ("[animate]\noverwrite = 'x'\n", "overwrite: is a switch. Write true or false"),
-        ("[animate]\ncrf = [1]\n", "crf: has a wrong type. Write text"),
+        ("[animate]\ncrf = [1]\n", "crf: has the wrong type. Write text"),
         ("[animate", "is not a TOML file"),
     ],
 )
@@ -53,9 +53,9 @@ def test_unknown_variable_prints_warning(run_command, monkeypatch, name, hint):
 
 
 def test_known_variables_print_no_warning(run_command, sample, monkeypatch):
-    named = {"ANIMATE_CRF": "20", "ANIMATE_NO_CACHE": "1", "ANIMATE_PROVENANCE": "0", "EDIT_MAX_SIZE": "200"}
-    named |= {"CACHE_LIST_AS_JSON": "0", "C2PA_CERTIFICATE": "a.pem", "MIRROR": "", "PROGRESS": "auto"}
-    for name, value in named.items():
+    variables = {"ANIMATE_CRF": "20", "ANIMATE_NO_CACHE": "1", "ANIMATE_PROVENANCE": "0", "EDIT_MAX_SIZE": "200"}
+    variables |= {"CACHE_LIST_AS_JSON": "0", "C2PA_CERTIFICATE": "a.pem", "MIRROR": "", "PROGRESS": "auto"}
+    for name, value in variables.items():
         monkeypatch.setenv(f"MIMAFACE_{name}", value)
     result = run_command("cache", "where")
     assert result.code == 0 and result.err == ""
@@ -68,5 +68,5 @@ def test_log_file_is_accepted_after_command(run_command, tmp_path):
 
 
 def test_completion_offers_commands(run_mimaface):
-    request_count = {"_MIMAFACE_COMPLETE": "complete_bash", "COMP_WORDS": "mimaface ba", "COMP_CWORD": "1"}
-    assert run_mimaface(env=request_count).stdout.split() == ["batch"]
+    request = {"_MIMAFACE_COMPLETE": "complete_bash", "COMP_WORDS": "mimaface ba", "COMP_CWORD": "1"}
+    assert run_mimaface(env=request).stdout.split() == ["batch"]

@@ -1,5 +1,6 @@
 """`mimaface edit`: edits of photos, videos and tracks."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -104,7 +105,9 @@ def test_grid_has_distinct_cells_and_labels(run_command, sample, tmp_path):
         for row in range(2)
         for k in range(3)
     ]
-    assert all(np.abs(a[:90, :90] - b[:90, :90]).mean() > 1 for n, a in enumerate(cells) for b in cells[:n])
+    assert all(
+        np.abs(first[:90, :90] - second[:90, :90]).mean() > 1 for first, second in itertools.combinations(cells, 2)
+    )
     assert pixels[:20].min() < 100 and pixels[:, :20].min() < 100  # labels above and beside
 
 
@@ -117,8 +120,8 @@ def test_keyframes_animate_photo(run_command, sample, tmp_path):
     track = MotionTrack.load(tmp_path / "a.npz")
     assert track.frame_rate == NTSC and track.meta.options["edited"] is True and len(track) == 13
     jaw = find_channel("jawOpen", "face478").read(track.expression)[:, 0]
-    own = MotionTrack.load(tmp_path / "a.npz").expression[0, blendshape_index("jawOpen")]
-    assert abs(own) < 0.2 and jaw[-1] == pytest.approx(0.5, abs=1e-3) and (np.diff(jaw) >= -1e-6).all()
+    start = track.expression[0, blendshape_index("jawOpen")]
+    assert abs(start) < 0.2 and jaw[-1] == pytest.approx(0.5, abs=1e-3) and (np.diff(jaw) >= -1e-6).all()
     yaw = find_channel("yaw", "face478").read(track.pose)[:, 0]
     assert yaw[-1] == pytest.approx(15, abs=1e-3)
     video = run_command(
@@ -133,10 +136,10 @@ def test_edit_video_keeps_frames_and_background(run_command, sample, tmp_path):
     assert result.code == 0 and values["frames"] == FRAMES and values["engine"] == "mesh"
     assert [row["name"] for row in values["seen"]] == ["mouthSmile"]
     images, times = read_video(tmp_path / "a.mp4")
-    replacements, given_times = read_video(sample.driver)
-    assert times == given_times and images[0].shape == replacements[0].shape
-    left, right = (images[5].astype(float), replacements[5].astype(float))
-    assert np.abs(left - right).mean() > 0.3 and np.abs(left - right)[:, -40:].mean() < 2
+    driver_images, driver_times = read_video(sample.driver)
+    assert times == driver_times and images[0].shape == driver_images[0].shape
+    change = np.abs(images[5].astype(float) - driver_images[5])
+    assert change.mean() > 0.3 and change[:, -40:].mean() < 2
 
 
 def test_edit_mixes_and_stretches_tracks(run_command, sample, tmp_path):
@@ -162,17 +165,17 @@ def test_track_show_export_and_import(run_command, sample, tmp_path):
     values = json.loads(run_command("track", "show", sample.track, "--json", "--all").out)
     assert len(values["curves"]) == 74 and values["frame_rate"] == "30000/1001"
     for name, format in (("a.csv", None), ("a.json", None), ("b.csv", "livelink")):
-        more = ["--format", format] if format else []
-        assert run_command("track", "export", sample.track, "-o", name, *more).code == 0
+        options = ["--format", format] if format else []
+        assert run_command("track", "export", sample.track, "-o", name, *options).code == 0
         again = run_command(
             "track", "import", name, "-o", f"{name}.npz", *(["--frame-rate", "29.97"] if format else [])
         )
         assert again.code == 0, again.err
-        track, read = MotionTrack.load(sample.track), MotionTrack.load(tmp_path / f"{name}.npz")
-        assert read.frame_rate == NTSC
+        track, imported = MotionTrack.load(sample.track), MotionTrack.load(tmp_path / f"{name}.npz")
+        assert imported.frame_rate == NTSC
         jaw = blendshape_index("jawOpen")
-        np.testing.assert_allclose(read.expression[:, jaw], track.expression[:, jaw], atol=1e-6)
-        np.testing.assert_allclose(read.pose[:, :3], track.pose[:, :3], atol=1e-6)
+        np.testing.assert_allclose(imported.expression[:, jaw], track.expression[:, jaw], atol=1e-6)
+        np.testing.assert_allclose(imported.pose[:, :3], track.pose[:, :3], atol=1e-6)
     rendered = run_command("animate", sample.portrait, "b.csv.npz", "-o", "out.mp4", "--max-size", "128", "--quiet")
     assert rendered.code == 0 and len(read_video(tmp_path / "out.mp4")[0]) == FRAMES
 
@@ -183,8 +186,8 @@ def test_expression_names_in_bfm09_need_face_model(run_command, tmp_path):
     refused = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5")
     assert refused.code == 5 and "Set --bfm to the file" in refused.err and refused.err.count("\n") == 1
     savemat(tmp_path / "BFM09_model_info.mat", synthetic_bfm_arrays(face478.load()))
-    named = ["--bfm", "BFM09_model_info.mat"]
-    result = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5", "--preset", "kiss=0.5", *named)
+    model_option = ["--bfm", "BFM09_model_info.mat"]
+    result = run_command("edit", "b.npz", "-o", "d.npz", "--set", "jawOpen=0.5", "--preset", "kiss=0.5", *model_option)
     assert result.code == 0 and "jawOpen: the face model represents all but" in result.err
     assert MotionTrack.load(tmp_path / "d.npz").expression[0, 0] == pytest.approx(1.5, rel=0.1)
     without = run_command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth")
@@ -193,9 +196,9 @@ def test_expression_names_in_bfm09_need_face_model(run_command, tmp_path):
         and "mouth: this region of the bfm09 space" in without.err
         and "Set --bfm to the file" in without.err
     )
-    assert run_command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth", *named).code == 0
-    taken, whole = MotionTrack.load(tmp_path / "m.npz"), MotionTrack.load(tmp_path / "d.npz")
-    assert 0 < np.abs(taken.expression).max() <= 1.5 * np.abs(whole.expression).max()
+    assert run_command("edit", "b.npz", "-o", "m.npz", "--mix", "d.npz", "--region", "mouth", *model_option).code == 0
+    mixed, whole = MotionTrack.load(tmp_path / "m.npz"), MotionTrack.load(tmp_path / "d.npz")
+    assert 0 < np.abs(mixed.expression).max() <= 1.5 * np.abs(whole.expression).max()
     wrong = run_command("edit", "b.npz", "-o", "e.npz", "--set", "jawOpen=0.5", "--bfm", "none.mat")
     assert wrong.code == 5 and "none.mat: no such file" in wrong.err
 

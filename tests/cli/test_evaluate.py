@@ -25,7 +25,7 @@ def test_evaluate_measures_one_result(run_mimaface, sample, tmp_path):
 
     text = page.read_text("utf-8")
     assert text.startswith("<!doctype html>") and text.count("<svg") >= 5 and "data:image/jpeg;base64," in text
-    assert not re.search(r"(?i)https?://|<script|<link|@import|url\(|src=\"(?!data:)", text)  # nothing from elsewhere
+    assert not re.search(r"(?i)https?://|<script|<link|@import|url\(|src=\"(?!data:)", text)  # no external resource
     row = next(csv.DictReader(lines.open(encoding="utf-8")))
     assert (
         row["frames"] == str(FRAMES)
@@ -57,8 +57,8 @@ def test_evaluate_renders_and_measures_list(run_command, sample, tmp_path):
     assert result.code == 0 and "1 pair, protocol cross, seed 0" in result.err
     assert run_command("evaluate", "make-list", "media", "-o", "cross.csv").code == 4
 
-    gone = run_command("evaluate", "results", "--list", "cross.csv")
-    assert gone.code == 3 and "results: no such folder" in gone.err
+    missing = run_command("evaluate", "results", "--list", "cross.csv")
+    assert missing.code == 3 and "results: no such folder" in missing.err
     ran = run_command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative")
     assert ran.code == 0, ran.err
     assert (
@@ -66,17 +66,17 @@ def test_evaluate_renders_and_measures_list(run_command, sample, tmp_path):
         and "0.6778" in ran.out
         and "this run, face478 (other units)" in ran.out
     )
-    made_files = tree(tmp_path / "results")
-    assert sorted(made_files) == [
+    result_files = tree(tmp_path / "results")
+    assert sorted(result_files) == [
         "0000_photo__talk.mp4", "0000_photo__talk.mp4.provenance.json", "run.json",
     ]  # fmt: skip
     again = run_command(
         "evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--json"
     )
-    assert again.code == 0 and tree(tmp_path / "results") == made_files  # taken up, not made again
+    assert again.code == 0 and tree(tmp_path / "results") == result_files  # reused, not rendered again
     assert json.loads(again.out)["results"][0]["cached"] and json.loads(again.out)["results"][0]["frames"] == 6
     other = run_command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh")
-    assert other.code == 4 and "contains another run" in other.err and tree(tmp_path / "results") == made_files
+    assert other.code == 4 and "contains another run" in other.err and tree(tmp_path / "results") == result_files
     words = ("--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--no-provenance")
     other = run_command("evaluate", "results", *words)
     assert other.code == 4 and "contains another run" in other.err

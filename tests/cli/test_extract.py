@@ -20,10 +20,10 @@ def test_extract_writes_track_and_renders(run_mimaface, sample, tmp_path):
     assert result["frames"] == FRAMES and result["frame_rate"] == "30000/1001" and result["space"] == "face478"
     assert result["missing_frames"] == [] and result["cuts"] == []
 
-    track, driven = MotionTrack.load(tmp_path / "täck 1.npz"), MotionTrack.load(sample.track)
-    assert track.frame_rate == NTSC and np.allclose(track.pts, driven.pts, atol=1e-6)
-    yaw = np.corrcoef(track.pose[:, 1], driven.pose[:, 1])[0, 1]
-    jaw = np.corrcoef(*(t.expression[:, blendshape_index("jawOpen")] for t in (track, driven)))[0, 1]
+    track, reference = MotionTrack.load(tmp_path / "täck 1.npz"), MotionTrack.load(sample.track)
+    assert track.frame_rate == NTSC and np.allclose(track.pts, reference.pts, atol=1e-6)
+    yaw = np.corrcoef(track.pose[:, 1], reference.pose[:, 1])[0, 1]
+    jaw = np.corrcoef(*(motion.expression[:, blendshape_index("jawOpen")] for motion in (track, reference)))[0, 1]
     assert yaw > 0.95 and jaw > 0.9
 
     rendered, times = read_video(tmp_path / "model.mp4")
@@ -48,52 +48,56 @@ def test_extract_renders_track_as_images(run_command, sample, tmp_path):
 
 
 def test_extract_reuses_cached_track(run_command, sample, tmp_path, monkeypatch):
-    place = ("--cache-dir", tmp_path / "cache")
-    first = run_command("extract", sample.portrait, "--json", *place)
+    cache_option = ("--cache-dir", tmp_path / "cache")
+    first = run_command("extract", sample.portrait, "--json", *cache_option)
     assert first.code == 0 and ", cached" in first.err and json.loads(first.out)["cached"] is False
     monkeypatch.setattr("mimaface_cli.face.landmarks.load_mediapipe", None)  # no face detection again
-    second = run_command("extract", sample.portrait, "-o", "a.npz", "--json", *place)
+    second = run_command("extract", sample.portrait, "-o", "a.npz", "--json", *cache_option)
     assert "from the cache, written: a.npz" in second.err and json.loads(second.out)["cached"] is True
     assert MotionTrack.load(tmp_path / "a.npz").meta.width == 512
-    other = run_command("extract", sample.portrait, "--smooth", "2", *place)
-    assert other.code == 1  # other options need another track, so it had to detect the face
+    other = run_command("extract", sample.portrait, "--smooth", "2", *cache_option)
+    assert other.code == 1  # other options need another track, and so face detection
 
-    assert run_command("cache", "where", *place).out == f"{tmp_path / 'cache' / 'tracks'}\n"
-    listed = run_command("cache", "list", *place).out.splitlines()
+    assert run_command("cache", "where", *cache_option).out == f"{tmp_path / 'cache' / 'tracks'}\n"
+    listed = run_command("cache", "list", *cache_option).out.splitlines()
     assert len(listed) == 2 and listed[0].endswith("face478   portrait.jpg") and listed[1].startswith("1 track, ")
-    report = json.loads(run_command("cache", "list", "--json", *place).out)
+    report = json.loads(run_command("cache", "list", "--json", *cache_option).out)
     entry = report["entries"][0]
     assert entry["source"] == "portrait.jpg" and entry["space"] == "face478" and Path(entry["path"]).is_file()
     assert report["bytes"] == entry["bytes"] > 1000
 
-    assert run_command("cache", "clear", "--older-than", "1", *place).out == "removed 0 tracks, 0.0 MB\n"
-    assert json.loads(run_command("cache", "clear", "--json", *place).out) == {"removed": 1, "bytes": entry["bytes"]}
-    assert json.loads(run_command("cache", "list", "--json", *place).out)["entries"] == []
+    assert run_command("cache", "clear", "--older-than", "1", *cache_option).out == "removed 0 tracks, 0.0 MB\n"
+    assert json.loads(run_command("cache", "clear", "--json", *cache_option).out) == {
+        "removed": 1,
+        "bytes": entry["bytes"],
+    }
+    assert json.loads(run_command("cache", "list", "--json", *cache_option).out)["entries"] == []
 
 
 def test_follow_skin_is_default_and_part_of_cache_key(run_command, sample, tmp_path):
-    place = ("--cache-dir", tmp_path / "cache")
-    skin = run_command("extract", sample.driver, "-o", "skin.npz", *place)
-    plain = run_command("extract", sample.driver, "--no-follow-skin", "-o", "plain.npz", *place)
+    cache_option = ("--cache-dir", tmp_path / "cache")
+    skin = run_command("extract", sample.driver, "-o", "skin.npz", *cache_option)
+    plain = run_command("extract", sample.driver, "--no-follow-skin", "-o", "plain.npz", *cache_option)
     assert plain.code == skin.code == 0 and "from the cache" not in plain.err  # another cache entry
-    assert "from the cache" in run_command("extract", sample.driver, "--follow-skin", *place).err
-    one, other = (MotionTrack.load(tmp_path / f"{name}.npz") for name in ("plain", "skin"))
-    assert other.meta.options == one.meta.options | {"skin": REVISION} and len(one) == len(other)
-    assert not np.array_equal(one.expression, other.expression)
-    assert np.abs(one.pose[:, :3] - other.pose[:, :3]).max() < np.radians(6)
+    assert "from the cache" in run_command("extract", sample.driver, "--follow-skin", *cache_option).err
+    plain_track, skin_track = (MotionTrack.load(tmp_path / f"{name}.npz") for name in ("plain", "skin"))
+    assert skin_track.meta.options == plain_track.meta.options | {"skin": REVISION}
+    assert len(plain_track) == len(skin_track)
+    assert not np.array_equal(plain_track.expression, skin_track.expression)
+    assert np.abs(plain_track.pose[:, :3] - skin_track.pose[:, :3]).max() < np.radians(6)
     for words in ((), ("--no-follow-skin",)):
         result = run_command(
-            "animate", sample.portrait, sample.driver, *words, "--json", "--overwrite", "-o", "out.mp4", *place
+            "animate", sample.portrait, sample.driver, *words, "--json", "--overwrite", "-o", "out.mp4", *cache_option
         )
         assert result.code == 0, result.err
-    assert len(list((tmp_path / "cache" / "tracks").glob("*.npz"))) == 2  # those of extract, and no third
-    photo = run_command("extract", sample.portrait, "-o", "photo.npz", *place)
+    assert len(list((tmp_path / "cache" / "tracks").glob("*.npz"))) == 2  # the tracks of extract, and no third one
+    photo = run_command("extract", sample.portrait, "-o", "photo.npz", *cache_option)
     assert photo.code == 0 and "skin" not in MotionTrack.load(tmp_path / "photo.npz").meta.options
 
 
 def test_no_cache_leaves_no_cache(run_command, sample, tmp_path):
-    place = ("--cache-dir", tmp_path / "cache")
-    result = run_command("extract", sample.portrait, "--no-cache", "-o", "a.npz", *place)
+    cache_option = ("--cache-dir", tmp_path / "cache")
+    result = run_command("extract", sample.portrait, "--no-cache", "-o", "a.npz", *cache_option)
     assert result.code == 0 and "not cached, written: a.npz" in result.err
     assert not (tmp_path / "cache").exists()
 
@@ -107,11 +111,11 @@ def test_extract_works_with_unwritable_cache(run_command, sample, tmp_path):
 
 def test_damaged_cache_entry_is_recomputed(run_command, sample, tmp_path):
     """A truncated track is extracted again."""
-    place = ("--cache-dir", tmp_path / "cache")
-    run_command("extract", sample.portrait, *place)
-    entries = next((tmp_path / "cache" / "tracks").glob("*.npz"))
-    good = entries.read_bytes()
-    entries.write_bytes(good[:-500])
-    result = run_command("extract", sample.portrait, *place)
+    cache_option = ("--cache-dir", tmp_path / "cache")
+    run_command("extract", sample.portrait, *cache_option)
+    entry = next((tmp_path / "cache" / "tracks").glob("*.npz"))
+    content = entry.read_bytes()
+    entry.write_bytes(content[:-500])
+    result = run_command("extract", sample.portrait, *cache_option)
     assert result.code == 0 and ", cached" in result.err
-    assert entries.read_bytes() == good
+    assert entry.read_bytes() == content

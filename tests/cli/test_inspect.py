@@ -39,16 +39,16 @@ def test_inspect_recognizes_animated_video(run_mimaface, sample, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, more", [("a.png", ("--set", "yaw=10")), ("a.jpg", ("--grid", "yaw=-10:10:3", "--cell", "128"))]
+    ("name", "options"), [("a.png", ("--set", "yaw=10")), ("a.jpg", ("--grid", "yaw=-10:10:3", "--cell", "128"))]
 )
-def test_inspect_recognizes_edited_image(run_command, sample, tmp_path, name, more):
-    result = run_command("edit", sample.portrait, "-o", name, *more, "--json", "-q")
+def test_inspect_recognizes_edited_image(run_command, sample, tmp_path, name, options):
+    result = run_command("edit", sample.portrait, "-o", name, *options, "--json", "-q")
     assert result.code == 0, result.err
-    made_as = json.loads(result.out)["provenance"]["identifier"]
+    identifier = json.loads(result.out)["provenance"]["identifier"]
     inspected = run_command("inspect", name, "--json")
-    assert inspected.code == 0 and set(json.loads(inspected.out)["identifiers"].values()) == {made_as}
+    assert inspected.code == 0 and set(json.loads(inspected.out)["identifiers"].values()) == {identifier}
     assert set(json.loads(inspected.out)["identifiers"]) == {"metadata", "record", "watermark"}
-    # A result has its own watermark, not that of its input.
+    # The watermark of a result replaces that of its input.
     if name == "a.png":
         again = run_command("edit", name, "-o", "b.png", "--set", "pitch=8", "--json", "-q")
         assert again.code == 0, again.err
@@ -71,7 +71,7 @@ def test_inspect_exits_with_1_for_other_files(run_command, sample, tmp_path):
 
 
 def test_existing_record_is_not_replaced(run_command, sample, tmp_path):
-    (tmp_path / "out.mp4.provenance.json").write_text("mine")
+    (tmp_path / "out.mp4.provenance.json").write_text("existing")
     before = tree(tmp_path)
     result = run_command("animate", sample.portrait, sample.track, "-o", "out.mp4")
     assert result.code == 4 and "exists already. Set --overwrite" in result.err and tree(tmp_path) == before
@@ -94,16 +94,15 @@ def test_signed_source_becomes_ingredient(run_command, sample, tmp_path):
     assert report["credentials"]["state"] == "valid" and report["credentials"]["signer"] == NAME and report["agree"]
 
     data = bytearray((tmp_path / "first.jpg").read_bytes())
-    place = len(data) - 3  # in the last pixels
-    data[place] ^= 1
+    data[-3] ^= 1  # in the last pixels
     (tmp_path / "broken.jpg").write_bytes(data)
-    for source, warned in (("first.jpg", False), ("broken.jpg", True)):
+    for source, is_warned in (("first.jpg", False), ("broken.jpg", True)):
         result = run_command("animate", source, sample.track, "-o", f"{source}.mp4", *words)
         assert result.code == 0, result.err
-        assert ("note: warning: broken.jpg: its content credentials are broken" in result.err) is warned
+        assert ("note: warning: broken.jpg: its content credentials are broken" in result.err) is is_warned
         ingredients = json.loads(run_command("inspect", f"{source}.mp4", "--json").out)["credentials"]["ingredients"]
-        entries = next(entry for entry in ingredients if entry["title"] == source)
-        assert entries["credentials"] and bool(entries["faults"]) is warned
+        ingredient = next(entry for entry in ingredients if entry["title"] == source)
+        assert ingredient["credentials"] and bool(ingredient["faults"]) is is_warned
     result = run_command("animate", sample.portrait, sample.track, "-o", "out.mkv", *words)
     assert result.code == 0 and "note: .mkv cannot contain content credentials" in result.err
     assert not list(tmp_path.glob(".*")) and not list(tmp_path.glob("*.signed*"))

@@ -1,4 +1,4 @@
-"""Options of commands that are made from option dataclasses."""
+"""Options of commands that are built from option dataclasses."""
 
 from dataclasses import fields, is_dataclass
 from typing import Literal, get_type_hints
@@ -46,10 +46,10 @@ def test_default_options_are_valid(owner):
 
 @pytest.mark.parametrize("owner", OWNERS)
 def test_help_is_a_short_sentence(owner):
-    for one in fields(owner):
-        info = one.metadata.get("option")
+    for definition in fields(owner):
+        info = definition.metadata.get("option")
         if isinstance(info, OptionInfo):
-            assert info.help.endswith(".") and 10 < len(info.help) < 200, one.name
+            assert info.help.endswith(".") and 10 < len(info.help) < 200, definition.name
 
 
 @pytest.mark.parametrize(

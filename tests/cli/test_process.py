@@ -1,4 +1,4 @@
-"""The process: signals, streams, imports, and disks that fill up."""
+"""The process: signals, streams, imports and full disks."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import FRAMES, ROOT, tree
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX systems")
-linux_only = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")
+linux_only = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 
 
 def has_handler(pid: int, number: int) -> bool:
@@ -34,7 +34,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 
 @pytest.fixture
 def start(environment, tmp_path):
-    """Start the command with default signal handling, whatever this process has inherited."""
+    """Start the command with default signal handling, independent of the handlers of this process."""
     running = []
 
     def start_process(*words: Path | str, ignore: int | None = None) -> subprocess.Popen:
@@ -127,7 +127,7 @@ def test_signal_while_importing_exits_cleanly(environment, sample, tmp_path, mod
 @posix_only
 @linux_only
 def test_signal_while_extracting_leaves_no_cache_entry(start, sample, tmp_path):
-    """A driver that takes long to extract would leave its track in the cache."""
+    """The signal arrives while the track of a long driver is extracted for the cache."""
     folder = tmp_path / "frames"
     folder.mkdir()
     shutil.copy(sample.portrait, folder / "0.jpg")
@@ -155,9 +155,9 @@ def test_ignored_signal_stays_ignored(start, sample, tmp_path, long_track):
     assert process.returncode == 143
 
 
-def in_shell(environment, folder: Path, line: str, **names: Path | str) -> subprocess.CompletedProcess:
-    """Run a shell line in which $mimaface is the command and the given names are paths."""
-    variables = {"mimaface": f"{sys.executable} -m mimaface_cli", **{key: str(value) for key, value in names.items()}}
+def run_in_shell(environment, folder: Path, line: str, **paths: Path | str) -> subprocess.CompletedProcess:
+    """Run a shell line in which $mimaface is the command and the other variables are paths."""
+    variables = {"mimaface": f"{sys.executable} -m mimaface_cli", **{key: str(value) for key, value in paths.items()}}
     return subprocess.run(
         ["bash", "-c", line],
         env=environment | variables,
@@ -173,8 +173,8 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash
 
 
 @needs_bash
-def test_closed_pipe_is_no_failure(environment, sample, tmp_path):
-    result = in_shell(
+def test_closed_pipe_is_not_a_failure(environment, sample, tmp_path):
+    result = run_in_shell(
         environment,
         tmp_path,
         'set -o pipefail; $mimaface cache list | true; echo "$?"; '
@@ -190,7 +190,7 @@ def test_closed_pipe_is_no_failure(environment, sample, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_output_stream_prints_one_error_line(environment, sample, tmp_path):
     line = '$mimaface extract "$track" --json -q >/dev/full; echo "$?"'
-    result = in_shell(environment, tmp_path, line, track=sample.track)
+    result = run_in_shell(environment, tmp_path, line, track=sample.track)
     assert result.stdout == "4\n"
     assert result.stderr == "mimaface: standard output: cannot be written (No space left on device). Redirect it.\n"
 
@@ -223,18 +223,17 @@ def test_file_size_limit_prints_one_error_line(run_mimaface, sample, tmp_path, w
 @needs_bash
 def test_full_and_read_only_disks_print_one_error_line(environment, sample, tmp_path):
     """The file systems are mounted in a namespace that ends with the process."""
-    place = tmp_path / "place"
-    place.mkdir()
+    (tmp_path / "disk").mkdir()
     enter = ["unshare", "-rm", "bash", "-c"]
-    probe = "mount -t tmpfs -o size=64k none place"
+    probe = "mount -t tmpfs -o size=64k none disk"
     if (
         shutil.which("unshare") is None
         or subprocess.run([*enter, probe], cwd=tmp_path, capture_output=True, check=False).returncode
     ):
         pytest.skip("file systems cannot be mounted here")
     line = (
-        f'{probe} && $mimaface animate "$photo" "$track" -o place/out.mp4; echo "$?"; ls -A place; '
-        'mount -o remount,ro place && $mimaface animate "$photo" "$track" -o place/out.mp4; echo "$?"; ls -A place'
+        f'{probe} && $mimaface animate "$photo" "$track" -o disk/out.mp4; echo "$?"; ls -A disk; '
+        'mount -o remount,ro disk && $mimaface animate "$photo" "$track" -o disk/out.mp4; echo "$?"; ls -A disk'
     )
     variables = {
         "mimaface": f"{sys.executable} -m mimaface_cli",
@@ -252,8 +251,8 @@ def test_full_and_read_only_disks_print_one_error_line(environment, sample, tmp_
     )
     assert result.stdout.split() == ["4", "4"]
     full, read_only = result.stderr.splitlines()
-    assert full == "mimaface: place/out.mp4: no space left on the device. Free some or choose another folder."
-    assert read_only.startswith("mimaface: place: cannot be written to")
+    assert full == "mimaface: disk/out.mp4: no space left on the device. Free some or choose another folder."
+    assert read_only.startswith("mimaface: disk: cannot be written to")
 
 
 def test_help_imports_no_heavy_module(environment, tmp_path):
@@ -288,25 +287,29 @@ def test_terminal_shows_progress_bars(environment, sample, tmp_path):
     """A terminal shows each stage and removes it at the end, and shows no native log lines."""
     import pty
 
-    ours, theirs = pty.openpty()
+    controller, terminal_end = pty.openpty()
     command = [sys.executable, "-m", "mimaface_cli", "animate", sample.portrait, sample.track, "-o", "out.mp4"]
     terminal = {"TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(
-        list(map(str, command)), env=environment | terminal, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs
+        list(map(str, command)),
+        env=environment | terminal,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal_end,
     )
-    os.close(theirs)
-    result = b""
+    os.close(terminal_end)
+    output = b""
     while True:
         try:
-            part = os.read(ours, 4096)
+            block = os.read(controller, 4096)
         except OSError:  # the process has closed its end
             break
-        if not part:
+        if not block:
             break
-        result += part
-    os.close(ours)
+        output += block
+    os.close(controller)
     assert process.wait(60) == 0
-    text = result.decode()
+    text = output.decode()
     assert "animating" in text and f"{FRAMES}/{FRAMES}" in text
     assert "INFO" not in text and "W0000" not in text and "XNNPACK" not in text
 
@@ -343,7 +346,7 @@ def test_missing_landmark_model_is_reported(run_mimaface, sample, tmp_path, no_l
     before = tree(tmp_path / "weights")
     result = run_mimaface("animate", sample.portrait, sample.track, "-o", "out.mp4", env=no_landmark_model)
     assert result.returncode == 5 and result.stderr.count("\n") == 1
-    for way in (str(tmp_path / "weights"), "mimaface[embedded]", "127.0.0.1:9"):
-        assert way in result.stderr
+    for hint in (str(tmp_path / "weights"), "mimaface[embedded]", "127.0.0.1:9"):
+        assert hint in result.stderr
     assert not (tmp_path / "out.mp4").exists()
     assert [name for name in tree(tmp_path / "weights") if not name.endswith(".lock")] == list(before)

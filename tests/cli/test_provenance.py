@@ -33,7 +33,7 @@ def test_same_command_writes_same_bytes(run_command, sample, tmp_path):
 
 
 def test_missing_file_prints_one_error_line(run_command, sample):
-    absent = run_command("inspect", "absent.mp4")
-    assert absent.code == 3 and absent.err.count("\n") == 1 and "absent.mp4" in absent.err
-    alone = run_command("animate", sample.portrait, sample.track, "-o", "o.mp4", "--certificate", "absent.pem")
-    assert alone.code == 2 and alone.err.count("\n") == 1 and "--private-key" in alone.err
+    missing = run_command("inspect", "absent.mp4")
+    assert missing.code == 3 and missing.err.count("\n") == 1 and "absent.mp4" in missing.err
+    incomplete = run_command("animate", sample.portrait, sample.track, "-o", "o.mp4", "--certificate", "absent.pem")
+    assert incomplete.code == 2 and incomplete.err.count("\n") == 1 and "--private-key" in incomplete.err

@@ -33,26 +33,26 @@ def test_audio_driver_equals_track_from_audio(
     installed_tiny_weights, run_command, sample, networks, tmp_path, monkeypatch
 ):
     speech = write_wav(tmp_path / "speech.wav", synthesize_speech(("", 0.08), ("ah", 0.24), ("m", 0.08), ("ee", 0.08)))
-    two = run_command(
+    audio = run_command(
         "audio", speech, "--space", "bfm09", "--checkpoint", networks, "--source", sample.portrait, "-o", "t.npz"
     )
-    assert two.code == 0, two.err
+    assert audio.code == 0, audio.err
     track = MotionTrack.load(tmp_path / "t.npz")
     assert (track.meta.space, len(track)) == ("bfm09", 12) and np.isfinite(track.expression).all()
-    bare = (*QUICK, "--no-provenance", "--json")
-    two = run_command("animate", sample.portrait, "t.npz", "--audio", speech, "-o", "two.mkv", *bare)
-    assert two.code == 0, two.err
+    options = (*QUICK, "--no-provenance", "--json")
+    from_track = run_command("animate", sample.portrait, "t.npz", "--audio", speech, "-o", "two.mkv", *options)
+    assert from_track.code == 0, from_track.err
 
     # Other networks cannot be installed in place of the released ones, whose hash is known.
     monkeypatch.setattr(sadtalker, "find_sadtalker_weights", lambda options: networks)
-    one = run_command("animate", sample.portrait, speech, "-o", "one.mkv", *bare)
-    assert one.code == 0, one.err
-    result = json.loads(one.out)
+    from_audio = run_command("animate", sample.portrait, speech, "-o", "one.mkv", *options)
+    assert from_audio.code == 0, from_audio.err
+    result = json.loads(from_audio.out)
     assert (result["engine"], result["frames"], result["audio"]) == ("diffusion", 12, "driver")
     frames = [np.stack(read_video(tmp_path / name)[0]) for name in ("one.mkv", "two.mkv")]
     assert frames[0].shape == (12, 512, 512, 3) and (frames[0] == frames[1]).all()
 
-    # With provenance, which identifies the result as fully generated, unlike the mesh engine's composites.
+    # The provenance identifies the result as fully generated, unlike the composites of the mesh engine.
     marked = run_command("animate", sample.portrait, speech, "-o", "marked.mp4", *QUICK, "--json")
     assert marked.code == 0, marked.err
     inspected = run_command("inspect", "marked.mp4", "--json")

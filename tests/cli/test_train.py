@@ -1,4 +1,4 @@
-"""`mimaface train`: footage to shards, both stages, interrupted and resumed, and a video with the trained model."""
+"""`mimaface train`: preparation, both stages (also interrupted and resumed), and a video with the trained model."""
 
 import json
 import os
@@ -15,19 +15,19 @@ import pytest
 from mimaface_cli.training.shard_reader import open_shards
 from tests.conftest import read_video, write_video
 
-CUT = ("--size", "64", "--frames", "4", "--per-video", "2")
+CLIP_OPTIONS = ("--size", "64", "--frames", "4", "--per-video", "2")
 
 
 @pytest.fixture(scope="module")
 def footage(sample, tmp_path_factory) -> Path:
-    """Two persons (one face, mirrored and brightened) with a video each, and a file that is no video."""
+    """Two persons (the second is the first, mirrored and brightened) with a video each, and a broken video file."""
     folder = tmp_path_factory.mktemp("footage")
     shutil.copytree(
         Path(sample.driver).parent, folder / "a", ignore=lambda _, names: {n for n in names if n != "driver.mp4"}
     )
     (folder / "b").mkdir()
     frames, times = read_video(sample.driver)
-    write_video(folder / "b" / "mirrored.mp4", [255 - (255 - f[:, ::-1]) // 2 for f in frames], times)
+    write_video(folder / "b" / "mirrored.mp4", [255 - (255 - frame[:, ::-1]) // 2 for frame in frames], times)
     (folder / "b" / "broken.mp4").write_bytes(b"no video" * 100)
     return folder
 
@@ -44,7 +44,7 @@ def data(footage, tmp_path_factory, environment) -> Path:
         str(footage),
         "-o",
         str(folder),
-        *CUT,
+        *CLIP_OPTIONS,
         "--json",
     ]
     ran = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=120, check=False)
@@ -71,26 +71,28 @@ def test_prepared_clips_match_crops_and_renders(data):
         shape = model.shape(track.identity.astype(float), track.expression[0].astype(float))
         pixels = project(apply_pose(shape, track.pose[0].astype(float)))[0][: len(points[0])]
         back = np.linalg.inv(np.vstack([track.crop[0], [0, 0, 1]]))
-        carried = pixels @ back[:2, :2].T + back[:2, 2]
-        assert np.linalg.norm(carried - points[0], axis=1).mean() < 1.5
+        projected = pixels @ back[:2, :2].T + back[:2, 2]
+        assert np.linalg.norm(projected - points[0], axis=1).mean() < 1.5
         # The render is closer to its frame than a flat image.
-        result, rendered = clip.frame(0).astype(float), clip.render(0).astype(float)
-        assert np.abs(result - rendered).mean() < 0.6 * np.abs(result - result.mean((0, 1))).mean()
+        frame, rendered = clip.frame(0).astype(float), clip.render(0).astype(float)
+        assert np.abs(frame - rendered).mean() < 0.6 * np.abs(frame - frame.mean((0, 1))).mean()
 
 
 def test_second_prepare_adds_only_new_videos(footage, data, tmp_path, run_command):
-    more, folder = tmp_path / "footage", tmp_path / "data"
-    shutil.copytree(footage, more)
+    more_footage, folder = tmp_path / "footage", tmp_path / "data"
+    shutil.copytree(footage, more_footage)
     shutil.copytree(data, folder)
     before = (folder / "shard-00000.tar").read_bytes()
-    (more / "c").mkdir()
-    shutil.copy(more / "a" / "driver.mp4", more / "c" / "new.mp4")
-    result = run_command("train", "prepare", more, "-o", folder, *CUT)
+    (more_footage / "c").mkdir()
+    shutil.copy(more_footage / "a" / "driver.mp4", more_footage / "c" / "new.mp4")
+    result = run_command("train", "prepare", more_footage, "-o", folder, *CLIP_OPTIONS)
     assert result.code == 0 and "6 clips of 3 videos in 2 shards, 1 skipped" in result.err
     assert (folder / "shard-00000.tar").read_bytes() == before
     assert [clip.identity for clip in open_shards(folder)] == ["a", "a", "b", "b", "c", "c"]
     assert not list((folder / "parts").iterdir())
-    result = run_command("train", "prepare", more, "-o", folder, "--size", "32", "--frames", "4", "--per-video", "2")
+    result = run_command(
+        "train", "prepare", more_footage, "-o", folder, "--size", "32", "--frames", "4", "--per-video", "2"
+    )
     assert result.code == 3 and "was prepared with size 64" in result.err
 
 
@@ -123,13 +125,13 @@ def test_prepare_reuses_parts_of_killed_run(footage, data, tmp_path, run_command
 
 
 def test_identity_table_names_persons(footage, tmp_path, run_command):
-    table = tmp_path / "who.csv"
+    table = tmp_path / "identities.csv"
     table.write_text("file,identity\nb/mirrored.mp4,somebody\n")
-    result = run_command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table, "--jobs", "2")
+    result = run_command("train", "prepare", footage, "-o", "data", *CLIP_OPTIONS, "--identities", table, "--jobs", "2")
     assert result.code == 0 and "a/driver.mp4: is not in the table" in result.err, result.err
     assert {clip.identity for clip in open_shards(tmp_path / "data")} == {"somebody"}
-    table.write_text("name;who\n")
-    result = run_command("train", "prepare", footage, "-o", "data", *CUT, "--identities", table)
+    table.write_text("name;person\n")
+    result = run_command("train", "prepare", footage, "-o", "data", *CLIP_OPTIONS, "--identities", table)
     assert result.code == 3 and "columns file and identity" in result.err and len(result.err.splitlines()) == 1
 
 
@@ -144,7 +146,7 @@ def test_killed_worker_is_reported_and_next_run_resumes(footage, tmp_path, envir
         str(footage),
         "-o",
         "data",
-        *CUT,
+        *CLIP_OPTIONS,
         "--jobs",
         "2",
         "-q",
@@ -154,22 +156,22 @@ def test_killed_worker_is_reported_and_next_run_resumes(footage, tmp_path, envir
     end, workers = time.monotonic() + 60, []
     while not workers and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
-        report = children.read_text().split() if children.exists() else []
-        workers = [pid for pid in report if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        pids = children.read_text().split() if children.exists() else []
+        workers = [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     if not children.parent.parent.parent.exists():
-        pytest.skip("the processes of a process are listed in /proc, which is not here")
+        pytest.skip("needs /proc to list child processes")
     os.kill(int(workers[0]), signal.SIGKILL)
     error = process.communicate(timeout=100)[1]
     assert (
         process.returncode == 3 and "worker process was killed" in error and "Run the same command to resume" in error
     )
     assert len(error.splitlines()) == 1 and "Traceback" not in error
-    result = run_command("train", "prepare", footage, "-o", "data", *CUT, "--jobs", "2")
+    result = run_command("train", "prepare", footage, "-o", "data", *CLIP_OPTIONS, "--jobs", "2")
     assert result.code == 0 and "4 clips of 2 videos in 1 shard, 1 skipped" in result.err, result.err
 
 
 def test_both_conditions_align_with_face(data, footage, tmp_path, run_command):
-    result = run_command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "render")
+    result = run_command("train", "prepare", footage, "-o", "data", *CLIP_OPTIONS, "--condition", "render")
     assert result.code == 0, result.err
     index = json.loads((tmp_path / "data/index.json").read_text())
     assert index["made"]["condition"] == "render"
@@ -180,10 +182,10 @@ def test_both_conditions_align_with_face(data, footage, tmp_path, run_command):
         middle = (points.min(0) + points.max(0)) / 2
         assert (np.abs((lit.min(0) + lit.max(0)) / 2 - middle) < 3).all()
         assert (np.abs(np.ptp(lit, axis=0) - np.ptp(points, axis=0)) < 6).all()
-    result = run_command("train", "prepare", footage, "-o", "data", *CUT, "--condition", "textured")
+    result = run_command("train", "prepare", footage, "-o", "data", *CLIP_OPTIONS, "--condition", "textured")
     assert result.code == 3 and "was prepared with condition render" in result.err
     result = run_command(
-        "train", "prepare", footage, "-o", "other", *CUT, "--space", "bfm09", "--condition", "textured"
+        "train", "prepare", footage, "-o", "other", *CLIP_OPTIONS, "--space", "bfm09", "--condition", "textured"
     )
     assert result.code == 3 and "--condition: is textured. In the bfm09 space choose render" in result.err
 
@@ -243,7 +245,7 @@ def test_killed_stages_resume_and_model_renders_video(data, sample, tmp_path, en
     curve = (tmp_path / "whole/image/losses.csv").read_text()
     assert len(curve.splitlines()) == 13 and curve.startswith("step,denoise,identity\n")
 
-    # Killed after its first checkpoint, at whatever moment; the CSV may be ahead of the checkpoint.
+    # Kill a run at any time after its first checkpoint; the CSV may be ahead of the checkpoint.
     words = [sys.executable, "-m", "mimaface_cli", "train", "image", str(broken)]
     process = subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE)
     end = time.monotonic() + 100
@@ -261,12 +263,15 @@ def test_killed_stages_resume_and_model_renders_video(data, sample, tmp_path, en
     assert (tmp_path / "broken/image/losses.csv").read_text() == curve
     names = sorted(path.name for path in (tmp_path / "broken/image").glob("*"))
     assert names[-2:] == ["step-00000009.pt", "step-00000012.pt"] and not any(".part" in name for name in names)
-    one, other = (
+    uninterrupted, resumed = (
         torch.load(tmp_path / run / "image/step-00000012.pt", weights_only=True) for run in ("whole", "broken")
     )
     for part in ("network", "average"):
-        assert all(torch.equal(value, other[part][key]) for key, value in one[part].items())
-    assert torch.equal(one["bank"]["tokens"], other["bank"]["tokens"]) and (one["bank"]["person"] >= 0).all()
+        assert all(torch.equal(value, resumed[part][key]) for key, value in uninterrupted[part].items())
+    assert (
+        torch.equal(uninterrupted["bank"]["tokens"], resumed["bank"]["tokens"])
+        and (uninterrupted["bank"]["person"] >= 0).all()
+    )
 
     result = run_command("train", "video", broken)
     assert result.code == 0 and "the model is complete" in result.err, result.err
@@ -274,7 +279,7 @@ def test_killed_stages_resume_and_model_renders_video(data, sample, tmp_path, en
     for key, value in last.items():  # only motion modules and W_cond have changed
         if "motion_modules." in key:
             continue
-        before = other["average"].get(key, other["network"][key])
+        before = resumed["average"].get(key, resumed["network"][key])
         if key == "unet.conv_in.weight":
             assert torch.equal(value[:, :8], before[:, :8]) and not torch.equal(value[:, 8:], before[:, 8:])
         else:
@@ -293,15 +298,15 @@ def test_killed_stages_resume_and_model_renders_video(data, sample, tmp_path, en
 
 
 def test_bad_config_prints_one_error_line(data, tmp_path, run_command):
-    def said(text: str, stage: str = "image") -> str:
+    def fail_with(text: str, stage: str = "image") -> str:
         path = write_config(tmp_path, data, "run", steps=2)
         path.write_text(text + path.read_text() if "[" not in text else path.read_text() + text)
         result = run_command("train", stage, path)
         assert result.code in (3, 5) and len(result.err.splitlines()) == 1, result.err
         return result.err
 
-    assert "Did you mean workers?" in said("worker = 1\n")
-    assert "is not TOML" in said("[")
+    assert "Did you mean workers?" in fail_with("worker = 1\n")
+    assert "is not TOML" in fail_with("[")
     path = write_config(tmp_path, tmp_path / "nothing", "run")
     assert "nothing: has no prepared data" in run_command("train", "image", path).err
     path = write_config(tmp_path, data, "run", steps=2)
@@ -335,10 +340,10 @@ def test_out_of_memory_error_names_micro_batch(data, tmp_path, run_command, monk
 
     from mimaface_cli.training import stages
 
-    def short(*_):
+    def run_out_of_memory(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(stages.DenoisingObjective, "compute", short)
+    monkeypatch.setattr(stages.DenoisingObjective, "compute", run_out_of_memory)
     result = run_command("train", "image", write_config(tmp_path, data, "run"))
     assert (
         result.code == 3

@@ -26,13 +26,13 @@ def driver(sample, tmp_path_factory):
     return path
 
 
-def timecode(path):
+def read_timecode(path):
     with av.open(str(path)) as file:
-        report = [stream.metadata.get("timecode") for stream in file.streams]
-        return next(filter(None, [*report, file.metadata.get("timecode")]), None)
+        timecodes = [stream.metadata.get("timecode") for stream in file.streams]
+        return next(filter(None, [*timecodes, file.metadata.get("timecode")]), None)
 
 
-def samples(path):
+def read_samples(path):
     with av.open(str(path)) as file:
         return np.concatenate([frame.to_ndarray().mean(0).ravel() for frame in file.decode(audio=0)]).astype(np.float64)
 
@@ -47,11 +47,13 @@ def test_trimmed_driver_keeps_audio_sync_and_timecode(run_command, sample, drive
     assert part.code == 0, part.err
     result = json.loads(part.out)
     assert (result["frames"], result["audio"]) == (6, "driver")
-    assert timecode(tmp_path / "whole.mov") == "01:00:00:10" and timecode(tmp_path / "part.mov") == "01:00:00:16"
-    sound, expected = samples(tmp_path / "part.mov"), samples(tmp_path / "whole.mov")
+    assert (
+        read_timecode(tmp_path / "whole.mov") == "01:00:00:10" and read_timecode(tmp_path / "part.mov") == "01:00:00:16"
+    )
+    audio, expected = read_samples(tmp_path / "part.mov"), read_samples(tmp_path / "whole.mov")
     start = round(6 / float(RATE) * 44_100)
-    piece = expected[start + 2000 : start + 6000]
-    lags = np.array([np.dot(sound[2000 + lag : 6000 + lag], piece) for lag in range(-1500, 1500)])
+    excerpt = expected[start + 2000 : start + 6000]
+    lags = np.array([np.dot(audio[2000 + lag : 6000 + lag], excerpt) for lag in range(-1500, 1500)])
     assert abs(int(lags.argmax()) - 1500) < 60  # one or two milliseconds
 
 
@@ -63,11 +65,11 @@ def test_trimmed_extract_has_exact_frames(run_command, sample, driver, tmp_path)
     first = int(np.searchsorted(whole.pts, 0.199))
     assert np.allclose(part.pts, whole.pts[first : first + 6], atol=1e-6)
     # Identity and crop are fitted per part; the motion must agree.
-    turned = (
+    head_turns = (
         np.diff(part.pose[1:, 1]),
         np.diff(whole.pose[first + 1 : first + 6, 1]),
     )  # the first frame is fitted less precisely
-    assert np.abs(turned[0] - turned[1]).max() < 0.02 < np.abs(turned[1]).max()
+    assert np.abs(head_turns[0] - head_turns[1]).max() < 0.02 < np.abs(head_turns[1]).max()
     again = run_command("extract", "whole.npz", "-o", "cut.npz", "--start", "0.2", "--duration", "0.2")
     assert again.code == 0 and np.array_equal(
         MotionTrack.load(tmp_path / "cut.npz").expression, whole.expression[first : first + 6]
@@ -83,7 +85,7 @@ def test_trimmed_video_source_keeps_timecode(run_command, sample, driver, tmp_pa
         "--json", "--compare",
     )  # fmt: skip
     assert result.code == 0, result.err
-    assert json.loads(result.out)["frames"] == 6 and timecode(tmp_path / "part.mov") == "01:00:00:16"
+    assert json.loads(result.out)["frames"] == 6 and read_timecode(tmp_path / "part.mov") == "01:00:00:16"
     assert len(read_video(tmp_path / "part.mov")[0]) == 6
 
 
@@ -107,28 +109,28 @@ def test_start_is_refused_for_photo_driver(run_command, sample):
     assert result.code == 3 and "is a single image" in result.err
 
 
-@pytest.mark.parametrize("moving", [False, True])
-def test_matte_covers_every_changed_pixel(run_command, sample, tmp_path, moving):
-    source = sample.driver if moving else sample.portrait
+@pytest.mark.parametrize("source_is_video", [False, True])
+def test_matte_covers_every_changed_pixel(run_command, sample, tmp_path, source_is_video):
+    source = sample.driver if source_is_video else sample.portrait
     words = ("animate", source, sample.driver, "-o", "out/%03d.png", "--matte", "matte/%03d.png", "--no-provenance")
-    more = ("--duration", "0.1") if moving else ("--start", "0.2", "--duration", "0.1")
-    result = run_command(*words, *more)
+    trim = ("--duration", "0.1") if source_is_video else ("--start", "0.2", "--duration", "0.1")
+    result = run_command(*words, *trim)
     assert result.code == 0, result.err
-    results, mattes = (sorted((tmp_path / name).iterdir()) for name in ("out", "matte"))
-    assert [path.name for path in results] == [path.name for path in mattes] and len(results) == 3
-    shares = np.stack([np.asarray(Image.open(path)) for path in mattes])
+    result_paths, matte_paths = (sorted((tmp_path / name).iterdir()) for name in ("out", "matte"))
+    assert [path.name for path in result_paths] == [path.name for path in matte_paths] and len(result_paths) == 3
+    mattes = np.stack([np.asarray(Image.open(path)) for path in matte_paths])
     assert (
-        shares.shape[-1] == 3
-        and (shares == 255).any()
-        and (shares == 0).any()
-        and ((shares > 20) & (shares < 235)).any()
+        mattes.shape[-1] == 3
+        and (mattes == 255).any()
+        and (mattes == 0).any()
+        and ((mattes > 20) & (mattes < 235)).any()
     )
-    if not moving:
+    if not source_is_video:
         original = np.asarray(Image.open(sample.portrait).convert("RGB")).astype(float)
-        for share, path in zip(shares / 255, results, strict=True):
+        for opacity, path in zip(mattes / 255, result_paths, strict=True):
             rendered = np.asarray(Image.open(path)).astype(float)
             assert (
-                np.abs(rendered - (rendered * share + original * (1 - share))).max() <= 3
+                np.abs(rendered - (rendered * opacity + original * (1 - opacity))).max() <= 3
             )  # outside the matte nothing changed
     again = run_command(*words, "--compare")
     assert again.code == 2 and "--matte: cannot be combined with --compare" in again.err

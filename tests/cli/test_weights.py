@@ -1,4 +1,4 @@
-"""`mimaface weights` with real processes, a local model hub, and failures on the way."""
+"""`mimaface weights` with real processes, a local model hub and failing downloads."""
 
 import json
 import os
@@ -31,8 +31,8 @@ def hub_environment(hub, release_folder, vae_folder, tmp_path, monkeypatch) -> d
     for name in os.environ:
         if name.startswith(("MIMAFACE", "PYTEST", "HF_")):
             monkeypatch.delenv(name)
-    own = {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "MIMAFACE_WEIGHTS_DIR": str(tmp_path / "weights")}
-    for name, value in (own | hub.environment(tmp_path)).items():
+    variables = {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "MIMAFACE_WEIGHTS_DIR": str(tmp_path / "weights")}
+    for name, value in (variables | hub.environment(tmp_path)).items():
         monkeypatch.setenv(name, value)
     return dict(os.environ)
 
@@ -54,8 +54,8 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "mimaface_cli", "weights", *words]
 
 
-def failed(result: CommandResult, code: int = 5) -> str:
-    """Return the error line of a failure."""
+def error_line(result: CommandResult, code: int = 5) -> str:
+    """Return the only error line of a failure."""
     lines = [line for line in result.err.splitlines() if not re.match(r"\w+ \(.*\): .*license:", line)]
     assert result.code == code and len(lines) == 1, result.err
     return lines[0]
@@ -95,7 +95,7 @@ def test_pull_verify_and_repair(weights, hub_environment, hub, tmp_path):
     ran = weights("verify", "vae", "mimaface", "--json")
     result = {file["path"]: file for model in json.loads(ran.out)["models"] for file in model["files"]}
     assert result["mimaface/bfm09.mat"]["state"] == "damaged" and "SHA-256" in result["mimaface/bfm09.mat"]["problem"]
-    assert "mimaface/bfm09.mat: damaged or missing. Run mimaface weights pull mimaface" in failed(ran)
+    assert "mimaface/bfm09.mat: damaged or missing. Run mimaface weights pull mimaface" in error_line(ran)
     assert weights("verify", "vae").code == 0
 
     request_count = len(hub.large_file_requests())
@@ -133,12 +133,12 @@ def test_interrupted_pull_resumes(weights, hub_environment, hub, tmp_path, numbe
 
 def test_pull_reports_gated_and_missing_files(weights, hub, monkeypatch):
     hub.gated.add("stabilityai/sd-vae-ft-mse")
-    line = failed(weights("pull", "vae", "--yes"))
+    line = error_line(weights("pull", "vae", "--yes"))
     assert f"{hub.base}/stabilityai/sd-vae-ft-mse: access is gated. Accept its license there and set HF_TOKEN" in line
     monkeypatch.setenv("HF_TOKEN", hub.token)
     assert weights("pull", "vae", "-y").code == 0
-    assert "openai/clip-vit-large-patch14: no such repository" in failed(weights("pull", "clip"))
-    assert "the server returned 404" in failed(weights("pull", "sadtalker"))
+    assert "openai/clip-vit-large-patch14: no such repository" in error_line(weights("pull", "clip"))
+    assert "the server returned 404" in error_line(weights("pull", "sadtalker"))
 
 
 def test_pull_progress_is_in_megabytes(weights, hub, monkeypatch):
@@ -151,12 +151,12 @@ def test_pull_progress_is_in_megabytes(weights, hub, monkeypatch):
 def test_corrupted_file_is_not_installed(weights, hub, tmp_path):
     hub.corrupted["checkpoints/video/mim.pth"] = b"mirrored wrongly"
     assert (
-        "mim.pth" in failed(weights("pull", "mimaface"))
+        "mim.pth" in error_line(weights("pull", "mimaface"))
         and not (tmp_path / "weights/mimaface/video/mia.safetensors").exists()
     )
-    line = failed(weights("verify", "mimaface"))
+    line = error_line(weights("verify", "mimaface"))
     assert "mimaface/video/mia.safetensors" in line and "damaged or missing. Run mimaface weights pull mimaface" in line
-    line = failed(weights("where", "mimaface"))
+    line = error_line(weights("where", "mimaface"))
     assert "mimaface/video/mia.safetensors" in line and "Run mimaface weights pull mimaface" in line
 
 
@@ -170,7 +170,7 @@ def test_pull_reports_full_disk(hub_environment, hub, tmp_path):
     result = subprocess.run(
         [sys.executable, "-c", script], env=hub_environment, capture_output=True, text=True, timeout=120, check=False
     )
-    line = failed(CommandResult(result.returncode, result.stdout, result.stderr))
+    line = error_line(CommandResult(result.returncode, result.stdout, result.stderr))
     assert "bfm09" in line and "cannot be written" in line
     assert not (tmp_path / "weights/mimaface/bfm09.mat").exists()
 
@@ -185,12 +185,12 @@ def test_import_needs_no_network(weights, hub, release_folder, vae_folder, tmp_p
     assert json.loads(result.out) == {"folder": str(other), "installed": VAE, "kept": [], "missing": []}
     assert weights("verify", "vae", "mimaface", "--dir", other).code == 0
     assert weights("where", "--json", "--dir", other).out == json.dumps({"folder": str(other), "files": {}}) + "\n"
-    assert "lacks" in failed(weights("import", vae_folder, "mimaface", "vae", "--dir", other))
-    assert "contains no model file" in failed(weights("import", ROOT / "examples"))
-    assert "no such folder" in failed(weights("import", tmp_path / "absent"), 3)
+    assert "lacks" in error_line(weights("import", vae_folder, "mimaface", "vae", "--dir", other))
+    assert "contains no model file" in error_line(weights("import", ROOT / "examples"))
+    assert "no such folder" in error_line(weights("import", tmp_path / "absent"), 3)
     shutil.copytree(release_folder, tmp_path / "cut")
     os.truncate(tmp_path / "cut/checkpoints/video/mim.pth", 1000)
-    assert "mim.pth: cannot be read as weights" in failed(weights("import", tmp_path / "cut"))
+    assert "mim.pth: cannot be read as weights" in error_line(weights("import", tmp_path / "cut"))
 
 
 @pytest.mark.parametrize(
@@ -203,36 +203,41 @@ def test_import_needs_no_network(weights, hub, release_folder, vae_folder, tmp_p
     ],
 )
 def test_unknown_model_prints_one_error_line(weights, words, text):
-    assert text in failed(weights(*words))
+    assert text in error_line(weights(*words))
 
 
 @pytest.mark.parametrize(
     "words", [("pull", "vae", "--all"), ("pull", "vae", "--for", "speech"), ("pull", "--for", "absent"), ("import",)]
 )
 def test_contradicting_options_are_refused(weights, words):
-    assert "--help" in failed(weights(*words), 2)
+    assert "--help" in error_line(weights(*words), 2)
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 5), (b"\x04", 5)])
-def test_terminal_asks_for_license(hub_environment, tmp_path, answer, code):
-    ours, theirs = pty.openpty()
+def test_terminal_prompts_for_licenses(hub_environment, tmp_path, answer, code):
+    controller, terminal_end = pty.openpty()
     running = subprocess.Popen(
-        command("pull", "vae"), env=hub_environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        command("pull", "vae"),
+        env=hub_environment,
+        stdin=terminal_end,
+        stdout=terminal_end,
+        stderr=terminal_end,
+        start_new_session=True,
     )
-    os.close(theirs)
-    text, answered, deadline = b"", False, time.monotonic() + 90
+    os.close(terminal_end)
+    text, is_answered, deadline = b"", False, time.monotonic() + 90
     while time.monotonic() < deadline:
-        if not select.select([ours], [], [], 0.1)[0]:
+        if not select.select([controller], [], [], 0.1)[0]:
             continue
         try:
-            text += os.read(ours, 4096)
+            text += os.read(controller, 4096)
         except OSError:  # the process has closed its end
             break
-        if b"under these licenses?" in text and not answered:
+        if b"under these licenses?" in text and not is_answered:
             assert b"license: MIT" in text and not (tmp_path / "weights/vae").exists()
-            os.write(ours, answer)
-            answered = True
-    os.close(ours)
-    assert running.wait(30) == code and answered
+            os.write(controller, answer)
+            is_answered = True
+    os.close(controller)
+    assert running.wait(30) == code and is_answered
     assert (tmp_path / "weights/vae/model.safetensors").exists() == (code == 0)
     assert (b"the licenses were not accepted; nothing was downloaded" in text) == (code == 5)

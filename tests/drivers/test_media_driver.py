@@ -1,4 +1,4 @@
-"""Videos as drivers: extraction happens once, and a file that changes meanwhile is not cached."""
+"""Videos as drivers: the cached track is reused, and a file that changes during extraction is not cached."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from mimaface_cli.face.extract_options import ExtractOptions
 from tests.conftest import FRAMES
 
 
-def test_second_load_decodes_nothing(sample, tmp_path, monkeypatch):
+def test_second_load_uses_the_cache_without_decoding(sample, tmp_path, monkeypatch):
     cache = Cache(tmp_path)
     reports = []
     first = load_driver(sample.driver, ExtractOptions(), cache, lambda done, total: reports.append((done, total)))

@@ -1,4 +1,4 @@
-"""Speech as a driver: what counts as speech, caching, motion from other files."""
+"""Speech as a driver: detection of audio files, caching, and motion from other files."""
 
 from dataclasses import replace
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Content credentials by c2pa-python itself."""
+"""Content credentials, written and read by c2pa-python."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def write_broken_copy(path: Path, target: Path) -> Path:
     return target
 
 
-def test_read_credentials_returns_what_was_signed(pem_files, tmp_path):
+def test_read_credentials_returns_the_signed_values(pem_files, tmp_path):
     certificate, record = load_certificate(*pem_files), make_record()
     assert NAME in certificate.name and "PRIVATE" not in repr(certificate)
     signed = write_image(tmp_path / "signed.jpg")

@@ -1,4 +1,4 @@
-"""The code of the watermark: exact without noise, robust against errors, silent on noise."""
+"""The error correction of the watermark: exact without noise, robust against errors, no result for pure noise."""
 
 import numpy as np
 import pytest
@@ -40,8 +40,8 @@ def test_decode_never_returns_a_wrong_identifier_for_a_tenth_of_wrong_signs():
 
 def test_decode_corrects_strong_noise():
     rng = np.random.default_rng(2)
-    noisy = [encode_identifier(n) + rng.normal(0, 0.9, CODE_LENGTH) for n in range(50)]
-    assert sum(decode_identifier(values) == n for n, values in enumerate(noisy)) >= 48
+    noisy = [encode_identifier(identifier) + rng.normal(0, 0.9, CODE_LENGTH) for identifier in range(50)]
+    assert sum(decode_identifier(values) == identifier for identifier, values in enumerate(noisy)) >= 48
 
 
 def test_decode_returns_none_for_noise():
@@ -50,7 +50,7 @@ def test_decode_returns_none_for_noise():
 
 
 def test_code_words_of_neighboring_identifiers_are_far_apart():
-    """One bit changes at least the code's free distance, and more through the checksum."""
+    """One bit changes at least as many values as the code's free distance, and the checksum bits change more."""
     word = encode_identifier(123456789)
     for bit in range(48):
         assert (encode_identifier(123456789 ^ 1 << bit) != word).sum() >= 24

@@ -1,4 +1,4 @@
-"""Records: what identifies a result, and where its record is written."""
+"""Records: the values that identify a result, and the path of its record."""
 
 import json
 from pathlib import Path

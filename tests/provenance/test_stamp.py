@@ -1,4 +1,4 @@
-"""Stamps on real files: every mark is written and read back, and failures leave no trace."""
+"""Stamps on real files: every mark is written and read back, and failures leave no file behind."""
 
 import json
 from fractions import Fraction
@@ -23,7 +23,7 @@ from tests.benchmarks.provenance import made_clip
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
 
-def describe(inputs, options=None) -> Generation:
+def describe_generation(inputs, options=None) -> Generation:
     return Generation("edit", "mesh", inputs, [], options or {}, False)
 
 
@@ -44,7 +44,7 @@ def test_every_mark_of_a_result_is_read_back(inputs, tmp_path, name):
     output = tmp_path / name / "%05d.png" if name.endswith("/") else tmp_path / name
     result = output.parent if "%" in output.name else output
     size, notes = (192, 160), []
-    stamp = prepare_stamp(output, size, ProvenanceOptions(), describe(inputs), notes)
+    stamp = prepare_stamp(output, size, ProvenanceOptions(), describe_generation(inputs), notes)
     write_frames(output, size, stamp, 6 if result.suffix in ("", *VIDEO_SUFFIXES) else 1)
 
     inspection = inspect(result)
@@ -61,7 +61,9 @@ def test_every_mark_of_a_result_is_read_back(inputs, tmp_path, name):
 
 def test_inspection_notices_the_record_of_another_file(inputs, tmp_path):
     output = tmp_path / "a.png"
-    write_frames(output, (192, 160), prepare_stamp(output, (192, 160), ProvenanceOptions(), describe(inputs), []), 1)
+    write_frames(
+        output, (192, 160), prepare_stamp(output, (192, 160), ProvenanceOptions(), describe_generation(inputs), []), 1
+    )
     path = record_path(output)
     values = json.loads(path.read_text())
     values["output"]["sha256"] = "0" * 64
@@ -73,7 +75,7 @@ def test_inspection_notices_the_record_of_another_file(inputs, tmp_path):
 
 
 def test_image_metadata_is_readable_by_other_programs(inputs, tmp_path):
-    record = build_record(describe(inputs))
+    record = build_record(describe_generation(inputs))
     attachments = Attachments(make_tags(record), make_xmp(record))
     with open_writer(tmp_path / "a.jpg", 64, 64, Fraction(25), attachments=attachments) as writer:
         writer.write(np.zeros((64, 64, 3), np.uint8), 0)
@@ -87,7 +89,7 @@ def test_image_metadata_is_readable_by_other_programs(inputs, tmp_path):
 
 def test_a_stamp_without_provenance_writes_only_a_comment(inputs, tmp_path):
     output, size, notes = tmp_path / "a.png", (192, 160), []
-    stamp = prepare_stamp(output, size, ProvenanceOptions(False), describe(inputs), notes)
+    stamp = prepare_stamp(output, size, ProvenanceOptions(False), describe_generation(inputs), notes)
     write_frames(output, size, stamp, 1)
     assert len(notes) == 1 and "provenance is off" in notes[0] and stamp.summary == {"on": False}
     assert (np.asarray(Image.open(output)) == next(made_clip(1, 1, *size))).all()
@@ -98,13 +100,13 @@ def test_a_stamp_without_provenance_writes_only_a_comment(inputs, tmp_path):
 
 def test_frames_that_are_too_small_get_a_note_instead_of_a_watermark(inputs, tmp_path):
     notes = []
-    stamp = prepare_stamp(tmp_path / "a.png", (127, 300), ProvenanceOptions(), describe(inputs), notes)
+    stamp = prepare_stamp(tmp_path / "a.png", (127, 300), ProvenanceOptions(), describe_generation(inputs), notes)
     assert isinstance(stamp, RecordStamp) and stamp.marker is None
     assert len(notes) == 1 and "127x300 is too small" in notes[0]
 
 
 def test_check_stamp_refuses_to_replace_a_record_without_overwrite(tmp_path):
-    (tmp_path / "a.mp4.provenance.json").write_text("mine")
+    (tmp_path / "a.mp4.provenance.json").write_text("existing")
     with pytest.raises(OutputError, match="exists"):
         check_stamp(tmp_path / "a.mp4", ProvenanceOptions(), False)
     check_stamp(tmp_path / "a.mp4", ProvenanceOptions(), True)
@@ -119,7 +121,7 @@ def test_provenance_options_require_certificate_and_key_together():
 @pytest.mark.parametrize("name", ["a.png", "frames/%d.png"])
 def test_check_stamp_accepts_the_record_of_a_missing_result(inputs, tmp_path, name):
     output = tmp_path / name
-    write_record(record_path(output), inputs["source"], build_record(describe(inputs)), {})
+    write_record(record_path(output), inputs["source"], build_record(describe_generation(inputs)), {})
     check_stamp(output, ProvenanceOptions(), False)
     if "%" in name:
         output.parent.mkdir()
@@ -133,7 +135,7 @@ def test_check_stamp_accepts_the_record_of_a_missing_result(inputs, tmp_path, na
 
 def write_and_fail(output: Path, inputs: dict[str, Path], error: Exception | None, options: dict[str, int]) -> None:
     """Write one frame under a stamp; with an error, fail after the record is written."""
-    stamp = prepare_stamp(output, (64, 64), ProvenanceOptions(), describe(inputs, options), [])
+    stamp = prepare_stamp(output, (64, 64), ProvenanceOptions(), describe_generation(inputs, options), [])
     with stamp, open_writer(output, 64, 64, Fraction(25), attachments=Attachments(seal=stamp.seal)) as writer:
         writer.write(np.zeros((64, 64, 3), np.uint8), 0)
         if error is not None:

@@ -1,4 +1,4 @@
-"""The diffusion engine: the paper's model, with the released checkpoint or a small one of the project's own."""
+"""The diffusion engine: the paper's model, with the released checkpoint or a small model of this project."""
 
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +21,7 @@ class CheckpointKind(Protocol):
     space: str
 
     def assets(self, query: EngineQuery) -> list[str | Path]:
-        """Return what takes part in a result; see `Engine.assets`."""
+        """Return the models that a result depends on; see `Engine.assets`."""
         ...
 
     def prepare(self, request: RenderRequest) -> FrameStream:
@@ -53,7 +53,7 @@ class ReleasedCheckpoint:
 
 
 class SmallCheckpoint:
-    """A small model of the project's own, which consumes face478 coefficients.
+    """A small model of this project, which consumes face478 coefficients.
 
     Args:
         folder: Folder of the model.
@@ -95,7 +95,7 @@ class DiffusionEngine:
         return self.checkpoint.space
 
     def assets(self, query: EngineQuery) -> list[str | Path]:
-        """Return what takes part in a result."""
+        """Return the models that a result depends on."""
         return self.checkpoint.assets(query)
 
     def problems(self) -> list[str]:
@@ -108,7 +108,7 @@ class DiffusionEngine:
         return problems
 
     def uses_gpu(self) -> bool:
-        """Return whether the released weights are installed; without them the CPU is fast enough."""
+        """Return whether the released weights are installed; a small model is fast enough on the CPU."""
         return not missing_released_files()
 
     def is_generative(self) -> bool:
@@ -122,8 +122,8 @@ class DiffusionEngine:
     def readiness(self, query: EngineQuery) -> Readiness:
         """Return whether the released checkpoint or a small model can run.
 
-        Automatic selection takes the released checkpoint where its weights and a CUDA device are present, and a small
-        model where its card has it score better than the mesh engine.
+        Automatic selection takes the released checkpoint if its weights and a CUDA device are present, and a small
+        model if it scores better than the mesh engine on its card.
         """
         released = self._released_readiness(query)
         folder = small_model.find_small_model()
@@ -151,7 +151,7 @@ class DiffusionEngine:
                 None,
                 "no diffusion weights are installed",
                 problem=f"{len(absent)} files of the diffusion engine are not installed ({listed}). Run "
-                "mimaface weights pull, or set `engine=mesh`.",
+                f"mimaface weights pull{'' if query.track_space == BFM09 else ', or set `engine=mesh`'}.",
             )
         if query.track_space is not None and query.diffusion.settings.warm_start > 0:
             return Readiness(
@@ -179,7 +179,7 @@ class DiffusionEngine:
 
 
 def _small_readiness(folder: Path) -> Readiness:
-    """Return the answer of a small model, which is recommended where its card's scores are better than mesh's."""
+    """Return the readiness of a small model; it is recommended if it scores better than mesh on its card."""
     card = small_model.read_card(folder)
     verdict = judge_scores(card.scores)
     engine = DiffusionEngine(SmallCheckpoint(folder))
@@ -187,7 +187,7 @@ def _small_readiness(folder: Path) -> Readiness:
 
 
 def _replacement_readiness(folder: Path) -> Readiness:
-    """Return the answer of a small model that replaces the missing released weights."""
+    """Return the readiness of a small model that replaces the missing released weights."""
     card = small_model.read_card(folder)
     replacement = f"the released weights are not installed, {card.name} is used"
     return Readiness(DiffusionEngine(SmallCheckpoint(folder)), replacement=replacement, is_recommended=False)

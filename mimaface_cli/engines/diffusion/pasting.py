@@ -14,7 +14,7 @@ from mimaface_cli.face.portrait import SQUARE, Portrait
 FEATHER = 40  # pixels of the square over which it blends into the photo
 
 
-def photo_of(request: RenderRequest) -> Portrait:
+def require_photo(request: RenderRequest) -> Portrait:
     """Return the photo of a request. Raises InputError for a video."""
     if not isinstance(request.source, PhotoSource):
         raise InputError("the diffusion engine animates a photo, not a video. Set `engine=mesh`.", field="engine")
@@ -54,7 +54,7 @@ def paste_square(
 
 
 def _feathered_mask() -> np.ndarray:
-    """Return the opacity of the square, (512, 512) float32: 1 inside, with a smooth fall to 0 at the edge."""
+    """Return the opacity of the square, (512, 512) float32: 1 inside, with a smooth falloff to 0 at the edge."""
     distance = np.minimum(np.arange(SQUARE) + 0.5, SQUARE - np.arange(SQUARE) - 0.5)
     ramp = np.clip(distance / FEATHER, 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)

@@ -1,4 +1,4 @@
-"""The rendered condition image of a real photo in face478: only what its coefficients show (paper, section 3.1)."""
+"""Condition renders of a photo in face478, which show its coefficients only (paper, section 3.1)."""
 
 from collections.abc import Callable
 

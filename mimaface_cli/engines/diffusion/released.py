@@ -11,7 +11,7 @@ import numpy as np
 from mimaface_cli.engines.base import FrameStream, RenderRequest
 from mimaface_cli.engines.diffusion import checkpoint, diffusion_motion, video_denoiser
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
-from mimaface_cli.engines.diffusion.pasting import paste_square, photo_of
+from mimaface_cli.engines.diffusion.pasting import paste_square, require_photo
 from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks
 from mimaface_cli.engines.diffusion.portrait_features import PortraitFeatures, extract_portrait_features
 from mimaface_cli.engines.diffusion.run_report import describe_run
@@ -29,10 +29,10 @@ from mimaface_cli.motion.track_meta import FACE478
 
 @dataclass
 class _LoadedNetworks:
-    """Networks for one set of options, and the features of the photo that they saw last.
+    """Networks for one set of options, and the features of the last photo.
 
     Attributes:
-        key: What the networks were loaded for.
+        key: Weights and options that the networks were loaded for.
         networks: The networks.
         runtime: Device, precision and memory mode.
         is_placed: Whether the networks are on their device.
@@ -71,11 +71,11 @@ _reusable: list[_LoadedNetworks] = []
 
 def prepare(request: RenderRequest) -> FrameStream:
     """Start rendering a photo under a bfm09 track. Raises InputError or WeightsError."""
-    portrait, options = photo_of(request), request.diffusion
+    portrait, options = require_photo(request), request.diffusion
     request.progress("loading the diffusion networks", 0, None)
     loaded = _load_networks(options)
     features = loaded.portrait_features(portrait)
-    loaded.place(options)  # after the networks that saw the photo have left the device
+    loaded.place(options)  # after the networks that extract the photo's features are off the device
     denoiser = _create_denoiser(request, loaded, features)
     frames = denoiser.frames()
     to_square = features.face.to_square
@@ -87,7 +87,7 @@ def prepare(request: RenderRequest) -> FrameStream:
     def finish() -> None:
         if denoiser.store is not None:
             denoiser.store.clear()
-        # Notes mean that memory ran short or that precision was changed: the next video loads the networks again.
+        # A note means that memory ran out or the precision changed: the next video must load the networks again.
         if not denoiser.notes:
             _reusable[:] = [loaded]
 
@@ -127,7 +127,7 @@ def _create_denoiser(
 
 
 def _load_networks(options: DiffusionOptions) -> _LoadedNetworks:
-    """Return the networks of the last video where its options were the same, else new ones."""
+    """Return the networks of the last video if its options were the same, else new ones."""
     settings = options.settings
     is_exact = options.preset == "release"
     key = (
@@ -140,7 +140,7 @@ def _load_networks(options: DiffusionOptions) -> _LoadedNetworks:
         settings.length,
         settings.token_reuse == 1,
     )
-    # The list is emptied in any case: other networks need the memory, and a failure must not leave these.
+    # Empty the list in any case: other networks need the memory, and a failed run must not leave its networks here.
     matching, _reusable[:] = [loaded for loaded in _reusable if loaded.key == key], []
     if matching:
         return matching[0]
@@ -162,7 +162,7 @@ def _mesh_renders(request: RenderRequest, to_square: np.ndarray) -> Generator[np
     if request.load_track is None:
         raise InputError("a warm start needs the driver's frames. Set `warm_start=0`.", field="warm_start")
     track = request.load_track(FACE478)
-    square = photo_of(request).warped(to_corner_origin(to_square), SQUARE, SQUARE)
+    square = require_photo(request).warped(to_corner_origin(to_square), SQUARE, SQUARE)
     return _opaque_renders(square, request, track)
 
 

@@ -1,4 +1,4 @@
-"""The settings that a run of the diffusion engine used, for its result."""
+"""Settings that a run of the diffusion engine used, for the report of its result."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,7 +8,7 @@ from mimaface_cli.engines.diffusion.video_denoiser import VideoDenoiser
 
 
 def describe_run(options: DiffusionOptions, denoiser: VideoDenoiser) -> dict[str, Any]:
-    """Return preset and settings, device and precision, memory mode, and the clips denoised and resumed."""
+    """Return preset, settings, device, precision, memory mode, and the numbers of denoised and resumed clips."""
     return {
         "preset": options.preset,
         **asdict(denoiser.settings),

@@ -1,4 +1,4 @@
-"""Animate a photo with a small model: each frame is rendered as its card says, and the model refines it."""
+"""Animate a photo with a small model, which refines the condition renders that its card specifies."""
 
 from collections.abc import Generator
 from itertools import repeat
@@ -12,7 +12,7 @@ from torch import Tensor
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.base import FrameStream, RenderRequest
 from mimaface_cli.engines.diffusion import clip_encoder, small_checkpoint, video_denoiser
-from mimaface_cli.engines.diffusion.pasting import paste_square, photo_of
+from mimaface_cli.engines.diffusion.pasting import paste_square, require_photo
 from mimaface_cli.engines.diffusion.photo_render import photo_renderer
 from mimaface_cli.engines.diffusion.pipeline import Appearance
 from mimaface_cli.engines.diffusion.run_report import describe_run
@@ -31,7 +31,7 @@ from mimaface_cli.weights.small_model import ModelCard, read_card
 
 def prepare(folder: Path, request: RenderRequest) -> FrameStream:
     """Start rendering a photo under a face478 track with the small model in a folder. Raises WeightsError."""
-    portrait, options = photo_of(request), request.diffusion
+    portrait, options = require_photo(request), request.diffusion
     card = read_card(folder)
     settings = small_checkpoint.resolve_settings(card, options.settings)
     request.progress("loading the diffusion networks", 0, None)
@@ -96,7 +96,7 @@ def _pack_coefficients(square: Portrait, motion: MeshMotion) -> np.ndarray:
 def _stream_conditions(
     card: ModelCard, square: Portrait, motion: MeshMotion, first: int
 ) -> Generator[Tensor, None, None]:
-    """Yield the condition images (3, S, S) from a frame on: coefficient renders, or the mesh engine's frames."""
+    """Yield the condition images (3, S, S) from frame `first` on: coefficient renders, or the mesh engine's frames."""
     if card.condition == "render":
         render = photo_renderer(square, face478.load())
         moved = motion.coefficients
@@ -128,7 +128,7 @@ def _open_clip_store(
 
 
 def _resolve_device(device: str) -> str:
-    """Return the device: the model is small enough for a CPU, so "auto" falls back to it without an error."""
+    """Return the device; "auto" falls back to the CPU without an error, because the model is small enough for it."""
     return "cpu" if device == "auto" and not torch.cuda.is_available() else device
 
 

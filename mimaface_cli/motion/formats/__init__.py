@@ -3,18 +3,16 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, get_args
 
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import atomic_path, check_output
+from mimaface_cli.motion.format_options import FORMATS, Format
 from mimaface_cli.motion.formats.csv_format import read_csv, write_csv
 from mimaface_cli.motion.formats.json_format import read_json, write_json
 from mimaface_cli.motion.formats.livelink import read_livelink, write_livelink
 from mimaface_cli.motion.text_reader import read_text
 from mimaface_cli.motion.track import MotionTrack
 
-Format = Literal["csv", "json", "livelink"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 _WRITERS = {"csv": write_csv, "json": write_json, "livelink": write_livelink}
 _FORMATS_BY_SUFFIX: dict[str, Format] = {".csv": "csv", ".json": "json"}
 

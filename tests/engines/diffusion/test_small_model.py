@@ -10,7 +10,7 @@ from mimaface_cli.apps.animate import animate
 from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.engines.base import EngineQuery
 from mimaface_cli.engines.diffusion import engine as diffusion_engine
-from mimaface_cli.engines.diffusion.card_verdict import JUDGED_FIGURES, judge_scores
+from mimaface_cli.engines.diffusion.card_verdict import JUDGED_METRICS, judge_scores
 from mimaface_cli.engines.selection import Selection, select_engine
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.evaluation.catalog import CATALOG
@@ -70,7 +70,7 @@ def installed(small_model_weights, monkeypatch):
 
 
 def test_judged_figures_match_the_metric_catalog():
-    assert {name: CATALOG.info(name).better for name in JUDGED_FIGURES} == dict(JUDGED_FIGURES)
+    assert {name: CATALOG.info(name).better for name in JUDGED_METRICS} == dict(JUDGED_METRICS)
 
 
 def test_model_is_better_when_it_wins_more_figures_than_it_loses():
