@@ -17,8 +17,9 @@ import mimaface_cli
 from mimaface_cli.cli.command_types import Command
 from tests.conftest import ROOT, Sample
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-LINKING_PAGES = [*PAGES, ROOT / "CHANGELOG.md", *sorted((ROOT / "weights").glob("*.md")), ROOT / "examples/README.md"]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+LINKING_PAGES = [*PAGES, ROOT / "CHANGELOG.md", *sorted((ROOT / "weights").glob("*.md"))]
 README_BYTES = 8192
 TEMPLATES = ("nod", "shake", "smile", "look_around", "talk", "driver")
 
