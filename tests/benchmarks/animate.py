@@ -1,16 +1,19 @@
-"""What the diffusion engine's presets cost: seconds for each clip and output frame, and peak memory.
+"""Measure the diffusion engine's presets: seconds per clip and per output frame, and peak memory.
 
-    python -m tests.benchmarks.animate [--presets release,balanced,fast] [--dtypes fp32,bf16] [--compile] [--vram high,low]
-    python -m tests.benchmarks.animate --levers       # each lever alone, on top of release
+    python -m tests.benchmarks.animate [--presets release,balanced,fast] [--dtypes fp32,bf16] [--compile]
+        [--vram high,low]
+    python -m tests.benchmarks.animate --levers       # each speed setting alone, on top of release
 
-On a CUDA card the full-size architecture with random weights at 512², on the CPU a fifth of the width at 128². A clip is
-encoding its renders, denoising and decoding its new frames; each is measured after one that warms up. The first line,
-release in fp32, is what the others are compared with; all in one run on one machine.
+On a CUDA card, the networks have the full size with random weights at 512×512; on the CPU, a fifth of the width at
+128×128. The time of a clip includes encoding its renders, denoising, and decoding its new frames. A warm-up clip
+precedes each measurement. The first row, release in fp32, is the reference of the speedups. All rows come from one run
+on one machine.
 """
 
 import argparse
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +24,7 @@ from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, DenoiseSett
 from mimaface_cli.engines.diffusion.pipeline import Appearance, VideoInputs, decode_new_frames, denoise_clip
 from mimaface_cli.engines.diffusion.runtime import DTYPES, FallbackDenoiser, Runtime, place_networks
 from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
-from tests.benchmarks import diffusers_floor as floor
+from tests.benchmarks.diffusers_floor import build_networks
 
 LEVERS = {
     "12 steps of dpm++": {"sampler": "dpm++", "steps": 12},
@@ -34,76 +37,93 @@ LEVERS = {
 }
 
 
-def inputs(length: int, side: int, device: str) -> VideoInputs:
+def make_inputs(length: int, side: int, device: str) -> VideoInputs:
+    """Make random renders and appearance tokens for a clip of `length` frames of `side`×`side` pixels."""
     torch.manual_seed(0)
     renders = torch.rand(length, 3, side, side) * 2 - 1
     appearance = Appearance(torch.randn(1, 257, 1024, device=device), torch.randn(1, 25088, device=device))
-    shown = lambda frames: renders[list(frames)]  # noqa: E731
-    return VideoInputs(appearance, np.zeros((length, COEFFICIENT_COUNT), np.float32), shown, shown)
+
+    def read_renders(frames: Sequence[int]) -> torch.Tensor:
+        return renders[list(frames)]
+
+    motion = np.zeros((length, COEFFICIENT_COUNT), np.float32)
+    return VideoInputs(appearance, motion, read_renders, read_renders)
 
 
-def measure(settings: DenoiseSettings, runtime: Runtime, side: int) -> tuple[float, float]:
-    """Seconds of a clip and peak memory in GB (of the card; nan on the CPU)."""
+def measure_clip(settings: DenoiseSettings, runtime: Runtime, side: int) -> tuple[float, float]:
+    """Return the seconds of a clip and the card's peak memory in GB (NaN on the CPU)."""
     cuda = runtime.device.type == "cuda"
-    networks = floor.networks("cpu" if runtime.level == "minimal" else str(runtime.device), runtime.dtype)
+    networks = build_networks("cpu" if runtime.level == "minimal" else str(runtime.device), runtime.dtype)
     place_networks(networks, runtime, settings)
     memory = FallbackDenoiser(runtime).memory
     clip = next(ica.plan_clips(settings.length, settings.length, settings.overlap))
     clip = replace(clip, carried=settings.overlap)
-    given = inputs(settings.length, side, str(runtime.device))
+    inputs = make_inputs(settings.length, side, str(runtime.device))
     carried = torch.randn(1, 4, settings.overlap, side // 8, side // 8, device=runtime.device)
-    for warm in (True, False):
+    seconds = 0.0
+    for is_warm_up in (True, False):
         if cuda:
             torch.cuda.reset_peak_memory_stats()
             torch.cuda.synchronize()
-        began = time.perf_counter()
-        steps = replace(settings, steps=2) if warm and not cuda else settings
-        final = denoise_clip(networks, given, clip, carried, steps, memory)
-        sum(1 for _ in decode_new_frames(networks.vae, clip, final, memory.chunk))
+        start = time.perf_counter()
+        clip_settings = replace(settings, steps=2) if is_warm_up and not cuda else settings
+        latents = denoise_clip(networks, inputs, clip, carried, clip_settings, memory)
+        for _ in decode_new_frames(networks.vae, clip, latents, memory.chunk):
+            pass
         if cuda:
             torch.cuda.synchronize()
-        taken = time.perf_counter() - began
-    return taken, torch.cuda.max_memory_allocated() / 1e9 if cuda else float("nan")
+        seconds = time.perf_counter() - start
+    return seconds, torch.cuda.max_memory_allocated() / 1e9 if cuda else float("nan")
 
 
-def levers(runtime: Runtime, side: int) -> None:
-    """Seconds of an output frame with each lever, and what share of release's it is."""
-    first = None
+def compare_levers(runtime: Runtime, side: int) -> None:
+    """Print the seconds per output frame with each speed setting, and their share of the release preset's."""
+    reference = None
     for name, change in {"release": {}, **LEVERS}.items():
         settings = replace(PRESETS["release"], **change)
-        frame = measure(settings, runtime, side)[0] / (settings.length - settings.overlap)
-        first = first or frame
-        print(f"{runtime.name} {name:30} {frame:7.3f} s/frame, {frame / first:.2f} of release", flush=True)
+        frame_seconds = measure_clip(settings, runtime, side)[0] / (settings.length - settings.overlap)
+        reference = reference or frame_seconds
+        print(
+            f"{runtime.name} {name:30} {frame_seconds:7.3f} s/frame, {frame_seconds / reference:.2f} of release",
+            flush=True,
+        )
 
 
-def main() -> None:
-    cuda = torch.cuda.is_available()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--presets", default=",".join(PRESETS))
-    parser.add_argument("--dtypes", default="bf16" if cuda else "fp32")
-    parser.add_argument("--vram", default="high")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--levers", action="store_true", help="each lever of speed alone")
-    options = parser.parse_args()
-    side, device = (512, "cuda") if cuda else (128, "cpu")
-    print(f"torch {torch.__version__}, {torch.cuda.get_device_name() if cuda else 'CPU'}, {side}x{side}")
-    if options.levers:
-        return levers(Runtime(torch.device(device), DTYPES[options.dtypes.split(",")[0]]), side)
+def compare_presets(options: argparse.Namespace, device: torch.device, side: int) -> None:
+    """Print one row for release in fp32 and one for each requested combination."""
     runs = [("release", "fp32", "high", False)]
     choices = options.presets.split(","), options.dtypes.split(","), options.vram.split(",")
     runs += [(*choice, options.compile) for choice in itertools.product(*choices)]
-    floor_: float | None = None
-    print("preset     dtype  vram     compile   s/clip  s/frame  frames/s  peak GB  times the first")
+    reference: float | None = None
+    print("preset     dtype  vram     compile   s/clip  s/frame  frames/s  peak GB   speedup")
     for preset, dtype, level, compiled in dict.fromkeys(runs):
         settings = PRESETS[preset]
-        taken, peak = measure(settings, Runtime(torch.device(device), DTYPES[dtype], level, compiled), side)
-        frame = taken / (settings.length - settings.overlap)
-        floor_ = floor_ or frame
+        seconds, peak = measure_clip(settings, Runtime(device, DTYPES[dtype], level, compiled), side)
+        frame_seconds = seconds / (settings.length - settings.overlap)
+        reference = reference or frame_seconds
         print(
-            f"{preset:10} {dtype:6} {level:8} {compiled!s:7} {taken:8.2f} {frame:8.3f} {1 / frame:9.2f} {peak:8.2f} "
-            f"{floor_ / frame:8.2f}",
+            f"{preset:10} {dtype:6} {level:8} {compiled!s:7} {seconds:8.2f} {frame_seconds:8.3f} "
+            f"{1 / frame_seconds:9.2f} {peak:8.2f} {reference / frame_seconds:9.2f}",
             flush=True,
         )
+
+
+def main() -> None:
+    """Compare presets, or with --levers single speed settings."""
+    cuda = torch.cuda.is_available()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--presets", default=",".join(PRESETS), help="comma-separated (default: all)")
+    parser.add_argument("--dtypes", default="bf16" if cuda else "fp32", help="comma-separated: fp32, bf16, fp16")
+    parser.add_argument("--vram", default="high", help="memory modes, comma-separated (default: high)")
+    parser.add_argument("--compile", action="store_true", help="compile the UNet's layers")
+    parser.add_argument("--levers", action="store_true", help="measure each speed setting alone")
+    options = parser.parse_args()
+    device, side = (torch.device("cuda"), 512) if cuda else (torch.device("cpu"), 128)
+    print(f"torch {torch.__version__}, {torch.cuda.get_device_name() if cuda else 'CPU'}, {side}x{side}")
+    if options.levers:
+        compare_levers(Runtime(device, DTYPES[options.dtypes.split(",")[0]]), side)
+    else:
+        compare_presets(options, device, side)
 
 
 if __name__ == "__main__":

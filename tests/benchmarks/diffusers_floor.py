@@ -1,27 +1,34 @@
-"""Networks of a given size with random weights, ours and diffusers' own, to measure the one against the other."""
+"""Networks of one size with random weights, the project's and diffusers' own, to compare their speed."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel, UNetMotionModel
 
+from mimaface_cli.engines.diffusion import clip_encoder
 from mimaface_cli.engines.diffusion.mia import ReleaseMIA
 from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks
 from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet
 
+Network = TypeVar("Network", bound=torch.nn.Module)
+
 FULL = dict(RELEASE_CONFIG)
-# What two CPU cores run in a second or two: a fifth of the width.
+# A fifth of the width: two CPU cores run it in a second or two.
 REDUCED = {**FULL, "block_out_channels": (64, 128, 256, 256)}
 FULL_VAE = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "norm_num_groups": 32}
 REDUCED_VAE = {"block_out_channels": (16, 32, 64, 64), "layers_per_block": 1, "norm_num_groups": 16}
 
 
-def config(cuda: bool) -> dict:
-    return FULL if cuda else REDUCED
+def select_config(device: str) -> dict:
+    """Return the UNet's configuration: full size on a card, reduced on the CPU."""
+    return FULL if device != "cpu" else REDUCED
 
 
-def quick(make, device: str, dtype: torch.dtype):
-    """A network with small random weights, without the minutes that proper initialization takes."""
+def build_random_network(build: Callable[[], Network], device: str, dtype: torch.dtype) -> Network:
+    """Build a network with small random weights, without minutes of proper initialization."""
     with torch.device("meta"):
-        network = make()
+        network = build()
     network = torch.nn.Module.to(network.to_empty(device=device), dtype)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -31,38 +38,42 @@ def quick(make, device: str, dtype: torch.dtype):
     return network.eval().requires_grad_(False)
 
 
-def ours(device: str, dtype: torch.dtype, motion: bool = True) -> VideoUNet:
-    return quick(lambda: VideoUNet({**config(device != "cpu"), "use_motion_module": motion}), device, dtype)
+def build_video_unet(device: str, dtype: torch.dtype, motion: bool = True) -> VideoUNet:
+    """Build the project's UNet, with or without its motion modules."""
+    config = {**select_config(device), "use_motion_module": motion}
+    return build_random_network(lambda: VideoUNet(config), device, dtype)
 
 
-def image_blocks(device: str, dtype: torch.dtype) -> UNet2DConditionModel:
-    options = {key: value for key, value in config(device != "cpu").items() if key != "use_motion_module"}
-    return quick(lambda: UNet2DConditionModel(**options), device, dtype)
+def build_diffusers_image_unet(device: str, dtype: torch.dtype) -> UNet2DConditionModel:
+    """Build diffusers' UNet for images, which has no motion modules."""
+    return build_random_network(lambda: UNet2DConditionModel(**_image_config(device)), device, dtype)
 
 
-def motion_blocks(device: str, dtype: torch.dtype) -> UNetMotionModel:
-    options = config(device != "cpu")
-    widths = options["block_out_channels"]
+def build_diffusers_motion_unet(device: str, dtype: torch.dtype) -> UNetMotionModel:
+    """Build diffusers' UNet with motion modules."""
 
-    def make() -> UNetMotionModel:
-        image = UNet2DConditionModel(**{key: value for key, value in options.items() if key != "use_motion_module"})
+    def build() -> UNetMotionModel:
+        image_unet = UNet2DConditionModel(**_image_config(device))
         adapter = MotionAdapter(
-            block_out_channels=widths, motion_num_attention_heads=8, motion_max_seq_length=32,
-            use_motion_mid_block=False, conv_in_channels=None,
-        )  # fmt: skip
-        return UNetMotionModel.from_unet2d(image, adapter)
+            block_out_channels=select_config(device)["block_out_channels"],
+            motion_num_attention_heads=8,
+            motion_max_seq_length=32,
+            use_motion_mid_block=False,
+            conv_in_channels=None,
+        )
+        return UNetMotionModel.from_unet2d(image_unet, adapter)
 
-    return quick(make, device, dtype)
+    return build_random_network(build, device, dtype)
 
 
-def networks(device: str, dtype: torch.dtype) -> DiffusionNetworks:
-    """All that denoises, at full size on a card and reduced on the CPU."""
-    from mimaface_cli.engines.diffusion import clip_encoder
-
+def build_networks(device: str, dtype: torch.dtype) -> DiffusionNetworks:
+    """Build all networks of denoising, at full size on a card and reduced on the CPU."""
     sizes = FULL_VAE if device != "cpu" else REDUCED_VAE
-    down, up = ["DownEncoderBlock2D"] * 4, ["UpDecoderBlock2D"] * 4
-    vae = quick(
-        lambda: AutoencoderKL(**sizes, down_block_types=down, up_block_types=up, latent_channels=4), device, dtype
-    )
-    mia = quick(lambda: ReleaseMIA(clip_width=clip_encoder.VIT_L_14.hidden_size), device, torch.float32)
-    return DiffusionNetworks(ours(device, dtype), mia, vae)
+    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+    vae = build_random_network(lambda: AutoencoderKL(**sizes, **blocks, latent_channels=4), device, dtype)
+    mia = build_random_network(lambda: ReleaseMIA(clip_width=clip_encoder.VIT_L_14.hidden_size), device, torch.float32)
+    return DiffusionNetworks(build_video_unet(device, dtype), mia, vae)
+
+
+def _image_config(device: str) -> dict:
+    return {key: value for key, value in select_config(device).items() if key != "use_motion_module"}
