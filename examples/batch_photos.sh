@@ -5,17 +5,18 @@ usage() {
     cat <<'END'
 Usage: batch_photos.sh PHOTOS DRIVER RESULTS [-- OPTIONS]
 
-Make every photo of a folder move like one driver.
+Animate every photo of a folder with one driver.
 
   PHOTOS    folder of photos (jpg, jpeg, png, webp, bmp, tif, tiff)
   DRIVER    video, or track (.npz) from mimaface extract
-  RESULTS   folder for the results, made if need be: me.jpg becomes me.mp4
-  OPTIONS   handed to mimaface animate as they are, such as --strength 1.2
+  RESULTS   folder of the results; created if it is missing. The result of
+            me.jpg is me.mp4
+  OPTIONS   options of mimaface animate, such as --strength 1.2
 
-The driver is read once. A result that exists is left alone, so that a run that
-was stopped goes on where it was; remove a result to have it made anew. A photo
-that fails does not keep the others from being made.
-Exit code: 0 all there, 1 some failed, 2 wrong use.
+The motion of the driver is extracted once. Existing results are kept, so an
+interrupted run resumes with the same command; delete a result to render it
+again. If a photo fails, the script continues with the next one.
+Exit codes: 0 all results exist, 1 some photos failed, 2 wrong usage.
 
 Example:
 
@@ -23,7 +24,7 @@ Example:
 END
 }
 
-refuse() {
+exit_usage_error() {
     printf 'batch_photos.sh: %s\n' "$1" >&2
     exit 2
 }
@@ -33,51 +34,51 @@ case ${1-} in -h | --help) usage; exit 0 ;; esac
 photos=$1 driver=$2 results=$3
 shift 3
 if [ $# -gt 0 ]; then
-    [ "$1" = -- ] || refuse "$1: options for mimaface animate go after --"
+    [ "$1" = -- ] || exit_usage_error "$1: not expected here. Put options of mimaface animate after --."
     shift
 fi
 
-# A name that starts with a dash is still a name.
+# Keep mimaface from reading a name that starts with a dash as an option.
 case $photos in -*) photos=./$photos ;; esac
 case $driver in -*) driver=./$driver ;; esac
 case $results in -*) results=./$results ;; esac
-[ -d "$photos" ] || refuse "$photos: no such folder"
-[ -e "$driver" ] || refuse "$driver: no such file"
-command -v mimaface >/dev/null || refuse "mimaface is not installed, or its environment is not active"
+[ -d "$photos" ] || exit_usage_error "$photos: the folder does not exist. Check the path."
+[ -e "$driver" ] || exit_usage_error "$driver: the file does not exist. Check the path."
+command -v mimaface >/dev/null || exit_usage_error "mimaface: command not found. Install it or activate its environment."
 mkdir -p -- "$results"
 
 shopt -s nullglob nocaseglob
-found=("$photos"/*.{jpg,jpeg,png,webp,bmp,tif,tiff})
-[ ${#found[@]} -gt 0 ] || refuse "$photos: holds no photos"
+photo_files=("$photos"/*.{jpg,jpeg,png,webp,bmp,tif,tiff})
+[ ${#photo_files[@]} -gt 0 ] || exit_usage_error "$photos: the folder contains no photos. See --help for the file types."
 
 trap 'exit 130' INT
 
-# Into the cache, where animate finds it; a track needs no reading.
+# Fill the cache, which animate uses. A track needs no extraction.
 case $driver in
     *.npz) ;;
     *) mimaface extract "$driver" ;;
 esac
 
-made=0 skipped=0 failed=() taken=/
-for photo in "${found[@]}"; do
+rendered=0 skipped=0 failed=() result_names=/
+for photo in "${photo_files[@]}"; do
     name=${photo##*/}
     result=$results/${name%.*}.mp4
-    if [[ $taken == *"/${name%.*}/"* ]]; then
-        printf '%s: another photo of that name, with another suffix, has the result; rename one\n' "$photo" >&2
+    if [[ $result_names == *"/${name%.*}/"* ]]; then
+        printf '%s: another photo with this name and another suffix has the same result. Rename one.\n' "$photo" >&2
         failed+=("$name")
         continue
     fi
-    taken+=${name%.*}/
+    result_names+=${name%.*}/
     if [ -e "$result" ]; then
         skipped=$((skipped + 1))
     elif mimaface animate "$photo" "$driver" -o "$result" "$@"; then
-        made=$((made + 1))
+        rendered=$((rendered + 1))
     else
         failed+=("$name")
     fi
 done
 
-printf '%d made, %d there already, %d failed\n' "$made" "$skipped" "${#failed[@]}"
+printf '%d rendered, %d existed, %d failed\n' "$rendered" "$skipped" "${#failed[@]}"
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'failed: %s\n' "${failed[@]}" >&2
     exit 1

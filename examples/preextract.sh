@@ -5,17 +5,17 @@ usage() {
     cat <<'END'
 Usage: preextract.sh CLIPS [-o TRACKS] [-- OPTIONS]
 
-Read every clip of a folder ahead of time, so that mimaface animate starts at
-once when one of them is the driver.
+Extract the motion of every clip in a folder, so that mimaface animate starts
+at once when one of them is the driver.
 
   CLIPS       folder of videos (mp4, mov, m4v, mkv, webm, avi, mpg, mpeg, ts)
-  -o TRACKS   also write the tracks into this folder, made if need be:
-              talk.mp4 becomes talk.npz; one that exists is left alone
-  OPTIONS     handed to mimaface extract as they are, such as --face left
+  -o TRACKS   also write the tracks into this folder; created if it is missing.
+              The track of talk.mp4 is talk.npz. Existing tracks are kept
+  OPTIONS     options of mimaface extract, such as --face left
 
-Tracks go into the cache in any case; a clip that is there already costs no
-time. A clip that fails does not keep the others from being read.
-Exit code: 0 all there, 1 some failed, 2 wrong use.
+The motion is always cached; a clip that is cached already takes no time. If a
+clip fails, the script continues with the next one.
+Exit codes: 0 all clips are extracted, 1 some clips failed, 2 wrong usage.
 
 Example:
 
@@ -23,7 +23,7 @@ Example:
 END
 }
 
-refuse() {
+exit_usage_error() {
     printf 'preextract.sh: %s\n' "$1" >&2
     exit 2
 }
@@ -33,53 +33,53 @@ case ${1-} in -h | --help) usage; exit 0 ;; esac
 clips=$1 tracks=
 shift
 if [ "${1-}" = -o ]; then
-    [ -n "${2-}" ] || refuse "-o: name the folder for the tracks"
+    [ -n "${2-}" ] || exit_usage_error "-o: the folder is missing. Use -o TRACKS."
     tracks=$2
     shift 2
 fi
 if [ $# -gt 0 ]; then
-    [ "$1" = -- ] || refuse "$1: options for mimaface extract go after --"
+    [ "$1" = -- ] || exit_usage_error "$1: not expected here. Put options of mimaface extract after --."
     shift
 fi
 
-# A name that starts with a dash is still a name.
+# Keep mimaface from reading a name that starts with a dash as an option.
 case $clips in -*) clips=./$clips ;; esac
 case $tracks in -*) tracks=./$tracks ;; esac
-[ -d "$clips" ] || refuse "$clips: no such folder"
-command -v mimaface >/dev/null || refuse "mimaface is not installed, or its environment is not active"
+[ -d "$clips" ] || exit_usage_error "$clips: the folder does not exist. Check the path."
+command -v mimaface >/dev/null || exit_usage_error "mimaface: command not found. Install it or activate its environment."
 [ -z "$tracks" ] || mkdir -p -- "$tracks"
 
 shopt -s nullglob nocaseglob
-found=("$clips"/*.{mp4,mov,m4v,mkv,webm,avi,mpg,mpeg,ts})
-[ ${#found[@]} -gt 0 ] || refuse "$clips: holds no videos"
+clip_files=("$clips"/*.{mp4,mov,m4v,mkv,webm,avi,mpg,mpeg,ts})
+[ ${#clip_files[@]} -gt 0 ] || exit_usage_error "$clips: the folder contains no videos. See --help for the file types."
 
 trap 'exit 130' INT
 
-made=0 skipped=0 failed=() taken=/
-for clip in "${found[@]}"; do
+extracted=0 skipped=0 failed=() track_names=/
+for clip in "${clip_files[@]}"; do
     name=${clip##*/}
     if [ -z "$tracks" ]; then
-        set_output=()
-    elif [[ $taken == *"/${name%.*}/"* ]]; then
-        printf '%s: another clip of that name, with another suffix, has the track; rename one\n' "$clip" >&2
+        output_options=()
+    elif [[ $track_names == *"/${name%.*}/"* ]]; then
+        printf '%s: another clip with this name and another suffix has the same track. Rename one.\n' "$clip" >&2
         failed+=("$name")
         continue
     elif [ -e "$tracks/${name%.*}.npz" ]; then
-        taken+=${name%.*}/
+        track_names+=${name%.*}/
         skipped=$((skipped + 1))
         continue
     else
-        taken+=${name%.*}/
-        set_output=(-o "$tracks/${name%.*}.npz")
+        track_names+=${name%.*}/
+        output_options=(-o "$tracks/${name%.*}.npz")
     fi
-    if mimaface extract "$clip" ${set_output[@]+"${set_output[@]}"} "$@"; then
-        made=$((made + 1))
+    if mimaface extract "$clip" ${output_options[@]+"${output_options[@]}"} "$@"; then
+        extracted=$((extracted + 1))
     else
         failed+=("$name")
     fi
 done
 
-printf '%d read, %d there already, %d failed\n' "$made" "$skipped" "${#failed[@]}"
+printf '%d extracted, %d existed, %d failed\n' "$extracted" "$skipped" "${#failed[@]}"
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'failed: %s\n' "${failed[@]}" >&2
     exit 1
