@@ -41,8 +41,8 @@ def _describe_model(model: LipModel) -> str:
 It also predicts whether the lips meet. It has three parts:
 
 - **encoder**: the first {encoder.layers} layers of a speech recognizer ({millions:.1f} million parameters of
-  Moonshine's English `tiny` model; no words), projected onto the {dimensions} directions in which the audio of the clips varies
-  most;
+  Moonshine's English `tiny` model; no words), projected onto the {dimensions} directions in which the audio of the
+  clips varies most;
 - **lips**: the average of {len(model.nets)} trainings of a temporal convolutional network with {parameters:,}
   parameters each. Its input is the encoding and the spectrum, 0.6 s before and after a frame;
 - **phones**: the likelihood of {len(model.front_end.phones.names)} English phones, 100 times per second, from the
