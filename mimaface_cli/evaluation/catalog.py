@@ -1,7 +1,7 @@
 """The catalog of metrics: which figures an evaluation computes, and in which order tables list them.
 
 To add a metric, write a module with a subclass of `Metric` or `SetMetric` and add a `register_metric` line here, or
-call `register_metric` from your own program. The figure then appears in JSON, CSV, tables and the HTML report.
+call `register_metric` in your program. The figure then appears in JSON, CSV, tables and the HTML report.
 """
 
 from typing import TypeVar
@@ -32,7 +32,7 @@ from mimaface_cli.evaluation.metrics.reference import Lpips, Psnr, Ssim
 from mimaface_cli.evaluation.metrics.steadiness import Jitter, JitterRatio
 
 AnyMetric = type[Metric] | type[SetMetric]
-M = TypeVar("M", bound=AnyMetric)
+MetricT = TypeVar("MetricT", bound=AnyMetric)
 
 
 class MetricCatalog:
@@ -42,7 +42,7 @@ class MetricCatalog:
         self._metrics: dict[str, AnyMetric] = {}
 
     def register(self, metric: AnyMetric) -> None:
-        """Add a metric. Raises ValueError where its name is taken."""
+        """Add a metric. Raises ValueError if its name is taken."""
         name = metric.info.name
         if name in self._metrics:
             raise ValueError(f"a metric named {name} is registered already")
@@ -83,8 +83,8 @@ CATALOG = MetricCatalog()
 """The catalog that evaluations use."""
 
 
-def register_metric(metric: M) -> M:
-    """Add a metric to `CATALOG` and return it, so that it also works as a class decorator."""
+def register_metric(metric: MetricT) -> MetricT:
+    """Add a metric to `CATALOG` and return it; also works as a class decorator."""
     CATALOG.register(metric)
     return metric
 

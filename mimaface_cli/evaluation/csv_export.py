@@ -19,7 +19,7 @@ def write_csv(path: Path, evaluation: Evaluation, overwrite: bool = False) -> No
         overwrite: Whether an existing file is replaced.
 
     Raises:
-        OutputError: Where the file exists or cannot be written.
+        OutputError: The file exists or cannot be written.
     """
     check_output(path, overwrite)
     names = [info.name for info in CATALOG.result_infos]

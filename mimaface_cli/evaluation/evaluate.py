@@ -36,14 +36,14 @@ def evaluate(
         source: The photo or video that the result was rendered from.
         driver: Video, photo, folder of images or track that drove it.
         options: Options.
-        cache: Where tracks and figures are looked up and stored, or None. Unchanged files are not read again.
+        cache: Cache of tracks and figures, or None. Unchanged files are not read again.
         progress: Progress callback.
 
     Returns:
         The figures: `evaluate(...).means["expression"].value`.
 
     Raises:
-        InputError: Where a file cannot be read, or source or driver show no face.
+        InputError: A file cannot be read, or source or driver show no face.
     """
     if options.engine is not None:
         raise InputError("renders the results of a list only. Use `evaluate_list`, or `animate` first.", field="engine")
@@ -68,15 +68,15 @@ def evaluate_list(
         pairs: CSV list (see `read_list`), or its rows.
         options: Options.
         overwrite: Whether an engine may replace the results of another run in the folder.
-        cache: Where tracks and figures are looked up and stored, or None.
+        cache: Cache of tracks and figures, or None.
         progress: Progress callback.
 
     Returns:
         The figures of every result and their means. A row that fails has an `error`; the others are measured.
 
     Raises:
-        InputError: Where the list or a file in it cannot be read, a result is missing, or all rows fail.
-        OutputError: Where the folder contains another run or cannot be written.
+        InputError: The list or a file in it cannot be read, a result is missing, or all rows fail.
+        OutputError: The folder contains another run or cannot be written.
     """
     folder = Path(folder)
     rows = read_list(Path(pairs), options.protocol) if isinstance(pairs, Path | str) else list(pairs)
@@ -95,7 +95,7 @@ def evaluate_pairs(
     cache: Cache | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> Evaluation:
-    """Measure results[k] against pairs[k]; see `evaluate_list`. A single result that fails raises its error."""
+    """Measure each result against its pair; see `evaluate_list`. With a single result, its error is raised."""
     start = time.monotonic()
     set_metrics = [metric() for metric in CATALOG.set_metrics if metric.find_problem() is None]
     rows = []
@@ -113,7 +113,7 @@ def evaluate_pairs(
         for metric in set_metrics:
             metric.update(features)
     if all(row.figures is None for row in rows):
-        raise InputError(f"none of the {len(rows)} results could be measured; the first: {rows[0].error}")
+        raise InputError(f"none of the {len(rows)} results could be measured; the first one: {rows[0].error}")
     means, reasons, notes = _summarize(rows, set_metrics)
     return Evaluation(rows, means, reasons, notes, time.monotonic() - start)
 
@@ -165,9 +165,9 @@ def _summarize(
 
 
 def _mean(rows: list[ResultRow], info: MetricInfo) -> MeanFigure | None:
-    """Return the mean of a figure with its standard error, or None where no result has the figure."""
-    figures = [row.figures for row in rows if row.figures is not None]
-    values = np.array([one.values[info.name] for one in figures if info.name in one.values])
+    """Return the mean of a figure with its standard error, or None if no result has the figure."""
+    measured = [row.figures.values for row in rows if row.figures is not None]
+    values = np.array([figures[info.name] for figures in measured if info.name in figures])
     if not len(values):
         return None
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None

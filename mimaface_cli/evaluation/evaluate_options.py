@@ -14,12 +14,12 @@ class EvaluateOptions:
 
     Attributes:
         size: Longest side in pixels at which frames are compared; 0 for their original size.
-        face: Face selector in the result; of the source, the largest face is used.
+        face: Face selector in the result. The source's largest face is used.
         driver_face: Face selector in the driver.
         clip_frames: Frames between clip borders, or None to detect them.
         network_step: Network-based metrics run on every N-th frame.
         protocol: "same" (self-reenactment: the driver's frames are the ground truth), "cross" (cross-identity
-            reenactment), or "auto": same where source and driver are one file.
+            reenactment), or "auto": same if source and driver are one file.
         engine: Engine that renders the results of a list that are missing, or None.
         motion: How that engine moves the source; the paper uses absolute motion.
         provenance: Whether rendered results are marked as generated.
@@ -89,7 +89,7 @@ class PairListOptions:
         seed: Random seed of the choice.
         frames: Driver frames of a pair; 0 for all.
         stride: Distance between driver frames.
-        identity: Regular expression whose first group is a person's name in a path, or None.
+        identity: Regular expression for paths with the person's name as its first group, or None.
     """
 
     protocol: str = option(

@@ -1,4 +1,4 @@
-"""What an evaluation returns: a row per result, the means, and the JSON form of both."""
+"""The result of an evaluation: a row per result, the means, and their JSON form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ class ResultRow:
     """One result of an evaluation.
 
     Attributes:
-        pair: What the result was compared with.
+        pair: Source and driver of the result.
         result: Path of the result.
-        figures: Its figures, or None where it could not be rendered or measured.
+        figures: Its figures, or None if it could not be rendered or measured.
         is_cached: Whether the figures come from the cache.
         error: Why there are no figures, or None.
     """

@@ -21,16 +21,16 @@ from mimaface_cli.fingerprint import content_hash, source_stamp
 from mimaface_cli.motion.track_cache import track_key
 
 REVISION = 1
-"""Increase it when a figure changes its meaning; cached figures are then measured again."""
+"""Increase it when the definition of a figure changes, so that cached figures are measured again."""
 
 
 class CachedFigures:
-    """The cache entry of one result; make it before the result is read.
+    """The cache entry of one result. Create it before the result is read.
 
     Args:
-        cache: Cache, or None to find and store nothing.
+        cache: The cache; None disables caching.
         result: The result.
-        pair: What it is compared with.
+        pair: Source and driver of the result.
         options: Options of the evaluation.
     """
 
@@ -42,7 +42,7 @@ class CachedFigures:
         self._key = _figures_key(contents, pair, options)
 
     def load(self) -> tuple[ResultFigures, SetFeatures] | None:
-        """Return the cached figures and features, or None where they are missing, damaged or incomplete."""
+        """Return the cached figures and features, or None if they are missing, damaged or incomplete."""
         if self._cache is None:
             return None
         entry = self._cache.load(FIGURES_ENTRY, self._key)
@@ -113,7 +113,7 @@ def _check_figures(figures: ResultFigures) -> None:
 
 
 def _is_paired(result_rows: list[np.ndarray], driver_rows: list[np.ndarray]) -> bool:
-    """Return whether there are as many vectors of both, all of one size."""
+    """Return whether both have the same number of vectors, all of one size."""
     if len(result_rows) != len(driver_rows):
         return False
     return all(row.ndim == 1 and row.shape == result_rows[0].shape for row in result_rows + driver_rows)

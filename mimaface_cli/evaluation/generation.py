@@ -54,7 +54,7 @@ def prepare_folder(folder: Path, pairs: list[Pair], options: EvaluateOptions, ov
         overwrite: Whether results of another run are removed.
 
     Raises:
-        OutputError: Where the folder contains another run or other files and `overwrite` is not set, or cannot be
+        OutputError: The folder contains another run or other files and `overwrite` is not set, or cannot be
             written.
     """
     run = _describe_run(pairs, options)
@@ -84,7 +84,7 @@ def prepare_folder(folder: Path, pairs: list[Pair], options: EvaluateOptions, ov
 
 
 def _describe_run(pairs: list[Pair], options: EvaluateOptions) -> dict[str, object]:
-    """Return what identifies a run: another version, engine, option or list is another run."""
+    """Return the values that identify a run: version, engine, options and list."""
     rows = [[str(value) for value in asdict(replace(pair, where="")).values()] for pair in pairs]
     return {
         "mimaface": __version__,
@@ -103,19 +103,19 @@ def render_result(
     cache: Cache | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> None:
-    """Animate a pair's source by the span of its driver, with the engine of the options.
+    """Animate a pair's source with the span of its driver and the engine of the options.
 
     Args:
-        result: Where the result is written.
-        pair: Source, driver and span.
+        result: Path of the result.
+        pair: Source and span of the driver.
         options: `engine`, `motion`, `driver_face` and `provenance` are used.
-        cache: Where the driver's track is looked up and stored.
+        cache: Cache of the driver's track, or None.
         progress: Progress callback.
 
     Raises:
-        InputError: Where source or driver cannot be read.
-        OutputError: Where the result cannot be written.
-        WeightsError: Where the engine's weights are missing.
+        InputError: Source or driver cannot be read.
+        OutputError: The result cannot be written.
+        WeightsError: The engine's weights are missing.
     """
     with tempfile.TemporaryDirectory() as scratch:
         source = pair.source
@@ -140,11 +140,12 @@ def _write_driver_span(
     path: Path, pair: Pair, options: EvaluateOptions, cache: Cache | None, progress: ProgressCallback
 ) -> None:
     """Write the motion of the pair's span as a track file."""
-    extract_options, space = (
-        ExtractOptions(options.driver_face),
-        select_engine(options.engine or AUTO, EngineQuery()).engine.space,
-    )
-    report = lambda done, total: progress("extracting motion", done, total)  # noqa: E731  # binds one argument
+    extract_options = ExtractOptions(options.driver_face)
+    space = select_engine(options.engine or AUTO, EngineQuery()).engine.space
+
+    def report(done: int, total: int | None) -> None:
+        progress("extracting motion", done, total)
+
     track = load_driver(pair.driver, extract_options, cache, report, space=space).track
     track.select_frames(pair.span()).save(path)
 
@@ -152,7 +153,7 @@ def _write_driver_span(
 def _audio_of_span(pair: Pair) -> str:
     """Return the `audio` option for a span of the driver.
 
-    The audio of a span with a later start cannot be cut out here; the measurement extracts it itself.
+    A span with a later start is rendered without audio. The measurement reads the audio from the driver.
     """
     is_audible = pair.start == 0 and not is_track(pair.driver) and not pair.driver.is_dir() and has_audio(pair.driver)
     return str(pair.driver) if is_audible else "none"

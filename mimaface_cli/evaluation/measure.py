@@ -32,7 +32,7 @@ class ResultFigures:
     Attributes:
         values: Finite figures by metric name.
         reasons: Why a figure is missing, by metric name.
-        series: Curves by name, one value per frame, None where there is no value. `time` is in seconds.
+        series: Curves by name, one value per frame, None if there is no value. `time` is in seconds.
         notes: Sentences for the user.
         frames: Frames of the result.
         compared_frames: Frames that lie within the driver's duration.
@@ -66,13 +66,13 @@ def measure(result: Path, context: PairContext) -> tuple[ResultFigures, SetFeatu
 
     Args:
         result: Video, image or folder of images.
-        context: What it is compared with, the options, the cache and the progress callback.
+        context: Pair, options, cache and progress callback.
 
     Returns:
         The figures, and the features for the metrics of the whole set.
 
     Raises:
-        InputError: Where a file cannot be read, or source or driver show no face.
+        InputError: A file cannot be read, or source or driver show no face.
     """
     video = _open_video_pair(result, context)
     try:
@@ -98,7 +98,7 @@ def _open_video_pair(result: Path, context: PairContext) -> VideoPair:
 
 
 def _make_metrics(video: VideoPair, figures: ResultFigures) -> list[Metric]:
-    """Return the metrics that can run; store why the others cannot."""
+    """Return the metrics that can run; store the reasons why the others cannot."""
     metrics = []
     for metric_class in CATALOG.result_metrics:
         problem = metric_class.find_problem(video)
@@ -163,7 +163,7 @@ def _describe_faceless_frames(video: VideoPair) -> list[str]:
 
 
 def _describe_alignment(video: VideoPair) -> list[str]:
-    """Return notes where result and driver differ in frame rate or duration."""
+    """Return notes about different frame rates or durations of result and driver."""
     times, driver_track = video.times, video.driver_track
     if len(driver_track) == 1 or len(times) == 1:
         return []

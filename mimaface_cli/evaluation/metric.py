@@ -1,4 +1,4 @@
-"""What a metric is: its description, and how it turns frames or whole videos into a figure."""
+"""Base classes of metrics, which turn frames or whole videos into a figure, and their descriptions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.video_pair import FramePair, VideoPair
 
 FRAMES, MOTION, IDENTITY = "Frames against the driver (same identity)", "Motion", "Identity"
-TEMPORAL, REALISM = "Over time", "Realism of the whole set"
+TEMPORAL, REALISM = "Consistency over time", "Realism of the whole set"
 Series = Sequence[float | None] | np.ndarray
 """Values of a curve, one per frame; None or NaN where there is no value."""
 _ARROWS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "": ""}
@@ -24,7 +24,7 @@ class MetricInfo:
         name: Key of the figure in JSON and CSV.
         group: Heading under which tables list it.
         label: Name in tables.
-        better: Which values are better; "" where neither direction is.
+        better: Which values are better; "" if neither are.
         decimals: Digits after the decimal point in tables.
         description: Noun phrase that explains the figure.
         unit: Unit of the figure, or "".
@@ -54,8 +54,8 @@ class MetricInfo:
 class Metric:
     """One figure of one result. Every result gets a new object.
 
-    A subclass sets `info` and implements `result`, which may use the whole video. It implements `update` where it looks
-    at frames. Work that several metrics share belongs in a feature: a function of a `FramePair` or a `VideoPair`
+    A subclass sets `info` and implements `result`, which may use the whole video. It implements `update` if it needs
+    the frames. Work that several metrics share belongs in a feature: a function of a `FramePair` or a `VideoPair`
     that metrics call through `frame.feature(function)` or `video.feature(function)`.
 
     Attributes:
@@ -102,7 +102,7 @@ class FrameMeanMetric(Metric):
         self.values: list[float | None] = []
 
     def frame_value(self, frame: FramePair) -> float | None:
-        """Return the figure of one frame, or None where it has none."""
+        """Return the figure of one frame, or None if it has none."""
         raise NotImplementedError
 
     def empty_reason(self) -> str:

@@ -29,7 +29,7 @@ class SourceFace:
 
 
 def read_source_face(pair: Pair, selector: str) -> SourceFace:
-    """Read the source's image and detect the selected face. Raises InputError where that fails."""
+    """Read the source's image and detect the selected face. Raises InputError if there is none."""
     if is_track(pair.source) or pair.source.is_dir():
         raise InputError(f"{pair.prefix}{pair.source}: is not a photo or a video. Choose another source.")
     image = read_source_image(pair)
@@ -87,7 +87,7 @@ class DriverFrames:
         return self._current is None
 
     def frame_at(self, seconds: float) -> np.ndarray | None:
-        """Return the frame nearest to a time as H×W×3 uint8 RGB, or None without frames; times must not fall."""
+        """Return the frame nearest to a time as H×W×3 uint8 RGB, or None without frames; times must not decrease."""
         if self._current is None or self._frames is None:
             return None
         time = seconds + self._start
@@ -130,7 +130,9 @@ def resize_frame(image: np.ndarray, width: int, height: int) -> np.ndarray:
         return image
     if image.shape[0] >= 2 * height:
         interpolation = cv2.INTER_AREA
-    elif image.shape[0] > height:  # down to one half, linear interpolation skips no pixel and is three times as fast
+    elif (
+        image.shape[0] > height
+    ):  # down to half the size, linear interpolation uses every pixel and is three times as fast
         interpolation = cv2.INTER_LINEAR
     else:
         interpolation = cv2.INTER_CUBIC

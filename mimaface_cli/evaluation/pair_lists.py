@@ -118,7 +118,7 @@ def _check_unique_results(pairs: list[Pair]) -> None:
 def _parse_row(row: dict[str, str], path: Path, where: str, index: int, protocol: str) -> Pair:
     # DictReader stores surplus fields under the key None and missing ones as the value None.
     if None in row or None in row.values():
-        raise InputError(f"{where}: has another number of fields than the first line. Fix the row.")
+        raise InputError(f"{where}: has a different number of fields than the first line. Fix the row.")
     values = {name: text.strip() for name, text in row.items()}
     source = _parse_path(values, "source", path, where)
     driver = _parse_path(values, "driver", path, where)
@@ -166,7 +166,7 @@ def is_same(source: Path, driver: Path, protocol: str) -> bool:
     Args:
         source: The source.
         driver: The driver.
-        protocol: "same" or "cross" decide; "auto" is "same" where source and driver are one file.
+        protocol: "same", "cross" or "auto"; "auto" means "same" if source and driver are one file.
     """
     return protocol == "same" or (protocol == "auto" and source.resolve() == driver.resolve())
 
@@ -194,13 +194,13 @@ def make_list(
         frames: Driver frames of each pair from the first one on; 0 for all.
         stride: Every stride-th driver frame is used.
         identity: Regular expression over the path below the folder, whose first group (or whole match) is the person.
-            By default VoxCeleb's idNNNNN where the path has one, else the first folder, else the file.
+            By default VoxCeleb's idNNNNN if the path has one, else the first folder, else the file name.
 
     Returns:
         Rows with the columns COLUMNS; paths are relative to the folder.
 
     Raises:
-        InputError: Where the folder has no videos, or one person only for "cross", or `identity` is invalid.
+        InputError: The folder has no videos, or one person only for "cross", or `identity` is invalid.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Name a folder that contains videos.")
@@ -220,7 +220,7 @@ def make_list(
 
 
 def _sample_same(videos: list[str], pairs: int, rng: random.Random) -> list[tuple[str, str]]:
-    """Return each video at most once: the same pair again would measure nothing new."""
+    """Return each video at most once, because repeating a pair would add no information."""
     pool = sorted(videos)
     rng.shuffle(pool)
     return [(driver, driver) for driver in reversed(pool)][:pairs]
@@ -261,7 +261,7 @@ def write_list(path: Path, folder: Path, rows: list[dict[str, str]], overwrite: 
         overwrite: Whether an existing list is replaced.
 
     Raises:
-        OutputError: Where the list exists or cannot be written.
+        OutputError: The list exists or cannot be written.
     """
     check_output(path, overwrite)
     base = path.parent.resolve()
@@ -278,7 +278,7 @@ def _relative_path(path: Path, base: Path) -> str:
 
 
 def _find_media(folder: Path) -> tuple[list[str], list[str]]:
-    """Return videos and photos below a folder by their relative paths, in an order that no file system changes."""
+    """Return the relative paths of videos and photos below a folder, sorted."""
     names = []
     for path in folder.rglob("*"):
         relative = path.relative_to(folder)
@@ -305,7 +305,7 @@ def _person_function(pattern: str | None) -> Callable[[str], str]:
         match = compiled.search(name)
         if not match:
             raise InputError(f"{pattern} does not match {name}. Choose one that matches every file.", field="identity")
-        # A group that did not participate in the match stands for the whole match.
+        # If the group did not participate in the match, use the whole match.
         return (match[1] if compiled.groups else None) or match[0]
 
     return person

@@ -1,4 +1,4 @@
-"""The paper's Tables 1 and 2, and an evaluation beside them."""
+"""The paper's Tables 1 and 2, with rows for an evaluation."""
 
 import json
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def load_paper_tables() -> dict[str, Any]:
 def compare_with_paper(evaluation: Evaluation) -> list[ComparisonTable]:
     """Return the tables of the evaluation's protocols, and Table 2, each with the evaluation's means as last rows.
 
-    Means of the embedded estimator, whose units differ, have a row of their own.
+    Means of the embedded estimator have a separate row, because their units differ.
     """
     is_same = {row.pair.same for row in evaluation.measured_rows}
     names = [name for name, value in (("same", True), ("cross", False)) if value in is_same]

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Pillow
+from PIL import Image
 
 from mimaface_cli import __version__
 from mimaface_cli.errors import InputError
@@ -26,15 +26,15 @@ from mimaface_cli.evaluation.svg_plots import Line, plot
 from mimaface_cli.files import atomic_path, check_output
 from mimaface_cli.progress import ProgressCallback, ignore_progress
 
-_MAX_SECTIONS = 24  # results with curves and frames; more would make the page slow to open
+_MAX_SECTIONS = 24  # results with curves and frames; with more, the page would open slowly
 _THUMBNAIL_HEIGHT = 168  # pixels
 _MIN_DISTANCE = 0.4  # seconds between two worst frames
-# Curves whose extremes are shown: name, number of frames, sign (1: the highest value is the worst), caption.
+# Curves with worst frames: name, number of frames, sign (1: the highest value is the worst), caption.
 _WORST = (
-    ("expression", 3, 1, "expression off by {:.2f}"),
-    ("rotation", 1, 1, "head off by {:.1f}°"),
+    ("expression", 3, 1, "expression distance {:.2f}"),
+    ("rotation", 1, 1, "head angle {:.1f}°"),
     ("psnr", 1, -1, "PSNR {:.1f} dB"),
-    ("change", 1, 1, "changes by {:.1f} gray levels"),
+    ("change", 1, 1, "change of {:.1f} gray levels"),
 )
 
 
@@ -50,22 +50,22 @@ def write_report(
         progress: Progress callback.
 
     Raises:
-        OutputError: Where the page exists or cannot be written.
+        OutputError: The page exists or cannot be written.
     """
     check_output(path, overwrite)
     measured = [(row, row.figures) for row in evaluation.rows if row.figures is not None]
     measured.sort(key=lambda entry: -entry[1].values.get("expression", 0.0))
-    shown = measured[:_MAX_SECTIONS]
+    displayed = measured[:_MAX_SECTIONS]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(_render_head(evaluation))
         file.write(_render_figures(evaluation))
         file.write(_render_paper_tables(evaluation))
         if len(evaluation.rows) > 1:
             file.write(_render_all_results(evaluation))
-        if len(measured) > len(shown):
-            file.write(f"<h2>The {len(shown)} results farthest from their driver's expression</h2>")
-        for index, (row, figures) in enumerate(shown):
-            progress("writing the report", index, len(shown))
+        if len(measured) > len(displayed):
+            file.write(f"<h2>The {len(displayed)} results with the largest expression distance</h2>")
+        for index, (row, figures) in enumerate(displayed):
+            progress("writing the report", index, len(displayed))
             file.write(_render_section(row, figures))
         file.write("</main></body></html>\n")
 
@@ -77,7 +77,7 @@ def _render_head(evaluation: Evaluation) -> str:
     if len(rows) == 1:
         lines.append(f"Source {rows[0].pair.source.name}, driver {rows[0].pair.driver.name}.")
     else:
-        lines.append("Means over results, each counting once, with their standard error.")
+        lines.append("Means over all results with their standard errors.")
     notes = list(evaluation.notes)
     if failed:
         notes.append(f"{len(failed)} results could not be measured.")
@@ -94,7 +94,7 @@ def _render_notes(notes: Sequence[str]) -> str:
 
 
 def _render_figures(evaluation: Evaluation) -> str:
-    """Return the table of means, with the reason where there is none."""
+    """Return the table of means, or the reasons why there is none."""
     rows, group = [], ""
     for info in CATALOG.infos:
         mean = evaluation.means.get(info.name)
@@ -128,12 +128,12 @@ def _render_paper_tables(evaluation: Evaluation) -> str:
         parts.append(f"<h2>{escape(table.title)}</h2>")
         parts.append(f'<div class="wide"><table><tr><th>Method</th>{head}</tr>{"".join(body)}</table></div>')
     tables = load_paper_tables()
-    parts.append(f"<p>{escape(tables['source'])}. {escape(tables['data'])}. Other data give other figures.</p>")
+    parts.append(f"<p>{escape(tables['source'])}. {escape(tables['data'])}. Figures depend on the data.</p>")
     return "".join(parts)
 
 
 def _render_all_results(evaluation: Evaluation) -> str:
-    """Return the table with a line per result and the figures that at least one result has."""
+    """Return the table with a row per result and a column per figure that at least one result has."""
     measured = [row.figures for row in evaluation.rows if row.figures is not None]
     infos = [info for info in CATALOG.result_infos if any(info.name in figures.values for figures in measured)]
     head = "".join(f'<th class="n">{escape(info.label)} {info.arrow}</th>' for info in infos)
@@ -153,8 +153,8 @@ def _render_all_results(evaluation: Evaluation) -> str:
 def _render_section(row: ResultRow, figures: ResultFigures) -> str:
     """Return the section of one result: notes, worst frames, curves."""
     text = (
-        f"{figures.frames} frames, {figures.compared_frames} of them compared; source {row.pair.source.name}, driver "
-        f"{row.pair.driver.name}"
+        f"{figures.frames} frames, {figures.compared_frames} compared. Source {row.pair.source.name}, driver "
+        f"{row.pair.driver.name}."
     )
     plots = "".join(_render_plots(figures))
     grid = f'<div class="plots">{plots}</div>' if plots else ""
@@ -197,21 +197,21 @@ def _border_times(figures: ResultFigures, times: list[float]) -> list[float]:
 def find_worst_frames(figures: ResultFigures) -> dict[int, str]:
     """Return the frames to show with their captions, in order of time.
 
-    They are the frames farthest from the driver in expression and head rotation, the one least like the driver's frame
-    and the one after the largest change, at least _MIN_DISTANCE apart.
+    These are the frames with the largest distance to the driver in expression and head rotation, with the lowest PSNR
+    and with the largest change since the previous frame. They are at least _MIN_DISTANCE apart.
     """
     times = [time or 0.0 for time in figures.series["time"]]
     captions: dict[int, str] = {}
     for name, count, sign, caption in _WORST:
         curve = figures.series.get(name, [])
         ranked = sorted((-sign * value, index) for index, value in enumerate(curve) if value is not None)
-        missing = count
+        remaining = count
         for value, index in ranked:
-            if missing == 0:
+            if remaining == 0:
                 break
             if all(abs(times[index] - times[other]) >= _MIN_DISTANCE for other in captions):
                 captions[index] = caption.format(abs(value))
-                missing -= 1
+                remaining -= 1
     return dict(sorted(captions.items()))
 
 
@@ -226,11 +226,11 @@ def _render_worst_frames(row: ResultRow, figures: ResultFigures) -> str:
             driver_image = driver.frame_at(times[index])
             images = [image] if driver_image is None else [image, driver_image]
             parts.append(_render_thumbnails(images, f"{times[index]:.2f} s, frame {index}: {captions[index]}"))
-    except InputError:  # the file was removed after it was measured: the figures are still valid
+    except InputError:  # the file was removed after the measurement: the figures are still valid
         pass
     finally:
         driver.close()
-    text = "The worst frames, the result on the left, the driver on the right:"
+    text = "Worst frames: the result is on the left, the driver on the right."
     return f'<p>{text}</p><div class="frames">{"".join(parts)}</div>'
 
 
@@ -240,6 +240,6 @@ def _render_thumbnails(images: list[np.ndarray], caption: str) -> str:
         width = max(1, round(image.shape[1] * _THUMBNAIL_HEIGHT / image.shape[0]))
         small = resize_frame(image, min(width, 4 * _THUMBNAIL_HEIGHT), _THUMBNAIL_HEIGHT)
         data = io.BytesIO()
-        Pillow.fromarray(small).save(data, "JPEG", quality=82)
+        Image.fromarray(small).save(data, "JPEG", quality=82)
         parts.append(f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}">')
     return f"<figure><div>{''.join(parts)}</div><figcaption>{escape(caption)}</figcaption></figure>"

@@ -1,4 +1,4 @@
-"""Small line plots as SVG text: self-contained, legible in print, styled by the page that contains them."""
+"""Small line plots as SVG text: self-contained, legible in print, styled by the page's style sheet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Line:
     """A curve of a plot.
 
     Attributes:
-        label: Name in the legend, or "" where the plot has one curve.
-        values: One value per frame, None where there is no value.
-        dots: Whether the values are sparse and rendered as dots.
+        label: Name in the legend, or "" if the plot has one curve.
+        values: One value per frame, None if there is no value.
+        dots: Whether the values are rendered as dots, because they are sparse.
     """
 
     label: str
@@ -54,14 +54,14 @@ def plot(title: str, times: Sequence[float], lines: Sequence[Line], marks: Seque
         marks: Times with a vertical rule.
 
     Returns:
-        The SVG element, or "" where no curve has a value.
+        The SVG element, or "" if no curve has a value.
     """
     known = [value for line in lines for value in line.values if value is not None]
     if not known or len(times) < 2:
         return ""
     low, high = min(known), max(known)
     if low >= 0 and low < 0.5 * high:
-        low = 0.0  # quantities that are counted from zero are plotted from zero
+        low = 0.0  # the axis of nonnegative values starts at zero
     ticks = _ticks(low, high)
     axes = _Axes(times[0], max(times[-1] - times[0], 1e-9), min(low, ticks[0]), max(high, ticks[-1]))
     head = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title, quote=True)}">'

@@ -1,4 +1,4 @@
-"""A result beside its driver, frame by frame and as a whole, with the features that several metrics share."""
+"""A result paired with its driver, frame by frame and as a whole, with the features that several metrics share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class FeatureCache:
 
 @dataclass(frozen=True)
 class PairContext:
-    """How a result is measured: what it is compared with, the options, the cache and the progress callback."""
+    """How a result is measured: source and driver, options, cache and progress callback."""
 
     pair: Pair
     options: EvaluateOptions = EvaluateOptions()
@@ -51,7 +51,7 @@ class PairContext:
 
 
 class VideoPair(FeatureCache):
-    """A result and its driver from end to end.
+    """A whole result and its driver.
 
     Args:
         result: Video, image or folder of images.
@@ -64,7 +64,7 @@ class VideoPair(FeatureCache):
         driver_frames: The driver's frames by time.
         times: Seconds of the result's frames from its first one; grows while the result is read.
         face_count: Frames of the result that show the face.
-        track: The result's unsmoothed motion, None before its end and where no frame shows the face.
+        track: The result's unsmoothed motion. None until the result is read, and if no frame shows the face.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class VideoPair(FeatureCache):
 
     @property
     def compared_frames(self) -> np.ndarray:
-        """Which frames (N, bool) of the result lie within the driver's duration."""
+        """Mask (N, bool) of the result's frames within the driver's duration."""
         return within_driver(np.array(self.times), self.driver_track)
 
     def add_frame(self, image: np.ndarray, time: float, face: Face | None, is_cut: bool) -> "FramePair":
@@ -116,7 +116,7 @@ class FramePair(FeatureCache):
         index: Number of the frame from 0.
         time: Seconds from the result's first frame.
         image: H×W×3 uint8 RGB.
-        driver_image: H×W×3 uint8 RGB, or None where the driver has no frame at this time.
+        driver_image: H×W×3 uint8 RGB, or None if the driver has no frame at this time.
         face: The selected face, or None.
         is_cut: Whether a new shot starts with this frame.
     """
@@ -147,7 +147,7 @@ class FramePair(FeatureCache):
 
 
 def within_driver(times: np.ndarray, driver_track: MotionTrack) -> np.ndarray:
-    """Return which times (N, seconds) lie within the driver's duration; all do where the driver is one image."""
+    """Return the mask (N, bool) of times (N, seconds) within the driver's duration; a single image has no end."""
     if len(driver_track) == 1:
         return np.ones(len(times), bool)
     return times < driver_track.duration - _TIME_TOLERANCE
@@ -162,8 +162,8 @@ def load_driver_track(context: PairContext, stage: str = "extracting motion", sp
         space: Coefficient space of the track.
 
     Raises:
-        InputError: Where the driver cannot be read or has no frames in the span.
-        WeightsError: Where the networks of the space are not installed.
+        InputError: The driver cannot be read or has no frames in the span.
+        WeightsError: The networks of the space are not installed.
     """
     pair = context.pair
     options = ExtractOptions(context.options.driver_face, 0.0, skin=False)  # the same extraction as for the result

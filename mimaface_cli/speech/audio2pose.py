@@ -1,6 +1,9 @@
-"""SadTalker's head pose network.
+"""SadTalker's head pose network (PoseVAE).
 
 It is a conditional VAE. Its decoder maps audio, a pose style and noise to head motion.
+
+Source: Zhang et al. 2023, "SadTalker: Learning Realistic 3D Motion Coefficients for Stylized Audio-Driven Single Image
+Talking Face Animation", section 3.2. Attribute names are those of the release's weights.
 """
 
 from dataclasses import dataclass
@@ -10,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.speech.speech_options import STYLES
 from mimaface_cli.speech.wav2lip_encoder import WIDTHS, build_audio_encoder
 
-POSE = 6  # coefficients: angles about x, y, z (rad), translation along x, y, z
+POSE = 6  # pose coefficients: angles about x, y, z (rad), translation along x, y, z
 TRAINING_PREFIXES = ("netG.encoder.", "netD_motion.")  # parts of the released network that only training uses
 
 
@@ -30,7 +34,7 @@ class PoseConfig:
         widths: Channels of the audio encoder's stages.
     """
 
-    styles: int = 46
+    styles: int = STYLES
     frames: int = 32
     audio: int = 6
     latent: int = 64
@@ -48,7 +52,7 @@ class ResidualConv(nn.Module):
         stride: Stride in frames and pose coefficients.
     """
 
-    def __init__(self, channels: int, width: int, stride: tuple[int, int] | int = 1):
+    def __init__(self, channels: int, width: int, stride: tuple[int, int] | int = 1) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
             nn.BatchNorm2d(channels),
@@ -68,7 +72,7 @@ class ResidualConv(nn.Module):
 class Upsample(nn.Module):
     """Transposed convolution that doubles the number of frames."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.upsample = nn.ConvTranspose2d(channels, channels, (2, 1), (2, 1))
 
@@ -83,24 +87,24 @@ class ResUnet(nn.Module):
     Only the frames are downsampled and upsampled, three times.
     """
 
-    def __init__(self, filters: tuple[int, int, int, int]):
+    def __init__(self, filters: tuple[int, int, int, int]) -> None:
         super().__init__()
-        a, b, c, d = filters
+        full, half, quarter, eighth = filters  # channels at each number of frames
         half_frames = (2, 1)
         self.input_layer = nn.Sequential(
-            nn.Conv2d(1, a, 3, 1, 1), nn.BatchNorm2d(a), nn.ReLU(), nn.Conv2d(a, a, 3, 1, 1)
+            nn.Conv2d(1, full, 3, 1, 1), nn.BatchNorm2d(full), nn.ReLU(), nn.Conv2d(full, full, 3, 1, 1)
         )
-        self.input_skip = nn.Sequential(nn.Conv2d(1, a, 3, 1, 1))
-        self.residual_conv_1 = ResidualConv(a, b, half_frames)
-        self.residual_conv_2 = ResidualConv(b, c, half_frames)
-        self.bridge = ResidualConv(c, d, half_frames)
-        self.upsample_1 = Upsample(d)
-        self.up_residual_conv1 = ResidualConv(d + c, c)
-        self.upsample_2 = Upsample(c)
-        self.up_residual_conv2 = ResidualConv(c + b, b)
-        self.upsample_3 = Upsample(b)
-        self.up_residual_conv3 = ResidualConv(b + a, a)
-        self.output_layer = nn.Sequential(nn.Conv2d(a, 1, 1), nn.Sigmoid())
+        self.input_skip = nn.Sequential(nn.Conv2d(1, full, 3, 1, 1))
+        self.residual_conv_1 = ResidualConv(full, half, half_frames)
+        self.residual_conv_2 = ResidualConv(half, quarter, half_frames)
+        self.bridge = ResidualConv(quarter, eighth, half_frames)
+        self.upsample_1 = Upsample(eighth)
+        self.up_residual_conv1 = ResidualConv(eighth + quarter, quarter)
+        self.upsample_2 = Upsample(quarter)
+        self.up_residual_conv2 = ResidualConv(quarter + half, half)
+        self.upsample_3 = Upsample(half)
+        self.up_residual_conv3 = ResidualConv(half + full, full)
+        self.output_layer = nn.Sequential(nn.Conv2d(full, 1, 1), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, 1, frames, 6) to the same shape with values from 0 to 1."""
@@ -116,16 +120,16 @@ class ResUnet(nn.Module):
 class Decoder(nn.Module):
     """Decoder of the conditional VAE: fully connected layers, then a U-Net."""
 
-    def __init__(self, config: PoseConfig):
+    def __init__(self, config: PoseConfig) -> None:
         super().__init__()
         self.frames = config.frames
         self.classbias = nn.Parameter(torch.zeros(config.styles, config.latent))
         self.linear_audio = nn.Linear(config.widths[-1], config.audio)
         self.MLP = nn.Sequential()
         size = POSE + config.latent + config.frames * config.audio
-        for i, width in enumerate(config.layers):
-            self.MLP.add_module(f"L{i}", nn.Linear(size, width))
-            self.MLP.add_module(f"A{i}", nn.Sigmoid() if i == len(config.layers) - 1 else nn.ReLU())
+        for index, width in enumerate(config.layers):
+            self.MLP.add_module(f"L{index}", nn.Linear(size, width))
+            self.MLP.add_module(f"A{index}", nn.Sigmoid() if index == len(config.layers) - 1 else nn.ReLU())
             size = width
         self.resunet = ResUnet(config.filters)
         self.pose_linear = nn.Linear(POSE, POSE)
@@ -150,13 +154,13 @@ class Decoder(nn.Module):
 class Audio2Pose(nn.Module):
     """The parts of SadTalker's pose network that inference uses.
 
-    Call `features` for the audio of each frame, then `motion` for the whole clip.
+    Call `compute_features` for the audio of each frame, then `generate_motion` for the whole clip.
 
     Args:
         config: Sizes of the network.
     """
 
-    def __init__(self, config: PoseConfig = PoseConfig()):
+    def __init__(self, config: PoseConfig = PoseConfig()) -> None:
         super().__init__()
         self.config = config
         self.audio_encoder = nn.ModuleDict({"audio_encoder": build_audio_encoder(config.widths)})
@@ -167,7 +171,7 @@ class Audio2Pose(nn.Module):
         """The decoder, which the release nests in `netG`."""
         return cast(Decoder, self.netG["decoder"])
 
-    def features(self, windows: Tensor) -> Tensor:
+    def compute_features(self, windows: Tensor) -> Tensor:
         """Compute the decoder's audio features.
 
         Args:
@@ -186,7 +190,7 @@ class Audio2Pose(nn.Module):
                 field="pose_style",
             )
 
-    def motion(self, features: Tensor, reference: Tensor, noise: Tensor, style: int) -> Tensor:
+    def generate_motion(self, features: Tensor, reference: Tensor, noise: Tensor, style: int) -> Tensor:
         """Generate the head motion of a clip.
 
         Frame 0 has the reference pose. The other frames are generated in chunks of `config.frames`. The last chunk ends
@@ -231,7 +235,7 @@ def count_chunks(frames: int, size: int) -> int:
 
 
 def sample_noise(frames: int, seed: int, config: PoseConfig = PoseConfig()) -> Tensor:
-    """Sample the decoder's noise, as the release does after torch.manual_seed.
+    """Sample the decoder's noise as the release does after torch.manual_seed(seed).
 
     Args:
         frames: Frames of the clip.
@@ -242,6 +246,6 @@ def sample_noise(frames: int, seed: int, config: PoseConfig = PoseConfig()) -> T
         (chunks, latent), standard normal noise.
     """
     generator = torch.Generator().manual_seed(seed)
-    # One call for each chunk: a single larger call returns other numbers.
+    # One call per chunk, as in the release: a single larger call would return different numbers.
     rows = [torch.randn(1, config.latent, generator=generator) for _ in range(count_chunks(frames, config.frames))]
     return torch.cat(rows) if rows else torch.empty(0, config.latent)

@@ -1,10 +1,12 @@
 """Input features of the lip network: a speech encoding and mel band energies.
 
-There are a hundred feature frames a second.
+There are 100 feature frames per second.
 
-The encoding comes from the first layers of a speech recognizer (Moonshine's English "tiny" encoder, trained by others
-on very many speakers, see weights/speech478.md). It is projected onto the directions in which speech varies most.
-Convolutions turn 16 kHz samples into a frame every 24 ms. Transformer layers with rotary positions add context.
+The encoding comes from the first layers of a pretrained speech recognizer, Moonshine's English "tiny" encoder (see
+weights/speech478.md). It is projected onto its principal components on speech. Convolutions turn 16 kHz samples into a
+frame every 24 ms. Transformer layers with rotary position embeddings add context.
+
+Source: Jeffries et al. 2024, "Moonshine: Speech Recognition for Live Transcription and Voice Commands".
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ import numpy as np
 from scipy.special import erf
 
 from mimaface_cli.media.waveform import Waveform
-from mimaface_cli.speech.numpy_layers import convolve, normalize_layer
+from mimaface_cli.speech.numpy_layers import apply_layer_norm, convolve
 from mimaface_cli.speech.phones import (
     BANDS,
     HOP,
@@ -24,13 +26,13 @@ from mimaface_cli.speech.phones import (
 )
 
 STRIDE = 384  # samples between frames of the encoder; frame k is centered on sample 384 k
-_RECEPTIVE_FIELD = 895  # samples that the convolutions of one frame see
+_RECEPTIVE_FIELD = 895  # samples from which the convolutions compute one frame
 _CONV_STRIDES = (64, 3, 2)
 _HEADS = 8
-_ROTARY_SHARE = 0.9  # share of a head's dimensions that carry the position
+_ROTARY_SHARE = 0.9  # share of a head's dimensions that are rotated
 _ROTARY_BASE = 10_000.0
 _WINDOW = 250  # frames encoded at once
-_WINDOW_CONTEXT = 62  # more frames on either side that the transformer layers see
+_WINDOW_CONTEXT = 62  # extra frames on either side as context for the transformer layers
 _EPSILON = 1e-5
 _BAND_SCALE = 8.0  # divisor that brings the log energies to about unit size
 
@@ -41,8 +43,8 @@ class SpeechEncoder:
 
     Attributes:
         arrays: Weights by the names of MoonshineEncoder in `transformers`. Matrices are out × in.
-        level: Mean and variance of the first convolution's output over speech at SPEECH_LEVEL, which normalize it.
-            Moonshine uses those of each recording, which would make every frame depend on all others.
+        level: Mean and variance of the first convolution's output, measured on speech at SPEECH_LEVEL. They normalize
+            that output. Moonshine measures them on each recording, so that every frame depends on all others.
         mean: W, mean of the last layer's frames.
         basis: W × D, projection of the last layer's frames.
     """
@@ -57,7 +59,7 @@ class SpeechEncoder:
         """Number of transformer layers."""
         return sum(name.endswith(".input_layernorm.weight") for name in self.arrays)
 
-    def hidden(self, samples: np.ndarray) -> np.ndarray:
+    def compute_hidden_states(self, samples: np.ndarray) -> np.ndarray:
         """Compute the last layer's frames.
 
         Args:
@@ -83,7 +85,7 @@ class SpeechEncoder:
         return x
 
     def project(self, hidden: np.ndarray) -> np.ndarray:
-        """Project frames T × W to T × D numbers of about unit size."""
+        """Project hidden states T × W to T × D encodings of about unit size."""
         return (hidden - self.mean) @ self.basis
 
 
@@ -107,9 +109,9 @@ class SpeechFrontEnd:
 
 @dataclass(eq=False)
 class FeatureExtractor:
-    """Features of one recording in any range. A frame's features do not depend on the range.
+    """Extracts features of any range of a recording. A frame's features do not depend on the requested range.
 
-    Windows of the encoding are cached while the range is near.
+    The encoder's windows that the last range used stay cached.
 
     Attributes:
         waveform: The recording.
@@ -131,8 +133,8 @@ class FeatureExtractor:
         The recording is silent beyond both ends.
 
         Returns:
-            Features (stop - start) × width float32: the encoding, then the bands relative to the recording's mean. And
-            phone probabilities (stop - start) × P.
+            Features, (stop - start) × width float32 (the encoding, then the bands relative to the recording's mean),
+            and phone probabilities, (stop - start) × P.
         """
         phones, bands = compute_phones_and_bands(self.waveform, self.statistics, self.front_end.phones, start, stop)
         features = np.concatenate([self.encode(start, stop), bands / _BAND_SCALE], 1)
@@ -161,13 +163,13 @@ class FeatureExtractor:
         end = begin + (_WINDOW + 2 * _WINDOW_CONTEXT - 1) * STRIDE + _RECEPTIVE_FIELD
         samples = self.waveform.read(begin, end)
         encoder = self.front_end.encoder
-        hidden = encoder.hidden(samples * np.float32(self.statistics.gain))
+        hidden = encoder.compute_hidden_states(samples * np.float32(self.statistics.gain))
         return encoder.project(hidden[_WINDOW_CONTEXT:-_WINDOW_CONTEXT]).astype(np.float32)
 
 
 def _run_layer(x: np.ndarray, arrays: dict[str, np.ndarray], rotation: np.ndarray) -> np.ndarray:
     """Run one transformer layer on T × W frames: self-attention, then the feed-forward part."""
-    inner = normalize_layer(x, arrays["input_layernorm.weight"])
+    inner = apply_layer_norm(x, arrays["input_layernorm.weight"])
     queries = _rotate(_split_heads(inner @ arrays["self_attn.q_proj.weight"].T), rotation)
     keys = _rotate(_split_heads(inner @ arrays["self_attn.k_proj.weight"].T), rotation)
     values = _split_heads(inner @ arrays["self_attn.v_proj.weight"].T)
@@ -175,7 +177,7 @@ def _run_layer(x: np.ndarray, arrays: dict[str, np.ndarray], rotation: np.ndarra
     scores = np.exp(scores - scores.max(2, keepdims=True))
     attended = (scores @ values / scores.sum(2, keepdims=True)).swapaxes(0, 1).reshape(len(x), -1)
     x = x + attended @ arrays["self_attn.o_proj.weight"].T
-    inner = normalize_layer(x, arrays["post_attention_layernorm.weight"])
+    inner = apply_layer_norm(x, arrays["post_attention_layernorm.weight"])
     inner = _gelu(inner @ arrays["mlp.fc1.weight"].T + arrays["mlp.fc1.bias"])
     return x + inner @ arrays["mlp.fc2.weight"].T + arrays["mlp.fc2.bias"]
 
@@ -186,16 +188,16 @@ def _split_heads(x: np.ndarray) -> np.ndarray:
 
 
 def _rotary_factors(frames: int, width: int) -> np.ndarray:
-    """Return the unit complex numbers (frames × pairs) that encode the positions."""
+    """Return the unit complex numbers (frames × pairs) by which positions rotate pairs of dimensions."""
     pairs = int(width * _ROTARY_SHARE) // 2
     frequencies = _ROTARY_BASE ** (-np.arange(pairs) / pairs)
     return np.exp(1j * np.arange(frames)[:, None] * frequencies).astype(np.complex64)
 
 
 def _rotate(x: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Apply rotary positions to heads × T × width.
+    """Apply rotary position embeddings to heads × T × width.
 
-    Pairs of neighboring dimensions rotate. The last dimensions do not.
+    Pairs of neighboring dimensions are rotated. The last dimensions stay unchanged.
     """
     rotated_width = 2 * rotation.shape[1]
     rotated = np.ascontiguousarray(x[..., :rotated_width]).view(np.complex64) * rotation

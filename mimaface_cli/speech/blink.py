@@ -9,13 +9,11 @@ _MIN_GAP, _MAX_GAP = 10, 70  # frames before a blink; the maximum is exclusive
 _MAX_FRAMES_WITHOUT_BLINK = 20  # clips up to this length have no blink
 
 
-def random_blinks(frames: int, seed: int) -> np.ndarray:
-    """Generate blinks with gaps of 10 to 69 frames.
-
-    They are those of the release after random.seed(seed).
+def generate_blinks(frames: int, seed: int) -> np.ndarray:
+    """Generate blinks with gaps of 10 to 69 frames, the same as the release's after random.seed(seed).
 
     Args:
-        frames: Frames of the clip. The release fails for 21 frames. Here such a clip has no blink.
+        frames: Frames of the clip. For 21 frames, for which the release fails, there is no blink.
         seed: Random seed.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Speech to a MotionTrack over face478 by the embedded lip network."""
+"""Generate face478 motion tracks from speech with the embedded lip network."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -15,7 +15,7 @@ from mimaface_cli.speech.nonverbal_motion import generate_nonverbal_motion
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 EXTRACTOR = "speech+face478"
-REVISION = "1"  # increase it when the output changes: cached tracks of older revisions are then not used
+REVISION = "1"  # increase it when the output changes, so that cached tracks of older revisions are not used
 _EYE_COLUMNS = tuple(k for k, name in enumerate(BLENDSHAPES) if name.startswith("eye"))
 
 
@@ -35,12 +35,12 @@ def generate_embedded_track(
         model: The lip network.
         options: Seed, expression scale and whether the head stays still.
         audio_hash: Hash of the audio file (hex). It varies the motion between recordings.
-        pose_from: Track whose head pose is used instead.
-        blinks_from: Track whose eyelids and gaze are used instead.
-        progress: Called with the frames done and the number of frames.
+        pose_from: Track whose head pose replaces the generated one, or None.
+        blinks_from: Track whose eyelids and gaze replace the generated ones, or None.
+        progress: Called with the stage "synthesizing motion" and the numbers of video frames.
 
     Returns:
-        A track at 25 frames per second, rounded up to whole frames.
+        A track at 25 frames per second that covers the recording, rounded up to whole frames.
     """
     expressions: list[np.ndarray] = []
     loudness: list[np.ndarray] = []
@@ -70,7 +70,7 @@ def generate_embedded_track(
 def resample_ping_pong(values: np.ndarray, track: MotionTrack, frames: int) -> np.ndarray:
     """Resample a track's values to FRAME_RATE.
 
-    A track that is too short plays backward and then forward again.
+    A track that is too short plays backward, then forward again.
 
     Args:
         values: N × C, one row for each frame of the track.

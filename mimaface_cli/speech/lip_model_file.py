@@ -11,14 +11,14 @@ from mimaface_cli.speech.audio_features import SpeechEncoder, SpeechFrontEnd
 from mimaface_cli.speech.lip_network import CHANNELS, CLOSED, LipModel
 from mimaface_cli.speech.phones import PhoneModel
 
-_TEST_SAMPLES = 2000  # length of the silence that the encoder is tested on
+_TEST_SAMPLES = 2000  # length of the silence on which a loaded encoder is checked
 
 
 def load_lip_model(path: Path | None = None) -> LipModel:
     """Load the lip network.
 
     Args:
-        path: The .npz file. None loads the one that ships.
+        path: The .npz file. None loads the file that ships with the package.
 
     Returns:
         The model.
@@ -71,7 +71,7 @@ def _build_model(arrays: dict[str, np.ndarray]) -> LipModel:
         rest=arrays["rest"].astype(np.float64),
         scale=arrays["scale"].astype(np.float64),
         gain=arrays["gain"].astype(np.float64),
-        close_at=float(arrays["close_at"]),
+        closing_threshold=float(arrays["close_at"]),
         version=str(arrays["version"]),
     )
 
@@ -82,7 +82,7 @@ def _produces_valid_output(model: LipModel) -> bool:
     if not model.nets or model.rest.shape != (CLOSED,):
         return False
     channels = model.predict(np.zeros((4, front_end.width), np.float32))
-    encoding = front_end.encoder.project(front_end.encoder.hidden(np.zeros(_TEST_SAMPLES, np.float32)))
+    encoding = front_end.encoder.project(front_end.encoder.compute_hidden_states(np.zeros(_TEST_SAMPLES, np.float32)))
     likelihoods = front_end.phones.log_likelihoods(np.zeros((1, 3, 13), np.float32))
     return bool(channels.shape == (1, len(CHANNELS)) and np.isfinite(likelihoods).all() and np.isfinite(encoding).all())
 
@@ -107,7 +107,7 @@ def save_lip_model(path: Path, model: LipModel) -> None:
         "rest": model.rest,
         "scale": model.scale,
         "gain": model.gain,
-        "close_at": np.array(model.close_at),
+        "close_at": np.array(model.closing_threshold),
         "version": np.array(model.version),
         "phone_means": phones.means.astype(np.float16),
         "phone_variances": phones.variances.astype(np.float16),

@@ -1,8 +1,8 @@
 """The embedded lip network: audio features to mouth blendshapes at 25 frames per second.
 
-It is the average of several trainings of a small temporal convolutional network that sees about 0.6 s before and after
-a frame. It predicts mouth movement relative to the speaker's own range; rest is 0. `mimaface_cli.builders.speech478`
-trains it.
+It is an ensemble: the average of small temporal convolutional networks that differ in their random initialization. A
+frame depends on about 0.6 s of audio before and after it. Mouth movement is relative to the speaker's range; 0 is the
+mouth at rest. `mimaface_cli.builders.speech478` trains the networks.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 
 from mimaface_cli.media.waveform import SAMPLE_RATE
 from mimaface_cli.speech.audio_features import SpeechFrontEnd
-from mimaface_cli.speech.numpy_layers import convolve_centered, gelu_tanh, normalize_layer
+from mimaface_cli.speech.numpy_layers import apply_layer_norm, convolve_centered, gelu_tanh
 
 FRAME_RATE = 25
 FEATURES_PER_FRAME = 4  # feature frames per video frame
@@ -35,25 +35,25 @@ PAIRED_BLENDSHAPES = [  # predicted once for both sides
     "mouthUpperUp",
 ]
 CHANNELS = (*UNPAIRED_BLENDSHAPES, *PAIRED_BLENDSHAPES, "gap", "closed")
-"""Outputs of the network. gap: distance of the inner lips in model units; closed: log odds that the lips meet."""
+"""Outputs of the network. "gap": distance between the inner lips in model units; "closed": log odds of closed lips."""
 GAP, CLOSED = len(CHANNELS) - 2, len(CHANNELS) - 1
 DILATIONS = (1, 2, 4)
-CONTEXT = 12  # video frames before and after a frame that it depends on
+CONTEXT = 12  # number of video frames before and after a frame on which its output depends
 
 
 @dataclass(frozen=True, eq=False)
 class LipModel:
     """The lip network with its front end and output scaling.
 
-    `rest`, `scale` and `gain` have one number for each channel except `closed`.
+    `rest`, `scale` and `gain` have one value for each channel except "closed".
 
     Attributes:
         front_end: Models that compute the features.
-        nets: Arrays of each training.
-        rest: Output of the network at rest.
+        nets: Weights of each network of the ensemble, by name.
+        rest: Output of the network for a mouth at rest.
         scale: Range of a typical speaker.
-        gain: Factor that compensates for the network's cautious predictions.
-        close_at: Log odds above which the lips meet.
+        gain: Factor that compensates for the network's tendency to predict too little movement.
+        closing_threshold: Log odds above which the lips are closed.
         version: Hash of the build.
     """
 
@@ -62,36 +62,36 @@ class LipModel:
     rest: np.ndarray
     scale: np.ndarray
     gain: np.ndarray
-    close_at: float
+    closing_threshold: float
     version: str
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Average the predictions of all trainings.
+        """Average the predictions of all networks of the ensemble.
 
         Args:
-            features: 4 T × F.
+            features: 4 T × F, feature frames.
 
         Returns:
-            T × 17 channels. The first and last CONTEXT frames lack context and should not be used.
+            T × 17, channels of video frames. The first and last CONTEXT frames lack context and should not be used.
         """
         return np.mean([run_network(net, features) for net in self.nets], axis=0)
 
 
 def run_network(net: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Run one training of the network.
+    """Run one network of the ensemble.
 
     Args:
-        net: Its arrays.
-        x: 4 T × F features.
+        net: Its weights by name.
+        x: 4 T × F, feature frames.
 
     Returns:
-        T × channels.
+        T × 17, channels of video frames.
     """
     x = gelu_tanh(convolve_centered(x, net["a.weight"], net["a.bias"], stride=2))
     x = gelu_tanh(convolve_centered(x, net["b.weight"], net["b.bias"], stride=2))
     for k, dilation in enumerate(DILATIONS):
         block = f"blocks.{k}"
-        inner = normalize_layer(x, net[f"{block}.norm.weight"]) + net[f"{block}.norm.bias"]
+        inner = apply_layer_norm(x, net[f"{block}.norm.weight"]) + net[f"{block}.norm.bias"]
         inner = convolve_centered(inner, net[f"{block}.wide.weight"], net[f"{block}.wide.bias"], dilation=dilation)
         x = x + convolve_centered(gelu_tanh(inner), net[f"{block}.mix.weight"], net[f"{block}.mix.bias"])
     return convolve_centered(x, net["out.weight"], net["out.bias"])

@@ -1,7 +1,9 @@
 """SadTalker's audio front end: log-mel columns and a window of them per video frame.
 
-Everything is computed for the requested range straight from the samples. Long audio needs little memory, and adjacent
-ranges join without a seam. Samples may be any array, including a memory map.
+Each requested range is computed directly from the samples. So long audio needs little memory, and adjacent ranges join
+without a seam. Samples may be any array, including a memory map.
+
+Source: SadTalker release v0.0.2, which uses the front end of Wav2Lip.
 """
 
 from dataclasses import dataclass
@@ -86,7 +88,7 @@ def melspectrogram(
     Args:
         samples: (L,), mono audio in [-1, 1].
         start: First column.
-        stop: End of the columns. None stands for all columns.
+        stop: End of the columns (exclusive). None computes all columns from `start`.
         config: Parameters.
 
     Returns:
@@ -104,7 +106,7 @@ def melspectrogram(
     audio = np.pad(audio, (max(-first, 0), max(last - len(samples), 0)))
     columns = np.lib.stride_tricks.sliding_window_view(audio, config.n_fft)[:: config.hop_size]
     magnitude = np.abs(np.fft.rfft(columns * _hann_window(config)))
-    # Not `@`: for so few columns the threads of the linear algebra library cost more than they save.
+    # einsum instead of `@`: for so few columns, starting BLAS threads would take longer than the product.
     energy = np.einsum("mf,cf->mc", mel_basis(config).astype(np.float64), magnitude)
     levels = 20 * np.log10(np.maximum(1e-5, energy)) - config.ref_level_db
     limit = config.max_abs_value

@@ -30,7 +30,7 @@ _PHONE_GROUPS = {
     "spread": ("IY", "EY", "Y"),
     "hiss": ("SH", "CH", "JH", "ZH"),
 }
-"""Phones with a mouth shape that is plain to see."""
+"""Phones with a clearly visible mouth shape."""
 _MIN_PROBABILITY = np.array([0.14, 0.07, 0.15, 0.2, 0.15])  # of each group; below it the group has no effect
 _PROBABILITY_RANGE = np.array([0.08, 0.12, 0.3, 0.4, 0.25])  # above the minimum, until the group has its full effect
 _PHONE_SMOOTHING = 0.4  # frames, standard deviation
@@ -49,8 +49,8 @@ def predict_mouth(waveform: Waveform, model: LipModel) -> Iterator[tuple[np.ndar
         model: The lip network.
 
     Yields:
-        Expression coefficients N × 64 of face478, of the mouth alone, and loudness N (1 for every 35 dB above the
-        recording's mean). Together the blocks have `count_video_frames(len(waveform))` frames.
+        Expression coefficients of the mouth in face478, N × 64, and loudness, N (1 per 35 dB above the recording's
+        mean). Together the blocks have `count_video_frames(len(waveform))` frames.
     """
     total = count_video_frames(len(waveform))
     extractor = FeatureExtractor(waveform, model.front_end)
@@ -94,8 +94,8 @@ def _group_phones(model: LipModel, probabilities: np.ndarray) -> np.ndarray:
 def _build_expression(model: LipModel, channels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Combine the network's output and the phone groups.
 
-    The network is reliable about how far the mouth opens, and cautious about its shape. A clear phone adds the visible
-    part of its shape.
+    The network predicts reliably how far the mouth opens, but underestimates its shape, such as rounding. Therefore a
+    phone with a high probability adds its visible shape.
 
     Args:
         model: The lip network.
@@ -127,7 +127,7 @@ def _build_expression(model: LipModel, channels: np.ndarray, groups: np.ndarray)
         expression[:, blendshape_index(name)] += increment
     expression = np.clip(expression, _MIN_BLENDSHAPE, _MAX_BLENDSHAPE)
     openness = (
-        _openness(channels[:, CLOSED] - model.close_at)
+        _openness(channels[:, CLOSED] - model.closing_threshold)
         * (1 - lips)
         * (1 - 0.7 * teeth)
         * (1 - 0.35 * np.maximum(rounded, hiss))
@@ -153,7 +153,7 @@ def _openness(log_odds: np.ndarray) -> np.ndarray:
     """Return a factor of the lip gap: 1 for open lips, 0 for closed lips, smooth in between.
 
     Args:
-        log_odds: T, log odds that the lips meet, relative to the threshold.
+        log_odds: T, log odds of closed lips minus the closing threshold.
     """
     share = np.clip(-log_odds / 1.5, 0, 1)
     return share * share * (3 - 2 * share)

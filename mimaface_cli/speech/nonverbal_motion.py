@@ -1,7 +1,7 @@
 """Speech-driven motion apart from the lips: head, brows, blinks and gaze.
 
-A seeded generator provides all randomness, so that the same audio and seed give the same motion. The motion is not
-periodic and always returns to rest, so that it neither loops nor drifts, however long the speech is.
+The same audio and seed give the same motion. The motion is not periodic and always returns to rest, so that it neither
+loops nor drifts, however long the speech is.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ _SILENT_SWAY = 0.45  # share of the sway that remains in silence
 _SLOW_SWAY, _FAST_SWAY = 0.12, 0.45  # Hz: cut-off frequencies of the two layers of the sway
 _HEAD_SMOOTHING = 1.2  # frames, standard deviation
 _NOD = (0.036, 0.012)  # rad: mean and standard deviation of the depth of a nod on a stressed syllable
-_NOD_SHARE, _BROW_SHARE = 0.6, 0.3  # share of the stresses that get a nod, and a brow raise
-_ONSET = 4  # frames by which nods and brow raises start before the stress
+_NOD_SHARE, _BROW_SHARE = 0.6, 0.3  # shares of the stresses with a nod, and with a brow raise
+_ONSET = 4  # number of frames before the stress at which nods and brow raises start
 _MIN_STRESS_GAP = 0.45  # seconds between stresses
 _BLINK_CLOSURE = np.array([0.35, 0.92, 1.0, 0.85, 0.5, 0.2, 0.06])
 _MIN_BLINK_GAP, _MEAN_EXTRA_BLINK_GAP = 1.3, 2.5  # seconds
-_DOUBLE_BLINK_SHARE = 0.08  # share of blinks that a second one follows
+_DOUBLE_BLINK_SHARE = 0.08  # share of blinks that are followed by a second one
 _MIN_GLANCE, _MEAN_EXTRA_GLANCE = 0.5, 1.5  # seconds
 _GLANCE_SHARE = 0.45  # share of the gaze targets that are glances aside
 _GLANCE = np.array([0.055, 0.03])  # rad, standard deviation of a glance aside: yaw, pitch
@@ -75,7 +75,7 @@ def generate_nonverbal_motion(
 
 
 def measure_activity(mouth: np.ndarray) -> np.ndarray:
-    """Measure how much the face speaks from the lips themselves, which noise does not move.
+    """Measure speech activity by the motion of the lips, which background noise does not affect.
 
     Args:
         mouth: T × 64, expression coefficients of the mouth.
@@ -91,7 +91,7 @@ def measure_activity(mouth: np.ndarray) -> np.ndarray:
 
 
 def find_stresses(loudness: np.ndarray, activity: np.ndarray) -> list[tuple[int, float]]:
-    """Find stressed syllables: peaks of the loudness that stand out from their surroundings.
+    """Detect stressed syllables: peaks of the loudness that stand out from their surroundings.
 
     Args:
         loudness: T.
@@ -106,7 +106,7 @@ def find_stresses(loudness: np.ndarray, activity: np.ndarray) -> list[tuple[int,
     width = 2 * round(_MIN_STRESS_GAP * FRAME_RATE) + 1
     peaks = np.flatnonzero((prominence == maximum_filter1d(prominence, width)) & (prominence > 0.05))
     typical = np.median(prominence[peaks]) if len(peaks) else 1.0
-    return [(int(k), float(np.clip(prominence[k] / typical, 0.3, 1.8))) for k in peaks]
+    return [(int(frame), float(np.clip(prominence[frame] / typical, 0.3, 1.8))) for frame in peaks]
 
 
 def _generate_head_angles(
@@ -185,14 +185,14 @@ def _add_blink(expression: np.ndarray, frame: int, depth: float) -> None:
 
 
 def _generate_gaze(angles: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Generate the gaze (T × 4): on the viewer while the head moves, with quick glances."""
+    """Generate the gaze (T × 4): fixed on the viewer while the head moves, with quick glances aside."""
     frames = len(angles)
     gaze = np.zeros((frames, 2))
     frame = 0
     while frame < frames:
         length = round((_MIN_GLANCE + rng.gamma(1.5, _MEAN_EXTRA_GLANCE / 1.5)) * FRAME_RATE)
-        is_aside = rng.random() < _GLANCE_SHARE
-        gaze[frame : frame + length] = rng.normal(0, _GLANCE) if is_aside else rng.normal(0, _FIXATION, 2)
+        is_glance = rng.random() < _GLANCE_SHARE
+        gaze[frame : frame + length] = rng.normal(0, _GLANCE) if is_glance else rng.normal(0, _FIXATION, 2)
         frame += length
     gaze = gaussian_filter1d(gaze, 0.5, axis=0)  # a saccade takes a frame or two
     gaze -= _GAZE_COMPENSATION * angles[:, [1, 0]] * [1.0, -1.0]
@@ -216,6 +216,6 @@ def _add_bump(values: np.ndarray, bump: np.ndarray, start: int) -> None:
 
 
 def rotate_about_neck(angles: np.ndarray) -> np.ndarray:
-    """Turn head angles T × 3 (rad) into poses T × 6 of a head that rotates about the neck."""
+    """Convert head angles T × 3 (rad) to poses T × 6 of a head that rotates about the neck."""
     translation = NECK_PIVOT - np.einsum("tij,j->ti", rotation_matrix(angles), NECK_PIVOT)
     return np.concatenate([angles, translation], 1)

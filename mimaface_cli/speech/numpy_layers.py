@@ -30,7 +30,7 @@ def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 
 def convolve_centered(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1, dilation: int = 1
 ) -> np.ndarray:
-    """Convolve over time with zero padding at both ends. Output 0 is centered on frame 0.
+    """Convolve over time with zero padding at both ends, so that output 0 is centered on frame 0.
 
     Args:
         x: T × I.
@@ -46,8 +46,8 @@ def convolve_centered(
     return convolve(np.pad(x, ((padding, padding), (0, 0))), weight, bias, stride, dilation)
 
 
-def normalize_layer(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Normalize each frame to mean 0 and variance 1, then multiply it by the weight.
+def apply_layer_norm(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Apply layer normalization without a bias to each frame.
 
     Args:
         x: T × C.

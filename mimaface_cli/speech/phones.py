@@ -1,8 +1,7 @@
-"""Phone probabilities and mel band energies of audio, a hundred times a second.
+"""Phone probabilities and mel band energies of audio, 100 per second.
 
-Gaussian mixtures of context-free phone states judge each frame, without words or grammar. They therefore describe
-sounds and also serve languages other than English. Others trained them on many hours of many speakers. The front end is
-the one that they were trained with.
+A pretrained acoustic model scores each frame: Gaussian mixtures of context-independent phone states. No words and no
+grammar are involved, so that languages other than English work too. The front end is the one of the model's training.
 
 Source: the en-us acoustic model of CMU Sphinx, see weights/speech478.md.
 """
@@ -17,7 +16,7 @@ from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform
 
 HOP = 160  # samples between frames; frame t is centered on sample 160 t
 _WINDOW, _FFT = 410, 512  # samples
-BANDS, _MIN_FREQUENCY, _MAX_FREQUENCY = 25, 130.0, 6800.0  # Hz
+BANDS, _MIN_FREQUENCY, _MAX_FREQUENCY = 25, 130.0, 6800.0  # frequencies in Hz
 CEPSTRA, _LIFTER = 13, 22
 _ENERGY_FLOOR = 100.0  # band energy of silent 16-bit audio
 _PCM_SCALE = 32768.0  # the mixtures were trained on 16-bit samples
@@ -28,8 +27,8 @@ _MAX_GAIN = 45.0  # dB
 _ACTIVE_RANGE = 30.0  # dB below the louder frames; frames in it count for the mean spectrum
 _SHARPNESS = 0.3  # factor of the log likelihoods before the softmax
 _SMOOTHING = 3  # frames over which log likelihoods are averaged
-_REACH = 3 + _SMOOTHING // 2  # frames before and after a frame that it depends on
-_CACHED_FRAMES = 64  # frames judged at once, so that their densities stay in the processor's cache
+_REACH = 3 + _SMOOTHING // 2  # number of frames before and after a frame on which its features depend
+_CACHED_FRAMES = 64  # frames scored at once, so that their densities stay in the processor's cache
 _BLOCK = 3000  # frames read at once
 
 
@@ -37,10 +36,10 @@ _BLOCK = 3000  # frames read at once
 class PhoneModel:
     """Gaussian mixtures of phone states.
 
-    The features are three streams of 13 numbers: cepstra, their change, and the change of the change.
+    The features are three streams of 13 values: cepstra, their first and their second difference over time.
 
     Attributes:
-        names: The phones, P of them.
+        names: Names of the P phones.
         means: 3 × P × G × 13, means of G Gaussians for each stream.
         variances: 3 × P × G × 13.
         weights: 3 × P × G × 3, mixture weights of each phone's three states. They sum to 1 over G.
@@ -61,18 +60,19 @@ class PhoneModel:
             T × P.
         """
         starts = range(0, len(features), _CACHED_FRAMES)
-        blocks = [self._judge_block(features[start : start + _CACHED_FRAMES]) for start in starts]
+        blocks = [self._score_block(features[start : start + _CACHED_FRAMES]) for start in starts]
         return np.concatenate(blocks) if blocks else np.zeros((0, len(self.names)), np.float32)
 
-    def _judge_block(self, features: np.ndarray) -> np.ndarray:
+    def _score_block(self, features: np.ndarray) -> np.ndarray:
+        """Compute the log likelihoods (T × P) of a few frames."""
         total = np.zeros((), np.float32)
         for x, density, weight in zip(features.swapaxes(0, 1), self._log_densities, self.weights, strict=True):
             log_density = np.concatenate([x, x * x, np.ones((len(x), 1), np.float32)], 1) @ density  # P × T × G
-            top = log_density.max(2, keepdims=True)
-            log_density -= top
-            total = total + np.log(np.exp(log_density, out=log_density) @ weight + 1e-30) + top  # P × T × states
-        top = total.max(2)
-        return (np.log(np.exp(total - top[..., None]).sum(2)) + top).T
+            peak = log_density.max(2, keepdims=True)  # subtracted, so that exp does not underflow
+            log_density -= peak
+            total = total + np.log(np.exp(log_density, out=log_density) @ weight + 1e-30) + peak  # P × T × states
+        peak = total.max(2)
+        return (np.log(np.exp(total - peak[..., None]).sum(2)) + peak).T
 
     @cached_property
     def _log_densities(self) -> list[np.ndarray]:
@@ -104,7 +104,7 @@ def count_feature_frames(samples: int) -> int:
 
 
 def measure_waveform(waveform: Waveform) -> WaveformStatistics:
-    """Measure the level and the mean spectrum of a recording, which is read in blocks."""
+    """Measure the level and the mean spectrum of a recording. It is read in blocks."""
     edges = np.arange(_MIN_LEVEL, _MAX_LEVEL, _LEVEL_STEP)
     counts = np.zeros(len(edges) - 1)
     total = count_feature_frames(len(waveform))
@@ -129,7 +129,7 @@ def compute_phones_and_bands(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute phone probabilities and band energies of frames start to stop - 1.
 
-    A frame's numbers do not depend on the range.
+    A frame's values do not depend on the requested range.
 
     Args:
         waveform: The recording. It is silent beyond both ends.

@@ -1,4 +1,4 @@
-"""Speech to a MotionTrack over bfm09 by SadTalker's audio networks."""
+"""Generate bfm09 motion tracks from speech with SadTalker's audio networks."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -50,24 +50,24 @@ def generate_sadtalker_track(
 ) -> MotionTrack:
     """Generate the motion of a face that speaks a recording.
 
-    As in the release, only whole frames are generated. The last one is held for the rest of the recording.
+    As in the release, only whole frames are generated. The last one is repeated to the end of the recording.
 
     Args:
         waveform: The recording.
         options: Checkpoint, seed, pose style, expression scale and whether the head stays still.
         reference: (70,), expression and pose coefficients of the face.
-        pose_from: Track whose change of pose is added to the generated pose, as in the release.
-        blinks_from: Track whose expressions stand in for the face's own expression.
-        progress: Called with the frames done and the number of frames.
+        pose_from: Track whose pose change since its first frame is added to the generated pose, as in the release.
+        blinks_from: Track whose expressions replace the face's expression as the networks' input.
+        progress: Called with the stage "synthesizing motion" and the numbers of video frames.
 
     Returns:
-        A track at 25 frames per second, rounded up to whole frames.
+        A track at 25 frames per second that covers the recording, rounded up to whole frames.
 
     Raises:
         WeightsError: The networks are missing or damaged.
     """
     from mimaface_cli.speech.audio2pose import sample_noise
-    from mimaface_cli.speech.blink import random_blinks
+    from mimaface_cli.speech.blink import generate_blinks
     from mimaface_cli.speech.sadtalker_checkpoint import load_networks
     from mimaface_cli.speech.sadtalker_inference import SpeakerConditions, predict_coefficients
 
@@ -82,7 +82,7 @@ def generate_sadtalker_track(
 
     conditions = SpeakerConditions(
         reference,
-        random_blinks(whole, options.seed),
+        generate_blinks(whole, options.seed),
         sample_noise(whole, options.seed, pose_network.config),
         style=options.pose_style,
         blink_from=None if blinks_from is None else resample(blinks_from.expression, blinks_from),

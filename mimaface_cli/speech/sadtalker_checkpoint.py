@@ -89,7 +89,7 @@ def read_state_dict(path: Path, name: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             prefix = f"{name}."
             with safe_open(path, "pt") as file:
-                keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (safe_open is no mapping)
+                keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (safe_open returns no mapping)
                 return {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, ValueError, UnpicklingError, SafetensorError) as error:
@@ -97,5 +97,5 @@ def read_state_dict(path: Path, name: str) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: cannot be read as SadTalker weights ({reason}). Download it again.") from error
     state = checkpoint.get(_LEGACY_KEY) if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path}: has no weights under '{_LEGACY_KEY}'. Get the right file.")
+        raise WeightsError(f"{path}: has no weights under '{_LEGACY_KEY}'. Download the right file.")
     return state

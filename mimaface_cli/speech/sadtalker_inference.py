@@ -19,7 +19,7 @@ from mimaface_cli.speech.audio2exp import Audio2Exp
 from mimaface_cli.speech.audio2pose import POSE, Audio2Pose
 
 COEFFICIENTS = EXPRESSION_DIM + POSE  # expression 64, angles 3, translation 3
-_BLOCK = 10  # frames at once; with more the feature maps leave the processor's cache, which is slower
+_BLOCK = 10  # frames at once; feature maps of more frames would not fit into the processor's cache
 _SMOOTHING_WINDOW = 13  # frames
 
 
@@ -34,8 +34,8 @@ class SpeakerConditions:
         eye_closure: (T,), from 0 (open) to 1 (shut), see `blink`.
         noise: (chunks, latent), see `audio2pose.sample_noise`.
         style: Pose style.
-        blink_from: (N, 64 or more), expressions that stand in for the reference, so that the eyes blink as they do.
-            They are repeated to T frames, and the eye closure counts as 0.
+        blink_from: (N, 64 or more), expressions that replace the reference, so that their blinks are copied. They are
+            repeated to T frames, and `eye_closure` is replaced by 0. None uses `reference` and `eye_closure`.
         pose_from: (N, 6), poses whose change since the first one is added to the pose. They are repeated to T frames.
     """
 
@@ -67,13 +67,13 @@ def predict_coefficients(
         conditions: The face, its eye closure, noise and pose style.
         config: Parameters of the mel front end.
         workers: Threads. None uses one per core.
-        progress: Called with the frames done and the number of frames.
+        progress: Called with the stage "synthesizing motion" and the numbers of video frames.
 
     Returns:
         (T, 70) float32, expression and pose coefficients of T whole video frames.
 
     Raises:
-        InputError: The audio is shorter than a frame, contains NaN or Inf, or the network does not have the style.
+        InputError: The audio is shorter than a frame or contains NaN or Inf, or the network does not have the style.
     """
     pose_network.check_style(conditions.style)
     samples = mel.crop_to_whole_frames(samples, config)
@@ -94,7 +94,7 @@ def predict_coefficients(
         reference = torch.from_numpy(references[np.arange(start, stop) % len(references)]).to(device)
         closure = torch.from_numpy(eye_closure[start:stop, None]).to(device)
         expressions[start:stop] = expression_network(windows, reference, closure).cpu()
-        features[start:stop] = pose_network.features(windows)
+        features[start:stop] = pose_network.compute_features(windows)
         return stop
 
     with _single_threaded_pool(workers) as pool:
@@ -116,7 +116,9 @@ def _predict_poses(pose_network: Audio2Pose, features: Tensor, conditions: Speak
     """Predict and smooth the poses (T, 6) from the audio features of all frames."""
     reference = np.asarray(conditions.reference, np.float32)[EXPRESSION_DIM:COEFFICIENTS]
     resting_pose = torch.from_numpy(reference).to(features.device)
-    motion = pose_network.motion(features, resting_pose, conditions.noise.to(features.device), conditions.style)
+    motion = pose_network.generate_motion(
+        features, resting_pose, conditions.noise.to(features.device), conditions.style
+    )
     poses = smooth_pose((resting_pose + motion).cpu().numpy())
     if conditions.pose_from is None:
         return poses
@@ -125,11 +127,9 @@ def _predict_poses(pose_network: Audio2Pose, features: Tensor, conditions: Speak
 
 @contextmanager
 def _single_threaded_pool(workers: int | None) -> Generator[ThreadPoolExecutor, None, None]:
-    """Provide a thread pool in which PyTorch operations are single-threaded.
+    """Provide a thread pool with single-threaded PyTorch operations, also in the calling thread.
 
-    Meanwhile the caller's operations are single-threaded, too.
-
-    The networks' layers are too small to split: threads inside one layer would mostly wait for each other.
+    The networks' layers are too small to split: threads within one layer would mostly wait for each other.
     """
     previous_threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -12,7 +12,7 @@ STYLES = 46  # head motion styles of SadTalker's pose network
 
 @dataclass(frozen=True)
 class SpeechOptions:
-    """Options of the motion track that is made from speech.
+    """Options of motion tracks that are generated from speech.
 
     Attributes:
         space: Coefficient space: face478 (embedded networks) or bfm09 (SadTalker's networks).

@@ -1,6 +1,8 @@
 """Wav2Lip's audio encoder, which maps a mel window to an embedding.
 
-Each of SadTalker's networks has its own encoder.
+Each of SadTalker's two networks contains a separate encoder.
+
+Source: Prajwal et al. 2020, "A Lip Sync Expert Is All You Need for Speech to Lip Generation in the Wild".
 """
 
 from torch import Tensor, nn
@@ -28,7 +30,7 @@ class ConvBlock(nn.Module):
         stride: int | tuple[int, int] = 1,
         padding: int = 1,
         is_residual: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(nn.Conv2d(channels, width, kernel, stride, padding), nn.BatchNorm2d(width))
         self.is_residual = is_residual
@@ -49,20 +51,20 @@ def build_audio_encoder(widths: tuple[int, ...] = WIDTHS) -> nn.Sequential:
         A network that maps (B, 1, 80, 16) to (B, widths[-1]). Its feature maps shrink from 80×16 over 27×16, 9×6 and
         3×3 to a single value.
     """
-    a, b, c, d, e = widths
+    first, second, third, fourth, fifth = widths
     return nn.Sequential(
-        ConvBlock(1, a),
-        ConvBlock(a, a, is_residual=True),
-        ConvBlock(a, a, is_residual=True),
-        ConvBlock(a, b, stride=(3, 1)),
-        ConvBlock(b, b, is_residual=True),
-        ConvBlock(b, b, is_residual=True),
-        ConvBlock(b, c, stride=3),
-        ConvBlock(c, c, is_residual=True),
-        ConvBlock(c, c, is_residual=True),
-        ConvBlock(c, d, stride=(3, 2)),
-        ConvBlock(d, d, is_residual=True),
-        ConvBlock(d, e, padding=0),
-        ConvBlock(e, e, kernel=1, padding=0),
+        ConvBlock(1, first),
+        ConvBlock(first, first, is_residual=True),
+        ConvBlock(first, first, is_residual=True),
+        ConvBlock(first, second, stride=(3, 1)),
+        ConvBlock(second, second, is_residual=True),
+        ConvBlock(second, second, is_residual=True),
+        ConvBlock(second, third, stride=3),
+        ConvBlock(third, third, is_residual=True),
+        ConvBlock(third, third, is_residual=True),
+        ConvBlock(third, fourth, stride=(3, 2)),
+        ConvBlock(fourth, fourth, is_residual=True),
+        ConvBlock(fourth, fifth, padding=0),
+        ConvBlock(fifth, fifth, kernel=1, padding=0),
         nn.Flatten(),
     )

@@ -8,7 +8,7 @@ _GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 def augment_photometric(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Change the appearance of images and leave their geometry.
+    """Change the appearance of images, but not their geometry.
 
     Each change of the paper's list (colors, gray, contrast, edges, blur, sharpening, illumination, vignette, noise)
     applies to a random part of the batch.
@@ -24,12 +24,12 @@ def augment_photometric(images: Tensor, generator: torch.Generator) -> Tensor:
     """
 
     def select(share: float) -> Tensor:
-        numbers = torch.rand(len(images), 1, 1, 1, generator=generator, device=generator.device)
-        return (numbers < share).to(images.device)
+        values = torch.rand(len(images), 1, 1, 1, generator=generator, device=generator.device)
+        return (values < share).to(images.device)
 
     def uniform(low: float, high: float, channels: int = 1) -> Tensor:
-        numbers = torch.rand(len(images), channels, 1, 1, generator=generator, device=generator.device)
-        return low + (high - low) * numbers.to(images.device)
+        values = torch.rand(len(images), channels, 1, 1, generator=generator, device=generator.device)
+        return low + (high - low) * values.to(images.device)
 
     def blend(other: Tensor, share: float, low: float, high: float) -> Tensor:
         return x + select(share) * uniform(low, high) * (other - x)

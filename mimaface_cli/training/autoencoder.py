@@ -1,4 +1,4 @@
-"""The autoencoder of a small model: diffusers' AutoencoderKL at a small size, trained on the run's own frames."""
+"""The autoencoder of a small model: a small AutoencoderKL of diffusers, trained on the frames of the run's data."""
 
 import itertools
 import json
@@ -18,11 +18,12 @@ from mimaface_cli.training.config import AutoencoderConfig
 
 STATE = "state.pt"
 REPORT_EVERY = 50
-"""Steps between two calls of the report."""
+"""Steps between two calls of `report`."""
 STANDARDIZING_BATCHES = 16
+"""Batches from which the mean and the deviation of the latents are computed."""
 
 AutoencoderReport = Callable[[int, int, Mapping[str, float]], None]
-"""Called with the steps done, all steps, and the figures `loss` and `psnr` (dB)."""
+"""Called with the completed steps, the number of steps, and the figures `loss` and `psnr` (dB)."""
 
 
 def reconstruction_loss(decoded: Tensor, target: Tensor, edge_weight: float) -> Tensor:
@@ -54,13 +55,13 @@ def train_autoencoder(
     """Train an autoencoder and save it. An interrupted training resumes at its last saved step.
 
     Args:
-        batches: Called with k, yields images (B, 3, size, size) in [-1, 1] from the k-th batch on.
+        batches: Function of k that yields images (B, 3, size, size) in [-1, 1] from the k-th batch on.
         size: Side of the images, in pixels.
         config: Size and optimizer.
-        folder: Folder of the result, as of `save_autoencoder`, and of the training's state.
+        folder: Folder of the training's state and of the result (see `save_autoencoder`).
         device: Device of the training.
         save_every: Steps between two saved states.
-        report: Called every 50 steps and at the end.
+        report: Called every REPORT_EVERY steps and at the end.
 
     Returns:
         The moving average in evaluation mode, without gradients, its latents standardized over the first batches.
@@ -74,14 +75,14 @@ def train_autoencoder(
             report(step, config.steps, {"loss": float(loss), "psnr": float(-10 * error.log10())})
         if step % save_every == 0 or is_last:
             trainer.save()
-    vae = trainer.averaged()
+    vae = trainer.averaged_network()
     standardize_latents(vae, itertools.islice(batches(0), STANDARDIZING_BATCHES))
     save_autoencoder(vae, folder)
     return vae
 
 
 class _AutoencoderTrainer:
-    """Network, optimizer, learning rate and moving average, resumed from the folder's state where there is one."""
+    """Network, optimizer, learning rate and moving average, resumed from the folder's state if there is one."""
 
     def __init__(self, size: int, config: AutoencoderConfig, folder: Path, device: str) -> None:
         self.config, self.folder, self.device = config, folder, device
@@ -89,7 +90,7 @@ class _AutoencoderTrainer:
         self.vae = AutoencoderKL(**config.network_config(size)).to(device)
         self.average = {name: value.detach().clone() for name, value in self.vae.state_dict().items()}
         self.optimizer = torch.optim.AdamW(self.vae.parameters(), config.rate, weight_decay=1e-4)
-        self.rate = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, config.steps, config.rate * 0.02)
+        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, config.steps, config.rate * 0.02)
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / STATE).exists():
@@ -106,21 +107,21 @@ class _AutoencoderTrainer:
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.rate.step()
+        self.scheduler.step()
         decay = min(config.ema, (self.step + 1) / (self.step + 10))  # The average forgets faster at the beginning.
         for name, value in vae.state_dict().items():
             self.average[name].lerp_(value, 1 - decay)
         self.step += 1
         return loss.detach(), functional.mse_loss(decoded.detach().clamp(-1, 1), images) / 4
 
-    def averaged(self) -> AutoencoderKL:
+    def averaged_network(self) -> AutoencoderKL:
         """Return the network with its moving average, in evaluation mode and without gradients."""
         self.vae.load_state_dict(self.average)
         return self.vae.eval().requires_grad_(False)
 
     def save(self) -> None:
         """Write the state of the training."""
-        parts = {"vae": self.vae, "optimizer": self.optimizer, "rate": self.rate}
+        parts = {"vae": self.vae, "optimizer": self.optimizer, "rate": self.scheduler}
         state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
         with atomic_path(self.folder / STATE) as temporary:
             torch.save({**state, "ema": self.average, "step": self.step}, temporary)
@@ -129,7 +130,7 @@ class _AutoencoderTrainer:
         state = torch.load(self.folder / STATE, map_location=self.device, weights_only=True)
         self.vae.load_state_dict(state["vae"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.rate.load_state_dict(state["rate"])
+        self.scheduler.load_state_dict(state["rate"])
         self.average, self.step = state["ema"], state["step"]
 
 
@@ -137,8 +138,8 @@ class _AutoencoderTrainer:
 def standardize_latents(vae: AutoencoderKL, batches: Iterable[Tensor]) -> None:
     """Give each latent channel zero mean and unit deviation over some images, in place.
 
-    The two 1×1 convolutions around the latents are changed: decoded images stay as they were, and the scaling factor
-    that diffusion needs is 1.
+    Only the two 1×1 convolutions around the latents change. Decoded images stay the same, and diffusion can use the
+    scaling factor 1.
 
     Args:
         vae: The autoencoder, with quant_conv and post_quant_conv.
@@ -166,7 +167,7 @@ def save_autoencoder(vae: AutoencoderKL, folder: Path) -> None:
 
 
 def load_autoencoder(folder: Path) -> AutoencoderKL:
-    """Read what `save_autoencoder` wrote, in evaluation mode.
+    """Load an autoencoder that `save_autoencoder` wrote, in evaluation mode.
 
     Raises:
         WeightsError: A file is missing or damaged.

@@ -10,7 +10,7 @@ from mimaface_cli.weights.small_model import read_card, write_card
 
 
 def write_card_scores(folder: Path, mesh_report: Path, model_report: Path) -> Verdict:
-    """Write the mean figures of both engines into a small model's card; `engine=auto` decides by them.
+    """Write the mean figures of both engines into a small model's card, by which `engine=auto` chooses.
 
     Args:
         folder: The model's folder.
@@ -21,7 +21,7 @@ def write_card_scores(folder: Path, mesh_report: Path, model_report: Path) -> Ve
         Which engine is better by these figures.
 
     Raises:
-        InputError: A file is not such an output.
+        InputError: A file is not the JSON output of mimaface evaluate.
         WeightsError: The folder has no card.
         OutputError: The card cannot be written.
     """
@@ -35,7 +35,7 @@ def write_card_scores(folder: Path, mesh_report: Path, model_report: Path) -> Ve
 
 
 def _read_means(path: Path) -> dict[str, float]:
-    """Return the figures that engines are judged by."""
+    """Return the figures by which the engines are compared."""
     try:
         means = json.loads(path.read_bytes())["means"]
         return {key: means[key]["value"] for key in JUDGED_METRICS if means.get(key, {}).get("value") is not None}

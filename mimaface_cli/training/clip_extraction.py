@@ -1,6 +1,6 @@
 """Extract training clips from a video: the face crop, its coefficients, a source image and condition renders.
 
-The source image is another frame of the same shot. Memory: one clip and the source images.
+The source image is another frame of the same shot. One clip and all source images are in memory at a time.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from mimaface_cli.training.shards import TrainingClip
 def extract_clips(
     path: Path, space: FootageSpace, key: str, identity: str, options: ClipOptions
 ) -> Iterator[TrainingClip]:
-    """Yield the clips of a video in order: stretches of one shot in which every frame shows the face.
+    """Yield the clips of a video in order: runs of frames within one shot that all show the face.
 
     Args:
         path: The video.
@@ -46,10 +46,10 @@ def extract_clips(
         count += 1
 
     track = space.extract_track(path, observe)
-    shots = shot_numbers(track)
-    starts = clip_starts(track, shots, options.frames, options.per_video)
+    shots = number_shots(track)
+    starts = choose_clip_starts(track, shots, options.frames, options.per_video)
     rng = np.random.default_rng(len(track))
-    photo_frames = [int(rng.choice(photo_candidates(track, shots, start, options.frames))) for start in starts]
+    photo_frames = [int(rng.choice(find_photo_candidates(track, shots, start, options.frames))) for start in starts]
     photos = {k: frame.image for k, frame in enumerate(read_frames(path)) if k in photo_frames} if starts else {}
     frames = enumerate(read_frames(path))
     for number, (start, photo_frame) in enumerate(zip(starts, photo_frames, strict=True)):
@@ -82,7 +82,7 @@ def _take_until(frames: Iterator[tuple[int, Frame]], stop: int) -> Iterator[tupl
             return
 
 
-def shot_numbers(track: MotionTrack) -> np.ndarray:
+def number_shots(track: MotionTrack) -> np.ndarray:
     """Return the shot of each frame, (N,) int, counted from 0."""
     shots = np.zeros(len(track), int)
     for cut in track.meta.cuts:
@@ -90,8 +90,8 @@ def shot_numbers(track: MotionTrack) -> np.ndarray:
     return shots
 
 
-def clip_starts(track: MotionTrack, shots: np.ndarray, frames: int, limit: int) -> list[int]:
-    """Return the first frames of clips that lie within a shot and show the face throughout, spread over the video.
+def choose_clip_starts(track: MotionTrack, shots: np.ndarray, frames: int, limit: int) -> list[int]:
+    """Return the first frames of clips within one shot that show the face in all frames, spread over the video.
 
     Args:
         track: The video's track.
@@ -110,19 +110,19 @@ def clip_starts(track: MotionTrack, shots: np.ndarray, frames: int, limit: int) 
     return [starts[k] for k in chosen]
 
 
-def photo_candidates(track: MotionTrack, shots: np.ndarray, start: int, frames: int) -> np.ndarray:
-    """Return frames of the clip's shot that may be its source image: outside the clip where the shot is long enough."""
+def find_photo_candidates(track: MotionTrack, shots: np.ndarray, start: int, frames: int) -> np.ndarray:
+    """Return the frames of the clip's shot from which its source image is chosen: outside the clip if there are any."""
     same_shot = np.flatnonzero(track.valid & (shots == shots[start]))
     outside = same_shot[(same_shot < start) | (same_shot >= start + frames)]
     return outside if len(outside) else same_shot
 
 
 def _cut_track(track: MotionTrack, span: range, to_crop: np.ndarray, size: int) -> MotionTrack:
-    """Return a stretch of a track whose crops refer to pixels of the clip's frames.
+    """Return the clip's part of a track, with crops in pixels of the clip's frames.
 
     Args:
         track: The video's track.
-        span: Frames of the stretch.
+        span: Frames of the clip.
         to_crop: (2, 3) from pixels of the video to pixels of the clip's frames.
         size: Side of the clip's frames, in pixels.
     """

@@ -8,7 +8,7 @@ from mimaface_cli.options import check_options, option
 
 @dataclass(frozen=True)
 class ClipOptions:
-    """Options of the training clips that are cut from footage.
+    """Options of the training clips that are extracted from footage.
 
     Attributes:
         size: Side of the square crop in pixels.

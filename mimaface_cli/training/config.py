@@ -1,4 +1,4 @@
-"""Configuration of a training run: the sections of its TOML file as dataclasses, with the paper's values."""
+"""Configuration of a training run: the sections of its TOML file as dataclasses. Defaults are the paper's values."""
 
 import math
 from dataclasses import dataclass, field
@@ -52,11 +52,11 @@ class ImageStageConfig:
         optimizer: AdamW and its schedule.
         token_dropout: Share of samples without condition tokens.
         min_snr: Bound of the min-SNR loss weights; 0 for no weights.
-        identity_weight: Weight of the identity contrastive loss. The release trains without it (0).
-        temperature: Temperature of the identity loss; the paper has none, which is 1.
-        bank: Size of the memory bank of negative ID tokens. 0 takes the negatives from the micro-batch instead, for an
-            encoder that learns fast: stale memory-bank entries make all identities look alike.
-        clean_condition: Share of samples whose conditioning latents are the clean target, as the release trains.
+        identity_weight: Weight of the identity contrastive loss; 0 in the release.
+        temperature: Temperature of the identity loss; the paper has none, which equals 1.
+        bank: Size of the memory bank of negative ID tokens; 0 takes the negatives from the micro-batch instead. Use 0
+            for an encoder that learns fast: stale memory-bank entries make all identities look alike.
+        clean_condition: Share of samples with the clean target as conditioning latents, as in the release.
     """
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -73,7 +73,7 @@ class VideoStageConfig:
     """Stage 2, clips: the section [video].
 
     A sample has k conditioning frames. k is 0 with probability `none_known`, otherwise uniform over 0 to `clip` // 4,
-    or over 1 to `most_known` where that is set.
+    or over 1 to `most_known` if that is set.
 
     Attributes:
         optimizer: AdamW and its schedule.
@@ -105,9 +105,9 @@ class ValidationConfig:
     """Validation on people that are held out of the training: the section [validation].
 
     Attributes:
-        every: Steps between validations, 0 for none. The last step has one too.
-        share: Share of the people to hold out from the first start of a run on, rounded down. With few people this can
-            be nobody, and then there is no validation.
+        every: Steps between validations, 0 for none. The last step is always validated.
+        share: Share of the people to hold out, rounded down. It applies to new runs. If it is too small for one person,
+            nobody is held out and there is no validation.
         clips: Number of held-out clips to generate.
         steps: Steps of DPM-Solver++ per clip.
         guidance: Classifier-free guidance scale.
@@ -126,7 +126,7 @@ class NetworkSize:
 
     Attributes:
         channels: Channels of the UNet's levels.
-        attention: For each level, whether it attends to the condition tokens.
+        attention: Whether each level attends to the condition tokens.
         layers: Residual blocks per level.
         heads: Attention heads.
         tokens: Width of the condition tokens.
@@ -135,8 +135,8 @@ class NetworkSize:
         clip: Width of the appearance encoder.
         clip_layers: Layers of the appearance encoder.
         clip_image: Side of the appearance encoder's input image, in pixels.
-        patch: Side of its patches, in pixels.
-        motion_divisor: How many times narrower the motion modules are than their level.
+        patch: Side of the appearance encoder's patches, in pixels.
+        motion_divisor: Width of a level divided by the width of its motion modules.
     """
 
     channels: tuple[int, ...] = (32, 64, 96)
@@ -165,8 +165,7 @@ class NetworkSize:
             )
         if self.tokens % self.heads or self.clip % 4 or self.clip_image % self.patch:
             raise InputError(
-                "model.size: tokens must be a multiple of heads, clip of 4, and clip_image of patch. Change one of "
-                "them."
+                "model.size: tokens must be a multiple of heads, clip of 4, and clip_image of patch. Change one."
             )
 
 
@@ -221,7 +220,7 @@ class AutoencoderConfig:
             InputError: The size is not a multiple of `reduction`.
         """
         if size % self.reduction:
-            raise InputError(f"size: is {size}. The autoencoder needs a multiple of {self.reduction}.")
+            raise InputError(f"size: is {size}. Choose a multiple of {self.reduction}, for the autoencoder.")
         levels = len(self.channels)
         return {
             "in_channels": 3,
@@ -276,14 +275,14 @@ class TrainingConfig:
         size: Side of the face crop, in pixels.
         space: Coefficient space, "bfm09" or "face478".
         workers: Processes that load data.
-        precision: "no", "fp16" or "bf16"; empty for what accelerate is configured for.
+        precision: "no", "fp16" or "bf16"; empty for the precision of accelerate's configuration.
         gradient_checkpointing: Save GPU memory by computing activations again in the backward pass.
         save_every: Steps between checkpoints.
-        keep: Number of last checkpoints to keep.
+        keep: Number of latest checkpoints to keep.
         tensorboard: Write TensorBoard event files beside the CSV.
-        cache_latents: Encode all frames once into a file beside the shards instead of at every step. Useful for small
-            models, where encoding is a large part of a step.
-        about: What the data are and under which license, for the small model's card.
+        cache_latents: Encode all frames once, into a file beside the shards, instead of at every step. Useful for small
+            models, for which encoding takes a large part of a step.
+        about: Origin and license of the data, for the small model's card.
         model: The networks.
         image: Stage 1.
         video: Stage 2.

@@ -1,4 +1,4 @@
-"""Read the TOML file of a training run: values over the defaults of a recipe, checked, with mistakes named."""
+"""Read the TOML file of a training run: merge its values over the defaults of a recipe, and check them."""
 
 import difflib
 import tomllib
@@ -104,11 +104,11 @@ def _check_model(config: TrainingConfig) -> None:
 
 def _check_run(config: TrainingConfig) -> None:
     _check_choice("precision", config.precision, PRECISIONS)
-    unit, model = 64, config.model
+    factor, model = 64, config.model
     if model.start == "scratch":  # The autoencoder and the UNet halve the resolution at every level but the last.
-        unit = max(8, model.autoencoder.reduction * 2 ** (len(model.size.channels) - 1))
-    if not unit <= config.size <= LARGEST_SIZE or config.size % unit:
-        raise InputError(f"size: is {config.size}. Choose a multiple of {unit} up to {LARGEST_SIZE}.")
+        factor = max(8, model.autoencoder.reduction * 2 ** (len(model.size.channels) - 1))
+    if not factor <= config.size <= LARGEST_SIZE or config.size % factor:
+        raise InputError(f"size: is {config.size}. Choose a multiple of {factor} up to {LARGEST_SIZE}.")
     for name in ("save_every", "keep"):
         if not getattr(config, name):
             raise InputError(f"{name}: must be 1 or more, is 0. Raise it.")
@@ -140,14 +140,14 @@ def _check_stage(name: str, stage: ImageStageConfig | VideoStageConfig) -> None:
 
 
 def _merge(base: Any, values: dict[str, Any], prefix: str) -> Any:
-    """Return the dataclass `base` with `values` over its own, section by section."""
+    """Return the dataclass `base` with the fields in `values` replaced, section by section."""
     known = [item.name for item in fields(base)]
     changes = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
         if key not in known:
             nearest = difflib.get_close_matches(key, known, 1, 0.4)
-            hint = f"Did you mean {prefix}{nearest[0]}?" if nearest else f"Known are {', '.join(known)}."
+            hint = f"Did you mean {prefix}{nearest[0]}?" if nearest else f"Choose one of {', '.join(known)}."
             raise InputError(f"{name!r:.120} is not a setting. {hint}")
         default = getattr(base, key)
         if not is_dataclass(default):

@@ -26,7 +26,7 @@ CONDITIONING_START = 8
 _UNIT_CLASSES = ("ResnetBlock2D", "Transformer2DModel", "MotionModule", "Block", "CLIPEncoderLayer")
 
 GradientMask = Callable[[Tensor], Tensor]
-"""Maps a gradient (O, I, ...) to the gradient to learn from, in the same way for every output."""
+"""Maps a gradient (O, I, ...) to the part that trains the weight, in the same way for every output."""
 
 
 class Denoiser(nn.Module):
@@ -61,10 +61,10 @@ class Denoiser(nn.Module):
         return [name for name in _UNIT_CLASSES if name in present]  # Stage 1 has no motion modules.
 
     def mask_gradient(self, name: str, mask: GradientMask) -> None:
-        """Train a weight only by the part of its gradient that a mask leaves.
+        """Train only a part of a weight: apply a mask to its gradient.
 
-        The mask becomes a hook of the parameter. It is also listed by name, because parts of a weight that is sharded
-        among processes have no hooks.
+        The mask is registered as a hook of the parameter. It is also listed by name, because shards of a weight have no
+        hooks.
 
         Args:
             name: Name of the parameter, of shape (O, I, ...).
@@ -90,19 +90,19 @@ class Denoiser(nn.Module):
             conditions: (B, 9, F, h, w) render latents, conditioning latents and their mask.
             timestep: (B,) timesteps.
             photos: (V, B, 3, S, S) in [-1, 1]; the first view is the source image.
-            motion: As for `tokens`.
-            keep: (B,) 1, or 0 where a sample goes without condition tokens.
-            identity: As for `tokens`.
+            motion: As for `compute_tokens`.
+            keep: (B,) 1 for samples with condition tokens, 0 for samples without.
+            identity: As for `compute_tokens`.
 
         Returns:
             The prediction (B, 4, F, h, w) and the ID tokens (V, B, C).
         """
-        appearance = self.appearance(photos.flatten(0, 1)).unflatten(0, photos.shape[:2])
-        tokens = self.tokens(appearance[0], motion, identity)
+        appearance = self.encode_appearance(photos.flatten(0, 1)).unflatten(0, photos.shape[:2])
+        tokens = self.compute_tokens(appearance[0], motion, identity)
         tokens = tokens * keep.reshape(-1, *[1] * (tokens.dim() - 1))
         return self.unet(torch.cat([noisy, conditions], 1), timestep, tokens), appearance[:, :, 0]
 
-    def tokens(self, appearance: Tensor, motion: Tensor, identity: Tensor | None = None) -> Tensor:
+    def compute_tokens(self, appearance: Tensor, motion: Tensor, identity: Tensor | None = None) -> Tensor:
         """Compute the condition tokens of some frames.
 
         Args:
@@ -112,27 +112,26 @@ class Denoiser(nn.Module):
             identity: The release's tokens: (B, 25088) identity features. Otherwise None.
 
         Returns:
-            (B, F, T, W), tokens per frame. The release has one set per clip, (B, T, W), except without motion modules,
-            where each frame is an image by itself.
+            (B, F, T, W), tokens per frame. The release's tokens with motion modules are one set per clip, (B, T, W).
         """
         if isinstance(self.mia, ReleaseMIA):
             per_frame = not self.unet_config["use_motion_module"]
             return compute_condition_tokens(self.mia, Appearance(appearance, identity), motion, per_frame=per_frame)
-        return self.mia(appearance, motion_groups(motion))
+        return self.mia(appearance, split_motion(motion))
 
-    def appearance(self, photos: Tensor) -> Tensor:
+    def encode_appearance(self, photos: Tensor) -> Tensor:
         """Encode images (B, 3, S, S) in [-1, 1] to appearance tokens (B, 1 + P, C), the ID token first."""
         side = self.clip.config.image_size
         assert isinstance(side, int), "the encoder's images are square"
-        return clip_encoder.encode_image_tokens(self.clip, clip_pixels(photos, side))
+        return clip_encoder.encode_image_tokens(self.clip, prepare_clip_pixels(photos, side))
 
 
-def motion_groups(motion: Tensor) -> dict[str, Tensor]:
+def split_motion(motion: Tensor) -> dict[str, Tensor]:
     """Split motion (..., 74) into the groups of PAPER_MOTION: pose, expression, gaze."""
     return dict(zip(PAPER_MOTION, motion.split(list(PAPER_MOTION.values()), -1), strict=True))
 
 
-def clip_pixels(images: Tensor, size: int) -> Tensor:
+def prepare_clip_pixels(images: Tensor, size: int) -> Tensor:
     """Convert images (B, 3, S, S) in [-1, 1] to the appearance encoder's input (B, 3, size, size)."""
     if images.shape[-1] != size:
         images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True, align_corners=False)

@@ -21,7 +21,7 @@ from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.motion.track import MotionTrack
 
 FrameObserver = Callable[[object, Face | None, bool], None]
-"""Called with each frame, its face where one is detected, and whether a shot begins with it."""
+"""Called with each frame, its face or None, and whether a new shot begins with the frame."""
 
 CONDITIONS = {"face478": ("textured", "render"), "bfm09": ("render",)}
 """Kinds of condition renders in each space; the first is the default."""
@@ -44,7 +44,7 @@ class FootageSpace(Protocol):
         """Return the 512 square of a frame, (512, 512, 3) uint8."""
 
     def describe_photo(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the fields of `TrainingClip` with what the released networks estimate from the source image.
+        """Estimate the photo's fields of `TrainingClip` from the source image with the released networks.
 
         Args:
             image: (H, W, 3) uint8, a frame of the video.
@@ -131,14 +131,15 @@ def _frame_values(track: MotionTrack, name: str, frame: int) -> np.ndarray:
 
 def _bare_portrait(image: np.ndarray) -> Portrait:
     """Return a portrait without landmarks and coefficients."""
-    none = np.zeros(0)
-    return Portrait(image, None, np.zeros((0, 2)), np.eye(2, 3), none, none, none, none)
+    empty = np.zeros(0)
+    return Portrait(image, None, np.zeros((0, 2)), np.eye(2, 3), empty, empty, empty, empty)
 
 
 class BaselSpace:
     """The bfm09 space of the paper; its condition is the paper's render of the Basel model.
 
-    The identity network is optional, because only the release's condition tokens use it.
+    The identity network is optional, because only the release's condition tokens use it. Modules that import torch are
+    imported on first use: the face478 space does not need them.
 
     Args:
         condition: "render", the only kind.
@@ -163,8 +164,8 @@ class BaselSpace:
 
     def square_matrix(self, points: np.ndarray) -> np.ndarray:
         """Return the transform to the release's square, from five landmarks."""
-        five = topology.five_points(points) - 0.5
-        square = alignment.face_square(alignment.fit_similarity(five))
+        five_points = topology.five_points(points) - 0.5
+        square = alignment.face_square(alignment.fit_similarity(five_points))
         return alignment.to_corner_origin(alignment.box_similarity(square))
 
     def warp_square(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -193,7 +194,7 @@ class BaselSpace:
         photo_frame: int,
         span: range,
     ) -> Iterator[np.ndarray]:
-        """Yield renders of the photo's identity, texture and illumination under the frames' motion, as in `animate`."""
+        """Yield renders with the photo's identity, texture and illumination and the frames' motion, as in `animate`."""
         from mimaface_cli.engines.diffusion.condition_render import render_condition
         from mimaface_cli.face.d3dfr import pack_coefficients, split_coefficients
 

@@ -19,7 +19,7 @@ class FsdpTrainState(TrainState):
 
     def _prepare(self) -> tuple[nn.Module, Any]:
         plugin = self.accelerator.state.fsdp_plugin
-        # Each process has read the weights anyway, and the memory-saving way has no place for a network's buffers.
+        # Each process has read the weights anyway, and memory-efficient loading does not support a network's buffers.
         plugin.cpu_ram_efficient_loading = False
         if plugin.mixed_precision_policy is not None:
             # As without FSDP: autocast chooses the types of computations, and gradients are summed in full precision.
@@ -29,7 +29,7 @@ class FsdpTrainState(TrainState):
             autocast = self.accelerator.autocast()
             self.network.forward = autocast(self.network.forward)  # type: ignore[method-assign]  # wraps one instance
         try:
-            # This moves to the device what it shards, group by group.
+            # This also moves the shards to the device, group by group.
             prepared = self.accelerator.prepare(self.network, self.adamw)
         except (ValueError, TypeError) as error:
             raise _sharding_error(brief(error)) from error
@@ -53,17 +53,17 @@ class FsdpTrainState(TrainState):
         averages = [_local(self.average[self.names[id(parameter)]]) for parameter in self.parameters]
         torch._foreach_lerp_(averages, [_local(parameter) for parameter in self.parameters], 1 - decay)
 
-    def averaged(self) -> AbstractContextManager[Denoiser | None]:
+    def averaged_network(self) -> AbstractContextManager[Denoiser | None]:
         """Provide a complete network with the moving average as weights, in the main process."""
         state = _gather({**self.network.state_dict(), **self.average}, self.accelerator.is_main_process)
         return rebuilt_network(self, state)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the complete state; valid in the main process."""
-        return _gather(super().state(), self.accelerator.is_main_process)
+        return _gather(super().state_dict(), self.accelerator.is_main_process)
 
     @torch.no_grad()
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore this process's shards from a complete state."""
         network = self.network.state_dict()
         shards = {name: _shard_like(value, network.get(name)) for name, value in state["network"].items()}
@@ -102,17 +102,17 @@ def _gather(value: Any, keep: bool) -> Any:
         complete = on_device.full_tensor()
         return complete.cpu() if keep else None
     if isinstance(value, Mapping):
-        return {key: _gather(each, keep) for key, each in value.items()}
+        return {key: _gather(item, keep) for key, item in value.items()}
     if isinstance(value, list):
-        return [_gather(each, keep) for each in value]
+        return [_gather(item, keep) for item in value]
     return value
 
 
 @torch.no_grad()
 def _shard_like(value: Tensor, like: Tensor | None) -> Tensor:
-    """Return this process's shard of a complete tensor.
+    """Return this process's shard of a complete tensor, sharded as `like` is.
 
-    Where `like` is not sharded or has another shape, this is the tensor itself.
+    If `like` is not sharded or has another shape, return the tensor itself.
     """
     if not isinstance(like, DTensor) or value.shape != like.shape:
         return value
@@ -127,8 +127,8 @@ def _shard_optimizer(state: Mapping[str, Any], parameters: list[Tensor]) -> dict
     values = {
         index: {
             key: _shard_like(value, like.get(index)) if isinstance(value, Tensor) else value
-            for key, value in each.items()
+            for key, value in parameter_state.items()
         }
-        for index, each in state["state"].items()
+        for index, parameter_state in state["state"].items()
     }
     return {**state, "state": values}

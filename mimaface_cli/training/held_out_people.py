@@ -1,4 +1,4 @@
-"""The people that a run holds out of the training, for validation."""
+"""Choice of the people that a run holds out of the training, for validation."""
 
 import json
 from pathlib import Path
@@ -17,13 +17,17 @@ PEOPLE = "validation.json"
 def split_held_out(config: TrainingConfig, data: TrainingData) -> tuple[TrainingData, TrainingData]:
     """Split the data by people into training data and held-out data.
 
-    Held out are the people that the run's output lists or, when a run begins, a random share by the seed.
+    The held-out people are those listed in the run's output. A new run chooses a random share by its seed.
+
+    Args:
+        config: The run's configuration.
+        data: All data of the run.
 
     Returns:
         Training data and held-out data.
 
     Raises:
-        InputError: The list in the output is damaged, or nobody would remain to train on.
+        InputError: The list in the output is damaged, or it leaves nobody to train on.
     """
     names = {number: clip.identity for clip, number in zip(data.clips, data.person.tolist(), strict=True)}
     held_out_names = _choose_held_out(config, sorted(names.values()))
@@ -37,11 +41,12 @@ def split_held_out(config: TrainingConfig, data: TrainingData) -> tuple[Training
 
 
 def _choose_held_out(config: TrainingConfig, names: list[str]) -> set[str]:
+    """Return the people to hold out; `names` are all people of the data, sorted."""
     output = Path(config.output)
     path = output / PEOPLE
     if path.exists():
         return _read_people(path)
-    if any(output.glob("*/step-*.pt")):  # The run began without validation and has trained on everybody.
+    if any(output.glob("*/step-*.pt")):  # The run began without validation and has trained on all people.
         return set()
     count = int(config.validation.share * len(names) + 1e-9) if config.validation.every else 0
     order = np.random.default_rng((config.seed, 2)).permutation(names)

@@ -98,8 +98,7 @@ def initialize_video_stage(config: TrainingConfig, image_result: NetworkState) -
         keys = unet.load_state_dict(unet_state, strict=False)
         if keys.unexpected_keys or any("motion_modules." not in key for key in keys.missing_keys):
             raise WeightsError(
-                "The network of stage 1 does not match model.size in the configuration. Train it again with mimaface "
-                "train image."
+                "The network of stage 1 does not match model.size in the configuration. Run mimaface train image again."
             )
     else:
         files = locate_files("animatediff", download=False)
@@ -110,7 +109,7 @@ def initialize_video_stage(config: TrainingConfig, image_result: NetworkState) -
     if tokens != config.model.tokens:
         raise WeightsError(
             f'Stage 1 trained the condition tokens of the {tokens}. Set [model] tokens = "{tokens}", or choose another '
-            "output and train it again with mimaface train image."
+            "output and run mimaface train image again."
         )
     return _disable_ablated_inputs(network.requires_grad_(True), config)
 

@@ -1,4 +1,4 @@
-"""Latents of all frames of the data, encoded once: for a small model, encoding is a large part of each step."""
+"""Cached latents of all frames of the data. For a small model, encoding would take a large part of each step."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.training.training_data import TrainingData, image_tensor, to_signed
 
 CHUNK = 16
-"""Frames whose image and render the autoencoder encodes at once."""
+"""Frames that the autoencoder encodes at once, each with its render."""
 
 
 @dataclass
@@ -50,13 +50,13 @@ class LatentCache:
 def cache_latents(
     vae: AutoencoderKL, data: TrainingData, folder: Path, progress: ProgressCallback = ignore_progress
 ) -> LatentCache:
-    """Encode all frames and renders to a file, atomically; a file that exists already is used.
+    """Encode all frames and renders to a file, atomically, unless the file exists.
 
     Args:
         vae: The autoencoder.
         data: The clips.
-        folder: Folder of the file, whose name is a hash of the autoencoder and the clips.
-        progress: Called with the stage "latents" and the numbers of clips.
+        folder: Folder of the file. The file name contains a hash of the autoencoder and the clips.
+        progress: Called with the stage "latents", the encoded clips and all clips.
 
     Raises:
         InputError: Images are damaged.

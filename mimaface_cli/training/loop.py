@@ -46,17 +46,17 @@ class TrainingRun:
     """The run of one stage in this process.
 
     Attributes:
-        name: "image" or "video".
+        name: Name of the stage, "image" or "video".
         config: The run's configuration.
         optimizer: The configuration of the stage's optimizer.
         network: The network to train.
         groups: AdamW's parameter groups.
         bank: The memory bank of stage 1, which checkpoints include.
-        progress: Called in the main process with the stage's name and the steps.
+        progress: Called in the main process with the stage's name, the completed steps and all steps.
         validator: Validates on held-out people, or None.
-        tensorboard: Event files, where the configuration wants them.
+        tensorboard: Event files, or None if the configuration does not enable them.
         folder: Folder of the stage's checkpoints and logs.
-        step: Steps done.
+        step: Completed steps.
         micro: Samples that a process takes at once.
 
     Raises:
@@ -93,8 +93,7 @@ class TrainingRun:
         if not self.micro or self.optimizer.batch % samples_at_once:
             raise InputError(
                 f"{self.name}.optimizer.batch: {self.optimizer.batch} samples cannot be divided among {processes} "
-                "processes "
-                f"by {self.micro or 1} at once. Change batch or micro."
+                f"processes by {self.micro or 1} at once. Change batch or micro."
             )
         self.accelerator.gradient_accumulation_steps = self.optimizer.batch // samples_at_once
 
@@ -104,7 +103,7 @@ class TrainingRun:
         return self.accelerator.device
 
     def train(self, batches: Callable[["TrainingRun"], Iterator[Batch]], losses: LossFunction) -> None:
-        """Train to the last step, from the last checkpoint where there is one.
+        """Train to the last step, resuming at the last checkpoint if there is one.
 
         Args:
             batches: Called with this run after the resume; yields the process's micro-batches from `step` on.
@@ -176,12 +175,12 @@ class TrainingRun:
         return {name: value.detach() for name, value in parts.items()}
 
     def _finish_step(self, state: TrainState, micro_losses: list[Losses]) -> None:
-        """Update the moving average, and log, validate and save where the step is due for it."""
+        """Update the moving average; log, validate and save if they are due."""
         ema, steps = self.optimizer.ema, self.optimizer.steps
         # The moving average forgets faster at the beginning.
         state.update_average(min(ema, (self.step + 1) / (self.step + 10)) if ema else 0.0)
         self.step += 1
-        means = {name: torch.stack([each[name] for each in micro_losses]).mean() for name in micro_losses[0]}
+        means = {name: torch.stack([losses[name] for losses in micro_losses]).mean() for name in micro_losses[0]}
         self._unlogged.append((self.step, means))
         if self.tensorboard is not None:
             self.tensorboard.log_losses(self.step, {"learning_rate": self.optimizer.rate(self.step - 1)})
@@ -197,7 +196,7 @@ class TrainingRun:
 
     def _validate(self, validator: Validator, state: TrainState) -> None:
         """Validate the moving average in the main process while the others wait."""
-        with state.averaged() as network:
+        with state.averaged_network() as network:
             if network is not None:
                 result = validator.validate(network, self.step)
                 write_validation(self.folder, result)
@@ -220,8 +219,7 @@ class TrainingRun:
             if not all(_is_finite(value) for value in values):
                 raise InputError(
                     f"{self.name}: the loss is NaN or Inf at step {step}. Lower learning_rate in "
-                    f"[{self.name}.optimizer], "
-                    'or set precision = "bf16". The run resumes at its last checkpoint.'
+                    f'[{self.name}.optimizer], or set precision = "bf16". The run resumes at its last checkpoint.'
                 )
         if self.tensorboard is not None:
             for step, values in rows:
@@ -230,7 +228,7 @@ class TrainingRun:
             self.loss_log.append(names, rows)
 
     def _save(self, state: TrainState) -> None:
-        weights = state.state()  # In all processes, which gather it.
+        weights = state.state_dict()  # In all processes, because gathering needs them.
         if not self.accelerator.is_main_process:
             return
         if self.tensorboard is not None:
@@ -246,7 +244,7 @@ class TrainingRun:
         write_checkpoint(self.folder, content, self.config.keep)
 
     def _resume(self, state: TrainState) -> None:
-        """Load the last checkpoint, and remove from the logs what came after it."""
+        """Load the last checkpoint, and remove later entries from the logs."""
         paths = list_checkpoints(self.folder)
         if not paths:
             if self.accelerator.is_main_process:
@@ -255,14 +253,13 @@ class TrainingRun:
             return
         saved = read_checkpoint(paths[-1])
         try:
-            state.load(saved)
+            state.load_state_dict(saved)
             if self.bank is not None:
                 self.bank.load_state_dict(saved["bank"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise WeightsError(
                 f"{paths[-1]}: does not match the configured model ({brief(error)}). Restore the configuration, or "
-                "choose "
-                "another output."
+                "choose another output."
             ) from error
         self.step = saved["step"]
         if saved["scaler"] and self.accelerator.scaler is not None:

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 def prediction_target(prediction: str, clean: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
-    """Return what the denoiser is trained to predict.
+    """Return the training target of the denoiser.
 
     Args:
         prediction: "epsilon" for the noise (paper, release), "sample" for the clean latents, or "v".
@@ -52,7 +52,7 @@ def denoising_loss(
 
 
 class MemoryBank:
-    """The last ID tokens with their people: the negatives of the identity loss.
+    """The latest ID tokens with their people: the negatives of the identity loss.
 
     Args:
         size: Number of tokens.
@@ -61,8 +61,8 @@ class MemoryBank:
 
     Attributes:
         tokens: (size, width) float32, of unit length.
-        person: (size,) person numbers from 0; -1 marks an empty place.
-        next: The place of the next token.
+        person: (size,) person numbers from 0; -1 marks an empty slot.
+        next: Slot of the next token.
 
     Source: paper, figure 4.
     """
@@ -78,18 +78,18 @@ class MemoryBank:
         return self
 
     def add(self, tokens: Tensor, person: Tensor) -> None:
-        """Replace the oldest tokens. Of more tokens than the bank holds, the last remain.
+        """Replace the oldest tokens. If there are more tokens than slots, the last ones remain.
 
         Args:
-            tokens: (B, width), of any length.
+            tokens: (B, width); they need not have unit length.
             person: (B,) person numbers.
         """
         size = len(self.tokens)
         skipped = max(0, len(tokens) - size)
         unit_tokens = functional.normalize(tokens.detach().float()[skipped:], dim=1)
-        places = (self.next + skipped + torch.arange(len(unit_tokens), device=self.tokens.device)) % size
-        self.tokens[places] = unit_tokens.to(self.tokens.device)
-        self.person[places] = person[skipped:].to(self.person)
+        slots = (self.next + skipped + torch.arange(len(unit_tokens), device=self.tokens.device)) % size
+        self.tokens[slots] = unit_tokens.to(self.tokens.device)
+        self.person[slots] = person[skipped:].to(self.person)
         self.next = (self.next + len(tokens)) % size
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -100,7 +100,7 @@ class MemoryBank:
         """Restore the result of `state_dict`.
 
         Raises:
-            ValueError: The state is of a bank of another size.
+            ValueError: The state belongs to a bank of another size.
         """
         if state["tokens"].shape != self.tokens.shape or state["person"].shape != self.person.shape:
             saved, needed = tuple(state["tokens"].shape), tuple(self.tokens.shape)
@@ -121,17 +121,17 @@ def identity_loss(
         person: (B,) person numbers.
         bank: Source of the negatives, the tokens of other people. Without a bank, the negatives are the positives of
             the batch's other people, which get gradients too.
-        temperature: Divisor of the similarities; the paper has none, which is 1.
+        temperature: Divisor of the similarities; the paper has none, which equals 1.
 
     Returns:
-        The loss; zero where there is no negative.
+        The loss; zero for samples without a negative.
 
     Source: paper, equation 2.
     """
     anchor, positives = functional.normalize(tokens.float(), dim=1), functional.normalize(positives.float(), dim=2)
     if bank is None:
         similarity, negative_person = anchor @ positives.transpose(1, 2), person
-    else:  # A copy, because the bank may change before the backward pass reads it.
+    else:  # The tokens are copied, because the bank may change before the backward pass reads them.
         similarity = (anchor @ bank.tokens.clone().T).expand(len(positives), -1, -1)
         negative_person = bank.person
     is_negative = (negative_person >= 0) & (negative_person != person.to(negative_person)[:, None])

@@ -23,7 +23,7 @@ MODEL = "model"
 
 
 def export_model(config: TrainingConfig, data: TrainingData, vae: AutoencoderKL) -> Path:
-    """Write the result of stage 2 as the diffusion engine reads it, and return its folder.
+    """Write the result of stage 2 in the format of the diffusion engine, and return its folder.
 
     In the face478 space this is a small model's folder, in the bfm09 space the release's layout.
 
@@ -58,7 +58,7 @@ def _export_small_model(
         "length": length,
         "overlap": 0 if config.video.none_known == 1 else conditioning_frames,
     }
-    if config.model.start == "scratch":  # A small model needs no more steps.
+    if config.model.start == "scratch":  # More steps do not improve a small model.
         settings |= {"sampler": "dpm++", "steps": 20, "guidance": 2.0}
     about = {
         "data": config.about or "not stated",
@@ -74,9 +74,9 @@ def _export_small_model(
 def export_release(folder: Path, network: Denoiser) -> None:
     """Write a model in the release's layout, which `mimaface weights import` reads.
 
-    checkpoints/image has the UNet; checkpoints/video has the motion modules with conv_in, the condition tokens and the
-    appearance encoder. All are safetensors under the release's names. The coefficient, identity and face models are not
-    part of it.
+    checkpoints/image contains the UNet; checkpoints/video contains the motion modules with conv_in, the condition
+    tokens and the appearance encoder. All files are safetensors under the release's names. The coefficient, identity
+    and face models are not included.
 
     Args:
         folder: The folder.

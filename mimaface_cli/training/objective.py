@@ -59,33 +59,33 @@ class DenoisingObjective:
         alphas = self.alphas[timestep]
         level = alphas[:, None, None, None, None]
         noisy = level.sqrt() * target + (1 - level).sqrt() * noise
-        keep = 1 - random_mask(count, self.token_dropout, generator, device)
+        keep = 1 - sample_mask(count, self.token_dropout, generator, device)
         predicted, tokens = network(noisy, conditions, timestep, photos, batch["motion"], keep, batch.get("identity"))
         expected = prediction_target(self.prediction, target, noise, alphas)
         return denoising_loss(predicted, expected, alphas, self.min_snr or None, self.prediction), tokens
 
 
-def random_mask(count: int, share: float, generator: torch.Generator, device: torch.device) -> Tensor:
+def sample_mask(count: int, share: float, generator: torch.Generator, device: torch.device) -> Tensor:
     """Return (count,) float32, 1 for a random share and 0 otherwise."""
     return (torch.rand(count, generator=generator, device=device) < share).float()
 
 
-def sample_generator(seed: int, batch: dict[str, Tensor], device: torch.device) -> torch.Generator:
+def create_generator(seed: int, batch: dict[str, Tensor], device: torch.device) -> torch.Generator:
     """Return a generator that depends on the run's seed and the micro-batch's first sample alone.
 
-    So the noise of a sample is the same in whichever process, and after however many resumes, it is used.
+    So a micro-batch has the same noise in any process and after any number of resumes.
     """
     return torch.Generator(device).manual_seed(seed * 1_000_003 + int(batch["number"][0]))
 
 
-def schedule_alphas(device: torch.device) -> Tensor:
+def compute_alphas(device: torch.device) -> Tensor:
     """Return the cumulative products of Stable Diffusion's schedule at each timestep, (T,)."""
     return 1 / (1 + torch.from_numpy(compute_training_sigmas()).to(device) ** 2)
 
 
 @torch.no_grad()
-def frame_latents(vae: AutoencoderKL, frames: Tensor) -> Tensor:
-    """Encode frames to scaled latents, the mode of the distribution.
+def encode_frames(vae: AutoencoderKL, frames: Tensor) -> Tensor:
+    """Encode frames to scaled latents (the mode of the distribution).
 
     Args:
         vae: The autoencoder.

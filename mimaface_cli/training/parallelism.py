@@ -1,4 +1,4 @@
-"""Choice of the training state: complete in each process, or sharded as accelerate is configured."""
+"""Choice of the training state by accelerate's configuration: complete in each process, or sharded."""
 
 import os
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from mimaface_cli.training.train_state import TrainState
 
 
 def check_accelerate_config() -> None:
-    """Check that checkpoints can be made with accelerate's configuration, which its launcher puts in the environment.
+    """Check that accelerate's configuration, which its launcher puts in the environment, supports checkpoints.
 
     Raises:
         InputError: It shards weights, layers or samples in an unsupported way, or needs a package that is missing.
@@ -30,15 +30,15 @@ def check_accelerate_config() -> None:
         )
     if _is_enabled("FSDP") and os.environ.get("FSDP_VERSION", "1") != "2":
         raise InputError(
-            "accelerate is set to FSDP of version 1, which is not supported. Set fsdp_version to 2 in its "
-            "configuration."
+            "accelerate is set to FSDP of version 1, which is not supported. Set fsdp_version = 2 in its configuration."
         )
     for kind in ("TP", "CP", "SP") if _is_enabled("PARALLELISM_CONFIG") else ():
-        if os.environ.get(f"PARALLELISM_CONFIG_{kind}_SIZE", "1") != "1":  # Its processes would have to share samples.
+        if (
+            os.environ.get(f"PARALLELISM_CONFIG_{kind}_SIZE", "1") != "1"
+        ):  # Several processes would have to share a sample.
             raise InputError(
-                f"accelerate is set to split samples or layers ({kind.lower()}_size), which is not supported. Set "
-                "that to "
-                "1 in its configuration."
+                f"accelerate is set to split samples or layers ({kind.lower()}_size), which is not supported. Set that "
+                "to 1 in its configuration."
             )
 
 

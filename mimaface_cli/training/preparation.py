@@ -41,7 +41,7 @@ class _VideoJob:
     Attributes:
         video: Path of the video.
         name: Its path relative to the folder of videos.
-        identity: Name of the person; empty where the table has none.
+        identity: Name of the person; empty if the table has none.
         key: Prefix of its clips' keys.
         part: Path of the part.
     """
@@ -82,7 +82,7 @@ def prepare_shards(
         options: Size, length and number of the clips.
         identities: Person of each video, by file name or path relative to `folder`.
         jobs: Number of worker processes.
-        progress: Called with the stage "preparing" and the numbers of videos.
+        progress: Called with the stage "preparing", the prepared videos and all videos.
 
     Returns:
         The output's index.
@@ -96,7 +96,7 @@ def prepare_shards(
     videos = _list_videos(folder)
     with _locked_output(output):
         index = open_shard_index(output, {"space": space, **asdict(options)})
-        index.save(output)  # Before the first shard: shards without an index belong to someone else.
+        index.save(output)  # Before the first shard: shards without an index are those of another program.
         _remove_partial_files(output, index)
         _create_space.cache_clear()  # The installed weights may have changed since an earlier call.
         todo = list(_list_jobs(videos, folder, output, identities or {}, index))
@@ -109,7 +109,7 @@ def prepare_shards(
                 index.save(output)
             else:
                 unjoined.append(result)
-            if sum(each.clips for each in unjoined) >= CLIPS_PER_SHARD:
+            if sum(part.clips for part in unjoined) >= CLIPS_PER_SHARD:
                 _join_parts(unjoined, output, index)
             progress("preparing", number, len(videos))
         if unjoined:
@@ -194,7 +194,7 @@ def _video_identity(name: Path, table: dict[str, str]) -> str | None:
         table: Person by file; empty for none.
 
     Returns:
-        The person, or None where the table lacks the video.
+        The person, or None if the table lacks the video.
     """
     if table:
         return table.get(name.as_posix()) or table.get(name.name)
@@ -202,7 +202,7 @@ def _video_identity(name: Path, table: dict[str, str]) -> str | None:
 
 
 def _remove_partial_files(output: Path, index: ShardIndex) -> None:
-    """Remove what a killed run left: temporary files, and a shard that is not in the index yet."""
+    """Remove the leftovers of a killed run: temporary files, and a shard that is not in the index yet."""
     remove_partial_files(output / INDEX)
     for path in output.glob("shard-*.tar"):
         number = re.fullmatch(r"shard-(\d{5,9})\.tar", path.name)
@@ -247,14 +247,15 @@ def _run_jobs(
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield future.result()
                     del running[future]
-        except (BrokenProcessPool, BrokenPipeError) as error:  # The second: killed before it received its first job.
-            for other in active_children():  # A worker without a job would never end, nor would this process.
+        except (BrokenProcessPool, BrokenPipeError) as error:  # BrokenPipeError: killed before its first job arrived.
+            for (
+                other
+            ) in active_children():  # A worker without a job would never end, and this process would wait for it.
                 other.kill()
             names = ", ".join(job.name for job in running.values()) or "the first videos"
             raise InputError(
                 f"A worker process was killed (out of memory?) while preparing one of: {names:.300}. Run the same "
-                "command "
-                "to resume. If it happens again, remove that video or lower `jobs`."
+                "command to resume. If it happens again, remove that video or lower `jobs`."
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -268,7 +269,7 @@ def _run_job(job: _VideoJob, space: str, options: ClipOptions) -> _VideoResult:
     try:
         clips = extract_clips(job.video, _create_space(space, options.condition), job.key, job.identity, options)
         count = write_shard(job.part, clips)
-    except (OutputError, WeightsError):  # These concern all videos.
+    except (OutputError, WeightsError):  # These affect all videos.
         raise
     except MimafaceError as error:
         return _VideoResult(job, error=str(error))

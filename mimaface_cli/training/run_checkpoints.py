@@ -20,13 +20,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
 
 
-def checkpoint_step(path: Path) -> int:
-    """Return the step in a checkpoint's name."""
-    return int(path.stem.removeprefix("step-"))
-
-
 def write_checkpoint(folder: Path, state: dict[str, Any], keep: int) -> None:
-    """Write a checkpoint atomically, and remove the oldest.
+    """Write a checkpoint atomically, and remove the oldest ones.
 
     Args:
         folder: The stage's folder.
@@ -38,14 +33,16 @@ def write_checkpoint(folder: Path, state: dict[str, Any], keep: int) -> None:
     """
     with atomic_path(folder / f"step-{state['step']:08d}.pt") as temporary:
         torch.save(state, temporary)
-        with temporary.open("rb") as file:  # On the disk before it gets its name, in case the power fails.
+        with temporary.open(
+            "rb"
+        ) as file:  # The data must be on the disk before the file is renamed, in case of a power failure.
             os.fsync(file.fileno())
     for path in list_checkpoints(folder)[:-keep]:
         path.unlink(missing_ok=True)
 
 
 def remove_partial_checkpoints(folder: Path) -> None:
-    """Remove temporary files that a killed run left. Only for the process that trains there."""
+    """Remove temporary files of a killed run. Only the process that holds the folder's lock may call it."""
     for path in folder.glob(".step-*.part.pt"):
         path.unlink()
 
@@ -60,9 +57,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if not isinstance(state, dict) or state.keys() != _KEYS or type(state["step"]) is not int:
             raise ValueError("unexpected content")
-    except Exception as error:  # zip files, pickles and torch raise a dozen kinds
+    except Exception as error:  # zipfile, pickle and torch raise a dozen kinds of exceptions
         raise WeightsError(
-            f"{path}: is not a checkpoint, or damaged ({brief(error, 120)}). Remove it to resume from the one before."
+            f"{path}: is not a checkpoint, or damaged ({brief(error, 120)}). Remove it to resume from the previous one."
         ) from error
     return state
 

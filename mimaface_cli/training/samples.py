@@ -1,7 +1,7 @@
 """Samples of the two stages.
 
-Sample i is a function of the seed and i alone. So a resumed run, on any number of processes, gets the same samples as
-an uninterrupted one.
+Sample i depends only on the seed and i. So a resumed run has the same samples as an uninterrupted one, on any number of
+processes.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,9 +23,12 @@ Sample = dict[str, Tensor | int]
 class ImageSamples(Dataset):
     """Samples of stage 1: single frames.
 
-    A sample has target and render, (1, 3, S, S) uint8, or their latents (1, 4, h, w) float32 where `latents` is set;
-    photo and other (another frame of the person), each (3, S, S) uint8; the `token_inputs` of the frame; the person's
-    number and the sample's number.
+    A sample is a dictionary of:
+
+    - `target`, `render`: (1, 3, S, S) uint8, or their latents (1, 4, h, w) float32 if `latents` is set;
+    - `photo`, `other`: (3, S, S) uint8, the source image and another frame of the person;
+    - the `token_inputs` of the frame;
+    - `person`, `number`: numbers of the person and of the sample.
 
     Args:
         data: The clips.
@@ -60,9 +63,13 @@ class ImageSamples(Dataset):
 class VideoSamples(Dataset):
     """Samples of stage 2: clips of F frames.
 
-    A sample has target and render, (F, 3, S, S) uint8, or their latents (F, 4, h, w) float32 where `latents` is set;
-    photo, (3, S, S) uint8; the `token_inputs` of the frames; known, the number of conditioning frames (paper, equation
-    3); and the sample's number.
+    A sample is a dictionary of:
+
+    - `target`, `render`: (F, 3, S, S) uint8, or their latents (F, 4, h, w) float32 if `latents` is set;
+    - `photo`: (3, S, S) uint8, the source image;
+    - the `token_inputs` of the frames;
+    - `known`: number of conditioning frames (paper, equation 3);
+    - `number`: number of the sample.
 
     Args:
         data: The clips.
@@ -82,8 +89,7 @@ class VideoSamples(Dataset):
         shortest = min(data.clips, key=lambda clip: clip.count)
         if shortest.count < stage.clip:
             raise InputError(
-                f"{shortest.shard}: has clips of {shortest.count} frames. Set video.clip to that, or prepare "
-                "longer clips."
+                f"{shortest.shard}: has clips of {shortest.count} frames. Lower video.clip, or prepare longer clips."
             )
 
     def __getitem__(self, number: int) -> Sample:
@@ -98,12 +104,12 @@ class VideoSamples(Dataset):
             "render": render,
             "photo": image_tensor(clip.photo()),
             **token_inputs(clip, slice(span.start, span.stop), self.data.identity_features),
-            "known": self._choose_conditioning(rng),
+            "known": self._sample_known_frames(rng),
             "number": number,
         }
 
-    def _choose_conditioning(self, rng: np.random.Generator) -> int:
-        """Return a number of conditioning frames."""
+    def _sample_known_frames(self, rng: np.random.Generator) -> int:
+        """Return a random number of conditioning frames."""
         stage = self.stage
         if rng.random() < stage.none_known:
             return 0
@@ -123,7 +129,7 @@ def _load_frames(samples: ImageSamples | VideoSamples, index: int, span: range) 
 
 @dataclass(frozen=True)
 class SampleShare:
-    """Which samples of a run one process takes.
+    """Which samples of a run one process loads.
 
     Attributes:
         start: First step, counted from 0.
@@ -143,7 +149,7 @@ class SampleShare:
 
 
 class _SampleNumbers(Sampler):
-    """The numbers of one process's samples: each step takes the next `batch` numbers, shared in turns of `micro`."""
+    """The numbers of one process's samples: processes take turns of `micro` samples of each batch."""
 
     def __init__(self, share: SampleShare) -> None:
         self.share = share
@@ -165,7 +171,7 @@ def load_batches(samples: Dataset, share: SampleShare, workers: int) -> Iterator
 
     Args:
         samples: The samples.
-        share: Which of them this process takes.
+        share: Which of them this process loads.
         workers: Number of processes that load data.
 
     Raises:

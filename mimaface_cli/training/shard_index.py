@@ -18,7 +18,7 @@ class ShardIndex:
     Attributes:
         settings: How its clips were prepared ("made" in the file).
         videos: Number of clips of each video, by the video's path relative to the folder of videos.
-        skipped: Why a video gave no clip, by the same path ("bad" in the file).
+        skipped: Why a video has no clip, by the same path ("bad" in the file).
         shards: Number of shards.
     """
 
@@ -46,12 +46,12 @@ def read_shard_index(folder: Path) -> ShardIndex:
     """
     index = _read(folder)
     if index is None:
-        raise InputError(f"{folder}: has no prepared data. Make them with mimaface train prepare.")
+        raise InputError(f"{folder}: has no prepared data. Create it with mimaface train prepare.")
     return index
 
 
 def open_shard_index(folder: Path, settings: dict[str, Any]) -> ShardIndex:
-    """Read the index of a folder to which clips are to be added; a new folder has an empty one.
+    """Read the index of a folder before clips are added; a new folder has an empty index.
 
     Args:
         folder: The folder of shards.

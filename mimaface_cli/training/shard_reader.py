@@ -14,10 +14,10 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.training.shards import COEFFICIENTS, FEATURES, LANDMARKS, shard_name
 
 PREPARE_AGAIN = "Run mimaface train prepare again."
-_LARGEST_NOTE = 100_000
-"""Bytes of a clip's JSON member."""
-_LARGEST_MEMBER = 256 * 1024**2
-_MOST_FRAMES = 100_000
+_MAX_METADATA_BYTES = 100_000
+"""Largest JSON member of a clip."""
+_MAX_MEMBER_BYTES = 256 * 1024**2
+_MAX_FRAMES = 100_000
 
 Extent = tuple[int, int]
 """Offset and length of a member in its shard, in bytes."""
@@ -41,18 +41,18 @@ class StoredClip:
         has_features: Whether it has the photo's coefficients and identity features.
 
     Raises:
-        InputError: The clip's note is unreadable, or members are missing.
+        InputError: The clip's JSON is unreadable, or members are missing.
     """
 
     def __init__(self, shard: Path, key: str, members: dict[str, Extent]) -> None:
         self.shard, self.key, self._members = shard, key, members
         try:
-            note = json.loads(self._read("json"))
-            self.identity, self.source, self.space = (str(note[name]) for name in ("identity", "source", "space"))
-            self.count, self.size = int(note["frames"]), int(note["size"])
+            metadata = json.loads(self._read("json"))
+            self.identity, self.source, self.space = (str(metadata[name]) for name in ("identity", "source", "space"))
+            self.count, self.size = int(metadata["frames"]), int(metadata["size"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{shard}: the JSON of clip {key} cannot be read. {PREPARE_AGAIN}") from error
-        numbers = range(min(self.count, _MOST_FRAMES))
+        numbers = range(min(self.count, _MAX_FRAMES))
         required = ["track.npz", *(f"{number:05d}.jpg" for number in numbers)]
         self.has_renders = "photo.jpg" in members
         self.has_features = {COEFFICIENTS, FEATURES} <= members.keys()
@@ -66,7 +66,7 @@ class StoredClip:
         return MotionTrack.from_bytes(self._read("track.npz"), f"{self.shard} ({self.key})")
 
     def landmarks(self) -> np.ndarray | None:
-        """Return the landmarks (N, L, 2) float32 in pixels of the crop, or None where the clip has none.
+        """Return the landmarks (N, L, 2) float32 in pixels of the crop, or None if the clip has none.
 
         Raises:
             InputError: They are damaged.
@@ -76,25 +76,24 @@ class StoredClip:
         return self._read_array(LANDMARKS, "landmarks", (self.count, None, 2))
 
     def photo_coefficients(self) -> np.ndarray:
-        """Return the photo's own coefficients (261,) float32. Only where `has_features`.
+        """Return the photo's coefficients (261,) float32. Requires `has_features`.
 
         Raises:
             InputError: They are damaged.
         """
-        from mimaface_cli.face.d3dfr import (
-            COEFFICIENT_COUNT,
-        )  # Imports torch, which data preparation in face478 does not need.
+        # d3dfr imports torch, which data preparation in face478 does not need.
+        from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
 
         return self._read_array(COEFFICIENTS, "the photo's coefficients", (COEFFICIENT_COUNT,))
 
     def photo_features(self, count: int | None = None) -> np.ndarray:
-        """Return the photo's identity features (count,) float32. Only where `has_features`.
+        """Return the photo's identity features (count,) float32. Requires `has_features`.
 
         Args:
             count: Expected number of features; None accepts any.
 
         Raises:
-            InputError: They are damaged, or of another number.
+            InputError: They are damaged, or their number differs.
         """
         return self._read_array(FEATURES, "the photo's identity features", (count,))
 
@@ -107,7 +106,7 @@ class StoredClip:
         return self._read_image(f"{number:05d}.jpg", f"frame {number}")
 
     def render(self, number: int) -> np.ndarray:
-        """Return the condition render of a frame, (S, S, 3) uint8. Only where `has_renders`.
+        """Return the condition render of a frame, (S, S, 3) uint8. Requires `has_renders`.
 
         Raises:
             InputError: The image is damaged or of another size.
@@ -115,7 +114,7 @@ class StoredClip:
         return self._read_image(f"{number:05d}.render.jpg", f"render {number}")
 
     def photo(self) -> np.ndarray:
-        """Return the image of the person at another moment, (S, S, 3) uint8. Only where `has_renders`.
+        """Return the source image: the person at another moment, (S, S, 3) uint8. Requires `has_renders`.
 
         Raises:
             InputError: The image is damaged or of another size.
@@ -130,7 +129,7 @@ class StoredClip:
             )
             if not sizes_match or array.dtype != np.float32 or not np.isfinite(array).all():
                 raise ValueError("wrong shape, type or values")
-        except Exception as error:  # ast and tokenize, which read the header, raise a dozen kinds
+        except Exception as error:  # ast and tokenize, which read the header, raise a dozen kinds of exceptions
             raise InputError(f"{self.shard}: {label} of clip {self.key} are damaged. {PREPARE_AGAIN}") from error
         return array
 
@@ -145,7 +144,7 @@ class StoredClip:
 
     def _read(self, name: str) -> bytes:
         start, length = self._members[name]
-        if length > (_LARGEST_NOTE if name == "json" else _LARGEST_MEMBER):
+        if length > (_MAX_METADATA_BYTES if name == "json" else _MAX_MEMBER_BYTES):
             raise ValueError(f"{name} is too large")
         with self.shard.open("rb") as file:
             file.seek(start)
@@ -160,7 +159,7 @@ def open_shards(folder: Path) -> list[StoredClip]:
     """
     paths = sorted(folder.glob("shard-*.tar"))
     if not paths:
-        raise InputError(f"{folder}: has no shards. Make them with mimaface train prepare.")
+        raise InputError(f"{folder}: has no shards. Create them with mimaface train prepare.")
     for number, path in enumerate(paths):
         if path.name != shard_name(number):
             raise InputError(f"{folder}: {shard_name(number)} is missing. {PREPARE_AGAIN}")
@@ -182,7 +181,7 @@ def _list_members(path: Path) -> list[tuple[str, int, int]]:
     """Return name, offset and length of a shard's files."""
     truncated = InputError(f"{path}: is truncated or not a shard. Remove it and run mimaface train prepare again.")
     try:
-        with path.open("rb") as file:  # tarfile does not notice a cut between two members.
+        with path.open("rb") as file:  # tarfile does not notice a file that was cut between two members.
             file.seek(-1024, io.SEEK_END)
             if any(file.read()):
                 raise truncated

@@ -1,19 +1,19 @@
 """Write training clips to tar shards, named as webdataset names them.
 
-Every trainer reads these shards; data preparation and the renderer of people write them. One clip has these members:
+Data preparation and the renderer of synthetic people write shards; all trainings read them. A clip has these members:
 
 - `<key>.json`: identity, source, frames, size, frame_rate and space;
 - `<key>.track.npz`: its motion track;
 - `<key>.00000.jpg`, ...: its frames;
-- `<key>.photo.jpg` and `<key>.00000.render.jpg`, ...: the source image from another moment and each frame's condition
-  render, which the two stages need;
-- `<key>.landmarks.npy`, where they are known;
+- `<key>.photo.jpg` and `<key>.00000.render.jpg`, ...: the source image (the person at another moment) and each frame's
+  condition render; both stages need them;
+- `<key>.landmarks.npy`, if they are known;
 - `<key>.photo.coefficients.npy` and `<key>.photo.features.npy`: in the bfm09 space, what the released networks estimate
-  from the source image at full size, as `animate` does.
+  from the source image at full size, as in `animate`.
 
-Images are JPEG at quality 95 without chroma subsampling, one member per frame. A trainer reads single frames from
-anywhere in a clip. A member costs one seek and one decode; a video would cost the start of its decoder, and a lossless
-image four times the space.
+Images are JPEG at quality 95 without chroma subsampling, one member per frame, because trainings read single frames at
+random. Reading a member costs one seek and one decode. A video would have to be decoded from its last key frame, and
+lossless images would take four times the space.
 """
 
 import io
@@ -73,11 +73,11 @@ class TrainingClip:
         if self.frames.dtype != np.uint8 or self.frames.shape[3:] != (3,) or height != width:
             raise ValueError(f"frames: are {self.frames.dtype} {self.frames.shape}, not N × S × S × 3 uint8")
         if count != len(self.track):
-            raise ValueError(f"track: has {len(self.track)} frames where the clip has {count}")
+            raise ValueError(f"track: has {len(self.track)} frames, but the clip has {count}")
         if self.landmarks is not None and (self.landmarks.ndim != 3 or self.landmarks.shape[::2] != (count, 2)):
             raise ValueError(f"landmarks: are {self.landmarks.shape}, not {count} × L × 2")
         if (self.photo is None) != (self.renders is None):
-            raise ValueError("renders: need the photo from which they are made")
+            raise ValueError("renders: need the photo from which they are rendered")
         for name, shape in (("photo", self.frames.shape[1:]), ("renders", self.frames.shape)):
             images = getattr(self, name)
             if images is not None and (images.shape != shape or images.dtype != np.uint8):
@@ -125,7 +125,7 @@ def _add_clip(shard: tarfile.TarFile, clip: TrainingClip) -> None:
         entry.size = len(data)
         shard.addfile(entry, io.BytesIO(data))
 
-    add("json", json.dumps(_clip_note(clip)).encode())
+    add("json", json.dumps(_describe_clip(clip)).encode())
     add("track.npz", clip.track.to_bytes())
     arrays = {LANDMARKS: clip.landmarks, COEFFICIENTS: clip.photo_coefficients, FEATURES: clip.photo_features}
     for name, array in arrays.items():
@@ -143,7 +143,7 @@ def _add_clip(shard: tarfile.TarFile, clip: TrainingClip) -> None:
         add(name, buffer.getvalue())
 
 
-def _clip_note(clip: TrainingClip) -> dict[str, str | int]:
+def _describe_clip(clip: TrainingClip) -> dict[str, str | int]:
     """Return the content of a clip's JSON member."""
     rate = clip.track.frame_rate
     return {

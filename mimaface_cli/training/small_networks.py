@@ -1,4 +1,4 @@
-"""Small networks that train from scratch, at the size that a configuration gives."""
+"""Small networks that train from scratch, of a configurable size."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def small_unet_config(size: NetworkSize, video: bool = True) -> dict[str, Any]:
 
     Args:
         size: Size of the networks.
-        video: With motion modules; stage 1 has none.
+        video: Whether to include motion modules; stage 1 has none.
     """
     kinds = ["CrossAttn" if has_attention else "" for has_attention in size.attention]
     return {
@@ -46,7 +46,7 @@ def build_small_networks(size: NetworkSize, seed: int = 0, video: bool = False) 
     Args:
         size: Size of the networks.
         seed: Random seed of the weights.
-        video: With motion modules.
+        video: Whether to include motion modules.
     """
     torch.manual_seed(seed)
     unet = VideoUNet(small_unet_config(size, video))

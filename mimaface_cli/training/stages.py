@@ -26,10 +26,10 @@ from mimaface_cli.training.losses import MemoryBank, identity_loss
 from mimaface_cli.training.model_export import MODEL, export_model
 from mimaface_cli.training.objective import (
     DenoisingObjective,
-    frame_latents,
-    random_mask,
-    sample_generator,
-    schedule_alphas,
+    compute_alphas,
+    create_generator,
+    encode_frames,
+    sample_mask,
 )
 from mimaface_cli.training.run_checkpoints import read_stage_result
 from mimaface_cli.training.samples import ImageSamples, SampleShare, VideoSamples, autoencoder_batches, load_batches
@@ -38,7 +38,7 @@ from mimaface_cli.training.validation import Validator
 
 
 def train_image(config: TrainingConfig, progress: ProgressCallback = ignore_progress) -> Path:
-    """Train stage 1, from its last checkpoint where there is one.
+    """Train stage 1, resuming at its last checkpoint if there is one.
 
     Args:
         config: The run's configuration.
@@ -56,8 +56,7 @@ def train_image(config: TrainingConfig, progress: ProgressCallback = ignore_prog
     data, held_out = split_held_out(config, load_training_data(config))
     if stage.identity_weight and data.people < 2:
         raise InputError(
-            f"{config.data}: shows one person, so the identity loss has no negatives. Set identity_weight = 0 in "
-            "[image]."
+            f"{config.data}: shows one person, so the identity loss has no negatives. Set [image] identity_weight = 0."
         )
     network = initialize_image_stage(config, data.identity_features)
     network.clip.requires_grad_(True)
@@ -80,7 +79,7 @@ def train_image(config: TrainingConfig, progress: ProgressCallback = ignore_prog
 
 
 def train_video(config: TrainingConfig, progress: ProgressCallback = ignore_progress) -> Path:
-    """Train stage 2 from stage 1's moving average, or from its own last checkpoint; then export the model.
+    """Train stage 2 from stage 1's moving average, or resume at its last checkpoint; then export the model.
 
     Args:
         config: The run's configuration.
@@ -124,10 +123,10 @@ class _ImageLosses:
 
     def __call__(self, network: nn.Module, batch: Batch) -> Losses:
         stage, device = self.stage, self.run.device
-        generator = sample_generator(self.run.config.seed, batch, device)
-        target, render = (frame_latents(self.vae, batch[name]) for name in ("target", "render"))
+        generator = create_generator(self.run.config.seed, batch, device)
+        target, render = (encode_frames(self.vae, batch[name]) for name in ("target", "render"))
         photo = to_signed(batch["photo"])
-        is_clean = random_mask(len(photo), stage.clean_condition, generator, device)[:, None, None, None, None]
+        is_clean = sample_mask(len(photo), stage.clean_condition, generator, device)[:, None, None, None, None]
         conditions = torch.cat([render, target * is_clean, torch.ones_like(target[:, :1]) * is_clean], 1)
         views = [photo]
         if stage.identity_weight:
@@ -151,7 +150,7 @@ class _ImageLosses:
 
 
 class _VideoLosses:
-    """The loss of stage 2: denoising of clips whose first frames may be known."""
+    """The loss of stage 2: denoising of clips, with or without conditioning frames at the start."""
 
     def __init__(self, run: TrainingRun, vae: AutoencoderKL, objective: DenoisingObjective) -> None:
         self.run, self.vae, self.objective = run, vae, objective
@@ -159,8 +158,8 @@ class _VideoLosses:
 
     def __call__(self, network: nn.Module, batch: Batch) -> Losses:
         stage, device = self.stage, self.run.device
-        generator = sample_generator(self.run.config.seed, batch, device)
-        target, render = (frame_latents(self.vae, batch[name]) for name in ("target", "render"))
+        generator = create_generator(self.run.config.seed, batch, device)
+        target, render = (encode_frames(self.vae, batch[name]) for name in ("target", "render"))
         frames = torch.arange(stage.clip, device=device)
         is_known = (frames < batch["known"][:, None]).float()[:, None, :, None, None]  # Paper, equation 3.
         noise = torch.randn(target.shape, generator=generator, device=device)
@@ -173,12 +172,12 @@ class _VideoLosses:
 def _create_objective(
     config: TrainingConfig, stage: ImageStageConfig | VideoStageConfig, run: TrainingRun
 ) -> DenoisingObjective:
-    alphas = schedule_alphas(run.device)
+    alphas = compute_alphas(run.device)
     return DenoisingObjective(alphas, config.model.prediction, stage.token_dropout, stage.min_snr)
 
 
 def _unfreeze_video_parameters(network: Denoiser, stage: VideoStageConfig) -> list[dict[str, Any]]:
-    """Unfreeze what stage 2 trains and return the optimizer's groups; all else stays frozen.
+    """Unfreeze the parameters that stage 2 trains, and return the optimizer's groups.
 
     Raises:
         InputError: The appearance encoder has fewer layers than should be trained.
@@ -213,7 +212,7 @@ def _select_conditioning_gradient(gradient: Tensor) -> Tensor:
 def _attach_validator(
     run: TrainingRun, held_out: TrainingData, length: int, vae: AutoencoderKL, alphas: Tensor
 ) -> None:
-    """Validate the run on the held-out people, and record who they are."""
+    """Set the run's validator for the held-out people, and list them in the output."""
     if run.accelerator.is_main_process:
         record_held_out(run.config, held_out)
     if run.config.validation.every and held_out.clips:
@@ -221,7 +220,7 @@ def _attach_validator(
 
 
 def _attach_latent_cache(samples: ImageSamples | VideoSamples, vae: AutoencoderKL, run: TrainingRun) -> None:
-    """Replace frames by cached latents, if the configuration wants it."""
+    """Replace frames by cached latents if the configuration enables them."""
     if run.config.cache_latents:
         with run.accelerator.main_process_first():
             samples.latents = cache_latents(vae, samples.data, Path(run.config.data), run.progress)
@@ -242,7 +241,7 @@ def _enable_gradient_checkpointing(network: Denoiser, config: TrainingConfig) ->
 
 
 def _prepare_autoencoder(config: TrainingConfig, data: TrainingData, run: TrainingRun) -> AutoencoderKL:
-    """Return Stable Diffusion's VAE, or the run's own autoencoder, which is trained first; on the run's device."""
+    """Return Stable Diffusion's VAE, or the small model's autoencoder, which is trained first; on the run's device."""
     if config.model.start == "sd15":
         return load_sd_vae().float().to(run.device)
     folder, autoencoder_config = Path(config.output) / "vae", config.model.autoencoder

@@ -19,8 +19,7 @@ def check_tensorboard() -> None:
     """
     if importlib.util.find_spec("tensorboard") is None:
         raise InputError(
-            "tensorboard = true needs a package that is not installed. Run pip install 'mimaface[train]', or set it to "
-            "false."
+            "tensorboard = true needs a missing package. Run pip install 'mimaface[train]', or set tensorboard = false."
         )
 
 
@@ -29,7 +28,7 @@ class TensorboardLog:
 
     Args:
         folder: The stage's folder.
-        step: The last step of the resumed run. What an earlier run logged after it is hidden.
+        step: The last step of the resumed run. Events that an interrupted run logged after it are hidden.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -49,7 +48,7 @@ class TensorboardLog:
         self._writer.add_image("validation", result.sheet, result.step, dataformats="HWC")
 
     def flush(self) -> None:
-        """Write to the disk, before a checkpoint after which nothing is logged again."""
+        """Write to the disk. Call it before a checkpoint: a resumed run does not log earlier steps again."""
         self._writer.flush()
 
     def close(self) -> None:

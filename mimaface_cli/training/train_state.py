@@ -12,7 +12,7 @@ from mimaface_cli.training.config import OptimizerConfig
 from mimaface_cli.training.denoiser import Denoiser
 from mimaface_cli.training.initialization import NetworkState, describe_network, rebuild_network
 
-# Parts of parameter names that torch inserts where it checkpoints or compiles a layer.
+# Parts of parameter names that torch inserts if it checkpoints or compiles a layer.
 _WRAPPERS = ("_checkpoint_wrapped_module.", "_orig_mod.")
 
 
@@ -30,7 +30,7 @@ class TrainState:
     Attributes:
         network: The network.
         adamw: The optimizer.
-        module: The network as accelerate wraps it, to be called.
+        module: The network as accelerate wraps it; call this one.
         optimizer: The optimizer as accelerate wraps it.
         parameters: The trained parameters, in the order of the groups.
         names: Names of the parameters, by their ids.
@@ -61,7 +61,7 @@ class TrainState:
         }
 
     def mask_gradients(self) -> None:
-        """Apply the gradient masks of `Denoiser.mask_gradient`. Here hooks have done so already."""
+        """Apply the masks of `Denoiser.mask_gradient`. Complete weights have hooks, which have done so already."""
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
@@ -70,7 +70,7 @@ class TrainState:
         # One call for all: a thousand small ones would leave a GPU waiting.
         torch._foreach_lerp_(averages, self.parameters, 1 - decay)
 
-    def averaged(self) -> AbstractContextManager[Denoiser | None]:
+    def averaged_network(self) -> AbstractContextManager[Denoiser | None]:
         """Provide the network with its moving average as weights, in the main process; None in the others."""
         return self._averaged_in_place()
 
@@ -91,16 +91,16 @@ class TrainState:
             name = self.names[id(parameter)]
             parameter.data, self.average[name] = self.average[name], parameter.data
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the complete `network`, `average` and `optimizer` of a checkpoint; valid in the main process."""
         return {"network": self.network.state_dict(), "average": self.average, "optimizer": self.adamw.state_dict()}
 
     @torch.no_grad()
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore the result of `state`.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the result of `state_dict`.
 
         Raises:
-            RuntimeError, ValueError, KeyError, TypeError: It is the state of another model.
+            RuntimeError, ValueError, KeyError, TypeError: The state belongs to another model.
         """
         self.network.load_state_dict(state["network"])
         self.adamw.load_state_dict(state["optimizer"])
@@ -127,7 +127,7 @@ def check_average(average: Mapping[str, Tensor], shapes: Mapping[str, torch.Size
         ValueError: It does not.
     """
     if average.keys() != shapes.keys() or any(value.shape != shapes[name] for name, value in average.items()):
-        raise ValueError("its moving average is of other parameters")
+        raise ValueError("its moving average belongs to other parameters")
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def rebuilt_network(
     """Provide a new network with a complete state, in the main process; None in the others.
 
     Args:
-        train_state: The training whose network is rebuilt.
+        train_state: Training state with the network to rebuild.
         state: The complete state dict; its values are None outside the main process.
     """
     if not train_state.accelerator.is_main_process:

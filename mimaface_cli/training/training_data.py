@@ -15,7 +15,7 @@ from mimaface_cli.training.shard_index import read_shard_index
 from mimaface_cli.training.shard_reader import PREPARE_AGAIN, StoredClip, open_shards
 
 CACHED_CLIPS = 4096
-"""Clips of which motion tensors are cached: a track is slower to read than an image, and takes a few kilobytes."""
+"""Clips with cached motion tensors. A track is slower to read than an image, and its tensor takes a few kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,8 @@ def _count_identity_features(clips: list[StoredClip]) -> int:
     incomplete = next((clip for clip in clips if not clip.has_features), None)
     if incomplete is not None:
         raise InputError(
-            f"{incomplete.shard}: clip {incomplete.key} lacks the photo's coefficients and identity features, which "
-            "the "
-            'release\'s condition tokens need. Set [model] tokens = "paper", or install the identity network (run '
+            f"{incomplete.shard}: clip {incomplete.key} lacks the photo's coefficients and identity features. The "
+            'release\'s condition tokens need them. Set [model] tokens = "paper", or install the identity network (run '
             "mimaface weights pull mimaface, or mimaface weights import) and prepare into another folder."
         )
     return len(clips[0].photo_features())
@@ -110,8 +109,8 @@ def clip_motion(clip: StoredClip) -> Tensor:
 def clip_mixed_coefficients(clip: StoredClip) -> Tensor:
     """Return the mixed coefficients of all frames, (F, 261) in the order of `d3dfr.FIELDS`.
 
-    As in the release, identity, texture and illumination are the photo's, and the motion is that of the frames. The
-    tensor is cached; do not change it.
+    As in the release, identity, texture and illumination are those of the photo, and the motion is that of the frames.
+    The tensor is cached; do not change it.
     """
     track = clip.track()
     names = ("identity", "texture", "illumination", "expression", "pose", "gaze")
@@ -121,12 +120,12 @@ def clip_mixed_coefficients(clip: StoredClip) -> Tensor:
 
 
 def token_inputs(clip: StoredClip, frames: slice | list[int], identity_features: int) -> dict[str, Tensor]:
-    """Return what the condition tokens of some frames are computed from, besides the photo.
+    """Return the inputs of the condition tokens of some frames, except the photo.
 
     Args:
         clip: The clip.
         frames: The frames.
-        identity_features: As of `TrainingData`.
+        identity_features: As for `TrainingData`.
 
     Returns:
         For the paper's tokens, motion (F, 74). For the release's tokens, motion (mixed coefficients, (F, 261)) and

@@ -41,7 +41,7 @@ class Validator:
     Args:
         config: The run's configuration.
         held_out: The clips of the held-out people.
-        length: Frames that the network takes at once, 1 in stage 1.
+        length: Frames that the network denoises at once, 1 in stage 1.
         vae: The autoencoder.
         alphas: The schedule's cumulative products at each timestep.
         context: Context in which the training runs the network, such as autocast.
@@ -78,7 +78,7 @@ class Validator:
 
     @torch.no_grad()
     def validate(self, network: Denoiser, step: int) -> ValidationResult:
-        """Generate and measure the clips. The network's modules return to the mode that they were in."""
+        """Generate and measure the clips. Afterwards the network's modules are in their previous modes."""
         modes = [(module, module.training) for module in network.modules()]
         network.eval()
         try:
@@ -87,7 +87,10 @@ class Validator:
             for module, mode in modes:
                 module.training = mode
         names = results[0][0]
-        figures = {name: float(np.mean([value for each, _ in results for value in each[name]])) for name in names}
+        figures = {
+            name: float(np.mean([value for clip_figures, _ in results for value in clip_figures[name]]))
+            for name in names
+        }
         return ValidationResult(step, figures, render_sheet([row for _, rows in results for row in rows]))
 
     def _validate_clip(self, network: Denoiser, clip: StoredClip) -> tuple[Figures, list[SheetRow]]:
@@ -112,7 +115,7 @@ class Validator:
         length = self.settings.length
         if self.is_image_stage:
             return np.linspace(0, count - 1, length).round().astype(int).tolist()
-        # Two of the engine's clips, which share frames, or less where there are fewer frames.
+        # Two overlapping clips of the engine, or fewer frames if the clip is shorter.
         return list(range(min(count, 2 * length - self.settings.overlap)))
 
     def _denoising_loss(
@@ -131,8 +134,8 @@ class Validator:
             target: (1, 4, F, h, w) clean latents.
             render: (1, 4, F, h, w) latents of the renders.
             photo: (1, 3, S, S) in [-1, 1].
-            motion: (1, N, ...) with N >= F, as for `Denoiser.tokens`.
-            identity: As for `Denoiser.tokens`.
+            motion: (1, N, ...) with N >= F, as for `Denoiser.compute_tokens`.
+            identity: As for `Denoiser.compute_tokens`.
         """
         frames, height, width = target.shape[2:]
         motion = motion[:, :frames]
@@ -154,11 +157,11 @@ class Validator:
         """Return the latents (1, 4, N, h, w) of a whole clip, generated as the engine does, ICA included."""
         settings, parts = self.settings, []
         final: Tensor | None = None
-        appearance = network.appearance(photo)
+        appearance = network.encode_appearance(photo)
         for clip in ica.plan_clips(render.shape[2], settings.length, settings.overlap):
             frames = list(clip.frames)
             carried = final[:, :, -clip.carried :] if final is not None and clip.carried else None
-            clip_render, tokens = render[:, :, frames], network.tokens(appearance, motion[:, frames], identity)
+            clip_render, tokens = render[:, :, frames], network.compute_tokens(appearance, motion[:, frames], identity)
             height, width = render.shape[-2:]
             noise = ica.sample_noise(settings.length, height, width, seed=settings.seed)
             condition = ica.build_ica_channels(carried, settings.length, clip_render)
@@ -170,7 +173,7 @@ class Validator:
 
 
 def _measure_frames(results: list[np.ndarray], truths: list[np.ndarray]) -> Figures:
-    """Return PSNR, SSIM and, where its network is installed, LPIPS of each frame."""
+    """Return PSNR, SSIM and, if its network is installed, LPIPS of each frame."""
     pairs = list(zip(results, truths, strict=True))
     figures = {
         "psnr": [psnr(result, truth) for result, truth in pairs],
@@ -187,13 +190,13 @@ def _measure_frames(results: list[np.ndarray], truths: list[np.ndarray]) -> Figu
 def _choose_clips(held_out: TrainingData, count: int, seed: int) -> list[StoredClip]:
     """Choose some clips, the same for a seed, of as many people as possible."""
     order = np.random.default_rng((seed, 3)).permutation(len(held_out.clips)).tolist()
-    clips_of: Counter[int] = Counter()
+    clip_counts: Counter[int] = Counter()
     ranks = []  # The first clip of each person comes first, then the second of each, and so on.
-    for k in order:
-        ranks.append(clips_of[held_out.person[k]])
-        clips_of[held_out.person[k]] += 1
+    for index in order:
+        ranks.append(clip_counts[held_out.person[index]])
+        clip_counts[held_out.person[index]] += 1
     ranked = sorted(zip(ranks, order, strict=True), key=lambda pair: pair[0])
-    return [held_out.clips[k] for _, k in ranked][:count]
+    return [held_out.clips[index] for _, index in ranked][:count]
 
 
 def _image_batch(images: list[np.ndarray]) -> Tensor:

@@ -17,6 +17,7 @@ COLUMNS = ("photo", "render", "truth", "result")
 LARGEST_SIDE = 256
 """Largest side of an image on the contact sheet, in pixels."""
 TITLE_HEIGHT = 16
+"""Height of the contact sheet's title row, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def write_validation(folder: Path, result: ValidationResult) -> None:
 
 
 def discard_validations_after(folder: Path, step: int) -> None:
-    """Remove the validations after a step, which a run that resumes there makes again."""
+    """Remove the validations after a step. A run that resumes there repeats them."""
     remove_partial_files(folder / CURVE)
     if (folder / CURVE).exists():
         _write_rows(folder / CURVE, [row for row in _read_rows(folder / CURVE) if int(row["step"]) <= step])

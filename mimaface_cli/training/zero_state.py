@@ -1,8 +1,8 @@
 """Training state whose weights DeepSpeed's ZeRO shards among the processes (stages 1 to 3), gathered for checkpoints.
 
-AdamW works on flat pieces of full precision, some in each process. Only DeepSpeed knows how parameters lie in them; it
-returns and accepts complete parameters. Moments and moving average are pieces of the same layout. To gather or shard
-them, they take the place of the weights.
+DeepSpeed distributes the full-precision weights over the processes as flat tensors ("pieces"), which AdamW updates.
+Only DeepSpeed knows the layout of the pieces, but it can read and write complete parameters. Moments and moving average
+are pieces of the same layout. To gather or shard them, they temporarily replace the weights.
 """
 
 from collections.abc import Generator, Mapping
@@ -25,7 +25,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class ZeroTrainState(TrainState):
-    """Training state whose weights, moments and moving average are pieces, some in each process.
+    """Training state with weights, moments and moving average as pieces that are distributed over the processes.
 
     Args:
         accelerator: accelerate's state.
@@ -88,14 +88,14 @@ class ZeroTrainState(TrainState):
         """Move this process's pieces of the moving average toward the weights."""
         torch._foreach_lerp_(self.average_pieces, self._piece_data(), 1 - decay)
 
-    def averaged(self) -> AbstractContextManager[Denoiser | None]:
+    def averaged_network(self) -> AbstractContextManager[Denoiser | None]:
         """Provide a complete network with the moving average as weights, in the main process."""
         return rebuilt_network(self, {**self._gather_network(), **self._gather(self.average_pieces)})
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the complete state; valid in the main process."""
         states = [self.adamw.state[piece] for piece in self.pieces]
-        moments = {key: self._gather([each[key] for each in states]) for key in _MOMENTS}
+        moments = {key: self._gather([state[key] for state in states]) for key in _MOMENTS}
         step, names = states[0]["step"].cpu(), [self.names[id(parameter)] for parameter in self.parameters]
         parameter_states = {
             index: {"step": step.clone(), **{key: values[name] for key, values in moments.items()}}
@@ -110,7 +110,7 @@ class ZeroTrainState(TrainState):
         return {"network": self._gather_network(), "average": average, "optimizer": optimizer}
 
     @torch.no_grad()
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore this process's pieces from a complete state."""
         network = self.network.state_dict(keep_vars=True)
         saved_network = state["network"]
@@ -121,7 +121,9 @@ class ZeroTrainState(TrainState):
         shapes = {self.names[id(parameter)]: _complete_shape(parameter) for parameter in self.parameters}
         check_average(state["average"], shapes)
         saved, names = state["optimizer"]["state"], list(shapes)
-        moments = {key: {names[index]: each[key] for index, each in saved.items()} for key in _MOMENTS}
+        moments = {
+            key: {names[index]: parameter_state[key] for index, parameter_state in saved.items()} for key in _MOMENTS
+        }
         for name, value in network.items():
             with deepspeed.zero.GatheredParameters(value, modifier_rank=0):
                 value.data.copy_(saved_network[name])
@@ -139,7 +141,7 @@ class ZeroTrainState(TrainState):
 
     @contextmanager
     def _replaced_weights(self, values: list[Tensor]) -> Generator[None, None, None]:
-        """Replace the weights by pieces of the same layout, for what DeepSpeed does with weights only."""
+        """Replace the weights by pieces of the same layout, because DeepSpeed gathers and shards weights only."""
         weights = self._copy_pieces()
         torch._foreach_copy_(self._piece_data(), values)
         try:
@@ -157,7 +159,7 @@ class ZeroTrainState(TrainState):
             }
 
     def _shard(self, values: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return this process's pieces of complete tensors of the trained parameters; zero where there is none."""
+        """Return this process's pieces of complete tensors of the trained parameters; missing tensors are zero."""
         with self._replaced_weights([torch.zeros_like(piece) for piece in self._piece_data()]):
             for parameter in self.parameters:
                 value = values.get(self.names[id(parameter)])
@@ -195,13 +197,13 @@ def _check_config(config: Mapping[str, Any]) -> None:
     """Check DeepSpeed's configuration.
 
     Raises:
-        InputError: It sets what the training sets itself, or what cannot be gathered.
+        InputError: It sets something that the run's configuration sets, or that cannot be gathered.
     """
     zero = config["zero_optimization"]
     devices = [(zero.get(key) or {}).get("device") for key in ("offload_optimizer", "offload_param")]
     for key, is_unsupported, fix in (
-        ("optimizer", "optimizer" in config, "Remove it: AdamW is set in the training's own configuration."),
-        ("scheduler", "scheduler" in config, "Remove it: the rate is set in the training's own configuration."),
+        ("optimizer", "optimizer" in config, "Remove it: the run's configuration sets AdamW."),
+        ("scheduler", "scheduler" in config, "Remove it: the run's configuration sets the learning rate."),
         (
             "zero_optimization.stage",
             zero["stage"] not in (1, 2, 3),

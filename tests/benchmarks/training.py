@@ -36,9 +36,9 @@ from mimaface_cli.training import stages, train_state
 from mimaface_cli.training.autoencoder import load_autoencoder
 from mimaface_cli.training.config import TrainingConfig
 from mimaface_cli.training.config_reader import build_config
-from mimaface_cli.training.denoiser import Denoiser, clip_pixels
+from mimaface_cli.training.denoiser import Denoiser, prepare_clip_pixels
 from mimaface_cli.training.initialization import rebuild_network
-from mimaface_cli.training.objective import schedule_alphas
+from mimaface_cli.training.objective import compute_alphas
 from mimaface_cli.training.run_checkpoints import read_stage_result
 from mimaface_cli.training.shard_index import ShardIndex
 from mimaface_cli.training.shard_reader import open_shards
@@ -110,7 +110,7 @@ def bare_step(network: Denoiser, stage: str, size: int, reduction: int, batch: i
 
 
 PARTS = {
-    "autoencoder": (stages, "frame_latents"),
+    "autoencoder": (stages, "encode_frames"),
     "augmentation": (stages, "augment_photometric"),
     "identity loss": (stages, "identity_loss"),
     "memory bank": (stages.MemoryBank, "add"),
@@ -259,7 +259,7 @@ def overfit(folder: Path, steps: int) -> None:
         vae = load_autoencoder(folder / "run/vae")
         settings = replace(config, validation=replace(config.validation, clips=8, steps=10, guidance=2.0))
         look = Validator(
-            settings, footage, 1, vae, schedule_alphas(torch.device("cpu")), contextlib.nullcontext
+            settings, footage, 1, vae, compute_alphas(torch.device("cpu")), contextlib.nullcontext
         ).validate(network, part)
         Image.fromarray(look.sheet).save(folder / f"overfit-{part:05d}.png")
         rows = (folder / "run/image/losses.csv").read_text().splitlines()[1:]
@@ -317,7 +317,7 @@ def top1(network: Denoiser, clips: list) -> float:
     tokens = []
     for take in (0, 1):
         photos = np.stack([clip.frame(3) for clip in clips[take::2]])
-        pixels = clip_pixels(
+        pixels = prepare_clip_pixels(
             torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 127.5 - 1, network.clip.config.image_size
         )
         tokens.append(

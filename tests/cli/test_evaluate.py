@@ -20,8 +20,8 @@ def test_evaluate_measures_one_result(run_mimaface, sample, tmp_path):
     words = ("evaluate", sample.driver, "--source", sample.portrait, "--driver", sample.driver)
     done = run_mimaface(*words, "--report", page, "--csv", lines)
     assert done.returncode == 0, done.stderr
-    assert "head rotation" in done.stdout and "needs weights lpips_alex" not in done.stdout.split("LPIPS")[0]
-    assert re.search(r"CSIM .* needs weights mimaface", done.stdout) and "100.0%" in done.stdout
+    assert "head rotation" in done.stdout and "needs the lpips_alex weights" not in done.stdout.split("LPIPS")[0]
+    assert re.search(r"CSIM .* needs the mimaface weights", done.stdout) and "100.0%" in done.stdout
 
     text = page.read_text("utf-8")
     assert text.startswith("<!doctype html>") and text.count("<svg") >= 5 and "data:image/jpeg;base64," in text
@@ -39,7 +39,8 @@ def test_evaluate_measures_one_result(run_mimaface, sample, tmp_path):
     assert result["results"][0]["cached"] and again.stderr == ""
     figures = result["results"][0]["figures"]
     assert (
-        figures["fid" if "fid" in figures else "csim"]["value"] is None and "needs weights" in figures["csim"]["reason"]
+        figures["fid" if "fid" in figures else "csim"]["value"] is None
+        and "needs the mimaface weights" in figures["csim"]["reason"]
     )
     assert len(result["results"][0]["series"]["time"]) == FRAMES
     refused = run_mimaface(*words, "--report", page)

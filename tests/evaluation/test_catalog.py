@@ -29,7 +29,7 @@ def restore_catalog(monkeypatch):
     monkeypatch.setattr(CATALOG, "_metrics", dict(CATALOG._metrics))
 
 
-def test_a_registered_metric_appears_in_json_csv_and_report(sample, cache, driver_video, restore_catalog, tmp_path):
+def test_registered_metric_appears_in_json_csv_and_report(sample, cache, driver_video, restore_catalog, tmp_path):
     pairs = [Pair(sample.portrait, sample.driver)] * 2
     before = evaluate_pairs([sample.driver] * 2, pairs, cache=cache)
     register_metric(RedLevel)
@@ -37,9 +37,8 @@ def test_a_registered_metric_appears_in_json_csv_and_report(sample, cache, drive
     assert "red" not in before.means and not evaluation.rows[0].is_cached  # cached figures lack the new metric
     expected = sum(frame[..., 0].mean() for frame in driver_video[0]) / len(driver_video[0])
     entry = evaluation.to_json(series=True)
-    assert entry["means"]["red"]["value"] == pytest.approx(
-        expected, abs=2
-    )  # the color conversions of PyAV and the reader differ
+    # The color conversions of PyAV and of the reader differ.
+    assert entry["means"]["red"]["value"] == pytest.approx(expected, abs=2)
     assert len(entry["results"][0]["series"]["red"]) == len(driver_video[0])
 
     write_csv(tmp_path / "figures.csv", evaluation)
@@ -55,10 +54,12 @@ def test_a_registered_metric_appears_in_json_csv_and_report(sample, cache, drive
 def test_catalog_lists_a_metric_in_its_group(restore_catalog):
     register_metric(RedLevel)
     groups = [info.group for info in CATALOG.infos]
-    assert len(dict.fromkeys(groups)) == sum(a != b for a, b in zip(groups, ["", *groups], strict=False))
+    assert len(dict.fromkeys(groups)) == sum(
+        group != previous for group, previous in zip(groups, ["", *groups], strict=False)
+    )
     assert CATALOG.info("red") is RedLevel.info
 
 
-def test_register_metric_refuses_a_name_twice():
+def test_register_metric_refuses_a_registered_name():
     with pytest.raises(ValueError, match="psnr is registered already"):
         register_metric(Psnr)

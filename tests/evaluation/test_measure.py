@@ -22,11 +22,11 @@ from tests.conftest import FRAMES, ROOT, write_video
 from tests.evaluation.conftest import write_images
 
 
-def measure_figures(result, pair, cache=None, options=EvaluateOptions()) -> ResultFigures:  # frozen
+def measure_figures(result, pair, cache=None, options=EvaluateOptions()) -> ResultFigures:
     return measure(result, PairContext(pair, options, cache))[0]
 
 
-def test_the_driver_itself_has_perfect_figures(sample, cache):
+def test_driver_as_result_has_perfect_figures(sample, cache):
     figures = measure_figures(sample.driver, Pair(sample.driver, sample.driver, same=True), cache)
     assert figures.frames == figures.compared_frames == FRAMES
     assert figures.faceless_frames == 0 and not figures.notes
@@ -36,7 +36,7 @@ def test_the_driver_itself_has_perfect_figures(sample, cache):
     assert figures.values["correlation"] == pytest.approx(1, abs=1e-6) and figures.values["face_share"] == 100
     assert figures.values["jitter_ratio"] == pytest.approx(1) and figures.values["jitter"] > 0
     assert figures.series["mouth"] == figures.series["mouth_driver"] and len(figures.series["psnr"]) == FRAMES
-    assert figures.reasons["lpips"] == "needs weights lpips_alex: mimaface weights pull lpips_alex"
+    assert figures.reasons["lpips"] == "needs the lpips_alex weights; run mimaface weights pull lpips_alex"
     assert {"lpips", "csim", "expression_bfm09"} & set(figures.values) == set()
 
 
@@ -61,7 +61,7 @@ def test_psnr_of_known_noise_is_exact(driver_video, tmp_path):
     assert "psnr" not in measure_figures(noisy, replace(pair, same=False)).values
 
 
-def test_other_frame_rates_and_durations_are_aligned_by_time_and_noted(sample, driver_video, cache, tmp_path):
+def test_results_of_other_frame_rate_or_duration_are_aligned_by_time_with_a_note(sample, driver_video, cache, tmp_path):
     frames, times = driver_video
     half_rate = write_video(tmp_path / "half.mp4", frames[:9:2], times[:9:2], Fraction(15000, 1001))
     figures = measure_figures(half_rate, Pair(sample.portrait, sample.driver, same=True), cache)
@@ -93,7 +93,7 @@ def test_faceless_frames_are_counted_and_have_no_motion_figures(sample, driver_v
     assert [value is None for value in figures.series["expression"]][4:9] == [True] * 5
 
 
-def test_a_result_without_any_face_has_frame_figures_only(sample, driver_video, cache, tmp_path):
+def test_result_without_any_face_has_only_frame_figures(sample, driver_video, cache, tmp_path):
     frames, times = driver_video
     result = write_video(tmp_path / "gray.mp4", [np.full_like(frame, 90) for frame in frames], times)
     figures = measure_figures(result, Pair(sample.portrait, sample.driver, same=True), cache)
@@ -114,13 +114,13 @@ def test_measure_refuses_unusable_sources_spans_and_results(sample, cache, tmp_p
         measure_figures(sample.track, Pair(sample.portrait, sample.driver), cache)
 
 
-def test_a_track_as_driver_has_no_frames_to_compare_with(sample):
+def test_track_as_driver_has_no_frames_to_compare(sample):
     figures = measure_figures(sample.driver, Pair(sample.portrait, sample.track))
     assert figures.reasons["psnr"] == "the driver is a track and has no frames"
     assert figures.values["correlation"] > 0.9 and figures.values["rotation"] < 12  # the pose of the photo
 
 
-def test_a_single_image_is_a_result(sample, driver_video, cache, tmp_path):
+def test_single_image_can_be_measured(sample, driver_video, cache, tmp_path):
     still = tmp_path / "still.png"
     Image.fromarray(driver_video[0][3]).save(still)
     figures = measure_figures(still, Pair(sample.portrait, still, same=True), cache)
@@ -143,14 +143,14 @@ def test_clip_borders_are_reported_with_their_period(sample, cache, tmp_path):
     assert any("jumps every 9 frames" in note for note in figures.notes)
 
 
-def test_late_audio_and_late_mouths_are_measured(cache, tmp_path):
+def test_lags_of_audio_and_mouth_are_measured(cache, tmp_path):
     """The example's driver with noise that follows its mouth; the audio 200 ms late; the mouth about 80 ms late."""
-    shown = list(read_frames(ROOT / "examples" / "driver.mp4", max_frames=60))
-    times = [Fraction(frame.pts).limit_denominator(90_000) for frame in shown]
+    decoded = list(read_frames(ROOT / "examples" / "driver.mp4", max_frames=48))
+    times = [Fraction(frame.pts).limit_denominator(90_000) for frame in decoded]
     track = MotionTrack.load(ROOT / "examples" / "driver.npz")
     opening, pts = mouth_opening(track, face478.load()), track.pts - track.pts[0]
-    height, width = shown[0].image.shape[:2]
-    frames = [cv2.resize(frame.image, (256, 256 * height // width // 2 * 2)) for frame in shown]
+    height, width = decoded[0].image.shape[:2]
+    frames = [cv2.resize(frame.image, (256, 256 * height // width // 2 * 2)) for frame in decoded]
     clock = np.arange(int(float(times[-1]) * 44_100)) / 44_100
     noise = np.random.default_rng(0).normal(0, 6000, len(clock))
     interval = times[1] - times[0]

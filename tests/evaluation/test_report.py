@@ -28,7 +28,7 @@ def test_find_worst_frames_returns_extremes_that_are_apart():
     psnr = [40.0] * 30
     psnr[15] = 20.0
     captions = find_worst_frames(ResultFigures(series={"time": TIMES, "expression": expression, "psnr": psnr}))
-    assert captions[10] == "expression off by 0.90" and captions[20] == "expression off by 0.70"
+    assert captions[10] == "expression distance 0.90" and captions[20] == "expression distance 0.70"
     assert captions[15] == "PSNR 20.0 dB" and 11 not in captions
     assert list(captions) == sorted(captions)
 

@@ -1,7 +1,7 @@
-"""Speech synthesized by rule, so that the tests need no one's voice.
+"""Formant synthesis of speech, so that the tests need no recorded voice.
 
-Pulses of a pitch that rises and falls pass through resonances that glide from sound to sound. With an even pitch and
-abrupt changes the lip network would take it for a humming machine.
+Pulses of varying pitch pass through resonances that glide from one sound to the next. The lip network would take a
+constant pitch with abrupt changes for machine noise.
 """
 
 import io
@@ -64,7 +64,7 @@ def smooth(values: np.ndarray, length: int) -> np.ndarray:
 
 
 def resonate(audio: np.ndarray, hertz: np.ndarray, bandwidth: float) -> np.ndarray:
-    """Filter audio by a resonance whose frequency changes after every BLOCK samples."""
+    """Filter audio by a resonance of variable frequency (hertz per sample, read every BLOCK samples)."""
     pieces, state = [], np.zeros(2)
     radius = np.exp(-np.pi * bandwidth / SAMPLE_RATE)
     for start in range(0, len(audio), BLOCK):

@@ -14,7 +14,7 @@ SENTENCE = [("", 0.4), ("ah", 0.3), ("m", 0.2), ("ee", 0.3), ("s", 0.2), ("oo", 
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_speech_encoder_matches_the_moonshine_encoder_of_transformers(layers):
-    """Both have the same random weights. Ours gets the output level that theirs measures."""
+    """Both have the same random weights. Our encoder gets the output level that the reference measures."""
     from transformers import MoonshineConfig
     from transformers.models.moonshine.modeling_moonshine import MoonshineEncoder
 
@@ -33,9 +33,9 @@ def test_speech_encoder_matches_the_moonshine_encoder_of_transformers(layers):
         expected = network(torch.from_numpy(samples)[None]).last_hidden_state[0].numpy()
     level = np.array([float(first_output.mean()), float(first_output.var(unbiased=False))])
     encoder = SpeechEncoder(arrays, level, np.zeros(96, np.float32), np.eye(96, dtype=np.float32))
-    hidden = encoder.hidden(samples)
+    hidden = encoder.compute_hidden_states(samples)
     assert hidden.dtype == np.float32
-    # Theirs ends with a layer normalization that ours leaves out.
+    # The reference ends with a layer normalization, which our encoder omits.
     hidden = (hidden - hidden.mean(1, keepdims=True)) / np.sqrt(hidden.var(1, keepdims=True) + 1e-5)
     hidden = hidden * network.layer_norm.weight.detach().numpy()
     assert encoder.layers == layers and hidden.shape == expected.shape

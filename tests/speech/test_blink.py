@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.speech.blink import BLINK_CLOSURE, random_blinks
+from mimaface_cli.speech.blink import BLINK_CLOSURE, generate_blinks
 
 
 def find_blink_starts(closure: np.ndarray) -> np.ndarray:
@@ -11,14 +11,14 @@ def find_blink_starts(closure: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("frames", [0, 1, 20, 21])
-def test_random_blinks_is_zero_for_short_clips(frames):
-    assert random_blinks(frames, 0).tolist() == [0.0] * frames
+def test_generate_blinks_is_zero_for_short_clips(frames):
+    assert generate_blinks(frames, 0).tolist() == [0.0] * frames
 
 
-def test_random_blinks_are_complete_and_at_least_ten_frames_apart_for_every_length_and_seed():
+def test_generate_blinks_returns_complete_blinks_at_least_ten_frames_apart():
     for frames in range(22, 200, 7):
         for seed in range(20):
-            closure = random_blinks(frames, seed)
+            closure = generate_blinks(frames, seed)
             starts = find_blink_starts(closure)
             assert len(starts) and starts[0] >= 10 and (np.diff(starts) >= 10 + len(BLINK_CLOSURE)).all()
             for start in starts:
@@ -26,6 +26,6 @@ def test_random_blinks_are_complete_and_at_least_ten_frames_apart_for_every_leng
             assert closure[-1] == 0 and (closure > 0).sum() == len(starts) * len(BLINK_CLOSURE)
 
 
-def test_random_blinks_repeat_for_the_same_seed_only():
-    closure, other_seed = random_blinks(500, 3), random_blinks(500, 4)
-    assert (closure == random_blinks(500, 3)).all() and (closure != other_seed).any()
+def test_generate_blinks_depends_only_on_the_seed():
+    closure, other_seed = generate_blinks(500, 3), generate_blinks(500, 4)
+    assert (closure == generate_blinks(500, 3)).all() and (closure != other_seed).any()

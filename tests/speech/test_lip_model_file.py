@@ -27,7 +27,9 @@ def test_save_and_load_lip_model_round_trip_is_exact(saved_model):
     features = np.random.default_rng(0).standard_normal((80, model.front_end.width)).astype(np.float32)
     assert np.array_equal(again.predict(features), model.predict(features)) and again.version == model.version
     samples = features.ravel()[:4000]
-    assert np.array_equal(again.front_end.encoder.hidden(samples), model.front_end.encoder.hidden(samples))
+    assert np.array_equal(
+        again.front_end.encoder.compute_hidden_states(samples), model.front_end.encoder.compute_hidden_states(samples)
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\3\4 torn"], ids=["empty", "text", "truncated"])

@@ -57,7 +57,7 @@ def test_predict_mouth_opens_the_mouth_for_a_voice_and_closes_it_in_pauses():
 
 
 @pytest.mark.parametrize("pitch", [110, 190])
-def test_predict_mouth_gives_each_sound_its_opening(pitch):
+def test_predict_mouth_opens_by_the_spoken_sound(pitch):
     """Ah opens widest, ee and oo little, eh in between, m not at all."""
     gap = predict_expression(synthesize_speech(*SENTENCE, pitch=pitch)) @ lip_gap_gradient()
     seconds = {
@@ -75,7 +75,7 @@ def test_predict_mouth_gives_each_sound_its_opening(pitch):
     assert max(gaps["m"].min(), gaps["second m"].min()) < 0.005
 
 
-def test_predict_mouth_does_not_take_a_hum_for_a_voice():
+def test_predict_mouth_ignores_a_hum():
     time = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
     hum = sum(np.sin(2 * np.pi * 120 * n * time) / n for n in range(1, 6))
     assert (predict_expression(0.1 * hum.astype(np.float32)) @ lip_gap_gradient()).max() < 0.03

@@ -32,7 +32,7 @@ def find_blink_starts(expression: np.ndarray) -> np.ndarray:
     return np.flatnonzero(is_shut[1:] & ~is_shut[:-1]) + 1
 
 
-def test_motion_repeats_for_the_same_seed_and_audio_only(speech):
+def test_motion_depends_only_on_seed_and_audio(speech):
     motion, same, other_seed, other_audio = (
         generate_nonverbal_motion(*speech, *arguments) for arguments in ((1, "ab"), (1, "ab"), (2, "ab"), (1, "cd"))
     )
@@ -71,13 +71,13 @@ def test_head_moves_more_while_speaking(speech):
     assert speaking_pose[:, 1].std() > 1.4 * silent_pose[:, 1].std() > 0
 
 
-def test_find_stresses_finds_none_without_lip_motion(speech):
+def test_find_stresses_returns_none_without_lip_motion(speech):
     mouth, loudness = speech
     assert find_stresses(loudness, measure_activity(mouth))
     assert not find_stresses(loudness, measure_activity(np.zeros_like(mouth)))
 
 
-def test_a_still_head_still_blinks(speech):
+def test_still_motion_keeps_the_head_at_rest_but_blinks(speech):
     motion = generate_nonverbal_motion(*speech, 0, is_still=True)
     assert not motion.pose.any() and len(find_blink_starts(motion.expression)) > 40
 

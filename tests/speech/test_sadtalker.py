@@ -73,13 +73,13 @@ def test_pose_from_adds_its_change_to_the_pose(waveform, options, track):
     assert np.allclose(moving.pose[:, 0] - track.pose[:, 0], np.linspace(0, 0.2, FRAMES), atol=1e-4)
 
 
-def test_audio_shorter_than_a_frame_gives_one_frame(tmp_path, options):
+def test_audio_shorter_than_a_frame_yields_one_frame(tmp_path, options):
     path = write_wav(tmp_path / "short.wav", synthesize_speech(("ah", 0.01)))
     with open_waveform(path) as short:
         assert isinstance(short, Waveform) and len(generate_sadtalker_track(short, options, REFERENCE)) == 1
 
 
-def test_find_sadtalker_weights_suggests_to_pull_them_or_to_use_the_embedded_space(monkeypatch, tmp_path):
+def test_find_sadtalker_weights_suggests_pulling_them_or_the_embedded_space(monkeypatch, tmp_path):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path))
     with pytest.raises(WeightsError, match=r"mimaface weights pull.*`space=face478`, which needs no weights"):
         find_sadtalker_weights(SpeechOptions(space="bfm09"))

@@ -48,7 +48,7 @@ def test_checker_detects_a_wrong_number(copy_fixture, name, array, amount, check
     assert failed_checks(path) == checks
 
 
-def test_checker_detects_other_weights_and_missing_keys(copy_fixture):
+def test_checker_detects_changed_weights_and_missing_keys(copy_fixture):
     path = copy_fixture("audio2exp")
     spec = json.loads(path.read_text())
     spec["state_dict"][0]["crc32"] += 1

@@ -78,12 +78,12 @@ def test_predict_coefficients_stops_on_ctrl_c_and_restores_the_threads(networks)
     assert steps == [("synthesizing motion", 10, 30)] and torch.get_num_threads() == 2
 
 
-def test_motion_starts_at_rest_and_its_last_chunk_ends_with_the_clip(networks):
+def test_generate_motion_starts_at_rest_and_aligns_the_last_chunk_with_the_end(networks):
     pose_network = networks[1]
     features, noise, reference = torch.randn(20, 2), sample_noise(20, 1, CONFIG), torch.randn(6)
     style = torch.tensor([2])
     with torch.no_grad():
-        motion = pose_network.motion(features, reference, noise, 2)
+        motion = pose_network.generate_motion(features, reference, noise, 2)
         chunks = [
             pose_network.decoder(features[start : start + 8][None], noise[k][None], style, reference[None])[0]
             for k, start in enumerate((1, 9, 12))
@@ -92,17 +92,17 @@ def test_motion_starts_at_rest_and_its_last_chunk_ends_with_the_clip(networks):
         torch.testing.assert_close(motion, expected, rtol=0, atol=1e-6)
 
 
-def test_motion_of_a_short_clip_repeats_its_first_features(networks):
+def test_generate_motion_repeats_the_first_features_of_a_short_clip(networks):
     pose_network = networks[1]
     features, noise, reference = torch.randn(4, 2), sample_noise(4, 1, CONFIG), torch.randn(6)
     with torch.no_grad():
-        motion = pose_network.motion(features, reference, noise, 2)
+        motion = pose_network.generate_motion(features, reference, noise, 2)
         padded = torch.cat([features[1:2].repeat(5, 1), features[1:4]])
         chunk = pose_network.decoder(padded[None], noise, torch.tensor([2]), reference[None])[0]
     torch.testing.assert_close(motion[1:], chunk[-3:], rtol=0, atol=1e-6)
 
 
-def test_seeds_and_styles_change_the_head_pose_alone(networks):
+def test_seeds_and_styles_change_only_the_head_pose(networks):
     expected = predict(networks)
     np.testing.assert_array_equal(predict(networks), expected)
     for other in (predict(networks, seed=1), predict(networks, style=1)):
@@ -110,7 +110,7 @@ def test_seeds_and_styles_change_the_head_pose_alone(networks):
         assert np.abs(other[:, 64:] - expected[:, 64:]).max() > 1e-4
 
 
-def test_sample_noise_keeps_the_global_random_state_and_starts_alike_for_longer_clips():
+def test_sample_noise_keeps_the_global_random_state_and_extends_the_noise_of_shorter_clips():
     torch.manual_seed(5)
     noise, expected = sample_noise(30, 7), torch.randn(3)
     torch.manual_seed(5)

@@ -19,12 +19,12 @@ from mimaface_cli.speech.speech_options import SpeechOptions
         ({"still": True, "pose_from": "a.npz"}, "still"),
     ],
 )
-def test_speech_options_refuse_invalid_values_with_the_field_name(values, field):
+def test_speech_options_name_the_field_of_an_invalid_value(values, field):
     with pytest.raises(InputError) as failure:
         SpeechOptions(**values)
     assert failure.value.field == field
 
 
-def test_speech_options_of_sadtalker_suggest_its_space():
+def test_speech_options_suggest_the_space_of_sadtalker_options():
     with pytest.raises(InputError, match="Set `space=bfm09`"):
         SpeechOptions(pose_style=3)

@@ -90,11 +90,11 @@ def make_release(folder: Path, seed: int = 0, image_stage: bool = False) -> Path
     _save(image, unet / "unet.pth")
     _save(video, checkpoints / "video" / "3dunet.pth")
     _save(tokens, checkpoints / "video" / "mim.pth")
-    _write_clip(checkpoints / "video" / "vision_encoder", f"clip {seed}")
+    write_clip_encoder(checkpoints / "video" / "vision_encoder", f"clip {seed}")
     if image_stage:
         fill(tokens, f"image tokens {seed}")
         _save(tokens, checkpoints / "image" / "mim.pth")
-        _write_clip(checkpoints / "image" / "vision_encoder", f"image clip {seed}")
+        write_clip_encoder(checkpoints / "image" / "vision_encoder", f"image clip {seed}")
     return folder
 
 
@@ -148,7 +148,7 @@ def _coefficient_net(seed: int) -> nn.Module:
     return network
 
 
-def _write_clip(folder: Path, seed_string: str) -> None:
+def write_clip_encoder(folder: Path, seed_string: str) -> None:
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
     model = CLIPVisionModel(CLIPVisionConfig(**CLIP))

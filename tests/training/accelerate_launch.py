@@ -1,7 +1,7 @@
 """Run the command line in several processes on CPUs, started by accelerate, optionally with FSDP or DeepSpeed.
 
-accelerate shards weights on accelerators only and ignores such settings elsewhere. So its state is patched here in
-every process. All else is accelerate's, torch's and DeepSpeed's own code, with gloo between the processes. Each process
+accelerate shards weights on GPUs only and ignores such settings on CPUs. So its state is patched here in every process.
+Everything else is the real code of accelerate, torch and DeepSpeed, with gloo between the processes. Each process
 checks that it is one of several.
 """
 
@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 FSDP = ("--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP")
 ZERO = ("--use_deepspeed", "--zero_stage")
-"""To be followed by the stage, 1, 2 or 3."""
+"""Options of DeepSpeed; append the stage, 1, 2 or 3."""
 
 
 def launch(processes: int, *words: Path | str, options: tuple[str, ...] = ("--multi_gpu",), fails: bool = False) -> str:
@@ -25,10 +25,10 @@ def launch(processes: int, *words: Path | str, options: tuple[str, ...] = ("--mu
         processes: Number of processes.
         words: The command line, without the program.
         options: Options of accelerate.
-        fails: Whether the command must fail with one of its own errors; otherwise it must succeed.
+        fails: Whether the command must fail with an error message; otherwise it must succeed.
 
     Returns:
-        What was written to stderr.
+        The output on stderr.
     """
     command = [sys.executable, "-m", "accelerate.commands.launch", *options]
     command += ["--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
@@ -75,7 +75,7 @@ def _run(processes: int) -> None:
         expected = "ZeroTrainState" if uses_deepspeed else "FsdpTrainState" if uses_fsdp else "TrainState"
         assert type(state).__name__ == expected
         if uses_deepspeed:
-            trained = sum(math.prod(getattr(each, "ds_shape", each.shape)) for each in state.parameters)
+            trained = sum(math.prod(getattr(weight, "ds_shape", weight.shape)) for weight in state.parameters)
             local = sum(piece.numel() for piece in state.average_pieces)
             assert local < 1.2 * trained / processes, f"averages {local} of {trained} weights"
         return state

@@ -1,4 +1,4 @@
-"""Reading a configuration: defaults of the paper, the release by name, and mistakes named."""
+"""Reading a configuration: defaults of the paper, the release recipe, and error messages."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from mimaface_cli.training.config_reader import build_config, load_config
 from tests.conftest import ROOT
 
 
-def test_defaults_are_the_papers_values():
+def test_defaults_are_the_values_of_the_paper():
     config = build_config({})
     assert config == TrainingConfig()
     optimizers = [stage.optimizer for stage in (config.image, config.video)]

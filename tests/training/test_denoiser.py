@@ -31,7 +31,7 @@ FRAMES = [0, 1, 2, 3]
 
 
 class RecordingSpace(BaselSpace):
-    """Remembers the source image and its landmarks."""
+    """Basel space that records the source image and its landmarks."""
 
     def describe_photo(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
         self.photo = image, points
@@ -40,7 +40,7 @@ class RecordingSpace(BaselSpace):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One photo and one motion, as training data and as the engine computes them from the video's own frame."""
+    """One photo and one motion: as stored in the training data, and as computed by the engine from the video."""
 
     clip: TrainingClip
     stored: StoredClip
@@ -56,7 +56,7 @@ class Comparison:
     def tokens_difference(self, **changes: Tensor) -> float:
         """Return the mean change of the tokens for changed inputs, relative to their mean size."""
         values = {"appearance": self.appearance, **self.inputs, **changes}
-        tokens = self.network.tokens(values["appearance"], values["motion"], values["identity"])
+        tokens = self.network.compute_tokens(values["appearance"], values["motion"], values["identity"])
         return float((tokens - self.tokens).abs().mean() / self.tokens.abs().mean())
 
 
@@ -98,25 +98,25 @@ def comparison(training_weights, sample, tmp_path_factory) -> Comparison:
     )
 
 
-def test_condition_renders_match_the_engines(comparison):
+def test_condition_renders_match_those_of_the_engine(comparison):
     assert (comparison.renders.max((1, 2)) > 30).all()
     assert np.abs(comparison.clip.renders - comparison.renders).max() < 2
 
 
-def test_token_inputs_match_the_engines(comparison):
+def test_token_inputs_match_those_of_the_engine(comparison):
     assert torch.equal(comparison.inputs["identity"], comparison.identity)
     torch.testing.assert_close(comparison.inputs["motion"][0], comparison.coefficients, rtol=1e-5, atol=1e-5)
 
 
-def test_condition_tokens_match_the_engines(comparison):
-    tokens = comparison.network.tokens(comparison.appearance, **comparison.inputs)
+def test_condition_tokens_match_those_of_the_engine(comparison):
+    tokens = comparison.network.compute_tokens(comparison.appearance, **comparison.inputs)
     assert tokens.shape == (1, 7 + 17, 32)
     torch.testing.assert_close(tokens, comparison.tokens, rtol=1e-4, atol=1e-5)
 
 
-def test_condition_tokens_of_the_stored_jpeg_are_close_to_the_engines(comparison):
+def test_condition_tokens_of_the_stored_jpeg_are_close_to_those_of_the_engine(comparison):
     photo = to_signed(image_tensor(comparison.stored.photo())[None])
-    assert comparison.tokens_difference(appearance=comparison.network.appearance(photo)) < 0.02
+    assert comparison.tokens_difference(appearance=comparison.network.encode_appearance(photo)) < 0.02
 
 
 @pytest.mark.parametrize("name", ["texture", "illumination", "expression", "angles", "translation", "gaze"])
@@ -131,7 +131,7 @@ def test_condition_tokens_depend_on_identity_features(comparison):
 
 
 @pytest.mark.parametrize("name", ["texture", "illumination"])
-def test_token_inputs_have_the_photos_texture_and_illumination(comparison, name):
+def test_token_inputs_contain_texture_and_illumination_of_the_photo(comparison, name):
     """The track's values are the video's averages, which differ."""
     photo = split_coefficients(comparison.photo_coefficients)[name]
     inputs = split_coefficients(comparison.inputs["motion"])[name][0]
@@ -157,15 +157,15 @@ def batch(training_weights, basel_data):
 
 
 @torch.no_grad()
-def test_clips_have_one_set_of_tokens_and_images_their_own(batch):
+def test_clips_have_one_set_of_tokens_and_images_have_one_each(batch):
     video, image, photos, motion, identity = batch
-    appearance = video.appearance(photos)
-    per_clip, per_frame = (network.tokens(appearance, motion, identity) for network in (video, image))
+    appearance = video.encode_appearance(photos)
+    per_clip, per_frame = (network.compute_tokens(appearance, motion, identity) for network in (video, image))
     assert per_frame.shape == (2, 4, 24, 32)
     assert (per_frame[:, 0] - per_frame[:, 3]).abs().max() > 1e-4
     torch.testing.assert_close(per_clip, per_frame.mean(1))
     for k in range(2):  # Samples of a batch are independent.
-        alone = video.tokens(appearance[k : k + 1], motion[k : k + 1], identity[k : k + 1])[0]
+        alone = video.compute_tokens(appearance[k : k + 1], motion[k : k + 1], identity[k : k + 1])[0]
         torch.testing.assert_close(alone, per_clip[k])
 
 
@@ -178,7 +178,7 @@ def test_dropped_tokens_are_all_zero_as_in_guidance(batch):
         video(noisy, conditions, timestep, photos[None], motion, torch.tensor(keep), identity)[0]
         for keep in ([0.0, 1.0], [1.0, 1.0])
     )
-    zeros = torch.zeros_like(video.tokens(video.appearance(photos), motion, identity))
+    zeros = torch.zeros_like(video.compute_tokens(video.encode_appearance(photos), motion, identity))
     unconditional = video.unet(torch.cat([noisy, conditions], 1), timestep, zeros)
     torch.testing.assert_close(dropped[0], unconditional[0])
     assert (dropped[0] - complete[0]).abs().max() > 1e-5

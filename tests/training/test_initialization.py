@@ -8,7 +8,7 @@ from mimaface_cli.training.initialization import initialize_image_stage
 from tests.conftest import weights_at
 
 
-def test_image_stage_starts_as_stable_diffusion_with_zero_conditions(training_weights):
+def test_image_stage_starts_as_stable_diffusion_with_zero_weights_for_conditions(training_weights):
     with weights_at(training_weights):
         network = initialize_image_stage(build_config({}))
     sd = load_file(training_weights / "sd15/unet.safetensors")

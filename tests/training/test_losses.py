@@ -30,7 +30,7 @@ def test_min_snr_weights_the_error_of_clean_latents_for_each_prediction(predicti
     assert denoising_loss(predicted, target, alphas, 5.0, prediction) == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_identity_loss_is_equation_2():
+def test_identity_loss_equals_equation_2_of_the_paper():
     bank = MemoryBank(4, 2)
     bank.add(torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]]), torch.tensor([7, 8, 9]))
     token, positive = torch.tensor([[5.0, 0.0]]), torch.tensor([[[1.0, 1.0]]])

@@ -21,7 +21,7 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def trained(training_weights, tmp_path_factory) -> Path:
-    """The output of a run of two steps per stage. Only to be read."""
+    """The output of a run of two steps per stage. Read-only."""
     folder = tmp_path_factory.mktemp("run")
     write_noise_data(folder / "data", "bfm09", SIZE, clips=4, people=2, frames=4)
     optimizer = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "ema": 0.5}

@@ -1,4 +1,7 @@
-"""Training in several processes, with complete or sharded weights, has the losses and checkpoints of one process."""
+"""Training in several processes, with complete or sharded weights, has the losses and checkpoints of one process.
+
+Tests that start processes are slow, because each process imports torch.
+"""
 
 import json
 import shutil
@@ -12,7 +15,6 @@ import torch
 from mimaface_cli.errors import InputError
 from mimaface_cli.training.config_reader import load_config
 from mimaface_cli.training.run_checkpoints import (
-    checkpoint_step,
     list_checkpoints,
     read_checkpoint,
     read_stage_result,
@@ -79,7 +81,7 @@ def write_config(rendered_data, tmp_path_factory):
         if start is not None:
             shutil.copytree(output_of(start), folder / name, ignore=shutil.ignore_patterns("video", "model"))
             for checkpoint in list_checkpoints(folder / name / "image"):
-                if checkpoint_step(checkpoint) > steps:
+                if int(checkpoint.stem.removeprefix("step-")) > steps:
                     checkpoint.unlink()
         return path
 
@@ -88,7 +90,7 @@ def write_config(rendered_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def single(write_config) -> Path:
-    """Stage 1 trained in one process. Only to be read."""
+    """Stage 1 trained in one process. Read-only."""
     path = write_config("single")
     train_image(load_config(path))
     return path
@@ -102,7 +104,7 @@ def sharding(request) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def sharded(write_config, sharding) -> Path:
-    """Stage 1 trained with sharded weights in two processes. Only to be read."""
+    """Stage 1 trained with sharded weights in two processes. Read-only."""
     path = write_config(f"sharded-{sharding[-1]}")
     errors = launch(2, "train", "image", path, "-q", options=sharding)
     assert not errors or "--use_deepspeed" in sharding, errors
@@ -149,6 +151,7 @@ def assert_checkpoints_match(first: dict, second: dict, tolerance: float = 0.0) 
             torch.testing.assert_close(value, other, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(write_config, single):
     path = write_config("pair")
     assert not launch(2, "train", "image", path, "-q")
@@ -156,6 +159,7 @@ def test_two_processes_have_the_losses_of_one(write_config, single):
     assert_checkpoints_match(last_checkpoint(path), last_checkpoint(single), 1e-6)
 
 
+@pytest.mark.slow
 def test_sharded_weights_have_the_losses_of_complete_ones(single, sharded):
     assert read_table(sharded).shape == (6, 3)
     np.testing.assert_allclose(read_table(sharded), read_table(single), rtol=1e-5)
@@ -166,6 +170,7 @@ def test_sharded_weights_have_the_losses_of_complete_ones(single, sharded):
     assert_checkpoints_match(last_checkpoint(sharded), last_checkpoint(single), 1e-6)
 
 
+@pytest.mark.slow
 def test_sharded_weights_keep_disabled_inputs_at_zero(sharded):
     network = last_checkpoint(sharded)["network"]
     weight = network["unet.conv_in.weight"]
@@ -205,7 +210,7 @@ def test_three_processes_resume_a_run_of_one(write_config, single, sharding):
 
 @pytest.fixture(scope="module")
 def single_video(write_config, single) -> Path:
-    """Stage 2 trained in one process. Only to be read."""
+    """Stage 2 trained in one process. Read-only."""
     path = write_config("single_video", single, 6)
     train_video(load_config(path))
     return path
@@ -253,7 +258,7 @@ def test_unsupported_sharding_is_an_input_error(single, monkeypatch, plugin, nam
         train_image(load_config(single))
 
 
-def test_split_samples_are_an_input_error(single, monkeypatch):
+def test_sample_parallelism_is_an_input_error(single, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_PARALLELISM_CONFIG", "true")
     monkeypatch.setenv("PARALLELISM_CONFIG_TP_SIZE", "2")
     with pytest.raises(InputError, match=r"tp_size.*Set that to 1"):

@@ -11,7 +11,7 @@ from mimaface_cli.training.shard_index import read_shard_index
 from tests.conftest import weights_at
 
 
-def test_missing_weights_are_an_error_and_no_video_is_skipped(training_weights, face_footage, tmp_path):
+def test_missing_weights_are_an_error_and_do_not_skip_videos(training_weights, face_footage, tmp_path):
     weights = shutil.copytree(training_weights, tmp_path / "weights", symlinks=True)
     (weights / "mimaface/d3dfr.safetensors").unlink()
     with weights_at(weights), pytest.raises(WeightsError, match=r"d3dfr"):

@@ -34,7 +34,7 @@ def release_weights(training_weights):
 
 @pytest.fixture(scope="module")
 def trained(training_weights, basel_data, tmp_path_factory) -> TrainingConfig:
-    """Both stages trained for two steps. Only to be read."""
+    """Both stages trained for two steps. Read-only."""
     config = release_config(basel_data, tmp_path_factory.mktemp("release") / "run")
     with weights_at(training_weights):
         train_image(config)

@@ -27,7 +27,7 @@ DEEP_ENCODER = {"size": NETWORK_SIZE | {"clip_layers": 3}}
 
 @pytest.fixture(scope="module")
 def trained(rendered_data, tmp_path_factory):
-    """Train stage 1 of a configuration once per set of changes. Only to be read."""
+    """Train stage 1 of a configuration once per set of changes. Read-only."""
     folder, runs = tmp_path_factory.mktemp("trained"), dict[str, TrainingConfig]()
 
     def train(name: str, **changes) -> TrainingConfig:
@@ -69,7 +69,7 @@ def test_image_stage_trains_identity_loss_without_memory_bank(make_config):
     assert all(0 < value < 10 for value in identity)
 
 
-def test_cached_latents_give_losses_of_encoding_at_each_step(trained):
+def test_cached_latents_have_the_losses_of_encoding_at_each_step(trained):
     cached, encoded = trained("cached True", cache_latents=True), trained("cached False", cache_latents=False)
     np.testing.assert_allclose(read_losses(cached), read_losses(encoded), rtol=1e-4)
     assert len(list(Path(cached.data).glob("latents-*.npy"))) == 1
@@ -82,7 +82,7 @@ def test_worker_processes_load_the_same_samples(trained, make_config):
 
 
 def test_disabled_inputs_keep_zero_weights_through_both_stages(trained, make_config):
-    # In stage 2 all of the input convolution and the tokens train, as in the release: their masks must hold there too.
+    # Stage 2 trains the whole input convolution and the tokens, as in the release: the masks must apply there too.
     video = {"whole_input": True, "train_tokens": True}
     run = make_config("ablated", model={"use_render": False, "use_motion": False}, video=video)
     train_image(run)
@@ -97,7 +97,7 @@ def test_disabled_inputs_keep_zero_weights_through_both_stages(trained, make_con
 
 
 def changed_modules(run: TrainingConfig) -> set[str]:
-    """Return the modules of stage 1 whose weights stage 2 changed."""
+    """Return the modules of stage 1 that stage 2 changed."""
     before, after = load_result(run).state_dict(), load_result(run, "video").state_dict()
     names = [name for name in before if not torch.equal(before[name], after[name])]
     return {".".join(name.split(".")[:2]) if name.startswith("unet.") else name.split(".")[0] for name in names}
@@ -146,7 +146,7 @@ def test_conditioning_channels_learn_only_with_conditioning_frames(trained, make
 
 @pytest.mark.parametrize("prediction", ["epsilon", pytest.param("sample", marks=pytest.mark.slow)])
 def test_image_stage_overfits_eight_clips(make_config, prediction):
-    optimizer = {"steps": 80, "batch": 8, "learning_rate": 4e-3, "schedule": "cosine", "warm_up": 10, "ema": 0.9}
+    optimizer = {"steps": 50, "batch": 8, "learning_rate": 6e-3, "schedule": "cosine", "warm_up": 10, "ema": 0.9}
     image = {"optimizer": optimizer, "identity_weight": 0.0, "token_dropout": 0.0}
     run = make_config("overfit", save_every=200, image=image, model={"prediction": prediction})
     train_image(run)

@@ -18,7 +18,7 @@ from tests.training.release_runs import IDENTITY_FEATURES, SIZE, release_config
 from tests.training.shard_files import write_shards
 
 
-def test_data_without_identity_features_train_only_the_papers_tokens(
+def test_data_without_identity_features_can_train_only_the_tokens_of_the_paper(
     training_weights, face_footage, tmp_path, run_command
 ):
     weights = shutil.copytree(training_weights, tmp_path / "weights", symlinks=True)

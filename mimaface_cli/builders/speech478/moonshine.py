@@ -35,7 +35,7 @@ def load_encoder(path: Path | None = None) -> SpeechEncoder:
         arrays = _collect_arrays(stored, nodes)
         width = len(arrays["groupnorm.weight"])
         encoder = SpeechEncoder(arrays, np.array(_LEVEL), np.zeros(width, np.float32), np.eye(width, dtype=np.float32))
-        encoder.hidden(np.zeros(2000, np.float32))  # fails if an array is missing
+        encoder.compute_hidden_states(np.zeros(2000, np.float32))  # fails if an array is missing
     except (ImportError, OSError, KeyError, ValueError, IndexError) as error:
         raise WeightsError(
             f"Moonshine's encoder cannot be read ({error}). Run pip install 'mimaface[speech-training]'."

@@ -1,7 +1,8 @@
 """Synchronization of mouth and audio, without a network.
 
-Two methods: a result against its driver, whose audio and mouth count as synchronous (fine, because it compares curves
-of one kind), and a result alone, the loudness of the speech band against the jaw (coarse; this is not SyncNet).
+There are two methods. The first compares a result with its driver, which counts as synchronous; it is precise, because
+it compares curves of the same kind. The second compares the loudness of the speech band with the jaw of the result
+alone; it is coarse, and not comparable with SyncNet.
 """
 
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ class Lag:
     """Time offset between two curves.
 
     Attributes:
-        offset: Seconds by which the first curve is later than the second; negative where it is earlier.
+        offset: Seconds by which the first curve is later than the second; negative if it is earlier.
         correlation: Correlation of both curves at that offset, -1 to 1.
     """
 
@@ -56,7 +57,7 @@ def speech_envelope(blocks: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def audio_mouth_lag(envelope: np.ndarray, opening: np.ndarray, times: np.ndarray) -> Lag | None:
-    """Return how late the audio is against the mouth; on real speech the error is about 150 ms.
+    """Return the lag of the audio behind the mouth; on real speech the error is about 150 ms.
 
     Args:
         envelope: Output of `speech_envelope` from the time of the first frame on.
@@ -64,7 +65,7 @@ def audio_mouth_lag(envelope: np.ndarray, opening: np.ndarray, times: np.ndarray
         times: (N) seconds.
 
     Returns:
-        The lag, or None where less than MIN_DURATION is available or a curve is constant.
+        The lag, or None if less than MIN_DURATION is available or a curve is constant.
     """
     end = min(len(envelope) / ENVELOPE_RATE, float(times[-1]) if len(times) else 0.0)
     clock = (np.arange(int(end * ENVELOPE_RATE)) + 0.5) / ENVELOPE_RATE
@@ -72,21 +73,21 @@ def audio_mouth_lag(envelope: np.ndarray, opening: np.ndarray, times: np.ndarray
 
 
 def sampled_curve_lag(curve: np.ndarray, times: np.ndarray, other: np.ndarray, other_times: np.ndarray) -> Lag | None:
-    """Return how late a curve over times (s) is against another of the same kind, such as two mouth openings."""
+    """Return the lag of a curve over times (s) behind another of the same kind, such as two mouth openings."""
     end = min(float(times[-1]), float(other_times[-1]))
     clock = (np.arange(int(end * ENVELOPE_RATE)) + 0.5) / ENVELOPE_RATE
     return curve_lag(np.interp(clock, times, curve), np.interp(clock, other_times, other))
 
 
 def curve_lag(first: np.ndarray, second: np.ndarray) -> Lag | None:
-    """Return how late one curve is against another.
+    """Return the lag of one curve behind another.
 
     Args:
         first: ENVELOPE_RATE values per second.
         second: The same; both are cut to the shorter length.
 
     Returns:
-        The lag, or None where less than MIN_DURATION is available or a curve is constant.
+        The lag, or None if less than MIN_DURATION is available or a curve is constant.
     """
     length = min(len(first), len(second))
     if length < MIN_DURATION * ENVELOPE_RATE:
@@ -108,7 +109,7 @@ def curve_lag(first: np.ndarray, second: np.ndarray) -> Lag | None:
 
 
 def _band_pass(values: np.ndarray) -> np.ndarray | None:
-    """Keep changes between a syllable's onset (50 ms) and a phrase (600 ms); None for a constant curve."""
+    """Keep changes between the scales of an onset (50 ms) and a phrase (600 ms); None for a constant curve."""
     from scipy.ndimage import gaussian_filter1d
 
     smooth = gaussian_filter1d(values, 0.05 * ENVELOPE_RATE, mode="nearest")
@@ -117,8 +118,8 @@ def _band_pass(values: np.ndarray) -> np.ndarray | None:
 
 
 def _correlation(late: np.ndarray, early: np.ndarray, step: int) -> float:
-    """Return the correlation of the first curve, read `step` values later, with the second."""
+    """Return the correlation of the first curve from `step` values later with the second curve."""
     length = len(late) - abs(step)
-    a, b = late[max(step, 0) :][:length], early[max(-step, 0) :][:length]
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
+    first, second = late[max(step, 0) :][:length], early[max(-step, 0) :][:length]
+    first, second = first - first.mean(), second - second.mean()
+    return float(first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-12))

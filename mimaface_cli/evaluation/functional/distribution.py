@@ -16,7 +16,7 @@ class Gaussian:
         self._scatter = np.zeros((size, size))
 
     def add(self, features: np.ndarray) -> None:
-        """Add features (B, D). Raises ValueError where one is not finite."""
+        """Add features (B, D). Raises ValueError if one is not finite."""
         features = np.asarray(features, np.float64)
         if not np.isfinite(features).all():
             raise ValueError("features must be finite")
@@ -26,7 +26,7 @@ class Gaussian:
         centered = features - mean
         total = self.count + len(features)
         shift = mean - self.mean
-        # Chan et al. 1983: the scatter of a union is the sum of both scatters and a term for the distance of the means.
+        # Chan et al. 1983: the scatter of the union is the sum of both scatters and a term for the shift of the mean.
         self._scatter += centered.T @ centered + np.outer(shift, shift) * (self.count * len(features) / total)
         self.mean = self.mean + shift * (len(features) / total)
         self.count = total

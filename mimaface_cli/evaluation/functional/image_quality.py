@@ -27,8 +27,8 @@ def psnr(image: np.ndarray, reference: np.ndarray) -> float:
 def ssim(image: np.ndarray, reference: np.ndarray) -> float:
     """Return the structural similarity, -1 to 1, of the luma of two RGB images.
 
-    The window is a Gaussian of standard deviation 1.5 over 11×11 pixels, the statistics are the population's, the
-    constants 0.01 and 0.03, and the borders do not count. This is scikit-image's
+    The window is a Gaussian of standard deviation 1.5 over 11×11 pixels. Statistics are those of the population, the
+    constants are 0.01 and 0.03, and a border of 5 pixels is ignored. This equals scikit-image's
     `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)` in float32.
 
     Args:
@@ -45,7 +45,7 @@ def ssim(image: np.ndarray, reference: np.ndarray) -> float:
         raise ValueError("SSIM needs images of at least 11x11 pixels")
     import cv2
 
-    gray_x, gray_y = (cv2.cvtColor(np.ascontiguousarray(one), cv2.COLOR_RGB2GRAY) for one in (image, reference))
+    gray_x, gray_y = (cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY) for rgb in (image, reference))
     # Differences from the common mean keep the squares small, so that float32 keeps the differences of squares.
     center = np.float32((cv2.mean(gray_x)[0] + cv2.mean(gray_y)[0]) / 2)
     x = np.subtract(gray_x, center, dtype=np.float32)
@@ -66,7 +66,7 @@ def ssim(image: np.ndarray, reference: np.ndarray) -> float:
 def _ssim_index(
     x: np.ndarray, y: np.ndarray, squares: np.ndarray, product: np.ndarray, center: np.float32
 ) -> np.ndarray:
-    """Return the index from windowed means of x, y, x² + y² and x·y, where x and y count from `center`."""
+    """Return the index from windowed means of x, y, x² + y² and x·y, where `center` is subtracted from x and y."""
     c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
     mean_product = x * y
     mean_squares = x * x + y * y

@@ -8,7 +8,7 @@ import numpy as np
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.rotation import rotation_matrix
 
-MIN_DEVIATION = 0.03  # a driver's score with a smaller standard deviation counts as still
+MIN_DEVIATION = 0.03  # a driver's score with a smaller standard deviation over time counts as constant
 GROUPS = {
     "jawOpen": ["jawOpen"],
     "eyeBlink": ["eyeBlinkLeft", "eyeBlinkRight"],
@@ -50,18 +50,19 @@ def correlate_blendshapes(driver: np.ndarray, result: np.ndarray) -> dict[str, t
         result: Scores (N, 52).
 
     Returns:
-        For each of GROUPS the mean correlation of the scores that move in the driver, and their mean gain (slope of
-        the result on the driver). Groups without a moving score are absent.
+        For each of GROUPS, the mean correlation of the scores that change in the driver, and their mean gain (slope of
+        the result over the driver). Groups in which no score changes are absent.
     """
     groups = {}
     for group, names in GROUPS.items():
         rows = []
         for name in names:
             column = BLENDSHAPES.index(name)
-            d, r = driver[:, column], result[:, column]
-            if d.std() > MIN_DEVIATION:
-                covariance = ((d - d.mean()) * (r - r.mean())).mean()
-                rows.append((covariance / max(d.std() * r.std(), 1e-9), covariance / d.var()))
+            score, result_score = driver[:, column], result[:, column]
+            deviation = score.std()
+            if deviation > MIN_DEVIATION:
+                covariance = ((score - score.mean()) * (result_score - result_score.mean())).mean()
+                rows.append((covariance / max(deviation * result_score.std(), 1e-9), covariance / score.var()))
         if rows:
             correlation, gain = np.mean(rows, axis=0)
             groups[group] = float(correlation), float(gain)

@@ -6,7 +6,7 @@ import numpy as np
 
 GRID_CELLS = 32  # luma is compared over time on a grid of GRID_CELLS×GRID_CELLS cells
 BORDER_PERIODS = range(4, 65)  # candidate frame counts between clip borders
-BORDER_SCORE = 3.0  # about one in 10^3 videos without clip borders exceeds it
+BORDER_SCORE = 3.0  # exceeded by about one in 1000 videos without clip borders
 BORDER_EXCESS = 0.25  # gray levels; smaller jumps are invisible
 MIN_BORDERS = 4
 
@@ -37,8 +37,8 @@ def luma_cells(image: np.ndarray, cells: int = GRID_CELLS) -> np.ndarray:
 def flicker(before: np.ndarray, cells: np.ndarray, after: np.ndarray) -> float:
     """Return the amplitude in gray levels of the flicker at a frame.
 
-    It is half of the frame's difference from the mean of its neighbors, as the median over the cells: a brightness
-    that alternates by ±A gives A. A steady fade gives 0, and so does motion in less than half of the frame.
+    It is half of the difference between the frame and the mean of its neighbors, as the median over the cells. A
+    brightness that alternates by ±A gives A. A steady fade gives 0, and so does motion in less than half of the frame.
 
     Args:
         before: Luma cells of the previous frame.
@@ -89,10 +89,10 @@ def find_clip_borders(changes: np.ndarray, period: int | None = None) -> ClipBor
 
     Args:
         changes: (N) gray levels; changes[k] is the change from frame k - 1 to frame k, NaN at a scene cut.
-        period: Frames between clip borders where they are known; None tries all of BORDER_PERIODS.
+        period: Frames between clip borders if they are known; None tries all of BORDER_PERIODS.
 
     Returns:
-        The most significant jumps, or None where nothing regular stands out or there are fewer than four borders.
+        The most significant jumps, or None if nothing regular stands out or there are fewer than four borders.
     """
     excess = excess_change(np.asarray(changes, np.float64))
     known = np.isfinite(changes)
@@ -118,7 +118,7 @@ def find_clip_borders(changes: np.ndarray, period: int | None = None) -> ClipBor
 
 
 def _chance(ranks: np.ndarray) -> float:
-    """Return the probability that so many of the frames rank so high, where up to a quarter of them may rank low."""
+    """Return the probability that random frames rank as high as these, of which up to a quarter may rank low."""
     from scipy.special import betainc
 
     count = len(ranks)

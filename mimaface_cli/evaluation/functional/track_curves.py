@@ -25,7 +25,7 @@ def mean_jitter(track: MotionTrack, model: Face478) -> float | None:
     """Return the mean `jitter` of a track's landmarks in units of the diagonal of the face's box.
 
     Returns:
-        The mean over all runs of three frames that show the face within one shot, or None where there are none.
+        The mean over all runs of three frames that show the face within one shot, or None if there are none.
     """
     shots = np.searchsorted(np.asarray(track.meta.cuts, int), np.arange(len(track)), side="right")
     usable = track.valid[:-2] & track.valid[1:-1] & track.valid[2:] & (shots[:-2] == shots[2:])

@@ -1,4 +1,4 @@
-"""Visible clip borders: jumps at a regular period, as of a generator that works in clips."""
+"""Visible clip borders: jumps at a regular period, typical of generators that work in clips."""
 
 from collections.abc import Mapping
 
@@ -40,7 +40,7 @@ def frame_change(frame: FramePair) -> float:
 
 
 def clip_borders(video: VideoPair) -> ClipBorders | None:
-    """Return the regular jumps of the whole video (feature of a `VideoPair`), or None where none stand out."""
+    """Return the regular jumps of the whole video (feature of a `VideoPair`), or None if there are none."""
     if video.frame_count < MIN_FRAMES:
         return None
     changes = np.array(video.feature(ChangeHistory).values, np.float64)
@@ -48,7 +48,7 @@ def clip_borders(video: VideoPair) -> ClipBorders | None:
 
 
 class BorderJump(Metric):
-    """By how much regular jumps exceed the changes around them."""
+    """Median excess of regular jumps over the changes around them."""
 
     info = MetricInfo(
         "border_jump",
@@ -56,7 +56,7 @@ class BorderJump(Metric):
         "clip-border jump",
         "lower",
         2,
-        "how far regular jumps exceed the change around them; 0 where none stand out",
+        "excess of regular jumps over the changes around them; 0 if there are none",
         "gray levels",
     )
 
@@ -84,7 +84,7 @@ class BorderJump(Metric):
 class BorderPeriod(Metric):
     """Frames between two regular jumps."""
 
-    info = MetricInfo("border_period", TEMPORAL, "frames between such jumps", "", 0, "the clip length that is visible")
+    info = MetricInfo("border_period", TEMPORAL, "frames between jumps", "", 0, "the visible clip length")
 
     def update(self, frame: FramePair) -> None:
         """Record the frame's change."""

@@ -7,7 +7,7 @@ class FaceShare(Metric):
     """Share of the result's frames that show the face."""
 
     info = MetricInfo(
-        "face_share", TEMPORAL, "frames with a face", "higher", 1, "share in which a face is detected", "%"
+        "face_share", TEMPORAL, "frames with a face", "higher", 1, "share of frames in which a face is detected", "%"
     )
 
     def result(self) -> float | None:

@@ -23,7 +23,7 @@ def crop_face(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     import cv2
 
     matrix = fit_similarity(alignment_points(points), FACE_TEMPLATE_256) * (_FACE_SIDE / 256)
-    step = max(1, int(0.5 / max(float(np.hypot(*matrix[:, 0])), 1e-6)))  # a subset of a large face's pixels is enough
+    step = max(1, int(0.5 / max(float(np.hypot(*matrix[:, 0])), 1e-6)))  # every step-th pixel of a large face is enough
     matrix = np.column_stack([matrix[:, :2] * step, matrix[:, 2]])
     small = np.ascontiguousarray(image[::step, ::step])
     return cv2.warpAffine(
@@ -44,7 +44,7 @@ class FlickerMetric(Metric):
         self._last: np.ndarray | None = None
 
     def cells(self, frame: FramePair) -> np.ndarray | None:
-        """Return the luma cells that are compared, or None where the frame has none."""
+        """Return the luma cells that are compared, or None if the frame has none."""
         raise NotImplementedError
 
     def update(self, frame: FramePair) -> None:
@@ -75,7 +75,13 @@ class FrameFlicker(FlickerMetric):
     """Flicker of the whole frame."""
 
     info = MetricInfo(
-        "flicker", TEMPORAL, "flicker, frame", "lower", 2, "amplitude of brightness from frame to frame", "gray levels"
+        "flicker",
+        TEMPORAL,
+        "frame flicker",
+        "lower",
+        2,
+        "amplitude of the brightness change from frame to frame",
+        "gray levels",
     )
 
     def cells(self, frame: FramePair) -> np.ndarray | None:
@@ -87,7 +93,13 @@ class FaceFlicker(FlickerMetric):
     """Flicker of the aligned face."""
 
     info = MetricInfo(
-        "flicker_face", TEMPORAL, "flicker, face", "lower", 2, "the same on the tracked face", "gray levels"
+        "flicker_face",
+        TEMPORAL,
+        "face flicker",
+        "lower",
+        2,
+        "amplitude of the brightness change of the aligned face",
+        "gray levels",
     )
 
     def cells(self, frame: FramePair) -> np.ndarray | None:

@@ -4,6 +4,7 @@ Embedding networks are slow, so only some frames are sampled: about eight per re
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,13 +24,13 @@ MIN_INTERVAL, MAX_INTERVAL = 0.5, 2.0  # seconds between two samples
 
 
 class IdentitySchedule:
-    """Which frames are sampled (feature of a `VideoPair`): frames with a face, evenly over the duration."""
+    """Choice of the sampled frames (feature of a `VideoPair`): frames with a face, evenly over the duration."""
 
     def __init__(self, video: VideoPair) -> None:
         self._interval = min(max((video.info.duration or 0.0) / SAMPLES, MIN_INTERVAL), MAX_INTERVAL)
         self._next_time = 0.0
 
-    def takes(self, frame: FramePair) -> bool:
+    def should_sample(self, frame: FramePair) -> bool:
         """Return whether a frame is sampled; called once per frame, in order."""
         if frame.face is None or frame.time < self._next_time:
             return False
@@ -39,7 +40,7 @@ class IdentitySchedule:
 
 def is_identity_sample(frame: FramePair) -> bool:
     """Return whether identity is measured on a frame (feature of a `FramePair`)."""
-    return frame.video.feature(IdentitySchedule).takes(frame)
+    return frame.video.feature(IdentitySchedule).should_sample(frame)
 
 
 class CurricularComparison:
@@ -80,27 +81,41 @@ def dlib_distance(frame: FramePair) -> float | None:
     return frame.video.feature(DlibComparison).compare(frame.image, frame.face.points)
 
 
-class Csim(FrameMeanMetric):
-    """Cosine similarity to the source by CurricularFace."""
+class IdentityMetric(FrameMeanMetric):
+    """Mean of a comparison with the source over the sampled frames.
 
-    info = MetricInfo(
-        "csim", IDENTITY, "CSIM", "higher", 4, "cosine similarity to the source by CurricularFace", network="csim"
-    )
+    Attributes:
+        comparison: Feature of a `VideoPair` that loads the network and embeds the source.
+        compare_frame: Feature of a `FramePair`, None for frames that are not sampled.
+    """
+
+    comparison: ClassVar[type[CurricularComparison | DlibComparison]]
+    compare_frame: ClassVar[Callable[[FramePair], float | None]]
 
     def __init__(self, video: VideoPair) -> None:
         super().__init__(video)
-        video.feature(CurricularComparison)  # an unusable network fails before the video is read
+        video.feature(self.comparison)  # loaded here, so that an unusable network fails before the video is read
 
     def frame_value(self, frame: FramePair) -> float | None:
-        """Return the similarity of one frame."""
-        return frame.feature(curricular_similarity)
+        """Return the figure of one frame."""
+        return frame.feature(type(self).compare_frame)
 
     def empty_reason(self) -> str:
         """Return why no frame was sampled."""
         return "no face in the result"
 
 
-class DlibDistance(FrameMeanMetric):
+class Csim(IdentityMetric):
+    """Cosine similarity to the source by CurricularFace."""
+
+    info = MetricInfo(
+        "csim", IDENTITY, "CSIM", "higher", 4, "cosine similarity to the source by CurricularFace", network="csim"
+    )
+    comparison = CurricularComparison
+    compare_frame = curricular_similarity
+
+
+class DlibDistance(IdentityMetric):
     """Distance to the source by dlib's network."""
 
     info = MetricInfo(
@@ -109,30 +124,20 @@ class DlibDistance(FrameMeanMetric):
         "identity (dlib)",
         "lower",
         3,
-        "distance to the source by dlib's network; below 0.6 counts as one person; not ArcFace, not comparable with "
-        "papers",
+        "distance to the source by dlib's network; below 0.6 counts as the same person; not comparable with papers, "
+        "which use ArcFace",
     )
+    comparison = DlibComparison
+    compare_frame = dlib_distance
 
     @classmethod
     def find_problem(cls, video: VideoPair) -> str | None:
         """Return which packages are missing, or None."""
         return missing_dlib()
 
-    def __init__(self, video: VideoPair) -> None:
-        super().__init__(video)
-        video.feature(DlibComparison)  # an unusable network fails before the video is read
-
-    def frame_value(self, frame: FramePair) -> float | None:
-        """Return the distance of one frame."""
-        return frame.feature(dlib_distance)
-
-    def empty_reason(self) -> str:
-        """Return why no frame was sampled."""
-        return "no face in the result"
-
 
 class IdentityDrift(Metric):
-    """Change of the distance to the source over the result, by CurricularFace, else by dlib."""
+    """Change of the distance to the source over the result, by CurricularFace if installed, else by dlib."""
 
     info = MetricInfo(
         "identity_drift",
@@ -140,7 +145,7 @@ class IdentityDrift(Metric):
         "identity drift",
         "zero",
         3,
-        "how much farther from the source the last fifth is than the first (CurricularFace where installed, else dlib)",
+        "growth of the distance to the source from first to last fifth (CurricularFace if installed, else dlib)",
     )
 
     def __init__(self, video: VideoPair) -> None:
@@ -152,10 +157,10 @@ class IdentityDrift(Metric):
 
     @classmethod
     def find_problem(cls, video: VideoPair) -> str | None:
-        """Return that no identity network is installed, or None."""
+        """Return which networks are missing, or None if one of them is installed."""
         if pretrained.missing_weights("csim") is None or missing_dlib() is None:
             return None
-        return "needs csim or identity (dlib)"
+        return "needs CSIM or identity (dlib)"
 
     def update(self, frame: FramePair) -> None:
         """Append the similarity or distance of a sampled frame."""
@@ -165,7 +170,7 @@ class IdentityDrift(Metric):
             self._values.append(value)
 
     def result(self) -> float | None:
-        """Return by how much the distance grows; a similarity counts negatively."""
+        """Return the growth of the distance; for similarities, the negative growth."""
         change = drift(np.array(self._values), np.array(self._times))
         if change is None:
             return self.unavailable(f"shorter than {5 * MIN_INTERVAL:g} s, or too few faces")

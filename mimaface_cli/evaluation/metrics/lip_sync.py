@@ -1,4 +1,4 @@
-"""Lip synchronization: the mouth against the driver's mouth, and the audio against the mouth."""
+"""Lip synchronization: lag of the mouth behind the driver's mouth, and of the audio behind the mouth."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.track import MotionTrack
 
 _NO_FACE = "no face in the result"
-_TOO_SHORT = f"less than {MIN_DURATION:.1f} s in common, or nothing moves"
+_TOO_SHORT = f"less than {MIN_DURATION:.1f} s in common, or no movement"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def speech_envelopes(video: VideoPair) -> SpeechEnvelopes:
 
 
 def mouth_lag(video: VideoPair) -> Lag | None:
-    """Return how late the result's mouth is against the driver's (feature of a `VideoPair`)."""
+    """Return the lag of the result's mouth behind the driver's (feature of a `VideoPair`)."""
     track, driver_track = video.track, video.driver_track
     if track is None:
         return None
@@ -69,9 +69,9 @@ def _jaw_lag(envelope: np.ndarray, track: MotionTrack) -> Lag | None:
 
 
 def jaw_lag(video: VideoPair) -> Lag | None:
-    """Return how late the audio is against the result's jaw (feature of a `VideoPair`).
+    """Return the lag of the audio behind the result's jaw (feature of a `VideoPair`).
 
-    A result without audio is measured against the driver's.
+    If the result has no audio, the driver's audio is used.
     """
     envelopes = video.feature(speech_envelopes)
     envelope = envelopes.driver if envelopes.result is None else envelopes.result
@@ -80,15 +80,15 @@ def jaw_lag(video: VideoPair) -> Lag | None:
     return _jaw_lag(envelope, video.track)
 
 
-def _why_no_mouth_lag(lag: Lag | None) -> str:
-    return _TOO_SHORT if lag is None else "the mouths do not move alike"
+def _explain_missing_mouth_lag(lag: Lag | None) -> str:
+    return _TOO_SHORT if lag is None else "the mouths of result and driver do not correlate"
 
 
 class MouthLag(Metric):
-    """How late the result's mouth is against the driver's."""
+    """Lag of the result's mouth behind the driver's."""
 
     info = MetricInfo(
-        "mouth_lag", TEMPORAL, "mouth after the driver's", "zero", 0, "by the opening of the lips over time", "ms"
+        "mouth_lag", TEMPORAL, "mouth lag", "zero", 0, "delay of the mouth opening after the driver's", "ms"
     )
 
     def result(self) -> float | None:
@@ -96,7 +96,11 @@ class MouthLag(Metric):
         if self.video.track is None:
             return self.unavailable(_NO_FACE)
         lag = self.video.feature(mouth_lag)
-        return 1000 * lag.offset if lag is not None and lag.is_reliable else self.unavailable(_why_no_mouth_lag(lag))
+        return (
+            1000 * lag.offset
+            if lag is not None and lag.is_reliable
+            else self.unavailable(_explain_missing_mouth_lag(lag))
+        )
 
     def series(self) -> Mapping[str, Series]:
         """Return the opening of both mouths at the result's frames."""
@@ -112,15 +116,15 @@ class MouthLag(Metric):
 
 
 class SyncOffset(Metric):
-    """How late the result's audio is against its mouth, both relative to the driver's."""
+    """Lag of the result's audio behind its mouth, both relative to the driver's."""
 
     info = MetricInfo(
         "sync_offset",
         TEMPORAL,
-        "audio after mouth",
+        "audio lag",
         "zero",
         0,
-        "against the driver, whose audio and mouth count as synchronous",
+        "delay of the audio after the mouth; audio and mouth of the driver count as synchronous",
         "ms",
     )
 
@@ -134,12 +138,12 @@ class SyncOffset(Metric):
             return self.unavailable(f"the {silent} has no audio")
         mouths = self.video.feature(mouth_lag)
         if mouths is None or not mouths.is_reliable:
-            return self.unavailable(_why_no_mouth_lag(mouths))
+            return self.unavailable(_explain_missing_mouth_lag(mouths))
         audio = curve_lag(envelopes.result, envelopes.driver)
         if audio is None:
             return self.unavailable(_TOO_SHORT)
         if not audio.is_reliable:
-            return self.unavailable("the audio of result and driver is not alike")
+            return self.unavailable("the audio of result and driver does not correlate")
         return 1000 * (audio.offset - mouths.offset)
 
 
@@ -160,15 +164,15 @@ class SpeechMetric(Metric):
 
 
 class SpeechOffset(SpeechMetric):
-    """How late the audio is against the jaw."""
+    """Lag of the audio behind the jaw."""
 
     info = MetricInfo(
         "sync_speech",
         TEMPORAL,
-        "audio after mouth, by itself",
+        "coarse audio lag",
         "zero",
         0,
-        "loudness of the speech band against the jaw: coarse (about 150 ms), not SyncNet",
+        "delay of the speech loudness after the jaw, without the driver; accurate to about 150 ms; not SyncNet",
         "ms",
     )
 
@@ -189,7 +193,7 @@ class SpeechOffset(SpeechMetric):
 class SpeechCorrelation(SpeechMetric):
     """Correlation of loudness and jaw."""
 
-    info = MetricInfo("sync_correlation", TEMPORAL, "loudness and jaw, correlation", "higher", 2, "at that offset")
+    info = MetricInfo("sync_correlation", TEMPORAL, "loudness-jaw correlation", "higher", 2, "at the coarse audio lag")
 
     def result(self) -> float | None:
         """Return the correlation at the offset of `SpeechOffset`."""

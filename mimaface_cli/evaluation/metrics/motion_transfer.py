@@ -41,7 +41,7 @@ class MotionDistances:
         pose: Euclidean distance of the pose coefficients.
         gaze: Euclidean distance of the gaze angles in rad.
         rotation: Angle between the heads in degrees.
-        is_valid: Whether the frame lies within the driver's duration and both show the face.
+        is_valid: Whether the frame is within the driver's duration and result and driver show the face.
     """
 
     expression: np.ndarray
@@ -118,7 +118,7 @@ class DistanceMetric(Metric):
         return float(getattr(distances, self.field)[distances.is_valid].mean())
 
     def series(self) -> Mapping[str, Series]:
-        """Return the distance of every frame, NaN where a face is missing."""
+        """Return the distance of every frame, NaN for frames without a face."""
         distances = self._distances()
         if distances is None or not distances.is_valid.any():
             return {}
@@ -156,15 +156,15 @@ class HeadRotation(DistanceMetric):
 
 
 class BlendshapeCorrelation(Metric):
-    """Correlation over time of the blendshapes that the driver moves."""
+    """Correlation over time of the blendshapes that change in the driver."""
 
     info = MetricInfo(
         "correlation",
         MOTION,
-        "blendshapes, correlation",
+        "blendshape correlation",
         "higher",
         3,
-        "over time, mean over the blendshapes that the driver moves",
+        "correlation over time, mean over the blendshapes that change in the driver",
     )
 
     def result(self) -> float | None:
@@ -176,18 +176,18 @@ class BlendshapeCorrelation(Metric):
         if not frames.any():
             return self.unavailable(_NO_COMMON_FRAME)
         if frames.sum() < MIN_CORRELATED_FRAMES:
-            return self.unavailable("the driver's expression does not move")
+            return self.unavailable("the driver's expression does not change")
         driver = resample_track(self.video.driver_track, track.pts - track.pts[0])
         groups = correlate_blendshapes(predict_blendshapes(driver, frames), predict_blendshapes(track, frames))
-        return groups["all"][0] if "all" in groups else self.unavailable("the driver's expression does not move")
+        return groups["all"][0] if "all" in groups else self.unavailable("the driver's expression does not change")
 
 
 class PaperDistanceMetric(DistanceMetric):
-    """Mean of a field of `MotionDistances` in the bfm09 space, where its networks are installed."""
+    """Mean of a field of `MotionDistances` in the bfm09 space. It needs the networks of that space."""
 
     @classmethod
     def find_problem(cls, video: VideoPair) -> str | None:
-        """Return which weights are missing, or that the driver has no frames to extract from."""
+        """Return why the distance cannot be measured: missing weights, or a driver without frames."""
         if problem := pretrained.missing_weights("bfm09"):
             return problem
         return "the driver is a track of another space" if is_track(video.pair.driver) else None
@@ -196,7 +196,7 @@ class PaperDistanceMetric(DistanceMetric):
         return self.video.feature(paper_motion_distances)
 
     def series(self) -> Mapping[str, Series]:
-        """Return nothing: the curves are those of the face478 space."""
+        """Return no curves: reports plot those of the face478 space."""
         return {}
 
 

@@ -1,4 +1,4 @@
-"""FID and FVD: distance of the distribution of all results from that of their drivers."""
+"""FID and FVD: distance between the distributions of all results and of their drivers."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -13,7 +13,7 @@ from mimaface_cli.evaluation.video_pair import FramePair, VideoPair
 
 CLIP_FRAMES = 16  # frames of a clip for FVD, as is usual
 MAX_FRAMES = 2000  # frames of one result for FID, so that memory stays bounded
-_BATCH = 256  # features that are added to a Gaussian at once
+_BATCH = 256  # features added to a Gaussian at once
 
 
 class InceptionCollector(FeatureCollector):
@@ -64,8 +64,8 @@ class FrechetMetric(SetMetric):
     """Fréchet distance between the features of the results and those of the drivers.
 
     Attributes:
-        sample: What a feature stands for, in the plural.
-        min_samples: Samples below which the distance is known to be too high.
+        sample: Name of the samples, one feature each, in the plural.
+        min_samples: Number of samples below which the estimate is known to be biased upward.
     """
 
     sample: ClassVar[str]
@@ -93,7 +93,7 @@ class FrechetMetric(SetMetric):
             return self.unavailable(f"fewer than two {self.sample}")
         if self.count < self.min_samples:
             basis = f"{self.info.label} is computed from {self.count} {self.sample}"
-            self.notes.append(f"{basis}; below {self.min_samples} it is too high")
+            self.notes.append(f"{basis}; below {self.min_samples} the estimate is biased upward")
         return frechet_distance(_fit_gaussian(self._results), _fit_gaussian(self._drivers))
 
 
@@ -117,7 +117,7 @@ class Fid(FrechetMetric):
         network="fid",
     )
     collector = InceptionCollector
-    feature_names = ("pictures", "real_pictures")
+    feature_names = ("pictures", "real_pictures")  # keys of cached features
     sample = "frames"
     min_samples = 2048
 

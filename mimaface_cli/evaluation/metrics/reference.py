@@ -1,4 +1,4 @@
-"""PSNR, SSIM and LPIPS, where the driver's frames are the ground truth of the result."""
+"""PSNR, SSIM and LPIPS of results with the driver's frames as ground truth."""
 
 import numpy as np
 
@@ -25,25 +25,25 @@ class ReferenceFrames:
         if video.driver_frames.is_empty:
             self.problem = "the driver is a track and has no frames"
         elif not video.pair.same:
-            self.problem = "the driver shows another identity: there is no ground truth"
+            self.problem = "the driver shows another person: there is no ground truth"
         self._size = video.options.size
 
     def scale(self, image: np.ndarray, reference: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return both frames (H×W×3 uint8) at one size, or None where they cannot be compared."""
+        """Return both frames (H×W×3 uint8) at one size, or None if they cannot be compared."""
         if self.problem is not None or reference is None:
             return None
         height, width = image.shape[:2]
         reference_height, reference_width = reference.shape[:2]
         if abs(width / height / (reference_width / reference_height) - 1) > _ASPECT_TOLERANCE:
             shapes = f"{width}x{height} and {reference_width}x{reference_height}"
-            self.problem = f"result and driver have different aspect ratios ({shapes}); crop them alike"
+            self.problem = f"result and driver have different aspect ratios ({shapes}); crop them equally"
             return None
         width, height = limited_size(width, height, self._size)
         return resize_frame(image, width, height), resize_frame(reference, width, height)
 
 
 def scaled_frames(frame: FramePair) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return result and driver at one size (feature of a `FramePair`), or None where they cannot be compared."""
+    """Return result and driver at one size (feature of a `FramePair`), or None if they cannot be compared."""
     return frame.video.feature(ReferenceFrames).scale(frame.image, frame.driver_image)
 
 

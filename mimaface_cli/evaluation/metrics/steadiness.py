@@ -13,7 +13,7 @@ _TOO_FEW = "fewer than three frames with a face in a row"
 
 
 def result_jitter(video: VideoPair) -> float | None:
-    """Return the mean jitter of the result (feature of a `VideoPair`), or None where it cannot be measured."""
+    """Return the mean jitter of the result (feature of a `VideoPair`), or None if it cannot be measured."""
     return None if video.track is None else mean_jitter(video.track, face478.load())
 
 
@@ -40,10 +40,17 @@ class Jitter(Metric):
 class JitterRatio(Metric):
     """Jitter of the result divided by that of the driver."""
 
-    info = MetricInfo("jitter_ratio", TEMPORAL, "jitter against the driver", "", 2, "1 means as steady as the driver")
+    info = MetricInfo(
+        "jitter_ratio",
+        TEMPORAL,
+        "jitter against the driver",
+        "",
+        2,
+        "1 means that the result is as steady as the driver",
+    )
 
     def result(self) -> float | None:
-        """Return the ratio, where both have the same frame rate."""
+        """Return the ratio if both have the same frame rate."""
         track, driver_track = self.video.track, self.video.driver_track
         if track is None:
             return self.unavailable("no face in the result")

@@ -29,7 +29,7 @@ def cosine_similarity(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def alignment_points(points: np.ndarray) -> np.ndarray:
-    """Return the points (5, 2) that face recognition aligns by.
+    """Return the five points (5, 2) by which face recognition aligns faces.
 
     Args:
         points: (478, 2) landmarks in pixels.
@@ -91,9 +91,9 @@ def _load_dlib() -> tuple[Any, Any]:
 
 
 def missing_dlib() -> str | None:
-    """Return why dlib cannot run and the command that installs it, or None where it can."""
+    """Return why dlib cannot run and the command that installs it, or None if it can."""
     if _dlib_file() is None or importlib.util.find_spec("dlib") is None:
-        return 'needs packages: pip install "mimaface[metrics]"'
+        return 'needs dlib; run pip install "mimaface[metrics]"'
     return None
 
 

@@ -35,11 +35,11 @@ _POOL_BEFORE = {
 def pad_same(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     """Pad with zeros as TensorFlow's "SAME" does: the output size is input size / stride, rounded up.
 
-    Where the padding is odd, the extra cell comes last.
+    If the padding is odd, the extra cell comes last.
     """
     pad: list[int] = []
-    for size, k, s in zip(reversed(x.shape[-3:]), reversed(kernel), reversed(stride), strict=True):
-        total = max((-(-size // s) - 1) * s + k - size, 0)
+    for size, taps, step in zip(reversed(x.shape[-3:]), reversed(kernel), reversed(stride), strict=True):
+        total = max((-(-size // step) - 1) * step + taps - size, 0)
         pad += [total // 2, total - total // 2]
     return F.pad(x, pad)
 
@@ -50,7 +50,7 @@ def max_pool_same(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Te
 
 
 class ConvBlock3d(nn.Module):
-    """Convolution, batch norm and ReLU, or with `is_output` a convolution with a bias alone."""
+    """Convolution, batch norm and ReLU; with `is_output`, only a convolution with a bias."""
 
     def __init__(self, channels: int, width: int, kernel: int = 1, stride: int = 1, is_output: bool = False) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ INPUT_SIZE = 299  # pixels of both sides
 
 
 class ConvBlock2d(nn.Module):
-    """Convolution without bias, batch norm and ReLU; the size stays unless the stride is 2 or `pad` is False."""
+    """Convolution without bias, batch norm and ReLU. The image keeps its size unless stride is 2 or `pad` is False."""
 
     def __init__(
         self, channels: int, width: int, kernel: int | tuple[int, int] = 1, stride: int = 1, pad: bool = True

@@ -19,7 +19,7 @@ _SMALLEST_SIDE = 64
 
 
 class LpipsNetwork(nn.Module):
-    """Distances (B), 0 for equal images, between two batches of RGB images (B, 3, H, W) in [-1, 1]."""
+    """Network that maps two batches of RGB images (B, 3, H, W) in [-1, 1] to distances (B), 0 for equal images."""
 
     shift: Tensor
     scale: Tensor
@@ -58,8 +58,8 @@ class LpipsNetwork(nn.Module):
         """Return the distance (B) of each image (B, 3, H, W) to its reference of the same size."""
         layers = zip(self.heads, self.layer_features(images), self.layer_features(references), strict=True)
         distance = torch.zeros((), device=images.device)
-        for head, a, b in layers:
-            distance = distance + head((a - b).square()).mean((1, 2, 3))
+        for head, features, reference_features in layers:
+            distance = distance + head((features - reference_features).square()).mean((1, 2, 3))
         return distance
 
 

@@ -25,7 +25,7 @@ NETWORK_FILES = {
 
 
 def missing_weights(network: str) -> str | None:
-    """Return why the weights of a network cannot be used, or None where they are installed.
+    """Return why the weights of a network cannot be used, or None if they are installed.
 
     Args:
         network: A key of NETWORK_FILES.
@@ -37,9 +37,9 @@ def missing_weights(network: str) -> str | None:
     for file in find_asset(asset).files:
         if file.path in paths:
             if not (weights_folder() / file.path).is_file():
-                return f"needs weights {asset}: mimaface weights pull {asset}"
+                return f"needs the {asset} weights; run mimaface weights pull {asset}"
             if problem := find_installed_problem(file):
-                return f"weights {asset}: {file.path} {problem}: mimaface weights pull {asset}"
+                return f"{asset} weights: {file.path} {problem}; run mimaface weights pull {asset}"
     return None
 
 
@@ -55,7 +55,7 @@ def load_network(network: str) -> "nn.Module":
         network: A key of NETWORK_FILES except bfm09, which the track extractor loads itself.
 
     Raises:
-        WeightsError: Where the weights are missing, damaged or of another network.
+        WeightsError: The weights are missing, damaged or those of another network.
     """
     if problem := missing_weights(network):
         raise WeightsError(problem)

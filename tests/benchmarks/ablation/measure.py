@@ -20,7 +20,7 @@ from mimaface_cli.engines.diffusion.samplers import compute_training_sigmas, cre
 from mimaface_cli.evaluation.functional.distribution import Gaussian, frechet_distance
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.head_mesh import render_coefficients
-from mimaface_cli.training.denoiser import Denoiser, motion_groups
+from mimaface_cli.training.denoiser import Denoiser, split_motion
 from mimaface_cli.training.losses import prediction_target
 from tests.benchmarks.ablation import judges
 from tests.benchmarks.ablation.judges import to_tensor
@@ -78,12 +78,12 @@ def generate(
     out = []
     for start in range(0, len(source), chunk):
         part = slice(start, start + chunk)
-        appearance = trained.appearance(to_tensor(source[part]))
+        appearance = trained.encode_appearance(to_tensor(source[part]))
         made, previous = [], None
         for piece in ica.plan_clips(renders.shape[1], settings.length, settings.overlap):
             frames = list(piece.frames)
             drawn = _encode(vae, renders[part][:, frames])
-            tokens = trained.mia(appearance, motion_groups(torch.from_numpy(motion[part][:, frames]).float()))
+            tokens = trained.mia(appearance, split_motion(torch.from_numpy(motion[part][:, frames]).float()))
             carried = previous[:, :, -piece.carried :] if piece.carried else None
             noise = ica.sample_noise(settings.length, *drawn.shape[-2:], seed=settings.seed).expand_as(drawn)
             condition = ica.build_ica_channels(carried, settings.length, drawn)
@@ -141,7 +141,7 @@ def retrieval(trained: Denoiser, clips: Clips) -> dict[str, float]:
 
     def tokens(pictures: np.ndarray) -> Tensor:
         parts = to_tensor(pictures).split(64)
-        found = torch.cat([trained.appearance(part)[:, 0] for part in parts])
+        found = torch.cat([trained.encode_appearance(part)[:, 0] for part in parts])
         return torch.nn.functional.normalize(found, dim=1)
 
     gallery = tokens(clips.source[take == 1])
@@ -161,7 +161,7 @@ def noise_error(
     pick = np.arange(len(clips)), np.arange(len(clips)) * 7 % clips.frames
     latents, drawn = (_encode(vae, part[pick][:, None]) for part in (clips.pictures, clips.renders))
     tokens = trained.mia(
-        trained.appearance(to_tensor(clips.source)), motion_groups(torch.from_numpy(clips.motion[pick][:, None]))
+        trained.encode_appearance(to_tensor(clips.source)), split_motion(torch.from_numpy(clips.motion[pick][:, None]))
     )
     alphas = 1 / (1 + torch.from_numpy(compute_training_sigmas()) ** 2)
     figures = {}

@@ -30,7 +30,7 @@ def test_packaged_encoder_is_the_shipped_one():
     pytest.importorskip("onnxruntime", reason="needs onnxruntime, which reads the encoder's file")
     encoder, shipped = load_encoder(), load_lip_model().front_end.encoder
     speech = synthesize_speech(("ah", 0.3), ("m", 0.2), ("ee", 0.3))
-    actual, expected = shipped.hidden(speech), encoder.hidden(speech)
+    actual, expected = shipped.compute_hidden_states(speech), encoder.compute_hidden_states(speech)
     assert encoder.arrays.keys() == shipped.arrays.keys()
     assert np.abs(actual - expected).mean() < 0.01 * np.abs(expected).mean()
 

@@ -27,7 +27,7 @@ def test_frechet_distance_is_zero_to_itself_and_squared_for_a_shift():
     assert frechet_distance(fit(features), fit(features + shift)) == pytest.approx(shift @ shift, rel=1e-9)
 
 
-def test_frechet_distance_of_axis_parallel_gaussians():
+def test_frechet_distance_equals_the_formula_for_axis_parallel_gaussians():
     first = exact_gaussian(np.zeros(4), np.array([1.0, 2, 3, 4]))
     second = exact_gaussian(np.ones(4), np.array([2.0, 2, 1, 5]))
     assert np.allclose(first.covariance, np.diag([1, 4, 9, 16]))

@@ -18,7 +18,7 @@ def test_equal_images_have_the_highest_psnr_and_ssim():
 
 
 @pytest.mark.parametrize("level", [1, 3, 17])
-def test_psnr_of_a_known_error(level):
+def test_psnr_equals_that_of_a_known_error(level):
     sign = np.where(np.indices(make_image().shape).sum(0) % 2, 1, -1)
     noisy = (make_image().astype(int) + level * sign).astype(np.uint8)
     assert psnr(noisy, make_image()) == pytest.approx(20 * np.log10(255 / level), abs=1e-9)

@@ -36,7 +36,7 @@ def test_pose_distances_ignore_whole_turns():
     assert pose_distances(result, driver) == pytest.approx([0, 0.1], abs=1e-9)
 
 
-def test_correlate_blendshapes_of_known_curves():
+def test_correlate_blendshapes_returns_correlation_and_gain_of_known_curves():
     scores = np.zeros((50, 52))
     phase = np.linspace(0, 12, 50)
     scores[:, blendshape_index("jawOpen")] = 0.3 + 0.2 * np.sin(phase)

@@ -85,7 +85,7 @@ def test_find_clip_borders_returns_none_for_videos_without_borders():
         assert find_clip_borders(noise) is None
 
 
-def test_jitter_is_the_second_difference_relative_to_the_face():
+def test_jitter_is_the_second_difference_relative_to_the_size_of_the_face():
     points = np.cumsum(np.ones((20, 5, 2)), axis=0)  # steady motion
     assert jitter(points, 10.0) == pytest.approx(0)
     points[::2, :, 0] += 1.0  # every other frame is off by one pixel: second differences of 2

@@ -61,7 +61,7 @@ def test_identity_drift_is_the_growth_of_the_distance(video):
     assert metric.result() == pytest.approx(np.median([78, 91]) - np.median([0, 13]))
 
 
-def test_identity_metrics_state_that_no_face_was_detected(video):
+def test_identity_metrics_explain_results_without_a_face(video):
     distance, drift = DlibDistance(video), IdentityDrift(video)
     feed(video, [distance, drift], with_face=False)
     assert distance.result() is None and distance.reason == "no face in the result"
@@ -70,6 +70,6 @@ def test_identity_metrics_state_that_no_face_was_detected(video):
 
 def test_identity_drift_needs_an_identity_network(video, monkeypatch):
     assert IdentityDrift.find_problem(video) is None
-    monkeypatch.setattr(identity, "missing_dlib", lambda: "needs packages")
-    assert IdentityDrift.find_problem(video) == "needs csim or identity (dlib)"
-    assert DlibDistance.find_problem(video) == "needs packages"
+    monkeypatch.setattr(identity, "missing_dlib", lambda: "needs dlib")
+    assert IdentityDrift.find_problem(video) == "needs CSIM or identity (dlib)"
+    assert DlibDistance.find_problem(video) == "needs dlib"

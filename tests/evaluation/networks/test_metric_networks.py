@@ -75,7 +75,7 @@ def test_i3d_has_the_parameters_of_the_release():
     } <= set(model.state_dict())
 
 
-def test_pad_same_gives_the_output_sizes_of_tensorflow():
+def test_pad_same_has_the_output_sizes_of_tensorflow():
     for size in range(5, 12):
         for kernel, stride in ((7, 2), (3, 2), (3, 1), (2, 2)):
             x = torch.zeros(1, 1, 1, 1, size)

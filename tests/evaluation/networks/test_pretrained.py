@@ -20,8 +20,8 @@ def weights(tmp_path, monkeypatch):
 
 def test_missing_weights_name_the_command_that_installs_them():
     for network, (asset, _) in NETWORK_FILES.items():
-        assert missing_weights(network) == f"needs weights {asset}: mimaface weights pull {asset}"
-        with pytest.raises(WeightsError, match=f"needs weights {asset}"):
+        assert missing_weights(network) == f"needs the {asset} weights; run mimaface weights pull {asset}"
+        with pytest.raises(WeightsError, match=f"needs the {asset} weights"):
             load_network(network)
 
 

@@ -16,14 +16,14 @@ def check(fixture: Fixture) -> Iterator[Check]:
     network = pose_network(shapes_of(fixture), fixture.spec["config"])
     yield from filled(fixture, network)
     windows, reference = fixture.tensor("mel_windows"), fixture.tensor("ref")[-POSE:]
-    features = network.features(windows)  # per frame: those of a shorter clip are the first ones
+    features = network.compute_features(windows)  # per frame: those of a shorter clip are the first ones
 
     for case in fixture.spec["cases"]:
         name, frames = case["name"], case["num_frames"]
         noise = fixture.tensor(f"{name}_z")
         yield Check(f"{name} chunks", abs(count_chunks(frames, network.config.frames) - case["chunks"]), 0)
         yield absolute(f"{name}_z", sample_noise(frames, case["torch_manual_seed"], network.config), noise, 1e-6)
-        motion = network.motion(features[:frames], reference, noise, case["class"])
+        motion = network.generate_motion(features[:frames], reference, noise, case["class"])
         pose = reference + motion
         computed = {"motion": motion, "pose": pose, "pose_smooth": smooth_pose(pose.numpy())}
         for part, values in computed.items():
@@ -48,8 +48,8 @@ def _check_inside(fixture: Fixture, network: Audio2Pose, windows: Tensor, refere
     )
     decoder.resunet.register_forward_hook(lambda _, inputs, output: capture("resunet_out", output))
     decoder.pose_linear.register_forward_hook(lambda _, inputs, output: capture("pose_linear_out", output))
-    features = network.features(windows[: min(case["num_frames"], 1 + size)])
-    network.motion(features, reference, fixture.tensor(f"{case['name']}_z")[:1], case["class"])
+    features = network.compute_features(windows[: min(case["num_frames"], 1 + size)])
+    network.generate_motion(features, reference, fixture.tensor(f"{case['name']}_z")[:1], case["class"])
     for name in ("audio_emb", "audio_out"):
         frames_after_reference = captured[name][1:]  # frame 0 is the reference itself
         captured[name] = torch.cat(

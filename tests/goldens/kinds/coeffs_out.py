@@ -10,7 +10,7 @@ from scipy.io import loadmat
 
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM
 from mimaface_cli.speech.audio2pose import sample_noise
-from mimaface_cli.speech.blink import random_blinks
+from mimaface_cli.speech.blink import generate_blinks
 from mimaface_cli.speech.sadtalker_inference import COEFFICIENTS, SpeakerConditions, predict_coefficients
 from tests.goldens.fixture import Check, Fixture, absolute
 from tests.goldens.kinds._sadtalker import expression_network, filled, mel_config, pose_network, shapes_of
@@ -25,7 +25,7 @@ def check(fixture: Fixture) -> Iterator[Check]:
     yield from filled(of_pose, pose)
 
     frames, noise = config["num_frames"], fixture.tensor("z")
-    ratio = random_blinks(frames, config["blink_seed_python_random"])
+    ratio = generate_blinks(frames, config["blink_seed_python_random"])
     yield absolute("ratio", ratio.astype(np.float32), arrays["ratio"][:, 0], 0)
     seed = config["torch_manual_seed_before_generate"]
     yield absolute("z", sample_noise(frames, seed, pose.config), noise, 1e-6)
