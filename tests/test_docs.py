@@ -249,6 +249,16 @@ def test_python_block_runs(page, line, code, workplace, restore_registries):
     runpy.run_path(str(script))
 
 
+def test_changelog_keeps_its_form():
+    lines = (ROOT / "CHANGELOG.md").read_text("utf-8").splitlines()
+    versions = [line for line in lines if line.startswith("## ")]
+    assert versions[0] == "## [Unreleased]"
+    assert all(re.fullmatch(r"## \[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", line) for line in versions[1:])
+    kinds = {line for line in lines if line.startswith("### ")}
+    assert kinds <= {f"### {kind}" for kind in ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")}
+    assert not [line for line in lines if line.startswith(("  ", "|"))]  # one line an entry, no tables
+
+
 def heading_anchor(heading: str) -> str:
     """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
