@@ -44,12 +44,12 @@ case $driver in -*) driver=./$driver ;; esac
 case $results in -*) results=./$results ;; esac
 [ -d "$photos" ] || exit_usage_error "$photos: the folder does not exist. Check the path."
 [ -e "$driver" ] || exit_usage_error "$driver: the file does not exist. Check the path."
-command -v mimaface >/dev/null || exit_usage_error "mimaface: command not found. Install it or activate its environment."
+command -v mimaface >/dev/null || exit_usage_error "mimaface: not found. Install it or activate its environment."
 mkdir -p -- "$results"
 
 shopt -s nullglob nocaseglob
 photo_files=("$photos"/*.{jpg,jpeg,png,webp,bmp,tif,tiff})
-[ ${#photo_files[@]} -gt 0 ] || exit_usage_error "$photos: the folder contains no photos. See --help for the file types."
+[ ${#photo_files[@]} -gt 0 ] || exit_usage_error "$photos: the folder contains no photos. Supported types: see --help."
 
 trap 'exit 130' INT
 

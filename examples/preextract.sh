@@ -46,12 +46,12 @@ fi
 case $clips in -*) clips=./$clips ;; esac
 case $tracks in -*) tracks=./$tracks ;; esac
 [ -d "$clips" ] || exit_usage_error "$clips: the folder does not exist. Check the path."
-command -v mimaface >/dev/null || exit_usage_error "mimaface: command not found. Install it or activate its environment."
+command -v mimaface >/dev/null || exit_usage_error "mimaface: not found. Install it or activate its environment."
 [ -z "$tracks" ] || mkdir -p -- "$tracks"
 
 shopt -s nullglob nocaseglob
 clip_files=("$clips"/*.{mp4,mov,m4v,mkv,webm,avi,mpg,mpeg,ts})
-[ ${#clip_files[@]} -gt 0 ] || exit_usage_error "$clips: the folder contains no videos. See --help for the file types."
+[ ${#clip_files[@]} -gt 0 ] || exit_usage_error "$clips: the folder contains no videos. Supported types: see --help."
 
 trap 'exit 130' INT
 

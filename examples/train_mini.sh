@@ -7,7 +7,7 @@
 # WORK      Folder of the results. An interrupted run resumes with the same command.
 # LIST.csv  Pairs of people who are not in VIDEOS. Make it with
 #           `mimaface evaluate make-list FOLDER -o LIST.csv --protocol same`. `--engine auto` selects the model only if
-#           its score includes PSNR (only the protocol `same` has it) and identity similarity (install the extra
+#           its scores include PSNR (only the protocol `same` has it) and identity similarity (install the extra
 #           `metrics`: `pip install "mimaface[metrics]"`).
 set -eu
 videos=$1 work=$2 list=$3 config=${4:-$(dirname "$0")/mini.toml}
