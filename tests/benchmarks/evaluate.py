@@ -1,10 +1,10 @@
-"""How fast and how lean `evaluate` is, against bare decoding and face tracking in the same run.
+"""Compare the speed and memory of `evaluate` with decoding and face tracking alone.
 
     python -m tests.benchmarks.evaluate RESULT SOURCE DRIVER
 
-Prints frames a second of decoding + FaceTracker over the result, of measuring it (the driver's track kept, as after a
-first run), both by the clock and by processor time (which a busy machine does not blur), their ratios, and the peak
-memory of both, each in a process of its own.
+The program measures two tasks over the result video, each in its own process: decoding with FaceTracker, and all
+metrics of `evaluate` (with the driver's track cached, as after a first run). It prints frames per second of wall time
+and of processor time (which other load on the machine does not change), peak memory, and the ratios.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import resource
 import sys
 import tempfile
 import time
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 from mimaface_cli.cache import Cache
@@ -23,49 +24,57 @@ from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.media.reader import read_frames
 
 
-def track(result: Path, pair: Pair, folder: str, out) -> None:
-    began, busy = time.perf_counter(), time.process_time()
-    follower, count = FaceTracker(), 0
+def track_faces(result: Path, pair: Pair, folder: str, results: Queue) -> None:
+    """Decode a video and track its face; put frames per second, per processor second, and peak memory in MB."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    tracker, count = FaceTracker(), 0
     for frame in read_frames(result):
-        follower(frame.image, frame.pts)
+        tracker(frame.image, frame.pts)
         count += 1
-    out.put((count / (time.perf_counter() - began), count / (time.process_time() - busy), _peak()))
+    results.put((count / (time.perf_counter() - start), count / (time.process_time() - cpu_start), get_peak_memory()))
+    tracker.close()
 
 
-def judge(result: Path, pair: Pair, folder: str, out) -> None:
+def evaluate_pair(result: Path, pair: Pair, folder: str, results: Queue) -> None:
+    """Compute all metrics of a video; put frames per second, per processor second, and peak memory in MB."""
     context = PairContext(pair, cache=Cache(folder))
     load_driver_track(context)
-    began, busy = time.perf_counter(), time.process_time()
-    figures, _ = measure(result, context)
-    out.put((figures.frames / (time.perf_counter() - began), figures.frames / (time.process_time() - busy), _peak()))
+    start, cpu_start = time.perf_counter(), time.process_time()
+    count = measure(result, context)[0].frames
+    results.put((count / (time.perf_counter() - start), count / (time.process_time() - cpu_start), get_peak_memory()))
 
 
-def _peak() -> float:
+def get_peak_memory() -> float:
+    """Return this process's peak memory in MB."""
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def main() -> None:
+    """Measure both tasks alternately and print the best round of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("result", type=Path)
-    parser.add_argument("source", type=Path)
-    parser.add_argument("driver", type=Path)
-    parser.add_argument("--rounds", type=int, default=2)
-    given = parser.parse_args()
-    pair = Pair(given.source, given.driver, same=given.source == given.driver)
-    context, best = multiprocessing.get_context("spawn"), {}
+    parser.add_argument("result", type=Path, help="video to evaluate")
+    parser.add_argument("source", type=Path, help="source of the result")
+    parser.add_argument("driver", type=Path, help="driver of the result")
+    parser.add_argument("--rounds", type=int, default=2, help="measurements of each task (default: 2)")
+    arguments = parser.parse_args()
+    pair = Pair(arguments.source, arguments.driver, same=arguments.source == arguments.driver)
+    context = multiprocessing.get_context("spawn")
+    best: dict[str, tuple[float, ...]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for work in (track, judge) * given.rounds:
-            out = context.Queue()
-            process = context.Process(target=work, args=(given.result, pair, folder, out))
+        for task in (track_faces, evaluate_pair) * arguments.rounds:
+            results = context.Queue()
+            process = context.Process(target=task, args=(arguments.result, pair, folder, results))
             process.start()
-            measured = out.get()
+            measured = results.get()
             process.join()
-            best[work.__name__] = tuple(map(max, best.get(work.__name__, measured), measured))
-    for name, (rate, busy, peak) in best.items():
-        print(f"{name:6} {rate:6.1f} frames a second, {busy:6.1f} a second of processor time, peak {peak:.0f} MB")
-    rate, busy, _ = (judged / tracked for judged, tracked in zip(best["judge"], best["track"], strict=True))
-    print(f"ratio {rate:.2f}, of processor time {busy:.2f}")
+            best[task.__name__] = tuple(map(max, best.get(task.__name__, measured), measured))
+    for name, (rate, cpu_rate, peak) in best.items():
+        print(f"{name:13} {rate:6.1f} frames/s, {cpu_rate:6.1f} frames per processor second, peak {peak:.0f} MB")
+    rate, cpu_rate, _ = (
+        evaluated / tracked for evaluated, tracked in zip(best["evaluate_pair"], best["track_faces"], strict=True)
+    )
+    print(f"ratio: wall time {rate:.2f}, processor time {cpu_rate:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How fast and how large: ratios against floors measured in the same run.
+"""Measure speed and memory of mimaface as ratios to lower bounds from the same run.
 
     python -m tests.benchmarks.speed [PORTRAIT] [CLIP] [--long-minutes N]
 
-extract against bare decode + FaceLandmarker on the same clip; animate from a kept track at 512² and with paste-back
-into 1920×1080, against drawing nothing (encoding the photo over and over); peak memory of a 10-second and a long
-driver; start of the command line.
+The measurements: `extract` against bare decoding and FaceLandmarker on the same clip; `animate` from a track, at
+512×512 and with paste-back into 1920×1080, against encoding the photo repeatedly without rendering; peak memory for a
+10-second and a long driver; start-up time of the command line.
 """
 
 import argparse
@@ -12,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -33,16 +35,28 @@ from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.track import MotionTrack
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+ROUNDS = 3
+# Animates argv[1] with argv[2] into argv[3] and prints the peak memory in KiB. The value comes from /proc because
+# getrusage would include what the parent process held when it started this one.
+MEMORY_PROGRAM = """
+import re, sys
+from pathlib import Path
+from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.animate_options import AnimateOptions
+animate(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), AnimateOptions(max_size=256))
+print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])
+"""
 
 
-def rate(work, count: int) -> float:
-    """Items a second of a callable that handles `count` of them."""
-    began = time.perf_counter()
-    work()
-    return count / (time.perf_counter() - began)
+def measure_rate(call: Callable[[], object], count: int) -> float:
+    """Return items per second of a call that processes `count` items."""
+    start = time.perf_counter()
+    call()
+    return count / (time.perf_counter() - start)
 
 
-def extraction(clip: Path) -> None:
+def measure_extraction(clip: Path) -> None:
+    """Print the frames per second of `extract`, of FaceLandmarker alone and of decoding alone."""
     info = probe(clip)
     count = sum(1 for _ in read_frames(clip))
 
@@ -50,102 +64,108 @@ def extraction(clip: Path) -> None:
         for _ in read_frames(clip):
             pass
 
-    def floor() -> None:
-        follower = FaceTracker()
+    def track_faces() -> None:
+        tracker = FaceTracker()
         for frame in read_frames(clip):
-            follower(frame.image, frame.pts)
-        follower.close()
+            tracker(frame.image, frame.pts)
+        tracker.close()
 
-    def whole(skin: bool = True) -> None:
+    def extract(skin: bool = True) -> None:
         extract_video(read_frames(clip), info.frame_rate, face478.load(), ExtractOptions(skin=skin))
 
-    floor()
-    whole()  # warm
-    for _ in range(3):
-        base, ours, flat = rate(floor, count), rate(whole, count), rate(lambda: whole(False), count)
+    track_faces()  # warm up
+    extract()
+    for _ in range(ROUNDS):
+        tracking = measure_rate(track_faces, count)
+        extraction = measure_rate(extract, count)
+        landmarks_only = measure_rate(partial(extract, False), count)
+        decoding = measure_rate(decode, count)
         print(
-            f"extract {ours:.1f}/s, by landmarks alone {flat:.1f}/s, decode + FaceLandmarker {base:.1f}/s, decode "
-            f"{rate(decode, count):.1f}/s: ratio {ours / base:.2f}, {flat / base:.2f}"
+            f"extract {extraction:.1f}/s, without skin tracking {landmarks_only:.1f}/s, decode + FaceLandmarker "
+            f"{tracking:.1f}/s, decode {decoding:.1f}/s: ratio {extraction / tracking:.2f}, "
+            f"{landmarks_only / tracking:.2f}"
         )
 
 
-def swaying(seconds: float) -> MotionTrack:
-    """A made-up driver: a head that sways and talks."""
+def make_track(seconds: float) -> MotionTrack:
+    """Make a synthetic driver: a head that sways, talks and blinks, at 25 fps."""
     track = MotionTrack.neutral(round(25 * seconds), "face478", Fraction(25))
     expression, pose = np.array(track.expression), np.array(track.pose)
     expression[:, blendshape_index("jawOpen")] = 0.25 + 0.25 * np.sin(9 * track.pts)
-    expression[:, blendshape_index("eyeBlinkLeft")] = expression[:, blendshape_index("eyeBlinkRight")] = (
-        track.pts % 3 < 0.12
-    )
+    blink = track.pts % 3 < 0.12
+    expression[:, blendshape_index("eyeBlinkLeft")] = blink
+    expression[:, blendshape_index("eyeBlinkRight")] = blink
     pose[:, 1] = 0.25 * np.sin(1.3 * track.pts)
     return replace(track, expression=expression, pose=pose)
 
 
-def animation(portrait: Path, folder: Path) -> None:
-    picture = read_image(portrait).rgb
-    side = min(picture.shape[:2])
-    square = cv2.resize(picture[:side, :side], (512, 512), interpolation=cv2.INTER_AREA)
-    wide = np.full((1080, 1920, 3), 90, np.uint8)
-    wide[:, 420:1500] = cv2.resize(picture[:side, :side], (1080, 1080), interpolation=cv2.INTER_CUBIC)
+def measure_animation(portrait: Path, folder: Path) -> None:
+    """Print the frames per second of `animate` and of encoding alone, for a crop and for paste-back."""
+    image = read_image(portrait).rgb
+    side = min(image.shape[:2])
+    square = cv2.resize(image[:side, :side], (512, 512), interpolation=cv2.INTER_AREA)
+    full_hd = np.full((1080, 1920, 3), 90, np.uint8)
+    full_hd[:, 420:1500] = cv2.resize(image[:side, :side], (1080, 1080), interpolation=cv2.INTER_CUBIC)
     track = folder / "track.npz"
-    swaying(6).save(track)
-    for name, image in (("512x512", square), ("1920x1080", wide)):
-        photo, out = folder / f"{name}.png", folder / f"{name}.mp4"
-        write_image(photo, image)
-        for _ in range(3):
-            result = animate(photo, track, out, AnimateOptions(), overwrite=True)
-            ours = result.frames / result.seconds
-            floor = rate(lambda: encode_only(image, out, result.frames), result.frames)
-            print(f"animate {name}: {ours:.1f} frames/s all in; encoding alone {floor:.1f}/s: ratio {ours / floor:.2f}")
+    make_track(6).save(track)
+    for name, source in (("512x512", square), ("1920x1080", full_hd)):
+        photo, output = folder / f"{name}.png", folder / f"{name}.mp4"
+        write_image(photo, source)
+        for _ in range(ROUNDS):
+            result = animate(photo, track, output, AnimateOptions(), overwrite=True)
+            rate = result.frames / result.seconds
+            encoding = measure_rate(partial(encode_repeatedly, source, output, result.frames), result.frames)
+            print(
+                f"animate {name}: {rate:.1f} frames/s in total; encoding alone {encoding:.1f}/s: "
+                f"ratio {rate / encoding:.2f}"
+            )
 
 
-def encode_only(image: np.ndarray, out: Path, count: int) -> None:
-    with open_writer(
-        out, image.shape[1], image.shape[0], Fraction(25), options=EncodeOptions(), duration=count / 25
-    ) as writer:
+def encode_repeatedly(image: np.ndarray, output: Path, count: int) -> None:
+    """Encode one image `count` times as a video of 25 fps."""
+    height, width = image.shape[:2]
+    with open_writer(output, width, height, Fraction(25), options=EncodeOptions(), duration=count / 25) as writer:
         for k in range(count):
             writer.write(image, k / 25)
 
 
-def memory(portrait: Path, folder: Path, minutes: float) -> None:
-    """Linux only: getrusage would count what this process held when it started the other."""
+def measure_memory(portrait: Path, folder: Path, minutes: float) -> None:
+    """Print the peak memory for a 10-second driver and for one of `minutes`. Linux only."""
     peaks = []
     for seconds in (10.0, 60.0 * minutes):
-        track = folder / f"{seconds:.0f}.npz"
-        swaying(seconds).save(track)
-        code = (
-            "import re, sys; from pathlib import Path; from mimaface_cli.apps.animate import animate; "
-            "from mimaface_cli.apps.animate_options import AnimateOptions; "
-            "animate(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), AnimateOptions(max_size=256)); "
-            "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
-        )
-        command = [sys.executable, "-c", code, str(portrait), str(track), str(folder / f"{seconds:.0f}.mp4")]
+        track, output = folder / f"{seconds:.0f}.npz", folder / f"{seconds:.0f}.mp4"
+        make_track(seconds).save(track)
+        command = [sys.executable, "-c", MEMORY_PROGRAM, str(portrait), str(track), str(output)]
         peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024)
         print(f"driver of {seconds:.0f} s: peak {peaks[-1]:.0f} MB", flush=True)
     print(f"difference {peaks[1] - peaks[0]:.0f} MB")
 
 
-def start() -> None:
+def measure_startup() -> None:
+    """Print the median time of `mimaface --help`."""
     command = [sys.executable, "-m", "mimaface_cli", "--help"]
     times = []
     for _ in range(7):
-        began = time.perf_counter()
+        start = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - start)
     print(f"--help: median {np.median(times):.3f} s")
 
 
 def main() -> None:
+    """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("portrait", type=Path, nargs="?", default=EXAMPLES / "portrait.jpg")
-    parser.add_argument("clip", type=Path, nargs="?", default=EXAMPLES / "driver.mp4")
-    parser.add_argument("--long-minutes", type=float, default=10.0)
-    given = parser.parse_args()
+    parser.add_argument("clip", type=Path, nargs="?", default=EXAMPLES / "driver.mp4", help="video to extract from")
+    parser.add_argument(
+        "--long-minutes", type=float, default=10.0, help="duration of the long driver in minutes (default: 10)"
+    )
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        start()
-        extraction(given.clip)
-        animation(given.portrait, Path(name))
-        memory(given.portrait, Path(name), given.long_minutes)
+        measure_startup()
+        measure_extraction(arguments.clip)
+        measure_animation(arguments.portrait, Path(name))
+        measure_memory(arguments.portrait, Path(name), arguments.long_minutes)
 
 
 if __name__ == "__main__":

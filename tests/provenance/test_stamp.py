@@ -18,7 +18,7 @@ from mimaface_cli.provenance.metadata import make_tags, make_xmp
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 from mimaface_cli.provenance.record import COMPOSITE, SOURCE_TYPES, Generation, build_record, record_path, write_record
 from mimaface_cli.provenance.stamp import RecordStamp, Stamp, check_stamp, prepare_stamp
-from tests.benchmarks.provenance import made_clip
+from tests.benchmarks.marked_clips import make_clip
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
@@ -31,7 +31,7 @@ def write_frames(output: Path, size: tuple[int, int], stamp: Stamp, count: int) 
     attachments = Attachments(stamp.tags, stamp.xmp, stamp.seal)
     options = EncodeOptions(crf=16)
     with stamp, open_writer(output, *size, Fraction(25), options=options, attachments=attachments) as writer:
-        for k, frame in enumerate(stamp.mark_frames(made_clip(1, count, *size))):
+        for k, frame in enumerate(stamp.mark_frames(make_clip(1, count, *size))):
             writer.write(frame, k / 25)
 
 
@@ -92,7 +92,7 @@ def test_a_stamp_without_provenance_writes_only_a_comment(inputs, tmp_path):
     stamp = prepare_stamp(output, size, ProvenanceOptions(False), describe_generation(inputs), notes)
     write_frames(output, size, stamp, 1)
     assert len(notes) == 1 and "provenance is off" in notes[0] and stamp.summary == {"on": False}
-    assert (np.asarray(Image.open(output)) == next(made_clip(1, 1, *size))).all()
+    assert (np.asarray(Image.open(output)) == next(make_clip(1, 1, *size))).all()
     inspection = inspect(output)
     assert inspection.is_generated and "mimaface" in inspection.metadata["comment"]
     assert inspection.mark is None and inspection.record is None

@@ -21,7 +21,7 @@ from mimaface_cli.provenance.watermark import (
     interpolation_weights,
     make_tile,
 )
-from tests.benchmarks.provenance import cropped, cropped_back, detect_mark, halved, made_clip
+from tests.benchmarks.marked_clips import crop_and_stretch, crop_frame, detect_mark, halve_and_restore, make_clip
 
 IDENTIFIER = 0xC0FFEE123456
 
@@ -40,7 +40,7 @@ def encode_and_decode(frames: list[np.ndarray], crf: int, path) -> list[np.ndarr
 
 @pytest.fixture(scope="module")
 def clip() -> list[np.ndarray]:
-    return list(made_clip(2, 76))
+    return list(make_clip(2, 76))
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,14 @@ def marked_clip(clip, tmp_path_factory) -> list[np.ndarray]:
     )
 
 
-@pytest.mark.parametrize(("change", "crf"), [(None, 28), (halved, 20), (cropped, 20), (cropped_back, 20)])
+@pytest.mark.parametrize(
+    ("change", "crf"), [(None, 28), (halve_and_restore, 20), (crop_frame, 20), (crop_and_stretch, 20)]
+)
 def test_watermark_survives_compression_scaling_and_cropping(marked_clip, tmp_path, change, crf):
     frames = [frame if change is None else change(frame) for frame in marked_clip]
     mark = detect_mark(encode_and_decode(frames, crf, tmp_path / "b.mp4")[::2])
     assert mark is not None and mark.identifier == IDENTIFIER and mark.frames == 38
-    if change in (cropped, cropped_back):
+    if change in (crop_frame, crop_and_stretch):
         assert mark.scale == pytest.approx((1 / 0.95,) * 2, abs=0.01)
     else:
         assert mark.scale == (1.0, 1.0)
@@ -75,7 +77,7 @@ def test_watermark_too_weak_in_single_frames_is_detected_in_many(clip):
 
 @pytest.mark.parametrize("size", [(128, 128), (129, 301), (481, 270), (1921, 1079)])
 def test_watermark_is_detected_in_single_images_of_any_size(size):
-    frame = next(made_clip(1, 1, *size))
+    frame = next(make_clip(1, 1, *size))
     marked = Marker(*size, IDENTIFIER).mark_frame(frame)
     assert marked.shape == frame.shape and psnr(frame, marked) >= 42
     assert detect_mark([marked]).identifier == IDENTIFIER
@@ -111,7 +113,7 @@ def test_watermark_keeps_gray_images_gray():
 
 def test_two_watermarks_are_both_detected():
     """A result that is generated from a marked image has two; the stronger one comes first."""
-    image = next(made_clip(3, 1, 512, 512))
+    image = next(make_clip(3, 1, 512, 512))
     marked_once = Marker(512, 512, 77).mark_frame(image)
     mark = detect_mark([Marker(512, 512, IDENTIFIER).mark_frame(marked_once)])
     assert {mark.identifier, mark.weaker_identifier} == {IDENTIFIER, 77}
@@ -125,7 +127,7 @@ def test_mark_frame_keeps_alpha():
 
 
 def test_mark_frame_depends_on_the_identifier_alone():
-    frame = next(made_clip(6, 1))
+    frame = next(make_clip(6, 1))
     assert (Marker(480, 360, 5).mark_frame(frame) == Marker(480, 360, 5).mark_frame(frame)).all()
     assert (Marker(480, 360, 5).mark_frame(frame) != Marker(480, 360, 6).mark_frame(frame)).any()
 
