@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -288,7 +289,8 @@ def test_programs_and_options_in_documents_exist(page):
     for script in re.findall(r"(?:python )?\b((?:examples|docs)/[\w/]+\.(?:py|sh))", text):
         assert (ROOT / script).is_file(), script
     for name in re.findall(r"`mimaface ([a-z][a-z ]*)`", text):
-        assert is_command(name.split()), name
+        words = tuple(name.split())
+        assert words[:2] in all_commands() or not hasattr(all_commands()[words[:1]], "commands"), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -298,37 +300,18 @@ def test_modules_in_documents_exist(page):
         assert any(module.endswith(f"/{name}") or module == name for module in modules), name
 
 
-def is_command(words: list[str]) -> bool:
-    """Return whether words start with a command and its subcommand."""
+def all_commands() -> dict[tuple[str, ...], Any]:
+    """Return the program and all its commands by the words that name them."""
     from typer.main import get_command
 
     from mimaface_cli.cli.app import app
 
-    command = get_command(app)
-    for word in words:
-        subcommands = getattr(command, "commands", None)
-        if subcommands is None:
-            return True
-        if word not in subcommands:
-            return False
-        command = subcommands[word]
-    return True
-
-
-def all_flags() -> set[str]:
-    """Return the long flags of all commands."""
-    from typer.main import get_command
-
-    from mimaface_cli.cli.app import app
-
-    flags, commands = {"--help", "--help-all"}, [get_command(app)]
-    while commands:
-        command = commands.pop()
-        commands += getattr(command, "commands", {}).values()
-        default = getattr(command, "default_command", None)
-        commands += [] if default is None else [default]
-        flags |= {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
-    return flags
+    commands, waiting = {}, {(): get_command(app)}
+    while waiting:
+        words, command = waiting.popitem()
+        commands[words] = command
+        waiting |= {(*words, name): child for name, child in getattr(command, "commands", {}).items()}
+    return commands
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -336,7 +319,9 @@ def test_flags_in_inline_code_exist(page):
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     spans = [span for span in re.findall(r"`([^`\n]+)`", text) if not span.startswith(("python", "pip", "git"))]
     flags = {flag for span in spans for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", span)}
-    assert flags <= all_flags()
+    options = [option for command in all_commands().values() for option in command.params]
+    known = {flag for option in options for flag in (*option.opts, *option.secondary_opts)}
+    assert flags <= known | {"--help", "--help-all"}
 
 
 def test_configuration_file_of_the_docs_is_valid(tmp_path):
