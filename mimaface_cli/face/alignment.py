@@ -51,7 +51,7 @@ def fit_similarity(points: np.ndarray, template: np.ndarray = FACE_TEMPLATE_256)
 
 
 def box_similarity(corners: np.ndarray, template: np.ndarray = BOX_TEMPLATE_512) -> np.ndarray:
-    """Fit the similarity between two quadrilaterals whose scale is the ratio of their spreads.
+    """Fit the similarity between two quadrilaterals; its scale is the ratio of their spreads.
 
     For true squares it equals `fit_similarity`. For other quadrilaterals `fit_similarity` would reduce the scale by the
     misfit. The rotation comes from an SVD without a reflection guard.
@@ -78,7 +78,7 @@ def box_similarity(corners: np.ndarray, template: np.ndarray = BOX_TEMPLATE_512)
 
 
 def square_box(points: np.ndarray) -> np.ndarray:
-    """Return the square around the bounding box of points, with the longer side of the box.
+    """Return the square around the bounding box of points; its side is the longer side of the box.
 
     Args:
         points: (N, 2) pixels.

@@ -134,7 +134,7 @@ class Bfm09:
         """Pose and light the face of one frame.
 
         Args:
-            groups: Coefficient groups named as in `d3dfr.COEFFICIENT_WIDTHS`.
+            groups: Coefficients (width,) by group; names and widths as in `d3dfr.COEFFICIENT_WIDTHS`.
         """
         vertices = self.shape(groups["identity"], groups["expression"])
         rotation = rotation_matrix(groups["angles"]).T
@@ -152,7 +152,7 @@ class _ModelFile:
     def get(self, field: str, rows: int | None = None) -> np.ndarray:
         """Return a numeric field; unless `rows` is None, it must be a matrix with that number of rows."""
         if field not in self._arrays:
-            raise self.error(f"has no field {field}. Use BFM09_model_info.mat of the release.")
+            raise self.error(f"has no field {field}. Use BFM09_model_info.mat from the release.")
         value = np.asarray(self._arrays[field])
         if value.dtype.kind not in "fiu" or (rows and (value.ndim != 2 or value.shape[0] != rows)):
             raise self.error(
@@ -178,7 +178,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], name: str = "BFM09 model") -> 
     """Build the model from the fields of BFM09_model_info.mat.
 
     Args:
-        arrays: The fields by name; indices start at 1.
+        arrays: The fields by name, with the shapes of BFM09_model_info.mat; indices start at 1.
         name: Name of the file in error messages.
 
     Raises:

@@ -21,7 +21,7 @@ LANDMARKS_68 = np.concatenate(
 )
 # The jaw line is not a fixed set of points: it slides along the cheek as the head turns. It gets a lower weight.
 _WEIGHTS = np.where(np.arange(68) < 17, 0.3, 1.0)
-_PENALTY = 0.02  # of a coefficient of one standard deviation, against one unit of movement at one point
+_PENALTY = 0.02  # penalty of one standard deviation, relative to one unit of movement at one point
 _MAX_MISFIT = 0.25  # share of the landmarks' spread that a similarity may leave unexplained
 
 
@@ -43,11 +43,14 @@ def fit_expression_names(bfm: Bfm09, model: Face478) -> ExpressionMap:
     """
     if len(bfm.landmarks) != 68:
         raise WeightsError(
-            f"The face model has {len(bfm.landmarks)} landmarks instead of 68. Use BFM09_model_info.mat of the release."
+            f"The face model has {len(bfm.landmarks)} landmarks instead of 68. "
+            "Use BFM09_model_info.mat from the release."
         )
     rotation, misfit = _fit_scaled_rotation(model.mean[LANDMARKS_68], bfm.mean[bfm.landmarks].astype(np.float64))
     if misfit > _MAX_MISFIT:
-        raise WeightsError("The face model's 68 landmarks do not form a face. Use BFM09_model_info.mat of the release.")
+        raise WeightsError(
+            "The face model's 68 landmarks do not form a face. Use BFM09_model_info.mat from the release."
+        )
     rows = 3 * bfm.landmarks[:, None] + np.arange(3)
     basis = bfm.expression_basis[rows].astype(np.float64)  # (68, 3, 64)
     columns = [BLENDSHAPES.index(name) for name in NAMED_EXPRESSIONS]

@@ -31,7 +31,7 @@ def predict_logits(model: Face478, identity: np.ndarray, expression: np.ndarray)
 
 
 def logits_to_scores(logits: np.ndarray) -> np.ndarray:
-    """Convert logits to scores in 0..1."""
+    """Convert logits of any shape to scores in 0..1 of the same shape."""
     return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
 
 

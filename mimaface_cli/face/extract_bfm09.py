@@ -67,7 +67,7 @@ def align_face(image: np.ndarray, face: Face) -> AlignedFace:
 def warp_square(image: np.ndarray, to_square: np.ndarray) -> np.ndarray:
     """Warp an image to the 512 square.
 
-    Large images are first halved as often as the bilinear warp would skip pixels.
+    Large images are first halved until the bilinear warp does not skip pixels.
 
     Args:
         image: (H, W, 3) uint8.

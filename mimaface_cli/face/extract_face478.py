@@ -40,9 +40,9 @@ REVISION = 2  # part of the cache key: increase it when results change, so that 
 IDENTITY_FRAMES = 24  # frames from which a person's identity is fitted
 # Frames that are buffered before a shot's crop is fixed, without and with skin tracking.
 BUFFERED_FRAMES, BUFFERED_SKIN_FRAMES = 250, 75
-MAX_PENDING_FITS = 150  # frames that are being fitted or wait for it; at the limit, face detection waits
+MAX_PENDING_FITS = 150  # frames that are submitted but not fitted yet; at the limit, face detection waits
 FIT_STEPS = 3  # Gauss–Newton steps of a frame without skin tracking
-_CROP_SPREAD = 0.2217  # RMS distance of the landmarks from their mean in the crop, in sides of the crop
+_CROP_SPREAD = 0.2217  # RMS distance of the landmarks from their mean in the crop, relative to the crop's side
 _CLOSED_BLINK = 0.55  # eyeBlink coefficient above which the iris is not visible
 
 
@@ -243,7 +243,7 @@ class _TrackBuilder:
         """Wait for all fits, fill frames without the face, smooth each shot and return the track."""
         self._end_shot()
         if self._person is None:
-            raise RuntimeError("no frame shows the face")  # unreachable: track_face raises InputError before
+            raise RuntimeError("no frame shows the face")  # unreachable: track_face raises InputError earlier
         pts, valid = np.array(self._pts), np.array([row is not None for row in self._coefficients])
         rows = [_NO_FACE if row is None else row for row in self._coefficients]
         rate = 1.0 / max(float(np.median(np.diff(pts))), 1e-3) if len(pts) > 1 else float(frame_rate)

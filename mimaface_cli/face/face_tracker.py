@@ -9,7 +9,7 @@ from mimaface_cli.face.landmarks import Face, FaceLandmarker, locate_landmark_mo
 
 CENSUS_INTERVAL = 25  # frames between searches for further people while one person is tracked
 RETRY_INTERVAL = 5  # frames until the next search after the person was lost
-MAX_MOVEMENT = 0.6  # of the face's size between frames; a larger jump among several faces is another person
+MAX_MOVEMENT = 0.6  # relative to the face's size, between frames; a larger jump among several faces is another person
 
 
 class FaceTracker:
@@ -63,7 +63,7 @@ class FaceTracker:
         return face
 
     def start_shot(self) -> None:
-        """Forget the person's place and size, because the next frame shows another scene."""
+        """Discard the person's place and size, because the next frame shows another scene."""
         self._last_face = None
         self._frames_since_census = CENSUS_INTERVAL
         self._close_landmarker()

@@ -25,7 +25,8 @@ OUTLIER_SCALE = 0.5
 
 ImageTerm = Callable[[np.ndarray, np.ndarray], tuple[sparse.csr_array, np.ndarray]]
 """An image's part of the error: called with the projected vertices (V, 2), in pixels of the 256 crop, and their
-distances (V,); returns the Hessian (2V, 2V) and the gradient (2V,) of half a squared error by those pixels."""
+distances (V,); returns the Hessian (2V, 2V) and the gradient (2V,) of half a squared error with respect to the
+pixels."""
 
 
 @kernel
@@ -39,8 +40,9 @@ def _differentiate(
 ) -> None:
     """Differentiate the pixels of vertices (V, 3) that are rotated but not yet translated.
 
-    Writes to `by_position` (V, 2, 3) the derivative by the vertex positions, and to `jacobian` (2V, 70) the derivative
-    by a small rotation, the translation and the coefficients of a basis (V, 3, 64) that is not yet rotated.
+    Writes the derivative with respect to the vertex positions to `by_position` (V, 2, 3). Writes the derivative with
+    respect to a small rotation, the translation and the coefficients of an unrotated basis (V, 3, 64) to `jacobian`
+    (2V, 70).
     """
     for vertex in range(len(rotated)):
         x, y, z = rotated[vertex]
@@ -54,11 +56,12 @@ def _differentiate(
             # d/dω of ω × p is g · (ω × p) = ω · (p × g)
             row[0], row[1], row[2] = y * gz - z * gy, z * gx - x * gz, x * gy - y * gx
             row[3], row[4], row[5] = gx, gy, gz
-            a = gx * rotation[0, 0] + gy * rotation[1, 0] + gz * rotation[2, 0]
-            b = gx * rotation[0, 1] + gy * rotation[1, 1] + gz * rotation[2, 1]
-            c = gx * rotation[0, 2] + gy * rotation[1, 2] + gz * rotation[2, 2]
+            # The derivative with respect to the unrotated position.
+            hx = gx * rotation[0, 0] + gy * rotation[1, 0] + gz * rotation[2, 0]
+            hy = gx * rotation[0, 1] + gy * rotation[1, 1] + gz * rotation[2, 1]
+            hz = gx * rotation[0, 2] + gy * rotation[1, 2] + gz * rotation[2, 2]
             for k in range(basis.shape[2]):
-                row[6 + k] = a * basis[vertex, 0, k] + b * basis[vertex, 1, k] + c * basis[vertex, 2, k]
+                row[6 + k] = hx * basis[vertex, 0, k] + hy * basis[vertex, 1, k] + hz * basis[vertex, 2, k]
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,9 @@ class _Linearization:
     Attributes:
         pixels: (V, 2).
         depth: (V,) distances from the camera.
-        jacobian: (2V, 70) float32 derivative of the pixels by a small rotation, translation and expression.
-        by_position: (V, 2, 3) derivative of the pixels by the vertex positions.
+        jacobian: (2V, 70) float32 derivative of the pixels with respect to a small rotation, translation and
+            expression.
+        by_position: (V, 2, 3) derivative of the pixels with respect to the vertex positions.
     """
 
     pixels: np.ndarray
@@ -231,7 +235,7 @@ class Fitter:
             fit: Fit of the frame.
 
         Returns:
-            Hessian (80, 80) and gradient (80,) of half the squared error by identity.
+            Hessian (80, 80) and gradient (80,) of half the squared error with respect to identity.
         """
         expression, rotation = fit.expression, rotation_matrix(fit.pose[:3])
         current = self._linearize(expression, rotation, fit.pose[3:])
@@ -262,7 +266,7 @@ class Fitter:
             displacements: (2V, M) movement of the fitted vertices, in pixels of the crop, per unknown.
 
         Returns:
-            Hessian (M, M) and gradient (M,) of half the squared error.
+            Hessian (M, M) and gradient (M,) of half the squared error with respect to the unknowns.
         """
         current = self._linearize(fit.expression, rotation_matrix(fit.pose[:3]), fit.pose[3:])
         jacobian = current.jacobian
@@ -307,8 +311,8 @@ def fit_identity(
 ) -> np.ndarray:
     """Fit the identity of one person to several frames.
 
-    Gauss–Newton over the identity and all frames' poses and expressions together, so that a passing expression does not
-    become part of the identity. The errors of a clip's frames are correlated: together they count as one frame.
+    Gauss–Newton over the identity and all frames' poses and expressions together, so that a temporary expression does
+    not become part of the identity. The errors of a clip's frames are correlated: together they count as one frame.
 
     Args:
         model: The face model.

@@ -5,10 +5,10 @@ import numpy as np
 from mimaface_cli.face import camera, topology
 from mimaface_cli.motion.rotation import rotation_matrix
 
-IRIS_DISTANCE = 0.105  # from the center of the eyeball to the plane of the iris, in model units (about 10.9 mm)
-EYEBALL_DEPTH = 0.085  # of the eyeball's center behind the line between the corners of the eye, in model units
+IRIS_DISTANCE = 0.105  # distance of the iris plane from the eyeball's center, in model units (about 10.9 mm)
+EYEBALL_DEPTH = 0.085  # distance of the eyeball's center behind the line between the eye corners, in model units
 GAZE_LIMIT = np.radians(45.0)
-_MAX_IRIS_OFFSET = 0.95  # of an iris from the eyeball's axis, in IRIS_DISTANCE: at 1 the eye would look sideways
+_MAX_IRIS_OFFSET = 0.95  # offset of an iris from the eyeball's axis, relative to IRIS_DISTANCE; 1 is a turn by 90°
 _DEPTH_STEPS = 3
 # Landmark indices: (corners, iris center) of the left and the right eye.
 CORNERS_AND_IRIS = (((362, 263), topology.LEFT_IRIS[0]), ((133, 33), topology.RIGHT_IRIS[0]))

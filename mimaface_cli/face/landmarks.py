@@ -47,7 +47,7 @@ class Face:
 
 
 def select_face(faces: list[Face], selector: str) -> Face | None:
-    """Return the face that a selector means, or None where there are too few faces.
+    """Return the face that a selector means, or None if there are too few faces.
 
     Args:
         faces: All faces of an image.
@@ -185,7 +185,7 @@ def _to_face(landmarks: Any, scores: Any, matrix: Any, width: int, height: int) 
 def resize_for_network(image: np.ndarray) -> np.ndarray:
     """Return a contiguous image with no side above MAX_SIDE.
 
-    The landmarker detects nothing in arrays with gaps between rows, without an error.
+    In arrays with gaps between rows, the landmarker detects no face and raises no error.
 
     Args:
         image: (H, W, 3) uint8.
@@ -235,7 +235,11 @@ def _detect_faces_at_other_scales(image: np.ndarray, landmarker: FaceLandmarker)
 
 
 def locate_landmark_model() -> Path:
-    """Return the path of the installed landmark model; raise WeightsError where there is none."""
+    """Return the path of the installed landmark model.
+
+    Raises:
+        WeightsError: When the landmark model is not installed.
+    """
     from mimaface_cli.weights.locate import locate
 
     return locate("face_landmarker")

@@ -39,7 +39,7 @@ def _accumulate_triangles(
     hessian: np.ndarray,
     gradient: np.ndarray,
 ) -> None:
-    """Sum half the squared differences image − warped, per triangle and by its three corners.
+    """Sum derivatives of half the squared differences image − warped with respect to each triangle's corners.
 
     Adds to the Hessian (T, 6, 6) and the gradient (T, 6). The change of a difference is the image gradient times the
     movement. All arrays but `image` have the resolution of the grid.
@@ -119,7 +119,7 @@ def match_lighting(warped: np.ndarray, image: np.ndarray, is_used: np.ndarray) -
     for _ in range(3):
         total = weights.sum()
         warped_mean, image_mean = weights @ warped_levels / total, weights @ image_levels / total
-        # Adding the total weight to both sums pulls the gain toward 1 where the contrast is low.
+        # Adding the total weight to both sums pulls the gain toward 1 if the contrast is low.
         variance = weights @ (warped_levels - warped_mean) ** 2 + total
         covariance = weights @ ((warped_levels - warped_mean) * (image_levels - image_mean)) + total
         gain = float(np.clip(covariance / variance, 0.1, 10))
@@ -153,7 +153,7 @@ class SkinSurface:
         triangles = triangles[~np.isin(triangles, topology.IRIS).any(1)].astype(np.int32)
         on_outline = np.isin(triangles, topology.OVAL).any(1)  # the outline shows different skin in each view
         in_mouth = np.isin(triangles, topology.INNER_LIPS).all(1)
-        # A closing eyelid shows skin that was folded away, above the lid too.
+        # A closing eyelid reveals skin that was folded, also above the lid.
         lid_triangles = triangles[np.isin(triangles, topology.EYES).any(1)]
         near_lids = np.isin(triangles, lid_triangles).any(1)
         is_skin = ~np.logical_or.reduce([on_outline, in_mouth, near_lids])
@@ -185,7 +185,7 @@ class SkinSurface:
             target: (478, 2) vertex positions in pixels of the second image.
 
         Returns:
-            (V, 2, 2) derivatives of the target positions by the source positions; zero where there is no skin.
+            (V, 2, 2) derivatives of the target positions with respect to the source positions; zero outside the skin.
         """
         corners = self.triangles[self.is_skin]
         edges, target_edges = (
@@ -220,8 +220,8 @@ class SkinSurface:
             depth: (V,) positive distances of the vertices from the camera.
 
         Returns:
-            Hessian (2V, 2V) and gradient (2V,) of half the squared differences, each in units of its noise, by the
-            positions in the image.
+            Hessian (2V, 2V) and gradient (2V,) of half the squared differences, each in units of its noise, with
+            respect to the positions in the image.
         """
         grid_image = image[::GRID, ::GRID]
         height, width = grid_image.shape

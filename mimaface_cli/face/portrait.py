@@ -87,7 +87,16 @@ class Portrait:
 
 
 def limited_size(width: int, height: int, max_side: int) -> tuple[int, int]:
-    """Return width and height scaled down so that neither exceeds `max_side`; 0 means no limit."""
+    """Return width and height scaled down so that neither exceeds a limit.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+        max_side: Largest width and height in pixels, or 0 for no limit.
+
+    Returns:
+        Width and height with the same aspect ratio, rounded, at least 2 if scaled down.
+    """
     if not max_side or max(width, height) <= max_side:
         return width, height
     scale = max_side / max(width, height)

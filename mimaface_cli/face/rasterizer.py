@@ -86,13 +86,13 @@ def mark_jumps(field: np.ndarray, jump: float, mask: np.ndarray) -> int:
     for row in range(height):
         for column in range(width):
             for down, across in ((0, 1), (1, 0)):
-                r, c = row + down, column + across
-                if r < height and c < width:
-                    dx = field[r, c, 0] - field[row, column, 0]
-                    dy = field[r, c, 1] - field[row, column, 1]
+                next_row, next_column = row + down, column + across
+                if next_row < height and next_column < width:
+                    dx = field[next_row, next_column, 0] - field[row, column, 0]
+                    dy = field[next_row, next_column, 1] - field[row, column, 1]
                     if abs(dx) > jump or abs(dy) > jump:
                         mask[row, column] = 1
-                        mask[r, c] = 1
+                        mask[next_row, next_column] = 1
                         count += 1
     return count
 

@@ -1,7 +1,7 @@
 """The reference frame of a shot, with which skin tracking compares the others, and its landmarks.
 
-The landmarks of the reference are off by a pixel or two, as in any frame. If other skin is taken for the edge of a lip,
-the lip is misplaced in the whole shot. But such skin moves differently from what the fitted face predicts. So the
+The landmarks of the reference are off by a pixel or two, as in any frame. If other skin is mistaken for the edge of a
+lip, the lip is misplaced in the whole shot. But such skin moves differently from what the fitted face predicts. So the
 landmarks of the reference are estimated from the images of many frames, together with pose and expression in each.
 """
 

@@ -5,7 +5,7 @@ import numpy as np
 
 # A cut exceeds both change limits and stays below the correlation limit.
 MIN_MEAN_CHANGE = 28.0  # mean difference of neighboring thumbnails, in gray levels
-MAX_CORRELATION = 0.6  # of the two thumbnails
+MAX_CORRELATION = 0.6  # largest correlation of the two thumbnails
 MIN_CHANGED_SHARE = 0.45  # share of thumbnail cells that change by more than CHANGED_LEVELS
 CHANGED_LEVELS = 15
 
@@ -21,7 +21,7 @@ class CutDetector:
         self._previous: np.ndarray | None = None
 
     def __call__(self, image: np.ndarray) -> bool:
-        """Return True where a frame starts a new shot.
+        """Return whether a frame starts a new shot.
 
         Args:
             image: (H, W, 3) uint8, the next frame.

@@ -58,5 +58,5 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     normals = np.zeros_like(vertices)
     for corner in range(3):
         index = (..., triangles[:, corner], slice(None))
-        np.add.at(normals, index, face_normals)  # type: ignore[arg-type]  # the stub knows no tuples with "..."
+        np.add.at(normals, index, face_normals)  # type: ignore[arg-type]  # the stub allows no tuples with "..."
     return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)

@@ -25,15 +25,15 @@ from mimaface_cli.face.rasterizer import interpolate, rasterize
 
 REVISION = 4  # part of the cache key: increase it when results change, so that cached tracks are not used
 PATCH_SIZE = 320  # pixels
-_HALF_SIDE = 0.58  # half the side of the patch, in the longer side of the face's box
+_HALF_SIDE = 0.58  # half the side of the patch, relative to the longer side of the face's box
 _WARP_STRIDE = 2  # the warp is rasterized at half the resolution
 _FLOW_WINDOW = 9  # pixels; a smaller window follows lips better, a larger one is more stable
 _MAX_FLOW, _MAX_RETURN_ERROR = 7.5, 0.75  # pixels of the patch; limits of a valid flow
 _FLOW_ROUNDS, _FLOW_STEPS = 2, 3  # rounds of the flow, and Gauss–Newton steps in each
 _PHOTOMETRIC_STEPS = 2
 _FLOW_NOISE = 0.2  # pixels of the 256 crop
-# Noise of landmarks without flow, in pixels of the 256 crop: where few and where most landmarks have a valid flow, and
-# the shares that count as few and most.
+# Noise of landmarks without flow, in pixels of the 256 crop, if few and if most landmarks have a valid flow; and the
+# shares that count as few and most.
 _MIN_LANDMARK_NOISE, _MAX_LANDMARK_NOISE = 1.0, 4.0
 _FEW_SHARE, _MOST_SHARE = 0.2, 0.6
 IS_TRACKED = np.ones(478, bool)
@@ -189,7 +189,7 @@ class SkinTracker:
 def _optical_flow(
     image: np.ndarray, target: np.ndarray, points: np.ndarray, initial: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Follow points (N, 1, 2) float32 from an image to a target; returns their new places and whether each has one."""
+    """Follow points (N, 1, 2) float32 from an image to a target; return the new points and whether each is valid."""
     moved, status, _ = cv2.calcOpticalFlowPyrLK(
         image,
         target,

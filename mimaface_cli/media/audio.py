@@ -22,7 +22,7 @@ from mimaface_cli.media.libav import DECODE_ERRORS, audio_stream, demux, open_in
 from mimaface_cli.media.video import decode_frames
 
 MAX_JITTER = 0.04
-"""Seconds by which timestamps may deviate before a gap becomes silence or an overlap is cut."""
+"""Tolerance of timestamps in seconds; a larger gap becomes silence, and a larger overlap is cut."""
 
 _PROBED_PACKETS = 8  # number of packets from which the duration of a packet is estimated
 
@@ -119,13 +119,13 @@ class AudioReader:
         return float(ticks * time_base(self.stream)) - self.origin
 
     def packet_duration(self) -> float:
-        """Return the longest duration of a packet in seconds, or 0 where it is unknown."""
+        """Return the longest duration of a packet in seconds, or 0 if it is unknown."""
         ticks = max((packet.duration or 0 for packet in self._first_packets), default=0)
         context = self.stream.codec_context
         return max(float(ticks * time_base(self.stream)), context.frame_size / context.sample_rate)
 
     def end(self) -> float:
-        """Return the end of the audio in seconds from the origin, or infinity where the header has no duration."""
+        """Return the end of the audio in seconds from the origin, or infinity if the header has no duration."""
         if self.stream.duration is None:
             return inf
         return self.to_seconds((self.stream.start_time or 0) + self.stream.duration)

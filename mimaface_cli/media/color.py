@@ -19,7 +19,7 @@ _RESIZE = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation
 _ENCODE = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
 _FULL_CHROMA = int(Interpolation.FULL_CHR_H_INT)
 
-# Code points of ISO/IEC 23091-2, as a decoded frame carries them.
+# Code points of ISO/IEC 23091-2, as they appear in decoded frames.
 _MATRIX = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -62,7 +62,7 @@ class Orientation:
             image: (H, W, 3), uint8, without gaps between pixels.
 
         Returns:
-            The upright image, C-contiguous; the same memory where nothing moves.
+            The upright image, C-contiguous; the same memory if no pixel moves.
         """
         pixels = image.view("V3")[..., 0]  # moving whole pixels is three times faster than moving bytes
         if self.transpose:
@@ -87,7 +87,7 @@ def frame_orientation(frame: VideoFrame) -> Orientation:
 def square_pixel_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
     """Return the (width, height) that a frame has with square pixels.
 
-    The shorter side of the pixel is stretched; nothing shrinks.
+    The shorter side of the pixel is stretched; no side shrinks.
 
     Args:
         width: Coded width.

@@ -1,4 +1,4 @@
-"""Encoder settings for options, container and frame size, and errors that explain what does not fit together."""
+"""Choice of encoder settings from options, container and frame size; errors explain what does not fit together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,6 +58,12 @@ def video_container(path: Path) -> Container:
 
 def choose_encoding(path: Path, options: EncodeOptions, width: int, height: int) -> Encoding:
     """Check the options against a path's container and the frame size, and fill in the defaults.
+
+    Args:
+        path: File to write; its suffix sets the container.
+        options: Options of video encoding.
+        width: Width of the frames in pixels.
+        height: Height of the frames in pixels.
 
     Raises:
         OutputError: If they do not fit together; the message lists what fits.

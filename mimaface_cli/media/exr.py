@@ -128,7 +128,13 @@ def _parse_tags(comments: bytes) -> dict[str, str]:
 
 
 def linear_to_srgb(light: np.ndarray) -> np.ndarray:
-    """Convert linear light in 0..1 to sRGB uint8; the inverse of `srgb_to_linear`.
+    """Convert linear light to sRGB; the inverse of `srgb_to_linear`.
+
+    Args:
+        light: Linear light of any shape; values outside 0..1 are clipped.
+
+    Returns:
+        sRGB values, uint8, of the same shape.
 
     Source: IEC 61966-2-1.
     """
@@ -138,7 +144,13 @@ def linear_to_srgb(light: np.ndarray) -> np.ndarray:
 
 
 def srgb_to_linear(values: np.ndarray) -> np.ndarray:
-    """Convert sRGB uint8 to linear light in 0..1, float32.
+    """Convert sRGB to linear light.
+
+    Args:
+        values: sRGB values of any shape, uint8.
+
+    Returns:
+        Linear light in 0..1, float32, of the same shape.
 
     Source: IEC 61966-2-1.
     """

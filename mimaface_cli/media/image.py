@@ -97,7 +97,7 @@ def image_size(path: Path) -> tuple[int, int]:
 def read_image(path: Path) -> Image:
     """Read an image as 8-bit sRGB, with its EXIF orientation and color profile applied.
 
-    For an animation, this is the first frame.
+    For an animation, the first frame is read.
 
     Raises:
         InputError: If the file is missing, not an image, damaged, cut short, or larger than 100 megapixels.
@@ -144,6 +144,13 @@ def save_image(
     xmp: bytes | None = None,
 ) -> None:
     """Write an image in place: `write_image` without the checks and the temporary file.
+
+    Args:
+        path: File to write, with a suffix of IMAGE_OUTPUT_SUFFIXES.
+        rgb: (H, W, 3), uint8, sRGB.
+        alpha: (H, W), uint8, or None.
+        tags: Texts for the EXIF description (EXR: the comments), or None.
+        xmp: XMP packet, or None.
 
     Raises:
         OSError: If the file cannot be written.
@@ -199,7 +206,7 @@ def _read_head(path: Path) -> bytes:
 
 
 def _open(path: Path) -> Pillow.Image:
-    """Open an image, check its size, and read nothing but the header."""
+    """Open an image and check its size; only the header is read."""
     check_input_file(path)
     try:
         image = Pillow.open(path, formats=tuple(_FORMATS))
@@ -242,7 +249,7 @@ def _exif_orientation(image: Pillow.Image) -> int:
     """Return the EXIF orientation (1 to 8); 1 if it is missing or the EXIF block is damaged."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # the EXIF parser may raise anything for damaged bytes; the pixels are still good
+    except Exception:  # the EXIF parser may raise anything for damaged bytes; the pixels are still valid
         return 1
     return value if value in range(1, 9) else 1
 
@@ -272,7 +279,7 @@ def _to_srgb(image: Pillow.Image, has_alpha: bool) -> Pillow.Image:
             mode = "RGB" if image.mode == "CMYK" else image.mode
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
         except (ImageCms.PyCMSError, OSError, ValueError):
-            return image.convert(target_mode)  # a damaged or unsupported profile: keep the values
+            return image.convert(target_mode)  # a damaged or unsupported profile is ignored
         if converted is not None:  # None is returned only for conversions in place
             image = converted
     return image.convert(target_mode)

@@ -128,7 +128,7 @@ class SequenceWriter:
         try:
             self._temporary.mkdir()
             self._consumer = BackgroundConsumer(self._save)
-        except BaseException as error:  # also a signal: nothing else knows of the folder yet
+        except BaseException as error:  # also a signal: no other code would remove the folder
             shutil.rmtree(self._temporary, ignore_errors=True)
             if isinstance(error, OSError):
                 raise output_error(self.folder, error) from error

@@ -49,7 +49,7 @@ def open_input(path: Path) -> InputContainer:
         "max_pixels": str(MAX_PIXELS),
     }
     try:
-        # With the prefix, FFmpeg does not take a name that contains a colon for a network address.
+        # With the prefix, FFmpeg does not interpret a name with a colon as a network address.
         return av.open(f"file:{path}", options=options, metadata_errors="replace")
     except DECODE_ERRORS as error:
         raise InputError(
@@ -123,7 +123,16 @@ def time_base(clock: Stream | Frame) -> Fraction:
 
 
 def check_pixel_count(path: Path, width: int, height: int) -> None:
-    """Raise InputError if an image or frame has more than MAX_PIXELS pixels."""
+    """Check the size of an image or frame.
+
+    Args:
+        path: File, for the error.
+        width: Width in pixels.
+        height: Height in pixels.
+
+    Raises:
+        InputError: For more than MAX_PIXELS pixels.
+    """
     if width * height > MAX_PIXELS:
         raise InputError(
             f"{path}: {width}x{height} is too large (at most {MAX_PIXELS // 1_000_000} megapixels). Scale it down."
@@ -131,7 +140,13 @@ def check_pixel_count(path: Path, width: int, height: int) -> None:
 
 
 def encoder_error(path: Path, error: Exception, codec: str) -> OutputError:
-    """Return the OutputError for a failure while a file was encoded and written."""
+    """Return the OutputError for a failure while a file was encoded and written.
+
+    Args:
+        path: Output file.
+        error: Exception that the encoder or the system raised.
+        codec: Name of the codec.
+    """
     if isinstance(error, OSError):
         return output_error(path, error)
     reason = getattr(error, "strerror", None) or error

@@ -9,10 +9,10 @@ from fractions import Fraction
 from mimaface_cli.errors import InputError
 
 TIME_TOLERANCE = 0.001
-"""Seconds by which a time may miss a frame: Matroska counts milliseconds, and people write few digits."""
+"""Tolerance in seconds for the time of a frame: Matroska rounds to milliseconds, and users write few digits."""
 
 _TIMECODE = re.compile(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})([:;])([0-9]{2,3})")
-# Frame numbers that drop-frame timecode skips at the start of every minute except each tenth, by frame rate.
+# Frame numbers that drop-frame timecode skips at the start of every minute except every tenth, by frame rate.
 _DROPPED_PER_MINUTE = {Fraction(30000, 1001): 2, Fraction(60000, 1001): 4}
 _SECONDS_PER_DAY = 24 * 3600
 
@@ -23,7 +23,7 @@ def is_timecode(text: str) -> bool:
 
 
 def frame_number(timecode: str, rate: Fraction) -> int:
-    """Return the frame that a timecode names, counted from 00:00:00:00.
+    """Return the number of a timecode's frame, counted from 00:00:00:00.
 
     Args:
         timecode: HH:MM:SS:FF, or HH:MM:SS;FF for drop-frame.
@@ -55,7 +55,7 @@ def frame_number(timecode: str, rate: Fraction) -> int:
 
 
 def advance_timecode(timecode: str, frames: int, rate: Fraction) -> str:
-    """Return the timecode a number of frames later, of the same kind; it wraps around at 24 hours.
+    """Return the timecode of a later frame in the same notation; it wraps around at 24 hours.
 
     Args:
         timecode: HH:MM:SS:FF, or HH:MM:SS;FF for drop-frame.

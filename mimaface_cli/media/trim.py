@@ -80,7 +80,7 @@ class Trim:
 
     @classmethod
     def parse(cls, start: str | None, duration: str | None) -> "Trim":
-        """Parse the texts of the options `start` and `duration`; None leaves the default.
+        """Parse the texts of the options `start` and `duration`; None means the default.
 
         Raises:
             InputError: For a text that is not a time, and for a duration of zero.

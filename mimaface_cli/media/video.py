@@ -28,9 +28,9 @@ FALLBACK_RATE = Fraction(25)
 """Frame rate of a video that has no plausible one in its header."""
 
 _PLAUSIBLE_RATES = (Fraction(1, 10), Fraction(1000))
-_MIN_SEEK_START = 2.0  # seconds; decoding this much takes no longer than finding a key frame
+_MIN_SEEK_START = 2.0  # seconds; decoding this much is as fast as a seek to a key frame
 _TIMED_PACKETS = 512  # number of packets that decide whether the rate is constant
-_REORDER = 32  # the last of those packets may precede packets that are shown earlier
+_REORDER = 32  # number of last times that are ignored: later packets may be shown before them
 _COMPLETE_SHARE = 0.98  # some headers count frames that were dropped while recording
 _MISSING_SECONDS = 0.5  # a Matroska file that ends this much before the end in its header was cut short
 

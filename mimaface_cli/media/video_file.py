@@ -1,4 +1,4 @@
-"""An output video file: encode frames, interleave the audio, and write packets with exact times."""
+"""Output video files: encoding of frames, interleaving of the audio, and packets with exact times."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,7 +24,7 @@ from mimaface_cli.media.xmp import append_xmp_box
 MAX_SECONDS = 1e7
 """Largest time of a frame, in seconds."""
 
-_CLOCK = 90_000  # ticks per second of the usual video clock: holds whole milliseconds and all common rates
+_CLOCK = 90_000  # ticks per second of the usual video clock: whole milliseconds and all common rates are exact
 _MAX_CLOCK = 1_000_000
 _GRID_TOLERANCE = 0.0006  # seconds; Matroska rounds to milliseconds, so 33 ms at 30 frames per second means 1/30 s
 _STANDARD_MP4_TAGS = {
@@ -82,7 +82,7 @@ class EncodeJob:
     Args:
         frame: The frame in RGB.
         tick: Time at which it is shown, in ticks.
-        duration: How long it is shown, in ticks.
+        duration: Duration for which it is shown, in ticks.
     """
 
     frame: VideoFrame
@@ -110,7 +110,7 @@ class VideoFile:
         self._path = path
         self._encoding = encoding
         self._clock = clock
-        self._durations: dict[int, int] = {}  # of the frames in the encoder, by their times
+        self._durations: dict[int, int] = {}  # durations of the frames in the encoder, by their times
         self._first: tuple[int, int] | None = None  # pts and dts of the first packet
         self._converter: EncoderConverter
         self._stream: VideoStream
@@ -161,7 +161,7 @@ class VideoFile:
         self._mux(self._encode(frame))
 
     def finish(self, end: int, xmp: bytes | None) -> None:
-        """Write what remains and close the file.
+        """Write the remaining frames and audio, and close the file.
 
         Args:
             end: End of the last frame, in ticks.

@@ -172,5 +172,5 @@ def _mix_channels(reader: AudioReader) -> Iterator[tuple[AudioFrame, float]]:
             reader.is_damaged = True
             source_format = mixer = None
             continue
-        for part in parts:  # one part, because the sample rate stays
+        for part in parts:  # one part, because the sample rate does not change
             yield part, seconds

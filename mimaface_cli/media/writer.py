@@ -93,7 +93,7 @@ class VideoWriter:
     4:2:0 need even sides: an odd side grows by one repeated row or column. Colors are BT.709 from HD upwards and BT.601
     below, and tagged as such.
 
-    A failure of any kind inside the `with` block leaves nothing on disk and an older file untouched.
+    After any failure inside the `with` block, no partial file remains, and an existing file is unchanged.
 
     Args:
         path: File to write.

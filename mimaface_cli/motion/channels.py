@@ -21,7 +21,7 @@ ArrayName = Literal["expression", "pose", "gaze"]
 _Definition = tuple[ArrayName, tuple[int, ...], float, float, float]  # the fields of Channel after its name
 
 NAMED_EXPRESSIONS = tuple(BLENDSHAPES[1:])  # _neutral is no movement
-NUMBERED_EXPRESSIONS = tuple(f"exp{k}" for k in range(EXPRESSION_DIM))
+NUMBERED_EXPRESSIONS = tuple(f"exp{column}" for column in range(EXPRESSION_DIM))
 EXPRESSION_MIN, EXPRESSION_MAX = -1.0, 1.5  # range of a named expression: wider than a score, for caricature
 NUMBERED_LIMIT = 20.0  # largest magnitude of a numbered expression
 
@@ -43,7 +43,7 @@ _GAZE: dict[str, _Definition] = {
     "gazePitchRight": ("gaze", (3,), _DEGREE, -45.0, 45.0),
 }
 # In bfm09 the gaze consists of four outputs of the network.
-_NETWORK_GAZE: dict[str, _Definition] = {f"gaze{k}": ("gaze", (k,), 1.0, -10.0, 10.0) for k in range(4)}
+_NETWORK_GAZE: dict[str, _Definition] = {f"gaze{column}": ("gaze", (column,), 1.0, -10.0, 10.0) for column in range(4)}
 # Channels of each space that together cover every column of head, gaze and expression once.
 COLUMN_CHANNELS: dict[str, tuple[str, ...]] = {
     "face478": (

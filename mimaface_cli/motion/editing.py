@@ -33,6 +33,12 @@ class Term:
 def parse_term(operation: Operation, text: str, space: str, expression_map: ExpressionMap | None = None) -> Term:
     """Parse a term such as `jawOpen=0.4`.
 
+    Args:
+        operation: What the term does with the value: set, add or scale.
+        text: The term, as NAME=VALUE.
+        space: Space of the track.
+        expression_map: Map of the named expressions to the bfm09 space.
+
     Raises:
         InputError: For another form, an unknown name or a value out of range.
         WeightsError: For a named expression in bfm09 without its map.
@@ -49,9 +55,9 @@ def parse_term(operation: Operation, text: str, space: str, expression_map: Expr
     return Term(operation, name, parse_number(value, text[:60], low, high, field=operation))
 
 
-def expand_preset(name: str, share: float) -> list[Term]:
-    """Return the terms that add a share of a preset, 1 for its full strength."""
-    return [Term("add", part, value * share) for part, value in PRESETS[name].items()]
+def expand_preset(name: str, strength: float) -> list[Term]:
+    """Return the terms that add a preset at a strength; 1 is the full preset."""
+    return [Term("add", part, value * strength) for part, value in PRESETS[name].items()]
 
 
 def apply_edits(
@@ -95,6 +101,12 @@ def list_edited_channels(
 ) -> list[Channel]:
     """Return the channels that terms and keyframes change, each once.
 
+    Args:
+        terms: Values to scale, set and add.
+        keyframes: Keyframes of channels.
+        space: Space of the track.
+        expression_map: Map of the named expressions to the bfm09 space, or None.
+
     Raises:
         InputError: For an unknown name.
         WeightsError: For a named expression in bfm09 without its map.
@@ -128,7 +140,7 @@ class _EditedCurves:
     def clamp(self, channel: Channel) -> list[str]:
         """Clamp changed values to the channel's range; return a note where that happened.
 
-        Recorded values beyond the range stay as they are where no edit changed them.
+        Recorded values beyond the range do not change unless an edit changed them.
         """
         array = self.arrays[channel.array]
         values = channel.read(array)

@@ -32,8 +32,14 @@ class Keyframe:
 def parse_keyframe(text: str, space: str, expression_map: ExpressionMap | None = None) -> Keyframe:
     """Parse a keyframe such as `1.5:jawOpen=0.4`.
 
+    Args:
+        text: The keyframe, as SECONDS:NAME=VALUE.
+        space: Space of the track.
+        expression_map: Map of the named expressions to the bfm09 space.
+
     Raises:
         InputError: For another form, an unknown name or a number out of range.
+        WeightsError: For a named expression in bfm09 without its map.
     """
     match = _KEYFRAME.fullmatch(text)
     if not match:
@@ -53,8 +59,14 @@ def read_keyframes(path: Path, space: str, expression_map: ExpressionMap | None 
 
     An empty field sets no keyframe.
 
+    Args:
+        path: CSV file.
+        space: Space of the track.
+        expression_map: Map of the named expressions to the bfm09 space.
+
     Raises:
         InputError: For an invalid file; the message names line and column.
+        WeightsError: For a named expression in bfm09 without its map.
     """
     header, rows = read_table(path)
     if not header or header[0] != "time" or len(header) < 2:

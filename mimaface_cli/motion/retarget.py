@@ -17,7 +17,7 @@ from mimaface_cli.motion.track import MotionTrack
 # A warped photo shows a limited range of head motion. Beyond the knee, motion approaches the limit smoothly, so that
 # the image does not tear. Angles in radians, translations in model units.
 YAW_PITCH_KNEE, YAW_PITCH_LIMIT = np.radians(24.0), np.radians(38.0)
-TOTAL_KNEE, TOTAL_MARGIN = np.radians(36.0), np.radians(14.0)  # of yaw and pitch, including the source's pose
+TOTAL_KNEE, TOTAL_MARGIN = np.radians(36.0), np.radians(14.0)  # for yaw and pitch including the source's pose
 ROLL_KNEE, ROLL_LIMIT = np.radians(22.0), np.radians(36.0)
 SHIFT_KNEE, SHIFT_LIMIT = 0.22, 0.5  # about a third of a face
 DEPTH_KNEE, DEPTH_LIMIT = 0.8, 2.0
@@ -30,7 +30,7 @@ def soft_limit(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | 
     """Limit values smoothly.
 
     Args:
-        value: Values of either sign.
+        value: Values of any shape and either sign.
         knee: Magnitude up to which values do not change.
         limit: Magnitude that larger values approach, with slope 1 at the knee.
 
@@ -129,7 +129,7 @@ def retarget(
     change = _motion_change(base, track, options, driver_reference)
     turn, shift = _limit_head_motion(change)
     angles = _rotate(base, turn)
-    # A photo that is turned already has less range left on that side.
+    # A head that is already turned in the photo has less range left on that side.
     knee = np.maximum(np.abs(base.pose[:, :2]), TOTAL_KNEE)
     angles[:, :2] = soft_limit(angles[:, :2], knee, knee + TOTAL_MARGIN)
     pose = np.concatenate([angles, base.pose[:, 3:] + shift], 1)

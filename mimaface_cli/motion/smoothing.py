@@ -86,7 +86,7 @@ def filter_gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
 def filter_savitzky_golay(values: np.ndarray) -> np.ndarray:
     """Smooth along time with a 5-point cubic Savitzky-Golay filter.
 
-    It reduces noise and keeps the depth of a blink or a plosive of three frames.
+    It reduces noise and preserves the depth of a blink or a plosive of three frames.
 
     Args:
         values: (N, D).
@@ -121,22 +121,58 @@ def smooth_pose(pose: np.ndarray, rate: float, strength: float = 1.0) -> np.ndar
 
 
 def smooth_crop(crop: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
-    """Smooth (N, 6) entries of the affines that align the frames."""
+    """Smooth the affine crops of the frames.
+
+    Args:
+        crop: (N, 6), entries of the (2, 3) affines from the frames to the crop.
+        rate: Frames per second.
+        strength: Factor on the time constant; 0 turns smoothing off.
+
+    Returns:
+        (N, 6).
+    """
     return filter_gaussian(crop, POSE_SIGMA * rate * strength)
 
 
 def smooth_expression(expression: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
-    """Smooth (N, 64) expressions; below MIN_EXPRESSION_RATE frames per second they are returned unchanged."""
+    """Smooth expressions; below MIN_EXPRESSION_RATE frames per second they are returned unchanged.
+
+    Args:
+        expression: (N, 64).
+        rate: Frames per second.
+        strength: 0 turns smoothing off; other values make no difference.
+
+    Returns:
+        (N, 64).
+    """
     return filter_savitzky_golay(expression) if strength > 0 and rate >= MIN_EXPRESSION_RATE else expression
 
 
 def smooth_gaze(gaze: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
-    """Smooth (N, 4) gazes over a short time, so that saccades stay fast."""
+    """Smooth the gaze over a short time, so that saccades stay fast.
+
+    Args:
+        gaze: (N, 4), in radians (bfm09: outputs of its network).
+        rate: Frames per second.
+        strength: Factor on the time constant; 0 turns smoothing off.
+
+    Returns:
+        (N, 4).
+    """
     return filter_gaussian(gaze, GAZE_SIGMA * rate * strength)
 
 
 def smooth_illumination(illumination: np.ndarray, rate: float, strength: float = 1.0) -> np.ndarray:
-    """Smooth (N, 27) illuminations over a long time: light changes slowly, but its estimate is noisy."""
+    """Smooth the illumination over a long time: light changes slowly, but its estimate is noisy.
+
+    Args:
+        illumination: (N, 27), spherical-harmonic coefficients.
+        rate: Frames per second.
+        strength: Factor on the time constant; 0 turns smoothing off.
+
+    Returns:
+        (N, 27).
+    """
     return filter_gaussian(illumination, ILLUMINATION_SIGMA * rate * strength)
 
 

@@ -153,6 +153,15 @@ class MotionTrack:
         """Return the mean face at rest, looking straight ahead, at a constant rate.
 
         All coefficients are 0, crops are the identity and all frames are valid.
+
+        Args:
+            frames: Number of frames.
+            space: Coefficient space.
+            frame_rate: Frames per second.
+            extractor: Name for the metadata.
+            extractor_version: Version for the metadata.
+            width: Width for the metadata, in pixels; 0 without an input.
+            height: Height for the metadata, in pixels; 0 without an input.
         """
         meta = TrackMeta(space, extractor, extractor_version, frame_rate, width=width, height=height)
         arrays: dict[str, Any] = {name: np.zeros(array_shape(name, frames), array_dtype(name)) for name in ARRAY_NAMES}

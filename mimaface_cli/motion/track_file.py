@@ -22,7 +22,13 @@ MAX_BYTES = 2 * 1024**3
 
 
 def write_track_file(file: BinaryIO, arrays: Mapping[str, np.ndarray], meta: TrackMeta) -> None:
-    """Write arrays and metadata as .npz; equal tracks give equal bytes."""
+    """Write arrays and metadata as .npz; equal tracks give equal bytes.
+
+    Args:
+        file: Binary file.
+        arrays: Valid arrays by the names in ARRAY_NAMES.
+        meta: The metadata.
+    """
     ordered: dict[str, Any] = {name: arrays[name] for name in ARRAY_NAMES}
     np.savez(file, meta=np.array(meta.to_json()), **ordered)
 
@@ -40,7 +46,7 @@ def read_track_file(file: BinaryIO) -> tuple[dict[str, np.ndarray], TrackMeta]:
         ValueError: If the file is not a valid track; the message names the key.
     """
     with _open_archive(file) as archive:
-        # meta comes first: a file of another version need not have this version's keys.
+        # meta comes first: a file of another version may lack this version's keys.
         meta = _read_meta(archive)
         arrays: dict[str, np.ndarray] = {}
         for name in ARRAY_NAMES:  # pts comes first, so that the others can be checked against its number of frames
@@ -85,7 +91,7 @@ def _read_array(archive: zipfile.ZipFile, name: str, frames: int | None = None) 
         shape, _, dtype = np.lib.format.read_array_header_1_0(member)
         is_complete = info.file_size == member.tell() + math.prod(shape) * dtype.itemsize
     _check_header(name, shape, dtype, frames)
-    # zipfile returns no more than the declared size, and its checksum fails where the packed data holds more.
+    # zipfile returns no more than the declared size, and its checksum fails if the packed data is longer.
     with _report_damage(name), archive.open(info) as member:
         if not is_complete:
             raise ValueError("the header declares another size")

@@ -8,7 +8,7 @@ MAX_FRAMES = 2_000_000
 MAX_SECONDS = 1e12  # limit of |pts|: allows streams that count from 1970, and differences stay finite
 
 _N = -1  # placeholder for the number of frames
-# pts comes first: a reader learns the number of frames from it.
+# pts comes first: it sets the number of frames for the other arrays.
 _LAYOUT: dict[str, tuple[tuple[int, ...], np.dtype]] = {
     "pts": ((_N,), np.dtype(np.float64)),
     "valid": ((_N,), np.dtype(np.bool_)),

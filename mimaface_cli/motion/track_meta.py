@@ -18,7 +18,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME = 200  # characters of extractor and extractor_version
 _MAX_SIDE = 2**20  # pixels
 _MAX_INDEX = 2**31
-_MAX_NESTING = 16  # of options
+_MAX_NESTING = 16  # levels of lists and objects in options
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TrackMeta:
             raise ValueError(f"options: together with the cuts they exceed {MAX_META_CHARACTERS} characters of JSON")
 
     def to_json(self) -> str:
-        """Return the JSON text (ASCII) that the `meta` key of the file holds."""
+        """Return the JSON text (ASCII) for the `meta` key of the file."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["frame_rate"] = f"{self.frame_rate.numerator}/{self.frame_rate.denominator}"
         return json.dumps({"version": FORMAT_VERSION, **values}, allow_nan=False)

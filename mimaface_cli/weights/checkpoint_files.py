@@ -42,7 +42,7 @@ def read_attention_heads(path: Path) -> dict[str, str]:
     The shapes of the tensors do not show it.
 
     Returns:
-        Metadata such as {"heads": "8"}, or {} where the file does not state the number.
+        Metadata such as {"heads": "8"}, or {} if the file does not state the number.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -59,12 +59,12 @@ def check_unconverted(path: Path, content: str) -> None:
 
     Args:
         path: The released file.
-        content: "bfm09", "unet config", "vae config" or "clip config".
+        content: Key of UNCONVERTED_CHECKS.
 
     Raises:
         WeightsError: The file cannot be read or has other content.
     """
-    _CHECKS[content](path)
+    UNCONVERTED_CHECKS[content](path)
 
 
 def _read_state_dict(path: Path) -> "dict[str, Tensor]":
@@ -145,11 +145,10 @@ def _check_bfm09(path: Path) -> None:
         raise WeightsError(f"{path}: is not BFM09_model_info.mat, it lacks {', '.join(missing)}. Get the right file.")
 
 
-_CHECKS: Mapping[str, Callable[[Path], None]] = {
+UNCONVERTED_CHECKS: Mapping[str, Callable[[Path], None]] = {
     "bfm09": _check_bfm09,
     "unet config": _config_check(block_out_channels=..., cross_attention_dim=...),
     "vae config": _config_check(block_out_channels=..., latent_channels=4),
     "clip config": _config_check(hidden_size=..., patch_size=..., num_hidden_layers=...),
 }
-UNCONVERTED_CONTENTS = frozenset(_CHECKS)
-"""Content types of files that are installed byte for byte."""
+"""Checks of the files that are installed byte for byte, by content type (see `AssetFile.content`)."""

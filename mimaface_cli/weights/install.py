@@ -203,7 +203,16 @@ def _check_space(sources: list[tuple[AssetFile, Path]]) -> None:
 
 
 def check_free_space(folder: Path, needed: int, free: int) -> None:
-    """Raise WeightsError if a weights folder needs more bytes than its disk has free."""
+    """Check the disk space for a weights folder.
+
+    Args:
+        folder: The weights folder, for the error.
+        needed: Number of bytes to write.
+        free: Number of free bytes on the disk.
+
+    Raises:
+        WeightsError: The disk has too little free space.
+    """
     if free < needed:
         raise WeightsError(
             f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free. "

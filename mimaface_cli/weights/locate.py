@@ -31,7 +31,17 @@ def weights_folder() -> Path:
 
 
 def locate(name: str, *, download: bool = True, progress: ProgressCallback | None = None) -> Path:
-    """Return the verified file of an asset that has one file (see `locate_files`)."""
+    """Return the verified file of an asset that has one file.
+
+    Args:
+        name: Name of the asset.
+        download: As in `locate_files`.
+        progress: As in `locate_files`.
+
+    Raises:
+        WeightsError: The file is missing or damaged. The message lists every way to get it.
+        ValueError: The asset has several files.
+    """
     paths = locate_files(name, download=download, progress=progress)
     if len(paths) != 1:
         raise ValueError(f"{name} has {len(paths)} files; use locate_files")

@@ -52,7 +52,7 @@ class AssetFile:
         is_shipped: Whether the project ships the file.
         hub: Places on the Hugging Face hub, in order of preference.
         content: Content type: a key of `checkpoint_layouts.NETWORK_LAYOUTS` for a network, which is converted to
-            safetensors, or one of `checkpoint_files.UNCONVERTED_CONTENTS`. None for a file that is installed byte for
+            safetensors, or a key of `checkpoint_files.UNCONVERTED_CHECKS`. None for a file that is installed byte for
             byte without a check of its content.
     """
 
@@ -109,7 +109,7 @@ def _release(path: str) -> tuple[HubFile, ...]:
 
 
 def _sd15(path: str, sha256: str | None = None, size: int | None = None) -> tuple[HubFile, ...]:
-    # The repository that the release names (the second one) was deleted from the hub. The first one is its copy.
+    # The repository that the release names (the second one) was deleted from the hub. The first one is a copy of it.
     repos = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5")
     return tuple(HubFile(repo, path, sha256, size) for repo in repos)
 

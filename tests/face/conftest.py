@@ -114,8 +114,8 @@ def expression_clip(render_motion, rendered_expressions) -> RenderedClip:
         expression, pose, gaze = (
             np.repeat(part, count, 0) for part in (at_rest.expression, at_rest.pose, at_rest.gaze)
         )
-        for k, name in enumerate(rendered_expressions):
-            frames = slice(1 + k * pulse, 1 + (k + 1) * pulse)
+        for index, name in enumerate(rendered_expressions):
+            frames = slice(1 + index * pulse, 1 + (index + 1) * pulse)
             expression[frames, blendshape_index(name)] += 0.6 * np.sin(np.pi * np.arange(pulse) / pulse) ** 2
         pose[:, 1] += 0.15 * np.sin(np.arange(count) / 6)
         return Coefficients(expression, pose, gaze)

@@ -11,7 +11,7 @@ from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT, COEFFICIENT_WIDTHS, split
 
 
 def pyramid_arrays() -> dict[str, np.ndarray]:
-    """Fields of a model file: a square pyramid that points at the camera; indices start at 1, as in the release."""
+    """Return the fields of a model file: a square pyramid that points at the camera, with indices from 1."""
     vertices = np.array([[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 0.5]], np.float32)
     triangles = np.array([[1, 2, 5], [2, 3, 5], [3, 4, 5], [4, 1, 5]], np.int32)
     none = len(triangles) + 1
@@ -123,7 +123,7 @@ def test_from_arrays_names_the_damaged_field(field, value, message):
     [None, b"", b"MATLAB 5.0" + bytes(200), bytes(range(256)) * 8],
     ids=["missing", "empty", "header only", "other bytes"],
 )
-def test_load_rejects_other_files(tmp_path, content):
+def test_load_rejects_files_of_another_kind(tmp_path, content):
     path = tmp_path / "face.mat"
     if content is not None:
         path.write_bytes(content)

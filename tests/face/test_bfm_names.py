@@ -26,8 +26,8 @@ def synthetic_bfm_arrays(model: Face478) -> dict[str, np.ndarray]:
     rotation, rng = 0.7 * rotation_matrix(np.array([0.1, -0.2, 0.05])), np.random.default_rng(0)
     vertices = model.mean @ rotation.T + [0.1, 0.2, 0.3]
     basis = rng.normal(0, 1e-3, (478, 3, 64))
-    for k, name in enumerate(KNOWN):
-        basis[:, :, k] = model.expression_basis[:, :, BLENDSHAPES.index(name)] @ rotation.T / 3
+    for index, name in enumerate(KNOWN):
+        basis[:, :, index] = model.expression_basis[:, :, BLENDSHAPES.index(name)] @ rotation.T / 3
     none = len(model.face) + 1
     return {
         "meanshape": vertices.reshape(1, -1).astype(np.float32),
@@ -52,10 +52,10 @@ def names(synthetic_bfm, model):
 
 
 def test_fit_expression_names_recovers_known_movements(names):
-    for k, name in enumerate(KNOWN):
+    for index, name in enumerate(KNOWN):
         row = NAMED_EXPRESSIONS.index(name)
-        assert names.directions[row, k] == pytest.approx(3, rel=0.02)
-        assert np.abs(np.delete(names.directions[row], k)).max() < 0.3
+        assert names.directions[row, index] == pytest.approx(3, rel=0.02)
+        assert np.abs(np.delete(names.directions[row], index)).max() < 0.3
         assert names.residuals[row] < 0.03
 
 

@@ -9,10 +9,10 @@ from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
 
 @pytest.mark.parametrize("name", ["jawOpen", "mouthSmileLeft", "browInnerUp", "eyeBlinkRight", "mouthPucker"])
 def test_named_expression_raises_the_predicted_score_of_its_name(model, name):
-    k, expression = blendshape_index(name), np.zeros((2, 64))
-    expression[1, k] = 1.0
+    index, expression = blendshape_index(name), np.zeros((2, 64))
+    expression[1, index] = 1.0
     at_rest, moved = logits_to_scores(predict_logits(model, np.zeros(80), expression))
-    assert moved[k] > at_rest[k] + 0.3
+    assert moved[index] > at_rest[index] + 0.3
 
 
 def test_match_scores_reaches_target_scores_with_small_movements(model):

@@ -68,7 +68,7 @@ def test_frames_without_the_face_are_interpolated_across_batches(sample, network
     images = [frame.image for frame in read_frames(sample.driver)]
     images += images[: BATCH - FRAMES + 2]
     images[5] = np.zeros_like(images[5])
-    frames = [SimpleNamespace(image=image, pts=k / 25) for k, image in enumerate(images)]
+    frames = [SimpleNamespace(image=image, pts=index / 25) for index, image in enumerate(images)]
     track = extract_video(frames, Fraction(25), network, "tiny", ExtractOptions(smooth=0))
     assert np.flatnonzero(~track.valid).tolist() == [5] and len(track) == len(images) > BATCH + 1
     if 5 not in track.meta.cuts and 6 not in track.meta.cuts:
@@ -76,7 +76,7 @@ def test_frames_without_the_face_are_interpolated_across_batches(sample, network
     assert np.isfinite(track.crop).all() and (track.crop[5, 0, 0] > 0)
 
 
-def test_video_without_a_face_or_frames_is_an_error(network):
+def test_video_without_a_face_or_frames_raises_an_input_error(network):
     blank = [SimpleNamespace(image=np.zeros((64, 64, 3), np.uint8), pts=0.0)]
     with pytest.raises(InputError, match=r"clip\.mp4: shows no face"):
         extract_video(blank, Fraction(25), network, "tiny", ExtractOptions(), "clip.mp4")

@@ -25,7 +25,7 @@ SHIFT = np.stack([np.linspace(-25, 25, STEPS), 12 * np.cos(np.linspace(0, 3, STE
 
 
 def move(image: np.ndarray, roll: float, shift: tuple[float, float] = (0.0, 0.0), zoom: float = 1.0) -> np.ndarray:
-    """Turn an image counterclockwise around the face by degrees, then shift it by pixels (right, down)."""
+    """Rotate an image counterclockwise around the face by `roll` degrees, then shift it by pixels (right, down)."""
     matrix = cv2.getRotationMatrix2D((225, 125), roll, zoom)
     matrix[:, 2] += np.array([30.0, 60.0]) + shift
     return cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
@@ -33,7 +33,7 @@ def move(image: np.ndarray, roll: float, shift: tuple[float, float] = (0.0, 0.0)
 
 def extract(images: Iterable[np.ndarray], model, name: str = "video", progress=None, **options) -> MotionTrack:
     """Extract a track at 25 frames per second; without smoothing unless `options` sets it."""
-    frames = [SimpleNamespace(image=image, pts=float(k / RATE)) for k, image in enumerate(images)]
+    frames = [SimpleNamespace(image=image, pts=float(index / RATE)) for index, image in enumerate(images)]
     callbacks = {} if progress is None else {"progress": progress}
     return extract_video(frames, RATE, model, ExtractOptions(**{"smooth": 0.0, **options}), name, **callbacks)
 
@@ -66,9 +66,9 @@ def test_pose_follows_the_roll_of_the_image(track):
     rolled = np.degrees(track.pose[:, 2] - track.pose[0, 2])
     assert np.abs(rolled - (ROLL - ROLL[0])).max() < 1.5
     start, errors = view_rotation(track.pose[0].astype(float)), []
-    for k in range(1, STEPS):
-        expected = rotation_matrix([0, 0, np.radians(ROLL[k] - ROLL[0])])
-        error = view_rotation(track.pose[k].astype(float)) @ start.T @ expected.T
+    for index in range(1, STEPS):
+        expected = rotation_matrix([0, 0, np.radians(ROLL[index] - ROLL[0])])
+        error = view_rotation(track.pose[index].astype(float)) @ start.T @ expected.T
         errors.append(np.degrees(np.arccos(np.clip((np.trace(error) - 1) / 2, -1, 1))))
     assert np.mean(errors) < 2.0 and max(errors) < 3.5  # the landmarks nod a little as the image rolls
 
@@ -80,11 +80,11 @@ def test_head_origin_follows_the_motion_of_the_image_in_pixels(track):
     crop_origin = track.pose[:, 3:5] * [1, -1] * focal / depth[:, None] + camera.CROP_SIZE / 2
     origin = (crop_origin - track.crop[:, :, 2]) / scale
     pivot = np.array([225 + 30, 125 + 60.0])
-    for k in range(1, STEPS):
-        angle = np.radians(ROLL[k] - ROLL[0])
+    for index in range(1, STEPS):
+        angle = np.radians(ROLL[index] - ROLL[0])
         rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        expected = rotation @ (origin[0] - pivot - SHIFT[0]) + pivot + SHIFT[k]
-        assert np.linalg.norm(origin[k] - expected) < 2.0
+        expected = rotation @ (origin[0] - pivot - SHIFT[0]) + pivot + SHIFT[index]
+        assert np.linalg.norm(origin[index] - expected) < 2.0
 
 
 def test_expression_of_a_still_face_is_constant(track):
@@ -94,11 +94,11 @@ def test_expression_of_a_still_face_is_constant(track):
 
 def test_fitted_model_projects_onto_the_face(track, model, moving_images):
     identity = track.identity.astype(float)
-    for k in (0, 7, 13):
-        (face,) = detect_faces(moving_images[k])
-        shape = model.shape(identity, track.expression[k].astype(float))
-        pixels = camera.project(camera.apply_pose(shape, track.pose[k].astype(float)))[0]
-        expected = transform_points(track.crop[k].astype(float), face.points)
+    for index in (0, 7, 13):
+        (face,) = detect_faces(moving_images[index])
+        shape = model.shape(identity, track.expression[index].astype(float))
+        pixels = camera.project(camera.apply_pose(shape, track.pose[index].astype(float)))[0]
+        expected = transform_points(track.crop[index].astype(float), face.points)
         assert np.sqrt(((pixels - expected)[:468] ** 2).sum(1).mean()) < 2.0
 
 
@@ -112,9 +112,9 @@ def test_depth_follows_a_face_that_approaches(portrait_image, model):
 def test_frames_without_the_face_are_invalid_and_interpolated(portrait_image, model):
     images = [move(portrait_image, roll) for roll in np.linspace(-8, 8, 10)]
     gray = np.full_like(portrait_image, 60)
-    is_shoulder = np.indices(gray.shape[:2])[0][..., None] > 300  # stays, so that there is no cut
-    for k in (0, 4, 5):
-        images[k] = np.where(is_shoulder, images[k], gray)
+    is_shoulder = np.indices(gray.shape[:2])[0][..., None] > 300  # unchanged, so that there is no cut
+    for index in (0, 4, 5):
+        images[index] = np.where(is_shoulder, images[index], gray)
     track = extract(images, model, skin=False)
     missing = np.flatnonzero(~track.valid)
     assert {0, 4, 5} <= set(missing.tolist()) and track.valid[[1, 2, 3]].all() and track.valid[-1]
@@ -154,12 +154,12 @@ def test_photo_gives_a_track_of_one_frame(portrait_image, portrait_face, model):
     assert np.abs(track.expression[0, smile] - portrait_face.scores[smile]).max() < 0.35
 
 
-def test_video_without_a_face_is_an_error(model):
+def test_video_without_a_face_raises_an_input_error(model):
     with pytest.raises(InputError, match=r"film\.mp4: shows no face"):
         extract([np.full((64, 64, 3), level, np.uint8) for level in range(3)], model, "film.mp4")
 
 
-def test_video_without_frames_is_an_error(model):
+def test_video_without_frames_raises_an_input_error(model):
     with pytest.raises(InputError, match=r"film\.mp4: contains no frames"):
         extract([], model, "film.mp4")
 
@@ -183,7 +183,7 @@ def test_extract_options_reject_values_out_of_range(options):
 
 def test_upright_crop_places_a_neutral_face_as_the_camera_does(model):
     pixels = camera.project(model.mean)[0]
-    points = np.stack([pixels * 2.5 + [300 + k, 100] for k in range(5)])
+    points = np.stack([pixels * 2.5 + [300 + index, 100] for index in range(5)])
     crop = upright_crop(points)
     assert crop[0, 0] == crop[1, 1] and crop[0, 1] == crop[1, 0] == 0
     in_crop = transform_points(crop, points[2])

@@ -40,7 +40,7 @@ def test_left_and_right_are_mirror_images(model):
     for name in BLENDSHAPES:
         if name not in UNSCORED_BLENDSHAPES:
             index = blendshape_index(name)
-            column, other = (model.expression_basis[:, :, k] for k in (index, names[index]))
+            column, other = (model.expression_basis[:, :, number] for number in (index, names[index]))
             assert np.allclose(column[mirror] * FLIP, other, atol=1e-5), name
     # Each principal component is symmetric or antisymmetric.
     for basis in (model.identity_basis, model.expression_basis[:, :, len(BLENDSHAPES) :]):
@@ -63,8 +63,8 @@ def count_edges(triangles: np.ndarray) -> dict[frozenset, int]:
     """Return the number of triangles at each edge."""
     count: dict[frozenset, int] = {}
     for corners in triangles.tolist():
-        for k in range(3):
-            edge = frozenset((corners[k], corners[(k + 1) % 3]))
+        for index in range(3):
+            edge = frozenset((corners[index], corners[(index + 1) % 3]))
             count[edge] = count.get(edge, 0) + 1
     return count
 
@@ -140,7 +140,7 @@ def test_load_rejects_damaged_models_with_a_one_line_error(shipped_arrays, damag
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a zip at all" * 100], ids=["empty", "zip start", "text"])
-def test_load_rejects_other_files(content, tmp_path):
+def test_load_rejects_files_of_another_kind(content, tmp_path):
     path = tmp_path / "model.npz"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match="not a face478 model"):

@@ -19,7 +19,7 @@ def tracker(request) -> Iterator[FaceTracker]:
 
 
 def track(tracker: FaceTracker, frames: list[np.ndarray]) -> list[Face | None]:
-    return [tracker(frame, k / 25) for k, frame in enumerate(frames)]
+    return [tracker(frame, index / 25) for index, frame in enumerate(frames)]
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,10 @@ def two_people(portrait_image):
     face = np.ascontiguousarray(portrait_image[:280, 130:410])
     small = cv2.resize(face[:, ::-1], (240, 240), interpolation=cv2.INTER_AREA)
     frames = []
-    for k in range(8):
+    for index in range(8):
         canvas = np.full((300, 640, 3), 110, np.uint8)
         canvas[10:290, 10:290] = face
-        canvas[30:270, 340 + 3 * k : 580 + 3 * k] = small
+        canvas[30:270, 340 + 3 * index : 580 + 3 * index] = small
         frames.append(canvas)
     return frames
 

@@ -15,7 +15,7 @@ UNSCORED_COLUMNS = [BLENDSHAPES.index(name) for name in UNSCORED_BLENDSHAPES]
 
 
 class SyntheticPerson:
-    """A person of random identity under random expressions and poses, with exact or noisy landmarks."""
+    """A person with random identity, expressions and poses, and with exact or noisy landmarks."""
 
     def __init__(self, model, seed: int, frames: int, noise: float = 0.0):
         rng = np.random.default_rng(seed)
@@ -61,14 +61,16 @@ def test_fit_frame_recovers_pose_and_shape_of_a_known_person(model, noise):
     person = SyntheticPerson(model, 1, 12, noise)
     fitter = Fitter(model, person.identity)
     rotation_errors = []
-    for k in range(12):
-        start = fitter.initial_pose(person.points[k], person.rotations[k])
-        fit = fitter.fit_frame(person.points[k], person.scores[k], start)
-        rotation_errors.append(rotation_error(fit.pose, person.pose[k]))
-        assert np.allclose(fit.pose[3:5], person.pose[k, 3:5], atol=0.01)
-        assert abs(fit.pose[5] - person.pose[k, 5]) < 0.1
+    for index in range(12):
+        start = fitter.initial_pose(person.points[index], person.rotations[index])
+        fit = fitter.fit_frame(person.points[index], person.scores[index], start)
+        rotation_errors.append(rotation_error(fit.pose, person.pose[index]))
+        assert np.allclose(fit.pose[3:5], person.pose[index, 3:5], atol=0.01)
+        assert abs(fit.pose[5] - person.pose[index, 5]) < 0.1
         assert fit.error < 0.2 + 1.5 * noise
-        difference = model.shape(person.identity, fit.expression) - model.shape(person.identity, person.expression[k])
+        difference = model.shape(person.identity, fit.expression) - model.shape(
+            person.identity, person.expression[index]
+        )
         assert np.sqrt((difference[:, :2] ** 2).sum(1).mean()) * PIXELS_PER_UNIT < 0.8 + 0.5 * noise
     assert np.mean(rotation_errors) < 0.5 and max(rotation_errors) < 1.0
 
@@ -90,10 +92,10 @@ def test_fit_frame_finds_movements_that_scores_miss(model):
 def test_fit_frame_leaves_unscored_blendshapes_at_their_prior(model):
     person = SyntheticPerson(model, 3, 4, noise=1.0)
     fitter = Fitter(model, person.identity)
-    for k in range(4):
-        start = fitter.initial_pose(person.points[k], person.rotations[k])
-        fit = fitter.fit_frame(person.points[k], person.scores[k], start)
-        assert np.abs(fit.expression[UNSCORED_COLUMNS] - person.scores[k, UNSCORED_COLUMNS]).max() < 0.02
+    for index in range(4):
+        start = fitter.initial_pose(person.points[index], person.rotations[index])
+        fit = fitter.fit_frame(person.points[index], person.scores[index], start)
+        assert np.abs(fit.expression[UNSCORED_COLUMNS] - person.scores[index, UNSCORED_COLUMNS]).max() < 0.02
 
 
 def test_fit_frame_ignores_the_irises(model):
@@ -109,11 +111,11 @@ def test_fit_frame_ignores_the_irises(model):
 def test_initial_pose_is_close_to_the_true_pose(model):
     person = SyntheticPerson(model, 6, 6)
     fitter = Fitter(model, person.identity)
-    for k in range(6):
-        pose = fitter.initial_pose(person.points[k], rotation_matrix(person.pose[k, :3]))
-        assert np.allclose(pose[:3], person.pose[k, :3], atol=1e-6)
-        assert np.abs(pose[3:5] - person.pose[k, 3:5]).max() < 0.12
-        assert abs(pose[5] - person.pose[k, 5]) < 1.0
+    for index in range(6):
+        pose = fitter.initial_pose(person.points[index], rotation_matrix(person.pose[index, :3]))
+        assert np.allclose(pose[:3], person.pose[index, :3], atol=1e-6)
+        assert np.abs(pose[3:5] - person.pose[index, 3:5]).max() < 0.12
+        assert abs(pose[5] - person.pose[index, 5]) < 1.0
 
 
 def test_anchored_fitter_projects_exactly_onto_the_landmarks_of_its_frame(model):
@@ -175,7 +177,7 @@ def test_fit_identity_returns_zero_for_the_mean_face(model):
 
 
 def test_reduce_to_displacements_gives_no_weight_to_what_pose_explains(model):
-    """A shift of the whole face costs nothing, because the pose follows; the shift of a single vertex does."""
+    """A shift of the whole face has no cost, because the pose follows; the shift of a single vertex has a cost."""
     person = SyntheticPerson(model, 5, 1)
     fitter = Fitter(model, person.identity)
     fit = fit_first_frame(fitter, person)

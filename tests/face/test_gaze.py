@@ -17,10 +17,10 @@ def shape(model):
 
 
 def project_irises(shape: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-    """Return landmarks (478, 2) in the crop, of which only the iris centers are set, for a gaze (4,)."""
+    """Return landmarks (478, 2) in the crop for a gaze (4,); only the iris centers are set."""
     points = np.zeros((478, 2))
-    for k, iris in enumerate((topology.LEFT_IRIS[0], topology.RIGHT_IRIS[0])):
-        center = eyeball_centers(shape)[k] + IRIS_DISTANCE * gaze_direction(*gaze[2 * k : 2 * k + 2])
+    for index, iris in enumerate((topology.LEFT_IRIS[0], topology.RIGHT_IRIS[0])):
+        center = eyeball_centers(shape)[index] + IRIS_DISTANCE * gaze_direction(*gaze[2 * index : 2 * index + 2])
         points[iris] = camera.project((rotation_matrix(pose[:3]) @ center + pose[3:])[None])[0][0]
     return points
 

@@ -37,7 +37,7 @@ def test_select_face_chooses_by_size_or_position():
     faces = [middle, small, large]
     assert select_face(faces, "largest") is large
     assert select_face(faces, "left") is large and select_face(faces, "right") is small
-    assert [select_face(faces, str(k)) for k in (1, 2, 3)] == [large, middle, small]
+    assert [select_face(faces, str(index)) for index in (1, 2, 3)] == [large, middle, small]
     assert select_face(faces, "4") is None
     assert select_face([], "largest") is None and select_face([], "1") is None
 

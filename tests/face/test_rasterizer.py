@@ -27,7 +27,7 @@ def test_nearer_surface_hides_the_farther_one(nearer_first):
 
 def test_intersecting_surfaces_swap_at_their_intersection():
     xy = np.tile(quad_corners(0, 0, 10, 10), (2, 1))
-    depth = np.array([1.0, 3.0, 3.0, 1.0, 2.0, 2.0, 2.0, 2.0])  # the first quad leans away to the right
+    depth = np.array([1.0, 3.0, 3.0, 1.0, 2.0, 2.0, 2.0, 2.0])  # the first quad recedes to the right
     index, _, _ = rasterize(xy, depth, np.concatenate([QUAD, QUAD + 4]), 10, 10)
     is_first = index < 2
     # 1/z is linear in screen space: from 1/1 to 1/3 it passes 1/2 at three quarters.

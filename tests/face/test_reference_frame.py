@@ -47,7 +47,7 @@ def landmark_errors(expression_clip):
 
 
 def test_landmarks_that_are_wrong_in_all_frames_are_corrected(landmark_errors):
-    """Brows are detected two pixels too high in all frames, but other skin moves as brows do."""
+    """Brows are detected two pixels too high in all frames, but the skin two pixels lower moves as brows do."""
     error = np.zeros((478, 2))
     error[BROWS, 1] = -2.0
     remaining = landmark_errors(error)

@@ -18,12 +18,12 @@ def make_scene(seed: int) -> np.ndarray:
 def make_shot(seed: int, frames: int) -> list[np.ndarray]:
     """Return a scene with camera noise and a slow pan."""
     rng, scene = np.random.default_rng(100 + seed), make_scene(seed)
-    return [np.roll(scene, 2 * k, 1) + rng.normal(0, 6, (*SIZE, 3)) for k in range(frames)]
+    return [np.roll(scene, 2 * index, 1) + rng.normal(0, 6, (*SIZE, 3)) for index in range(frames)]
 
 
 def detect_cuts(frames: list[np.ndarray]) -> list[int]:
     is_cut = CutDetector()
-    return [k for k, frame in enumerate(frames) if is_cut(np.clip(frame, 0, 255).astype(np.uint8))]
+    return [index for index, frame in enumerate(frames) if is_cut(np.clip(frame, 0, 255).astype(np.uint8))]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -52,8 +52,8 @@ def test_detector_ignores_a_fade_to_black_and_back(frames):
 
 def test_detector_ignores_a_large_moving_object():
     frames = make_shot(5, 20)
-    for k, frame in enumerate(frames):
-        left = 10 * k
+    for index, frame in enumerate(frames):
+        left = 10 * index
         frame[40:, left : left + 110] = [200, 160, 140]  # a head that passes
     assert detect_cuts(frames) == []
 

@@ -17,12 +17,12 @@ from mimaface_cli.motion.rotation import rotation_matrix
 
 
 def extract(model, images):
-    frames = (Frame(image, k / 25, k) for k, image in enumerate(images))
+    frames = (Frame(image, index / 25, index) for index, image in enumerate(images))
     return extract_video(frames, Fraction(25), model, ExtractOptions(smooth=0.0, skin=True))
 
 
 def test_extraction_recovers_the_amplitude_of_expressions_and_the_pose(model, expression_clip, rendered_expressions):
-    """From landmarks alone the first four correlate by 0.2 to 0.8, with a fifth to a half of their amplitude."""
+    """With landmarks alone, the first four correlate by 0.2 to 0.8 and have a fifth to a half of their amplitude."""
     expected, track = expression_clip.coefficients, extract(model, expression_clip.images)
     for name in rendered_expressions:
         true_values, values = (one.expression[:, blendshape_index(name)] for one in (expected, track))
@@ -34,7 +34,7 @@ def test_extraction_recovers_the_amplitude_of_expressions_and_the_pose(model, ex
 
 
 def test_extraction_recovers_the_amplitude_of_the_gaze(model, render_motion):
-    """From landmarks alone a look to the side has half its amplitude, a look up a tenth."""
+    """With landmarks alone, a look to the side has half of its amplitude, and a look up has a tenth."""
 
     def look_around(at_rest: Coefficients) -> Coefficients:
         phase = np.linspace(0, 4 * np.pi, 16)
@@ -54,7 +54,7 @@ def test_extraction_is_deterministic(model, expression_clip):
 
 
 def test_single_visible_frame_is_fitted_to_its_landmarks_alone(model, expression_clip):
-    """So a photo and a clip of one frame give the same coefficients."""
+    """A photo and a clip of one frame therefore give the same coefficients."""
     image = expression_clip.images[0]
     single, with_blank = extract(model, [image]), extract(model, [image, 0 * image])
     assert with_blank.valid.tolist() == [True, False]
@@ -69,14 +69,14 @@ def test_occluded_half_of_a_face_follows_the_landmarks(expression_clip):
     ]
     tracker = build_skin_tracker(clip.fitter, clip.crop, frames)
     rng = np.random.default_rng(0)
-    for k in (3, 9, 15):
-        image, face = np.array(clip.images[k]), clip.faces[k]
+    for index in (3, 9, 15):
+        image, face = np.array(clip.images[index]), clip.faces[index]
         top, bottom = face.points[:, 1].min().astype(int), face.points[:, 1].mean().astype(int)
         image[top:bottom] = rng.integers(0, 255, image[top:bottom].shape, np.uint8)  # the upper half of the face
         fit = tracker.fit_frame(ShotFrame(FacePatch.cut(image, face.points), face))
         named = slice(0, len(BLENDSHAPES))
-        assert np.abs(fit.expression[named] - clip.coefficients.expression[k, named]).max() < 0.3
-        assert np.degrees(np.abs(fit.pose[:3] - clip.coefficients.pose[k, :3])).max() < 3
+        assert np.abs(fit.expression[named] - clip.coefficients.expression[index, named]).max() < 0.3
+        assert np.degrees(np.abs(fit.pose[:3] - clip.coefficients.pose[index, :3])).max() < 3
 
 
 def test_landmark_noise_on_a_still_image_hardly_moves_the_face(expression_clip):

@@ -133,9 +133,9 @@ def _read_shards(path: Path) -> object:
 
     arrays: list[object] = []
     for clip in open_shards(path.parent):
-        arrays += [clip.track(), clip.landmarks(), *(clip.frame(k) for k in range(min(clip.count, 20)))]
+        arrays += [clip.track(), clip.landmarks(), *(clip.frame(index) for index in range(min(clip.count, 20)))]
         if clip.has_renders:
-            arrays += [clip.photo(), *(clip.render(k) for k in range(min(clip.count, 20)))]
+            arrays += [clip.photo(), *(clip.render(index) for index in range(min(clip.count, 20)))]
         if clip.has_features:
             arrays += [clip.photo_coefficients(), clip.photo_features()]
     return arrays

@@ -25,14 +25,14 @@ def _make_safetensors() -> bytes:
     import torch
     from safetensors.torch import save
 
-    return save({f"layer.{k}.weight": torch.arange(12.0).reshape(3, 4) for k in range(6)}, {"heads": "2"})
+    return save({f"layer.{index}.weight": torch.arange(12.0).reshape(3, 4) for index in range(6)}, {"heads": "2"})
 
 
 def _make_pickle() -> bytes:
     import torch
 
     buffer = io.BytesIO()
-    torch.save({"state_dict": {f"layer.{k}.weight": torch.ones(3, 4) for k in range(6)}}, buffer)
+    torch.save({"state_dict": {f"layer.{index}.weight": torch.ones(3, 4) for index in range(6)}}, buffer)
     return buffer.getvalue()
 
 
@@ -40,7 +40,9 @@ def _make_old_pickle() -> bytes:
     import torch
 
     buffer = io.BytesIO()
-    torch.save({f"layer.{k}.weight": torch.ones(3, 4) for k in range(6)}, buffer, _use_new_zipfile_serialization=False)
+    torch.save(
+        {f"layer.{index}.weight": torch.ones(3, 4) for index in range(6)}, buffer, _use_new_zipfile_serialization=False
+    )
     return buffer.getvalue()
 
 

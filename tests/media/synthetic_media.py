@@ -16,7 +16,10 @@ NTSC = Fraction(30000, 1001)
 
 
 def stamped_frame(number: int, width: int = 96, height: int = 64) -> np.ndarray:
-    """Return a frame that shows its number as eight bars, white for 1, lowest bit left; any codec preserves them."""
+    """Return a frame that shows its number as eight bars, white for 1, the lowest bit on the left.
+
+    The bars survive every codec.
+    """
     bits = (number >> np.arange(8)) & 1
     columns = np.repeat(bits * 215 + 20, -(-width // 8))[:width].astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(columns[None, :, None], (height, width, 3)))
@@ -167,7 +170,7 @@ def _has_video(path: Path) -> bool:
 
 
 def place_on_timeline(start: float, samples: np.ndarray, seconds: float, rate: int = AUDIO_RATE) -> np.ndarray:
-    """Return samples on a timeline from 0 to `seconds`, with silence where there are none."""
+    """Return samples on a timeline from 0 to `seconds`, with silence elsewhere."""
     timeline = np.zeros(round(seconds * rate), np.float32)
     place = round(start * rate)
     samples = samples[max(0, -place) :]

@@ -238,7 +238,7 @@ def test_damaged_audio_is_reported_and_does_not_abort_the_video(tmp_path):
     assert abs(measure_delay(timeline[tail], samples[tail])[0]) < 0.001
 
 
-def test_unusual_sample_rates_become_48000(tmp_path):
+def test_unusual_sample_rates_are_converted_to_48_khz(tmp_path):
     source = make_audio(tmp_path / "a.wav", make_noise(2, 50_000), 50_000)
     write_with_audio(source, tmp_path / "b.mp4", 40)
     with av.open(str(tmp_path / "b.mp4")) as file:

@@ -113,7 +113,7 @@ def test_reading_has_no_bias(tmp_path):
 
 @pytest.fixture(scope="module")
 def hdr_chart(tmp_path_factory):
-    """A function that reads a chart recorded as phones do: 10 bits, BT.2020, HLG. A conversion takes seconds."""
+    """A function that reads a chart in the format of phones: 10 bits, BT.2020, HLG. One conversion takes seconds."""
     folder = tmp_path_factory.mktemp("hdr")
 
     @functools.cache

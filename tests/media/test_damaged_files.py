@@ -1,4 +1,4 @@
-"""Randomly damaged files: an InputError or valid frames, never a crash, a hang, or output of a library on stderr."""
+"""Randomly damaged files: an InputError or valid frames, never a crash, a hang, or library output on stderr."""
 
 import random
 import subprocess

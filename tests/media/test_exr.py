@@ -16,11 +16,11 @@ OpenEXR = pytest.importorskip("OpenEXR", reason="the extra exr is not installed"
 
 
 def encode_srgb(light):
-    """Apply the sRGB transfer function, by the definition."""
+    """Apply the sRGB transfer function as defined in IEC 61966-2-1."""
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
 
 
-def test_light_converts_back_to_the_same_bytes(tmp_path):
+def test_linear_light_converts_back_to_the_same_bytes(tmp_path):
     ramp = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (4, 1, 3))
     write_image(tmp_path / "a.exr", ramp, attachments=Attachments({"comment": "a note"}))
     file = OpenEXR.File(str(tmp_path / "a.exr"))
@@ -55,7 +55,7 @@ def test_load_refuses_a_damaged_header(tmp_path):
         load_exr(path)
 
 
-def test_image_sequence_is_numbered(tmp_path):
+def test_exr_sequence_is_numbered(tmp_path):
     with open_writer(tmp_path / "out" / "%03d.exr", 8, 6, Fraction(25)) as writer:
         for number in range(3):
             writer.write(np.full((6, 8, 3), 40 * number, np.uint8), number / 25)

@@ -212,7 +212,7 @@ def test_write_refuses_unknown_suffixes_alpha_in_jpeg_and_missing_folders(tmp_pa
     assert_folder_holds()
 
 
-def test_failed_write_leaves_the_old_file(tmp_path, assert_folder_holds, monkeypatch):
+def test_failed_write_leaves_the_old_file_unchanged(tmp_path, assert_folder_holds, monkeypatch):
     path = tmp_path / "a.png"
     write_image(path, make_gradient())
     before = path.read_bytes()

@@ -134,7 +134,7 @@ def test_single_image_is_not_written_after_a_failure(tmp_path, assert_folder_hol
     assert_folder_holds()
 
 
-def test_frame_of_the_wrong_size_is_a_value_error(tmp_path, assert_folder_holds):
+def test_frame_of_the_wrong_size_raises_a_value_error(tmp_path, assert_folder_holds):
     for name in ("out/", "a.png"):
         with pytest.raises(ValueError, match="a frame is"), open_at(f"{tmp_path}/{name}") as writer:
             writer.write(np.zeros((64, 95, 3), np.uint8), 0.0)

@@ -166,7 +166,7 @@ def test_start_and_duration_give_the_same_frames_as_the_whole_video(tmp_path):
         assert all(np.array_equal(one.image, other.image) for one, other in zip(part, expected, strict=True))
 
 
-def test_closing_ends_the_thread(tmp_path):
+def test_closing_the_generator_ends_the_prefetch_thread(tmp_path):
     path = make_clip(tmp_path / "a.mp4", 60)
     before = threading.active_count()
     for count in (1, 5):

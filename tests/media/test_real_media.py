@@ -1,4 +1,4 @@
-"""Real clips, portraits and audio of many sources, checked against their manifest."""
+"""Real clips, portraits and audio from many sources, checked against their manifest."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -23,7 +23,7 @@ def test_frame_number_counts_from_zero():
     assert frame_number("01:00:00:00", Fraction(25)) == 90_000
 
 
-def test_drop_frame_skips_two_numbers_a_minute_except_each_tenth():
+def test_drop_frame_skips_two_numbers_a_minute_except_every_tenth():
     assert frame_number("00:00:59;29", NTSC) == 1799
     assert frame_number("00:01:00;02", NTSC) == 1800
     assert frame_number("00:10:00;00", NTSC) == 17_982

@@ -72,7 +72,7 @@ def test_damage_is_reported_with_its_time_after_the_frames_before_it(tmp_path):
 
 
 def test_recording_that_starts_between_key_frames_starts_at_the_first_clean_frame(tmp_path):
-    """As a recording of a broadcast does."""
+    """Recordings of broadcasts start like this."""
     options = {"g": "20", "bf": "0", "x264-params": "repeat-headers=1:scenecut=0"}
     path = make_clip(tmp_path / "a.ts", 60, options=options)
     with av.open(str(path)) as file:

@@ -87,7 +87,7 @@ def test_variable_times_are_preserved(tmp_path):
         assert [read_stamp(frame.image) for frame in read_frames(path)] == list(range(31))
 
 
-def test_frames_may_be_closer_than_the_grid(tmp_path):
+def test_frames_may_be_closer_than_the_grid_of_the_frame_rate(tmp_path):
     times = [0.0, 0.0399, 0.0401, 0.0402, 0.08]
     write_stamped(tmp_path / "a.mp4", times)
     assert frame_times(tmp_path / "a.mp4") == pytest.approx(times, abs=0.0005)

@@ -1,4 +1,4 @@
-"""Failures while a video is written: nothing stays on disk, an older file is untouched, the error is one line."""
+"""Failures while a video is written: no partial file remains, an existing file is unchanged, the error is one line."""
 
 import errno
 import signal
@@ -40,7 +40,7 @@ def open_at(path, **options) -> VideoWriter:
         (stamped_frame(0), [float("inf")]),
     ],
 )
-def test_wrong_frame_or_time_is_a_value_error(tmp_path, assert_folder_holds, image, times):
+def test_wrong_frame_or_time_raises_a_value_error(tmp_path, assert_folder_holds, image, times):
     with pytest.raises(ValueError, match=r"frame \d (is|has the time)"), open_at(tmp_path / "a.mp4") as writer:
         for seconds in times:
             writer.write(image, seconds)
@@ -54,7 +54,7 @@ def test_video_without_frames_is_refused(tmp_path, assert_folder_holds):
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError, OSError, GeneratorExit])
-def test_failing_producer_leaves_nothing_and_the_old_file_untouched(tmp_path, assert_folder_holds, failure):
+def test_failing_producer_leaves_no_new_file_and_the_old_file_unchanged(tmp_path, assert_folder_holds, failure):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"the old one")
     with pytest.raises(failure) as caught, open_at(path) as writer:
@@ -95,7 +95,7 @@ def test_failure_of_the_encoder_thread_reaches_the_producer(tmp_path, assert_fol
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_full_disk_is_reported_and_leaves_nothing(tmp_path, assert_folder_holds, monkeypatch):
+def test_full_disk_is_reported_and_leaves_no_file(tmp_path, assert_folder_holds, monkeypatch):
     @contextmanager
     def write_to_full_device(path):
         yield Path("/dev/full")
@@ -132,7 +132,7 @@ except OutputError as error:
 """
 
 
-def test_write_that_the_system_refuses_is_reported_and_leaves_nothing(tmp_path, assert_folder_holds):
+def test_write_that_the_system_refuses_is_reported_and_leaves_no_file(tmp_path, assert_folder_holds):
     """The limit of the file size stops the process in the middle of a real file."""
     command = [sys.executable, "-c", _WRITE_UNTIL_THE_LIMIT, str(tmp_path / "a.mkv")]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -166,7 +166,7 @@ with VideoWriter(source.with_name("b.mp4"), 96, 64, Fraction(25)) as writer:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
-def test_interrupt_signal_leaves_nothing(tmp_path, assert_folder_holds):
+def test_interrupt_signal_leaves_no_file(tmp_path, assert_folder_holds):
     source = make_clip(tmp_path / "a.mp4", 60)
     with subprocess.Popen(
         [sys.executable, "-c", _WRITE_FOREVER, str(source)],

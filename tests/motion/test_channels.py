@@ -31,7 +31,7 @@ def test_every_channel_reads_what_it_wrote_and_changes_nothing_else(space):
         before = array.copy()
         channel.write(array, np.full((5, 1), 0.25))
         np.testing.assert_allclose(channel.read(array), 0.25, atol=1e-12)
-        other_columns = [k for k in range(array.shape[1]) if k not in channel.columns]
+        other_columns = [index for index in range(array.shape[1]) if index not in channel.columns]
         np.testing.assert_array_equal(array[:, other_columns], before[:, other_columns])
 
 
@@ -59,7 +59,7 @@ def test_gaze_yaw_is_the_mean_of_both_eyes_and_keeps_their_difference():
 
 def test_name_without_side_means_both_sides():
     columns = find_channel("mouthSmile", "face478").columns
-    assert [BLENDSHAPES[k] for k in columns] == ["mouthSmileLeft", "mouthSmileRight"]
+    assert [BLENDSHAPES[index] for index in columns] == ["mouthSmileLeft", "mouthSmileRight"]
     assert find_channel("mouthLeft", "face478").columns == (BLENDSHAPES.index("mouthLeft"),)
     assert split_sides("eyeBlink") == ("eyeBlinkLeft", "eyeBlinkRight")
     assert split_sides("jawOpen") == ("jawOpen",)
@@ -106,7 +106,7 @@ def test_unknown_name_error_refers_to_the_list_when_no_name_is_near():
         find_channel("xyzzy", "face478")
 
 
-def test_names_depend_on_the_space():
+def test_channel_names_depend_on_the_space():
     assert find_channel("exp12", "bfm09").columns == (12,)
     assert find_channel("gaze3", "bfm09").array == "gaze"
     with pytest.raises(WeightsError, match=r"Set `bfm` to the file BFM09_model_info.mat"):

@@ -35,7 +35,7 @@ def test_apply_edits_leaves_other_channels_unchanged():
     terms = [Term("set", "jawOpen", 0.4), Term("scale", "mouthSmile", 0.5), Term("add", "yaw", 12.0)]
     edited, _ = apply_edits(track, terms)
     changed = {blendshape_index(name) for name in ("jawOpen", "mouthSmileLeft", "mouthSmileRight")}
-    others = [k for k in range(64) if k not in changed]
+    others = [index for index in range(64) if index not in changed]
     np.testing.assert_array_equal(edited.expression[:, others], track.expression[:, others])
     np.testing.assert_allclose(edited.pose[:, [0, 2, 3, 4, 5]], track.pose[:, [0, 2, 3, 4, 5]], atol=1e-6)
     np.testing.assert_array_equal(edited.gaze, track.gaze)
@@ -68,7 +68,7 @@ def test_keyframes_replace_set_values_and_meet_their_values_without_overshoot():
     yaw = read_channel(edited, "yaw")[:, 0]
     at_keyframes = [yaw[round(keyframe.time * 25)] for keyframe in keyframes]
     assert at_keyframes == pytest.approx([0, 20, 20, -5], abs=1e-4)
-    # The first and last value hold beyond the ends.
+    # The first and the last value are held beyond the ends.
     assert np.abs(yaw[:10]).max() < 1e-4
     assert yaw[49] == pytest.approx(-5, abs=1e-4)
     assert yaw.max() < 20 + 1e-4

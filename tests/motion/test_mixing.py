@@ -56,8 +56,8 @@ def test_mix_tracks_in_bfm09_adds_the_regions_parts_of_the_difference():
 def test_regions_partition_the_expression_columns():
     columns = [region_columns([region]) for region in MIX_REGIONS]
     assert sorted(column for part in columns for column in part) == list(range(1, 64))
-    assert {BLENDSHAPES[k] for k in region_columns(["brows"])} >= {"browDownLeft", "browInnerUp"}
-    assert all(BLENDSHAPES[k].startswith("eyeLook") for k in region_columns(["gaze"]))
+    assert {BLENDSHAPES[index] for index in region_columns(["brows"])} >= {"browDownLeft", "browInnerUp"}
+    assert all(BLENDSHAPES[index].startswith("eyeLook") for index in region_columns(["gaze"]))
 
 
 def test_mix_tracks_refuses_unknown_regions_and_other_spaces():

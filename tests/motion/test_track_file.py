@@ -1,4 +1,4 @@
-"""Track files that are damaged or hostile: each gives one line that names the file and the key."""
+"""Track files that are damaged or hostile: each gives a one-line error that names the file and the key."""
 
 import io
 import json
@@ -72,7 +72,7 @@ def test_file_truncated_anywhere_is_refused(path):
 
 
 @pytest.mark.parametrize("key", [*ARRAY_NAMES, "meta"])
-def test_missing_key_is_named(path, key):
+def test_missing_key_is_named_in_the_error(path, key):
     arrays = make_members()
     del arrays[key]
     np.savez(path, **arrays)
@@ -80,7 +80,7 @@ def test_missing_key_is_named(path, key):
 
 
 @pytest.mark.parametrize("key", ARRAY_NAMES)
-def test_wrong_dtype_is_named_and_not_cast(path, key):
+def test_wrong_dtype_is_named_in_the_error_and_not_cast(path, key):
     arrays = make_members()
     arrays[key] = arrays[key].astype(np.float16)
     np.savez(path, **arrays)
@@ -101,7 +101,7 @@ def test_pickled_arrays_are_refused_and_not_executed(path, key, tmp_path):
 
 
 @pytest.mark.parametrize("key", ARRAY_NAMES)
-def test_wrong_shape_is_named(path, key):
+def test_wrong_shape_is_named_in_the_error(path, key):
     arrays = make_members()
     arrays[key] = arrays[key][..., None]
     np.savez(path, **arrays)
@@ -109,7 +109,7 @@ def test_wrong_shape_is_named(path, key):
 
 
 @pytest.mark.parametrize("key", PER_FRAME_ARRAYS)
-def test_wrong_number_of_frames_is_named(path, key):
+def test_wrong_number_of_frames_is_named_in_the_error(path, key):
     arrays = make_members()
     arrays[key] = arrays[key][:-1]
     np.savez(path, **arrays)
@@ -125,7 +125,7 @@ def test_file_without_frames_is_refused(path):
 
 @pytest.mark.parametrize("key", [key for key in ARRAY_NAMES if key != "valid"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_array_with_nan_or_inf_is_named(path, key, value):
+def test_array_with_nan_or_inf_is_named_in_the_error(path, key, value):
     arrays = {name: array.copy() for name, array in make_members().items()}
     arrays[key].flat[-1] = value
     np.savez(path, **arrays)
@@ -153,7 +153,7 @@ def test_other_format_version_is_reported_first(path, version):
 
 
 @pytest.mark.parametrize("key", list(TrackMeta.__dataclass_fields__))
-def test_missing_metadata_field_is_named(path, key):
+def test_missing_metadata_field_is_named_in_the_error(path, key):
     arrays = make_members()
     meta = json.loads(str(arrays["meta"]))
     del meta[key]
@@ -187,7 +187,7 @@ INVALID_META = [
 
 
 @pytest.mark.parametrize(("change", "text"), INVALID_META)
-def test_invalid_metadata_field_is_named(path, change, text):
+def test_invalid_metadata_field_is_named_in_the_error(path, change, text):
     arrays = make_members()
     meta = json.loads(str(arrays["meta"])) | change
     np.savez(path, **arrays | {"meta": np.array(json.dumps(meta))})

@@ -46,7 +46,7 @@ DEFLATED = pack(MEMBERS, zipfile.ZIP_DEFLATED)
 
 
 def try_to_load(content: bytes) -> bool:
-    """Return whether the bytes load as a track; such a track must then pass a round trip unchanged."""
+    """Load bytes as a track; return whether they are valid. A valid track must pass a round trip unchanged."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("error")
         path = Path(folder) / "track.npz"

@@ -1,4 +1,4 @@
-"""A local web server, and an environment that keeps tests off every other network."""
+"""A local web server, and an environment that blocks all other network access."""
 
 import threading
 from collections.abc import Iterator
@@ -111,7 +111,7 @@ def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port:
 
 
 @pytest.fixture
-def remembered_mat_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def cached_mat_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read MATLAB files with the same bytes once for all tests.
 
     Each real read starts a process that imports SciPy.

@@ -1,4 +1,4 @@
-"""Wrong and damaged model files are refused on one line, and nothing is installed."""
+"""Wrong and damaged model files are refused with a one-line error, and no file is installed."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from mimaface_cli.weights.install import import_folder
 UNET = Path("checkpoints/image/pretrained_unet")
 CLIP = Path("checkpoints/video/vision_encoder")
 
-pytestmark = pytest.mark.usefixtures("remembered_mat_files")
+pytestmark = pytest.mark.usefixtures("cached_mat_files")
 
 
 def change_tensors(path: Path, changes: dict[str, torch.Tensor | None]) -> None:

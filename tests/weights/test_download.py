@@ -49,7 +49,7 @@ def test_download_file_writes_the_whole_file_and_reports_progress(url, target, s
     assert [done for done, _ in steps] == sorted(done for done, _ in steps)
 
 
-def test_download_file_reports_no_total_where_the_server_sends_none(web, url, target):
+def test_download_file_reports_no_total_if_the_server_sends_none(web, url, target):
     web.has_length = False
     steps = []
     download_file(url, target, sha256=SHA256, progress=lambda *step: steps.append(step))
@@ -73,7 +73,7 @@ def test_download_file_resumes_a_broken_transfer(web, url, target):
     assert [byte_range for _, byte_range in web.requests] == [None, "bytes=300000-", "bytes=300100-"]
 
 
-def test_download_file_starts_over_where_the_server_has_no_ranges(web, url, target):
+def test_download_file_starts_over_if_the_server_has_no_ranges(web, url, target):
     web.cuts, web.has_ranges = [300_000], False
     download_file(url, target, sha256=SHA256, size=len(CONTENT))
     assert target.read_bytes() == CONTENT and len(web.requests) == 2
@@ -136,7 +136,7 @@ def test_download_file_refuses_a_wrong_file_at_once_and_removes_it(web, url, tar
     assert list_folder(target) == [] and len(web.requests) == 1
 
 
-def test_download_file_stops_where_the_file_is_too_long(web, url, target):
+def test_download_file_stops_if_the_file_is_too_long(web, url, target):
     steps = []
     with pytest.raises(WeightsError, match="longer than 500000 bytes"):
         download_file(url, target, sha256=SHA256, size=500_000, progress=lambda *step: steps.append(step))
@@ -180,7 +180,7 @@ def test_download_file_reports_an_unreachable_server_without_waiting(closed_port
     assert time.monotonic() - start < 5
 
 
-def test_download_file_times_out_where_the_server_sends_nothing(web, url, target, monkeypatch):
+def test_download_file_times_out_if_the_server_sends_nothing(web, url, target, monkeypatch):
     monkeypatch.setattr(download, "_TIMEOUT", 0.2)
     web.gate = threading.Event()
     try:

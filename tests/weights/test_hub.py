@@ -1,4 +1,4 @@
-"""Lookup of files on the hub, and one-line errors where they are not available."""
+"""Lookup of files on the hub, and one-line errors for files that are not available."""
 
 import hashlib
 import os
@@ -71,7 +71,7 @@ def test_find_hub_file_opens_gated_and_private_repositories_with_the_users_token
 
 
 @pytest.mark.parametrize("code", [401, 403])
-def test_find_hub_file_suggests_a_token_where_access_is_denied(hub, code):
+def test_find_hub_file_suggests_a_token_if_access_is_denied(hub, code):
     hub.head_error_codes = [code]
     with pytest.raises(WeightsError, match="HF_TOKEN"):
         find_hub_file([MODEL])

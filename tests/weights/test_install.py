@@ -21,7 +21,7 @@ MIMAFACE = [file.path for file in find_asset("mimaface").files]
 VAE = [file.path for file in find_asset("vae").files]
 UNET = Path("checkpoints/image/pretrained_unet")
 
-pytestmark = pytest.mark.usefixtures("remembered_mat_files")
+pytestmark = pytest.mark.usefixtures("cached_mat_files")
 
 
 @pytest.fixture

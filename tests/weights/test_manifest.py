@@ -17,7 +17,7 @@ MIMAFACE = [file.path for file in find_asset("mimaface").files]
 MIA = "mimaface/video/mia.safetensors"
 INVALID_ROW = {"size": "x", "mtime_ns": 1, "sha256": "", "source": "", "source_sha256": ""}
 
-pytestmark = pytest.mark.usefixtures("remembered_mat_files")
+pytestmark = pytest.mark.usefixtures("cached_mat_files")
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_pull_never_installs_wrong_bytes(toy, hub, weights_folder):
     assert list_files(weights_folder) == ["manifest.json", "toy/heads.safetensors", "toy/model.bin"]
 
 
-def test_pull_sends_the_token_to_the_hub_alone(toy, hub, monkeypatch):
+def test_pull_sends_the_token_only_to_the_hub(toy, hub, monkeypatch):
     hub.private.add("org/model")
     monkeypatch.setenv("HF_TOKEN", hub.token)
     pull([toy])
@@ -266,7 +266,7 @@ def test_pull_reports_a_weights_folder_that_cannot_be_written_on_one_line(toy, w
     assert "\n" not in str(failure.value)
 
 
-def test_pull_installs_the_whole_tiny_release(hub, release_folder, vae_folder, weights_folder, remembered_mat_files):
+def test_pull_installs_the_whole_tiny_release(hub, release_folder, vae_folder, weights_folder, cached_mat_files):
     from tests.tiny import publish
 
     publish(hub, release_folder, vae_folder)

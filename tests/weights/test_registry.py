@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.weights.checkpoint_files import UNCONVERTED_CONTENTS
+from mimaface_cli.weights.checkpoint_files import UNCONVERTED_CHECKS
 from mimaface_cli.weights.checkpoint_layouts import NETWORK_LAYOUTS
 from mimaface_cli.weights.registry import ASSETS, Asset, AssetFile, HubFile, find_asset
 
@@ -25,7 +25,7 @@ def test_asset_is_complete_and_has_safe_paths(name):
         for source in file.hub:
             assert source.repo.count("/") == 1 and not PurePosixPath(source.path).is_absolute()
             assert source.sha256 is None or re.fullmatch("[0-9a-f]{64}", source.sha256)
-        assert file.content is None or file.content in NETWORK_LAYOUTS or file.content in UNCONVERTED_CONTENTS
+        assert file.content is None or file.content in NETWORK_LAYOUTS or file.content in UNCONVERTED_CHECKS
         assert file.url is None or (urlsplit(file.url).scheme == "https" and urlsplit(file.url).hostname)
 
 

@@ -42,7 +42,7 @@ def write_csv(track: MotionTrack, file: TextIO) -> list[str]:
 
 
 def read_csv(path: Path, frame_rate: Fraction | None = None) -> tuple[MotionTrack, list[str]]:
-    """Read a CSV file of `write_csv`, or one written by hand with a column time and any of the channels.
+    """Read a CSV file from `write_csv`, or one written by hand with a time column and any of the channels.
 
     Args:
         path: File to read.
@@ -56,7 +56,7 @@ def read_csv(path: Path, frame_rate: Fraction | None = None) -> tuple[MotionTrac
     """
     header, rows = read_table(path)
     if "time" not in header:
-        raise InputError(f"{path}: line 1: has no column time. Add one with the time of each frame in seconds.")
+        raise InputError(f"{path}: line 1: has no column time. Add it, with the time of each frame in seconds.")
     check_row_count(path, rows)
     has_network_gaze = any(name in ("gaze0", "gaze1", "gaze2", "gaze3") for name in header)
     space = "bfm09" if has_network_gaze else "face478"
@@ -97,6 +97,11 @@ def check_row_count(path: Path, rows: list[TableRow]) -> None:
 
 def parse_rows(path: Path, header: list[str], rows: list[TableRow]) -> np.ndarray:
     """Parse all fields as finite numbers.
+
+    Args:
+        path: File, for the error.
+        header: Names of the columns.
+        rows: Rows below the header.
 
     Returns:
         (rows, columns) float64.

@@ -20,8 +20,8 @@ _ARRAYS = ("pts", "valid", "identity", "texture", "expression", "illumination", 
 def write_json(track: MotionTrack, file: TextIO) -> list[str]:
     """Write a track as JSON; reading it back gives the same numbers.
 
-    The arrays have the names and units of the .npz file. `meta` holds the metadata and `expression_names`, in the
-    face478 space, the names of the first columns of the expression.
+    The arrays have the names and units of the .npz file. `meta` contains the metadata. In the face478 space,
+    `expression_names` contains the names of the first columns of the expression.
 
     Returns:
         No notes: the format keeps everything.
@@ -36,7 +36,7 @@ def write_json(track: MotionTrack, file: TextIO) -> list[str]:
 
 
 def read_json(path: Path) -> MotionTrack:
-    """Read a file of `write_json`.
+    """Read a file from `write_json`.
 
     Raises:
         InputError: If the file is invalid; the message names the key.

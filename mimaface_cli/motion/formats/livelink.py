@@ -3,8 +3,8 @@
 The columns are Timecode, BlendShapeCount (61), 52 curves from 0 to 1, HeadYaw, HeadPitch, HeadRoll, and yaw, pitch and
 roll of the left and the right eye. Their meaning, and the evidence for it:
 
-- Timecode is HH:MM:SS:FF.fff. FF counts frames from 0 at the next whole rate (30 for 29.97, no frame is dropped), .fff
-  is the fraction of a frame. The file does not state its frame rate.
+- Timecode is HH:MM:SS:FF.fff. FF counts frames from 0 at the next whole rate (30 for 29.97, non-drop), .fff is the
+  fraction of a frame. The file does not state its frame rate.
 - Rotations are in radians: yaw is positive to the subject's right, pitch downwards, roll to the subject's left
   shoulder. For the eyes, this agrees with the EyeLook curves of recorded captures. For the head, it is the same
   conversion of ARKit's axes to Unreal's (X = -z, Y = x, Z = y, left-handed); no capture with a moving head was
@@ -256,7 +256,7 @@ def _parse_timecode(path: Path, line: int, text: str) -> tuple[int, Fraction]:
         raise InputError(
             f"{path}: line {line}, column Timecode: {text[:30]!r} is not a timecode. Write HH:MM:SS:FF.fff."
         )
-    hours, minutes, seconds = (int(match[k]) for k in (1, 2, 3))
+    hours, minutes, seconds = (int(digits) for digits in match.group(1, 2, 3))
     return hours * 3600 + minutes * 60 + seconds, Fraction(f"{match[4]}.{match[5] or 0}")
 
 

@@ -54,7 +54,7 @@ def test_csv_written_by_hand_may_name_both_sides_at_once(tmp_path):
         ("[" * 100_000, "no column time"),
     ],
 )
-def test_invalid_csv_gives_one_line_that_names_line_and_column(tmp_path, text, message):
+def test_invalid_csv_gives_a_one_line_error_that_names_line_and_column(tmp_path, text, message):
     path = tmp_path / "track.txt"
     path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:

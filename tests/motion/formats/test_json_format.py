@@ -28,7 +28,7 @@ def test_json_round_trip_is_exact(tmp_path, space):
         ('{"format": "mimaface track", "meta": ' + "1" * 5000 + "}", "is not JSON of a track"),
     ],
 )
-def test_invalid_json_gives_one_line(tmp_path, text, message):
+def test_invalid_json_gives_a_one_line_error(tmp_path, text, message):
     path = tmp_path / "track.txt"
     path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:
@@ -57,13 +57,13 @@ def exported_json(tmp_path_factory):
         ("meta", {"version": 9}, "version"),
     ],
 )
-def test_invalid_value_in_json_is_named(tmp_path, exported_json, key, value, message):
+def test_invalid_value_in_json_is_named_in_the_error(tmp_path, exported_json, key, value, message):
     (tmp_path / "b.json").write_text(json.dumps(exported_json | {key: value}))
     with pytest.raises(InputError, match=message):
         import_track(tmp_path / "b.json")
 
 
-def test_missing_key_in_json_is_named(tmp_path, exported_json):
+def test_missing_key_in_json_is_named_in_the_error(tmp_path, exported_json):
     without_gaze = {key: value for key, value in exported_json.items() if key != "gaze"}
     (tmp_path / "b.json").write_text(json.dumps(without_gaze))
     with pytest.raises(InputError, match="gaze: is missing"):

@@ -76,7 +76,7 @@ def test_rotator_to_head_inverts_head_to_rotator():
 
 
 def test_timecodes_are_exact_to_the_frame():
-    frames_per_hour = 3600 * 30  # of a non-drop timecode
+    frames_per_hour = 3600 * 30  # in non-drop timecode
     assert format_timecode(float(frames_per_hour / NTSC), NTSC) == "01:00:00:00.000"
     assert format_timecode(float(Fraction(1001, 30000) * 29), NTSC) == "00:00:00:29.000"
     assert format_timecode(float(Fraction(1001, 30000) * 30), NTSC) == "00:00:01:00.000"
@@ -124,7 +124,7 @@ def test_unknown_columns_of_a_capture_are_ignored_with_a_note(tmp_path):
         ),
     ],
 )
-def test_invalid_capture_gives_one_line_that_names_line_and_column(tmp_path, text, message):
+def test_invalid_capture_gives_a_one_line_error_that_names_line_and_column(tmp_path, text, message):
     path = tmp_path / "take.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:
