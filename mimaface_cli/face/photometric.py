@@ -14,6 +14,7 @@ from scipy import sparse
 from mimaface_cli.face import topology
 from mimaface_cli.face.kernels import kernel
 from mimaface_cli.face.rasterizer import interpolate, rasterize
+from mimaface_cli.face.sampling import sample_image
 
 # Stride in pixels of the rows and columns that are compared: the errors of neighbors are correlated.
 GRID = 2
@@ -93,7 +94,7 @@ def overlay_warped(image: np.ndarray, reference: np.ndarray, source: np.ndarray)
     Returns:
         (S, S) uint8.
     """
-    return cv2.remap(reference, source, None, cv2.INTER_LINEAR, dst=image.copy(), borderMode=cv2.BORDER_TRANSPARENT)
+    return sample_image(reference, source, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT, output=image.copy())
 
 
 def match_lighting(warped: np.ndarray, image: np.ndarray, is_used: np.ndarray) -> tuple[np.ndarray, float]:

@@ -15,6 +15,7 @@ from mimaface_cli.errors import InputError, MimafaceError, OutputError
 from mimaface_cli.face.face478 import VERTICES
 from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.landmarks import Face, detect_faces, select_face
+from mimaface_cli.face.sampling import sample_image
 from mimaface_cli.face.scene_cuts import CutDetector
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import probe, read_frames
@@ -260,7 +261,7 @@ def sample_colors(image: np.ndarray, face: Face) -> np.ndarray:
     right, bottom = np.ceil(np.maximum(face.box[2:], [left, top]) + margin + 1).astype(int)
     patch = cv2.GaussianBlur(image[top:bottom, left:right].astype(np.float32), (0, 0), sigma)
     positions = (face.points - [left, top] - 0.5).astype(np.float32)[None]
-    return cv2.remap(patch, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    return sample_image(patch, positions, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)[0]
 
 
 def collect_observations(store: ObservationFile, names: list[str]) -> FolderObservations:

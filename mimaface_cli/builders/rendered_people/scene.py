@@ -13,6 +13,7 @@ from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.gaze import IRIS_DISTANCE, eyeball_centers, gaze_direction
 from mimaface_cli.face.head_mesh import RIM, SUPERSAMPLING, HeadMesh, build_head_mesh, project_vertices, vertex_light
 from mimaface_cli.face.rasterizer import interpolate, rasterize
+from mimaface_cli.face.sampling import sample_image
 from mimaface_cli.face.shading import AMBIENT, sh_basis
 from mimaface_cli.motion.rotation import rotation_matrix
 
@@ -135,7 +136,7 @@ def render_person(
     attributes = np.concatenate([light, albedo, texel, vertices[:, 1:2]], 1)
     pixels = interpolate(index, weights, mesh.triangles, attributes)
     head = _Rasterized(mesh, index, pixels[..., :3], face, pose)
-    skin = cv2.remap(render_skin(person, expression), pixels[..., 6:8], None, cv2.INTER_LINEAR)
+    skin = sample_image(render_skin(person, expression), pixels[..., 6:8])
     is_skin = (index >= 0) & (index < mesh.skin)
     color = np.where(is_skin[..., None], skin, pixels[..., 3:6]) * head.light
     for (lids, _), center, look in zip(_EYES, eyeball_centers(face), (gaze[:2], gaze[2:]), strict=True):

@@ -16,6 +16,7 @@ from mimaface_cli.engines.mesh.image_patch import (
 )
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.gaze import IRIS_DISTANCE, eyeball_centers, gaze_direction
+from mimaface_cli.face.sampling import sample_image
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
@@ -317,7 +318,7 @@ def render_eye(
     openness = measure_eye_opening(ring) / max(eye.open_height * scale, 1e-6)
     closure = float(np.clip((0.92 - openness) / 0.45, 0, 1))
     if closure > 0:
-        lid = cv2.remap(eye.lid, photo_map[box] - eye.origin.astype(np.float32), None, cv2.INTER_LINEAR)
+        lid = sample_image(eye.lid, photo_map[box] - eye.origin.astype(np.float32))
         target += closure * lid[..., 3:] * (lid[..., :3] - target)
         _render_lash_line(target, select_upper_lid(ring) - low, eye.lash_color, max(0.035 * width, 1.0), closure)
     alpha = np.clip((depth - 0.012 * width) / max(0.045 * width, 1.0), 0, 1)[..., None].astype(np.float32)

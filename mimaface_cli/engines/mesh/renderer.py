@@ -20,6 +20,7 @@ from mimaface_cli.face import camera
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.rasterizer import interpolate, mark_jumps, rasterize
+from mimaface_cli.face.sampling import sample_image
 from mimaface_cli.motion.rotation import rotation_matrix
 
 NAME = "mesh"
@@ -103,7 +104,7 @@ def render_frame(
     photo_map = interpolate(
         index, weights, prepared.triangles, prepared.texture - 0.5, background=prepared.identity_map
     )
-    warped = cv2.remap(portrait.image, photo_map, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    warped = sample_image(portrait.image, photo_map, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
     soften_silhouettes(warped, photo_map)
     canvas = warped.astype(np.float32)
 
@@ -122,7 +123,7 @@ def render_frame(
     if portrait.alpha is None:
         return frame
     alpha = portrait.alpha.copy()
-    alpha[top:bottom, left:right] = cv2.remap(alpha, photo_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    alpha[top:bottom, left:right] = sample_image(alpha, photo_map, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
     return np.dstack([frame, alpha])
 
 
