@@ -1,4 +1,4 @@
-"""The catalog of metrics: which figures an evaluation computes, and in which order tables list them.
+"""The catalog of metrics: the figures that an evaluation computes, and their order in tables.
 
 To add a metric, write a module with a subclass of `Metric` or `SetMetric` and add a `register_metric` line here, or
 call `register_metric` in your program. The figure then appears in JSON, CSV, tables and the HTML report.

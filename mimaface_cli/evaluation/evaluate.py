@@ -35,9 +35,9 @@ def evaluate(
         result: Video, image or folder of images.
         source: The photo or video that the result was rendered from.
         driver: Video, photo, folder of images or track that drove it.
-        options: Options.
+        options: Options of the evaluation.
         cache: Cache of tracks and figures, or None. Unchanged files are not read again.
-        progress: Progress callback.
+        progress: Called with the stage, the completed units and all units.
 
     Returns:
         The figures: `evaluate(...).means["expression"].value`.
@@ -66,10 +66,10 @@ def evaluate_list(
     Args:
         folder: Folder of the results.
         pairs: CSV list (see `read_list`), or its rows.
-        options: Options.
+        options: Options of the evaluation.
         overwrite: Whether an engine may replace the results of another run in the folder.
         cache: Cache of tracks and figures, or None.
-        progress: Progress callback.
+        progress: Called with the stage, the completed units and all units.
 
     Returns:
         The figures of every result and their means. A row that fails has an `error`; the others are measured.

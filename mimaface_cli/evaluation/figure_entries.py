@@ -39,7 +39,7 @@ def _load_features(path: Path) -> dict[str, np.ndarray]:
 
 def _save_features(features: Mapping[str, np.ndarray], path: Path) -> None:
     with path.open("wb") as file:
-        np.savez(file, **features)  # type: ignore[arg-type]  # numpy's stub takes the names for its own flag
+        np.savez(file, **features)  # type: ignore[arg-type]  # numpy's type stub takes **features for `allow_pickle`
 
 
 FIGURES_ENTRY: EntryKind[dict[str, Any]] = EntryKind(FIGURE_FOLDER, ".json", _load_figures, _save_figures)

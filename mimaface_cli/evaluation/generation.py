@@ -110,7 +110,7 @@ def render_result(
         pair: Source and span of the driver.
         options: `engine`, `motion`, `driver_face` and `provenance` are used.
         cache: Cache of the driver's track, or None.
-        progress: Progress callback.
+        progress: Called with the stage, the completed units and all units.
 
     Raises:
         InputError: Source or driver cannot be read.

@@ -24,7 +24,7 @@ class MetricInfo:
         name: Key of the figure in JSON and CSV.
         group: Heading under which tables list it.
         label: Name in tables.
-        better: Which values are better; "" if neither are.
+        better: Which values are better; "" if neither high nor low values are.
         decimals: Digits after the decimal point in tables.
         description: Noun phrase that explains the figure.
         unit: Unit of the figure, or "".
@@ -127,7 +127,7 @@ class FeatureCollector:
     """Network features of one result for a `SetMetric`. A subclass implements `update`.
 
     Attributes:
-        features: Vectors (D) by name: as many of the result as of the driver.
+        features: Vectors (D) by name, the same number for the result and for the driver.
     """
 
     def __init__(self, video: VideoPair) -> None:

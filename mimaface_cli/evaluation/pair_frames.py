@@ -102,7 +102,7 @@ class DriverFrames:
 
 
 def read_selected_frames(path: Path, indices: list[int]) -> Generator[tuple[int, np.ndarray], None, None]:
-    """Yield selected frames of a video in rising order.
+    """Yield selected frames of a video in order.
 
     Args:
         path: The video.

@@ -47,7 +47,7 @@ def write_report(
         path: The page.
         evaluation: The evaluation; the worst frames are decoded again from its results.
         overwrite: Whether an existing page is replaced.
-        progress: Progress callback.
+        progress: Called with the stage, the completed units and all units.
 
     Raises:
         OutputError: The page exists or cannot be written.

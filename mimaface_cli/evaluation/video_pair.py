@@ -24,7 +24,7 @@ _TIME_TOLERANCE = 1e-6  # seconds
 
 
 class FeatureCache:
-    """An object whose features are computed at most once, when the first metric uses them."""
+    """Base class of objects with features, which are computed when the first metric uses them and then kept."""
 
     def __init__(self) -> None:
         self._features: dict[Callable[..., Any], Any] = {}

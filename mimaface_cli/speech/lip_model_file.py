@@ -20,9 +20,6 @@ def load_lip_model(path: Path | None = None) -> LipModel:
     Args:
         path: The .npz file. None loads the file that ships with the package.
 
-    Returns:
-        The model.
-
     Raises:
         WeightsError: The file is missing or damaged.
     """

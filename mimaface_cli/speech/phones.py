@@ -1,7 +1,8 @@
 """Phone probabilities and mel band energies of audio, 100 per second.
 
-A pretrained acoustic model scores each frame: Gaussian mixtures of context-independent phone states. No words and no
-grammar are involved, so that languages other than English work too. The front end is the one of the model's training.
+A pretrained acoustic model scores each frame: Gaussian mixtures of context-independent phone states. It uses
+neither words nor a grammar, so it also works for languages other than English. The front end is the one with which the
+model was trained.
 
 Source: the en-us acoustic model of CMU Sphinx, see weights/speech478.md.
 """

@@ -52,14 +52,14 @@ def train_autoencoder(
     save_every: int = 250,
     report: AutoencoderReport = lambda step, steps, figures: None,
 ) -> AutoencoderKL:
-    """Train an autoencoder and save it. An interrupted training resumes at its last saved step.
+    """Train an autoencoder and save it. An interrupted run resumes at its last saved step.
 
     Args:
         batches: Function of k that yields images (B, 3, size, size) in [-1, 1] from the k-th batch on.
         size: Side of the images, in pixels.
         config: Size and optimizer.
-        folder: Folder of the training's state and of the result (see `save_autoencoder`).
-        device: Device of the training.
+        folder: Folder of the training state and of the result (see `save_autoencoder`).
+        device: Device on which to train.
         save_every: Steps between two saved states.
         report: Called every REPORT_EVERY steps and at the end.
 
@@ -120,7 +120,7 @@ class _AutoencoderTrainer:
         return self.vae.eval().requires_grad_(False)
 
     def save(self) -> None:
-        """Write the state of the training."""
+        """Save the training state."""
         parts = {"vae": self.vae, "optimizer": self.optimizer, "rate": self.scheduler}
         state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
         with atomic_path(self.folder / STATE) as temporary:

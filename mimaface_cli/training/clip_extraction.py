@@ -75,7 +75,7 @@ def extract_clips(
 
 
 def _take_until(frames: Iterator[tuple[int, Frame]], stop: int) -> Iterator[tuple[int, Frame]]:
-    """Yield numbered frames up to frame `stop` - 1, without taking any frame after it."""
+    """Yield numbered frames up to frame `stop` - 1, without consuming later frames."""
     for number, frame in frames:
         yield number, frame
         if number + 1 == stop:

@@ -102,7 +102,7 @@ class VideoStageConfig:
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """Validation on people that are held out of the training: the section [validation].
+    """Validation on people that are held out of training: the section [validation].
 
     Attributes:
         every: Steps between validations, 0 for none. The last step is always validated.

@@ -117,7 +117,7 @@ def _shard_like(value: Tensor, like: Tensor | None) -> Tensor:
     if not isinstance(like, DTensor) or value.shape != like.shape:
         return value
     mesh = like.device_mesh
-    # Each process takes its shard of what it has read itself (src_data_rank None).
+    # src_data_rank=None: each process takes its shard of its copy of the tensor.
     return distribute_tensor(value.to(mesh.device_type), mesh, like.placements, src_data_rank=None).to(like.device)
 
 

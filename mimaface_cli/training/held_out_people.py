@@ -1,4 +1,4 @@
-"""Choice of the people that a run holds out of the training, for validation."""
+"""Choice of the people that a run holds out of training, for validation."""
 
 import json
 from pathlib import Path

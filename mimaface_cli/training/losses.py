@@ -31,7 +31,7 @@ def denoising_loss(
 
     Args:
         predicted: (B, ...); the error is computed in float32.
-        target: (B, ...), as of `prediction_target`.
+        target: (B, ...), the result of `prediction_target`.
         alphas: (B,) the schedule's cumulative products at each sample's timestep, in (0, 1).
         gamma: Bound of min-SNR (the release uses 5). The error of the clean latents is weighted by min(SNR, gamma),
             whatever is predicted. None for no weights, as in the paper.

@@ -36,7 +36,7 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 @dataclass(frozen=True)
 class _VideoJob:
-    """One video and the part that it becomes.
+    """One video and the path of its part.
 
     Attributes:
         video: Path of the video.
@@ -187,7 +187,7 @@ def _table_rows(table: csv.DictReader) -> Iterator[tuple[str, str]]:
 
 
 def _video_identity(name: Path, table: dict[str, str]) -> str | None:
-    """Return the person of a video: by the table, or else by the sub-folder, or else by the file.
+    """Return the person of a video: from the table if there is one, else from the subfolder or the file name.
 
     Args:
         name: Path of the video relative to the folder of videos.

@@ -1,6 +1,6 @@
-"""Write training clips to tar shards, named as webdataset names them.
+"""Write training clips to tar shards with webdataset's naming scheme.
 
-Data preparation and the renderer of synthetic people write shards; all trainings read them. A clip has these members:
+Data preparation and the renderer of synthetic people write shards; training runs read them. A clip has these members:
 
 - `<key>.json`: identity, source, frames, size, frame_rate and space;
 - `<key>.track.npz`: its motion track;
@@ -11,7 +11,7 @@ Data preparation and the renderer of synthetic people write shards; all training
 - `<key>.photo.coefficients.npy` and `<key>.photo.features.npy`: in the bfm09 space, what the released networks estimate
   from the source image at full size, as in `animate`.
 
-Images are JPEG at quality 95 without chroma subsampling, one member per frame, because trainings read single frames at
+Images are JPEG at quality 95 without chroma subsampling, one member per frame, because training reads single frames at
 random. Reading a member costs one seek and one decode. A video would have to be decoded from its last key frame, and
 lossless images would take four times the space.
 """
@@ -47,7 +47,7 @@ class TrainingClip:
         track: Motion track of N frames, with coefficients of the crop.
         landmarks: (N, L, 2) float32 in pixels of the crop, or None.
         photo: (S, S, 3) uint8, the person at another moment in the same crop, or None.
-        renders: (N, S, S, 3) uint8, what an engine renders from the photo for each frame. None without a photo.
+        renders: (N, S, S, 3) uint8, condition render of each frame with the photo's appearance. None without a photo.
         photo_coefficients: (261,) float32 in the order of `d3dfr.FIELDS`, or None.
         photo_features: (25088,) float32 of the identity network from the release's crop, or None.
 

@@ -1,4 +1,4 @@
-"""The state of a training: a network, its optimizer and its moving average, complete in each process."""
+"""The state of a training run: a network, its optimizer and its moving average, complete in each process."""
 
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager

@@ -1,6 +1,6 @@
-"""Validation: generate clips of people that are held out of the training, and measure them.
+"""Validation: generate clips of people that are held out of training, and measure them.
 
-The training is not affected: validation has its own random generators, computes no gradients, and gets the moving
+Training is not affected: validation has its own random generators, computes no gradients, and gets the moving
 average as weights.
 """
 
@@ -36,7 +36,7 @@ SheetRow = tuple[np.ndarray, ...]
 
 
 class Validator:
-    """Generates the same clips of held-out people, with the same noise, at every call.
+    """Validation of a network on fixed clips of held-out people, with the same noise at every step.
 
     Args:
         config: The run's configuration.
@@ -44,7 +44,7 @@ class Validator:
         length: Frames that the network denoises at once, 1 in stage 1.
         vae: The autoencoder.
         alphas: The schedule's cumulative products at each timestep.
-        context: Context in which the training runs the network, such as autocast.
+        context: Context in which the network runs during training, such as autocast.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Validator:
     def _generate(
         self, network: Denoiser, render: Tensor, photo: Tensor, motion: Tensor, identity: Tensor | None = None
     ) -> Tensor:
-        """Return the latents (1, 4, N, h, w) of a whole clip, generated as the engine does, ICA included."""
+        """Return the latents (1, 4, N, h, w) of a whole clip, generated with ICA, as in the engine."""
         settings, parts = self.settings, []
         final: Tensor | None = None
         appearance = network.encode_appearance(photo)
@@ -188,7 +188,7 @@ def _measure_frames(results: list[np.ndarray], truths: list[np.ndarray]) -> Figu
 
 
 def _choose_clips(held_out: TrainingData, count: int, seed: int) -> list[StoredClip]:
-    """Choose some clips, the same for a seed, of as many people as possible."""
+    """Choose clips of as many people as possible. The seed determines the choice."""
     order = np.random.default_rng((seed, 3)).permutation(len(held_out.clips)).tolist()
     clip_counts: Counter[int] = Counter()
     ranks = []  # The first clip of each person comes first, then the second of each, and so on.

@@ -65,7 +65,7 @@ class ZeroTrainState(TrainState):
             "gradient_accumulation_steps": self.accelerator.gradient_accumulation_steps,
             "train_micro_batch_size_per_gpu": self.micro,
             "train_batch_size": self.config.batch,
-            "zero_force_ds_cpu_optimizer": False,  # AdamW is torch's, wherever it runs.
+            "zero_force_ds_cpu_optimizer": False,  # Use torch's AdamW on CPUs, too.
         }
         # After the preparation, AdamW knows only the pieces.
         self.parameters = [parameter for group in self.adamw.param_groups for parameter in group["params"]]
@@ -151,7 +151,7 @@ class ZeroTrainState(TrainState):
 
     @torch.no_grad()
     def _gather(self, pieces: list[Tensor]) -> dict[str, Tensor | None]:
-        """Gather pieces as complete tensors of the trained parameters, on the CPU of the main process alone."""
+        """Gather pieces as complete tensors of the trained parameters, on the CPU of the main process only."""
         with self._replaced_weights(pieces):
             return {
                 self.names[id(parameter)]: self._in_main_process(safe_get_full_fp32_param(parameter))
@@ -177,7 +177,7 @@ class ZeroTrainState(TrainState):
 
     @torch.no_grad()
     def _gather_network(self) -> dict[str, Tensor | None]:
-        """Gather the state dict of the whole network, on the CPU of the main process alone."""
+        """Gather the state dict of the whole network, on the CPU of the main process only."""
         state = {}
         for name, value in self.network.state_dict(keep_vars=True).items():
             with deepspeed.zero.GatheredParameters(value):

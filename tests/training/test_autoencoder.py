@@ -22,7 +22,7 @@ def test_standardize_latents_keeps_decoded_images():
     np.testing.assert_allclose(vae.decode(latents).sample, before, atol=1e-4)
 
 
-def test_train_autoencoder_learns_and_does_not_repeat_a_finished_training(tmp_path):
+def test_train_autoencoder_learns_and_does_not_repeat_a_finished_run(tmp_path):
     colors = torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     images = colors.repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1
 
@@ -30,10 +30,10 @@ def test_train_autoencoder_learns_and_does_not_repeat_a_finished_training(tmp_pa
         while True:
             yield images
 
-    config = AutoencoderConfig(channels=(16, 16), norm_groups=4, steps=100, rate=3e-3, edges=0.0)
+    config = AutoencoderConfig(channels=(16, 16), norm_groups=4, steps=60, rate=6e-3, edges=0.0)
     psnr, reports = [], []
     train_autoencoder(batches, 16, config, tmp_path, report=lambda step, steps, figures: psnr.append(figures["psnr"]))
-    assert psnr[-1] > max(psnr[0], 20)  # A gray image has 11.
+    assert psnr[-1] > max(psnr[0], 18)  # A gray image has 11.
     train_autoencoder(batches, 16, config, tmp_path, report=lambda *values: reports.append(values))
     assert not reports
     assert load_autoencoder(tmp_path).config.scaling_factor == 1.0

@@ -35,7 +35,7 @@ def test_identity_loss_equals_equation_2_of_the_paper():
     bank.add(torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]]), torch.tensor([7, 8, 9]))
     token, positive = torch.tensor([[5.0, 0.0]]), torch.tensor([[[1.0, 1.0]]])
     similarity = math.exp(math.sqrt(0.5))
-    # Neither the stored token of person 7 itself nor the empty place is a negative.
+    # Neither the stored token of person 7 itself nor the empty slot is a negative.
     expected = -math.log(similarity / (similarity + math.exp(0) + math.exp(-1)))
     assert identity_loss(token, positive, torch.tensor([7]), bank).item() == pytest.approx(expected, rel=1e-5)
 

@@ -97,6 +97,7 @@ def test_resumed_stages_equal_uninterrupted_ones(release_weights, basel_data, tm
         assert_equal_states(load_result(complete, stage).state_dict(), state)
 
 
+@pytest.mark.slow
 def test_disabled_motion_keeps_zero_weights_through_both_stages(release_weights, basel_data, tmp_path):
     run = release_config(basel_data, tmp_path / "run", model={"use_motion": False})
     train_image(run)

@@ -1,4 +1,4 @@
-"""How well motion was transferred: coefficient distances, head angles, correlation over time.
+"""Quality of motion transfer: coefficient distances, head angles, correlation over time.
 
 Source: paper, section 4, Metrics (distances of the estimator's coefficients).
 """

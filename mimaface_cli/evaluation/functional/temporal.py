@@ -98,7 +98,7 @@ def find_clip_borders(changes: np.ndarray, period: int | None = None) -> ClipBor
     known = np.isfinite(changes)
     if known.sum() < MIN_BORDERS:
         return None
-    rank = np.zeros(len(excess))  # share of all frames that exceed less
+    rank = np.zeros(len(excess))  # share of frames with a smaller excess
     rank[known] = np.argsort(np.argsort(excess[known])) / known.sum()
     best: ClipBorders | None = None
     trials = 0
@@ -132,7 +132,7 @@ def drift(values: np.ndarray, times: np.ndarray) -> float | None:
 
     Args:
         values: (N) values.
-        times: (N) seconds, rising.
+        times: (N) seconds, increasing.
 
     Returns:
         Median of the last fifth minus median of the first fifth, or None with fewer than five values.

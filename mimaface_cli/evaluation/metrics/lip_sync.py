@@ -148,10 +148,10 @@ class SyncOffset(Metric):
 
 
 class SpeechMetric(Metric):
-    """A figure from the loudness of the speech band against the jaw, without the driver's mouth."""
+    """Base class of figures that compare the loudness of the speech band with the jaw, without the driver's mouth."""
 
     def lag(self) -> Lag | None:
-        """Return the lag of the audio against the jaw, or None with `reason` set."""
+        """Return the lag of the audio behind the jaw, or None with `reason` set."""
         if self.video.track is None:
             self.unavailable(_NO_FACE)
             return None

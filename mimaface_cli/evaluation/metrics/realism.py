@@ -11,7 +11,7 @@ from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.pair_frames import resize_frame
 from mimaface_cli.evaluation.video_pair import FramePair, VideoPair
 
-CLIP_FRAMES = 16  # frames of a clip for FVD, as is usual
+CLIP_FRAMES = 16  # frames of a clip for FVD, the usual number
 MAX_FRAMES = 2000  # frames of one result for FID, so that memory stays bounded
 _BATCH = 256  # features added to a Gaussian at once
 

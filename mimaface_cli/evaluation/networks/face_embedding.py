@@ -1,4 +1,4 @@
-"""Identity embeddings of faces: CurricularFace, with which papers compute CSIM, and dlib as an embedded substitute."""
+"""Identity embeddings of faces: CurricularFace, with which papers compute CSIM, and dlib as a substitute."""
 
 import importlib.util
 from functools import lru_cache

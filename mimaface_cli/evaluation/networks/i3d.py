@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the name that PyTorch's documentation uses
 from torch import Tensor, nn
 
-INPUT_SIZE = 224  # pixels of both sides
-MIN_FRAMES = 9  # shorter clips leave nothing for the last pooling
+INPUT_SIZE = 224  # height and width in pixels
+MIN_FRAMES = 9  # shorter clips are too short for the last pooling
 CLASSES = 400
 # Widths of the four branches: 1×1×1; 1×1×1 then 3×3×3; the same again; pooling then 1×1×1.
 MIXED = {

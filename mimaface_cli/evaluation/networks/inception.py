@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812  # the name that PyTorch's documen
 from torch import Tensor, nn
 
 FEATURES = 2048
-INPUT_SIZE = 299  # pixels of both sides
+INPUT_SIZE = 299  # height and width in pixels
 
 
 class ConvBlock2d(nn.Module):

@@ -20,7 +20,7 @@ DURATION = 10.0
 
 
 class MeanEmbedder:
-    """Embeds a face as the mean of its image."""
+    """Embedder that returns the mean of the image."""
 
     def __call__(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
         return np.array([float(image.mean())])
