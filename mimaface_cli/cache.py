@@ -103,7 +103,7 @@ def cache_key(parts: Mapping[str, Any]) -> str:
     """Hash everything that a value depends on.
 
     Args:
-        parts: JSON values with finite numbers; only what changes the result.
+        parts: JSON values with finite numbers; only values that change the result.
 
     Returns:
         64 hex digits.
@@ -273,7 +273,7 @@ class Cache:
         return _newest_first(entries)
 
     def size(self) -> int:
-        """Return the bytes on disk, including what killed runs left."""
+        """Return the bytes on disk, leftovers of killed runs included."""
         total = sum(entry.size for entry in self.unfinished())
         for path in (*_files(self.folder), *_files(self.figures)):
             with suppress(FileNotFoundError):
@@ -281,10 +281,10 @@ class Cache:
         return total
 
     def clear(self, older_than: timedelta | None = None) -> list[CacheEntry]:
-        """Remove entries and figures, and what killed runs left. Only files with the cache's own names are touched.
+        """Remove entries, figures and leftovers of killed runs. Only files with names of the cache are removed.
 
         Args:
-            older_than: Minimum age of what is removed, or None for everything.
+            older_than: Minimum age of the entries to remove, or None for all.
 
         Returns:
             The removed entries.

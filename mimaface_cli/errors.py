@@ -30,7 +30,7 @@ class InputError(MimafaceError):
 
 
 class OutputError(MimafaceError):
-    """A result cannot be written: it exists already, or the place is read-only or full."""
+    """A result cannot be written: it exists already, or the disk is read-only or full."""
 
     exit_code = 4
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
 
-_MAX_STEM_BYTES = 200  # file systems allow names of 255 bytes; the rest is for what `temporary_path` adds
+_MAX_STEM_BYTES = 200  # of the 255 that file systems allow; the rest is for the other parts of a temporary name
 
 
 def check_input_file(path: Path) -> None:

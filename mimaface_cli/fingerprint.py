@@ -47,7 +47,7 @@ def content_hash(path: Path | str) -> str:
 
 
 def source_stamp(path: Path | str) -> FileStamp:
-    """Return what identifies the current version of an input without reading it; compare two stamps for equality.
+    """Return a stamp of the current version of an input, without reading its content; compare stamps for equality.
 
     Raises:
         InputError: The input is missing, unreadable, empty, or neither a file nor a folder.

@@ -1,6 +1,6 @@
 """Fields of option dataclasses: the one place where a default, a range, the choices and the help are written.
 
-The command line, batch columns, settings files and environment variables are made from these definitions.
+The command line, batch columns, settings files and environment variables are derived from these definitions.
 """
 
 from collections.abc import Callable

@@ -35,15 +35,15 @@ class Sample:
     Attributes:
         portrait: A photo, 512×512.
         track: A motion track of FRAMES frames at NTSC: the head turns and nods, the mouth opens and closes.
-        driver: The portrait animated by the track, with the audio of `sound`.
-        sound: One second of noise, mono, 16-bit, 44,100 Hz.
+        driver: The portrait animated by the track, with the audio of `audio`.
+        audio: One second of noise, mono, 16-bit, 44,100 Hz.
         cache: A cache folder, which holds the driver's track after the first run.
     """
 
     portrait: Path
     track: Path
     driver: Path
-    sound: Path
+    audio: Path
     cache: Path
 
 
@@ -113,12 +113,12 @@ def sample(tmp_path_factory) -> Sample:
     replace(track, expression=expression, pose=pose).save(folder / "track.npz")
 
     samples = np.random.default_rng(1).integers(-8000, 8000, 44_100, np.int16).tobytes()
-    with wave.open(str(folder / "sound.wav"), "wb") as file:
+    with wave.open(str(folder / "audio.wav"), "wb") as file:
         file.setparams((1, 2, 44_100, 0, "NONE", ""))
         file.writeframes(samples)
-    options = AnimateOptions(audio=str(folder / "sound.wav"), encode=EncodeOptions(crf=12, preset="ultrafast"))
+    options = AnimateOptions(audio=str(folder / "audio.wav"), encode=EncodeOptions(crf=12, preset="ultrafast"))
     animate(portrait, folder / "track.npz", folder / "driver.mp4", options)
-    return Sample(portrait, folder / "track.npz", folder / "driver.mp4", folder / "sound.wav", folder / "cache")
+    return Sample(portrait, folder / "track.npz", folder / "driver.mp4", folder / "audio.wav", folder / "cache")
 
 
 @pytest.fixture(scope="session")

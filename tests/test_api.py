@@ -119,7 +119,7 @@ def test_extract_and_evaluate_work_from_python(sample, tmp_path):
 
 
 def test_speak_and_edit_work_from_python(sample, tmp_path):
-    speaker = speak(str(sample.sound), str(tmp_path / "speech.npz"), SpeechOptions(seed=3))
+    speaker = speak(str(sample.audio), str(tmp_path / "speech.npz"), SpeechOptions(seed=3))
     assert speaker.track.duration == pytest.approx(1.0, abs=0.05)
     result = edit(tmp_path / "speech.npz", tmp_path / "louder.npz", EditOptions(scale=("jawOpen=1.5",)))
     assert result.output.is_file()

@@ -135,7 +135,7 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
     links = {
         sample.portrait: ("photo.jpg", "examples/portrait.jpg", "photos/me.jpg"),
         sample.driver: ("talk.mp4", "other.mp4", "actor.mp4", "shot.mov", "out.mp4", "examples/driver.mp4"),
-        sample.sound: ("speech.wav", "speech.mp3"),
+        sample.audio: ("speech.wav", "speech.mp3"),
         sample.track: (
             "talk.npz",
             "speech.npz",

@@ -120,7 +120,7 @@ def animate(
         progress: Called with the stage, the units done and the total.
 
     Returns:
-        What was written and how.
+        A description of the written result.
 
     Raises:
         InputError: An input or an option cannot be used.

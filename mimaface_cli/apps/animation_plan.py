@@ -1,4 +1,4 @@
-"""The plan of an animation, made before the long work: inputs, engine, size and outputs."""
+"""The plan of an animation, complete before the long work starts: inputs, engine, size and outputs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +82,7 @@ class DriverInput:
         return self.path if self.info.media is not None or self.is_speech else None
 
     def load(self, request: DriverRequest) -> Driver:
-        """Return the motion in the requested space; a finished track has its own."""
+        """Return the motion in the requested space; a finished track keeps its space."""
         if self.loaded is not None:
             return self.loaded
         if self.kind is None:

@@ -1,4 +1,4 @@
-"""Report what is installed, and which engines can run with it."""
+"""Report of the installation: packages, weights, and the engines that can run."""
 
 import importlib
 import importlib.metadata

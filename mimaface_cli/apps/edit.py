@@ -32,7 +32,7 @@ class EditResult:
 
     Args:
         output: The written file.
-        kind: What was written: "track", "picture", "grid" or "video".
+        kind: Kind of the result: "track", "picture", "grid" or "video".
         space: Space of the coefficients.
         frames: Number of frames.
         width: Width in pixels, or None for a track.
@@ -95,7 +95,7 @@ def edit(
 
 def _write_track(job: EditJob, overwrite: bool) -> EditResult:
     track = _edit_track(job)
-    # The mark shows that the track is no longer what its extractor produced.
+    # Mark the track, because it differs from the output of its extractor.
     meta = replace(track.meta, options={**track.meta.options, "edited": True})
     replace(track, meta=meta).save(job.output, overwrite)
     return EditResult(

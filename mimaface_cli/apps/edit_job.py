@@ -59,9 +59,9 @@ class EditJob:
     """An edit that has been checked and can run.
 
     Args:
-        input: What is edited.
+        input: The input to edit.
         output: File to write.
-        kind: What is written: a track, one image ("picture"), a grid of images or a video.
+        kind: Kind of the result: a track, one image ("picture"), a grid of images or a video.
         options: Options of edit, with the duration of a video made from a photo filled in.
         edits: Edits by name.
         axes: Axes of a grid, or none.
@@ -133,7 +133,7 @@ def _read_input(source: Path, options: EditOptions) -> EditInput:
 
 
 def _choose_kind(edit_input: EditInput, output: Path, options: EditOptions) -> EditKind:
-    """Choose what to write by input and output; check that input, output and options go together."""
+    """Choose the kind of the result by input and output; check that input, output and options match."""
     is_photo = isinstance(edit_input, PhotoInput)
     _check_time_options(edit_input, options)
     if options.grid:
@@ -149,7 +149,7 @@ def _choose_kind(edit_input: EditInput, output: Path, options: EditOptions) -> E
     if not is_photo:
         if options.changes_time:
             field = _first_changed(options, ("speed", "start", "duration"))
-            raise InputError("a video keeps its own times. Write a track (.npz) instead.", field=field)
+            raise InputError("the frame times of a video cannot change. Write a track (.npz) instead.", field=field)
         return "video"
     is_single_image = not output.is_dir() and output.suffix.lower() in IMAGE_OUTPUT_SUFFIXES and "%" not in output.name
     if not is_single_image:

@@ -64,7 +64,7 @@ def render_grid_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> Re
 
 
 def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
-    """Render a video's edited motion on its own frames."""
+    """Render the edited motion of a video on the frames of the video."""
     extracted = extract_video_motion(source, job)
     if extracted.missing_frames:
         job.notes.append(
@@ -114,7 +114,7 @@ def _plan_motion(
 ) -> MeshMotion:
     """Apply gains to edited coefficients and plan their rendering; append notes on limits."""
     scaled = apply_gains(original, edited, gains)
-    # Only a requested expression deserves a note: a gain may exceed the limits on its own.
+    # Only a requested expression deserves a note: a gain alone may exceed the limits.
     requested = replace(scaled, expression=edited.expression)
     notes += note_limits(requested, plan_edited_motion(model, identity, original, requested).coefficients)
     return plan_edited_motion(model, identity, original, scaled)
@@ -165,7 +165,7 @@ def _read_first_portrait(source: VideoInput, track: MotionTrack, job: EditJob) -
     first = int(np.argmax(track.valid))
     portraits = _video_source(source, track, job).portraits(track.select_frames(slice(first + 1)))
     try:
-        return next(portrait for k, portrait in enumerate(portraits) if k == first)
+        return next(portrait for index, portrait in enumerate(portraits) if index == first)
     finally:
         portraits.close()
 

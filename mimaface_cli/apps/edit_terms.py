@@ -80,7 +80,7 @@ def parse_edits(options: EditOptions, space: str, notes: list[str]) -> Edits:
 
 
 def load_region_maps(bfm_file: Path | None) -> Mapping[str, np.ndarray] | None:
-    """Load what `motion.mixing.mix_tracks` needs in the bfm09 space.
+    """Load the region maps that `motion.mixing.mix_tracks` needs in the bfm09 space.
 
     Args:
         bfm_file: BFM09 model file, or None for the installed one.

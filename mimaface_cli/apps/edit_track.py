@@ -12,7 +12,7 @@ def edit_track(track: MotionTrack, options: EditOptions) -> MotionTrack:
 
     Args:
         track: The track; it is not changed.
-        options: What to change. `mix`, and the options of rendering, have no effect on a track in memory.
+        options: The edits. Options of rendering have no effect; `mix` is an error.
 
     Raises:
         InputError: An unknown name, a value out of range, or `mix`, which needs `edit`.

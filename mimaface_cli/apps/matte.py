@@ -46,7 +46,7 @@ def write_mattes(stream: FrameStream, pts: np.ndarray, writer: FrameWriter) -> G
     """Write the matte of each frame of a stream, then yield the frame.
 
     Args:
-        stream: The rendered frames; it provides the source's own frames.
+        stream: The rendered frames; it also provides the source's original frames.
         pts: (N,) times of the frames in the output, in seconds.
         writer: Where the mattes go.
     """

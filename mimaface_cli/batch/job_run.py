@@ -108,8 +108,8 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
     if previous is not None and previous.status == FAILED and previous.attempts >= budget:
         return JobReply(FAILED, previous.attempts, previous.code, previous.reason, previous.seconds)
     exists = any(output_exists(output) for output in job.outputs)
-    is_ours = not exists or (previous is not None and previous.ours)
-    if exists and skip_existing and not is_ours:
+    may_replace = not exists or (previous is not None and previous.ours)
+    if exists and skip_existing and not may_replace:
         return JobReply(SKIPPED)
     interrupted = previous if previous is not None and previous.status == RUNNING else None
     if interrupted is not None:
@@ -121,20 +121,20 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
         job.row,
         job.output,
         stamps={str(path): file_stamp(path) for path in job.inputs},
-        ours=is_ours,
+        ours=may_replace,
         began=time.time(),
         worker=f"{socket.gethostname()} {os.getpid()}",
     )
     states.write(job.id, record)
     # The folder of numbered images is published as a whole, after their matte and their record.
-    if interrupted is not None and is_ours and job.outputs[0].is_dir() and output_exists(job.outputs[0]):
+    if interrupted is not None and may_replace and job.outputs[0].is_dir() and output_exists(job.outputs[0]):
         changed = _changed_input(interrupted, job)
         if changed is None:
             outcome = CommandOutcome(0, "", None)
         else:
             outcome = CommandOutcome(INPUT_CHANGED, _changed_since(changed, job), None)
     else:
-        replaces = exists and is_ours and "overwrite" not in job.options
+        replaces = exists and may_replace and "overwrite" not in job.options
         outcome = _run_command(states, job, ["--overwrite"] if replaces else [], run)
     finished = replace(
         record,
@@ -143,7 +143,7 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
         reason=outcome.reason,
         seconds=time.monotonic() - start_time,
         result=outcome.result,
-        ours=is_ours and any(output_exists(output) for output in job.outputs),
+        ours=may_replace and any(output_exists(output) for output in job.outputs),
         ended=time.time(),
     )
     states.write(job.id, finished)

@@ -29,6 +29,7 @@ from mimaface_cli.cli.options import (
     Start,
     engine_option,
     field_option,
+    open_cache,
     with_choices,
 )
 from mimaface_cli.cli.progress_display import show_progress
@@ -189,9 +190,8 @@ def command(
             provenance=ProvenanceOptions(provenance, certificate, private_key),
         )
     from mimaface_cli.apps.animate import animate
-    from mimaface_cli.cache import Cache
 
-    cache = None if no_cache else Cache(cache_dir)
+    cache = open_cache(cache_dir, no_cache)
     with show_progress(quiet) as progress:
         result = animate(
             source, driver, console.output_path(output), options, overwrite=overwrite, cache=cache, progress=progress

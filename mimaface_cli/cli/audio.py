@@ -13,7 +13,9 @@ from mimaface_cli.cli.options import (
     NoCache,
     Overwrite,
     Quiet,
+    TrackOutput,
     field_option,
+    open_cache,
     with_choices,
 )
 from mimaface_cli.cli.progress_display import show_progress
@@ -26,12 +28,7 @@ def command(
         Path,
         typer.Argument(metavar="SPEECH", show_default=False, help="An audio file, or a video with an audio track."),
     ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--output", metavar="PATH", show_default=False, show_envvar=False, help="Track to write (.npz)."
-        ),
-    ],
+    output: TrackOutput,
     space: Annotated[str, field_option(SpeechOptions, "space", panel=MOTION)] = SpeechOptions.space,
     seed: Annotated[int, field_option(SpeechOptions, "seed", panel=MOTION)] = SpeechOptions.seed,
     pose_style: Annotated[int, field_option(SpeechOptions, "pose_style", panel=MOTION)] = SpeechOptions.pose_style,
@@ -66,9 +63,8 @@ def command(
             space, seed, pose_style, expression_scale, still, pose_from, blinks_from, source, checkpoint
         )
     from mimaface_cli.apps.speak import speak
-    from mimaface_cli.cache import Cache
 
-    cache = None if no_cache else Cache(cache_dir)
+    cache = open_cache(cache_dir, no_cache)
     with show_progress(quiet) as progress:
         result = speak(speech, output, options, overwrite=overwrite, cache=cache, progress=progress)
     track = result.track

@@ -8,7 +8,7 @@ import typer
 
 from mimaface_cli.cli import console
 from mimaface_cli.cli.command_types import Command
-from mimaface_cli.cli.options import plain_option
+from mimaface_cli.cli.options import PlainJson, plain_option
 
 if TYPE_CHECKING:
     from mimaface_cli.cache import CacheEntry
@@ -22,12 +22,11 @@ _Folder = Annotated[
         "Folder of the cache (default: MIMAFACE_CACHE_DIR, or the user's cache folder).", "--cache-dir", metavar="DIR"
     ),
 ]
-_Json = Annotated[bool, plain_option("Print one JSON object.", "--json")]
 _MAX_AGE = 100_000.0  # days
 
 
 @app.command("list", cls=Command)
-def list_entries(cache_dir: _Folder = None, as_json: _Json = False) -> None:
+def list_entries(cache_dir: _Folder = None, as_json: PlainJson = False) -> None:
     """List the cached tracks and the unfinished videos, newest first."""
     from mimaface_cli.cache import Cache
 
@@ -67,7 +66,7 @@ def clear(
     older_than: Annotated[
         float | None, plain_option("Remove only entries older than this number of days.", metavar="DAYS")
     ] = None,
-    as_json: _Json = False,
+    as_json: PlainJson = False,
 ) -> None:
     """Remove cached tracks and unfinished videos; commands recompute tracks as needed."""
     if older_than is not None and not 0 <= older_than <= _MAX_AGE:

@@ -1,14 +1,14 @@
 """`mimaface doctor`."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from mimaface_cli.cli import console
-from mimaface_cli.cli.options import plain_option
+from mimaface_cli.cli.options import PlainJson
 
 
-def command(as_json: Annotated[bool, plain_option("Print one JSON object.", "--json")] = False) -> None:
+def command(as_json: PlainJson = False) -> None:
     """Show the installed packages and weights, the engines that can run, and what the others need.
 
     Exits with code 5 if not even the embedded engine can run.

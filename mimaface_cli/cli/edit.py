@@ -21,6 +21,7 @@ from mimaface_cli.cli.options import (
     Provenance,
     Quiet,
     field_option,
+    open_cache,
     plain_option,
     with_choices,
 )
@@ -107,7 +108,7 @@ def command(
     if source is None or output is None:
         raise typer.BadParameter("INPUT or -o OUTPUT is missing. Give both, or --list.")
     if region and mix is None:
-        raise typer.BadParameter("--region: selects what --mix takes. Give --mix OTHER as well.")
+        raise typer.BadParameter("--region: applies to --mix only. Give --mix OTHER as well.")
     with console.options():
         options = EditOptions(
             set=tuple(values or ()),
@@ -135,9 +136,8 @@ def command(
             provenance=ProvenanceOptions(provenance, certificate, private_key),
         )
     from mimaface_cli.apps.edit import edit
-    from mimaface_cli.cache import Cache
 
-    cache = None if no_cache else Cache(cache_dir)
+    cache = open_cache(cache_dir, no_cache)
     with show_progress(quiet) as progress:
         result = edit(source, console.output_path(output), options, overwrite=overwrite, cache=cache, progress=progress)
     notes = console.notes(result.notes, quiet)

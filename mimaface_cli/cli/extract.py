@@ -17,6 +17,7 @@ from mimaface_cli.cli.options import (
     Quiet,
     Start,
     field_option,
+    open_cache,
     plain_option,
     with_choices,
 )
@@ -81,9 +82,8 @@ def command(
         options = ExtractOptions(face, smooth, follow_skin, space)
         trim = Trim.parse(start, duration)
     from mimaface_cli.apps.extract import extract
-    from mimaface_cli.cache import Cache
 
-    cache = None if no_cache else Cache(cache_dir)
+    cache = open_cache(cache_dir, no_cache)
     if is_cache_only and cache is not None:
         _prepare_cache(cache)
     renders_path = None if renders is None else console.output_path(renders)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mimaface_cli.cli import console
-from mimaface_cli.cli.options import plain_option
+from mimaface_cli.cli.options import PlainJson
 
 if TYPE_CHECKING:
     from mimaface_cli.provenance.inspect import Inspection
@@ -17,7 +17,7 @@ def command(
         Path,
         typer.Argument(metavar="FILE", show_default=False, help="A video, an image or a folder of numbered images."),
     ],
-    as_json: Annotated[bool, plain_option("Print one JSON object.", "--json")] = False,
+    as_json: PlainJson = False,
 ) -> int:
     """Check whether mimaface generated FILE: metadata, record, content credentials and watermark.
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 
@@ -12,6 +12,9 @@ from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.options import option_default, option_info
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
+
+if TYPE_CHECKING:
+    from mimaface_cli.cache import Cache
 
 MOTION, OUTPUT, RUN, DIFFUSION = "Motion", "Output", "Run", "Diffusion engine"
 FIELDS_OF_FLAGS: dict[str, set[str]] = {}
@@ -109,6 +112,13 @@ def with_choices(command: _Command) -> _Command:
     return command
 
 
+def open_cache(folder: Path | None, is_disabled: bool) -> "Cache | None":
+    """Return the cache that `--cache-dir` and `--no-cache` select."""
+    from mimaface_cli.cache import Cache
+
+    return None if is_disabled else Cache(folder)
+
+
 CacheDir = Annotated[
     Path | None,
     plain_option(
@@ -123,7 +133,16 @@ NoCache = Annotated[
 ]
 Quiet = Annotated[bool, plain_option("Print errors only.", "-q", "--quiet", panel=RUN)]
 AsJson = Annotated[bool, plain_option("Print the result as one JSON object.", "--json", panel=RUN)]
+PlainJson = Annotated[bool, plain_option("Print one JSON object.", "--json")]
+"""For commands without panels of options."""
 Overwrite = Annotated[bool, plain_option("Replace outputs that exist.", "--overwrite", panel=OUTPUT)]
+
+TrackOutput = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--output", metavar="PATH", show_default=False, show_envvar=False, help="Track to write (.npz)."
+    ),
+]
 
 Start = Annotated[str | None, field_option(Trim, "start", panel=MOTION)]
 Duration = Annotated[str | None, field_option(Trim, "duration", panel=MOTION)]

@@ -7,7 +7,7 @@ import typer
 
 from mimaface_cli.cli import console
 from mimaface_cli.cli.command_types import Command
-from mimaface_cli.cli.options import field_option, plain_option
+from mimaface_cli.cli.options import PlainJson, TrackOutput, field_option, plain_option
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import check_output
 from mimaface_cli.motion.format_options import Format, FormatOptions
@@ -20,7 +20,6 @@ app = typer.Typer(no_args_is_help=True, help="Show a track's curves; exchange mo
 _Track = Annotated[Path, typer.Argument(metavar="TRACK", show_default=False, help="A track (.npz).")]
 _Format = Annotated[Format | None, field_option(FormatOptions, "format")]
 _Overwrite = Annotated[bool, plain_option("Replace the output if it exists.", "--overwrite")]
-_Json = Annotated[bool, plain_option("Print one JSON object.", "--json")]
 _Quiet = Annotated[bool, plain_option("Print errors only.", "-q", "--quiet")]
 
 
@@ -30,7 +29,7 @@ def show(
     png: Annotated[Path | None, plain_option("Also plot the curves: .png, .svg or .pdf.", metavar="FILE")] = None,
     everything: Annotated[bool, plain_option("Show all curves, including those without motion.", "--all")] = False,
     overwrite: _Overwrite = False,
-    as_json: _Json = False,
+    as_json: PlainJson = False,
 ) -> None:
     """Show the curves of a track as a table with sparklines.
 
@@ -109,12 +108,7 @@ def import_file(
     source: Annotated[
         Path, typer.Argument(metavar="FILE", show_default=False, help="A CSV, JSON or Live Link Face CSV file.")
     ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--output", metavar="PATH", show_default=False, show_envvar=False, help="Track to write (.npz)."
-        ),
-    ],
+    output: TrackOutput,
     format: _Format = None,
     frame_rate: Annotated[
         str | None,
@@ -125,7 +119,7 @@ def import_file(
     ] = None,
     overwrite: _Overwrite = False,
     quiet: _Quiet = False,
-    as_json: _Json = False,
+    as_json: PlainJson = False,
 ) -> None:
     """Import motion from another tool, such as an iPhone capture that is to drive a photo.
 

@@ -12,7 +12,7 @@ import typer
 
 from mimaface_cli.cli import console
 from mimaface_cli.cli.command_types import Command
-from mimaface_cli.cli.options import plain_option, with_choices
+from mimaface_cli.cli.options import PlainJson, plain_option, with_choices
 from mimaface_cli.cli.progress_display import show_progress
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.weights.registry import PURPOSES
@@ -34,12 +34,11 @@ _Dir = Annotated[
     Path | None,
     plain_option("Weights folder (default: MIMAFACE_WEIGHTS_DIR, or the user's data folder).", "--dir", metavar="DIR"),
 ]
-_Json = Annotated[bool, plain_option("Print one JSON object.", "--json")]
 _Quiet = Annotated[bool, plain_option("Show no progress.", "-q", "--quiet")]
 
 
 @app.command("list", cls=Command)
-def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
+def list_assets(dir: _Dir = None, as_json: PlainJson = False) -> None:
     """List every model: purpose, license, size and whether it is installed."""
     from mimaface_cli.weights.locate import weights_folder
     from mimaface_cli.weights.registry import ASSETS
@@ -65,7 +64,7 @@ def list_assets(dir: _Dir = None, as_json: _Json = False) -> None:
 def where(
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, help="Name of a model.")] = None,
     dir: _Dir = None,
-    as_json: _Json = False,
+    as_json: PlainJson = False,
 ) -> None:
     """Print the weights folder, or the paths of a model's files (exit code 5 if one is missing)."""
     from mimaface_cli.weights.locate import locate_files, weights_folder
@@ -92,7 +91,7 @@ def pull(
     dir: _Dir = None,
     yes: Annotated[bool, plain_option("Accept the licenses without a prompt.", "-y", "--yes")] = False,
     quiet: _Quiet = False,
-    as_json: _Json = False,
+    as_json: PlainJson = False,
 ) -> None:
     """Download models, verify their hashes and convert them to safetensors. An interrupted download resumes.
 
@@ -134,7 +133,7 @@ def import_(
     names: _Names = None,
     dir: _Dir = None,
     quiet: _Quiet = False,
-    as_json: _Json = False,
+    as_json: PlainJson = False,
 ) -> None:
     """Install models from local files: the release's folder, a snapshot of the hub, or loose files in one folder.
 
@@ -147,8 +146,9 @@ def import_(
         with show_progress(quiet, unit="files") as progress:
             result = import_folder(folder, names or None, progress=progress)
         if not result.installed and not result.kept:
+            listed = ", ".join(result.missing[:4])
             raise WeightsError(
-                f"{folder}: contains no model file ({', '.join(result.missing[:4])} ...). Name the top folder of the released files."
+                f"{folder}: contains no model file ({listed} ...). Name the top folder of the released files."
             )
         if as_json:
             console.write_json({"folder": str(weights_folder()), **vars(result)})
@@ -161,7 +161,7 @@ def import_(
 
 
 @app.command("verify", cls=Command)
-def verify(names: _Names = None, dir: _Dir = None, quiet: _Quiet = False, as_json: _Json = False) -> None:
+def verify(names: _Names = None, dir: _Dir = None, quiet: _Quiet = False, as_json: PlainJson = False) -> None:
     """Verify the hashes of installed models; exits with code 5 if one is damaged or one of NAMES is missing."""
     from mimaface_cli.weights.locate import weights_folder
     from mimaface_cli.weights.registry import ASSETS, find_asset

@@ -63,7 +63,7 @@ def load_driver(
         cache: Where the track is looked up and stored, or None.
         progress: Called after each frame.
         info: Description of the frames, where the caller has it already.
-        space: Coefficient space to extract; a track file has its own.
+        space: Coefficient space to extract; a track file keeps its space.
         trim: Span to use; the times of the track stay those of the whole input.
 
     Raises:

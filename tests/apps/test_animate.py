@@ -38,12 +38,12 @@ def test_progress_reaches_the_total_of_each_stage(sample, tmp_path):
         sample.portrait,
         sample.driver,
         tmp_path / "a.mkv",
-        AnimateOptions(audio=str(sample.sound), encode=EncodeOptions(codec="hevc", crf=30, preset="ultrafast")),
+        AnimateOptions(audio=str(sample.audio), encode=EncodeOptions(codec="hevc", crf=30, preset="ultrafast")),
         progress=lambda stage, done, total: reports.setdefault(stage, []).append((done, total)),
     )
     assert list(reports) == ["extracting the driver's motion", "animating"]
     assert all(steps == [(k + 1, FRAMES) for k in range(FRAMES)] for steps in reports.values())
-    assert result.frames == FRAMES and result.frame_rate == NTSC and result.audio == str(sample.sound)
+    assert result.frames == FRAMES and result.frame_rate == NTSC and result.audio == str(sample.audio)
 
 
 def test_result_of_a_video_source_keeps_its_times(sample, tmp_path):

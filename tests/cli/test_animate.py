@@ -102,17 +102,17 @@ def test_animate_renders_track_with_audio_file(run_command, sample, tmp_path):
     values = parse_result(
         run_command(
             "animate", sample.portrait, sample.track, "-o", "out.mkv", "--output-mode", "crop", "--codec", "ffv1",
-            "--audio", sample.sound, "--reference-frame", "3", "--json",
+            "--audio", sample.audio, "--reference-frame", "3", "--json",
         )
     )  # fmt: skip
     images, times = read_video(tmp_path / "out.mkv")
     assert len(images) == FRAMES and images[0].shape == (512, 512, 3)
     assert all(abs(time - k / NTSC) <= Fraction(1, 2000) for k, time in enumerate(times))  # Matroska counts ms
-    assert (values["width"], values["height"]) == (512, 512) and values["audio"] == str(sample.sound)
+    assert (values["width"], values["height"]) == (512, 512) and values["audio"] == str(sample.audio)
     with av.open(str(tmp_path / "out.mkv")) as file:
         assert file.streams.audio[0].codec_context.name == "pcm_s16le"
         samples = b"".join(frame.to_ndarray().tobytes() for frame in file.decode(audio=0))
-    with wave.open(str(sample.sound)) as file:
+    with wave.open(str(sample.audio)) as file:
         expected = file.readframes(44_100)
     assert samples == expected[: len(samples)]
     assert len(samples) // 2 == round(44_100 * FRAMES / NTSC)  # ends with the last frame

@@ -58,16 +58,8 @@ def test_diffusion_resumes_interrupted_video_with_same_frames(hub_environment, s
     assert [entry["space"] for entry in entries] == ["bfm09"]  # the clips were removed
 
     command = [
-        sys.executable,
-        "-m",
-        "mimaface_cli",
-        "animate",
-        str(sample.portrait),
-        "t.npz",
-        "-o",
-        "again.mp4",
-        *QUICK,
-    ]
+        sys.executable, "-m", "mimaface_cli", "animate", str(sample.portrait), "t.npz", "-o", "again.mp4", *QUICK,
+    ]  # fmt: skip
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         before = count_clips(tmp_path)
         process = subprocess.Popen(command, env=hub_environment, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")

@@ -180,14 +180,14 @@ def test_job_can_switch_off_provenance(run_mimaface, sample, tmp_path):
         }
         for result in ("true", "false")
     ]
-    done = run_mimaface("batch", write_jobs(tmp_path / "jobs.csv", rows), "--json")
-    assert done.returncode == 0, done.stderr
-    on, off = (job["result"]["provenance"] for job in json.loads(done.stdout)["jobs"])
+    completed = run_mimaface("batch", write_jobs(tmp_path / "jobs.csv", rows), "--json")
+    assert completed.returncode == 0, completed.stderr
+    on, off = (job["result"]["provenance"] for job in json.loads(completed.stdout)["jobs"])
     assert on["on"] and off == {"on": False}
     assert {path.name for path in tmp_path.glob("*.provenance.json")} == {"true.mp4.provenance.json"}
     (tmp_path / "both.csv").write_text("source,driver,output,provenance,no-provenance\na.jpg,b.npz,o.mp4,yes,yes\n")
-    done = run_mimaface("batch", "both.csv")
-    assert done.returncode == 3 and "row 2: has both provenance and no-provenance" in done.stderr
+    completed = run_mimaface("batch", "both.csv")
+    assert completed.returncode == 3 and "row 2: has both provenance and no-provenance" in completed.stderr
 
 
 def is_alive(pid: int) -> bool:

@@ -233,7 +233,7 @@ def test_expression_names_in_bfm09_need_face_model(run_command, tmp_path):
         (("PHOTO", "-o", "x.png", "--seconds", "3"), 3, "is one image"),
         (("PHOTO", "-o", "x.mp4", "--seconds", "0"), 2, "--seconds: 0 is out of range"),
         (("PHOTO", "-o", "x.mp4", "--frame-rate", "0"), 2, "--frame-rate: '0'"),
-        (("DRIVER", "-o", "x.mp4", "--speed", "2"), 3, "a video keeps its own times"),
+        (("DRIVER", "-o", "x.mp4", "--speed", "2"), 3, "the frame times of a video cannot change"),
         (("DRIVER", "-o", "x.mp4", "--seconds", "2"), 3, "--seconds: applies to photos only"),
         (("PHOTO", "-o", "x.mp4", "--smooth", "2"), 3, "--smooth: "),
     ],

@@ -18,10 +18,10 @@ def no_weights(monkeypatch, tmp_path_factory):
 def test_evaluate_measures_one_result(run_mimaface, sample, tmp_path):
     page, lines = tmp_path / "out <1>.html", tmp_path / "out.csv"
     words = ("evaluate", sample.driver, "--source", sample.portrait, "--driver", sample.driver)
-    done = run_mimaface(*words, "--report", page, "--csv", lines)
-    assert done.returncode == 0, done.stderr
-    assert "head rotation" in done.stdout and "needs the lpips_alex weights" not in done.stdout.split("LPIPS")[0]
-    assert re.search(r"CSIM .* needs the mimaface weights", done.stdout) and "100.0%" in done.stdout
+    completed = run_mimaface(*words, "--report", page, "--csv", lines)
+    assert completed.returncode == 0, completed.stderr
+    assert "head rotation" in completed.stdout and "needs the lpips_alex weights" not in completed.stdout.split("LPIPS")[0]
+    assert re.search(r"CSIM .* needs the mimaface weights", completed.stdout) and "100.0%" in completed.stdout
 
     text = page.read_text("utf-8")
     assert text.startswith("<!doctype html>") and text.count("<svg") >= 5 and "data:image/jpeg;base64," in text
@@ -60,12 +60,12 @@ def test_evaluate_renders_and_measures_list(run_command, sample, tmp_path):
 
     missing = run_command("evaluate", "results", "--list", "cross.csv")
     assert missing.code == 3 and "results: no such folder" in missing.err
-    ran = run_command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative")
-    assert ran.code == 0, ran.err
+    rendered = run_command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative")
+    assert rendered.code == 0, rendered.err
     assert (
-        "Paper, Table 1, cross identity" in ran.out
-        and "0.6778" in ran.out
-        and "this run, face478 (other units)" in ran.out
+        "Paper, Table 1, cross identity" in rendered.out
+        and "0.6778" in rendered.out
+        and "this run, face478 (other units)" in rendered.out
     )
     result_files = tree(tmp_path / "results")
     assert sorted(result_files) == [

@@ -13,10 +13,10 @@ from tests.conftest import FRAMES, NTSC, read_video
 
 
 def test_extract_writes_track_and_renders(run_mimaface, sample, tmp_path):
-    done = run_mimaface("extract", sample.driver, "-o", "täck 1.npz", "--renders", "model.mp4", "--json")
-    assert done.returncode == 0
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"{sample.driver}: {FRAMES} frames")
-    result = json.loads(done.stdout)
+    completed = run_mimaface("extract", sample.driver, "-o", "täck 1.npz", "--renders", "model.mp4", "--json")
+    assert completed.returncode == 0
+    assert completed.stderr.count("\n") == 1 and completed.stderr.startswith(f"{sample.driver}: {FRAMES} frames")
+    result = json.loads(completed.stdout)
     assert result["frames"] == FRAMES and result["frame_rate"] == "30000/1001" and result["space"] == "face478"
     assert result["missing_frames"] == [] and result["cuts"] == []
 

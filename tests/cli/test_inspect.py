@@ -11,9 +11,9 @@ from tests.conftest import tree
 
 
 def test_inspect_recognizes_animated_video(run_mimaface, sample, tmp_path):
-    done = run_mimaface("animate", sample.portrait, sample.track, "-o", "out.mp4", "--json", "-q")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)["provenance"]
+    animated = run_mimaface("animate", sample.portrait, sample.track, "-o", "out.mp4", "--json", "-q")
+    assert animated.returncode == 0, animated.stderr
+    result = json.loads(animated.stdout)["provenance"]
     assert result["on"] and result["watermark"] and result["record"] == "out.mp4.provenance.json"
 
     inspected = run_mimaface("inspect", "out.mp4", "--json")

@@ -18,6 +18,12 @@ from tests.conftest import read_video, write_video
 CLIP_OPTIONS = ("--size", "64", "--frames", "4", "--per-video", "2")
 
 
+def prepare_command(footage: Path, output: Path, *options: str) -> list[str]:
+    """Return the command line of a preparation, to run it in a process."""
+    command = [sys.executable, "-m", "mimaface_cli", "train", "prepare"]
+    return [*command, str(footage), "-o", str(output), *CLIP_OPTIONS, *options]
+
+
 @pytest.fixture(scope="module")
 def footage(sample, tmp_path_factory) -> Path:
     """Two persons (the second is the first, mirrored and brightened) with a video each, and a broken video file."""
@@ -35,23 +41,14 @@ def footage(sample, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def data(footage, tmp_path_factory, environment) -> Path:
     folder = tmp_path_factory.mktemp("data") / "shards"
-    command = [
-        sys.executable,
-        "-m",
-        "mimaface_cli",
-        "train",
-        "prepare",
-        str(footage),
-        "-o",
-        str(folder),
-        *CLIP_OPTIONS,
-        "--json",
-    ]
-    ran = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=120, check=False)
-    assert ran.returncode == 0, ran.stderr
-    result = json.loads(ran.stdout)
+    command = prepare_command(footage, folder, "--json")
+    completed = subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", timeout=120, check=False
+    )
+    assert completed.returncode == 0, completed.stderr
+    result = json.loads(completed.stdout)
     assert (result["clips"], result["videos"], result["shards"], result["space"]) == (4, 2, 1, "face478")
-    assert list(result["skipped"]) == ["b/broken.mp4"] and "skipped: b/broken.mp4" in ran.stderr
+    assert list(result["skipped"]) == ["b/broken.mp4"] and "skipped: b/broken.mp4" in completed.stderr
     return folder
 
 
@@ -137,21 +134,8 @@ def test_identity_table_names_persons(footage, tmp_path, run_command):
 
 @pytest.mark.slow
 def test_killed_worker_is_reported_and_next_run_resumes(footage, tmp_path, environment, run_command):
-    words = [
-        sys.executable,
-        "-m",
-        "mimaface_cli",
-        "train",
-        "prepare",
-        str(footage),
-        "-o",
-        "data",
-        *CLIP_OPTIONS,
-        "--jobs",
-        "2",
-        "-q",
-    ]
-    process = subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")
+    command = prepare_command(footage, Path("data"), "--jobs", "2", "-q")
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     end, workers = time.monotonic() + 60, []
     while not workers and process.poll() is None and time.monotonic() < end:
@@ -237,6 +221,8 @@ def write_config(folder: Path, data: Path, output: str, steps: int = 12) -> Path
 def test_killed_stages_resume_and_model_renders_video(data, sample, tmp_path, environment, run_command, monkeypatch):
     import torch
 
+    from mimaface_cli.weights.locate import locate
+
     whole, broken = (write_config(tmp_path, data, name) for name in ("whole", "broken"))
     result = run_command("train", "video", whole)
     assert result.code == 3 and "Run mimaface train image first" in result.err
@@ -284,10 +270,7 @@ def test_killed_stages_resume_and_model_renders_video(data, sample, tmp_path, en
             assert torch.equal(value[:, :8], before[:, :8]) and not torch.equal(value[:, 8:], before[:, 8:])
         else:
             assert torch.equal(value, before), key
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    from mimaface_cli.weights.locate import locate
-
+    (weights := tmp_path / "weights").mkdir()
     os.symlink(locate("face_landmarker"), weights / "face_landmarker.task")
     shutil.copytree(tmp_path / "broken/model", weights / "mini")
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(weights))

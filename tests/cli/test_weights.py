@@ -50,7 +50,7 @@ def weights(hub_environment, capfd) -> Callable[..., CommandResult]:
 
 
 def command(*words: str) -> list[str]:
-    """Return the real command, for a process of its own."""
+    """Return the command line of the real program, to run it in a process."""
     return [sys.executable, "-m", "mimaface_cli", "weights", *words]
 
 
@@ -63,28 +63,28 @@ def error_line(result: CommandResult, code: int = 5) -> str:
 
 def test_pull_verify_and_repair(weights, hub_environment, hub, tmp_path):
     folder = tmp_path / "weights"
-    ran = weights("list", "--json")
-    before = {model["name"]: model for model in json.loads(ran.out)["models"]}
+    result = weights("list", "--json")
+    before = {model["name"]: model for model in json.loads(result.out)["models"]}
     assert before["mimaface"]["state"] == "missing" and "research" in before["mimaface"]["license"]
 
     pulled = subprocess.run(
         command("pull"), env=hub_environment, capture_output=True, text=True, timeout=120, check=False
     )
-    ran = CommandResult(pulled.returncode, pulled.stdout, pulled.stderr)
-    assert ran.code == 0 and ran.out == f"mimaface, vae: 11 files downloaded, complete in {folder}\n"
-    assert "Basel Face Model 2009 (non-commercial research only)" in ran.err
-    assert re.search(r"^vae \(334.6 MB\): .*license: MIT$", ran.err, re.M)
+    result = CommandResult(pulled.returncode, pulled.stdout, pulled.stderr)
+    assert result.code == 0 and result.out == f"mimaface, vae: 11 files downloaded, complete in {folder}\n"
+    assert "Basel Face Model 2009 (non-commercial research only)" in result.err
+    assert re.search(r"^vae \(334.6 MB\): .*license: MIT$", result.err, re.M)
     request_count = len(hub.requests)
-    ran = weights("pull", "--json")
-    assert json.loads(ran.out) == {"folder": str(folder), "models": ["mimaface", "vae"], "installed": []}
-    assert ran.err == "" and len(hub.requests) == request_count
+    result = weights("pull", "--json")
+    assert json.loads(result.out) == {"folder": str(folder), "models": ["mimaface", "vae"], "installed": []}
+    assert result.err == "" and len(hub.requests) == request_count
 
-    ran = weights("verify")
-    assert ran.code == 0 and {f"installed  {path}" for path in MIMAFACE + VAE} <= set(ran.out.splitlines())
+    result = weights("verify")
+    assert result.code == 0 and {f"installed  {path}" for path in MIMAFACE + VAE} <= set(result.out.splitlines())
     assert weights("where", "vae").out.split() == [str(folder / path) for path in VAE]
-    ran = weights("list")
-    assert re.search(r"^mimaface +installed +\d\.\d MB +for inference$", ran.out, re.M)
-    assert re.search(r"^sadtalker +missing +download 725\.1 MB +for speech$", ran.out, re.M)
+    result = weights("list")
+    assert re.search(r"^mimaface +installed +\d\.\d MB +for inference$", result.out, re.M)
+    assert re.search(r"^sadtalker +missing +download 725\.1 MB +for speech$", result.out, re.M)
 
     path = folder / "mimaface/bfm09.mat"
     content, stamp = bytearray(path.read_bytes()), path.stat()
@@ -92,16 +92,16 @@ def test_pull_verify_and_repair(weights, hub_environment, hub, tmp_path):
     path.write_bytes(content)
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # only its content shows the change
     assert weights("where", "mimaface").code == 0
-    ran = weights("verify", "vae", "mimaface", "--json")
-    result = {file["path"]: file for model in json.loads(ran.out)["models"] for file in model["files"]}
-    assert result["mimaface/bfm09.mat"]["state"] == "damaged" and "SHA-256" in result["mimaface/bfm09.mat"]["problem"]
-    assert "mimaface/bfm09.mat: damaged or missing. Run mimaface weights pull mimaface" in error_line(ran)
+    result = weights("verify", "vae", "mimaface", "--json")
+    files = {file["path"]: file for model in json.loads(result.out)["models"] for file in model["files"]}
+    assert files["mimaface/bfm09.mat"]["state"] == "damaged" and "SHA-256" in files["mimaface/bfm09.mat"]["problem"]
+    assert "mimaface/bfm09.mat: damaged or missing. Run mimaface weights pull mimaface" in error_line(result)
     assert weights("verify", "vae").code == 0
 
     request_count = len(hub.large_file_requests())
-    ran = weights("pull", "mimaface", "--json")
+    result = weights("pull", "mimaface", "--json")
     assert (
-        json.loads(ran.out)["installed"] == ["mimaface/bfm09.mat"]
+        json.loads(result.out)["installed"] == ["mimaface/bfm09.mat"]
         and len(hub.large_file_requests()) == request_count + 1
     )
     assert weights("verify", "mimaface").code == 0

@@ -50,5 +50,5 @@ def test_registered_driver_kind_drives_a_photo(yaw_list, sample, tmp_path):
 
 
 def test_other_files_keep_their_kind(yaw_list, sample):
-    names = {path: type(find_driver_kind(path)).__name__ for path in (sample.driver, sample.track, sample.sound)}
+    names = {path: type(find_driver_kind(path)).__name__ for path in (sample.driver, sample.track, sample.audio)}
     assert list(names.values()) == ["MediaDriver", "TrackDriver", "SpeechDriver"]

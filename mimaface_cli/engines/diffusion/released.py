@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Generator
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
 from mimaface_cli.engines.diffusion.pasting import paste_square, require_photo
 from mimaface_cli.engines.diffusion.pipeline import DiffusionNetworks
 from mimaface_cli.engines.diffusion.portrait_features import PortraitFeatures, extract_portrait_features
-from mimaface_cli.engines.diffusion.run_report import describe_run
+from mimaface_cli.engines.diffusion.run_report import create_stream
 from mimaface_cli.engines.diffusion.runtime import Runtime, choose_runtime, place_networks
 from mimaface_cli.engines.mesh.engine import plan_portrait_motion
 from mimaface_cli.engines.mesh.renderer import render_photo
@@ -91,15 +90,7 @@ def prepare(request: RenderRequest) -> FrameStream:
         if not denoiser.notes:
             _reusable[:] = [loaded]
 
-    return FrameStream(
-        frames,
-        request.track.pts,
-        request.track.frame_rate,
-        repeat(original),
-        denoiser.notes,
-        finish,
-        lambda: describe_run(options, denoiser),
-    )
+    return create_stream(request, denoiser, frames, original, finish)
 
 
 def _create_denoiser(

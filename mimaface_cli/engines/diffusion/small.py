@@ -1,7 +1,6 @@
 """Animate a photo with a small model, which refines the condition renders that its card specifies."""
 
 from collections.abc import Generator
-from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,7 @@ from mimaface_cli.engines.diffusion import clip_encoder, small_checkpoint, video
 from mimaface_cli.engines.diffusion.pasting import paste_square, require_photo
 from mimaface_cli.engines.diffusion.photo_render import photo_renderer
 from mimaface_cli.engines.diffusion.pipeline import Appearance
-from mimaface_cli.engines.diffusion.run_report import describe_run
+from mimaface_cli.engines.diffusion.run_report import create_stream
 from mimaface_cli.engines.diffusion.runtime import choose_runtime, place_networks
 from mimaface_cli.engines.mesh.engine import plan_portrait_motion
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
@@ -67,15 +66,7 @@ def prepare(folder: Path, request: RenderRequest) -> FrameStream:
         if denoiser.store is not None:
             denoiser.store.clear()
 
-    return FrameStream(
-        frames,
-        request.track.pts,
-        request.track.frame_rate,
-        repeat(original),
-        denoiser.notes,
-        finish,
-        lambda: describe_run(options, denoiser),
-    )
+    return create_stream(request, denoiser, frames, original, finish)
 
 
 def _pack_coefficients(square: Portrait, motion: MeshMotion) -> np.ndarray:
