@@ -20,7 +20,8 @@ def test_evaluate_measures_one_result(run_mimaface, sample, tmp_path):
     words = ("evaluate", sample.driver, "--source", sample.portrait, "--driver", sample.driver)
     completed = run_mimaface(*words, "--report", page, "--csv", lines)
     assert completed.returncode == 0, completed.stderr
-    assert "head rotation" in completed.stdout and "needs the lpips_alex weights" not in completed.stdout.split("LPIPS")[0]
+    assert "head rotation" in completed.stdout
+    assert "needs the lpips_alex weights" not in completed.stdout.split("LPIPS")[0]
     assert re.search(r"CSIM .* needs the mimaface weights", completed.stdout) and "100.0%" in completed.stdout
 
     text = page.read_text("utf-8")
