@@ -1,13 +1,18 @@
-"""How well, how fast and in how much memory speech drives a face.
+"""Measure accuracy, speed and memory of speech-driven motion.
 
     python -m tests.benchmarks.speech MEDIA [--videos N] [--portrait PHOTO] [--long-minutes N]
 
-For each clip under MEDIA in which a person is seen and heard: correlation over time of the track made from its sound
-alone with what MediaPipe sees of its mouth (jawOpen, distance of the inner lips), at the file's own timing and at the
-best lag within ±240 ms; the same for a jaw driven by loudness; how often the lips meet on p, b and m (phones by
-pocketsphinx's English grammar of phones, where it is installed) in the track and, as what that can be at best, in the
-clip. Then, measured on produced videos: MediaPipe's jawOpen against the track's. Then speed, and peak memory for a
-minute and for a long sound. Clips of --known CSV (column file) are marked: the shipped network has learned from them.
+For each clip under MEDIA with a visible speaker and audio, the program prints:
+
+- the correlation over time between the track from the audio alone and MediaPipe's measurements of the mouth (jawOpen,
+  distance of the inner lips), at the file's timing and at the best lag within ±240 ms;
+- the same correlation for a jaw driven by loudness;
+- how often the lips meet on p, b and m in the track and, as the upper bound, in the clip. The phones come from
+  pocketsphinx's English phone grammar, if it is installed.
+
+Then it compares MediaPipe's jawOpen in rendered videos with the track's, and measures speed, and peak memory for one
+minute and for long audio. An asterisk marks clips in the CSV of --known (column file): the shipped network has been
+trained on them.
 """
 
 import argparse
@@ -19,6 +24,7 @@ import tempfile
 import time
 import wave
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,56 +37,92 @@ from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.waveform import SAMPLE_RATE, open_waveform
-from mimaface_cli.motion.coefficients import BLENDSHAPES, blendshape_index
+from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.speech.mouth_motion import lip_gap_gradient
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".mpg", ".webm")
 LAGS = np.arange(-12, 13) * 0.02  # seconds
 JAW = blendshape_index("jawOpen")
-INNER_LIPS = ((13, 14), (82, 87), (312, 317))
-MET = 0.2  # share of a speech's range of the gap below which lips have met
+INNER_LIPS = ((13, 14), (82, 87), (312, 317))  # landmarks of the upper and the lower lip
+CONTACT = 0.2  # share of the lip distance's range below which lips have met
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
 
 
-def observe(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Times (s) and jawOpen and inner-lip distance (of the distance of the eyes) of the frames that show a face."""
-    follower = FaceTracker()
-    times, seen = [], []
+class ClipScores(NamedTuple):
+    """Values of one clip.
+
+    Attributes:
+        duration: Seconds.
+        loudness: Mean correlation of a jaw driven by loudness with the jaw and the lips.
+        jaw: Correlation of the track's jawOpen with MediaPipe's.
+        lips: Correlation of the track's lip distance with the visible one.
+        lag: Best lag in milliseconds; positive if the track is late.
+        lagged: Correlation of the lip distances at that lag.
+        contact: Share of p, b and m on which the track's lips meet.
+        visible_contact: Share of p, b and m on which the clip's lips meet.
+    """
+
+    duration: float
+    loudness: float
+    jaw: float
+    lips: float
+    lag: float
+    lagged: float
+    contact: float
+    visible_contact: float
+
+
+def measure_mouth(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Measure the mouth in the frames of a video that show a face.
+
+    Returns:
+        Times (N,) in seconds, and (N, 2): jawOpen, and the inner-lip distance in units of the distance of the eyes.
+    """
+    tracker = FaceTracker()
+    times, values = [], []
     try:
         for frame in read_frames(path):
-            face = follower(frame.image, frame.pts)
+            face = tracker(frame.image, frame.pts)
             if face is not None:
                 eyes = np.linalg.norm(face.points[33] - face.points[263])
                 gap = np.mean([np.linalg.norm(face.points[a] - face.points[b]) for a, b in INNER_LIPS])
                 times.append(frame.pts)
-                seen.append((face.scores[BLENDSHAPES.index("jawOpen")], gap / eyes))
+                values.append((face.scores[JAW], gap / eyes))
     finally:
-        follower.close()
-    return np.array(times), np.array(seen).reshape(-1, 2)
+        tracker.close()
+    return np.array(times), np.array(values).reshape(-1, 2)
 
 
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.corrcoef(one, other)[0, 1]) if min(one.std(), other.std()) > 1e-6 else 0.0
+def correlate(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Pearson's correlation, or 0 where a series does not move."""
+    return float(np.corrcoef(first, second)[0, 1]) if min(first.std(), second.std()) > 1e-6 else 0.0
 
 
-def at_best_lag(times, seen, track_times, values) -> tuple[float, float]:
-    """The lag (s; positive: the track is late) and the correlation there."""
-    found = [correlation(np.interp(times + lag, track_times, values), seen) for lag in LAGS]
-    best = int(np.argmax(found))
-    return float(LAGS[best]), found[best]
+def find_best_lag(
+    times: np.ndarray, visible: np.ndarray, track_times: np.ndarray, values: np.ndarray
+) -> tuple[float, float]:
+    """Return the lag in seconds (positive if the track is late) with the highest correlation, and the correlation."""
+    correlations = [correlate(np.interp(times + lag, track_times, values), visible) for lag in LAGS]
+    best = int(np.argmax(correlations))
+    return float(LAGS[best]), correlations[best]
 
 
-def loudness(path: Path, times: np.ndarray) -> np.ndarray:
-    """A jaw driven by loudness alone: decibels of 80 ms around each time."""
+def read_waveform(path: Path) -> np.ndarray:
+    """Return all samples of a file's audio."""
     with open_waveform(path) as samples:
-        sound = samples.read(0, len(samples)).astype(np.float64)
-    power = np.convolve(sound**2, np.hanning(1280) / np.hanning(1280).sum(), "same")
+        return samples.read(0, len(samples))
+
+
+def measure_loudness(path: Path, times: np.ndarray) -> np.ndarray:
+    """Return a jaw driven by loudness alone: decibels of 80 ms around each time."""
+    audio = read_waveform(path).astype(np.float64)
+    power = np.convolve(audio**2, np.hanning(1280) / np.hanning(1280).sum(), "same")
     level = 10 * np.log10(power + 1e-7)
     return np.interp(times, np.arange(len(level)) / SAMPLE_RATE, level)
 
 
-def lip_sounds(path: Path) -> list[tuple[float, float]]:
-    """When p, b and m sound (s); empty without pocketsphinx."""
+def find_bilabials(path: Path) -> list[tuple[float, float]]:
+    """Return start and end (s) of each p, b and m; nothing without pocketsphinx."""
     try:
         from pocketsphinx import Decoder, get_model_path
     except ImportError:
@@ -89,99 +131,104 @@ def lip_sounds(path: Path) -> list[tuple[float, float]]:
         hmm=get_model_path("en-us/en-us"), allphone=get_model_path("en-us/en-us-phone.lm.bin"), lm=None, dict=None,
         lw=0.8, beam=1e-20, pbeam=1e-20, dither=True, cmn="batch", loglevel="FATAL",
     )  # fmt: skip
-    with open_waveform(path) as samples:
-        sound = samples.read(0, len(samples))
     decoder.start_utt()
-    decoder.process_raw((sound * 32767).astype("<i2").tobytes(), full_utt=True)
+    decoder.process_raw((read_waveform(path) * 32767).astype("<i2").tobytes(), full_utt=True)
     decoder.end_utt()
-    return [(s.start_frame / 100, s.end_frame / 100) for s in decoder.seg() if s.word in ("P", "B", "M")]
+    segments = [segment for segment in decoder.seg() if segment.word in ("P", "B", "M")]
+    return [(segment.start_frame / 100, segment.end_frame / 100) for segment in segments]
 
 
-def meets(times: np.ndarray, gap: np.ndarray, sounds: list[tuple[float, float]]) -> float:
-    """Share of the sounds during which the gap becomes small."""
+def measure_contact(times: np.ndarray, gap: np.ndarray, phones: list[tuple[float, float]]) -> float:
+    """Return the share of the phones during which the lip distance becomes small; NaN without phones."""
     low, high = np.percentile(gap, [3, 95])
-    limit = low + MET * (high - low)
-    inside = [gap[(times >= start - 0.08) & (times <= stop + 0.04)] for start, stop in sounds]
-    inside = [part for part in inside if len(part)]
-    return float(np.mean([part.min() < limit for part in inside])) if inside else float("nan")
+    limit = low + CONTACT * (high - low)
+    parts = [gap[(times >= start - 0.08) & (times <= stop + 0.04)] for start, stop in phones]
+    parts = [part for part in parts if len(part)]
+    return float(np.mean([part.min() < limit for part in parts])) if parts else float("nan")
 
 
-def clips(folder: Path, known: set[str]) -> None:
-    print(
-        f"{'clip':44} {'s':>5} {'floor':>6} {'jaw':>6} {'lips':>6} {'lag ms':>7} {'at lag':>7} {'p b m':>6} {'seen':>6}"
+def score_clip(path: Path) -> ClipScores | None:
+    """Compare the track of a clip's audio with the clip; None if it does not show a mouth that moves."""
+    times, visible = measure_mouth(path)
+    if len(times) < 25 or visible[:, 1].std() < 0.01:
+        return None
+    track = load_speech(path).track
+    gap = track.expression @ lip_gap_gradient()
+    is_covered = times <= track.pts[-1]
+    times, visible = times[is_covered], visible[is_covered]
+    jaw = np.interp(times, track.pts, track.expression[:, JAW])
+    lips = np.interp(times, track.pts, gap)
+    loudness = measure_loudness(path, times)
+    lag, lagged = find_best_lag(times, visible[:, 1], track.pts, gap)
+    phones = find_bilabials(path)
+    return ClipScores(
+        duration=times[-1],
+        loudness=(correlate(loudness, visible[:, 0]) + correlate(loudness, visible[:, 1])) / 2,
+        jaw=correlate(jaw, visible[:, 0]),
+        lips=correlate(lips, visible[:, 1]),
+        lag=1000 * lag,
+        lagged=lagged,
+        contact=measure_contact(track.pts, gap, phones),
+        visible_contact=measure_contact(times, visible[:, 1], phones),
     )
-    rows, names = [], []
+
+
+def measure_clips(folder: Path, known: set[str]) -> None:
+    """Print a row for each clip, and means of the clips in `known` (names without suffix) and of the others."""
+    print(
+        f"{'clip':44} {'s':>5} {'loud':>6} {'jaw':>6} {'lips':>6} {'lag ms':>7} {'at lag':>7} {'p b m':>6} {'video':>6}"
+    )
+    rows: dict[bool, list[ClipScores]] = {True: [], False: []}
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
         try:
-            if not has_audio(path):
-                continue
-            times, seen = observe(path)
-            if len(times) < 25 or seen[:, 1].std() < 0.01:
-                continue
-            track = load_speech(path).track
+            scores = score_clip(path) if has_audio(path) else None
         except InputError as error:
             print(f"{path.name[:44]:44} {error}")
             continue
-        gap = track.expression @ lip_gap_gradient()
-        within = times <= track.pts[-1]
-        times, seen = times[within], seen[within]
-        at = lambda values: np.interp(times, track.pts, values)  # noqa: E731, B023
-        jaw, lips = correlation(at(track.expression[:, JAW]), seen[:, 0]), correlation(at(gap), seen[:, 1])
-        floor = loudness(path, times)
-        floor = (correlation(floor, seen[:, 0]) + correlation(floor, seen[:, 1])) / 2
-        lag, lagged = at_best_lag(times, seen[:, 1], track.pts, gap)
-        sounds = lip_sounds(path)
-        row = (
-            times[-1],
-            floor,
-            jaw,
-            lips,
-            1000 * lag,
-            lagged,
-            meets(track.pts, gap, sounds),
-            meets(times, seen[:, 1], sounds),
+        if scores is None:
+            continue
+        is_known = path.stem in known
+        cells = (
+            f"{scores.duration:5.1f} {scores.loudness:6.2f} {scores.jaw:6.2f} {scores.lips:6.2f} {scores.lag:7.0f} "
+            f"{scores.lagged:7.2f} {scores.contact:6.2f} {scores.visible_contact:6.2f}"
         )
-        mark = "*" if path.stem in known else " "
-        print(
-            f"{mark}{path.stem[:43]:43} {row[0]:5.1f} {row[1]:6.2f} {row[2]:6.2f} {row[3]:6.2f} {row[4]:7.0f} {row[5]:7.2f} {row[6]:6.2f} {row[7]:6.2f}",
-            flush=True,
-        )
-        rows.append(row)
-        names.append(path.stem)
-    for title, wanted in (("learned from", True), ("never seen", False)):
-        chosen = np.array([row for row, name in zip(rows, names) if (name in known) == wanted])
-        if len(chosen):
-            mean = np.nanmean(chosen, axis=0)
+        print(f"{'*' if is_known else ' '}{path.stem[:43]:43} {cells}", flush=True)
+        rows[is_known].append(scores)
+    for title, is_known in (("training clips", True), ("other clips", False)):
+        if rows[is_known]:
+            mean = ClipScores(*np.nanmean(rows[is_known], axis=0))
+            lag = np.median([scores.lag for scores in rows[is_known]])
             print(
-                f"mean of {len(chosen)} {title}: loudness {mean[1]:.3f}, jaw {mean[2]:.3f}, lips {mean[3]:.3f}, lips at best lag "
-                f"{mean[5]:.3f}, median lag {np.median(chosen[:, 4]):.0f} ms, p/b/m met {mean[6]:.2f} (seen {mean[7]:.2f})"
+                f"mean of {len(rows[is_known])} {title}: loudness {mean.loudness:.3f}, jaw {mean.jaw:.3f}, "
+                f"lips {mean.lips:.3f}, lips at best lag {mean.lagged:.3f}, median lag {lag:.0f} ms, "
+                f"lips met on p/b/m {mean.contact:.2f} (in the video {mean.visible_contact:.2f})"
             )
 
 
-def produced(folder: Path, portrait: Path, count: int) -> None:
-    """MediaPipe's view of videos made from the sound of the first clips against the tracks they were made from."""
-    found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES and has_audio(p)][:count]
+def measure_rendered_videos(folder: Path, portrait: Path, count: int) -> None:
+    """Animate a portrait with the audio of the first clips; print the result's correlation with the tracks."""
+    paths = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES and has_audio(p)][:count]
     with tempfile.TemporaryDirectory() as scratch:
-        for path in found:
+        track_path, video = Path(scratch) / "speech.npz", Path(scratch) / "result.mp4"
+        for path in paths:
             track = load_speech(path).track
-            track.save(Path(scratch) / "speech.npz", overwrite=True)
-            video = Path(scratch) / "result.mp4"
+            track.save(track_path, overwrite=True)
             options = AnimateOptions(max_size=512, encode=EncodeOptions(crf=16))
-            animate(portrait, Path(scratch) / "speech.npz", video, options, overwrite=True)
-            times, seen = observe(video)
+            animate(portrait, track_path, video, options, overwrite=True)
+            times, visible = measure_mouth(video)
             jaw = np.interp(times, track.pts, track.expression[:, JAW])
             gap = np.interp(times, track.pts, track.expression @ lip_gap_gradient())
             print(
-                f"result of {path.stem[:36]:36} jawOpen {correlation(jaw, seen[:, 0]):.3f}, inner lips {correlation(gap, seen[:, 1]):.3f}"
+                f"result of {path.stem[:36]:36} jawOpen {correlate(jaw, visible[:, 0]):.3f}, "
+                f"inner lips {correlate(gap, visible[:, 1]):.3f}"
             )
 
 
-def speech_like(path: Path, seconds: float) -> Path:
-    """A sound with syllables, written in pieces."""
-    piece = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
-    voice = sum(np.sin(2 * np.pi * 120 * k * piece) / k for k in range(1, 20)) * (
-        0.5 + 0.5 * np.sin(2 * np.pi * 4 * piece)
-    )
+def write_synthetic_speech(path: Path, seconds: float) -> Path:
+    """Write audio with syllables, in pieces of 10 seconds."""
+    times = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
+    voice = sum(np.sin(2 * np.pi * 120 * k * times) / k for k in range(1, 20))
+    voice = voice * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * times))
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         for _ in range(int(seconds // 10)):
@@ -189,47 +236,52 @@ def speech_like(path: Path, seconds: float) -> Path:
     return path
 
 
-def cost(minutes: float) -> None:
+def measure_cost(minutes: float) -> None:
+    """Print speed and peak memory for one minute of audio and for `minutes`, each in its own process."""
     with tempfile.TemporaryDirectory() as scratch:
         for length in (1.0, minutes):
-            sound = speech_like(Path(scratch) / "speech.wav", 60 * length)
-            began = time.perf_counter()
-            command = [sys.executable, "-m", "tests.benchmarks.speech", "--child", str(sound)]
-            peak, inner = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-            spent = time.perf_counter() - began
+            audio = write_synthetic_speech(Path(scratch) / "speech.wav", 60 * length)
+            start = time.perf_counter()
+            command = [sys.executable, "-m", "tests.benchmarks.speech", "--child", str(audio)]
+            peak, seconds = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            total = time.perf_counter() - start
             print(
-                f"{length:5.0f} min of sound: {60 * length / float(inner):5.0f} x real time ({60 * length / spent:.0f} x with start), "
-                f"peak memory {int(peak) / 1024:.0f} MiB"
+                f"{length:5.0f} min of audio: {60 * length / float(seconds):5.0f} x real time "
+                f"({60 * length / total:.0f} x with start-up), peak memory {int(peak) / 1024:.0f} MiB"
             )
 
 
-def child(sound: Path) -> None:
-    began = time.perf_counter()
-    load_speech(sound)
-    spent = time.perf_counter() - began
-    print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1], spent)
+def measure_child(audio: Path) -> None:
+    """Print this process's peak memory (KiB) and the seconds of one audio file. Linux only."""
+    start = time.perf_counter()
+    load_speech(audio)
+    seconds = time.perf_counter() - start
+    print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1], seconds)
 
 
 def main() -> None:
+    """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("media", type=Path, nargs="?", help="folder of clips with sound")
-    parser.add_argument("--known", type=Path, help="CSV, column file: clips that the network has learned from")
-    parser.add_argument("--videos", type=int, default=2, help="results to draw and look at again (default 2)")
-    parser.add_argument("--portrait", type=Path, default=PORTRAIT)
-    parser.add_argument("--long-minutes", type=float, default=60)
+    parser.add_argument(
+        "media", type=Path, nargs="?", help="folder of clips with audio (default: only speed and memory)"
+    )
+    parser.add_argument("--known", type=Path, help="CSV with the column file: clips that the network was trained on")
+    parser.add_argument("--videos", type=int, default=2, help="videos to render and measure (default: 2)")
+    parser.add_argument("--portrait", type=Path, default=PORTRAIT, help="photo to animate")
+    parser.add_argument("--long-minutes", type=float, default=60, help="duration of the long audio (default: 60)")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.child)
+        measure_child(options.child)
         return
     if options.media:
         known = set()
         if options.known:
             with options.known.open(newline="", encoding="utf-8") as file:
                 known = {Path(row["file"]).stem for row in csv.DictReader(file)}
-        clips(options.media, known)
-        produced(options.media, options.portrait, options.videos)
-    cost(options.long_minutes)
+        measure_clips(options.media, known)
+        measure_rendered_videos(options.media, options.portrait, options.videos)
+    measure_cost(options.long_minutes)
 
 
 if __name__ == "__main__":
