@@ -43,7 +43,9 @@ def usage_line(error: Any) -> str:
 
 def with_help_hint(text: str, command_path: str) -> str:
     """Return a line that ends with the command that prints the help."""
-    return f"{text.rstrip('.')}. See {command_path} --help."
+    sentence = text.rstrip(".")
+    end = "" if sentence.endswith("?") else "."
+    return f"{sentence}{end} See {command_path} --help."
 
 
 def _flags(command: Any) -> dict[str, tuple[str, str]]:

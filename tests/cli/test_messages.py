@@ -46,6 +46,7 @@ def test_error_line_shows_fields_in_message_as_flags(message, text):
     assert error_line(InputError(message), COMMANDS["animate"]) == text
 
 
-def test_with_help_hint_ends_with_one_period():
+def test_with_help_hint_separates_the_sentences_with_one_mark():
+    assert with_help_hint("Did you mean 'doctor'?.", "mimaface") == "Did you mean 'doctor'? See mimaface --help."
     assert with_help_hint("Give a number.", "mimaface animate") == "Give a number. See mimaface animate --help."
     assert with_help_hint("no such option", "mimaface") == "no such option. See mimaface --help."
