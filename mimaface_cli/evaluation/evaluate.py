@@ -46,7 +46,7 @@ def evaluate(
         InputError: A file cannot be read, or source or driver show no face.
     """
     if options.engine is not None:
-        raise InputError("renders the results of a list only. Use `evaluate_list`, or `animate` first.", field="engine")
+        raise InputError("works only with a list. Use `evaluate_list`, or `animate` first.", field="engine")
     source, driver = Path(source), Path(driver)
     pair = Pair(source, driver, same=is_same(source, driver, options.protocol))
     return evaluate_pairs([Path(result)], [pair], options, cache=cache, progress=progress)
@@ -113,7 +113,7 @@ def evaluate_pairs(
         for metric in set_metrics:
             metric.update(features)
     if all(row.figures is None for row in rows):
-        raise InputError(f"none of the {len(rows)} results could be measured; the first one: {rows[0].error}")
+        raise InputError(f"None of the {len(rows)} results could be measured. The first error is: {rows[0].error}")
     means, reasons, notes = _summarize(rows, set_metrics)
     return Evaluation(rows, means, reasons, notes, time.monotonic() - start)
 

@@ -69,7 +69,7 @@ def open_shard_index(folder: Path, settings: dict[str, Any]) -> ShardIndex:
         keys = {**settings, **index.settings}
         key = next(key for key in keys if settings.get(key) != index.settings.get(key))
         raise InputError(
-            f"{folder}: was prepared with {key} {index.settings.get(key)}. Choose the same, or another folder."
+            f"{folder}: was prepared with {key} {index.settings.get(key)}. Choose the same value, or another folder."
         )
     return index
 

@@ -90,7 +90,7 @@ def test_evaluate_pairs_measures_other_rows_if_one_fails(sample, cache, tmp_path
     assert evaluation.means["expression"].count == 1 and evaluation.to_json()["failed"] == 1
     with pytest.raises(InputError, match=r"bad\.mp4"):
         evaluate_pairs([tmp_path / "bad.mp4"], [pair], cache=cache)
-    with pytest.raises(InputError, match="none of the 2 results"):
+    with pytest.raises(InputError, match="None of the 2 results"):
         evaluate_pairs([tmp_path / "bad.mp4"] * 2, [pair, pair], cache=cache)
 
 
