@@ -16,14 +16,15 @@ from mimaface_cli.apps.edit_motion import (
 from mimaface_cli.apps.grid import Axis, assemble_grid, list_cells
 from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh import renderer
-from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, get_portrait_coefficients, measure_gains
+from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, measure_gains
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_edited_motion
-from mimaface_cli.engines.sources import VideoSource, track_coefficients
+from mimaface_cli.engines.sources import VideoSource
 from mimaface_cli.face import face478
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.channels import Channel
 from mimaface_cli.motion.coefficients import Coefficients
+from mimaface_cli.motion.retarget import track_coefficients
 from mimaface_cli.motion.track import MotionArrays, MotionTrack
 
 _LIMITED_PARTS = {"pose": "head", "expression": "expression", "gaze": "gaze"}
@@ -98,7 +99,7 @@ def _render_portrait(
 ) -> tuple[Generator[np.ndarray, None, None], list[EditGain]]:
     """Return the frames of a photo with edited coefficients, and the gains that were applied."""
     model = face478.load()
-    original = get_portrait_coefficients(portrait)
+    original = portrait.coefficients
     gains = measure_gains(portrait, model, edited, channels)
     motion = _plan_motion(model, portrait.identity, original, edited, gains, notes)
     return renderer.render_photo(portrait, model, motion), gains

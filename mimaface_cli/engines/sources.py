@@ -12,7 +12,6 @@ from mimaface_cli.face.camera import apply_pose, project
 from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.portrait import SQUARE, Portrait
 from mimaface_cli.media.reader import read_frames
-from mimaface_cli.motion.coefficients import Coefficients
 from mimaface_cli.motion.track import MotionTrack
 
 
@@ -79,17 +78,6 @@ class VideoSource:
         finally:
             frames.close()
             tracker.close()
-
-
-def track_coefficients(track: MotionTrack, frames: slice = slice(None)) -> Coefficients:
-    """Return expression, pose and gaze of some frames of a track in float64."""
-    arrays = (track.expression, track.pose, track.gaze)
-    return Coefficients(*(array[frames].astype(np.float64) for array in arrays))
-
-
-def portrait_coefficients(portrait: Portrait) -> Coefficients:
-    """Return expression, pose and gaze of a portrait as a sequence of one frame."""
-    return Coefficients(portrait.expression[None], portrait.pose[None], portrait.gaze[None])
 
 
 def tee_originals(

@@ -11,6 +11,7 @@ from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.landmarks import detect_faces, select_face
 from mimaface_cli.face.shots import no_face_error
+from mimaface_cli.motion.coefficients import Coefficients
 
 SQUARE = 512
 _BLUR_BELOW = 0.75  # scale below which bicubic sampling alone would skip pixels
@@ -41,6 +42,11 @@ class Portrait:
     pose: np.ndarray
     gaze: np.ndarray
     scores: np.ndarray | None = None
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """Expression, pose and gaze as a sequence of one frame."""
+        return Coefficients(self.expression[None], self.pose[None], self.gaze[None])
 
     def warped(self, matrix: np.ndarray, width: int, height: int) -> "Portrait":
         """Return the portrait on another canvas.

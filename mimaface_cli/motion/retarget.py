@@ -94,7 +94,7 @@ def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coef
         pose[:, 3:] = track.pose[:, 3:]
         return Coefficients(np.zeros((1, EXPRESSION_DIM)), pose, np.zeros((1, 4)))
     frame = choose_reference_frame(track, options.reference)
-    at_frame = _track_coefficients(track, slice(frame, frame + 1))
+    at_frame = track_coefficients(track, slice(frame, frame + 1))
     if options.reference is not None or track.meta.space != "face478":
         return at_frame
     if track.meta.audio_hash is not None:
@@ -195,7 +195,7 @@ def _motion_change(
     base: Coefficients, track: MotionTrack, options: RetargetOptions, driver_reference: Coefficients
 ) -> _MotionChange:
     """Return the driver's change since its reference (relative) or its difference from the base (absolute)."""
-    driver = _track_coefficients(track, slice(None))
+    driver = track_coefficients(track)
     start = _repeat(driver_reference, len(track)) if options.motion == "relative" else base
     rotation = rotation_matrix(driver.pose[:, :3]) @ np.swapaxes(rotation_matrix(start.pose[:, :3]), -1, -2)
     return _MotionChange(
@@ -225,7 +225,8 @@ def _rotate(base: Coefficients, turn: np.ndarray) -> np.ndarray:
     return euler_angles(rotation_matrix(turn) @ rotation_matrix(base.pose[:, :3]))
 
 
-def _track_coefficients(track: MotionTrack, frames: slice) -> Coefficients:
+def track_coefficients(track: MotionTrack, frames: slice = slice(None)) -> Coefficients:
+    """Return expression, pose and gaze of some frames of a track, or of all, in float64."""
     return Coefficients(*(array[frames].astype(np.float64) for array in (track.expression, track.pose, track.gaze)))
 
 

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from mimaface_cli.engines.mesh import renderer
-from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_edited_motion
 from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import transform_points
@@ -121,7 +120,7 @@ def measure_round_trip(
 
 def run_round_trip(portrait: Portrait, track: MotionTrack, skin: bool) -> RoundTrip:
     """Render a track's motion since its first frame on a portrait's coefficients, and extract it."""
-    model, base = face478.load(), get_portrait_coefficients(portrait)
+    model, base = face478.load(), portrait.coefficients
     turn = rotation_matrix(track.pose[:, :3]) @ rotation_matrix(track.pose[0, :3]).T
     angles = euler_angles(turn @ rotation_matrix(base.pose[0, :3]))
     pose = np.concatenate([angles, base.pose[:, 3:] + track.pose[:, 3:] - track.pose[:1, 3:]], 1)

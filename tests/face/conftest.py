@@ -8,7 +8,6 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from mimaface_cli.engines.mesh import renderer
-from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
 from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import invert, transform_points
@@ -81,7 +80,7 @@ def render_motion(square_portrait, model) -> Callable[..., RenderedClip]:
     """
 
     def render(make_motion: Callable[[Coefficients], Coefficients]) -> RenderedClip:
-        at_rest = get_portrait_coefficients(square_portrait)
+        at_rest = square_portrait.coefficients
         motion = plan_edited_motion(model, square_portrait.identity, at_rest, make_motion(at_rest))
         images = [
             np.ascontiguousarray(image[..., :3]) for image in renderer.render_photo(square_portrait, model, motion)

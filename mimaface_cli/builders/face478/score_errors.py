@@ -13,7 +13,6 @@ from scipy.ndimage import gaussian_filter1d
 from mimaface_cli.builders.face478.observations import Observations
 from mimaface_cli.builders.face478.person_fitting import fit_people
 from mimaface_cli.builders.face478.symmetry import pair_blendshapes
-from mimaface_cli.engines.mesh.edit_gain import get_portrait_coefficients
 from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.engines.mesh.renderer import render_photo
 from mimaface_cli.errors import InputError, MimafaceError
@@ -129,7 +128,7 @@ def measure_motion_errors(model: Face478, portrait: Portrait, motion: Motion) ->
         M×52 score minus coefficient of each frame that shows a face, less their mean.
     """
     expression, gaze = motion
-    rest = get_portrait_coefficients(portrait)
+    rest = portrait.coefficients
     pose = np.repeat(rest.pose, len(gaze), 0)
     edited = Coefficients(rest.expression + expression - expression[:1], pose, rest.gaze + gaze - gaze[:1])
     plan, tracker = plan_edited_motion(model, portrait.identity, rest, edited), FaceTracker()

@@ -104,11 +104,6 @@ def apply_gains(original: Coefficients, edited: Coefficients, gains: list[EditGa
     return Coefficients(arrays["expression"], arrays["pose"], edited.gaze)
 
 
-def get_portrait_coefficients(portrait: Portrait) -> Coefficients:
-    """Return the coefficients of a photo, one frame."""
-    return Coefficients(portrait.expression[None], portrait.pose[None], portrait.gaze[None])
-
-
 class _Probe:
     """Renders a photo with changed coefficients and detects the face in the result.
 
@@ -121,7 +116,7 @@ class _Probe:
     def __init__(self, portrait: Portrait, model: Face478, face: Face) -> None:
         self.model = model
         self.face = face
-        self.original = get_portrait_coefficients(portrait)
+        self.original = portrait.coefficients
         self._identity = portrait.identity
         self._prepared = prepare_portrait(portrait, model)
 

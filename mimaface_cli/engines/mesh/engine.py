@@ -11,15 +11,13 @@ from mimaface_cli.engines.mesh.renderer import render_photo, render_video
 from mimaface_cli.engines.sources import (
     PhotoSource,
     VideoSource,
-    portrait_coefficients,
     tee_originals,
-    track_coefficients,
 )
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import face478
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.resample import resample_track
-from mimaface_cli.motion.retarget import find_neutral_frame, reference_coefficients
+from mimaface_cli.motion.retarget import find_neutral_frame, reference_coefficients, track_coefficients
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_meta import FACE478
@@ -71,7 +69,7 @@ class MeshEngine:
 
 def plan_portrait_motion(portrait: Portrait, track: MotionTrack, options: RetargetOptions) -> MeshMotion:
     """Retarget a face478 track to the face of a portrait."""
-    model, coefficients = face478.load(), portrait_coefficients(portrait)
+    model, coefficients = face478.load(), portrait.coefficients
     return plan_mesh_motion(model, portrait.identity, coefficients, track, options, scores=portrait.scores)
 
 
