@@ -1,4 +1,4 @@
-"""The catalog of metrics: the figures that an evaluation computes, and their order in tables.
+"""The catalog of metrics: the figures of an evaluation, in the order of tables.
 
 To add a metric, write a module with a subclass of `Metric` or `SetMetric` and add a `register_metric` line here, or
 call `register_metric` in your program. The figure then appears in JSON, CSV, tables and the HTML report.

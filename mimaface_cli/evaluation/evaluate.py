@@ -61,7 +61,9 @@ def evaluate_list(
     cache: Cache | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> Evaluation:
-    """Measure the results of a list; with `options.engine`, render those that do not exist yet.
+    """Measure the results of a list.
+
+    With `options.engine`, results that do not exist yet are rendered first.
 
     Args:
         folder: Folder of the results.
@@ -95,7 +97,10 @@ def evaluate_pairs(
     cache: Cache | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> Evaluation:
-    """Measure each result against its pair; see `evaluate_list`. With a single result, its error is raised."""
+    """Measure each result against its pair; see `evaluate_list`.
+
+    With a single result, its error is raised.
+    """
     start = time.monotonic()
     set_metrics = [metric() for metric in CATALOG.set_metrics if metric.find_problem() is None]
     rows = []

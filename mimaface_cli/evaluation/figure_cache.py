@@ -42,7 +42,10 @@ class CachedFigures:
         self._key = _figures_key(contents, pair, options)
 
     def load(self) -> tuple[ResultFigures, SetFeatures] | None:
-        """Return the cached figures and features, or None if they are missing, damaged or incomplete."""
+        """Return the cached figures and features.
+
+        None if they are missing, damaged or incomplete.
+        """
         if self._cache is None:
             return None
         entry = self._cache.load(FIGURES_ENTRY, self._key)

@@ -1,4 +1,4 @@
-"""Measure one result: read it once from end to end and let every metric process its frames."""
+"""Measurement of one result: it is read once, and every metric gets its frames."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""Base classes of metrics, which turn frames or whole videos into a figure, and their descriptions."""
+"""Base classes of metrics and their descriptions.
+
+A metric turns frames or whole videos into a figure.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +77,10 @@ class Metric:
 
     @classmethod
     def find_problem(cls, video: VideoPair) -> str | None:
-        """Return why the metric cannot run on a result, or None; checked before the metric is created."""
+        """Return why the metric cannot run on a result, or None.
+
+        It is called before the metric is created.
+        """
         return None if cls.info.network is None else pretrained.missing_weights(cls.info.network)
 
     def update(self, frame: FramePair) -> None:

@@ -1,4 +1,4 @@
-"""Frames of a pair: the source's image and face, the driver's frames by time, selected frames of a result."""
+"""Frames of a pair: source image and face, driver frames by time, result frames."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -29,7 +29,10 @@ class SourceFace:
 
 
 def read_source_face(pair: Pair, selector: str) -> SourceFace:
-    """Read the source's image and detect the selected face. Raises InputError if there is none."""
+    """Read the source's image and detect the selected face.
+
+    Raises InputError if there is none.
+    """
     if is_track(pair.source) or pair.source.is_dir():
         raise InputError(f"{pair.prefix}{pair.source}: is not a photo or a video. Choose another source.")
     image = read_source_image(pair)
@@ -87,7 +90,10 @@ class DriverFrames:
         return self._current is None
 
     def frame_at(self, seconds: float) -> np.ndarray | None:
-        """Return the frame nearest to a time as H×W×3 uint8 RGB, or None without frames; times must not decrease."""
+        """Return the frame nearest to a time as H×W×3 uint8 RGB, or None without frames.
+
+        Times must not decrease from call to call.
+        """
         if self._current is None or self._frames is None:
             return None
         time = seconds + self._start

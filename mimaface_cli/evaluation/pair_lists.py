@@ -1,4 +1,4 @@
-"""Lists of pairs to evaluate: CSV files of sources and drivers, and their reproducible sampling from a folder."""
+"""Lists of pairs to evaluate: CSV files, and reproducible sampling from a folder."""
 
 import csv
 import random

@@ -46,7 +46,9 @@ def load_paper_tables() -> dict[str, Any]:
 
 
 def compare_with_paper(evaluation: Evaluation) -> list[ComparisonTable]:
-    """Return the tables of the evaluation's protocols, and Table 2, each with the evaluation's means as last rows.
+    """Return the paper's tables with the evaluation's means as last rows.
+
+    They are the tables of the evaluation's protocols, and Table 2.
 
     Means of the embedded estimator have a separate row, because their units differ.
     """

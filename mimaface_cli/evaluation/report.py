@@ -1,4 +1,7 @@
-"""The HTML report: figures, the paper's tables, curves over time and the worst frames, in one self-contained page."""
+"""The HTML report of an evaluation, one self-contained page.
+
+It shows figures, the paper's tables, curves over time and the worst frames.
+"""
 
 import base64
 import io

@@ -1,4 +1,7 @@
-"""Small line plots as SVG text: self-contained, legible in print, styled by the page's style sheet."""
+"""Small line plots as SVG text.
+
+They are self-contained, legible in print, and styled by the page's style sheet.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""A result paired with its driver, frame by frame and as a whole, with the features that several metrics share."""
+"""A result paired with its driver, frame by frame and as a whole.
+
+Both have features that several metrics share.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +27,10 @@ _TIME_TOLERANCE = 1e-6  # seconds
 
 
 class FeatureCache:
-    """Base class of objects with features, which are computed when the first metric uses them and then kept."""
+    """Base class of objects with features.
+
+    A feature is computed when the first metric uses it, and then kept.
+    """
 
     def __init__(self) -> None:
         self._features: dict[Callable[..., Any], Any] = {}
@@ -147,7 +153,10 @@ class FramePair(FeatureCache):
 
 
 def within_driver(times: np.ndarray, driver_track: MotionTrack) -> np.ndarray:
-    """Return the mask (N, bool) of times (N, seconds) within the driver's duration; a single image has no end."""
+    """Return the mask (N, bool) of times within the driver's duration.
+
+    `times` are (N) seconds. A driver of a single image has no end.
+    """
     if len(driver_track) == 1:
         return np.ones(len(times), bool)
     return times < driver_track.duration - _TIME_TOLERANCE

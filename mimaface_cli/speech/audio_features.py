@@ -109,7 +109,9 @@ class SpeechFrontEnd:
 
 @dataclass(eq=False)
 class FeatureExtractor:
-    """Extractor of a recording's features in any range. A frame's features do not depend on the requested range.
+    """Extractor of a recording's features in any range.
+
+    A frame's features do not depend on the requested range.
 
     The encoder's windows that the last range used stay cached.
 

@@ -10,7 +10,9 @@ _MAX_FRAMES_WITHOUT_BLINK = 20  # clips up to this length have no blink
 
 
 def generate_blinks(frames: int, seed: int) -> np.ndarray:
-    """Generate blinks with gaps of 10 to 69 frames, the same as the release's after random.seed(seed).
+    """Generate blinks with gaps of 10 to 69 frames.
+
+    They equal those of the release after random.seed(seed).
 
     Args:
         frames: Frames of the clip. For 21 frames, for which the release fails, there is no blink.

@@ -75,7 +75,9 @@ def generate_nonverbal_motion(
 
 
 def measure_activity(mouth: np.ndarray) -> np.ndarray:
-    """Measure speech activity by the motion of the lips, which background noise does not affect.
+    """Measure speech activity by the motion of the lips.
+
+    Background noise does not affect it.
 
     Args:
         mouth: T × 64, expression coefficients of the mouth.

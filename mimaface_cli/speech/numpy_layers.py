@@ -30,7 +30,9 @@ def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 
 def convolve_centered(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1, dilation: int = 1
 ) -> np.ndarray:
-    """Convolve over time with zero padding at both ends, so that output 0 is centered on frame 0.
+    """Convolve over time with zero padding at both ends.
+
+    Output 0 is centered on frame 0.
 
     Args:
         x: T × I.

@@ -1,1 +1,1 @@
-"""Training of the paper's two stages: data preparation, losses, stages, parallelism, validation."""
+"""Training: data preparation, losses, the paper's two stages, parallelism, validation."""

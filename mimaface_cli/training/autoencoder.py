@@ -1,4 +1,7 @@
-"""The autoencoder of a small model: a small AutoencoderKL of diffusers, trained on the frames of the run's data."""
+"""The autoencoder of a small model: a small AutoencoderKL of diffusers.
+
+It is trained on the frames of the run's data.
+"""
 
 import itertools
 import json
@@ -27,7 +30,7 @@ AutoencoderReport = Callable[[int, int, Mapping[str, float]], None]
 
 
 def reconstruction_loss(decoded: Tensor, target: Tensor, edge_weight: float) -> Tensor:
-    """Return the mean absolute error of images, of their edges and of the edges at half the size.
+    """Return the mean absolute error of images and of their edges at two scales.
 
     Args:
         decoded: (B, 3, H, W) decoded images.
@@ -97,7 +100,10 @@ class _AutoencoderTrainer:
             self._load()
 
     def train_step(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Train on images (B, 3, S, S); return the loss and the mean squared error of images in [0, 1]."""
+        """Train on a batch of images (B, 3, S, S) in [-1, 1].
+
+        Returns the loss, and the mean squared error for images in [0, 1].
+        """
         config, vae = self.config, self.vae
         noise = torch.Generator(self.device).manual_seed(config.seed * 1_000_003 + self.step)
         latents = vae.encode(images).latent_dist

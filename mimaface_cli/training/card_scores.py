@@ -1,4 +1,4 @@
-"""Write the measured figures of a small model and of the mesh engine into the model's card."""
+"""Scores of a small model and of the mesh engine in the model's card."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,9 @@ from mimaface_cli.weights.small_model import read_card, write_card
 
 
 def write_card_scores(folder: Path, mesh_report: Path, model_report: Path) -> Verdict:
-    """Write the mean figures of both engines into a small model's card, by which `engine=auto` chooses.
+    """Write the mean figures of both engines into a small model's card.
+
+    `engine=auto` chooses the engine by these figures.
 
     Args:
         folder: The model's folder.

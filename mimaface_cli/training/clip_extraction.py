@@ -1,4 +1,6 @@
-"""Extract training clips from a video: the face crop, its coefficients, a source image and condition renders.
+"""Extraction of training clips from a video.
+
+A clip has the face crop, its coefficients, a source image and condition renders.
 
 The source image is another frame of the same shot. One clip and all source images are in memory at a time.
 """
@@ -24,7 +26,9 @@ from mimaface_cli.training.shards import TrainingClip
 def extract_clips(
     path: Path, space: FootageSpace, key: str, identity: str, options: ClipOptions
 ) -> Iterator[TrainingClip]:
-    """Yield the clips of a video in order: runs of frames within one shot that all show the face.
+    """Yield the clips of a video in order.
+
+    A clip is a run of frames within one shot that all show the face.
 
     Args:
         path: The video.
@@ -91,7 +95,9 @@ def number_shots(track: MotionTrack) -> np.ndarray:
 
 
 def choose_clip_starts(track: MotionTrack, shots: np.ndarray, frames: int, limit: int) -> list[int]:
-    """Return the first frames of clips within one shot that show the face in all frames, spread over the video.
+    """Return the first frames of clips, spread over the video.
+
+    All frames of a clip lie within one shot and show the face.
 
     Args:
         track: The video's track.
@@ -111,7 +117,10 @@ def choose_clip_starts(track: MotionTrack, shots: np.ndarray, frames: int, limit
 
 
 def find_photo_candidates(track: MotionTrack, shots: np.ndarray, start: int, frames: int) -> np.ndarray:
-    """Return the frames of the clip's shot from which its source image is chosen: outside the clip if there are any."""
+    """Return the frames from which a clip's source image is chosen.
+
+    They are the frames of the clip's shot outside the clip, or the clip's frames if there are no others.
+    """
     same_shot = np.flatnonzero(track.valid & (shots == shots[start]))
     outside = same_shot[(same_shot < start) | (same_shot >= start + frames)]
     return outside if len(outside) else same_shot

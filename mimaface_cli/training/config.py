@@ -1,4 +1,7 @@
-"""Configuration of a training run: the sections of its TOML file as dataclasses. Defaults are the paper's values."""
+"""Configuration of a training run: the sections of its TOML file as dataclasses.
+
+Defaults are the paper's values.
+"""
 
 import math
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""Read the TOML file of a training run: merge its values over the defaults of a recipe, and check them."""
+"""Reading of a training run's TOML file.
+
+Its values are merged over the defaults of a recipe, and checked.
+"""
 
 import difflib
 import tomllib

@@ -1,4 +1,4 @@
-"""The networks that train together, as one module: UNet, condition tokens (MIA) and appearance encoder."""
+"""The networks that train together: UNet, condition tokens (MIA), appearance encoder."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,7 +30,9 @@ GradientMask = Callable[[Tensor], Tensor]
 
 
 class Denoiser(nn.Module):
-    """UNet, condition tokens and appearance encoder as one module, which parallel training wraps as one.
+    """UNet, condition tokens and appearance encoder as one module.
+
+    Parallel training wraps a single module.
 
     Args:
         unet: The UNet, with motion modules in stage 2.
@@ -120,7 +122,10 @@ class Denoiser(nn.Module):
         return self.mia(appearance, split_motion(motion))
 
     def encode_appearance(self, photos: Tensor) -> Tensor:
-        """Encode images (B, 3, S, S) in [-1, 1] to appearance tokens (B, 1 + P, C), the ID token first."""
+        """Encode images (B, 3, S, S) in [-1, 1] to appearance tokens (B, 1 + P, C).
+
+        The ID token is the first one.
+        """
         side = self.clip.config.image_size
         assert isinstance(side, int), "the encoder's images are square"
         return clip_encoder.encode_image_tokens(self.clip, prepare_clip_pixels(photos, side))
@@ -132,7 +137,10 @@ def split_motion(motion: Tensor) -> dict[str, Tensor]:
 
 
 def prepare_clip_pixels(images: Tensor, size: int) -> Tensor:
-    """Convert images (B, 3, S, S) in [-1, 1] to the appearance encoder's input (B, 3, size, size)."""
+    """Convert images (B, 3, S, S) in [-1, 1] to the appearance encoder's input.
+
+    Returns (B, 3, size, size).
+    """
     if images.shape[-1] != size:
         images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True, align_corners=False)
     mean, std = images.new_tensor(clip_encoder.PIXEL_MEAN), images.new_tensor(clip_encoder.PIXEL_STD)

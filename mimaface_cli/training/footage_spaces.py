@@ -1,4 +1,4 @@
-"""How each coefficient space extracts motion from training footage and renders its conditions."""
+"""Motion extraction and condition renders of each coefficient space."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -44,7 +44,7 @@ class FootageSpace(Protocol):
         """Return the 512 square of a frame, (512, 512, 3) uint8."""
 
     def describe_photo(self, image: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
-        """Estimate the photo's fields of `TrainingClip` from the source image with the released networks.
+        """Estimate the photo's fields of `TrainingClip` with the released networks.
 
         Args:
             image: (H, W, 3) uint8, a frame of the video.
@@ -194,7 +194,10 @@ class BaselSpace:
         photo_frame: int,
         span: range,
     ) -> Iterator[np.ndarray]:
-        """Yield renders with the photo's identity, texture and illumination and the frames' motion, as in `animate`."""
+        """Yield renders of the photo's face with the frames' motion, as in `animate`.
+
+        Identity, texture and illumination are those of the photo.
+        """
         from mimaface_cli.engines.diffusion.condition_render import render_condition
         from mimaface_cli.face.d3dfr import pack_coefficients, split_coefficients
 

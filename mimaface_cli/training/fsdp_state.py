@@ -1,4 +1,7 @@
-"""Training state whose weights accelerate's FSDP 2 shards among the processes, gathered for checkpoints."""
+"""Training state with weights that accelerate's FSDP 2 shards among the processes.
+
+They are gathered for checkpoints.
+"""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager

@@ -1,4 +1,7 @@
-"""Initial networks of a stage: Stable Diffusion 1.5 and CLIP, a small model from scratch, or the result of stage 1."""
+"""Initial networks of a stage.
+
+They come from Stable Diffusion 1.5 and CLIP, from scratch (a small model), or from the result of stage 1.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Cached latents of all frames of the data. For a small model, encoding would take a large part of each step."""
+"""Cached latents of all frames of the data.
+
+For a small model, encoding would take a large part of each step.
+"""
 
 import hashlib
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The training loop of one stage on accelerate, with moving average, loss log, checkpoints and exact resume."""
+"""The training loop of one stage on accelerate.
+
+It includes the moving average, the loss log, checkpoints and exact resume.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Training losses: the denoiser's squared error, with or without min-SNR weights, and the identity contrastive loss."""
+"""Training losses: denoising error (min-SNR weights optional) and identity contrast."""
 
 import torch
 from torch import Tensor
@@ -27,7 +27,9 @@ def prediction_target(prediction: str, clean: Tensor, noise: Tensor, alphas: Ten
 def denoising_loss(
     predicted: Tensor, target: Tensor, alphas: Tensor, gamma: float | None = None, prediction: str = "epsilon"
 ) -> Tensor:
-    """Return the mean squared error of a prediction, averaged over each sample and then over the batch.
+    """Return the mean squared error of a prediction.
+
+    It is averaged over each sample and then over the batch.
 
     Args:
         predicted: (B, ...); the error is computed in float32.

@@ -23,7 +23,7 @@ MODEL = "model"
 
 
 def export_model(config: TrainingConfig, data: TrainingData, vae: AutoencoderKL) -> Path:
-    """Write the result of stage 2 in the format of the diffusion engine, and return its folder.
+    """Write the result of stage 2 for the diffusion engine, and return its folder.
 
     In the face478 space this is a small model's folder, in the bfm09 space the release's layout.
 

@@ -71,7 +71,9 @@ def sample_mask(count: int, share: float, generator: torch.Generator, device: to
 
 
 def create_generator(seed: int, batch: dict[str, Tensor], device: torch.device) -> torch.Generator:
-    """Return a generator that depends only on the run's seed and the micro-batch's first sample.
+    """Return the random generator of a micro-batch.
+
+    It depends only on the run's seed and the micro-batch's first sample.
 
     So a micro-batch has the same noise in any process and after any number of resumes.
     """

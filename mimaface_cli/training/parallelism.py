@@ -1,4 +1,7 @@
-"""Choice of the training state by accelerate's configuration: complete in each process, or sharded."""
+"""Choice of the training state by accelerate's configuration.
+
+It is complete in each process, or sharded.
+"""
 
 import os
 from importlib.util import find_spec
@@ -14,7 +17,9 @@ from mimaface_cli.training.train_state import TrainState
 
 
 def check_accelerate_config() -> None:
-    """Check that accelerate's configuration, which its launcher puts in the environment, supports checkpoints.
+    """Check that accelerate's configuration supports checkpoints.
+
+    accelerate's launcher puts the configuration in the environment.
 
     Raises:
         InputError: It shards weights, layers or samples in an unsupported way, or needs a package that is missing.

@@ -42,7 +42,10 @@ def write_checkpoint(folder: Path, state: dict[str, Any], keep: int) -> None:
 
 
 def remove_partial_checkpoints(folder: Path) -> None:
-    """Remove temporary files of a killed run. Only the process that holds the folder's lock may call it."""
+    """Remove temporary files of a killed run.
+
+    Only the process that holds the folder's lock may call it.
+    """
     for path in folder.glob(".step-*.part.pt"):
         path.unlink()
 

@@ -187,7 +187,10 @@ def load_batches(samples: Dataset, share: SampleShare, workers: int) -> Iterator
 
 
 def autoencoder_batches(data: TrainingData, seed: int, batch: int) -> Callable[[int], Iterator[Tensor]]:
-    """Return a function that yields random frames (B, 3, S, S) in [-1, 1] from the k-th batch on."""
+    """Return a function that yields random frames from the k-th batch on.
+
+    A batch is (B, 3, S, S) in [-1, 1].
+    """
 
     def stream(first: int) -> Iterator[Tensor]:
         while True:

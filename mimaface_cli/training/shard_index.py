@@ -1,4 +1,4 @@
-"""The index of a folder of shards: how its clips were prepared, and which videos are in it."""
+"""The index of a folder of shards: preparation settings and videos."""
 
 import json
 from dataclasses import dataclass, field

@@ -24,7 +24,9 @@ Extent = tuple[int, int]
 
 
 class StoredClip:
-    """A clip in a shard. Its content is read on demand; the object is small and can be sent to a worker process.
+    """A clip in a shard.
+
+    Its content is read on demand. The object is small and can be sent to a worker process.
 
     Args:
         shard: Path of the shard.
@@ -66,7 +68,9 @@ class StoredClip:
         return MotionTrack.from_bytes(self._read("track.npz"), f"{self.shard} ({self.key})")
 
     def landmarks(self) -> np.ndarray | None:
-        """Return the landmarks (N, L, 2) float32 in pixels of the crop, or None if the clip has none.
+        """Return the landmarks (N, L, 2) float32 in pixels of the crop.
+
+        None if the clip has no landmarks.
 
         Raises:
             InputError: They are damaged.
@@ -114,7 +118,9 @@ class StoredClip:
         return self._read_image(f"{number:05d}.render.jpg", f"render {number}")
 
     def photo(self) -> np.ndarray:
-        """Return the source image: the person at another moment, (S, S, 3) uint8. Requires `has_renders`.
+        """Return the source image (S, S, 3) uint8: the person at another moment.
+
+        Requires `has_renders`.
 
         Raises:
             InputError: The image is damaged or of another size.

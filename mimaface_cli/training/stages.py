@@ -79,7 +79,9 @@ def train_image(config: TrainingConfig, progress: ProgressCallback = ignore_prog
 
 
 def train_video(config: TrainingConfig, progress: ProgressCallback = ignore_progress) -> Path:
-    """Train stage 2 from stage 1's moving average, or resume at its last checkpoint; then export the model.
+    """Train stage 2 and export the model.
+
+    Training starts from stage 1's moving average, or resumes at the last checkpoint of stage 2.
 
     Args:
         config: The run's configuration.

@@ -48,7 +48,10 @@ class TensorboardLog:
         self._writer.add_image("validation", result.sheet, result.step, dataformats="HWC")
 
     def flush(self) -> None:
-        """Write to the disk. Call it before a checkpoint: a resumed run does not log earlier steps again."""
+        """Write to the disk.
+
+        Call it before a checkpoint: a resumed run does not log earlier steps again.
+        """
         self._writer.flush()
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""The state of a training run: a network, its optimizer and its moving average, complete in each process."""
+"""The state of a training run: network, optimizer and moving average.
+
+It is complete in each process.
+"""
 
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +20,9 @@ _WRAPPERS = ("_checkpoint_wrapped_module.", "_orig_mod.")
 
 
 class TrainState:
-    """Network, optimizer and moving average of a stage. Subclasses shard them among the processes.
+    """Network, optimizer and moving average of a stage.
+
+    Subclasses shard them among the processes.
 
     Every method must be called in all processes.
 
@@ -61,7 +66,10 @@ class TrainState:
         }
 
     def mask_gradients(self) -> None:
-        """Apply the masks of `Denoiser.mask_gradient`. Complete weights have hooks, which have done so already."""
+        """Apply the masks of `Denoiser.mask_gradient`.
+
+        Here it does nothing, because complete weights have hooks.
+        """
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
@@ -71,7 +79,10 @@ class TrainState:
         torch._foreach_lerp_(averages, self.parameters, 1 - decay)
 
     def averaged_network(self) -> AbstractContextManager[Denoiser | None]:
-        """Provide the network with its moving average as weights, in the main process; None in the others."""
+        """Provide the network with its moving average as weights.
+
+        None outside the main process.
+        """
         return self._averaged_in_place()
 
     @contextmanager
@@ -92,7 +103,10 @@ class TrainState:
             parameter.data, self.average[name] = self.average[name], parameter.data
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the complete `network`, `average` and `optimizer` of a checkpoint; valid in the main process."""
+        """Return the complete `network`, `average` and `optimizer` of a checkpoint.
+
+        The result is valid only in the main process.
+        """
         return {"network": self.network.state_dict(), "average": self.average, "optimizer": self.adamw.state_dict()}
 
     @torch.no_grad()

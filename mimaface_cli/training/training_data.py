@@ -1,4 +1,4 @@
-"""The prepared clips of a run, with their people, and conversions of images and motion to tensors."""
+"""The prepared clips of a run, and conversions of images and motion to tensors."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -100,7 +100,10 @@ def image_tensor(image: np.ndarray) -> Tensor:
 
 @lru_cache(maxsize=CACHED_CLIPS)
 def clip_motion(clip: StoredClip) -> Tensor:
-    """Return pose, expression and gaze of all frames, (F, 74). The tensor is cached; do not change it."""
+    """Return pose, expression and gaze of all frames, (F, 74).
+
+    The tensor is cached; do not change it.
+    """
     track = clip.track()
     return torch.from_numpy(np.concatenate([track.pose, track.expression, track.gaze], 1))
 

@@ -36,7 +36,9 @@ SheetRow = tuple[np.ndarray, ...]
 
 
 class Validator:
-    """Validation of a network on fixed clips of held-out people, with the same noise at every step.
+    """Validation of a network on fixed clips of held-out people.
+
+    The noise is the same at every step.
 
     Args:
         config: The run's configuration.
@@ -78,7 +80,10 @@ class Validator:
 
     @torch.no_grad()
     def validate(self, network: Denoiser, step: int) -> ValidationResult:
-        """Generate and measure the clips. Afterwards the network's modules are in their previous modes."""
+        """Generate and measure the clips.
+
+        Afterwards the network's modules are in their previous modes.
+        """
         modes = [(module, module.training) for module in network.modules()]
         network.eval()
         try:

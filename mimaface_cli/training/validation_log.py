@@ -1,4 +1,4 @@
-"""Results of validations in a stage's folder: a CSV of figures and a contact sheet per step."""
+"""Validation results of a stage: a CSV of figures, and a contact sheet per step."""
 
 import csv
 import re
@@ -50,7 +50,9 @@ def render_sheet(rows: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
 
 
 def write_validation(folder: Path, result: ValidationResult) -> None:
-    """Add a validation to a stage's folder: a row of the CSV, and the contact sheet as `step-<step>.png`.
+    """Add a validation to a stage's folder.
+
+    It consists of a row of the CSV, and the contact sheet `step-<step>.png`.
 
     Raises:
         OutputError: They cannot be written.

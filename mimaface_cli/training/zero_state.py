@@ -1,4 +1,6 @@
-"""Training state whose weights DeepSpeed's ZeRO shards among the processes (stages 1 to 3), gathered for checkpoints.
+"""Training state with weights that DeepSpeed's ZeRO (stages 1 to 3) shards.
+
+They are gathered for checkpoints.
 
 DeepSpeed distributes the full-precision weights over the processes as flat tensors ("pieces"), which AdamW updates.
 Only DeepSpeed knows the layout of the pieces, but it can read and write complete parameters. Moments and moving average
@@ -25,7 +27,9 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class ZeroTrainState(TrainState):
-    """Training state with weights, moments and moving average as pieces that are distributed over the processes.
+    """Training state as pieces that are distributed over the processes.
+
+    Weights, moments and moving average have the same layout.
 
     Args:
         accelerator: accelerate's state.

@@ -73,7 +73,10 @@ def audio_mouth_lag(envelope: np.ndarray, opening: np.ndarray, times: np.ndarray
 
 
 def sampled_curve_lag(curve: np.ndarray, times: np.ndarray, other: np.ndarray, other_times: np.ndarray) -> Lag | None:
-    """Return the lag of a curve over times (s) behind another of the same kind, such as two mouth openings."""
+    """Return the lag of a curve behind another of the same kind.
+
+    Both have times in seconds. The curves are, for example, two mouth openings.
+    """
     end = min(float(times[-1]), float(other_times[-1]))
     clock = (np.arange(int(end * ENVELOPE_RATE)) + 0.5) / ENVELOPE_RATE
     return curve_lag(np.interp(clock, times, curve), np.interp(clock, other_times, other))

@@ -1,10 +1,12 @@
-"""Fréchet distance of two Gaussians over a network's features: FID for images, FVD for videos."""
+"""Fréchet distance of two Gaussians of network features, for FID and FVD."""
 
 import numpy as np
 
 
 class Gaussian:
-    """Mean and covariance of features that arrive in batches; memory does not grow with their number.
+    """Mean and covariance of features that arrive in batches.
+
+    Memory does not grow with their number.
 
     Args:
         size: Dimension D of a feature. Sums are float64.

@@ -12,7 +12,10 @@ MIN_BORDERS = 4
 
 
 def jitter(points: np.ndarray, size: float) -> np.ndarray:
-    """Return the mean length (N - 2) of the second difference of landmarks (N, V, 2), divided by the face's size."""
+    """Return the mean length (N - 2) of the second difference of landmarks (N, V, 2).
+
+    It is divided by the face's size.
+    """
     return np.linalg.norm(np.diff(points, 2, axis=0), axis=-1).mean(-1) / size
 
 
@@ -71,7 +74,10 @@ class ClipBorders:
 
 
 def excess_change(changes: np.ndarray, reach: int = 3) -> np.ndarray:
-    """Return by how much each of N changes exceeds the median of the up to 2·reach changes around it."""
+    """Return the excess of each of N changes over the median of its neighbors.
+
+    The neighbors are the up to 2·reach changes around it.
+    """
     padded = np.concatenate([np.full(reach, np.nan), changes, np.full(reach, np.nan)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
     neighbors = np.delete(windows, reach, axis=1)

@@ -1,4 +1,4 @@
-"""Curves over time from a motion track: the opening of the mouth, the steadiness of the face."""
+"""Curves of a motion track: mouth opening and jitter."""
 
 import numpy as np
 
@@ -22,7 +22,9 @@ def mouth_opening(track: MotionTrack, model: Face478) -> np.ndarray:
 
 
 def mean_jitter(track: MotionTrack, model: Face478) -> float | None:
-    """Return the mean `jitter` of a track's landmarks in units of the diagonal of the face's box.
+    """Return the mean `jitter` of a track's landmarks.
+
+    The unit is the diagonal of the face's box.
 
     Returns:
         The mean over all runs of three frames that show the face within one shot, or None if there are none.

@@ -1,4 +1,4 @@
-"""Visible clip borders: jumps at a regular period, typical of generators that work in clips."""
+"""Visible clip borders: regular jumps, typical of generators that work in clips."""
 
 from collections.abc import Mapping
 
@@ -40,7 +40,7 @@ def frame_change(frame: FramePair) -> float:
 
 
 def clip_borders(video: VideoPair) -> ClipBorders | None:
-    """Return the regular jumps of the whole video (feature of a `VideoPair`), or None if there are none."""
+    """Return the regular jumps of the whole video, or None (feature of a `VideoPair`)."""
     if video.frame_count < MIN_FRAMES:
         return None
     changes = np.array(video.feature(ChangeHistory).values, np.float64)

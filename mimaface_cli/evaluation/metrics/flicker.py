@@ -19,7 +19,10 @@ def frame_cells(frame: FramePair) -> np.ndarray:
 
 
 def crop_face(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return the aligned face with landmarks (478, 2) of an H×W×3 uint8 image as a small square."""
+    """Return the aligned face of an H×W×3 uint8 image as a small square.
+
+    `points` are landmarks (478, 2).
+    """
     import cv2
 
     matrix = fit_similarity(alignment_points(points), FACE_TEMPLATE_256) * (_FACE_SIDE / 256)

@@ -1,4 +1,4 @@
-"""Identity preservation: similarity of the result's face to the source's, and its drift over time.
+"""Identity preservation: similarity to the source, and its drift over time.
 
 Embedding networks are slow, so only some frames are sampled: about eight per result.
 """
@@ -24,7 +24,10 @@ MIN_INTERVAL, MAX_INTERVAL = 0.5, 2.0  # seconds between two samples
 
 
 class IdentitySchedule:
-    """Choice of the sampled frames (feature of a `VideoPair`): frames with a face, evenly over the duration."""
+    """Choice of the sampled frames (feature of a `VideoPair`).
+
+    They show the face and are spread evenly over the duration.
+    """
 
     def __init__(self, video: VideoPair) -> None:
         self._interval = min(max((video.info.duration or 0.0) / SAMPLES, MIN_INTERVAL), MAX_INTERVAL)
@@ -51,7 +54,10 @@ class CurricularComparison:
         self._source = self._embed(video.source_face.image, video.source_face.points)
 
     def compare(self, image: np.ndarray, points: np.ndarray) -> float:
-        """Return the similarity, -1 to 1, of the face with landmarks (478, 2) in an H×W×3 uint8 image."""
+        """Return the similarity, -1 to 1, of a face in an H×W×3 uint8 image.
+
+        `points` are its landmarks (478, 2).
+        """
         return cosine_similarity(self._embed(image, points), self._source)
 
 
@@ -68,14 +74,20 @@ class DlibComparison:
 
 
 def curricular_similarity(frame: FramePair) -> float | None:
-    """Return the similarity to the source (feature of a `FramePair`), or None for frames that are not sampled."""
+    """Return the similarity to the source (feature of a `FramePair`).
+
+    None for frames that are not sampled.
+    """
     if frame.face is None or not frame.feature(is_identity_sample):
         return None
     return frame.video.feature(CurricularComparison).compare(frame.image, frame.face.points)
 
 
 def dlib_distance(frame: FramePair) -> float | None:
-    """Return the distance to the source (feature of a `FramePair`), or None for frames that are not sampled."""
+    """Return the distance to the source (feature of a `FramePair`).
+
+    None for frames that are not sampled.
+    """
     if frame.face is None or not frame.feature(is_identity_sample):
         return None
     return frame.video.feature(DlibComparison).compare(frame.image, frame.face.points)
@@ -137,7 +149,10 @@ class DlibDistance(IdentityMetric):
 
 
 class IdentityDrift(Metric):
-    """Change of the distance to the source over the result, by CurricularFace if installed, else by dlib."""
+    """Change of the distance to the source over the result.
+
+    CurricularFace is used if installed, else dlib.
+    """
 
     info = MetricInfo(
         "identity_drift",

@@ -1,4 +1,4 @@
-"""Lip synchronization: lag of the mouth behind the driver's mouth, and of the audio behind the mouth."""
+"""Lip synchronization: lags of the mouth and of the audio."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,10 @@ _TOO_SHORT = f"less than {MIN_DURATION:.1f} s in common, or no movement"
 
 @dataclass(frozen=True)
 class SpeechEnvelopes:
-    """Loudness of the speech of result and driver, ENVELOPE_RATE values per second; None without audio."""
+    """Loudness of the speech of result and driver; None without audio.
+
+    Both have ENVELOPE_RATE values per second.
+    """
 
     result: np.ndarray | None
     driver: np.ndarray | None
@@ -148,7 +151,10 @@ class SyncOffset(Metric):
 
 
 class SpeechMetric(Metric):
-    """Base class of figures that compare the loudness of the speech band with the jaw, without the driver's mouth."""
+    """Base class of figures that compare speech loudness with the jaw.
+
+    They do not need the driver's mouth.
+    """
 
     def lag(self) -> Lag | None:
         """Return the lag of the audio behind the jaw, or None with `reason` set."""

@@ -1,4 +1,4 @@
-"""Motion transfer: distances of the result's coefficients to the driver's at the same time.
+"""Motion transfer: distances between the coefficients of result and driver.
 
 The paper measures in the bfm09 space of D3DFR. The embedded estimator's space, face478, has other units.
 
@@ -70,14 +70,19 @@ def measure_distances(track: MotionTrack, driver_track: MotionTrack, is_compared
 
 
 def motion_distances(video: VideoPair) -> MotionDistances | None:
-    """Return the distances in the face478 space (feature of a `VideoPair`), or None without a face in the result."""
+    """Return the distances in the face478 space (feature of a `VideoPair`).
+
+    None without a face in the result.
+    """
     if video.track is None:
         return None
     return measure_distances(video.track, video.driver_track, video.compared_frames)
 
 
 def paper_motion_distances(video: VideoPair) -> MotionDistances | None:
-    """Return the distances in the bfm09 space (feature of a `VideoPair`), or None without a face in the result.
+    """Return the distances in the bfm09 space (feature of a `VideoPair`).
+
+    None without a face in the result.
 
     Result and driver are extracted a second time, by D3DFR.
     """
@@ -183,7 +188,10 @@ class BlendshapeCorrelation(Metric):
 
 
 class PaperDistanceMetric(DistanceMetric):
-    """Mean of a field of `MotionDistances` in the bfm09 space. It needs the networks of that space."""
+    """Mean of a field of `MotionDistances` in the bfm09 space.
+
+    It needs the networks of that space.
+    """
 
     @classmethod
     def find_problem(cls, video: VideoPair) -> str | None:

@@ -43,12 +43,18 @@ class ReferenceFrames:
 
 
 def scaled_frames(frame: FramePair) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return result and driver at one size (feature of a `FramePair`), or None if they cannot be compared."""
+    """Return result and driver at one size (feature of a `FramePair`).
+
+    None if they cannot be compared.
+    """
     return frame.video.feature(ReferenceFrames).scale(frame.image, frame.driver_image)
 
 
 class ReferenceMetric(FrameMeanMetric):
-    """Mean over frames of a figure against the driver's frame. A subclass implements `compare`."""
+    """Mean over frames of a figure against the driver's frame.
+
+    A subclass implements `compare`.
+    """
 
     def compare(self, image: np.ndarray, reference: np.ndarray) -> float | None:
         """Return the figure of a frame (H×W×3 uint8) against its reference of the same size."""

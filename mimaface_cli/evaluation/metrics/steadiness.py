@@ -13,7 +13,7 @@ _TOO_FEW = "fewer than three frames with a face in a row"
 
 
 def result_jitter(video: VideoPair) -> float | None:
-    """Return the mean jitter of the result (feature of a `VideoPair`), or None if it cannot be measured."""
+    """Return the mean jitter of the result, or None (feature of a `VideoPair`)."""
     return None if video.track is None else mean_jitter(video.track, face478.load())
 
 

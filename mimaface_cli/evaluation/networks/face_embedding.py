@@ -1,4 +1,7 @@
-"""Identity embeddings of faces: CurricularFace, with which papers compute CSIM, and dlib as a substitute."""
+"""Identity embeddings of faces.
+
+Papers compute CSIM with CurricularFace; dlib is a substitute.
+"""
 
 import importlib.util
 from functools import lru_cache
@@ -43,7 +46,10 @@ def alignment_points(points: np.ndarray) -> np.ndarray:
 
 
 class CurricularEmbedder:
-    """CurricularFace on faces that are aligned as in its training (112×112). Raises WeightsError."""
+    """CurricularFace on faces that are aligned as in its training (112×112).
+
+    Raises WeightsError.
+    """
 
     def __init__(self) -> None:
         self._model: nn.Module = pretrained.load_network("csim")

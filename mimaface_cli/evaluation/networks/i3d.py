@@ -33,7 +33,9 @@ _POOL_BEFORE = {
 
 
 def pad_same(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Pad with zeros as TensorFlow's "SAME" does: the output size is input size / stride, rounded up.
+    """Pad with zeros as TensorFlow's "SAME" does.
+
+    The output size is input size / stride, rounded up.
 
     If the padding is odd, the extra cell comes last.
     """
@@ -80,7 +82,9 @@ class MixedBlock(nn.Module):
 
 
 class I3d(nn.Module):
-    """Network that maps clips (B, 3, T, 224, 224) in [-1, 1] to logits (B, 400), the mean over time.
+    """Network that maps clips (B, 3, T, 224, 224) in [-1, 1] to logits (B, 400).
+
+    The logits are averaged over time.
 
     T is at least MIN_FRAMES.
     """

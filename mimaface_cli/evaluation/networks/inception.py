@@ -16,7 +16,10 @@ INPUT_SIZE = 299  # height and width in pixels
 
 
 class ConvBlock2d(nn.Module):
-    """Convolution without bias, batch norm and ReLU. The image keeps its size unless stride is 2 or `pad` is False."""
+    """Convolution without bias, batch norm and ReLU.
+
+    The image keeps its size unless stride is 2 or `pad` is False.
+    """
 
     def __init__(
         self, channels: int, width: int, kernel: int | tuple[int, int] = 1, stride: int = 1, pad: bool = True
@@ -70,7 +73,10 @@ class InceptionB(nn.Module):
 
 
 class InceptionC(nn.Module):
-    """Block at 17×17: a 1×1, a factored 7×7 and a double factored 7×7 convolution and a pooled branch."""
+    """Block at 17×17 with four branches.
+
+    They are a 1×1, a factored 7×7 and a double factored 7×7 convolution, and pooling.
+    """
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()

@@ -19,7 +19,10 @@ _SMALLEST_SIDE = 64
 
 
 class LpipsNetwork(nn.Module):
-    """Network that maps two batches of RGB images (B, 3, H, W) in [-1, 1] to distances (B), 0 for equal images."""
+    """Network that maps two batches of images to distances (B), 0 for equal images.
+
+    Images are RGB (B, 3, H, W) in [-1, 1].
+    """
 
     shift: Tensor
     scale: Tensor
@@ -45,7 +48,7 @@ class LpipsNetwork(nn.Module):
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
 
     def layer_features(self, images: Tensor) -> list[Tensor]:
-        """Return the features of the five rectified layers, normalized to unit length over channels."""
+        """Return the features of the five rectified layers, of unit length over channels."""
         x = (images - self.shift) / self.scale
         features = []
         for index, layer in enumerate(self.features):
@@ -64,7 +67,10 @@ class LpipsNetwork(nn.Module):
 
 
 def convert_release(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the released tensors (torchvision's AlexNet, LPIPS's linear layers) to those of `LpipsNetwork`."""
+    """Rename the released tensors to those of `LpipsNetwork`.
+
+    They are those of torchvision's AlexNet and of LPIPS's linear layers.
+    """
     converted = {key: value for key, value in state.items() if key.startswith("features.")}
     for key, value in state.items():
         if match := _HEAD_KEY.fullmatch(key):

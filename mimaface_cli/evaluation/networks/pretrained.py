@@ -49,7 +49,9 @@ def weight_files(network: str) -> list[Path]:
 
 
 def load_network(network: str) -> "nn.Module":
-    """Load a network with its weights on the CPU, in evaluation mode; later calls return the same module.
+    """Load a network with its weights on the CPU, in evaluation mode.
+
+    Later calls return the same module.
 
     Args:
         network: A key of NETWORK_FILES except bfm09, which the track extractor loads itself.
@@ -95,7 +97,10 @@ def _load(network: str, *stamped_paths: tuple[Path, int]) -> "nn.Module":
 
 
 def read_state(paths: list[Path]) -> dict[str, "Tensor"]:
-    """Return the tensors of several .safetensors files in one state dictionary. Raises WeightsError."""
+    """Return the tensors of several .safetensors files in one state dictionary.
+
+    Raises WeightsError.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
