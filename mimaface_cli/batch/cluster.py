@@ -122,12 +122,12 @@ class RayWorker:
             self.stop()
             raise NoCapacityError from error
 
-    def do(self, task: Mapping[str, Any], progress: ProgressCallback, timeout: float | None = None) -> JobReply:
+    def run_task(self, task: Mapping[str, Any], progress: ProgressCallback, timeout: float | None = None) -> JobReply:
         """Run a task and return the reply. Raises WorkerDiedError, also if its node leaves the cluster."""
         import ray
 
         try:
-            answer = self._actor.do.remote(dict(task), timeout)
+            answer = self._actor.run_task.remote(dict(task), timeout)
             while not ray.wait([answer], timeout=_POLL_INTERVAL)[0]:
                 if stage := ray.get(self._actor.stage.remote()):
                     progress(*stage)
@@ -152,10 +152,10 @@ class _Actor:
         self._worker = WorkerProcess(command, Path(folder), variables)
         self._stage: tuple[str, int, int | None] | None = None
 
-    def do(self, task: dict[str, Any], timeout: float | None) -> dict[str, Any]:
+    def run_task(self, task: dict[str, Any], timeout: float | None) -> dict[str, Any]:
         """Run a task; return the reply, or how the process died."""
         try:
-            return vars(self._worker.do(task, self._set_stage, timeout))
+            return vars(self._worker.run_task(task, self._set_stage, timeout))
         except WorkerDiedError as error:
             return {"died": str(error)}
 

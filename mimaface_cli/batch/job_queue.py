@@ -58,7 +58,7 @@ class JobQueue:
         self._rows = {job.id: job.row for job in jobs}
         self.budget: dict[str, int] = {}
         for job in jobs:
-            record = states.record(job.id)
+            record = states.load_record(job.id)
             budget = (record.attempts if record is not None else 0) + 1 + options.retry
             self.budget[job.id] = budget
             if reply := settled_reply(record, job, budget):
@@ -81,7 +81,7 @@ class JobQueue:
             self.lanes -= not is_last
             return not is_last
 
-    def take(self) -> Job | None:
+    def take_job(self) -> Job | None:
         """Wait for the next ready job and return it; return None if no job is left."""
         with self._changed:
             while True:
@@ -117,7 +117,7 @@ class JobQueue:
                 self._finish(JobOutcome(job, reply.status, reply))
             self._changed.notify_all()
 
-    def put_death(self, job: Job, reason: str) -> None:
+    def put_worker_death(self, job: Job, reason: str) -> None:
         """Process the death of a worker: the first one does not count as an attempt, later ones count as retries."""
         with self._changed:
             deaths = self._deaths[job.id] = self._deaths.get(job.id, 0) + 1

@@ -101,7 +101,7 @@ def settled_reply(record: JobRecord | None, job: Job, budget: int) -> JobReply |
 
 def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool, run: RunCommand) -> JobReply:
     """Run a job whose lock is held."""
-    previous = states.record(job.id)
+    previous = states.load_record(job.id)
     reply = settled_reply(previous, job, budget)
     if reply is not None:
         return reply
@@ -125,7 +125,7 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
         began=time.time(),
         worker=f"{socket.gethostname()} {os.getpid()}",
     )
-    states.write(job.id, record)
+    states.save_record(job.id, record)
     # The folder of numbered images is published as a whole, after their matte and their record.
     if interrupted is not None and may_replace and job.outputs[0].is_dir() and output_exists(job.outputs[0]):
         changed = _changed_input(interrupted, job)
@@ -146,7 +146,7 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
         ours=may_replace and any(output_exists(output) for output in job.outputs),
         ended=time.time(),
     )
-    states.write(job.id, finished)
+    states.save_record(job.id, finished)
     return JobReply(
         finished.status, finished.attempts, finished.code, finished.reason, finished.seconds, finished.result, True
     )
@@ -155,7 +155,7 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
 def _run_command(states: StateFolder, job: Job, words: list[str], run: RunCommand) -> CommandOutcome:
     """Run the command of a job; report a failure if an input changed during the run."""
     stamps = _input_stamps(job)
-    outcome = run([*words, *job.words], states.log(job.id))
+    outcome = run([*words, *job.words], states.log_path(job.id))
     if outcome.code:
         return outcome
     for path, stamp in _input_stamps(job).items():

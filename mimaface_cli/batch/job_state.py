@@ -87,11 +87,11 @@ class StateFolder:
         if not os.access(self.folder, os.W_OK):
             raise OutputError(f"{self.folder}: cannot be written. Set `state` to another folder.")
 
-    def log(self, key: str) -> Path:
+    def log_path(self, key: str) -> Path:
         """Return the path of a job's log."""
         return self.folder / f"{key}.log"
 
-    def record(self, key: str) -> JobRecord | None:
+    def load_record(self, key: str) -> JobRecord | None:
         """Return the record of a job, or None if it is missing or damaged."""
         try:
             values = json.loads((self.folder / f"{key}.json").read_bytes())
@@ -100,7 +100,7 @@ class StateFolder:
             return None
         return record if record.is_valid else None
 
-    def write(self, key: str, record: JobRecord) -> None:
+    def save_record(self, key: str, record: JobRecord) -> None:
         """Replace the record of a job. Raises OutputError."""
         with atomic_path(self.folder / f"{key}.json") as temporary, temporary.open("w", encoding="ascii") as file:
             json.dump(asdict(record), file, indent=1)
@@ -134,7 +134,7 @@ class StateFolder:
         finally:
             lock.release()
 
-    def forget(self, key: str) -> None:
+    def discard_record(self, key: str) -> None:
         """Remove the record of a job, unless the job is running."""
         with self.lock(key) as is_locked:
             if is_locked:
@@ -144,13 +144,13 @@ class StateFolder:
     def record_death(self, job: Job, reason: str) -> None:
         """Record the death of a job's process and remove its partial files, unless the job is running again."""
         with suppress(OutputError), self.lock(job.id, 5.0) as is_locked:
-            record = self.record(job.id)
+            record = self.load_record(job.id)
             if is_locked and record is not None and record.status == RUNNING:
                 clear_partial_outputs(job)
                 # Numbered images appear only when complete: the next attempt recognizes them and does not replace them.
                 is_complete = record.ours and job.outputs[0].is_dir() and output_exists(job.outputs[0])
                 status = RUNNING if is_complete else FAILED
-                self.write(job.id, replace(record, status=status, code=1, reason=reason))
+                self.save_record(job.id, replace(record, status=status, code=1, reason=reason))
 
 
 def clear_partial_outputs(job: Job) -> None:

@@ -23,7 +23,7 @@ _Stage = tuple[Job, str, int, int | None]
 class Worker(Protocol):
     """Runs tasks: a `WorkerProcess` on this machine, or a `RayWorker` on a cluster."""
 
-    def do(self, task: Mapping[str, Any], progress: ProgressCallback, timeout: float | None = None) -> JobReply:
+    def run_task(self, task: Mapping[str, Any], progress: ProgressCallback, timeout: float | None = None) -> JobReply:
         """Run a task and return the reply. Raises WorkerDiedError."""
 
     def stop(self) -> None:
@@ -159,7 +159,7 @@ class _BatchRun:
                     if self._jobs.give_up_lane():
                         return
                     continue
-                if self._is_stopped.is_set() or (job := self._jobs.take()) is None:
+                if self._is_stopped.is_set() or (job := self._jobs.take_job()) is None:
                     return
                 if not self._run_job(number, lane, worker, job):
                     return
@@ -181,14 +181,14 @@ class _BatchRun:
 
         try:
             task = make_task(self._states, job, self._jobs.budget[job.id], self._options.skip_existing)
-            reply = worker.do(task, show, self._options.timeout)
+            reply = worker.run_task(task, show, self._options.timeout)
         except WorkerDiedError as error:
             lane.stop_worker()
             lane.worker = None
             if self._is_stopped.is_set():
                 return False
             self._states.record_death(job, str(error))
-            self._jobs.put_death(job, str(error))
+            self._jobs.put_worker_death(job, str(error))
         else:
             self._jobs.put_reply(job, reply)
         return True

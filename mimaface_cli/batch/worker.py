@@ -56,7 +56,7 @@ class WorkerProcess:
         self._answers: IO[bytes] = self._process.stdout
         self.pid = self._process.pid
 
-    def do(self, task: Mapping[str, Any], progress: ProgressCallback, timeout: float | None = None) -> "JobReply":
+    def run_task(self, task: Mapping[str, Any], progress: ProgressCallback, timeout: float | None = None) -> "JobReply":
         """Run a task (see `make_task`) and return the reply.
 
         Raises:

@@ -87,7 +87,7 @@ def command(
         if not resume:
             states.prepare()
             for job in job_list:
-                states.forget(job.id)
+                states.discard_record(job.id)
         with (
             _open_workers(ray, folder, uses_diffusion, spare) as (default_workers, start_worker),
             show_progress(quiet, "jobs") as progress,
@@ -233,7 +233,7 @@ def _json_row(outcome: "JobOutcome", states: "StateFolder") -> dict[str, Any]:
         "exit_code": reply.code,
         "reason": reply.reason,
         "seconds": reply.seconds,
-        "log": str(states.log(job.id)),
+        "log": str(states.log_path(job.id)),
         "result": reply.result,
     }
 

@@ -26,7 +26,7 @@ class FakeWorker:
     def __init__(self, state, jobs, run):
         self.state, self.jobs, self.run = state, {job.id: job for job in jobs}, run
 
-    def do(self, task, progress, timeout=None):
+    def run_task(self, task, progress, timeout=None):
         progress("animating", 1, 1)
         return run_job(self.state, self.jobs[task["job"]["id"]], task["budget"], task["skip_existing"], self.run)
 
@@ -128,13 +128,15 @@ def test_first_worker_death_costs_no_attempt(tmp_path, deaths, retry, status):
     remaining_deaths = [deaths]
 
     class DyingWorker(FakeWorker):
-        def do(self, task, progress, timeout=None):
+        def run_task(self, task, progress, timeout=None):
             if remaining_deaths[0]:
                 remaining_deaths[0] -= 1
-                record = self.state.record(jobs[0].id)
-                self.state.write(jobs[0].id, JobRecord(RUNNING, (record.attempts if record else 0) + 1, ours=True))
+                record = self.state.load_record(jobs[0].id)
+                self.state.save_record(
+                    jobs[0].id, JobRecord(RUNNING, (record.attempts if record else 0) + 1, ours=True)
+                )
                 raise WorkerDiedError("its worker was ended by SIGKILL")
-            return super().do(task, progress, timeout)
+            return super().run_task(task, progress, timeout)
 
     def write(words, log):
         (tmp_path / "o.mp4").write_text("rendered")
@@ -144,7 +146,7 @@ def test_first_worker_death_costs_no_attempt(tmp_path, deaths, retry, status):
     outcome = run_batch(jobs, state, lambda number: DyingWorker(state, jobs, write), options, SilentObserver())[0]
     assert outcome.status == status
     if status == FAILED:
-        assert "SIGKILL" in outcome.reply.reason and state.record(jobs[0].id).status == FAILED
+        assert "SIGKILL" in outcome.reply.reason and state.load_record(jobs[0].id).status == FAILED
 
 
 def test_batch_finishes_when_cluster_is_full(batch, tmp_path):
@@ -196,7 +198,7 @@ def test_interrupted_job_replaces_only_an_output_that_it_wrote(batch, tmp_path):
     for ours in (True, False):
         (tmp_path / "o.mp4").write_text("existing")
         leftover.write_text("half")
-        state.write(job.id, JobRecord(RUNNING, 1, ours=ours))
+        state.save_record(job.id, JobRecord(RUNNING, 1, ours=ours))
         reply = run_job(state, job, 9, False, lambda words, log: CommandOutcome(run(words), "", None))
         assert reply.status == DONE and not leftover.exists()
     assert overwrites == [True, False]
@@ -205,11 +207,11 @@ def test_interrupted_job_replaces_only_an_output_that_it_wrote(batch, tmp_path):
 def test_damaged_records_are_ignored(tmp_path):
     state = StateFolder(tmp_path / "state")
     state.prepare()
-    state.write("a", JobRecord(DONE, 1, began=1.5))
-    assert state.record("a") == JobRecord(DONE, 1, began=1.5)
+    state.save_record("a", JobRecord(DONE, 1, began=1.5))
+    assert state.load_record("a") == JobRecord(DONE, 1, began=1.5)
     for content in (b"", b"{", b"[]", b'{"status": "done"}', b'{"status": 3, "attempts": "x"}', b"\xff\xfe"):
         (state.folder / "a.json").write_bytes(content)
-        assert state.record("a") is None
+        assert state.load_record("a") is None
     with state.lock("a") as is_locked:
         assert is_locked
         replies = []

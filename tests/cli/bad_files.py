@@ -76,11 +76,13 @@ def write_nan_track(path: Path, sample) -> None:
 
 
 def file_with(name: str, content: bytes) -> Callable:
-    def make(folder: Path, sample) -> None:
+    """Return a function that writes a file."""
+
+    def create(folder: Path, sample) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
 
-    return make
+    return create
 
 
 def empty_folder(name: str) -> Callable:
@@ -90,16 +92,18 @@ def empty_folder(name: str) -> Callable:
 def driver_link(link: Callable) -> Callable:
     """Return a function that copies the driver to a.mp4 and links b.mp4 to it."""
 
-    def make(folder: Path, sample) -> None:
+    def create(folder: Path, sample) -> None:
         shutil.copy(sample.driver, folder / "a.mp4")
         link(folder / "b.mp4", folder / "a.mp4")
 
-    return make
+    return create
 
 
 def truncated_copy(name: str, source: str, fraction: float) -> Callable:
-    def make(folder: Path, sample) -> None:
+    """Return a function that writes the first part of a sample file."""
+
+    def create(folder: Path, sample) -> None:
         whole = getattr(sample, source).read_bytes()
         (folder / name).write_bytes(whole[: int(len(whole) * fraction)])
 
-    return make
+    return create

@@ -59,7 +59,7 @@ CASES: dict[str, BadInput] = {
     # SOURCE.
     "source missing": BadInput(INPUT, ("gone.jpg", "no such file", "Check"), animate_photo("gone.jpg")),
     "source is a folder": BadInput(
-        INPUT, ("pics", "is a folder", "photo or a video"), animate_photo("pics"), file_with("pics/a.jpg", b"mine")
+        INPUT, ("pics", "is a folder", "photo or a video"), animate_photo("pics"), file_with("pics/a.jpg", b"existing")
     ),
     "source is a track": BadInput(INPUT, ("track.npz", "driver"), ("animate", "TRACK", "DRIVER", *OUT)),
     "source empty": BadInput(INPUT, ("a.jpg", "empty", "complete"), animate_photo("a.jpg"), file_with("a.jpg", b"")),
@@ -156,7 +156,7 @@ CASES: dict[str, BadInput] = {
     ),
     # Output.
     "output exists": BadInput(
-        OUTPUT, ("out.mp4", "exists", "--overwrite"), (*WITH_TRACK, *OUT), file_with("out.mp4", b"mine")
+        OUTPUT, ("out.mp4", "exists", "--overwrite"), (*WITH_TRACK, *OUT), file_with("out.mp4", b"existing")
     ),
     "output is the source": BadInput(
         OUTPUT,
@@ -192,16 +192,16 @@ CASES: dict[str, BadInput] = {
         OUTPUT, ("gone", "no such folder", "Create"), (*WITH_VIDEO, "-o", "gone/out.mp4")
     ),
     "output under a file": BadInput(
-        OUTPUT, ("a.txt", "no such folder"), (*WITH_VIDEO, "-o", "a.txt/out.mp4"), file_with("a.txt", b"mine")
+        OUTPUT, ("a.txt", "no such folder"), (*WITH_VIDEO, "-o", "a.txt/out.mp4"), file_with("a.txt", b"existing")
     ),
     "output is a folder that is not empty": BadInput(
-        OUTPUT, ("pics", "not an empty folder"), (*WITH_VIDEO, "-o", "pics"), file_with("pics/a.txt", b"mine")
+        OUTPUT, ("pics", "not an empty folder"), (*WITH_VIDEO, "-o", "pics"), file_with("pics/a.txt", b"existing")
     ),
     "output pattern in a folder that is not empty": BadInput(
         OUTPUT,
         ("pics", "not an empty folder"),
         (*WITH_VIDEO, "-o", "pics/%03d.png", "--overwrite"),
-        file_with("pics/000.png", b"mine"),
+        file_with("pics/000.png", b"existing"),
     ),
     "output pattern in the working directory": BadInput(
         OUTPUT, ("%05d.png", "folder"), (*WITH_VIDEO, "-o", "%05d.png")
@@ -264,7 +264,7 @@ CASES: dict[str, BadInput] = {
     "extract from nothing": BadInput(INPUT, ("gone.mp4", "no such file"), ("extract", "gone.mp4", "-o", "a.npz")),
     "extract to a video": BadInput(OUTPUT, ("a.mp4", ".npz", "--renders"), ("extract", "DRIVER", "-o", "a.mp4")),
     "extract over an existing file": BadInput(
-        OUTPUT, ("a.npz", "--overwrite"), ("extract", "DRIVER", "-o", "a.npz"), file_with("a.npz", b"mine")
+        OUTPUT, ("a.npz", "--overwrite"), ("extract", "DRIVER", "-o", "a.npz"), file_with("a.npz", b"existing")
     ),
     "extract over its input": BadInput(
         OUTPUT,
@@ -276,13 +276,13 @@ CASES: dict[str, BadInput] = {
         OUTPUT,
         ("r.mp4", "--overwrite"),
         ("extract", "DRIVER", "-o", "a.npz", "--renders", "r.mp4"),
-        file_with("r.mp4", b"mine"),
+        file_with("r.mp4", b"existing"),
     ),
     "extract: render pattern over an existing file": BadInput(
         OUTPUT,
         ("pics", "not an empty folder"),
         ("extract", "DRIVER", "-o", "a.npz", "--renders", "pics/%d.png"),
-        file_with("pics/0.png", b"mine"),
+        file_with("pics/0.png", b"existing"),
     ),
     "extract into a space without weights": BadInput(
         WEIGHTS, ("d3dfr", "mimaface weights pull"), ("extract", "DRIVER", "-o", "a.npz", "--space", "bfm09")
@@ -307,7 +307,7 @@ CASES: dict[str, BadInput] = {
         OUTPUT,
         ("cache.txt", "cannot be written"),
         ("extract", "DRIVER", "--cache-dir", "cache.txt"),
-        file_with("cache.txt", b"mine"),
+        file_with("cache.txt", b"existing"),
     ),
     "age of the cache is not a number": BadInput(
         USAGE, ("--older-than", "days"), ("cache", "clear", "--older-than", "nan")
