@@ -42,8 +42,8 @@ class EntryKind(Generic[T]):
         folder: Sub-folder of the cache.
         suffix: Suffix of the file.
         load: Reads a file. An exception is a miss; InputError caused by ValueError marks a damaged file.
-        save: Writes a value to a path; the caller makes the write atomic where `is_atomic` is False.
-        describe: Texts about a value for listings ("space"), or None where no note is written beside the entry.
+        save: Writes a value to a path; the caller makes the write atomic if `is_atomic` is False.
+        describe: Texts about a value for listings ("space"), or None if no note is written beside the entry.
         is_atomic: Whether `save` replaces the file atomically itself.
     """
 
@@ -192,7 +192,7 @@ class Cache:
             source: Name of the input, for listings.
 
         Returns:
-            False where it cannot be stored.
+            False if it cannot be stored.
         """
         path = self.path_for(kind, key)
         try:
@@ -244,7 +244,7 @@ class Cache:
                     raise
 
     def entries(self) -> list[CacheEntry]:
-        """Return all cached tracks, newest first. Raises OutputError where the folder cannot be read."""
+        """Return all cached tracks, newest first. Raises OutputError if the folder cannot be read."""
         entries = []
         for path in _files(self.folder):
             if path.suffix == ".npz" and _KEY.fullmatch(path.stem):
@@ -257,7 +257,7 @@ class Cache:
         return _newest_first(entries)
 
     def unfinished(self) -> list[CacheEntry]:
-        """Return the videos with cached clips, newest first. Raises OutputError where the folder cannot be read."""
+        """Return the videos with cached clips, newest first. Raises OutputError if the folder cannot be read."""
         entries = []
         try:
             for path in self.clips.iterdir() if self.clips.is_dir() else ():
@@ -353,7 +353,7 @@ def _files(folder: Path) -> Generator[Path, None, None]:
 
 
 def _read_note(path: Path) -> dict[str, str]:
-    """Read the texts of a note, each "" where the note is missing or malformed."""
+    """Read the texts of a note, each "" if the note is missing or malformed."""
     try:
         note = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

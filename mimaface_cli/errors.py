@@ -49,6 +49,6 @@ def brief(error: object, limit: int = 160) -> str:
         limit: Number of characters to keep.
 
     Returns:
-        The text with single spaces, or the name of the type where the text is empty.
+        The text with single spaces, or the name of the type if the text is empty.
     """
     return " ".join(str(error).split())[:limit] or type(error).__name__

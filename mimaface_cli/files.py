@@ -112,7 +112,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def remove_partial_files(path: Path) -> None:
     """Remove the temporary files that a killed run left while it wrote `path`.
 
-    Call it only where no other process can be writing the same file.
+    Call it only if no other process can be writing the same file.
     """
     suffix = re.escape(path.suffix)
     partial_name = re.compile(rf"\.{re.escape(_short_stem(path))}\.[0-9a-f]{{8}}\.part{suffix}(\.signed{suffix})?")

@@ -82,7 +82,7 @@ def option(default: Any = None, *, factory: Callable[[], Any] | None = None, **d
 
     Args:
         default: Default value; ignored with a factory.
-        factory: Creates the default where it is mutable or another dataclass.
+        factory: Creates the default if it is mutable or another dataclass.
         **definition: The arguments of `OptionInfo`.
     """
     metadata = {_KEY: OptionInfo(**definition)}

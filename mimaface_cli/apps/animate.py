@@ -264,7 +264,7 @@ def _create_stamp(animation: _Animation, output: Path) -> Stamp:
 
 
 def _add_panels(animation: _Animation) -> None:
-    """Put the inputs beside the frames where a comparison was requested."""
+    """Put the inputs beside the frames if a comparison was requested."""
     layout, stream = animation.plan.panels, animation.stream
     if layout is not None:
         driver_media = animation.plan.driver.info.media
@@ -273,7 +273,7 @@ def _add_panels(animation: _Animation) -> None:
 
 
 def _source_timecode(animation: _Animation) -> dict[str, str]:
-    """Return the timecode tag of the first frame, where the input that the result follows in time has a timecode."""
+    """Return the timecode tag of the first frame, if the input that sets the frame times has a timecode."""
     plan = animation.plan
     path = plan.source.path if plan.source.is_video else plan.driver.media_path
     timecode = None if path is None else read_timecode(path)
@@ -311,7 +311,7 @@ def _write(
     matte, frames = _open_matte(plan, stream, pts, duration, provenance)
     frames = provenance.mark_frames(frames)
     try:
-        # Leaving the block publishes the matte, then the record, then the result: where the result exists, all exist.
+        # Leaving the block publishes the matte, then the record, then the result: if the result exists, all exist.
         with provenance, writer, matte or nullcontext():
             for k, frame in enumerate(frames):
                 writer.write(frame, float(pts[k]))

@@ -63,7 +63,7 @@ class DriverInput:
         path: The file or folder, or None for a track in memory.
         info: Its description.
         kind: Driver kind that turns it into a track, or None for a track in memory.
-        loaded: The motion, where the driver is a finished track.
+        loaded: The motion, if the driver is a finished track.
     """
 
     path: Path | None
@@ -78,7 +78,7 @@ class DriverInput:
 
     @property
     def media_path(self) -> Path | None:
-        """The file, where it holds frames or audio rather than motion."""
+        """The file, if it holds frames or audio rather than motion."""
         return self.path if self.info.media is not None or self.is_speech else None
 
     def load(self, request: DriverRequest) -> Driver:

@@ -145,7 +145,7 @@ def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
 
 
 def _render(job: EditJob) -> tuple[RenderedEdit, AudioTrack | None]:
-    """Return the frames of the result, and its audio where the input has any."""
+    """Return the frames of the result, and its audio if the input has any."""
     match job.input:
         case PhotoInput() as photo:
             portrait = _read_portrait(photo, job)

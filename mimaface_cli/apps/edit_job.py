@@ -234,7 +234,7 @@ def _load_mixed_track(path: Path | None, cache: Cache | None, progress: Progress
 
 
 def _fill_in_duration(options: EditOptions, edits: Edits, mixed_track: MotionTrack | None) -> EditOptions:
-    """Set the duration of a video made from a photo where neither the options nor keyframes determine it."""
+    """Set the duration of a video made from a photo if neither the options nor keyframes determine it."""
     if options.seconds is not None or edits.keyframes:
         return options
     duration = DEFAULT_DURATION if mixed_track is None else mixed_track.duration

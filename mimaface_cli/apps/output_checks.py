@@ -31,7 +31,7 @@ def check_media_output(
         path: A video, an image, or numbered images such as frames/%05d.png.
         size: Width and height in pixels.
         encode: How the frames are encoded.
-        frames: Number of frames, or None where it is unknown.
+        frames: Number of frames, or None if it is unknown.
         overwrite: Whether an existing file may be replaced.
         inputs: Files that must not be overwritten.
         provenance: Options of the provenance marks; None for outputs without a record (mattes, model renders).

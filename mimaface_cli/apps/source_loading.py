@@ -80,7 +80,7 @@ def fit_portrait(portrait: Portrait, options: AnimateOptions, keeps_alpha: bool,
 def load_video_source(
     info: MediaInfo, options: AnimateOptions, cache: Cache | None, progress: ProgressCallback
 ) -> VideoSource:
-    """Extract the motion of a source video. Raises InputError where no frame shows the selected face."""
+    """Extract the motion of a source video. Raises InputError if no frame shows the selected face."""
     extract = ExtractOptions(options.face, options.smooth, options.follow_skin)
 
     def on_frame(done: int, total: int | None) -> None:

@@ -25,7 +25,7 @@ class Command(TyperCommand):
             self.epilog = _EPILOG
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, with `--help-all` where the command has expert options."""
+        """Return the parameters, with `--help-all` if the command has expert options."""
         params = super().get_params(ctx)
         help_option = self.get_help_option(ctx)
         if help_option is not None and any(getattr(param, "hidden", False) for param in self.params):

@@ -211,7 +211,7 @@ def _write_files(
     overwrite: bool,
     progress: ProgressCallback,
 ) -> None:
-    """Write the HTML page and the CSV file, where they were requested."""
+    """Write the HTML page and the CSV file, if they were requested."""
     if report_file is not None:
         from mimaface_cli.evaluation.report import write_report
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
 
 EVENT_INTERVAL = 0.5  # seconds between JSON events of one stage
-LINE_INTERVAL = 10.0  # seconds between progress lines where there is no terminal
+LINE_INTERVAL = 10.0  # seconds between progress lines without a terminal
 
 
 @contextmanager

@@ -62,10 +62,10 @@ class DriverInfo:
     Attributes:
         path: File or folder.
         kind: As in `Driver`.
-        space: Coefficient space of a finished track, or None where the motion can be estimated in any space.
-        frame_count: Number of frames, or None where it is unknown.
+        space: Coefficient space of a finished track, or None if the motion can be estimated in any space.
+        frame_count: Number of frames, or None if it is unknown.
         has_head_motion: Whether the driver shows how the head moves; speech does not.
-        media: Description of its frames, or None where it has no frames.
+        media: Description of its frames, or None if it has no frames.
     """
 
     path: Path
@@ -107,7 +107,7 @@ class DriverKind(Protocol):
     """A kind of file that can drive a face."""
 
     def accepts(self, path: Path) -> bool:
-        """Return whether the path is of this kind. Raises InputError where it cannot be read."""
+        """Return whether the path is of this kind. Raises InputError if it cannot be read."""
         ...
 
     def inspect(self, path: Path) -> DriverInfo:

@@ -21,7 +21,7 @@ from mimaface_cli.motion.track_meta import BFM09, FACE478
 from mimaface_cli.progress import ProgressCallback
 
 FrameProgress = Callable[[int, int | None], None]
-"""Called with the frames that are done and their total, which is None where it is unknown."""
+"""Called with the frames that are done and their total, which is None if it is unknown."""
 
 
 class MediaDriver:
@@ -32,7 +32,7 @@ class MediaDriver:
         return True
 
     def inspect(self, path: Path) -> DriverInfo:
-        """Describe the frames. Raises InputError where none can be read."""
+        """Describe the frames. Raises InputError if none can be read."""
         info = probe(path)
         return DriverInfo(path, info.kind, frame_count=info.frame_count, media=info)
 
@@ -62,7 +62,7 @@ def load_driver(
         options: Options of the extraction; a track file ignores them.
         cache: Where the track is looked up and stored, or None.
         progress: Called after each frame.
-        info: Description of the frames, where the caller has it already.
+        info: Description of the frames, if the caller has it already.
         space: Coefficient space to extract; a track file keeps its space.
         trim: Span to use; the times of the track stay those of the whole input.
 
@@ -109,7 +109,7 @@ def load_driver(
 
 
 def _span(info: MediaInfo, trim: Trim) -> dict[str, Any]:
-    """Return the arguments of `read_frames` for a span. Raises InputError where the input does not cover it."""
+    """Return the arguments of `read_frames` for a span. Raises InputError if the input does not cover it."""
     if trim and info.kind == "image":
         raise InputError(f"{info.path}: is a single image. Leave out `start` and `duration`.")
     start, duration = trim.seconds(info.frame_rate)

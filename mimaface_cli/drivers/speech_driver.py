@@ -32,7 +32,7 @@ class SpeechDriver:
     """An audio file, or a video file without frames."""
 
     def accepts(self, path: Path) -> bool:
-        """Return whether the file has audio and no frames. Raises InputError where it cannot be read."""
+        """Return whether the file has audio and no frames. Raises InputError if it cannot be read."""
         return is_speech(path)
 
     def inspect(self, path: Path) -> DriverInfo:
@@ -47,7 +47,7 @@ class SpeechDriver:
 
 
 def is_speech(path: Path) -> bool:
-    """Return whether a file has audio and no frames. Raises InputError where it cannot be read."""
+    """Return whether a file has audio and no frames. Raises InputError if it cannot be read."""
     if path.is_dir() or is_track(path):
         return False
     check_input_file(path)

@@ -16,12 +16,12 @@ class TrackDriver:
         return is_track(path)
 
     def inspect(self, path: Path) -> DriverInfo:
-        """Describe the track. Raises InputError where it cannot be read."""
+        """Describe the track. Raises InputError if it cannot be read."""
         track = MotionTrack.load(path)
         return DriverInfo(path, "track", track.meta.space, len(track))
 
     def load(self, request: DriverRequest) -> Driver:
-        """Load the track. Raises InputError where it cannot be read or has no frame in the span."""
+        """Load the track. Raises InputError if it cannot be read or has no frame in the span."""
         return load_track_driver(request.path).trimmed(request.trim)
 
 
@@ -31,5 +31,5 @@ def is_track(path: Path) -> bool:
 
 
 def load_track_driver(path: Path) -> Driver:
-    """Load a track file as a driver. Raises InputError where it cannot be read."""
+    """Load a track file as a driver. Raises InputError if it cannot be read."""
     return Driver(MotionTrack.load(path), path, "track", was_cached=True)

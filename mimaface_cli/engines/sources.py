@@ -45,7 +45,7 @@ class VideoSource:
     max_size: int = 0
 
     def portraits(self, track: MotionTrack | None = None) -> Generator[Portrait, None, None]:
-        """Yield each frame as a portrait; where no face is detected, the track provides its position.
+        """Yield each frame as a portrait; if no face is detected, the track provides its position.
 
         Args:
             track: The first frames of the source's track, or None for all.

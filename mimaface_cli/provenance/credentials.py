@@ -97,7 +97,7 @@ def _read_pem(path: Path, option: str) -> bytes:
 
 
 def _find_algorithm(private_key: object) -> str | None:
-    """Return C2PA's name for the algorithm of a key, or None where C2PA does not support it."""
+    """Return C2PA's name for the algorithm of a key, or None if C2PA does not support it."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     if isinstance(private_key, ec.EllipticCurvePrivateKey):
@@ -210,7 +210,7 @@ def read_credentials(path: Path) -> dict[str, Any] | None:
 
     Returns:
         state ("valid", "trusted", "invalid" or "unreadable"), signer, generator, record (of mimaface only),
-        ingredients and faults. None where the file has no credentials or c2pa-python is not installed.
+        ingredients and faults. None if the file has no credentials or c2pa-python is not installed.
     """
     media_type = _MEDIA_TYPES.get(path.suffix.lower())
     if media_type is None or path.is_dir() or not is_available():

@@ -68,7 +68,7 @@ def decode_identifier(soft_values: np.ndarray) -> int | None:
         soft_values: (CODE_LENGTH,) values at any scale.
 
     Returns:
-        The identifier, or None where its checksum is wrong, as for all but one in 65,536 words of noise.
+        The identifier, or None if its checksum is wrong, as for all but one in 65,536 words of noise.
 
     Source: Viterbi 1967, "Error bounds for convolutional codes and an asymptotically optimum decoding algorithm".
     """

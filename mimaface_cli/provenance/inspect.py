@@ -25,7 +25,7 @@ VOTING_FRAMES = 80
 
 @dataclass(frozen=True)
 class Inspection:
-    """The marks of a file; each is None where it is missing.
+    """The marks of a file; each is None if it is missing.
 
     Attributes:
         path: The file or folder.
@@ -82,7 +82,7 @@ class Inspection:
 
 
 def inspect(path: Path) -> Inspection:
-    """Inspect a video, an image or a folder of numbered images. Raises InputError where it cannot be read."""
+    """Inspect a video, an image or a folder of numbered images. Raises InputError if it cannot be read."""
     exr_files = _list_exr_files(path)
     detector = MarkDetector()
     if exr_files:

@@ -81,7 +81,7 @@ class MarkDetector:
         self._sums: dict[int, np.ndarray] = {}  # by number of cells
 
     def add(self, frame: np.ndarray) -> None:
-        """Add a frame (H×W×3 uint8 RGB). Raises ValueError where its size differs from the first frame's."""
+        """Add a frame (H×W×3 uint8 RGB). Raises ValueError if its size differs from the first frame's."""
         size = frame.shape[1], frame.shape[0]
         if self._size is None:
             self._size = size
@@ -94,7 +94,7 @@ class MarkDetector:
         self.frames += 1
 
     def detect(self) -> Mark | None:
-        """Return the watermark, or None where there is none."""
+        """Return the watermark, or None if there is none."""
         if self._size is None:
             return None
         width, height = self._size

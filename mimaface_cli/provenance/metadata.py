@@ -71,7 +71,7 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
 
     Returns:
         The available values of generator, version, engine, digitalSourceType, identifier and comment, and `xmp`:
-        whether the XMP packet names mimaface too. None where nothing names mimaface.
+        whether the XMP packet names mimaface too. None if nothing names mimaface.
 
     Raises:
         InputError: For a file that cannot be read.

@@ -40,7 +40,7 @@ class ProvenanceOptions:
 
     @cached_property
     def signer(self) -> "Certificate | None":
-        """The certificate that signs, read once; None where nothing is signed.
+        """The certificate that signs, read once; None if nothing is signed.
 
         Raises:
             InputError: For files that cannot be used.

@@ -183,7 +183,7 @@ def write_record(path: Path, result: Path, record: Record, marks: Mapping[str, A
 def is_orphaned(output: Path) -> bool:
     """Return whether an output has a record but no result.
 
-    This happens where a run was killed between writing the two, and where the result was removed.
+    This happens if a run was killed between writing the two, or if the result was removed.
     """
     result = _result_path(output)
     is_empty_folder = result.is_dir() and not any(result.iterdir())
@@ -196,7 +196,7 @@ def is_orphaned(output: Path) -> bool:
 
 
 def read_record(output: Path) -> dict[str, Any] | None:
-    """Return the contents of the record file of an output, or None where it has none.
+    """Return the contents of the record file of an output, or None if it has none.
 
     Raises:
         InputError: For a file that is not a record or is damaged.

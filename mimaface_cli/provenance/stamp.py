@@ -45,7 +45,7 @@ def check_stamp(output: Path, options: ProvenanceOptions, overwrite: bool, input
     """
     if not options.on:
         return
-    _ = options.signer  # reads the certificate, and raises where it cannot sign
+    _ = options.signer  # reads the certificate, and raises if it cannot sign
     is_folder = output.is_dir() or is_image_sequence(output)
     check_output(record_path(output), (overwrite and not is_folder) or is_orphaned(output), inputs)
 
@@ -100,7 +100,7 @@ class RecordStamp(Stamp):
         path: Path of the record.
         record: The record.
         inputs: Input files by their role.
-        marker: Watermark of the frames, or None where they are too small.
+        marker: Watermark of the frames, or None if they are too small.
         certificate: Certificate that signs content credentials, or None.
         input_credentials: Content credentials of the inputs by their role.
     """

@@ -291,7 +291,7 @@ def _layer_name(group: str) -> str:
 
 
 def _matrix_shape(state: Mapping[str, Tensor], key: str, default: tuple[int, int]) -> tuple[int, int]:
-    """The shape of a matrix; the default where it is missing or no matrix, which loading reports afterwards."""
+    """The shape of a matrix; the default if it is missing or no matrix, which loading reports afterwards."""
     if key not in state or state[key].dim() != 2:
         return default
     rows, columns = state[key].shape
