@@ -170,7 +170,10 @@ def replace_inputs(soak: SoakRun, driver_frames: set[int]) -> None:
         time.sleep(soak.rng.uniform(0.2, 5))
         shutil.copy(soak.drivers[1], folder / "new.mp4")
         os.replace(folder / "new.mp4", folder / "d.mp4")
-        stdout, _ = process.communicate()
+        stdout, stderr = process.communicate()
+        if not stdout:
+            outcomes.append(f"no report: {stderr[-300:]}")
+            continue
         job = json.loads(stdout)["jobs"][0]
         if process.returncode == 6:
             outcomes.append("reported" if "changed while" in job["reason"] else job["reason"])

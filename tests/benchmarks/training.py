@@ -5,11 +5,11 @@
     python -m tests.benchmarks.training retrieval FOLDER [--steps 300]
 
 `steps` compares full steps of `train image` and `train video` on synthetic clips with the bare forward pass, backward
-pass and AdamW update of the same UNet, MIA and CLIP (all views of the contrastive loss) on prepared tensors, alternately
-on one machine. A second run times the other parts of a step. On a CUDA card it also measures `sd15`, the size of Stable
-Diffusion 1.5 with random weights.
-`overfit` trains `train image` on eight clips of rendered people and prints the loss, and the PSNR of the frames that the
-network generates for these clips.
+pass and AdamW update of the same UNet, MIA and CLIP (all views of the contrastive loss) on prepared tensors. Both run
+alternately on one machine. A second run times the other parts of a step. On a CUDA card it also measures `sd15`, the
+size of Stable Diffusion 1.5 with random weights.
+`overfit` trains `train image` on eight clips of rendered people and prints the loss, and the PSNR of the frames that
+the network generates for these clips.
 `retrieval` looks up held-out rendered people by their ID tokens at two moments, after training without the identity
 contrastive loss, with negatives from a memory bank, and with negatives from the batch.
 `overfit` and `retrieval` resume where they stopped. FOLDER keeps clips, checkpoints and image sheets.

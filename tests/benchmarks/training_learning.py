@@ -17,9 +17,9 @@ from mimaface_cli.training import stages
 from mimaface_cli.training.autoencoder import load_autoencoder
 from mimaface_cli.training.config import TrainingConfig
 from mimaface_cli.training.config_reader import build_config
-from mimaface_cli.training.denoiser import Denoiser, clip_pixels
-from mimaface_cli.training.initialization import rebuild_network
-from mimaface_cli.training.objective import schedule_alphas
+from mimaface_cli.training.denoiser import Denoiser, prepare_clip_pixels
+from mimaface_cli.training.initialization import initialize_image_stage, rebuild_network
+from mimaface_cli.training.objective import compute_alphas
 from mimaface_cli.training.run_checkpoints import read_stage_result
 from mimaface_cli.training.shard_reader import open_shards
 from mimaface_cli.training.training_data import TrainingData, load_training_data
@@ -27,7 +27,7 @@ from mimaface_cli.training.validation import Validator
 from tests.benchmarks.training_steps import NETWORKS
 
 FIRST_HELD_OUT = 30_000  # first seed of the held-out people
-AUTOENCODER_STEPS = 1500  # at most; no more than the steps of the network
+AUTOENCODER_STEPS = 1500  # at most; shorter runs train the autoencoder no longer than the network
 PEOPLE, HELD_OUT, TAKES = 48, 48, 3
 SIZE = 64  # pixels
 # Title of each retrieval run and its changes of the image stage.
@@ -38,9 +38,20 @@ RETRIEVAL_RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def make_learning_config(data: Path, output: Path, steps: int, batch: int, **image: Any) -> TrainingConfig:
-    """Build the configuration of an image stage; `image` holds changes of that stage's settings."""
-    autoencoder = {"steps": min(AUTOENCODER_STEPS, steps), "batch": 8}
+def make_learning_config(
+    data: Path, output: Path, steps: int, batch: int, autoencoder_steps: int, **image: Any
+) -> TrainingConfig:
+    """Build the configuration of an image stage.
+
+    Args:
+        data: Folder of the clips.
+        output: Folder of the run.
+        steps: Training steps.
+        batch: Clips per step.
+        autoencoder_steps: Training steps of the autoencoder, limited to AUTOENCODER_STEPS.
+        **image: Changes of the image stage's settings.
+    """
+    autoencoder = {"steps": min(AUTOENCODER_STEPS, autoencoder_steps), "batch": 8}
     return build_config({
         "data": str(data), "output": str(output), "size": SIZE, "space": "face478", "workers": 0, "save_every": 250,
         "precision": "no", "validation": {"every": 0}, "cache_latents": True,
@@ -56,17 +67,14 @@ def overfit(folder: Path, steps: int) -> None:
     render_shards(Cast(people=8, takes=1, frames=8), data)
     print("step  loss    denoising loss  PSNR result  PSNR render  PSNR autoencoder  SSIM")
     for part in (steps // 8, steps // 4, steps // 2, steps):
-        config = make_learning_config(data, folder / "run", part, 8, bank=0)
-        if part != steps:
-            autoencoder = replace(config.model.autoencoder, steps=min(AUTOENCODER_STEPS, steps))
-            config = replace(config, model=replace(config.model, autoencoder=autoencoder))
+        config = make_learning_config(data, folder / "run", part, 8, steps, bank=0)
         config = replace(config, model=replace(config.model, prediction="v"))  # small models need v-prediction
         stages.train_image(config)
         clips = load_training_data(config)
         network = rebuild_network(read_stage_result(folder / "run", "image")).eval()
         vae = load_autoencoder(folder / "run/vae")
         settings = replace(config, validation=replace(config.validation, clips=8, steps=10, guidance=2.0))
-        alphas = schedule_alphas(torch.device("cpu"))
+        alphas = compute_alphas(torch.device("cpu"))
         validator = Validator(settings, clips, 1, vae, alphas, contextlib.nullcontext)
         validation = validator.validate(network, part)
         Image.fromarray(validation.sheet).save(folder / f"overfit-{part:05d}.png")
@@ -103,8 +111,8 @@ def measure_retrieval(folder: Path, steps: int) -> None:
     clips = open_shards(folder / "held")
     print(f"top-1 among {HELD_OUT} held-out people (chance {100 / HELD_OUT:.1f} %), {steps} steps on {PEOPLE} people:")
     for name, (title, changes) in RETRIEVAL_RUNS.items():
-        config = make_learning_config(folder / "data", folder / name, steps, 16, **changes)
-        network = stages.start_image(config).eval()
+        config = make_learning_config(folder / "data", folder / name, steps, 16, steps, **changes)
+        network = initialize_image_stage(config).eval()
         if name == "without":
             print(f"   {'before training':30s} {100 * compute_top1(network, clips):.1f} %")
         elif not (folder / name / "vae").exists():
@@ -127,7 +135,7 @@ def compute_top1(network: Denoiser, clips: list) -> float:
     for take in (0, 1):
         photos = np.stack([clip.frame(3) for clip in clips[take::2]])
         photos = torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 127.5 - 1
-        pixels = clip_pixels(photos, network.clip.config.image_size)
+        pixels = prepare_clip_pixels(photos, network.clip.config.image_size)
         class_tokens = clip_encoder.encode_image_tokens(network.clip, pixels)[:, 0]
         tokens.append(torch.nn.functional.normalize(class_tokens, dim=1))
     nearest = (tokens[0] @ tokens[1].T).argmax(1)

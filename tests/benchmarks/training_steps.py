@@ -41,7 +41,7 @@ BLOCK = 5  # steps of a round; the first round warms up
 LEARNING_RATE = 1e-5
 # Object and attribute of each timed part of a step.
 PARTS = {
-    "autoencoder": (stages, "frame_latents"),
+    "autoencoder": (stages, "encode_frames"),
     "augmentation": (stages, "augment_photometric"),
     "identity loss": (stages, "identity_loss"),
     "memory bank": (stages.MemoryBank, "add"),
@@ -202,8 +202,8 @@ def make_step_config(folder: Path, network: str, stage: str, steps: int, workers
     optimizer = {"batch": BATCH[stage], "learning_rate": LEARNING_RATE}
     autoencoder = {"steps": 2, "batch": 2, **(SD_VAE if network == "sd15" else {})}
     return build_config({
-        "data": str(folder / "data"), "output": str(folder / "run"), "size": size, "space": "face478", "workers": workers,
-        "precision": "bf16" if torch.cuda.is_available() else "no", "gradient_checkpointing": False,
+        "data": str(folder / "data"), "output": str(folder / "run"), "size": size, "space": "face478",
+        "workers": workers, "precision": "bf16" if torch.cuda.is_available() else "no", "gradient_checkpointing": False,
         "save_every": 10**6, "validation": {"every": 0}, "cache_latents": cached,
         "model": {"start": "scratch", "size": NETWORKS[network], "autoencoder": autoencoder},
         "image": {"optimizer": optimizer | {"steps": steps if stage == "image" else 1}},

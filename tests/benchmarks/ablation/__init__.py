@@ -1,1 +1,1 @@
-"""The paper's claims in miniature, on rendered people: see `python -m tests.benchmarks.ablation --help`."""
+"""Ablations of the paper at small scale, on rendered people: see `python -m tests.benchmarks.ablation --help`."""

@@ -1,4 +1,4 @@
-"""What is compared: the full model, and the same without one of its parts; each a configuration of the one trainer."""
+"""Variants of the ablation: the full model, and the same without one of its parts, as training configurations."""
 
 import os
 import shutil
@@ -17,122 +17,154 @@ from mimaface_cli.training.denoiser import Denoiser
 from mimaface_cli.training.initialization import rebuild_network
 from mimaface_cli.training.run_checkpoints import list_checkpoints, read_stage_result
 from mimaface_cli.training.stages import train_image, train_video
-from tests.benchmarks.ablation.people import PICTURE
+from tests.benchmarks.ablation.people import SIZE
 
 BASE: Mapping[str, Any] = {
     "space": "face478",
-    "size": PICTURE,
+    "size": SIZE,
     "workers": 0,
     "seed": 0,
     "save_every": 200,
     "keep": 1,
     "cache_latents": True,
-    "validation": {"every": 0},  # the people left out are others
+    "validation": {"every": 0},  # the held-out people are a cast of their own
     "model": {
         "start": "scratch",
-        # Without min-SNR, which leaves next to no weight to the noisiest timesteps, where a few thousand steps must learn
-        # what render and tokens say; a network that has not learned them there draws noise however good it is further down.
+        # Without min-SNR, which gives the noisiest timesteps almost no weight. A few thousand steps must learn there
+        # how render and tokens determine the image; otherwise the network generates noise, however good it is at less
+        # noisy timesteps.
         "prediction": "v",
-        "size": {"channels": [32, 64, 96], "attention": [False, True, True], "clip_layers": 3, "clip_image": 48, "patch": 12,
-                 "motion_divisor": 2},
+        "size": {
+            "channels": [32, 64, 96],
+            "attention": [False, True, True],
+            "clip_layers": 3,
+            "clip_image": 48,
+            "patch": 12,
+            "motion_divisor": 2,
+        },
         "autoencoder": {"steps": 3200},
     },
     "image": {
-        "optimizer": {"steps": 2300, "batch": 32, "learning_rate": 7e-4, "schedule": "cosine", "warm_up": 200, "ema": 0.995},
+        "optimizer": {
+            "steps": 2300,
+            "batch": 32,
+            "learning_rate": 7e-4,
+            "schedule": "cosine",
+            "warm_up": 200,
+            "ema": 0.995,
+        },
         "identity_weight": 0.1,
         "temperature": 0.1,
-        "bank": 0,  # negatives from the batch, for an encoder that learns fast
+        "bank": 0,  # negatives from the batch, because the encoder changes fast
     },
     "video": {
-        "optimizer": {"steps": 1500, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 50, "ema": 0.99},
+        "optimizer": {
+            "steps": 1500,
+            "batch": 4,
+            "learning_rate": 1e-3,
+            "schedule": "cosine",
+            "warm_up": 50,
+            "ema": 0.99,
+        },
         "clip": 8,
     },
-}  # fmt: skip
-STAGE1: Mapping[str, dict] = {
+}
+IMAGE_VARIANTS: Mapping[str, dict] = {
     "full": {},
     "no_render": {"model": {"use_render": False}},
     "no_coefficients": {"model": {"use_motion": False}},
     "no_identity": {"image": {"identity_weight": 0.0}},
-    # The paper's: tokens of an encoder that moves fast grow old in a bank, and to be unlike them it need only move on.
+    # As in the paper. Tokens of an encoder that changes fast become stale in a bank, and the encoder can differ from
+    # stale tokens just by changing on.
     "memory_bank": {"image": {"bank": 1024}},
 }
-STAGE2: Mapping[str, dict] = {"full": {}, "no_ica": {"video": {"none_known": 1.0}}}  # both from stage 1's full model
-# Jobs that can run side by side, each lane in its order.
+# Both start from the full model of the image stage.
+VIDEO_VARIANTS: Mapping[str, dict] = {"full": {}, "no_ica": {"video": {"none_known": 1.0}}}
+# Stage and variant of each training. The lanes can run in parallel; a lane runs in its order.
 LANES = (
     ("image full", "video full", "video no_ica"),
     ("image no_render", "image no_coefficients", "image no_identity", "image memory_bank"),
 )
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
+    """Print a line with the time of day."""
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def saying(job: str, every: float = 60.0):
-    """Progress of a job, a line a minute and at its end."""
+def log_progress(job: str, interval: float = 60.0) -> ProgressCallback:
+    """Return a progress callback that logs a line each `interval` seconds and at the end."""
     last = 0.0
 
-    def report(stage: str, done: int, total: int | None) -> None:
+    def progress(stage: str, done: int, total: int | None) -> None:
         nonlocal last
-        if time.monotonic() - last >= every or done == total:
+        if time.monotonic() - last >= interval or done == total:
             last = time.monotonic()
-            say(f"{job} {stage} {done}/{total}")
+            log(f"{job} {stage} {done}/{total}")
 
-    return report
+    return progress
 
 
 @dataclass(frozen=True)
-class Place:
-    """folder: of everything; scale: share of the steps to run."""
+class Study:
+    """An ablation study in a folder.
+
+    Attributes:
+        folder: Folder of all its files.
+        scale: Share of the training steps to run.
+    """
 
     folder: Path
     scale: float = 1.0
 
-    def config(self, name: str) -> TrainingConfig:
-        """A variant's own."""
-        values = _over(dict(BASE), {**STAGE1, **STAGE2}[name])
-        values |= {"data": str(self.folder / "clips"), "output": str(self.folder / "runs" / name)}
+    def build_config(self, variant: str) -> TrainingConfig:
+        """Build the training configuration of a variant."""
+        values = _merge(BASE, {**IMAGE_VARIANTS, **VIDEO_VARIANTS}[variant])
+        values |= {"data": str(self.folder / "clips"), "output": str(self.folder / "runs" / variant)}
         for part in (values["model"]["autoencoder"], values["image"]["optimizer"], values["video"]["optimizer"]):
             part["steps"] = max(2, round(part["steps"] * self.scale))
         return build_config(values)
 
 
-def train(place: Place, kind: str, name: str, report: ProgressCallback) -> None:
-    """One stage of one variant, trained or taken up where it was; at once where it is done."""
-    config = place.config(name)
+def train_variant(study: Study, stage: str, variant: str, progress: ProgressCallback) -> None:
+    """Train one stage ("image" or "video") of a variant, or resume it; a finished training returns at once."""
+    config = study.build_config(variant)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     if not (output / "vae").exists():
-        shutil.copytree(place.folder / "vae", output / "vae")  # one for all
-    if kind == "image":
-        train_image(config, report)
+        shutil.copytree(study.folder / "vae", output / "vae")  # all variants share one autoencoder
+    if stage == "image":
+        train_image(config, progress)
         return
     if not (output / "image").exists():
-        os.symlink(Path(place.config("full").output).resolve() / "image", output / "image")
-    train_video(config, report)
+        os.symlink(Path(study.build_config("full").output).resolve() / "image", output / "image")
+    train_video(config, progress)
 
 
-def run_lane(place: Place, lane: tuple[str, ...]) -> None:
-    """One process's share of the trainings. Not beside `main`: what a package's __main__ holds, no spawned process finds."""
+def run_lane(study: Study, lane: tuple[str, ...]) -> None:
+    """Run the trainings of a lane in this process.
+
+    This function is not in __main__, because a spawned process cannot import from a package's __main__.
+    """
     torch.set_num_threads(1)
     for job in lane:
-        train(place, *job.split(), saying(job))
+        stage, variant = job.split()
+        train_variant(study, stage, variant, log_progress(job))
 
 
-def finished(place: Place, kind: str, name: str) -> tuple[Denoiser | None, int]:
-    """A variant as far as it has been trained, and after how many steps; None where it has not begun."""
-    output = Path(place.config(name).output)
-    found = list_checkpoints(output / kind)
-    if not found:
+def load_variant(study: Study, stage: str, variant: str) -> tuple[Denoiser | None, int]:
+    """Return a variant's network from its last checkpoint, and its steps; None and 0 without a checkpoint."""
+    output = Path(study.build_config(variant).output)
+    checkpoints = list_checkpoints(output / stage)
+    if not checkpoints:
         return None, 0
-    return rebuild_network(read_stage_result(output, kind)).eval().requires_grad_(False), int(
-        found[-1].stem.partition("-")[2]
-    )
+    network = rebuild_network(read_stage_result(output, stage)).eval().requires_grad_(False)
+    return network, int(checkpoints[-1].stem.partition("-")[2])
 
 
-def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested values with changes over it."""
-    made = {key: _over(value, {}) if isinstance(value, dict) else value for key, value in base.items()}
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deep copy of nested values with changes applied."""
+    merged = {key: _merge(value, {}) if isinstance(value, dict) else value for key, value in base.items()}
     for key, value in changes.items():
-        made[key] = _over(made[key], value) if isinstance(value, dict) else value
-    return made
+        merged[key] = _merge(merged[key], value) if isinstance(value, dict) else value
+    return merged
