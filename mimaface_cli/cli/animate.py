@@ -152,7 +152,7 @@ def command(
       mimaface animate photo.jpg talk.mp4 -o out.mp4
       mimaface animate photo.jpg speech.wav -o out.mp4
       mimaface animate photo.jpg talk.mp4 -o lips.mp4 --region lips --strength 1.2
-      mimaface animate shot.mov actor.mp4 -o dubbed.mov --region face --codec prores
+      mimaface animate shot.mov actor.mp4 -o dubbed.mov --region lips --codec prores
     """
     with console.options():
         settings = build_settings(

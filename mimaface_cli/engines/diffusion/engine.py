@@ -156,9 +156,9 @@ class DiffusionEngine:
         if query.track_space is not None and query.diffusion.settings.warm_start > 0:
             return Readiness(
                 None,
-                "the driver is a track and a warm start needs its frames",
-                problem=f"{query.driver_name} is a track, but a warm start needs the driver's frames. Set "
-                "`warm_start=0`, or give the video.",
+                "the driver is a track, and a warm start needs the driver's video",
+                problem=f"{query.driver_name} is a track, but a warm start needs the driver's video, to extract its "
+                "motion in face478 too. Set `warm_start=0`, or give the video.",
                 error=InputError,
             )
         device = query.diffusion.device

@@ -1,4 +1,4 @@
-"""ICA (inter-clip affinity): overlapping clips, each conditioned on the last frames of the clip before it."""
+"""Inter-clip Affinity (ICA): overlapping clips, each conditioned on the last frames of the clip before it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def build_ica_channels(carried: Tensor | None, frames: int, like: Tensor) -> Ten
     Returns:
         (B, 5, F, h, w); zero where there is no carried frame.
 
-    Source: paper, inter-clip affinity.
+    Source: paper, section 3.3, Eq. (3); the noise in training: Eq. (4).
     """
     batch, channels, _, height, width = like.shape
     conditioning = like.new_zeros(batch, channels + 1, frames, height, width)

@@ -151,7 +151,10 @@ def _load_networks(options: DiffusionOptions) -> _LoadedNetworks:
 def _mesh_renders(request: RenderRequest, to_square: np.ndarray) -> Generator[np.ndarray, None, None]:
     """Yield the mesh engine's frames of the square, from which a warm start begins."""
     if request.load_track is None:
-        raise InputError("a warm start needs the driver's frames. Set `warm_start=0`.", field="warm_start")
+        raise InputError(
+            "a warm start needs the driver's video, to extract its motion in face478 too. Set `warm_start=0`.",
+            field="warm_start",
+        )
     track = request.load_track(FACE478)
     square = require_photo(request).warped(to_corner_origin(to_square), SQUARE, SQUARE)
     return _opaque_renders(square, request, track)

@@ -101,14 +101,14 @@ def test_resume_continues_at_first_unfinished_clip(plain, sample, installed_tiny
     assert (load_frames(result.output) == load_frames(plain.output)).all() and cache.unfinished() == []
 
 
-def test_warm_start_begins_from_mesh_renders_and_needs_the_drivers_frames(
+def test_warm_start_begins_from_mesh_renders_and_refuses_a_finished_track(
     plain, sample, installed_tiny_weights, cache, tmp_path
 ):
     warm = animate(sample.portrait, sample.driver, tmp_path / "warm.mp4", options(warm_start=0.5), cache=cache)
     assert warm.frames == FRAMES and np.abs(load_frames(warm.output) - load_frames(plain.output)).mean() > 0.5
     track = tmp_path / "track.npz"
     load_driver(sample.driver, ExtractOptions(), cache, space="bfm09").track.save(track)
-    with pytest.raises(InputError, match=r"is a track, but a warm start needs"):
+    with pytest.raises(InputError, match=r"is a track, but a warm start needs the driver's video.*`warm_start=0`"):
         animate(sample.portrait, track, tmp_path / "b.mp4", options(warm_start=0.5))
     assert animate(sample.portrait, track, tmp_path / "b.mp4", options()).audio == "none"
 
