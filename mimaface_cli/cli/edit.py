@@ -97,7 +97,7 @@ def command(
 
     Examples:
       mimaface edit photo.jpg -o turned.png --set yaw=20 pitch=-5 gazeYaw=-15
-      mimaface edit photo.jpg -o grid.png --grid yaw=-30:30:7 jawOpen=0:1:4
+      mimaface edit photo.jpg -o grid.png --grid yaw=-20:20:5 jawOpen=0:0.6:4
       mimaface edit photo.jpg -o nod.mp4 --key 0.5:pitch=-12 1:pitch=8 1.5:pitch=0
       mimaface edit talk.npz -o calm.npz --scale browInnerUp=0.5 --smooth 1
       mimaface edit talk.mp4 -o smiling.mp4 --add mouthSmile=0.3
