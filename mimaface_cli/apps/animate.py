@@ -94,7 +94,7 @@ class _Animation:
 
     @property
     def start(self) -> float:
-        """Time of the first frame in the input that the result follows in time, in seconds."""
+        """Time of the result's first frame in the input that sets the frame times, in seconds."""
         return float(self.stream.pts[0]) if self.plan.source.is_video else self.driver.start
 
 
@@ -125,7 +125,9 @@ def animate(
     Raises:
         InputError: An input or an option cannot be used.
         OutputError: The result cannot be written.
-        WeightsError: The engine cannot run here. In all cases nothing is left behind.
+        WeightsError: The engine cannot run here.
+
+    No file is left behind by a run that fails.
     """
     start_time = time.monotonic()
     output = Path(output)

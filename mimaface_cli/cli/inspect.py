@@ -33,7 +33,7 @@ def command(
                 "file": str(path),
                 "generated_by_mimaface": inspection.is_generated,
                 "identifiers": inspection.identifiers,
-                "agree": inspection.agree,
+                "agree": inspection.is_consistent,
                 "metadata": inspection.metadata,
                 "record": inspection.record,
                 "record_matches_file": inspection.matches_record,
@@ -69,7 +69,7 @@ def _lines(inspection: "Inspection") -> list[str]:
     else:
         identifiers = " and ".join(inspection.mark.identifiers)
         lines.append(f"watermark:   {identifiers}, in {console.count(inspection.mark.frames, 'frame')}")
-    if not inspection.agree:
+    if not inspection.is_consistent:
         lines.append(f"the identifiers differ: {inspection.identifiers}")
     return lines
 

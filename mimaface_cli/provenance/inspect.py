@@ -18,9 +18,9 @@ from mimaface_cli.provenance.metadata import read_metadata
 from mimaface_cli.provenance.record import identify, read_record
 
 MAX_FRAMES = 240
-"""Frames from the start that are decoded."""
+"""Number of frames to decode, from the start."""
 VOTING_FRAMES = 80
-"""Decoded frames in which the watermark is detected."""
+"""Number of decoded frames in which the watermark is detected."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Inspection:
     Attributes:
         path: The file or folder.
         metadata: Values of `read_metadata`.
-        record: Contents of the record beside it.
+        record: Contents of the record beside the file.
         matches_record: Whether the record's hash is that of the file, None without a record.
         credentials: Values of `read_credentials`.
         can_read_credentials: Whether c2pa-python is installed.
@@ -63,7 +63,7 @@ class Inspection:
         return {part: value for part, value in identifiers.items() if value and isinstance(value, str)}
 
     @property
-    def agree(self) -> bool:
+    def is_consistent(self) -> bool:
         """Whether all marks name the same result."""
         return len(set(self.identifiers.values())) <= 1
 

@@ -81,7 +81,7 @@ def _inspect(path: Path) -> object:
     from mimaface_cli.provenance.inspect import inspect
 
     result = inspect(path)
-    return _lines(result), result.identifiers, result.is_generated, result.agree
+    return _lines(result), result.identifiers, result.is_generated, result.is_consistent
 
 
 PROVENANCE_READERS = (

@@ -48,7 +48,7 @@ def test_every_mark_of_a_result_is_read_back(inputs, tmp_path, name):
     write_frames(output, size, stamp, 6 if result.suffix in ("", *VIDEO_SUFFIXES) else 1)
 
     inspection = inspect(result)
-    assert inspection.is_generated and inspection.agree and inspection.matches_record and notes == []
+    assert inspection.is_generated and inspection.is_consistent and inspection.matches_record and notes == []
     assert set(inspection.identifiers) == {"metadata", "record", "watermark"}
     assert set(inspection.identifiers.values()) == {stamp.record.name}
     assert stamp.summary["identifier"] == stamp.record.name
