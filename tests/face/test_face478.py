@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.builders.face478.model_arrays import fingerprint
+from mimaface_cli.builders.face478.model_arrays import compute_fingerprint
 from mimaface_cli.builders.face478.symmetry import pair_blendshapes, pair_vertices
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import camera, face478, topology
@@ -24,9 +24,9 @@ def test_shipped_file_is_small_and_its_version_is_the_fingerprint_of_its_content
     assert SHIPPED.stat().st_size <= 4e6
     arrays = dict(shipped_arrays)
     version = str(arrays.pop("version"))
-    assert version == fingerprint(arrays)
+    assert version == compute_fingerprint(arrays)
     changed = arrays | {"mean": arrays["mean"] + np.float32(1e-3)}
-    assert fingerprint(changed) != version
+    assert compute_fingerprint(changed) != version
 
 
 def test_model_card_and_overview_image_belong_to_the_shipped_build(model):

@@ -69,7 +69,7 @@ def print_summary(build: Build) -> None:
     )
 
 
-def _file_progress() -> Callable[[int, int, str], None]:
+def _make_file_progress() -> Callable[[int, int, str], None]:
     """Return a progress callback that prints a line every PROGRESS_INTERVAL."""
     last_time = time.monotonic()
 
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
-        print_summary(build_model(options, _file_progress(), print))
+        print_summary(build_model(options, _make_file_progress(), print))
     except MimafaceError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mimaface_cli.builders.face478.regression import principal_columns, weighted_covariance
+from mimaface_cli.builders.face478.regression import compute_covariance, compute_principal_columns
 from mimaface_cli.builders.face478.symmetry import mirror_covariance
 from mimaface_cli.face.shading import AMBIENT, sh_basis
 from mimaface_cli.motion.coefficients import TEXTURE_DIM
@@ -29,9 +29,9 @@ def build_albedo(colors: np.ndarray, normals: np.ndarray, mirror: np.ndarray) ->
     for _ in range(_ROUNDS):
         albedo = remove_light(colors, basis, mean)
         mean = np.median(np.concatenate([albedo, albedo[:, mirror]]), 0)
-    samples = albedo_deviations(albedo, mean)
-    covariance = weighted_covariance(samples.reshape(len(samples), -1), np.ones(len(samples)))
-    texture = principal_columns(mirror_covariance(covariance, mirror, np.ones(3)), TEXTURE_DIM)
+    samples = limit_albedo_deviations(albedo, mean)
+    covariance = compute_covariance(samples.reshape(len(samples), -1), np.ones(len(samples)))
+    texture = compute_principal_columns(mirror_covariance(covariance, mirror, np.ones(3)), TEXTURE_DIM)
     return {"albedo_mean": mean, "texture_basis": texture}
 
 
@@ -55,6 +55,6 @@ def remove_light(colors: np.ndarray, basis: np.ndarray, mean: np.ndarray) -> np.
     return colors / np.einsum("nvb,ncb->nvc", basis, light).clip(0.2, 3.0)
 
 
-def albedo_deviations(albedo: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def limit_albedo_deviations(albedo: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Return N×478×3 differences from the mean albedo, limited to ALBEDO_LIMIT."""
     return np.clip(albedo - mean, -ALBEDO_LIMIT, ALBEDO_LIMIT)

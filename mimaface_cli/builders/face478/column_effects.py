@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimaface_cli.builders.face478.shape_bases import upper_face_mask
-from mimaface_cli.builders.face478.symmetry import blendshape_side, pair_vertices
+from mimaface_cli.builders.face478.shape_bases import make_upper_face_mask
+from mimaface_cli.builders.face478.symmetry import get_blendshape_side, pair_vertices
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.topology import CHIN, five_points
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES, blendshape_index
@@ -136,11 +136,11 @@ def measure_columns(model: Face478) -> list[ColumnEffect]:
     right_eye, left_eye = five_points(model.mean)[:2]
     millimeters = EYE_DISTANCE_MM / float(np.linalg.norm(right_eye - left_eye))
     mirror = pair_vertices(model.mean)
-    upper = upper_face_mask(model.mean)
+    upper = make_upper_face_mask(model.mean)
     halves = upper == 1, upper == 0
     effects = []
     for name in BLENDSHAPES[1:]:
-        side = blendshape_side(name)
+        side = get_blendshape_side(name)
         measure, sign = DEFINITIONS[name.removesuffix(side)]
         column = model.expression_basis[:, :, blendshape_index(name)]
         left, right = (sign * measure_change(column, MEASURES[measure], mirror, s) for s in ("Left", "Right"))

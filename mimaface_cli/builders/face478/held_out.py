@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimaface_cli.builders.face478.albedo_basis import albedo_deviations, remove_light
+from mimaface_cli.builders.face478.albedo_basis import limit_albedo_deviations, remove_light
 from mimaface_cli.builders.face478.observations import FaceData, Observations
 from mimaface_cli.builders.face478.overview_image import move_column, render_mesh
 from mimaface_cli.builders.face478.person_fitting import FaceFits
-from mimaface_cli.builders.face478.regression import apply_columns, center_within, weighted_correlation
-from mimaface_cli.builders.face478.shape_bases import movement_samples, neutral_faces
+from mimaface_cli.builders.face478.regression import apply_columns, center_within, correlate_weighted
+from mimaface_cli.builders.face478.shape_bases import compute_movement, compute_neutral_faces
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.blendshape_scores import logits_to_scores, predict_logits
 from mimaface_cli.face.face478 import VERTICES, Face478
@@ -101,20 +101,20 @@ def measure_explained_variance(model: Face478, data: FaceData) -> ExplainedVaria
     mean, unit = normalize_mean(model)
     basis = model.expression_basis * unit
     named = basis[:, :, :NAMED_COUNT]
-    movement, scores, weight = movement_samples(data.clips, mean)
+    movement, scores, weight = compute_movement(data.clips, mean)
     skin = np.ones((VERTICES, 1))
     skin[topology.IRIS] = 0.0
     total = _energy(movement * skin, weight)
     after_named = _energy((movement - apply_columns(named, scores)) * skin, weight)
     after_all = _energy(_residual(movement * skin, basis * skin[..., None]), weight)
 
-    faces = neutral_faces(data.stills, mean, named) - mean
+    faces = compute_neutral_faces(data.stills, mean, named) - mean
     uniform = np.ones(len(faces))
     identity = 1 - _energy(_residual(faces, model.identity_basis), uniform) / _energy(faces, uniform)
 
     light_basis = sh_basis(vertex_normals(data.stills.points, model.triangles))
     albedo = remove_light(data.stills.landmark_colors, light_basis, model.albedo_mean)
-    colors = albedo_deviations(albedo, model.albedo_mean)
+    colors = limit_albedo_deviations(albedo, model.albedo_mean)
     texture = 1 - _energy(_residual(colors, model.texture_basis), uniform) / _energy(colors, uniform)
     return ExplainedVariance(1 - after_named / total, 1 - after_all / total, identity, texture)
 
@@ -151,7 +151,7 @@ def measure_readout(model: Face478, clips: Observations) -> dict[str, float]:
         By name, the correlation of the coefficient with the landmark model's score; NaN where the score hardly changes.
     """
     mean, unit = normalize_mean(model)
-    movement, scores, weight = movement_samples(clips, mean)
+    movement, scores, weight = compute_movement(clips, mean)
     columns = (model.expression_basis * unit).reshape(-1, model.expression_basis.shape[2])
     deviation = np.ones(columns.shape[1])
     deviation[:NAMED_COUNT] = np.sqrt(weight @ scores**2 / weight.sum())
@@ -161,7 +161,7 @@ def measure_readout(model: Face478, clips: Observations) -> dict[str, float]:
     flat = movement.reshape(len(movement), -1)
     coefficients = np.linalg.solve(gram + noise * np.eye(len(deviation)), scaled.T @ flat.T).T
     return {
-        name: weighted_correlation(coefficients[:, k], scores[:, k], weight)
+        name: correlate_weighted(coefficients[:, k], scores[:, k], weight)
         if deviation[k] > MIN_SCORE_DEVIATION
         else float("nan")
         for k, name in enumerate(BLENDSHAPES)
@@ -183,7 +183,7 @@ def correlate_predicted_scores(model: Face478, observations: Observations, fits:
     if len(np.unique(subject)) < len(subject):
         predicted, scores = center_within(predicted, subject), center_within(scores, subject)
     return {
-        name: weighted_correlation(predicted[:, k], scores[:, k], uniform)
+        name: correlate_weighted(predicted[:, k], scores[:, k], uniform)
         if scores[:, k].std() > MIN_SCORE_DEVIATION
         else float("nan")
         for k, name in enumerate(BLENDSHAPES)

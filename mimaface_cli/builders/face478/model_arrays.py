@@ -46,11 +46,11 @@ def build_arrays(data: FaceData, photos: Sequence[Path], seed: int = 0) -> dict[
     normals = vertex_normals(data.stills.points, np.concatenate(list(triangles.values())))
     # Different noise for each landmark (the outline slides along the face) was measured and did not help.
     values = shape | build_albedo(data.stills.landmark_colors, normals, mirror) | {"noise": np.ones(VERTICES)}
-    model = Face478(**values, **triangles, **empty_scores(), version="")
+    model = Face478(**values, **triangles, **make_empty_scores(), version="")
     model = replace(model, score_error=measure_score_error(model, photos, data.clips, seed))
     values |= {"score_error": model.score_error} | fit_scores(model, data)
     arrays = {name: value.astype(np.float32) for name, value in values.items()} | triangles
-    return arrays | {"version": np.array(fingerprint(arrays))}
+    return arrays | {"version": np.array(compute_fingerprint(arrays))}
 
 
 def fit_scores(model: Face478, data: FaceData) -> dict[str, np.ndarray]:
@@ -65,7 +65,7 @@ def fit_scores(model: Face478, data: FaceData) -> dict[str, np.ndarray]:
     return fit_score_model(model.identity_basis, model.expression_basis, samples)
 
 
-def empty_scores() -> dict[str, np.ndarray]:
+def make_empty_scores() -> dict[str, np.ndarray]:
     """Return a score model that predicts a constant, for the first fits."""
     count = len(BLENDSHAPES)
     is_unscored = np.isin(BLENDSHAPES, UNSCORED_BLENDSHAPES)
@@ -78,7 +78,7 @@ def empty_scores() -> dict[str, np.ndarray]:
     }
 
 
-def fingerprint(arrays: dict[str, np.ndarray]) -> str:
+def compute_fingerprint(arrays: dict[str, np.ndarray]) -> str:
     """Return twelve hex digits that identify the content of arrays."""
     digest = hashlib.sha256()
     for name in sorted(arrays):

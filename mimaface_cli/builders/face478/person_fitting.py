@@ -1,4 +1,4 @@
-"""The model fitted to observed people, in the way that motion extraction fits it to a video."""
+"""Fits of the model to observed people, as motion extraction fits it to a video."""
 
 from dataclasses import dataclass
 

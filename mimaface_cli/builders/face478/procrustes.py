@@ -17,6 +17,8 @@ def align_faces(points: np.ndarray, target: np.ndarray, weight: np.ndarray) -> t
 
     Returns:
         The aligned points N×V×3 and rotations R N×3×3 with aligned = scale · (points − center) @ R.
+
+    Source: S. Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991.
     """
     weight = weight / weight.sum()
     centered = points - np.einsum("nvi,v->ni", points, weight)[:, None]
@@ -45,7 +47,7 @@ def compute_mean_shape(observations: Observations, rounds: int = 10) -> np.ndarr
     return (mean + mirrored) / 2
 
 
-def stable_weights(mean: np.ndarray) -> np.ndarray:
+def compute_stable_weights(mean: np.ndarray) -> np.ndarray:
     """Return the vertex weights V for the alignment of moving faces.
 
     The bony upper face determines the pose; jaw, lips and lids hardly count, irises not at all.
@@ -60,7 +62,7 @@ def stable_weights(mean: np.ndarray) -> np.ndarray:
     return weight
 
 
-def head_angles(rotation: np.ndarray) -> np.ndarray:
+def compute_head_angles(rotation: np.ndarray) -> np.ndarray:
     """Return yaw and pitch N×2 (rad) of N×3×3 canonical-to-camera rotations."""
     yaw = np.arctan2(rotation[:, 0, 2], rotation[:, 2, 2])
     pitch = np.arctan2(-rotation[:, 1, 2], np.hypot(rotation[:, 0, 2], rotation[:, 2, 2]))

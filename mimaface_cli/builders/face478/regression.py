@@ -49,12 +49,12 @@ def fit_logistic(
     return theta
 
 
-def weighted_covariance(samples: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def compute_covariance(samples: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the weighted D×D covariance of N×D centered samples."""
     return samples.T @ (samples * (weight / weight.sum())[:, None])
 
 
-def principal_columns(covariance: np.ndarray, count: int) -> np.ndarray:
+def compute_principal_columns(covariance: np.ndarray, count: int) -> np.ndarray:
     """Return the leading directions of a 3V×3V covariance, scaled to one standard deviation: V×3×count."""
     variance, directions = np.linalg.eigh(covariance)
     columns = directions[:, : -count - 1 : -1] * np.sqrt(np.clip(variance[: -count - 1 : -1], 0, None))
@@ -92,7 +92,7 @@ def remove_dependence(points: np.ndarray, regressors: np.ndarray) -> np.ndarray:
     return points - (regressors @ slope).reshape(points.shape)
 
 
-def weighted_correlation(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> float:
+def correlate_weighted(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> float:
     """Return Pearson's correlation of N values under N weights."""
     a, b = a - np.average(a, weights=weight), b - np.average(b, weights=weight)
     return float((weight * a * b).sum() / np.sqrt((weight * a * a).sum() * (weight * b * b).sum() + 1e-30))

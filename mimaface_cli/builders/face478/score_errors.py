@@ -64,7 +64,7 @@ def measure_score_error(model: Face478, photos: Sequence[Path], clips: Observati
         except MimafaceError:
             continue
         speech += [measure_motion_errors(model, portrait, motion) for motion in sample_segments(model, clips, rng)]
-        pulses.append(measure_motion_errors(model, portrait, single_name_pulses()))
+        pulses.append(measure_motion_errors(model, portrait, make_single_name_pulses()))
     both = [np.concatenate([np.empty((0, NAMED_COUNT)), *errors]) for errors in (speech, pulses)]
     if not all(len(errors) for errors in both):
         raise InputError(
@@ -99,7 +99,7 @@ def sample_segments(model: Face478, clips: Observations, rng: np.random.Generato
         )
 
 
-def single_name_pulses() -> Motion:
+def make_single_name_pulses() -> Motion:
     """Return a motion in which each scored name but the eye looks rises and falls alone, with a resting gaze.
 
     Names with two sides move on both; jaw and mouth shift to the left only.

@@ -8,19 +8,19 @@ everywhere, so that the model is symmetric.
 import numpy as np
 
 from mimaface_cli.builders.face478.observations import FaceData, Observations
-from mimaface_cli.builders.face478.procrustes import align_faces, head_angles, stable_weights
+from mimaface_cli.builders.face478.procrustes import align_faces, compute_head_angles, compute_stable_weights
 from mimaface_cli.builders.face478.regression import (
     apply_columns,
     center_within,
-    principal_columns,
+    compute_covariance,
+    compute_principal_columns,
     project_out,
     remove_dependence,
     solve_ridge,
-    weighted_covariance,
 )
 from mimaface_cli.builders.face478.symmetry import (
     MIRROR_SIGNS,
-    blendshape_side,
+    get_blendshape_side,
     mirror_covariance,
     pair_blendshapes,
     symmetrize_columns,
@@ -48,14 +48,14 @@ def build_shape(data: FaceData, mean: np.ndarray, mirror: np.ndarray) -> dict[st
         `mean` 478×3, `identity_basis` 478×3×80 and `expression_basis` 478×3×64 in model units.
     """
     named, residual_columns = _build_expression(data.clips, mean, mirror)
-    faces = neutral_faces(data.stills, mean, named)
+    faces = compute_neutral_faces(data.stills, mean, named)
     neutral = faces.mean(0)
     neutral = (neutral + neutral[mirror] * MIRROR_SIGNS) / 2
     faces = (faces - neutral).reshape(len(faces), -1)
-    covariance = weighted_covariance(faces, np.ones(len(faces)))
-    identity = principal_columns(mirror_covariance(covariance, mirror, MIRROR_SIGNS), IDENTITY_DIM)
+    covariance = compute_covariance(faces, np.ones(len(faces)))
+    identity = compute_principal_columns(mirror_covariance(covariance, mirror, MIRROR_SIGNS), IDENTITY_DIM)
 
-    scale = unit_scale(neutral)
+    scale = compute_unit_scale(neutral)
     neutral = neutral * scale
     center = np.append(neutral[:, :2].mean(0) * [0, 1], neutral[:, 2].mean())
     expression = np.concatenate([named, residual_columns], 2) * scale
@@ -65,17 +65,17 @@ def build_shape(data: FaceData, mean: np.ndarray, mirror: np.ndarray) -> dict[st
 
 def _build_expression(clips: Observations, mean: np.ndarray, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the named columns 478×3×52 and the principal components of their residual 478×3×12."""
-    displacement, scores, weight = movement_samples(clips, mean)
+    displacement, scores, weight = compute_movement(clips, mean)
     named = fit_named_columns(displacement, scores, weight, mean)
     named = symmetrize_columns(named, mirror, pair_blendshapes())
     residual = displacement - apply_columns(named, scores)
     residual[:, topology.IRIS] = 0.0  # gaze has its own coefficients
-    covariance = weighted_covariance(residual.reshape(len(residual), -1), weight)
+    covariance = compute_covariance(residual.reshape(len(residual), -1), weight)
     covariance = mirror_covariance(covariance, mirror, MIRROR_SIGNS)
-    return named, principal_columns(covariance, EXPRESSION_DIM - NAMED_COUNT)
+    return named, compute_principal_columns(covariance, EXPRESSION_DIM - NAMED_COUNT)
 
 
-def movement_samples(clips: Observations, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def compute_movement(clips: Observations, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the movement within clips, without the linear and quadratic effect of head rotation.
 
     Args:
@@ -86,10 +86,10 @@ def movement_samples(clips: Observations, mean: np.ndarray) -> tuple[np.ndarray,
         Displacements N×478×3 in the unit of the mean, deviations of scores N×52, and weights N that give every clip
         the same influence.
     """
-    aligned, _ = align_faces(clips.points, mean, stable_weights(mean))
+    aligned, _ = align_faces(clips.points, mean, compute_stable_weights(mean))
     _, row, count = np.unique(clips.subject, return_inverse=True, return_counts=True)
     weight = 1.0 / count[row]
-    angles = head_angles(clips.rotation)
+    angles = compute_head_angles(clips.rotation)
     terms = np.concatenate([angles, angles**2, angles[:, :1] * angles[:, 1:]], 1)
     nuisance = center_within(terms, clips.subject)
     displacement = project_out(center_within(aligned, clips.subject), nuisance, weight)
@@ -112,9 +112,9 @@ def fit_named_columns(displacement: np.ndarray, scores: np.ndarray, weight: np.n
     Returns:
         478×3×52 columns; those of unscored blendshapes are 0.
     """
-    upper, left = upper_face_mask(mean), left_face_mask(mean)
+    upper, left = make_upper_face_mask(mean), make_left_face_mask(mean)
     is_upper = np.array([name.startswith(("brow", "eye")) for name in BLENDSHAPES])
-    side = np.array([blendshape_side(name) if name.startswith("eye") else "" for name in BLENDSHAPES])
+    side = np.array([get_blendshape_side(name) if name.startswith("eye") else "" for name in BLENDSHAPES])
     is_scored = ~np.isin(BLENDSHAPES, UNSCORED_BLENDSHAPES)
     flat = displacement.reshape(len(displacement), -1)
     columns = np.zeros((NAMED_COUNT, flat.shape[1]))
@@ -129,7 +129,7 @@ def fit_named_columns(displacement: np.ndarray, scores: np.ndarray, weight: np.n
     return columns.T.reshape(-1, 3, NAMED_COUNT)
 
 
-def neutral_faces(stills: Observations, mean: np.ndarray, named: np.ndarray) -> np.ndarray:
+def compute_neutral_faces(stills: Observations, mean: np.ndarray, named: np.ndarray) -> np.ndarray:
     """Align stills and remove the expression that their scores predict.
 
     Irises move with their eye and look straight ahead.
@@ -142,16 +142,16 @@ def neutral_faces(stills: Observations, mean: np.ndarray, named: np.ndarray) -> 
     Returns:
         N×478×3.
     """
-    aligned, _ = align_faces(stills.points, mean, stable_weights(mean))
+    aligned, _ = align_faces(stills.points, mean, compute_stable_weights(mean))
     # Head rotation leaks into the depth of the landmarks.
-    faces = remove_dependence(aligned - apply_columns(named, stills.scores), head_angles(stills.rotation))
+    faces = remove_dependence(aligned - apply_columns(named, stills.scores), compute_head_angles(stills.rotation))
     average = faces.mean(0)
     for ring, iris in ((topology.LEFT_EYE, topology.LEFT_IRIS), (topology.RIGHT_EYE, topology.RIGHT_IRIS)):
         faces[:, iris] = average[iris] + (faces[:, ring] - average[ring]).mean(1, keepdims=True)
     return faces
 
 
-def upper_face_mask(mean: np.ndarray) -> np.ndarray:
+def make_upper_face_mask(mean: np.ndarray) -> np.ndarray:
     """Return 1 where brow and eye scores move the face and 0 where jaw and mouth scores do, V.
 
     The transition is smooth between the nose tip and the lower lids.
@@ -160,7 +160,7 @@ def upper_face_mask(mean: np.ndarray) -> np.ndarray:
     return _smoothstep((mean[:, 1] - low) / (high - low))
 
 
-def left_face_mask(mean: np.ndarray) -> np.ndarray:
+def make_left_face_mask(mean: np.ndarray) -> np.ndarray:
     """Return 1 on the subject's left and 0 on the right, smooth across the width of the nose, V."""
     return _smoothstep(0.5 + mean[:, 0] / (2 * abs(mean[NOSTRIL, 0])))
 
@@ -170,7 +170,7 @@ def _smoothstep(value: np.ndarray) -> np.ndarray:
     return value**2 * (3 - 2 * value)
 
 
-def unit_scale(neutral: np.ndarray) -> float:
+def compute_unit_scale(neutral: np.ndarray) -> float:
     """Return the factor that gives a face in the crop, without head motion, the template's eye distance."""
     right, left = topology.five_points(neutral)[:2]
     distance, height = left[0] - right[0], (left[2] + right[2]) / 2 - neutral[:, 2].mean()

@@ -39,7 +39,7 @@ def pair_blendshapes() -> np.ndarray:
     return np.array([BLENDSHAPES.index(mirror_name(name)) for name in BLENDSHAPES])
 
 
-def blendshape_side(name: str) -> str:
+def get_blendshape_side(name: str) -> str:
     """Return the side of the face that a blendshape moves: "Left", "Right", or "" for both.
 
     jawLeft, mouthRight and their like move the whole jaw or mouth to one side: "".

@@ -16,13 +16,13 @@ def build_triangles(mean: np.ndarray) -> dict[str, np.ndarray]:
     """
     eyes = np.concatenate([triangulate_ring(topology.LEFT_EYE), triangulate_ring(topology.RIGHT_EYE)])
     return {
-        "face": _turn_to_camera(triangles_of_edges(tesselation_edges()), mean),
+        "face": _turn_to_camera(find_triangles(list_tesselation_edges()), mean),
         "eyes": _turn_to_camera(eyes, mean),
         "mouth": _turn_to_camera(triangulate_ring(topology.INNER_LIPS), mean),
     }
 
 
-def triangles_of_edges(edges: list[tuple[int, int]]) -> np.ndarray:
+def find_triangles(edges: list[tuple[int, int]]) -> np.ndarray:
     """Find the triangles T×3 of a surface from its edges.
 
     These are all cycles of three edges except those around a vertex with only three neighbors: each of their edges
@@ -37,7 +37,7 @@ def triangles_of_edges(edges: list[tuple[int, int]]) -> np.ndarray:
     return np.array([cycle for cycle in cycles if any(users[edge] < 3 for edge in combinations(cycle, 2))])
 
 
-def tesselation_edges() -> list[tuple[int, int]]:
+def list_tesselation_edges() -> list[tuple[int, int]]:
     """Return MediaPipe's edges between landmarks."""
     from mimaface_cli.face.landmarks import native_silence
 

@@ -35,8 +35,8 @@ def generate_motion(seed: int, frames: int, rate: float = 25.0) -> Coefficients:
     margin = int(rate)  # so that smoothing has as many neighbors at the ends as in the middle
     motion = _RandomMotion(np.random.default_rng((10_478, seed)), frames + 2 * margin, rate)
     pose = motion.wander_head()
-    expression = motion.random_expression()
-    gaze = motion.random_gaze()
+    expression = motion.generate_expression()
+    gaze = motion.generate_gaze()
     part = slice(margin, margin + frames)
     return Coefficients(expression[part], pose[part], gaze[part])
 
@@ -65,7 +65,7 @@ class _RandomMotion:
         """Return poses T×6."""
         return np.stack([self.wander(reach, 0.45) for reach in (*TURN, *SHIFT)], -1)
 
-    def random_expression(self) -> np.ndarray:
+    def generate_expression(self) -> np.ndarray:
         """Return expressions T×64: moods, speech, unnamed columns and blinks."""
         expression = np.zeros((self._total, EXPRESSION_DIM))
         self._add_moods(expression)
@@ -74,7 +74,7 @@ class _RandomMotion:
         named = len(BLENDSHAPES)
         unnamed = [self.wander(1.0, 0.4) for _ in range(EXPRESSION_DIM - named)]
         expression[:, named:] = 0.15 * np.stack(unnamed, -1)
-        lids = self._random_blinks()
+        lids = self._generate_blinks()
         for name in ("eyeBlinkLeft", "eyeBlinkRight"):
             column = blendshape_index(name)
             expression[:, column] = np.maximum(expression[:, column], lids)
@@ -96,7 +96,7 @@ class _RandomMotion:
         for name in ("mouthLowerDownLeft", "mouthLowerDownRight"):
             expression[:, blendshape_index(name)] = 0.5 * jaw
 
-    def _random_blinks(self) -> np.ndarray:
+    def _generate_blinks(self) -> np.ndarray:
         """Return how far the lids are closed over time, 0..1."""
         closed = np.zeros(self._total)
         center = self._rng.uniform(0, 1.5) * self._rate
@@ -106,7 +106,7 @@ class _RandomMotion:
             center += self._rng.uniform(0.7, 3.0) * self._rate
         return closed
 
-    def random_gaze(self) -> np.ndarray:
+    def generate_gaze(self) -> np.ndarray:
         """Return gaze T×4 that jumps from target to target, both eyes alike."""
         glance = np.zeros((self._total, 2))
         start = 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from mimaface_cli.builders.rendered_people.appearance import Person, make_person
 from mimaface_cli.builders.rendered_people.random_motion import generate_motion
-from mimaface_cli.builders.rendered_people.scene import Scene, crop_transform, make_scene, render_person
+from mimaface_cli.builders.rendered_people.scene import Scene, make_crop_transform, make_scene, render_person
 from mimaface_cli.engines.mesh.contact import measure_lid_openness
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
 from mimaface_cli.engines.mesh.renderer import render_frame
@@ -67,7 +67,7 @@ def render_clip(model: Face478, person_seed: int, take: int, frames: int, size: 
         illumination=np.broadcast_to(scene.illumination, (frames, len(scene.illumination))),
         pose=motion.pose,
         gaze=motion.gaze,
-        crop=np.broadcast_to(crop_transform(size), (frames, 2, 3)),
+        crop=np.broadcast_to(make_crop_transform(size), (frames, 2, 3)),
         pts=np.arange(frames) / float(RATE),
         valid=np.ones(frames, bool),
         meta=TrackMeta("face478", "rendered", "1", RATE, width=size, height=size),
@@ -113,7 +113,7 @@ def render_textured_conditions(
     expression, pose, gaze = source.track.expression[index], source.track.pose[index], source.track.gaze[index]
     photo = render_person(model, source.person, source.scene, expression, pose, gaze, MESH_SIZE)
     portrait = Portrait(
-        photo.image, None, photo.points, crop_transform(MESH_SIZE), source.person.identity, expression, pose, gaze
+        photo.image, None, photo.points, make_crop_transform(MESH_SIZE), source.person.identity, expression, pose, gaze
     )
     prepared = prepare_portrait(portrait, model)
     openness = measure_lid_openness(model, source.person.identity, driver.expression.astype(np.float64))

@@ -1,7 +1,8 @@
-"""Shards of rendered people for both training stages, rendered by several processes; finished shards are kept."""
+"""Shards of rendered people for training. Several processes can render them; finished shards are kept."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -71,16 +72,17 @@ def render_shards(cast: Cast, folder: Path, jobs: int = 1, progress: ProgressCal
     missing = [task for task in missing if not task[2].exists()]
     done = len(blocks) - len(missing)
     progress("rendering", done, len(blocks))
-    for _ in _run_tasks(missing, jobs):
-        done += 1
-        progress("rendering", done, len(blocks))
+    with closing(_run_tasks(missing, jobs)) as finished:
+        for _ in finished:
+            done += 1
+            progress("rendering", done, len(blocks))
     index.shards = len(blocks)
     index.videos = {f"{cast.first + k}": cast.takes for k in range(cast.people)}
     index.save(folder)
     return index
 
 
-def _run_tasks(tasks: list[tuple[Cast, range, Path]], jobs: int) -> Iterator[int]:
+def _run_tasks(tasks: list[tuple[Cast, range, Path]], jobs: int) -> Generator[int, None, None]:
     """Render shards, in this process where one suffices; yield when one is finished."""
     if jobs <= 1 or len(tasks) <= 1:
         for task in tasks:

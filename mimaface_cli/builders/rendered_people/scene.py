@@ -99,7 +99,7 @@ def _make_backdrop(rng: np.random.Generator) -> np.ndarray:
     return backdrop.clip(0, 255)
 
 
-def crop_transform(size: int) -> np.ndarray:
+def make_crop_transform(size: int) -> np.ndarray:
     """Return the affine 2×3 from pixels of a rendered frame to the aligned 256 crop.
 
     Rendered frames show exactly that crop.

@@ -58,7 +58,7 @@ def parse_arguments(arguments: list[str]) -> LipBuildOptions:
     return LipBuildOptions(**vars(options))
 
 
-def _timed_log() -> Callable[[str], None]:
+def _make_timed_log() -> Callable[[str], None]:
     """Return a function that prints messages with the elapsed seconds."""
     start = time.monotonic()
 
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(arguments)
     try:
-        build_lip_model(options, _timed_log())
+        build_lip_model(options, _make_timed_log())
     except MimafaceError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

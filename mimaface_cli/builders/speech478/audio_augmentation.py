@@ -23,7 +23,7 @@ def augment_speech(samples: np.ndarray, rng: np.random.Generator) -> list[tuple[
     level = np.sqrt(np.mean(samples**2)) + 1e-9
     noisy = []
     for min_snr, max_snr in ((3, 12), (12, 25)):  # dB
-        noise = colored_noise(len(samples), rng)
+        noise = generate_colored_noise(len(samples), rng)
         noisy.append(samples + noise * level * 10 ** (-rng.uniform(min_snr, max_snr) / 20))
     spectrum = np.fft.rfft(noisy[1])
     hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
@@ -62,7 +62,7 @@ def replace_voice_source(samples: np.ndarray, rng: np.random.Generator) -> np.nd
     return output[: len(samples)]
 
 
-def colored_noise(length: int, rng: np.random.Generator) -> np.ndarray:
+def generate_colored_noise(length: int, rng: np.random.Generator) -> np.ndarray:
     """Return noise of power 1 with a spectrum that falls by a random slope."""
     spectrum = np.fft.rfft(rng.standard_normal(length))
     spectrum *= np.maximum(np.arange(len(spectrum)), 20.0) ** -rng.uniform(0, 1)
@@ -79,7 +79,7 @@ def synthesize_noise(kind: int, length: int, rng: np.random.Generator) -> np.nda
         rng: Source of randomness.
     """
     time = np.arange(length) / SAMPLE_RATE
-    samples = colored_noise(length, rng) * 0.1
+    samples = generate_colored_noise(length, rng) * 0.1
     if kind % 4 == 1:
         samples *= 1 + 0.9 * np.sin(2 * np.pi * rng.uniform(0.2, 4) * time)
     if kind % 4 == 2:

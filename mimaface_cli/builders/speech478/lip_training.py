@@ -79,7 +79,7 @@ class LipNet(nn.Module):
         return self.out(x)
 
 
-def channel_statistics(clip: TalkingClip) -> tuple[np.ndarray, np.ndarray]:
+def compute_channel_statistics(clip: TalkingClip) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and scale (17 each) that standardize a clip's channels; `closed` is not changed."""
     mean, scale = clip.channels.mean(0), clip.channels.std(0) + 2e-3
     mean[CLOSED], scale[CLOSED] = 0, 1
@@ -90,7 +90,7 @@ def measure_rest(clips: Sequence[TalkingClip]) -> np.ndarray:
     """Return the mouth at rest in standardized channels: the mean over clips of the frames with the narrowest gap."""
     rests = []
     for clip in clips:
-        mean, scale = channel_statistics(clip)
+        mean, scale = compute_channel_statistics(clip)
         values = (clip.channels - mean) / scale
         is_rest = values[:, GAP] <= np.quantile(values[:, GAP], _REST_SHARE)
         rests.append(values[is_rest].mean(0))
@@ -112,7 +112,7 @@ class _CropSampler:
         self, clips: Sequence[TalkingClip], noises: Sequence[SpeechFeatures], rng: np.random.Generator
     ) -> None:
         self._clips, self._noises, self._rng = clips, noises, rng
-        self._statistics = [channel_statistics(clip) for clip in clips]
+        self._statistics = [compute_channel_statistics(clip) for clip in clips]
         self._rest = measure_rest(clips).astype(np.float32)
         weight = np.array([min(clip.frame_count, _MAX_WEIGHT_FRAMES) for clip in clips]) ** 0.75
         self._probability = weight / weight.sum()
@@ -268,7 +268,7 @@ def assemble_model(
         close_at: Log odds above which the lips close.
         version: Hash of the networks.
     """
-    scale = np.median([channel_statistics(clip)[1] for clip in clips], axis=0)[:CLOSED]
+    scale = np.median([compute_channel_statistics(clip)[1] for clip in clips], axis=0)[:CLOSED]
     spread = np.median([predictions[clip.name][:, :CLOSED].std(0) for clip in clips], axis=0)
     gain = np.clip(1 / np.maximum(spread, 1e-3), 1.0, 1.6)
     return LipModel(front_end, tuple(nets), measure_rest(clips)[:CLOSED], scale, gain, close_at, version)

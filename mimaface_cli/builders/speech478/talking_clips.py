@@ -102,7 +102,7 @@ def load_talking_clips(
     Args:
         folder: Clips, in subfolders too.
         tracks: Cache of their motion tracks, so that an interrupted run resumes.
-        people: Person in each clip, by file name without suffix; other clips show a person of their own.
+        people: Person in each clip, by file name without suffix; every other clip counts as another person.
         front_end: Computes the features.
         log: Receives a message for each clip.
     """
@@ -173,7 +173,7 @@ def _make_clip(
     rng: np.random.Generator,
 ) -> TalkingClip | None:
     """Compute channels and features; None if the clip is too short or the mouth does not move."""
-    times, channels = track.pts[track.valid] - track.pts[0], mouth_channels(track)[track.valid]
+    times, channels = track.pts[track.valid] - track.pts[0], compute_mouth_channels(track)[track.valid]
     is_short = len(times) < _MIN_DURATION * FRAME_RATE or waveform.seconds < _MIN_DURATION
     if is_short or channels[:, GAP].std() < _MIN_GAP_DEVIATION:
         return None
@@ -183,7 +183,7 @@ def _make_clip(
     return TalkingClip(name, person, times, channels, versions)
 
 
-def mouth_channels(track: MotionTrack) -> np.ndarray:
+def compute_mouth_channels(track: MotionTrack) -> np.ndarray:
     """Return the network's target channels for each frame of a track, N×17."""
     expression = track.expression.astype(np.float64)
     columns = [expression[:, blendshape_index(name)] for name in UNPAIRED_BLENDSHAPES]

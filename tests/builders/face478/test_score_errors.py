@@ -32,7 +32,7 @@ def portrait(model, photo):
 
 
 def test_single_name_pulses_move_one_scored_name_at_a_time():
-    expression, gaze = score_errors.single_name_pulses()
+    expression, gaze = score_errors.make_single_name_pulses()
     assert not gaze.any()
     assert len(gaze) == len(expression)
     moved_names = {BLENDSHAPES[k] for k in np.flatnonzero(expression.any(0))}
@@ -63,7 +63,7 @@ def test_score_error_is_a_symmetric_positive_covariance(model, photo, monkeypatc
     expression[1:, JAW] = 0.5
     motion = expression, np.zeros((7, 4))
     segment = expression[:5], np.zeros((5, 4))
-    monkeypatch.setattr(score_errors, "single_name_pulses", lambda: motion)
+    monkeypatch.setattr(score_errors, "make_single_name_pulses", lambda: motion)
     monkeypatch.setattr(score_errors, "sample_segments", lambda *_: iter([segment]))
     clips = Observations(np.zeros((1, 478, 3)), np.zeros((1, 52)), np.eye(3)[None], np.zeros(1))
     photos = [photo.with_name("missing.jpg"), photo]

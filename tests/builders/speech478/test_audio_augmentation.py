@@ -4,7 +4,7 @@ import numpy as np
 
 from mimaface_cli.builders.speech478.audio_augmentation import (
     augment_speech,
-    colored_noise,
+    generate_colored_noise,
     replace_voice_source,
     synthesize_noise,
 )
@@ -39,6 +39,6 @@ def test_augmented_speech_has_the_stated_duration():
 
 def test_noise_is_normalized_and_finite():
     rng = np.random.default_rng(0)
-    assert abs(colored_noise(4000, rng).std() - 1) < 1e-6
+    assert abs(generate_colored_noise(4000, rng).std() - 1) < 1e-6
     for kind in range(4):
         assert np.isfinite(synthesize_noise(kind, 4000, rng)).all()
