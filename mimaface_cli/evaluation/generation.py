@@ -127,7 +127,7 @@ def render_result(
             driver, audio = Path(scratch, "driver.npz"), _audio_of_span(pair)
             _write_driver_span(driver, pair, options, cache, progress)
         animate_options = AnimateOptions(
-            options.engine or "auto",
+            options.engine or AUTO,
             RetargetOptions(options.motion),
             driver_face=options.driver_face,
             audio=audio,

@@ -22,9 +22,7 @@ _WRAPPERS = ("_checkpoint_wrapped_module.", "_orig_mod.")
 class TrainState:
     """Network, optimizer and moving average of a stage.
 
-    Subclasses shard them among the processes.
-
-    Every method must be called in all processes.
+    Subclasses shard them among the processes. Every method must be called in all processes.
 
     Args:
         accelerator: accelerate's state; the network moves to its device.

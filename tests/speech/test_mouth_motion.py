@@ -29,13 +29,14 @@ def predict_expression(samples: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("count", [1, 639, 640, 641, 16_000, 161_234])
 def test_predict_mouth_returns_frames_for_the_whole_audio(count):
-    assert len(predict_expression(synthesize_speech(("ah", 11.0))[:count])) == -(-count // 640)
+    samples = synthesize_speech(("ah", count / SAMPLE_RATE + 0.1))[:count]
+    assert len(predict_expression(samples)) == -(-count // 640)
 
 
 @pytest.mark.parametrize("level", [0.3, 0.01, 0.0003])
 @pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
 def test_predict_mouth_leaves_the_mouth_at_rest_in_noise(level, slope):
-    spectrum = np.fft.rfft(np.random.default_rng(5).standard_normal(6 * SAMPLE_RATE))
+    spectrum = np.fft.rfft(np.random.default_rng(5).standard_normal(3 * SAMPLE_RATE))
     spectrum *= np.maximum(np.arange(len(spectrum)), 30.0) ** -slope
     noise = np.fft.irfft(spectrum)
     expression = predict_expression((noise / noise.std() * level).astype(np.float32))
@@ -88,7 +89,7 @@ def test_predict_mouth_does_not_depend_on_the_volume():
 
 
 def test_predict_mouth_blocks_join_without_a_seam(monkeypatch):
-    samples = synthesize_speech(*SENTENCE * 5)
+    samples = synthesize_speech(*SENTENCE * 3)
     whole = predict_expression(samples)
     monkeypatch.setattr(mouth_motion, "_BLOCK", 37)
     assert np.abs(predict_expression(samples) - whole).max() < 1e-4

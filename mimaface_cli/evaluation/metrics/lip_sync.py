@@ -99,11 +99,9 @@ class MouthLag(Metric):
         if self.video.track is None:
             return self.unavailable(_NO_FACE)
         lag = self.video.feature(mouth_lag)
-        return (
-            1000 * lag.offset
-            if lag is not None and lag.is_reliable
-            else self.unavailable(_explain_missing_mouth_lag(lag))
-        )
+        if lag is None or not lag.is_reliable:
+            return self.unavailable(_explain_missing_mouth_lag(lag))
+        return 1000 * lag.offset
 
     def series(self) -> Mapping[str, Series]:
         """Return the opening of both mouths at the result's frames."""
