@@ -189,7 +189,10 @@ def test_changed_input_fails_job(batch, tmp_path):
 
 def test_interrupted_job_replaces_only_an_output_that_it_wrote(batch, tmp_path):
     overwrites = []
-    run = lambda words: overwrites.append("--overwrite" in words) or 0  # noqa: E731
+
+    def run(words):
+        return overwrites.append("--overwrite" in words) or 0
+
     (tmp_path / "jobs.csv").write_text("source,driver,output\ns,d,o.mp4\n")
     job = read_jobs(tmp_path / "jobs.csv", {}, lambda words: None)[0]
     state = StateFolder(tmp_path / "state")

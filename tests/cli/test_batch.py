@@ -108,8 +108,13 @@ def test_killed_processes_and_parallel_runs_run_each_job_once(start, run_mimafac
         for k, name in enumerate(names)
     ]
     jobs, state = write_jobs(tmp_path / "jobs.csv", rows), tmp_path / "jobs.csv.state"
-    running = lambda: [record for record in read_records(state) if record["status"] == "running"]  # noqa: E731
-    parts = lambda: list(tmp_path.glob(".*.part.mp4"))  # noqa: E731
+
+    def running():
+        return [record for record in read_records(state) if record["status"] == "running"]
+
+    def parts():
+        return list(tmp_path.glob(".*.part.mp4"))
+
     alone = start("batch", jobs, "--workers", "1")
     wait_for(parts)
     first = running()[0]

@@ -42,7 +42,10 @@ def oracle(clean, prediction="epsilon"):
 @pytest.mark.parametrize("batched", [True, False])
 def test_guidance_extrapolates_from_the_unconditional_prediction(batched):
     sample, tokens = torch.randn(1, 13, 2, 3, 3), torch.full((1, 5, 6), 0.25)
-    guided = lambda tokens, scale: predict_with_guidance(_unet, sample, 9, tokens, scale, batched=batched)  # noqa: E731
+
+    def guided(tokens, scale):
+        return predict_with_guidance(_unet, sample, 9, tokens, scale, batched=batched)
+
     torch.testing.assert_close(guided(tokens, 5.0), sample[:, :4] + 5 * 0.25)
     torch.testing.assert_close(guided(tokens, 1), sample[:, :4] + 0.25)
     per_frame = tokens[:, None].expand(-1, 2, -1, -1)

@@ -130,8 +130,13 @@ def render_middle(model, jaw_open: float, photo: tuple[int, int] | None = None) 
         return model.mean + model.expression_basis @ expression
 
     fine, low = build_fine_face(model.face.tobytes()), np.array([80.0, 140.0])
-    to_canvas = lambda pixels: SCALE * (pixels - low)  # noqa: E731
-    lips = lambda head: to_canvas(camera.project(fine.matrix @ head)[0][fine.rings["mouth"]])  # noqa: E731
+
+    def to_canvas(pixels):
+        return SCALE * (pixels - low)
+
+    def lips(head):
+        return to_canvas(camera.project(fine.matrix @ head)[0][fine.rings["mouth"]])
+
     image, photo_face = np.full((400, 400, 3), 150, np.uint8), face(PHOTO_JAW_OPEN if photo else 0.0)
     if photo is not None:
         ring = lips(photo_face)
