@@ -20,15 +20,15 @@ def _combine(basis: np.ndarray, coefficients: np.ndarray, out: np.ndarray) -> No
     # The summation order of the release's recorded values: four lanes of fused multiply-adds, four deep. Any other
     # order changes the last bit of a vertex, and the normals of thin triangles at the rim magnify it a hundredfold.
     rows, columns = basis.shape
-    whole = columns - columns % 16
+    full_columns = columns - columns % 16
     sums = np.empty(16, np.float32)
     for row in range(rows):
         sums[:] = 0
-        for start in range(0, whole, 16):
+        for start in range(0, full_columns, 16):
             for lane in range(16):
                 sums[lane] += basis[row, start + lane] * coefficients[start + lane]
-        for column in range(whole, columns):
-            sums[column - whole] += basis[row, column] * coefficients[column]
+        for column in range(full_columns, columns):
+            sums[column - full_columns] += basis[row, column] * coefficients[column]
         for lane in range(4):
             sums[lane] = ((sums[lane] + sums[lane + 4]) + sums[lane + 8]) + sums[lane + 12]
         out[row] = (sums[0] + sums[1]) + (sums[2] + sums[3])

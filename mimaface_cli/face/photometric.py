@@ -97,7 +97,7 @@ def overlay_warped(image: np.ndarray, reference: np.ndarray, source: np.ndarray)
     return sample_image(reference, source, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT, output=image.copy())
 
 
-def match_lighting(warped: np.ndarray, image: np.ndarray, is_used: np.ndarray) -> tuple[np.ndarray, float]:
+def match_lighting(warped: np.ndarray, image: np.ndarray, is_compared: np.ndarray) -> tuple[np.ndarray, float]:
     """Match brightness and contrast of a warped image to another image.
 
     Light fades and cameras adjust their exposure.
@@ -105,14 +105,14 @@ def match_lighting(warped: np.ndarray, image: np.ndarray, is_used: np.ndarray) -
     Args:
         warped: (S, S) uint8.
         image: (S, S) uint8.
-        is_used: Mask of the pixels to compare, at a stride of LIGHTING_GRID.
+        is_compared: Mask of the pixels to compare, at a stride of LIGHTING_GRID.
 
     Returns:
         The adjusted image (S, S) uint8, and the typical difference that remains in gray levels: a standard deviation
         estimated from the median, without the effect of rounding.
     """
     warped_levels, image_levels = (
-        levels[::LIGHTING_GRID, ::LIGHTING_GRID][is_used].astype(np.float32) for levels in (warped, image)
+        levels[::LIGHTING_GRID, ::LIGHTING_GRID][is_compared].astype(np.float32) for levels in (warped, image)
     )
     if len(warped_levels) < 2:
         return warped, 0.0
@@ -232,8 +232,8 @@ class SkinSurface:
         )
         warped = overlay_warped(grid_image, reference, source)
         lighting_index = face_index[::LIGHTING_GRID, ::LIGHTING_GRID]
-        is_used = (lighting_index >= 0) & self.is_skin[lighting_index]
-        warped, typical_difference = match_lighting(warped, grid_image, is_used)
+        is_compared = (lighting_index >= 0) & self.is_skin[lighting_index]
+        warped, typical_difference = match_lighting(warped, grid_image, is_compared)
         hessian, gradient = np.zeros((len(self.triangles), 6, 6)), np.zeros((len(self.triangles), 6))
         outlier_scale = max(MIN_OUTLIER_SCALE, OUTLIER_FACTOR * typical_difference)
         _accumulate_triangles(face_index, weights, self.is_skin, warped, image, outlier_scale, hessian, gradient)

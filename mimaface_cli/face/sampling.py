@@ -1,11 +1,11 @@
-"""Sample images at given positions."""
+"""Sampling of images at floating-point positions."""
 
 from typing import Any
 
 import cv2
 import numpy as np
 
-# OpenCV's type stubs do not know that one map can hold both coordinates.
+# OpenCV's type stubs do not allow one map with both coordinates.
 _NO_SECOND_MAP: Any = None
 
 
@@ -23,7 +23,7 @@ def sample_image(
         positions: (h, w, 2) float32, x and y in pixels with pixel centers at integers.
         interpolation: OpenCV's interpolation flag.
         border: OpenCV's border mode for positions outside the image.
-        output: Array to write into, or None for a new one. With BORDER_TRANSPARENT, values outside stay as they are.
+        output: Array to write into, or None for a new one. With BORDER_TRANSPARENT, values outside do not change.
 
     Returns:
         (h, w) or (h, w, C), dtype of the image.

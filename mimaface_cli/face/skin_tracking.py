@@ -23,7 +23,7 @@ from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.photometric import SkinSurface, overlay_warped
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 
-REVISION = 4  # part of the cache key: increase it when results change, so that cached tracks are not used
+REVISION = 4  # part of the cache key: increase it when results change, so that older cached tracks are not reused
 PATCH_SIZE = 320  # pixels
 _HALF_SIDE = 0.58  # half the side of the patch, relative to the longer side of the face's box
 _WARP_STRIDE = 2  # the warp is rasterized at half the resolution

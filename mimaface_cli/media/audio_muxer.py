@@ -173,9 +173,9 @@ class _Reencoder:
                 silence = np.zeros((len(samples), min(missing, remaining, self._rate)), samples.dtype)
                 self._encode(silence)
                 continue
-            used = samples[:, -missing : remaining - missing]
-            if used.shape[1]:
-                self._encode(used)
+            due = samples[:, -missing : remaining - missing]
+            if due.shape[1]:
+                self._encode(due)
             rest = samples[:, remaining - missing :]
             self._pending = (self._written, rest) if rest.shape[1] else None
 

@@ -99,10 +99,10 @@ class SequenceWriter:
         if not self.folder.name:
             raise OutputError(f"{self.path}: an image sequence needs a new or empty folder. Name it frames/%05d.png.")
         try:
-            is_taken = self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir()))
+            is_occupied = self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir()))
         except OSError as error:
             raise output_error(self.folder, error) from error
-        if is_taken:
+        if is_occupied:
             raise OutputError(f"{self.folder}: exists already and is not an empty folder. Choose another name.")
         self.frames = 0
         self._size = (height, width)

@@ -171,16 +171,16 @@ def _seek(container: InputContainer, stream: VideoStream, path: Path, start: flo
         Time of the video's first frame on the file's clock, in seconds; None if the position after a seek is not
         certain. In that case `container` stays at its start.
     """
-    with open_input(path) as other:
-        origin = next(decode_frames(other, video_stream(other, path), path)).pts
+    with open_input(path) as trial:
+        origin = next(decode_frames(trial, video_stream(trial, path), path)).pts
     if origin is None:
         return None
     target = origin + int(start / time_base(stream))
-    with open_input(path) as other:
-        other_stream = video_stream(other, path)
+    with open_input(path) as trial:
+        trial_stream = video_stream(trial, path)
         try:
-            other.seek(target, stream=other_stream, backward=True)
-            first = next(decode_frames(other, other_stream, path, from_start=False)).pts
+            trial.seek(target, stream=trial_stream, backward=True)
+            first = next(decode_frames(trial, trial_stream, path, from_start=False)).pts
         except (*DECODE_ERRORS, InputError):
             return None
     if first is None or not origin <= first <= target:

@@ -69,6 +69,6 @@ def test_expression_parts_move_the_brows_without_the_mouth(landmark_model):
     change[:20] = np.random.default_rng(2).normal(size=20)
     brow_change = expression_parts(landmark_model, MOUTH_EYES_BROWS)["brows"] @ change
     basis = landmark_model.expression_basis.reshape(-1, 3, 64)
-    part, whole = ((basis @ one)[landmark_model.landmarks] for one in (brow_change, change))
+    part, whole = ((basis @ coefficients)[landmark_model.landmarks] for coefficients in (brow_change, change))
     assert np.abs(part - whole)[17:27].mean() < 0.75 * np.abs(whole)[17:27].mean()
     assert np.abs(part)[48:68].mean() < 0.1 * np.abs(whole)[48:68].mean()

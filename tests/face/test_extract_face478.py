@@ -141,7 +141,7 @@ def test_each_shot_has_a_separate_crop_and_smoothing(portrait_image, model):
 
 def test_smoothing_removes_jitter_and_keeps_the_motion(moving_images, model):
     raw, smooth = (extract(moving_images, model, skin=False, smooth=strength) for strength in (0.0, 1.0))
-    raw_jitter, smooth_jitter = (np.abs(np.diff(one.pose[:, :2], 2, axis=0)).mean() for one in (raw, smooth))
+    raw_jitter, smooth_jitter = (np.abs(np.diff(track.pose[:, :2], 2, axis=0)).mean() for track in (raw, smooth))
     assert smooth_jitter < 0.7 * raw_jitter
     assert np.degrees(np.ptp(smooth.pose[:, 2])) > 0.85 * np.ptp(ROLL)
 

@@ -12,11 +12,11 @@ LEFT_CENTER, RIGHT_CENTER = np.array([112.0, 80.0]), np.array([48.0, 80.0])
 LOOK_UP_LEFT = np.array([8.5, -2.5])  # shift of the irises in pixels
 
 
-def make_landmarks(look=(0.0, 0.0), closed: float = 0.0) -> np.ndarray:
+def make_landmarks(iris_shift=(0.0, 0.0), closed: float = 0.0) -> np.ndarray:
     """Return landmarks (478, 2) of two eyes.
 
     Args:
-        look: Shift of the irises in pixels.
+        iris_shift: Shift of the irises in pixels.
         closed: Share of the eye opening that the upper lids cover.
     """
     points = np.zeros((478, 2))
@@ -28,7 +28,7 @@ def make_landmarks(look=(0.0, 0.0), closed: float = 0.0) -> np.ndarray:
         angle = np.pi * np.arange(len(ring)) / (len(ring) // 2)
         height = np.where(np.sin(angle) < 0, 10 * (1 - 2 * closed), 10)  # the first half of a ring is the lower lid
         points[ring] = center + np.column_stack([24 * np.cos(angle), height * np.sin(angle)])
-        points[iris] = center + look + RADIUS * np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
+        points[iris] = center + iris_shift + RADIUS * np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
     return points
 
 
@@ -51,10 +51,10 @@ def tracker():
     return IrisTracker.from_reference(render_eyes(make_landmarks()), make_landmarks())
 
 
-@pytest.mark.parametrize("look", [(0.0, 0.0), (5.3, 0.0), (-8.0, 1.5), LOOK_UP_LEFT])
+@pytest.mark.parametrize("iris_shift", [(0.0, 0.0), (5.3, 0.0), (-8.0, 1.5), LOOK_UP_LEFT])
 @pytest.mark.parametrize("lag", [0.0, 0.5])
-def test_locate_finds_the_irises_where_landmarks_lag(tracker, look, lag):
-    true_points, lagging_points = make_landmarks(look), make_landmarks((1 - lag) * np.array(look))
+def test_locate_finds_the_irises_where_landmarks_lag(tracker, iris_shift, lag):
+    true_points, lagging_points = make_landmarks(iris_shift), make_landmarks((1 - lag) * np.array(iris_shift))
     located = tracker.locate(EyeImage(render_eyes(true_points), lagging_points, lagging_points))
     assert np.abs(located - true_points)[topology.IRIS].max() < 0.45
     assert np.array_equal(np.delete(located, topology.IRIS, 0), np.delete(lagging_points, topology.IRIS, 0))
@@ -66,7 +66,7 @@ def test_locate_follows_a_head_that_approaches_and_rolls(tracker):
     image = render_eyes(make_landmarks(LOOK_UP_LEFT))
     image = cv2.warpAffine(image, affine, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderValue=150)
     true_points, points = (
-        make_landmarks(look) @ linear.T + affine[:, 2] for look in (LOOK_UP_LEFT, 0.6 * LOOK_UP_LEFT)
+        make_landmarks(iris_shift) @ linear.T + affine[:, 2] for iris_shift in (LOOK_UP_LEFT, 0.6 * LOOK_UP_LEFT)
     )
     located = tracker.locate(EyeImage(image, points, points))
     assert np.abs(located - true_points)[topology.IRIS[[0, 5]]].max() < 0.8
@@ -86,8 +86,8 @@ def test_locate_returns_the_landmarks_where_no_iris_is_visible(tracker, content)
 def test_calibrated_tracker_agrees_with_the_landmarks_on_average():
     """A reference with misplaced irises does not bias the gaze of the whole shot."""
     biased = IrisTracker.from_reference(render_eyes(make_landmarks()), make_landmarks((1.5, 0.0)))
-    looks = [make_landmarks(look) for look in ((-5.0, 0.0), (0.0, 1.0), (5.0, -1.0))]
-    images = [EyeImage(render_eyes(points), points, points) for points in looks]
+    landmarks = [make_landmarks(iris_shift) for iris_shift in ((-5.0, 0.0), (0.0, 1.0), (5.0, -1.0))]
+    images = [EyeImage(render_eyes(points), points, points) for points in landmarks]
 
     def mean_offset(tracker: IrisTracker) -> float:
         return np.mean([(tracker.locate(image) - image.points)[topology.IRIS, 0].mean() for image in images])

@@ -52,9 +52,9 @@ def _blank(data: bytearray, rng: random.Random) -> None:
 
 def _swap(data: bytearray, rng: random.Random) -> None:
     first, second, length = _position(data, rng), _position(data, rng), rng.choice((4, 16, 200))
-    one, other = data[first : first + length], data[second : second + length]
-    if len(one) == len(other):
-        data[first : first + length], data[second : second + length] = other, one
+    first_bytes, second_bytes = data[first : first + length], data[second : second + length]
+    if len(first_bytes) == len(second_bytes):
+        data[first : first + length], data[second : second + length] = second_bytes, first_bytes
 
 
 def _insert_token(data: bytearray, rng: random.Random) -> None:

@@ -109,10 +109,10 @@ def encode_audio(
     out: Any, stream: Any, samples: np.ndarray, *, rate: int = AUDIO_RATE, start: float = 0.0, frame_size: int = 1024
 ) -> None:
     """Encode mono samples and mux them, the first one at `start` seconds."""
-    for place in range(0, len(samples), frame_size):
-        frame = av.AudioFrame.from_ndarray(samples[None, place : place + frame_size], "fltp", "mono")
+    for offset in range(0, len(samples), frame_size):
+        frame = av.AudioFrame.from_ndarray(samples[None, offset : offset + frame_size], "fltp", "mono")
         frame.sample_rate = rate
-        frame.pts = place + round(start * rate)
+        frame.pts = offset + round(start * rate)
         frame.time_base = Fraction(1, rate)
         out.mux(stream.encode(frame))
     out.mux(stream.encode(None))
@@ -172,11 +172,11 @@ def _has_video(path: Path) -> bool:
 def place_on_timeline(start: float, samples: np.ndarray, seconds: float, rate: int = AUDIO_RATE) -> np.ndarray:
     """Return samples on a timeline from 0 to `seconds`, with silence elsewhere."""
     timeline = np.zeros(round(seconds * rate), np.float32)
-    place = round(start * rate)
-    samples = samples[max(0, -place) :]
-    place = max(0, place)
-    samples = samples[: len(timeline) - place]
-    timeline[place : place + len(samples)] = samples
+    offset = round(start * rate)
+    samples = samples[max(0, -offset) :]
+    offset = max(0, offset)
+    samples = samples[: len(timeline) - offset]
+    timeline[offset : offset + len(samples)] = samples
     return timeline
 
 

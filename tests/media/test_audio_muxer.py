@@ -207,17 +207,17 @@ def test_gap_in_the_audio_becomes_silence_of_the_same_duration(tmp_path, suffix)
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
         # The second half starts a second late.
-        for place in [*range(0, AUDIO_RATE, 4608), *range(2 * AUDIO_RATE, 3 * AUDIO_RATE, 4608)]:
-            first = place if place < AUDIO_RATE else place - AUDIO_RATE
+        for pts in [*range(0, AUDIO_RATE, 4608), *range(2 * AUDIO_RATE, 3 * AUDIO_RATE, 4608)]:
+            first = pts if pts < AUDIO_RATE else pts - AUDIO_RATE
             frame = av.AudioFrame.from_ndarray(samples[None, first : first + 4608], "fltp", "mono")
-            frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, place, Fraction(1, AUDIO_RATE)
+            frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, pts, Fraction(1, AUDIO_RATE)
             out.mux(audio.encode(frame))
         out.mux(audio.encode(None))
     write_with_audio(source, tmp_path / f"b{suffix}", 75)
     timeline = place_on_timeline(*decode_audio(tmp_path / f"b{suffix}"), 3.0)
     late = samples[AUDIO_RATE + 9000 : AUDIO_RATE + 30000]
-    place = 2 * AUDIO_RATE + 9000
-    assert abs(measure_delay(timeline[place : place + 21000], late)[0]) < 0.001
+    first = 2 * AUDIO_RATE + 9000
+    assert abs(measure_delay(timeline[first : first + 21000], late)[0]) < 0.001
     assert np.abs(timeline[int(1.4 * AUDIO_RATE) : int(1.9 * AUDIO_RATE)]).max() < 0.01
 
 

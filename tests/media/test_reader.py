@@ -157,13 +157,13 @@ def test_max_frames_limits_the_number_of_frames(tmp_path):
 
 def test_start_and_duration_give_the_same_frames_as_the_whole_video(tmp_path):
     path = make_clip(tmp_path / "a.mp4", 150, NTSC)
-    whole = list(read_frames(path))
+    all_frames = list(read_frames(path))
     for first, count in ((0, 5), (40, 10), (100, 30), (149, 9)):  # the later ones seek
         part = list(read_frames(path, start=float(first / NTSC), duration=float(count / NTSC)))
-        expected = whole[first : first + count]
+        expected = all_frames[first : first + count]
         assert [frame.pts for frame in part] == [frame.pts for frame in expected]
         assert [frame.index for frame in part] == list(range(len(expected)))
-        assert all(np.array_equal(one.image, other.image) for one, other in zip(part, expected, strict=True))
+        assert all(np.array_equal(frame.image, same.image) for frame, same in zip(part, expected, strict=True))
 
 
 def test_closing_the_generator_ends_the_prefetch_thread(tmp_path):

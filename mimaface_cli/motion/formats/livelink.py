@@ -168,12 +168,12 @@ def read_livelink(path: Path, frame_rate: Fraction | None = None) -> tuple[Motio
     return replace(track, **arrays, pts=times - times[0]), notes
 
 
-def format_timecode(seconds: float, rate: Fraction) -> str:
-    """Format a time as HH:MM:SS:FF.fff, rounded to a thousandth of a frame; no frame numbers are dropped."""
-    thousandths = round(Fraction(seconds) * rate * 1000)
+def format_timecode(time: float, rate: Fraction) -> str:
+    """Format a time in seconds as HH:MM:SS:FF.fff, non-drop, rounded to a thousandth of a frame."""
+    thousandths = round(Fraction(time) * rate * 1000)
     frames, fraction = divmod(thousandths, 1000)
-    whole, frame = divmod(frames, ceil(rate))
-    return f"{whole // 3600 % 24:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}:{frame:02d}.{fraction:03d}"
+    seconds, frame = divmod(frames, ceil(rate))
+    return f"{seconds // 3600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frame:02d}.{fraction:03d}"
 
 
 def head_to_rotator(angles: np.ndarray) -> np.ndarray:
