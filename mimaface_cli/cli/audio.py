@@ -69,7 +69,7 @@ def command(
         result = speak(speech, output, options, overwrite=overwrite, cache=cache, progress=progress)
     track = result.track
     if not quiet:
-        origin = "from the cache" if result.was_cached else f"by {track.meta.extractor}"
+        origin = "from the cache" if result.was_cached else f"extractor: {track.meta.extractor}"
         frames = console.count(len(track), "frame")
         console.info(f"{output}: {frames}, {track.duration:.2f} s, {track.meta.space}, {origin}")
     if as_json:

@@ -145,9 +145,8 @@ def command(
         size = "" if result.engine is None else f", {result.width}x{result.height}, engine: {result.engine}"
         duration_text = f", {result.duration:.2f} s" if result.frames > 1 else ""
         frames = console.count(result.frames, "frame")
-        console.info(
-            f"{result.output}: {result.kind}, {frames}{duration_text}{size}, computed in {result.seconds:.1f} s"
-        )
+        kind = "image" if result.kind == "picture" else result.kind
+        console.info(f"{result.output}: {kind}, {frames}{duration_text}{size}, computed in {result.seconds:.1f} s")
     if as_json:
         console.write_json(_json_values(result, notes))
 

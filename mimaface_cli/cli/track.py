@@ -59,7 +59,7 @@ def show(
     meta = loaded.meta
     console.info(
         f"{track}: {console.count(len(loaded), 'frame')}, {loaded.duration:.2f} s at "
-        f"{console.fraction(meta.frame_rate)} fps, {meta.space}, by {meta.extractor}, "
+        f"{console.fraction(meta.frame_rate)} fps, {meta.space}, extractor: {meta.extractor}, "
         f"{_count_missing_frames(loaded)} without a face, {console.count(len(meta.cuts), 'cut')}"
     )
     console.table(
