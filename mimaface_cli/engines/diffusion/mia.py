@@ -1,4 +1,4 @@
-"""MIA (motion-identity modulated appearance): the condition tokens of the UNet's cross-attention.
+"""Motion-Identity Modulated Appearance (MIA): the condition tokens of the UNet's cross-attention.
 
 There are two variants. `ReleaseMIA` is the released module with its parameter names: every coefficient group becomes
 one token in front of the CLIP tokens. `PaperMIA` is the paper's Eq. (1): patch tokens attend to motion tokens. Both
