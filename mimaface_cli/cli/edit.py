@@ -140,6 +140,11 @@ def command(
     cache = open_cache(cache_dir, no_cache)
     with show_progress(quiet) as progress:
         result = edit(source, console.output_path(output), options, overwrite=overwrite, cache=cache, progress=progress)
+    _report(result, quiet, as_json)
+
+
+def _report(result: "EditResult", quiet: bool, as_json: bool) -> None:
+    """Print notes, the line about the result, and the JSON object."""
     notes = console.notes(result.notes, quiet)
     if not quiet:
         size = "" if result.engine is None else f", {result.width}x{result.height}, engine: {result.engine}"
