@@ -18,7 +18,7 @@ def no_weights(monkeypatch, tmp_path_factory):
 def test_evaluate_measures_one_result(run_mimaface, sample, tmp_path):
     page, lines = tmp_path / "out <1>.html", tmp_path / "out.csv"
     words = ("evaluate", sample.driver, "--source", sample.portrait, "--driver", sample.driver)
-    completed = run_mimaface(*words, "--report", page, "--csv", lines)
+    completed = run_mimaface(*words, "--report", page, "--csv", lines, env={"COLUMNS": "110"})
     assert completed.returncode == 0, completed.stderr
     assert "head rotation" in completed.stdout
     assert "needs the lpips_alex weights" not in completed.stdout.split("LPIPS")[0]
