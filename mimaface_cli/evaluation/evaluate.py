@@ -11,7 +11,7 @@ from mimaface_cli.errors import InputError, MimafaceError, OutputError
 from mimaface_cli.evaluation.catalog import CATALOG
 from mimaface_cli.evaluation.evaluate_options import EvaluateOptions
 from mimaface_cli.evaluation.evaluation_result import Evaluation, MeanFigure, ResultRow
-from mimaface_cli.evaluation.figure_cache import CachedFigures
+from mimaface_cli.evaluation.figure_cache import get_or_measure
 from mimaface_cli.evaluation.generation import check_results, prepare_folder, render_result
 from mimaface_cli.evaluation.measure import SetFeatures, measure
 from mimaface_cli.evaluation.metric import MetricInfo, SetMetric
@@ -133,14 +133,9 @@ def _evaluate_row(result: Path, context: PairContext) -> tuple[ResultRow, SetFea
     pair, options, cache = context.pair, context.options, context.cache
     if options.engine is not None and not result.exists():
         render_result(result, pair, options, cache=cache, progress=context.progress)
-    cached_figures = CachedFigures(cache, result, pair, options)
-    entry = cached_figures.load()
-    if entry is not None:
-        figures, features = entry
-        return ResultRow(pair, result, figures, is_cached=True), features
-    figures, features = measure(result, context)
-    cached_figures.store(figures, features)
-    return ResultRow(pair, result, figures), features
+    measurement = get_or_measure(cache, result, pair, options, lambda: measure(result, context))
+    figures, features = measurement.value
+    return ResultRow(pair, result, figures, is_cached=measurement.was_cached), features
 
 
 def _summarize(

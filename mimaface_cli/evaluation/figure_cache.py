@@ -1,89 +1,98 @@
 """Cached figures: a result that was measured before is not read again."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from mimaface_cli import __version__
-from mimaface_cli.cache import Cache
+from mimaface_cli.cache import FIGURE_FOLDER, Cache, Cached, EntryKind, get_or_create
+from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.catalog import CATALOG
 from mimaface_cli.evaluation.evaluate_options import EvaluateOptions
-from mimaface_cli.evaluation.figure_entries import FEATURES, FIGURES_ENTRY
+from mimaface_cli.evaluation.figure_entries import load_features, load_figures, save_features, save_figures
 from mimaface_cli.evaluation.measure import ResultFigures, SetFeatures
 from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.networks.face_embedding import missing_dlib
 from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import extractor_version
-from mimaface_cli.fingerprint import content_hash, source_stamp
+from mimaface_cli.files import atomic_path
+from mimaface_cli.fingerprint import content_hash
 from mimaface_cli.motion.track_cache import track_key
 
 REVISION = 1
 """Increase it when the definition of a figure changes, so that cached figures are measured again."""
 
 
-class CachedFigures:
-    """The cache entry of one result. Create it before the result is read.
+Measurement = tuple[ResultFigures, SetFeatures]
+
+
+def get_or_measure(
+    cache: Cache | None, result: Path, pair: Pair, options: EvaluateOptions, measure: Callable[[], Measurement]
+) -> Cached[Measurement]:
+    """Return the figures and features of a result from the cache, or measure and store them.
 
     Args:
         cache: The cache; None disables caching.
         result: The result.
         pair: Source and driver of the result.
         options: Options of the evaluation.
+        measure: Measures the result.
+
+    Raises:
+        InputError: A file cannot be read; and whatever `measure` raises.
     """
 
-    def __init__(self, cache: Cache | None, result: Path, pair: Pair, options: EvaluateOptions) -> None:
-        self._cache = cache
-        self._result = result
-        self._stamp = source_stamp(result)
-        contents = [content_hash(path) for path in (result, pair.source, pair.driver)]
-        self._key = _figures_key(contents, pair, options)
+    def make_key(content: str) -> str:
+        contents = [content, content_hash(pair.source), content_hash(pair.driver)]
+        return _figures_key(contents, pair, options)
 
-    def load(self) -> tuple[ResultFigures, SetFeatures] | None:
-        """Return the cached figures and features.
+    return get_or_create(cache, _MEASUREMENTS, result, make_key, lambda content: measure())
 
-        None if they are missing, damaged or incomplete.
-        """
-        if self._cache is None:
-            return None
-        entry = self._cache.load(FIGURES_ENTRY, self._key)
-        if entry is None:
-            return None
-        try:
-            figures = ResultFigures(**entry)
-            _check_figures(figures)
-        except (TypeError, ValueError, AttributeError):  # an entry of another shape or with damaged values
-            return None
-        features = self._load_features()
-        return None if features is None else (figures, features)
 
-    def store(self, figures: ResultFigures, features: SetFeatures) -> None:
-        """Store the figures, unless the result has changed since it was read."""
-        if self._cache is None or source_stamp(self._result) != self._stamp:
-            return
-        if features:
-            self._cache.store(FEATURES, self._key, {name: np.array(rows) for name, rows in features.items()})
-        self._cache.store(FIGURES_ENTRY, self._key, asdict(figures))
+def _load_measurement(path: Path) -> Measurement:
+    """Read the figures, and beside them the features. Raises InputError for damaged or incomplete entries."""
+    try:
+        figures = ResultFigures(**load_figures(path))
+        _check_figures(figures)
+        return figures, _load_set_features(path.with_suffix(".npz"))
+    except (TypeError, ValueError, AttributeError) as error:  # an entry of another shape or with damaged values
+        raise InputError(f"{path}: {error}.") from error
 
-    def _load_features(self) -> SetFeatures | None:
-        """Return the features that the available metrics of the whole set need."""
-        names = [metric.feature_names for metric in CATALOG.set_metrics if metric.find_problem() is None]
-        if self._cache is None or not names:
-            return {}
-        arrays = self._cache.load(FEATURES, self._key)
-        if arrays is None:
-            return None
-        features: SetFeatures = {}
-        for result_name, driver_name in names:
-            if result_name not in arrays or driver_name not in arrays:
-                return None
-            result_rows, driver_rows = list(arrays[result_name]), list(arrays[driver_name])
-            if not _is_paired(result_rows, driver_rows):
-                return None
-            features |= {result_name: result_rows, driver_name: driver_rows}
-        return features
+
+def _save_measurement(measurement: Measurement, path: Path) -> None:
+    """Write the features first: figures without the features that belong to them would be a miss."""
+    figures, features = measurement
+    if features:
+        with atomic_path(path.with_suffix(".npz")) as temporary:
+            save_features({name: np.array(rows) for name, rows in features.items()}, temporary)
+    with atomic_path(path) as temporary:
+        save_figures(asdict(figures), temporary)
+
+
+_MEASUREMENTS: EntryKind[Measurement] = EntryKind(
+    FIGURE_FOLDER, ".json", _load_measurement, _save_measurement, is_atomic=True
+)
+
+
+def _load_set_features(path: Path) -> SetFeatures:
+    """Read the features that the available metrics of the whole set need. Raises InputError or ValueError."""
+    names = [metric.feature_names for metric in CATALOG.set_metrics if metric.find_problem() is None]
+    if not names:
+        return {}
+    arrays = load_features(path)
+    features: SetFeatures = {}
+    for result_name, driver_name in names:
+        if result_name not in arrays or driver_name not in arrays:
+            raise ValueError("the cached features lack those of a metric")
+        result_rows, driver_rows = list(arrays[result_name]), list(arrays[driver_name])
+        if not _is_paired(result_rows, driver_rows):
+            raise ValueError("the cached features are damaged")
+        features |= {result_name: result_rows, driver_name: driver_rows}
+    return features
 
 
 def _figures_key(contents: list[str], pair: Pair, options: EvaluateOptions) -> str:

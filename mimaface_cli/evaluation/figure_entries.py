@@ -1,4 +1,4 @@
-"""How the figures and network features of a result are stored in the cache."""
+"""The files of cached figures (JSON) and network features (.npz)."""
 
 import json
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mimaface_cli.cache import FIGURE_FOLDER, EntryKind
 from mimaface_cli.errors import InputError
 
 
-def _load_figures(path: Path) -> dict[str, Any]:
+def load_figures(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises InputError where the file is missing or damaged."""
     try:
         values = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -21,11 +21,13 @@ def _load_figures(path: Path) -> dict[str, Any]:
     return values
 
 
-def _save_figures(values: Mapping[str, Any], path: Path) -> None:
+def save_figures(values: Mapping[str, Any], path: Path) -> None:
+    """Write figures; all numbers must be finite."""
     path.write_text(json.dumps(values, allow_nan=False), encoding="ascii")
 
 
-def _load_features(path: Path) -> dict[str, np.ndarray]:
+def load_features(path: Path) -> dict[str, np.ndarray]:
+    """Read finite arrays by name. Raises InputError where the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             features = {name: file[name] for name in file.files}
@@ -37,10 +39,7 @@ def _load_features(path: Path) -> dict[str, np.ndarray]:
     return features
 
 
-def _save_features(features: Mapping[str, np.ndarray], path: Path) -> None:
+def save_features(features: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write arrays by name."""
     with path.open("wb") as file:
         np.savez(file, **features)  # type: ignore[arg-type]  # numpy's type stub takes **features for `allow_pickle`
-
-
-FIGURES_ENTRY: EntryKind[dict[str, Any]] = EntryKind(FIGURE_FOLDER, ".json", _load_figures, _save_figures)
-FEATURES: EntryKind[dict[str, np.ndarray]] = EntryKind(FIGURE_FOLDER, ".npz", _load_features, _save_features)

@@ -38,14 +38,15 @@ def _read_pair_list(path: Path) -> object:
 
 
 def _read_cached_figures(path: Path) -> object:
-    from mimaface_cli.cache import Cache
-    from mimaface_cli.evaluation.figure_entries import FIGURES_ENTRY
+    from mimaface_cli.cache import FIGURE_FOLDER, Cache, EntryKind
+    from mimaface_cli.evaluation.figure_entries import load_figures, save_figures
 
     cache = Cache(path.parent)
-    target = cache.path_for(FIGURES_ENTRY, "0" * 64)
+    kind = EntryKind(FIGURE_FOLDER, ".json", load_figures, save_figures)
+    target = cache.path_for(kind, "0" * 64)
     target.parent.mkdir(parents=True, exist_ok=True)
     path.replace(target)
-    return cache.load(FIGURES_ENTRY, "0" * 64)
+    return cache.load(kind, "0" * 64)
 
 
 def _read_cached_clip(path: Path) -> object:
