@@ -8,6 +8,7 @@ import numpy as np
 from mimaface_cli.apps.edit_job import EditJob, VideoInput
 from mimaface_cli.apps.edit_options import SHORTEST
 from mimaface_cli.apps.edit_terms import load_region_maps
+from mimaface_cli.apps.edit_track import transform_track
 from mimaface_cli.drivers.base import Driver
 from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.face import face478
@@ -19,7 +20,7 @@ from mimaface_cli.motion.channels import find_channel, split_sides
 from mimaface_cli.motion.keyframes import Keyframe
 from mimaface_cli.motion.mixing import mix_tracks
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.motion.transforms import change_speed, hold_first_frame, scale_motion, smooth_track, trim_track
+from mimaface_cli.motion.transforms import hold_first_frame
 
 TRANSITION_SHARE = 0.6  # share of a video without keyframes in which a photo changes from its face to the edited one
 
@@ -51,15 +52,12 @@ def edit_photo_motion(portrait: Portrait, info: MediaInfo, job: EditJob) -> Moti
 
 
 def edit_recorded_motion(track: MotionTrack, job: EditJob) -> MotionTrack:
-    """Return a recorded track trimmed, stretched, mixed, strengthened, smoothed, and edited by name."""
-    options = job.options
-    if options.start or options.duration is not None:
-        track = trim_track(track, options.start, options.duration)
-    track = change_speed(track, options.speed)
-    if job.mixed_track is not None:
-        track = _mix(track, job.mixed_track, job)
-    track = smooth_track(scale_motion(track, options.strength), options.smooth)
-    return job.edits.apply(track, job.notes)
+    """Return a recorded track with the transformations, the mixed regions and the edits of a job."""
+
+    def mix(recorded: MotionTrack) -> MotionTrack:
+        return recorded if job.mixed_track is None else _mix(recorded, job.mixed_track, job)
+
+    return transform_track(track, job.options, job.edits, job.notes, mix)
 
 
 def _mix(track: MotionTrack, other: MotionTrack, job: EditJob) -> MotionTrack:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -87,7 +87,7 @@ def load_driver(
 
     def create(content: str) -> MotionTrack:
         with closing(read_frames(path, **span)) as frames:
-            return extractor.extract(frames, info.frame_rate, options, str(path), on_frame, content)
+            return extractor.extract(_InputFrames(frames, info.frame_rate, str(path), content, on_frame), options)
 
     result = get_or_create(
         cache,
@@ -118,18 +118,21 @@ def _span(info: MediaInfo, trim: Trim) -> dict[str, Any]:
     return {"start": start, "duration": duration} if trim else {}
 
 
+@dataclass(frozen=True)
+class _InputFrames:
+    """Frames to extract motion from, and what is known of their input: rate, name for errors, content hash."""
+
+    frames: Iterable[Any]
+    rate: Fraction
+    name: str
+    content: str
+    progress: ProgressCallback
+
+
 class _Extractor(Protocol):
     name: str
 
-    def extract(
-        self,
-        frames: Iterable[Any],
-        rate: Fraction,
-        options: ExtractOptions,
-        input_name: str,
-        progress: ProgressCallback,
-        content: str,
-    ) -> MotionTrack: ...
+    def extract(self, frames: _InputFrames, options: ExtractOptions) -> MotionTrack: ...
 
 
 class _Face478Extractor:
@@ -141,18 +144,18 @@ class _Face478Extractor:
         self._model = face478.load()
         self.name = f"{extract_face478.EXTRACTOR} {extract_face478.extractor_version(self._model)}"
 
-    def extract(
-        self,
-        frames: Iterable[Any],
-        rate: Fraction,
-        options: ExtractOptions,
-        input_name: str,
-        progress: ProgressCallback,
-        content: str,
-    ) -> MotionTrack:
+    def extract(self, frames: _InputFrames, options: ExtractOptions) -> MotionTrack:
         from mimaface_cli.face.extract_face478 import extract_video
 
-        return extract_video(frames, rate, self._model, options, input_name, progress, source_hash=content)
+        return extract_video(
+            frames.frames,
+            frames.rate,
+            self._model,
+            options,
+            frames.name,
+            frames.progress,
+            source_hash=frames.content,
+        )
 
 
 class _Bfm09Extractor:
@@ -165,15 +168,7 @@ class _Bfm09Extractor:
         version = checkpoint.fingerprint_weights("mimaface/d3dfr.safetensors")
         self.name = f"{extract_bfm09.EXTRACTOR} {extract_bfm09.REVISION}+{version}"
 
-    def extract(
-        self,
-        frames: Iterable[Any],
-        rate: Fraction,
-        options: ExtractOptions,
-        input_name: str,
-        progress: ProgressCallback,
-        content: str,
-    ) -> MotionTrack:
+    def extract(self, frames: _InputFrames, options: ExtractOptions) -> MotionTrack:
         import torch
 
         from mimaface_cli.engines.diffusion import checkpoint
@@ -182,7 +177,14 @@ class _Bfm09Extractor:
         net, version = checkpoint.load_coefficient_net()
         net.to("cuda" if torch.cuda.is_available() else "cpu")
         return extract_bfm09.extract_video(
-            frames, rate, net, version, options, input_name, progress, source_hash=content
+            frames.frames,
+            frames.rate,
+            net,
+            version,
+            options,
+            frames.name,
+            frames.progress,
+            source_hash=frames.content,
         )
 
 

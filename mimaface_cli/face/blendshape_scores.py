@@ -10,7 +10,7 @@ from mimaface_cli.motion.coefficients import BLENDSHAPES
 
 BIAS_LIMIT = 2.0  # logits
 LOGIT_LIMIT = 3.9  # scores from 0.02 to 0.98: no change is visible beyond
-# Eyelids and irises are left out: they are controlled separately, including contact of the lids.
+# Eyelids and irises are excluded: they are controlled separately, including contact of the lids.
 _IS_MATCHED = np.array([name.startswith(("brow", "jaw", "mouth", "eyeSquint")) for name in BLENDSHAPES])
 # Standard deviations of the prior, in model units and in coefficients: large enough to keep faces natural.
 _SKIN_DEVIATION, _COEFFICIENT_DEVIATION = 0.012, 0.35

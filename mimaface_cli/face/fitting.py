@@ -257,7 +257,7 @@ class Fitter:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the image's normal equations of vertex displacements, with pose and expression eliminated.
 
-        The error of the landmarks is left out.
+        The error of the landmarks is not included.
 
         Args:
             fit: Fit of the frame.

@@ -24,7 +24,7 @@ os.environ.setdefault("SVT_LOG", "-1")  # SVT-AV1 logs to stderr by itself; it r
 MAX_PIXELS = 100_000_000
 """Largest number of pixels of an image or frame; larger ones are refused before they are decoded."""
 
-# Containers of audio and video. Left out on purpose: playlists and scripts that name other files or addresses (hls,
+# Containers of audio and video. Excluded on purpose: playlists and scripts that name other files or addresses (hls,
 # dash, concat, sdp), devices, and demuxers that turn any text or bytes into frames (tty, rawvideo, image pipes).
 _DEMUXERS = (
     "3gp,aac,ac3,aiff,amr,apng,asf,au,avi,caf,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,"

@@ -115,7 +115,7 @@ def to_json_values(value: Any) -> Any:
     """Return options as JSON values.
 
     Paths are reduced to their names, because folders may contain private information. Fields with the metadata
-    `recorded=False` are left out.
+    `recorded=False` are omitted.
     """
     if is_dataclass(value):
         recorded = [field.name for field in fields(value) if field.metadata.get("recorded", True)]

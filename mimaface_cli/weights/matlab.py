@@ -21,7 +21,7 @@ def read_mat(path: Path) -> "dict[str, np.ndarray]":
         path: A .mat file.
 
     Returns:
-        Arrays by variable name. Variables of other types are left out.
+        Arrays by variable name. Variables of other types are skipped.
 
     Raises:
         WeightsError: The file is missing, damaged, or not a MATLAB file.

@@ -124,7 +124,7 @@ def find_clip_borders(changes: np.ndarray, period: int | None = None) -> ClipBor
 
 
 def _chance(ranks: np.ndarray) -> float:
-    """Return the probability that random frames rank as high as these, of which up to a quarter may rank low."""
+    """Return the probability that random frames rank as high as these, with up to a quarter ranked low."""
     from scipy.special import betainc
 
     count = len(ranks)

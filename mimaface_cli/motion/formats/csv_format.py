@@ -1,6 +1,6 @@
 """Motion tracks as CSV, for spreadsheets and scripts: one line per frame, one column per channel.
 
-The file contains the motion and its times. Identity, texture, illumination and crop are left out.
+The file contains the motion and its times, but not identity, texture, illumination and crop.
 """
 
 import csv
