@@ -38,7 +38,7 @@ def write_csv(track: MotionTrack, file: TextIO) -> list[str]:
     writer.writerow(["time", "valid", *names])
     for time, valid, row in zip(track.pts.tolist(), track.valid.tolist(), values.tolist(), strict=True):
         writer.writerow([f"{time:.9g}", int(valid), *(f"{value:.9g}" for value in row)])
-    return ["CSV contains the motion only; identity, texture, light and crop are left out (JSON keeps them)"]
+    return ["CSV contains the motion only; it has no identity, texture, light and crop (JSON has them)"]
 
 
 def read_csv(path: Path, frame_rate: Fraction | None = None) -> tuple[MotionTrack, list[str]]:

@@ -122,7 +122,7 @@ def write_livelink(track: MotionTrack, file: TextIO) -> list[str]:
     for time, row in zip(track.pts.tolist(), rows.tolist(), strict=True):
         code = format_timecode(time, track.frame_rate)
         writer.writerow([code, len(COLUMNS) - 2, *(f"{value:.10f}" for value in row)])
-    notes = ["Live Link Face has no head position and no unnamed expression columns; they are left out"]
+    notes = ["Live Link Face has no head position and no unnamed expression columns; they are not written"]
     clamped = int((np.abs(track.expression[:, _TRACK_COLUMNS] - curves) > 0.005).any(1).sum())
     if clamped:
         notes.append(f"curves were clamped to 0 to 1 in {clamped} of {len(track)} frames")
