@@ -69,6 +69,9 @@ class RenderRequest:
         retarget: How the motion is transferred.
         output_mode: "full" or "crop".
         needs_originals: Whether the stream must also provide the source's original frames.
+        cutout: Whether the frames show the person alone, with straight alpha. An engine that has no layers may ignore
+            it: `engines/person_layer.py` then segments its frames.
+        needs_person_alpha: Whether the stream must also provide the person's alpha; engines may ignore it likewise.
         diffusion: Options of the diffusion engine.
         load_track: Returns the driver's motion in another space.
         cache: Where unfinished work is stored, or None.
@@ -80,6 +83,8 @@ class RenderRequest:
     retarget: RetargetOptions = field(default_factory=RetargetOptions)
     output_mode: str = "full"
     needs_originals: bool = False
+    cutout: bool = False
+    needs_person_alpha: bool = False
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
     load_track: Callable[[str], MotionTrack] | None = None
     cache: Cache | None = None
@@ -98,6 +103,10 @@ class FrameStream:
         notes: Notes for the user; rendering appends to them.
         on_finish: Called by `finish`.
         describe: Returns the settings that the engine ran with, as JSON values.
+        is_cutout: Whether the frames show the person alone: (H, W, 4) with the person's foreground colors, not
+            multiplied by alpha, and the person's alpha.
+        person_alphas: The person's alpha (H, W) uint8 in each rendered frame, to be read after it; None if the engine
+            does not provide it.
     """
 
     frames: Generator[np.ndarray, None, None]
@@ -107,6 +116,8 @@ class FrameStream:
     notes: list[str] = field(default_factory=list)
     on_finish: Callable[[], None] = lambda: None
     describe: Callable[[], dict[str, Any]] = dict
+    is_cutout: bool = False
+    person_alphas: Iterator[np.ndarray] | None = None
 
     def close(self) -> None:
         """Stop rendering."""
