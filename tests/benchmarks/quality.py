@@ -1,166 +1,305 @@
 """Measure with MediaPipe how well the mesh engine transfers motion.
 
-    python -m tests.benchmarks.quality MEDIA [--portraits N] [--drivers N] [--frames N] [--keep DIR] [--json FILE]
+    python -m tests.benchmarks.quality MEDIA [--frames N] [--portraits TEXT,...] [--drivers TEXT[@SECONDS],...]
+    python -m tests.benchmarks.quality MEDIA --same-identity [--frames N] [--drivers TEXT[@SECONDS],...]
 
-MEDIA contains portraits/ and driving/. Every pair is cross-identity with relative motion and default options. The
-program prints, for each pair and as a mean: the share of frames with a detected face; the correlation over time of the
-driver's and the result's blendshape scores where the driver moves them, and the gain (the slope of result on driver);
-the head rotation error; the sharpness of the face relative to the photo; the jitter relative to the driver.
+MEDIA contains portraits/ and driving/. Pairs are cross-identity with relative motion and default options. The figures
+of a pair: the share of frames with a detected face; the identity (cosine of dlib's descriptors to the photo);
+correlation and gain of the inner-lip gap, the lid gap and the iris place over time, where the driver moves them; the
+mean error of the head rotation since the first frame, and the driver's largest turn; correlation of the blendshape
+scores that move; the sharpness relative to the photo; the jitter relative to the driver; with --background, the share
+of background pixels that differ from the photo in frames without compression and provenance; and frames per second.
+
+With --same-identity, each clip is redrawn from its first frame with a face: PSNR and SSIM against the clip over the
+whole frame, the face and the mouth, of the result and of the unmoved first frame.
 """
 
 import argparse
-import json
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from mimaface_cli.apps.animate import animate
+from mimaface_cli.apps.animate import animate, render_frames
 from mimaface_cli.apps.animate_options import AnimateOptions
+from mimaface_cli.apps.source_loading import fit_portrait, load_portrait
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.evaluation.functional.motion_distance import correlate_blendshapes
-from mimaface_cli.evaluation.functional.temporal import jitter
+from mimaface_cli.evaluation.networks.face_embedding import DlibEmbedder, cosine_similarity, missing_dlib
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.face_tracker import FaceTracker
-from mimaface_cli.face.landmarks import Face, detect_faces
+from mimaface_cli.face.landmarks import Face, FaceLandmarker, locate_landmark_model
 from mimaface_cli.media.image import read_image
-from mimaface_cli.media.reader import read_frames
-from mimaface_cli.motion.retarget import choose_reference_frame
-from tests.benchmarks.quality_measures import rotation_error, sharpness
+from mimaface_cli.media.reader import probe, read_frames
+from mimaface_cli.media.trim import Trim
+from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.motion.track_loading import load_track
+from tests.benchmarks.quality_measures import (
+    compare_geometry,
+    measure_background,
+    measure_jitter,
+    rotation_error,
+    sharpness,
+)
+from tests.benchmarks.quality_same_identity import measure_clip
+from tests.benchmarks.quality_table import PAIR_COLUMNS, SAME_COLUMNS, Table
 
-MAX_SIZE = 1080  # pixels, longest side of the results
-SCORES = ("jawOpen", "jawOpen gain", "eyeBlink", "eyeBlink gain", "mouthSmile", "eyeLook", "brow", "all")
-COLUMNS = ("detected", *SCORES, "rotation error", "rotation driver", "sharpness", "jitter", "fps")
-
-
-def detect_in_video(path: Path, frames: int) -> tuple[list[Face | None], np.ndarray]:
-    """Return the face of each frame of a video, and the sharpness of each detected face."""
-    tracker, faces, sharpness_values = FaceTracker(), [], []
-    stream = read_frames(path, max_frames=frames)
-    try:
-        for frame in stream:
-            face = tracker(frame.image, frame.pts)
-            faces.append(face)
-            if face is not None:
-                sharpness_values.append(sharpness(frame.image, face.box))
-    finally:
-        stream.close()
-        tracker.close()
-    return faces, np.array(sharpness_values)
+DETECTION_SIDE = 720  # pixels, longest side of the images in which faces are detected
+FRAME_MILLISECONDS = 40
+SAMPLES = 12  # frames of a result whose identity and sharpness are measured
+BACKGROUND_SAMPLES = 3
 
 
-def measure_jitter(faces: list[Face]) -> float:
-    """Return the mean jitter of a video's landmarks in units of its face size."""
-    return float(jitter(np.stack([face.points for face in faces]), np.median([face.size for face in faces])).mean())
+@dataclass(frozen=True)
+class DriverClip:
+    """Some frames of a driver.
+
+    Attributes:
+        path: The video.
+        start: Time of the first frame in seconds.
+        frames: Number of frames.
+    """
+
+    path: Path
+    start: float
+    frames: int
+
+    @property
+    def name(self) -> str:
+        """File name without suffix, and start if it is not 0."""
+        return self.path.stem + (f"@{self.start:g}" if self.start else "")
+
+    def load_track(self) -> MotionTrack:
+        """Return the motion, extracted from these frames only."""
+        rate = probe(self.path).frame_rate
+        trim = Trim.parse(str(self.start), f"{float(self.frames / rate):.4f}")
+        return load_driver(self.path, ExtractOptions(), Cache(), trim=trim).track
 
 
-def measure_photo_sharpness(path: Path) -> float:
-    """Return the sharpness of a photo's largest face at the size of the results."""
-    photo = read_image(path).rgb
-    face = max(detect_faces(photo), key=lambda face: face.size)
-    scale = min(1.0, MAX_SIZE / max(photo.shape[:2]))
-    if scale < 1:
-        photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return sharpness(photo, Face(face.points * scale, face.scores, face.rotation).box)
+class Observer:
+    """Detects the face of images and of videos, at most DETECTION_SIDE pixels large."""
+
+    def __init__(self) -> None:
+        self._embed = None if missing_dlib() else DlibEmbedder()
+
+    @staticmethod
+    def shrink(image: np.ndarray) -> np.ndarray:
+        """Return an image whose longest side is at most DETECTION_SIDE pixels."""
+        scale = DETECTION_SIDE / max(image.shape[:2])
+        if scale >= 1:
+            return np.ascontiguousarray(image)
+        return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+    def detect(self, image: np.ndarray) -> Face | None:
+        """Return the face of a photo, in pixels of the shrunk image."""
+        landmarker = FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=1)
+        try:
+            return next(iter(landmarker(self.shrink(image))), None)
+        finally:
+            landmarker.close()
+
+    def watch(self, path: Path, start: float, frames: int, visit: Callable | None = None) -> list[Face | None]:
+        """Return the face of each frame of a video.
+
+        Args:
+            path: The video.
+            start: Time of the first frame in seconds.
+            frames: Number of frames.
+            visit: Called with the index, the shrunk image and the face of each frame with a face.
+        """
+        landmarker = FaceLandmarker(locate_landmark_model(), is_video=True, max_faces=1)
+        stream, faces = read_frames(path, start=start, max_frames=frames), []
+        try:
+            for k, frame in enumerate(stream):
+                image = self.shrink(frame.image)
+                faces.append(next(iter(landmarker(image, k * FRAME_MILLISECONDS)), None))
+                if visit is not None and faces[-1] is not None:
+                    visit(k, image, faces[-1])
+        finally:
+            stream.close()
+            landmarker.close()
+        return faces
+
+    def embed(self, image: np.ndarray, face: Face) -> np.ndarray | None:
+        """Return dlib's descriptor of a face, or None if dlib is not installed."""
+        return None if self._embed is None else self._embed(image, face.points)
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """What all pairs share.
+
+    Attributes:
+        observer: Detects faces.
+        size: Longest side of the results in pixels.
+        folder: Folder of the videos.
+        has_background: Whether background pixels are measured.
+    """
+
+    observer: Observer
+    size: int
+    folder: Path
+    has_background: bool
 
 
 def measure_pair(
-    portrait: Path, track_path: Path, driver_faces: list[Face | None], reference: int, output: Path
+    portrait: Path, clip: DriverClip, track_path: Path, driver_faces: list[Face | None], settings: PairSettings
 ) -> dict[str, float]:
-    """Animate one portrait with one prepared driver and measure the result.
+    """Animate one portrait with one driver and measure the result.
 
     Args:
         portrait: The photo.
-        track_path: The driver's track.
-        driver_faces: Detected face of each frame of the driver.
-        reference: Frame from which relative motion starts.
-        output: Video to write.
+        clip: The driver.
+        track_path: Its track.
+        driver_faces: Its faces.
+        settings: What all pairs share.
 
     Returns:
-        Values by COLUMNS; only "detected" where the faces of the result do not suffice.
+        Values by name; only "detected" where the faces of the result do not suffice.
     """
+    output = settings.folder / f"{clip.name[-20:]}__{portrait.stem[-20:]}.mp4"
+    options = AnimateOptions(max_size=settings.size)
     start = time.perf_counter()
-    result = animate(portrait, track_path, output, AnimateOptions(max_size=MAX_SIZE), overwrite=True)
-    seconds = time.perf_counter() - start
-    result_faces, result_sharpness = detect_in_video(output, result.frames)
-    common = [k for k in range(result.frames) if result_faces[k] is not None and driver_faces[k] is not None]
-    detected = sum(face is not None for face in result_faces) / max(1, sum(face is not None for face in driver_faces))
-    if reference not in common or len(common) < 5:
-        return {"detected": detected}
-    sides = [driver_faces[k] for k in common], [result_faces[k] for k in common]
-    row: dict[str, float] = {"detected": min(detected, 1.0), "fps": result.frames / seconds}
-    scores = (np.stack([face.scores for face in faces]) for faces in sides)
-    for group, (correlation, gain) in correlate_blendshapes(*scores).items():
-        row[group], row[group + " gain"] = correlation, gain
-    rotations = (np.stack([face.rotation for face in faces]) for faces in sides)
-    row["rotation error"], row["rotation driver"] = rotation_error(*rotations, common.index(reference))
-    row["sharpness"] = float(np.median(result_sharpness)) / measure_photo_sharpness(portrait)
-    row["jitter"] = measure_jitter(sides[1]) / measure_jitter(sides[0])
+    result = animate(portrait, track_path, output, options, overwrite=True, cache=Cache())
+    row: dict[str, float] = {"fps": result.frames / (time.perf_counter() - start)}
+    observer, photo = settings.observer, read_image(portrait).rgb
+    photo_face = observer.detect(photo)
+    small_photo = observer.shrink(photo)
+    identity = None if photo_face is None else observer.embed(small_photo, photo_face)
+    similarities: list[float] = []
+    sharpness_values: list[float] = []
+
+    def visit(k: int, image: np.ndarray, face: Face) -> None:
+        if k % max(1, result.frames // SAMPLES) == 0:
+            sharpness_values.append(sharpness(image, face.box))
+            if identity is not None and (embedding := observer.embed(image, face)) is not None:
+                similarities.append(cosine_similarity(embedding, identity))
+
+    faces = observer.watch(output, 0.0, result.frames, visit)
+    row["detected"] = float(np.mean([face is not None for face in faces]))
+    if photo_face is not None and sharpness_values:
+        row["sharpness"] = float(np.median(sharpness_values)) / sharpness(small_photo, photo_face.box)
+    if similarities:
+        row["identity"] = float(np.mean(similarities))
+    row |= compare_faces(driver_faces, faces)
+    if settings.has_background:
+        row["background"] = measure_pair_background(portrait, track_path, options)
     return row
 
 
-def measure_driver(driver: Path, portraits: list[Path], frames: int, scratch: Path, folder: Path) -> list[dict]:
-    """Measure one driver with all portraits and print a line for each pair."""
-    track = load_driver(driver, ExtractOptions(), Cache()).track
-    # The part around the frame from which relative motion starts.
-    start = max(0, min(choose_reference_frame(track, None) - frames // 2, len(track) - frames))
-    track = track.select_frames(slice(start, start + frames))
-    track_path = scratch / "driver.npz"
-    track.save(track_path, overwrite=True)
-    faces = detect_in_video(driver, start + len(track))[0][start:]
-    reference = choose_reference_frame(track, None)
-    rows = []
-    for portrait in portraits:
-        label = f"{driver.stem[-24:]:24} {portrait.stem[-24:]:24}"
-        output = folder / f"{driver.stem[-20:]}__{portrait.stem[-20:]}.mp4"
-        try:
-            row = measure_pair(portrait, track_path, faces, reference, output)
-        except MimafaceError as error:
-            print(f"{label} {error}", flush=True)
-            continue
-        rows.append({"driver": driver.name, "portrait": portrait.name, **row})
-        cells = " ".join(f"{row[column]:9.3f}" if column in row else " " * 8 + "-" for column in COLUMNS)
-        print(f"{label} {cells}", flush=True)
-    return rows
+def compare_faces(driver_faces: list[Face | None], result_faces: list[Face | None]) -> dict[str, float]:
+    """Compare the motion of two sequences of faces; an empty result if too few frames show both."""
+    pairs = [pair for pair in zip(driver_faces, result_faces, strict=False) if None not in pair]
+    if len(pairs) < 5:
+        return {}
+    driver, result = zip(*pairs, strict=True)
+    row = compare_geometry(*(np.stack([face.points for face in faces]) for faces in (driver, result)))
+    scores = (np.stack([face.scores for face in faces]) for faces in (driver, result))
+    for group, (correlation, gain) in correlate_blendshapes(*scores).items():
+        row[group], row[group + " gain"] = correlation, gain
+    rotations = (np.stack([face.rotation for face in faces]) for faces in (driver, result))
+    row["rotation"], row["driver turn"] = rotation_error(*rotations)
+    row["jitter"] = measure_jitter(result_faces) / measure_jitter(driver_faces)
+    return row
 
 
-def print_means(rows: list[dict]) -> None:
-    """Print the mean of each column over the pairs that have it."""
-    means = []
-    for column in COLUMNS:
-        values = [row[column] for row in rows if column in row]
-        means.append(np.nanmean(values) if values else np.nan)
-    print(f"{'mean of ' + str(len(rows)):49} " + " ".join(f"{mean:9.3f}" for mean in means))
+def load_segmenter() -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    """Return a function that maps an image and landmarks to confidences (H, W) of the person; None without one."""
+    try:
+        from mimaface_cli.face import segmentation
+    except ImportError:
+        return None
+    return lambda image, points: segmentation.segment_person(image, points).confidence
+
+
+def measure_pair_background(portrait: Path, track_path: Path, options: AnimateOptions) -> float:
+    """Return the largest share of background pixels that differ from the photo in any of BACKGROUND_SAMPLES frames."""
+    segment = load_segmenter()
+    if segment is None:
+        return np.nan
+    track = load_track(track_path)
+    source = fit_portrait(load_portrait(portrait), options, False, [])
+    stream = render_frames(portrait, track, options, cache=Cache())
+    sampled = set(np.linspace(0, len(track) - 1, BACKGROUND_SAMPLES + 1).astype(int)[1:])
+    landmarker = FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=1)
+    person, shares = segment(source.image, source.points), []
+    try:
+        for k, frame in enumerate(stream.frames):
+            image = np.ascontiguousarray(frame[..., :3])
+            if k in sampled and (faces := landmarker(image)):
+                shares.append(measure_background(source.image, image, [person, segment(image, faces[0].points)]))
+    finally:
+        stream.close()
+        landmarker.close()
+    return float(np.max(shares)) if shares else np.nan
+
+
+def measure_pairs(
+    clips: list[DriverClip], portraits: list[Path], settings: PairSettings, scratch: Path, table: Table
+) -> None:
+    """Measure all drivers with all portraits and print a line for each pair."""
+    for clip in clips:
+        track_path = scratch / "driver.npz"
+        clip.load_track().save(track_path, overwrite=True)
+        faces = settings.observer.watch(clip.path, clip.start, clip.frames)
+        for portrait in portraits:
+            try:
+                row = measure_pair(portrait, clip, track_path, faces, settings)
+            except MimafaceError as error:
+                print(f"{clip.name[-24:]} {portrait.stem[-24:]}: {error}", flush=True)
+                continue
+            table.add({"driver": clip.name, "portrait": portrait.name}, row)
 
 
 def main() -> None:
-    """Measure all pairs of a media folder."""
+    """Measure pairs or clips of a media folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("media", type=Path, help="folder with portraits/ and driving/")
-    parser.add_argument("--portraits", type=int, default=0, help="only the first N")
-    parser.add_argument("--drivers", type=int, default=0, help="only the first N")
-    parser.add_argument("--only", default="", help="only portraits with this text in their name")
+    parser.add_argument("--portraits", default="", help="texts in the names of the portraits, separated by commas")
+    parser.add_argument("--drivers", default="", help="texts in the names of the drivers, each with @SECONDS to start")
     parser.add_argument("--frames", type=int, default=100, help="frames of each driver (default: 100)")
+    parser.add_argument("--size", type=int, default=DETECTION_SIDE, help="longest side of the results (default: 720)")
+    parser.add_argument("--background", action="store_true", help="compare background pixels with the photo")
+    parser.add_argument("--same-identity", action="store_true", help="redraw each clip from its first frame")
     parser.add_argument("--keep", type=Path, help="folder in which to keep the videos")
-    parser.add_argument("--json", type=Path, help="file for the results of all pairs")
+    parser.add_argument("--json", type=Path, help="file for the figures of all pairs")
     arguments = parser.parse_args()
-    portraits = [path for path in sorted((arguments.media / "portraits").iterdir()) if arguments.only in path.name]
-    portraits = portraits[: arguments.portraits or None]
-    drivers = sorted((arguments.media / "driving").iterdir())[: arguments.drivers or None]
-    rows: list[dict] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = arguments.keep or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"{'driver':24} {'portrait':24} " + " ".join(f"{column[-9:]:>9}" for column in COLUMNS), flush=True)
-        for driver in drivers:
-            rows += measure_driver(driver, portraits, arguments.frames, Path(scratch), folder)
-    print_means(rows)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+    cv2.setNumThreads(1)
+    clips = select_clips(sorted((arguments.media / "driving").iterdir()), arguments.drivers, arguments.frames)
+    table = Table(SAME_COLUMNS if arguments.same_identity else PAIR_COLUMNS, arguments.json)
+    if arguments.same_identity:
+        for clip in clips:
+            table.add({"driver": clip.name}, measure_clip(clip.path, clip.start, clip.load_track()))
+    else:
+        if problem := missing_dlib():
+            print(f"no identity: {problem}")
+        has_background = arguments.background and load_segmenter() is not None
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = arguments.keep or Path(scratch)
+            folder.mkdir(parents=True, exist_ok=True)
+            settings = PairSettings(Observer(), arguments.size, folder, has_background)
+            portraits = select_by_name(sorted((arguments.media / "portraits").iterdir()), arguments.portraits)
+            measure_pairs(clips, portraits, settings, Path(scratch), table)
+    table.print_summary()
+
+
+def select_by_name(paths: list[Path], texts: str) -> list[Path]:
+    """Return the paths whose names contain any of the texts, which are separated by commas; all for no text."""
+    return [path for path in paths if any(text in path.name for text in texts.split(","))]
+
+
+def select_clips(paths: list[Path], texts: str, frames: int) -> list[DriverClip]:
+    """Return the drivers whose names contain any of the texts, from the time after each text's @."""
+    clips = []
+    for term in texts.split(","):
+        text, _, start = term.partition("@")
+        clips += [DriverClip(path, float(start or 0), frames) for path in paths if text in path.name]
+    return clips
 
 
 if __name__ == "__main__":
