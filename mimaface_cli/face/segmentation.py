@@ -1,0 +1,376 @@
+"""Person segmentation: which pixels belong to the person of a face."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mimaface_cli.errors import WeightsError
+from mimaface_cli.face.head_mask import draw_face_hull, draw_head, face_axes, segment_by_head
+from mimaface_cli.face.landmarks import load_mediapipe, native_silence
+
+SEGMENTER, HEAD = "segmenter", "head"
+NO_MODEL_NOTE = (
+    "the person segmentation model is not installed; the person's outline is estimated from the head. "
+    "Run mimaface weights pull person_segmenter"
+)
+IMPLAUSIBLE_NOTE = (
+    "the person segmentation model did not recognize the person; the person's outline is estimated from the head"
+)
+OVERLAP_NOTE = "other people overlap the person; the border between them is approximate"
+
+_NETWORK_SIDE = 256
+_CLOSE_SIDE = 3.0  # side of the square around head and shoulders, in heights of the face
+_CLOSE_DROP = 0.3  # its center lies so much below the face's, in heights of the face
+_CLOSE_BELOW = 0.7  # the square is segmented if its share of the image's area is lower
+_MIN_COVERAGE = 0.85  # share of the face that a plausible mask covers
+_MIN_AREA = 1.1  # area of a plausible mask, in areas of the face
+_FULL_IMAGE = 0.97  # share of the image that only a mask of a large face may cover
+_LARGE_FACE = 0.3  # share of the image that a large face covers
+_WORK_SIDE, _WORK_FACE = 384, 64  # pixels: longest side of the image, height of the face for the analysis of regions
+_REACH = 0.25  # soft confidences are kept up to here around the person's region, in heights of the face
+
+
+@dataclass(frozen=True)
+class PersonMask:
+    """Confidence that a pixel belongs to the person of a face.
+
+    Attributes:
+        confidence: (H, W) float32 in 0..1.
+        method: "segmenter" for the network, "head" for the estimate from the head's outline.
+        notes: Limits of the mask, for the user.
+    """
+
+    confidence: np.ndarray
+    method: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Region:
+    """A rectangle of an image in whole pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def area(self) -> int:
+        return (self.right - self.left) * (self.bottom - self.top)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+class SegmentationNetwork:
+    """MediaPipe's ImageSegmenter with the selfie segmentation model.
+
+    Args:
+        asset: The model file (.tflite).
+    """
+
+    def __init__(self, asset: Path) -> None:
+        with native_silence():
+            self._mediapipe, base_options, vision = load_mediapipe()
+            self._segmenter = vision.ImageSegmenter.create_from_options(
+                vision.ImageSegmenterOptions(
+                    # A buffer, because the native code cannot open every path that Python can.
+                    base_options=base_options(model_asset_buffer=asset.read_bytes()),
+                    running_mode=vision.RunningMode.IMAGE,
+                    output_confidence_masks=True,
+                    output_category_mask=False,
+                )
+            )
+        self._is_warm = False
+
+    def __call__(self, image: np.ndarray, *, is_mirrored_too: bool = False) -> np.ndarray:
+        """Segment an image, which is stretched to the network's square.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            is_mirrored_too: Whether to segment the mirror image as well and return the mean.
+
+        Returns:
+            (256, 256) float32 confidences in 0..1.
+        """
+        size = (_NETWORK_SIDE, _NETWORK_SIDE)
+        is_smaller = max(image.shape[:2]) < _NETWORK_SIDE
+        square = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR if is_smaller else cv2.INTER_AREA)
+        confidence = self._segment(np.ascontiguousarray(square))
+        if is_mirrored_too:
+            mirrored = self._segment(np.ascontiguousarray(square[:, ::-1]))
+            confidence = (confidence + mirrored[:, ::-1]) / 2
+        return confidence
+
+    def _segment(self, square: np.ndarray) -> np.ndarray:
+        network_image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, square)
+        if self._is_warm:
+            result = self._segmenter.segment(network_image)
+        else:  # the first inference logs to the error stream too
+            with native_silence():
+                result = self._segmenter.segment(network_image)
+            self._is_warm = True
+        # A copy, because the view belongs to the native result. The last mask is the person's.
+        mask = np.array(result.confidence_masks[-1].numpy_view(), np.float32)
+        return np.nan_to_num(mask.reshape(square.shape[:2])).clip(0, 1)
+
+    def close(self) -> None:
+        """Release the native segmenter."""
+        with native_silence():
+            self._segmenter.close()
+
+
+def segment_person(
+    image: np.ndarray,
+    points: np.ndarray,
+    head_outline: np.ndarray | None = None,
+    others: Sequence[np.ndarray] = (),
+) -> PersonMask:
+    """Segment the person of a face in a photo.
+
+    The network sees the whole image and a square around head and shoulders, so that a small face in a large photo has a
+    mask of usable resolution. Other people belong to the background. Where the network is missing or misses the person,
+    the mask is estimated from the head's outline.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        points: (478, 2) landmarks of the face in pixels.
+        head_outline: (K, 2) outline of the fitted head in pixels, for the estimate without the network, or None.
+        others: Landmarks (478, 2) of the other faces in the image.
+
+    Returns:
+        The mask, with notes about its limits.
+    """
+    asset = _locate_model()
+    if asset is None:
+        return PersonMask(segment_by_head(image, points, head_outline), HEAD, (NO_MODEL_NOTE,))
+    network = SegmentationNetwork(asset)
+    try:
+        confidence = _run_network(network, image, points, is_mirrored_too=True)
+    finally:
+        network.close()
+    confidence, notes = isolate_person(image, confidence, points, others)
+    if not is_plausible(confidence, points):
+        return PersonMask(segment_by_head(image, points, head_outline), HEAD, (IMPLAUSIBLE_NOTE,))
+    return PersonMask(_cover_face(confidence, points), SEGMENTER, notes)
+
+
+def _locate_model() -> Path | None:
+    from mimaface_cli.weights.locate import locate
+
+    try:
+        return locate("person_segmenter", download=False)
+    except WeightsError:
+        return None
+
+
+def _run_network(
+    network: SegmentationNetwork, image: np.ndarray, points: np.ndarray, *, is_mirrored_too: bool
+) -> np.ndarray:
+    """Segment the image and, if it is much smaller, the square around head and shoulders; return (H, W) float32."""
+    height, width = image.shape[:2]
+    close = _close_region(points, height, width)
+    if close.area >= _CLOSE_BELOW * height * width:
+        return _enlarge(network(image, is_mirrored_too=is_mirrored_too), width, height)
+    confidence = _enlarge(network(image, is_mirrored_too=is_mirrored_too), width, height)
+    crop = image[close.slices]
+    detail = _enlarge(network(crop, is_mirrored_too=is_mirrored_too), crop.shape[1], crop.shape[0])
+    weight = _border_weight(close, height, width)
+    part = confidence[close.slices]
+    part += weight * (detail - part)
+    return confidence
+
+
+def _enlarge(mask: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize a mask of the network; cubic, because linear interpolation shows the network's pixels as steps."""
+    return np.clip(cv2.resize(mask, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
+
+
+def _close_region(points: np.ndarray, height: int, width: int) -> _Region:
+    """Return the square around head and shoulders, moved into the image where possible."""
+    center, up, face_height = face_axes(points)
+    side = max(round(_CLOSE_SIDE * face_height), 16)
+    middle = center - _CLOSE_DROP * face_height * up
+    limits = []
+    for position, length in zip(middle, (width, height), strict=True):
+        extent = min(side, length)
+        low = round(float(np.clip(position - extent / 2, 0, length - extent)))
+        limits.append((low, low + extent))
+    (left, right), (top, bottom) = limits
+    return _Region(left, top, right, bottom)
+
+
+def _border_weight(region: _Region, height: int, width: int) -> np.ndarray:
+    """Return weights of a region's pixels: 1 inside, falling to 0 at its borders that lie inside the image."""
+    axes = []
+    for low, high, length in ((region.top, region.bottom, height), (region.left, region.right, width)):
+        position, band = np.arange(low, high) + 0.5, 0.12 * (high - low)
+        near_low = (position - low) / band if low > 0 else np.ones(high - low)
+        near_high = (high - position) / band if high < length else np.ones(high - low)
+        axes.append(np.clip(np.minimum(near_low, near_high), 0, 1))
+    return np.minimum.outer(axes[0], axes[1]).astype(np.float32)
+
+
+def isolate_person(
+    image: np.ndarray, confidence: np.ndarray, points: np.ndarray, others: Sequence[np.ndarray] = ()
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Remove other people and loose parts from a mask of all people.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        confidence: (H, W) float32 in 0..1 that a pixel belongs to anybody.
+        points: (478, 2) landmarks of the face in pixels.
+        others: Landmarks (478, 2) of the other faces.
+
+    Returns:
+        (H, W) float32 confidence of the person, and notes.
+    """
+    height, width = confidence.shape
+    face_height = face_axes(points)[2]
+    scale = min(1.0, max(_WORK_SIDE / max(height, width), _WORK_FACE / face_height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(confidence, size, interpolation=cv2.INTER_AREA)
+    people = small > 0.5
+    face = draw_face_hull(points * scale, people.shape)
+    people |= face
+    kept = _component_of(people, face)
+    notes: tuple[str, ...] = ()
+    overlapping = [other for other in others if _touches(kept, other * scale)]
+    if overlapping:
+        small_image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        kept = _split_people(small_image, kept, points * scale, [other * scale for other in overlapping])
+        notes = (OVERLAP_NOTE,)
+    # Soft confidence around the region belongs to it, unless another region is nearer.
+    distance = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 3)
+    foreign = people & ~kept
+    gate = np.clip(2 - distance / max(_REACH * face_height * scale, 1.0), 0, 1)
+    if foreign.any():
+        foreign_distance = cv2.distanceTransform((~foreign).astype(np.uint8), cv2.DIST_L2, 3)
+        gate *= np.clip(0.5 + (foreign_distance - distance) / 2, 0, 1)
+    return confidence * cv2.resize(gate.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR), notes
+
+
+def _component_of(people: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """Return the connected region of the face; bridges of a pixel do not connect."""
+    opened = cv2.morphologyEx(people.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | face
+    _, components = cv2.connectedComponents(opened.astype(np.uint8), connectivity=4)
+    kept = np.unique(components[face])
+    region = np.isin(components, kept[kept > 0])
+    # Opening removes thin parts of the person too: take back what touches the region.
+    return people & (cv2.dilate(region.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
+
+
+def _touches(region: np.ndarray, points: np.ndarray) -> bool:
+    """Return whether a good part of another face lies in a region."""
+    hull = draw_face_hull(points, region.shape)
+    return bool(hull.any()) and float(region[hull].mean()) > 0.3
+
+
+def _split_people(image: np.ndarray, region: np.ndarray, points: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
+    """Split a region that several people share along edges of the image, by watershed from their faces."""
+    markers = np.zeros(region.shape, np.int32)
+    for index, other in enumerate(others):
+        markers[draw_face_hull(other, region.shape)] = 3 + index
+    # The person's head and body count as seeds where they are not another person's face.
+    core = draw_head(points, region.shape, -0.18) & (markers == 0)
+    markers[core] = 2
+    markers[draw_face_hull(points, region.shape)] = 2
+    markers[~cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)] = 1
+    smooth = np.ascontiguousarray(cv2.GaussianBlur(image, (0, 0), 1.0))
+    cv2.watershed(smooth, markers)
+    own = (markers == 2) & region
+    # Watershed lines have the label -1; they belong to the person where they lie between its pixels.
+    closed = cv2.morphologyEx(own.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)).astype(bool)
+    return closed & region & (markers < 3)
+
+
+def is_plausible(confidence: np.ndarray, points: np.ndarray) -> bool:
+    """Return whether a mask can be that of the person of a face.
+
+    Args:
+        confidence: (H, W) float32 in 0..1.
+        points: (478, 2) landmarks of the face in pixels.
+    """
+    face = draw_face_hull(points, confidence.shape)
+    if not face.any():
+        return False
+    region = confidence > 0.5
+    face_area, area = float(face.sum()), float(region.sum())
+    if float(region[face].mean()) < _MIN_COVERAGE:
+        return False
+    if face_area > _LARGE_FACE * face.size:
+        return True
+    return _MIN_AREA * face_area < area < _FULL_IMAGE * face.size
+
+
+def _cover_face(confidence: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Set the confidence of the face itself to 1, softly at its edge."""
+    face = draw_face_hull(points, confidence.shape).astype(np.float32)
+    sigma = max(0.01 * face_axes(points)[2], 0.5)
+    return np.maximum(confidence, cv2.GaussianBlur(face, (0, 0), sigma) * face).astype(np.float32)
+
+
+@dataclass
+class PersonSegmenter:
+    """Person segmentation of video frames.
+
+    The masks are smoothed over time where they are uncertain, so that outlines do not flicker and moving parts leave no
+    trail.
+
+    Attributes:
+        notes: Limits of the masks so far, for the user.
+    """
+
+    notes: list[str] = field(default_factory=list)
+    _network: SegmentationNetwork | None = None
+    _previous: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        asset = _locate_model()
+        if asset is None:
+            self.notes.append(NO_MODEL_NOTE)
+        else:
+            self._network = SegmentationNetwork(asset)
+
+    def start_shot(self) -> None:
+        """Forget the masks of earlier frames."""
+        self._previous = None
+
+    def __call__(self, image: np.ndarray, points: np.ndarray) -> PersonMask:
+        """Segment the next frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            points: (478, 2) landmarks of the face in pixels.
+        """
+        method, confidence = SEGMENTER, None
+        if self._network is not None:
+            people = _run_network(self._network, image, points, is_mirrored_too=False)
+            confidence, _ = isolate_person(image, people, points)
+            if not is_plausible(confidence, points):
+                confidence = None
+                if IMPLAUSIBLE_NOTE not in self.notes:
+                    self.notes.append(IMPLAUSIBLE_NOTE)
+        if confidence is None:
+            method, confidence = HEAD, segment_by_head(image, points, is_fast=True)
+        confidence = _cover_face(self._smooth(confidence), points)
+        return PersonMask(confidence, method, tuple(self.notes))
+
+    def _smooth(self, confidence: np.ndarray) -> np.ndarray:
+        """Mix a mask with the previous one, the more the less certain it is."""
+        previous = self._previous
+        if previous is not None and previous.shape == confidence.shape:
+            uncertainty = 1 - (2 * confidence - 1) ** 2
+            confidence = confidence + 0.7 * uncertainty * (previous - confidence)
+        self._previous = confidence
+        return confidence
+
+    def close(self) -> None:
+        """Release the native segmenter."""
+        if self._network is not None:
+            self._network.close()
+            self._network = None
