@@ -40,6 +40,23 @@ def draw_face_hull(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return mask.astype(bool)
 
 
+def draw_skull(points: np.ndarray, shape: tuple[int, int], growth: float = 0.0) -> np.ndarray:
+    """Return a (H, W) bool mask of an ellipse around head and hair, with the face's hull.
+
+    Args:
+        points: (478, 2) landmarks in pixels.
+        shape: Height and width of the mask.
+        growth: Enlargement of the ellipse, in heights of the face.
+    """
+    center, up, height = face_axes(points)
+    angle = float(np.degrees(np.arctan2(up[0], -up[1])))
+    middle = center + 0.14 * height * up - 0.5
+    axes = 2 * (0.56 + growth) * height, 2 * (0.72 + growth) * height
+    mask = draw_face_hull(points, shape).astype(np.uint8)
+    cv2.ellipse(mask, (tuple(map(float, middle)), tuple(map(float, axes)), angle), (1,), -1)
+    return mask.astype(bool)
+
+
 def draw_head(points: np.ndarray, shape: tuple[int, int], growth: float = 0.0) -> np.ndarray:
     """Return a (H, W) bool mask of a head with hair, a neck and shoulders around a face.
 
@@ -50,18 +67,7 @@ def draw_head(points: np.ndarray, shape: tuple[int, int], growth: float = 0.0) -
     """
     center, up, height = face_axes(points)
     right = np.array([-up[1], up[0]])
-    mask = np.zeros(shape, np.uint8)
-    angle = float(np.degrees(np.arctan2(right[1], right[0])))
-    middle = center + 0.14 * height * up
-    axes = (0.56 + growth) * height, (0.72 + growth) * height
-    cv2.ellipse(
-        mask,
-        (tuple(map(float, middle - 0.5)), (float(2 * axes[0]), float(2 * axes[1])), angle),
-        (1,),
-        -1,
-    )
-    hull = np.round(cv2.convexHull(points.astype(np.float32))[:, 0] - 0.5).astype(np.int32)
-    cv2.fillConvexPoly(mask, hull, (1,))
+    mask = draw_skull(points, shape, growth).astype(np.uint8)
     # (sideways, upward) corners in heights of the face: neck, shoulders, and the body to below the image.
     widths = np.array([(0.3, -0.2), (0.34, -0.62), (1.05, -0.95), (1.25, -1.5), (1.25, -20.0)])
     widths += np.array([growth, growth]) * [[1, 1]]
@@ -112,7 +118,7 @@ def _initial_labels(
     labels = np.full(shape, cv2.GC_BGD, np.uint8)
     labels[draw_head(points, shape, 0.45)] = cv2.GC_PR_BGD
     labels[head] = cv2.GC_PR_FGD
-    labels[draw_face_hull(points, shape)] = cv2.GC_FGD
+    labels[draw_skull(points, shape, -0.14)] = cv2.GC_FGD  # the bald head
     return labels
 
 
@@ -123,7 +129,7 @@ def _cut(image: np.ndarray, labels: np.ndarray, iterations: int) -> np.ndarray:
     # GrabCut fits five colors to each side and refuses a side with fewer pixels.
     if probable.sum() < 8 or (~probable).sum() < 8:
         return probable
-    cv2.setRNGSeed(_SEED)  # its color models start from k-means with random centers
+    cv2.setRNGSeed(_SEED)  # the color models start from k-means with random centers
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cut = labels.copy()
     try:

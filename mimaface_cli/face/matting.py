@@ -8,7 +8,7 @@ Matting Using Large Kernel Matting Laplacian Matrices", CVPR 2010; He and Sun, "
 "Approximate Fast Foreground Colour Estimation", ICIP 2021.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,16 +19,19 @@ from mimaface_cli.face.head_mask import draw_face_hull, face_axes
 _WORK_SIDE = 768  # longest side of the person's box, in pixels, at which alpha is solved
 _EPSILON = 1e-5  # regularization of the color line model, in squared colors of 0..1
 _WINDOW = 2  # radius of the windows of the Laplacian in pixels
-_KNOWN_WEIGHT = 100.0  # weight of known pixels against the Laplacian
 _PRIOR_WEIGHT = 0.02  # weight of the confidence at unknown pixels
-_ITERATIONS = 40
+_COARSE_SIDE = 128  # images of less than twice this side are not halved
+_COARSE_ITERATIONS, _FINE_ITERATIONS = 40, 10
 _TOLERANCE = 1e-3
 _CERTAIN = 0.9
 # Half widths of the unknown band, in heights of the face.
-_HAIR_OUT, _HAIR_IN = 0.13, 0.07
+_HAIR_OUT, _HAIR_IN = 0.13, 0.11
 _BODY_OUT, _BODY_IN = 0.04, 0.035
+_HOLE = 0.35  # holes of the mask with less than the square of this area are filled, in heights of the face
 _FACE_SHARE = 0.45  # height of a face as a share of the square root of a person's area, where no face is given
-_FRAME_SIDE = 320  # longest side at which video frames are filtered
+_COLOR_BLURS = 0.4, 0.12  # half widths of the blurs that spread colors, in heights of the face
+_COLOR_BAND = 0.04  # width of the band of estimated colors around soft pixels, in heights of the face
+_FRAME_SIDE = 256  # longest side at which video frames are filtered
 
 _Product = Callable[[np.ndarray], np.ndarray]
 
@@ -39,9 +42,10 @@ class PersonMatte:
 
     Attributes:
         alpha: (H, W) float32 opacity in 0..1.
-        foreground: (H, W, 3) uint8 RGB colors of the person without the background; the image where alpha is 1.
-        background: (H, W, 3) uint8 RGB colors behind the person's soft outline; the image where alpha is 0. Inside the
-            person they are extrapolated and only rough.
+        foreground: (H, W, 3) uint8 RGB colors of the person without the background, at and next to soft pixels;
+            elsewhere the image.
+        background: (H, W, 3) uint8 RGB colors of the background without the person, at and next to soft pixels;
+            elsewhere the image.
     """
 
     alpha: np.ndarray
@@ -76,8 +80,9 @@ def matte_person(image: np.ndarray, confidence: np.ndarray, points: np.ndarray |
     alpha[box] = crop_alpha
     foreground, background = image.copy(), image.copy()
     unit = _face_height(small_confidence, small_points)
-    colors = estimate_colors(small, small_alpha, unit)
-    foreground[box], background[box] = _refine_colors(crop, crop_alpha, *colors)
+    layers = estimate_colors(small, small_alpha, [2 * max(1, round(share * unit)) + 1 for share in _COLOR_BLURS])
+    band = max(2, round(_COLOR_BAND * unit / scale))
+    foreground[box], background[box] = _refine_colors(crop, crop_alpha, layers, band)
     return PersonMatte(alpha, foreground, background)
 
 
@@ -98,17 +103,17 @@ def matte_frame(image: np.ndarray, confidence: np.ndarray, points: np.ndarray | 
     small_confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_AREA)
     unit = _face_height(small_confidence, None if points is None else points * scale)
     radius = max(2, round(0.06 * unit))
-    model = _LineModel(small.astype(np.float32) / 255, radius, 1e-3)
-    coefficients = model.fit(small_confidence)
-    alpha = _apply_lines(cv2.blur(coefficients, (2 * radius + 1, 2 * radius + 1)), image)
+    window = (2 * radius + 1, 2 * radius + 1)
+    coefficients = _LineModel(small, radius, 1e-3).fit(small_confidence)
+    alpha = _apply_lines([cv2.blur(part, window) for part in coefficients], image)
     # Far from the outline the confidence is right, and the filter only adds noise.
     alpha = _sharpen(alpha)
-    near = cv2.blur(((small_confidence > 0.02) & (small_confidence < 0.98)).astype(np.float32), (2 * radius + 1,) * 2)
+    near = cv2.blur(((small_confidence > 0.02) & (small_confidence < 0.98)).astype(np.float32), window)
     near = cv2.resize((near > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     alpha = np.where(near > 0, alpha, confidence).astype(np.float32)
     small_alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-    colors = estimate_colors(small, small_alpha, unit)
-    return PersonMatte(alpha, *_refine_colors(image, alpha, *colors, is_fast=True))
+    layers = estimate_colors(small, small_alpha, [2 * max(1, round(_COLOR_BLURS[1] * unit)) + 1])
+    return PersonMatte(alpha, *_refine_colors(image, alpha, layers, 2))
 
 
 def build_trimap(confidence: np.ndarray, points: np.ndarray | None = None) -> np.ndarray:
@@ -121,8 +126,8 @@ def build_trimap(confidence: np.ndarray, points: np.ndarray | None = None) -> np
     Returns:
         (H, W) float32: 1 for the person, 0 for the background, 0.5 for unknown pixels.
     """
-    region = (confidence > 0.5).astype(np.uint8)
     unit = _face_height(confidence, points)
+    region = _fill_holes(confidence > 0.5, (_HOLE * unit) ** 2).astype(np.uint8)
     if not region.any() or region.all():  # no outline
         trimap = np.where((confidence > 1 - _CERTAIN) & (confidence < _CERTAIN), 0.5, region)
         return trimap.astype(np.float32)
@@ -133,14 +138,26 @@ def build_trimap(confidence: np.ndarray, points: np.ndarray | None = None) -> np
     inner = np.maximum((_BODY_IN + (_HAIR_IN - _BODY_IN) * hair) * unit, 2.0)
     # Uncertain pixels are unknown, but not far from the outline: there they are rather a faint mistake.
     is_uncertain = (confidence > 1 - _CERTAIN) & (confidence < _CERTAIN)
-    unknown = (outside > 0) & (outside < outer) | (inside > 0) & (inside < inner)
-    unknown |= is_uncertain & (outside < 2 * outer + 0.05 * unit)
+    reach = np.where(is_uncertain, np.float32(2), np.float32(1))
+    unknown = (outside > 0) & (outside < reach * outer) | (inside > 0) & (inside < reach * inner)
     trimap = np.where(unknown, 0.5, region).astype(np.float32)
     if points is not None:
         face = draw_face_hull(points, confidence.shape).astype(np.uint8)
         size = 2 * max(1, round(0.02 * unit)) + 1
         trimap[cv2.erode(face, np.ones((size, size), np.uint8)) > 0] = 1
     return trimap
+
+
+def _fill_holes(region: np.ndarray, max_area: float) -> np.ndarray:
+    """Fill the small holes of a bool mask: an arm's loop is a real hole, a spot on a shirt is not."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((~region).astype(np.uint8), connectivity=4)
+    small = np.zeros(count, bool)
+    small[1:] = stats[1:, cv2.CC_STAT_AREA] < max_area
+    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+    height, width = region.shape
+    small &= (left > 0) & (top > 0) & (right < width) & (bottom < height)
+    return region | small[labels]
 
 
 def _hair_weight(shape: tuple[int, int], points: np.ndarray | None) -> np.ndarray:
@@ -177,72 +194,109 @@ class _LineModel:
     """Windows of an image, in each of which a value is fitted as a linear function of the color.
 
     Args:
-        image: (H, W, 3) float32 in 0..1.
+        image: (H, W, 3) uint8 RGB.
         radius: Radius of the windows in pixels.
-        epsilon: Regularization in squared colors.
+        epsilon: Regularization in squared colors of 0..1.
     """
 
     def __init__(self, image: np.ndarray, radius: int, epsilon: float) -> None:
-        self._image, self._size = image, (2 * radius + 1, 2 * radius + 1)
+        self._size = (2 * radius + 1, 2 * radius + 1)
+        # One contiguous array for each channel: twice as fast as arrays of pixels. Centered, against rounding errors.
+        self._colors = [channel.astype(np.float32) / np.float32(255) - np.float32(0.5) for channel in cv2.split(image)]
         self.count = self._sum(np.ones(image.shape[:2], np.float32))
-        self._mean = self._sum(image) / self.count[..., None]
+        self._share = 1 / self.count
+        self._means = [self._mean(color) for color in self._colors]
         pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
-        products = np.stack([image[..., i] * image[..., j] for i, j in pairs], -1)
-        squares = np.dstack([self._sum(np.ascontiguousarray(products[..., :3])), self._sum(products[..., 3:].copy())])
-        a, b, c, d, e, f = (
-            squares[..., k] / self.count - self._mean[..., i] * self._mean[..., j] for k, (i, j) in enumerate(pairs)
-        )
+        # In float64: the determinant is a small difference of large products where the window has one color.
+        colors = [color.astype(np.float64) for color in self._colors]
+        means = [self._mean(color) for color in colors]
+        a, b, c, d, e, f = (self._mean(colors[i] * colors[j]) - means[i] * means[j] for i, j in pairs)
         a, d, f = a + epsilon, d + epsilon, f + epsilon
         cofactors = d * f - e * e, c * e - b * f, b * e - c * d, a * f - c * c, b * c - a * e, a * d - b * b
         determinant = a * cofactors[0] + b * cofactors[1] + c * cofactors[2]
-        self._inverse = [part / determinant for part in cofactors]
+        self._inverse = [(part / determinant).astype(np.float32) for part in cofactors]
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
         """Sum over the windows, cut at the border."""
         return cv2.boxFilter(values, -1, self._size, normalize=False, borderType=cv2.BORDER_CONSTANT)
 
-    def fit(self, values: np.ndarray) -> np.ndarray:
-        """Fit values (H, W) in every window; return slopes and offset (H, W, 4)."""
-        sums = self._sum(cv2.merge([self._image * values[..., None], values])) / self.count[..., None]
-        mean = sums[..., 3]
-        x, y, z = (sums[..., k] - self._mean[..., k] * mean for k in range(3))
+    def _mean(self, values: np.ndarray) -> np.ndarray:
+        return self._sum(values) * self._share
+
+    def fit(self, values: np.ndarray) -> list[np.ndarray]:
+        """Fit values (H, W) in every window; return three slopes and the offset, (H, W) each."""
+        mean = self._mean(values)
+        x, y, z = (
+            self._mean(color * values) - color_mean * mean
+            for color, color_mean in zip(self._colors, self._means, strict=True)
+        )
         xx, xy, xz, yy, yz, zz = self._inverse
         slopes = [xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z]
-        offset = mean - sum(slope * self._mean[..., k] for k, slope in enumerate(slopes))
-        return cv2.merge([*slopes, offset])
+        for slope, color_mean in zip(slopes, self._means, strict=True):
+            mean -= slope * color_mean
+        return [*slopes, mean]
 
     def apply_laplacian(self, values: np.ndarray) -> np.ndarray:
         """Return the product of the matting Laplacian with values (H, W)."""
-        sums = self._sum(self.fit(values))
-        fitted = (sums[..., :3] * self._image).sum(-1) + sums[..., 3]
-        return self.count * values - fitted
+        *slopes, offset = self.fit(values)
+        product = self.count * values
+        product -= self._sum(offset)
+        for slope, color in zip(slopes, self._colors, strict=True):
+            product -= self._sum(slope) * color
+        return product
 
 
 def solve_alpha(image: np.ndarray, trimap: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Solve closed-form matting.
+    """Solve closed-form matting, from coarse to fine.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         trimap: (H, W) float32: 1, 0, or 0.5 for unknown.
-        confidence: (H, W) float32 in 0..1, a weak prior of alpha at unknown pixels and the start of the solution.
+        confidence: (H, W) float32 in 0..1, a weak prior of alpha at unknown pixels.
 
     Returns:
         (H, W) float32 alpha in 0..1.
     """
+    height, width = trimap.shape
+    start = prior = _sharpen_confidence(confidence)
+    if max(height, width) >= 2 * _COARSE_SIDE:
+        size = (width + 1) // 2, (height + 1) // 2
+        half_image, half_confidence = (
+            cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (image, confidence)
+        )
+        half_trimap = cv2.resize(trimap, size, interpolation=cv2.INTER_AREA)
+        half_trimap[(half_trimap > 0) & (half_trimap < 1)] = 0.5
+        coarse = solve_alpha(half_image, half_trimap, half_confidence)
+        start = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+        iterations = _FINE_ITERATIONS
+    else:
+        iterations = _COARSE_ITERATIONS
     unknown = trimap == 0.5
     if not unknown.any():
         return trimap.copy()
-    model = _LineModel(image.astype(np.float32) / 255, _WINDOW, _EPSILON)
-    start = np.where(unknown, confidence, trimap).astype(np.float32)
-    weight = np.where(unknown, np.float32(_PRIOR_WEIGHT), np.float32(_KNOWN_WEIGHT)) * model.count
+    model = _LineModel(image, _WINDOW, _EPSILON)
+    mask = unknown.astype(np.float32)
+    known = np.where(unknown, np.float32(0), trimap)
+    weight = np.float32(_PRIOR_WEIGHT) * model.count
+    target = mask * (weight * prior - model.apply_laplacian(known))
     solution = _solve_conjugate_gradients(
-        lambda values: model.apply_laplacian(values) + weight * values, weight * start, start, weight + model.count
+        lambda values: mask * (model.apply_laplacian(values) + weight * values),
+        target,
+        mask * start,
+        weight + model.count,
+        iterations,
     )
     return np.where(unknown, np.clip(solution, 0, 1), trimap).astype(np.float32)
 
 
+def _sharpen_confidence(confidence: np.ndarray) -> np.ndarray:
+    """Push confidences to 0 and 1: a doubtful pixel is rarely half transparent."""
+    share = np.clip((confidence - 0.2) / 0.6, 0, 1)
+    return share * share * (3 - 2 * share)
+
+
 def _solve_conjugate_gradients(
-    product: _Product, target: np.ndarray, start: np.ndarray, diagonal: np.ndarray
+    product: _Product, target: np.ndarray, start: np.ndarray, diagonal: np.ndarray, iterations: int
 ) -> np.ndarray:
     """Solve a symmetric system with a diagonal preconditioner."""
     solution = start.copy()
@@ -250,11 +304,14 @@ def _solve_conjugate_gradients(
     scaled = residual / diagonal
     direction = scaled.copy()
     power = first = float(np.vdot(residual, scaled))
-    for _ in range(_ITERATIONS):
-        if power <= _TOLERANCE**2 * first or power <= 0:
+    for _ in range(iterations):
+        if power <= _TOLERANCE**2 * first:
             break
         image = product(direction)
-        step = np.float32(power / float(np.vdot(direction, image)))
+        curvature = float(np.vdot(direction, image))
+        if curvature <= 0:  # rounding errors are larger than what is left to solve
+            break
+        step = np.float32(power / curvature)
         solution += step * direction
         residual -= step * image
         scaled = residual / diagonal
@@ -269,8 +326,8 @@ def _upsample_alpha(alpha: np.ndarray, small: np.ndarray, image: np.ndarray, tri
     height, width = image.shape[:2]
     if alpha.shape == (height, width):
         return alpha
-    coefficients = _LineModel(small.astype(np.float32) / 255, 2, 1e-5).fit(alpha)
-    full = np.clip(_apply_lines(cv2.blur(coefficients, (3, 3)), image), 0, 1)
+    coefficients = _LineModel(small, 2, 1e-5).fit(alpha)
+    full = np.clip(_apply_lines([cv2.blur(part, (3, 3)) for part in coefficients], image), 0, 1)
     size = (width, height)
     linear = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
     is_soft = cv2.dilate(((alpha > 0.005) & (alpha < 0.995)).astype(np.uint8), np.ones((3, 3), np.uint8))
@@ -278,11 +335,15 @@ def _upsample_alpha(alpha: np.ndarray, small: np.ndarray, image: np.ndarray, tri
     return linear + soft * (full - linear)
 
 
-def _apply_lines(coefficients: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Evaluate slopes and offsets (h, w, 4) at the pixels of a larger image (H, W, 3) uint8."""
+def _apply_lines(coefficients: list[np.ndarray], image: np.ndarray) -> np.ndarray:
+    """Evaluate slopes and offset, (h, w) each, at the pixels of a larger image (H, W, 3) uint8."""
     size = (image.shape[1], image.shape[0])
-    lines = cv2.resize(coefficients, size, interpolation=cv2.INTER_LINEAR)
-    return (lines[..., :3] * image).sum(-1, dtype=np.float32) / np.float32(255) + lines[..., 3]
+    *slopes, offset = coefficients
+    coefficients = [*slopes, offset - sum(slopes) / 2]  # the colors of the model are centered
+    *slopes, result = (cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) for part in coefficients)
+    for slope, channel in zip(slopes, cv2.split(image), strict=True):
+        result += cv2.multiply(slope, channel, scale=1 / 255, dtype=cv2.CV_32F)
+    return result
 
 
 def _sharpen(alpha: np.ndarray) -> np.ndarray:
@@ -290,52 +351,61 @@ def _sharpen(alpha: np.ndarray) -> np.ndarray:
     return np.clip((alpha - 0.1) / 0.8, 0, 1)
 
 
-def estimate_colors(image: np.ndarray, alpha: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
+def estimate_colors(image: np.ndarray, alpha: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Estimate smooth colors of person and background everywhere.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         alpha: (H, W) float32 in 0..1.
-        unit: Height of the face in pixels.
+        sizes: Odd widths of the blurs in pixels, the widest first.
 
     Returns:
-        Foreground and background, (H, W, 3) float32 in 0..255.
+        Foreground and background, (H, W, 3) uint8 RGB.
     """
     colors = image.astype(np.float32)
-    sizes = [2 * max(1, round(share * unit)) + 1 for share in (0.4, 0.12)]
-    foreground = background = colors
+    front = back = colors
+    opacity = cv2.merge([alpha] * 3)
     for size in sizes:
-        foreground, background = _fuse(colors, alpha, foreground, background, size)
-    return foreground, background
-
-
-def _fuse(
-    image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, background: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Blur both layers with their opacities and add the rest that explains the image (blur fusion)."""
-    front = _weighted_blur(foreground, alpha, size)
-    back = _weighted_blur(background, 1 - alpha, size)
-    opacity = alpha[..., None]
-    rest = image - opacity * front - (1 - opacity) * back
-    return np.clip(front + opacity * rest, 0, 255), np.clip(back + (1 - opacity) * rest, 0, 255)
+        front, back = _weighted_blur(front, opacity, size), _weighted_blur(back, 1 - opacity, size)
+        rest = colors - opacity * (front - back) - back
+        front += opacity * rest
+        back += (1 - opacity) * rest
+    return tuple(np.clip(np.rint(layer), 0, 255).astype(np.uint8) for layer in (front, back))  # type: ignore[return-value]
 
 
 def _weighted_blur(colors: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:
     weight = weight + np.float32(1e-4)
-    sums = cv2.blur(cv2.merge([colors * weight[..., None], weight]), (size, size))
-    return sums[..., :3] / sums[..., 3:]
+    return cv2.blur(colors * weight, (size, size)) / cv2.blur(weight, (size, size))
 
 
 def _refine_colors(
-    image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, background: np.ndarray, *, is_fast: bool = False
+    image: np.ndarray, alpha: np.ndarray, layers: tuple[np.ndarray, np.ndarray], band: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Carry colors to the full resolution; return foreground and background, (H, W, 3) uint8."""
+    """Carry colors to the full resolution, so that they explain the image at soft pixels (blur fusion).
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        alpha: (H, W) float32 in 0..1.
+        layers: Colors of foreground and background, (h, w, 3) uint8 each.
+        band: Width in pixels of the opaque and the empty border of the soft region that gets estimated colors too, so
+            that a renderer may interpolate the colors.
+
+    Returns:
+        Foreground and background, (H, W, 3) uint8. Outside the band both are the image.
+    """
     size = (image.shape[1], image.shape[0])
-    colors = image.astype(np.float32)
-    front = cv2.resize(foreground, size, interpolation=cv2.INTER_LINEAR)
-    back = cv2.resize(background, size, interpolation=cv2.INTER_LINEAR)
-    opacity = alpha[..., None]
-    rest = colors - opacity * front - (1 - opacity) * back
-    front = np.clip(front + opacity * rest, 0, 255)
-    back = np.clip(back + (1 - opacity) * rest, 0, 255)
-    return np.round(front).astype(np.uint8), np.round(back).astype(np.uint8)
+    soft = ((alpha > 0) & (alpha < 1)).astype(np.uint8)
+    chosen = np.flatnonzero(cv2.dilate(soft, np.ones((2 * band + 1, 2 * band + 1), np.uint8)))
+    colors = image.reshape(-1, 3)[chosen].astype(np.float32)
+    opacity = alpha.reshape(-1, 1)[chosen]
+    front, back = (
+        cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR).reshape(-1, 3)[chosen].astype(np.float32)
+        for layer in layers
+    )
+    rest = colors - opacity * (front - back) - back
+    results = []
+    for layer, share in ((front, opacity), (back, 1 - opacity)):
+        result = image.copy()
+        result.reshape(-1, 3)[chosen] = np.clip(np.rint(layer + share * rest), 0, 255).astype(np.uint8)
+        results.append(result)
+    return results[0], results[1]

@@ -1,7 +1,7 @@
 """Person segmentation: which pixels belong to the person of a face."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -29,6 +29,7 @@ _MIN_COVERAGE = 0.85  # share of the face that a plausible mask covers
 _MIN_AREA = 1.1  # area of a plausible mask, in areas of the face
 _FULL_IMAGE = 0.97  # share of the image that only a mask of a large face may cover
 _LARGE_FACE = 0.3  # share of the image that a large face covers
+_FULL_SIDE, _FULL_FACE = 1024, 192  # pixels: longest side of the image, height of the face for photos
 _WORK_SIDE, _WORK_FACE = 384, 64  # pixels: longest side of the image, height of the face for the analysis of regions
 _REACH = 0.25  # soft confidences are kept up to here around the person's region, in heights of the face
 
@@ -148,6 +149,12 @@ def segment_person(
     asset = _locate_model()
     if asset is None:
         return PersonMask(segment_by_head(image, points, head_outline), HEAD, (NO_MODEL_NOTE,))
+    height, width = image.shape[:2]
+    scale = min(1.0, max(_FULL_SIDE / max(height, width), _FULL_FACE / face_axes(points)[2]))
+    if scale < 1:  # more pixels than that only cost time
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        points, others = points * scale, [other * scale for other in others]
     network = SegmentationNetwork(asset)
     try:
         confidence = _run_network(network, image, points, is_mirrored_too=True)
@@ -155,8 +162,11 @@ def segment_person(
         network.close()
     confidence, notes = isolate_person(image, confidence, points, others)
     if not is_plausible(confidence, points):
-        return PersonMask(segment_by_head(image, points, head_outline), HEAD, (IMPLAUSIBLE_NOTE,))
-    return PersonMask(_cover_face(confidence, points), SEGMENTER, notes)
+        outline = None if head_outline is None else head_outline * scale
+        mask = PersonMask(segment_by_head(image, points, outline), HEAD, (IMPLAUSIBLE_NOTE,))
+    else:
+        mask = PersonMask(_cover_face(confidence, points), SEGMENTER, notes)
+    return replace(mask, confidence=_enlarge(mask.confidence, width, height)) if scale < 1 else mask
 
 
 def _locate_model() -> Path | None:
@@ -186,7 +196,7 @@ def _run_network(
 
 
 def _enlarge(mask: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize a mask of the network; cubic, because linear interpolation shows the network's pixels as steps."""
+    """Resize a mask; cubic, because linear interpolation shows the pixels of a small mask as steps."""
     return np.clip(cv2.resize(mask, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
