@@ -3,9 +3,8 @@
 Closed-form matting, solved without assembling its Laplacian: products with the Laplacian are box filters. The colors of
 person and background come from two passes of blur fusion.
 
-Source: Levin, Lischinski, Weiss, "A Closed-Form Solution to Natural Image Matting", PAMI 2008; He, Sun, Tang, "Fast
-Matting Using Large Kernel Matting Laplacian Matrices", CVPR 2010; He and Sun, "Fast Guided Filter", 2015; Forte,
-"Approximate Fast Foreground Colour Estimation", ICIP 2021.
+Source: Levin, Lischinski, Weiss, "A Closed-Form Solution to Natural Image Matting", PAMI 2008; Forte, "Approximate Fast
+Foreground Colour Estimation", ICIP 2021.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mimaface_cli.face.color_lines import ColorLines, apply_lines
 from mimaface_cli.face.head_mask import draw_face_hull, face_axes
 
 _WORK_SIDE = 768  # longest side of the person's box, in pixels, at which alpha is solved
@@ -104,8 +104,8 @@ def matte_frame(image: np.ndarray, confidence: np.ndarray, points: np.ndarray | 
     unit = _face_height(small_confidence, None if points is None else points * scale)
     radius = max(2, round(0.06 * unit))
     window = (2 * radius + 1, 2 * radius + 1)
-    coefficients = _LineModel(small, radius, 1e-3).fit(small_confidence)
-    alpha = _apply_lines([cv2.blur(part, window) for part in coefficients], image)
+    coefficients = ColorLines(small, radius, 1e-3).fit(small_confidence)
+    alpha = apply_lines([cv2.blur(part, window) for part in coefficients], image)
     # Far from the outline the confidence is right, and the filter only adds noise.
     alpha = _sharpen(alpha)
     near = cv2.blur(((small_confidence > 0.02) & (small_confidence < 0.98)).astype(np.float32), window)
@@ -190,62 +190,6 @@ def _person_box(confidence: np.ndarray, points: np.ndarray | None) -> tuple[slic
     return limits[0], limits[1]
 
 
-class _LineModel:
-    """Windows of an image, in each of which a value is fitted as a linear function of the color.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        radius: Radius of the windows in pixels.
-        epsilon: Regularization in squared colors of 0..1.
-    """
-
-    def __init__(self, image: np.ndarray, radius: int, epsilon: float) -> None:
-        self._size = (2 * radius + 1, 2 * radius + 1)
-        # One contiguous array for each channel: twice as fast as arrays of pixels. Centered, against rounding errors.
-        self._colors = [channel.astype(np.float32) / np.float32(255) - np.float32(0.5) for channel in cv2.split(image)]
-        self.count = self._sum(np.ones(image.shape[:2], np.float32))
-        self._share = 1 / self.count
-        self._means = [self._mean(color) for color in self._colors]
-        pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
-        # In float64: the determinant is a small difference of large products where the window has one color.
-        colors = [color.astype(np.float64) for color in self._colors]
-        means = [self._mean(color) for color in colors]
-        a, b, c, d, e, f = (self._mean(colors[i] * colors[j]) - means[i] * means[j] for i, j in pairs)
-        a, d, f = a + epsilon, d + epsilon, f + epsilon
-        cofactors = d * f - e * e, c * e - b * f, b * e - c * d, a * f - c * c, b * c - a * e, a * d - b * b
-        determinant = a * cofactors[0] + b * cofactors[1] + c * cofactors[2]
-        self._inverse = [(part / determinant).astype(np.float32) for part in cofactors]
-
-    def _sum(self, values: np.ndarray) -> np.ndarray:
-        """Sum over the windows, cut at the border."""
-        return cv2.boxFilter(values, -1, self._size, normalize=False, borderType=cv2.BORDER_CONSTANT)
-
-    def _mean(self, values: np.ndarray) -> np.ndarray:
-        return self._sum(values) * self._share
-
-    def fit(self, values: np.ndarray) -> list[np.ndarray]:
-        """Fit values (H, W) in every window; return three slopes and the offset, (H, W) each."""
-        mean = self._mean(values)
-        x, y, z = (
-            self._mean(color * values) - color_mean * mean
-            for color, color_mean in zip(self._colors, self._means, strict=True)
-        )
-        xx, xy, xz, yy, yz, zz = self._inverse
-        slopes = [xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z]
-        for slope, color_mean in zip(slopes, self._means, strict=True):
-            mean -= slope * color_mean
-        return [*slopes, mean]
-
-    def apply_laplacian(self, values: np.ndarray) -> np.ndarray:
-        """Return the product of the matting Laplacian with values (H, W)."""
-        *slopes, offset = self.fit(values)
-        product = self.count * values
-        product -= self._sum(offset)
-        for slope, color in zip(slopes, self._colors, strict=True):
-            product -= self._sum(slope) * color
-        return product
-
-
 def solve_alpha(image: np.ndarray, trimap: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """Solve closed-form matting, from coarse to fine.
 
@@ -274,7 +218,7 @@ def solve_alpha(image: np.ndarray, trimap: np.ndarray, confidence: np.ndarray) -
     unknown = trimap == 0.5
     if not unknown.any():
         return trimap.copy()
-    model = _LineModel(image, _WINDOW, _EPSILON)
+    model = ColorLines(image, _WINDOW, _EPSILON)
     mask = unknown.astype(np.float32)
     known = np.where(unknown, np.float32(0), trimap)
     weight = np.float32(_PRIOR_WEIGHT) * model.count
@@ -326,24 +270,13 @@ def _upsample_alpha(alpha: np.ndarray, small: np.ndarray, image: np.ndarray, tri
     height, width = image.shape[:2]
     if alpha.shape == (height, width):
         return alpha
-    coefficients = _LineModel(small, 2, 1e-5).fit(alpha)
-    full = np.clip(_apply_lines([cv2.blur(part, (3, 3)) for part in coefficients], image), 0, 1)
+    coefficients = ColorLines(small, 2, 1e-5).fit(alpha)
+    full = np.clip(apply_lines([cv2.blur(part, (3, 3)) for part in coefficients], image), 0, 1)
     size = (width, height)
     linear = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
     is_soft = cv2.dilate(((alpha > 0.005) & (alpha < 0.995)).astype(np.uint8), np.ones((3, 3), np.uint8))
     soft = cv2.resize(is_soft.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     return linear + soft * (full - linear)
-
-
-def _apply_lines(coefficients: list[np.ndarray], image: np.ndarray) -> np.ndarray:
-    """Evaluate slopes and offset, (h, w) each, at the pixels of a larger image (H, W, 3) uint8."""
-    size = (image.shape[1], image.shape[0])
-    *slopes, offset = coefficients
-    coefficients = [*slopes, offset - sum(slopes) / 2]  # the colors of the model are centered
-    *slopes, result = (cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) for part in coefficients)
-    for slope, channel in zip(slopes, cv2.split(image), strict=True):
-        result += cv2.multiply(slope, channel, scale=1 / 255, dtype=cv2.CV_32F)
-    return result
 
 
 def _sharpen(alpha: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.face.head_mask import draw_face_hull, draw_head, face_axes, segment_by_head
-from mimaface_cli.face.landmarks import load_mediapipe, native_silence
+from mimaface_cli.face.head_mask import draw_face_hull, face_axes, segment_by_head
+from mimaface_cli.face.landmarks import detect_faces, load_mediapipe, native_silence
+from mimaface_cli.face.person_region import correct_by_colors, isolate_person, measure_width
 
 SEGMENTER, HEAD = "segmenter", "head"
 NO_MODEL_NOTE = (
@@ -20,6 +21,7 @@ IMPLAUSIBLE_NOTE = (
     "the person segmentation model did not recognize the person; the person's outline is estimated from the head"
 )
 OVERLAP_NOTE = "other people overlap the person; the border between them is approximate"
+WIDE_NOTE = "the person's outline is unusually wide; people or objects next to the head may move with it"
 
 _NETWORK_SIDE = 256
 _CLOSE_SIDE = 3.0  # side of the square around head and shoulders, in heights of the face
@@ -29,9 +31,8 @@ _MIN_COVERAGE = 0.85  # share of the face that a plausible mask covers
 _MIN_AREA = 1.1  # area of a plausible mask, in areas of the face
 _FULL_IMAGE = 0.97  # share of the image that only a mask of a large face may cover
 _LARGE_FACE = 0.3  # share of the image that a large face covers
+_WIDE, _VERY_WIDE = 0.38, 0.7  # area beside the head in areas of the head: maybe several people, probably not the head
 _FULL_SIDE, _FULL_FACE = 1024, 192  # pixels: longest side of the image, height of the face for photos
-_WORK_SIDE, _WORK_FACE = 384, 64  # pixels: longest side of the image, height of the face for the analysis of regions
-_REACH = 0.25  # soft confidences are kept up to here around the person's region, in heights of the face
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def segment_person(
     image: np.ndarray,
     points: np.ndarray,
     head_outline: np.ndarray | None = None,
-    others: Sequence[np.ndarray] = (),
+    others: Sequence[np.ndarray] | None = None,
 ) -> PersonMask:
     """Segment the person of a face in a photo.
 
@@ -141,7 +142,8 @@ def segment_person(
         image: (H, W, 3) uint8 RGB.
         points: (478, 2) landmarks of the face in pixels.
         head_outline: (K, 2) outline of the fitted head in pixels, for the estimate without the network, or None.
-        others: Landmarks (478, 2) of the other faces in the image.
+        others: Landmarks (478, 2) of the other faces in the image, or None to detect them where the mask is so wide
+            that it may show several people.
 
     Returns:
         The mask, with notes about its limits.
@@ -153,20 +155,44 @@ def segment_person(
     scale = min(1.0, max(_FULL_SIDE / max(height, width), _FULL_FACE / face_axes(points)[2]))
     if scale < 1:  # more pixels than that only cost time
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        points, others = points * scale, [other * scale for other in others]
+        image, points = cv2.resize(image, size, interpolation=cv2.INTER_AREA), points * scale
+        others = None if others is None else [other * scale for other in others]
     network = SegmentationNetwork(asset)
     try:
-        confidence = _run_network(network, image, points, is_mirrored_too=True)
+        people = _run_network(network, image, points, is_mirrored_too=True)
     finally:
         network.close()
-    confidence, notes = isolate_person(image, confidence, points, others)
-    if not is_plausible(confidence, points):
+    mask = _build_mask(image, people, points, others)
+    if mask is None:
         outline = None if head_outline is None else head_outline * scale
         mask = PersonMask(segment_by_head(image, points, outline), HEAD, (IMPLAUSIBLE_NOTE,))
-    else:
-        mask = PersonMask(_cover_face(confidence, points), SEGMENTER, notes)
     return replace(mask, confidence=_enlarge(mask.confidence, width, height)) if scale < 1 else mask
+
+
+def _build_mask(
+    image: np.ndarray, people: np.ndarray, points: np.ndarray, others: Sequence[np.ndarray] | None
+) -> PersonMask | None:
+    """Make the mask of a person from the confidences (H, W) of all people; None if it is not plausible."""
+    confidence, has_overlap = isolate_person(image, people, points, others or ())
+    if not is_plausible(confidence, points):
+        return None
+    width = measure_width(confidence, points)
+    if others is None and width > _WIDE:
+        confidence, has_overlap = isolate_person(image, people, points, _detect_others(image, points))
+        width = measure_width(confidence, points)
+    notes = [OVERLAP_NOTE] * has_overlap + [WIDE_NOTE] * (width > _VERY_WIDE)
+    confidence = _cover_face(correct_by_colors(image, confidence, points), points)
+    return PersonMask(confidence, SEGMENTER, tuple(notes))
+
+
+def _detect_others(image: np.ndarray, points: np.ndarray) -> list[np.ndarray]:
+    """Return the landmarks of all faces but the one at `points`."""
+    try:
+        faces = detect_faces(image)
+    except WeightsError:
+        return []
+    center, _, height = face_axes(points)
+    return [face.points for face in faces if np.linalg.norm(face_axes(face.points)[0] - center) > 0.5 * height]
 
 
 def _locate_model() -> Path | None:
@@ -223,79 +249,6 @@ def _border_weight(region: _Region, height: int, width: int) -> np.ndarray:
         near_high = (high - position) / band if high < length else np.ones(high - low)
         axes.append(np.clip(np.minimum(near_low, near_high), 0, 1))
     return np.minimum.outer(axes[0], axes[1]).astype(np.float32)
-
-
-def isolate_person(
-    image: np.ndarray, confidence: np.ndarray, points: np.ndarray, others: Sequence[np.ndarray] = ()
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Remove other people and loose parts from a mask of all people.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        confidence: (H, W) float32 in 0..1 that a pixel belongs to anybody.
-        points: (478, 2) landmarks of the face in pixels.
-        others: Landmarks (478, 2) of the other faces.
-
-    Returns:
-        (H, W) float32 confidence of the person, and notes.
-    """
-    height, width = confidence.shape
-    face_height = face_axes(points)[2]
-    scale = min(1.0, max(_WORK_SIDE / max(height, width), _WORK_FACE / face_height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(confidence, size, interpolation=cv2.INTER_AREA)
-    people = small > 0.5
-    face = draw_face_hull(points * scale, people.shape)
-    people |= face
-    kept = _component_of(people, face)
-    notes: tuple[str, ...] = ()
-    overlapping = [other for other in others if _touches(kept, other * scale)]
-    if overlapping:
-        small_image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        kept = _split_people(small_image, kept, points * scale, [other * scale for other in overlapping])
-        notes = (OVERLAP_NOTE,)
-    # Soft confidence around the region belongs to it, unless another region is nearer.
-    distance = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 3)
-    foreign = people & ~kept
-    gate = np.clip(2 - distance / max(_REACH * face_height * scale, 1.0), 0, 1)
-    if foreign.any():
-        foreign_distance = cv2.distanceTransform((~foreign).astype(np.uint8), cv2.DIST_L2, 3)
-        gate *= np.clip(0.5 + (foreign_distance - distance) / 2, 0, 1)
-    return confidence * cv2.resize(gate.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR), notes
-
-
-def _component_of(people: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """Return the connected region of the face; bridges of a pixel do not connect."""
-    opened = cv2.morphologyEx(people.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | face
-    _, components = cv2.connectedComponents(opened.astype(np.uint8), connectivity=4)
-    kept = np.unique(components[face])
-    region = np.isin(components, kept[kept > 0])
-    # Opening removes thin parts of the person too: take back what touches the region.
-    return people & (cv2.dilate(region.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
-
-
-def _touches(region: np.ndarray, points: np.ndarray) -> bool:
-    """Return whether a good part of another face lies in a region."""
-    hull = draw_face_hull(points, region.shape)
-    return bool(hull.any()) and float(region[hull].mean()) > 0.3
-
-
-def _split_people(image: np.ndarray, region: np.ndarray, points: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
-    """Split a region that several people share along edges of the image, by watershed from their faces."""
-    markers = np.zeros(region.shape, np.int32)
-    for index, other in enumerate(others):
-        markers[draw_face_hull(other, region.shape)] = 3 + index
-    # The person's head and body count as seeds where they are not another person's face.
-    core = draw_head(points, region.shape, -0.18) & (markers == 0)
-    markers[core] = 2
-    markers[draw_face_hull(points, region.shape)] = 2
-    markers[~cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)] = 1
-    smooth = np.ascontiguousarray(cv2.GaussianBlur(image, (0, 0), 1.0))
-    cv2.watershed(smooth, markers)
-    own = (markers == 2) & region
-    # Watershed lines have the label -1; they belong to the person where they lie between its pixels.
-    closed = cv2.morphologyEx(own.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)).astype(bool)
-    return closed & region & (markers < 3)
 
 
 def is_plausible(confidence: np.ndarray, points: np.ndarray) -> bool:
