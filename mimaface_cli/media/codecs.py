@@ -36,6 +36,8 @@ class Codec:
         needs_even_sides: Whether width and height must be multiples of the chroma subsampling.
         min_size: Smallest (width, height).
         is_bt709_only: Whether the bitstream supports BT.709 only.
+        alpha_formats: FFmpeg pixel formats with alpha that it supports; the first is the default.
+        lossless_alpha: Lossless mode with alpha, or None.
     """
 
     encoder: str
@@ -50,6 +52,8 @@ class Codec:
     needs_even_sides: bool = False
     min_size: tuple[int, int] = (1, 1)
     is_bt709_only: bool = False
+    alpha_formats: tuple[str, ...] = ()
+    lossless_alpha: LosslessMode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Container:
         audio_encoder: FFmpeg encoder for audio in any other codec.
         has_edit_lists: Whether packets before time 0 are stored and skipped on playback, so that copied audio may
             start in the middle of a packet.
+        alpha_codecs: Names of those of its video codecs that store alpha in it; the first is the default.
     """
 
     muxer: str
@@ -70,6 +75,7 @@ class Container:
     copied_audio_codecs: frozenset[str]
     audio_encoder: str
     has_edit_lists: bool = False
+    alpha_codecs: tuple[str, ...] = ()
 
 
 _X26X_PRESETS = (
@@ -128,6 +134,7 @@ CODECS: dict[str, Codec] = {
         preset_option="cpu-used",
         settings={"row-mt": "1"},
         lossless=LosslessMode("libvpx-vp9", "gbrp", {"lossless": "1", "row-mt": "1", "cpu-used": "4"}),
+        alpha_formats=("yuva420p",),
     ),
     "prores": Codec(
         "prores_ks",
@@ -136,6 +143,7 @@ CODECS: dict[str, Codec] = {
         presets=("proxy", "lt", "standard", "hq"),
         preset_option="profile",
         needs_even_sides=True,
+        alpha_formats=("yuva444p10le",),
     ),
     "dnxhr": Codec(
         "dnxhd",
@@ -146,7 +154,27 @@ CODECS: dict[str, Codec] = {
         min_size=(256, 120),
         is_bt709_only=True,
     ),
-    "ffv1": Codec("ffv1", ("bgr0", *_PLANAR_YUV), lossless=LosslessMode("ffv1", "bgr0", {})),
+    "ffv1": Codec(
+        "ffv1",
+        ("bgr0", *_PLANAR_YUV),
+        lossless=LosslessMode("ffv1", "bgr0", {}),
+        alpha_formats=("bgra", "yuva420p", "yuva422p", "yuva444p", "yuva444p10le"),
+        lossless_alpha=LosslessMode("ffv1", "bgra", {}),
+    ),
+    "qtrle": Codec(
+        "qtrle",
+        ("rgb24",),
+        lossless=LosslessMode("qtrle", "rgb24", {}),
+        alpha_formats=("argb",),
+        lossless_alpha=LosslessMode("qtrle", "argb", {}),
+    ),
+    "png": Codec(
+        "png",
+        ("rgb24",),
+        lossless=LosslessMode("png", "rgb24", {}),
+        alpha_formats=("rgba",),
+        lossless_alpha=LosslessMode("png", "rgba", {}),
+    ),
 }
 
 _MP4_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "alac"))
@@ -155,12 +183,20 @@ _MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), _MP4_AUDIO, "aac", has_e
 CONTAINERS: dict[str, Container] = {
     ".mp4": _MP4,
     ".m4v": _MP4,
-    ".mov": Container("mov", ("h264", "hevc", "prores", "dnxhr"), _MP4_AUDIO | _PCM, "aac", has_edit_lists=True),
+    ".mov": Container(
+        "mov",
+        ("h264", "hevc", "prores", "dnxhr", "qtrle", "png"),
+        _MP4_AUDIO | _PCM,
+        "aac",
+        has_edit_lists=True,
+        alpha_codecs=("prores", "qtrle", "png"),
+    ),
     ".mkv": Container(
         "matroska",
         ("h264", "hevc", "av1", "vp9", "prores", "ffv1"),
         _MP4_AUDIO | _PCM | {"opus", "vorbis", "flac", "mp2"},
         "aac",
+        alpha_codecs=("ffv1", "vp9", "prores"),
     ),
-    ".webm": Container("webm", ("vp9", "av1"), frozenset(("opus", "vorbis")), "libopus"),
+    ".webm": Container("webm", ("vp9", "av1"), frozenset(("opus", "vorbis")), "libopus", alpha_codecs=("vp9",)),
 }

@@ -164,6 +164,7 @@ class EncoderConverter:
 
     Attributes:
         size: (width, height) of the encoded frames.
+        has_alpha: Whether the encoded frames have alpha.
         matrix: Color matrix of the encoded frames.
     """
 
@@ -172,6 +173,7 @@ class EncoderConverter:
     ) -> None:
         two_by_two = VideoFormat(pixel_format, 2, 2)  # its chroma size shows the subsampling
         self.is_rgb = two_by_two.is_rgb
+        self.has_alpha = any(component.is_alpha for component in two_by_two.components)
         self._format = pixel_format
         self._pad_rows = height % 2 if needs_even_sides and two_by_two.chroma_height(2) == 1 else 0
         self._pad_columns = width % 2 if needs_even_sides and two_by_two.chroma_width(2) == 1 else 0
@@ -190,11 +192,13 @@ class EncoderConverter:
         """Copy an image into an RGB frame of the encoder's size; the fast half of the conversion.
 
         Args:
-            image: (H, W, 3), uint8.
+            image: (H, W, 3) or (H, W, 4), uint8; without alpha it is opaque.
         """
+        if self.has_alpha and image.shape[2] == 3:
+            image = np.dstack((image, np.full(image.shape[:2], 255, np.uint8)))
         if self._pad_rows or self._pad_columns:
             image = np.pad(image, ((0, self._pad_rows), (0, self._pad_columns), (0, 0)), mode="edge")
-        return VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        return VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba" if self.has_alpha else "rgb24")
 
     def convert(self, frame: VideoFrame) -> VideoFrame:
         """Convert an RGB frame to the encoder's pixel format; the slow half of the conversion."""

@@ -56,6 +56,29 @@ def video_container(path: Path) -> Container:
     return container
 
 
+def find_alpha_codec(path: Path, options: EncodeOptions) -> str | None:
+    """Return the name of the codec that stores frames with alpha in a video, or None if they cannot be stored.
+
+    Args:
+        path: File to write; its suffix sets the container.
+        options: Options of video encoding; a codec that they name is the only choice.
+    """
+    container = CONTAINERS.get(path.suffix.lower())
+    if container is None:
+        return None
+    names = container.alpha_codecs if options.codec is None else (options.codec,)
+    return next((name for name in names if name in container.alpha_codecs and _fits_alpha(CODECS[name], options)), None)
+
+
+def _fits_alpha(codec: Codec, options: EncodeOptions) -> bool:
+    """Return whether a codec stores alpha with these options."""
+    if options.lossless:
+        return codec.lossless_alpha is not None
+    has_format = options.pixel_format is None or options.pixel_format in codec.alpha_formats
+    has_crf = options.crf is None or codec.crf is not None
+    return has_format and has_crf and (options.preset is None or options.preset in codec.presets)
+
+
 def choose_encoding(path: Path, options: EncodeOptions, width: int, height: int) -> Encoding:
     """Check the options against a path's container and the frame size, and fill in the defaults.
 
@@ -69,12 +92,14 @@ def choose_encoding(path: Path, options: EncodeOptions, width: int, height: int)
         OutputError: If they do not fit together; the message lists what fits.
     """
     container = video_container(path)
-    name = options.codec or container.codecs[0]
+    name = options.codec or (find_alpha_codec(path, options) if options.alpha else None) or container.codecs[0]
     if name not in CODECS:
         raise OutputError(f"{path}: unknown codec '{name}'. Use one of {' '.join(CODECS)}.")
     if name not in container.codecs:
         known = " ".join(container.codecs)
         raise OutputError(f"{path}: {path.suffix} does not support {name}. Use one of {known}.")
+    if options.alpha and name not in container.alpha_codecs:
+        raise _alpha_error(path, container, options)
     codec = CODECS[name]
     if width < codec.min_size[0] or height < codec.min_size[1]:
         minimum = "x".join(str(side) for side in codec.min_size)
@@ -87,12 +112,30 @@ def choose_encoding(path: Path, options: EncodeOptions, width: int, height: int)
     return _lossy_encoding(path, name, options, container, tag)
 
 
+def _alpha_error(path: Path, container: Container, options: EncodeOptions) -> OutputError:
+    """Return the error for frames with alpha that container, codec and options cannot store."""
+    if not container.alpha_codecs:
+        suffixes = ", ".join(suffix for suffix, other in CONTAINERS.items() if other.alpha_codecs)
+        return OutputError(
+            f"{path}: {path.suffix} cannot store transparency. Use a video of {suffixes}, or images (frames/%05d.png)."
+        )
+    if options.codec is not None:
+        known = " ".join(container.alpha_codecs)
+        return OutputError(f"{path}: {options.codec} cannot store transparency. Use one of {known}.")
+    fields = [field for field in ("crf", "preset", "pixel_format") if getattr(options, field) is not None]
+    listed = " and ".join(f"`{field}`" for field in [*fields, *(["lossless"] if options.lossless else [])])
+    return OutputError(f"{path}: no codec of {path.suffix} stores transparency with {listed}. Leave this out.")
+
+
 def _lossy_encoding(path: Path, name: str, options: EncodeOptions, container: Container, tag: str | None) -> Encoding:
     codec = CODECS[name]
-    pixel_format = options.pixel_format or codec.pixel_formats[0]
-    if pixel_format not in codec.pixel_formats:
-        known = " ".join(codec.pixel_formats)
-        raise OutputError(f"{path}: {name} does not support the pixel format {pixel_format}. Use one of {known}.")
+    pixel_formats = codec.alpha_formats if options.alpha else codec.pixel_formats
+    pixel_format = options.pixel_format or pixel_formats[0]
+    if pixel_format not in pixel_formats:
+        known, purpose = " ".join(pixel_formats), " for transparency" if options.alpha else ""
+        raise OutputError(
+            f"{path}: {name} does not support the pixel format {pixel_format}{purpose}. Use one of {known}."
+        )
     settings = dict(codec.settings)
     if codec.encoder == "libx264":
         settings |= _x264_without_avx512()
@@ -117,20 +160,25 @@ def _lossless_encoding(
     path: Path, name: str, options: EncodeOptions, container: Container, tag: str | None
 ) -> Encoding:
     codec = CODECS[name]
-    if codec.lossless is None:
+    lossless = codec.lossless_alpha if options.alpha else codec.lossless
+    if lossless is None and options.alpha:
+        known = " ".join(other for other in container.alpha_codecs if CODECS[other].lossless_alpha)
+        solution = f"Use one of {known}" if known else "Use .mov or .mkv"
+        raise OutputError(f"{path}: {name} cannot be lossless with transparency. {solution}.")
+    if lossless is None:
         known = " ".join(other for other in container.codecs if CODECS[other].lossless)
         raise OutputError(f"{path}: {name} cannot be lossless. Use one of {known}.")
     if options.crf is not None or options.pixel_format is not None:
         raise OutputError(f"{path}: `lossless` cannot be combined with `crf` or `pixel_format`. Leave these two out.")
-    settings = dict(codec.lossless.settings)
+    settings = dict(lossless.settings)
     if options.preset is not None:
         _check_preset(path, name, codec, options.preset)
         settings[codec.preset_option] = options.preset
     return Encoding(
         container,
         name,
-        codec.lossless.encoder,
-        codec.lossless.pixel_format,
+        lossless.encoder,
+        lossless.pixel_format,
         settings,
         needs_even_sides=False,
         is_bt709_only=False,
@@ -161,7 +209,7 @@ def _preset_hint(codec: Codec) -> str:
 def _preset_value(name: str, preset: str, pixel_format: str) -> str:
     """Return the encoder's name of a preset; profiles of ProRes and DNxHR depend on the pixel format."""
     if name == "prores":
-        return "4444" if pixel_format == "yuv444p10le" else preset
+        return "4444" if pixel_format in ("yuv444p10le", "yuva444p10le") else preset
     if name == "dnxhr":
         return {"yuv422p10le": "dnxhr_hqx", "yuv444p10le": "dnxhr_444"}.get(pixel_format, f"dnxhr_{preset}")
     return preset

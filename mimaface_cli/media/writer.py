@@ -35,7 +35,7 @@ class FrameWriter(Protocol):
     frames: int
 
     def write(self, image: np.ndarray, pts: float) -> None:
-        """Add a frame (H, W, 3), uint8, shown from `pts` seconds on."""
+        """Add a frame (H, W, 3), or with alpha (H, W, 4), uint8, shown from `pts` seconds on."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -126,7 +126,7 @@ class VideoWriter:
     ) -> None:
         self.path = Path(path)
         self.frames = 0
-        self._shape = (height, width, 3)
+        self._shapes = [(height, width, 3), (height, width, 4)][: 2 if options.alpha else 1]
         self._clock = VideoClock(Fraction(frame_rate))
         self._encoding = choose_encoding(self.path, options, width, height)
         self._converter = EncoderConverter(
@@ -162,15 +162,15 @@ class VideoWriter:
         """Add a frame.
 
         Args:
-            image: (H, W, 3), uint8, RGB; copied.
+            image: (H, W, 3), uint8, RGB, or if the video stores alpha also (H, W, 4); copied.
             pts: Time in seconds from which the frame is shown, later than that of the frame before.
 
         Raises:
             OutputError: If an earlier frame could not be encoded or written.
             ValueError: For an array of the wrong shape or type, or a wrong time.
         """
-        if image.shape != self._shape or image.dtype != np.uint8:
-            raise ValueError(f"frame {self.frames} is {image.dtype} {image.shape}, not uint8 {self._shape}")
+        if image.shape not in self._shapes or image.dtype != np.uint8:
+            raise ValueError(f"frame {self.frames} is {image.dtype} {image.shape}, not uint8 {self._shapes[-1]}")
         if not self._last_pts < pts < MAX_SECONDS or pts < 0:
             raise ValueError(f"frame {self.frames} has the time {pts} after {self._last_pts}")
         tick = self._clock.to_ticks(pts)
