@@ -26,6 +26,7 @@ class OptionInfo:
         unit: Unit of the range in messages, such as "pixels".
         metavar: Placeholder for the value in help texts, or None for the type's.
         expert: Whether only `--help-all` shows the option.
+        may_be_path: Whether a text can be a path, of which records keep the name only.
     """
 
     help: str
@@ -37,6 +38,7 @@ class OptionInfo:
     unit: str = ""
     metavar: str | None = None
     expert: bool = False
+    may_be_path: bool = False
 
     def check(self, name: str, value: object) -> None:
         """Raise InputError, with the field's name, for a value outside the definition; None always passes."""
@@ -94,6 +96,11 @@ def option(default: Any = None, *, factory: Callable[[], Any] | None = None, **d
 def option_info(owner: type, name: str) -> OptionInfo:
     """Return the definition of a field of an option dataclass. Raises KeyError for a field without one."""
     return _find_field(owner, name).metadata[_KEY]
+
+
+def may_be_path(definition: Field[Any]) -> bool:
+    """Return whether the text in a field of a dataclass can be a path."""
+    return _KEY in definition.metadata and definition.metadata[_KEY].may_be_path
 
 
 def option_default(owner: type, name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mimaface_cli.apps.animate_options import AnimateOptions
+from mimaface_cli.apps.animate_options import CHANGED, PERSON, AnimateOptions
 from mimaface_cli.apps.animation_plan import (
     DRIVER_AUDIO,
     MATTE_ENCODING,
@@ -19,13 +19,16 @@ from mimaface_cli.apps.animation_plan import (
     check_animation_outputs,
     plan_animation,
 )
+from mimaface_cli.apps.backdrop import replace_background
+from mimaface_cli.apps.background_option import KEEP
 from mimaface_cli.apps.matte import write_mattes
-from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha
+from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes
 from mimaface_cli.apps.side_by_side import join_panels
 from mimaface_cli.apps.source_loading import fit_portrait, load_portrait, load_video_source
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.base import Driver
 from mimaface_cli.engines.base import FrameStream, RenderRequest
+from mimaface_cli.engines.person_layer import ensure_person_layer
 from mimaface_cli.engines.sources import PhotoSource, VideoSource
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.portrait import Portrait
@@ -58,6 +61,8 @@ class AnimateResult:
         duration: Duration in seconds.
         audio: "driver", "none" or the path of the audio file.
         audio_copied: Whether the audio stream was copied rather than encoded; None without audio.
+        background: "keep", "transparent", a color, or the path of an image or a video.
+        matte: The matte, or None.
         driver_cached: Whether the driver's track was in the cache.
         missing_frames: Indices of driver frames without a face; their motion is interpolated.
         notes: Messages for the user.
@@ -76,6 +81,8 @@ class AnimateResult:
     duration: float
     audio: str
     audio_copied: bool | None
+    background: str
+    matte: Path | None
     driver_cached: bool
     missing_frames: list[int]
     notes: list[str]
@@ -90,6 +97,7 @@ class _Animation:
     plan: AnimationPlan
     driver: Driver
     stream: FrameStream
+    has_alpha: bool
     notes: list[str]
 
     @property
@@ -133,30 +141,39 @@ def animate(
     output = Path(output)
     plan = plan_animation(source, driver, options)
     check_animation_outputs(plan, output, overwrite)
-    animation = _prepare(plan, keeps_alpha(output) and not options.compare, cache, progress)
+    animation = _prepare(plan, keeps_alpha(output, options.encode) and not options.compare, cache, progress)
     audio, audio_name = _choose_audio(animation, output)
     provenance = _create_stamp(animation, output)
     _add_panels(animation)
     timecode = _source_timecode(animation) if is_video_output(output) else {}
     duration, audio_copied = _write(animation, output, audio, provenance, timecode, progress)
     animation.stream.finish()
+    result = _describe(animation, output, duration, provenance)
+    return replace(result, audio=audio_name, audio_copied=audio_copied, seconds=time.monotonic() - start_time)
+
+
+def _describe(animation: _Animation, output: Path, duration: float, provenance: Stamp) -> AnimateResult:
+    """Return the description of a written result, without its audio and the run time."""
+    plan, stream = animation.plan, animation.stream
     return AnimateResult(
         output=output,
         engine=plan.selection.engine.name,
         engine_reason=plan.selection.reason,
-        engine_settings=animation.stream.describe(),
-        frames=len(animation.stream.pts),
+        engine_settings=stream.describe(),
+        frames=len(stream.pts),
         width=plan.size[0],
         height=plan.size[1],
-        frame_rate=animation.stream.frame_rate,
+        frame_rate=stream.frame_rate,
         duration=duration,
-        audio=audio_name,
-        audio_copied=audio_copied,
+        audio=NO_AUDIO,
+        audio_copied=None,
+        background=plan.options.background,
+        matte=plan.options.matte,
         driver_cached=animation.driver.was_cached,
         missing_frames=animation.driver.missing_frames,
-        notes=animation.notes + animation.stream.notes,
+        notes=animation.notes + stream.notes,
         provenance=provenance.summary,
-        seconds=time.monotonic() - start_time,
+        seconds=0.0,
     )
 
 
@@ -184,7 +201,7 @@ def render_frames(
         InputError: An input or an option cannot be used.
         WeightsError: The engine cannot run here.
     """
-    plan = plan_animation(source, driver, replace(options, compare=False, matte=None))
+    plan = plan_animation(source, driver, replace(options, compare=False, matte=None, matte_kind=CHANGED))
     return _prepare(plan, True, cache, progress).stream
 
 
@@ -194,7 +211,8 @@ def _prepare(
     """Load source and driver, and let the engine prepare its frames."""
     notes: list[str] = []
     engine, options = plan.selection.engine, plan.options
-    photo = None if plan.source.is_video else _load_photo(plan, keeps_transparency, notes)
+    # Over a backdrop, a transparent photo needs no flattening.
+    photo = None if plan.source.is_video else _load_photo(plan, keeps_transparency or plan.is_cutout, notes)
     driver = _load_driver(plan, engine.space, cache, progress)
     if driver.missing_frames:
         notes.append(f"{len(driver.missing_frames)} driver frames show no face; their motion is interpolated")
@@ -203,13 +221,23 @@ def _prepare(
         track=driver.track,
         retarget=options.retarget,
         output_mode=options.output_mode,
-        needs_originals=options.matte is not None,
+        needs_originals=options.matte is not None and options.matte_kind == CHANGED,
+        cutout=plan.is_cutout,
+        needs_person_alpha=options.matte is not None and options.matte_kind == PERSON,
         diffusion=options.diffusion,
         load_track=lambda space: _load_driver(plan, space, cache, progress).track,
         cache=cache,
         progress=progress,
     )
-    return _Animation(plan, driver, engine.prepare(request), notes)
+    stream = engine.prepare(request)
+    points = None if photo is None else photo.portrait.points
+    needs_cutout, needs_alpha = request.cutout, request.needs_person_alpha
+    ensure_person_layer(stream, cutout=needs_cutout, needs_alpha=needs_alpha, face=options.face, points=points)
+    if plan.is_cutout:
+        replace_background(stream, plan.backdrop)
+    is_transparent = photo is not None and photo.portrait.alpha is not None
+    has_alpha = is_transparent if options.background == KEEP else plan.backdrop is None
+    return _Animation(plan, driver, stream, has_alpha, notes)
 
 
 def _load_photo(plan: AnimationPlan, keeps_transparency: bool, notes: list[str]) -> PhotoSource:
@@ -260,7 +288,7 @@ def _create_stamp(animation: _Animation, output: Path) -> Stamp:
         inputs=plan.inputs(),
         weights=engine.assets(plan.query),
         options=replace(options, **unused),
-        is_fully_generated=engine.is_generative() and plan.panels is None,
+        is_fully_generated=engine.is_generative() and plan.panels is None and "background" not in plan.inputs(),
     )
     return prepare_stamp(output, plan.size, options.provenance, generation, animation.notes)
 
@@ -301,11 +329,13 @@ def _write(
     plan, stream = animation.plan, animation.stream
     pts = stream.pts - stream.pts[0]
     duration = float(pts[-1]) + float(1 / stream.frame_rate)
+    encode = replace(plan.options.encode, alpha=animation.has_alpha)
+    animation.notes += playback_notes(output, plan.size, encode)
     writer = open_writer(
         output,
         *plan.size,
         stream.frame_rate,
-        options=plan.options.encode,
+        options=encode,
         audio=audio,
         duration=duration,
         attachments=Attachments({**provenance.tags, **timecode}, provenance.xmp, provenance.seal),
@@ -342,4 +372,4 @@ def _open_matte(
         duration=duration,
         attachments=Attachments(provenance.tags),
     )
-    return writer, write_mattes(stream, pts, writer)
+    return writer, write_mattes(stream, pts, writer, plan.options.matte_kind)

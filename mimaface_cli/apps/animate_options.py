@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mimaface_cli.apps.background_option import BACKGROUND_HELP, KEEP, TRANSPARENT, check_background
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
 from mimaface_cli.engines.registry import AUTO, engine_names, unknown_engine_error
 from mimaface_cli.errors import InputError
@@ -14,7 +15,9 @@ from mimaface_cli.options import check_options, option, option_info
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 
 OUTPUT_MODES = ("full", "crop")
-LONGEST_SIDE = 4096  # pixels; the limit of hardware decoders of H.264
+CHANGED, PERSON = "changed", "person"
+MATTE_KINDS = (CHANGED, PERSON)
+PHOTO_SIDE = 1920  # pixels; default longest side of a result whose source is a photo
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,16 @@ class AnimateOptions:
         smooth: Temporal smoothing of the driver's motion, as in ExtractOptions.
         follow_skin: Whether skin tracking refines the driver's motion, as in ExtractOptions.
         output_mode: "full" (the whole photo) or "crop" (the paper's 512×512 square).
-        max_size: Longest side of the result in pixels; 0 for no limit.
+        max_size: Longest side of the result in pixels; 0 for no limit; None for 1920 if the source is a photo, and no
+            limit if it is a video.
         audio: "driver", "none" or the path of an audio file.
         compare: Whether the result shows source, driver and result side by side.
         pose_from: Track or video that provides the head motion of a speech driver, or None.
         trim: Span of the driver to use, and of a source video.
-        matte: Path of the soft alpha matte of the rendered region, or None.
+        matte: Path of a soft alpha matte, or None.
+        matte_kind: What the matte shows: "changed" (the pixels that differ from the source) or "person".
+        background: What is shown behind the person: "keep" (the source's background), "transparent", a color, or the
+            path of an image or a video.
         encode: How the result is encoded.
         diffusion: Options of the diffusion engine.
         provenance: Options of the provenance marks; records do not list them.
@@ -58,15 +65,15 @@ class AnimateOptions:
         metavar="MODE",
         help="full: the whole photo. crop: the paper's 512x512 square.",
     )
-    max_size: int = option(
-        LONGEST_SIDE,
+    max_size: int | None = option(
+        None,
         minimum=64,
         special=0,
         unit="pixels",
         metavar="PIXELS",
-        help="Longest side, pixels; 0 for no limit.",
+        help="Longest side, pixels (photos: 1920); 0 for no limit.",
     )
-    audio: str = option("driver", metavar="AUDIO", help="driver, none or an audio file.")
+    audio: str = option("driver", metavar="AUDIO", may_be_path=True, help="driver, none or an audio file.")
     compare: bool = option(False, help="Show source, driver and result side by side.")
     pose_from: Path | None = option(None, metavar="PATH", help="Track or video for the head motion of a speech driver.")
     trim: Trim = field(default_factory=Trim)
@@ -75,6 +82,14 @@ class AnimateOptions:
         metavar="PATH",
         help="Write an alpha matte: a video, or matte/%05d.png.",
     )
+    matte_kind: str = option(
+        CHANGED,
+        choices=MATTE_KINDS,
+        metavar="KIND",
+        expert=True,
+        help="What the matte shows: changed pixels, or the person.",
+    )
+    background: str = option(KEEP, metavar="VALUE", may_be_path=True, help=BACKGROUND_HELP)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
     provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"recorded": False})
@@ -85,7 +100,30 @@ class AnimateOptions:
         check_options(self)
         check_face_selector(self.face)
         check_face_selector(self.driver_face, "driver_face")
-        if self.matte is not None and self.compare:
-            raise InputError("cannot be combined with `compare`. Give one of them.", field="matte")
+        check_background(self.background)
+        self._check_layers()
         if not self.audio:
             raise InputError("is empty. Give driver, none or the path of an audio file.", field="audio")
+
+    def _check_layers(self) -> None:
+        """Raise InputError if matte, background and comparison do not fit together."""
+        if self.matte is None:
+            if self.matte_kind != CHANGED:
+                raise InputError("needs the path of the matte. Give `matte` as well.", field="matte_kind")
+        elif self.compare:
+            raise InputError("cannot be combined with `compare`. Give one of them.", field="matte")
+        elif str(self.matte) in MATTE_KINDS:
+            raise InputError(
+                f"{self.matte} is a kind, not a path. Give the path of the matte, and `matte_kind={self.matte}`.",
+                field="matte",
+            )
+        elif self.background != KEEP and self.matte_kind == CHANGED:
+            raise InputError(
+                f"{self.background} replaces every pixel behind the person, so a matte of changed pixels says nothing. "
+                "Set `matte_kind=person`.",
+                field="background",
+            )
+        if self.background == TRANSPARENT and self.compare:
+            raise InputError(
+                "transparent cannot be combined with `compare`. Give a color, or leave one out.", field="background"
+            )

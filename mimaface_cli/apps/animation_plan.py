@@ -1,12 +1,14 @@
 """The plan of an animation, complete before the long work starts: inputs, engine, size and outputs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mimaface_cli.apps.animate_options import AnimateOptions
+from mimaface_cli.apps.backdrop import Backdrop, inspect_backdrop
+from mimaface_cli.apps.background_option import KEEP, TRANSPARENT
 from mimaface_cli.apps.output_checks import check_media_output
 from mimaface_cli.apps.side_by_side import PanelLayout, plan_panels
-from mimaface_cli.apps.source_loading import probe_source, result_size
+from mimaface_cli.apps.source_loading import probe_source, result_size, size_limit
 from mimaface_cli.drivers.base import Driver, DriverInfo, DriverKind, DriverRequest
 from mimaface_cli.drivers.registry import find_driver_kind
 from mimaface_cli.engines.base import EngineQuery
@@ -98,11 +100,12 @@ class AnimationPlan:
         source: The source.
         driver: The driver.
         audio: Audio file for the result from `options.audio`, or None.
-        options: Options of the run.
+        options: Options of the run; `max_size` is a number.
         query: Query that the engine was selected with.
         selection: The engine and why it runs.
         size: Width and height of the result in pixels.
         panels: Layout of the comparison, or None.
+        backdrop: What replaces the background, or None if it stays or becomes transparent.
     """
 
     source: SourceInput
@@ -113,6 +116,12 @@ class AnimationPlan:
     selection: Selection
     size: tuple[int, int]
     panels: PanelLayout | None
+    backdrop: Backdrop | None = None
+
+    @property
+    def is_cutout(self) -> bool:
+        """Whether the person is rendered without the source's background."""
+        return self.options.background != KEEP
 
     @property
     def trim(self) -> Trim:
@@ -140,6 +149,7 @@ class AnimationPlan:
             "driver": self.driver.path,
             "audio": self.audio,
             "pose": self.options.pose_from,
+            "background": None if self.backdrop is None else self.backdrop.path,
         }
         return {part: path for part, path in parts.items() if path is not None}
 
@@ -175,23 +185,25 @@ def plan_animation(
     if driver_input.loaded is not None:
         engine = selection.engine
         driver_input.loaded.track.require_space(engine.space, engine.name, query.driver_name)
+    options = replace(options, max_size=size_limit(options.max_size, is_video_of_photo=not source_input.is_video))
     size = result_size(*source_input.size, options)
+    backdrop = inspect_backdrop(options.background)
     panels = _plan_comparison(source_input, driver_input, size) if options.compare else None
     audio = None if options.audio in (DRIVER_AUDIO, NO_AUDIO) else Path(options.audio)
     size = panels.size if panels else size
-    return AnimationPlan(source_input, driver_input, audio, options, query, selection, size, panels)
+    return AnimationPlan(source_input, driver_input, audio, options, query, selection, size, panels, backdrop)
 
 
 def check_animation_outputs(plan: AnimationPlan, output: Path, overwrite: bool) -> None:
     """Check that the result and its matte can be written. Raises OutputError or InputError."""
     options, source_info = plan.options, plan.source.info
-    inputs = tuple(path for part, path in plan.inputs().items() if part in ("source", "driver", "audio"))
+    inputs = tuple(plan.inputs().values())
     driver_frames = len(plan.driver.loaded.track) if plan.driver.loaded is not None else plan.driver.info.frame_count
     source_frames = None if source_info is None else source_info.frame_count
     check_media_output(
         output,
         plan.size,
-        options.encode,
+        replace(options.encode, alpha=options.background == TRANSPARENT),
         frames=source_frames if plan.source.is_video else driver_frames,
         overwrite=overwrite,
         inputs=inputs,

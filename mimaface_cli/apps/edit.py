@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mimaface_cli.apps.background_option import KEEP
 from mimaface_cli.apps.edit_job import EditJob, PhotoInput, TrackInput, VideoInput, prepare_edit
 from mimaface_cli.apps.edit_motion import edit_photo_motion, edit_recorded_motion, extract_video_motion
 from mimaface_cli.apps.edit_options import EditOptions
 from mimaface_cli.apps.edit_rendering import RenderedEdit, render_grid_edit, render_photo_edit, render_video_edit
-from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha
+from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes
 from mimaface_cli.apps.source_loading import fit_portrait, load_portrait
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.base import FrameStream
@@ -39,6 +40,7 @@ class EditResult:
         height: Height in pixels, or None for a track.
         duration: Duration of the result in seconds.
         engine: Name of the engine, or None for a track.
+        background: "keep", "transparent", a color, or the path of an image or a video.
         gains: Factors on the edits of a photo that make the detected motion match the requested values.
         notes: Notes for the user.
         provenance: The provenance that was written, or None for a track.
@@ -53,6 +55,7 @@ class EditResult:
     height: int | None
     duration: float
     engine: str | None
+    background: str
     gains: list[EditGain]
     notes: list[str]
     provenance: dict[str, Any] | None
@@ -107,6 +110,7 @@ def _write_track(job: EditJob, overwrite: bool) -> EditResult:
         height=None,
         duration=track.duration,
         engine=None,
+        background=KEEP,
         gains=[],
         notes=job.notes,
         provenance=None,
@@ -126,6 +130,8 @@ def _edit_track(job: EditJob) -> MotionTrack:
 
 def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
     rendered, audio = _render(job)
+    job = replace(job, options=replace(job.options, encode=replace(job.options.encode, alpha=rendered.has_alpha)))
+    job.notes.extend(playback_notes(job.output, size, job.options.encode))
     job_stamp = _create_stamp(job, size)
     duration = _encode(job, size, rendered.moving, audio, job_stamp)
     return EditResult(
@@ -137,6 +143,7 @@ def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
         height=size[1],
         duration=duration,
         engine=renderer.NAME,
+        background=job.options.background,
         gains=rendered.gains,
         notes=job.notes,
         provenance=job_stamp.summary,
@@ -159,13 +166,15 @@ def _render(job: EditJob) -> tuple[RenderedEdit, AudioTrack | None]:
 
 
 def _read_portrait(photo: PhotoInput, job: EditJob) -> Portrait:
-    keep_alpha = job.kind != "grid" and keeps_alpha(job.output)
+    is_kept = keeps_alpha(job.output, job.options.encode) or job.options.background != KEEP
+    keep_alpha = job.kind != "grid" and is_kept
     portrait = load_portrait(photo.path, job.options.animate.face)
     return fit_portrait(portrait, job.options.animate, keep_alpha, job.notes)
 
 
 def _create_stamp(job: EditJob, size: tuple[int, int]) -> Stamp:
     inputs = {"source": job.input.path, "mix": job.options.mix, "keys": job.options.keys_file}
+    inputs["background"] = None if job.backdrop is None else job.backdrop.path
     generation = Generation(
         command="edit",
         engine=renderer.NAME,

@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from mimaface_cli.apps.backdrop import Backdrop, inspect_backdrop
+from mimaface_cli.apps.background_option import KEEP, TRANSPARENT, background_path
 from mimaface_cli.apps.edit_options import LONGEST, SHORTEST, EditOptions
 from mimaface_cli.apps.edit_terms import Edits, parse_edits
 from mimaface_cli.apps.grid import Axis, grid_size, parse_axes
 from mimaface_cli.apps.output_checks import check_media_output, is_video_output
-from mimaface_cli.apps.source_loading import result_size
+from mimaface_cli.apps.source_loading import result_size, size_limit
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.drivers.track_driver import is_track
@@ -62,10 +64,11 @@ class EditJob:
         input: The input to edit.
         output: File to write.
         kind: Kind of the result: a track, one image ("picture"), a grid of images or a video.
-        options: Options of edit, with the duration of a video made from a photo filled in.
+        options: Options of edit; the duration of a video made from a photo and `max_size` are filled in.
         edits: Edits by name.
         axes: Axes of a grid, or none.
         size: Width and height of the rendered frames, or None for a track.
+        backdrop: What replaces the background, or None if it stays or becomes transparent.
         mixed_track: Track that regions are taken from, or None.
         cache: Cache of extracted tracks, or None.
         progress: Progress callback.
@@ -79,6 +82,7 @@ class EditJob:
     edits: Edits
     axes: list[Axis]
     size: tuple[int, int] | None
+    backdrop: Backdrop | None
     mixed_track: MotionTrack | None
     cache: Cache | None
     progress: ProgressCallback
@@ -115,12 +119,15 @@ def prepare_edit(
     space = edit_input.track.meta.space if isinstance(edit_input, TrackInput) else "face478"
     edits = parse_edits(options, space, notes)
     axes = parse_axes(options.grid)
+    is_video_of_photo = kind == "video" and isinstance(edit_input, PhotoInput)
+    options = replace(options, max_size=size_limit(options.max_size, is_video_of_photo=is_video_of_photo))
     size = _check_size(edit_input, kind, axes, options)
+    backdrop = _inspect_background(kind, options)
     _check_output(source, output, size, kind, options, overwrite)
     mixed_track = _load_mixed_track(options.mix, cache, progress)
-    if kind == "video" and isinstance(edit_input, PhotoInput):
+    if is_video_of_photo:
         options = _fill_in_duration(options, edits, mixed_track)
-    return EditJob(edit_input, output, kind, options, edits, axes, size, mixed_track, cache, progress, notes)
+    return EditJob(edit_input, output, kind, options, edits, axes, size, backdrop, mixed_track, cache, progress, notes)
 
 
 def _read_input(source: Path, options: EditOptions) -> EditInput:
@@ -203,6 +210,13 @@ def _check_size(
     )
 
 
+def _inspect_background(kind: EditKind, options: EditOptions) -> Backdrop | None:
+    """Return the backdrop of the rendered frames; check that the kind of result can have it."""
+    if options.background != KEEP and kind in ("track", "grid"):
+        raise InputError(f"applies to images and videos, not to a {kind}. Leave it out.", field="background")
+    return inspect_backdrop(options.background)
+
+
 def _check_output(
     source: Path,
     output: Path,
@@ -212,14 +226,18 @@ def _check_output(
     overwrite: bool,
 ) -> None:
     """Check that the output can be written and is none of the inputs."""
-    inputs = tuple(path for path in (source, options.mix, options.keys_file, options.bfm) if path is not None)
+    inputs = tuple(
+        path
+        for path in (source, options.mix, options.keys_file, options.bfm, background_path(options.background))
+        if path is not None
+    )
     if size is None:
         check_output(output, overwrite, inputs)
         return
     check_media_output(
         output,
         size,
-        options.encode,
+        replace(options.encode, alpha=options.background == TRANSPARENT),
         frames=1 if kind in ("picture", "grid") else None,
         overwrite=overwrite,
         inputs=inputs,

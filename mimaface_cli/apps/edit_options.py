@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from mimaface_cli.apps.animate_options import LONGEST_SIDE, OUTPUT_MODES, AnimateOptions
+from mimaface_cli.apps.animate_options import OUTPUT_MODES, AnimateOptions
+from mimaface_cli.apps.background_option import BACKGROUND_HELP, KEEP, check_background
 from mimaface_cli.face.extract_options import check_face_selector
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.motion.mix_regions import check_regions
@@ -39,7 +40,9 @@ class EditOptions:
         bfm: BFM09 model file, for expression names and regions in the bfm09 space, or None.
         face: Face selector.
         output_mode: "full" (the whole photo) or "crop" (the paper's 512×512 square).
-        max_size: Longest side of the result in pixels; 0 for no limit.
+        max_size: Longest side of the result in pixels; 0 for no limit; None for 1920 if a photo becomes a video, and no
+            limit otherwise.
+        background: What is shown behind the person, as in AnimateOptions.
         encode: How a video is encoded.
         provenance: Options of the provenance marks; records do not list them.
     """
@@ -115,14 +118,15 @@ class EditOptions:
     output_mode: str = option(
         "full", choices=OUTPUT_MODES, metavar="MODE", help=option_info(AnimateOptions, "output_mode").help
     )
-    max_size: int = option(
-        LONGEST_SIDE,
+    max_size: int | None = option(
+        None,
         minimum=64,
         special=0,
         unit="pixels",
         metavar="PIXELS",
-        help=option_info(AnimateOptions, "max_size").help,
+        help="Longest side, pixels (default: 1920 for a video of a photo, else the input's own size); 0 for no limit.",
     )
+    background: str = option(KEEP, metavar="VALUE", may_be_path=True, help=BACKGROUND_HELP)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"recorded": False})
 
@@ -130,11 +134,14 @@ class EditOptions:
         check_options(self)
         check_face_selector(self.face)
         check_regions(self.regions)
+        check_background(self.background)
 
     @property
     def animate(self) -> AnimateOptions:
         """The options that rendering a photo needs."""
-        return AnimateOptions(face=self.face, output_mode=self.output_mode, max_size=self.max_size)
+        return AnimateOptions(
+            face=self.face, output_mode=self.output_mode, max_size=self.max_size, background=self.background
+        )
 
     @property
     def changes_time(self) -> bool:

@@ -6,6 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from mimaface_cli.apps.backdrop import replace_background
+from mimaface_cli.apps.background_option import KEEP, TRANSPARENT
 from mimaface_cli.apps.edit_job import EditJob, PhotoInput, VideoInput
 from mimaface_cli.apps.edit_motion import (
     create_photo_track,
@@ -18,6 +20,7 @@ from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, measure_gains
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_edited_motion
+from mimaface_cli.engines.person_layer import ensure_person_layer
 from mimaface_cli.engines.sources import VideoSource
 from mimaface_cli.face import face478
 from mimaface_cli.face.face478 import Face478
@@ -37,10 +40,12 @@ class RenderedEdit:
     Args:
         moving: The frames and their times.
         gains: Factors on the edits that make the detected motion match the requested values.
+        has_alpha: Whether the frames have alpha.
     """
 
     moving: FrameStream
     gains: list[EditGain]
+    has_alpha: bool = False
 
 
 def render_photo_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> RenderedEdit:
@@ -48,7 +53,9 @@ def render_photo_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> R
     track = edit_photo_motion(portrait, source.info, job)
     edited = track_coefficients(track)
     frames, gains = _render_portrait(portrait, edited, job.edits.channels, job.notes)
-    return RenderedEdit(FrameStream(frames, track.pts, track.frame_rate), gains)
+    stream = _finish_stream(frames, track, job, portrait.points)
+    has_alpha = portrait.alpha is not None if job.options.background == KEEP else job.backdrop is None
+    return RenderedEdit(stream, gains, has_alpha)
 
 
 def render_grid_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> RenderedEdit:
@@ -80,7 +87,25 @@ def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     motion = _plan_motion(model, identity, original, edited, gains, job.notes)
     portraits = _video_source(source, track, job).portraits()
     frames = renderer.render_video(portraits, model, motion)
-    return RenderedEdit(FrameStream(frames, track.pts, track.frame_rate), gains)
+    return RenderedEdit(_finish_stream(frames, track, job), gains, job.options.background == TRANSPARENT)
+
+
+def _finish_stream(
+    frames: Generator[np.ndarray, None, None], track: MotionTrack, job: EditJob, points: np.ndarray | None = None
+) -> FrameStream:
+    """Return the stream of rendered frames, with the background that the options request.
+
+    Args:
+        frames: The frames.
+        track: Motion with the times of the frames.
+        job: The edit.
+        points: (478, 2) landmarks of a photo's face in pixels, or None for a video.
+    """
+    stream = FrameStream(frames, track.pts, track.frame_rate, notes=job.notes)
+    if job.options.background != KEEP:
+        ensure_person_layer(stream, cutout=True, needs_alpha=False, face=job.options.face, points=points)
+        replace_background(stream, job.backdrop)
+    return stream
 
 
 def note_limits(requested: Coefficients, rendered: Coefficients) -> list[str]:
@@ -173,4 +198,4 @@ def _read_first_portrait(source: VideoInput, track: MotionTrack, job: EditJob) -
 
 def _video_source(source: VideoInput, track: MotionTrack, job: EditJob) -> VideoSource:
     options = job.options.animate
-    return VideoSource(source.path, track, options.face, options.output_mode, options.max_size)
+    return VideoSource(source.path, track, options.face, options.output_mode, options.max_size or 0)

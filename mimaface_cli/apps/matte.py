@@ -1,10 +1,11 @@
-"""The matte of a result: where it differs from its source, as a soft alpha for compositing."""
+"""The matte of a result: where it differs from its source, or the person, as a soft alpha for compositing."""
 
 from collections.abc import Generator
 
 import cv2
 import numpy as np
 
+from mimaface_cli.apps.animate_options import CHANGED, PERSON
 from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.media.writer import FrameWriter
 
@@ -42,19 +43,24 @@ def compute_matte(result: np.ndarray, original: np.ndarray) -> np.ndarray:
     return cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def write_mattes(stream: FrameStream, pts: np.ndarray, writer: FrameWriter) -> Generator[np.ndarray, None, None]:
+def write_mattes(
+    stream: FrameStream, pts: np.ndarray, writer: FrameWriter, kind: str = CHANGED
+) -> Generator[np.ndarray, None, None]:
     """Write the matte of each frame of a stream, then yield the frame.
 
     Args:
-        stream: The rendered frames; it also provides the source's original frames.
+        stream: The rendered frames; it also provides the person's alphas, or the source's original frames.
         pts: (N,) times of the frames in the output, in seconds.
         writer: Where the mattes go.
+        kind: "changed" or "person".
     """
-    if stream.originals is None:
-        raise ValueError("the stream provides no original frames")
+    companions = stream.person_alphas if kind == PERSON else stream.originals
+    if companions is None:
+        raise ValueError(f"the stream does not provide what a matte of the kind {kind} needs")
     try:
         for k, frame in enumerate(stream.frames):
-            matte = compute_matte(frame, next(stream.originals))
+            companion = next(companions)
+            matte = companion if kind == PERSON else compute_matte(frame, companion)
             writer.write(np.repeat(matte[..., None], 3, axis=2), float(pts[k]))
             yield frame
     finally:

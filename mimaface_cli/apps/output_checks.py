@@ -6,12 +6,14 @@ from pathlib import Path
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import check_folder, check_output
 from mimaface_cli.media.encode_options import EncodeOptions
-from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
+from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES, choose_encoding, find_alpha_codec
+from mimaface_cli.media.image import check_image_suffix
 from mimaface_cli.media.image_writer import ImageWriter, SequenceWriter
-from mimaface_cli.media.writer import open_writer
+from mimaface_cli.media.writer import VideoWriter, open_writer
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 from mimaface_cli.provenance.stamp import check_stamp
 
+_H264_SIDE = 4096  # pixels; the limit of hardware decoders of H.264
 _ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".exr")
 
 
@@ -42,6 +44,8 @@ def check_media_output(
         WeightsError: The certificate cannot sign here.
     """
     writer = open_writer(path, *size, Fraction(25), options=encode)  # checks name, codec and options
+    if encode.alpha and not isinstance(writer, VideoWriter):
+        check_image_suffix(path, alpha=True)
     if isinstance(writer, SequenceWriter):
         check_folder(writer.folder.parent)
     else:
@@ -54,11 +58,34 @@ def check_media_output(
         )
 
 
+def playback_notes(path: Path, size: tuple[int, int], encode: EncodeOptions) -> list[str]:
+    """Return a note for a video that many players cannot show.
+
+    Args:
+        path: The output, which `check_media_output` has checked.
+        size: Width and height in pixels.
+        encode: How the frames are encoded.
+    """
+    if max(size) <= _H264_SIDE or not is_video_output(path) or choose_encoding(path, encode, *size).codec != "h264":
+        return []
+    return [
+        f"{size[0]}x{size[1]} is more than many players can decode in H.264; `max_size={_H264_SIDE}` scales it down, "
+        "and other codecs allow more"
+    ]
+
+
 def is_video_output(path: Path) -> bool:
     """Return whether a path names a video, which can have audio, rather than images."""
     return not (path.is_dir() or path.suffix.lower() in IMAGE_OUTPUT_SUFFIXES)
 
 
-def keeps_alpha(path: Path) -> bool:
-    """Return whether the format of a path stores transparency."""
-    return path.is_dir() or path.suffix.lower() in _ALPHA_SUFFIXES
+def keeps_alpha(path: Path, encode: EncodeOptions) -> bool:
+    """Return whether an output stores transparency.
+
+    Args:
+        path: A video, an image, or numbered images.
+        encode: How a video is encoded.
+    """
+    if path.is_dir() or path.suffix.lower() in _ALPHA_SUFFIXES:
+        return True
+    return find_alpha_codec(path, encode) is not None

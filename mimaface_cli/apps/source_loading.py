@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.apps.animate_options import AnimateOptions
+from mimaface_cli.apps.animate_options import PHOTO_SIDE, AnimateOptions
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.drivers.track_driver import is_track
@@ -29,11 +29,23 @@ def probe_source(path: Path) -> MediaInfo:
     return probe(path)
 
 
+def size_limit(max_size: int | None, *, is_video_of_photo: bool) -> int:
+    """Return the longest side of a result in pixels, or 0 for no limit.
+
+    Args:
+        max_size: The requested limit, 0 for none, or None for the default.
+        is_video_of_photo: Whether a photo is rendered over time; the default limits only such results.
+    """
+    if max_size is not None:
+        return max_size
+    return PHOTO_SIDE if is_video_of_photo else 0
+
+
 def result_size(width: int, height: int, options: AnimateOptions) -> tuple[int, int]:
     """Return the width and height of the result for a source of that size in pixels."""
     if options.output_mode == "crop":
         return SQUARE, SQUARE
-    return limited_size(width, height, options.max_size)
+    return limited_size(width, height, options.max_size or 0)
 
 
 def flatten_alpha(image: Image) -> np.ndarray:
@@ -68,10 +80,13 @@ def fit_portrait(portrait: Portrait, options: AnimateOptions, keeps_alpha: bool,
     """
     if portrait.alpha is not None and not keeps_alpha:
         portrait = replace(portrait, image=flatten_alpha(Image(portrait.image, portrait.alpha)), alpha=None)
-        notes.append("the photo's transparency is flattened on black; numbered images (frames/%05d.png) keep it")
+        notes.append(
+            "the photo's transparency is flattened on black; .mov, .mkv, .webm and numbered images (frames/%05d.png) "
+            "keep it"
+        )
     if options.output_mode == "crop":
         return portrait.square()
-    limited = portrait.limited(options.max_size)
+    limited = portrait.limited(options.max_size or 0)
     if limited is not portrait:
         notes.append(f"scaled down to {options.max_size} pixels; `max_size=0` keeps the full size")
     return limited
@@ -87,4 +102,4 @@ def load_video_source(
         progress("extracting the source's motion", done, total)
 
     track = load_driver(info.path, extract, cache, on_frame, info, trim=options.trim).track
-    return VideoSource(info.path, track, options.face, options.output_mode, options.max_size)
+    return VideoSource(info.path, track, options.face, options.output_mode, options.max_size or 0)

@@ -11,15 +11,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from mimaface_cli.apps.background_option import KEEP, TRANSPARENT, background_path
 from mimaface_cli.batch.jobs import Job, sort_jobs
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import check_input_file
 from mimaface_cli.media.encoding import is_image_sequence
 
 REQUIRED_COLUMNS = ("source", "driver", "output")
-_INPUT_COLUMNS = ("source", "driver", "audio", "pose-from")
+_INPUT_COLUMNS = ("source", "driver", "audio", "pose-from", "background")
 _OUTPUT_COLUMNS = ("output", "matte")
-_KEYWORDS = {"audio": ("driver", "none")}  # values that are not file names
+_KEYWORDS = {"audio": ("driver", "none"), "background": (KEEP, TRANSPARENT)}  # values that are not file names
 _MAX_SIZE = 64_000_000  # bytes
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -158,12 +159,22 @@ def _parse_values(path: Path, row: int, cells: Mapping[str, Any], options: Mappi
     return values
 
 
+def _is_color(column: str, text: str) -> bool:
+    """Return whether the value of a column is a background color; a wrong color is reported with the job's options."""
+    if column != "background":
+        return False
+    try:
+        return background_path(text) is None
+    except InputError:
+        return True
+
+
 def _make_job(row: int, values: dict[str, str | bool], folder: Path) -> Job:
     """Return the job of a row; its id is a hash of the folder and the values."""
     inputs = tuple(
         resolve_path(folder, str(values[name]))
         for name in _INPUT_COLUMNS
-        if name in values and values[name] not in _KEYWORDS.get(name, ())
+        if name in values and values[name] not in _KEYWORDS.get(name, ()) and not _is_color(name, str(values[name]))
     )
     outputs = tuple(resolve_path(folder, str(values[name])) for name in _OUTPUT_COLUMNS if name in values)
     content = json.dumps([str(folder), sorted(values.items())])

@@ -74,7 +74,7 @@ def command(
             metavar="PATH",
             show_default=False,
             show_envvar=False,
-            help="Video (.mp4, .mov, .mkv, .webm), numbered images (frames/, frames/%05d.png), or an image.",
+            help="Video (.mp4, .mov, .mkv, .webm), image, or numbered images (frames/%05d.png).",
         ),
     ],
     motion: Annotated[str, field_option(RetargetOptions, "motion", panel=MOTION)] = RetargetOptions.motion,
@@ -95,10 +95,14 @@ def command(
     start: Start = None,
     duration: Duration = None,
     output_mode: Annotated[str, field_option(AnimateOptions, "output_mode", panel=OUTPUT)] = AnimateOptions.output_mode,
-    max_size: Annotated[int, field_option(AnimateOptions, "max_size", panel=OUTPUT)] = AnimateOptions.max_size,
+    max_size: Annotated[int | None, field_option(AnimateOptions, "max_size", panel=OUTPUT)] = AnimateOptions.max_size,
     audio: Annotated[str, field_option(AnimateOptions, "audio", panel=OUTPUT)] = AnimateOptions.audio,
     compare: Annotated[bool, field_option(AnimateOptions, "compare", panel=OUTPUT)] = AnimateOptions.compare,
     matte: Annotated[str | None, field_option(AnimateOptions, "matte", panel=OUTPUT)] = None,
+    matte_kind: Annotated[str, field_option(AnimateOptions, "matte_kind", panel=OUTPUT)] = AnimateOptions.matte_kind,
+    background: Annotated[
+        str, field_option(AnimateOptions, "background", panel=OUTPUT, show_default=False)
+    ] = AnimateOptions.background,
     codec: Codec = EncodeOptions.codec,
     crf: Crf = EncodeOptions.crf,
     encoder_preset: EncoderPreset = EncodeOptions.preset,
@@ -183,6 +187,8 @@ def command(
             pose_from=pose_from,
             trim=Trim.parse(start, duration),
             matte=None if matte is None else console.output_path(matte),
+            matte_kind=matte_kind,
+            background=background,
             encode=EncodeOptions(
                 codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless
             ),
@@ -196,6 +202,11 @@ def command(
         result = animate(
             source, driver, console.output_path(output), options, overwrite=overwrite, cache=cache, progress=progress
         )
+    _report(result, quiet, as_json)
+
+
+def _report(result: "AnimateResult", quiet: bool, as_json: bool) -> None:
+    """Print notes, the line about the result, and the JSON object."""
     notes = console.notes(result.notes, quiet)
     if not quiet:
         console.info(
@@ -221,6 +232,8 @@ def _json_values(result: "AnimateResult", notes: list[str]) -> dict[str, Any]:
         "duration": result.duration,
         "audio": result.audio,
         "audio_copied": result.audio_copied,
+        "background": result.background,
+        "matte": None if result.matte is None else str(result.matte),
         "driver_cached": result.driver_cached,
         "missing_frames": result.missing_frames,
         "notes": notes,

@@ -75,7 +75,10 @@ def command(
     frame_rate: Annotated[str, field_option(EditOptions, "frame_rate", panel=OUTPUT)] = str(EditOptions.frame_rate),
     face: Annotated[str, field_option(EditOptions, "face", panel=OUTPUT)] = EditOptions.face,
     output_mode: Annotated[str, field_option(EditOptions, "output_mode", panel=OUTPUT)] = EditOptions.output_mode,
-    max_size: Annotated[int, field_option(EditOptions, "max_size", panel=OUTPUT)] = EditOptions.max_size,
+    max_size: Annotated[int | None, field_option(EditOptions, "max_size", panel=OUTPUT)] = EditOptions.max_size,
+    background: Annotated[
+        str, field_option(EditOptions, "background", panel=OUTPUT, show_default=False)
+    ] = EditOptions.background,
     cell: Annotated[int, field_option(EditOptions, "cell", panel=OUTPUT)] = EditOptions.cell,
     codec: Codec = EncodeOptions.codec,
     crf: Crf = EncodeOptions.crf,
@@ -132,6 +135,7 @@ def command(
             face=face,
             output_mode=output_mode,
             max_size=max_size,
+            background=background,
             encode=EncodeOptions(codec=codec, crf=crf),
             provenance=ProvenanceOptions(provenance, certificate, private_key),
         )
@@ -167,6 +171,7 @@ def _json_values(result: "EditResult", notes: list[str]) -> dict[str, Any]:
         "width": result.width,
         "height": result.height,
         "duration": result.duration,
+        "background": result.background,
         "seen": [
             {"name": gain.channel.name, "asked": gain.requested, "read": gain.measured, "factor": gain.factor}
             for gain in result.gains

@@ -1,79 +1,96 @@
-"""The person of rendered frames as a layer of its own: from the engine, or segmented in its frames."""
+"""The person of rendered frames as a layer of its own, for engines that do not provide it: segmented in each frame."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
 from mimaface_cli.engines.base import FrameStream
+from mimaface_cli.face.face_tracker import FaceTracker
+from mimaface_cli.face.matting import matte_frame
+from mimaface_cli.face.segmentation import PersonSegmenter
 
-SEGMENTED_NOTE = "the engine does not render the person alone, so the person is segmented in each rendered frame"
+SEGMENTED_NOTE = "the person is segmented in each rendered frame; its outline can flicker"
+NO_FACE_NOTE = "the first frames show no face, so the person is not segmented there"
 
-Matting = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Takes a frame (H, W, 3) uint8; returns the person's alpha (H, W) float32 in 0 to 1, and foreground colors (H, W, 3)
-in 0 to 255."""
+_Layer = tuple[np.ndarray, np.ndarray]
+"""Foreground colors (H, W, 3) uint8 and alpha (H, W) uint8 of the person."""
 
 
 def ensure_person_layer(
-    stream: FrameStream, *, cutout: bool, needs_person_alpha: bool, load_matting: Callable[[], Matting]
-) -> FrameStream:
-    """Give a stream what was requested of it where its engine did not.
+    stream: FrameStream, *, cutout: bool, needs_alpha: bool, face: str = "largest", points: np.ndarray | None = None
+) -> None:
+    """Give a stream what a request demands of the person's layer where its engine did not.
 
     Args:
-        stream: The rendered frames; changed in place.
+        stream: The engine's frames; changed in place.
         cutout: Whether the frames must show the person alone.
-        needs_person_alpha: Whether the stream must provide the person's alpha.
-        load_matting: Returns the function that separates the person from the background; called if it is needed.
-
-    Returns:
-        The same stream.
+        needs_alpha: Whether the stream must provide the person's alpha.
+        face: Face selector.
+        points: (478, 2) landmarks of the source's face in pixels of the frames, or None if it is a video.
     """
+    matted = _matted(stream.frames, FrameMatting(stream.pts, face, points, stream.notes))
     if cutout and not stream.is_cutout:
-        stream.frames = _cut_out(stream.frames, load_matting())
+        stream.frames, stream.person_alphas = _cutouts(matted), None
         stream.is_cutout = True
-        stream.person_alphas = None
-        stream.notes.append(SEGMENTED_NOTE)
-    if needs_person_alpha and stream.person_alphas is None:
-        if stream.is_cutout:
-            stream.frames, stream.person_alphas = _tee_alphas(stream.frames, lambda frame: frame[..., 3])
-        else:
-            matting = load_matting()
-            stream.frames, stream.person_alphas = _tee_alphas(stream.frames, lambda frame: _separate(frame, matting)[1])
-            stream.notes.append(SEGMENTED_NOTE)
-    return stream
+    if needs_alpha and stream.person_alphas is None:
+        pairs = _with_own_alpha(stream.frames) if stream.is_cutout else _with_alpha(matted)
+        stream.frames, stream.person_alphas = _tee(pairs)
 
 
-def _cut_out(frames: Generator[np.ndarray, None, None], matting: Matting) -> Generator[np.ndarray, None, None]:
-    """Yield frames (H, W, 4) uint8 of the person alone."""
+def _matted(
+    frames: Generator[np.ndarray, None, None], matting: "FrameMatting"
+) -> Generator[tuple[np.ndarray, _Layer], None, None]:
+    """Yield each frame with its person's layer."""
     try:
         for frame in frames:
-            foreground, alpha = _separate(frame, matting)
-            yield np.dstack([foreground, alpha])
+            yield frame, matting(frame)
+    finally:
+        frames.close()
+        matting.close()
+
+
+def _cutouts(matted: Generator[tuple[np.ndarray, _Layer], None, None]) -> Generator[np.ndarray, None, None]:
+    try:
+        for _, layer in matted:
+            yield np.dstack(layer)
+    finally:
+        matted.close()
+
+
+def _with_alpha(
+    matted: Generator[tuple[np.ndarray, _Layer], None, None],
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+    try:
+        for frame, (_, alpha) in matted:
+            yield frame, alpha
+    finally:
+        matted.close()
+
+
+def _with_own_alpha(
+    frames: Generator[np.ndarray, None, None],
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+    try:
+        for frame in frames:
+            yield frame, frame[..., 3].copy()
     finally:
         frames.close()
 
 
-def _separate(frame: np.ndarray, matting: Matting) -> tuple[np.ndarray, np.ndarray]:
-    """Return the person's foreground colors (H, W, 3) and alpha (H, W), both uint8."""
-    alpha, foreground = matting(np.ascontiguousarray(frame[..., :3]))
-    if frame.shape[2] == 4:  # what a transparent photo leaves out is no part of the person
-        alpha = np.minimum(alpha, frame[..., 3].astype(np.float32) / 255)
-    return _to_uint8(foreground), _to_uint8(alpha * 255)
-
-
-def _tee_alphas(
-    frames: Generator[np.ndarray, None, None], alpha_of: Callable[[np.ndarray], np.ndarray]
+def _tee(
+    pairs: Generator[tuple[np.ndarray, np.ndarray], None, None],
 ) -> tuple[Generator[np.ndarray, None, None], Iterator[np.ndarray]]:
-    """Split frames into the frames and the alpha of each, which is read after its frame."""
+    """Split pairs of a frame and an alpha into both; the alphas are read after their frames."""
     waiting: deque[np.ndarray] = deque()
 
     def leading() -> Generator[np.ndarray, None, None]:
         try:
-            for frame in frames:
-                waiting.append(alpha_of(frame).copy())
+            for frame, alpha in pairs:
+                waiting.append(alpha)
                 yield frame
         finally:
-            frames.close()
+            pairs.close()
 
     def trailing() -> Iterator[np.ndarray]:
         while True:
@@ -82,5 +99,54 @@ def _tee_alphas(
     return leading(), trailing()
 
 
-def _to_uint8(values: np.ndarray) -> np.ndarray:
-    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+class FrameMatting:
+    """Matting of the person in rendered frames, in order.
+
+    Args:
+        pts: (N,) times of the frames in seconds.
+        face: Face selector.
+        points: (478, 2) landmarks of the face in pixels, for frames in which none is visible yet, or None.
+        notes: List to which notes for the user are appended.
+    """
+
+    def __init__(self, pts: np.ndarray, face: str, points: np.ndarray | None, notes: list[str]) -> None:
+        self._times = iter(pts.tolist())
+        self._is_video = len(pts) > 1
+        self._face = face
+        self._points = points
+        self._notes = notes
+        self._tracker: FaceTracker | None = None
+        self._segmenter: PersonSegmenter | None = None
+
+    def __call__(self, frame: np.ndarray) -> _Layer:
+        """Return foreground colors and alpha of the person in the next frame, (H, W, 3) or (H, W, 4) uint8."""
+        if self._tracker is None or self._segmenter is None:
+            self._tracker, self._segmenter = FaceTracker(self._face), PersonSegmenter()
+            if self._is_video:
+                self._note(SEGMENTED_NOTE)
+        image = np.ascontiguousarray(frame[..., :3])
+        face = self._tracker(image, next(self._times))
+        if face is not None:
+            self._points = face.points
+        if self._points is None:
+            self._note(NO_FACE_NOTE)
+            return image, np.zeros(image.shape[:2], np.uint8)
+        mask = self._segmenter(image, self._points)
+        for note in mask.notes:
+            self._note(note)
+        matte = matte_frame(image, mask.confidence, self._points)
+        alpha = (np.clip(matte.alpha, 0, 1) * 255 + 0.5).astype(np.uint8)
+        if frame.shape[2] == 4:  # what is transparent in the photo is no part of the person
+            alpha = np.minimum(alpha, frame[..., 3])
+        return matte.foreground, alpha
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
+
+    def close(self) -> None:
+        """Release the native models."""
+        if self._tracker is not None:
+            self._tracker.close()
+        if self._segmenter is not None:
+            self._segmenter.close()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path
 from mimaface_cli.fingerprint import content_hash
 from mimaface_cli.media.encoding import is_image_sequence
+from mimaface_cli.options import may_be_path
 from mimaface_cli.weights import manifest
 from mimaface_cli.weights.locate import locate_files, weights_folder
 
@@ -118,8 +119,8 @@ def to_json_values(value: Any) -> Any:
     `recorded=False` are omitted.
     """
     if is_dataclass(value):
-        recorded = [field.name for field in fields(value) if field.metadata.get("recorded", True)]
-        return {name: to_json_values(getattr(value, name)) for name in recorded}
+        recorded = [field for field in fields(value) if field.metadata.get("recorded", True)]
+        return {field.name: to_json_values(_as_path(field, getattr(value, field.name))) for field in recorded}
     if isinstance(value, dict):
         return {str(key): to_json_values(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -129,6 +130,11 @@ def to_json_values(value: Any) -> Any:
     if isinstance(value, Fraction):
         return f"{value.numerator}/{value.denominator}"
     return value
+
+
+def _as_path(field: Field[Any], value: Any) -> Any:
+    """Return the text of an option that can be a path as a path; keywords and colors equal their names."""
+    return Path(value) if isinstance(value, str) and may_be_path(field) else value
 
 
 def _describe_weights(model: str | Path) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,16 @@ def test_render_frames_yields_the_frames_that_animate_writes(sample, tmp_path):
     frames = list(stream.frames)
     assert len(frames) == FRAMES == len(stream.pts) and stream.frame_rate == NTSC
     assert np.array_equal(np.stack(frames), np.stack(read_video(tmp_path / "out.mkv")[0]))
+
+
+@pytest.mark.parametrize(("background", "channels"), [("transparent", 4), ("navy", 3)])
+def test_render_frames_replaces_the_background(sample, background, channels):
+    options = AnimateOptions(max_size=256, background=background, matte=Path("m.mp4"), matte_kind="person")
+    stream = render_frames(sample.portrait, sample.track, options)
+    frame = next(stream.frames)
+    stream.close()
+    assert frame.shape == (256, 256, channels)
+    assert tuple(frame[10, 10]) == ((0, 0, 0, 0) if channels == 4 else (0, 0, 128))
 
 
 def test_edited_track_in_memory_changes_the_frames(sample):

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mimaface_cli.apps.edit_job import DEFAULT_DURATION, EditJob, PhotoInput, TrackInput, VideoInput, prepare_edit
 from mimaface_cli.apps.edit_options import EditOptions
@@ -40,6 +41,14 @@ def test_photo_without_keyframes_becomes_a_video_of_the_default_duration(sample,
     assert prepare(sample.portrait, tmp_path / "x.mp4").options.seconds == DEFAULT_DURATION
     assert prepare(sample.portrait, tmp_path / "x.mp4", keys=("1:yaw=10",)).options.seconds is None
     assert prepare(sample.portrait, tmp_path / "x.mp4", seconds=0.5).options.seconds == 0.5
+
+
+@pytest.mark.parametrize(("output", "longest"), [("x.png", 2000), ("x.mp4", 1920), ("frames/%05d.png", 1920)])
+def test_only_a_video_of_a_photo_has_a_size_limit_by_default(sample, tmp_path, output, longest):
+    Image.open(sample.portrait).resize((2000, 1000)).save(tmp_path / "large.png")
+    assert prepare(tmp_path / "large.png", tmp_path / output).size == (longest, longest // 2)
+    assert prepare(tmp_path / "large.png", tmp_path / output, max_size=0).size == (2000, 1000)
+    assert prepare(tmp_path / "large.png", tmp_path / output, max_size=100).size == (100, 50)
 
 
 def test_photo_with_a_mixed_track_becomes_a_video_of_its_duration(sample, tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mimaface_cli.apps.animate_options import AnimateOptions
-from mimaface_cli.apps.output_checks import check_media_output, is_video_output, keeps_alpha
-from mimaface_cli.apps.source_loading import flatten_alpha, result_size
+from mimaface_cli.apps.output_checks import check_media_output, is_video_output, keeps_alpha, playback_notes
+from mimaface_cli.apps.source_loading import flatten_alpha, result_size, size_limit
 from mimaface_cli.errors import OutputError
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.image import Image
@@ -18,9 +18,11 @@ def test_transparency_is_kept_only_by_formats_that_store_it(tmp_path):
     alpha = np.array([[255, 0], [128, 255]], np.uint8)
     assert flatten_alpha(Image(rgb, alpha))[..., 0].tolist() == [[200, 0], [100, 200]]
     assert flatten_alpha(Image(rgb, None)) is rgb
-    is_kept = {"a.png": True, "a.webp": True, "a.TIF": True, "a.jpg": False, "a.mp4": False, "a.mov": False}
-    assert {name: keeps_alpha(Path(name)) for name in is_kept} == is_kept
-    assert keeps_alpha(tmp_path) and not is_video_output(tmp_path)
+    is_kept = {"a.png": True, "a.webp": True, "a.TIF": True, "a.jpg": False, "a.mp4": False}
+    is_kept |= {"a.mov": True, "a.webm": True, "a.mkv": True}
+    assert {name: keeps_alpha(Path(name), EncodeOptions()) for name in is_kept} == is_kept
+    assert not keeps_alpha(Path("a.mov"), EncodeOptions(codec="h264"))
+    assert keeps_alpha(tmp_path, EncodeOptions()) and not is_video_output(tmp_path)
     assert is_video_output(Path("a.mkv")) and not is_video_output(Path("x/%05d.png"))
 
 
@@ -29,6 +31,24 @@ def test_result_size_follows_mode_and_limit():
     assert result_size(*size, AnimateOptions()) == (512, 512)
     assert result_size(*size, AnimateOptions(max_size=100)) == (100, 100)
     assert result_size(*size, AnimateOptions(output_mode="crop", max_size=100)) == (512, 512)
+
+
+def test_size_limit_applies_to_photos_over_time_unless_a_number_is_given():
+    assert size_limit(None, is_video_of_photo=True) == 1920 and size_limit(None, is_video_of_photo=False) == 0
+    assert [size_limit(size, is_video_of_photo=photo) for size in (0, 640) for photo in (True, False)] == [
+        0,
+        0,
+        640,
+        640,
+    ]
+
+
+def test_playback_notes_report_h264_beyond_the_limit_of_decoders():
+    (note,) = playback_notes(Path("a.mp4"), (4098, 100), EncodeOptions())
+    assert note.startswith("4098x100 is more than many players can decode") and "`max_size=4096`" in note
+    assert playback_notes(Path("a.mp4"), (4096, 4096), EncodeOptions()) == []
+    assert playback_notes(Path("a.mp4"), (4098, 100), EncodeOptions(codec="hevc")) == []
+    assert playback_notes(Path("a/%05d.png"), (4098, 100), EncodeOptions()) == []
 
 
 def test_check_media_output_refuses_outputs_that_cannot_be_written(tmp_path):

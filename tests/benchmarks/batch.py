@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mimaface_cli.apps.animate import animate
-from mimaface_cli.apps.animate_options import LONGEST_SIDE, AnimateOptions
+from mimaface_cli.apps.animate_options import PHOTO_SIDE, AnimateOptions
 from mimaface_cli.cache import Cache
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=20, help="number of jobs (default: 20)")
     parser.add_argument("--workers", type=int, help="worker processes (default: as batch chooses)")
     parser.add_argument(
-        "--size", type=int, default=LONGEST_SIDE, help="longest side of the results in pixels (default: as animate)"
+        "--size", type=int, default=PHOTO_SIDE, help="longest side of the results in pixels (default: as animate)"
     )
     arguments = parser.parse_args()
     jobs, size = arguments.jobs, arguments.size

@@ -144,6 +144,24 @@ def test_animate_lists_frames_without_face(run_command, sample, tmp_path):
     assert times == [Fraction(k, 25) for k in range(12)] and images[0].shape == (256, 256, 3)
 
 
+def test_sizes_default_to_1920_for_photos_and_to_the_own_size_of_videos(run_command, sample, tmp_path):
+    Image.open(sample.portrait).resize((1944, 1936)).save(tmp_path / "large.jpg")
+    frames = [np.asarray(Image.fromarray(frame).resize((2048, 2048))) for frame in read_video(sample.driver)[0][:2]]
+    source = write_video(tmp_path / "shot.mp4", frames, [Fraction(k, 24) for k in range(2)], Fraction(24))
+    pose, quick = tmp_path / "pose.png", ("--codec", "h264", "--encoder-preset", "ultrafast")
+    Image.fromarray(read_video(sample.driver)[0][0]).save(pose)
+
+    values = parse_result(run_command("animate", "large.jpg", pose, "-o", "a.mp4", *quick, "--json"))
+    assert (values["width"], values["height"]) == (1920, 1912)
+    assert values["notes"] == ["scaled down to 1920 pixels; --max-size 0 keeps the full size"]
+    values = parse_result(run_command("animate", "large.jpg", pose, "-o", "b.mp4", *quick, "--max-size", "0", "--json"))
+    assert (values["width"], values["height"]) == (1944, 1936) and values["notes"] == []
+    values = parse_result(run_command("animate", source, pose, "-o", "c.mp4", *quick, "--json"))
+    assert (values["width"], values["height"]) == (2048, 2048) and values["notes"] == []
+    values = parse_result(run_command("animate", source, pose, "-o", "d.mp4", "--max-size", "1024", *quick, "--json"))
+    assert (values["width"], values["height"]) == (1024, 1024)
+
+
 def test_animate_keeps_transparency_of_photo(run_command, sample, tmp_path):
     photo = Image.open(sample.portrait)
     mask = Image.new("L", photo.size, 0)

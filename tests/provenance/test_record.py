@@ -35,6 +35,14 @@ def test_record_contains_neither_certificates_nor_folders(inputs):
     assert str(inputs["source"].parent) not in json.dumps(record.content)
 
 
+def test_record_keeps_only_the_names_of_audio_and_background_files(inputs):
+    options = AnimateOptions(audio="/home/me/music/song.mp3", background="/home/me/photos/beach.jpg")
+    recorded = animate_record(inputs, options).content["options"]
+    assert (recorded["audio"], recorded["background"]) == ("song.mp3", "beach.jpg")
+    recorded = animate_record(inputs, AnimateOptions(audio="none", background="hsl(120, 50%, 50%)")).content["options"]
+    assert (recorded["audio"], recorded["background"]) == ("none", "hsl(120, 50%, 50%)")
+
+
 def test_record_names_the_weights_with_their_hashes(inputs):
     (weights,) = animate_record(inputs).content["weights"]
     assert weights["name"] == "face478.npz" and len(weights["sha256"]) == 64
