@@ -45,8 +45,9 @@ def test_every_other_codec_is_refused_by_the_container(suffix, codec):
 @pytest.mark.parametrize("codec", CODECS)
 def test_every_pixel_format_and_preset_works(tmp_path, codec):
     table = CODECS[codec]
-    suffix = ".mov" if codec == "dnxhr" else ".mkv"
+    suffix = ".mkv" if codec in CONTAINERS[".mkv"].codecs else ".mov"
     choices = [EncodeOptions(codec, pixel_format=name) for name in table.pixel_formats]
+    choices += [EncodeOptions(codec, pixel_format=name, alpha=True) for name in table.alpha_formats]
     choices += [EncodeOptions(codec, preset=name) for name in (*table.presets[:2], *table.presets[-1:])]
     for number, options in enumerate(choices):
         path = tmp_path / f"{number}{suffix}"
