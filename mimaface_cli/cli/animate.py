@@ -83,6 +83,7 @@ def command(
     ] = "auto",
     region: Annotated[str, field_option(RetargetOptions, "region", panel=MOTION)] = RetargetOptions.region,
     strength: Annotated[float, field_option(RetargetOptions, "strength", panel=MOTION)] = RetargetOptions.strength,
+    framing: Annotated[str, field_option(RetargetOptions, "framing", panel=MOTION)] = RetargetOptions.framing,
     smooth: Annotated[float, field_option(AnimateOptions, "smooth", panel=MOTION)] = AnimateOptions.smooth,
     follow_skin: Annotated[
         bool, field_option(AnimateOptions, "follow_skin", panel=MOTION)
@@ -175,7 +176,7 @@ def command(
         )
         options = AnimateOptions(
             engine=engine,
-            retarget=RetargetOptions(motion, _parse_reference_frame(reference_frame), region, strength),
+            retarget=RetargetOptions(motion, _parse_reference_frame(reference_frame), region, strength, framing),
             face=face,
             driver_face=driver_face,
             smooth=smooth,

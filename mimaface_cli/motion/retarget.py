@@ -10,64 +10,51 @@ import numpy as np
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, Coefficients, blendshape_index
+from mimaface_cli.motion.easing import ease_angles
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
-# A warped photo shows a limited range of head motion. Beyond the knee, motion approaches the limit smoothly, so that
-# the image does not tear. Angles in radians, translations in model units.
-YAW_PITCH_KNEE, YAW_PITCH_LIMIT = np.radians(24.0), np.radians(38.0)
-TOTAL_KNEE, TOTAL_MARGIN = np.radians(36.0), np.radians(14.0)  # for yaw and pitch including the source's pose
-ROLL_KNEE, ROLL_LIMIT = np.radians(22.0), np.radians(36.0)
-SHIFT_KNEE, SHIFT_LIMIT = 0.22, 0.5  # about a third of a face
-DEPTH_KNEE, DEPTH_LIMIT = 0.8, 2.0
 GAZE_LIMIT = np.radians(32.0)
 RESTING_QUANTILE = 0.1  # over time; a named expression at this level counts as at rest
+
+# The choice of the reference frame: weights of squared angles in radians, with roll counting half.
+_EXPRESSION_WEIGHT = 0.15  # squared scores and gaze: less visible than the head
+_MATCH_WEIGHT = 4.0  # difference between the driver's head at the reference and the source's
+_MOVE_WEIGHT = 2.0  # mean over time of the turn since the reference: typical frames stay near the photo
+_EXCESS_WEIGHT = 60.0  # mean over time of the turn beyond what the source can show
+_ANGLE_WEIGHTS = np.array([1.0, 1.0, 0.5])
+_MAX_CANDIDATES, _MAX_SAMPLES = 160, 200  # frames that are compared with each other
 _NAMED = slice(0, len(BLENDSHAPES))  # columns of the named expressions
 
 
-def soft_limit(value: np.ndarray, knee: np.ndarray | float, limit: np.ndarray | float) -> np.ndarray:
-    """Limit values smoothly.
+def find_neutral_frame(track: MotionTrack) -> int:
+    """Return the index of the valid frame nearest to a face at rest that looks straight ahead."""
+    if not track.valid.any():
+        return 0
+    angles = _ANGLE_WEIGHTS * track.pose[:, :3] ** 2
+    cost = _expression_cost(track, None) + _MATCH_WEIGHT * angles.sum(1)
+    return int(np.argmin(np.where(track.valid, cost, np.inf)))
+
+
+def choose_reference_frame(track: MotionTrack, requested: int | None, source: Coefficients | None = None) -> int:
+    """Return the index of the frame from which relative motion starts.
+
+    Without a requested frame, it is the valid one that fits the source best. Its head is turned like the source's and
+    its eyes and mouth are like the source's. It is also typical for the driver: the turns since this frame are small
+    over time, and the source can show them.
 
     Args:
-        value: Values of any shape and either sign.
-        knee: Magnitude up to which values do not change.
-        limit: Magnitude that larger values approach, with slope 1 at the knee.
-
-    Returns:
-        Values of the same shape.
-    """
-    margin = limit - knee
-    excess = np.abs(value) - knee
-    return np.where(excess > 0, np.sign(value) * (knee + margin * np.tanh(excess / margin)), value)
-
-
-def find_neutral_frame(track: MotionTrack) -> int:
-    """Return the index of the valid frame nearest to a face at rest that looks straight ahead.
-
-    Relative motion starts from this frame by default.
-    """
-    expression = track.expression
-    if track.meta.space == "face478":
-        blinks = [blendshape_index("eyeBlinkLeft"), blendshape_index("eyeBlinkRight")]
-        cost = (expression[:, _NAMED] ** 2).sum(1)
-        cost = cost + 8.0 * np.clip(expression[:, blinks] - 0.25, 0, None).sum(1)
-        cost = cost + 4.0 * (track.pose[:, :2] ** 2).sum(1)
-        cost = cost + 2.0 * track.pose[:, 2] ** 2 + (track.gaze**2).sum(1)
-    else:
-        # Other spaces have no named columns to detect a blink with, and their gaze is in units of the network.
-        cost = (expression**2).sum(1) / EXPRESSION_DIM + 4.0 * (track.pose[:, :3] ** 2).sum(1)
-    return int(np.argmin(np.where(track.valid, cost, np.inf))) if track.valid.any() else 0
-
-
-def choose_reference_frame(track: MotionTrack, requested: int | None) -> int:
-    """Return the index of the reference frame: the requested one, or the most neutral one for None.
+        track: Motion of the driver.
+        requested: Index of a frame, or None.
+        source: Coefficients of the source in the track's space, one frame; without it, the most neutral frame is
+            chosen.
 
     Raises:
         InputError: If the requested frame is beyond the track.
     """
     if requested is None:
-        return find_neutral_frame(track)
+        return find_neutral_frame(track) if source is None else _find_fitting_frame(track, source)
     if not 0 <= requested < len(track):
         raise InputError(
             f"the driver has no frame {requested}. Give a frame from 0 to {len(track) - 1}.", field="reference"
@@ -75,13 +62,60 @@ def choose_reference_frame(track: MotionTrack, requested: int | None) -> int:
     return requested
 
 
-def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coefficients:
+def _find_fitting_frame(track: MotionTrack, source: Coefficients) -> int:
+    """Return the index of the valid frame that fits a source best, see `choose_reference_frame`."""
+    frames = np.flatnonzero(track.valid)
+    if not len(frames):
+        return 0
+    expression_cost = _expression_cost(track, source)[frames]
+    candidates = np.argsort(expression_cost, kind="stable")[: _MAX_CANDIDATES // 2]
+    candidates = np.union1d(candidates, _spread(len(frames), _MAX_CANDIDATES // 2))
+    rotations = rotation_matrix(track.pose[frames, :3])
+    base = rotation_matrix(source.pose[0, :3])
+    match = euler_angles(rotations[candidates] @ base.T)
+    samples = rotations[_spread(len(frames), _MAX_SAMPLES)]
+    turns = samples[None] @ np.swapaxes(rotations[candidates], -1, -2)[:, None]
+    angles = euler_angles(turns @ base)
+    excess = angles - ease_angles(angles, source.pose[0, :3])
+    cost = _EXPRESSION_WEIGHT * expression_cost[candidates] + _MATCH_WEIGHT * (_ANGLE_WEIGHTS * match**2).sum(-1)
+    cost += _MOVE_WEIGHT * (_ANGLE_WEIGHTS * euler_angles(turns) ** 2).sum(-1).mean(1)
+    cost += _EXCESS_WEIGHT * (excess**2).sum(-1).mean(1)
+    return int(frames[candidates[np.argmin(cost)]])
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """Return up to `most` indices, spread evenly over `count`."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def _expression_cost(track: MotionTrack, source: Coefficients | None) -> np.ndarray:
+    """Return how far expression and gaze (N) are from the source's, or from rest for None. Blinks cost most."""
+    expression = track.expression.astype(np.float64)
+    rest = np.zeros(EXPRESSION_DIM) if source is None else np.array(source.expression[0], np.float64)
+    if track.meta.space != "face478":
+        # Other spaces have no named columns to detect a blink with, and their gaze is in units of the network.
+        return ((expression - rest) ** 2).sum(1) / EXPRESSION_DIM
+    blinks = [blendshape_index("eyeBlinkLeft"), blendshape_index("eyeBlinkRight")]
+    rest[blinks] = 0
+    gaze = track.gaze if source is None else track.gaze - source.gaze[0]
+    cost = ((expression - rest)[:, _NAMED] ** 2).sum(1) + (gaze**2).sum(1)
+    return cost + 8.0 * np.clip(expression[:, blinks] - 0.25, 0, None).sum(1)
+
+
+def reference_coefficients(
+    track: MotionTrack, options: RetargetOptions, source: Coefficients | None = None
+) -> Coefficients:
     """Return the coefficients from which a driver's relative motion starts.
 
-    A requested reference frame is used unchanged. Otherwise pose and gaze start from the most neutral frame, and each
-    named expression from its resting level in this driver. The reason: scores rarely reach 0, and a jaw that is open in
-    the most neutral frame could otherwise never close. A driver of one frame starts from the face at rest that looks
-    straight ahead. In a track from speech, the resting level is 0.
+    A requested reference frame is used unchanged. Otherwise pose and gaze start from the frame that fits the source
+    best, and each named expression from its resting level in this driver. The reason: scores rarely reach 0, and a jaw
+    that is open in that frame could otherwise never close. A driver of one frame starts from the face at rest that
+    looks straight ahead. In a track from speech, the resting level is 0, and the most neutral frame is chosen.
+
+    Args:
+        track: Motion of the driver.
+        options: The reference.
+        source: Coefficients of the source in the track's space, one frame, for `choose_reference_frame`.
 
     Returns:
         One frame.
@@ -93,7 +127,7 @@ def reference_coefficients(track: MotionTrack, options: RetargetOptions) -> Coef
         pose = np.zeros((1, 6))
         pose[:, 3:] = track.pose[:, 3:]
         return Coefficients(np.zeros((1, EXPRESSION_DIM)), pose, np.zeros((1, 4)))
-    frame = choose_reference_frame(track, options.reference)
+    frame = choose_reference_frame(track, options.reference, None if track.meta.audio_hash else source)
     at_frame = track_coefficients(track, slice(frame, frame + 1))
     if options.reference is not None or track.meta.space != "face478":
         return at_frame
@@ -112,7 +146,9 @@ def retarget(
     driver_reference: Coefficients,
     source_rest: Coefficients | None = None,
 ) -> Coefficients:
-    """Transfer a driver's motion to a source in the face478 space, within the limits of a warped photo.
+    """Transfer a driver's motion to a source in the face478 space.
+
+    Turns and gaze are limited to what a photo can show; the position of the head is not.
 
     Args:
         source: Coefficients of the source: one frame, or one for each frame of the driver.
@@ -127,12 +163,8 @@ def retarget(
     source = _repeat(source, len(track))
     base = source if source_rest is None else _repeat(source_rest, len(track))
     change = _motion_change(base, track, options, driver_reference)
-    turn, shift = _limit_head_motion(change)
-    angles = _rotate(base, turn)
-    # A head that is already turned in the photo has less range left on that side.
-    knee = np.maximum(np.abs(base.pose[:, :2]), TOTAL_KNEE)
-    angles[:, :2] = soft_limit(angles[:, :2], knee, knee + TOTAL_MARGIN)
-    pose = np.concatenate([angles, base.pose[:, 3:] + shift], 1)
+    angles = ease_angles(_rotate(base, change.turn), base.pose[:, :3])
+    pose = np.concatenate([angles, base.pose[:, 3:] + change.shift], 1)
     gaze = np.clip(base.gaze + change.gaze, -GAZE_LIMIT, GAZE_LIMIT)
     driven_columns = expression_mask(options.region)
     expression = np.where(driven_columns, base.expression + change.expression, source.expression)
@@ -204,15 +236,6 @@ def _motion_change(
         shift=options.strength * (driver.pose[:, 3:] - start.pose[:, 3:]),
         gaze=options.strength * (driver.gaze - start.gaze),
     )
-
-
-def _limit_head_motion(change: _MotionChange) -> tuple[np.ndarray, np.ndarray]:
-    """Return turn and shift (N, 3) within the limits of a warped photo."""
-    yaw_pitch = soft_limit(change.turn[:, :2], YAW_PITCH_KNEE, YAW_PITCH_LIMIT)
-    roll = soft_limit(change.turn[:, 2:], ROLL_KNEE, ROLL_LIMIT)
-    shift = soft_limit(change.shift[:, :2], SHIFT_KNEE, SHIFT_LIMIT)
-    depth = soft_limit(change.shift[:, 2:], DEPTH_KNEE, DEPTH_LIMIT)
-    return np.concatenate([yaw_pitch, roll], 1), np.concatenate([shift, depth], 1)
 
 
 def _resting_levels(track: MotionTrack) -> np.ndarray:

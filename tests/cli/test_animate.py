@@ -249,6 +249,27 @@ def test_region_moves_only_that_region(run_command, sample, tmp_path):
     assert np.linalg.norm(faces["pose"].points[nose] - photo.points[nose]) > 2.5
 
 
+def test_framing_follow_moves_the_head_further_than_keep(run_command, sample, tmp_path):
+    from mimaface_cli.face.landmarks import detect_faces
+
+    track = MotionTrack.load(sample.track).select_frames(slice(0, 2))
+    pose = np.repeat(track.pose[:1], 2, axis=0)
+    pose[1, 5] += 3.0  # comes nearer
+    replace(track, expression=np.repeat(track.expression[:1], 2, axis=0), pose=pose).save(tmp_path / "near.npz")
+    sizes = {}
+    for framing in ("keep", "follow"):
+        result = run_command(
+            "animate", sample.portrait, "near.npz", "-o", f"{framing}/", "--framing", framing, "--reference-frame", "0",
+            "--no-provenance",
+        )  # fmt: skip
+        assert result.code == 0, result.err
+        images = [np.ascontiguousarray(Image.open(path)) for path in sorted((tmp_path / framing).glob("*.png"))]
+        first, last = (detect_faces(image)[0] for image in images)
+        sizes[framing] = last.size / first.size
+        assert last.box[:2].min() > 0 and (last.box[2:] < images[0].shape[1::-1]).all()
+    assert 1.1 < sizes["keep"] < sizes["follow"] - 0.05
+
+
 @pytest.mark.media
 @pytest.mark.parametrize(
     ("portrait", "clip"),

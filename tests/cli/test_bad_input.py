@@ -242,6 +242,7 @@ CASES: dict[str, BadInput] = {
     "engine unknown": BadInput(USAGE, ("--engine", "'mesh'"), (*WITH_VIDEO, *OUT, "--engine", "magic")),
     "motion unknown": BadInput(USAGE, ("--motion", "'absolute'"), (*WITH_VIDEO, *OUT, "--motion", "both")),
     "region unknown": BadInput(USAGE, ("--region", "'lips'"), (*WITH_VIDEO, *OUT, "--region", "nose")),
+    "framing unknown": BadInput(USAGE, ("--framing", "'follow'"), (*WITH_VIDEO, *OUT, "--framing", "lose")),
     "mode unknown": BadInput(USAGE, ("--output-mode", "'crop'"), (*WITH_VIDEO, *OUT, "--output-mode", "half")),
     "strength too large": BadInput(USAGE, ("--strength: 4", "0 to 3"), (*WITH_VIDEO, *OUT, "--strength", "4")),
     "strength not a number": BadInput(USAGE, ("--strength", "0"), (*WITH_VIDEO, *OUT, "--strength", "nan")),

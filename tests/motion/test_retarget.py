@@ -1,5 +1,6 @@
 """Retargeting: relative and absolute motion, regions, strength, limits."""
 
+import time
 from dataclasses import replace
 from fractions import Fraction
 
@@ -8,16 +9,13 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, Coefficients, blendshape_index
+from mimaface_cli.motion.easing import ANGLE_KNEE, ANGLE_MARGIN
 from mimaface_cli.motion.retarget import (
     GAZE_LIMIT,
-    TOTAL_KNEE,
-    TOTAL_MARGIN,
-    YAW_PITCH_KNEE,
-    YAW_PITCH_LIMIT,
+    choose_reference_frame,
     find_neutral_frame,
     reference_coefficients,
     retarget,
-    soft_limit,
 )
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
@@ -41,15 +39,6 @@ def retarget_with(source, track, **options) -> Coefficients:
     """Retarget with these fields of RetargetOptions."""
     retarget_options = RetargetOptions(**options)
     return retarget(source, track, retarget_options, reference_coefficients(track, retarget_options))
-
-
-def test_soft_limit_keeps_small_values_and_never_exceeds_the_limit():
-    values = np.linspace(-3, 3, 601)
-    limited = soft_limit(values, 0.4, 0.7)
-    inside = np.abs(values) <= 0.4
-    assert np.array_equal(limited[inside], values[inside])
-    assert np.all(np.diff(limited) >= 0) and np.abs(limited).max() <= 0.7
-    assert np.abs(np.diff(limited) / np.diff(values)).max() <= 1 + 1e-9
 
 
 def test_relative_motion_adds_the_change_since_the_reference_frame():
@@ -137,11 +126,75 @@ def test_strength_scales_motion_and_zero_keeps_the_source():
 def test_motion_stays_within_the_limits_of_a_photo():
     pose, gaze = np.zeros((2, 6)), np.zeros((2, 4))
     pose[1, 1], gaze[1] = 1.2, 1.5
+    limit = ANGLE_KNEE[1] + ANGLE_MARGIN[1]
     result = retarget_with(make_source(), make_track(2, pose=pose, gaze=gaze), reference=0)
-    assert YAW_PITCH_KNEE < result.pose[1, 1] <= YAW_PITCH_LIMIT
+    assert ANGLE_KNEE[1] < result.pose[1, 1] <= limit
     assert np.abs(result.gaze).max() <= GAZE_LIMIT
     turned = retarget_with(make_source(pose=[0, 0.3, 0, 0, 0, 0]), make_track(2, pose=pose), reference=0)
-    assert turned.pose[1, 1] <= TOTAL_KNEE + TOTAL_MARGIN
+    assert turned.pose[1, 1] <= limit
+
+
+def test_turns_between_any_two_frames_equal_the_drivers():
+    pose = np.random.default_rng(2).normal(0, 0.08, (12, 6))
+    source = make_source(pose=[0.1, -0.15, 0.1, 0, 0, 0])
+    for reference in (None, 0, 7):
+        result = rotation_matrix(retarget_with(source, make_track(12, pose=pose), reference=reference).pose[:, :3])
+        driver = rotation_matrix(pose[:, :3])
+        assert np.allclose(result @ result[3].T, driver @ driver[3].T, atol=1e-6)
+
+
+def make_turning_driver(*, low: float, high: float, frames: int = 40) -> MotionTrack:
+    """Return a driver whose yaw in degrees rises steadily."""
+    pose = np.zeros((frames, 6))
+    pose[:, 1] = np.radians(np.linspace(low, high, frames))
+    return make_track(frames, pose=pose)
+
+
+@pytest.mark.parametrize(
+    ("photo_yaw", "low", "high", "expected"),
+    [
+        (-20, -44, -4, -22),  # the driver's frame like the photo: near it, and typical
+        (-40, -30, 30, -30),  # none is like the photo: the one that fits best, so that the photo turns back
+        (0, -52, -15, -15),  # a driver in profile: the least turned
+        (0, 5, 60, 20),  # the furthest turns would leave the range of a photo
+    ],
+)
+def test_automatic_reference_fits_the_pose_of_the_photo(photo_yaw, low, high, expected):
+    track = make_turning_driver(low=low, high=high)
+    source = make_source(pose=[0, np.radians(photo_yaw), 0, 0, 0, 0])
+    frame = choose_reference_frame(track, None, source)
+    assert np.degrees(track.pose[frame, 1]) == pytest.approx(expected, abs=8)
+    assert choose_reference_frame(track, 3, source) == 3
+
+
+def test_automatic_reference_keeps_the_motion_within_the_range_of_a_photo():
+    track, source = make_turning_driver(low=-14, high=44), make_source()
+    start = reference_coefficients(track, RetargetOptions(), source)
+    yaws = [
+        retarget(source, track, RetargetOptions(), start).pose[:, 1],
+        retarget_with(source, track, reference=0).pose[:, 1],
+    ]
+    lost = [np.degrees(np.ptp(track.pose[:, 1]) - np.ptp(yaw)) for yaw in yaws]
+    assert lost[0] < 2 and lost[1] > 10  # of the driver's range of 58 degrees
+
+
+def test_automatic_reference_avoids_blinks_and_frames_without_a_face():
+    expression, valid = np.zeros((5, EXPRESSION_DIM)), np.array([True, True, True, True, False])
+    expression[:, blendshape_index("jawOpen")] = [0.5, 0.4, 0.0, 0.4, 0.4]
+    expression[1, blendshape_index("eyeBlinkLeft")] = 0.9
+    talking = np.zeros(EXPRESSION_DIM)
+    talking[blendshape_index("jawOpen")] = 0.4
+    track = make_track(5, expression=expression, valid=valid)
+    assert choose_reference_frame(track, None, make_source(expression=talking)) == 3
+    assert choose_reference_frame(track, None, make_source()) == 2
+
+
+def test_automatic_reference_of_a_long_driver_takes_little_time():
+    pose = np.random.default_rng(5).normal(0, 0.2, (15000, 6))
+    start = time.perf_counter()
+    frame = choose_reference_frame(make_track(15000, pose=pose), None, make_source(pose=[0.1, 0.3, 0, 0, 0, 0]))
+    assert time.perf_counter() - start < 1
+    assert np.abs(pose[frame, :3] - [0.05, 0.15, 0]).max() < 0.25
 
 
 def test_reference_frame_beyond_the_driver_is_refused():

@@ -47,12 +47,12 @@ def plan_diffusion_motion(
         track: Motion of the driver in the bfm09 space.
         options: Mode, region and strength.
     """
-    reference = reference_coefficients(track, options)
+    reference = reference_coefficients(track, options, portrait.motion)
     moved = retarget_bfm09(portrait.motion, track, options, reference, expression_parts(model))
     portrait_groups = split_coefficients(portrait.coefficients)
     still = {name: portrait_groups[name] for name in ("identity", "texture", "illumination")}
     mixed = pack_coefficients({**still, "expression": moved.expression, "pose": moved.pose, "gaze": moved.gaze})
-    return DiffusionMotion(mixed, place_faces(track, portrait.place, options))
+    return DiffusionMotion(mixed, place_faces(track, portrait.place, options, portrait.motion))
 
 
 def stream_condition_renders(model: Bfm09, motion: DiffusionMotion) -> Callable[[int], Generator[Tensor, None, None]]:

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from mimaface_cli.face import alignment
+from mimaface_cli.motion.coefficients import Coefficients
 from mimaface_cli.motion.retarget import choose_reference_frame
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
@@ -12,7 +13,9 @@ from mimaface_cli.motion.track import MotionTrack
 _SQUARE_CENTER = np.array([256.0, 256.0])
 
 
-def place_faces(track: MotionTrack, portrait_place: np.ndarray, options: RetargetOptions) -> np.ndarray:
+def place_faces(
+    track: MotionTrack, portrait_place: np.ndarray, options: RetargetOptions, source: Coefficients | None = None
+) -> np.ndarray:
     """Compute where each frame's face is rendered in the 512 image.
 
     Absolute motion takes the driver's places, with the image framed on the first visible face of each shot (the
@@ -24,6 +27,7 @@ def place_faces(track: MotionTrack, portrait_place: np.ndarray, options: Retarge
         track: Motion of the driver, N frames.
         portrait_place: (2, 3) transform of the portrait's 256 crop to the 512 image.
         options: Mode, region, reference frame and strength.
+        source: Coefficients of the portrait, for `choose_reference_frame`.
 
     Returns:
         (N, 2, 3) transforms of the 256 crops to the 512 image, with pixel centers at integers.
@@ -34,7 +38,7 @@ def place_faces(track: MotionTrack, portrait_place: np.ndarray, options: Retarge
     is_relative = options.motion == "relative"
     crops = alignment.to_center_origin(track.crop)
     places = np.stack([alignment.invert(crop) for crop in crops])
-    reference = choose_reference_frame(track, options.reference)
+    reference = choose_reference_frame(track, options.reference, source)
     for start, stop in pairwise([0, *track.meta.cuts, count]):
         visible = np.flatnonzero(track.valid[start:stop])
         anchor = start + int(visible[0]) if len(visible) else start

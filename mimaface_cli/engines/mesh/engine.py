@@ -1,11 +1,13 @@
 """The mesh engine: a photo, or each frame of a video, on its fitted 3-D head. It runs on any CPU."""
 
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from mimaface_cli.engines.base import EngineQuery, FrameStream, Readiness, RenderRequest
+from mimaface_cli.engines.mesh.framing import Picture, frame_head
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_mesh_motion
 from mimaface_cli.engines.mesh.renderer import render_photo, render_video
 from mimaface_cli.engines.sources import (
@@ -15,7 +17,9 @@ from mimaface_cli.engines.sources import (
 )
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import face478
+from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM
 from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.retarget import find_neutral_frame, reference_coefficients, track_coefficients
 from mimaface_cli.motion.retarget_options import RetargetOptions
@@ -70,7 +74,27 @@ class MeshEngine:
 def plan_portrait_motion(portrait: Portrait, track: MotionTrack, options: RetargetOptions) -> MeshMotion:
     """Retarget a face478 track to the face of a portrait."""
     model, coefficients = face478.load(), portrait.coefficients
-    return plan_mesh_motion(model, portrait.identity, coefficients, track, options, scores=portrait.scores)
+    motion = plan_mesh_motion(model, portrait.identity, coefficients, track, options, scores=portrait.scores)
+    height, width = portrait.image.shape[:2]
+    picture = Picture(width, height, portrait.to_crop)
+    return _frame_motion(motion, model, portrait.identity, portrait.pose, picture, options)
+
+
+def _frame_motion(
+    motion: MeshMotion,
+    model: Face478,
+    identity: np.ndarray,
+    rest_pose: np.ndarray,
+    picture: Picture,
+    options: RetargetOptions,
+) -> MeshMotion:
+    """Keep the head in the picture, if the options move it."""
+    if options.region not in ("all", "pose"):
+        return motion
+    coefficients = motion.coefficients
+    shape = model.shape(identity, np.zeros(EXPRESSION_DIM))
+    pose = frame_head(shape, coefficients.pose, rest_pose, picture, options.framing)
+    return replace(motion, coefficients=replace(coefficients, pose=pose))
 
 
 def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
@@ -83,23 +107,21 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
 def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     """Replace the motion of each source frame by the driver's motion at that time."""
     source_track = _shorten(source.track, request.track)
-    driver_reference = reference_coefficients(request.track, request.retarget)
-    driver_track = resample_track(request.track, source_track.pts - source_track.pts[0])
     neutral = find_neutral_frame(source_track)
+    rest = track_coefficients(source_track, slice(neutral, neutral + 1))
+    driver_reference = reference_coefficients(request.track, request.retarget, rest)
+    driver_track = resample_track(request.track, source_track.pts - source_track.pts[0])
+    model = face478.load()
     identity = source_track.identity.astype(np.float64)
     motion = plan_mesh_motion(
-        face478.load(),
-        identity,
-        track_coefficients(source_track),
-        driver_track,
-        request.retarget,
-        driver_reference,
-        track_coefficients(source_track, slice(neutral, neutral + 1)),
+        model, identity, track_coefficients(source_track), driver_track, request.retarget, driver_reference, rest
     )
+    picture = Picture(source_track.meta.width, source_track.meta.height, source_track.crop.astype(np.float64))
+    motion = _frame_motion(motion, model, identity, rest.pose[0], picture, request.retarget)
     portraits, originals = source.portraits(source_track), None
     if request.needs_originals:
         portraits, originals = tee_originals(portraits)
-    frames = render_video(portraits, face478.load(), motion)
+    frames = render_video(portraits, model, motion)
     return FrameStream(frames, source_track.pts, source_track.frame_rate, originals)
 
 

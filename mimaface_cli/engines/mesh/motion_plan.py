@@ -76,7 +76,7 @@ def plan_mesh_motion(
     rest = source_rest or source
     if options.motion == "relative" and options.region != "pose":
         rest = _speaking_rest(rest) if track.meta.audio_hash else _limit_rest_jaw(rest)
-    reference = driver_reference or reference_coefficients(track, options)
+    reference = driver_reference or reference_coefficients(track, options, source)
     driven = retarget(source, track, options, reference, rest)
     if options.region not in ("eyes", "pose"):
         person = _Person(model, identity, bias)

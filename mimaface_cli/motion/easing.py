@@ -1,0 +1,63 @@
+"""Easing of head motion: values beyond a range approach a limit smoothly, so that nothing stops abruptly."""
+
+import numpy as np
+
+# Angles that a photo can show, in radians: pitch, yaw, roll. Up to the knee they do not change; beyond it they approach
+# the limit. A photo whose own head is turned further may show that pose.
+ANGLE_KNEE = np.radians([22.0, 32.0, 30.0])
+ANGLE_MARGIN = np.radians([10.0, 10.0, 14.0])
+# Change since the photo's own pose, in radians: a photo at one end of the range does not show the other end.
+CHANGE_KNEE = np.radians([32.0, 46.0, 34.0])
+
+
+def ease_range(
+    value: np.ndarray, low: np.ndarray | float, high: np.ndarray | float, margin: np.ndarray | float
+) -> np.ndarray:
+    """Limit values smoothly to a range.
+
+    The result is monotone and continuously differentiable in the value, the range and the margins.
+
+    Args:
+        value: Values of any shape.
+        low: Values from here to `high` do not change.
+        high: As above; at least `low`.
+        margin: Positive distance beyond the range that the result approaches but does not exceed.
+
+    Returns:
+        Values of the same shape.
+    """
+    above, below = np.maximum(value - high, 0), np.maximum(low - value, 0)
+    return np.clip(value, low, high) + margin * (np.tanh(above / margin) - np.tanh(below / margin))
+
+
+def ease_angles(angles: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Limit the angles of a head smoothly to what a photo can show.
+
+    Args:
+        angles: (..., 3) Euler angles about x, y, z in radians.
+        rest: (3,) or (..., 3), the angles in the photo; they do not change.
+
+    Returns:
+        (..., 3) Euler angles.
+    """
+    low = np.minimum(np.maximum(-ANGLE_KNEE, rest - CHANGE_KNEE), rest)
+    high = np.maximum(np.minimum(ANGLE_KNEE, rest + CHANGE_KNEE), rest)
+    return ease_range(angles, low, high, ANGLE_MARGIN)
+
+
+def scale_turns(turn: np.ndarray, gains: np.ndarray, blend: float = float(np.radians(4.0))) -> np.ndarray:
+    """Scale turns by gains that may differ by direction.
+
+    Between both directions the gain changes smoothly, so that a head does not change speed abruptly at 0.
+
+    Args:
+        turn: (..., 3) Euler angles of a turn in radians.
+        gains: (3, 2) factors for each angle: for negative and for positive turns.
+        blend: Angle in radians at which three quarters of the difference between both gains are reached.
+
+    Returns:
+        (..., 3) Euler angles.
+    """
+    gains = np.asarray(gains, np.float64)
+    middle, difference = gains.mean(-1), (gains[:, 1] - gains[:, 0]) / 2
+    return turn * (middle + difference * np.tanh(turn / blend))
