@@ -4,7 +4,17 @@ import cv2
 import numpy as np
 
 from mimaface_cli.engines.mesh.exemplar_fill import fill_by_exemplars
-from mimaface_cli.engines.mesh.smooth_fill import fill_smoothly
+from mimaface_cli.engines.mesh.smooth_fill import fill_smoothly, find_gradient, masked_resize, solve_membrane
+
+# Longest side (pixels) at which the roughness of the surroundings is measured.
+_ROUGHNESS_SIDE = 384
+# Roughness (gray levels) up to which a fill is smooth, and from which it is all exemplars.
+_SMOOTH, _ROUGH = 1.5, 4.0
+# Difference (gray levels) of the two fills' low frequencies up to which, and from which, they are not mixed: there an
+# edge of the image runs through the hole.
+_EQUAL, _DIFFERENT = 5.0, 12.0
+# Width of the pixels next to the hole that nothing is copied from, as a share of the needed pixels' extent.
+_TINTED_SHARE = 0.012
 
 
 def _surroundings(needed: np.ndarray, hole: np.ndarray) -> tuple[slice, slice]:
@@ -22,6 +32,48 @@ def _surroundings(needed: np.ndarray, hole: np.ndarray) -> tuple[slice, slice]:
         if (~hole[region]).sum() >= 1.5 * count:
             return region
     return slice(0, height), slice(0, width)
+
+
+def _blur(values: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur an image by the pixels that have weight."""
+    total = cv2.GaussianBlur(weight, (0, 0), sigma)
+    sums = cv2.GaussianBlur(values * weight[..., None], (0, 0), sigma).reshape(values.shape)
+    return sums / np.maximum(total, 1e-4)[..., None]
+
+
+def measure_roughness(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Measure the contrast of structures, without noise and broad gradients, and continue it into the unknown.
+
+    Args:
+        image: (H, W, 3) float32, gray levels.
+        known: (H, W) bool.
+
+    Returns:
+        (H, W) float32, gray levels.
+    """
+    height, width = known.shape
+    scale = min(1.0, _ROUGHNESS_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    coarse, share = masked_resize(image, known.astype(np.float32), size)
+    weight = (share > 0.99).astype(np.float32)
+    band = _blur(coarse, weight, 1.0) - _blur(coarse, weight, 6.0)
+    energy = np.log(_blur((band**2).mean(2, keepdims=True), weight, 4.0) + 0.01)
+    extended = solve_membrane(energy, cv2.erode(weight, np.ones((3, 3), np.uint8)) == 0) if weight.any() else energy
+    return np.sqrt(np.exp(cv2.resize(extended, (width, height), interpolation=cv2.INTER_LINEAR)))
+
+
+def _mix(exemplars: np.ndarray, smooth: np.ndarray, known: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Take the low frequencies from the smooth fill where the surroundings are smooth."""
+    height, width = known.shape
+    roughness = measure_roughness(exemplars, known)
+    share = np.clip((_ROUGH - roughness) / (_ROUGH - _SMOOTH), 0.0, 1.0)[..., None]
+    scale = min(1.0, _ROUGHNESS_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    difference = smooth - exemplars
+    coarse, weight = masked_resize(difference, target.astype(np.float32), size)
+    low = cv2.resize(_blur(coarse, weight, 4.0), (width, height), interpolation=cv2.INTER_LINEAR)
+    agreement = np.clip((_DIFFERENT - np.abs(low).max(2, keepdims=True)) / (_DIFFERENT - _EQUAL), 0.0, 1.0)
+    return exemplars + share * agreement * low
 
 
 def fill_hole(image: np.ndarray, hole: np.ndarray, needed: np.ndarray | None = None) -> np.ndarray:
@@ -45,12 +97,25 @@ def fill_hole(image: np.ndarray, hole: np.ndarray, needed: np.ndarray | None = N
         mean = cv2.blur(image, (2 * (image.shape[1] // 4) + 1, 2 * (image.shape[0] // 4) + 1))
         return np.where(hole[..., None], mean, image)
     pixels = image.astype(np.float32)
-    smooth = fill_smoothly(pixels, hole)
+    filled = np.where(hole[..., None], fill_smoothly(pixels, hole), pixels)
     target = hole if needed is None else hole & needed
-    filled = np.where(hole[..., None], smooth, pixels)
     if target.any():
         region = _surroundings(target, hole)
-        exemplars = fill_by_exemplars(pixels[region], known[region], target[region])
-        if exemplars is not None:
-            filled[region] = np.where(target[region][..., None], exemplars, filled[region])
+        plane = find_gradient(pixels[region], hole[region])
+        part = fill_by_exemplars(pixels[region] - plane, known[region], _sources(hole, target)[region], target[region])
+        if part is not None:
+            part = _mix(part + plane, filled[region], known[region], target[region])
+            filled[region] = np.where(target[region][..., None], part, filled[region])
+            deep = hole & ~target
+            if deep.any():
+                filled = np.where(deep[..., None], fill_smoothly(filled, deep), filled)
     return np.where(hole[..., None], np.clip(np.rint(filled), 0, 255).astype(np.uint8), image)
+
+
+def _sources(hole: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the pixels to copy from: not those next to the hole, which fine hair may tint."""
+    rows, columns = np.flatnonzero(target.any(1)), np.flatnonzero(target.any(0))
+    extent = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0]))
+    size = 2 * max(1, round(_TINTED_SHARE * extent)) + 1
+    far = cv2.dilate(hole.astype(np.uint8), np.ones((size, size), np.uint8)) == 0
+    return far if far.sum() > target.sum() // 4 else ~hole

@@ -108,11 +108,6 @@ def search_sources(level: Level, passes: int, reach: int, seed: int) -> None:
     height, width = level.weight.shape
     state = np.uint32(seed * 2654435761 + 12345)
     count = len(level.targets)
-    for step in range(count):
-        row, column = level.targets[step]
-        level.cost[row, column] = _cost(
-            level, row, column, level.offsets[row, column, 0], level.offsets[row, column, 1]
-        )
     for number in range(passes):
         side = -1 if number % 2 == 0 else 1
         for step in range(count):
@@ -148,6 +143,17 @@ def search_sources(level: Level, passes: int, reach: int, seed: int) -> None:
             level.cost[row, column] = best
 
 
+@kernel
+def _is_one_piece(level: Level, row: int, column: int) -> bool:
+    """Return whether all pixels two away are copied from one place."""
+    down, right = level.offsets[row, column]
+    for i, j in ((-2, -2), (-2, 0), (-2, 2), (0, -2), (0, 2), (2, -2), (2, 0), (2, 2)):
+        y, x = row + i, column + j
+        if not level.is_target[y, x] or level.offsets[y, x, 0] != down or level.offsets[y, x, 1] != right:
+            return False
+    return True
+
+
 @kernel(fastmath=True)
 def vote(level: Level, scale: float, sigma: float, out: np.ndarray) -> None:
     """Render the target pixels: the mean of what the patches around a pixel copy to it.
@@ -173,6 +179,12 @@ def vote(level: Level, scale: float, sigma: float, out: np.ndarray) -> None:
             window[i + RADIUS, j + RADIUS] = np.exp(-(i * i + j * j) / (2 * sigma * sigma))
     for step in range(len(level.targets)):
         row, column = level.targets[step]
+        down, right = level.offsets[row, column]
+        if _is_one_piece(level, row, column):
+            for channel in range(3):
+                value = level.image[row + down, column + right, channel]
+                out[row, column, channel] = value + shifts[row, column, channel]
+            continue
         sum0 = sum1 = sum2 = total = np.float32(0.0)
         for i in range(-RADIUS, RADIUS + 1):
             for j in range(-RADIUS, RADIUS + 1):

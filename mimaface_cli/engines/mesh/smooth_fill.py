@@ -9,6 +9,8 @@ from mimaface_cli.face.kernels import kernel
 _MEMBRANE_SIDE = 192
 # Share of a coarse pixel that has to be known, so that its mean is taken as a known value.
 _KNOWN_SHARE = 0.2
+# Largest mean distance (gray levels) of the known pixels from a plane that the whole background is taken for.
+_PLANE_RESIDUAL = 8.0
 
 
 @kernel
@@ -106,6 +108,34 @@ def solve_membrane(values: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return filled
 
 
+def _fit_surface(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the image's means at low resolution, the share of known pixels, and the plane near the hole."""
+    height, width = hole.shape
+    scale = min(1.0, _MEMBRANE_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    coarse, share = masked_resize(image, (~hole).astype(np.float32), size)
+    near = cv2.GaussianBlur((share < 1.0).astype(np.float32), (0, 0), max(size) * 0.06)
+    return coarse, share, fit_plane(coarse, share * (near + 1e-3))
+
+
+def find_gradient(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Return the plane that the image is made of near the hole, 0 everywhere if it is not a plane.
+
+    Args:
+        image: (H, W, C) float32.
+        hole: (H, W) bool, not all True.
+
+    Returns:
+        (H, W, C) float32.
+    """
+    height, width = hole.shape
+    coarse, share, plane = _fit_surface(image, hole)
+    weights = share > _KNOWN_SHARE
+    if not weights.any() or np.abs(coarse - plane)[weights].mean() > _PLANE_RESIDUAL:
+        return np.zeros_like(image)
+    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
+
+
 def fill_smoothly(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Fill a hole by a plane plus a membrane.
 
@@ -119,11 +149,7 @@ def fill_smoothly(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
         The smooth surface, (H, W, C) float32. It is meant for the hole; outside it is a smoothed image.
     """
     height, width = hole.shape
-    scale = min(1.0, _MEMBRANE_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    coarse, share = masked_resize(image, (~hole).astype(np.float32), size)
-    near = cv2.GaussianBlur((share < 1.0).astype(np.float32), (0, 0), max(size) * 0.06)
-    plane = fit_plane(coarse, share * (near + 1e-3))
+    coarse, share, plane = _fit_surface(image, hole)
     coarse_hole = share < _KNOWN_SHARE
     if coarse_hole.all():
         coarse_hole = share < share.max()
