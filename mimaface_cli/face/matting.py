@@ -19,7 +19,7 @@ from mimaface_cli.face.head_mask import draw_face_hull, face_axes
 _WORK_SIDE = 768  # longest side of the person's box, in pixels, at which alpha is solved
 _EPSILON = 1e-5  # regularization of the color line model, in squared colors of 0..1
 _WINDOW = 2  # radius of the windows of the Laplacian in pixels
-_PRIOR_WEIGHT = 0.02  # weight of the confidence at unknown pixels
+_PRIOR_WEIGHTS = 0.001, 0.02  # weights of the confidence at unknown pixels where it is doubtful and where it is clear
 _COARSE_SIDE = 128  # images of less than twice this side are not halved
 _COARSE_ITERATIONS, _FINE_ITERATIONS = 40, 10
 _TOLERANCE = 1e-3
@@ -221,7 +221,9 @@ def solve_alpha(image: np.ndarray, trimap: np.ndarray, confidence: np.ndarray) -
     model = ColorLines(image, _WINDOW, _EPSILON)
     mask = unknown.astype(np.float32)
     known = np.where(unknown, np.float32(0), trimap)
-    weight = np.float32(_PRIOR_WEIGHT) * model.count
+    # Where the network is clear, texture of the background must not draw alpha; elsewhere the colors decide.
+    low, high = _PRIOR_WEIGHTS
+    weight = (low + (high - low) * (2 * confidence - 1) ** 4) * model.count
     target = mask * (weight * prior - model.apply_laplacian(known))
     solution = _solve_conjugate_gradients(
         lambda values: mask * (model.apply_laplacian(values) + weight * values),

@@ -57,8 +57,10 @@ def _component_of(people: np.ndarray, face: np.ndarray) -> np.ndarray:
     """Return the connected region of the face; bridges of a pixel do not connect."""
     opened = cv2.morphologyEx(people.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | face
     _, components = cv2.connectedComponents(opened.astype(np.uint8), connectivity=4)
-    kept = np.unique(components[face])
-    region = np.isin(components, kept[kept > 0])
+    is_kept = np.zeros(int(components.max()) + 1, bool)
+    is_kept[components[face]] = True
+    is_kept[0] = False
+    region = is_kept[components]
     # Opening removes thin parts of the person too: take back what touches the region.
     return people & (cv2.dilate(region.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
 
@@ -90,8 +92,8 @@ def _split_people(image: np.ndarray, region: np.ndarray, points: np.ndarray, oth
 def correct_by_colors(image: np.ndarray, confidence: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Correct a mask near its outline by the colors of person and background.
 
-    Networks close gaps between strands of hair and cut hats and sleeves. A pixel near the outline with a color that
-    occurs only on the other side moves there.
+    Networks close gaps between strands of hair and cut hats and sleeves. A doubtful pixel near the outline with a color
+    of the other side moves there, and a clear one becomes doubtful.
 
     Args:
         image: (H, W, 3) uint8 RGB.

@@ -32,6 +32,8 @@ _MIN_AREA = 1.1  # area of a plausible mask, in areas of the face
 _FULL_IMAGE = 0.97  # share of the image that only a mask of a large face may cover
 _LARGE_FACE = 0.3  # share of the image that a large face covers
 _WIDE, _VERY_WIDE = 0.38, 0.7  # area beside the head in areas of the head: maybe several people, probably not the head
+_SMOOTHING = 0.7  # share of the previous frame's mask where a mask is most uncertain
+_STILL = 6.0  # gray levels: a region that changes less is still, one that changes by twice as much moves
 _FULL_SIDE, _FULL_FACE = 1024, 192  # pixels: longest side of the image, height of the face for photos
 
 
@@ -273,16 +275,16 @@ def is_plausible(confidence: np.ndarray, points: np.ndarray) -> bool:
 def _cover_face(confidence: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Set the confidence of the face itself to 1, softly at its edge."""
     face = draw_face_hull(points, confidence.shape).astype(np.float32)
-    sigma = max(0.01 * face_axes(points)[2], 0.5)
-    return np.maximum(confidence, cv2.GaussianBlur(face, (0, 0), sigma) * face).astype(np.float32)
+    size = 2 * max(1, round(0.015 * face_axes(points)[2])) + 1
+    return np.maximum(confidence, cv2.blur(face, (size, size)) * face)
 
 
 @dataclass
 class PersonSegmenter:
     """Person segmentation of video frames.
 
-    The masks are smoothed over time where they are uncertain, so that outlines do not flicker and moving parts leave no
-    trail.
+    The masks are smoothed over time where they are uncertain and the image stands still, so that outlines do not
+    flicker and moving parts leave no trail.
 
     Attributes:
         notes: Limits of the masks so far, for the user.
@@ -291,6 +293,7 @@ class PersonSegmenter:
     notes: list[str] = field(default_factory=list)
     _network: SegmentationNetwork | None = None
     _previous: np.ndarray | None = None
+    _previous_gray: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         asset = _locate_model()
@@ -301,7 +304,7 @@ class PersonSegmenter:
 
     def start_shot(self) -> None:
         """Forget the masks of earlier frames."""
-        self._previous = None
+        self._previous = self._previous_gray = None
 
     def __call__(self, image: np.ndarray, points: np.ndarray) -> PersonMask:
         """Segment the next frame.
@@ -320,16 +323,22 @@ class PersonSegmenter:
                     self.notes.append(IMPLAUSIBLE_NOTE)
         if confidence is None:
             method, confidence = HEAD, segment_by_head(image, points, is_fast=True)
-        confidence = _cover_face(self._smooth(confidence), points)
+        confidence = _cover_face(self._smooth(confidence, image), points)
         return PersonMask(confidence, method, tuple(self.notes))
 
-    def _smooth(self, confidence: np.ndarray) -> np.ndarray:
-        """Mix a mask with the previous one, the more the less certain it is."""
-        previous = self._previous
-        if previous is not None and previous.shape == confidence.shape:
+    def _smooth(self, confidence: np.ndarray, image: np.ndarray) -> np.ndarray:
+        """Mix a mask with the previous one, the more the less certain it is, where the image has not changed."""
+        height, width = confidence.shape
+        scale = min(1.0, _NETWORK_SIDE / max(height, width))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        gray = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        previous, previous_gray = self._previous, self._previous_gray
+        if previous is not None and previous_gray is not None and previous.shape == confidence.shape:
+            change = cv2.blur(cv2.absdiff(gray, previous_gray).astype(np.float32), (5, 5))
+            stillness = cv2.resize(np.clip(2 - change / _STILL, 0, 1), (width, height), interpolation=cv2.INTER_LINEAR)
             uncertainty = 1 - (2 * confidence - 1) ** 2
-            confidence = confidence + 0.7 * uncertainty * (previous - confidence)
-        self._previous = confidence
+            confidence = confidence + _SMOOTHING * stillness * uncertainty * (previous - confidence)
+        self._previous, self._previous_gray = confidence, gray
         return confidence
 
     def close(self) -> None:
