@@ -11,6 +11,8 @@ from mimaface_cli.engines.mesh.smooth_fill import masked_resize
 _COARSEST_SIDE = 128
 # Longest side (pixels) of the finest level where the brightness of seams is corrected; finer ones use its correction.
 _CORRECTION_SIDE = 700
+# Largest number of target pixels of a level where sources are searched; finer levels inherit them.
+_SEARCHED_TARGETS = 300_000
 # Confidence of a target pixel: this, to the power of its distance from the rim in pixels, but not less than the second.
 _CONFIDENCE, _LEAST_CONFIDENCE = 0.93, 0.25
 
@@ -77,8 +79,8 @@ def _refine(level: Level, rounds: int, passes: int, reach: int, sigma: float) ->
     """Search and vote in turn."""
     for number in range(rounds):
         search_sources(level, passes, reach, 7 * number + 1)
-        costs = level.cost[level.targets[:, 0], level.targets[:, 1]]
-        vote(level, max(float(np.percentile(costs, 50)), 4.0), sigma, level.image)
+        costs = level.cost[level.targets[::7, 0], level.targets[::7, 1]]
+        vote(level, max(float(np.percentile(costs, 50)) if passes else 30.0, 4.0), sigma, level.image)
 
 
 def _inherit(fine: Level, coarse: Level) -> None:
@@ -121,7 +123,8 @@ def fill_by_exemplars(
     correction, scale = correct_seams(coarsest), 1 << (len(levels) - 1)
     for number in range(len(levels) - 2, -1, -1):
         _inherit(levels[number], levels[number + 1])
-        _refine(levels[number], 2 if number else 1, 2 if number else 1, 2, 1.2 if number else 0.8)
+        passes = 0 if len(levels[number].targets) > _SEARCHED_TARGETS else 1 + (number > 0)
+        _refine(levels[number], 1, passes, 2 if number else 1, 1.2 if number else 0.8)
         if max(levels[number].weight.shape) <= _CORRECTION_SIDE:
             correction, scale = correct_seams(levels[number]), 1 << number
     inner = slice(RADIUS, -RADIUS)

@@ -7,6 +7,8 @@ from mimaface_cli.face.kernels import kernel
 
 # Longest side (pixels) at which the membrane is solved. It is smooth: more pixels change nothing that shows.
 _MEMBRANE_SIDE = 192
+# Longest side (pixels) of the samples of an image that its means are taken from.
+_SAMPLED_SIDE = 768
 # Share of a coarse pixel that has to be known, so that its mean is taken as a known value.
 _KNOWN_SHARE = 0.2
 # Largest mean distance (gray levels) of the known pixels from a plane that the whole background is taken for.
@@ -113,7 +115,9 @@ def _fit_surface(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.nd
     height, width = hole.shape
     scale = min(1.0, _MEMBRANE_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    coarse, share = masked_resize(image, (~hole).astype(np.float32), size)
+    step = max(1, max(height, width) // _SAMPLED_SIDE)
+    samples, known = image[step // 2 :: step, step // 2 :: step], ~hole[step // 2 :: step, step // 2 :: step]
+    coarse, share = masked_resize(samples, known.astype(np.float32), size)
     near = cv2.GaussianBlur((share < 1.0).astype(np.float32), (0, 0), max(size) * 0.06)
     return coarse, share, fit_plane(coarse, share * (near + 1e-3))
 
