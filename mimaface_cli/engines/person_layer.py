@@ -7,8 +7,8 @@ import numpy as np
 
 from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.face.face_tracker import FaceTracker
-from mimaface_cli.face.matting import matte_frame
-from mimaface_cli.face.segmentation import PersonSegmenter
+from mimaface_cli.face.matting import PersonMatte, matte_frame, matte_person
+from mimaface_cli.face.segmentation import PersonSegmenter, segment_person
 
 SEGMENTED_NOTE = "the person is segmented in each rendered frame; its outline can flicker"
 NO_FACE_NOTE = "the first frames show no face, so the person is not segmented there"
@@ -120,10 +120,8 @@ class FrameMatting:
 
     def __call__(self, frame: np.ndarray) -> _Layer:
         """Return foreground colors and alpha of the person in the next frame, (H, W, 3) or (H, W, 4) uint8."""
-        if self._tracker is None or self._segmenter is None:
-            self._tracker, self._segmenter = FaceTracker(self._face), PersonSegmenter()
-            if self._is_video:
-                self._note(SEGMENTED_NOTE)
+        if self._tracker is None:
+            self._tracker = FaceTracker(self._face)
         image = np.ascontiguousarray(frame[..., :3])
         face = self._tracker(image, next(self._times))
         if face is not None:
@@ -131,14 +129,23 @@ class FrameMatting:
         if self._points is None:
             self._note(NO_FACE_NOTE)
             return image, np.zeros(image.shape[:2], np.uint8)
-        mask = self._segmenter(image, self._points)
-        for note in mask.notes:
-            self._note(note)
-        matte = matte_frame(image, mask.confidence, self._points)
+        matte = self._matte(image, self._points)
         alpha = (np.clip(matte.alpha, 0, 1) * 255 + 0.5).astype(np.uint8)
         if frame.shape[2] == 4:  # what is transparent in the photo is no part of the person
             alpha = np.minimum(alpha, frame[..., 3])
         return matte.foreground, alpha
+
+    def _matte(self, image: np.ndarray, points: np.ndarray) -> PersonMatte:
+        """Return the person's matte: carefully for a single frame, fast for many."""
+        if self._is_video:
+            self._note(SEGMENTED_NOTE)
+            self._segmenter = self._segmenter or PersonSegmenter()
+            mask = self._segmenter(image, points)
+        else:
+            mask = segment_person(image, points)
+        for note in mask.notes:
+            self._note(note)
+        return (matte_frame if self._is_video else matte_person)(image, mask.confidence, points)
 
     def _note(self, text: str) -> None:
         if text not in self._notes:
