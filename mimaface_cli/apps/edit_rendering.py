@@ -20,6 +20,8 @@ from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, measure_gains
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_edited_motion
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
+from mimaface_cli.engines.mesh.video_layers import prepare_frames
 from mimaface_cli.engines.person_layer import ensure_person_layer
 from mimaface_cli.engines.sources import VideoSource
 from mimaface_cli.face import face478
@@ -86,7 +88,7 @@ def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     model = face478.load()
     motion = _plan_motion(model, identity, original, edited, gains, job.notes)
     portraits = _video_source(source, track, job).portraits()
-    frames = renderer.render_video(portraits, model, motion)
+    frames = renderer.render_video(prepare_frames(portraits, model), model, motion)
     return RenderedEdit(_finish_stream(frames, track, job), gains, job.options.background == TRANSPARENT)
 
 
@@ -127,7 +129,9 @@ def _render_portrait(
     original = portrait.coefficients
     gains = measure_gains(portrait, model, edited, channels)
     motion = _plan_motion(model, portrait.identity, original, edited, gains, notes)
-    return renderer.render_photo(portrait, model, motion), gains
+    prepared = prepare_photo(portrait, model)
+    notes += prepared.layers.notes
+    return renderer.render_photo(prepared, model, motion), gains
 
 
 def _plan_motion(

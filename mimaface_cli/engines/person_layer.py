@@ -35,7 +35,7 @@ def ensure_person_layer(
         stream.is_cutout = True
     if needs_alpha and stream.person_alphas is None:
         pairs = _with_own_alpha(stream.frames) if stream.is_cutout else _with_alpha(matted)
-        stream.frames, stream.person_alphas = _tee(pairs)
+        stream.frames, stream.person_alphas = split_pairs(pairs)
 
 
 def _matted(
@@ -78,10 +78,10 @@ def _with_own_alpha(
         frames.close()
 
 
-def _tee(
+def split_pairs(
     pairs: Generator[tuple[np.ndarray, np.ndarray], None, None],
 ) -> tuple[Generator[np.ndarray, None, None], Iterator[np.ndarray]]:
-    """Split pairs of a frame and an alpha into both; the alphas are read after their frames."""
+    """Split pairs of a frame and an alpha into frames and alphas; each alpha is read after its frame."""
     waiting: deque[np.ndarray] = deque()
 
     def leading() -> Generator[np.ndarray, None, None]:

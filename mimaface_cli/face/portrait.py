@@ -31,6 +31,7 @@ class Portrait:
         pose: (6,).
         gaze: (4,).
         scores: (52,) blendshape scores of the landmark model, or None when unknown.
+        illumination: (27,) spherical-harmonic light in camera axes, or None when unknown.
     """
 
     image: np.ndarray
@@ -42,6 +43,7 @@ class Portrait:
     pose: np.ndarray
     gaze: np.ndarray
     scores: np.ndarray | None = None
+    illumination: np.ndarray | None = None
 
     @property
     def coefficients(self) -> Coefficients:
@@ -139,4 +141,5 @@ def portrait_from_photo(
         track.pose[0].astype(np.float64),
         track.gaze[0].astype(np.float64),
         selected.scores,
+        track.illumination[0].astype(np.float64),
     )

@@ -7,6 +7,8 @@ import numpy as np
 
 from mimaface_cli.face.kernels import kernel
 
+NOWHERE = -1e4  # coordinate of pixels that no surface covers
+
 
 @kernel
 def _rasterize(
@@ -74,7 +76,7 @@ def mark_jumps(field: np.ndarray, jump: float, mask: np.ndarray) -> int:
     """Mark the pixels on both sides of every large step of a vector field.
 
     Args:
-        field: (H, W, 2) field.
+        field: (H, W, 2) field; steps to and from x components of `NOWHERE` do not count.
         jump: Largest step between neighbors, in either component, that is not marked.
         mask: (H, W) uint8; marked pixels are set to 1.
 
@@ -88,6 +90,8 @@ def mark_jumps(field: np.ndarray, jump: float, mask: np.ndarray) -> int:
             for down, across in ((0, 1), (1, 0)):
                 next_row, next_column = row + down, column + across
                 if next_row < height and next_column < width:
+                    if field[row, column, 0] <= NOWHERE or field[next_row, next_column, 0] <= NOWHERE:
+                        continue
                     dx = field[next_row, next_column, 0] - field[row, column, 0]
                     dy = field[next_row, next_column, 1] - field[row, column, 1]
                     if abs(dx) > jump or abs(dy) > jump:

@@ -10,7 +10,7 @@ import numpy as np
 from mimaface_cli.engines.diffusion.photo_render import photo_renderer
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.contact import measure_lid_openness
-from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.face import alignment, face478, topology
 from mimaface_cli.face.extract_face478 import extract_video as extract_face478_video
 from mimaface_cli.face.extract_options import ExtractOptions
@@ -118,7 +118,7 @@ class MeshSpace:
             for k in span:
                 yield render(_frame_values(track, "expression", k), _frame_values(track, "pose", k))
             return
-        source = prepare_portrait(portrait, self.model)
+        source = prepare_photo(portrait, self.model)
         lids = measure_lid_openness(self.model, identity, track.expression[span.start : span.stop].astype(np.float64))
         for k, lid in zip(span, lids, strict=True):
             expression, pose, gaze = (_frame_values(track, name, k) for name in ("expression", "pose", "gaze"))

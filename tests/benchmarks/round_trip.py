@@ -9,6 +9,7 @@ import numpy as np
 
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_edited_motion
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.extract_face478 import extract_video
@@ -127,7 +128,7 @@ def run_round_trip(portrait: Portrait, track: MotionTrack, skin: bool) -> RoundT
     expression = base.expression + track.expression - track.expression[:1]
     target = Coefficients(expression, pose, base.gaze + track.gaze - track.gaze[:1])
     planned = plan_edited_motion(model, portrait.identity, base, target)
-    frames = [frame[..., :3] for frame in renderer.render_photo(portrait, model, planned)]
+    frames = [frame[..., :3] for frame in renderer.render_photo(prepare_photo(portrait, model), model, planned)]
     faces: list[Face | None] = []
 
     def observe(frame: Frame, face: Face | None, cut: bool) -> None:

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import invert, transform_points
 from mimaface_cli.face.face478 import Face478
@@ -82,9 +83,8 @@ def render_motion(square_portrait, model) -> Callable[..., RenderedClip]:
     def render(make_motion: Callable[[Coefficients], Coefficients]) -> RenderedClip:
         at_rest = square_portrait.coefficients
         motion = plan_edited_motion(model, square_portrait.identity, at_rest, make_motion(at_rest))
-        images = [
-            np.ascontiguousarray(image[..., :3]) for image in renderer.render_photo(square_portrait, model, motion)
-        ]
+        prepared = prepare_photo(square_portrait, model)
+        images = [np.ascontiguousarray(image[..., :3]) for image in renderer.render_photo(prepared, model, motion)]
         faces = []
         for expression, pose in zip(motion.coefficients.expression, motion.coefficients.pose, strict=True):
             shape = model.shape(square_portrait.identity, expression)

@@ -14,6 +14,7 @@ from mimaface_cli.builders.face478.observations import Observations
 from mimaface_cli.builders.face478.person_fitting import fit_people
 from mimaface_cli.builders.face478.symmetry import pair_blendshapes
 from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_still_head
 from mimaface_cli.engines.mesh.renderer import render_photo
 from mimaface_cli.errors import InputError, MimafaceError
 from mimaface_cli.face.face478 import Face478
@@ -134,7 +135,7 @@ def measure_motion_errors(model: Face478, portrait: Portrait, motion: Motion) ->
     plan, tracker = plan_edited_motion(model, portrait.identity, rest, edited), FaceTracker()
     rows = []
     try:
-        for k, frame in enumerate(render_photo(portrait, model, plan)):
+        for k, frame in enumerate(render_photo(prepare_still_head(portrait, model), model, plan)):
             face = tracker(np.ascontiguousarray(frame[..., :3]), k / _RATE)
             if face is not None:
                 rows.append(face.scores - plan.coefficients.expression[k, :NAMED_COUNT])

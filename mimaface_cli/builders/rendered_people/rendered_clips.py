@@ -11,7 +11,7 @@ from mimaface_cli.builders.rendered_people.appearance import Person, make_person
 from mimaface_cli.builders.rendered_people.random_motion import generate_motion
 from mimaface_cli.builders.rendered_people.scene import Scene, make_crop_transform, make_scene, render_person
 from mimaface_cli.engines.mesh.contact import measure_lid_openness
-from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_frame
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.head_mesh import render_coefficients
@@ -115,7 +115,7 @@ def render_textured_conditions(
     portrait = Portrait(
         photo.image, None, photo.points, make_crop_transform(MESH_SIZE), source.person.identity, expression, pose, gaze
     )
-    prepared = prepare_portrait(portrait, model)
+    prepared = prepare_photo(portrait, model)
     openness = measure_lid_openness(model, source.person.identity, driver.expression.astype(np.float64))
     for expression, pose, gaze, lids in zip(driver.expression, driver.pose, driver.gaze, openness, strict=True):
         frame = render_frame(prepared, model, expression, pose, gaze, lids)

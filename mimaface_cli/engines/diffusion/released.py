@@ -16,6 +16,7 @@ from mimaface_cli.engines.diffusion.portrait_features import PortraitFeatures, e
 from mimaface_cli.engines.diffusion.run_report import create_stream
 from mimaface_cli.engines.diffusion.runtime import Runtime, choose_runtime, place_networks
 from mimaface_cli.engines.mesh.engine import plan_portrait_motion
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
@@ -162,5 +163,6 @@ def _mesh_renders(request: RenderRequest, to_square: np.ndarray) -> Generator[np
 
 def _opaque_renders(square: Portrait, request: RenderRequest, track: Any) -> Generator[np.ndarray, None, None]:
     motion = plan_portrait_motion(square, track, request.retarget)
-    for frame in render_photo(square, face478.load(), motion):
+    model = face478.load()
+    for frame in render_photo(prepare_photo(square, model, request.cache), model, motion):
         yield frame[..., :3]

@@ -18,6 +18,7 @@ from mimaface_cli.engines.diffusion.run_report import create_stream
 from mimaface_cli.engines.diffusion.runtime import choose_runtime, place_networks
 from mimaface_cli.engines.mesh.engine import plan_portrait_motion
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo
 from mimaface_cli.face import face478
 from mimaface_cli.face.d3dfr import pack_coefficients
@@ -101,7 +102,8 @@ def _stream_conditions(
 
 def _resized_renders(square: Portrait, motion: MeshMotion, size: int) -> Generator[np.ndarray, None, None]:
     """Yield the mesh engine's frames of the square at the model's size."""
-    for frame in render_photo(square, face478.load(), motion):
+    model = face478.load()
+    for frame in render_photo(prepare_photo(square, model), model, motion):
         yield _resize(frame[..., :3], size)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
-from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo, prepare_still_head
 from mimaface_cli.engines.mesh.renderer import render_frame
 from mimaface_cli.face.extract_face478 import extract_photo
 from mimaface_cli.face.extract_options import ExtractOptions
@@ -74,7 +74,7 @@ def measure_gains(portrait: Portrait, model: Face478, edited: Coefficients, chan
     face = select_face(detect_faces(square.image), "largest")
     if face is None:
         return []
-    probe = _Probe(square, model, face)
+    probe = _Probe(square, model, face, any(channel.array == "pose" for channel in measurable))
     gains = [_measure_gain(channel, sign, edited, probe) for channel in measurable for sign in (1, -1)]
     return [gain for gain in gains if gain is not None]
 
@@ -111,14 +111,16 @@ class _Probe:
         portrait: The photo, square.
         model: Face model.
         face: The face in the photo.
+        is_turned: Whether the head will be turned.
     """
 
-    def __init__(self, portrait: Portrait, model: Face478, face: Face) -> None:
+    def __init__(self, portrait: Portrait, model: Face478, face: Face, is_turned: bool) -> None:
         self.model = model
         self.face = face
         self.original = portrait.coefficients
         self._identity = portrait.identity
-        self._prepared = prepare_portrait(portrait, model)
+        prepare = prepare_photo if is_turned else prepare_still_head
+        self._prepared = prepare(portrait, model)
 
     def render(self, channel: Channel, change: np.ndarray) -> tuple[Face | None, np.ndarray]:
         """Render the photo with a channel changed.

@@ -9,7 +9,10 @@ import numpy as np
 from mimaface_cli.engines.base import EngineQuery, FrameStream, Readiness, RenderRequest
 from mimaface_cli.engines.mesh.framing import Picture, frame_head
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_mesh_motion
-from mimaface_cli.engines.mesh.renderer import render_photo, render_video
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
+from mimaface_cli.engines.mesh.renderer import render_photo, render_photo_with_alpha, render_video
+from mimaface_cli.engines.mesh.video_layers import prepare_frames
+from mimaface_cli.engines.person_layer import split_pairs
 from mimaface_cli.engines.sources import (
     PhotoSource,
     VideoSource,
@@ -100,8 +103,19 @@ def _frame_motion(
 def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
     portrait, track = source.portrait, request.track
     motion = plan_portrait_motion(portrait, track, request.retarget)
-    frames = render_photo(portrait, face478.load(), motion)
-    return FrameStream(frames, track.pts, track.frame_rate, repeat(portrait.image))
+    model = face478.load()
+    prepared = prepare_photo(portrait, model, request.cache)
+    stream = FrameStream(
+        render_photo(prepared, model, motion, request.cutout),
+        track.pts,
+        track.frame_rate,
+        repeat(portrait.image),
+        notes=list(prepared.layers.notes),
+        is_cutout=request.cutout,
+    )
+    if request.needs_person_alpha and not request.cutout:
+        stream.frames, stream.person_alphas = split_pairs(render_photo_with_alpha(prepared, model, motion))
+    return stream
 
 
 def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
@@ -121,7 +135,7 @@ def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     portraits, originals = source.portraits(source_track), None
     if request.needs_originals:
         portraits, originals = tee_originals(portraits)
-    frames = render_video(portraits, model, motion)
+    frames = render_video(prepare_frames(portraits, model), model, motion)
     return FrameStream(frames, source_track.pts, source_track.frame_rate, originals)
 
 

@@ -1,9 +1,10 @@
-"""A portrait prepared for animation: its face as a surface, its eyes and mouth separated into layers."""
+"""A portrait prepared for animation: its head as a surface, its eyes and mouth separated into layers."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh.contact import (
     CLOSED_LID_SHARE,
     MAX_LID_OPENNESS,
@@ -11,21 +12,19 @@ from mimaface_cli.engines.mesh.contact import (
     measure_lid_openness,
 )
 from mimaface_cli.engines.mesh.eyes import SIDES, EyeLayers, build_eye_layers, locate_eyeballs, project_eye_anchors
+from mimaface_cli.engines.mesh.face_symmetry import FaceCompletion, complete_face, measure_visibility
+from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, crop_to_image
+from mimaface_cli.engines.mesh.head_light import HeadLight, build_head_light
+from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers
 from mimaface_cli.engines.mesh.mouth import MouthLayers, build_mouth_layers, project_mouth_anchors
-from mimaface_cli.engines.mesh.surface import FineFace, SurroundingSheet, build_fine_face, build_surrounding_sheet
-from mimaface_cli.face import camera
-from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.motion.rotation import rotation_matrix
 
 _RELIABLE_OPENNESS = 0.35  # openness from which an eye shows how far it can open
 _NEARLY_CLOSED = 0.12  # openness below which lids count as touching, although their landmarks are apart
 _CHEEKS = np.array([50, 280, 101, 330, 117, 346, 205, 425])
-_SPARE_SHARE = 0.1  # of the moving region's size: a head may lean out over what stays
 
 LidCurve = tuple[np.ndarray, np.ndarray]  # openness (K,), ascending, and the lids' distance at each (K,), model units
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 
 @dataclass(frozen=True)
@@ -34,29 +33,35 @@ class PreparedPortrait:
 
     Attributes:
         portrait: The portrait it was prepared from.
-        head: (478, 3) the photo's face in the head's frame; projects exactly onto the landmarks.
+        geometry: The geometry of its head.
         lid_curves: For the left and right eye, how far the lids are apart at each openness.
-        fine: The subdivided face.
-        sheet: The surroundings of the face.
-        texture: (V, 2) image pixels of the surface's vertices: fine face, then sheet.
-        triangles: (T, 3) int32 indices of those vertices.
-        moving_box: The part of the image that can change.
-        identity_map: (h, w, 2) float32, for each pixel of `moving_box` its own position in the image.
+        layers: The photo, separated into person and background.
+        person: (H, W, 4) uint8, colors and alpha of the moving part of the person.
+        rim: (H, W, 3) int16, the photo minus its recomposed layers, or None where all of it is the person.
+        opacity: (V, 2) for each vertex of what the photo does not show, 1 where it is opaque and 0 where it has the
+            person's alpha at its texture; then a factor.
+        completion: Second texture of the face, where the photo does not show it well.
+        light: How the light on the head changes as it turns.
         eyes: Layers of the eyes by side.
         mouth: Layers of the mouth.
     """
 
     portrait: Portrait
-    head: np.ndarray
+    geometry: HeadGeometry
     lid_curves: list[LidCurve]
-    fine: FineFace
-    sheet: SurroundingSheet
-    texture: np.ndarray
-    triangles: np.ndarray
-    moving_box: Box
-    identity_map: np.ndarray
+    layers: PhotoLayers
+    person: np.ndarray
+    rim: np.ndarray | None
+    opacity: np.ndarray
+    completion: FaceCompletion
+    light: HeadLight
     eyes: dict[str, EyeLayers]
     mouth: MouthLayers
+
+    @property
+    def head(self) -> np.ndarray:
+        """(478, 3) the photo's face in the head's frame."""
+        return self.geometry.head
 
     def to_image(self, crop_pixels: np.ndarray) -> np.ndarray:
         """Convert crop pixels (..., 2) to image pixels."""
@@ -75,52 +80,39 @@ class PreparedPortrait:
         return np.array([np.interp(value, *curve) for value, curve in pairs])
 
 
-def crop_to_image(portrait: Portrait, crop_pixels: np.ndarray) -> np.ndarray:
-    """Convert pixels (..., 2) of a portrait's 256 crop to pixels of its image."""
-    return (crop_pixels - portrait.to_crop[:, 2]) / portrait.to_crop[0, 0]
-
-
-def prepare_portrait(portrait: Portrait, model: Face478) -> PreparedPortrait:
+def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) -> PreparedPortrait:
     """Prepare a portrait for animation.
 
     Args:
         portrait: The portrait.
         model: The face model of its coefficients.
+        layers: The layers of its image.
     """
     pose = portrait.pose
-    height, width = portrait.image.shape[:2]
-    placed = _place_landmarks(portrait, model)
-    head = (placed - pose[3:]) @ rotation_matrix(pose[:3])
-    fine = build_fine_face(model.face.tobytes())
-    fine_placed = fine.matrix @ placed
-    fine_crop = camera.project(fine_placed)[0]
-    frame = transform_points(portrait.to_crop, np.array([[0.0, 0.0], [width, height]])).ravel()
-    oval = fine.rings["oval"]
-    sheet = build_surrounding_sheet(fine_crop[oval], fine_placed[oval], pose, frame)
-    texture = crop_to_image(portrait, np.concatenate([fine_crop, sheet.texture]))
-    # The rest of the sheet never moves.
-    moving = sheet.triangles[(sheet.weight + sheet.stretch)[sheet.triangles].max(1) > 0] + len(fine_crop)
-    triangles = np.concatenate([fine.triangles, triangulate_openings(fine), moving])
-    box = _moving_box(texture[np.unique(moving)], width, height)
-    left, top, right, bottom = box
-
+    geometry = build_head_geometry(portrait, model, layers.alpha)
+    fine, count = geometry.fine, len(geometry.placed)
     rest = model.shape(portrait.identity, np.zeros_like(portrait.expression))
-    image_rings = {name: crop_to_image(portrait, fine_crop[ring]) for name, ring in fine.rings.items()}
+    image_rings = {name: geometry.texture[ring] for name, ring in fine.rings.items()}
+    visibility = measure_visibility(geometry.placed, fine.triangles)
+    ones = np.ones((count, 2))
+    opacity = [np.stack([surface.is_opaque, surface.fade], -1) for surface in geometry.surfaces]
     return PreparedPortrait(
         portrait=portrait,
-        head=head,
-        lid_curves=_fit_lid_curves(portrait, model, head, rest),
-        fine=fine,
-        sheet=sheet,
-        texture=texture,
-        triangles=triangles.astype(np.int32),
-        moving_box=box,
-        identity_map=np.mgrid[top:bottom, left:right][::-1].transpose(1, 2, 0).astype(np.float32),
-        eyes=_build_eyes(portrait, head, image_rings),
+        geometry=geometry,
+        lid_curves=_fit_lid_curves(portrait, model, geometry.head, rest),
+        layers=layers,
+        person=np.dstack([layers.foreground, layers.moving_alpha]),
+        rim=_measure_rim(portrait.image, layers),
+        opacity=np.concatenate([ones, *opacity]),
+        completion=complete_face(
+            portrait.image, geometry.texture[:count], visibility, geometry.mirrored, fine.triangles
+        ),
+        light=build_head_light(portrait, geometry),
+        eyes=_build_eyes(portrait, geometry.head, image_rings),
         mouth=build_mouth_layers(
             portrait.image,
             image_rings["mouth"],
-            head,
+            geometry.head,
             rest,
             lambda anchor: crop_to_image(portrait, project_mouth_anchors(anchor, pose)),
             _estimate_skin_color(portrait),
@@ -128,20 +120,28 @@ def prepare_portrait(portrait: Portrait, model: Face478) -> PreparedPortrait:
     )
 
 
-def _place_landmarks(portrait: Portrait, model: Face478) -> np.ndarray:
-    """Landmarks (478, 3) in camera space: their pixels from the photo, their depth from the fitted model."""
-    pose = portrait.pose
-    shape = model.shape(portrait.identity, portrait.expression)
-    depth = camera.CAMERA_DISTANCE - (shape @ rotation_matrix(pose[:3]).T + pose[3:])[:, 2]
-    return camera.unproject(transform_points(portrait.to_crop, portrait.points), depth)
+def prepare_photo(portrait: Portrait, model: Face478, cache: Cache | None = None) -> PreparedPortrait:
+    """Separate a photo into layers, or load them from the cache, and prepare it for animation.
+
+    Args:
+        portrait: The photo.
+        model: The face model of its coefficients.
+        cache: Where layers are stored, or None.
+    """
+    return prepare_portrait(portrait, model, build_photo_layers(portrait, model, cache))
 
 
-def _moving_box(vertices: np.ndarray, width: int, height: int) -> Box:
-    """The part of a width×height image that vertices (V, 2) can reach."""
-    spare = _SPARE_SHARE * (vertices.max(0) - vertices.min(0))
-    low = np.clip(np.floor(vertices.min(0) - spare).astype(int), 0, [width, height])
-    high = np.clip(np.ceil(vertices.max(0) + spare).astype(int), 0, [width, height])
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+def prepare_still_head(portrait: Portrait, model: Face478) -> PreparedPortrait:
+    """Prepare a portrait whose head does not move, without separating it into layers."""
+    return prepare_portrait(portrait, model, opaque_layers(portrait))
+
+
+def _measure_rim(image: np.ndarray, layers: PhotoLayers) -> np.ndarray | None:
+    """Return the photo minus its recomposed layers, (H, W, 3) int16, or None where they are equal."""
+    alpha = layers.moving_alpha[..., None] / np.float32(255)
+    recomposed = layers.background + alpha * (layers.foreground.astype(np.float32) - layers.background)
+    difference = np.round(image - recomposed).astype(np.int16)
+    return difference if difference.any() else None
 
 
 def _fit_lid_curves(portrait: Portrait, model: Face478, head: np.ndarray, rest: np.ndarray) -> list[LidCurve]:
@@ -185,19 +185,3 @@ def _estimate_skin_color(portrait: Portrait) -> np.ndarray:
     height, width = portrait.image.shape[:2]
     cheeks = np.clip(portrait.points[_CHEEKS].astype(int), 0, [width - 1, height - 1])
     return np.median(portrait.image[cheeks[:, 1], cheeks[:, 0]].astype(float), axis=0)
-
-
-def triangulate_openings(fine: FineFace) -> np.ndarray:
-    """Triangulate the openings of eyes and mouth, so that the surface has no holes under what is rendered there.
-
-    Returns:
-        (T, 3) int32 vertex indices.
-    """
-    corners = []
-    for name in ("left_eye", "right_eye", "mouth"):
-        ring = fine.rings[name]
-        half = len(ring) // 2
-        lower, upper = ring[: half + 1], np.append(ring[half:], ring[0])[::-1]
-        for i in range(half):
-            corners += [(lower[i], lower[i + 1], upper[i + 1]), (lower[i], upper[i + 1], upper[i])]
-    return np.array([triangle for triangle in corners if len(set(triangle)) == 3], np.int32)

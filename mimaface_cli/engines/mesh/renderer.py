@@ -1,76 +1,82 @@
-"""The embedded renderer: a photo on its fitted face model, posed by a track, with hidden surfaces removed.
+"""The embedded renderer: a photo on its fitted head, posed by a track, in front of its background.
 
 It needs no weights but face478 and runs on a CPU. It never sees the driver's pixels, only its track.
 """
 
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 
-import cv2
 import numpy as np
 
 from mimaface_cli.concurrency import ordered_map
 from mimaface_cli.engines.mesh.contact import match_lids, separate_lips
-from mimaface_cli.engines.mesh.eyes import SIDES, project_eye_anchors, project_iris_center, render_eye
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
-from mimaface_cli.engines.mesh.mouth import render_mouth
-from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_portrait
-from mimaface_cli.engines.mesh.surface import FACE_RIM, SHEET_ANGLES, SHEET_RINGS
-from mimaface_cli.face import camera
+from mimaface_cli.engines.mesh.person_render import PersonLayer, render_person
+from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.face.rasterizer import interpolate, mark_jumps, rasterize
-from mimaface_cli.face.sampling import sample_image
-from mimaface_cli.motion.rotation import rotation_matrix
+from mimaface_cli.motion.coefficients import Coefficients
 
 NAME = "mesh"
 _MAX_THREADS = 8
 
-Job = tuple[PreparedPortrait | Portrait, Face478, MeshMotion, int]  # the last: index of the frame
 
-
-def render_photo(portrait: Portrait, model: Face478, motion: MeshMotion) -> Generator[np.ndarray, None, None]:
+def render_photo(
+    prepared: PreparedPortrait, model: Face478, motion: MeshMotion, cutout: bool = False
+) -> Generator[np.ndarray, None, None]:
     """Render a photo under a planned motion.
 
     Args:
-        portrait: The photo.
+        prepared: The photo.
         model: The face model.
         motion: The motion, N frames.
+        cutout: Whether to render the person alone.
 
     Yields:
-        N frames (H, W, 3) uint8, (H, W, 4) for a photo with alpha.
+        N frames (H, W, 3) uint8; (H, W, 4) for a photo with alpha and for a cutout.
     """
-    prepared = prepare_portrait(portrait, model)
-    yield from _render_in_order((prepared, model, motion, k) for k in range(len(motion)))
+    compose = cut_out_person if cutout else compose_frame
+    jobs = ((prepared, motion, k) for k in range(len(motion)))
+    yield from ordered_map(lambda job: compose(job[0], _render_person(model, *job)), jobs, _count_workers())
+
+
+def render_photo_with_alpha(
+    prepared: PreparedPortrait, model: Face478, motion: MeshMotion
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+    """Render a photo as `render_photo` does, and the alpha of the person.
+
+    Yields:
+        N pairs of a frame (H, W, 3) or (H, W, 4) uint8 and the person's alpha (H, W) uint8.
+    """
+
+    def render(k: int) -> tuple[np.ndarray, np.ndarray]:
+        person = _render_person(model, prepared, motion, k)
+        return compose_frame(prepared, person), cut_out_person(prepared, person)[..., 3].copy()
+
+    yield from ordered_map(render, range(len(motion)), _count_workers())
 
 
 def render_video(
-    portraits: Iterable[Portrait], model: Face478, motion: MeshMotion
+    portraits: Iterable[Callable[[], PreparedPortrait]], model: Face478, motion: MeshMotion
 ) -> Generator[np.ndarray, None, None]:
-    """Render a source that is a video: one portrait for each frame of the motion, consumed one by one.
+    """Render a source that changes from frame to frame.
 
     Args:
-        portraits: The source's frames; at least as many as the motion has.
+        portraits: For each frame of the source a function that prepares it; at least as many as the motion has frames.
+            They are taken one by one, and called on several threads.
         model: The face model.
         motion: The motion, N frames.
 
     Yields:
-        N frames (H, W, 3) uint8, (H, W, 4) with alpha.
+        N frames (H, W, 3) uint8; (H, W, 4) with alpha.
     """
-    pairs = zip(range(len(motion)), portraits, strict=False)  # the source may be longer
-    yield from _render_in_order((portrait, model, motion, k) for k, portrait in pairs)
 
+    def render(job: tuple[int, Callable[[], PreparedPortrait]]) -> np.ndarray:
+        k, prepare = job
+        prepared = prepare()
+        return compose_frame(prepared, _render_person(model, prepared, motion, k))
 
-def _render_in_order(jobs: Iterable[Job]) -> Generator[np.ndarray, None, None]:
-    """Render frames on all cores, in order, never more than a few ahead of the consumer."""
-    workers = min(_MAX_THREADS, os.cpu_count() or 1)
-    return ordered_map(lambda job: _render_job(*job), jobs, workers)
-
-
-def _render_job(source: PreparedPortrait | Portrait, model: Face478, motion: MeshMotion, k: int) -> np.ndarray:
-    prepared = prepare_portrait(source, model) if isinstance(source, Portrait) else source
-    frames = motion.coefficients
-    return render_frame(prepared, model, frames.expression[k], frames.pose[k], frames.gaze[k], motion.lids[k])
+    # Not strict: the source may be longer. Never more than a few frames ahead of the consumer.
+    yield from ordered_map(render, zip(range(len(motion)), portraits, strict=False), _count_workers())
 
 
 def render_frame(
@@ -94,81 +100,72 @@ def render_frame(
     Returns:
         (H, W, 3) uint8, (H, W, 4) with alpha.
     """
-    portrait = prepared.portrait
-    head = prepared.head + model.expression_basis @ (expression - portrait.expression)
-    head = separate_lips(match_lids(head, model, prepared.lid_heights(lids)))
-    xy, depth = project_surface(prepared, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
-    left, top, right, bottom = prepared.moving_box
-    corner = np.array([left, top])
-    index, weights, _ = rasterize(xy - corner, depth, prepared.triangles, right - left, bottom - top)
-    photo_map = interpolate(
-        index, weights, prepared.triangles, prepared.texture - 0.5, background=prepared.identity_map
+    coefficients = Coefficients(expression[None], pose[None], gaze[None])
+    return compose_frame(prepared, _render_person(model, prepared, MeshMotion(coefficients, lids[None]), 0))
+
+
+def _count_workers() -> int:
+    return min(_MAX_THREADS, os.cpu_count() or 1)
+
+
+def _render_person(model: Face478, prepared: PreparedPortrait, motion: MeshMotion, k: int) -> PersonLayer | None:
+    """Render the moving person of frame k."""
+    frames = motion.coefficients
+    change = frames.expression[k] - prepared.portrait.expression
+    head = match_lids(
+        prepared.head + model.expression_basis @ change, model, prepared.lid_heights(motion.lids[k])
     )
-    warped = sample_image(portrait.image, photo_map, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
-    soften_silhouettes(warped, photo_map)
-    canvas = warped.astype(np.float32)
-
-    def to_canvas(crop_pixels: np.ndarray) -> np.ndarray:
-        return prepared.to_image(crop_pixels) - corner
-
-    for k, side in enumerate(SIDES):
-        eye = prepared.eyes[side]
-        shift = _iris_shift(prepared, side, gaze[2 * k : 2 * k + 2])
-        ring = xy[prepared.fine.rings[side + "_eye"]] - corner
-        render_eye(canvas, photo_map, eye, ring, to_canvas(project_eye_anchors(eye.ball, pose)), shift)
-    render_mouth(canvas, prepared.mouth, xy[prepared.fine.rings["mouth"]] - corner, head, pose, to_canvas)
-
-    frame = portrait.image.copy()
-    frame[top:bottom, left:right] = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
-    if portrait.alpha is None:
-        return frame
-    alpha = portrait.alpha.copy()
-    alpha[top:bottom, left:right] = sample_image(alpha, photo_map, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-    return np.dstack([frame, alpha])
+    return render_person(prepared, separate_lips(head), frames.pose[k], frames.gaze[k])
 
 
-def _iris_shift(prepared: PreparedPortrait, side: str, gaze: np.ndarray) -> np.ndarray:
-    """Movement (2,) of an iris since the photo, in image pixels with the head as in the photo."""
-    eye, pose = prepared.eyes[side], prepared.portrait.pose
-    target, start = (project_iris_center(eye.ball, pose, angles) for angles in (gaze, eye.gaze))
-    return prepared.to_image(target) - prepared.to_image(start)
-
-
-def project_surface(prepared: PreparedPortrait, placed: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Project the surface's vertices for one frame.
+def compose_frame(prepared: PreparedPortrait, person: PersonLayer | None) -> np.ndarray:
+    """Lay the moving person over the background.
 
     Args:
         prepared: The prepared portrait.
-        placed: (478, 3) face in camera space.
-        pose: (6,) pose of the head.
+        person: The person, or None where the frame does not show it.
 
     Returns:
-        Image pixels (V, 2), and distances (V,) from the camera.
+        (H, W, 3) uint8, (H, W, 4) for a photo with alpha.
     """
-    fine = prepared.fine.matrix @ placed
-    sheet = prepared.sheet
-    rigid = sheet.head @ rotation_matrix(pose[:3]).T + pose[3:]
-    oval = fine[prepared.fine.rings["oval"]]
-    rim = (1 - sheet.share)[:, None] * oval[sheet.rim[:, 0]] + sheet.share[:, None] * oval[sheet.rim[:, 1]]
-    offset = rim - rigid.reshape(len(SHEET_RINGS), SHEET_ANGLES, 3)[FACE_RIM]
-    stretched = rigid + sheet.stretch[:, None] * np.tile(offset, (len(SHEET_RINGS), 1))
-    xy, depth = camera.project(np.concatenate([fine, stretched]))
-    tail = slice(len(fine), None)
-    xy[tail] = sheet.texture + sheet.weight[:, None] * (xy[tail] - sheet.texture)
-    return prepared.to_image(xy), np.maximum(depth, 0.5)
+    layers = prepared.layers
+    return _compose(layers.background, layers.background_alpha, person, prepared.rim)
 
 
-def soften_silhouettes(canvas: np.ndarray, photo_map: np.ndarray, jump: float = 3.0) -> None:
-    """Smooth the steps along edges at which one surface hides another, in place.
+def cut_out_person(prepared: PreparedPortrait, person: PersonLayer | None) -> np.ndarray:
+    """Return the person alone, (H, W, 4) uint8, colors not multiplied by alpha; arguments as in `compose_frame`."""
+    return _compose(prepared.layers.foreground, prepared.layers.still_alpha, person, None)
+
+
+def _compose(
+    base: np.ndarray, base_alpha: np.ndarray | None, person: PersonLayer | None, rim: np.ndarray | None
+) -> np.ndarray:
+    """Lay a person over a base.
 
     Args:
-        canvas: (H, W, 3) uint8.
-        photo_map: (H, W, 2) float32, the photo's pixel at each pixel of the canvas; it jumps only at such edges.
-        jump: Pixels of the photo between neighbors that count as a jump.
+        base: (H, W, 3) uint8.
+        base_alpha: (H, W) uint8, or None for an opaque base.
+        person: The person, or None for the base alone.
+        rim: (H, W, 3) int16, what to add to the composition as long as the head does not move, or None.
+
+    Returns:
+        (H, W, 3) uint8, (H, W, 4) for a base with alpha.
     """
-    edge = np.zeros(canvas.shape[:2], np.uint8)
-    if not mark_jumps(photo_map, jump, edge):
-        return
-    left, top, width, height = cv2.boundingRect(edge)
-    box = np.s_[top : top + height, left : left + width]
-    cv2.copyTo(cv2.GaussianBlur(canvas[box], (5, 5), 0.9), edge[box], canvas[box])
+    frame = base.copy() if base_alpha is None else np.dstack([base, base_alpha])
+    if person is None:
+        return frame
+    left, top, right, bottom = person.box
+    box = np.s_[top:bottom, left:right]
+    region = frame[box]
+    under = region[..., :3].astype(np.float32)
+    if base_alpha is None:
+        colors = under + person.alpha * (person.colors - under)
+    else:
+        under_alpha = region[..., 3:].astype(np.float32) / 255
+        alpha = person.alpha + (1 - person.alpha) * under_alpha
+        colors = under + person.alpha / np.maximum(alpha, 1e-6) * (person.colors - under)
+        region[..., 3:] = np.clip(alpha * 255 + 0.5, 0, 255)
+    if rim is not None and person.rest_share > 0:
+        colors += person.rest_share * rim[box]
+    region[..., :3] = np.clip(colors + 0.5, 0, 255)
+    return frame

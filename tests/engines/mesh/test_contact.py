@@ -12,7 +12,7 @@ from mimaface_cli.engines.mesh.contact import (
     measure_lid_openness,
     separate_lips,
 )
-from mimaface_cli.engines.mesh.surface import build_fine_face
+from mimaface_cli.engines.mesh.fine_face import build_fine_face
 from mimaface_cli.face import face478, topology
 from mimaface_cli.motion.coefficients import blendshape_index
 

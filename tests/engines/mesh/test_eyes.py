@@ -15,8 +15,8 @@ from mimaface_cli.engines.mesh.eyes import (
     render_eye,
     select_upper_lid,
 )
+from mimaface_cli.engines.mesh.fine_face import build_fine_face
 from mimaface_cli.engines.mesh.image_patch import compute_polygon_depth
-from mimaface_cli.engines.mesh.surface import build_fine_face
 from mimaface_cli.face import camera, face478, topology
 from mimaface_cli.face.gaze import IRIS_DISTANCE
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.engines.mesh.eyes import compute_polygon_depth
+from mimaface_cli.engines.mesh.fine_face import build_fine_face
 from mimaface_cli.engines.mesh.mouth import (
     PIXELS_PER_UNIT,
     TEETH_PLATE_SIZE,
@@ -15,7 +16,6 @@ from mimaface_cli.engines.mesh.mouth import (
     render_mouth,
     render_teeth,
 )
-from mimaface_cli.engines.mesh.surface import build_fine_face
 from mimaface_cli.face import camera, face478
 from mimaface_cli.motion.coefficients import blendshape_index
 

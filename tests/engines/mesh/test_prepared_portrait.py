@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.engines.mesh.prepared_portrait import fit_lid_curve, triangulate_openings
-from mimaface_cli.engines.mesh.surface import build_fine_face
+from mimaface_cli.engines.mesh.fine_face import build_fine_face
+from mimaface_cli.engines.mesh.head_geometry import triangulate_openings
+from mimaface_cli.engines.mesh.prepared_portrait import fit_lid_curve
 from mimaface_cli.face import face478
 
 

@@ -7,13 +7,15 @@ import pytest
 
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.contact import measure_lid_openness
-from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
-from mimaface_cli.engines.mesh.surface import FACE_RIM, SHEET_ANGLES, SHEET_RINGS
+from mimaface_cli.engines.mesh.head_geometry import project_head
+from mimaface_cli.engines.mesh.head_surface import ANGLES, FACE_RIM, RINGS
+from mimaface_cli.engines.mesh.motion_plan import MeshMotion
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.face import face478, topology
 from mimaface_cli.face.landmarks import detect_faces
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
-from mimaface_cli.motion.coefficients import blendshape_index
+from mimaface_cli.motion.coefficients import Coefficients, blendshape_index
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
 PORTRAIT = Path(__file__).parents[3] / "examples" / "portrait.jpg"
@@ -26,10 +28,10 @@ def model():
 
 @pytest.fixture(scope="module")
 def prepared(model):
-    return prepare_portrait(portrait_from_photo(read_image(PORTRAIT).rgb, None, model), model)
+    return prepare_photo(portrait_from_photo(read_image(PORTRAIT).rgb, None, model), model)
 
 
-def render(prepared, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, **expression):
+def render(prepared, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, cutout=False, **expression):
     """Render a frame: head turned and gaze moved by degrees, some blendshapes set."""
     portrait = prepared.portrait
     coefficients = portrait.expression.copy()
@@ -38,7 +40,8 @@ def render(prepared, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, **
     pose = portrait.pose.copy()
     pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
     rest_lids = measure_lid_openness(model, portrait.identity, coefficients[None])[0]
-    return renderer.render_frame(
+    render_frame = render_cutout if cutout else renderer.render_frame
+    return render_frame(
         prepared,
         model,
         coefficients,
@@ -46,6 +49,12 @@ def render(prepared, model, turn=(0.0, 0.0, 0.0), gaze=(0.0, 0.0), lids=None, **
         portrait.gaze + np.radians([*gaze, *gaze]),
         rest_lids if lids is None else np.array(lids),
     )
+
+
+def render_cutout(prepared, model, expression, pose, gaze, lids):
+    motion = MeshMotion(Coefficients(expression[None], pose[None], gaze[None]), lids[None])
+    (cutout,) = renderer.render_photo(prepared, model, motion, cutout=True)
+    return cutout
 
 
 def detect_face(image):
@@ -57,10 +66,28 @@ def test_render_frame_at_rest_reproduces_the_photo(prepared, model):
     frame = render(prepared, model).astype(float)
     photo = prepared.portrait.image.astype(float)
     assert np.abs(frame - photo).mean() < 0.6
-    left, top, right, bottom = prepared.moving_box
-    outside = np.ones(photo.shape[:2], bool)
-    outside[top:bottom, left:right] = False
-    assert np.array_equal(frame[outside], photo[outside])
+    is_background = prepared.layers.alpha == 0
+    assert is_background.mean() > 0.2
+    assert np.array_equal(frame[is_background], photo[is_background])
+
+
+def test_render_frame_never_moves_the_background(prepared, model):
+    photo = prepared.portrait.image
+    turned = render(prepared, model, turn=(0.0, 25.0, 0.0))
+    person = render(prepared, model, turn=(0.0, 25.0, 0.0), cutout=True)[..., 3]
+    is_background = (prepared.layers.alpha == 0) & (person == 0)
+    assert is_background.mean() > 0.2
+    assert np.array_equal(turned[is_background], photo[is_background])
+    assert (turned != photo).any(2).mean() > 0.1
+
+
+def test_cutout_shows_the_person_alone(prepared, model):
+    cutout = render(prepared, model, cutout=True)
+    alpha = prepared.layers.alpha
+    assert cutout.shape == (*alpha.shape, 4)
+    assert np.abs(cutout[..., 3] / 255 - alpha).max() < 0.02
+    is_opaque = alpha == 1
+    assert np.abs(cutout[..., :3].astype(int) - prepared.portrait.image)[is_opaque].mean() < 0.6
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -82,10 +109,11 @@ def project(prepared, model, turn, **expression):
     pose = portrait.pose.copy()
     pose[:3] = euler_angles(rotation_matrix(np.radians(turn)) @ rotation_matrix(pose[:3]))
     head = prepared.head + model.expression_basis @ coefficients
-    xy, depth = renderer.project_surface(prepared, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
+    xy, depth = project_head(prepared.geometry, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
     assert np.isfinite(xy).all() and np.isfinite(depth).all()
-    count = prepared.fine.matrix.shape[0]
-    return xy[:count], xy[count:].reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)
+    xy = prepared.to_image(xy)
+    count = len(prepared.geometry.placed)
+    return xy[:count], xy[count : count + RINGS * ANGLES].reshape(RINGS, ANGLES, 2)
 
 
 @pytest.mark.parametrize(
@@ -93,25 +121,25 @@ def project(prepared, model, turn, **expression):
     [((0, 0, 0), {"jawOpen": 1.0}), ((18, 0, 0), {}), ((0, -25, 10), {"mouthLeft": 1.0})],
     ids=["open jaw", "nod", "turn and tilt"],
 )
-def test_project_surface_keeps_face_and_surroundings_joined(prepared, model, turn, expression):
+def test_project_head_keeps_face_and_surroundings_joined(prepared, model, turn, expression):
     fine, sheet = project(prepared, model, turn, **expression)
-    oval = fine[prepared.fine.rings["oval"]]
+    oval = fine[prepared.geometry.fine.rings["oval"]]
     ahead = np.roll(oval, -1, 0) - oval
     along = ((sheet[FACE_RIM][:, None] - oval) * ahead).sum(-1) / (ahead**2).sum(-1)
     nearest = oval + np.clip(along, 0, 1)[..., None] * ahead
     assert np.linalg.norm(sheet[FACE_RIM][:, None] - nearest, axis=-1).min(1).max() < 0.2  # pixels
 
 
-def test_project_surface_moves_the_surroundings_only_with_the_head(prepared, model):
-    texture = prepared.texture[prepared.fine.matrix.shape[0] :].reshape(len(SHEET_RINGS), SHEET_ANGLES, 2)
-    fine, sheet = project(prepared, model, (0, 0, 0))
-    assert np.allclose(fine, prepared.texture[: len(fine)], atol=1e-6)
-    assert np.allclose(sheet, texture, atol=0.02)  # pixels: the middle of an edge in space projects elsewhere
-    fine, sheet = project(prepared, model, (0, 20, 0))
-    assert np.allclose(sheet[-1], texture[-1], atol=1e-6)
-    nose = fine[topology.NOSE_TIP] - prepared.texture[topology.NOSE_TIP]
+def test_project_head_moves_the_surroundings_only_with_the_head(prepared, model):
+    count, texture = len(prepared.geometry.placed), prepared.geometry.texture
+    surroundings = texture[count : count + RINGS * ANGLES].reshape(RINGS, ANGLES, 2)
+    fine, front = project(prepared, model, (0, 0, 0))
+    assert np.allclose(fine, texture[:count], atol=1e-6)
+    assert np.allclose(front, surroundings, atol=1e-6)
+    fine, front = project(prepared, model, (0, 20, 0))
+    assert np.allclose(front[-1], surroundings[-1], atol=1e-6)
+    nose = fine[topology.NOSE_TIP] - texture[topology.NOSE_TIP]
     assert nose[0] > 5  # to the subject's left, the image's right
-    assert (sheet - texture)[FACE_RIM + 1 :, :, 0].min() < -5  # points behind the head's axis move the other way
 
 
 def test_render_frame_closes_each_lid_on_its_side(prepared, model):
@@ -140,9 +168,6 @@ def test_render_frame_of_an_open_mouth_has_a_dark_inside(prepared, model):
 
 
 def test_render_photo_equals_single_frames(prepared, model):
-    from mimaface_cli.engines.mesh.motion_plan import MeshMotion
-    from mimaface_cli.motion.coefficients import Coefficients
-
     portrait, count = prepared.portrait, 5
     pose = np.repeat(portrait.pose[None], count, 0)
     pose[:, 1] += np.linspace(-0.2, 0.2, count)
@@ -150,7 +175,7 @@ def test_render_photo_equals_single_frames(prepared, model):
         np.repeat(portrait.expression[None], count, 0), pose, np.repeat(portrait.gaze[None], count, 0)
     )
     motion = MeshMotion(coefficients, np.ones((count, 2)))
-    together = list(renderer.render_photo(portrait, model, motion))
+    together = list(renderer.render_photo(prepared, model, motion))
     alone = [
         renderer.render_frame(prepared, model, portrait.expression, pose[k], portrait.gaze, motion.lids[k])
         for k in range(count)

@@ -1,0 +1,162 @@
+"""The layers of a photo: the person with a soft alpha, and the background behind the moving part of the person."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+
+from mimaface_cli.cache import Cache, EntryKind
+from mimaface_cli.engines.mesh.head_geometry import build_head_geometry, moving_share
+from mimaface_cli.engines.mesh.inpainting import fill_hole
+from mimaface_cli.errors import InputError
+from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.matting import PersonMatte, matte_person
+from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.face.segmentation import segment_person
+from mimaface_cli.weights.locate import find_missing_files
+
+REVISION = 1  # part of the cache key: increase it when results change
+FOLDER = "portraits"  # sub-folder of the cache
+_LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
+_STILL = 0.02  # share of the head's motion below which a pixel counts as still
+_OVERLAP = 9  # pixels: the moving part of the person overlaps the still part, so that no seam opens between them
+_UNCOVERED = 0.45  # heights of the face: the head uncovers a band of this width behind its outline
+
+
+@dataclass(frozen=True)
+class PhotoLayers:
+    """A photo, separated into person and background.
+
+    Attributes:
+        alpha: (H, W) float32 alpha of the person, 0 to 1.
+        moving_alpha: (H, W) uint8 alpha of the part of the person that moves, with a margin of still pixels.
+        foreground: (H, W, 3) uint8 RGB colors of the person, continued beyond its outline.
+        background: (H, W, 3) uint8 RGB: the photo where nothing moves, filled behind the moving part of the person.
+        still_alpha: (H, W) uint8 alpha of the still part of the person, such as the shoulders.
+        background_alpha: (H, W) uint8 alpha of the background of a photo with transparency, or None.
+        notes: Notes for the user.
+    """
+
+    alpha: np.ndarray
+    moving_alpha: np.ndarray
+    foreground: np.ndarray
+    background: np.ndarray
+    still_alpha: np.ndarray
+    background_alpha: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+def opaque_layers(portrait: Portrait) -> PhotoLayers:
+    """Return the layers of a photo whose head does not move: all of it counts as the person."""
+    image = portrait.image
+    alpha = np.ones(image.shape[:2], np.float32)
+    opaque = np.full(alpha.shape, 255, np.uint8)
+    return PhotoLayers(alpha, opaque, image, image, opaque, portrait.alpha)
+
+
+def build_photo_layers(portrait: Portrait, model: Face478, cache: Cache | None = None) -> PhotoLayers:
+    """Separate a photo into layers, or load them from the cache.
+
+    Args:
+        portrait: The photo.
+        model: The face model of its coefficients.
+        cache: Where layers are stored, or None.
+    """
+    if cache is None:
+        return _build_layers(portrait, model)
+    key = _layers_key(portrait)
+    layers = cache.load(_KIND, key)
+    if layers is None:
+        layers = _build_layers(portrait, model)
+        cache.store(_KIND, key, layers)
+    return layers
+
+
+def _build_layers(portrait: Portrait, model: Face478) -> PhotoLayers:
+    image, points = portrait.image, portrait.points
+    mask = segment_person(image, points)
+    matte = matte_person(image, mask.confidence, points)
+    alpha = np.clip((matte.alpha - _LEAST) / (1 - 2 * _LEAST), 0, 1)
+    alpha = np.round(alpha * 255).astype(np.uint8)
+    if portrait.alpha is not None:
+        alpha = np.minimum(alpha, portrait.alpha)
+    matte = PersonMatte(alpha / np.float32(255), matte.foreground, matte.background)
+    return separate_layers(portrait, model, matte, mask.notes)
+
+
+def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, notes: tuple[str, ...] = ()) -> PhotoLayers:
+    """Fill the background behind the moving part of a person.
+
+    Args:
+        portrait: The photo.
+        model: The face model of its coefficients.
+        matte: Opacity and colors of the person.
+        notes: Notes about the matte.
+    """
+    image, alpha = portrait.image, matte.alpha
+    geometry = build_head_geometry(portrait, model, alpha)
+    share = moving_share(geometry, alpha.shape)
+    is_moving = (share > _STILL) & (alpha > 0)
+    grown = cv2.dilate(is_moving.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    height = float(np.ptp(portrait.points[:, 1]))
+    depth = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    needed = grown & (depth < _UNCOVERED * height)
+    filled = fill_hole(image, grown, needed)
+    background = np.where(is_moving[..., None], filled, image)
+    alpha8 = np.round(alpha * 255).astype(np.uint8)
+    margin = cv2.dilate(is_moving.astype(np.uint8), np.ones((_OVERLAP, _OVERLAP), np.uint8)) > 0
+    return PhotoLayers(
+        alpha=alpha,
+        moving_alpha=np.where(is_moving | (margin & (alpha8 == 255)), alpha8, 0).astype(np.uint8),
+        foreground=matte.foreground,
+        background=background,
+        still_alpha=np.where(is_moving, 0, alpha8).astype(np.uint8),
+        background_alpha=_fill_alpha(portrait.alpha, is_moving),
+        notes=notes,
+    )
+
+
+def _fill_alpha(alpha: np.ndarray | None, is_moving: np.ndarray) -> np.ndarray | None:
+    """Continue the alpha of a photo's background behind the moving person."""
+    if alpha is None:
+        return None
+    hole = cv2.dilate(is_moving.astype(np.uint8), np.ones((3, 3), np.uint8))
+    return cv2.inpaint(alpha, hole, 3, cv2.INPAINT_NS)
+
+
+def _layers_key(portrait: Portrait) -> str:
+    has_segmenter = not find_missing_files("person_segmenter")
+    digest = sha256(f"layers {REVISION} {portrait.image.shape} {has_segmenter}".encode())
+    for array in (portrait.image, portrait.alpha, portrait.points, portrait.pose, portrait.expression):
+        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _save_layers(layers: PhotoLayers, path: Path) -> None:
+    arrays = {name: getattr(layers, name) for name in _ARRAYS}
+    arrays["alpha"] = np.round(layers.alpha * 255).astype(np.uint8)
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            notes=np.array(layers.notes, dtype=np.str_),
+            **{name: array for name, array in arrays.items() if array is not None},
+        )
+
+
+def _load_layers(path: Path) -> PhotoLayers:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored.get(name) for name in _ARRAYS}
+            arrays["alpha"] = stored["alpha"] / np.float32(255)
+            return PhotoLayers(**arrays, notes=tuple(str(note) for note in stored["notes"]))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read.") from error
+    except (ValueError, KeyError, BadZipFile) as error:
+        raise InputError(f"{path}: damaged.") from ValueError(str(error))
+
+
+_ARRAYS = ("alpha", "moving_alpha", "foreground", "background", "still_alpha", "background_alpha")
+_KIND = EntryKind(FOLDER, ".npz", _load_layers, _save_layers)

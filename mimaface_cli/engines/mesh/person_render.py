@@ -1,0 +1,211 @@
+"""The moving person of one frame: front of head and neck, light, and what the photo does not show of the head."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mimaface_cli.engines.mesh.eyes import SIDES, project_eye_anchors, project_iris_center, render_eye
+from mimaface_cli.engines.mesh.head_geometry import project_head
+from mimaface_cli.engines.mesh.mouth import render_mouth
+from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
+from mimaface_cli.face.rasterizer import NOWHERE, interpolate, mark_jumps, rasterize
+from mimaface_cli.face.sampling import sample_image
+from mimaface_cli.motion.rotation import rotation_matrix
+
+_LIGHT_STRIDE = 2  # light is interpolated at a fraction of the resolution
+# Degrees of head rotation since the photo from which, and until which, the hidden parts appear.
+_HIDDEN_FROM, _HIDDEN_UNTIL = 2.0, 8.0
+_AT_REST = 1.5  # pixels of movement of the head's surroundings up to which the photo's soft outline is exact
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+
+
+@dataclass(frozen=True)
+class PersonLayer:
+    """The moving person in a part of a frame.
+
+    Attributes:
+        box: The part of the frame.
+        colors: (h, w, 3) float32, not multiplied by alpha.
+        alpha: (h, w, 1) float32, 0 to 1.
+        rest_share: 1 while the head does not move, 0 as soon as it does.
+    """
+
+    box: Box
+    colors: np.ndarray
+    alpha: np.ndarray
+    rest_share: float
+
+
+@dataclass(frozen=True)
+class _Raster:
+    """Vertices rasterized into a box: triangle index (h, w), weights (h, w, 3) and the triangles."""
+
+    index: np.ndarray
+    weights: np.ndarray
+    triangles: np.ndarray
+
+    def interpolate(self, attributes: np.ndarray, background: float = 0.0) -> np.ndarray:
+        return interpolate(self.index, self.weights, self.triangles, attributes, background)
+
+
+def render_person(
+    prepared: PreparedPortrait, head: np.ndarray, pose: np.ndarray, gaze: np.ndarray
+) -> PersonLayer | None:
+    """Render the moving person.
+
+    Args:
+        prepared: The prepared portrait.
+        head: (478, 3) face of this frame in the head's frame.
+        pose: (6,) rotation (radians) and translation (model units).
+        gaze: (4,) yaw and pitch of the left and right eye, radians.
+
+    Returns:
+        The person, or None where the frame does not show it.
+    """
+    geometry = prepared.geometry
+    xy, depth = project_head(geometry, head @ rotation_matrix(pose[:3]).T + pose[3:], pose)
+    xy = prepared.to_image(xy)
+    box = _visible_box(prepared, xy)
+    if box is None:
+        return None
+    left, top, right, bottom = box
+    corner = np.array([left, top])
+    size = right - left, bottom - top
+    front = _rasterize(xy - corner, depth, geometry.front, size)
+    colors, alpha, photo_map = _render_front(prepared, front)
+
+    def to_box(crop_pixels: np.ndarray) -> np.ndarray:
+        return prepared.to_image(crop_pixels) - corner
+
+    for k, side in enumerate(SIDES):
+        eye = prepared.eyes[side]
+        shift = _iris_shift(prepared, side, gaze[2 * k : 2 * k + 2])
+        ring = xy[geometry.fine.rings[side + "_eye"]] - corner
+        render_eye(colors, photo_map, eye, ring, to_box(project_eye_anchors(eye.ball, pose)), shift)
+    render_mouth(colors, prepared.mouth, xy[geometry.fine.rings["mouth"]] - corner, head, pose, to_box)
+    ratio = prepared.light.ratio(pose)
+    if ratio is not None:
+        _apply_light(colors, front, ratio)
+    share = _hidden_share(prepared, pose)
+    if share > 0 and len(geometry.hidden):
+        hidden = _rasterize(xy - corner, depth, geometry.hidden, size)
+        colors, alpha = _underlay_hidden(prepared, hidden, ratio, share, colors, alpha)
+    count = len(geometry.placed)
+    movement = float(np.abs(xy[count:] - prepared.to_image(geometry.anchor[count:])).max())
+    return PersonLayer(box, colors, alpha, float(np.clip(1 - movement / _AT_REST, 0, 1)))
+
+
+def _rasterize(xy: np.ndarray, depth: np.ndarray, triangles: np.ndarray, size: tuple[int, int]) -> _Raster:
+    index, weights, _ = rasterize(xy, depth, triangles, *size)
+    return _Raster(index, weights, triangles)
+
+
+def _visible_box(prepared: PreparedPortrait, xy: np.ndarray) -> Box | None:
+    """The part of the image that vertices at image pixels (V, 2) cover."""
+    height, width = prepared.portrait.image.shape[:2]
+    vertices = xy[prepared.geometry.rendered]
+    left, top = np.clip(np.floor(vertices.min(0)).astype(int) - 2, 0, None)
+    right, bottom = np.minimum(np.ceil(vertices.max(0)).astype(int) + 2, [width, height])
+    return (int(left), int(top), int(right), int(bottom)) if left < right and top < bottom else None
+
+
+def _render_front(prepared: PreparedPortrait, front: _Raster) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Render what the photo shows, without the inside of eyes and mouth.
+
+    Returns:
+        Colors (h, w, 3) float32, alpha (h, w, 1) float32, and the photo's pixel (h, w, 2) at each pixel.
+    """
+    photo_map = front.interpolate(prepared.geometry.texture - 0.5, NOWHERE)
+    layer = sample_image(prepared.person, photo_map, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
+    colors = np.ascontiguousarray(layer[..., :3])
+    soften_silhouettes(colors, photo_map)
+    colors = colors.astype(np.float32)
+    alpha = (layer[..., 3] * (front.index >= 0)).astype(np.float32)[..., None] / 255
+    _complete_face(prepared, front, colors, alpha)
+    return colors, alpha, photo_map
+
+
+def _complete_face(prepared: PreparedPortrait, front: _Raster, colors: np.ndarray, alpha: np.ndarray) -> None:
+    """Blend the second texture of the face over colors and alpha, in place."""
+    completion, triangles = prepared.completion, prepared.geometry.fine.triangles
+    if not completion.share.any():
+        return
+    needs_completion = np.zeros(len(front.triangles), bool)
+    needs_completion[: len(triangles)] = (completion.share[triangles] > 0).any(1)
+    is_completed = (front.index >= 0) & needs_completion[front.index]
+    left, top, width, height = cv2.boundingRect(is_completed.astype(np.uint8))
+    if not width:
+        return
+    box = np.s_[top : top + height, left : left + width]
+    index = np.where(is_completed[box], front.index[box], -1)
+    part = _Raster(index, np.ascontiguousarray(front.weights[box]), front.triangles)
+    attributes = np.concatenate([completion.texture - 0.5, completion.share[:, None], completion.gain], 1)
+    values = part.interpolate(attributes)
+    share = values[..., 2:3]
+    second = sample_image(prepared.portrait.image, np.ascontiguousarray(values[..., :2]), cv2.INTER_LINEAR)
+    colors[box] += share * (second * values[..., 3:] - colors[box])
+    alpha[box] += share * (1 - alpha[box])
+
+
+def _apply_light(colors: np.ndarray, raster: _Raster, ratio: np.ndarray) -> None:
+    """Multiply colors (h, w, 3) by the light ratio (V, 3) of the vertices, in place."""
+    step = np.s_[::_LIGHT_STRIDE, ::_LIGHT_STRIDE]
+    small = _Raster(
+        np.ascontiguousarray(raster.index[step]), np.ascontiguousarray(raster.weights[step]), raster.triangles
+    )
+    factor = small.interpolate(ratio, 1.0)
+    colors *= cv2.resize(factor, colors.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _hidden_share(prepared: PreparedPortrait, pose: np.ndarray) -> float:
+    """Opacity of the hidden parts: 0 near the photo's pose, whose outline is soft."""
+    turn = rotation_matrix(pose[:3]) @ rotation_matrix(prepared.portrait.pose[:3]).T
+    angle = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
+    return float(np.clip((angle - _HIDDEN_FROM) / (_HIDDEN_UNTIL - _HIDDEN_FROM), 0, 1))
+
+
+def _underlay_hidden(
+    prepared: PreparedPortrait,
+    hidden: _Raster,
+    ratio: np.ndarray | None,
+    share: float,
+    colors: np.ndarray,
+    alpha: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return colors and alpha with the hidden parts of the head behind them."""
+    attributes = np.concatenate([prepared.geometry.texture - 0.5, prepared.opacity], 1)
+    values = hidden.interpolate(attributes, NOWHERE)
+    positions = np.ascontiguousarray(values[..., :2])
+    layer = sample_image(prepared.person, positions, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101).astype(np.float32)
+    behind = np.ascontiguousarray(layer[..., :3])
+    if ratio is not None:
+        _apply_light(behind, hidden, ratio)
+    opacity = np.maximum(values[..., 2], layer[..., 3] / 255) * values[..., 3] * share
+    opacity = cv2.GaussianBlur(np.where(hidden.index >= 0, opacity, 0), (5, 5), 1.0)[..., None]
+    total = alpha + (1 - alpha) * opacity
+    return behind + alpha / np.maximum(total, 1e-6) * (colors - behind), total
+
+
+def _iris_shift(prepared: PreparedPortrait, side: str, gaze: np.ndarray) -> np.ndarray:
+    """Movement (2,) of an iris since the photo, in image pixels with the head as in the photo."""
+    eye, pose = prepared.eyes[side], prepared.portrait.pose
+    target, start = (project_iris_center(eye.ball, pose, angles) for angles in (gaze, eye.gaze))
+    return prepared.to_image(target) - prepared.to_image(start)
+
+
+def soften_silhouettes(canvas: np.ndarray, photo_map: np.ndarray, jump: float = 3.0) -> None:
+    """Smooth the steps along edges at which one surface hides another, in place.
+
+    Args:
+        canvas: (H, W, 3) uint8.
+        photo_map: (H, W, 2) float32, the photo's pixel at each pixel of the canvas; it jumps only at such edges.
+        jump: Pixels of the photo between neighbors that count as a jump.
+    """
+    edge = np.zeros(canvas.shape[:2], np.uint8)
+    if not mark_jumps(photo_map, jump, edge):
+        return
+    left, top, width, height = cv2.boundingRect(edge)
+    box = np.s_[top : top + height, left : left + width]
+    cv2.copyTo(cv2.GaussianBlur(canvas[box], (5, 5), 0.9), edge[box], canvas[box])
