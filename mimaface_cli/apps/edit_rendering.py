@@ -54,8 +54,9 @@ def render_photo_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> R
     """Render a photo with its edits: one frame, or as many as keyframes or the duration require."""
     track = edit_photo_motion(portrait, source.info, job)
     edited = track_coefficients(track)
-    frames, gains = _render_portrait(portrait, edited, job.edits.channels, job.notes)
-    stream = _finish_stream(frames, track, job, portrait.points)
+    is_cutout = job.options.background != KEEP
+    frames, gains = _render_portrait(portrait, edited, job.edits.channels, job.notes, is_cutout)
+    stream = _finish_stream(frames, track, job, is_cutout)
     has_alpha = portrait.alpha is not None if job.options.background == KEEP else job.backdrop is None
     return RenderedEdit(stream, gains, has_alpha)
 
@@ -93,7 +94,7 @@ def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
 
 
 def _finish_stream(
-    frames: Generator[np.ndarray, None, None], track: MotionTrack, job: EditJob, points: np.ndarray | None = None
+    frames: Generator[np.ndarray, None, None], track: MotionTrack, job: EditJob, is_cutout: bool = False
 ) -> FrameStream:
     """Return the stream of rendered frames, with the background that the options request.
 
@@ -101,11 +102,11 @@ def _finish_stream(
         frames: The frames.
         track: Motion with the times of the frames.
         job: The edit.
-        points: (478, 2) landmarks of a photo's face in pixels, or None for a video.
+        is_cutout: Whether the frames show the person alone.
     """
-    stream = FrameStream(frames, track.pts, track.frame_rate, notes=job.notes)
+    stream = FrameStream(frames, track.pts, track.frame_rate, notes=job.notes, is_cutout=is_cutout)
     if job.options.background != KEEP:
-        ensure_person_layer(stream, cutout=True, needs_alpha=False, face=job.options.face, points=points)
+        ensure_person_layer(stream, cutout=True, needs_alpha=False, face=job.options.face)
         replace_background(stream, job.backdrop)
     return stream
 
@@ -122,7 +123,7 @@ def note_limits(requested: Coefficients, rendered: Coefficients) -> list[str]:
 
 
 def _render_portrait(
-    portrait: Portrait, edited: Coefficients, channels: list[Channel], notes: list[str]
+    portrait: Portrait, edited: Coefficients, channels: list[Channel], notes: list[str], cutout: bool = False
 ) -> tuple[Generator[np.ndarray, None, None], list[EditGain]]:
     """Return the frames of a photo with edited coefficients, and the gains that were applied."""
     model = face478.load()
@@ -131,7 +132,7 @@ def _render_portrait(
     motion = _plan_motion(model, portrait.identity, original, edited, gains, notes)
     prepared = prepare_photo(portrait, model)
     notes += prepared.layers.notes
-    return renderer.render_photo(prepared, model, motion), gains
+    return renderer.render_photo(prepared, model, motion, cutout), gains
 
 
 def _plan_motion(

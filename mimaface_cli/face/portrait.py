@@ -32,6 +32,7 @@ class Portrait:
         gaze: (4,).
         scores: (52,) blendshape scores of the landmark model, or None when unknown.
         illumination: (27,) spherical-harmonic light in camera axes, or None when unknown.
+        other_faces: Landmarks (478, 2) of the other faces in the image.
     """
 
     image: np.ndarray
@@ -44,6 +45,7 @@ class Portrait:
     gaze: np.ndarray
     scores: np.ndarray | None = None
     illumination: np.ndarray | None = None
+    other_faces: tuple[np.ndarray, ...] = ()
 
     @property
     def coefficients(self) -> Coefficients:
@@ -73,7 +75,14 @@ class Portrait:
         inverse = cv2.invertAffineTransform(matrix)
         to_crop = self.to_crop[:, :2] @ inverse
         to_crop[:, 2] += self.to_crop[:, 2]
-        return replace(self, image=image, alpha=alpha, points=transform_points(matrix, self.points), to_crop=to_crop)
+        return replace(
+            self,
+            image=image,
+            alpha=alpha,
+            points=transform_points(matrix, self.points),
+            to_crop=to_crop,
+            other_faces=tuple(transform_points(matrix, points) for points in self.other_faces),
+        )
 
     def square(self) -> "Portrait":
         """Return the paper's 512 square around the face (release: the box of the landmarks at 80..432)."""
@@ -142,4 +151,5 @@ def portrait_from_photo(
         track.gaze[0].astype(np.float64),
         selected.scores,
         track.illumination[0].astype(np.float64),
+        tuple(other.points for other in faces if other is not selected),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from typing import Protocol
 
 import numpy as np
@@ -110,7 +111,7 @@ class MeshSpace:
         span: range,
     ) -> Iterator[np.ndarray]:
         """Yield the mesh engine's frames, or plain renders from coefficients."""
-        photo = {name: _frame_values(track, name, photo_frame) for name in ("expression", "pose", "gaze")}
+        photo: dict[str, Any] = {name: _frame_values(track, name, photo_frame) for name in ("expression", "pose", "gaze")}
         to_crop, identity = _frame_values(track, "crop", photo_frame), track.identity.astype(np.float64)
         portrait = replace(_bare_portrait(image), points=points, to_crop=to_crop, identity=identity, **photo).square()
         if self.condition == "render":

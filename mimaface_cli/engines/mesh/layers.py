@@ -77,7 +77,7 @@ def build_photo_layers(portrait: Portrait, model: Face478, cache: Cache | None =
 
 def _build_layers(portrait: Portrait, model: Face478) -> PhotoLayers:
     image, points = portrait.image, portrait.points
-    mask = segment_person(image, points)
+    mask = segment_person(image, points, others=portrait.other_faces)
     matte = matte_person(image, mask.confidence, points)
     alpha = np.clip((matte.alpha - _LEAST) / (1 - 2 * _LEAST), 0, 1)
     alpha = np.round(alpha * 255).astype(np.uint8)

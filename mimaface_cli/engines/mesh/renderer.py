@@ -112,9 +112,7 @@ def _render_person(model: Face478, prepared: PreparedPortrait, motion: MeshMotio
     """Render the moving person of frame k."""
     frames = motion.coefficients
     change = frames.expression[k] - prepared.portrait.expression
-    head = match_lids(
-        prepared.head + model.expression_basis @ change, model, prepared.lid_heights(motion.lids[k])
-    )
+    head = match_lids(prepared.head + model.expression_basis @ change, model, prepared.lid_heights(motion.lids[k]))
     return render_person(prepared, separate_lips(head), frames.pose[k], frames.gaze[k])
 
 
