@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -111,7 +110,8 @@ class MeshSpace:
         span: range,
     ) -> Iterator[np.ndarray]:
         """Yield the mesh engine's frames, or plain renders from coefficients."""
-        photo: dict[str, Any] = {name: _frame_values(track, name, photo_frame) for name in ("expression", "pose", "gaze")}
+        names = "expression", "pose", "gaze"
+        photo: dict[str, Any] = {name: _frame_values(track, name, photo_frame) for name in names}
         to_crop, identity = _frame_values(track, "crop", photo_frame), track.identity.astype(np.float64)
         portrait = replace(_bare_portrait(image), points=points, to_crop=to_crop, identity=identity, **photo).square()
         if self.condition == "render":
