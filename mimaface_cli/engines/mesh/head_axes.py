@@ -8,6 +8,7 @@ import numpy as np
 from mimaface_cli.engines.mesh.polar_grid import smoothstep
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.sampling import sample_image
+from mimaface_cli.motion.rotation import rotation_matrix
 
 # Multiples of the face's height below the chin: hair reaches down to here at least, shoulders begin here at the latest.
 _LOWEST_HAIR, _USUAL_SHOULDERS = -0.35, 0.4
@@ -47,11 +48,13 @@ class HeadAxes:
         return self.center + along[..., None] * self.down + (aside * self.half_width)[..., None] * self.lateral
 
 
-def build_head_axes(oval: np.ndarray, center: np.ndarray, down: np.ndarray) -> HeadAxes:
-    """Build head coordinates from the rim of the face (K, 2), its center (2,) and the unit vector (2,) to the chin."""
+def build_head_axes(oval: np.ndarray, pose: np.ndarray) -> HeadAxes:
+    """Build head coordinates from the rim of the face (K, 2) in crop pixels and the head's pose (6,)."""
+    up = rotation_matrix(pose[:3])[:2, 1]
+    down = np.array([-up[0], up[1]]) / max(float(np.hypot(*up)), 1e-6)
     lateral = np.array([down[1], -down[0]])
     heights = oval @ down
-    return HeadAxes(center, down, float(heights.max()), float(np.ptp(heights)), float(np.ptp(oval @ lateral)) / 2)
+    return HeadAxes(oval.mean(0), down, float(heights.max()), float(np.ptp(heights)), float(np.ptp(oval @ lateral)) / 2)
 
 
 def find_shoulders(axes: HeadAxes, alpha: np.ndarray, to_image: np.ndarray) -> np.ndarray:

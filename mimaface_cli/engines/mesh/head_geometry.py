@@ -7,6 +7,7 @@ import numpy as np
 
 from mimaface_cli.engines.mesh.face_symmetry import find_mirrored_vertices
 from mimaface_cli.engines.mesh.fine_face import FACE_VERTICES, FineFace, build_fine_face
+from mimaface_cli.engines.mesh.head_axes import HeadAxes, build_head_axes
 from mimaface_cli.engines.mesh.head_surface import HeadSurface, build_head_surface, mirror_surface
 from mimaface_cli.face import camera
 from mimaface_cli.face.alignment import transform_points
@@ -23,6 +24,7 @@ class HeadGeometry:
     """The geometry of a portrait's head: V vertices, those of the fine face first, then those of `surfaces`.
 
     Attributes:
+        axes: Head coordinates in the photo.
         head: (478, 3) the photo's face in the head's frame; projects exactly onto the landmarks.
         fine: The subdivided face.
         placed: (F, 3) vertices of the fine face in camera space.
@@ -36,6 +38,7 @@ class HeadGeometry:
         rendered: Indices of the vertices of `front` and `hidden`.
     """
 
+    axes: HeadAxes
     head: np.ndarray
     fine: FineFace
     placed: np.ndarray
@@ -80,6 +83,7 @@ def build_head_geometry(portrait: Portrait, model: Face478, alpha: np.ndarray) -
     hidden = np.concatenate([surface.back + start for surface, start in zip(surfaces, starts, strict=True)])
     front = np.concatenate([fine.triangles, triangulate_openings(fine), front]).astype(np.int32)
     return HeadGeometry(
+        axes=build_head_axes(fine_crop[oval], pose),
         head=head,
         fine=fine,
         placed=fine_placed,

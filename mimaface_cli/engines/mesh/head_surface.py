@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mimaface_cli.engines.mesh.head_axes import build_head_axes, find_shoulders, motion_weight
+from mimaface_cli.engines.mesh.head_axes import HeadAxes, build_head_axes, find_shoulders, motion_weight
 from mimaface_cli.engines.mesh.polar_grid import (
     blur_circular,
     grid_triangles,
@@ -124,14 +124,14 @@ def build_head_surface(
         alpha: (H, W) float32 alpha of the person in the photo, 0 to 1.
         to_crop: (2, 3) transform of the photo's pixels to the crop.
     """
-    rays = _cast_rays(oval, placed, pose)
+    axes = build_head_axes(oval, pose)
+    rays = _cast_rays(oval, placed, axes)
     outline, is_cut = _find_outline(rays, alpha, invert(to_crop))
     skull = _skull_center(head, pose)
     factor = _ring_factors(rays, outline)
     texture = rays.center + (factor * rays.radius)[..., None] * rays.directions
     depth = _front_depth(rays, outline, factor, skull[2])
     front = camera.unproject(texture.reshape(-1, 2), camera.CAMERA_DISTANCE - depth.ravel())
-    axes = build_head_axes(oval, rays.center, rays.down)
     shoulders = find_shoulders(axes, alpha, invert(to_crop))
     weight = motion_weight(texture, axes, shoulders) * (1 - smoothstep((factor / outline - 1.7) / 0.8))
     stretch = np.where(factor <= 1, 1.0, 1 - smoothstep((factor - 1) / (0.4 + 0.35 * rays.neck)))
@@ -154,16 +154,14 @@ def build_head_surface(
     )
 
 
-def _cast_rays(oval: np.ndarray, placed: np.ndarray, pose: np.ndarray) -> _Rays:
-    center = oval.mean(0)
+def _cast_rays(oval: np.ndarray, placed: np.ndarray, axes: HeadAxes) -> _Rays:
+    center = axes.center
     angles = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False)
     directions = np.stack([np.cos(angles), np.sin(angles)], -1)  # image axes: y down
     radius, rim, share = intersect_ring(center, directions, oval)
     depth = (1 - share) * placed[rim[:, 0], 2] + share * placed[rim[:, 1], 2]
-    up = rotation_matrix(pose[:3])[:2, 1]
-    down = np.array([-up[0], up[1]]) / max(float(np.hypot(*up)), 1e-6)
-    neck = smoothstep((directions @ down - 0.5) / 0.3)
-    return _Rays(center, directions, radius, rim, share, blur_circular(depth, 1.0), neck, down)
+    neck = smoothstep((directions @ axes.down - 0.5) / 0.3)
+    return _Rays(center, directions, radius, rim, share, blur_circular(depth, 1.0), neck, axes.down)
 
 
 def _find_outline(rays: _Rays, alpha: np.ndarray, to_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

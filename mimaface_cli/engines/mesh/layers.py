@@ -9,20 +9,24 @@ import cv2
 import numpy as np
 
 from mimaface_cli.cache import Cache, EntryKind
-from mimaface_cli.engines.mesh.head_geometry import build_head_geometry, moving_share
+from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, moving_share
 from mimaface_cli.engines.mesh.inpainting import fill_hole
+from mimaface_cli.engines.mesh.polar_grid import smoothstep
 from mimaface_cli.errors import InputError
+from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.matting import PersonMatte, matte_person
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.weights.locate import find_missing_files
 
-REVISION = 1  # part of the cache key: increase it when results change
+REVISION = 2  # part of the cache key: increase it when results change
 FOLDER = "portraits"  # sub-folder of the cache
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
 _OVERLAP = 9  # pixels: the moving part of the person overlaps the still part, so that no seam opens between them
+# Head coordinates (see `HeadAxes`) of the neck, behind which is the body.
+_NECK_FROM, _NECK_WIDTH = -0.05, 0.8
 _UNCOVERED = 0.45  # heights of the face: the head uncovers a band of this width behind its outline
 
 
@@ -100,12 +104,7 @@ def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, note
     geometry = build_head_geometry(portrait, model, alpha)
     share = moving_share(geometry, alpha.shape)
     is_moving = (share > _STILL) & (alpha > 0)
-    grown = cv2.dilate(is_moving.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    height = float(np.ptp(portrait.points[:, 1]))
-    depth = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-    needed = grown & (depth < _UNCOVERED * height)
-    filled = fill_hole(image, grown, needed)
-    background = np.where(is_moving[..., None], filled, image)
+    background = np.where(is_moving[..., None], _fill_background(portrait, geometry, alpha, is_moving), image)
     alpha8 = np.round(alpha * 255).astype(np.uint8)
     margin = cv2.dilate(is_moving.astype(np.uint8), np.ones((_OVERLAP, _OVERLAP), np.uint8)) > 0
     return PhotoLayers(
@@ -117,6 +116,45 @@ def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, note
         background_alpha=_fill_alpha(portrait.alpha, is_moving),
         notes=notes,
     )
+
+
+def _fill_background(
+    portrait: Portrait, geometry: HeadGeometry, alpha: np.ndarray, is_moving: np.ndarray
+) -> np.ndarray:
+    """Fill an image (H, W, 3) behind the moving part of a person: with background, and with the body behind the neck.
+
+    Args:
+        portrait: The photo.
+        geometry: Its head.
+        alpha: (H, W) float32 alpha of the person.
+        is_moving: (H, W) bool, the moving part of the person.
+    """
+    image = portrait.image
+    is_person = _grow(alpha > 0)
+    height = float(np.ptp(portrait.points[:, 1]))
+    depth = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    can_appear = _grow(is_moving) & (depth < _UNCOVERED * height)
+    share = _neck_share(portrait, geometry, alpha)
+    filled = fill_hole(image, is_person, can_appear & (share < 1))
+    is_neck = can_appear & (share > 0)
+    if is_neck.any():
+        body = fill_hole(image, _grow(is_moving), is_neck)
+        filled = np.round(filled + share[..., None] * (body.astype(np.float32) - filled)).astype(np.uint8)
+    return filled
+
+
+def _neck_share(portrait: Portrait, geometry: HeadGeometry, alpha: np.ndarray) -> np.ndarray:
+    """Share (H, W) float32 of the body, not of the background, in what the neck uncovers: 1 below the chin."""
+    rows, columns = np.mgrid[: alpha.shape[0], : alpha.shape[1]].astype(np.float32)
+    pixels = transform_points(portrait.to_crop, np.stack([columns, rows], -1).reshape(-1, 2) + 0.5)
+    below, aside = (values.reshape(alpha.shape) for values in geometry.axes.measure(pixels))
+    inside = smoothstep((below - _NECK_FROM) / 0.1) * (1 - smoothstep((np.abs(aside) - _NECK_WIDTH) / 0.2))
+    return (inside * (alpha > 0.5)).astype(np.float32)
+
+
+def _grow(mask: np.ndarray) -> np.ndarray:
+    """Return a bool mask (H, W), dilated by one pixel."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
 def _fill_alpha(alpha: np.ndarray | None, is_moving: np.ndarray) -> np.ndarray | None:

@@ -85,7 +85,7 @@ def test_weight_is_full_for_the_head_and_zero_for_the_shoulders(model):
 
 def test_shoulders_are_found_where_the_person_becomes_wider(model):
     _, oval, _ = build(model, FRONTAL)
-    axes = build_head_axes(oval, oval.mean(0), np.array([0.0, 1.0]))
+    axes = build_head_axes(oval, FRONTAL)
     for level in (0.05, 0.25):
         row = oval[:, 1].max() + level * np.ptp(oval[:, 1])
         alpha = draw_person(oval.mean(0), tuple(1.2 * np.ptp(oval, axis=0) / 2), row)
