@@ -96,24 +96,34 @@ def matte_frame(image: np.ndarray, confidence: np.ndarray, points: np.ndarray | 
         confidence: (H, W) float32 in 0..1 that a pixel belongs to the person.
         points: As for `matte_person`.
     """
-    height, width = confidence.shape
+    box = _person_box(confidence, points)
+    if box is None:
+        return PersonMatte(np.zeros(confidence.shape, np.float32), image.copy(), image.copy())
+    crop, crop_confidence = np.ascontiguousarray(image[box]), np.ascontiguousarray(confidence[box])
+    height, width = crop_confidence.shape
     scale = min(1.0, _FRAME_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    small_confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+    small_confidence = cv2.resize(crop_confidence, size, interpolation=cv2.INTER_AREA)
     unit = _face_height(small_confidence, None if points is None else points * scale)
     radius = max(2, round(0.06 * unit))
     window = (2 * radius + 1, 2 * radius + 1)
     coefficients = ColorLines(small, radius, 1e-3).fit(small_confidence)
-    alpha = apply_lines([cv2.blur(part, window) for part in coefficients], image)
-    # Far from the outline the confidence is right, and the filter only adds noise.
-    alpha = _sharpen(alpha)
+    filtered = _sharpen(apply_lines([cv2.blur(part, window) for part in coefficients], crop))
+    # Far from the outline the confidence is clear, and the filter only adds noise.
     near = cv2.blur(((small_confidence > 0.02) & (small_confidence < 0.98)).astype(np.float32), window)
-    near = cv2.resize((near > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    alpha = np.where(near > 0, alpha, confidence).astype(np.float32)
-    small_alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-    layers = estimate_colors(small, small_alpha, [2 * max(1, round(_COLOR_BLURS[1] * unit)) + 1])
-    return PersonMatte(alpha, *_refine_colors(image, alpha, layers, 2))
+    near = cv2.resize((near > 0).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    crop_alpha = np.where(near > 0, filtered, np.rint(crop_confidence))
+    layers = estimate_colors(
+        small,
+        cv2.resize(crop_alpha, size, interpolation=cv2.INTER_AREA),
+        [2 * max(1, round(_COLOR_BLURS[1] * unit)) + 1],
+    )
+    alpha = np.zeros(confidence.shape, np.float32)
+    alpha[box] = crop_alpha
+    foreground, background = image.copy(), image.copy()
+    foreground[box], background[box] = _refine_colors(crop, crop_alpha, layers, 2)
+    return PersonMatte(alpha, foreground, background)
 
 
 def build_trimap(confidence: np.ndarray, points: np.ndarray | None = None) -> np.ndarray:

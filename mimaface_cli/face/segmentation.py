@@ -34,7 +34,9 @@ _LARGE_FACE = 0.3  # share of the image that a large face covers
 _WIDE, _VERY_WIDE = 0.38, 0.7  # area beside the head in areas of the head: maybe several people, probably not the head
 _SMOOTHING = 0.7  # share of the previous frame's mask where a mask is most uncertain
 _STILL = 6.0  # gray levels: a region that changes less is still, one that changes by twice as much moves
-_FULL_SIDE, _FULL_FACE = 1024, 192  # pixels: longest side of the image, height of the face for photos
+# Longest side of the image and height of the face at which photos and frames are segmented, in pixels.
+_PHOTO_SIDE, _PHOTO_FACE = 1024, 192
+_FRAME_SIDE, _FRAME_FACE = 512, 96
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,8 @@ def segment_person(
     if asset is None:
         return PersonMask(segment_by_head(image, points, head_outline), HEAD, (NO_MODEL_NOTE,))
     height, width = image.shape[:2]
-    scale = min(1.0, max(_FULL_SIDE / max(height, width), _FULL_FACE / face_axes(points)[2]))
-    if scale < 1:  # more pixels than that only cost time
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        image, points = cv2.resize(image, size, interpolation=cv2.INTER_AREA), points * scale
+    image, points, scale = _reduce(image, points, _PHOTO_SIDE, _PHOTO_FACE)
+    if scale < 1:
         others = None if others is None else [other * scale for other in others]
     network = SegmentationNetwork(asset)
     try:
@@ -195,6 +195,16 @@ def _detect_others(image: np.ndarray, points: np.ndarray) -> list[np.ndarray]:
         return []
     center, _, height = face_axes(points)
     return [face.points for face in faces if np.linalg.norm(face_axes(face.points)[0] - center) > 0.5 * height]
+
+
+def _reduce(image: np.ndarray, points: np.ndarray, side: int, face: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Scale an image and landmarks down to a longest side, or a height of the face; more pixels only cost time."""
+    height, width = image.shape[:2]
+    scale = min(1.0, max(side / max(height, width), face / face_axes(points)[2]))
+    if scale == 1:
+        return image, points, scale
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), points * scale, scale
 
 
 def _locate_model() -> Path | None:
@@ -313,6 +323,8 @@ class PersonSegmenter:
             image: (H, W, 3) uint8 RGB.
             points: (478, 2) landmarks of the face in pixels.
         """
+        height, width = image.shape[:2]
+        image, points, scale = _reduce(image, points, _FRAME_SIDE, _FRAME_FACE)
         method, confidence = SEGMENTER, None
         if self._network is not None:
             people = _run_network(self._network, image, points, is_mirrored_too=False)
@@ -324,6 +336,8 @@ class PersonSegmenter:
         if confidence is None:
             method, confidence = HEAD, segment_by_head(image, points, is_fast=True)
         confidence = _cover_face(self._smooth(confidence, image), points)
+        if scale < 1:
+            confidence = cv2.resize(confidence, (width, height), interpolation=cv2.INTER_LINEAR)
         return PersonMask(confidence, method, tuple(self.notes))
 
     def _smooth(self, confidence: np.ndarray, image: np.ndarray) -> np.ndarray:
