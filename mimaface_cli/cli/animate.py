@@ -74,7 +74,7 @@ def command(
             metavar="PATH",
             show_default=False,
             show_envvar=False,
-            help="Video (.mp4, .mov, .mkv, .webm), image, or images frames/%05d.png.",
+            help="Video (.mp4 .mov .mkv .webm), image, or frames/%05d.png.",
         ),
     ],
     motion: Annotated[str, field_option(RetargetOptions, "motion", panel=MOTION)] = RetargetOptions.motion,
