@@ -44,11 +44,19 @@ class VideoSource:
     output_mode: str = "full"
     max_size: int = 0
 
+    def portrait(self, frame: int) -> Portrait:
+        """Return one frame of the source's track as a portrait."""
+        portraits = self.portraits(self.track.select_frames(slice(frame, frame + 1)))
+        try:
+            return next(portraits)
+        finally:
+            portraits.close()
+
     def portraits(self, track: MotionTrack | None = None) -> Generator[Portrait, None, None]:
         """Yield each frame as a portrait; if no face is detected, the track provides its position.
 
         Args:
-            track: The first frames of the source's track, or None for all.
+            track: Consecutive frames of the source's track, or None for all.
         """
         track = self.track if track is None else track
         model, identity = face478.load(), self.track.identity.astype(np.float64)

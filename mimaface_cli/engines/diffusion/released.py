@@ -162,7 +162,7 @@ def _mesh_renders(request: RenderRequest, to_square: np.ndarray) -> Generator[np
 
 
 def _opaque_renders(square: Portrait, request: RenderRequest, track: Any) -> Generator[np.ndarray, None, None]:
-    motion = plan_portrait_motion(square, track, request.retarget)
+    motion = plan_portrait_motion(square, track, request.retarget, request.cache)
     model = face478.load()
     for frame in render_photo(prepare_photo(square, model, request.cache), model, motion):
         yield frame[..., :3]

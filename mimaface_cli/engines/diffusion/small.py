@@ -39,7 +39,7 @@ def prepare(folder: Path, request: RenderRequest) -> FrameStream:
     device = _resolve_device(options.device)
     runtime = choose_runtime(device, options.dtype, options.vram, options.compile, frames=settings.length)
     square = portrait.square()
-    motion = plan_portrait_motion(square, request.track, request.retarget)
+    motion = plan_portrait_motion(square, request.track, request.retarget, request.cache)
     with torch.inference_mode():
         pixels = clip_encoder.preprocess_image(square.image, clip_encoder.input_size(encoder))
         tokens = clip_encoder.encode_image_tokens(encoder, pixels)

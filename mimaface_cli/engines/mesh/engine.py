@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mimaface_cli.cache import Cache
 from mimaface_cli.engines.base import EngineQuery, FrameStream, Readiness, RenderRequest
+from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait
 from mimaface_cli.engines.mesh.framing import Picture, frame_head
-from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_mesh_motion
+from mimaface_cli.engines.mesh.motion_plan import MeshMotion, MotionSource, plan_mesh_motion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo, render_photo_with_alpha, render_video
 from mimaface_cli.engines.mesh.video_layers import prepare_frames
@@ -74,10 +76,21 @@ class MeshEngine:
         return _prepare_video(request.source, request)
 
 
-def plan_portrait_motion(portrait: Portrait, track: MotionTrack, options: RetargetOptions) -> MeshMotion:
-    """Retarget a face478 track to the face of a portrait."""
-    model, coefficients = face478.load(), portrait.coefficients
-    motion = plan_mesh_motion(model, portrait.identity, coefficients, track, options, scores=portrait.scores)
+def plan_portrait_motion(
+    portrait: Portrait, track: MotionTrack, options: RetargetOptions, cache: Cache | None = None
+) -> MeshMotion:
+    """Retarget a face478 track to the face of a portrait, as its calibration measures it.
+
+    Args:
+        portrait: The portrait.
+        track: Motion of the driver.
+        options: Mode, region and strength.
+        cache: Where calibrations are stored, or None.
+    """
+    model = face478.load()
+    calibration = calibrate_portrait(portrait, model, cache)
+    source = MotionSource(portrait.identity, portrait.coefficients, calibration, scores=portrait.scores)
+    motion = plan_mesh_motion(model, source, track, options)
     height, width = portrait.image.shape[:2]
     picture = Picture(width, height, portrait.to_crop)
     return _frame_motion(motion, model, portrait.identity, portrait.pose, picture, options)
@@ -102,7 +115,7 @@ def _frame_motion(
 
 def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
     portrait, track = source.portrait, request.track
-    motion = plan_portrait_motion(portrait, track, request.retarget)
+    motion = plan_portrait_motion(portrait, track, request.retarget, request.cache)
     model = face478.load()
     prepared = prepare_photo(portrait, model, request.cache)
     stream = FrameStream(
@@ -127,9 +140,9 @@ def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     driver_track = resample_track(request.track, source_track.pts - source_track.pts[0])
     model = face478.load()
     identity = source_track.identity.astype(np.float64)
-    motion = plan_mesh_motion(
-        model, identity, track_coefficients(source_track), driver_track, request.retarget, driver_reference, rest
-    )
+    calibration = calibrate_portrait(source.portrait(neutral), model, request.cache)
+    motion_source = MotionSource(identity, track_coefficients(source_track), calibration, rest)
+    motion = plan_mesh_motion(model, motion_source, driver_track, request.retarget, driver_reference)
     picture = Picture(source_track.meta.width, source_track.meta.height, source_track.crop.astype(np.float64))
     motion = _frame_motion(motion, model, identity, rest.pose[0], picture, request.retarget)
     portraits, originals = source.portraits(source_track), None

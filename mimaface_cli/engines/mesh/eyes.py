@@ -7,6 +7,7 @@ import numpy as np
 
 from mimaface_cli.engines.mesh.image_patch import (
     LUMA,
+    MIN_VISIBLE_PIXELS,
     SUBPIXEL_BITS,
     compute_polygon_depth,
     crop_padded,
@@ -21,6 +22,11 @@ from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
 _DETAIL_REACH = 0.4  # iris radii: after this much iris movement the photo's detail of the eye has faded out
+_SHUT, _SLIT = 0.03, 0.12  # openness up to which an eye shows nothing but lids, and from which it shows its eyeball
+# The sclera under the iris: quantile of the visible sclera's luma that counts as white, share of its tint that is
+# removed, its least level relative to the skin, limit of that correction; the lids' shadow, and reaches in eye widths.
+_WHITE_QUANTILE, _WHITE_PALLOR, _WHITE_SKIN_SHARE, _MAX_WHITENING = 0.7, 0.35, 0.95, 1.4
+_LID_SHADOW, _SHADOW_REACH, _WHITE_REACH = 0.22, 0.12, 0.1
 _IRIS_LUMA_SHARE = 0.9  # of the sclera's luma: darker pixels beside the iris belong to the iris
 _IRIS_LANDMARKS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
 _PROFILE_BINS = 15  # bins of 0.1 iris radii in the radial color profile of an iris
@@ -189,11 +195,35 @@ def estimate_sclera(
         median = np.median(patch.reshape(-1, 3), axis=0)
         sclera = np.broadcast_to(0.5 * median + 0.5 * median.mean() + 18, patch.shape).astype(np.float32)
     level = (sclera if unshaded is None else unshaded) @ LUMA
+    sclera = _whiten_hidden_sclera(patch, sclera, visible, inside, width)
     # Under the lids it is darker: the part that appears when the eye opens wider lies in their shadow.
     hidden_depth = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3) / (0.16 * width)
     sclera = sclera * (1 - 0.30 * np.clip(hidden_depth, 0, 1))[..., None]
     photo = feather_mask(visible, 0.05 * width)[..., None]
     return sclera * (1 - photo) + patch * photo, level
+
+
+def _whiten_hidden_sclera(
+    patch: np.ndarray, sclera: np.ndarray, visible: np.ndarray, inside: np.ndarray, width: float
+) -> np.ndarray:
+    """Return the sclera (H, W, 3) with the color of its brightest visible part where the iris covers it.
+
+    What is visible beside an iris lies in the shadow of lids and lashes, but the middle of an eyeball does not.
+    """
+    if visible.sum() < MIN_VISIBLE_PIXELS:
+        return sclera
+    luma = patch @ LUMA
+    bright = visible & (luma >= np.quantile(luma[visible], _WHITE_QUANTILE))
+    white = patch[bright].mean(0)
+    level = float(white @ LUMA)
+    skin_level = float(np.median(luma[~inside]))
+    white = white + _WHITE_PALLOR * (level - white)
+    white = white * np.clip(_WHITE_SKIN_SHARE * skin_level / max(level, 1.0), 1.0, _MAX_WHITENING)
+    inner_depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3) / (_SHADOW_REACH * width)
+    shade = 1 - _LID_SHADOW * (1 - np.clip(inner_depth, 0, 1))[..., None]
+    covered = cv2.distanceTransform((~visible).astype(np.uint8), cv2.DIST_L2, 3) / (_WHITE_REACH * width)
+    share = np.clip(covered, 0, 1)[..., None]
+    return (sclera + share * (white * shade - sclera)).astype(np.float32)
 
 
 def measure_eye_opening(ring: np.ndarray) -> float:
@@ -322,6 +352,7 @@ def render_eye(
         target += closure * lid[..., 3:] * (lid[..., :3] - target)
         _render_lash_line(target, select_upper_lid(ring) - low, eye.lash_color, max(0.035 * width, 1.0), closure)
     alpha = np.clip((depth - 0.012 * width) / max(0.045 * width, 1.0), 0, 1)[..., None].astype(np.float32)
+    alpha *= float(np.clip((openness - _SHUT) / (_SLIT - _SHUT), 0, 1))
     if alpha.any():
         target += alpha * (_render_eyeball(eye, anchors - low, shift, size) - target)
 

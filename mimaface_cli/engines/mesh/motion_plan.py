@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mimaface_cli.engines.mesh.calibration import PortraitCalibration
 from mimaface_cli.engines.mesh.contact import measure_lid_openness
+from mimaface_cli.engines.mesh.measured_motion import MeasuredDriver, MeasuredSource
 from mimaface_cli.face.blendshape_scores import (
     logits_to_scores,
     match_scores,
@@ -13,18 +15,15 @@ from mimaface_cli.face.blendshape_scores import (
     transfer_scores,
 )
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients, blendshape_index
+from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients
 from mimaface_cli.motion.retarget import GAZE_LIMIT, expression_mask, reference_coefficients, retarget
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 
 # A blendshape coefficient is a score of 0 to 1: a smile on top of a smile must not tear the face.
 _SCORE_LOW, _SCORE_HIGH = -0.3, 1.15
-_MAX_REST_JAW = 0.25  # a photo taken mid-word or mid-shout closes its mouth this far before it moves
 _SPEAKING_SMILE_SHARE = 0.35  # share of a photo's smile that remains while it speaks
-_MAX_OPENNESS = 1.22  # beyond this openness eyes stare
-_OPEN_QUANTILE = 0.8  # quantile of a driver's openness over time that counts as open
-_MIN_DRIVER_OPENNESS = 0.35  # a driver's reference openness below this is no reliable divisor
+_OPEN_QUANTILE = 0.8  # quantile of a moving source's openness over time that counts as open
 
 # What one photo can show of an edit, relative to its own pose: beyond these limits the surface tears.
 _TURN_LIMIT, _TILT_LIMIT = np.radians(45.0), np.radians(60.0)
@@ -50,40 +49,71 @@ class MeshMotion:
         return len(self.lids)
 
 
+@dataclass(frozen=True)
+class MotionSource:
+    """A source whose face is driven.
+
+    Attributes:
+        identity: (80,) identity.
+        coefficients: Coefficients of the source, one frame or one for each of the driver's.
+        calibration: Calibration of the source's portrait; of a video, that of its frame at rest.
+        rest: Frame of a moving source at rest; default: `coefficients`.
+        scores: (52,) blendshape scores that the landmark model reported for the source, or None.
+    """
+
+    identity: np.ndarray
+    coefficients: Coefficients
+    calibration: PortraitCalibration
+    rest: Coefficients | None = None
+    scores: np.ndarray | None = None
+
+
 def plan_mesh_motion(
     model: Face478,
-    identity: np.ndarray,
-    source: Coefficients,
+    source: MotionSource,
     track: MotionTrack,
     options: RetargetOptions,
     driver_reference: Coefficients | None = None,
-    source_rest: Coefficients | None = None,
-    scores: np.ndarray | None = None,
 ) -> MeshMotion:
     """Retarget a driver's track to a source.
 
     Args:
         model: The face model.
-        identity: (80,) identity of the source.
-        source: Coefficients of the source, one frame or one for each of the track's.
+        source: The source.
         track: Motion of the driver in the face478 space.
         options: Mode, region and strength.
         driver_reference: Reference of relative motion; default: the track's `reference_coefficients`.
-        source_rest: Frame of a moving source at rest; default: `source`.
-        scores: (52,) blendshape scores that the landmark model reported for the source, or None.
     """
-    bias = measure_bias(model, identity, source.expression[0], scores)
-    rest = source_rest or source
-    if options.motion == "relative" and options.region != "pose":
-        rest = _speaking_rest(rest) if track.meta.audio_hash else _limit_rest_jaw(rest)
-    reference = driver_reference or reference_coefficients(track, options, source)
-    driven = retarget(source, track, options, reference, rest)
-    if options.region not in ("eyes", "pose"):
+    identity, coefficients, region = source.identity, source.coefficients, options.region
+    photo_rest = source.rest or coefficients
+    rest = photo_rest
+    if options.motion == "relative" and region != "pose" and track.meta.audio_hash:
+        rest = _speaking_rest(rest)
+    reference = driver_reference or reference_coefficients(track, options, coefficients)
+    driven = retarget(coefficients, track, options, reference, rest)
+    expression = driven.expression
+    if region not in ("eyes", "pose"):
+        bias = measure_bias(model, identity, coefficients.expression[0], source.scores)
         person = _Person(model, identity, bias)
-        expression = _match_driver_scores(person, rest, driven.expression, track, options, reference)
-        driven = replace(driven, expression=np.where(expression_mask(options.region), expression, driven.expression))
-    _limit_scores(driven.expression, source.expression, _SCORE_LOW, _SCORE_HIGH)
-    return MeshMotion(driven, _plan_lids(model, identity, source, rest, track, options, reference))
+        matched = _match_driver_scores(person, rest, expression, track, options, reference)
+        expression = np.where(expression_mask(region), matched, expression)
+    low, high = _score_limits(coefficients.expression, _SCORE_LOW, _SCORE_HIGH)
+    expression = np.clip(expression, low, high)
+    is_relative = options.motion == "relative"
+    driver = MeasuredDriver.of(model, track, reference, is_relative, options.strength, options.reference is not None)
+    measured = MeasuredSource.of(model, source.calibration)
+    if region != "pose":
+        matched = measured.match_driver(driver, rest.expression[0], expression, low, high)
+        expression = np.where(expression_mask(region), matched, expression)
+    gaze, lids = driven.gaze, measure_lid_openness(model, identity, coefficients.expression)
+    lids = np.array(np.broadcast_to(lids, (len(track), 2)))
+    if region not in ("lips", "pose"):
+        gaze = measured.plan_gaze(driver, rest.gaze[0], gaze)
+        rest_lids = measure_lid_openness(model, identity, photo_rest.expression)[0]
+        if len(coefficients) > 1:
+            rest_lids = np.quantile(lids, _OPEN_QUANTILE, axis=0)
+        lids = measured.plan_lids(driver, rest_lids, lids)
+    return MeshMotion(Coefficients(expression, driven.pose, gaze), lids)
 
 
 def plan_edited_motion(model: Face478, identity: np.ndarray, source: Coefficients, edited: Coefficients) -> MeshMotion:
@@ -101,55 +131,18 @@ def plan_edited_motion(model: Face478, identity: np.ndarray, source: Coefficient
     shift, depth = _EDIT_SHIFT_LIMIT, _EDIT_DEPTH_LIMIT
     limits = np.array([_TURN_LIMIT, _TURN_LIMIT, _TILT_LIMIT, shift, shift, depth])
     pose = source.pose + np.clip(np.array(edited.pose) - source.pose, -limits, limits)
-    expression = np.array(edited.expression)
-    _limit_scores(expression, source.expression, _EDIT_LOW, _EDIT_HIGH)
+    expression = np.clip(edited.expression, *_score_limits(source.expression, _EDIT_LOW, _EDIT_HIGH))
     gaze = np.clip(edited.gaze, np.minimum(source.gaze, -GAZE_LIMIT), np.maximum(source.gaze, GAZE_LIMIT))
     return MeshMotion(Coefficients(expression, pose, gaze), measure_lid_openness(model, identity, expression))
 
 
-def _limit_scores(expression: np.ndarray, source: np.ndarray, low: float, high: float) -> None:
-    """Limit the blendshape columns of N×64 expressions in place; the source's own values are always allowed."""
+def _score_limits(source: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest coefficients (N, 64) of the blendshapes; the source's own values are always allowed."""
+    lowest, highest = np.full(source.shape, -np.inf), np.full(source.shape, np.inf)
     columns = _BLENDSHAPE_COLUMNS
-    lowest = np.minimum(source[:, columns], low)
-    highest = np.maximum(source[:, columns], high)
-    expression[:, columns] = np.clip(expression[:, columns], lowest, highest)
-
-
-def _plan_lids(
-    model: Face478,
-    identity: np.ndarray,
-    source: Coefficients,
-    rest: Coefficients,
-    track: MotionTrack,
-    options: RetargetOptions,
-    reference: Coefficients,
-) -> np.ndarray:
-    """Openness of both eyes, (N, 2)."""
-    source_lids = np.broadcast_to(measure_lid_openness(model, identity, source.expression), (len(track), 2))
-    if options.region in ("lips", "pose"):
-        return np.array(source_lids)
-    driver = measure_lid_openness(model, track.identity, track.expression)
-    if options.motion == "relative":
-        driver_open = measure_lid_openness(model, track.identity, reference.expression)
-        if options.reference is None and len(track) > 1:
-            driver_open = np.quantile(driver[track.valid] if track.valid.any() else driver, _OPEN_QUANTILE, axis=0)
-        source_open = measure_lid_openness(model, identity, rest.expression)
-        if len(source) > 1:
-            source_open = np.quantile(source_lids, _OPEN_QUANTILE, axis=0)
-        # A share of the driver's open eye: a blink closes any eye, however wide the two eyes are at rest.
-        change = driver / np.maximum(driver_open, _MIN_DRIVER_OPENNESS) - 1
-        lids = source_open * (1 + options.strength * change)
-    else:
-        lids = source_lids + options.strength * (driver - source_lids)
-    return np.clip(lids, 0.0, np.maximum(_MAX_OPENNESS, source_lids))
-
-
-def _limit_rest_jaw(rest: Coefficients) -> Coefficients:
-    """The rest frame with its mouth at most slightly open."""
-    jaw = blendshape_index("jawOpen")
-    expression = np.array(rest.expression)
-    expression[:, jaw] = np.minimum(expression[:, jaw], _MAX_REST_JAW)
-    return replace(rest, expression=expression)
+    lowest[:, columns] = np.minimum(source[:, columns], low)
+    highest[:, columns] = np.maximum(source[:, columns], high)
+    return lowest, highest
 
 
 def _speaking_rest(rest: Coefficients) -> Coefficients:

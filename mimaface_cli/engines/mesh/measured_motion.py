@@ -1,0 +1,220 @@
+"""Motion in measured units: mouth, brows, lids and irises of a source move as far as those of its driver.
+
+Distances are relative to the distance of the eyes' outer corners, see `measures`. A driver's change since its rest is
+added to the source at rest. A calibration turns the sum into the movement of the mesh that is measured as that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mimaface_cli.engines.mesh.calibration import PortraitCalibration, eye_widths, iris_places
+from mimaface_cli.engines.mesh.measures import BROWS, GAP, GAPS, LIDS, WIDTH, FaceMeasures, match_measures, spread_gap
+from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.gaze import IRIS_DISTANCE
+from mimaface_cli.motion.coefficients import EXPRESSION_DIM, Coefficients
+from mimaface_cli.motion.retarget import soft_limit
+from mimaface_cli.motion.track import MotionTrack
+
+# What a face can do, in distances of the eyes' outer corners.
+_MAX_GAP = 0.55
+_GAP_GAIN = 1.08  # tracks are smoothed in time, as is what is measured in a video: both take some of the lips' movement
+_BROW_RANGE = 0.13  # change of the brows since rest
+_WIDTH_RANGE = (0.7, 1.45)  # of the mouth's width at rest without expression
+# Beyond this openness eyes stare; nor can a photo show much more of an eyeball than its own eye is open.
+_MAX_OPENNESS, _MAX_WIDENING, _MIN_WIDE = 1.22, 1.4, 0.4
+_IRIS_KNEE, _IRIS_LIMIT = 0.25, 0.32  # widths of the eye from its middle; the iris's edge meets the corner
+
+_CLOSED_QUANTILE = 0.05  # quantile of a driver's lip gap over time that counts as its most closed mouth
+_STILL_RANGE, _ACTIVE_RANGE = 0.02, 0.06  # range of a driver's lip gap that counts as a still, and as a moving mouth
+_CONTACT_GAP = 0.015  # a smaller lip gap is pressed to contact
+_PRESSURE = -0.01  # planned gap of lips in contact: they would pass through each other, and meet halfway
+_OPEN_QUANTILE = 0.8  # quantile of a driver's lid height over time that counts as open
+_MIN_OPEN_HEIGHT = 0.03  # a driver's open height below this does not show how far its eyes open
+_MAX_LID_GAIN = 1.15  # largest factor on a driver's change of lid height, so that larger eyes close too
+_LEAST_SHARE = 0.8  # of a driver's openness that smaller eyes keep until a blink starts
+_BLINK_START, _BLINK_END = 0.35, 0.12  # share of a driver's open height at which a blink starts and completes to close
+_SLIT = 0.03  # share of the source's open height that the lash line of a closed eye hides
+_MAX_NARROWING = 0.1  # of a source's eyes that are larger than the driver's, so that blinks move no further
+
+
+@dataclass(frozen=True)
+class MeasuredDriver:
+    """A driver's motion in measured units.
+
+    Attributes:
+        values: (N, COUNT) measures, see `measures`.
+        rest: (COUNT,) measures of the frame from which relative motion starts.
+        irises: (N, 2) places of the left and the right iris, see `iris_places`.
+        rest_irises: (2,) the same at rest.
+        valid: (N,) whether the frame shows the face.
+        is_relative: Whether motion is relative.
+        strength: Factor on the motion.
+        has_fixed_rest: Whether a frame was requested as rest.
+    """
+
+    values: np.ndarray
+    rest: np.ndarray
+    irises: np.ndarray
+    rest_irises: np.ndarray
+    valid: np.ndarray
+    is_relative: bool
+    strength: float
+    has_fixed_rest: bool
+
+    @classmethod
+    def of(
+        cls,
+        model: Face478,
+        track: MotionTrack,
+        reference: Coefficients,
+        is_relative: bool,
+        strength: float,
+        has_fixed_rest: bool,
+    ) -> "MeasuredDriver":
+        """Measure a driver's track; absolute motion starts from the neutral face that looks straight ahead."""
+        neutral = model.shape(track.identity.astype(np.float64), np.zeros(EXPRESSION_DIM))
+        person = FaceMeasures.of(model, neutral)
+        rest = reference.expression if is_relative else np.zeros((1, EXPRESSION_DIM))
+        rest_gaze = reference.gaze if is_relative else np.zeros((1, 4))
+        return cls(
+            values=person(track.expression.astype(np.float64)),
+            rest=person(rest)[0],
+            irises=iris_places(neutral, track.gaze.astype(np.float64)),
+            rest_irises=iris_places(neutral, rest_gaze)[0],
+            valid=track.valid if track.valid.any() else np.ones(len(track), bool),
+            is_relative=is_relative,
+            strength=strength,
+            has_fixed_rest=has_fixed_rest,
+        )
+
+    def quantile(self, columns: int | slice, share: float) -> np.ndarray:
+        """Return a quantile over time of some measures."""
+        return np.quantile(self.values[self.valid][:, columns], share, axis=0)
+
+
+@dataclass(frozen=True)
+class MeasuredSource:
+    """A source whose motion is planned in measured units.
+
+    Attributes:
+        calibration: The source's calibration.
+        person: Its measures.
+    """
+
+    calibration: PortraitCalibration
+    person: FaceMeasures
+
+    @classmethod
+    def of(cls, model: Face478, calibration: PortraitCalibration) -> "MeasuredSource":
+        """Return the source of a calibration."""
+        return cls(calibration, FaceMeasures.of(model, calibration.neutral))
+
+    def match_driver(
+        self, driver: MeasuredDriver, rest: np.ndarray, expression: np.ndarray, low: np.ndarray, high: np.ndarray
+    ) -> np.ndarray:
+        """Adjust expressions until mouth and brows move as far as the driver's.
+
+        Args:
+            driver: The driver's motion.
+            rest: (64,) expression of the source at rest, from which its motion starts.
+            expression: (N, 64) retargeted expressions.
+            low: Lowest coefficients, (N, 64) or broadcastable.
+            high: Highest coefficients.
+
+        Returns:
+            (N, 64) expressions.
+        """
+        calibration = self.calibration
+        start = rest if driver.is_relative else np.zeros(EXPRESSION_DIM)
+        planned = self.person(expression)
+        base = self.person(start[None])[0]
+        change = driver.strength * (driver.values - driver.rest)
+        target = planned.copy()
+        width = calibration.width.apply(base[WIDTH]) + change[:, WIDTH]
+        least, most = (share * self.person.offset[WIDTH] for share in _WIDTH_RANGE)
+        width = np.clip(calibration.width.invert(width), min(least, base[WIDTH]), max(most, base[WIDTH]))
+        target[:, WIDTH] = width
+        lift = np.clip(change[:, BROWS], -_BROW_RANGE, _BROW_RANGE)
+        target[:, BROWS] = calibration.brow.invert(calibration.brow.apply(base[BROWS]) + lift)
+        gap = self._target_gap(driver, float(base[GAP]))
+        contact = np.clip(1 - gap / _CONTACT_GAP, 0, 1)
+        middle = np.maximum(calibration.gap.invert(gap), 0)
+        middle = np.where(contact > 0, contact * _PRESSURE + (1 - contact) * middle, middle)
+        target[:, GAPS] = spread_gap(planned[:, GAPS], middle)
+        return match_measures(self.person, expression, target, low, high)
+
+    def _target_gap(self, driver: MeasuredDriver, rest: float) -> np.ndarray:
+        """Return the lip gap (N,) to be measured.
+
+        Where the driver's lips meet, those of the source meet, however far they are apart at rest. But a mouth that
+        does not move stays as it is.
+        """
+        gap = driver.values[:, GAP]
+        rest = float(self.calibration.gap.apply(np.array(rest)))
+        if not driver.is_relative:
+            return np.minimum(rest + driver.strength * (_GAP_GAIN * gap - rest), max(_MAX_GAP, rest))
+        closed = float(driver.quantile(GAP, _CLOSED_QUANTILE))
+        moved = float(driver.quantile(GAP, 1 - _CLOSED_QUANTILE)) - closed
+        activity = float(np.clip((moved - _STILL_RANGE) / (_ACTIVE_RANGE - _STILL_RANGE), 0, 1))
+        still = rest + driver.strength * _GAP_GAIN * (gap - driver.rest[GAP])
+        active = min(rest, closed) + driver.strength * _GAP_GAIN * (gap - closed)
+        return np.minimum(activity * active + (1 - activity) * still, max(_MAX_GAP, rest))
+
+    def plan_lids(self, driver: MeasuredDriver, rest: np.ndarray, current: np.ndarray) -> np.ndarray:
+        """Plan the openness of both eyes.
+
+        Args:
+            driver: The driver's motion.
+            rest: (2,) openness at rest.
+            current: (N, 2) openness in the source itself.
+
+        Returns:
+            (N, 2) openness.
+        """
+        columns = []
+        for k, curve in enumerate(self.calibration.lids):
+            column = LIDS.start + k
+            height = np.maximum(driver.values[:, column], 0)
+            opened = float(driver.rest[column])
+            if driver.is_relative and not driver.has_fixed_rest and len(height) > 1:
+                opened = float(driver.quantile(column, _OPEN_QUANTILE))
+            opened = max(opened, _MIN_OPEN_HEIGHT)
+            rest_height, closed_height = (float(curve.apply(np.array(value))) for value in (rest[k], 0.0))
+            ratio = max((rest_height - closed_height) / opened, 1e-3)
+            narrowing = driver.strength * np.clip(1 - _MAX_LID_GAIN / ratio, 0, _MAX_NARROWING)
+            rest_height -= min(narrowing, _MAX_NARROWING) * (rest_height - closed_height)
+            factor = float(np.clip(ratio, 1, _MAX_LID_GAIN))
+            target = rest_height + driver.strength * factor * (height - opened)
+            share = height / opened
+            target = np.maximum(target, closed_height + _LEAST_SHARE * share * (rest_height - closed_height))
+            blink = driver.strength * np.clip((_BLINK_START - share) / (_BLINK_START - _BLINK_END), 0, 1)
+            slit = closed_height + _SLIT * (rest_height - closed_height)
+            target = target + np.minimum(blink, 1) * (np.minimum(target, slit) - target)
+            widest = min(max(_MAX_WIDENING * rest[k], _MIN_WIDE), _MAX_OPENNESS)
+            columns.append(np.clip(curve.invert(target), 0, np.maximum(widest, current[:, k])))
+        return np.stack(columns, -1)
+
+    def plan_gaze(self, driver: MeasuredDriver, rest: np.ndarray, gaze: np.ndarray) -> np.ndarray:
+        """Replace the yaw of retargeted gazes so that irises move as far between the eyes' corners as the driver's.
+
+        Args:
+            driver: The driver's motion.
+            rest: (4,) gaze of the source at rest.
+            gaze: (N, 4) retargeted gazes.
+
+        Returns:
+            (N, 4) gazes.
+        """
+        curve = self.calibration.iris
+        base = iris_places(self.calibration.neutral, rest[None])[0]
+        start = base if driver.is_relative else np.zeros(2)
+        change = driver.irises - driver.rest_irises
+        goal = curve.apply(start) + change
+        target = curve.apply(base) + driver.strength * (goal - curve.apply(base))
+        knee = np.maximum(_IRIS_KNEE, np.abs(base))
+        place = soft_limit(curve.invert(target), knee, knee + _IRIS_LIMIT - _IRIS_KNEE)
+        sine = place * eye_widths(self.calibration.neutral) / IRIS_DISTANCE / np.cos(gaze[:, 1::2])
+        planned = np.array(gaze)
+        planned[:, ::2] = np.arcsin(np.clip(sine, -0.95, 0.95))
+        return planned
