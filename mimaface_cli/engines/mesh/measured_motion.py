@@ -13,7 +13,7 @@ from mimaface_cli.engines.mesh.measures import BROWS, GAP, GAPS, LIDS, WIDTH, Fa
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import IRIS_DISTANCE
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, Coefficients
-from mimaface_cli.motion.retarget import soft_limit
+from mimaface_cli.motion.easing import ease_range
 from mimaface_cli.motion.track import MotionTrack
 
 # What a face can do, in distances of the eyes' outer corners.
@@ -23,7 +23,7 @@ _BROW_RANGE = 0.13  # change of the brows since rest
 _WIDTH_RANGE = (0.7, 1.45)  # of the mouth's width at rest without expression
 # Beyond this openness eyes stare; nor can a photo show much more of an eyeball than its own eye is open.
 _MAX_OPENNESS, _MAX_WIDENING, _MIN_WIDE = 1.22, 1.4, 0.4
-_IRIS_KNEE, _IRIS_LIMIT = 0.25, 0.32  # widths of the eye from its middle; the iris's edge meets the corner
+_IRIS_KNEE, _IRIS_MARGIN = 0.25, 0.07  # widths of the eye from its middle; the iris's edge meets the corner
 
 _CLOSED_QUANTILE = 0.05  # quantile of a driver's lip gap over time that counts as its most closed mouth
 _STILL_RANGE, _ACTIVE_RANGE = 0.02, 0.06  # range of a driver's lip gap that counts as a still, and as a moving mouth
@@ -213,7 +213,7 @@ class MeasuredSource:
         goal = curve.apply(start) + change
         target = curve.apply(base) + driver.strength * (goal - curve.apply(base))
         knee = np.maximum(_IRIS_KNEE, np.abs(base))
-        place = soft_limit(curve.invert(target), knee, knee + _IRIS_LIMIT - _IRIS_KNEE)
+        place = ease_range(curve.invert(target), -knee, knee, _IRIS_MARGIN)
         sine = place * eye_widths(self.calibration.neutral) / IRIS_DISTANCE / np.cos(gaze[:, 1::2])
         planned = np.array(gaze)
         planned[:, ::2] = np.arcsin(np.clip(sine, -0.95, 0.95))
