@@ -21,15 +21,22 @@ class HeadLight:
 
     Attributes:
         normals: (F, 3) normals of the fine face in the photo, camera axes.
+        smooth_normals: (F, 3) the same, smoothed over the face.
         coefficients: (3, 9) spherical-harmonic light by color channel, or None if it is unknown.
         rotation: (3, 3) rotation of the head in the photo.
         rim: For each surface around the face, the vertex of the fine face nearest to each of its vertices.
     """
 
     normals: np.ndarray
+    smooth_normals: np.ndarray
     coefficients: np.ndarray | None
     rotation: np.ndarray
     rim: list[np.ndarray]
+
+    def facing(self, pose: np.ndarray) -> np.ndarray:
+        """Return the cosine (F,) between each vertex's normal and the camera's axis at a pose (6,), at least 0."""
+        turn = rotation_matrix(pose[:3]) @ self.rotation.T
+        return np.maximum(self.normals @ turn[2], 0)
 
     def ratio(self, pose: np.ndarray) -> np.ndarray | None:
         """Return the factor (V, 3) on the colors of each vertex at a pose (6,), exactly 1 at the photo's pose.
@@ -41,9 +48,11 @@ class HeadLight:
             return None
         before, after = (
             np.maximum(sh_basis(normals) @ self.coefficients.T, _MIN_LIGHT)
-            for normals in (self.normals, self.normals @ turn.T)
+            for normals in (self.smooth_normals, self.smooth_normals @ turn.T)
         )
-        face = np.exp(_MAX_LOG_RATIO * np.tanh(np.log(after / before) / _MAX_LOG_RATIO))
+        # One factor for all channels: a gray photo stays gray.
+        change = np.log(after / before).mean(1, keepdims=True)
+        face = np.repeat(np.exp(_MAX_LOG_RATIO * np.tanh(change / _MAX_LOG_RATIO)), 3, 1)
         # Hair and neck take the light of the face's rim: no edge shows between them.
         return np.concatenate([face, *(face[vertices] for vertices in self.rim)])
 
@@ -60,12 +69,12 @@ def build_head_light(portrait: Portrait, geometry: HeadGeometry) -> HeadLight:
     normals = vertex_normals(geometry.placed, geometry.fine.triangles)
     normals *= np.sign(np.median(normals[:, 2]))  # the model's triangles may have either orientation
     # The fitted light is smooth: folds around nose and lips must not flicker as the head turns.
-    normals = diffuse_over_mesh(normals, geometry.fine.triangles, _SMOOTHING_STEPS)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
+    smooth = diffuse_over_mesh(normals, geometry.fine.triangles, _SMOOTHING_STEPS)
+    smooth /= np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-6)
     coefficients = None
     if portrait.illumination is not None:
         coefficients = portrait.illumination.reshape(3, 9).astype(np.float64).copy()
         coefficients[:, 0] += AMBIENT
     oval = geometry.fine.rings["oval"]
     rim = [np.tile(oval[surface.rim[:, 0]], len(surface.head) // len(surface.rim)) for surface in geometry.surfaces]
-    return HeadLight(normals, coefficients, rotation_matrix(portrait.pose[:3]), rim)
+    return HeadLight(normals, smooth, coefficients, rotation_matrix(portrait.pose[:3]), rim)

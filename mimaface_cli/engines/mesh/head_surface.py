@@ -43,6 +43,8 @@ _OUTLINE_LIMITS = 2.0, 1.75
 _TYPICAL_OUTLINE = 1.5, 1.3  # where the photo's border cuts the head
 _MIN_OUTLINE = 1.05
 _NECK_DROP, _NECK_SLOPE = 0.22, 0.15  # model units: the neck lies behind the jaw, and slopes back
+_EARS = 0.17  # by which ears stand out, in multiples of the rim's radius
+_UPPER = 0.2  # cosine between a ray and the way down
 _SEARCH = np.linspace(1.0, 2.6, 97)  # multiples of the rim's radius at which the outline is looked for
 
 
@@ -110,6 +112,11 @@ class _Rays:
     neck: np.ndarray
     down: np.ndarray
 
+    @property
+    def is_upper(self) -> np.ndarray:
+        """(A,) whether a ray points to hair or ears, not to neck and shoulders."""
+        return self.directions @ self.down < _UPPER
+
 
 def build_head_surface(
     oval: np.ndarray, placed: np.ndarray, head: np.ndarray, pose: np.ndarray, alpha: np.ndarray, to_crop: np.ndarray
@@ -149,7 +156,7 @@ def build_head_surface(
         rest_rim=rim_points((placed - pose[3:]) @ rotation_matrix(pose[:3]), rays.rim, rays.share),
         fade=np.concatenate([np.ones(len(front)), np.tile(_back_fade(rays), len(_BACK_ANGLES))]),
         is_opaque=np.repeat([False, True], [len(front), len(back)]),
-        front=_front_triangles(is_cut, texture, invert(to_crop), alpha.shape),
+        front=_front_triangles(rays, is_cut, texture, invert(to_crop), alpha.shape),
         back=_back_triangles(rays, len(front)),
     )
 
@@ -179,7 +186,7 @@ def _find_outline(rays: _Rays, alpha: np.ndarray, to_image: np.ndarray) -> tuple
     limit, typical = (values[0] * up + values[1] * (1 - up) for values in (_OUTLINE_LIMITS, _TYPICAL_OUTLINE))
     height, width = alpha.shape
     last = np.take_along_axis(positions, end[None, :, None], 0)[0]
-    is_cut = ((last < 1) | (last > np.array([width, height]) - 1)).any(1) & (rays.neck < 1)
+    is_cut = ((last < 1) | (last > np.array([width, height]) - 1)).any(1) & rays.is_upper
     outline = np.minimum(np.where(is_cut, np.maximum(_SEARCH[end], typical), _SEARCH[end]), limit)
     outline = outline * (1 - rays.neck) + 1.3 * rays.neck
     return np.maximum(blur_circular(median_circular(outline, 5), 1.2), _MIN_OUTLINE), is_cut
@@ -215,7 +222,10 @@ def _front_depth(rays: _Rays, outline: np.ndarray, factor: np.ndarray, skull_dep
 
 def _build_back(rays: _Rays, outline: np.ndarray, skull: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the vertices of the back in camera space, (B·A, 3), and their texture (B·A, 2), ring by ring."""
-    rim = rays.center + (outline * rays.radius)[:, None] * rays.directions
+    # Ears and the hair beside them stand out from the skull.
+    from_up = np.degrees(np.arccos(np.clip(-rays.directions @ rays.down, -1, 1)))
+    skull_outline = np.maximum(outline - _EARS * smoothstep((from_up - 40) / 25), 1.0)
+    rim = rays.center + (skull_outline * rays.radius)[:, None] * rays.directions
     edge = camera.unproject(rim, np.full(ANGLES, camera.CAMERA_DISTANCE - skull[2]))
     offset = edge - skull
     radius = float(np.median(np.hypot(offset[:, 0], offset[:, 1])[rays.neck < 0.5]))
@@ -242,11 +252,15 @@ def rim_points(oval: np.ndarray, rim: np.ndarray, share: np.ndarray) -> np.ndarr
 
 
 def _front_triangles(
-    is_cut: np.ndarray, texture: np.ndarray, to_image: np.ndarray, shape: tuple[int, ...]
+    rays: _Rays, is_cut: np.ndarray, texture: np.ndarray, to_image: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Triangles of the front. Beyond the outline, it ends at the photo's border, or where the border cuts the head."""
+    """Triangles of the front.
+
+    Beyond the outline of hair and ears, it ends at the photo's border, or at the outline where the border cuts the
+    head. Neck and shoulders continue beyond the border.
+    """
     triangles = grid_triangles(RINGS, ANGLES)
-    is_beyond = triangles // ANGLES > FACE_RIM + len(_SKULL_RINGS) - 1
+    is_beyond = (triangles // ANGLES > FACE_RIM + len(_SKULL_RINGS) - 1) & rays.is_upper[triangles % ANGLES]
     pixels = transform_points(to_image, texture.reshape(-1, 2))
     is_outside: np.ndarray = np.any((pixels < 0) | (pixels > np.array(shape[1::-1])), axis=1)
     is_open = is_beyond & is_cut[triangles % ANGLES]

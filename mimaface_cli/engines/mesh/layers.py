@@ -20,10 +20,11 @@ from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.weights.locate import find_missing_files
 
-REVISION = 2  # part of the cache key: increase it when results change
+REVISION = 3  # part of the cache key: increase it when results change
 FOLDER = "portraits"  # sub-folder of the cache
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
+_TINTED = 0.025  # heights of the face: single hairs beyond the soft outline are no background
 _OVERLAP = 9  # pixels: the moving part of the person overlaps the still part, so that no seam opens between them
 # Head coordinates (see `HeadAxes`) of the neck, behind which is the body.
 _NECK_FROM, _NECK_WIDTH = -0.05, 0.8
@@ -38,7 +39,7 @@ class PhotoLayers:
         alpha: (H, W) float32 alpha of the person, 0 to 1.
         moving_alpha: (H, W) uint8 alpha of the part of the person that moves, with a margin of still pixels.
         foreground: (H, W, 3) uint8 RGB colors of the person, continued beyond its outline.
-        background: (H, W, 3) uint8 RGB: the photo where nothing moves, filled behind the moving part of the person.
+        background: (H, W, 3) uint8 RGB: the photo, filled behind the moving part of the person and close around it.
         still_alpha: (H, W) uint8 alpha of the still part of the person, such as the shoulders.
         background_alpha: (H, W) uint8 alpha of the background of a photo with transparency, or None.
         notes: Notes for the user.
@@ -104,7 +105,7 @@ def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, note
     geometry = build_head_geometry(portrait, model, alpha)
     share = moving_share(geometry, alpha.shape)
     is_moving = (share > _STILL) & (alpha > 0)
-    background = np.where(is_moving[..., None], _fill_background(portrait, geometry, alpha, is_moving), image)
+    background = _fill_background(portrait, geometry, alpha, is_moving)
     alpha8 = np.round(alpha * 255).astype(np.uint8)
     margin = cv2.dilate(is_moving.astype(np.uint8), np.ones((_OVERLAP, _OVERLAP), np.uint8)) > 0
     return PhotoLayers(
@@ -121,7 +122,9 @@ def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, note
 def _fill_background(
     portrait: Portrait, geometry: HeadGeometry, alpha: np.ndarray, is_moving: np.ndarray
 ) -> np.ndarray:
-    """Fill an image (H, W, 3) behind the moving part of a person: with background, and with the body behind the neck.
+    """Return the photo (H, W, 3), filled behind the moving person: with background, and with body behind the neck.
+
+    The fill ends softly beyond the outline, so that neither a seam nor a fringe of the person is left there.
 
     Args:
         portrait: The photo.
@@ -130,17 +133,20 @@ def _fill_background(
         is_moving: (H, W) bool, the moving part of the person.
     """
     image = portrait.image
-    is_person = _grow(alpha > 0)
     height = float(np.ptp(portrait.points[:, 1]))
+    margin = 1 + round(_TINTED * height)
+    is_person = _grow(alpha > 0, margin)
     depth = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-    can_appear = _grow(is_moving) & (depth < _UNCOVERED * height)
+    can_appear = _grow(is_moving, margin) & (depth < _UNCOVERED * height)
     share = _neck_share(portrait, geometry, alpha)
     filled = fill_hole(image, is_person, can_appear & (share < 1))
     is_neck = can_appear & (share > 0)
     if is_neck.any():
         body = fill_hole(image, _grow(is_moving), is_neck)
-        filled = np.round(filled + share[..., None] * (body.astype(np.float32) - filled)).astype(np.uint8)
-    return filled
+        filled = filled + share[..., None] * (body.astype(np.float32) - filled)
+    outside = cv2.distanceTransform((~is_moving).astype(np.uint8), cv2.DIST_L2, 3)
+    blend = smoothstep(1.2 - 1.2 * outside / margin) * (is_moving | (alpha == 0))
+    return np.round(image + blend.astype(np.float32)[..., None] * (filled - image.astype(np.float32))).astype(np.uint8)
 
 
 def _neck_share(portrait: Portrait, geometry: HeadGeometry, alpha: np.ndarray) -> np.ndarray:
@@ -152,9 +158,10 @@ def _neck_share(portrait: Portrait, geometry: HeadGeometry, alpha: np.ndarray) -
     return (inside * (alpha > 0.5)).astype(np.float32)
 
 
-def _grow(mask: np.ndarray) -> np.ndarray:
-    """Return a bool mask (H, W), dilated by one pixel."""
-    return cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+def _grow(mask: np.ndarray, radius: int = 1) -> np.ndarray:
+    """Return a bool mask (H, W), dilated by a number of pixels."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return cv2.dilate(mask.astype(np.uint8), disc) > 0
 
 
 def _fill_alpha(alpha: np.ndarray | None, is_moving: np.ndarray) -> np.ndarray | None:

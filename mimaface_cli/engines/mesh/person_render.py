@@ -14,6 +14,7 @@ from mimaface_cli.face.sampling import sample_image
 from mimaface_cli.motion.rotation import rotation_matrix
 
 _LIGHT_STRIDE = 2  # light is interpolated at a fraction of the resolution
+_STRETCHED_FROM, _STRETCHED_UNTIL = 2.0, 4.0  # factors on the size of skin since the photo
 # Degrees of head rotation since the photo from which, and until which, the hidden parts appear.
 _HIDDEN_FROM, _HIDDEN_UNTIL = 2.0, 8.0
 _AT_REST = 1.5  # pixels of movement of the head's surroundings up to which the photo's soft outline is exact
@@ -74,7 +75,7 @@ def render_person(
     corner = np.array([left, top])
     size = right - left, bottom - top
     front = _rasterize(xy - corner, depth, geometry.front, size)
-    colors, alpha, photo_map = _render_front(prepared, front)
+    colors, alpha, photo_map = _render_front(prepared, front, pose)
 
     def to_box(crop_pixels: np.ndarray) -> np.ndarray:
         return prepared.to_image(crop_pixels) - corner
@@ -111,7 +112,9 @@ def _visible_box(prepared: PreparedPortrait, xy: np.ndarray) -> Box | None:
     return (int(left), int(top), int(right), int(bottom)) if left < right and top < bottom else None
 
 
-def _render_front(prepared: PreparedPortrait, front: _Raster) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _render_front(
+    prepared: PreparedPortrait, front: _Raster, pose: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Render what the photo shows, without the inside of eyes and mouth.
 
     Returns:
@@ -123,24 +126,63 @@ def _render_front(prepared: PreparedPortrait, front: _Raster) -> tuple[np.ndarra
     soften_silhouettes(colors, photo_map)
     colors = colors.astype(np.float32)
     alpha = (layer[..., 3] * (front.index >= 0)).astype(np.float32)[..., None] / 255
+    _smooth_stretched_skin(prepared, front, pose, colors, photo_map)
     _complete_face(prepared, front, colors, alpha)
     return colors, alpha, photo_map
 
 
+def _select_face(
+    prepared: PreparedPortrait, front: _Raster, is_selected: np.ndarray
+) -> tuple[tuple[slice, slice], _Raster] | None:
+    """Select the triangles of the face at some of its vertices.
+
+    Args:
+        prepared: The prepared portrait.
+        front: The rasterized front.
+        is_selected: (F,) bool, vertices of the fine face.
+
+    Returns:
+        The box around the selected triangles and their raster in it, or None where none is visible.
+    """
+    triangles = prepared.geometry.fine.triangles
+    has_selected = np.zeros(len(front.triangles), bool)
+    has_selected[: len(triangles)] = is_selected[triangles].any(1)
+    if not has_selected.any():
+        return None
+    is_inside = (front.index >= 0) & has_selected[front.index]
+    left, top, width, height = cv2.boundingRect(is_inside.astype(np.uint8))
+    if not width:
+        return None
+    box = np.s_[top : top + height, left : left + width]
+    index = np.where(is_inside[box], front.index[box], -1)
+    return box, _Raster(index, np.ascontiguousarray(front.weights[box]), front.triangles)
+
+
+def _smooth_stretched_skin(
+    prepared: PreparedPortrait, front: _Raster, pose: np.ndarray, colors: np.ndarray, photo_map: np.ndarray
+) -> None:
+    """Blend smooth skin over the part of the face that is stretched far from a grazing view, in place.
+
+    Few pixels of the photo would otherwise become streaks.
+    """
+    stretch = prepared.light.facing(pose) / np.maximum(prepared.light.facing(prepared.portrait.pose), 0.03)
+    share = np.clip((stretch - _STRETCHED_FROM) / (_STRETCHED_UNTIL - _STRETCHED_FROM), 0, 1)
+    selected = _select_face(prepared, front, share > 0)
+    if selected is None:
+        return
+    box, part = selected
+    blend = part.interpolate(share[:, None])
+    smooth = sample_image(prepared.smooth, np.ascontiguousarray(photo_map[box]), cv2.INTER_LINEAR)
+    colors[box] += blend * (smooth - colors[box])
+
+
 def _complete_face(prepared: PreparedPortrait, front: _Raster, colors: np.ndarray, alpha: np.ndarray) -> None:
     """Blend the second texture of the face over colors and alpha, in place."""
-    completion, triangles = prepared.completion, prepared.geometry.fine.triangles
-    if not completion.share.any():
+    completion = prepared.completion
+    selected = _select_face(prepared, front, completion.share > 0)
+    if selected is None:
         return
-    needs_completion = np.zeros(len(front.triangles), bool)
-    needs_completion[: len(triangles)] = (completion.share[triangles] > 0).any(1)
-    is_completed = (front.index >= 0) & needs_completion[front.index]
-    left, top, width, height = cv2.boundingRect(is_completed.astype(np.uint8))
-    if not width:
-        return
-    box = np.s_[top : top + height, left : left + width]
-    index = np.where(is_completed[box], front.index[box], -1)
-    part = _Raster(index, np.ascontiguousarray(front.weights[box]), front.triangles)
+    box, part = selected
     attributes = np.concatenate([completion.texture - 0.5, completion.share[:, None], completion.gain], 1)
     values = part.interpolate(attributes)
     share = values[..., 2:3]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from mimaface_cli.cache import Cache
@@ -22,6 +23,7 @@ from mimaface_cli.face.portrait import Portrait
 
 _RELIABLE_OPENNESS = 0.35  # openness from which an eye shows how far it can open
 _NEARLY_CLOSED = 0.12  # openness below which lids count as touching, although their landmarks are apart
+_SMOOTH_SHARE = 0.012  # of the face's width: deviation of the blur
 _CHEEKS = np.array([50, 280, 101, 330, 117, 346, 205, 425])
 
 LidCurve = tuple[np.ndarray, np.ndarray]  # openness (K,), ascending, and the lids' distance at each (K,), model units
@@ -37,6 +39,7 @@ class PreparedPortrait:
         lid_curves: For the left and right eye, how far the lids are apart at each openness.
         layers: The photo, separated into person and background.
         person: (H, W, 4) uint8, colors and alpha of the moving part of the person.
+        smooth: (H, W, 3) uint8, the smoothed colors of the person.
         rim: (H, W, 3) int16, the photo minus its recomposed layers, or None where all of it is the person.
         opacity: (V, 2) for each vertex of what the photo does not show, 1 where it is opaque and 0 where it has the
             person's alpha at its texture; then a factor.
@@ -51,6 +54,7 @@ class PreparedPortrait:
     lid_curves: list[LidCurve]
     layers: PhotoLayers
     person: np.ndarray
+    smooth: np.ndarray
     rim: np.ndarray | None
     opacity: np.ndarray
     completion: FaceCompletion
@@ -102,6 +106,9 @@ def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) ->
         lid_curves=_fit_lid_curves(portrait, model, geometry.head, rest),
         layers=layers,
         person=np.dstack([layers.foreground, layers.moving_alpha]),
+        smooth=cv2.GaussianBlur(
+            layers.foreground, (0, 0), max(1.0, _SMOOTH_SHARE * float(np.ptp(portrait.points[:, 0])))
+        ),
         rim=_measure_rim(portrait.image, layers),
         opacity=np.concatenate([ones, *opacity]),
         completion=complete_face(
