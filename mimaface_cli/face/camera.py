@@ -40,8 +40,9 @@ def project(points: np.ndarray, size: float = CROP_SIZE) -> tuple[np.ndarray, np
     """
     depth = CAMERA_DISTANCE - points[:, 2]
     scale = FOCAL_PER_SIZE * size / depth
-    half = size / 2
-    return np.stack([half + points[:, 0] * scale, half - points[:, 1] * scale], -1), depth
+    pixels = points[:, :2] * (scale[:, None] * [1, -1])
+    pixels += size / 2
+    return pixels, depth
 
 
 def unproject(pixels: np.ndarray, depth: np.ndarray, size: float = CROP_SIZE) -> np.ndarray:

@@ -21,13 +21,13 @@ from mimaface_cli.face import camera, gaze, shading
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.fitting import Fitter, fit_identity
+from mimaface_cli.face.fitting import Fitter, FrameFit, fit_identity
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.reference_frame import build_skin_tracker
 from mimaface_cli.face.shots import FrameType, track_face
 from mimaface_cli.face.skin_color import fit_illumination, fit_texture, sample_colors
 from mimaface_cli.face.skin_tracking import REVISION as SKIN_REVISION
-from mimaface_cli.face.skin_tracking import FacePatch, ShotFrame, SkinTracker
+from mimaface_cli.face.skin_tracking import FacePatch, FittedFrame, ShotFrame, SkinTracker
 from mimaface_cli.motion import smoothing
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, LIGHT_DIM, blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix
@@ -36,11 +36,13 @@ from mimaface_cli.motion.track_meta import TrackMeta
 from mimaface_cli.progress import ProgressCallback, ignore_progress
 
 EXTRACTOR = "mediapipe+face478"
-REVISION = 2  # part of the cache key: increase it when results change, so that older cached tracks are not reused
+REVISION = 3  # part of the cache key: increase it when results change, so that older cached tracks are not reused
 IDENTITY_FRAMES = 24  # frames from which a person's identity is fitted
 # Frames that are buffered before a shot's crop is fixed, without and with skin tracking.
 BUFFERED_FRAMES, BUFFERED_SKIN_FRAMES = 250, 75
 MAX_PENDING_FITS = 150  # frames that are submitted but not fitted yet; at the limit, face detection waits
+# Consecutive frames that one thread fits. Skin tracking starts each fit but the first from the previous frame's.
+FITTED_TOGETHER = 8
 FIT_STEPS = 3  # Gauss–Newton steps of a frame without skin tracking
 _CROP_SPREAD = 0.2217  # RMS distance of the landmarks from their mean in the crop, relative to the crop's side
 _CLOSED_BLINK = 0.55  # eyeBlink coefficient above which the iris is not visible
@@ -179,7 +181,8 @@ class _TrackBuilder:
         self._crop: np.ndarray | None = None
         self._shot: Future[_Shot] | None = None
         self._person: _Person | None = None
-        self._fits: deque[tuple[int, Future[_FrameCoefficients]]] = deque()
+        self._waiting: list[_PendingFrame] = []  # frames that will be fitted together
+        self._fits: deque[tuple[list[int], Future[list[_FrameCoefficients]]]] = deque()
 
     def add(self, pts: float, image: np.ndarray, face: Face | None, starts_shot: bool) -> None:
         """Add the next frame; `face` is None where the person is not visible."""
@@ -193,11 +196,12 @@ class _TrackBuilder:
         self._coefficients.append(None)
         self._crops.append(np.zeros((2, 3)) if self._crop is None else self._crop)
         if face is None:
+            self._submit_waiting()
             return
         patch = FacePatch.cut(image, face.points) if self._use_skin else None
         frame = _PendingFrame(index, face, sample_colors(image, face.points), patch)
         if self._shot is not None:
-            self._submit_fit(frame, self._shot)
+            self._submit_fit(frame)
             self._collect_fits(MAX_PENDING_FITS)
             return
         self._buffer.append(frame)
@@ -212,7 +216,7 @@ class _TrackBuilder:
             # Submitted before any fit of the shot, so that fits that wait for it cannot occupy the whole pool.
             self._crop, self._shot = crop, self._pool.submit(self._prepare_shot, frames, crop)
             for frame in frames:
-                self._submit_fit(frame, self._shot)
+                self._submit_fit(frame)
         if self._crop is not None:
             shot_start = self._cuts[-1] if self._cuts else 0
             for index in range(shot_start, len(self._crops)):
@@ -220,16 +224,26 @@ class _TrackBuilder:
 
     def _end_shot(self) -> None:
         self._fix_crop()
+        self._submit_waiting()
         self._collect_fits(0)
 
-    def _submit_fit(self, frame: _PendingFrame, shot: Future[_Shot]) -> None:
-        self._fits.append((frame.index, self._pool.submit(_fit_frame, frame, shot)))
+    def _submit_fit(self, frame: _PendingFrame) -> None:
+        """Fit a frame of the shot, in a thread, together with its neighbors."""
+        self._waiting.append(frame)
+        if len(self._waiting) >= FITTED_TOGETHER:
+            self._submit_waiting()
+
+    def _submit_waiting(self) -> None:
+        if self._waiting and self._shot is not None:
+            frames, self._waiting = self._waiting, []
+            self._fits.append(([frame.index for frame in frames], self._pool.submit(_fit_frames, frames, self._shot)))
 
     def _collect_fits(self, max_pending: int) -> None:
-        """Wait until at most `max_pending` fits are unfinished; raise their exceptions."""
-        while len(self._fits) > max_pending:
-            index, result = self._fits.popleft()
-            self._coefficients[index] = result.result()
+        """Wait until at most `max_pending` submitted frames are unfinished; raise the exceptions of fits."""
+        while len(self._fits) * FITTED_TOGETHER > max_pending:
+            indices, results = self._fits.popleft()
+            for index, result in zip(indices, results.result(), strict=True):
+                self._coefficients[index] = result
 
     def _prepare_shot(self, frames: list[_PendingFrame], crop: np.ndarray) -> _Shot:
         """Build the shot's skin tracker; on the first shot, also fit the person."""
@@ -304,23 +318,39 @@ def _fit_person(model: Face478, frames: list[_PendingFrame], crop: np.ndarray) -
     return _Person(fitter, texture, model.albedo(texture), normals)
 
 
-def _fit_frame(frame: _PendingFrame, pending_shot: Future[_Shot]) -> _FrameCoefficients:
-    """Fit one frame, as soon as its shot is prepared."""
+def _fit_frames(frames: list[_PendingFrame], pending_shot: Future[_Shot]) -> list[_FrameCoefficients]:
+    """Fit consecutive frames of a shot, as soon as it is prepared."""
     shot = pending_shot.result()
-    person, face = shot.person, frame.face
-    points = transform_points(shot.crop, face.points)
+    coefficients = []
+    previous = None
+    for frame in frames:
+        fit, points = _fit_frame(frame, shot, previous)
+        if frame.patch is not None:
+            previous = FittedFrame(ShotFrame(frame.patch, frame.face), fit)
+        coefficients.append(_read_coefficients(frame, shot, fit, points))
+    return coefficients
+
+
+def _fit_frame(frame: _PendingFrame, shot: _Shot, previous: FittedFrame | None) -> tuple[FrameFit, np.ndarray]:
+    """Return the fit of a frame and its landmarks (478, 2) in pixels of the crop, with the irises in their places."""
+    face = frame.face
     if shot.tracker is None or frame.patch is None:
-        fitter = person.fitter
-        fit = fitter.fit_frame(points, face.scores, fitter.initial_pose(points, face.rotation), steps=FIT_STEPS)
-    else:
-        fitter = shot.tracker.fitter
-        shot_frame = ShotFrame(frame.patch, face)
-        fit = shot.tracker.fit_frame(shot_frame)
-        points = shot.tracker.locate_irises(shot_frame, fit)
-    shape = fitter.shape(fit.expression)
+        points, fitter = transform_points(shot.crop, face.points), shot.person.fitter
+        pose = fitter.initial_pose(points, face.rotation)
+        return fitter.fit_frame(points, face.scores, pose, steps=FIT_STEPS), points
+    shot_frame = ShotFrame(frame.patch, face)
+    fit = shot.tracker.fit_frame(shot_frame, previous)
+    return fit, shot.tracker.locate_irises(shot_frame, fit)
+
+
+def _read_coefficients(frame: _PendingFrame, shot: _Shot, fit: FrameFit, points: np.ndarray) -> _FrameCoefficients:
+    """Return the coefficients of a fitted frame."""
+    person = shot.person
+    fitter = person.fitter if shot.tracker is None else shot.tracker.fitter
     rotation = rotation_matrix(fit.pose[:3])
     illumination = fit_illumination(person.albedo, person.normals @ rotation.T, frame.colors)
-    return _FrameCoefficients(fit.expression, illumination, fit.pose, gaze.gaze_from_iris(points, shape, fit.pose))
+    gaze_angles = gaze.gaze_from_iris(points, fitter.shape(fit.expression), fit.pose)
+    return _FrameCoefficients(fit.expression, illumination, fit.pose, gaze_angles)
 
 
 def upright_crop(points: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.kernels import kernel
+from mimaface_cli.face.fit_kernels import differentiate, multiply_vertex_matrix, scale_rows
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM
 from mimaface_cli.motion.rotation import euler_angles, rotation_from_vector, rotation_matrix
 
@@ -25,43 +25,8 @@ OUTLIER_SCALE = 0.5
 
 ImageTerm = Callable[[np.ndarray, np.ndarray], tuple[sparse.csr_array, np.ndarray]]
 """An image's part of the error: called with the projected vertices (V, 2), in pixels of the 256 crop, and their
-distances (V,); returns the Hessian (2V, 2V) and the gradient (2V,) of half a squared error with respect to the
-pixels."""
-
-
-@kernel
-def _differentiate(
-    rotated: np.ndarray,
-    translation: np.ndarray,
-    rotation: np.ndarray,
-    basis: np.ndarray,
-    by_position: np.ndarray,
-    jacobian: np.ndarray,
-) -> None:
-    """Differentiate the pixels of vertices (V, 3) that are rotated but not yet translated.
-
-    Writes the derivative with respect to the vertex positions to `by_position` (V, 2, 3). Writes the derivative with
-    respect to a small rotation, the translation and the coefficients of an unrotated basis (V, 3, 64) to `jacobian`
-    (2V, 70).
-    """
-    for vertex in range(len(rotated)):
-        x, y, z = rotated[vertex]
-        depth = camera.CAMERA_DISTANCE - z - translation[2]
-        scale = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / depth
-        by_position[vertex, 0, 0], by_position[vertex, 0, 2] = scale, (x + translation[0]) * scale / depth
-        by_position[vertex, 1, 1], by_position[vertex, 1, 2] = -scale, -(y + translation[1]) * scale / depth
-        for axis in range(2):
-            row = jacobian[2 * vertex + axis]
-            gx, gy, gz = by_position[vertex, axis]
-            # d/dω of ω × p is g · (ω × p) = ω · (p × g)
-            row[0], row[1], row[2] = y * gz - z * gy, z * gx - x * gz, x * gy - y * gx
-            row[3], row[4], row[5] = gx, gy, gz
-            # The derivative with respect to the unrotated position.
-            hx = gx * rotation[0, 0] + gy * rotation[1, 0] + gz * rotation[2, 0]
-            hy = gx * rotation[0, 1] + gy * rotation[1, 1] + gz * rotation[2, 1]
-            hz = gx * rotation[0, 2] + gy * rotation[1, 2] + gz * rotation[2, 2]
-            for k in range(basis.shape[2]):
-                row[6 + k] = hx * basis[vertex, 0, k] + hy * basis[vertex, 1, k] + hz * basis[vertex, 2, k]
+distances (V,); returns the Hessian (2V, 2V), stored in 2×2 blocks of vertex pairs, and the gradient (2V,) of half a
+squared error with respect to the pixels."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +51,13 @@ class _Linearization:
     Attributes:
         pixels: (V, 2).
         depth: (V,) distances from the camera.
-        jacobian: (2V, 70) float32 derivative of the pixels with respect to a small rotation, translation and
-            expression.
-        by_position: (V, 2, 3) derivative of the pixels with respect to the vertex positions.
+        jacobian: (2V, 6 + K) float32 derivative of the pixels with respect to a small rotation, translation and
+            coefficients.
     """
 
     pixels: np.ndarray
     depth: np.ndarray
     jacobian: np.ndarray
-    by_position: np.ndarray
 
 
 class Fitter:
@@ -117,7 +80,8 @@ class Fitter:
         self.neutral = model.mean + model.identity_basis @ self.identity
         self.fitted_vertices = np.setdiff1d(np.arange(len(model.mean)), topology.IRIS)
         self._weights = 1.0 / model.noise[self.fitted_vertices]
-        self._basis = np.ascontiguousarray(model.expression_basis[self.fitted_vertices])
+        # float32 halves the time; the Jacobian only gives the direction of a step.
+        self._basis = np.ascontiguousarray(model.expression_basis[self.fitted_vertices], np.float32)
         covariance = UNNAMED_DEVIATION**2 * np.eye(EXPRESSION_DIM)
         covariance[:NAMED_COUNT, :NAMED_COUNT] = model.score_error
         self._prior_precision = np.linalg.inv(covariance)
@@ -167,23 +131,21 @@ class Fitter:
         points, prior = points[self.fitted_vertices], self._prior(scores)
         expression = prior if expression is None else expression
         rotation, translation = rotation_matrix(pose[:3]), pose[3:].copy()
-        weights = self._weights if noise is None else 1.0 / noise[self.fitted_vertices]
+        weights = (self._weights if noise is None else 1.0 / noise[self.fitted_vertices]) ** 2
         for step in range(steps):
             current = self._linearize(expression, rotation, translation)
             residual, step_weights = current.pixels - points, weights
             if noise is not None and step:
-                squared_deviations = ((residual * weights[:, None] / OUTLIER_SCALE) ** 2).sum(1)
-                step_weights = weights / np.sqrt(1.0 + squared_deviations)
-            step_weights = step_weights.astype(np.float32)
-            rows = current.jacobian * np.repeat(step_weights, 2)[:, None]
-            weighted_residual = (residual * step_weights[:, None]).astype(np.float32).ravel()
-            gradient = (rows.T @ weighted_residual).astype(np.float64)
-            gradient[6:] += self._prior_precision @ (expression - prior)
-            hessian = self._hessian(rows)
-            if image_term is not None:
+                step_weights = weights / (1.0 + (residual**2).sum(1) * weights / OUTLIER_SCALE**2)
+            gradient_by_pixel = (residual * step_weights[:, None]).ravel()
+            if image_term is None:
+                hessian = self._hessian(current.jacobian, step_weights)
+            else:
                 image_hessian, image_gradient = image_term(current.pixels, current.depth)
-                hessian += current.jacobian.T @ (image_hessian.astype(np.float32) @ current.jacobian)
-                gradient += current.jacobian.T @ image_gradient
+                hessian = self._hessian_with_image(current.jacobian, step_weights, image_hessian)
+                gradient_by_pixel += image_gradient
+            gradient = (current.jacobian.T @ gradient_by_pixel.astype(np.float32)).astype(np.float64)
+            gradient[6:] += self._prior_precision @ (expression - prior)
             change = np.linalg.solve(hessian, -gradient)
             rotation = rotation_from_vector(change[:3]) @ rotation
             translation = translation + change[3:6]
@@ -237,20 +199,19 @@ class Fitter:
         Returns:
             Hessian (80, 80) and gradient (80,) of half the squared error with respect to identity.
         """
-        expression, rotation = fit.expression, rotation_matrix(fit.pose[:3])
-        current = self._linearize(expression, rotation, fit.pose[3:])
-        weights = np.repeat(self._weights, 2)
-        residual = (current.pixels - points[self.fitted_vertices]).ravel() * weights
-        jacobian = current.jacobian * weights[:, None]
-        gradient = jacobian.T @ residual
-        gradient[6:] += self._prior_precision @ (expression - self._prior(scores))
-        identity_basis = self.model.identity_basis[self.fitted_vertices]
-        identity = (current.by_position @ rotation @ identity_basis).reshape(-1, IDENTITY_DIM)
-        identity *= weights[:, None]
-        cross_hessian = jacobian.T @ identity
-        response = np.linalg.solve(self._hessian(jacobian), cross_hessian)
-        reduced_hessian = identity.T @ identity - cross_hessian.T @ response
-        return reduced_hessian, identity.T @ residual - response.T @ gradient
+        rotation, unknowns = rotation_matrix(fit.pose[:3]), 6 + EXPRESSION_DIM
+        identity_basis = self.model.identity_basis[self.fitted_vertices].astype(np.float32)
+        basis = np.concatenate([self._basis, identity_basis], 2)
+        current = self._linearize(fit.expression, rotation, fit.pose[3:], basis)
+        residual = (current.pixels - points[self.fitted_vertices]) * self._weights[:, None]
+        rows = _scale_rows(current.jacobian, self._weights)
+        gradient = (rows.T @ residual.ravel().astype(np.float32)).astype(np.float64)
+        gradient[6:unknowns] += self._prior_precision @ (fit.expression - self._prior(scores))
+        hessian = (rows.T @ rows).astype(np.float64)
+        cross_hessian = hessian[:unknowns, unknowns:]
+        response = np.linalg.solve(self._add_prior(hessian[:unknowns, :unknowns]), cross_hessian)
+        reduced_hessian = hessian[unknowns:, unknowns:] - cross_hessian.T @ response
+        return reduced_hessian, gradient[unknowns:] - response.T @ gradient[:unknowns]
 
     def reduce_to_displacements(
         self, fit: FrameFit, scores: np.ndarray, image_term: ImageTerm, displacements: sparse.sparray
@@ -273,7 +234,7 @@ class Fitter:
         image_hessian, image_gradient = image_term(current.pixels, current.depth)
         gradient = jacobian.T @ image_gradient
         gradient[6:] += self._prior_precision @ (fit.expression - self._prior(scores))
-        hessian = self._hessian(jacobian[:0]) + jacobian.T @ (image_hessian @ jacobian)
+        hessian = self._add_prior(jacobian.T @ (image_hessian @ jacobian))
         image_cross_hessian = image_hessian @ displacements.tocsr()
         cross_hessian = jacobian.T @ image_cross_hessian
         response = np.linalg.solve(hessian, cross_hessian)
@@ -286,24 +247,46 @@ class Fitter:
 
     def _rotate_vertices(self, expression: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """Return the fitted vertices (V, 3), rotated but not translated."""
-        offset = (self._basis.reshape(-1, EXPRESSION_DIM) @ expression).reshape(-1, 3)
+        offset = (self._basis.reshape(-1, EXPRESSION_DIM) @ expression.astype(np.float32)).reshape(-1, 3)
         return (self.neutral[self.fitted_vertices] + offset) @ rotation.T
 
-    def _linearize(self, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> _Linearization:
+    def _linearize(
+        self, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray, basis: np.ndarray | None = None
+    ) -> _Linearization:
+        """Linearize with respect to pose and the coefficients of a basis (V, 3, K), by default the expression's."""
+        basis = self._basis if basis is None else basis
         rotated = self._rotate_vertices(expression, rotation)
         pixels, depth = camera.project(rotated + translation)
-        by_position = np.zeros((len(rotated), 2, 3))
-        # float32 halves the time; the Jacobian only gives the direction of the step.
-        jacobian = np.empty((2 * len(rotated), 6 + EXPRESSION_DIM), np.float32)
-        _differentiate(rotated, translation, rotation, self._basis, by_position, jacobian)
-        return _Linearization(pixels, depth, jacobian, by_position)
+        jacobian = np.empty((2 * len(rotated), 6 + basis.shape[2]), np.float32)
+        differentiate(rotated, translation, rotation, basis, jacobian)
+        return _Linearization(pixels, depth, jacobian)
 
-    def _hessian(self, jacobian: np.ndarray) -> np.ndarray:
-        """Return the Gauss–Newton Hessian (70, 70) of the weighted rows and the prior."""
-        hessian = (jacobian.T @ jacobian).astype(np.float64)
+    def _hessian(self, jacobian: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the Gauss–Newton Hessian (70, 70) of landmarks with weights (V,) and of the prior."""
+        rows = _scale_rows(jacobian, np.sqrt(weights))
+        return self._add_prior((rows.T @ rows).astype(np.float64))
+
+    def _hessian_with_image(
+        self, jacobian: np.ndarray, weights: np.ndarray, image_hessian: sparse.csr_array
+    ) -> np.ndarray:
+        """Return the same with an image's part (2V, 2V)."""
+        product = np.empty_like(jacobian)
+        csr_arrays = image_hessian.indptr, image_hessian.indices, image_hessian.data
+        multiply_vertex_matrix(*csr_arrays, weights, jacobian, product)
+        return self._add_prior((jacobian.T @ product).astype(np.float64))
+
+    def _add_prior(self, hessian: np.ndarray) -> np.ndarray:
+        """Add the Hessian of the prior to a Hessian (70, 70), in place."""
         hessian[np.arange(6), np.arange(6)] += 1e-6
         hessian[6:, 6:] += self._prior_precision
         return hessian
+
+
+def _scale_rows(jacobian: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return a float32 Jacobian (2V, K) with both rows of each vertex multiplied by its factor (V,)."""
+    rows = np.empty_like(jacobian)
+    scale_rows(jacobian, factors, rows)
+    return rows
 
 
 def fit_identity(

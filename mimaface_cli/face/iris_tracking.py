@@ -12,6 +12,7 @@ import numpy as np
 from mimaface_cli.face import topology
 from mimaface_cli.face.alignment import compose, fit_similarity, transform_points
 from mimaface_cli.face.gaze import CORNERS_AND_IRIS
+from mimaface_cli.face.kernels import kernel
 
 # Pixels of a patch: radius of an iris, of the compared disc, and of the search.
 _IRIS_RADIUS, _DISC_RADIUS, _SEARCH_RADIUS = 10, 12, 11
@@ -179,21 +180,48 @@ def _correlate(image: np.ndarray, image_mask: np.ndarray, template: np.ndarray, 
     Returns:
         Pearson's correlation at each place; −1 where too few pixels remain or the contrast is too low.
     """
-
-    def sum_products(image_part: np.ndarray, template_part: np.ndarray) -> np.ndarray:
-        return cv2.matchTemplate(image_part, template_part, cv2.TM_CCORR).astype(np.float64)
-
     template, image = template - template.mean(), image - image.mean()
-    count = np.maximum(sum_products(image_mask, mask), 1.0)
-    masked_template, masked_image = mask * template, image_mask * image
-    template_sum, image_sum = sum_products(image_mask, masked_template), sum_products(masked_image, mask)
-    template_variance = sum_products(image_mask, masked_template * template) - template_sum**2 / count
-    image_variance = sum_products(masked_image * image, mask) - image_sum**2 / count
-    covariance = sum_products(masked_image, masked_template) - template_sum * image_sum / count
+    places = len(image) - len(template) + 1
+    sums = np.zeros((6, places, places), np.float32)
+    _sum_products(image, image_mask, template, mask, sums)
+    count, template_sum, image_sum, template_squares, image_squares, products = sums.astype(np.float64)
+    count = np.maximum(count, 1.0)
+    template_variance = template_squares - template_sum**2 / count
+    image_variance = image_squares - image_sum**2 / count
+    covariance = products - template_sum * image_sum / count
     has_contrast = np.minimum(template_variance, image_variance) > _MIN_DEVIATION**2 * count
     is_valid = (count >= _MIN_OPEN_SHARE * _DISC.sum()) & has_contrast
     variance_product = np.where(is_valid, template_variance * image_variance, 1)
     return np.where(is_valid, covariance / np.sqrt(variance_product), -1.0)
+
+
+@kernel
+def _sum_products(
+    image: np.ndarray, image_mask: np.ndarray, template: np.ndarray, mask: np.ndarray, sums: np.ndarray
+) -> None:
+    """Sum over the pixels inside both masks, with the template at each place of the image.
+
+    Writes to `sums` (6, places, places): the number of pixels, template, image, template², image², and
+    template · image. All arrays are float32.
+    """
+    places = sums.shape[1]
+    for row in range(mask.shape[0]):
+        for column in range(mask.shape[1]):
+            if mask[row, column] == 0.0:
+                continue
+            level = template[row, column]
+            for down in range(places):
+                for across in range(places):
+                    weight = image_mask[row + down, column + across]
+                    if weight == 0.0:
+                        continue
+                    value = image[row + down, column + across]
+                    sums[0, down, across] += 1
+                    sums[1, down, across] += level
+                    sums[2, down, across] += value
+                    sums[3, down, across] += level * level
+                    sums[4, down, across] += value * value
+                    sums[5, down, across] += value * level
 
 
 def _parabola_peak(before: float, center: float, after: float) -> float:

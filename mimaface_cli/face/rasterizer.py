@@ -72,6 +72,51 @@ def _interpolate(
 
 
 @kernel
+def _rasterize_positions(
+    xy: np.ndarray,
+    depth: np.ndarray,
+    triangles: np.ndarray,
+    positions: np.ndarray,
+    face_index: np.ndarray,
+    inverse_depth: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    height, width = face_index.shape
+    for triangle in range(triangles.shape[0]):
+        i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+        xi, yi, xj, yj, xk, yk = xy[i, 0], xy[i, 1], xy[j, 0], xy[j, 1], xy[k, 0], xy[k, 1]
+        area = (xj - xi) * (yk - yi) - (xk - xi) * (yj - yi)
+        if area == 0.0 or depth[i] <= 0.0 or depth[j] <= 0.0 or depth[k] <= 0.0:
+            continue
+        left = max(0, int(np.ceil(min(xi, xj, xk) - 0.5)))
+        right = min(width - 1, int(np.floor(max(xi, xj, xk) - 0.5)))
+        top = max(0, int(np.ceil(min(yi, yj, yk) - 0.5)))
+        bottom = min(height - 1, int(np.floor(max(yi, yj, yk) - 0.5)))
+        inverse_area = 1.0 / area
+        # 1/z and what is divided by z are linear in screen space.
+        ni, nj, nk = 1.0 / depth[i], 1.0 / depth[j], 1.0 / depth[k]
+        ui, uj, uk = positions[i, 0] * ni, positions[j, 0] * nj, positions[k, 0] * nk
+        vi, vj, vk = positions[i, 1] * ni, positions[j, 1] * nj, positions[k, 1] * nk
+        wi_step, wj_step = (yj - yk) * inverse_area, (yk - yi) * inverse_area
+        for row in range(top, bottom + 1):
+            x, y = left + 0.5, row + 0.5
+            wi = ((xj - x) * (yk - y) - (xk - x) * (yj - y)) * inverse_area
+            wj = ((xk - x) * (yi - y) - (xi - x) * (yk - y)) * inverse_area
+            for column in range(left, right + 1):
+                wk = 1.0 - wi - wj
+                if wi >= -1e-10 and wj >= -1e-10 and wk >= -1e-10:  # an edge belongs to both triangles: no cracks
+                    nearness = wi * ni + wj * nj + wk * nk
+                    if nearness > inverse_depth[row, column]:
+                        inverse_depth[row, column] = nearness
+                        face_index[row, column] = triangle
+                        z = 1.0 / nearness
+                        out[row, column, 0] = (wi * ui + wj * uj + wk * uk) * z
+                        out[row, column, 1] = (wi * vi + wj * vj + wk * vk) * z
+                wi += wi_step
+                wj += wj_step
+
+
+@kernel
 def mark_jumps(field: np.ndarray, jump: float, mask: np.ndarray) -> int:
     """Mark the pixels on both sides of every large step of a vector field.
 
@@ -156,3 +201,26 @@ def interpolate(
     out[:] = background
     _interpolate(face_index, barycentric, np.ascontiguousarray(triangles, np.int32), attributes, out)
     return out
+
+
+def rasterize_positions(
+    xy: np.ndarray, depth: np.ndarray, triangles: np.ndarray, positions: np.ndarray, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rasterize triangles and interpolate a position of each vertex, in one pass.
+
+    Args:
+        xy: (V, 2) pixels, pixel centers at i + 0.5.
+        depth: (V,) distances from the camera, as in `rasterize`.
+        triangles: (T, 3) int32 vertex indices.
+        positions: (V, 2) positions of the vertices, for example in another image.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+
+    Returns:
+        Triangle index (H, W) int32, -1 where empty; positions (H, W, 2) float32, a large negative number where empty.
+    """
+    face_index = np.full((height, width), -1, np.int32)
+    out = np.full((height, width, 2), NOWHERE, np.float32)
+    inverse_depth = np.zeros((height, width), np.float32)
+    _rasterize_positions(xy, depth, triangles, positions, face_index, inverse_depth, out)
+    return face_index, out

@@ -110,7 +110,8 @@ def _estimate_correction(
     fitter, surface = tracker.fitter, tracker.surface
     points = fitter.project_fit(reference_fit)[0]
     vertex_prior = surface.roughness() + np.eye(len(fitter.fitted_vertices))
-    hessian = np.kron(vertex_prior, np.eye(2)) / _LANDMARK_DEVIATION**2
+    is_free = np.repeat(surface.is_skin_vertex, 2)
+    hessian = (np.kron(vertex_prior, np.eye(2)) / _LANDMARK_DEVIATION**2)[np.ix_(is_free, is_free)]
     gradient = np.zeros(len(hessian))
     for frame, fit in zip(frames, fits, strict=True):
         # Shifting a landmark of the reference by d shifts its vertex in this frame by R·d, where R is the effect of the
@@ -121,13 +122,12 @@ def _estimate_correction(
         difference = surface.deformation(points, rotated) - surface.deformation(points, fitted)
         displacements = sparse.bsr_array((difference, np.arange(len(difference)), np.arange(len(difference) + 1)))
         frame_hessian, frame_gradient = fitter.reduce_to_displacements(
-            fit, frame.face.scores, tracker.image_term(frame.patch), displacements
+            fit, frame.face.scores, tracker.image_term(frame.patch), displacements.tocsr()[:, is_free]
         )
         hessian += frame_hessian
         gradient += frame_gradient
-    is_free = np.repeat(surface.is_skin_vertex, 2)
-    step = np.zeros(len(gradient))
-    step[is_free] = np.linalg.solve(hessian[np.ix_(is_free, is_free)], -gradient[is_free])
+    step = np.zeros(len(is_free))
+    step[is_free] = np.linalg.solve(hessian, -gradient)
     correction = np.zeros((VERTICES, 2))
     correction[fitter.fitted_vertices] = np.clip(step.reshape(-1, 2), -_MAX_CORRECTION, _MAX_CORRECTION)
     return correction

@@ -21,9 +21,10 @@ from mimaface_cli.face.gaze import align_irises
 from mimaface_cli.face.iris_tracking import EyeImage, IrisTracker
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.photometric import SkinSurface, overlay_warped
-from mimaface_cli.face.rasterizer import interpolate, rasterize
+from mimaface_cli.face.rasterizer import rasterize_positions
+from mimaface_cli.motion.rotation import rotation_matrix
 
-REVISION = 4  # part of the cache key: increase it when results change, so that older cached tracks are not reused
+REVISION = 5  # part of the cache key: increase it when results change, so that older cached tracks are not reused
 PATCH_SIZE = 320  # pixels
 _HALF_SIDE = 0.58  # half the side of the patch, relative to the longer side of the face's box
 _WARP_STRIDE = 2  # the warp is rasterized at half the resolution
@@ -83,6 +84,29 @@ class ShotFrame(NamedTuple):
     face: Face
 
 
+class FittedFrame(NamedTuple):
+    """A frame and its fit."""
+
+    frame: ShotFrame
+    fit: FrameFit
+
+
+class _Start(NamedTuple):
+    """Where the fit of a frame starts.
+
+    Attributes:
+        pose: (6,).
+        expression: (64,), or None for the prior.
+        points: (478, 2) expected landmarks in pixels of the crop.
+        depth: (478,) their distances from the camera.
+    """
+
+    pose: np.ndarray
+    expression: np.ndarray | None
+    points: np.ndarray
+    depth: np.ndarray
+
+
 class SkinTracker:
     """Tracker that fits the frames of a shot by comparing their skin with the shot's reference frame.
 
@@ -108,15 +132,25 @@ class SkinTracker:
         self.points = transform_points(patch.affine, points)
         self._iris_tracker = IrisTracker()
 
-    def fit_frame(self, frame: ShotFrame) -> FrameFit:
-        """Fit pose and expression of a frame to its image and its landmarks."""
+    def fit_frame(self, frame: ShotFrame, previous: FittedFrame | None = None) -> FrameFit:
+        """Fit pose and expression of a frame to its image and its landmarks.
+
+        Args:
+            frame: The frame.
+            previous: The frame before it, if it is fitted. Landmarks that are wrong in one frame are almost as wrong in
+                the next. So the fit starts from the landmarks, corrected as in the previous frame, and one round of
+                optical flow is enough.
+        """
         patch, face = frame
         fitter = self.fitter
         points = transform_points(self._crop, face.points)
         to_patch = self._crop_to_patch(patch)
-        pose = fitter.initial_pose(points, face.rotation)
-        expected, depth, expression = points, fitter.neutral_depth(pose), None
-        for _ in range(_FLOW_ROUNDS):
+        if previous is None:
+            rounds, start = _FLOW_ROUNDS, self._start_from_landmarks(frame)
+        else:
+            rounds, start = 1, self._start_from_previous(frame, previous)
+        pose, expression, expected, depth = start
+        for _ in range(rounds):
             flow_points, is_valid = self._track_points(patch.gray, transform_points(to_patch, expected), depth)
             targets = np.where(is_valid[:, None], transform_points(invert(to_patch), flow_points), points)
             landmark_noise = np.full(len(points), _landmark_noise(is_valid))
@@ -128,6 +162,19 @@ class SkinTracker:
         landmark_noise[topology.EYES] = _MIN_LANDMARK_NOISE  # the photometric term leaves the eyelids out
         image_term = self.image_term(patch)
         return fitter.fit_frame(points, face.scores, pose, _PHOTOMETRIC_STEPS, expression, landmark_noise, image_term)
+
+    def _start_from_landmarks(self, frame: ShotFrame) -> _Start:
+        points = transform_points(self._crop, frame.face.points)
+        pose = self.fitter.initial_pose(points, frame.face.rotation)
+        return _Start(pose, None, points, self.fitter.neutral_depth(pose))
+
+    def _start_from_previous(self, frame: ShotFrame, previous: FittedFrame) -> _Start:
+        """Add the differences between the previous frame's fit and its landmarks to a frame's landmarks."""
+        face, previous_face = frame.face, previous.frame.face
+        fitted_points, depth = self.fitter.project_fit(previous.fit)
+        expected = fitted_points + (face.points - previous_face.points) @ self._crop[:, :2].T
+        rotation = face.rotation @ previous_face.rotation.T @ rotation_matrix(previous.fit.pose[:3])
+        return _Start(self.fitter.initial_pose(expected, rotation), previous.fit.expression, expected, depth)
 
     def calibrate_irises(self, frames: list[ShotFrame], fits: list[FrameFit]) -> None:
         """Start iris tracking, calibrated on frames and their fits. Until then, irises stay at the landmarks."""
@@ -172,35 +219,37 @@ class SkinTracker:
         """
         triangles = self.fitter.model.triangles
         side = PATCH_SIZE // _WARP_STRIDE
-        face_index, weights, _ = rasterize(expected / _WARP_STRIDE, depth, triangles, side, side)
-        source = interpolate(face_index, weights, triangles, self.points - 0.5, background=-PATCH_SIZE)
+        _, source = rasterize_positions(expected / _WARP_STRIDE, depth, triangles, self.points - 0.5, side, side)
         # Bilinear upsampling is almost exact, because the warp is nearly affine within a triangle.
         source = cv2.resize(source, (PATCH_SIZE, PATCH_SIZE), interpolation=cv2.INTER_LINEAR)
         warped = overlay_warped(gray, self.patch.gray, source)
-        start = (expected - 0.5).astype(np.float32)[:, None]
-        forward, has_forward = _optical_flow(warped, gray, start, start)
-        backward, has_backward = _optical_flow(gray, warped, forward, start)
-        displacements = np.stack([forward - start, backward - start])[:, :, 0]
-        is_near = (displacements**2).sum(-1) < np.square([[_MAX_FLOW], [_MAX_RETURN_ERROR]])
-        is_valid = IS_TRACKED & is_near.all(0) & has_forward & has_backward
-        return forward[:, 0] + 0.5, is_valid
+        start = (expected - 0.5).astype(np.float32)
+        tracked = np.flatnonzero(IS_TRACKED)
+        moved = np.array(start)
+        moved[tracked], has_flow = _optical_flow(warped, gray, start[tracked], start[tracked])
+        tracked = tracked[has_flow & (((moved - start)[tracked] ** 2).sum(1) < _MAX_FLOW**2)]
+        is_valid = np.zeros(len(start), bool)
+        if len(tracked):
+            returned, has_flow = _optical_flow(gray, warped, moved[tracked], start[tracked])
+            is_valid[tracked] = has_flow & (((returned - start[tracked]) ** 2).sum(1) < _MAX_RETURN_ERROR**2)
+        return moved + 0.5, is_valid
 
 
 def _optical_flow(
     image: np.ndarray, target: np.ndarray, points: np.ndarray, initial: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Follow points (N, 1, 2) float32 from an image to a target; return the new points and whether each is valid."""
+    """Follow points (N, 2) float32 from an image to a target; return the new points and whether each is valid."""
     moved, status, _ = cv2.calcOpticalFlowPyrLK(
         image,
         target,
-        points,
-        initial.copy(),
+        points[:, None],
+        initial[:, None].copy(),
         winSize=(_FLOW_WINDOW, _FLOW_WINDOW),
         maxLevel=1,
         criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 5, 0.03),
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
-    return moved, status.ravel().astype(bool)
+    return moved[:, 0], status.ravel().astype(bool)
 
 
 def _landmark_noise(is_valid: np.ndarray) -> float:

@@ -1,5 +1,9 @@
 """Rotations of the head: Euler angles of the pose coefficients, rotation vectors and matrices."""
 
+from collections.abc import Sequence
+from math import cos, sin
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,14 +20,20 @@ def rotation_matrix(angles: npt.ArrayLike) -> np.ndarray:
         (..., 3, 3) float64.
     """
     angles = np.asarray(angles, np.float64)
-    cx, cy, cz = np.moveaxis(np.cos(angles), -1, 0)
-    sx, sy, sz = np.moveaxis(np.sin(angles), -1, 0)
-    rows = (
+    if angles.ndim == 1:  # scalars take an eighth of the time
+        return np.array(_rotation_rows(*((cos(angle), sin(angle)) for angle in angles.tolist())))
+    rows = _rotation_rows(*np.moveaxis(np.stack([np.cos(angles), np.sin(angles)]), -1, 0))
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def _rotation_rows(x: Sequence[Any], y: Sequence[Any], z: Sequence[Any]) -> tuple[tuple[Any, ...], ...]:
+    """Return the rows of a rotation; each argument is the cosine and the sine of an Euler angle."""
+    (cx, sx), (cy, sy), (cz, sz) = x, y, z
+    return (
         (cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx),
         (sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx),
         (-sy, cy * sx, cy * cx),
     )
-    return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
 def euler_angles(rotation: np.ndarray) -> np.ndarray:
@@ -50,9 +60,9 @@ def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
     Returns:
         (3, 3).
     """
-    angle = float(np.linalg.norm(vector))
+    x, y, z = vector.tolist()
+    angle = (x * x + y * y + z * z) ** 0.5
     if angle < 1e-12:
         return np.eye(3)
-    x, y, z = vector / angle
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]) / angle
+    return np.eye(3) + sin(angle) * cross + (1 - cos(angle)) * cross @ cross

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.face import camera, topology
-from mimaface_cli.face.photometric import LIGHTING_GRID, SkinSurface, match_lighting
+from mimaface_cli.face.photometric import SkinSurface, match_lighting
 
 SIZE = 320
 SHIFT = np.array([[1, 0, 0.6], [0, 1, -0.35]])
@@ -79,14 +79,15 @@ def test_compare_ignores_changes_inside_the_mouth(face):
     on_lips = np.isin(np.arange(len(before) // 2), topology.INNER_LIPS)
     change = np.abs(after - before).reshape(-1, 2).max(1)
     assert not change[~on_lips].max() > change[on_lips].max()
-    assert np.count_nonzero(change) < 80  # of 468: the painted pixels at the rim of the lips
+    # The painted pixels at the rim of the lips; the fitted lighting changes everything else a little.
+    assert np.count_nonzero(change > 0.05 * change.max()) < 80  # of 468
 
 
 def test_hessian_predicts_the_change_of_the_gradient(face):
     """Moving one vertex of an even ramp changes the gradient by the Hessian, minus what Cauchy's loss removes."""
     surface, points, depth, _ = face
     rows, columns = np.mgrid[:SIZE, :SIZE]
-    reference = (0.9 * columns + 0.31 * rows).astype(np.uint8)
+    reference = np.clip(columns - rows + 128, 0, 255).astype(np.uint8)
     hessian, gradient = surface.compare(reference, points, reference, points, depth)
     vertex, movement = topology.NOSE_TIP, np.array([1.0, -0.5])
     moved = np.array(points)
@@ -98,19 +99,21 @@ def test_hessian_predicts_the_change_of_the_gradient(face):
     assert np.allclose(hessian.toarray(), hessian.toarray().T)
 
 
-def test_match_lighting_recovers_gain_and_bias(face):
-    everywhere = np.ones_like(face.image[::LIGHTING_GRID, ::LIGHTING_GRID], bool)
+def pair_levels(warped: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return np.stack([warped, image], -1).reshape(-1, 2).astype(np.float32)
+
+
+def test_match_lighting_recovers_gain_and_offset(face):
     dark = (0.45 * face.image + 20).astype(np.uint8)
-    matched, difference = match_lighting(face.image, dark, everywhere)
-    assert np.abs(matched - (0.45 * face.image + 20)).max() < 1.6 and difference < 1.5
-    assert match_lighting(face.image, dark, ~everywhere)[1] == 0
+    (gain, offset), difference = match_lighting(pair_levels(face.image, dark))
+    assert np.abs(gain * face.image + offset - (0.45 * face.image + 20)).max() < 1.6 and difference < 1.5
+    assert match_lighting(np.empty((0, 2), np.float32)) == ((1.0, 0.0), 0.0)
 
 
 def test_match_lighting_is_stable_on_flat_images(face):
-    everywhere = np.ones_like(face.image[::LIGHTING_GRID, ::LIGHTING_GRID], bool)
     flat = np.full_like(face.image, 90)
-    assert match_lighting(flat, flat, everywhere)[1] < 1
-    assert match_lighting(face.image, flat, everywhere)[1] < 10
+    assert match_lighting(pair_levels(flat, flat))[1] < 1
+    assert match_lighting(pair_levels(face.image, flat))[1] < 10
 
 
 def test_deformation_equals_a_linear_map_on_skin_and_zero_elsewhere(face):

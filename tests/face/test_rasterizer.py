@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.face.rasterizer import interpolate, mark_jumps, rasterize
+from mimaface_cli.face.rasterizer import interpolate, mark_jumps, rasterize, rasterize_positions
 
 QUAD = np.array([[0, 1, 2], [0, 2, 3]])
 
@@ -112,3 +112,16 @@ def test_mark_jumps_marks_both_sides_of_a_step():
     assert np.array_equal(mask, np.tile(np.array([0, 0, 1, 1, 0, 0], np.uint8), (5, 1)))
     smooth_mask = np.zeros_like(mask)
     assert mark_jumps(np.full((5, 6, 2), 7, np.float32), 3.0, smooth_mask) == 0 and not smooth_mask.any()
+
+
+def test_rasterize_positions_equals_rasterize_and_interpolate():
+    rng = np.random.default_rng(0)
+    xy, depth = rng.uniform(-5, 45, (30, 2)), rng.uniform(2, 9, 30)
+    triangles = rng.permuted(np.tile(np.arange(30, dtype=np.int32), (40, 1)), axis=1)[:, :3].copy()
+    positions = rng.uniform(0, 100, (30, 2))
+    index, weights, _ = rasterize(xy, depth, triangles, 40, 32)
+    face_index, interpolated = rasterize_positions(xy, depth, triangles, positions, 40, 32)
+    assert (index == -1).any() and np.array_equal(face_index, index)
+    expected = interpolate(index, weights, triangles, positions)
+    assert np.abs(interpolated - expected)[index >= 0].max() < 1e-3
+    assert (interpolated[index < 0] < -1000).all()

@@ -10,7 +10,7 @@ from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.extract_face478 import extract_video
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.reference_frame import build_skin_tracker
-from mimaface_cli.face.skin_tracking import PATCH_SIZE, FacePatch, ShotFrame
+from mimaface_cli.face.skin_tracking import PATCH_SIZE, FacePatch, FittedFrame, ShotFrame
 from mimaface_cli.media.reader import Frame
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients, blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix
@@ -78,6 +78,20 @@ def test_occluded_half_of_a_face_follows_the_landmarks(expression_clip):
         named = slice(0, len(BLENDSHAPES))
         assert np.abs(fit.expression[named] - clip.coefficients.expression[index, named]).max() < 0.3
         assert np.degrees(np.abs(fit.pose[:3] - clip.coefficients.pose[index, :3])).max() < 3
+
+
+def test_fit_that_starts_from_the_previous_frame_equals_one_that_starts_anew(expression_clip):
+    clip = expression_clip
+    frames = [
+        ShotFrame(FacePatch.cut(image, face.points), face) for image, face in zip(clip.images, clip.faces, strict=True)
+    ]
+    tracker = build_skin_tracker(clip.fitter, clip.crop, frames)
+    previous = FittedFrame(frames[0], tracker.fit_frame(frames[0]))
+    for frame in frames[1:8]:
+        fit, anew = tracker.fit_frame(frame, previous), tracker.fit_frame(frame)
+        assert np.sqrt(np.mean((fit.expression - anew.expression)[: len(BLENDSHAPES)] ** 2)) < 0.05
+        assert np.degrees(np.abs(fit.pose[:3] - anew.pose[:3])).max() < 0.5
+        previous = FittedFrame(frame, fit)
 
 
 def test_landmark_noise_on_a_still_image_hardly_moves_the_face(expression_clip):
