@@ -101,7 +101,7 @@ def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, note
         matte: Opacity and colors of the person.
         notes: Notes about the matte.
     """
-    image, alpha = portrait.image, matte.alpha
+    alpha = matte.alpha
     geometry = build_head_geometry(portrait, model, alpha)
     share = moving_share(geometry, alpha.shape)
     is_moving = (share > _STILL) & (alpha > 0)

@@ -10,7 +10,7 @@ from mimaface_cli.engines.mesh.head_geometry import project_head
 from mimaface_cli.engines.mesh.mouth import render_mouth
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
 from mimaface_cli.face.rasterizer import NOWHERE, interpolate, mark_jumps, rasterize
-from mimaface_cli.face.sampling import sample_image
+from mimaface_cli.face.sampling import sample_image, sample_points
 from mimaface_cli.motion.rotation import rotation_matrix
 
 _LIGHT_STRIDE = 2  # light is interpolated at a fraction of the resolution
@@ -49,6 +49,25 @@ class _Raster:
 
     def interpolate(self, attributes: np.ndarray, background: float = 0.0) -> np.ndarray:
         return interpolate(self.index, self.weights, self.triangles, attributes, background)
+
+    def select(self, mask: np.ndarray) -> "_Pixels | None":
+        """Select the pixels of a bool mask (h, w), or return None for an empty one."""
+        place = np.nonzero(mask)
+        if not len(place[0]):
+            return None
+        return _Pixels(place, _Raster(self.index[place][None], self.weights[place][None], self.triangles))
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """Some pixels of a raster: rows and columns, each (N,), and their triangles and weights in one row."""
+
+    place: tuple[np.ndarray, ...]
+    raster: _Raster
+
+    def interpolate(self, attributes: np.ndarray) -> np.ndarray:
+        """Return the attributes (N, C) of the pixels."""
+        return self.raster.interpolate(attributes)[0]
 
 
 def render_person(
@@ -92,7 +111,7 @@ def render_person(
     share = _hidden_share(prepared, pose)
     if share > 0 and len(geometry.hidden):
         hidden = _rasterize(xy - corner, depth, geometry.hidden, size)
-        colors, alpha = _underlay_hidden(prepared, hidden, ratio, share, colors, alpha)
+        _underlay_hidden(prepared, hidden, ratio, share, colors, alpha)
     count = len(geometry.placed)
     movement = float(np.abs(xy[count:] - prepared.to_image(geometry.anchor[count:])).max())
     return PersonLayer(box, colors, alpha, float(np.clip(1 - movement / _AT_REST, 0, 1)))
@@ -121,20 +140,18 @@ def _render_front(
         Colors (h, w, 3) float32, alpha (h, w, 1) float32, and the photo's pixel (h, w, 2) at each pixel.
     """
     photo_map = front.interpolate(prepared.geometry.texture - 0.5, NOWHERE)
-    layer = sample_image(prepared.person, photo_map, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
-    colors = np.ascontiguousarray(layer[..., :3])
-    soften_silhouettes(colors, photo_map)
-    colors = colors.astype(np.float32)
-    alpha = (layer[..., 3] * (front.index >= 0)).astype(np.float32)[..., None] / 255
+    sharp = sample_image(prepared.layers.foreground, photo_map, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
+    soften_silhouettes(sharp, photo_map)
+    colors = sharp.astype(np.float32)
+    opacity = sample_image(prepared.layers.moving_alpha, photo_map, border=cv2.BORDER_REFLECT_101)
+    alpha = ((opacity / np.float32(255)) * (front.index >= 0))[..., None]
     _smooth_stretched_skin(prepared, front, pose, colors, photo_map)
     _complete_face(prepared, front, colors, alpha)
     return colors, alpha, photo_map
 
 
-def _select_face(
-    prepared: PreparedPortrait, front: _Raster, is_selected: np.ndarray
-) -> tuple[tuple[slice, slice], _Raster] | None:
-    """Select the triangles of the face at some of its vertices.
+def _select_face(prepared: PreparedPortrait, front: _Raster, is_selected: np.ndarray) -> _Pixels | None:
+    """Select the pixels of the face's triangles at some of its vertices.
 
     Args:
         prepared: The prepared portrait.
@@ -142,20 +159,12 @@ def _select_face(
         is_selected: (F,) bool, vertices of the fine face.
 
     Returns:
-        The box around the selected triangles and their raster in it, or None where none is visible.
+        The pixels, or None where no such vertex is visible.
     """
     triangles = prepared.geometry.fine.triangles
-    has_selected = np.zeros(len(front.triangles), bool)
+    has_selected = np.zeros(len(front.triangles) + 1, bool)  # the last: empty pixels, whose index is -1
     has_selected[: len(triangles)] = is_selected[triangles].any(1)
-    if not has_selected.any():
-        return None
-    is_inside = (front.index >= 0) & has_selected[front.index]
-    left, top, width, height = cv2.boundingRect(is_inside.astype(np.uint8))
-    if not width:
-        return None
-    box = np.s_[top : top + height, left : left + width]
-    index = np.where(is_inside[box], front.index[box], -1)
-    return box, _Raster(index, np.ascontiguousarray(front.weights[box]), front.triangles)
+    return front.select(has_selected[front.index]) if has_selected.any() else None
 
 
 def _smooth_stretched_skin(
@@ -167,28 +176,27 @@ def _smooth_stretched_skin(
     """
     stretch = prepared.light.facing(pose) / np.maximum(prepared.light.facing(prepared.portrait.pose), 0.03)
     share = np.clip((stretch - _STRETCHED_FROM) / (_STRETCHED_UNTIL - _STRETCHED_FROM), 0, 1)
-    selected = _select_face(prepared, front, share > 0)
-    if selected is None:
+    pixels = _select_face(prepared, front, share > 0)
+    if pixels is None:
         return
-    box, part = selected
-    blend = part.interpolate(share[:, None])
-    smooth = sample_image(prepared.smooth, np.ascontiguousarray(photo_map[box]), cv2.INTER_LINEAR)
-    colors[box] += blend * (smooth - colors[box])
+    place = pixels.place
+    smooth = sample_points(prepared.smooth, photo_map[place])
+    colors[place] += pixels.interpolate(share[:, None]) * (smooth - colors[place])
 
 
 def _complete_face(prepared: PreparedPortrait, front: _Raster, colors: np.ndarray, alpha: np.ndarray) -> None:
     """Blend the second texture of the face over colors and alpha, in place."""
     completion = prepared.completion
-    selected = _select_face(prepared, front, completion.share > 0)
-    if selected is None:
+    pixels = _select_face(prepared, front, completion.share > 0)
+    if pixels is None:
         return
-    box, part = selected
+    place = pixels.place
     attributes = np.concatenate([completion.texture - 0.5, completion.share[:, None], completion.gain], 1)
-    values = part.interpolate(attributes)
-    share = values[..., 2:3]
-    second = sample_image(prepared.portrait.image, np.ascontiguousarray(values[..., :2]), cv2.INTER_LINEAR)
-    colors[box] += share * (second * values[..., 3:] - colors[box])
-    alpha[box] += share * (1 - alpha[box])
+    values = pixels.interpolate(attributes)
+    share = values[:, 2:3]
+    second = sample_points(prepared.portrait.image, values[:, :2])
+    colors[place] += share * (second * values[:, 3:] - colors[place])
+    alpha[place] += share * (1 - alpha[place])
 
 
 def _apply_light(colors: np.ndarray, raster: _Raster, ratio: np.ndarray) -> None:
@@ -215,19 +223,24 @@ def _underlay_hidden(
     share: float,
     colors: np.ndarray,
     alpha: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return colors and alpha with the hidden parts of the head behind them."""
+) -> None:
+    """Lay the hidden parts of the head under colors and alpha, in place."""
+    pixels = hidden.select((hidden.index >= 0) & (alpha[..., 0] < 1))
+    if pixels is None:
+        return
+    place = pixels.place
     attributes = np.concatenate([prepared.geometry.texture - 0.5, prepared.opacity], 1)
-    values = hidden.interpolate(attributes, NOWHERE)
-    positions = np.ascontiguousarray(values[..., :2])
-    layer = sample_image(prepared.person, positions, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101).astype(np.float32)
-    behind = np.ascontiguousarray(layer[..., :3])
+    values = pixels.interpolate(attributes)
+    layer = sample_points(prepared.person, values[:, :2], cv2.BORDER_REFLECT_101).astype(np.float32)
+    behind = layer[:, :3]
     if ratio is not None:
-        _apply_light(behind, hidden, ratio)
-    opacity = np.maximum(values[..., 2], layer[..., 3] / 255) * values[..., 3] * share
-    opacity = cv2.GaussianBlur(np.where(hidden.index >= 0, opacity, 0), (5, 5), 1.0)[..., None]
-    total = alpha + (1 - alpha) * opacity
-    return behind + alpha / np.maximum(total, 1e-6) * (colors - behind), total
+        behind = behind * pixels.interpolate(ratio)
+    cover = cv2.GaussianBlur((hidden.index >= 0).astype(np.float32), (5, 5), 1.0)[place]
+    edge = np.clip(2 * cover - 1, 0, 1)
+    opacity = (np.maximum(values[:, 2], layer[:, 3] / 255) * values[:, 3] * edge * share)[:, None]
+    total = alpha[place] + (1 - alpha[place]) * opacity
+    colors[place] = behind + alpha[place] / np.maximum(total, 1e-6) * (colors[place] - behind)
+    alpha[place] = total
 
 
 def _iris_shift(prepared: PreparedPortrait, side: str, gaze: np.ndarray) -> np.ndarray:
