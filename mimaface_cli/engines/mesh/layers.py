@@ -9,18 +9,19 @@ import cv2
 import numpy as np
 
 from mimaface_cli.cache import Cache, EntryKind
+from mimaface_cli.engines.mesh.head_axes import find_shoulders
 from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, moving_share
 from mimaface_cli.engines.mesh.inpainting import fill_hole
 from mimaface_cli.engines.mesh.polar_grid import smoothstep
 from mimaface_cli.errors import InputError
-from mimaface_cli.face.alignment import transform_points
+from mimaface_cli.face.alignment import invert, transform_points
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.matting import PersonMatte, matte_person
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.weights.locate import find_missing_files
 
-REVISION = 3  # part of the cache key: increase it when results change
+REVISION = 4  # part of the cache key: increase it when results change
 FOLDER = "portraits"  # sub-folder of the cache
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
@@ -28,6 +29,7 @@ _TINTED = 0.025  # heights of the face: single hairs beyond the soft outline are
 _OVERLAP = 9  # pixels: the moving part of the person overlaps the still part, so that no seam opens between them
 # Head coordinates (see `HeadAxes`) of the neck, behind which is the body.
 _NECK_FROM, _NECK_WIDTH = -0.05, 0.8
+_SHOULDER_SLOPE = 0.05  # multiples of the face's height by which shoulders rise to the neck
 _UNCOVERED = 0.45  # heights of the face: the head uncovers a band of this width behind its outline
 
 
@@ -40,7 +42,8 @@ class PhotoLayers:
         moving_alpha: (H, W) uint8 alpha of the part of the person that moves, with a margin of still pixels.
         foreground: (H, W, 3) uint8 RGB colors of the person, continued beyond its outline.
         background: (H, W, 3) uint8 RGB: the photo, filled behind the moving part of the person and close around it.
-        still_alpha: (H, W) uint8 alpha of the still part of the person, such as the shoulders.
+        still_alpha: (H, W) uint8 alpha of the still part of the person, such as the shoulders, and of the body that
+            `background` shows behind the moving part.
         background_alpha: (H, W) uint8 alpha of the background of a photo with transparency, or None.
         notes: Notes for the user.
     """
@@ -105,7 +108,8 @@ def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, note
     geometry = build_head_geometry(portrait, model, alpha)
     share = moving_share(geometry, alpha.shape)
     is_moving = (share > _STILL) & (alpha > 0)
-    background = _fill_background(portrait, geometry, alpha, is_moving)
+    body = _body_share(portrait, geometry, alpha)
+    background = _fill_background(portrait, alpha, is_moving, body)
     alpha8 = np.round(alpha * 255).astype(np.uint8)
     margin = cv2.dilate(is_moving.astype(np.uint8), np.ones((_OVERLAP, _OVERLAP), np.uint8)) > 0
     return PhotoLayers(
@@ -113,24 +117,22 @@ def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, note
         moving_alpha=np.where(is_moving | (margin & (alpha8 == 255)), alpha8, 0).astype(np.uint8),
         foreground=matte.foreground,
         background=background,
-        still_alpha=np.where(is_moving, 0, alpha8).astype(np.uint8),
+        still_alpha=np.where(is_moving, 255 * body * (alpha8 == 255), alpha8).astype(np.uint8),
         background_alpha=_fill_alpha(portrait.alpha, is_moving),
         notes=notes,
     )
 
 
-def _fill_background(
-    portrait: Portrait, geometry: HeadGeometry, alpha: np.ndarray, is_moving: np.ndarray
-) -> np.ndarray:
+def _fill_background(portrait: Portrait, alpha: np.ndarray, is_moving: np.ndarray, body: np.ndarray) -> np.ndarray:
     """Return the photo (H, W, 3), filled behind the moving person: with background, and with body behind the neck.
 
     The fill ends softly beyond the outline, so that neither a seam nor a fringe of the person is left there.
 
     Args:
         portrait: The photo.
-        geometry: Its head.
         alpha: (H, W) float32 alpha of the person.
         is_moving: (H, W) bool, the moving part of the person.
+        body: (H, W) see `_body_share`.
     """
     image = portrait.image
     height = float(np.ptp(portrait.points[:, 1]))
@@ -138,24 +140,28 @@ def _fill_background(
     is_person = _grow(alpha > 0, margin)
     depth = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     can_appear = _grow(is_moving, margin) & (depth < _UNCOVERED * height)
-    share = _neck_share(portrait, geometry, alpha)
-    filled = fill_hole(image, is_person, can_appear & (share < 1))
-    is_neck = can_appear & (share > 0)
-    if is_neck.any():
-        body = fill_hole(image, _grow(is_moving), is_neck)
-        filled = filled + share[..., None] * (body.astype(np.float32) - filled)
+    filled = fill_hole(image, is_person, can_appear & (body < 1))
+    is_body = can_appear & (body > 0)
+    if is_body.any():
+        body_colors = fill_hole(image, _grow(is_moving), is_body)
+        filled = filled + body[..., None] * (body_colors.astype(np.float32) - filled)
     outside = cv2.distanceTransform((~is_moving).astype(np.uint8), cv2.DIST_L2, 3)
     blend = smoothstep(1.2 - 1.2 * outside / margin) * (is_moving | (alpha == 0))
     return np.round(image + blend.astype(np.float32)[..., None] * (filled - image.astype(np.float32))).astype(np.uint8)
 
 
-def _neck_share(portrait: Portrait, geometry: HeadGeometry, alpha: np.ndarray) -> np.ndarray:
-    """Share (H, W) float32 of the body, not of the background, in what the neck uncovers: 1 below the chin."""
+def _body_share(portrait: Portrait, geometry: HeadGeometry, alpha: np.ndarray) -> np.ndarray:
+    """Share (H, W) float32 of the body, not of the background, in what the head uncovers.
+
+    It is 1 below the chin, and aside from the shoulders on.
+    """
     rows, columns = np.mgrid[: alpha.shape[0], : alpha.shape[1]].astype(np.float32)
     pixels = transform_points(portrait.to_crop, np.stack([columns, rows], -1).reshape(-1, 2) + 0.5)
     below, aside = (values.reshape(alpha.shape) for values in geometry.axes.measure(pixels))
-    inside = smoothstep((below - _NECK_FROM) / 0.1) * (1 - smoothstep((np.abs(aside) - _NECK_WIDTH) / 0.2))
-    return (inside * (alpha > 0.5)).astype(np.float32)
+    level = np.where(aside < 0, *find_shoulders(geometry.axes, alpha, invert(portrait.to_crop)))
+    behind_neck = smoothstep((below - _NECK_FROM) / 0.1) * (1 - smoothstep((np.abs(aside) - _NECK_WIDTH) / 0.2))
+    behind_hair = smoothstep((below - level + _SHOULDER_SLOPE) / 0.1)
+    return (np.maximum(behind_neck, behind_hair) * (alpha > 0.5)).astype(np.float32)
 
 
 def _grow(mask: np.ndarray, radius: int = 1) -> np.ndarray:

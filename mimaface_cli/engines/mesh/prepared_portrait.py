@@ -39,6 +39,7 @@ class PreparedPortrait:
         lid_curves: For the left and right eye, how far the lids are apart at each openness.
         layers: The photo, separated into person and background.
         person: (H, W, 4) uint8, colors and alpha of the moving part of the person.
+        still: (H, W, 3) uint8, colors of the still part of the person.
         smooth: (H, W, 3) uint8, the smoothed colors of the person.
         rim: (H, W, 3) int16, the photo minus its recomposed layers, or None where all of it is the person.
         opacity: (V, 2) for each vertex of what the photo does not show, 1 where it is opaque and 0 where it has the
@@ -54,6 +55,7 @@ class PreparedPortrait:
     lid_curves: list[LidCurve]
     layers: PhotoLayers
     person: np.ndarray
+    still: np.ndarray
     smooth: np.ndarray
     rim: np.ndarray | None
     opacity: np.ndarray
@@ -106,6 +108,7 @@ def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) ->
         lid_curves=_fit_lid_curves(portrait, model, geometry.head, rest),
         layers=layers,
         person=np.dstack([layers.foreground, layers.moving_alpha]),
+        still=np.where(layers.moving_alpha[..., None] > 0, layers.background, layers.foreground),
         smooth=cv2.GaussianBlur(
             layers.foreground, (0, 0), max(1.0, _SMOOTH_SHARE * float(np.ptp(portrait.points[:, 0])))
         ),

@@ -132,7 +132,7 @@ def compose_frame(prepared: PreparedPortrait, person: PersonLayer | None) -> np.
 
 def cut_out_person(prepared: PreparedPortrait, person: PersonLayer | None) -> np.ndarray:
     """Return the person alone, (H, W, 4) uint8, colors not multiplied by alpha; arguments as in `compose_frame`."""
-    return _compose(prepared.layers.foreground, prepared.layers.still_alpha, person, None)
+    return _compose(prepared.still, prepared.layers.still_alpha, person, None)
 
 
 def _compose(
