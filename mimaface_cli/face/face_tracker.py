@@ -9,6 +9,8 @@ from mimaface_cli.face.landmarks import Face, FaceLandmarker, locate_landmark_mo
 
 CENSUS_INTERVAL = 25  # frames between searches for further people while one person is tracked
 RETRY_INTERVAL = 5  # frames until the next search after the person was lost
+# Censuses in a row with fewer faces after which fewer are tracked: a search for missing ones in each frame is slow.
+SHRINK_CENSUSES = 2
 MAX_MOVEMENT = 0.6  # relative to the face's size, between frames; a larger jump among several faces is another person
 
 
@@ -33,6 +35,7 @@ class FaceTracker:
         self._census = FaceLandmarker(self._asset, is_video=False, max_faces=MAX_FACES)
         self._landmarker: FaceLandmarker | None = None
         self._landmarker_capacity = 0  # the number of faces that the landmarker can track
+        self._smaller_censuses = 0
         self._last_face: Face | None = None
         self._milliseconds = -1
         self._frames_since_census = CENSUS_INTERVAL
@@ -69,16 +72,26 @@ class FaceTracker:
         self._close_landmarker()
 
     def _count_faces(self, image: np.ndarray) -> None:
-        """Count the faces of a frame, and make the video landmarker large enough for them."""
-        count = len(self._census(image))
+        """Count the faces of a frame, and make the video landmarker as large as they need."""
+        faces = self._census(image)
+        count = len(faces)
         self.max_face_count = max(self.max_face_count, count)
         self._frames_since_census = 0
         if self._landmarker is None and not count:
             self._frames_since_census = CENSUS_INTERVAL  # no face yet: search every frame
-        elif self._landmarker is None or count > self._landmarker_capacity:
+        elif self._landmarker is None or count > self._landmarker_capacity or self._can_shrink(faces):
             self._close_landmarker()
             self._landmarker = FaceLandmarker(self._asset, is_video=True, max_faces=count)
             self._landmarker_capacity = count
+
+    def _can_shrink(self, faces: list[Face]) -> bool:
+        """Return whether fewer faces than the landmarker tracks were visible for a while, the person among them."""
+        has_person = self._last_face is not None and self._find_same_person(faces, self._last_face) is not None
+        is_smaller = has_person and len(faces) < self._landmarker_capacity
+        self._smaller_censuses = self._smaller_censuses + 1 if is_smaller else 0
+        if is_smaller:  # look again soon
+            self._frames_since_census = CENSUS_INTERVAL - RETRY_INTERVAL
+        return self._smaller_censuses >= SHRINK_CENSUSES
 
     def _find_same_person(self, faces: list[Face], last_face: Face) -> Face | None:
         """Return the face that continues the person's last face, or None."""
@@ -96,7 +109,7 @@ class FaceTracker:
     def _close_landmarker(self) -> None:
         if self._landmarker is not None:
             self._landmarker.close()
-        self._landmarker, self._landmarker_capacity = None, 0
+        self._landmarker, self._landmarker_capacity, self._smaller_censuses = None, 0, 0
 
     def close(self) -> None:
         """Release the native landmarkers."""

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mimaface_cli.face import face_tracker
 from mimaface_cli.face.face_tracker import FaceTracker
-from mimaface_cli.face.landmarks import Face
+from mimaface_cli.face.landmarks import Face, FaceLandmarker
 
 
 @pytest.fixture
@@ -58,6 +59,25 @@ def test_tracker_follows_the_selected_one_of_two_people(tracker, is_left, two_pe
     assert all(face is not None and (face.points[4, 0] < 300) == is_left for face in faces)
     movement = faces[-1].points[4, 0] - faces[0].points[4, 0]
     assert abs(movement - (0 if is_left else 21)) < 4
+
+
+def test_tracker_stops_to_search_for_a_person_who_left(tracker, two_people, monkeypatch):
+    """A search in each frame takes as long as everything else."""
+    capacities = []
+
+    class CountingLandmarker(FaceLandmarker):
+        def __init__(self, asset, *, is_video, max_faces):
+            super().__init__(asset, is_video=is_video, max_faces=max_faces)
+            if is_video:
+                capacities.append(max_faces)
+
+    monkeypatch.setattr(face_tracker, "FaceLandmarker", CountingLandmarker)
+    alone = np.array(two_people[0])
+    alone[:, 320:] = 110
+    frames = two_people[:2] + [alone] * (face_tracker.CENSUS_INTERVAL + face_tracker.RETRY_INTERVAL)
+    faces = track(tracker, frames)
+    assert capacities == [2, 1]
+    assert all(face is not None and face.points[4, 0] < 300 for face in faces)
 
 
 @pytest.mark.parametrize("tracker", ["3"], indirect=True)
