@@ -55,7 +55,7 @@ def render_photo_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> R
     track = edit_photo_motion(portrait, source.info, job)
     edited = track_coefficients(track)
     is_cutout = job.options.background != KEEP
-    frames, gains = _render_portrait(portrait, edited, job.edits.channels, job.notes, is_cutout)
+    frames, gains = _render_portrait(portrait, edited, job.edits.channels, job, is_cutout)
     stream = _finish_stream(frames, track, job, is_cutout)
     has_alpha = portrait.alpha is not None if job.options.background == KEEP else job.backdrop is None
     return RenderedEdit(stream, gains, has_alpha)
@@ -69,7 +69,7 @@ def render_grid_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> Re
     channels = job.edits.channels
     edited_names = {channel.name for channel in channels}
     channels += [axis.channel for axis in job.axes if axis.channel.name not in edited_names]
-    frames, gains = _render_portrait(square, edited, channels, job.notes)
+    frames, gains = _render_portrait(square, edited, channels, job)
     image = _assemble_and_close(frames, job.axes, job.options.cell)
     return RenderedEdit(FrameStream(image, np.zeros(1), Fraction(25)), gains)
 
@@ -123,15 +123,15 @@ def note_limits(requested: Coefficients, rendered: Coefficients) -> list[str]:
 
 
 def _render_portrait(
-    portrait: Portrait, edited: Coefficients, channels: list[Channel], notes: list[str], cutout: bool = False
+    portrait: Portrait, edited: Coefficients, channels: list[Channel], job: EditJob, cutout: bool = False
 ) -> tuple[Generator[np.ndarray, None, None], list[EditGain]]:
     """Return the frames of a photo with edited coefficients, and the gains that were applied."""
     model = face478.load()
     original = portrait.coefficients
-    gains = measure_gains(portrait, model, edited, channels)
-    motion = _plan_motion(model, portrait.identity, original, edited, gains, notes)
+    gains = measure_gains(portrait, model, edited, channels, job.cache)
+    motion = _plan_motion(model, portrait.identity, original, edited, gains, job.notes)
     prepared = prepare_photo(portrait, model)
-    notes += prepared.layers.notes
+    job.notes.extend(prepared.layers.notes)
     return renderer.render_photo(prepared, model, motion, cutout), gains
 
 
@@ -145,8 +145,8 @@ def _plan_motion(
 ) -> MeshMotion:
     """Apply gains to edited coefficients and plan their rendering; append notes on limits."""
     scaled = apply_gains(original, edited, gains)
-    # Only a requested expression deserves a note: a gain alone may exceed the limits.
-    requested = replace(scaled, expression=edited.expression)
+    # Only a requested expression or gaze deserves a note: a gain alone may exceed the limits.
+    requested = replace(scaled, expression=edited.expression, gaze=edited.gaze)
     notes += note_limits(requested, plan_edited_motion(model, identity, original, requested).coefficients)
     return plan_edited_motion(model, identity, original, scaled)
 
@@ -188,7 +188,7 @@ def _measure_video_gains(
         portrait.pose + edited.pose - original.pose,
         portrait.gaze + edited.gaze - original.gaze,
     )
-    return measure_gains(portrait, face478.load(), on_portrait, channels)
+    return measure_gains(portrait, face478.load(), on_portrait, channels, job.cache)
 
 
 def _read_first_portrait(source: VideoInput, track: MotionTrack, job: EditJob) -> Portrait:

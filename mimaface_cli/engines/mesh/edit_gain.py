@@ -2,13 +2,17 @@
 
 The landmark model measures a rendered head as turned less than it is, as hair and neck stay behind. A score rises late,
 and differently for every face. Therefore each edited channel is rendered a few times at its furthest value, measured,
-and its change scaled: a turn by 20° and a smile of 0.7 are rendered so that the landmark model measures them.
+and its change scaled: a turn by 20° and a smile of 0.7 are rendered so that the landmark model measures them. Gazes to
+the side are scaled by the portrait's calibration, which `animate` uses too.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from mimaface_cli.cache import Cache
+from mimaface_cli.engines.mesh.calibration import PortraitCalibration, iris_places
+from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait
 from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo, prepare_still_head
 from mimaface_cli.engines.mesh.renderer import render_frame
@@ -23,6 +27,7 @@ from mimaface_cli.motion.rotation import euler_angles
 
 TURN_GAIN = (0.8, 1.4)  # range of the factor on a turn
 SCORE_GAIN = (0.6, 1.8)  # range of the factor on a score
+GAZE_GAIN = (0.8, 2.0)  # range of the factor on a gaze to the side
 MIN_TURN = np.radians(4.0)  # a smaller turn is measured as noise: PROBE_TURN is rendered instead
 PROBE_TURN = np.radians(12.0)
 MIN_TURN_SHARE = 0.2  # of the rendered turn that must be measured, otherwise the measurement is of something else
@@ -53,30 +58,40 @@ class EditGain:
     measured: float
 
 
-def measure_gains(portrait: Portrait, model: Face478, edited: Coefficients, channels: list[Channel]) -> list[EditGain]:
+def measure_gains(
+    portrait: Portrait, model: Face478, edited: Coefficients, channels: list[Channel], cache: Cache | None = None
+) -> list[EditGain]:
     """Measure the gains with which a rendered photo shows edited coefficients.
 
-    Only turns, and expressions whose scores measure how far they move, are rendered and measured.
+    Only turns, gazes to the side, and expressions whose scores measure how far they move, are measured.
 
     Args:
         portrait: The photo.
         model: Face model.
         edited: N frames, the coefficients of the photo with `channels` edited.
         channels: The edited channels.
+        cache: Where calibrations are stored, or None.
 
     Returns:
         Gains by channel and direction, where a measurement succeeded.
     """
+    gains: list[EditGain] = []
+    gazes = [channel for channel in channels if _is_gaze_yaw(channel)]
+    if gazes:
+        calibration = calibrate_portrait(portrait, model, cache)
+        sides = [(channel, sign) for channel in gazes for sign in (1, -1)]
+        found = [_find_gaze_gain(channel, sign, portrait.gaze, edited.gaze, calibration) for channel, sign in sides]
+        gains = [gain for gain in found if gain is not None]
     measurable = [channel for channel in channels if _is_measurable(channel)]
     if not measurable:
-        return []
+        return gains
     square = portrait.square()
     face = select_face(detect_faces(square.image), "largest")
     if face is None:
-        return []
+        return gains
     probe = _Probe(square, model, face, any(channel.array == "pose" for channel in measurable))
-    gains = [_measure_gain(channel, sign, edited, probe) for channel in measurable for sign in (1, -1)]
-    return [gain for gain in gains if gain is not None]
+    measured = [_measure_gain(channel, sign, edited, probe) for channel in measurable for sign in (1, -1)]
+    return gains + [gain for gain in measured if gain is not None]
 
 
 def apply_gains(original: Coefficients, edited: Coefficients, gains: list[EditGain]) -> Coefficients:
@@ -92,7 +107,7 @@ def apply_gains(original: Coefficients, edited: Coefficients, gains: list[EditGa
     Returns:
         N frames in which the changes since `original` are scaled.
     """
-    arrays = _copy_head_and_expression(edited)
+    arrays = _copy_coefficients(edited)
     scaled_columns: set[tuple[str, int, int]] = set()
     for gain in gains:
         name = gain.channel.array
@@ -101,7 +116,7 @@ def apply_gains(original: Coefficients, edited: Coefficients, gains: list[EditGa
         start = getattr(original, name)[:, columns]
         change = arrays[name][:, columns] - start
         arrays[name][:, columns] = start + np.where(np.sign(change) == gain.sign, change * gain.factor, change)
-    return Coefficients(arrays["expression"], arrays["pose"], edited.gaze)
+    return Coefficients(**arrays)
 
 
 class _Probe:
@@ -132,9 +147,9 @@ class _Probe:
         Returns:
             The face detected in the result, or None, and the result (H, W, 3) uint8.
         """
-        arrays = _copy_head_and_expression(self.original)
+        arrays = _copy_coefficients(self.original)
         arrays[channel.array][:, channel.columns] += change
-        coefficients = Coefficients(arrays["expression"], arrays["pose"], self.original.gaze)
+        coefficients = Coefficients(**arrays)
         motion = plan_edited_motion(self.model, self._identity, self.original, coefficients)
         limited = motion.coefficients
         frame = render_frame(
@@ -142,6 +157,37 @@ class _Probe:
         )
         image = np.ascontiguousarray(frame[..., :3])
         return select_face(detect_faces(image), "largest"), image
+
+
+def _is_gaze_yaw(channel: Channel) -> bool:
+    return channel.array == "gaze" and all(column % 2 == 0 for column in channel.columns)
+
+
+def _find_gaze_gain(
+    channel: Channel, sign: int, gaze: np.ndarray, edited: np.ndarray, calibration: PortraitCalibration
+) -> EditGain | None:
+    """Find the gain of a gaze to one side, at its furthest value, from a calibration.
+
+    Args:
+        channel: The channel, yaw of one or both eyes.
+        sign: Direction, 1 or -1.
+        gaze: (4,) gaze of the photo.
+        edited: (N, 4) edited gazes.
+        calibration: Calibration of the photo.
+    """
+    columns = list(channel.columns)
+    change = (edited - gaze)[:, columns].mean(1)
+    furthest = edited[int(np.argmax(sign * change))]
+    requested = float((furthest - gaze)[columns].mean())
+    if sign * requested < MIN_TURN:
+        return None
+    eyes = [column // 2 for column in columns]
+    start, end = (iris_places(calibration.neutral, angles[None])[0, eyes] for angles in (gaze, furthest))
+    place = calibration.iris.invert(calibration.iris.apply(start) + end - start)
+    factor = float(np.clip(((place - start) / (end - start)).mean(), *GAZE_GAIN))
+    seen = calibration.iris.apply(start + factor * (end - start)) - calibration.iris.apply(start)
+    measured = float(np.degrees(requested * (seen / (end - start)).mean()))
+    return EditGain(channel, sign, factor, float(np.degrees(requested)), measured)
 
 
 def _is_measurable(channel: Channel) -> bool:
@@ -207,6 +253,6 @@ def _measure_score_gain(channel: Channel, sign: int, change: np.ndarray, probe: 
     return EditGain(channel, sign, factor, requested, score) if np.isfinite(error) else None
 
 
-def _copy_head_and_expression(coefficients: Coefficients) -> dict[str, np.ndarray]:
-    """Return writable copies of the arrays that gains apply to."""
-    return {name: np.array(getattr(coefficients, name), np.float64) for name in ("expression", "pose")}
+def _copy_coefficients(coefficients: Coefficients) -> dict[str, np.ndarray]:
+    """Return writable copies of the arrays."""
+    return {name: np.array(getattr(coefficients, name), np.float64) for name in ("expression", "pose", "gaze")}

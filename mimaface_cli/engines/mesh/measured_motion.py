@@ -14,6 +14,7 @@ from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import IRIS_DISTANCE
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, Coefficients
 from mimaface_cli.motion.easing import ease_range
+from mimaface_cli.motion.retarget import GAZE_LIMIT
 from mimaface_cli.motion.track import MotionTrack
 
 # What a face can do, in distances of the eyes' outer corners.
@@ -23,7 +24,8 @@ _BROW_RANGE = 0.13  # change of the brows since rest
 _WIDTH_RANGE = (0.7, 1.45)  # of the mouth's width at rest without expression
 # Beyond this openness eyes stare; nor can a photo show much more of an eyeball than its own eye is open.
 _MAX_OPENNESS, _MAX_WIDENING, _MIN_WIDE = 1.22, 1.4, 0.4
-_IRIS_KNEE, _IRIS_MARGIN = 0.25, 0.07  # widths of the eye from its middle; the iris's edge meets the corner
+_REST_GAZE = np.radians(10.0)  # gaze of a driver's rest is within this, in both directions
+_IRIS_KNEE, _IRIS_MARGIN = 0.24, 0.06  # widths of the eye from its middle; the iris's edge meets the corner
 
 _CLOSED_QUANTILE = 0.05  # quantile of a driver's lip gap over time that counts as its most closed mouth
 _STILL_RANGE, _ACTIVE_RANGE = 0.02, 0.06  # range of a driver's lip gap that counts as a still, and as a moving mouth
@@ -47,6 +49,7 @@ class MeasuredDriver:
         rest: (COUNT,) measures of the frame from which relative motion starts.
         irises: (N, 2) places of the left and the right iris, see `iris_places`.
         rest_irises: (2,) the same at rest.
+        pitch: (N, 2) change of the eyes' pitch since rest, radians.
         valid: (N,) whether the frame shows the face.
         is_relative: Whether motion is relative.
         strength: Factor on the motion.
@@ -57,6 +60,7 @@ class MeasuredDriver:
     rest: np.ndarray
     irises: np.ndarray
     rest_irises: np.ndarray
+    pitch: np.ndarray
     valid: np.ndarray
     is_relative: bool
     strength: float
@@ -76,12 +80,14 @@ class MeasuredDriver:
         neutral = model.shape(track.identity.astype(np.float64), np.zeros(EXPRESSION_DIM))
         person = FaceMeasures.of(model, neutral)
         rest = reference.expression if is_relative else np.zeros((1, EXPRESSION_DIM))
-        rest_gaze = reference.gaze if is_relative else np.zeros((1, 4))
+        # A driver that looks aside is not at rest.
+        rest_gaze = np.clip(reference.gaze if is_relative else np.zeros((1, 4)), -_REST_GAZE, _REST_GAZE)
         return cls(
             values=person(track.expression.astype(np.float64)),
             rest=person(rest)[0],
             irises=iris_places(neutral, track.gaze.astype(np.float64)),
             rest_irises=iris_places(neutral, rest_gaze)[0],
+            pitch=track.gaze[:, 1::2].astype(np.float64) - rest_gaze[:, 1::2],
             valid=track.valid if track.valid.any() else np.ones(len(track), bool),
             is_relative=is_relative,
             strength=strength,
@@ -195,26 +201,27 @@ class MeasuredSource:
             columns.append(np.clip(curve.invert(target), 0, np.maximum(widest, current[:, k])))
         return np.stack(columns, -1)
 
-    def plan_gaze(self, driver: MeasuredDriver, rest: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-        """Replace the yaw of retargeted gazes so that irises move as far between the eyes' corners as the driver's.
+    def plan_gaze(self, driver: MeasuredDriver, rest: np.ndarray) -> np.ndarray:
+        """Plan gazes with which irises move as far between the eyes' corners as the driver's.
 
         Args:
             driver: The driver's motion.
             rest: (4,) gaze of the source at rest.
-            gaze: (N, 4) retargeted gazes.
 
         Returns:
             (N, 4) gazes.
         """
-        curve = self.calibration.iris
+        curve, strength = self.calibration.iris, driver.strength
+        planned = np.repeat(rest[None], len(driver.irises), 0)
+        # Up and down, the landmark model reports little of an iris's movement: the angle is transferred.
+        start = rest[1::2] if driver.is_relative else 0.0
+        pitch = rest[1::2] + strength * (start + driver.pitch - rest[1::2])
+        planned[:, 1::2] = np.clip(pitch, np.minimum(rest[1::2], -GAZE_LIMIT), np.maximum(rest[1::2], GAZE_LIMIT))
         base = iris_places(self.calibration.neutral, rest[None])[0]
-        start = base if driver.is_relative else np.zeros(2)
-        change = driver.irises - driver.rest_irises
-        goal = curve.apply(start) + change
-        target = curve.apply(base) + driver.strength * (goal - curve.apply(base))
+        start = curve.apply(base if driver.is_relative else np.zeros(2))
+        target = curve.apply(base) + strength * (start + driver.irises - driver.rest_irises - curve.apply(base))
         knee = np.maximum(_IRIS_KNEE, np.abs(base))
         place = ease_range(curve.invert(target), -knee, knee, _IRIS_MARGIN)
-        sine = place * eye_widths(self.calibration.neutral) / IRIS_DISTANCE / np.cos(gaze[:, 1::2])
-        planned = np.array(gaze)
+        sine = place * eye_widths(self.calibration.neutral) / IRIS_DISTANCE / np.cos(planned[:, 1::2])
         planned[:, ::2] = np.arcsin(np.clip(sine, -0.95, 0.95))
         return planned

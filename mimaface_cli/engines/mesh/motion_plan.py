@@ -108,7 +108,7 @@ def plan_mesh_motion(
     gaze, lids = driven.gaze, measure_lid_openness(model, identity, coefficients.expression)
     lids = np.array(np.broadcast_to(lids, (len(track), 2)))
     if region not in ("lips", "pose"):
-        gaze = measured.plan_gaze(driver, rest.gaze[0], gaze)
+        gaze = measured.plan_gaze(driver, rest.gaze[0])
         rest_lids = measure_lid_openness(model, identity, photo_rest.expression)[0]
         if len(coefficients) > 1:
             rest_lids = np.quantile(lids, _OPEN_QUANTILE, axis=0)
