@@ -43,21 +43,3 @@ def ease_angles(angles: np.ndarray, rest: np.ndarray) -> np.ndarray:
     low = np.minimum(np.maximum(-ANGLE_KNEE, rest - CHANGE_KNEE), rest)
     high = np.maximum(np.minimum(ANGLE_KNEE, rest + CHANGE_KNEE), rest)
     return ease_range(angles, low, high, ANGLE_MARGIN)
-
-
-def scale_turns(turn: np.ndarray, gains: np.ndarray, blend: float = float(np.radians(4.0))) -> np.ndarray:
-    """Scale turns by gains that may differ by direction.
-
-    Between both directions the gain changes smoothly, so that a head does not change speed abruptly at 0.
-
-    Args:
-        turn: (..., 3) Euler angles of a turn in radians.
-        gains: (3, 2) factors for each angle: for negative and for positive turns.
-        blend: Angle in radians at which three quarters of the difference between both gains are reached.
-
-    Returns:
-        (..., 3) Euler angles.
-    """
-    gains = np.asarray(gains, np.float64)
-    middle, difference = gains.mean(-1), (gains[:, 1] - gains[:, 0]) / 2
-    return turn * (middle + difference * np.tanh(turn / blend))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimaface_cli.motion.easing import ANGLE_KNEE, ANGLE_MARGIN, ease_angles, ease_range, scale_turns
+from mimaface_cli.motion.easing import ANGLE_KNEE, ANGLE_MARGIN, ease_angles, ease_range
 
 
 def test_ease_range_keeps_values_inside_and_never_exceeds_the_margin():
@@ -38,13 +38,3 @@ def test_ease_angles_does_not_move_a_photo_that_is_turned(yaw):
     back = rest - np.radians([0.0, 30 * np.sign(yaw), 0.0])
     assert np.allclose(ease_angles(back, rest), back)
     assert np.abs(ease_angles(-1.5 * rest, rest)[1] - rest[1]) <= np.radians(58)
-
-
-def test_scale_turns_applies_the_gain_of_each_direction_smoothly():
-    gains = np.array([[1.0, 1.0], [0.8, 1.2], [1.1, 1.1]])
-    turn = np.radians([[5.0, 25.0, 10.0], [5.0, -25.0, 10.0]])
-    assert np.allclose(scale_turns(turn, gains), turn * [[1, 1.2, 1.1], [1, 0.8, 1.1]], rtol=1e-4)
-    yaw = np.radians(np.linspace(-12, 12, 2401))
-    turns = np.stack([0 * yaw, yaw, 0 * yaw], 1)
-    slope = np.diff(scale_turns(turns, gains)[:, 1]) / np.diff(yaw)
-    assert slope.min() > 0.5 and np.abs(np.diff(slope)).max() < 0.01
