@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mimaface_cli.engines.mesh.face_symmetry import find_mirrored_vertices
+from mimaface_cli.engines.mesh.face_symmetry import find_mirrored_vertices, measure_visibility
 from mimaface_cli.engines.mesh.fine_face import FACE_VERTICES, FineFace, build_fine_face
 from mimaface_cli.engines.mesh.head_axes import HeadAxes, build_head_axes
 from mimaface_cli.engines.mesh.head_surface import HeadSurface, build_head_surface, mirror_surface
@@ -28,13 +28,14 @@ class HeadGeometry:
         head: (478, 3) the photo's face in the head's frame; projects exactly onto the landmarks.
         fine: The subdivided face.
         placed: (F, 3) vertices of the fine face in camera space.
+        visibility: (F,) how well the photo shows the fine face, see `face_symmetry.measure_visibility`.
         surfaces: The surroundings of the face on the shape of a head, and the half of the head that the photo hides.
         mirrored: (F,) index of the mirror image of each vertex of the fine face.
         texture: (V, 2) image pixels of the vertices.
         anchor: (V, 2) crop pixels of the vertices as long as the head does not move.
         weight: (V,) share of the head's motion that the vertex follows: 1 for the head, 0 for the shoulders.
         front: (T, 3) int32 vertex indices of what the photo shows: face, hair and neck.
-        hidden: (T, 3) int32 vertex indices of what the photo does not show.
+        hidden: (T, 3) int32 vertex indices of the parts that the photo does not show, from front to back.
         rendered: Indices of the vertices of `front` and `hidden`.
     """
 
@@ -42,13 +43,14 @@ class HeadGeometry:
     head: np.ndarray
     fine: FineFace
     placed: np.ndarray
+    visibility: np.ndarray
     surfaces: tuple[HeadSurface, HeadSurface]
     mirrored: np.ndarray
     texture: np.ndarray
     anchor: np.ndarray
     weight: np.ndarray
     front: np.ndarray
-    hidden: np.ndarray
+    hidden: tuple[np.ndarray, ...]
     rendered: np.ndarray
 
 
@@ -72,7 +74,10 @@ def build_head_geometry(portrait: Portrait, model: Face478, alpha: np.ndarray) -
     fine_placed = fine.matrix @ placed
     fine_crop = camera.project(fine_placed)[0]
     count, oval = len(fine_crop), fine.rings["oval"]
-    surroundings = build_head_surface(fine_crop[oval], fine_placed[oval], head, pose, alpha, portrait.to_crop)
+    visibility = measure_visibility(fine_placed, fine.triangles)
+    surroundings = build_head_surface(
+        fine_crop[oval], fine_placed[oval], visibility[oval], head, pose, alpha, portrait.to_crop
+    )
     mirrored = find_mirrored_vertices(model)
     oval_head = (fine_placed[oval] - pose[3:]) @ rotation_matrix(pose[:3])
     surfaces = surroundings, mirror_surface(surroundings, pose, oval_head, alpha, portrait.to_crop)
@@ -80,21 +85,23 @@ def build_head_geometry(portrait: Portrait, model: Face478, alpha: np.ndarray) -
     starts = count, count + len(surroundings.head)
     front = surroundings.front + count
     front = front[_is_near_person(texture, alpha)[front].any(1)]
-    hidden = np.concatenate([surface.back + start for surface, start in zip(surfaces, starts, strict=True)])
+    # The mirrored half first: it covers the back.
+    hidden = tuple((surfaces[k].back + starts[k]).astype(np.int32) for k in (1, 0))
     front = np.concatenate([fine.triangles, triangulate_openings(fine), front]).astype(np.int32)
     return HeadGeometry(
         axes=build_head_axes(fine_crop[oval], pose),
         head=head,
         fine=fine,
         placed=fine_placed,
+        visibility=visibility,
         surfaces=surfaces,
         mirrored=mirrored,
         texture=texture,
         anchor=np.concatenate([fine_crop, *(surface.anchor for surface in surfaces)]),
         weight=np.concatenate([np.ones(count), *(surface.weight for surface in surfaces)]),
         front=front,
-        hidden=hidden.astype(np.int32),
-        rendered=np.unique(np.concatenate([front, hidden])),
+        hidden=tuple(triangles for triangles in hidden if len(triangles)),
+        rendered=np.unique(np.concatenate([front, *hidden])),
     )
 
 

@@ -44,6 +44,10 @@ _TYPICAL_OUTLINE = 1.5, 1.3  # where the photo's border cuts the head
 _MIN_OUTLINE = 1.05
 _NECK_DROP, _NECK_SLOPE = 0.22, 0.15  # model units: the neck lies behind the jaw, and slopes back
 _EARS = 0.17  # by which ears stand out, in multiples of the rim's radius
+_ROUNDNESS = 0.8  # exponent of the skull's profile; 0.5 is an ellipse, whose edge would stretch to streaks
+# Degrees of yaw in the photo from which one side of the head is hidden, and from which it hides a cheek.
+_SLIGHT_TURN, _HALF_PROFILE = 8.0, 14.0
+_HIDDEN_RIM = 0.25  # cosine between normal and view below which the rim of the face counts as hidden
 _UPPER = 0.2  # cosine between a ray and the way down
 _SEARCH = np.linspace(1.0, 2.6, 97)  # multiples of the rim's radius at which the outline is looked for
 
@@ -61,7 +65,7 @@ class HeadSurface:
         rim: (ANGLES, 2) corners of the oval's edge that each ray meets.
         share: (ANGLES,) position of the ray's rim point on that edge, 0 to 1.
         rest_rim: (ANGLES, 3) that rim point in the photo, in the head's frame.
-        fade: (V,) opacity of the vertex where the photo does not show it, 0 to 1.
+        fade: (V,) opacity of the vertex once the head is turned, 0 to 1.
         is_opaque: (V,) whether the vertex is opaque whatever the person's alpha at its texture is.
         front: (T, 3) int32 vertex indices of what the photo shows.
         back: (T, 3) int32 vertex indices of what it does not show.
@@ -119,13 +123,20 @@ class _Rays:
 
 
 def build_head_surface(
-    oval: np.ndarray, placed: np.ndarray, head: np.ndarray, pose: np.ndarray, alpha: np.ndarray, to_crop: np.ndarray
+    oval: np.ndarray,
+    placed: np.ndarray,
+    visibility: np.ndarray,
+    head: np.ndarray,
+    pose: np.ndarray,
+    alpha: np.ndarray,
+    to_crop: np.ndarray,
 ) -> HeadSurface:
     """Build the surface around a face.
 
     Args:
         oval: (K, 2) rim of the face in crop pixels.
         placed: (K, 3) the same rim in camera space.
+        visibility: (K,) how well the photo shows that rim, see `face_symmetry.measure_visibility`.
         head: (478, 3) face in the head's frame.
         pose: (6,) pose of the photo's head.
         alpha: (H, W) float32 alpha of the person in the photo, 0 to 1.
@@ -154,7 +165,9 @@ def build_head_surface(
         rim=rays.rim,
         share=rays.share,
         rest_rim=rim_points((placed - pose[3:]) @ rotation_matrix(pose[:3]), rays.rim, rays.share),
-        fade=np.concatenate([np.ones(len(front)), np.tile(_back_fade(rays), len(_BACK_ANGLES))]),
+        fade=np.concatenate(
+            [np.tile(_front_fade(rays, placed, visibility, pose), RINGS), np.tile(_back_fade(rays), len(_BACK_ANGLES))]
+        ),
         is_opaque=np.repeat([False, True], [len(front), len(back)]),
         front=_front_triangles(rays, is_cut, texture, invert(to_crop), alpha.shape),
         back=_back_triangles(rays, len(front)),
@@ -213,7 +226,7 @@ def _front_depth(rays: _Rays, outline: np.ndarray, factor: np.ndarray, skull_dep
     """Depth (RINGS, A) of the front along the camera's z axis."""
     along = np.clip((factor - 1) / (outline - 1), 0, 1)
     behind = np.maximum(rays.depth - skull_depth, 0.0)
-    skull = rays.depth - behind * (1 - np.sqrt(1 - along**2))
+    skull = rays.depth - behind * (1 - (1 - along**2) ** _ROUNDNESS)
     outward = np.maximum(factor - 1, 0)
     neck = rays.depth - _NECK_DROP * smoothstep(outward / 0.15) - _NECK_SLOPE * np.minimum(outward, 1.0)
     depth = (1 - rays.neck) * skull + rays.neck * neck
@@ -267,6 +280,24 @@ def _front_triangles(
     return triangles[~(is_open.any(1) | (is_beyond & is_outside[triangles]).all(1))]
 
 
+def _front_fade(rays: _Rays, placed: np.ndarray, visibility: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Opacity (A,) of the front by ray, once the head is turned.
+
+    In a half-profile, the rays beyond the far cheek show the outline of the near face, which is no part of that cheek.
+    """
+    rim = rays.rim[:, 0]
+    rotation = rotation_matrix(pose[:3])
+    aside = ((placed - pose[3:]) @ rotation)[rim, 0] * np.sign(rotation[2, 0])  # positive on the near side
+    is_hidden = smoothstep(-aside / 0.2) * smoothstep((_HIDDEN_RIM - visibility[rim]) / _HIDDEN_RIM)
+    return 1 - blur_circular(_turned_share(pose, _HALF_PROFILE) * is_hidden, 1.0)
+
+
+def _turned_share(pose: np.ndarray, start: float) -> np.ndarray:
+    """Return 0 for a head that is turned aside by up to `start` degrees, and 1 from ten degrees more on."""
+    side = rotation_matrix(pose[:3])[2, 0]  # of the subject's left in depth
+    return smoothstep((np.degrees(np.abs(np.arcsin(np.clip(side, -1, 1)))) - start) / 10)
+
+
 def _back_fade(rays: _Rays) -> np.ndarray:
     """Opacity (A,) of the back by ray: there is hair above and beside, none below the ears."""
     from_up = np.degrees(np.arccos(np.clip(-rays.directions @ rays.down, -1, 1)))
@@ -294,13 +325,12 @@ def mirror_surface(
     head = surface.head[:count] * np.array([-1.0, 1.0, 1.0])
     anchor = camera.project(head @ rotation.T + pose[3:])[0]
     side = float(rotation[2, 0])  # of the subject's left in depth: positive where the photo shows that side
-    turned = smoothstep((np.degrees(abs(np.arcsin(np.clip(side, -1, 1)))) - 8) / 8)
     is_near = smoothstep(np.sign(side) * surface.head[:count, 0] / 0.25)
     height, width = alpha.shape
     columns, rows = np.clip(transform_points(invert(to_crop), anchor).astype(int), 0, [width - 1, height - 1]).T
     grown = cv2.dilate(alpha, np.ones((5, 5), np.uint8))
     is_head = (surface.weight[:count] > 0.5) & (np.arange(count) // ANGLES < FACE_RIM + len(_SKULL_RINGS))
-    fade = turned * is_near * grown[rows, columns] * is_head
+    fade = _turned_share(pose, _SLIGHT_TURN) * is_near * grown[rows, columns] * is_head
     rim = (len(oval) - surface.rim) % len(oval)
     triangles = grid_triangles(RINGS, ANGLES)
     triangles = triangles[(fade[triangles] > 0).all(1)]

@@ -21,7 +21,7 @@ from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.weights.locate import find_missing_files
 
-REVISION = 4  # part of the cache key: increase it when results change
+REVISION = 6  # part of the cache key: increase it when results change
 FOLDER = "portraits"  # sub-folder of the cache
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still

@@ -109,9 +109,10 @@ def render_person(
     if ratio is not None:
         _apply_light(colors, front, ratio)
     share = _hidden_share(prepared, pose)
-    if share > 0 and len(geometry.hidden):
-        hidden = _rasterize(xy - corner, depth, geometry.hidden, size)
-        _underlay_hidden(prepared, hidden, ratio, share, colors, alpha)
+    if share > 0:
+        _fade_front(prepared, front, share, alpha)
+    for triangles in geometry.hidden if share > 0 else ():
+        _underlay_hidden(prepared, _rasterize(xy - corner, depth, triangles, size), ratio, share, colors, alpha)
     count = len(geometry.placed)
     movement = float(np.abs(xy[count:] - prepared.to_image(geometry.anchor[count:])).max())
     return PersonLayer(box, colors, alpha, float(np.clip(1 - movement / _AT_REST, 0, 1)))
@@ -214,6 +215,14 @@ def _hidden_share(prepared: PreparedPortrait, pose: np.ndarray) -> float:
     turn = rotation_matrix(pose[:3]) @ rotation_matrix(prepared.portrait.pose[:3]).T
     angle = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
     return float(np.clip((angle - _HIDDEN_FROM) / (_HIDDEN_UNTIL - _HIDDEN_FROM), 0, 1))
+
+
+def _fade_front(prepared: PreparedPortrait, front: _Raster, share: float, alpha: np.ndarray) -> None:
+    """Fade the parts of the front out that do not belong to a turned head, in place."""
+    fades = np.append((prepared.opacity[front.triangles, 1] < 1).any(1), False)
+    pixels = front.select(fades[front.index]) if fades.any() else None
+    if pixels is not None:
+        alpha[pixels.place] *= 1 - share * (1 - pixels.interpolate(prepared.opacity[:, 1:]))
 
 
 def _underlay_hidden(

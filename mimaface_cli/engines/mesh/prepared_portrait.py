@@ -13,7 +13,7 @@ from mimaface_cli.engines.mesh.contact import (
     measure_lid_openness,
 )
 from mimaface_cli.engines.mesh.eyes import SIDES, EyeLayers, build_eye_layers, locate_eyeballs, project_eye_anchors
-from mimaface_cli.engines.mesh.face_symmetry import FaceCompletion, complete_face, measure_visibility
+from mimaface_cli.engines.mesh.face_symmetry import FaceCompletion, complete_face
 from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, crop_to_image
 from mimaface_cli.engines.mesh.head_light import HeadLight, build_head_light
 from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers
@@ -42,8 +42,8 @@ class PreparedPortrait:
         still: (H, W, 3) uint8, colors of the still part of the person.
         smooth: (H, W, 3) uint8, the smoothed colors of the person.
         rim: (H, W, 3) int16, the photo minus its recomposed layers, or None where all of it is the person.
-        opacity: (V, 2) for each vertex of what the photo does not show, 1 where it is opaque and 0 where it has the
-            person's alpha at its texture; then a factor.
+        opacity: (V, 2) for each vertex, 1 where it is opaque and 0 where it has the person's alpha at its texture; then
+            a factor once the head is turned.
         completion: Second texture of the face, where the photo does not show it well.
         light: How the light on the head changes as it turns.
         eyes: Layers of the eyes by side.
@@ -99,7 +99,6 @@ def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) ->
     fine, count = geometry.fine, len(geometry.placed)
     rest = model.shape(portrait.identity, np.zeros_like(portrait.expression))
     image_rings = {name: geometry.texture[ring] for name, ring in fine.rings.items()}
-    visibility = measure_visibility(geometry.placed, fine.triangles)
     ones = np.ones((count, 2))
     opacity = [np.stack([surface.is_opaque, surface.fade], -1) for surface in geometry.surfaces]
     return PreparedPortrait(
@@ -115,7 +114,7 @@ def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) ->
         rim=_measure_rim(portrait.image, layers),
         opacity=np.concatenate([ones, *opacity]),
         completion=complete_face(
-            portrait.image, geometry.texture[:count], visibility, geometry.mirrored, fine.triangles
+            portrait.image, geometry.texture[:count], geometry.visibility, geometry.mirrored, fine.triangles
         ),
         light=build_head_light(portrait, geometry),
         eyes=_build_eyes(portrait, geometry.head, image_rings),

@@ -31,7 +31,8 @@ def build(model, pose, head_scale=1.3, shoulders=235.0, alpha=None):
     oval = camera.project(placed[topology.OVAL])[0]
     if alpha is None:
         alpha = draw_person(oval.mean(0), tuple(head_scale * np.ptp(oval, axis=0) / 2), shoulders)
-    surface = build_head_surface(oval, placed[topology.OVAL], model.mean, pose, alpha, TO_CROP)
+    rim = placed[topology.OVAL]
+    surface = build_head_surface(oval, rim, np.ones(len(rim)), model.mean, pose, alpha, TO_CROP)
     return surface, oval, alpha
 
 
