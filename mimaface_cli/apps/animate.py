@@ -5,6 +5,7 @@ from collections.abc import Generator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mimaface_cli.apps.animation_plan import (
 )
 from mimaface_cli.apps.backdrop import replace_background
 from mimaface_cli.apps.background_option import KEEP
+from mimaface_cli.apps.driver_task import DriverTask
 from mimaface_cli.apps.matte import write_mattes
 from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes
 from mimaface_cli.apps.side_by_side import join_panels
@@ -208,28 +210,34 @@ def render_frames(
 def _prepare(
     plan: AnimationPlan, keeps_transparency: bool, cache: Cache | None, progress: ProgressCallback
 ) -> _Animation:
-    """Load source and driver, and let the engine prepare its frames."""
+    """Load source and driver, and let the engine prepare its frames.
+
+    A photo is prepared while the driver's motion is extracted.
+    """
     notes: list[str] = []
     engine, options = plan.selection.engine, plan.options
-    # Over a backdrop, a transparent photo needs no flattening.
-    photo = None if plan.source.is_video else _load_photo(plan, keeps_transparency or plan.is_cutout, notes)
-    driver = _load_driver(plan, engine.space, cache, progress)
+    with DriverTask(partial(_load_driver, plan, engine.space, cache), progress) as driver_task:
+        # Over a backdrop, a transparent photo needs no flattening.
+        photo = None if plan.source.is_video else _load_photo(plan, keeps_transparency or plan.is_cutout, notes)
+        if photo is None or engine.uses_gpu():
+            driver_task.result()  # two extractions at once, or extraction beside large networks, take too much memory
+        request = RenderRequest(
+            source=photo or _load_video(plan, cache, progress),
+            motion=lambda: driver_task.result().track,
+            retarget=options.retarget,
+            output_mode=options.output_mode,
+            needs_originals=options.matte is not None and options.matte_kind == CHANGED,
+            cutout=plan.is_cutout,
+            needs_person_alpha=options.matte is not None and options.matte_kind == PERSON,
+            diffusion=options.diffusion,
+            load_track=lambda space: _load_driver(plan, space, cache, progress).track,
+            cache=cache,
+            progress=progress,
+        )
+        stream = engine.prepare(request)
+        driver = driver_task.result()
     if driver.missing_frames:
         notes.append(f"{len(driver.missing_frames)} driver frames show no face; their motion is interpolated")
-    request = RenderRequest(
-        source=photo or _load_video(plan, cache, progress),
-        track=driver.track,
-        retarget=options.retarget,
-        output_mode=options.output_mode,
-        needs_originals=options.matte is not None and options.matte_kind == CHANGED,
-        cutout=plan.is_cutout,
-        needs_person_alpha=options.matte is not None and options.matte_kind == PERSON,
-        diffusion=options.diffusion,
-        load_track=lambda space: _load_driver(plan, space, cache, progress).track,
-        cache=cache,
-        progress=progress,
-    )
-    stream = engine.prepare(request)
     points = None if photo is None else photo.portrait.points
     needs_cutout, needs_alpha = request.cutout, request.needs_person_alpha
     ensure_person_layer(stream, cutout=needs_cutout, needs_alpha=needs_alpha, face=options.face, points=points)

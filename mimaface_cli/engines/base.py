@@ -65,7 +65,8 @@ class RenderRequest:
 
     Attributes:
         source: The photo or video to animate.
-        track: The driver's motion in the engine's space.
+        motion: The driver's motion in the engine's space, or a function that returns it. An engine can prepare the
+            source before it reads `track`, which waits until the motion is extracted.
         retarget: How the motion is transferred.
         output_mode: "full" or "crop".
         needs_originals: Whether the stream must also provide the source's original frames.
@@ -79,7 +80,7 @@ class RenderRequest:
     """
 
     source: PhotoSource | VideoSource
-    track: MotionTrack
+    motion: MotionTrack | Callable[[], MotionTrack]
     retarget: RetargetOptions = field(default_factory=RetargetOptions)
     output_mode: str = "full"
     needs_originals: bool = False
@@ -89,6 +90,11 @@ class RenderRequest:
     load_track: Callable[[str], MotionTrack] | None = None
     cache: Cache | None = None
     progress: ProgressCallback = ignore_progress
+
+    @property
+    def track(self) -> MotionTrack:
+        """The driver's motion in the engine's space."""
+        return self.motion if isinstance(self.motion, MotionTrack) else self.motion()
 
 
 @dataclass

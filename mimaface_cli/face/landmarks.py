@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -64,34 +65,68 @@ def select_face(faces: list[Face], selector: str) -> Face | None:
     return left_to_right[position] if position < len(left_to_right) else None
 
 
+class _ErrorStream:
+    """The standard error stream of native libraries, which several threads may silence at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._silencers = 0
+        self._saved = -1
+
+    def silence(self) -> None:
+        """Hide what is written, until each silencer has called `restore`. Raises OSError without a real stream."""
+        with self._lock:
+            if not self._silencers:
+                sys.stderr.flush()
+                self._saved = os.dup(2)
+                null_device = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null_device, 2)
+                os.close(null_device)
+            self._silencers += 1
+
+    def restore(self) -> None:
+        """End the silence of one silencer."""
+        with self._lock:
+            self._silencers -= 1
+            if not self._silencers:
+                os.dup2(self._saved, 2)
+                os.close(self._saved)
+
+
+_ERROR_STREAM = _ErrorStream()
+_IMPORT_LOCK = threading.Lock()
+
+
 @contextmanager
 def native_silence() -> Generator[None, None, None]:
     """Hide what native libraries write to the standard error stream while the block runs."""
     try:
-        sys.stderr.flush()
-        saved_stderr = os.dup(2)
+        _ERROR_STREAM.silence()
     except (OSError, ValueError, AttributeError):  # without a real stream there is nothing to silence
         yield
         return
-    null_device = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(null_device, 2)
         yield
     finally:
-        os.dup2(saved_stderr, 2)
-        os.close(saved_stderr)
-        os.close(null_device)
+        _ERROR_STREAM.restore()
 
 
-@cache
 def load_mediapipe() -> tuple[ModuleType, type, ModuleType]:
-    """Import MediaPipe; takes half a second the first time.
-
-    MediaPipe imports matplotlib for its drawing functions, which would take another half second. A placeholder module
-    replaces matplotlib during the import and loads the real one on first use.
+    """Import MediaPipe; takes half a second the first time. Several threads may call it.
 
     Returns:
         The package, its BaseOptions class and its vision tasks module.
+    """
+    with _IMPORT_LOCK:
+        return _import_mediapipe()
+
+
+@cache
+def _import_mediapipe() -> tuple[ModuleType, type, ModuleType]:
+    """Import MediaPipe without matplotlib.
+
+    MediaPipe imports matplotlib for its drawing functions, which would take another half second. A placeholder module
+    replaces matplotlib during the import and loads the real one on first use.
     """
     matplotlib, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
     matplotlib.__dict__["pyplot"] = pyplot

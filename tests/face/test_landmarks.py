@@ -134,3 +134,14 @@ assert drawing_utils.plt.figure is matplotlib.pyplot.figure and matplotlib.pyplo
 
 def test_load_mediapipe_imports_matplotlib_on_first_use_only():
     subprocess.run([sys.executable, "-c", _LOAD_MEDIAPIPE], check=True)
+
+
+def test_native_silence_of_two_threads_ends_with_the_last(capfd):
+    first, second = native_silence(), native_silence()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    os.write(2, b"hidden\n")
+    second.__exit__(None, None, None)
+    os.write(2, b"visible\n")
+    assert capfd.readouterr().err == "visible\n"

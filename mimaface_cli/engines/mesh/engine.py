@@ -8,6 +8,7 @@ import numpy as np
 
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.base import EngineQuery, FrameStream, Readiness, RenderRequest
+from mimaface_cli.engines.mesh.calibration import PortraitCalibration
 from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait
 from mimaface_cli.engines.mesh.framing import Picture, frame_head
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, MotionSource, plan_mesh_motion
@@ -87,8 +88,14 @@ def plan_portrait_motion(
         options: Mode, region and strength.
         cache: Where calibrations are stored, or None.
     """
+    calibration = calibrate_portrait(portrait, face478.load(), cache)
+    return _plan_calibrated_motion(portrait, calibration, track, options)
+
+
+def _plan_calibrated_motion(
+    portrait: Portrait, calibration: PortraitCalibration, track: MotionTrack, options: RetargetOptions
+) -> MeshMotion:
     model = face478.load()
-    calibration = calibrate_portrait(portrait, model, cache)
     source = MotionSource(portrait.identity, portrait.coefficients, calibration, scores=portrait.scores)
     motion = plan_mesh_motion(model, source, track, options)
     height, width = portrait.image.shape[:2]
@@ -114,10 +121,12 @@ def _frame_motion(
 
 
 def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
-    portrait, track = source.portrait, request.track
-    motion = plan_portrait_motion(portrait, track, request.retarget, request.cache)
-    model = face478.load()
+    portrait, model = source.portrait, face478.load()
+    # Before the track is read: its extraction may still run.
+    calibration = calibrate_portrait(portrait, model, request.cache)
     prepared = prepare_photo(portrait, model, request.cache)
+    track = request.track
+    motion = _plan_calibrated_motion(portrait, calibration, track, request.retarget)
     stream = FrameStream(
         render_photo(prepared, model, motion, request.cutout),
         track.pts,
