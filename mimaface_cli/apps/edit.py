@@ -145,7 +145,7 @@ def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
         engine=renderer.NAME,
         background=job.options.background,
         gains=rendered.gains,
-        notes=job.notes,
+        notes=job.notes + rendered.moving.notes,
         provenance=job_stamp.summary,
         seconds=0.0,
     )

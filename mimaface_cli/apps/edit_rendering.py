@@ -21,7 +21,7 @@ from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, measure_gains
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_edited_motion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
-from mimaface_cli.engines.mesh.video_layers import prepare_frames
+from mimaface_cli.engines.mesh.video_rendering import render_video_motion
 from mimaface_cli.engines.person_layer import ensure_person_layer
 from mimaface_cli.engines.sources import VideoSource
 from mimaface_cli.face import face478
@@ -56,7 +56,7 @@ def render_photo_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> R
     edited = track_coefficients(track)
     is_cutout = job.options.background != KEEP
     frames, gains = _render_portrait(portrait, edited, job.edits.channels, job, is_cutout)
-    stream = _finish_stream(frames, track, job, is_cutout)
+    stream = _replace_background(FrameStream(frames, track.pts, track.frame_rate, is_cutout=is_cutout), job)
     has_alpha = portrait.alpha is not None if job.options.background == KEEP else job.backdrop is None
     return RenderedEdit(stream, gains, has_alpha)
 
@@ -88,23 +88,12 @@ def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     gains = _measure_video_gains(source, track, original, edited, job)
     model = face478.load()
     motion = _plan_motion(model, identity, original, edited, gains, job.notes)
-    portraits = _video_source(source, track, job).portraits()
-    frames = renderer.render_video(prepare_frames(portraits, model), model, motion)
-    return RenderedEdit(_finish_stream(frames, track, job), gains, job.options.background == TRANSPARENT)
+    stream = render_video_motion(_video_source(source, track, job), track, model, motion)
+    return RenderedEdit(_replace_background(stream, job), gains, job.options.background == TRANSPARENT)
 
 
-def _finish_stream(
-    frames: Generator[np.ndarray, None, None], track: MotionTrack, job: EditJob, is_cutout: bool = False
-) -> FrameStream:
-    """Return the stream of rendered frames, with the background that the options request.
-
-    Args:
-        frames: The frames.
-        track: Motion with the times of the frames.
-        job: The edit.
-        is_cutout: Whether the frames show the person alone.
-    """
-    stream = FrameStream(frames, track.pts, track.frame_rate, notes=job.notes, is_cutout=is_cutout)
+def _replace_background(stream: FrameStream, job: EditJob) -> FrameStream:
+    """Return a stream with the background that the options request."""
     if job.options.background != KEEP:
         ensure_person_layer(stream, cutout=True, needs_alpha=False, face=job.options.face)
         replace_background(stream, job.backdrop)

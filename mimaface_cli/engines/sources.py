@@ -52,22 +52,23 @@ class VideoSource:
         finally:
             portraits.close()
 
-    def portraits(self, track: MotionTrack | None = None) -> Generator[Portrait, None, None]:
+    def portraits(self, track: MotionTrack | None = None, detect: bool = True) -> Generator[Portrait, None, None]:
         """Yield each frame as a portrait; if no face is detected, the track provides its position.
 
         Args:
             track: Consecutive frames of the source's track, or None for all.
+            detect: Whether faces are detected; otherwise the track provides all positions, which is fast.
         """
         track = self.track if track is None else track
         model, identity = face478.load(), self.track.identity.astype(np.float64)
-        tracker = FaceTracker(self.face)
+        tracker = FaceTracker(self.face) if detect else None
         frames = read_frames(self.path, max_frames=len(track), start=float(track.pts[0]))
         square: np.ndarray | None = None
         try:
             for k, frame in enumerate(frames):
-                if k in track.meta.cuts:
+                if tracker is not None and k in track.meta.cuts:
                     tracker.start_shot()
-                face = tracker(frame.image, frame.pts)
+                face = None if tracker is None else tracker(frame.image, frame.pts)
                 crop, pose, expression = (
                     array[k].astype(np.float64) for array in (track.crop, track.pose, track.expression)
                 )
@@ -76,8 +77,8 @@ class VideoSource:
                 else:
                     pixels, _ = project(apply_pose(model.shape(identity, expression), pose))
                     points = (pixels - crop[:, 2]) / crop[0, 0]
-                gaze = track.gaze[k].astype(np.float64)
-                portrait = Portrait(frame.image, None, points, crop, identity, expression, pose, gaze)
+                gaze, light = (array[k].astype(np.float64) for array in (track.gaze, track.illumination))
+                portrait = Portrait(frame.image, None, points, crop, identity, expression, pose, gaze, None, light)
                 if self.output_mode == "crop":  # one crop for the whole video, or the image would drift
                     square = square if square is not None else portrait.square_matrix()
                     yield portrait.warped(square, SQUARE, SQUARE)
@@ -85,7 +86,8 @@ class VideoSource:
                     yield portrait.limited(self.max_size)
         finally:
             frames.close()
-            tracker.close()
+            if tracker is not None:
+                tracker.close()
 
 
 def tee_originals(

@@ -13,14 +13,10 @@ from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait
 from mimaface_cli.engines.mesh.framing import Picture, frame_head
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, MotionSource, plan_mesh_motion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
-from mimaface_cli.engines.mesh.renderer import render_photo, render_photo_with_alpha, render_video
-from mimaface_cli.engines.mesh.video_layers import prepare_frames
+from mimaface_cli.engines.mesh.renderer import render_photo, render_photo_with_alpha
+from mimaface_cli.engines.mesh.video_rendering import render_video_motion
 from mimaface_cli.engines.person_layer import split_pairs
-from mimaface_cli.engines.sources import (
-    PhotoSource,
-    VideoSource,
-    tee_originals,
-)
+from mimaface_cli.engines.sources import PhotoSource, VideoSource
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import face478
 from mimaface_cli.face.face478 import Face478
@@ -154,11 +150,7 @@ def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     motion = plan_mesh_motion(model, motion_source, driver_track, request.retarget, driver_reference)
     picture = Picture(source_track.meta.width, source_track.meta.height, source_track.crop.astype(np.float64))
     motion = _frame_motion(motion, model, identity, rest.pose[0], picture, request.retarget)
-    portraits, originals = source.portraits(source_track), None
-    if request.needs_originals:
-        portraits, originals = tee_originals(portraits)
-    frames = render_video(prepare_frames(portraits, model), model, motion)
-    return FrameStream(frames, source_track.pts, source_track.frame_rate, originals)
+    return render_video_motion(source, source_track, model, motion, request.needs_originals, request.progress)
 
 
 def _shorten(source: MotionTrack, driver: MotionTrack) -> MotionTrack:

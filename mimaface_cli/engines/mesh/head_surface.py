@@ -43,6 +43,9 @@ _OUTLINE_LIMITS = 2.0, 1.75
 _TYPICAL_OUTLINE = 1.5, 1.3  # where the photo's border cuts the head
 _MIN_OUTLINE = 1.05
 _NECK_DROP, _NECK_SLOPE = 0.22, 0.15  # model units: the neck lies behind the jaw, and slopes back
+# Of the way from the rim to the outline: texture of the back, where hair is dense.
+_BACK_TEXTURE = 0.8
+_BACK_INSET = 0.975  # of the outline, beyond which only single hairs are
 _EARS = 0.17  # by which ears stand out, in multiples of the rim's radius
 _ROUNDNESS = 0.8  # exponent of the skull's profile; 0.5 is an ellipse, whose edge would stretch to streaks
 # Degrees of yaw in the photo from which one side of the head is hidden, and from which it hides a cheek.
@@ -237,7 +240,7 @@ def _build_back(rays: _Rays, outline: np.ndarray, skull: np.ndarray) -> tuple[np
     """Return the vertices of the back in camera space, (B·A, 3), and their texture (B·A, 2), ring by ring."""
     # Ears and the hair beside them stand out from the skull.
     from_up = np.degrees(np.arccos(np.clip(-rays.directions @ rays.down, -1, 1)))
-    skull_outline = np.maximum(outline - _EARS * smoothstep((from_up - 40) / 25), 1.0)
+    skull_outline = np.maximum(_BACK_INSET * outline - _EARS * smoothstep((from_up - 40) / 25), 1.0)
     rim = rays.center + (skull_outline * rays.radius)[:, None] * rays.directions
     edge = camera.unproject(rim, np.full(ANGLES, camera.CAMERA_DISTANCE - skull[2]))
     offset = edge - skull
@@ -246,7 +249,7 @@ def _build_back(rays: _Rays, outline: np.ndarray, skull: np.ndarray) -> tuple[np
     points = skull + cosine * offset + sine * np.array([0.0, 0.0, -radius])
     # Behind an ear is hair: there the texture comes from rays further up.
     ray = _ray_of_back_texture(rays)
-    factor = 1 + (outline - 1)[ray] * (0.45 * (1 + np.cos(_BACK_ANGLES))[:, None])
+    factor = 1 + (outline - 1)[ray] * (_BACK_TEXTURE * (1 + np.cos(_BACK_ANGLES))[:, None] / 2)
     texture = rays.center + (factor * rays.radius[ray])[..., None] * rays.directions[ray]
     return points.reshape(-1, 3), texture.reshape(-1, 2)
 

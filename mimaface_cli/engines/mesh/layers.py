@@ -1,5 +1,6 @@
 """The layers of a photo: the person with a soft alpha, and the background behind the moving part of the person."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +22,7 @@ from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.weights.locate import find_missing_files
 
-REVISION = 6  # part of the cache key: increase it when results change
+REVISION = 7  # part of the cache key: increase it when results change
 FOLDER = "portraits"  # sub-folder of the cache
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
@@ -31,6 +32,10 @@ _OVERLAP = 9  # pixels: the moving part of the person overlaps the still part, s
 _NECK_FROM, _NECK_WIDTH = -0.05, 0.8
 _SHOULDER_SLOPE = 0.05  # multiples of the face's height by which shoulders rise to the neck
 _UNCOVERED = 0.45  # heights of the face: the head uncovers a band of this width behind its outline
+
+
+# Returns an image (H, W, 3) uint8 whose hole (H, W) bool is filled where a mask (H, W) bool needs it.
+Filler = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -87,15 +92,31 @@ def _build_layers(portrait: Portrait, model: Face478) -> PhotoLayers:
     image, points = portrait.image, portrait.points
     mask = segment_person(image, points, others=portrait.other_faces)
     matte = matte_person(image, mask.confidence, points)
+    return separate_layers(portrait, model, clean_matte(matte, portrait.alpha), mask.notes)
+
+
+def clean_matte(matte: PersonMatte, image_alpha: np.ndarray | None) -> PersonMatte:
+    """Return a matte whose alpha has 256 levels, without traces in the background, within an image's alpha.
+
+    Args:
+        matte: The matte.
+        image_alpha: (H, W) uint8 alpha of the image, or None.
+    """
     alpha = np.clip((matte.alpha - _LEAST) / (1 - 2 * _LEAST), 0, 1)
-    alpha = np.round(alpha * 255).astype(np.uint8)
-    if portrait.alpha is not None:
-        alpha = np.minimum(alpha, portrait.alpha)
-    matte = PersonMatte(alpha / np.float32(255), matte.foreground, matte.background)
-    return separate_layers(portrait, model, matte, mask.notes)
+    levels = np.round(alpha * 255).astype(np.uint8)
+    if image_alpha is not None:
+        levels = np.minimum(levels, image_alpha)
+    return PersonMatte(levels / np.float32(255), matte.foreground, matte.background)
 
 
-def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, notes: tuple[str, ...] = ()) -> PhotoLayers:
+def separate_layers(
+    portrait: Portrait,
+    model: Face478,
+    matte: PersonMatte,
+    notes: tuple[str, ...] = (),
+    fill_background: Filler = fill_hole,
+    fill_body: Filler = fill_hole,
+) -> PhotoLayers:
     """Fill the background behind the moving part of a person.
 
     Args:
@@ -103,13 +124,15 @@ def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, note
         model: The face model of its coefficients.
         matte: Opacity and colors of the person.
         notes: Notes about the matte.
+        fill_background: Fills what the head uncovers of the background.
+        fill_body: Fills what the head uncovers of the body.
     """
     alpha = matte.alpha
     geometry = build_head_geometry(portrait, model, alpha)
     share = moving_share(geometry, alpha.shape)
     is_moving = (share > _STILL) & (alpha > 0)
     body = _body_share(portrait, geometry, alpha)
-    background = _fill_background(portrait, alpha, is_moving, body)
+    background = _fill_background(portrait, alpha, is_moving, body, (fill_background, fill_body))
     alpha8 = np.round(alpha * 255).astype(np.uint8)
     margin = cv2.dilate(is_moving.astype(np.uint8), np.ones((_OVERLAP, _OVERLAP), np.uint8)) > 0
     return PhotoLayers(
@@ -123,7 +146,9 @@ def separate_layers(portrait: Portrait, model: Face478, matte: PersonMatte, note
     )
 
 
-def _fill_background(portrait: Portrait, alpha: np.ndarray, is_moving: np.ndarray, body: np.ndarray) -> np.ndarray:
+def _fill_background(
+    portrait: Portrait, alpha: np.ndarray, is_moving: np.ndarray, body: np.ndarray, fillers: tuple[Filler, Filler]
+) -> np.ndarray:
     """Return the photo (H, W, 3), filled behind the moving person: with background, and with body behind the neck.
 
     The fill ends softly beyond the outline, so that neither a seam nor a fringe of the person is left there.
@@ -133,6 +158,7 @@ def _fill_background(portrait: Portrait, alpha: np.ndarray, is_moving: np.ndarra
         alpha: (H, W) float32 alpha of the person.
         is_moving: (H, W) bool, the moving part of the person.
         body: (H, W) see `_body_share`.
+        fillers: For the background and for the body.
     """
     image = portrait.image
     height = float(np.ptp(portrait.points[:, 1]))
@@ -140,10 +166,11 @@ def _fill_background(portrait: Portrait, alpha: np.ndarray, is_moving: np.ndarra
     is_person = _grow(alpha > 0, margin)
     depth = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     can_appear = _grow(is_moving, margin) & (depth < _UNCOVERED * height)
-    filled = fill_hole(image, is_person, can_appear & (body < 1))
+    fill_background, fill_body = fillers
+    filled = fill_background(image, is_person, can_appear & (body < 1))
     is_body = can_appear & (body > 0)
     if is_body.any():
-        body_colors = fill_hole(image, _grow(is_moving), is_body)
+        body_colors = fill_body(image, _grow(is_moving), is_body)
         filled = filled + body[..., None] * (body_colors.astype(np.float32) - filled)
     outside = cv2.distanceTransform((~is_moving).astype(np.uint8), cv2.DIST_L2, 3)
     blend = smoothstep(1.2 - 1.2 * outside / margin) * (is_moving | (alpha == 0))

@@ -16,7 +16,7 @@ from mimaface_cli.motion.rotation import rotation_matrix
 _LIGHT_STRIDE = 2  # light is interpolated at a fraction of the resolution
 _STRETCHED_FROM, _STRETCHED_UNTIL = 2.0, 4.0  # factors on the size of skin since the photo
 # Degrees of head rotation since the photo from which, and until which, the hidden parts appear.
-_HIDDEN_FROM, _HIDDEN_UNTIL = 2.0, 8.0
+_HIDDEN_FROM, _HIDDEN_UNTIL = 1.0, 5.0
 _AT_REST = 1.5  # pixels of movement of the head's surroundings up to which the photo's soft outline is exact
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels

@@ -1,17 +1,38 @@
-"""The layers of a source video's frames."""
+"""The layers of a source video's frames.
 
-from collections.abc import Callable, Generator
+Where no head moves, all of a frame counts as the person. Otherwise each frame is separated as a photo is, by faster
+methods, and what its head uncovers comes from other frames, where they show it.
+"""
+
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 
-from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_still_head
+import numpy as np
+
+from mimaface_cli.engines.mesh.layers import PhotoLayers, clean_matte, separate_layers
+from mimaface_cli.engines.mesh.motion_plan import MeshMotion
+from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_portrait, prepare_still_head
+from mimaface_cli.engines.mesh.smooth_fill import fill_smoothly
+from mimaface_cli.engines.mesh.video_plate import VideoPlate
 from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.matting import matte_frame
 from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.face.segmentation import PersonSegmenter
+
+_SAME_POSE = 1e-6  # radians and model units
+
+FramePreparation = Callable[[], PreparedPortrait]
 
 
-def prepare_frames(
+def moves_heads(motion: MeshMotion, source_pose: np.ndarray) -> bool:
+    """Return whether a motion moves the head of a source with poses (N, 6) in any frame."""
+    return bool(np.abs(motion.coefficients.pose - source_pose).max() > _SAME_POSE)
+
+
+def prepare_still_heads(
     portraits: Generator[Portrait, None, None], model: Face478
-) -> Generator[Callable[[], PreparedPortrait], None, None]:
-    """Yield for each frame of a video a function that prepares it.
+) -> Generator[FramePreparation, None, None]:
+    """Yield for each frame of a video, whose head is not moved, a function that prepares it.
 
     Args:
         portraits: The frames.
@@ -22,3 +43,84 @@ def prepare_frames(
             yield partial(prepare_still_head, portrait, model)
     finally:
         portraits.close()
+
+
+def sample_background(
+    portraits: Generator[Portrait, None, None], cuts: Iterable[int], on_frame: Callable[[int], None]
+) -> VideoPlate:
+    """Collect what the frames of a video show of the background.
+
+    Args:
+        portraits: The frames.
+        cuts: Indices of the frames that start a shot.
+        on_frame: Called after each frame with the number of frames so far.
+    """
+    plate, segmenter, starts = VideoPlate(), PersonSegmenter(), set(cuts)
+    try:
+        for k, portrait in enumerate(portraits):
+            starts_shot = k in starts
+            if starts_shot:
+                segmenter.start_shot()
+            if plate.wants_frame(starts_shot=starts_shot):
+                mask = segmenter(portrait.image, portrait.points)
+                plate.add_frame(portrait.image, mask.confidence, starts_shot=starts_shot)
+            else:
+                plate.add_frame(starts_shot=starts_shot)
+            on_frame(k + 1)
+        plate.finish()
+    finally:
+        portraits.close()
+        segmenter.close()
+    return plate
+
+
+def prepare_moving_heads(
+    portraits: Generator[Portrait, None, None],
+    cuts: Iterable[int],
+    sample_plate: Callable[[], VideoPlate],
+    model: Face478,
+    notes: list[str],
+) -> Generator[FramePreparation, None, None]:
+    """Yield for each frame of a video, whose head is moved, a function that prepares it.
+
+    Args:
+        portraits: The frames.
+        cuts: Indices of the frames that start a shot.
+        sample_plate: Returns the background, see `sample_background`; called before the first frame is read.
+        model: The face model of their coefficients.
+        notes: List to which notes for the user are appended.
+    """
+    segmenter, starts = PersonSegmenter(), set(cuts)
+    try:
+        plate = sample_plate()
+        notes += plate.notes
+        for k, portrait in enumerate(portraits):
+            if k in starts:
+                segmenter.start_shot()
+            layers = _separate_frame(portrait, k, segmenter, plate, model)
+            notes += [note for note in layers.notes if note not in notes]
+            yield partial(prepare_portrait, portrait, model, layers)
+    finally:
+        portraits.close()
+        segmenter.close()
+
+
+def _separate_frame(
+    portrait: Portrait, index: int, segmenter: PersonSegmenter, plate: VideoPlate, model: Face478
+) -> PhotoLayers:
+    """Separate one frame; frames have to be separated in order."""
+    mask = segmenter(portrait.image, portrait.points)
+    matte = clean_matte(matte_frame(portrait.image, mask.confidence, portrait.points), None)
+    return separate_layers(portrait, model, matte, mask.notes, partial(plate.plate_for, index), _fill_body)
+
+
+def _fill_body(image: np.ndarray, hole: np.ndarray, needed: np.ndarray) -> np.ndarray:
+    """Fill a hole (H, W) bool of an image (H, W, 3) uint8 smoothly near the needed pixels (H, W) bool."""
+    rows, columns = np.flatnonzero(needed.any(1)), np.flatnonzero(needed.any(0))
+    margin = 2 + max(len(rows), len(columns)) // 4
+    box = np.s_[max(rows[0] - margin, 0) : rows[-1] + margin, max(columns[0] - margin, 0) : columns[-1] + margin]
+    filled = image.copy()
+    if not hole[box].all():
+        smooth = fill_smoothly(image[box].astype(np.float32), hole[box])
+        filled[box] = np.clip(np.rint(smooth), 0, 255)
+    return filled
