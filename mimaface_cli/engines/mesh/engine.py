@@ -150,7 +150,7 @@ def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     motion = plan_mesh_motion(model, motion_source, driver_track, request.retarget, driver_reference)
     picture = Picture(source_track.meta.width, source_track.meta.height, source_track.crop.astype(np.float64))
     motion = _frame_motion(motion, model, identity, rest.pose[0], picture, request.retarget)
-    return render_video_motion(source, source_track, model, motion, request.needs_originals, request.progress)
+    return render_video_motion(source, source_track, model, motion, request.needs_originals)
 
 
 def _shorten(source: MotionTrack, driver: MotionTrack) -> MotionTrack:

@@ -4,8 +4,9 @@ Where no head moves, all of a frame counts as the person. Otherwise each frame i
 methods, and what its head uncovers comes from other frames, where they show it.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -45,39 +46,29 @@ def prepare_still_heads(
         portraits.close()
 
 
-def sample_background(
-    portraits: Generator[Portrait, None, None], cuts: Iterable[int], on_frame: Callable[[int], None]
-) -> VideoPlate:
-    """Collect what the frames of a video show of the background.
+def sample_background(portraits: Iterator[Portrait]) -> VideoPlate:
+    """Collect what the frames of one shot show of the background.
 
     Args:
-        portraits: The frames.
-        cuts: Indices of the frames that start a shot.
-        on_frame: Called after each frame with the number of frames so far.
+        portraits: The frames of the shot.
     """
-    plate, segmenter, starts = VideoPlate(), PersonSegmenter(), set(cuts)
+    plate, segmenter = VideoPlate(), PersonSegmenter()
     try:
-        for k, portrait in enumerate(portraits):
-            starts_shot = k in starts
-            if starts_shot:
-                segmenter.start_shot()
-            if plate.wants_frame(starts_shot=starts_shot):
-                mask = segmenter(portrait.image, portrait.points)
-                plate.add_frame(portrait.image, mask.confidence, starts_shot=starts_shot)
+        for portrait in portraits:
+            if plate.wants_frame():
+                plate.add_frame(portrait.image, segmenter(portrait.image, portrait.points).confidence)
             else:
-                plate.add_frame(starts_shot=starts_shot)
-            on_frame(k + 1)
+                plate.add_frame()
         plate.finish()
     finally:
-        portraits.close()
         segmenter.close()
     return plate
 
 
 def prepare_moving_heads(
     portraits: Generator[Portrait, None, None],
-    cuts: Iterable[int],
-    sample_plate: Callable[[], VideoPlate],
+    samples: Generator[Portrait, None, None],
+    shots: list[range],
     model: Face478,
     notes: list[str],
 ) -> Generator[FramePreparation, None, None]:
@@ -85,30 +76,30 @@ def prepare_moving_heads(
 
     Args:
         portraits: The frames.
-        cuts: Indices of the frames that start a shot.
-        sample_plate: Returns the background, see `sample_background`; called before the first frame is read.
+        samples: The same frames once more; one shot is read before its frames are prepared.
+        shots: The frames of each shot.
         model: The face model of their coefficients.
         notes: List to which notes for the user are appended.
     """
-    segmenter, starts = PersonSegmenter(), set(cuts)
+    segmenter = PersonSegmenter()
     try:
-        plate = sample_plate()
-        notes += plate.notes
-        for k, portrait in enumerate(portraits):
-            if k in starts:
-                segmenter.start_shot()
-            layers = _separate_frame(portrait, k, segmenter, plate, model)
-            notes += [note for note in layers.notes if note not in notes]
-            yield partial(prepare_portrait, portrait, model, layers)
+        for shot in shots:
+            segmenter.start_shot()
+            plate = sample_background(islice(samples, len(shot)))
+            for index, portrait in enumerate(islice(portraits, len(shot))):
+                layers = _separate_frame(portrait, index, segmenter, plate, model)
+                notes += [note for note in (*plate.notes, *layers.notes) if note not in notes]
+                yield partial(prepare_portrait, portrait, model, layers)
     finally:
         portraits.close()
+        samples.close()
         segmenter.close()
 
 
 def _separate_frame(
     portrait: Portrait, index: int, segmenter: PersonSegmenter, plate: VideoPlate, model: Face478
 ) -> PhotoLayers:
-    """Separate one frame; frames have to be separated in order."""
+    """Separate one frame of a shot; frames have to be separated in order."""
     mask = segmenter(portrait.image, portrait.points)
     matte = clean_matte(matte_frame(portrait.image, mask.confidence, portrait.points), None)
     return separate_layers(portrait, model, matte, mask.notes, partial(plate.plate_for, index), _fill_body)
