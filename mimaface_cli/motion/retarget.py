@@ -3,7 +3,7 @@
 Identity, texture and light of the source do not change. The result is expression, pose and gaze of every frame.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -145,7 +145,6 @@ def retarget(
     options: RetargetOptions,
     driver_reference: Coefficients,
     source_rest: Coefficients | None = None,
-    plan_turns: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Coefficients:
     """Transfer a driver's motion to a source in the face478 space.
 
@@ -157,7 +156,6 @@ def retarget(
         options: Mode, region and strength.
         driver_reference: The driver's `reference_coefficients`.
         source_rest: Resting frame of a moving source, to which motion is added; by default `source`.
-        plan_turns: Returns the turns to render (N, 3) for the driver's turns (N, 3); by default the same.
 
     Returns:
         One frame for each frame of the driver.
@@ -165,8 +163,7 @@ def retarget(
     source = _repeat(source, len(track))
     base = source if source_rest is None else _repeat(source_rest, len(track))
     change = _motion_change(base, track, options, driver_reference)
-    turn = change.turn if plan_turns is None else plan_turns(change.turn)
-    angles = ease_angles(_rotate(base, turn), base.pose[:, :3])
+    angles = ease_angles(_rotate(base, change.turn), base.pose[:, :3])
     pose = np.concatenate([angles, base.pose[:, 3:] + change.shift], 1)
     gaze = np.clip(base.gaze + change.gaze, -GAZE_LIMIT, GAZE_LIMIT)
     driven_columns = expression_mask(options.region)

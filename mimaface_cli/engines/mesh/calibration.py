@@ -17,7 +17,6 @@ from mimaface_cli.engines.mesh.contact import measure_lid_gap
 from mimaface_cli.engines.mesh.eyes import SIDES
 from mimaface_cli.engines.mesh.measures import LIDS, FaceMeasures, measure_shape
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
-from mimaface_cli.engines.mesh.turn_response import TurnResponse
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import CORNERS_AND_IRIS, IRIS_DISTANCE
@@ -106,7 +105,6 @@ class PortraitCalibration:
         brow: Height of the brows.
         iris: Place of the irises between the corners of the eyes, since the middle.
         lids: For the left and the right eye, the height of its opening against its openness.
-        turns: Turns of the head.
     """
 
     neutral: np.ndarray
@@ -115,7 +113,6 @@ class PortraitCalibration:
     brow: ResponseCurve
     iris: ResponseCurve
     lids: tuple[ResponseCurve, ResponseCurve]
-    turns: TurnResponse
 
     @classmethod
     def nominal(cls, prepared: PreparedPortrait, model: Face478) -> "PortraitCalibration":
@@ -133,8 +130,7 @@ class PortraitCalibration:
             for share, (openness, heights) in zip(rest, prepared.lid_curves, strict=True)
         ]
         identity = ResponseCurve.identity()
-        lids = curves[0], curves[1]
-        return cls(neutral, identity, identity, identity, identity, lids, TurnResponse.nominal())
+        return cls(neutral, identity, identity, identity, identity, (curves[0], curves[1]))
 
     @property
     def curves(self) -> dict[str, ResponseCurve]:
@@ -144,7 +140,7 @@ class PortraitCalibration:
 
     def save(self, path: Path) -> None:
         """Write the calibration to an .npz file."""
-        arrays = {"neutral": self.neutral, "turns": self.turns.columns}
+        arrays = {"neutral": self.neutral}
         arrays |= {name: np.stack([curve.planned, curve.measured]) for name, curve in self.curves.items()}
         with path.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes them for its own options
@@ -154,9 +150,9 @@ class PortraitCalibration:
         """Read a calibration. Raises InputError if the file is missing or damaged."""
         try:
             with np.load(path) as file:
-                curves = {name: ResponseCurve(*file[name]) for name in file.files if name not in ("neutral", "turns")}
+                curves = {name: ResponseCurve(*file[name]) for name in file.files if name != "neutral"}
                 lids = curves.pop("lid_left"), curves.pop("lid_right")
-                return cls(neutral=file["neutral"], lids=lids, turns=TurnResponse(file["turns"]), **curves)
+                return cls(neutral=file["neutral"], lids=lids, **curves)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             cause = error if isinstance(error, OSError) else ValueError(str(error))
             raise InputError(f"{path}: not a calibration. Delete it.") from cause

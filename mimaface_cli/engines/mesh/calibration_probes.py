@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,15 +22,14 @@ from mimaface_cli.engines.mesh.eyes import SIDES, locate_eyeballs, project_iris_
 from mimaface_cli.engines.mesh.measures import FaceMeasures, match_measures, measure_landmarks, spread_gap
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_still_head
 from mimaface_cli.engines.mesh.renderer import render_frame
-from mimaface_cli.engines.mesh.turn_response import TurnResponse
 from mimaface_cli.face import camera
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import CORNERS_AND_IRIS
 from mimaface_cli.face.landmarks import FaceLandmarker, locate_landmark_model
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
+from mimaface_cli.motion.rotation import rotation_matrix
 
-REVISION = 2  # part of the cache key: increase it when rendering or measuring changes
+REVISION = 1  # part of the cache key: increase it when rendering or measuring changes
 # Mouth and lids do not disturb each other, nor do irises, brows and the mouth's width: they share probes.
 _LIDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.2)  # openness
 _GAPS = (0.0, 0.05, 0.11, 0.19, 0.29, 0.42)
@@ -39,10 +37,6 @@ _YAWS = np.radians([-25.0, -12.0, 12.0, 25.0])  # change of the gaze
 _BROWS = (-0.05, -0.025, 0.04, 0.08)  # change of their height
 _WIDTHS = (-0.08, 0.08, -0.04, 0.04)  # change of the mouth's width
 _IRIS = measures.COUNT  # column of the irises, after the measures of the face
-# Turns that are rendered in both directions, about x and y; rolls are measured as they are. Beyond the last angles of
-# pitch and yaw nothing is rendered.
-_TURNS = np.radians([12.0, 20.0])
-_FURTHEST = np.radians([24.0, 43.0])
 _MIN_SPREAD = 1e-3  # of the planned values of a measure, below which it cannot be calibrated
 
 
@@ -114,38 +108,9 @@ def measure_calibration(prepared: PreparedPortrait, model: Face478) -> PortraitC
             return nominal
         mouth_and_lids = read(list(_mouth_probes(person, rest)))
         others = read(list(_upper_probes(person, rest)))
-        turns = _measure_turns(prepared, model, rest, landmarker)
     finally:
         landmarker.close()
-    return replace(_fit_calibration(nominal, rest, first, mouth_and_lids, others), turns=turns)
-
-
-def _measure_turns(
-    prepared: PreparedPortrait, model: Face478, rest: _Probe, landmarker: FaceLandmarker
-) -> TurnResponse:
-    """Measure how far rendered heads are turned."""
-    base = prepared.portrait.pose
-
-    def measure(turn: np.ndarray) -> np.ndarray | None:
-        angles = euler_angles(rotation_matrix(turn) @ rotation_matrix(base[:3]))
-        pose = np.concatenate([angles, base[3:]])
-        frame = render_frame(prepared, model, rest.expression, pose, rest.gaze, rest.lids)
-        faces = landmarker(np.ascontiguousarray(frame[..., :3]))
-        if not faces:
-            return None
-        left, _, right = np.linalg.svd(faces[0].rotation)
-        return left @ right
-
-    columns, start = np.full((3, 2, 3), np.nan), measure(np.zeros(3))
-    columns[2] = [0, 0, 1]
-    for axis, size in enumerate(_TURNS):
-        for side, turn in enumerate((-size, size)):
-            if start is None or abs(base[axis] + turn) > _FURTHEST[axis]:
-                continue
-            rotation = measure(turn * np.eye(3)[axis])
-            if rotation is not None:
-                columns[axis, side] = euler_angles(rotation @ start.T) / turn
-    return TurnResponse.fit(columns)
+    return _fit_calibration(nominal, rest, first, mouth_and_lids, others)
 
 
 def _rest_probe(prepared: PreparedPortrait, model: Face478) -> _Probe:
@@ -241,7 +206,6 @@ def _fit_calibration(
         brow=fit(upper, [measures.BROWS.start, measures.BROWS.start + 1]),
         iris=fit(upper, [_IRIS], IRIS_RESPONSE),
         lids=(lids[0], lids[1]),
-        turns=nominal.turns,
     )
 
 

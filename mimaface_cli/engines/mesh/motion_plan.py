@@ -90,7 +90,7 @@ def plan_mesh_motion(
     if options.motion == "relative" and region != "pose" and track.meta.audio_hash:
         rest = _speaking_rest(rest)
     reference = driver_reference or reference_coefficients(track, options, coefficients)
-    driven = retarget(coefficients, track, options, reference, rest, source.calibration.turns.plan)
+    driven = retarget(coefficients, track, options, reference, rest)
     expression = driven.expression
     if region not in ("eyes", "pose"):
         bias = measure_bias(model, identity, coefficients.expression[0], source.scores)
