@@ -263,7 +263,8 @@ def remove_lashes(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarr
     if skin is None:
         return np.dstack([patch, np.zeros(luma.shape, np.float32)])
     deficit = (skin @ LUMA - luma) / max(float(skin_level), 1.0)
-    dark = np.clip((deficit - 0.14) / 0.18, 0, 1)  # a shaded or painted lid stays, lashes go
+    # A shaded or painted lid stays, lashes go; softly toward the corners, where the lid ends.
+    dark = np.clip((deficit - 0.14) / 0.18, 0, 1) * feather_mask(lid | opened, 0.12 * width)
     alpha = cv2.GaussianBlur(np.where(opened, 1.0, dark * band).astype(np.float32), (0, 0), max(0.02 * width, 0.6))
     return np.dstack([skin, alpha]).astype(np.float32)
 

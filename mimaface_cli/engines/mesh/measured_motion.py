@@ -33,11 +33,15 @@ _CONTACT_GAP = 0.015  # a smaller lip gap is pressed to contact
 _PRESSURE = -0.01  # planned gap of lips in contact: they would pass through each other, and meet halfway
 _OPEN_QUANTILE = 0.8  # quantile of a driver's lid height over time that counts as open
 _MIN_OPEN_HEIGHT = 0.03  # a driver's open height below this does not show how far its eyes open
-_MAX_LID_GAIN = 1.15  # largest factor on a driver's change of lid height, so that larger eyes close too
+# Range of a source's movement from open to closed relative to the driver's that needs no adaptation, and largest factor
+# on a driver's change of lid height, so that larger eyes close too.
+_MIN_LID_GAIN, _MAX_LID_GAIN = 0.9, 1.15
 _LEAST_SHARE = 0.8  # of a driver's openness that smaller eyes keep until a blink starts
-_BLINK_START, _BLINK_END = 0.35, 0.12  # share of a driver's open height at which a blink starts and completes to close
+_BLINK_START, _BLINK_END = 0.25, 0.08  # share of a driver's open height at which a blink starts and completes to close
 _SLIT = 0.03  # share of the source's open height that the lash line of a closed eye hides
-_MAX_NARROWING = 0.1  # of a source's eyes that are larger than the driver's, so that blinks move no further
+# Share by which a source's eyes open less or wider than in the photo if they are larger or smaller than the driver's,
+# so that blinks move as far.
+_MAX_ADAPTATION = 0.1
 
 
 @dataclass(frozen=True)
@@ -185,18 +189,10 @@ class MeasuredSource:
             opened = float(driver.rest[column])
             if driver.is_relative and not driver.has_fixed_rest and len(height) > 1:
                 opened = float(driver.quantile(column, _OPEN_QUANTILE))
-            opened = max(opened, _MIN_OPEN_HEIGHT)
-            rest_height, closed_height = (float(curve.apply(np.array(value))) for value in (rest[k], 0.0))
-            ratio = max((rest_height - closed_height) / opened, 1e-3)
-            narrowing = driver.strength * np.clip(1 - _MAX_LID_GAIN / ratio, 0, _MAX_NARROWING)
-            rest_height -= min(narrowing, _MAX_NARROWING) * (rest_height - closed_height)
-            factor = float(np.clip(ratio, 1, _MAX_LID_GAIN))
-            target = rest_height + driver.strength * factor * (height - opened)
-            share = height / opened
-            target = np.maximum(target, closed_height + _LEAST_SHARE * share * (rest_height - closed_height))
-            blink = driver.strength * np.clip((_BLINK_START - share) / (_BLINK_START - _BLINK_END), 0, 1)
-            slit = closed_height + _SLIT * (rest_height - closed_height)
-            target = target + np.minimum(blink, 1) * (np.minimum(target, slit) - target)
+            start = rest[k] if driver.is_relative else 1.0
+            photo_height, open_height, closed_height = curve.apply(np.array([rest[k], start, 0.0]))
+            goal = _follow_lid(height, max(opened, _MIN_OPEN_HEIGHT), float(open_height), float(closed_height))
+            target = photo_height + driver.strength * (goal - photo_height)
             widest = min(max(_MAX_WIDENING * rest[k], _MIN_WIDE), _MAX_OPENNESS)
             columns.append(np.clip(curve.invert(target), 0, np.maximum(widest, current[:, k])))
         return np.stack(columns, -1)
@@ -225,3 +221,24 @@ class MeasuredSource:
         sine = place * eye_widths(self.calibration.neutral) / IRIS_DISTANCE / np.cos(planned[:, 1::2])
         planned[:, ::2] = np.arcsin(np.clip(sine, -0.95, 0.95))
         return planned
+
+
+def _follow_lid(height: np.ndarray, opened: float, open_height: float, closed_height: float) -> np.ndarray:
+    """Return the heights (N,) of a source's eye for those of a driver.
+
+    Lids move as far as the driver's, but any eye closes where the driver's does, and smaller eyes not much before.
+
+    Args:
+        height: (N,) heights of the driver's eye.
+        opened: Height of the driver's open eye.
+        open_height: Height of the source's open eye.
+        closed_height: Height of its closed eye.
+    """
+    ratio = max((open_height - closed_height) / opened, 1e-3)
+    adapted = np.clip(ratio, _MIN_LID_GAIN, _MAX_LID_GAIN) / ratio - 1
+    reach = (open_height - closed_height) * (1 + np.clip(adapted, -_MAX_ADAPTATION, _MAX_ADAPTATION))
+    share = height / opened
+    moved = closed_height + reach + np.clip(ratio, 1, _MAX_LID_GAIN) * (height - opened)
+    goal = np.maximum(moved, closed_height + _LEAST_SHARE * share * reach)
+    blink = np.clip((_BLINK_START - share) / (_BLINK_START - _BLINK_END), 0, 1)
+    return goal + blink * (np.minimum(goal, closed_height + _SLIT * reach) - goal)
