@@ -30,7 +30,7 @@ _IRIS_KNEE, _IRIS_MARGIN = 0.24, 0.06  # widths of the eye from its middle; the 
 _CLOSED_QUANTILE = 0.05  # quantile of a driver's lip gap over time that counts as its most closed mouth
 _STILL_RANGE, _ACTIVE_RANGE = 0.02, 0.06  # range of a driver's lip gap that counts as a still, and as a moving mouth
 _CONTACT_GAP = 0.015  # a smaller lip gap is pressed to contact
-_PRESSURE = -0.01  # planned gap of lips in contact: they would pass through each other, and meet halfway
+_PRESSURE = -0.006  # planned gap of lips in contact: they would pass through each other, and meet halfway
 _OPEN_QUANTILE = 0.8  # quantile of a driver's lid height over time that counts as open
 _MIN_OPEN_HEIGHT = 0.03  # a driver's open height below this does not show how far its eyes open
 # Range of a source's movement from open to closed relative to the driver's that needs no adaptation, and largest factor
