@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import cv2
 import numpy as np
 
-from mimaface_cli.cache import Cache, EntryKind
+from mimaface_cli.cache import FIGURE_FOLDER, Cache, EntryKind
 from mimaface_cli.engines.mesh.head_axes import find_shoulders
 from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, moving_share
 from mimaface_cli.engines.mesh.inpainting import fill_hole
@@ -23,7 +23,6 @@ from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.weights.locate import find_missing_files
 
 REVISION = 7  # part of the cache key: increase it when results change
-FOLDER = "portraits"  # sub-folder of the cache
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
 _TINTED = 0.025  # heights of the face: single hairs beyond the soft outline are no background
@@ -237,4 +236,4 @@ def _load_layers(path: Path) -> PhotoLayers:
 
 
 _ARRAYS = ("alpha", "moving_alpha", "foreground", "background", "still_alpha", "background_alpha")
-_KIND = EntryKind(FOLDER, ".npz", _load_layers, _save_layers)
+_KIND = EntryKind(FIGURE_FOLDER, ".npz", _load_layers, _save_layers)

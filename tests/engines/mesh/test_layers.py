@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mimaface_cli.cache import Cache
+from mimaface_cli.cache import FIGURE_FOLDER, Cache
 from mimaface_cli.engines.mesh import layers as layers_module
 from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers, separate_layers
 from mimaface_cli.face import face478
@@ -80,7 +80,7 @@ def test_layers_are_loaded_from_the_cache(portrait, model, layers, tmp_path, mon
 def test_damaged_layers_in_the_cache_are_built_again(portrait, model, tmp_path):
     cache = Cache(tmp_path)
     build_photo_layers(portrait, model, cache)
-    (stored,) = (tmp_path / layers_module.FOLDER).iterdir()
+    (stored,) = (tmp_path / FIGURE_FOLDER).iterdir()
     stored.write_bytes(stored.read_bytes()[:1000])
     assert build_photo_layers(portrait, model, cache).alpha.shape == (256, 256)
 
