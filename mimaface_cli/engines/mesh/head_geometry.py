@@ -8,7 +8,7 @@ import numpy as np
 from mimaface_cli.engines.mesh.face_symmetry import find_mirrored_vertices, measure_visibility
 from mimaface_cli.engines.mesh.fine_face import FACE_VERTICES, FineFace, build_fine_face
 from mimaface_cli.engines.mesh.head_axes import HeadAxes, build_head_axes
-from mimaface_cli.engines.mesh.head_surface import HeadSurface, build_head_surface, mirror_surface
+from mimaface_cli.engines.mesh.head_surface import TRAGI, HeadSurface, build_head_surface, mirror_surface
 from mimaface_cli.face import camera
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.face478 import Face478
@@ -16,6 +16,7 @@ from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.motion.rotation import rotation_matrix
 
+_DEPTH_SCALE = 1.2
 _NEAR_PERSON = 0.04  # of the face's size: triangles so close to the person are rendered
 
 
@@ -108,9 +109,21 @@ def build_head_geometry(portrait: Portrait, model: Face478, alpha: np.ndarray) -
 def _place_landmarks(portrait: Portrait, model: Face478) -> np.ndarray:
     """Landmarks (478, 3) in camera space: their pixels from the photo, their depth from the fitted model."""
     pose = portrait.pose
-    shape = model.shape(portrait.identity, portrait.expression)
+    shape = deepen_face(model.shape(portrait.identity, portrait.expression))
     depth = camera.CAMERA_DISTANCE - (shape @ rotation_matrix(pose[:3]).T + pose[3:])[:, 2]
     return camera.unproject(transform_points(portrait.to_crop, portrait.points), depth)
+
+
+def deepen_face(face: np.ndarray) -> np.ndarray:
+    """Scale the depth of a face (478, 3) in the head's frame about the tragi.
+
+    The model's depth comes from a landmark model that flattens faces: without the scale, a rendered head that is turned
+    by 10° is measured as turned by 7.7° (six portraits).
+    """
+    deep = face.copy()
+    origin = face[list(TRAGI), 2].mean()
+    deep[:, 2] = origin + _DEPTH_SCALE * (face[:, 2] - origin)
+    return deep
 
 
 def _is_near_person(texture: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ _UNDERLAY = 0.25  # model units by which the inner rings lie under the face, vis
 
 # Center of the skull in the head's frame, in model units: between the ears, above and behind the tragi.
 _SKULL_ABOVE, _SKULL_BEHIND = 0.25, 0.12
-_TRAGI = (127, 356)  # landmarks of the rim next to the ears
+TRAGI = (127, 356)  # landmarks of the rim next to the ears
 # How far the outline may lie from the rim, in multiples of the rim's radius, by direction: up, aside.
 _OUTLINE_LIMITS = 2.0, 1.75
 _TYPICAL_OUTLINE = 1.5, 1.3  # where the photo's border cuts the head
@@ -210,7 +210,7 @@ def _find_outline(rays: _Rays, alpha: np.ndarray, to_image: np.ndarray) -> tuple
 
 def _skull_center(head: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """Center (3,) of the skull in camera space."""
-    center = head[list(_TRAGI)].mean(0) + np.array([0.0, _SKULL_ABOVE, -_SKULL_BEHIND])
+    center = head[list(TRAGI)].mean(0) + np.array([0.0, _SKULL_ABOVE, -_SKULL_BEHIND])
     return rotation_matrix(pose[:3]) @ center + pose[3:]
 
 

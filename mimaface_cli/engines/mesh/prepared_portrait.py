@@ -14,7 +14,7 @@ from mimaface_cli.engines.mesh.contact import (
 )
 from mimaface_cli.engines.mesh.eyes import SIDES, EyeLayers, build_eye_layers, locate_eyeballs, project_eye_anchors
 from mimaface_cli.engines.mesh.face_symmetry import FaceCompletion, complete_face
-from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, crop_to_image
+from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, crop_to_image, deepen_face
 from mimaface_cli.engines.mesh.head_light import HeadLight, build_head_light
 from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers
 from mimaface_cli.engines.mesh.mouth import MouthLayers, build_mouth_layers, project_mouth_anchors
@@ -97,7 +97,7 @@ def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) ->
     pose = portrait.pose
     geometry = build_head_geometry(portrait, model, layers.alpha)
     fine, count = geometry.fine, len(geometry.placed)
-    rest = model.shape(portrait.identity, np.zeros_like(portrait.expression))
+    rest = deepen_face(model.shape(portrait.identity, np.zeros_like(portrait.expression)))
     image_rings = {name: geometry.texture[ring] for name, ring in fine.rings.items()}
     ones = np.ones((count, 2))
     opacity = [np.stack([surface.is_opaque, surface.fade], -1) for surface in geometry.surfaces]
