@@ -16,7 +16,7 @@ from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.motion.rotation import rotation_matrix
 
-_DEPTH_SCALE = 1.2
+_DEPTH_SCALE = 1.15
 _NEAR_PERSON = 0.04  # of the face's size: triangles so close to the person are rendered
 
 
