@@ -102,6 +102,13 @@ class MeasuredDriver:
         """Return a quantile over time of some measures."""
         return np.quantile(self.values[self.valid][:, columns], share, axis=0)
 
+    def lip_activity(self) -> float:
+        """Return 1 for a driver that moves its lips, 0 for one that does not; 1 for absolute motion."""
+        if not self.is_relative:
+            return 1.0
+        closed, opened = (float(self.quantile(GAP, share)) for share in (_CLOSED_QUANTILE, 1 - _CLOSED_QUANTILE))
+        return float(np.clip((opened - closed - _STILL_RANGE) / (_ACTIVE_RANGE - _STILL_RANGE), 0, 1))
+
 
 @dataclass(frozen=True)
 class MeasuredSource:
@@ -147,14 +154,16 @@ class MeasuredSource:
         target[:, WIDTH] = width
         lift = np.clip(change[:, BROWS], -_BROW_RANGE, _BROW_RANGE)
         target[:, BROWS] = calibration.brow.invert(calibration.brow.apply(base[BROWS]) + lift)
-        gap = self._target_gap(driver, float(base[GAP]))
-        contact = np.clip(1 - gap / _CONTACT_GAP, 0, 1)
+        activity = driver.lip_activity()
+        gap = self._target_gap(driver, float(base[GAP]), activity)
+        contact = activity * np.clip(1 - gap / _CONTACT_GAP, 0, 1)
         middle = np.maximum(calibration.gap.invert(gap), 0)
         middle = np.where(contact > 0, contact * _PRESSURE + (1 - contact) * middle, middle)
         target[:, GAPS] = spread_gap(planned[:, GAPS], middle)
-        return match_measures(self.person, expression, target, low, high)
+        matched = match_measures(self.person, expression, target, low, high)
+        return expression + min(driver.strength, 1) * (matched - expression)
 
-    def _target_gap(self, driver: MeasuredDriver, rest: float) -> np.ndarray:
+    def _target_gap(self, driver: MeasuredDriver, rest: float, activity: float) -> np.ndarray:
         """Return the lip gap (N,) to be measured.
 
         Where the driver's lips meet, those of the source meet, however far they are apart at rest. But a mouth that
@@ -165,8 +174,6 @@ class MeasuredSource:
         if not driver.is_relative:
             return np.minimum(rest + driver.strength * (_GAP_GAIN * gap - rest), max(_MAX_GAP, rest))
         closed = float(driver.quantile(GAP, _CLOSED_QUANTILE))
-        moved = float(driver.quantile(GAP, 1 - _CLOSED_QUANTILE)) - closed
-        activity = float(np.clip((moved - _STILL_RANGE) / (_ACTIVE_RANGE - _STILL_RANGE), 0, 1))
         still = rest + driver.strength * _GAP_GAIN * (gap - driver.rest[GAP])
         active = min(rest, closed) + driver.strength * _GAP_GAIN * (gap - closed)
         return np.minimum(activity * active + (1 - activity) * still, max(_MAX_GAP, rest))

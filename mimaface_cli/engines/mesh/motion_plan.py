@@ -96,6 +96,7 @@ def plan_mesh_motion(
         bias = measure_bias(model, identity, coefficients.expression[0], source.scores)
         person = _Person(model, identity, bias)
         matched = _match_driver_scores(person, rest, expression, track, options, reference)
+        matched = expression + min(options.strength, 1) * (matched - expression)
         expression = np.where(expression_mask(region), matched, expression)
     low, high = _score_limits(coefficients.expression, _SCORE_LOW, _SCORE_HIGH)
     expression = np.clip(expression, low, high)
