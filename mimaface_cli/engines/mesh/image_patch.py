@@ -5,6 +5,7 @@ import numpy as np
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 weights of R, G, B
 MIN_VISIBLE_PIXELS = 8  # fewer visible pixels say nothing about the colors of a patch
+_BLUR_SIGMA = 2.5  # pixels; wider blurs are computed at a lower resolution
 SUBPIXEL_BITS = 4  # fractional bits of OpenCV's polygon coordinates
 
 
@@ -66,9 +67,28 @@ def diffuse_colors(patch: np.ndarray, visible: np.ndarray, reach: float) -> np.n
     coverage = np.zeros(visible.shape, np.float32)
     for radius in (0.04 * reach, 0.12 * reach, 0.4 * reach, 2.0 * reach):
         sigma = max(radius, 0.7)
-        spread = cv2.GaussianBlur(weight, (0, 0), sigma)
-        color = cv2.GaussianBlur(patch * weight[..., None], (0, 0), sigma) / np.maximum(spread, 1e-6)[..., None]
+        spread = blur_widely(weight, sigma)
+        color = blur_widely(patch * weight[..., None], sigma) / np.maximum(spread, 1e-6)[..., None]
         share = np.clip(spread / 0.15, 0, 1) * (1 - coverage)
         filled += color * share[..., None]
         coverage += share
     return filled + (1 - coverage)[..., None] * (patch[visible].mean(0))
+
+
+def blur_widely(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur an image by a Gaussian, at a lower resolution where it is wide.
+
+    Args:
+        image: (H, W) or (H, W, C), uint8 or float32.
+        sigma: Deviation in pixels, above 0.
+
+    Returns:
+        The blurred image, of the same shape and dtype.
+    """
+    step = int(sigma / _BLUR_SIGMA)
+    if step < 2:
+        return cv2.GaussianBlur(image, (0, 0), sigma)
+    height, width = image.shape[:2]
+    size = max(1, round(width / step)), max(1, round(height / step))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / step), (width, height))

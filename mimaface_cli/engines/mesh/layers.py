@@ -1,6 +1,7 @@
 """The layers of a photo: the person with a soft alpha, and the background behind the moving part of the person."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +23,7 @@ from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.weights.locate import find_missing_files
 
-REVISION = 8  # part of the cache key: increase it when results change
+REVISION = 9  # part of the cache key: increase it when results change
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
 _TINTED = 0.025  # heights of the face: single hairs beyond the soft outline are no background
@@ -30,7 +31,7 @@ _OVERLAP = 9  # pixels: the moving part of the person overlaps the still part, s
 # Head coordinates (see `HeadAxes`) of the neck, behind which is the body.
 _NECK_FROM, _NECK_WIDTH = -0.05, 0.8
 _SHOULDER_SLOPE = 0.05  # multiples of the face's height by which shoulders rise to the neck
-_UNCOVERED = 0.45  # heights of the face: the head uncovers a band of this width behind its outline
+_UNCOVERED = 0.32  # heights of the face: the head uncovers a band of this width behind its outline
 
 
 # Returns an image (H, W, 3) uint8 whose hole (H, W) bool is filled where a mask (H, W) bool needs it.
@@ -166,11 +167,12 @@ def _fill_background(
     depth = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     can_appear = _grow(is_moving, margin) & (depth < _UNCOVERED * height)
     fill_background, fill_body = fillers
-    filled = fill_background(image, is_person, can_appear & (body < 1))
     is_body = can_appear & (body > 0)
-    if is_body.any():
-        body_colors = fill_body(image, _grow(is_moving), is_body)
-        filled = filled + body[..., None] * (body_colors.astype(np.float32) - filled)
+    with ThreadPoolExecutor(1) as executor:
+        body_colors = executor.submit(fill_body, image, _grow(is_moving), is_body) if is_body.any() else None
+        filled = fill_background(image, is_person, can_appear & (body < 1))
+        if body_colors is not None:
+            filled = filled + body[..., None] * (body_colors.result().astype(np.float32) - filled)
     outside = cv2.distanceTransform((~is_moving).astype(np.uint8), cv2.DIST_L2, 3)
     blend = smoothstep(1.2 - 1.2 * outside / margin) * (is_moving | (alpha == 0))
     return np.round(image + blend.astype(np.float32)[..., None] * (filled - image.astype(np.float32))).astype(np.uint8)

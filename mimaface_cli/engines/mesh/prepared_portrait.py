@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from mimaface_cli.cache import Cache
@@ -16,6 +15,7 @@ from mimaface_cli.engines.mesh.eyes import SIDES, EyeLayers, build_eye_layers, l
 from mimaface_cli.engines.mesh.face_symmetry import FaceCompletion, complete_face
 from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, crop_to_image, deepen_face
 from mimaface_cli.engines.mesh.head_light import HeadLight, build_head_light
+from mimaface_cli.engines.mesh.image_patch import blur_widely
 from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers
 from mimaface_cli.engines.mesh.mouth import MouthLayers, build_mouth_layers, project_mouth_anchors
 from mimaface_cli.face.face478 import Face478
@@ -108,9 +108,7 @@ def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) ->
         layers=layers,
         person=np.dstack([layers.foreground, layers.moving_alpha]),
         still=np.where(layers.moving_alpha[..., None] > 0, layers.background, layers.foreground),
-        smooth=cv2.GaussianBlur(
-            layers.foreground, (0, 0), max(1.0, _SMOOTH_SHARE * float(np.ptp(portrait.points[:, 0])))
-        ),
+        smooth=blur_widely(layers.foreground, max(1.0, _SMOOTH_SHARE * float(np.ptp(portrait.points[:, 0])))),
         rim=_measure_rim(portrait.image, layers),
         opacity=np.concatenate([ones, *opacity]),
         completion=complete_face(
@@ -147,9 +145,13 @@ def prepare_still_head(portrait: Portrait, model: Face478) -> PreparedPortrait:
 
 def _measure_rim(image: np.ndarray, layers: PhotoLayers) -> np.ndarray | None:
     """Return the photo minus its recomposed layers, (H, W, 3) int16, or None where they are equal."""
-    alpha = layers.moving_alpha[..., None] / np.float32(255)
-    recomposed = layers.background + alpha * (layers.foreground.astype(np.float32) - layers.background)
-    difference = np.round(image - recomposed).astype(np.int16)
+    differs = (layers.moving_alpha < 255) & ((layers.moving_alpha > 0) | (layers.background != image).any(2))
+    place = np.nonzero(differs)
+    alpha = layers.moving_alpha[place][:, None] / np.float32(255)
+    background = layers.background[place]
+    recomposed = background + alpha * (layers.foreground[place].astype(np.float32) - background)
+    difference = np.zeros(image.shape, np.int16)
+    difference[place] = np.round(image[place] - recomposed)
     return difference if difference.any() else None
 
 

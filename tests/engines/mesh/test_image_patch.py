@@ -1,9 +1,16 @@
 """Image patches: crops, soft masks, color diffusion."""
 
+import cv2
 import numpy as np
 import pytest
 
-from mimaface_cli.engines.mesh.image_patch import compute_polygon_depth, crop_padded, diffuse_colors, feather_mask
+from mimaface_cli.engines.mesh.image_patch import (
+    blur_widely,
+    compute_polygon_depth,
+    crop_padded,
+    diffuse_colors,
+    feather_mask,
+)
 
 SQUARE = np.array([[10.0, 10.0], [50.0, 10.0], [50.0, 40.0], [10.0, 40.0]])
 
@@ -47,3 +54,12 @@ def test_diffuse_colors_spreads_only_visible_colors():
     assert abs(filled[20, 30, 0] - 125) < 15
     assert np.ptp(filled, axis=2).max() < 1 and filled.min() > 49 and filled.max() < 201
     assert diffuse_colors(patch, np.zeros_like(visible), 40.0) is None
+
+
+@pytest.mark.parametrize("sigma", [1.0, 6.0, 20.0])
+def test_blur_widely_is_close_to_a_gaussian_blur(sigma):
+    image = np.random.default_rng(0).uniform(0, 255, (90, 120, 3)).astype(np.float32)
+    image[30:60, 40:80] += 200
+    expected = cv2.GaussianBlur(image, (0, 0), sigma)
+    assert np.abs(blur_widely(image, sigma) - expected).mean() < 0.05 * (expected.max() - expected.min())
+    assert blur_widely(image[..., 0], sigma).shape == (90, 120)
