@@ -19,7 +19,7 @@ from mimaface_cli.motion.track import MotionTrack
 
 # What a face can do, in distances of the eyes' outer corners.
 _MAX_GAP = 0.55
-_GAP_GAIN = 1.08  # tracks are smoothed in time, as is what is measured in a video: both take some of the lips' movement
+_FAST_GAIN = 1.08  # tracks are smoothed in time, as is what is measured in a video: both take some of fast movements
 _BROW_RANGE = 0.13  # change of the brows since rest
 _WIDTH_RANGE = (0.7, 1.45)  # of the mouth's width at rest without expression
 # Beyond this openness eyes stare; nor can a photo show much more of an eyeball than its own eye is open.
@@ -152,7 +152,7 @@ class MeasuredSource:
         least, most = (share * self.person.offset[WIDTH] for share in _WIDTH_RANGE)
         width = np.clip(calibration.width.invert(width), min(least, base[WIDTH]), max(most, base[WIDTH]))
         target[:, WIDTH] = width
-        lift = np.clip(change[:, BROWS], -_BROW_RANGE, _BROW_RANGE)
+        lift = np.clip(_FAST_GAIN * change[:, BROWS], -_BROW_RANGE, _BROW_RANGE)
         target[:, BROWS] = calibration.brow.invert(calibration.brow.apply(base[BROWS]) + lift)
         activity = driver.lip_activity()
         gap = self._target_gap(driver, float(base[GAP]), activity)
@@ -172,10 +172,10 @@ class MeasuredSource:
         gap = driver.values[:, GAP]
         rest = float(self.calibration.gap.apply(np.array(rest)))
         if not driver.is_relative:
-            return np.minimum(rest + driver.strength * (_GAP_GAIN * gap - rest), max(_MAX_GAP, rest))
+            return np.minimum(rest + driver.strength * (_FAST_GAIN * gap - rest), max(_MAX_GAP, rest))
         closed = float(driver.quantile(GAP, _CLOSED_QUANTILE))
-        still = rest + driver.strength * _GAP_GAIN * (gap - driver.rest[GAP])
-        active = min(rest, closed) + driver.strength * _GAP_GAIN * (gap - closed)
+        still = rest + driver.strength * _FAST_GAIN * (gap - driver.rest[GAP])
+        active = min(rest, closed) + driver.strength * _FAST_GAIN * (gap - closed)
         return np.minimum(activity * active + (1 - activity) * still, max(_MAX_GAP, rest))
 
     def plan_lids(self, driver: MeasuredDriver, rest: np.ndarray, current: np.ndarray) -> np.ndarray:
@@ -245,7 +245,7 @@ def _follow_lid(height: np.ndarray, opened: float, open_height: float, closed_he
     adapted = np.clip(ratio, _MIN_LID_GAIN, _MAX_LID_GAIN) / ratio - 1
     reach = (open_height - closed_height) * (1 + np.clip(adapted, -_MAX_ADAPTATION, _MAX_ADAPTATION))
     share = height / opened
-    moved = closed_height + reach + np.clip(ratio, 1, _MAX_LID_GAIN) * (height - opened)
+    moved = closed_height + reach + np.clip(ratio, _FAST_GAIN, _MAX_LID_GAIN) * (height - opened)
     goal = np.maximum(moved, closed_height + _LEAST_SHARE * share * reach)
     blink = np.clip((_BLINK_START - share) / (_BLINK_START - _BLINK_END), 0, 1)
     return goal + blink * (np.minimum(goal, closed_height + _SLIT * reach) - goal)
