@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -130,6 +131,9 @@ def _import_mediapipe() -> tuple[ModuleType, type, ModuleType]:
     """
     matplotlib, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
     matplotlib.__dict__["pyplot"] = pyplot
+    # Another thread may look for matplotlib meanwhile.
+    for module in (matplotlib, pyplot):
+        module.__spec__ = ModuleSpec(module.__name__, None)
     pyplot.__dict__["__getattr__"] = lambda name: getattr(importlib.import_module("matplotlib.pyplot"), name)
     placeholders = {}
     if "matplotlib" not in sys.modules:

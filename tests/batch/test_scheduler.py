@@ -38,7 +38,7 @@ def batch(tmp_path):
     """Run the jobs of a CSV text with a function in place of animate."""
 
     def run_jobs(text, run, state=None, **options):
-        path = tmp_path / "jobs.csv"
+        path = tmp_path / f"jobs-{threading.get_ident()}.csv"
         path.write_text("source,driver,output\n" + text)
         jobs = read_jobs(path, {"overwrite": True}, lambda words: None)
         state = state or StateFolder(tmp_path / "state")

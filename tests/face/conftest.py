@@ -1,7 +1,7 @@
 """Fixtures of the face package: the face model, the example portrait, and clips rendered from it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -83,7 +83,8 @@ def render_motion(square_portrait, model) -> Callable[..., RenderedClip]:
     def render(make_motion: Callable[[Coefficients], Coefficients]) -> RenderedClip:
         at_rest = square_portrait.coefficients
         motion = plan_edited_motion(model, square_portrait.identity, at_rest, make_motion(at_rest))
-        prepared = prepare_photo(square_portrait, model)
+        # In constant light: what is measured is the motion alone.
+        prepared = prepare_photo(replace(square_portrait, illumination=None), model)
         images = [np.ascontiguousarray(image[..., :3]) for image in renderer.render_photo(prepared, model, motion)]
         faces = []
         for expression, pose in zip(motion.coefficients.expression, motion.coefficients.pose, strict=True):

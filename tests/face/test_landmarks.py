@@ -145,3 +145,21 @@ def test_native_silence_of_two_threads_ends_with_the_last(capfd):
     second.__exit__(None, None, None)
     os.write(2, b"visible\n")
     assert capfd.readouterr().err == "visible\n"
+
+
+def test_loading_mediapipe_leaves_matplotlib_findable_to_other_threads():
+    """A library that looks for matplotlib during the import must not fail on the placeholder."""
+    program = (
+        "import importlib.util, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.startswith('mediapipe') and 'matplotlib' in sys.modules:\n"
+        "            assert importlib.util.find_spec('matplotlib') is not None\n"
+        "            print('looked')\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from mimaface_cli.face.landmarks import load_mediapipe\n"
+        "load_mediapipe()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "looked" in result.stdout
