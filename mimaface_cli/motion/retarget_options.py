@@ -19,7 +19,7 @@ class RetargetOptions:
         region: Part of the face that is driven; the rest keeps the source's motion.
         strength: Factor on the driver's motion; 1 leaves it unchanged.
         framing: "keep" lets the head move around its place in the source; "follow" moves and scales it as far as the
-            driver's. In both cases the face stays in the picture. The mesh engine uses it.
+            driver's. In both cases the face stays in the frame. The mesh engine uses it.
     """
 
     motion: str = option(

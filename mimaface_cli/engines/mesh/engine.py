@@ -10,7 +10,7 @@ from mimaface_cli.cache import Cache
 from mimaface_cli.engines.base import EngineQuery, FrameStream, Readiness, RenderRequest
 from mimaface_cli.engines.mesh.calibration import PortraitCalibration
 from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait
-from mimaface_cli.engines.mesh.framing import Picture, frame_head
+from mimaface_cli.engines.mesh.framing import Viewport, frame_head
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, MotionSource, plan_mesh_motion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo, render_photo_with_alpha
@@ -95,8 +95,8 @@ def _plan_calibrated_motion(
     source = MotionSource(portrait.identity, portrait.coefficients, calibration, scores=portrait.scores)
     motion = plan_mesh_motion(model, source, track, options)
     height, width = portrait.image.shape[:2]
-    picture = Picture(width, height, portrait.to_crop)
-    return _frame_motion(motion, model, portrait.identity, portrait.pose, picture, options)
+    viewport = Viewport(width, height, portrait.to_crop)
+    return _frame_motion(motion, model, portrait.identity, portrait.pose, viewport, options)
 
 
 def _frame_motion(
@@ -104,15 +104,15 @@ def _frame_motion(
     model: Face478,
     identity: np.ndarray,
     rest_pose: np.ndarray,
-    picture: Picture,
+    viewport: Viewport,
     options: RetargetOptions,
 ) -> MeshMotion:
-    """Keep the head in the picture, if the options move it."""
+    """Keep the face in the frame, if the options move the head."""
     if options.region not in ("all", "pose"):
         return motion
     coefficients = motion.coefficients
     shape = model.shape(identity, np.zeros(EXPRESSION_DIM))
-    pose = frame_head(shape, coefficients.pose, rest_pose, picture, options.framing)
+    pose = frame_head(shape, coefficients.pose, rest_pose, viewport, options.framing)
     return replace(motion, coefficients=replace(coefficients, pose=pose))
 
 
@@ -148,8 +148,8 @@ def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     calibration = calibrate_portrait(source.portrait(neutral), model, request.cache)
     motion_source = MotionSource(identity, track_coefficients(source_track), calibration, rest)
     motion = plan_mesh_motion(model, motion_source, driver_track, request.retarget, driver_reference)
-    picture = Picture(source_track.meta.width, source_track.meta.height, source_track.crop.astype(np.float64))
-    motion = _frame_motion(motion, model, identity, rest.pose[0], picture, request.retarget)
+    viewport = Viewport(source_track.meta.width, source_track.meta.height, source_track.crop.astype(np.float64))
+    motion = _frame_motion(motion, model, identity, rest.pose[0], viewport, request.retarget)
     return render_video_motion(source, source_track, model, motion, request.needs_originals)
 
 

@@ -1,4 +1,4 @@
-"""Framing: where a driven head may move in the picture, so that the face never leaves it."""
+"""Framing: limits on the position and the scale of a driven head, so that the face never leaves the frame."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ from mimaface_cli.motion.rotation import rotation_matrix
 
 # Hair around the face, as factors on the oval's distances from its middle: to the sides, upward.
 _HAIR_SIDE, _HAIR_TOP = 1.06, 1.3
-_ROOM = 0.08  # model units (a face is 2 wide) that a head may move even where the picture cuts it
-_FREE_SHARE = 0.5  # of the way to the picture's border that is not eased
+_ROOM = 0.08  # model units (a face is 2 wide) that a head may move even where the frame cuts it
+_FREE_SHARE = 0.5  # of the way to the frame's border that is not eased
 # With "keep": distances from the head's place in the photo, unchanged up to the first and never beyond the sum, in
 # model units; and the same for the logarithm of the scale.
 _KEEP_SHIFT, _KEEP_SHIFT_MARGIN = 0.35, 0.35
 _KEEP_SCALE = np.log(1.2), np.log(1.2)
 _FOLLOW_SCALE = np.log(1.5), np.log(1.5)
-_SCALE_ROOM = np.log(1.06)  # a head that fills the picture may become this much larger
-_SCALE_RESERVE = 0.03  # logarithm of the scale by which a head stays smaller than the picture
+_SCALE_ROOM = np.log(1.06)  # a head that fills the frame may become this much larger
+_SCALE_RESERVE = 0.03  # logarithm of the scale by which a head stays smaller than the frame
 _SCALE_STEPS = 4
 _BLEND = 0.04  # difference of two limits from which the narrower one counts alone
 _SOFTNESS = 0.01  # model units by which the largest of several distances is rounded up
@@ -30,8 +30,8 @@ Range = tuple[np.ndarray, np.ndarray]  # lowest and highest values
 
 
 @dataclass(frozen=True)
-class Picture:
-    """The picture in which a head moves.
+class Viewport:
+    """Size of a frame, and its position relative to the 256 crop.
 
     Attributes:
         width: Width in pixels.
@@ -44,7 +44,7 @@ class Picture:
     to_crop: np.ndarray
 
     def borders(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the corners of the picture in the plane at distance 1 from the camera.
+        """Return the corners of the viewport in the plane at distance 1 from the camera.
 
         Returns:
             Lowest and highest (x, y), each (2,) or (N, 2); x to the subject's left, y up.
@@ -57,25 +57,25 @@ class Picture:
 
 
 def frame_head(
-    shape: np.ndarray, pose: np.ndarray, rest: np.ndarray, picture: Picture, framing: str = "keep"
+    shape: np.ndarray, pose: np.ndarray, rest: np.ndarray, viewport: Viewport, framing: str = "keep"
 ) -> np.ndarray:
-    """Limit how far a head moves and how near it comes, so that the face stays in the picture.
+    """Limit how far a head moves and how near it comes, so that the face stays in the frame.
 
     Positions near the photo's do not change. Further ones are eased, so that a head slows down before it stops. A face
-    that the picture cuts already moves a little only.
+    that the frame cuts in the source already may move a little.
 
     Args:
         shape: (478, 3) unposed face of the source.
         pose: (N, 6) driven poses; the angles do not change.
         rest: (6,) or (N, 6), pose of the source.
-        picture: The picture.
-        framing: "keep" also limits the distance from the photo's place, "follow" only to the picture.
+        viewport: Size and position of the frame.
+        framing: "keep" also limits the distance from the photo's place, "follow" only to the frame.
 
     Returns:
         (N, 6) poses.
     """
     rest = np.broadcast_to(rest, pose.shape)
-    borders = picture.borders()
+    borders = viewport.borders()
     home = rest[:, 3:5]
     face, hair = shape[OVAL], _outline_hair(shape[OVAL])
     at_rest = _head_ranges(face, hair, rest[:, :3], rest[:, 5], borders)
@@ -95,9 +95,9 @@ def frame_head(
 def _head_ranges(
     face: np.ndarray, hair: np.ndarray, angles: np.ndarray, depth: np.ndarray, borders: Range
 ) -> tuple[Range, Range]:
-    """Return the translations between which the face is in the picture, and those for its hair.
+    """Return the translations between which the face is in the frame, and those for its hair.
 
-    Where the picture is too small for both, a part of the hair counts.
+    Where the frame is too small for both, a part of the hair counts.
     """
     low, high = _shift_range(face, angles, depth, *borders)
     hair_low, hair_high = _shift_range(hair, angles, depth, *borders)
@@ -123,17 +123,17 @@ def _outline_hair(oval: np.ndarray) -> np.ndarray:
 
 
 def _shift_range(points: np.ndarray, angles: np.ndarray, depth: np.ndarray, low: np.ndarray, high: np.ndarray) -> Range:
-    """Return the translations between which all points are in the picture.
+    """Return the translations between which all points are in the frame.
 
     Args:
         points: (K, 3) unposed.
         angles: (N, 3).
         depth: (N,), translation along z.
-        low: (2,) or (N, 2), lowest corner of the picture at distance 1.
+        low: (2,) or (N, 2), lowest corner of the frame at distance 1.
         high: As above, highest corner.
 
     Returns:
-        Lowest and highest translations (N, 2) along x and y. They cross where the picture is too small.
+        Lowest and highest translations (N, 2) along x and y. They cross where the frame is too small.
     """
     posed = points @ np.swapaxes(rotation_matrix(angles), -1, -2)
     distance = np.maximum(CAMERA_DISTANCE - posed[..., 2:] - depth[:, None, None], _MIN_DISTANCE)
@@ -149,7 +149,7 @@ def _soft_maximum(values: np.ndarray) -> np.ndarray:
 
 
 def _ease_depth(face: np.ndarray, pose: np.ndarray, rest: np.ndarray, borders: Range, framing: str) -> np.ndarray:
-    """Return translations along z (N,) at which the scale is limited and the face still fits into the picture."""
+    """Return translations along z (N,) at which the scale is limited and the face still fits into the frame."""
     rest_distance = CAMERA_DISTANCE - rest[:, 5]
     scale = np.log(rest_distance / np.maximum(CAMERA_DISTANCE - pose[:, 5], _MIN_DISTANCE))
     knee, margin = _KEEP_SCALE if framing == "keep" else _FOLLOW_SCALE
@@ -160,10 +160,10 @@ def _ease_depth(face: np.ndarray, pose: np.ndarray, rest: np.ndarray, borders: R
 
 
 def _largest_scale(face: np.ndarray, angles: np.ndarray, depth: np.ndarray, borders: Range) -> np.ndarray:
-    """Return the logarithm (N,) of the scale at which a turned face fills the picture."""
+    """Return the logarithm (N,) of the scale at which a turned face fills the frame."""
     distance = CAMERA_DISTANCE - depth
     scale = np.zeros(len(depth))
-    for _ in range(_SCALE_STEPS):  # a nearer face is larger than the scale of its middle tells
+    for _ in range(_SCALE_STEPS):  # perspective enlarges a nearer face more than the scale of its center
         nearer = distance * np.exp(-scale)
         lowest, highest = _shift_range(face, angles, CAMERA_DISTANCE - nearer, *borders)
         size = (borders[1] - borders[0]) * nearer[:, None]
