@@ -59,7 +59,7 @@ def inspect_backdrop(background: str) -> Backdrop | None:
 
 
 def replace_background(stream: FrameStream, backdrop: Backdrop | None) -> None:
-    """Change the frames of a stream, which show the person alone.
+    """Put a backdrop behind the frames of a stream, which show the person alone.
 
     Args:
         stream: The frames.
@@ -187,7 +187,7 @@ def cover(image: np.ndarray, width: int, height: int) -> np.ndarray:
     if (columns, rows) == (width, height):
         return image
     scale = max(width / columns, height / rows)
-    kept = [min(length, max(1, round(side / scale))) for length, side in ((rows, height), (columns, width))]
-    top, left = ((length - part) // 2 for length, part in zip((rows, columns), kept, strict=True))
-    part = image[top : top + kept[0], left : left + kept[1]]
+    extent = [min(length, max(1, round(side / scale))) for length, side in ((rows, height), (columns, width))]
+    top, left = ((length - part) // 2 for length, part in zip((rows, columns), extent, strict=True))
+    part = image[top : top + extent[0], left : left + extent[1]]
     return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

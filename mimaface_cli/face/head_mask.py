@@ -69,24 +69,21 @@ def draw_head(points: np.ndarray, shape: tuple[int, int], growth: float = 0.0) -
     right = np.array([-up[1], up[0]])
     mask = draw_skull(points, shape, growth).astype(np.uint8)
     # (sideways, upward) corners in heights of the face: neck, shoulders, and the body to below the image.
-    widths = np.array([(0.3, -0.2), (0.34, -0.62), (1.05, -0.95), (1.25, -1.5), (1.25, -20.0)])
-    widths += np.array([growth, growth]) * [[1, 1]]
-    left_side = center + height * (widths * [-1, 1]) @ np.stack([right, up])
-    right_side = center + height * widths @ np.stack([right, up])
+    corners = np.array([(0.3, -0.2), (0.34, -0.62), (1.05, -0.95), (1.25, -1.5), (1.25, -20.0)])
+    corners += growth
+    left_side = center + height * (corners * [-1, 1]) @ np.stack([right, up])
+    right_side = center + height * corners @ np.stack([right, up])
     body = np.concatenate([left_side, right_side[::-1]])
     cv2.fillPoly(mask, [np.round(body - 0.5).astype(np.int32)], (1,))
     return mask.astype(bool)
 
 
-def segment_by_head(
-    image: np.ndarray, points: np.ndarray, head_outline: np.ndarray | None = None, *, is_fast: bool = False
-) -> np.ndarray:
+def segment_by_head(image: np.ndarray, points: np.ndarray, *, is_fast: bool = False) -> np.ndarray:
     """Segment the person of a face without a network.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         points: (478, 2) landmarks of the face in pixels.
-        head_outline: (K, 2) outline of the fitted head in pixels, or None for an ellipse around the face.
         is_fast: Whether to run at half the resolution with one iteration, for video.
 
     Returns:
@@ -100,24 +97,17 @@ def segment_by_head(
         scale /= 2
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    labels = _initial_labels(points * scale, head_outline, scale, small.shape[:2])
+    labels = _initial_labels(points * scale, small.shape[:2])
     mask = _cut(small, labels, 1 if is_fast else _ITERATIONS)
     confidence = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0)
     return np.clip(cv2.resize(confidence, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
-def _initial_labels(
-    points: np.ndarray, head_outline: np.ndarray | None, scale: float, shape: tuple[int, int]
-) -> np.ndarray:
+def _initial_labels(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return GrabCut's labels: the face is person, the surroundings of head and shoulders may be either."""
-    head = draw_head(points, shape)
-    if head_outline is not None:
-        outline = np.zeros(shape, np.uint8)
-        cv2.fillPoly(outline, [np.round(head_outline * scale - 0.5).astype(np.int32)], (1,))
-        head |= outline.astype(bool)
     labels = np.full(shape, cv2.GC_BGD, np.uint8)
     labels[draw_head(points, shape, 0.45)] = cv2.GC_PR_BGD
-    labels[head] = cv2.GC_PR_FGD
+    labels[draw_head(points, shape)] = cv2.GC_PR_FGD
     labels[draw_skull(points, shape, -0.14)] = cv2.GC_FGD  # the bald head
     return labels
 
@@ -141,5 +131,5 @@ def _cut(image: np.ndarray, labels: np.ndarray, iterations: int) -> np.ndarray:
     if not 0.4 * head < mask.sum() < 2.5 * head:  # the colors of person and background do not differ
         mask = probable
     _, components = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    kept = np.unique(components[face & mask])
-    return np.isin(components, kept[kept > 0]) | face
+    labels_of_face = np.unique(components[face & mask])
+    return np.isin(components, labels_of_face[labels_of_face > 0]) | face

@@ -75,7 +75,7 @@ def matte_person(image: np.ndarray, confidence: np.ndarray, points: np.ndarray |
     small_points = None if points is None else (points - [box[1].start, box[0].start]) * scale
     trimap = build_trimap(small_confidence, small_points)
     small_alpha = solve_alpha(small, trimap, small_confidence)
-    crop_alpha = _upsample_alpha(small_alpha, small, crop, trimap)
+    crop_alpha = _upsample_alpha(small_alpha, small, crop)
     alpha = np.zeros(confidence.shape, np.float32)
     alpha[box] = crop_alpha
     foreground, background = image.copy(), image.copy()
@@ -277,7 +277,7 @@ def _solve_conjugate_gradients(
     return solution
 
 
-def _upsample_alpha(alpha: np.ndarray, small: np.ndarray, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+def _upsample_alpha(alpha: np.ndarray, small: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Carry alpha to the full resolution by the local lines from color to alpha (fast guided filter)."""
     height, width = image.shape[:2]
     if alpha.shape == (height, width):

@@ -8,11 +8,11 @@ import numpy as np
 from mimaface_cli.face.head_mask import draw_face_hull, draw_head, draw_skull, face_axes
 
 _WORK_SIDE, _WORK_FACE = 384, 64  # pixels: longest side of the image, height of the face for the analysis of regions
-_REACH = 0.25  # soft confidences are kept up to here around the person's region, in heights of the face
+_REACH = 0.25  # soft confidences count up to this distance around the person's region, in heights of the face
 _BINS = 20  # bins of the color histograms along each axis
 _RARE = 2e-4  # share of pixels below which a color says nothing
 _MAX_EVIDENCE = 3.5  # bound of the logarithm of the likelihood ratio of a color
-_BAND = 0.15  # colors correct the mask up to here from its outline, fading to twice that, in heights of the face
+_BAND = 0.15  # heights of the face: colors correct the mask this far from its outline, and fade to twice that
 _MIN_SAMPLES = 50  # pixels of person and of background that the histograms need
 
 
@@ -36,14 +36,14 @@ def isolate_person(
     people = small > 0.5
     face = draw_face_hull(points * scale, people.shape)
     people |= face
-    kept = _component_of(people, face)
-    overlapping = [other for other in others if _touches(kept, other * scale)]
+    region = _component_of(people, face)
+    overlapping = [other for other in others if _touches(region, other * scale)]
     if overlapping:
         small_image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        kept = _split_people(small_image, kept, points * scale, [other * scale for other in overlapping])
+        region = _split_people(small_image, region, points * scale, [other * scale for other in overlapping])
     # Soft confidence around the region belongs to it, unless another region is nearer.
-    distance = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 3)
-    foreign = people & ~kept
+    distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 3)
+    foreign = people & ~region
     gate = np.clip(2 - distance / max(_REACH * face_axes(points)[2] * scale, 1.0), 0, 1)
     if foreign.any():
         foreign_distance = cv2.distanceTransform((~foreign).astype(np.uint8), cv2.DIST_L2, 3)
@@ -57,10 +57,10 @@ def _component_of(people: np.ndarray, face: np.ndarray) -> np.ndarray:
     """Return the connected region of the face; bridges of a pixel do not connect."""
     opened = cv2.morphologyEx(people.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | face
     _, components = cv2.connectedComponents(opened.astype(np.uint8), connectivity=4)
-    is_kept = np.zeros(int(components.max()) + 1, bool)
-    is_kept[components[face]] = True
-    is_kept[0] = False
-    region = is_kept[components]
+    is_selected = np.zeros(int(components.max()) + 1, bool)
+    is_selected[components[face]] = True
+    is_selected[0] = False
+    region = is_selected[components]
     # Opening removes thin parts of the person too: take back what touches the region.
     return people & (cv2.dilate(region.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
 
@@ -83,9 +83,9 @@ def _split_people(image: np.ndarray, region: np.ndarray, points: np.ndarray, oth
     markers[~cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)] = 1
     smooth = np.ascontiguousarray(cv2.GaussianBlur(image, (0, 0), 1.0))
     cv2.watershed(smooth, markers)
-    own = (markers == 2) & region
+    person = (markers == 2) & region
     # Watershed lines have the label -1; they belong to the person where they lie between its pixels.
-    closed = cv2.morphologyEx(own.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)).astype(bool)
+    closed = cv2.morphologyEx(person.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)).astype(bool)
     return closed & region & (markers < 3)
 
 

@@ -45,7 +45,7 @@ class PersonMask:
 
     Attributes:
         confidence: (H, W) float32 in 0..1.
-        method: "segmenter" for the network, "head" for the estimate from the head's outline.
+        method: "segmenter" for the network, "head" for the estimate from the landmarks.
         notes: Limits of the mask, for the user.
     """
 
@@ -130,22 +130,16 @@ class SegmentationNetwork:
             self._segmenter.close()
 
 
-def segment_person(
-    image: np.ndarray,
-    points: np.ndarray,
-    head_outline: np.ndarray | None = None,
-    others: Sequence[np.ndarray] | None = None,
-) -> PersonMask:
+def segment_person(image: np.ndarray, points: np.ndarray, others: Sequence[np.ndarray] | None = None) -> PersonMask:
     """Segment the person of a face in a photo.
 
     The network sees the whole image and a square around head and shoulders, so that a small face in a large photo has a
     mask of usable resolution. Other people belong to the background. Where the network is missing or misses the person,
-    the mask is estimated from the head's outline.
+    the mask is estimated from the landmarks.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         points: (478, 2) landmarks of the face in pixels.
-        head_outline: (K, 2) outline of the fitted head in pixels, for the estimate without the network, or None.
         others: Landmarks (478, 2) of the other faces in the image, or None to detect them where the mask is so wide
             that it may show several people.
 
@@ -154,7 +148,7 @@ def segment_person(
     """
     asset = _locate_model()
     if asset is None:
-        return PersonMask(segment_by_head(image, points, head_outline), HEAD, (NO_MODEL_NOTE,))
+        return PersonMask(segment_by_head(image, points), HEAD, (NO_MODEL_NOTE,))
     height, width = image.shape[:2]
     image, points, scale = _reduce(image, points, _PHOTO_SIDE, _PHOTO_FACE)
     if scale < 1:
@@ -166,8 +160,7 @@ def segment_person(
         network.close()
     mask = _build_mask(image, people, points, others)
     if mask is None:
-        outline = None if head_outline is None else head_outline * scale
-        mask = PersonMask(segment_by_head(image, points, outline), HEAD, (IMPLAUSIBLE_NOTE,))
+        mask = PersonMask(segment_by_head(image, points), HEAD, (IMPLAUSIBLE_NOTE,))
     return replace(mask, confidence=_enlarge(mask.confidence, width, height)) if scale < 1 else mask
 
 

@@ -113,7 +113,7 @@ def main() -> None:
             start = time.process_time()
             images.append(method(image, hole, band))
             figures[name].append((*score(image, images[-1], band), time.process_time() - start))
-        rows.append(np.hstack([cv2.resize(picture, (400, 400)) for picture in images]))
+        rows.append(np.hstack([cv2.resize(panel, (400, 400)) for panel in images]))
     print(f"{len(rows)} holes")
     for name, values in figures.items():
         print(

@@ -11,7 +11,7 @@ _MAX_FEATURES = 160
 _MIN_FEATURES = 12
 # Share of the tracked features that have to follow one homography or similarity.
 _MIN_INLIERS = 0.6
-# Distance (pixels at low resolution) at which a feature still follows the motion.
+# Distance (pixels at low resolution) up to which a feature counts as following the motion.
 _TOLERANCE = 1.0
 # Mean difference (gray levels) up to which two backgrounds are the same.
 _EQUAL_LEVELS = 1.5
@@ -47,8 +47,8 @@ def make_view(image: np.ndarray, hole: np.ndarray) -> View:
     gray = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     known = cv2.resize(hole.astype(np.uint8), size, interpolation=cv2.INTER_AREA) == 0
     inner = cv2.erode(known.astype(np.uint8), np.ones((9, 9), np.uint8))
-    found = cv2.goodFeaturesToTrack(gray, _MAX_FEATURES, 0.01, 8, mask=inner)
-    return View(gray, known, scale, np.zeros((0, 1, 2), np.float32) if found is None else found)
+    corners = cv2.goodFeaturesToTrack(gray, _MAX_FEATURES, 0.01, 8, mask=inner)
+    return View(gray, known, scale, np.zeros((0, 1, 2), np.float32) if corners is None else corners)
 
 
 def _track(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:
@@ -81,9 +81,9 @@ def _are_equal(first: View, second: View) -> bool:
 
 
 def estimate_motion(first: View, second: View) -> np.ndarray | None:
-    """Return the homography from the pixels of one frame to those of another, None where it is not reliable.
+    """Return the homography from the pixels of one frame to those of another, or None if it is not reliable.
 
-    Backgrounds without features have no visible motion: the identity serves.
+    Backgrounds without features show no motion; the result is the identity.
 
     Args:
         first: View of the frame to map from.
@@ -112,7 +112,7 @@ def estimate_motion(first: View, second: View) -> np.ndarray | None:
 
 
 def largest_displacement(motion: np.ndarray, height: int, width: int) -> float:
-    """Return how far a motion moves the corners of a frame at most, as a share of the frame's longer side."""
+    """Return the largest movement of a frame's corners under a homography, as a share of the longer side."""
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], float)
     moved = corners @ motion.T
     return float(np.linalg.norm(moved[:, :2] / moved[:, 2:] - corners[:, :2], axis=1).max() / max(height, width))

@@ -80,8 +80,10 @@ def measure_gains(
     if gazes:
         calibration = calibrate_portrait(portrait, model, cache)
         sides = [(channel, sign) for channel in gazes for sign in (1, -1)]
-        found = [_find_gaze_gain(channel, sign, portrait.gaze, edited.gaze, calibration) for channel, sign in sides]
-        gains = [gain for gain in found if gain is not None]
+        gaze_gains = (
+            _find_gaze_gain(channel, sign, portrait.gaze, edited.gaze, calibration) for channel, sign in sides
+        )
+        gains = [gain for gain in gaze_gains if gain is not None]
     measurable = [channel for channel in channels if _is_measurable(channel)]
     if not measurable:
         return gains
@@ -185,8 +187,8 @@ def _find_gaze_gain(
     start, end = (iris_places(calibration.neutral, angles[None])[0, eyes] for angles in (gaze, furthest))
     place = calibration.iris.invert(calibration.iris.apply(start) + end - start)
     factor = float(np.clip(((place - start) / (end - start)).mean(), *GAZE_GAIN))
-    seen = calibration.iris.apply(start + factor * (end - start)) - calibration.iris.apply(start)
-    measured = float(np.degrees(requested * (seen / (end - start)).mean()))
+    movement = calibration.iris.apply(start + factor * (end - start)) - calibration.iris.apply(start)
+    measured = float(np.degrees(requested * (movement / (end - start)).mean()))
     return EditGain(channel, sign, factor, float(np.degrees(requested)), measured)
 
 

@@ -149,7 +149,7 @@ def build_head_surface(
     rays = _cast_rays(oval, placed, axes)
     outline, is_cut = _find_outline(rays, alpha, invert(to_crop))
     skull = _skull_center(head, pose)
-    factor = _ring_factors(rays, outline)
+    factor = _ring_factors(outline)
     texture = rays.center + (factor * rays.radius)[..., None] * rays.directions
     depth = _front_depth(rays, outline, factor, skull[2])
     front = camera.unproject(texture.reshape(-1, 2), camera.CAMERA_DISTANCE - depth.ravel())
@@ -214,7 +214,7 @@ def _skull_center(head: np.ndarray, pose: np.ndarray) -> np.ndarray:
     return rotation_matrix(pose[:3]) @ center + pose[3:]
 
 
-def _ring_factors(rays: _Rays, outline: np.ndarray) -> np.ndarray:
+def _ring_factors(outline: np.ndarray) -> np.ndarray:
     """Radius of each vertex, (RINGS, A), in multiples of the rim's radius."""
     return np.concatenate(
         [

@@ -25,9 +25,9 @@ BROW_LANDMARKS = (((334, 296, 336), (263, 362)), ((105, 66, 107), (33, 133)))
 LID_LANDMARKS = ((386, 374), (159, 145))  # the middle of the upper and lower lid, by side
 _GAP_PROFILE = np.array([0.85, 0.96, 1.0, 0.96, 0.85])  # of the gaps along the lips, as the jaw opens
 _DEVIATION = 0.0015  # of a matched measure from its target
+_PASSES = 2
 # Standard deviation of the change that matching causes in a coefficient. The jaw opens and closes a mouth: lips that
 # do it alone grow thick.
-_PASSES = 2
 _COEFFICIENT_DEVIATION, _JAW_DEVIATION, _CLOSE_DEVIATION = 0.3, 2.0, 0.1
 
 

@@ -12,7 +12,7 @@ from mimaface_cli.face.kernels import kernel
 
 # Patches are squares of 2 × RADIUS + 1 pixels. All arrays have a border of RADIUS pixels that counts nowhere.
 RADIUS = 3
-# A patch may be copied lighter or darker by this many levels, so that gradients go on.
+# A patch may be copied lighter or darker by this many levels, so that gradients continue.
 _SHIFT_LIMIT = 12.0
 # Costs, in squared gray levels: of a shift (per squared level), of a far source (per squared share of the image's
 # side), and of every neighbor that is copied from elsewhere.

@@ -47,7 +47,7 @@ def prepare_still_heads(
 
 
 def sample_background(portraits: Iterator[Portrait]) -> VideoPlate:
-    """Collect what the frames of one shot show of the background.
+    """Sample the background that the frames of one shot show.
 
     Args:
         portraits: The frames of the shot.

@@ -1,4 +1,4 @@
-"""Background plates of a source video: what its person hides in one frame, other frames may show."""
+"""Background plates of a source video: colors behind the person in one frame, taken from other frames."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from mimaface_cli.engines.mesh.smooth_fill import fill_smoothly
 
 MOVING_CAMERA_NOTE = "the camera moves; the background behind the head is filled in and carried from frame to frame"
 
-# Samples kept for every pixel; the plate is their median.
+# Samples stored for every pixel; the plate is their median.
 _SAMPLES = 7
 # Frames of a shot that are sampled at first; then every second one of as many again, and so on.
 _DENSE_FRAMES = 16
@@ -56,25 +56,22 @@ def _as_levels(values: np.ndarray) -> np.ndarray:
 
 @dataclass
 class _Shot:
-    """What is known about the background of one shot.
+    """Samples of the background of one shot.
 
     Attributes:
-        start: Index of the first frame.
         frame_count: Number of frames so far.
         view: First sampled frame at low resolution.
         samples: (_SAMPLES, H, W, 3) uint8, colors of background pixels.
         counts: (H, W) uint16, how often a pixel was visible.
         sampled: Number of sampled frames.
         unmoved: Number of those that show the first one's view.
-        plate: (H, W, 3) uint8, once it is made.
+        plate: (H, W, 3) uint8, or None before `finish` and for a moving camera.
     """
 
-    start: int
     frame_count: int = 0
     view: View | None = None
     samples: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0, 3), np.uint8))
     counts: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint16))
-    levels: np.ndarray = field(default_factory=lambda: np.zeros(3))
     sampled: int = 0
     unmoved: int = 0
     plate: np.ndarray | None = None
@@ -107,7 +104,7 @@ class _Shot:
             _store_samples(self.samples, self.counts, _match_levels(image, hole, self.view, view), ~hole, self.sampled)
 
     def finish(self) -> None:
-        """Make the plate of a still camera, and forget the samples."""
+        """Make the plate of a still camera, and free the memory of the samples."""
         if self.is_still and self.counts.any():
             median = _median(self.samples, self.counts)
             never = self.counts == 0
@@ -195,15 +192,15 @@ class _Anchor:
 
 
 class VideoPlate:
-    """The background of a source video, without its person.
+    """The background of one shot of a source video, without its person.
 
-    The first pass samples the video: `wants_frame` says whether `add_frame` needs the next frame and its mask. After
+    The first pass samples the shot: `wants_frame` says whether `add_frame` needs the next frame and its mask. After
     `finish`, `plate_for` returns the plate of each frame.
 
-    A shot whose camera stands still has one plate: the median of what its frames show, with pixels that no frame shows
-    filled. Where the camera moves, the first frame's hole is filled, and the filled frame is moved with the camera to
-    the frames that follow, until a new frame is filled. There, frames should be requested in order; another order
-    gives plates that change between frames.
+    A still camera has one plate: the median of the samples, with pixels that no frame shows filled. If the camera
+    moves, the first frame's hole is filled, and the filled frame is moved with the camera to the frames that follow,
+    until a new frame is filled. Then frames should be requested in order; another order gives plates that change
+    between frames.
 
     Attributes:
         notes: Limits of the plates, for the user.
@@ -211,57 +208,29 @@ class VideoPlate:
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-        self._shots: list[_Shot] = []
+        self._shot = _Shot()
         self._anchor: _Anchor | None = None
-        self._frame_count = 0
 
-    def wants_frame(self, *, starts_shot: bool = False) -> bool:
-        """Return whether the next frame is sampled.
+    def wants_frame(self) -> bool:
+        """Return whether the next frame is sampled."""
+        return self._shot.is_due()
 
-        Args:
-            starts_shot: Whether a new shot starts with the next frame.
-        """
-        return starts_shot or not self._shots or self._shots[-1].is_due()
-
-    def add_frame(
-        self, image: np.ndarray | None = None, confidence: np.ndarray | None = None, *, starts_shot: bool = False
-    ) -> None:
+    def add_frame(self, image: np.ndarray | None = None, confidence: np.ndarray | None = None) -> None:
         """Take the next frame of the first pass into account.
 
         Args:
             image: (H, W, 3) uint8 RGB; None for a frame that is not sampled.
             confidence: (H, W) float32 in 0..1, the person mask; None for a frame that is not sampled.
-            starts_shot: Whether a new shot starts with this frame.
         """
-        if starts_shot or not self._shots:
-            self._finish_shot()
-            self._shots.append(_Shot(self._frame_count))
-        shot = self._shots[-1]
-        if image is not None and confidence is not None and shot.is_due():
-            shot.add(image, confidence)
-        shot.frame_count += 1
-        self._frame_count += 1
-
-    def _finish_shot(self) -> None:
-        if self._shots:
-            self._shots[-1].finish()
-            if self._shots[-1].plate is None and MOVING_CAMERA_NOTE not in self.notes:
-                self.notes.append(MOVING_CAMERA_NOTE)
+        if image is not None and confidence is not None and self._shot.is_due():
+            self._shot.add(image, confidence)
+        self._shot.frame_count += 1
 
     def finish(self) -> None:
         """End the first pass."""
-        self._finish_shot()
-
-    def is_still(self, index: int) -> bool:
-        """Return whether the camera stands still in the shot of a frame.
-
-        Args:
-            index: Index of the frame.
-        """
-        return self._find_shot(index).plate is not None
-
-    def _find_shot(self, index: int) -> _Shot:
-        return next(shot for shot in reversed(self._shots) if shot.start <= index)
+        self._shot.finish()
+        if self._shot.plate is None:
+            self.notes.append(MOVING_CAMERA_NOTE)
 
     def plate_for(
         self, index: int, image: np.ndarray, hole: np.ndarray, needed: np.ndarray | None = None
@@ -269,7 +238,7 @@ class VideoPlate:
         """Return a frame without its person.
 
         Args:
-            index: Index of the frame.
+            index: Index of the frame in the shot.
             image: (H, W, 3) uint8 RGB, the frame.
             hole: (H, W) bool, pixels to replace, the person and its soft rim.
             needed: (H, W) bool, pixels of the hole that can become visible; None for all.
@@ -277,18 +246,16 @@ class VideoPlate:
         Returns:
             (H, W, 3) uint8 RGB, equal to the frame outside the hole.
         """
-        shot = self._find_shot(index)
-        if shot.plate is not None and shot.plate.shape == image.shape:
-            return _match_brightness(shot.plate, image, hole, np.ones(hole.shape, bool))
-        return self._carry(shot, index, image, hole, needed)
+        plate = self._shot.plate
+        if plate is not None and plate.shape == image.shape:
+            return _match_brightness(plate, image, hole, np.ones(hole.shape, bool))
+        return self._carry(index, image, hole, needed)
 
-    def _carry(
-        self, shot: _Shot, index: int, image: np.ndarray, hole: np.ndarray, needed: np.ndarray | None
-    ) -> np.ndarray:
+    def _carry(self, index: int, image: np.ndarray, hole: np.ndarray, needed: np.ndarray | None) -> np.ndarray:
         """Move the plate of the anchor frame to a frame, and take a new anchor where that does not work."""
         view = make_view(image, hole)
         anchor, target = self._anchor, hole if needed is None else hole & needed
-        is_usable = anchor is not None and shot.start <= anchor.index <= index and anchor.plate.shape == image.shape
+        is_usable = anchor is not None and anchor.index <= index and anchor.plate.shape == image.shape
         motion = anchor.find_motion(view) if anchor is not None and is_usable else None
         if anchor is None or motion is None:
             target = target | _near_rim(hole)

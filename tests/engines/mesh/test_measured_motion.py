@@ -89,8 +89,8 @@ def test_open_mouth_of_a_photo_closes_for_a_driver_that_closes_its_lips(source, 
     assert moving.min() < 0.01
     assert moving.max() < 0.25
     still = measure(shouting, plan(shouting, make_track()))[:, measures.GAP]
-    own = measure(shouting, type("", (), {"coefficients": shouting.coefficients}))[0, measures.GAP]
-    np.testing.assert_allclose(still, own, atol=0.02)
+    photo_gap = measure(shouting, type("", (), {"coefficients": shouting.coefficients}))[0, measures.GAP]
+    np.testing.assert_allclose(still, photo_gap, atol=0.02)
 
 
 def test_gap_does_not_exceed_what_a_face_can_do(source):
@@ -137,18 +137,18 @@ def test_irises_stay_within_the_eyes(source, calibration):
 def test_strength_zero_keeps_the_photo(source, portrait):
     track = make_track(jawOpen=CLOSED_JAW + 0.5 * WAVE, gaze=np.radians(10) * np.sin(PHASE), eyeBlinkLeft=WAVE)
     motion = plan(source, track, strength=0.0)
-    own = portrait.coefficients
-    np.testing.assert_allclose(motion.coefficients.expression, np.repeat(own.expression, COUNT, 0), atol=1e-6)
-    np.testing.assert_allclose(motion.coefficients.gaze, np.repeat(own.gaze, COUNT, 0), atol=1e-6)
+    rest = portrait.coefficients
+    np.testing.assert_allclose(motion.coefficients.expression, np.repeat(rest.expression, COUNT, 0), atol=1e-6)
+    np.testing.assert_allclose(motion.coefficients.gaze, np.repeat(rest.gaze, COUNT, 0), atol=1e-6)
     np.testing.assert_allclose(motion.lids, np.repeat(plan(source, track, region="lips").lids[:1], COUNT, 0), atol=1e-6)
 
 
 @pytest.mark.parametrize(("region", "still"), [("eyes", measures.WIDTH), ("lips", measures.BROWS.start)])
 def test_region_keeps_the_rest_of_the_face(source, portrait, region, still):
     track = make_track(mouthSmileLeft=0.5 * WAVE, browInnerUp=0.6 * WAVE)
-    own = FaceMeasures.of(MODEL, source.calibration.neutral)(portrait.expression[None])
+    rest = FaceMeasures.of(MODEL, source.calibration.neutral)(portrait.expression[None])
     result = measure(source, plan(source, track, region=region))
-    np.testing.assert_allclose(result[:, still], own[0, still], atol=1e-3)
+    np.testing.assert_allclose(result[:, still], rest[0, still], atol=1e-3)
 
 
 def test_absolute_motion_opens_the_mouth_as_the_driver(source):
