@@ -169,7 +169,10 @@ def build_head_surface(
         share=rays.share,
         rest_rim=rim_points((placed - pose[3:]) @ rotation_matrix(pose[:3]), rays.rim, rays.share),
         fade=np.concatenate(
-            [np.tile(_front_fade(rays, placed, visibility, pose), RINGS), np.tile(_back_fade(rays), len(_BACK_ANGLES))]
+            [
+                _front_fade(rays, placed, visibility, pose, is_cut).ravel(),
+                np.tile(_back_fade(rays), len(_BACK_ANGLES)),
+            ]
         ),
         is_opaque=np.repeat([False, True], [len(front), len(back)]),
         front=_front_triangles(rays, is_cut, texture, invert(to_crop), alpha.shape),
@@ -203,9 +206,11 @@ def _find_outline(rays: _Rays, alpha: np.ndarray, to_image: np.ndarray) -> tuple
     height, width = alpha.shape
     last = np.take_along_axis(positions, end[None, :, None], 0)[0]
     is_cut = ((last < 1) | (last > np.array([width, height]) - 1)).any(1) & rays.is_upper
-    outline = np.minimum(np.where(is_cut, np.maximum(_SEARCH[end], typical), _SEARCH[end]), limit)
+    reach = _SEARCH[end]
+    outline = np.where(is_cut, np.maximum(reach, typical), np.minimum(reach, limit))
     outline = outline * (1 - rays.neck) + 1.3 * rays.neck
-    return np.maximum(blur_circular(median_circular(outline, 5), 1.2), _MIN_OUTLINE), is_cut
+    outline = np.maximum(blur_circular(median_circular(outline, 5), 1.2), _MIN_OUTLINE)
+    return np.where(is_cut, np.maximum(outline, reach), outline), is_cut
 
 
 def _skull_center(head: np.ndarray, pose: np.ndarray) -> np.ndarray:
@@ -280,19 +285,24 @@ def _front_triangles(
     pixels = transform_points(to_image, texture.reshape(-1, 2))
     is_outside: np.ndarray = np.any((pixels < 0) | (pixels > np.array(shape[1::-1])), axis=1)
     is_open = is_beyond & is_cut[triangles % ANGLES]
-    return triangles[~(is_open.any(1) | (is_beyond & is_outside[triangles]).all(1))]
+    return triangles[~(is_open | (is_beyond & is_outside[triangles])).any(1)]
 
 
-def _front_fade(rays: _Rays, placed: np.ndarray, visibility: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """Opacity (A,) of the front by ray, once the head is turned.
+def _front_fade(
+    rays: _Rays, placed: np.ndarray, visibility: np.ndarray, pose: np.ndarray, is_cut: np.ndarray
+) -> np.ndarray:
+    """Opacity (RINGS, A) of the front, once the head is turned.
 
     In a half-profile, the rays beyond the far cheek show the outline of the near face, which is no part of that cheek.
+    Where the photo's border cuts the head, its estimated outline is soft.
     """
     rim = rays.rim[:, 0]
     rotation = rotation_matrix(pose[:3])
     aside = ((placed - pose[3:]) @ rotation)[rim, 0] * np.sign(rotation[2, 0])  # positive on the near side
     is_hidden = smoothstep(-aside / 0.2) * smoothstep((_HIDDEN_RIM - visibility[rim]) / _HIDDEN_RIM)
-    return 1 - blur_circular(_turned_share(pose, _HALF_PROFILE) * is_hidden, 1.0)
+    fade = np.tile(1 - blur_circular(_turned_share(pose, _HALF_PROFILE) * is_hidden, 1.0), (RINGS, 1))
+    fade[FACE_RIM + len(_SKULL_RINGS) - 1 :, is_cut] = 0
+    return fade
 
 
 def _turned_share(pose: np.ndarray, start: float) -> np.ndarray:
