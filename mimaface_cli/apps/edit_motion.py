@@ -3,8 +3,6 @@
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from mimaface_cli.apps.edit_job import EditJob, VideoInput
 from mimaface_cli.apps.edit_options import SHORTEST
 from mimaface_cli.apps.edit_terms import load_region_maps
@@ -17,6 +15,7 @@ from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.channels import find_channel, split_sides
+from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.motion.keyframes import Keyframe
 from mimaface_cli.motion.mixing import mix_tracks
 from mimaface_cli.motion.track import MotionTrack
@@ -98,8 +97,7 @@ def _add_start_keyframes(track: MotionTrack, keyframes: list[Keyframe]) -> list[
 
 def _blend_over_time(start: MotionTrack, end: MotionTrack) -> MotionTrack:
     """Blend from one track to another along a smooth step over TRANSITION_SHARE of the duration."""
-    position = np.clip(start.pts / max(TRANSITION_SHARE * float(start.pts[-1]), 1e-6), 0, 1)
-    weight = (position * position * (3 - 2 * position))[:, None]
+    weight = smoothstep(start.pts / max(TRANSITION_SHARE * float(start.pts[-1]), 1e-6))[:, None]
     return replace(
         end,
         expression=start.expression + weight * (end.expression - start.expression),

@@ -15,6 +15,7 @@ import numpy as np
 
 from mimaface_cli.face.color_lines import ColorLines, apply_lines
 from mimaface_cli.face.head_mask import draw_face_hull, face_axes
+from mimaface_cli.motion.easing import smoothstep
 
 _WORK_SIDE = 768  # longest side of the person's box, in pixels, at which alpha is solved
 _EPSILON = 1e-5  # regularization of the color line model, in squared colors of 0..1
@@ -247,8 +248,7 @@ def solve_alpha(image: np.ndarray, trimap: np.ndarray, confidence: np.ndarray) -
 
 def _sharpen_confidence(confidence: np.ndarray) -> np.ndarray:
     """Push confidences to 0 and 1: a doubtful pixel is rarely half transparent."""
-    share = np.clip((confidence - 0.2) / 0.6, 0, 1)
-    return share * share * (3 - 2 * share)
+    return smoothstep((confidence - 0.2) / 0.6)
 
 
 def _solve_conjugate_gradients(

@@ -1,4 +1,4 @@
-"""Easing of head motion: values beyond a range approach a limit smoothly, so that nothing stops abruptly."""
+"""Easing: smooth transitions, and limits that head motion approaches smoothly instead of stopping abruptly."""
 
 import numpy as np
 
@@ -8,6 +8,12 @@ ANGLE_KNEE = np.radians([22.0, 32.0, 30.0])
 ANGLE_MARGIN = np.radians([10.0, 10.0, 14.0])
 # Change since the photo's own pose, in radians: a photo at one end of the range does not show the other end.
 CHANGE_KNEE = np.radians([32.0, 46.0, 34.0])
+
+
+def smoothstep(value: np.ndarray) -> np.ndarray:
+    """Return the smooth step from 0 to 1 over values from 0 to 1."""
+    value = np.clip(value, 0, 1)
+    return value * value * (3 - 2 * value)
 
 
 def ease_range(

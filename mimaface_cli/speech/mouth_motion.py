@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from mimaface_cli.media.waveform import Waveform
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
+from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.speech.audio_features import FeatureExtractor
 from mimaface_cli.speech.lip_network import (
     CLOSED,
@@ -155,8 +156,7 @@ def _openness(log_odds: np.ndarray) -> np.ndarray:
     Args:
         log_odds: T, log odds of closed lips minus the closing threshold.
     """
-    share = np.clip(-log_odds / 1.5, 0, 1)
-    return share * share * (3 - 2 * share)
+    return smoothstep(-log_odds / 1.5)
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,13 @@
-"""Easing: ranges and angles that are approached smoothly."""
+"""Easing: smooth transitions, and smooth limits of values and angles."""
 
 import numpy as np
 import pytest
 
-from mimaface_cli.motion.easing import ANGLE_KNEE, ANGLE_MARGIN, ease_angles, ease_range
+from mimaface_cli.motion.easing import ANGLE_KNEE, ANGLE_MARGIN, ease_angles, ease_range, smoothstep
+
+
+def test_smoothstep_is_flat_outside_and_steepest_in_the_middle():
+    assert smoothstep(np.array([-1.0, 0, 0.5, 1, 2])).tolist() == [0, 0, 0.5, 1, 1]
 
 
 def test_ease_range_keeps_values_inside_and_never_exceeds_the_margin():

@@ -29,6 +29,7 @@ from mimaface_cli.face import topology
 from mimaface_cli.face.camera import CAMERA_DISTANCE, FOCAL_PER_SIZE
 from mimaface_cli.face.fitting import NAMED_COUNT
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, UNSCORED_BLENDSHAPES
+from mimaface_cli.motion.easing import smoothstep
 
 NOSTRIL = 278
 # Eye distance in the release's 256-pixel five-point template, as a share of the crop. It fixes the model's unit.
@@ -157,17 +158,12 @@ def make_upper_face_mask(mean: np.ndarray) -> np.ndarray:
     The transition is smooth between the nose tip and the lower lids.
     """
     low, high = mean[topology.NOSE_TIP, 1], mean[topology.EYES, 1].min()
-    return _smoothstep((mean[:, 1] - low) / (high - low))
+    return smoothstep((mean[:, 1] - low) / (high - low))
 
 
 def make_left_face_mask(mean: np.ndarray) -> np.ndarray:
     """Return 1 on the subject's left and 0 on the right, smooth across the width of the nose, V."""
-    return _smoothstep(0.5 + mean[:, 0] / (2 * abs(mean[NOSTRIL, 0])))
-
-
-def _smoothstep(value: np.ndarray) -> np.ndarray:
-    value = np.clip(value, 0, 1)
-    return value**2 * (3 - 2 * value)
+    return smoothstep(0.5 + mean[:, 0] / (2 * abs(mean[NOSTRIL, 0])))
 
 
 def compute_unit_scale(neutral: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from mimaface_cli.engines.sources import PhotoSource
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.alignment import compose, invert
 from mimaface_cli.face.portrait import SQUARE, Portrait
+from mimaface_cli.motion.easing import smoothstep
 
 FEATHER = 40  # pixels of the square over which it blends into the photo
 
@@ -56,6 +57,5 @@ def paste_square(
 def _feathered_mask() -> np.ndarray:
     """Return the opacity of the square, (512, 512) float32: 1 inside, with a smooth falloff to 0 at the edge."""
     distance = np.minimum(np.arange(SQUARE) + 0.5, SQUARE - np.arange(SQUARE) - 0.5)
-    ramp = np.clip(distance / FEATHER, 0, 1)
-    ramp = ramp * ramp * (3 - 2 * ramp)
+    ramp = smoothstep(distance / FEATHER)
     return np.outer(ramp, ramp).astype(np.float32)

@@ -18,6 +18,7 @@ from mimaface_cli.engines.mesh.image_patch import (
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.gaze import IRIS_DISTANCE, eyeball_centers, gaze_direction
 from mimaface_cli.face.sampling import sample_image
+from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
@@ -155,8 +156,7 @@ def _iris_alpha(colors: np.ndarray, level: np.ndarray, distance: np.ndarray, rad
 
     The second condition keeps a halo of sclera from moving with the iris.
     """
-    alpha = np.clip((1.2 * radius - distance) / (0.15 * radius), 0, 1)
-    alpha = alpha * alpha * (3 - 2 * alpha)
+    alpha = smoothstep((1.2 * radius - distance) / (0.15 * radius))
     darkness = (0.98 * level - colors @ LUMA) / np.maximum((0.98 - _IRIS_LUMA_SHARE) * level, 1)
     darker = np.clip(darkness, 0, 1)
     return (alpha * np.where(distance > 0.95 * radius, darker, 1)).astype(np.float32)[..., None]

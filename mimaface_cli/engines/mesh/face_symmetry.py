@@ -13,12 +13,12 @@ from scipy.spatial import cKDTree
 
 from mimaface_cli.engines.mesh.fine_face import build_fine_face
 from mimaface_cli.engines.mesh.mesh_diffusion import diffuse_over_mesh
-from mimaface_cli.engines.mesh.polar_grid import smoothstep
 from mimaface_cli.face import camera
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.rasterizer import rasterize
 from mimaface_cli.face.sampling import sample_image
 from mimaface_cli.face.shading import vertex_normals
+from mimaface_cli.motion.easing import smoothstep
 
 _WELL_VISIBLE = 0.5  # cosine between normal and view from which a vertex needs no completion
 _MIN_ADVANTAGE, _FULL_ADVANTAGE = 0.08, 0.3  # of the mirrored vertex's cosine

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mimaface_cli.engines.mesh.polar_grid import smoothstep
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.sampling import sample_image
+from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.motion.rotation import rotation_matrix
 
 # Multiples of the face's height below the chin: hair reaches down to here at least, shoulders begin here at the latest.

@@ -17,11 +17,11 @@ from mimaface_cli.engines.mesh.polar_grid import (
     grid_triangles,
     intersect_ring,
     median_circular,
-    smoothstep,
 )
 from mimaface_cli.face import camera
 from mimaface_cli.face.alignment import invert, transform_points
 from mimaface_cli.face.sampling import sample_image
+from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.motion.rotation import rotation_matrix
 
 ANGLES = 96

@@ -14,13 +14,13 @@ from mimaface_cli.cache import FIGURE_FOLDER, Cache, EntryKind
 from mimaface_cli.engines.mesh.head_axes import find_shoulders
 from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, moving_share
 from mimaface_cli.engines.mesh.inpainting import fill_hole
-from mimaface_cli.engines.mesh.polar_grid import smoothstep
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.alignment import invert, transform_points
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.matting import PersonMatte, matte_person
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.segmentation import segment_person
+from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.weights.locate import find_missing_files
 
 REVISION = 11  # part of the cache key: increase it when results change

@@ -75,9 +75,3 @@ def median_circular(values: np.ndarray, width: int) -> np.ndarray:
     """Return the running median of a closed curve (A,) over `width` neighbors, an odd number."""
     half = width // 2
     return np.median([np.roll(values, shift) for shift in range(-half, half + 1)], axis=0)
-
-
-def smoothstep(value: np.ndarray) -> np.ndarray:
-    """Return the smooth step from 0 to 1 over values from 0 to 1."""
-    value = np.clip(value, 0, 1)
-    return value * value * (3 - 2 * value)

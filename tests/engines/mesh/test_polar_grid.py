@@ -8,7 +8,6 @@ from mimaface_cli.engines.mesh.polar_grid import (
     grid_triangles,
     intersect_ring,
     median_circular,
-    smoothstep,
 )
 
 
@@ -54,7 +53,3 @@ def test_median_circular_removes_single_peaks_at_the_seam():
     values = np.ones(24)
     values[0] = 9.0
     assert np.array_equal(median_circular(values, 5), np.ones(24))
-
-
-def test_smoothstep_is_flat_outside_and_steepest_in_the_middle():
-    assert smoothstep(np.array([-1.0, 0, 0.5, 1, 2])).tolist() == [0, 0, 0.5, 1, 1]
