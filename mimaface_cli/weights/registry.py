@@ -96,6 +96,12 @@ _ASSETS = (
         files=(AssetFile(path="face478.npz", sha256=None, is_shipped=True),),
     ),
     Asset(
+        name="occlusion",
+        purpose="network of this project that finds what lies in front of a face",
+        license="Apache-2.0",
+        files=(AssetFile(path="occlusion.npz", sha256=None, is_shipped=True),),
+    ),
+    Asset(
         name="speech478",
         purpose="lip network of this project: speech to mouth blendshapes",
         license="Apache-2.0; phone mixtures: BSD-2-Clause (CMU Sphinx); speech encoder: MIT (Moonshine)",

@@ -94,6 +94,12 @@ def _read_face_model(path: Path) -> object:
     return face478._load.__wrapped__(path)
 
 
+def _read_occlusion_network(path: Path) -> object:
+    from mimaface_cli.face import occlusion_network
+
+    return occlusion_network._load.__wrapped__(path)
+
+
 def _make_shipped(name: str) -> Callable[[], bytes]:
     path = Path(__file__).parents[2] / "weights" / name
     return path.read_bytes
@@ -118,6 +124,7 @@ WEIGHT_READERS = (
     Reader("network config", ".json", lambda: _UNET_CONFIG, _check_config),
     Reader("face model mat", ".mat", _make_bfm, _check_bfm),
     Reader("face478", ".npz", _make_shipped("face478.npz"), _read_face_model),
+    Reader("occlusion", ".npz", _make_shipped("occlusion.npz"), _read_occlusion_network),
     Reader("speech478", ".npz", _make_shipped("speech478.npz"), _read_lip_model_file),
     Reader("manifest", ".json", lambda: _MANIFEST, _read_manifest, ignores_damage=True),
     Reader("model card", ".json", lambda: _MODEL_CARD, _read_model_card, required_name="card.json"),

@@ -1,0 +1,129 @@
+"""What passes in front of a face in a video: found frame by frame, smoothed over time."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from mimaface_cli.face.color_lines import ColorLines, apply_lines
+from mimaface_cli.face.head_mask import face_axes
+from mimaface_cli.face.occlusion import (
+    MASK,
+    OBJECT,
+    FaceEvidence,
+    Occlusion,
+    classify_regions,
+    find_regions,
+    gather_evidence,
+    measure_covered,
+)
+from mimaface_cli.face.occlusion_network import FACE_PLANE, load_occlusion_network
+
+_MEMORY = 0.4  # share of the previous frame's probabilities where they fall
+_CLEAR = 0.06  # share of the face that something covers so clearly that one frame suffices; else two in a row
+_CLEAN_SHARE = 0.2  # a shot with more frames that show the whole face has no worn mask
+_WORK_FACE = 90  # height of the face in pixels at which edges are filtered
+_RADIUS = 0.05  # of the windows of the filter, in heights of the face
+
+
+@dataclass
+class OcclusionTracker:
+    """Finds what lies in front of a face in the frames of a video, in order.
+
+    Attributes:
+        frames: Number of frames so far.
+        front_frames: Number of them in which something passes in front of the face.
+        worn_frames: Number of them in which a worn mask covers the mouth.
+    """
+
+    frames: int = 0
+    front_frames: int = 0
+    worn_frames: int = 0
+    _previous: np.ndarray | None = None
+    _run: int = 0
+    _clean: int = 0
+    _votes: list[bool] = field(default_factory=list)
+
+    def start_shot(self) -> None:
+        """Forget the earlier frames."""
+        self._previous, self._run, self._clean, self._votes = None, 0, 0, []
+
+    def __call__(self, image: np.ndarray, points: np.ndarray) -> Occlusion | None:
+        """Find what lies in front of the face in the next frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            points: (478, 2) landmarks of the face in pixels.
+        """
+        self.frames += 1
+        evidence = gather_evidence(load_occlusion_network(), image, points)
+        if self._previous is not None:
+            smooth = evidence.probability + _MEMORY * np.maximum(self._previous - evidence.probability, 0)
+            evidence = FaceEvidence(smooth, evidence.planes, evidence.matrix)
+        self._previous = evidence.probability
+        regions = find_regions(evidence, points)
+        self._run = self._run + 1 if regions.any() else 0
+        if not self._run:
+            self._clean += 1
+            return None
+        if self._run == 1 and regions[evidence.planes[FACE_PLANE] > 0].mean() < _CLEAR:
+            return None
+        kind = self._classify(evidence, regions, points)
+        self.worn_frames += kind == MASK
+        self.front_frames += kind == OBJECT
+        covers_mouth, covers_eyes = measure_covered(evidence, regions, points)
+        alpha = (
+            np.zeros(image.shape[:2], np.float32) if kind == MASK else _filter_regions(image, points, evidence, regions)
+        )
+        return Occlusion(alpha, kind, covers_mouth, covers_eyes)
+
+    def _classify(self, evidence: FaceEvidence, regions: np.ndarray, points: np.ndarray) -> str:
+        """Return whether the shot shows a worn mask, or something that passes in front of the face."""
+        self._votes.append(classify_regions(evidence, regions, points, has_hand=False) == MASK)
+        votes = len(self._votes)
+        is_worn = 2 * sum(self._votes) > votes and self._clean <= _CLEAN_SHARE * (votes + self._clean)
+        return MASK if is_worn else OBJECT
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes for the user about the frames so far."""
+        notes = []
+        if self.front_frames:
+            notes.append(
+                f"something passes in front of the face in {self.front_frames} of {self.frames} frames; "
+                "it stays in front"
+            )
+        if self.worn_frames:
+            notes.append(
+                f"the mouth is covered in {self.worn_frames} of {self.frames} frames; it is not animated there"
+            )
+        return notes
+
+
+def _filter_regions(image: np.ndarray, points: np.ndarray, evidence: FaceEvidence, regions: np.ndarray) -> np.ndarray:
+    """Return the opacity (H, W) float32 of regions (64, 64); a guided filter moves its edges to those of the colors."""
+    height, width = image.shape[:2]
+    scale = min(1.0, _WORK_FACE / face_axes(points)[2])
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    grown = cv2.dilate(regions.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    confidence = evidence.to_image(evidence.probability * grown, size[::-1], scale)
+    alpha = np.zeros((height, width), np.float32)
+    rows, columns = np.flatnonzero((confidence > 0.05).any(1)), np.flatnonzero((confidence > 0.05).any(0))
+    if not len(rows):
+        return alpha
+    radius = max(2, round(_RADIUS * scale * face_axes(points)[2]))
+    margin = 2 * radius
+    box = (
+        slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
+        slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),
+    )
+    part = np.ascontiguousarray(confidence[box])
+    small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA)[box])
+    lines = ColorLines(small, radius, 1e-3).fit(part)
+    window = (2 * radius + 1, 2 * radius + 1)
+    filtered = apply_lines([cv2.blur(line, window) for line in lines], small)
+    near = cv2.blur(((part > 0.05) & (part < 0.95)).astype(np.float32), window) > 0
+    sharp = np.clip((np.where(near, filtered, part) - 0.25) / 0.5, 0, 1)
+    full = np.zeros(size[::-1], np.float32)
+    full[box] = sharp
+    return cv2.resize(full, (width, height), interpolation=cv2.INTER_LINEAR)
