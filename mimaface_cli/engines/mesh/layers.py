@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from zipfile import BadZipFile
@@ -14,16 +14,18 @@ from mimaface_cli.cache import FIGURE_FOLDER, Cache, EntryKind
 from mimaface_cli.engines.mesh.head_axes import find_shoulders
 from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, moving_share
 from mimaface_cli.engines.mesh.inpainting import fill_hole
+from mimaface_cli.engines.mesh.occluder_layer import lift_occluder
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.alignment import invert, transform_points
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.matting import PersonMatte, matte_person
+from mimaface_cli.face.occlusion import Occlusion, find_occluders
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.weights.locate import find_missing_files
 
-REVISION = 11  # part of the cache key: increase it when results change
+REVISION = 12  # part of the cache key: increase it when results change
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
 _TINTED = 0.025  # heights of the face: single hairs beyond the soft outline are no background
@@ -50,6 +52,9 @@ class PhotoLayers:
         still_alpha: (H, W) uint8 alpha of the still part of the person, such as the shoulders, and of the body that
             `background` shows behind the moving part.
         background_alpha: (H, W) uint8 alpha of the background of a photo with transparency, or None.
+        completed: (H, W, 3) uint8, the photo without what lies in front of the face, or None where nothing does.
+        occluder: (H, W, 4) uint8 RGBA, what lies in front of the face and stays where it is, or None.
+        covered: (3,) bool, whether mouth, left eye and right eye are covered.
         notes: Notes for the user.
     """
 
@@ -59,6 +64,9 @@ class PhotoLayers:
     background: np.ndarray
     still_alpha: np.ndarray
     background_alpha: np.ndarray | None = None
+    completed: np.ndarray | None = None
+    occluder: np.ndarray | None = None
+    covered: np.ndarray = field(default_factory=lambda: np.zeros(3, bool))
     notes: tuple[str, ...] = ()
 
 
@@ -92,7 +100,8 @@ def _build_layers(portrait: Portrait, model: Face478) -> PhotoLayers:
     image, points = portrait.image, portrait.points
     mask = segment_person(image, points, others=portrait.other_faces)
     matte = matte_person(image, mask.confidence, points)
-    return separate_layers(portrait, model, clean_matte(matte, portrait.alpha), mask.notes)
+    layers = separate_layers(portrait, model, clean_matte(matte, portrait.alpha), mask.notes)
+    return separate_occluder(layers, portrait, model, find_occluders(image, points))
 
 
 def clean_matte(matte: PersonMatte, image_alpha: np.ndarray | None) -> PersonMatte:
@@ -107,6 +116,42 @@ def clean_matte(matte: PersonMatte, image_alpha: np.ndarray | None) -> PersonMat
     if image_alpha is not None:
         levels = np.minimum(levels, image_alpha)
     return PersonMatte(levels / np.float32(255), matte.foreground, matte.background)
+
+
+def separate_occluder(
+    layers: PhotoLayers, portrait: Portrait, model: Face478, occlusion: Occlusion | None, *, is_fast: bool = False
+) -> PhotoLayers:
+    """Take what lies in front of the face out of the layers of a photo.
+
+    The face behind it is completed. Beside the face it belongs to what does not move. A worn mask stays part of the
+    face.
+
+    Args:
+        layers: Layers of the photo.
+        portrait: The photo.
+        model: The face model of its coefficients.
+        occlusion: What lies in front of the face, or None.
+        is_fast: Whether to complete the face without texture.
+    """
+    if occlusion is None:
+        return layers
+    covered = np.array([occlusion.covers_mouth, *occlusion.covers_eyes])
+    layers = replace(layers, covered=covered, notes=(*layers.notes, *occlusion.notes))
+    if occlusion.is_worn:
+        return layers
+    image, lifted = portrait.image, lift_occluder(portrait, model, occlusion.alpha, is_fast=is_fast)
+    is_changed = (lifted.completed != image).any(2, keepdims=True)
+    beside = lifted.beside[..., None]
+    background = np.round(layers.background + beside * (image.astype(np.float32) - layers.background))
+    return replace(
+        layers,
+        alpha=layers.alpha * (1 - lifted.beside),
+        moving_alpha=np.round(layers.moving_alpha * (1 - lifted.beside)).astype(np.uint8),
+        foreground=np.where(is_changed, lifted.completed, layers.foreground),
+        background=background.astype(np.uint8),
+        completed=lifted.completed,
+        occluder=lifted.occluder,
+    )
 
 
 def separate_layers(
@@ -207,8 +252,8 @@ def _fill_alpha(alpha: np.ndarray | None, is_moving: np.ndarray) -> np.ndarray |
 
 
 def _layers_key(portrait: Portrait) -> str:
-    has_segmenter = not find_missing_files("person_segmenter")
-    digest = sha256(f"layers {REVISION} {portrait.image.shape} {has_segmenter}".encode())
+    has_models = [not find_missing_files(name) for name in ("person_segmenter", "hand_landmarker")]
+    digest = sha256(f"layers {REVISION} {portrait.image.shape} {has_models}".encode())
     for array in (portrait.image, portrait.alpha, portrait.points, portrait.pose, portrait.expression):
         digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
@@ -237,5 +282,15 @@ def _load_layers(path: Path) -> PhotoLayers:
         raise InputError(f"{path}: damaged.") from ValueError(str(error))
 
 
-_ARRAYS = ("alpha", "moving_alpha", "foreground", "background", "still_alpha", "background_alpha")
+_ARRAYS = (
+    "alpha",
+    "moving_alpha",
+    "foreground",
+    "background",
+    "still_alpha",
+    "background_alpha",
+    "completed",
+    "occluder",
+    "covered",
+)
 _KIND = EntryKind(FIGURE_FOLDER, ".npz", _load_layers, _save_layers)

@@ -100,11 +100,14 @@ def render_person(
         return prepared.to_image(crop_pixels) - corner
 
     for k, side in enumerate(SIDES):
+        if prepared.is_eye_covered(side):
+            continue
         eye = prepared.eyes[side]
         shift = _iris_shift(prepared, side, gaze[2 * k : 2 * k + 2])
         ring = xy[geometry.fine.rings[side + "_eye"]] - corner
         render_eye(colors, photo_map, eye, ring, to_box(project_eye_anchors(eye.ball, pose)), shift)
-    render_mouth(colors, prepared.mouth, xy[geometry.fine.rings["mouth"]] - corner, head, pose, to_box)
+    if not prepared.is_mouth_covered:
+        render_mouth(colors, prepared.mouth, xy[geometry.fine.rings["mouth"]] - corner, head, pose, to_box)
     ratio = prepared.light.ratio(pose)
     if ratio is not None:
         _apply_light(colors, front, ratio)

@@ -1,6 +1,6 @@
 """A portrait prepared for animation: its head as a surface, its eyes and mouth separated into layers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from mimaface_cli.engines.mesh.head_light import HeadLight, build_head_light
 from mimaface_cli.engines.mesh.image_patch import blur_widely
 from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers
 from mimaface_cli.engines.mesh.mouth import MouthLayers, build_mouth_layers, project_mouth_anchors
+from mimaface_cli.engines.mesh.occluder_layer import FrontLayer, build_front_layer
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
 
@@ -48,6 +49,7 @@ class PreparedPortrait:
         light: How the light on the head changes as it turns.
         eyes: Layers of the eyes by side.
         mouth: Layers of the mouth.
+        front: What lies in front of the face, or None.
     """
 
     portrait: Portrait
@@ -63,6 +65,16 @@ class PreparedPortrait:
     light: HeadLight
     eyes: dict[str, EyeLayers]
     mouth: MouthLayers
+    front: FrontLayer | None = None
+
+    @property
+    def is_mouth_covered(self) -> bool:
+        """Whether the mouth is not animated, because something covers it."""
+        return bool(self.layers.covered[0])
+
+    def is_eye_covered(self, side: str) -> bool:
+        """Return whether an eye is not animated, because something covers it; side: "left" or "right"."""
+        return bool(self.layers.covered[1 + SIDES.index(side)])
 
     @property
     def head(self) -> np.ndarray:
@@ -94,6 +106,8 @@ def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) ->
         model: The face model of its coefficients.
         layers: The layers of its image.
     """
+    if layers.completed is not None:
+        portrait = replace(portrait, image=layers.completed)
     pose = portrait.pose
     geometry = build_head_geometry(portrait, model, layers.alpha)
     fine, count = geometry.fine, len(geometry.placed)
@@ -124,6 +138,7 @@ def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) ->
             lambda anchor: crop_to_image(portrait, project_mouth_anchors(anchor, pose)),
             _estimate_skin_color(portrait),
         ),
+        front=build_front_layer(layers.occluder),
     )
 
 

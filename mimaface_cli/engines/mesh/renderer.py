@@ -11,6 +11,7 @@ import numpy as np
 from mimaface_cli.concurrency import ordered_map
 from mimaface_cli.engines.mesh.contact import match_lids, separate_lips
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
+from mimaface_cli.engines.mesh.occluder_layer import COVERED_MOUTH_SHARES
 from mimaface_cli.engines.mesh.person_render import PersonLayer, render_person
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
 from mimaface_cli.face.face478 import Face478
@@ -112,8 +113,12 @@ def _render_person(model: Face478, prepared: PreparedPortrait, motion: MeshMotio
     """Render the moving person of frame k."""
     frames = motion.coefficients
     change = frames.expression[k] - prepared.portrait.expression
+    if prepared.is_mouth_covered:
+        change = change * COVERED_MOUTH_SHARES
     head = match_lids(prepared.head + model.expression_basis @ change, model, prepared.lid_heights(motion.lids[k]))
-    return render_person(prepared, separate_lips(head), frames.pose[k], frames.gaze[k])
+    if not prepared.is_mouth_covered:
+        head = separate_lips(head)
+    return render_person(prepared, head, frames.pose[k], frames.gaze[k])
 
 
 def compose_frame(prepared: PreparedPortrait, person: PersonLayer | None) -> np.ndarray:
@@ -127,12 +132,18 @@ def compose_frame(prepared: PreparedPortrait, person: PersonLayer | None) -> np.
         (H, W, 3) uint8, (H, W, 4) for a photo with alpha.
     """
     layers = prepared.layers
-    return _compose(layers.background, layers.background_alpha, person, prepared.rim)
+    frame = _compose(layers.background, layers.background_alpha, person, prepared.rim)
+    if prepared.front is not None:
+        prepared.front.overlay(frame)
+    return frame
 
 
 def cut_out_person(prepared: PreparedPortrait, person: PersonLayer | None) -> np.ndarray:
     """Return the person alone, (H, W, 4) uint8, colors not multiplied by alpha; arguments as in `compose_frame`."""
-    return _compose(prepared.still, prepared.layers.still_alpha, person, None)
+    frame = _compose(prepared.still, prepared.layers.still_alpha, person, None)
+    if prepared.front is not None:
+        prepared.front.overlay(frame)
+    return frame
 
 
 def _compose(

@@ -10,13 +10,21 @@ from itertools import islice
 
 import numpy as np
 
-from mimaface_cli.engines.mesh.layers import PhotoLayers, clean_matte, separate_layers
+from mimaface_cli.engines.mesh.layers import (
+    PhotoLayers,
+    clean_matte,
+    opaque_layers,
+    separate_layers,
+    separate_occluder,
+)
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
-from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_portrait, prepare_still_head
+from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_portrait
 from mimaface_cli.engines.mesh.smooth_fill import fill_smoothly
 from mimaface_cli.engines.mesh.video_plate import VideoPlate
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.matting import matte_frame
+from mimaface_cli.face.occlusion import Occlusion
+from mimaface_cli.face.occlusion_tracking import OcclusionTracker
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.segmentation import PersonSegmenter
 
@@ -31,19 +39,31 @@ def moves_heads(motion: MeshMotion, source_pose: np.ndarray) -> bool:
 
 
 def prepare_still_heads(
-    portraits: Generator[Portrait, None, None], model: Face478
+    portraits: Generator[Portrait, None, None], shots: list[range], model: Face478, notes: list[str]
 ) -> Generator[FramePreparation, None, None]:
     """Yield for each frame of a video, whose head is not moved, a function that prepares it.
 
     Args:
         portraits: The frames.
+        shots: The frames of each shot.
         model: The face model of their coefficients.
+        notes: List to which notes for the user are appended.
     """
+    tracker = OcclusionTracker()
     try:
-        for portrait in portraits:
-            yield partial(prepare_still_head, portrait, model)
+        for shot in shots:
+            tracker.start_shot()
+            for portrait in islice(portraits, len(shot)):
+                occlusion = tracker(portrait.image, portrait.points)
+                yield partial(_prepare_still_head, portrait, model, occlusion)
     finally:
+        notes += tracker.notes
         portraits.close()
+
+
+def _prepare_still_head(portrait: Portrait, model: Face478, occlusion: Occlusion | None) -> PreparedPortrait:
+    layers = separate_occluder(opaque_layers(portrait), portrait, model, occlusion, is_fast=True)
+    return prepare_portrait(portrait, model, layers)
 
 
 def sample_background(portraits: Iterator[Portrait]) -> VideoPlate:
@@ -81,16 +101,20 @@ def prepare_moving_heads(
         model: The face model of their coefficients.
         notes: List to which notes for the user are appended.
     """
-    segmenter = PersonSegmenter()
+    segmenter, tracker = PersonSegmenter(), OcclusionTracker()
     try:
         for shot in shots:
             segmenter.start_shot()
+            tracker.start_shot()
             plate = sample_background(islice(samples, len(shot)))
             for index, portrait in enumerate(islice(portraits, len(shot))):
                 layers = _separate_frame(portrait, index, segmenter, plate, model)
+                occlusion = tracker(portrait.image, portrait.points)
+                layers = separate_occluder(layers, portrait, model, occlusion, is_fast=True)
                 notes += [note for note in (*plate.notes, *layers.notes) if note not in notes]
                 yield partial(prepare_portrait, portrait, model, layers)
     finally:
+        notes += tracker.notes
         portraits.close()
         samples.close()
         segmenter.close()

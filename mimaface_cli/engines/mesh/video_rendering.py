@@ -35,12 +35,12 @@ def render_video_motion(
     portraits, originals = source.portraits(track), None
     if needs_originals:
         portraits, originals = tee_originals(portraits)
+    borders = [0, *track.meta.cuts, len(track)]
+    shots = [range(start, end) for start, end in pairwise(borders)]
     if moves_heads(motion, track.pose):
-        borders = [0, *track.meta.cuts, len(track)]
-        shots = [range(start, end) for start, end in pairwise(borders)]
         samples = source.portraits(track, detect=False)
         preparations = prepare_moving_heads(portraits, samples, shots, model, notes)
     else:
-        preparations = prepare_still_heads(portraits, model)
+        preparations = prepare_still_heads(portraits, shots, model, notes)
     frames = render_video(preparations, model, motion)
     return FrameStream(frames, track.pts, track.frame_rate, originals, notes=notes)

@@ -60,7 +60,7 @@ def test_moves_heads_compares_poses(portrait):
 
 def test_still_heads_are_not_separated(source, model):
     portraits, _ = source
-    prepared = [prepare() for prepare in prepare_still_heads(generate(portraits), model)]
+    prepared = [prepare() for prepare in prepare_still_heads(generate(portraits), [range(COUNT)], model, [])]
     assert len(prepared) == COUNT
     assert all(one.layers.alpha.min() == 1 for one in prepared)
 
