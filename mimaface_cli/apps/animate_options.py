@@ -40,7 +40,7 @@ class AnimateOptions:
         trim: Span of the driver to use, and of a source video.
         matte: Path of a soft alpha matte, or None.
         matte_kind: What the matte shows: "changed" (the pixels that differ from the source) or "person".
-        background: What is shown behind the person: "keep" (the source's background), "transparent", a color, or the
+        background: Background of the result: "keep" (the source's background), "transparent", a color, or the
             path of an image or a video.
         encode: How the result is encoded.
         diffusion: Options of the diffusion engine.

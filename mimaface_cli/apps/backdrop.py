@@ -1,4 +1,4 @@
-"""What is shown behind the person instead of the source's background: a color, an image or a video."""
+"""Backdrops: a color, an image or a video behind the person in place of the source's background."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ def replace_background(stream: FrameStream, backdrop: Backdrop | None) -> None:
 
     Args:
         stream: The frames.
-        backdrop: What is laid behind the person, or None for transparency.
+        backdrop: The backdrop, or None for transparency.
     """
     if backdrop is None:
         stream.frames = clear_hidden_colors(stream.frames)
@@ -82,7 +82,7 @@ def compose_frames(
 
     Args:
         frames: (H, W, 4) uint8, the person alone with straight alpha; closed with the result.
-        backdrop: What is shown behind the person.
+        backdrop: The backdrop.
         pts: (N,) times of the frames in seconds.
 
     Yields:

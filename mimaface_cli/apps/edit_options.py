@@ -42,7 +42,7 @@ class EditOptions:
         output_mode: "full" (the whole photo) or "crop" (the paper's 512×512 square).
         max_size: Longest side of the result in pixels; 0 for no limit; None for 1920 if a photo becomes a video, and no
             limit otherwise.
-        background: What is shown behind the person, as in AnimateOptions.
+        background: Background of the result, as in AnimateOptions.
         encode: How a video is encoded.
         provenance: Options of the provenance marks; records do not list them.
     """

@@ -1,4 +1,4 @@
-"""The person of rendered frames as a layer of its own, for engines that do not provide it: segmented in each frame."""
+"""The person of rendered frames as a separate layer, segmented in each frame if the engine does not provide it."""
 
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -20,25 +20,25 @@ _Layer = tuple[np.ndarray, np.ndarray]
 def ensure_person_layer(
     stream: FrameStream, *, cutout: bool, needs_alpha: bool, face: str = "largest", points: np.ndarray | None = None
 ) -> None:
-    """Give a stream what a request demands of the person's layer where its engine did not.
+    """Add the requested layer of the person to a stream whose engine did not provide it.
 
     Args:
-        stream: The engine's frames; changed in place.
+        stream: The engine's frames; its iterators are replaced in place.
         cutout: Whether the frames must show the person alone.
         needs_alpha: Whether the stream must provide the person's alpha.
         face: Face selector.
         points: (478, 2) landmarks of the source's face in pixels of the frames, or None if it is a video.
     """
-    matted = _matted(stream.frames, FrameMatting(stream.pts, face, points, stream.notes))
+    matted = _matte_frames(stream.frames, FrameMatting(stream.pts, face, points, stream.notes))
     if cutout and not stream.is_cutout:
-        stream.frames, stream.person_alphas = _cutouts(matted), None
+        stream.frames, stream.person_alphas = _cut_out(matted), None
         stream.is_cutout = True
     if needs_alpha and stream.person_alphas is None:
-        pairs = _with_own_alpha(stream.frames) if stream.is_cutout else _with_alpha(matted)
+        pairs = _pair_with_frame_alpha(stream.frames) if stream.is_cutout else _pair_with_alpha(matted)
         stream.frames, stream.person_alphas = split_pairs(pairs)
 
 
-def _matted(
+def _matte_frames(
     frames: Generator[np.ndarray, None, None], matting: "FrameMatting"
 ) -> Generator[tuple[np.ndarray, _Layer], None, None]:
     """Yield each frame with its person's layer."""
@@ -50,7 +50,7 @@ def _matted(
         matting.close()
 
 
-def _cutouts(matted: Generator[tuple[np.ndarray, _Layer], None, None]) -> Generator[np.ndarray, None, None]:
+def _cut_out(matted: Generator[tuple[np.ndarray, _Layer], None, None]) -> Generator[np.ndarray, None, None]:
     try:
         for _, layer in matted:
             yield np.dstack(layer)
@@ -58,7 +58,7 @@ def _cutouts(matted: Generator[tuple[np.ndarray, _Layer], None, None]) -> Genera
         matted.close()
 
 
-def _with_alpha(
+def _pair_with_alpha(
     matted: Generator[tuple[np.ndarray, _Layer], None, None],
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
     try:
@@ -68,7 +68,7 @@ def _with_alpha(
         matted.close()
 
 
-def _with_own_alpha(
+def _pair_with_frame_alpha(
     frames: Generator[np.ndarray, None, None],
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
     try:
@@ -131,12 +131,12 @@ class FrameMatting:
             return image, np.zeros(image.shape[:2], np.uint8)
         matte = self._matte(image, self._points)
         alpha = (np.clip(matte.alpha, 0, 1) * 255 + 0.5).astype(np.uint8)
-        if frame.shape[2] == 4:  # what is transparent in the photo is no part of the person
+        if frame.shape[2] == 4:  # transparent pixels of the photo do not belong to the person
             alpha = np.minimum(alpha, frame[..., 3])
         return matte.foreground, alpha
 
     def _matte(self, image: np.ndarray, points: np.ndarray) -> PersonMatte:
-        """Return the person's matte: carefully for a single frame, fast for many."""
+        """Return the person's matte, by the accurate method for a single frame and by the fast one for several."""
         if self._is_video:
             self._note(SEGMENTED_NOTE)
             self._segmenter = self._segmenter or PersonSegmenter()

@@ -34,6 +34,7 @@ from mimaface_cli.evaluation.functional.motion_distance import correlate_blendsh
 from mimaface_cli.evaluation.networks.face_embedding import DlibEmbedder, cosine_similarity, missing_dlib
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import Face, FaceLandmarker, locate_landmark_model
+from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.trim import Trim
@@ -132,7 +133,7 @@ class Observer:
 
 @dataclass(frozen=True)
 class PairSettings:
-    """What all pairs share.
+    """Settings of all pairs.
 
     Attributes:
         observer: Detects faces.
@@ -157,7 +158,7 @@ def measure_pair(
         clip: The driver.
         track_path: Its track.
         driver_faces: Its faces.
-        settings: What all pairs share.
+        settings: Settings of all pairs.
 
     Returns:
         Values by name; only "detected" where the faces of the result do not suffice.
@@ -208,31 +209,20 @@ def compare_faces(driver_faces: list[Face | None], result_faces: list[Face | Non
     return row
 
 
-def load_segmenter() -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
-    """Return a function that maps an image and landmarks to confidences (H, W) of the person; None without one."""
-    try:
-        from mimaface_cli.face import segmentation
-    except ImportError:
-        return None
-    return lambda image, points: segmentation.segment_person(image, points).confidence
-
-
 def measure_pair_background(portrait: Path, track_path: Path, options: AnimateOptions) -> float:
     """Return the largest share of background pixels that differ from the photo in any of BACKGROUND_SAMPLES frames."""
-    segment = load_segmenter()
-    if segment is None:
-        return np.nan
     track = load_track(track_path)
     source = fit_portrait(load_portrait(portrait), options, False, [])
     stream = render_frames(portrait, track, options, cache=Cache())
     sampled = set(np.linspace(0, len(track) - 1, BACKGROUND_SAMPLES + 1).astype(int)[1:])
     landmarker = FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=1)
-    person, shares = segment(source.image, source.points), []
+    person, shares = segment_person(source.image, source.points).confidence, []
     try:
         for k, frame in enumerate(stream.frames):
             image = np.ascontiguousarray(frame[..., :3])
             if k in sampled and (faces := landmarker(image)):
-                shares.append(measure_background(source.image, image, [person, segment(image, faces[0].points)]))
+                result_person = segment_person(image, faces[0].points).confidence
+                shares.append(measure_background(source.image, image, [person, result_person]))
     finally:
         stream.close()
         landmarker.close()
@@ -266,7 +256,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=DETECTION_SIDE, help="longest side of the results (default: 720)")
     parser.add_argument("--background", action="store_true", help="compare background pixels with the photo")
     parser.add_argument("--same-identity", action="store_true", help="redraw each clip from its first frame")
-    parser.add_argument("--keep", type=Path, help="folder in which to keep the videos")
+    parser.add_argument("--keep", type=Path, help="folder for the videos")
     parser.add_argument("--json", type=Path, help="file for the figures of all pairs")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
@@ -278,11 +268,10 @@ def main() -> None:
     else:
         if problem := missing_dlib():
             print(f"no identity: {problem}")
-        has_background = arguments.background and load_segmenter() is not None
         with tempfile.TemporaryDirectory() as scratch:
             folder = arguments.keep or Path(scratch)
             folder.mkdir(parents=True, exist_ok=True)
-            settings = PairSettings(Observer(), arguments.size, folder, has_background)
+            settings = PairSettings(Observer(), arguments.size, folder, arguments.background)
             portraits = select_by_name(sorted((arguments.media / "portraits").iterdir()), arguments.portraits)
             measure_pairs(clips, portraits, settings, Path(scratch), table)
     table.print_summary()

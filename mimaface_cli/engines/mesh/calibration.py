@@ -21,9 +21,9 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import CORNERS_AND_IRIS, IRIS_DISTANCE
 
-# Range of measured per planned movement that a calibration believes. Of an iris's movement, the landmark model reports
+# Range of measured per planned movement that a calibration accepts. Of an iris's movement, the landmark model reports
 # as little as half. A lip gap is never planned much smaller than it is to be measured.
-BELIEVABLE_RESPONSE, GAP_RESPONSE, IRIS_RESPONSE = (0.55, 1.3), (0.65, 1.05), (0.5, 1.2)
+PLAUSIBLE_RESPONSE, GAP_RESPONSE, IRIS_RESPONSE = (0.55, 1.3), (0.65, 1.05), (0.5, 1.2)
 _MIN_SLOPE = 1e-3
 
 
@@ -50,17 +50,17 @@ class ResponseCurve:
         planned: np.ndarray,
         measured: np.ndarray,
         nominal: np.ndarray,
-        believable: tuple[float, float] = BELIEVABLE_RESPONSE,
+        plausible: tuple[float, float] = PLAUSIBLE_RESPONSE,
     ) -> "ResponseCurve":
         """Fit a curve to probes.
 
-        From the first probe outward, the slope between neighbors is limited to what a calibration believes.
+        From the first probe outward, the slope between neighbors is limited to the plausible range.
 
         Args:
             planned: (K,) planned values; the first probe is the portrait at rest.
             measured: (K,) measured values.
             nominal: (K,) values that an ideal measurement would show.
-            believable: Range of a measured movement, as a share of the nominal one.
+            plausible: Range of a measured movement, as a share of the nominal one.
         """
         order = np.argsort(planned, kind="stable")
         planned, measured, nominal = planned[order], measured[order], nominal[order]
@@ -68,9 +68,9 @@ class ResponseCurve:
         step = np.maximum(np.diff(nominal), _MIN_SLOPE * np.diff(planned))
         limited = np.array(measured)
         for k in range(anchor, len(planned) - 1):
-            limited[k + 1] = limited[k] + _limit_step(measured[k + 1] - limited[k], step[k], believable)
+            limited[k + 1] = limited[k] + _limit_step(measured[k + 1] - limited[k], step[k], plausible)
         for k in range(anchor, 0, -1):
-            limited[k - 1] = limited[k] - _limit_step(limited[k] - measured[k - 1], step[k - 1], believable)
+            limited[k - 1] = limited[k] - _limit_step(limited[k] - measured[k - 1], step[k - 1], plausible)
         distinct = np.append(True, np.diff(planned) > 1e-6)
         return cls(planned[distinct], limited[distinct])
 
@@ -83,8 +83,8 @@ class ResponseCurve:
         return _interpolate(measured, self.measured, self.planned)
 
 
-def _limit_step(measured: float, nominal: float, believable: tuple[float, float]) -> float:
-    return float(np.clip(measured, believable[0] * nominal, believable[1] * nominal))
+def _limit_step(measured: float, nominal: float, plausible: tuple[float, float]) -> float:
+    return float(np.clip(measured, plausible[0] * nominal, plausible[1] * nominal))
 
 
 def _interpolate(values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

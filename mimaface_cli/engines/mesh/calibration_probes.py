@@ -9,10 +9,10 @@ import numpy as np
 from mimaface_cli.cache import Cache, cache_key
 from mimaface_cli.engines.mesh import measures
 from mimaface_cli.engines.mesh.calibration import (
-    BELIEVABLE_RESPONSE,
     CALIBRATIONS,
     GAP_RESPONSE,
     IRIS_RESPONSE,
+    PLAUSIBLE_RESPONSE,
     PortraitCalibration,
     ResponseCurve,
     iris_places,
@@ -192,12 +192,12 @@ def _fit_calibration(
         lids.append(curve)
 
     def fit(
-        readings: list[_Reading], columns: list[int], believable: tuple[float, float] = BELIEVABLE_RESPONSE
+        readings: list[_Reading], columns: list[int], plausible: tuple[float, float] = PLAUSIBLE_RESPONSE
     ) -> ResponseCurve:
         planned, measured = _convert(readings, columns)
         if measured is None:
             return ResponseCurve.identity()
-        return ResponseCurve.fit(planned, measured, planned, believable)
+        return ResponseCurve.fit(planned, measured, planned, plausible)
 
     return PortraitCalibration(
         neutral=nominal.neutral,

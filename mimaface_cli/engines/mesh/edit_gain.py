@@ -91,7 +91,7 @@ def measure_gains(
     face = select_face(detect_faces(square.image), "largest")
     if face is None:
         return gains
-    probe = _Probe(square, model, face, any(channel.array == "pose" for channel in measurable))
+    probe = _ProbeRenderer(square, model, face, any(channel.array == "pose" for channel in measurable))
     measured = [_measure_gain(channel, sign, edited, probe) for channel in measurable for sign in (1, -1)]
     return gains + [gain for gain in measured if gain is not None]
 
@@ -121,7 +121,7 @@ def apply_gains(original: Coefficients, edited: Coefficients, gains: list[EditGa
     return Coefficients(**arrays)
 
 
-class _Probe:
+class _ProbeRenderer:
     """Renders a photo with changed coefficients and detects the face in the result.
 
     Args:
@@ -199,7 +199,7 @@ def _is_measurable(channel: Channel) -> bool:
     return is_named and BLENDSHAPES[channel.columns[0]].startswith(_MEASURABLE_PREFIXES)
 
 
-def _measure_gain(channel: Channel, sign: int, edited: Coefficients, probe: _Probe) -> EditGain | None:
+def _measure_gain(channel: Channel, sign: int, edited: Coefficients, probe: _ProbeRenderer) -> EditGain | None:
     """Measure the gain of a channel in one direction, at its furthest value; None where it changes too little."""
     columns = channel.columns
     change = getattr(edited, channel.array)[:, columns] - getattr(probe.original, channel.array)[:, columns]
@@ -214,7 +214,7 @@ def _measure_gain(channel: Channel, sign: int, edited: Coefficients, probe: _Pro
     return _measure_turn_gain(channel, sign, furthest, probe)
 
 
-def _measure_turn_gain(channel: Channel, sign: int, change: np.ndarray, probe: _Probe) -> EditGain | None:
+def _measure_turn_gain(channel: Channel, sign: int, change: np.ndarray, probe: _ProbeRenderer) -> EditGain | None:
     """Measure a turn as the mean of the landmark model's rotation and the fitted pose.
 
     Either alone is biased, in opposite directions.
@@ -234,7 +234,7 @@ def _measure_turn_gain(channel: Channel, sign: int, change: np.ndarray, probe: _
     return EditGain(channel, sign, factor, float(np.degrees(change[0])), measured)
 
 
-def _measure_score_gain(channel: Channel, sign: int, change: np.ndarray, probe: _Probe) -> EditGain | None:
+def _measure_score_gain(channel: Channel, sign: int, change: np.ndarray, probe: _ProbeRenderer) -> EditGain | None:
     """Search the gain, by bisection of SCORE_GAIN, whose rendering has the requested score."""
     columns = list(channel.columns)
     requested = float(np.clip((probe.original.expression[0, columns] + change).mean(), 0.02, 0.98))

@@ -1,4 +1,4 @@
-"""What the photo does not show of a face and head: taken from the other half by the face model's symmetry.
+"""Completion of a face: texture that the photo does not show is taken from the mirrored half.
 
 A half-profile hides one cheek, and a frontal photo shows both sides of the face at a grazing angle. Where the mirrored
 vertex is more visible, the texture is taken from there, in the color and light of its new place.
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from mimaface_cli.engines.mesh.fine_face import build_fine_face
-from mimaface_cli.engines.mesh.mesh_diffusion import diffuse_over_mesh
+from mimaface_cli.engines.mesh.vertex_smoothing import smooth_over_mesh
 from mimaface_cli.face import camera
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.rasterizer import rasterize
@@ -24,7 +24,7 @@ _WELL_VISIBLE = 0.5  # cosine between normal and view from which a vertex needs 
 _MIN_ADVANTAGE, _FULL_ADVANTAGE = 0.08, 0.3  # of the mirrored vertex's cosine
 _OCCLUSION_DEPTH = 0.04  # model units; a vertex that lies deeper behind the surface is hidden
 _MAX_LOG_GAIN = 0.6  # of the color ratio between both halves
-_DIFFUSION_STEPS = 60
+_SMOOTHING_STEPS = 60
 _COLOR_BLUR = 0.03  # of the face's width; colors are compared at this scale
 
 
@@ -97,5 +97,5 @@ def complete_face(
     log_colors = np.log(colors.astype(float) + 8)
     ratio = np.clip(log_colors - log_colors[mirrored], -_MAX_LOG_GAIN, _MAX_LOG_GAIN)
     is_known = (np.minimum(visibility, visibility[mirrored]) > 0.3) & (share < 0.5)
-    gain = np.exp(diffuse_over_mesh(ratio, triangles, _DIFFUSION_STEPS, is_known))
+    gain = np.exp(smooth_over_mesh(ratio, triangles, _SMOOTHING_STEPS, is_known))
     return FaceCompletion(texture[mirrored], share, gain)

@@ -1,4 +1,4 @@
-"""The geometry of a portrait's head, as far as its layers and its rendering need it."""
+"""The geometry of a portrait's head: vertices and triangles of the face and of its surroundings."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.motion.rotation import rotation_matrix
 
-_DEPTH_SCALE = 1.15
+_DEPTH_SCALE = 1.15  # see `deepen_face`
 _NEAR_PERSON = 0.04  # of the face's size: triangles so close to the person are rendered
 
 

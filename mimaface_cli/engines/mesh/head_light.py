@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimaface_cli.engines.mesh.head_geometry import HeadGeometry
-from mimaface_cli.engines.mesh.mesh_diffusion import diffuse_over_mesh
+from mimaface_cli.engines.mesh.vertex_smoothing import smooth_over_mesh
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.shading import AMBIENT, sh_basis, vertex_normals
 from mimaface_cli.motion.rotation import rotation_matrix
@@ -69,7 +69,7 @@ def build_head_light(portrait: Portrait, geometry: HeadGeometry) -> HeadLight:
     normals = vertex_normals(geometry.placed, geometry.fine.triangles)
     normals *= np.sign(np.median(normals[:, 2]))  # the model's triangles may have either orientation
     # The fitted light is smooth: folds around nose and lips must not flicker as the head turns.
-    smooth = diffuse_over_mesh(normals, geometry.fine.triangles, _SMOOTHING_STEPS)
+    smooth = smooth_over_mesh(normals, geometry.fine.triangles, _SMOOTHING_STEPS)
     smooth /= np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-6)
     coefficients = None
     if portrait.illumination is not None:

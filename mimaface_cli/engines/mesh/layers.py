@@ -28,7 +28,7 @@ from mimaface_cli.weights.locate import find_missing_files
 REVISION = 12  # part of the cache key: increase it when results change
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
-_TINTED = 0.025  # heights of the face: single hairs beyond the soft outline are no background
+_TINTED = 0.025  # heights of the face: width beyond the soft outline that single hairs may tint
 _OVERLAP = 9  # pixels: the moving part of the person overlaps the still part, so that no seam opens between them
 # Head coordinates (see `HeadAxes`) of the neck, behind which is the body.
 _NECK_FROM, _NECK_WIDTH = -0.05, 0.8

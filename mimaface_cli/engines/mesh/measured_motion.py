@@ -17,7 +17,7 @@ from mimaface_cli.motion.easing import ease_range
 from mimaface_cli.motion.retarget import GAZE_LIMIT
 from mimaface_cli.motion.track import MotionTrack
 
-# What a face can do, in distances of the eyes' outer corners.
+# Limits of a face, in distances of the eyes' outer corners.
 _MAX_GAP = 0.55
 _FAST_GAIN = 1.08  # tracks are smoothed in time, as is what is measured in a video: both take some of fast movements
 _BROW_RANGE = 0.13  # change of the brows since rest

@@ -1,4 +1,4 @@
-"""The moving person of one frame: front of head and neck, light, and what the photo does not show of the head."""
+"""Rendering of the moving person of one frame: front of head and neck, light, and the hidden parts of the head."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class PersonLayer:
         box: The part of the frame.
         colors: (h, w, 3) float32, not multiplied by alpha.
         alpha: (h, w, 1) float32, 0 to 1.
-        rest_share: 1 while the head does not move, 0 as soon as it does.
+        rest_share: 1 while the head does not move, falling to 0 as it starts to move.
     """
 
     box: Box

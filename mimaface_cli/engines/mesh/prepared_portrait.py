@@ -43,8 +43,8 @@ class PreparedPortrait:
         still: (H, W, 3) uint8, colors of the still part of the person.
         smooth: (H, W, 3) uint8, the smoothed colors of the person.
         rim: (H, W, 3) int16, the photo minus its recomposed layers, or None where all of it is the person.
-        opacity: (V, 2) for each vertex, 1 where it is opaque and 0 where it has the person's alpha at its texture; then
-            a factor once the head is turned.
+        opacity: (V, 2) for each vertex, the lowest opacity (1: opaque; 0: the person's alpha at its texture), and a
+            factor on the opacity of a turned head.
         completion: Second texture of the face, where the photo does not show it well.
         light: How the light on the head changes as it turns.
         eyes: Layers of the eyes by side.

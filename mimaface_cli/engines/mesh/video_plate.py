@@ -55,7 +55,7 @@ def _as_levels(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class _Shot:
+class _BackgroundSamples:
     """Samples of the background of one shot.
 
     Attributes:
@@ -208,12 +208,12 @@ class VideoPlate:
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-        self._shot = _Shot()
+        self._background = _BackgroundSamples()
         self._anchor: _Anchor | None = None
 
     def wants_frame(self) -> bool:
         """Return whether the next frame is sampled."""
-        return self._shot.is_due()
+        return self._background.is_due()
 
     def add_frame(self, image: np.ndarray | None = None, confidence: np.ndarray | None = None) -> None:
         """Take the next frame of the first pass into account.
@@ -222,14 +222,14 @@ class VideoPlate:
             image: (H, W, 3) uint8 RGB; None for a frame that is not sampled.
             confidence: (H, W) float32 in 0..1, the person mask; None for a frame that is not sampled.
         """
-        if image is not None and confidence is not None and self._shot.is_due():
-            self._shot.add(image, confidence)
-        self._shot.frame_count += 1
+        if image is not None and confidence is not None and self._background.is_due():
+            self._background.add(image, confidence)
+        self._background.frame_count += 1
 
     def finish(self) -> None:
         """End the first pass."""
-        self._shot.finish()
-        if self._shot.plate is None:
+        self._background.finish()
+        if self._background.plate is None:
             self.notes.append(MOVING_CAMERA_NOTE)
 
     def plate_for(
@@ -246,7 +246,7 @@ class VideoPlate:
         Returns:
             (H, W, 3) uint8 RGB, equal to the frame outside the hole.
         """
-        plate = self._shot.plate
+        plate = self._background.plate
         if plate is not None and plate.shape == image.shape:
             return _match_brightness(plate, image, hole, np.ones(hole.shape, bool))
         return self._carry(index, image, hole, needed)

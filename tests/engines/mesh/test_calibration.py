@@ -8,8 +8,8 @@ import pytest
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import calibration_probes
 from mimaface_cli.engines.mesh.calibration import (
-    BELIEVABLE_RESPONSE,
     CALIBRATIONS,
+    PLAUSIBLE_RESPONSE,
     PortraitCalibration,
     ResponseCurve,
     iris_places,
@@ -51,8 +51,8 @@ def test_curve_passes_through_the_portrait_at_rest():
 def test_curve_limits_implausible_measurements(measured):
     curve = ResponseCurve.fit(PLANNED, np.array(measured), PLANNED)
     slopes = np.diff(curve.measured) / np.diff(curve.planned)
-    assert slopes.min() >= BELIEVABLE_RESPONSE[0] - 1e-9
-    assert slopes.max() <= BELIEVABLE_RESPONSE[1] + 1e-9
+    assert slopes.min() >= PLAUSIBLE_RESPONSE[0] - 1e-9
+    assert slopes.max() <= PLAUSIBLE_RESPONSE[1] + 1e-9
 
 
 def test_curve_accepts_equal_planned_values():

@@ -7,7 +7,7 @@ import pytest
 
 from mimaface_cli.engines.mesh.head_geometry import build_head_geometry
 from mimaface_cli.engines.mesh.head_light import build_head_light
-from mimaface_cli.engines.mesh.mesh_diffusion import diffuse_over_mesh
+from mimaface_cli.engines.mesh.vertex_smoothing import smooth_over_mesh
 from mimaface_cli.face import camera, face478
 from mimaface_cli.face.portrait import Portrait
 
@@ -68,13 +68,13 @@ def test_diffusion_keeps_known_vertices_and_fills_the_others():
     triangles = np.array([[0, 1, 2], [1, 2, 3], [2, 3, 4]])
     values = np.array([[1.0], [0], [0], [0], [5]])
     is_known = np.array([True, False, False, False, True])
-    filled = diffuse_over_mesh(values, triangles, 500, is_known)
+    filled = smooth_over_mesh(values, triangles, 500, is_known)
     assert filled[0] == 1 and filled[4] == 5
     assert 1 < filled[1] < filled[3] < 5
-    assert np.array_equal(diffuse_over_mesh(values, triangles, 5, np.zeros(5, bool)), np.zeros((5, 1)))
+    assert np.array_equal(smooth_over_mesh(values, triangles, 5, np.zeros(5, bool)), np.zeros((5, 1)))
 
 
 def test_diffusion_of_all_vertices_smooths_them():
     triangles = np.array([[0, 1, 2], [1, 2, 3]])
-    smoothed = diffuse_over_mesh(np.array([[4.0], [0], [0], [0]]), triangles, 1)
+    smoothed = smooth_over_mesh(np.array([[4.0], [0], [0], [0]]), triangles, 1)
     assert np.allclose(smoothed.ravel(), [0, 4 / 3, 4 / 3, 0])

@@ -65,7 +65,6 @@ def test_crown_lies_behind_the_forehead_and_the_ears_near_the_rim(model):
     surface, _, _ = build(model, FRONTAL)
     depth = surface.head[: RINGS * ANGLES, 2].reshape(RINGS, ANGLES)
     drop = depth[FACE_RIM] - depth[-1]
-    up, side = 3 * ANGLES // 4 - ANGLES // 2, 0
     up = int(surface.texture[: RINGS * ANGLES, 1].reshape(RINGS, ANGLES)[-1].argmin())
     side = int(surface.texture[: RINGS * ANGLES, 0].reshape(RINGS, ANGLES)[-1].argmin())
     assert drop[up] > 0.3 > drop[side] > 0  # model units, a tenth of a meter
@@ -84,7 +83,7 @@ def test_weight_is_full_for_the_head_and_zero_for_the_shoulders(model):
     assert is_low.any() and np.allclose(weight[is_low], 0)
 
 
-def test_shoulders_are_found_where_the_person_becomes_wider(model):
+def test_find_shoulders_returns_where_the_person_becomes_wider(model):
     _, oval, _ = build(model, FRONTAL)
     axes = build_head_axes(oval, FRONTAL)
     for level in (0.05, 0.25):

@@ -103,7 +103,7 @@ def test_render_frame_turns_the_head_by_the_requested_angle(prepared, model, axi
 
 
 def project(prepared, model, turn, **expression):
-    """Project the fine face (V, 2) and the sheet (R, A, 2) with the head turned by degrees and some blendshapes set."""
+    """Project the fine face (V, 2) and its surroundings (R, A, 2): head turned by degrees, some blendshapes set."""
     portrait, coefficients = prepared.portrait, np.zeros(64)
     for name, value in expression.items():
         coefficients[blendshape_index(name)] = value
@@ -123,12 +123,12 @@ def project(prepared, model, turn, **expression):
     ids=["open jaw", "nod", "turn and tilt"],
 )
 def test_project_head_keeps_face_and_surroundings_joined(prepared, model, turn, expression):
-    fine, sheet = project(prepared, model, turn, **expression)
+    fine, front = project(prepared, model, turn, **expression)
     oval = fine[prepared.geometry.fine.rings["oval"]]
     ahead = np.roll(oval, -1, 0) - oval
-    along = ((sheet[FACE_RIM][:, None] - oval) * ahead).sum(-1) / (ahead**2).sum(-1)
+    along = ((front[FACE_RIM][:, None] - oval) * ahead).sum(-1) / (ahead**2).sum(-1)
     nearest = oval + np.clip(along, 0, 1)[..., None] * ahead
-    assert np.linalg.norm(sheet[FACE_RIM][:, None] - nearest, axis=-1).min(1).max() < 0.2  # pixels
+    assert np.linalg.norm(front[FACE_RIM][:, None] - nearest, axis=-1).min(1).max() < 0.2  # pixels
 
 
 def test_project_head_moves_the_surroundings_only_with_the_head(prepared, model):

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def diffuse_over_mesh(
+def smooth_over_mesh(
     values: np.ndarray, triangles: np.ndarray, steps: int, is_known: np.ndarray | None = None
 ) -> np.ndarray:
     """Replace each vertex's values by the mean of its neighbors, several times.
