@@ -29,7 +29,7 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_meta import FACE478
 from mimaface_cli.weights.locate import locate
 
-_MODELS = ("face_landmarker", "face478")
+_MODELS = ("face_landmarker", "face478", "occlusion")
 _TIME_TOLERANCE = 1e-6  # seconds
 
 
@@ -45,7 +45,7 @@ class MeshEngine:
         return Readiness(self, "embedded default")
 
     def assets(self, query: EngineQuery) -> list[str | Path]:
-        """Return the landmark model, the face model and, for speech, the lip network."""
+        """Return the landmark model, the face model, the occlusion network and, for speech, the lip network."""
         return [*_MODELS, *(["speech478"] if query.driver_is_speech else [])]
 
     def problems(self) -> list[str]:
