@@ -40,7 +40,7 @@ _SKULL_ABOVE, _SKULL_BEHIND = 0.25, 0.12
 TRAGI = (127, 356)  # landmarks of the rim next to the ears
 # How far the outline may lie from the rim, in multiples of the rim's radius, by direction: up, aside.
 _OUTLINE_LIMITS = 2.0, 1.75
-_TYPICAL_OUTLINE = 1.5, 1.3  # where the photo's border cuts the head
+_TYPICAL_OUTLINE = 1.65, 1.35  # where the photo's border cuts the head
 _MIN_OUTLINE = 1.05
 _NECK_DROP, _NECK_SLOPE = 0.22, 0.15  # model units: the neck lies behind the jaw, and slopes back
 # Of the way from the rim to the outline: texture of the back, where hair is dense.

@@ -25,10 +25,11 @@ from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.weights.locate import find_missing_files
 
-REVISION = 12  # part of the cache key: increase it when results change
+REVISION = 14  # part of the cache key: increase it when results change
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
 _TINTED = 0.025  # heights of the face: width beyond the soft outline that single hairs may tint
+_BLEND = 0.011  # heights of the face over which the fill ends beyond the outline
 _OVERLAP = 9  # pixels: the moving part of the person overlaps the still part, so that no seam opens between them
 # Head coordinates (see `HeadAxes`) of the neck, behind which is the body.
 _NECK_FROM, _NECK_WIDTH = -0.05, 0.8
@@ -219,7 +220,7 @@ def _fill_background(
         if body_colors is not None:
             filled = filled + body[..., None] * (body_colors.result().astype(np.float32) - filled)
     outside = cv2.distanceTransform((~is_moving).astype(np.uint8), cv2.DIST_L2, 3)
-    blend = smoothstep(1.2 - 1.2 * outside / margin) * (is_moving | (alpha == 0))
+    blend = smoothstep(1.2 - 1.2 * outside / (1 + _BLEND * height)) * (is_moving | (alpha == 0))
     return np.round(image + blend.astype(np.float32)[..., None] * (filled - image.astype(np.float32))).astype(np.uint8)
 
 
