@@ -57,7 +57,7 @@ def test_animate_writes_the_person_with_alpha(run_command, sample, two, tmp_path
         assert frame[:30, :30, :3].max() < 12  # the background is not hidden under the alpha
 
 
-def test_animate_shows_the_person_before_a_color(run_command, sample, two, tmp_path):
+def test_animate_shows_the_person_in_front_of_a_color(run_command, sample, two, tmp_path):
     arguments = ("animate", sample.portrait, two, "--max-size", "256", "--no-provenance", "-q")
     color = "#{:02x}{:02x}{:02x}".format(*GREEN)
     assert run_command(*arguments, "-o", "a/", "--background", color).code == 0
@@ -71,7 +71,7 @@ def test_animate_shows_the_person_before_a_color(run_command, sample, two, tmp_p
         assert is_inside.mean() > 0.2 and np.array_equal(result[is_inside], layer[..., :3][is_inside])
 
 
-def test_animate_shows_the_person_before_a_video(run_command, sample, two, tmp_path):
+def test_animate_shows_the_person_in_front_of_a_video(run_command, sample, two, tmp_path):
     levels = [np.full((64, 64, 3), level, np.uint8) for level in (40, 200)]
     rate = MotionTrack.load(two).frame_rate
     write_video(tmp_path / "background.mp4", levels, [Fraction(k) / rate for k in range(2)], rate)
@@ -97,7 +97,7 @@ def test_record_lists_the_background_file(run_command, sample, two, tmp_path):
         assert '"part": "background"' in record and '"background": "wall.png"' in record
 
 
-def test_watermark_of_a_transparent_result_is_found_over_a_background(run_command, sample, two, tmp_path):
+def test_watermark_of_a_transparent_result_is_detected_over_a_background(run_command, sample, two, tmp_path):
     values = parse_result(
         run_command("animate", sample.portrait, two, "-o", "out/", "--background", "transparent", "--json")
     )
@@ -105,8 +105,8 @@ def test_watermark_of_a_transparent_result_is_found_over_a_background(run_comman
     share = layer[..., 3:] / 255
     composed = layer[..., :3] * share + np.array(GREEN) * (1 - share)
     Image.fromarray(composed.round().astype(np.uint8)).save(tmp_path / "composed.png")
-    found = json.loads(run_command("inspect", "composed.png", "--json").out)
-    assert values["provenance"]["identifier"] in json.dumps(found)
+    inspection = json.loads(run_command("inspect", "composed.png", "--json").out)
+    assert values["provenance"]["identifier"] in json.dumps(inspection)
 
 
 def test_transparent_photo_keeps_its_alpha_in_videos(run_command, sample, two, tmp_path):

@@ -320,7 +320,6 @@ def test_video_without_the_model_uses_the_head(no_model, portrait_image, points,
 
 
 def test_network_writes_nothing_to_the_error_stream(portrait_image, points, tmp_path):
-
     np.savez(tmp_path / "photo.npz", image=portrait_image, points=points)
     script = (
         "import sys, numpy; from mimaface_cli.face.segmentation import segment_person, PersonSegmenter; "

@@ -102,7 +102,7 @@ def test_failed_probes_are_left_out(portrait, monkeypatch):
     assert len(result.gap.planned) <= 3
 
 
-def test_calibration_is_stored_and_found_again(portrait, calibration, tmp_path, monkeypatch):
+def test_calibration_is_stored_and_loaded_again(portrait, calibration, tmp_path, monkeypatch):
     measured = []
 
     def measure(prepared, model):
