@@ -15,6 +15,7 @@ import numpy as np
 
 from mimaface_cli.face.color_lines import ColorLines, apply_lines
 from mimaface_cli.face.head_mask import draw_face_hull, face_axes
+from mimaface_cli.face.mask_box import Box, find_mask_box
 from mimaface_cli.motion.easing import smoothstep
 
 _WORK_SIDE = 768  # longest side of the person's box, in pixels, at which alpha is solved
@@ -187,18 +188,9 @@ def _face_height(confidence: np.ndarray, points: np.ndarray | None) -> float:
     return max(_FACE_SHARE * float(np.sqrt((confidence > 0.5).sum())), 4.0)
 
 
-def _person_box(confidence: np.ndarray, points: np.ndarray | None) -> tuple[slice, slice] | None:
+def _person_box(confidence: np.ndarray, points: np.ndarray | None) -> Box | None:
     """Return rows and columns of the person with a margin, or None without a person."""
-    visible = confidence > 0.05
-    rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
-    if len(rows) == 0:
-        return None
-    margin = round(0.3 * _face_height(confidence, points)) + 4
-    limits = [
-        slice(max(0, int(hits[0]) - margin), min(length, int(hits[-1]) + 1 + margin))
-        for hits, length in zip((rows, columns), confidence.shape, strict=True)
-    ]
-    return limits[0], limits[1]
+    return find_mask_box(confidence > 0.05, round(0.3 * _face_height(confidence, points)) + 4)
 
 
 def solve_alpha(image: np.ndarray, trimap: np.ndarray, confidence: np.ndarray) -> np.ndarray:

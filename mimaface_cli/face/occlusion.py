@@ -1,4 +1,4 @@
-"""Things in front of a face: hands, microphones and other objects, and worn masks.
+"""Occluders, things in front of a face: hands, microphones and other objects, and worn masks.
 
 A small network (`occlusion_network`) marks what does not belong to the face; hand landmarks, where their model is
 installed, add the whole hand; matting makes the edges exact.
@@ -12,6 +12,7 @@ import numpy as np
 
 from mimaface_cli.face.hands import Hand, HandLandmarker, draw_hand, locate_hand_model
 from mimaface_cli.face.head_mask import draw_face_hull, face_axes
+from mimaface_cli.face.mask_box import find_mask_box
 from mimaface_cli.face.matting import solve_alpha
 from mimaface_cli.face.occluder_extent import continue_object
 from mimaface_cli.face.occlusion_network import (
@@ -53,10 +54,10 @@ _WORK_FACE = 180  # height of the face in pixels at which edges are matted
 
 @dataclass(frozen=True)
 class Occlusion:
-    """What lies in front of a face.
+    """The occluder of a face.
 
     Attributes:
-        alpha: (H, W) float32 opacity of it, 0 to 1.
+        alpha: (H, W) float32 opacity of the occluder, 0 to 1.
         kind: "hand", "object" or "mask"; a mask is worn and moves with the face, the others stay where they are.
         covers_mouth: Whether most of the mouth is hidden.
         covers_eyes: Whether most of the left and of the right eye (the subject's) is hidden.
@@ -77,10 +78,10 @@ class Occlusion:
 
 @dataclass(frozen=True)
 class FaceEvidence:
-    """What the network says about an upright crop of a face.
+    """Output of the network for an upright crop of a face.
 
     Attributes:
-        probability: (64, 64) float32 that a pixel belongs to something in front of the face.
+        probability: (64, 64) float32 that a pixel belongs to an occluder.
         planes: (6, 64, 64) float32 colors and regions of the crop, see `occlusion_network.crop_face`.
         matrix: (2, 3) from image pixels to the crop.
     """
@@ -132,7 +133,7 @@ def gather_evidence(
 
 
 def find_regions(evidence: FaceEvidence, points: np.ndarray) -> np.ndarray:
-    """Select the regions that are in front of the face, and no hair or hats.
+    """Select the regions of occluders, without hair and hats.
 
     Args:
         evidence: The network's evidence.
@@ -174,7 +175,7 @@ def find_occluders(
     network: OcclusionNetwork | None = None,
     hands: Sequence[Hand] | None = None,
 ) -> Occlusion | None:
-    """Find what lies in front of a face in a photo.
+    """Find the occluder of a face in a photo.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -183,7 +184,7 @@ def find_occluders(
         hands: The hands of the photo, or None to detect them if the hand model is installed.
 
     Returns:
-        What was found, or None where nothing lies in front of the face.
+        The occluder, or None if there is none.
     """
     evidence = gather_evidence(network or load_occlusion_network(), image, points, is_mirrored_too=True)
     regions = find_regions(evidence, points)
@@ -245,7 +246,7 @@ def _place_hand(hand: Hand, evidence: FaceEvidence, points: np.ndarray, shape: t
 
 
 def classify_regions(evidence: FaceEvidence, regions: np.ndarray, points: np.ndarray, *, has_hand: bool) -> str:
-    """Tell a worn mask, a hand and another object apart.
+    """Classify occluders as a worn mask, a hand or another object.
 
     Args:
         evidence: The network's evidence.
@@ -283,15 +284,10 @@ def _matte_regions(
     confidence = evidence.to_image(evidence.probability * grown, (height, width))
     confidence = continue_object(image, points, np.clip(1.6 * confidence, 0, 1))
     confidence = np.maximum(confidence, cv2.GaussianBlur(outline, (0, 0), max(0.8, 0.012 * face_axes(points)[2])))
-    rows, columns = np.flatnonzero((confidence > 0.05).any(1)), np.flatnonzero((confidence > 0.05).any(0))
     alpha = np.zeros((height, width), np.float32)
-    if not len(rows):
+    box = find_mask_box(confidence > 0.05, round(0.08 * face_axes(points)[2]) + 2)
+    if box is None:
         return alpha
-    margin = round(0.08 * face_axes(points)[2]) + 2
-    box = (
-        slice(max(0, rows[0] - margin), min(height, rows[-1] + 1 + margin)),
-        slice(max(0, columns[0] - margin), min(width, columns[-1] + 1 + margin)),
-    )
     part = confidence[box]
     scale = min(1.0, _WORK_FACE / face_axes(points)[2])
     size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))

@@ -1,7 +1,7 @@
-"""A small convolutional network that separates a face from what lies in front of it.
+"""A small convolutional network that segments the occluders of a face.
 
 It sees an upright crop around the face and the landmarks' regions, and returns for each pixel the logit that it belongs
-to something in front of the face. `mimaface_cli.builders.occlusion` trains it.
+to an occluder. `mimaface_cli.builders.occlusion` trains it.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What passes in front of a face in a video: found frame by frame, smoothed over time."""
+"""Occluders of a face in a video: detected frame by frame, smoothed over time."""
 
 from dataclasses import dataclass, field
 
@@ -7,6 +7,7 @@ import numpy as np
 
 from mimaface_cli.face.color_lines import ColorLines, apply_lines
 from mimaface_cli.face.head_mask import face_axes
+from mimaface_cli.face.mask_box import find_mask_box
 from mimaface_cli.face.occlusion import (
     MASK,
     OBJECT,
@@ -28,7 +29,7 @@ _RADIUS = 0.05  # of the windows of the filter, in heights of the face
 
 @dataclass
 class OcclusionTracker:
-    """Finds what lies in front of a face in the frames of a video, in order.
+    """Finds the occluders of a face in the frames of a video, in order.
 
     Attributes:
         frames: Number of frames so far.
@@ -49,7 +50,7 @@ class OcclusionTracker:
         self._previous, self._run, self._clean, self._votes = None, 0, 0, []
 
     def __call__(self, image: np.ndarray, points: np.ndarray) -> Occlusion | None:
-        """Find what lies in front of the face in the next frame.
+        """Find the occluder of the face in the next frame.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -108,15 +109,10 @@ def _filter_regions(image: np.ndarray, points: np.ndarray, evidence: FaceEvidenc
     grown = cv2.dilate(regions.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     confidence = evidence.to_image(evidence.probability * grown, size[::-1], scale)
     alpha = np.zeros((height, width), np.float32)
-    rows, columns = np.flatnonzero((confidence > 0.05).any(1)), np.flatnonzero((confidence > 0.05).any(0))
-    if not len(rows):
-        return alpha
     radius = max(2, round(_RADIUS * scale * face_axes(points)[2]))
-    margin = 2 * radius
-    box = (
-        slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
-        slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),
-    )
+    box = find_mask_box(confidence > 0.05, 2 * radius)
+    if box is None:
+        return alpha
     part = np.ascontiguousarray(confidence[box])
     small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA)[box])
     lines = ColorLines(small, radius, 1e-3).fit(part)

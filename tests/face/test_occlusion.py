@@ -1,4 +1,4 @@
-"""What lies in front of a face: found in photos and videos, and nothing found where nothing is."""
+"""Occluders of a face: detected in photos and videos, and no false detections."""
 
 import cv2
 import numpy as np
@@ -33,18 +33,18 @@ def hand_at(place: np.ndarray, size: float) -> Hand:
     return Hand(place + size * points, 0.99)
 
 
-def test_nothing_is_found_in_front_of_the_example_portrait(photo):
+def test_find_occluders_returns_none_for_the_example_portrait(photo):
     assert find_occluders(*photo) is None
 
 
-def test_gray_and_dark_portraits_have_nothing_in_front(photo):
+def test_gray_and_dark_portraits_have_no_occluder(photo):
     image, points = photo
     gray = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
     assert find_occluders(gray, points, hands=()) is None
     assert find_occluders((image * 0.4).astype(np.uint8), points, hands=()) is None
 
 
-def test_microphone_is_found_where_it_is(photo, microphone):
+def test_find_occluders_locates_a_microphone(photo, microphone):
     image, mask = microphone
     occlusion = find_occluders(image, photo[1], hands=())
     assert occlusion is not None and occlusion.kind == OBJECT and not occlusion.is_worn
@@ -85,7 +85,7 @@ def test_hand_far_from_the_face_does_not_matter(photo):
     assert find_occluders(image, points, hands=[hand_at(points[152] + [0, 1.6 * height], 0.3 * height)]) is None
 
 
-def test_tracker_finds_what_passes_and_counts_its_frames(photo, microphone):
+def test_tracker_detects_a_passing_occluder_and_counts_its_frames(photo, microphone):
     image, points = photo
     tracker = OcclusionTracker()
     found = [tracker(frame, points) is not None for frame in [image] * 3 + [microphone[0]] * 5 + [image] * 4]
@@ -102,7 +102,7 @@ def test_tracker_treats_a_worn_mask_as_part_of_the_face(photo):
     assert "not animated" in tracker.notes[0]
 
 
-def test_what_comes_into_a_shot_is_no_worn_mask(photo):
+def test_occluder_that_enters_a_shot_is_no_worn_mask(photo):
     image, points = photo
     masked, _ = draw_worn_mask(image, points)
     tracker = OcclusionTracker()

@@ -1,1 +1,1 @@
-"""Training of the network that finds what lies in front of a face."""
+"""Training of the occlusion network, which segments the occluders of a face."""

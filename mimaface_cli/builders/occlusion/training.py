@@ -30,7 +30,7 @@ class Sample:
 
     Attributes:
         planes: (6, 64, 64) float32 input of the network.
-        target: (64, 64) float32, 1 where something lies in front of the face.
+        target: (64, 64) float32, 1 where an occluder covers the face.
     """
 
     planes: np.ndarray

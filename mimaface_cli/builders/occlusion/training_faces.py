@@ -37,7 +37,7 @@ class TrainingFace:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training set is made of.
+    """A training set.
 
     Attributes:
         faces: Faces without occlusion.

@@ -53,8 +53,8 @@ class PhotoLayers:
         still_alpha: (H, W) uint8 alpha of the still part of the person, such as the shoulders, and of the body that
             `background` shows behind the moving part.
         background_alpha: (H, W) uint8 alpha of the background of a photo with transparency, or None.
-        completed: (H, W, 3) uint8, the photo without what lies in front of the face, or None where nothing does.
-        occluder: (H, W, 4) uint8 RGBA, what lies in front of the face and stays where it is, or None.
+        completed: (H, W, 3) uint8, the photo without an occluder of the face, or None if there is none.
+        occluder: (H, W, 4) uint8 RGBA, an occluder that stays where it is, or None.
         covered: (3,) bool, whether mouth, left eye and right eye are covered.
         notes: Notes for the user.
     """
@@ -122,7 +122,7 @@ def clean_matte(matte: PersonMatte, image_alpha: np.ndarray | None) -> PersonMat
 def separate_occluder(
     layers: PhotoLayers, portrait: Portrait, model: Face478, occlusion: Occlusion | None, *, is_fast: bool = False
 ) -> PhotoLayers:
-    """Take what lies in front of the face out of the layers of a photo.
+    """Remove the occluder of a face from the layers of a photo.
 
     The face behind it is completed. Beside the face it belongs to what does not move. A worn mask stays part of the
     face.
@@ -131,7 +131,7 @@ def separate_occluder(
         layers: Layers of the photo.
         portrait: The photo.
         model: The face model of its coefficients.
-        occlusion: What lies in front of the face, or None.
+        occlusion: The occluder, or None.
         is_fast: Whether to complete the face without texture.
     """
     if occlusion is None:

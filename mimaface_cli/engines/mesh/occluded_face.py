@@ -1,4 +1,4 @@
-"""The part of a face that something in front of it hides: from the other half of the face, or filled from its skin."""
+"""Completion of a face behind an occluder: from the other half of the face, or filled from its skin."""
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ from mimaface_cli.engines.mesh.smooth_fill import masked_resize, solve_membrane
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.head_mask import draw_face_hull
+from mimaface_cli.face.mask_box import find_mask_box
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.rasterizer import rasterize_positions
 from mimaface_cli.face.sampling import sample_image
@@ -30,16 +31,16 @@ _NOSTRILS = np.array([48, 64, 98, 97, 2, 326, 327, 294, 278, 4])
 def complete_occluded_face(
     portrait: Portrait, model: Face478, alpha: np.ndarray, *, is_fast: bool = False
 ) -> np.ndarray:
-    """Replace what lies in front of a face by what may be behind it.
+    """Replace an occluder by a completed face.
 
     Args:
         portrait: The photo.
         model: The face model of its coefficients.
-        alpha: (H, W) float32 opacity of what lies in front.
+        alpha: (H, W) float32 opacity of the occluder.
         is_fast: Whether to fill without texture what the other half does not show.
 
     Returns:
-        (H, W, 3) uint8, equal to the photo outside the face and at some distance from what lies in front.
+        (H, W, 3) uint8, equal to the photo outside the face and at some distance from the occluder.
     """
     image, points = portrait.image, portrait.points
     height = float(np.ptp(points[:, 1]))
@@ -47,7 +48,7 @@ def complete_occluded_face(
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     covered = cv2.dilate((alpha > _LEAST_ALPHA).astype(np.uint8), disc) > 0
     face = draw_face_hull(points, image.shape[:2])
-    box = _bounds(face, radius)
+    box = find_mask_box(face, radius)
     if box is None or not (covered & face).any():
         return image.copy()
     hole = (covered & cv2.dilate(face.astype(np.uint8), disc).astype(bool))[box]
@@ -74,16 +75,6 @@ def complete_occluded_face(
     return result
 
 
-def _bounds(mask: np.ndarray, margin: int) -> tuple[slice, slice] | None:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    return (
-        slice(max(0, int(rows[0]) - margin), min(mask.shape[0], int(rows[-1]) + 1 + margin)),
-        slice(max(0, int(columns[0]) - margin), min(mask.shape[1], int(columns[-1]) + 1 + margin)),
-    )
-
-
 def _map_mirror(portrait: Portrait, model: Face478, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return for each pixel of a crop of the photo the crop's pixel (h, w, 2) of the mirrored place of the face."""
     fine = build_fine_face(model.face.tobytes())
@@ -106,8 +97,7 @@ def _map_mirror(portrait: Portrait, model: Face478, corner: np.ndarray, shape: t
 def _spread(difference: np.ndarray, known: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Continue a color difference (h, w, 3) from the known pixels into the target, smoothly."""
     height, width = known.shape
-    size_of = np.ones((15, 15), np.uint8)
-    near = known & (cv2.dilate(target.astype(np.uint8), size_of) > 0)
+    near = known & (cv2.dilate(target.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0)
     if not near.any():
         near = known
     if not near.any():

@@ -1,4 +1,4 @@
-"""The layer in front of a face: a hand, a microphone or another object, which stays where it is in the photo."""
+"""The layer of an occluder: a hand, a microphone or another object, which stays where it is in the photo."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ COVERED_MOUTH_SHARES = _covered_mouth_shares()  # (64,) shares of the expression
 
 @dataclass(frozen=True)
 class FrontLayer:
-    """What is laid over a frame last.
+    """The topmost layer of a frame.
 
     Attributes:
         box: Rows and columns of the frame.
@@ -70,7 +70,7 @@ def build_front_layer(occluder: np.ndarray | None) -> FrontLayer | None:
 
 @dataclass(frozen=True)
 class LiftedOccluder:
-    """What lies in front of a face, and the photo without it.
+    """An occluder, and the photo without it.
 
     Attributes:
         completed: (H, W, 3) uint8, the photo with the face completed.
@@ -84,12 +84,12 @@ class LiftedOccluder:
 
 
 def lift_occluder(portrait: Portrait, model: Face478, alpha: np.ndarray, *, is_fast: bool = False) -> LiftedOccluder:
-    """Take what lies in front of a face out of a photo.
+    """Remove the occluder of a face from a photo.
 
     Args:
         portrait: The photo.
         model: The face model of its coefficients.
-        alpha: (H, W) float32 opacity of what lies in front.
+        alpha: (H, W) float32 opacity of the occluder.
         is_fast: Whether to complete the face without texture.
     """
     image = portrait.image

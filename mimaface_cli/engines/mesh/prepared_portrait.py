@@ -49,7 +49,7 @@ class PreparedPortrait:
         light: How the light on the head changes as it turns.
         eyes: Layers of the eyes by side.
         mouth: Layers of the mouth.
-        front: What lies in front of the face, or None.
+        front: The layer of an occluder, or None.
     """
 
     portrait: Portrait

@@ -1,4 +1,4 @@
-"""What lies in front of a face stays in front and where it is; the face behind it is completed."""
+"""Occluders stay in front and in place; the face behind them is completed."""
 
 from dataclasses import replace
 
