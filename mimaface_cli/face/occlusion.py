@@ -32,7 +32,9 @@ _FRONT_NOTES = {
     OBJECT: "an object in front of the face stays where it is in the photo",
 }
 
-_SEED, _REGION = 0.6, 0.3  # probabilities of a region's core and of its extent
+_REGION = 0.3  # probability of a region's extent
+# Probability of the core of a small region, and of one that covers this share of the face, as a beard may.
+_CORE, _LARGE_CORE, _LARGE = 0.7, 0.85, 0.15
 _MIN_SHARE = 0.015  # area of a region on the face, as a share of the face
 # Mean probability of a region on the face, and of one at the eyes, where glasses are frequent.
 _MIN_CERTAINTY, _EYES_CERTAINTY = 0.5, 0.7
@@ -154,7 +156,8 @@ def find_regions(evidence: FaceEvidence, points: np.ndarray) -> np.ndarray:
         certainty = _EYES_CERTAINTY if part.any() and near_eyes[part].mean() > 0.5 else _MIN_CERTAINTY
         if part.sum() < _MIN_SHARE * on_face.sum() or probability[part].mean() < certainty:
             continue
-        if not (part & (probability > _SEED)).any() or is_forehead[part].mean() > _ORDINARY_SHARE:
+        core = _LARGE_CORE if part.sum() > _LARGE * on_face.sum() else _CORE
+        if not (part & (probability > core)).any() or is_forehead[part].mean() > _ORDINARY_SHARE:
             continue
         selected |= region
     return selected

@@ -21,7 +21,7 @@ from mimaface_cli.face.occlusion import (
 from mimaface_cli.face.occlusion_network import FACE_PLANE, load_occlusion_network
 
 _MEMORY = 0.4  # share of the previous frame's probabilities where they fall
-_CLEAR = 0.06  # share of the face that something covers so clearly that one frame suffices; else two in a row
+_CLEAR = 0.9  # probability from which one frame suffices; else two in a row are needed
 _CLEAN_SHARE = 0.2  # a shot with more frames that show the whole face has no worn mask
 _WORK_FACE = 90  # height of the face in pixels at which edges are filtered
 _RADIUS = 0.05  # of the windows of the filter, in heights of the face
@@ -67,7 +67,7 @@ class OcclusionTracker:
         if not self._run:
             self._clean += 1
             return None
-        if self._run == 1 and regions[evidence.planes[FACE_PLANE] > 0].mean() < _CLEAR:
+        if self._run == 1 and evidence.probability[regions & (evidence.planes[FACE_PLANE] > 0)].max() < _CLEAR:
             return None
         kind = self._classify(evidence, regions, points)
         self.worn_frames += kind == MASK
