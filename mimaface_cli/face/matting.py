@@ -1,31 +1,24 @@
 """Alpha matting: soft opacity, clean foreground colors and background colors around a person's outline.
 
-Closed-form matting, solved without assembling its Laplacian: products with the Laplacian are box filters. The colors of
-person and background come from two passes of blur fusion.
+Alpha comes from closed-form matting (photos) or from a guided filter (video frames). The colors of person and
+background come from two passes of blur fusion.
 
-Source: Levin, Lischinski, Weiss, "A Closed-Form Solution to Natural Image Matting", PAMI 2008; Forte, "Approximate Fast
-Foreground Colour Estimation", ICIP 2021.
+Source: Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from mimaface_cli.face.closed_form_matting import solve_alpha
 from mimaface_cli.face.color_lines import ColorLines, apply_lines
 from mimaface_cli.face.head_mask import draw_face_hull, face_axes
 from mimaface_cli.face.mask_box import Box, find_mask_box
-from mimaface_cli.motion.easing import smoothstep
 
 _WORK_SIDE = 768  # longest side of the person's box, in pixels, at which alpha is solved
-_EPSILON = 1e-5  # regularization of the color line model, in squared colors of 0..1
-_WINDOW = 2  # radius of the windows of the Laplacian in pixels
-_PRIOR_WEIGHTS = 0.001, 0.02  # weights of the confidence at unknown pixels where it is doubtful and where it is clear
-_COARSE_SIDE = 128  # images of less than twice this side are not halved
-_COARSE_ITERATIONS, _FINE_ITERATIONS = 40, 10
-_TOLERANCE = 1e-3
-_CERTAIN = 0.9
+_CERTAIN = 0.9  # confidence from which a pixel is certainly the person
 # Half widths of the unknown band, in heights of the face.
 _HAIR_OUT, _HAIR_IN = 0.13, 0.11
 _BODY_OUT, _BODY_IN = 0.04, 0.035
@@ -34,8 +27,6 @@ _FACE_SHARE = 0.45  # height of a face as a share of the square root of a person
 _COLOR_BLURS = 0.4, 0.12  # half widths of the blurs that spread colors, in heights of the face
 _COLOR_BAND = 0.04  # width of the band of estimated colors around soft pixels, in heights of the face
 _FRAME_SIDE = 256  # longest side at which video frames are filtered
-
-_Product = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -68,12 +59,8 @@ def matte_person(image: np.ndarray, confidence: np.ndarray, points: np.ndarray |
     if box is None:
         empty = np.zeros(confidence.shape, np.float32)
         return PersonMatte(empty, image.copy(), image.copy())
-    crop, crop_confidence = np.ascontiguousarray(image[box]), np.ascontiguousarray(confidence[box])
-    height, width = crop_confidence.shape
-    scale = min(1.0, _WORK_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
-    small_confidence = cv2.resize(crop_confidence, size, interpolation=cv2.INTER_AREA)
+    crop = np.ascontiguousarray(image[box])
+    small, small_confidence, scale = _reduce(crop, np.ascontiguousarray(confidence[box]), _WORK_SIDE)
     small_points = None if points is None else (points - [box[1].start, box[0].start]) * scale
     trimap = build_trimap(small_confidence, small_points)
     small_alpha = solve_alpha(small, trimap, small_confidence)
@@ -102,11 +89,8 @@ def matte_frame(image: np.ndarray, confidence: np.ndarray, points: np.ndarray | 
     if box is None:
         return PersonMatte(np.zeros(confidence.shape, np.float32), image.copy(), image.copy())
     crop, crop_confidence = np.ascontiguousarray(image[box]), np.ascontiguousarray(confidence[box])
+    small, small_confidence, scale = _reduce(crop, crop_confidence, _FRAME_SIDE)
     height, width = crop_confidence.shape
-    scale = min(1.0, _FRAME_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
-    small_confidence = cv2.resize(crop_confidence, size, interpolation=cv2.INTER_AREA)
     unit = _face_height(small_confidence, None if points is None else points * scale)
     radius = max(2, round(0.06 * unit))
     window = (2 * radius + 1, 2 * radius + 1)
@@ -118,7 +102,7 @@ def matte_frame(image: np.ndarray, confidence: np.ndarray, points: np.ndarray | 
     crop_alpha = np.where(near > 0, filtered, np.rint(crop_confidence))
     layers = estimate_colors(
         small,
-        cv2.resize(crop_alpha, size, interpolation=cv2.INTER_AREA),
+        cv2.resize(crop_alpha, small.shape[1::-1], interpolation=cv2.INTER_AREA),
         [2 * max(1, round(_COLOR_BLURS[1] * unit)) + 1],
     )
     alpha = np.zeros(confidence.shape, np.float32)
@@ -188,85 +172,18 @@ def _face_height(confidence: np.ndarray, points: np.ndarray | None) -> float:
     return max(_FACE_SHARE * float(np.sqrt((confidence > 0.5).sum())), 4.0)
 
 
+def _reduce(image: np.ndarray, confidence: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Scale an image and its confidence down to a longest side; return them and the scale."""
+    height, width = confidence.shape
+    scale = min(1.0, side / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    image, confidence = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (image, confidence))
+    return image, confidence, scale
+
+
 def _person_box(confidence: np.ndarray, points: np.ndarray | None) -> Box | None:
     """Return rows and columns of the person with a margin, or None without a person."""
     return find_mask_box(confidence > 0.05, round(0.3 * _face_height(confidence, points)) + 4)
-
-
-def solve_alpha(image: np.ndarray, trimap: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Solve closed-form matting, from coarse to fine.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        trimap: (H, W) float32: 1, 0, or 0.5 for unknown.
-        confidence: (H, W) float32 in 0..1, a weak prior of alpha at unknown pixels.
-
-    Returns:
-        (H, W) float32 alpha in 0..1.
-    """
-    height, width = trimap.shape
-    start = prior = _sharpen_confidence(confidence)
-    if max(height, width) >= 2 * _COARSE_SIDE:
-        size = (width + 1) // 2, (height + 1) // 2
-        half_image, half_confidence = (
-            cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (image, confidence)
-        )
-        half_trimap = cv2.resize(trimap, size, interpolation=cv2.INTER_AREA)
-        half_trimap[(half_trimap > 0) & (half_trimap < 1)] = 0.5
-        coarse = solve_alpha(half_image, half_trimap, half_confidence)
-        start = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-        iterations = _FINE_ITERATIONS
-    else:
-        iterations = _COARSE_ITERATIONS
-    unknown = trimap == 0.5
-    if not unknown.any():
-        return trimap.copy()
-    model = ColorLines(image, _WINDOW, _EPSILON)
-    mask = unknown.astype(np.float32)
-    known = np.where(unknown, np.float32(0), trimap)
-    # Where the network is clear, texture of the background must not draw alpha; elsewhere the colors decide.
-    low, high = _PRIOR_WEIGHTS
-    weight = (low + (high - low) * (2 * confidence - 1) ** 4) * model.count
-    target = mask * (weight * prior - model.apply_laplacian(known))
-    solution = _solve_conjugate_gradients(
-        lambda values: mask * (model.apply_laplacian(values) + weight * values),
-        target,
-        mask * start,
-        weight + model.count,
-        iterations,
-    )
-    return np.where(unknown, np.clip(solution, 0, 1), trimap).astype(np.float32)
-
-
-def _sharpen_confidence(confidence: np.ndarray) -> np.ndarray:
-    """Push confidences to 0 and 1: a doubtful pixel is rarely half transparent."""
-    return smoothstep((confidence - 0.2) / 0.6)
-
-
-def _solve_conjugate_gradients(
-    product: _Product, target: np.ndarray, start: np.ndarray, diagonal: np.ndarray, iterations: int
-) -> np.ndarray:
-    """Solve a symmetric system with a diagonal preconditioner."""
-    solution = start.copy()
-    residual = target - product(solution)
-    scaled = residual / diagonal
-    direction = scaled.copy()
-    power = first = float(np.vdot(residual, scaled))
-    for _ in range(iterations):
-        if power <= _TOLERANCE**2 * first:
-            break
-        image = product(direction)
-        curvature = float(np.vdot(direction, image))
-        if curvature <= 0:  # rounding errors are larger than what is left to solve
-            break
-        step = np.float32(power / curvature)
-        solution += step * direction
-        residual -= step * image
-        scaled = residual / diagonal
-        next_power = float(np.vdot(residual, scaled))
-        direction = scaled + np.float32(next_power / power) * direction
-        power = next_power
-    return solution
 
 
 def _upsample_alpha(alpha: np.ndarray, small: np.ndarray, image: np.ndarray) -> np.ndarray:

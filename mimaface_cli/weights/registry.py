@@ -97,7 +97,7 @@ _ASSETS = (
     ),
     Asset(
         name="occlusion",
-        purpose="network of this project that finds what lies in front of a face",
+        purpose="network of this project that detects hands, objects and masks in front of a face",
         license="Apache-2.0",
         files=(AssetFile(path="occlusion.npz", sha256=None, is_shipped=True),),
     ),

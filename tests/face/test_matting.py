@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from mimaface_cli.face.closed_form_matting import solve_alpha
 from mimaface_cli.face.color_lines import ColorLines, apply_lines
 from mimaface_cli.face.head_mask import draw_face_hull
-from mimaface_cli.face.matting import build_trimap, matte_frame, matte_person, solve_alpha
+from mimaface_cli.face.matting import build_trimap, matte_frame, matte_person
 from mimaface_cli.face.segmentation import segment_by_head
 
 GREEN, MAGENTA = np.array([40, 200, 60.0]), np.array([255, 0, 255.0])

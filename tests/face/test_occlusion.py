@@ -49,8 +49,8 @@ def test_find_occluders_locates_a_microphone(photo, microphone):
     occlusion = find_occluders(image, photo[1], hands=())
     assert occlusion is not None and occlusion.kind == OBJECT and not occlusion.is_worn
     face = draw_face_hull(photo[1], mask.shape)
-    found, drawn = (occlusion.alpha > 0.5) & face, mask & face
-    assert (found & drawn).sum() > 0.7 * (found | drawn).sum()
+    detected, drawn = (occlusion.alpha > 0.5) & face, mask & face
+    assert (detected & drawn).sum() > 0.7 * (detected | drawn).sum()
     assert any("stays where it is" in note for note in occlusion.notes)
 
 
@@ -88,10 +88,10 @@ def test_hand_far_from_the_face_does_not_matter(photo):
 def test_tracker_detects_a_passing_occluder_and_counts_its_frames(photo, microphone):
     image, points = photo
     tracker = OcclusionTracker()
-    found = [tracker(frame, points) is not None for frame in [image] * 3 + [microphone[0]] * 5 + [image] * 4]
-    assert found[:3] == [False] * 3 and found[3:8] == [True] * 5 and not any(found[-2:])
-    assert tracker.frames == 12 and tracker.front_frames == sum(found)
-    assert f"{sum(found)} of 12 frames" in tracker.notes[0]
+    detections = [tracker(frame, points) is not None for frame in [image] * 3 + [microphone[0]] * 5 + [image] * 4]
+    assert detections[:3] == [False] * 3 and detections[3:8] == [True] * 5 and not any(detections[-2:])
+    assert tracker.frames == 12 and tracker.front_frames == sum(detections)
+    assert f"{sum(detections)} of 12 frames" in tracker.notes[0]
 
 
 def test_tracker_treats_a_worn_mask_as_part_of_the_face(photo):

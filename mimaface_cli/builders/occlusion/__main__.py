@@ -12,8 +12,8 @@ def parse_arguments(arguments: list[str]) -> BuildOptions:
     """Parse the command line; argparse exits on a wrong option."""
     parser = argparse.ArgumentParser(
         prog="python -m mimaface_cli.builders.occlusion",
-        description="Train the network that finds what lies in front of a face, on photos with things drawn in front "
-        "of the faces. A card with measurements on held-out photos (.md) is written beside the model.",
+        description="Train the network that detects hands, objects and masks in front of a face, on photos with "
+        "occluders drawn on them. A card with measurements on held-out photos (.md) is written beside the model.",
     )
     parser.add_argument("folder", type=Path, help="photos, subfolders included")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.npz")
@@ -41,9 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     except MimafaceError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"{options.output}: something is found on {measurements.alarms:.1%} of the unchanged faces")
-    for name, share in measurements.found.items():
-        print(f"{name}: {share:.0%} found, overlap {measurements.overlap[name]:.2f}")
+    print(f"{options.output}: false detections on {measurements.alarms:.1%} of the unchanged faces")
+    for name, share in measurements.detected.items():
+        print(f"{name}: {share:.0%} detected, overlap {measurements.overlap[name]:.2f}")
     return 0
 
 

@@ -27,7 +27,7 @@ from mimaface_cli.face.occlusion import find_regions, gather_evidence
 from mimaface_cli.face.occlusion_network import FACE_PLANE, OcclusionNetwork, crop_matrix, load_occlusion_network
 
 _MIN_AREA = 0.05  # share of the face that a drawn occluder covers, so that it counts in the measurement
-_MIN_OVERLAP = 0.4  # intersection over union from which it counts as found
+_MIN_OVERLAP = 0.4  # intersection over union from which it counts as detected
 DRAWINGS: dict[str, Callable[[TrainingFace, TrainingData, np.random.Generator], Layer]] = {
     "worn mask": draw_mask,
     "microphone": draw_microphone,
@@ -65,14 +65,14 @@ class Measurements:
 
     Attributes:
         faces: Number of faces.
-        alarms: Share of unchanged faces on which something is found. Some show real hands and microphones.
-        found: Share of drawn occluders that are found, by drawing.
+        alarms: Share of unchanged faces with a detection. Some show real hands and microphones.
+        detected: Share of drawn occluders that are detected, by drawing.
         overlap: Mean intersection over union on the face, by drawing.
     """
 
     faces: int
     alarms: float
-    found: dict[str, float]
+    detected: dict[str, float]
     overlap: dict[str, float]
 
 
@@ -102,15 +102,15 @@ def measure_network(network: OcclusionNetwork, data: TrainingData, seed: int) ->
     """Measure the network on faces as they are, and with each drawing in front of them."""
     rng = np.random.default_rng(seed)
     alarms = [_find(network, face.colors, face.points)[0].any() for face in data.faces]
-    found: dict[str, float] = {}
+    detected: dict[str, float] = {}
     overlap: dict[str, float] = {}
     for name, draw in DRAWINGS.items():
         values = [
             value for face in data.faces if (value := _measure_drawing(network, face, data, draw, rng)) is not None
         ]
-        found[name] = float(np.mean([value > _MIN_OVERLAP for value in values])) if values else 0.0
+        detected[name] = float(np.mean([value > _MIN_OVERLAP for value in values])) if values else 0.0
         overlap[name] = float(np.mean(values)) if values else 0.0
-    return Measurements(len(data.faces), float(np.mean(alarms)) if alarms else 0.0, found, overlap)
+    return Measurements(len(data.faces), float(np.mean(alarms)) if alarms else 0.0, detected, overlap)
 
 
 def _find(network: OcclusionNetwork, colors: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +126,7 @@ def _measure_drawing(
     draw: Callable[[TrainingFace, TrainingData, np.random.Generator], Layer],
     rng: np.random.Generator,
 ) -> float | None:
-    """Return the intersection over union of a drawing and what is found; None for a drawing beside the face."""
+    """Return the intersection over union of a drawing and the detection; None for a drawing beside the face."""
     if draw is draw_real_hand and not data.hands:
         return None
     layer, coverage = draw(face, data, rng)
@@ -144,9 +144,9 @@ def _measure_drawing(
 def write_card(network: OcclusionNetwork, measurements: Measurements, options: BuildOptions, faces: int) -> str:
     """Return the text of the model card."""
     rows = "\n".join(
-        f"| {name} | {measurements.found[name]:.0%} | {measurements.overlap[name]:.2f} |" for name in DRAWINGS
+        f"| {name} | {measurements.detected[name]:.0%} | {measurements.overlap[name]:.2f} |" for name in DRAWINGS
     )
-    return f"""# occlusion, the network that finds what lies in front of a face (version {network.version})
+    return f"""# occlusion, which detects hands, objects and masks in front of a face (version {network.version})
 
 A convolutional network with three stages down and up and {_count_parameters(network):,} parameters. It sees an upright
 crop of 64×64 pixels around a face (colors and the landmarks' face, lips and eyes), and returns for each pixel the logit
@@ -164,19 +164,19 @@ Built with `python -m mimaface_cli.builders.occlusion FOLDER -o {options.output.
 
 ## Measurements on held-out photos
 
-On {measurements.alarms:.1%} of {measurements.faces} unchanged faces something is found; some of them show real
-microphones and hands.
+On {measurements.alarms:.1%} of {measurements.faces} unchanged faces the network detects an occluder; some of them show
+real microphones and hands.
 
-| drawn | found | overlap (intersection over union) |
+| drawing | detected | overlap (intersection over union) |
 | --- | --- | --- |
 {rows}
 
-Only drawings that cover 5 % of the face count. Found means an overlap of more than {_MIN_OVERLAP}.
+Only drawings that cover 5 % of the face count. Detected means an overlap of more than {_MIN_OVERLAP}.
 
 ## Limits
 
 Objects in the colors of the face that cover little of it are missed. Parts of dark or gray things, transparent ones and
-thin ones, such as a straw, are missed as well. The figures are those of drawn things; real ones differ.
+thin ones, such as a straw, are missed as well. The figures are those of drawings; real occluders differ.
 """
 
 
