@@ -14,7 +14,7 @@ import numpy as np
 
 from mimaface_cli.face.closed_form_matting import solve_alpha
 from mimaface_cli.face.color_lines import ColorLines, apply_lines
-from mimaface_cli.face.head_mask import draw_face_hull, face_axes
+from mimaface_cli.face.face_outline import draw_face_hull, face_axes
 from mimaface_cli.face.mask_box import Box, find_mask_box
 
 _WORK_SIDE = 768  # longest side of the person's box, in pixels, at which alpha is solved

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from mimaface_cli.face.head_mask import draw_face_hull, face_axes
+from mimaface_cli.face.face_outline import draw_face_hull, face_axes
 
 _WORK_FACE = 96.0  # height of the face in pixels at which the colors are compared
 _LEVEL = -0.25  # heights of the face above its center below which an object continues

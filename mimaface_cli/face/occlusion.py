@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from mimaface_cli.face.closed_form_matting import solve_alpha
+from mimaface_cli.face.face_outline import draw_face_hull, face_axes
 from mimaface_cli.face.hands import Hand, HandLandmarker, draw_hand, locate_hand_model
-from mimaface_cli.face.head_mask import draw_face_hull, face_axes
 from mimaface_cli.face.mask_box import find_mask_box
 from mimaface_cli.face.occluder_extent import continue_object
 from mimaface_cli.face.occlusion_network import (

@@ -13,7 +13,7 @@ import numpy as np
 
 from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.face import topology
-from mimaface_cli.face.head_mask import face_axes
+from mimaface_cli.face.face_outline import face_axes
 
 SIDE = 64  # pixels of the crop
 INPUTS = 6  # red, green, blue, face, lips, eyes

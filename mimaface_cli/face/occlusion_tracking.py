@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from mimaface_cli.face.color_lines import ColorLines, apply_lines
-from mimaface_cli.face.head_mask import face_axes
+from mimaface_cli.face.face_outline import face_axes
 from mimaface_cli.face.mask_box import find_mask_box
 from mimaface_cli.face.occlusion import (
     MASK,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mimaface_cli.face.head_mask import draw_face_hull, draw_head, draw_skull, face_axes
+from mimaface_cli.face.face_outline import draw_face_hull, draw_head, draw_skull, face_axes
 
 _WORK_SIDE, _WORK_FACE = 384, 64  # pixels: longest side of the image, height of the face for the analysis of regions
 _REACH = 0.25  # soft confidences count up to this distance around the person's region, in heights of the face

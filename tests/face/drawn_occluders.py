@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from mimaface_cli.face.head_mask import face_axes
+from mimaface_cli.face.face_outline import face_axes
 
 _MASK = [132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 347, 197, 118]
 

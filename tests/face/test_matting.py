@@ -8,7 +8,7 @@ import pytest
 
 from mimaface_cli.face.closed_form_matting import solve_alpha
 from mimaface_cli.face.color_lines import ColorLines, apply_lines
-from mimaface_cli.face.head_mask import draw_face_hull
+from mimaface_cli.face.face_outline import draw_face_hull
 from mimaface_cli.face.matting import build_trimap, matte_frame, matte_person
 from mimaface_cli.face.segmentation import segment_by_head
 

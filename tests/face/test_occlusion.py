@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import WeightsError
+from mimaface_cli.face.face_outline import draw_face_hull, face_axes
 from mimaface_cli.face.hands import Hand, draw_hand
-from mimaface_cli.face.head_mask import draw_face_hull, face_axes
 from mimaface_cli.face.occlusion import COVERED_MOUTH_NOTE, HAND, MASK, OBJECT, find_occluders
 from mimaface_cli.face.occlusion_network import SIDE, crop_face, crop_matrix, load_occlusion_network
 from mimaface_cli.face.occlusion_tracking import OcclusionTracker

@@ -12,7 +12,8 @@ import pytest
 
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import segmentation
-from mimaface_cli.face.head_mask import draw_face_hull, face_axes, segment_by_head
+from mimaface_cli.face.face_outline import draw_face_hull, face_axes
+from mimaface_cli.face.head_mask import segment_by_head
 from mimaface_cli.face.person_region import correct_by_colors, measure_width
 from mimaface_cli.face.segmentation import (
     HEAD,

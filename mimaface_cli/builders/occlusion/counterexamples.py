@@ -9,7 +9,7 @@ import numpy as np
 from mimaface_cli.builders.occlusion.occluders import make_texture
 from mimaface_cli.builders.occlusion.training_faces import TrainingData, TrainingFace
 from mimaface_cli.face import topology
-from mimaface_cli.face.head_mask import face_axes
+from mimaface_cli.face.face_outline import face_axes
 
 _BEARD = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
 _BEARD_TOP = (454, 425, 410, 391, 2, 165, 186, 205, 234)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mimaface_cli.builders.occlusion.training_faces import TrainingData, TrainingFace
-from mimaface_cli.face.head_mask import face_axes
+from mimaface_cli.face.face_outline import face_axes
 
 Layer = tuple[np.ndarray, np.ndarray]
 _CHEEKS = (50, 280, 101, 330, 205, 425, 6)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from mimaface_cli.builders.occlusion.counterexamples import change_appearance, change_style
 from mimaface_cli.builders.occlusion.occluders import draw_occluder
 from mimaface_cli.builders.occlusion.training_faces import TrainingData, TrainingFace
-from mimaface_cli.face.head_mask import face_axes
+from mimaface_cli.face.face_outline import face_axes
 from mimaface_cli.face.occlusion_network import LAYERS, SIDE, crop_face, crop_matrix
 
 BATCH = 24

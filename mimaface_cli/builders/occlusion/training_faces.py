@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from mimaface_cli.errors import InputError, MimafaceError
+from mimaface_cli.face.face_outline import draw_face_hull, face_axes
 from mimaface_cli.face.hands import Hand, HandLandmarker, draw_hand, locate_hand_model
-from mimaface_cli.face.head_mask import draw_face_hull, face_axes
 from mimaface_cli.face.landmarks import FaceLandmarker, locate_landmark_model
 from mimaface_cli.media.image import read_image
 

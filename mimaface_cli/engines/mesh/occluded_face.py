@@ -9,7 +9,7 @@ from mimaface_cli.engines.mesh.inpainting import fill_hole
 from mimaface_cli.engines.mesh.smooth_fill import masked_resize, solve_membrane
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.head_mask import draw_face_hull
+from mimaface_cli.face.face_outline import draw_face_hull
 from mimaface_cli.face.mask_box import find_mask_box
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.rasterizer import rasterize_positions

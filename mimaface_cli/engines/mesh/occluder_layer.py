@@ -7,7 +7,7 @@ import numpy as np
 
 from mimaface_cli.engines.mesh.occluded_face import complete_occluded_face
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.head_mask import draw_face_hull
+from mimaface_cli.face.face_outline import draw_face_hull
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM
 

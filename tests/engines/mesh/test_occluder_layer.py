@@ -13,7 +13,7 @@ from mimaface_cli.engines.mesh.occluder_layer import COVERED_MOUTH_SHARES, build
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
 from mimaface_cli.engines.mesh.renderer import cut_out_person, render_photo
 from mimaface_cli.face import face478
-from mimaface_cli.face.head_mask import draw_face_hull
+from mimaface_cli.face.face_outline import draw_face_hull
 from mimaface_cli.face.occlusion import Occlusion
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
