@@ -40,56 +40,46 @@ class Hand:
 
 
 class HandLandmarker:
-    """MediaPipe's HandLandmarker for single images or for a video.
+    """MediaPipe's HandLandmarker for single images.
 
     Args:
         asset: The model file (.task).
-        is_video: Whether to track hands from call to call; needs increasing times.
     """
 
-    def __init__(self, asset: Path, *, is_video: bool = False) -> None:
+    def __init__(self, asset: Path) -> None:
         with native_silence():
             self._mediapipe, base_options, vision = load_mediapipe()
-            mode = vision.RunningMode.VIDEO if is_video else vision.RunningMode.IMAGE
             self._landmarker = vision.HandLandmarker.create_from_options(
                 vision.HandLandmarkerOptions(
                     # A buffer, because the native code cannot open every path that Python can.
                     base_options=base_options(model_asset_buffer=asset.read_bytes()),
-                    running_mode=mode,
+                    running_mode=vision.RunningMode.IMAGE,
                     num_hands=_MAX_HANDS,
                 )
             )
-        self._is_video = is_video
         self._is_warm = False
 
-    def __call__(self, image: np.ndarray, milliseconds: int = 0) -> list[Hand]:
+    def __call__(self, image: np.ndarray) -> list[Hand]:
         """Detect the hands of an image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            milliseconds: Time of the frame, used in video mode only.
 
         Returns:
             The hands, with landmarks in pixels of the image.
         """
         height, width = image.shape[:2]
         network_image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, resize_for_network(image))
-
-        def detect() -> object:
-            if self._is_video:
-                return self._landmarker.detect_for_video(network_image, milliseconds)
-            return self._landmarker.detect(network_image)
-
         if self._is_warm:
-            result = detect()
+            result = self._landmarker.detect(network_image)
         else:  # the first inference logs to the error stream too
             with native_silence():
-                result = detect()
+                result = self._landmarker.detect(network_image)
             self._is_warm = True
         size = np.array([width, height], np.float64)
         return [
             Hand(np.array([(point.x, point.y) for point in landmarks]) * size, float(handedness[0].score))
-            for landmarks, handedness in zip(result.hand_landmarks, result.handedness, strict=False)  # type: ignore[attr-defined]  # untyped
+            for landmarks, handedness in zip(result.hand_landmarks, result.handedness, strict=False)
         ]
 
     def close(self) -> None:

@@ -43,10 +43,12 @@ _FOREHEAD = 0.17  # heights of the face above its center from which hair and hat
 _ORDINARY_SHARE = 0.75  # share of a region at the forehead that makes it hair or a hat
 _BORDER = 3  # pixels at the border of the crop, where the network lacks context
 _MOUTH_COVERED, _EYE_COVERED = 0.5, 0.6  # shares of lips and eye
-# A mask covers so much of the lips, three of these landmarks (cheeks, chin), and little outside the face.
+# Worn masks: least share of the lips; landmarks of cheeks and chin, of which at least three are covered; largest share
+# of the region that lies outside the face.
 _MASK_LIPS, _MASK_LANDMARKS, _MASK_OUTSIDE = 0.75, (205, 425, 152, 199), 0.3
 _MIN_HAND_SCORE = 0.85
-# The hand model takes some chins for hands: most of such a hand lies on the face. The network has to confirm it there.
+# The hand model detects some chins as hands. A hand with more than the first share on the face therefore needs a mean
+# probability of the network above the second.
 _HAND_ON_FACE, _HAND_EVIDENCE = 0.5, 0.3
 _HAND_REACH = 0.2  # heights of the face beyond its outline where a hand could move with the head
 _IN_FRONT, _BESIDE = "in front", "beside"  # places of hands

@@ -173,7 +173,7 @@ def project_head(geometry: HeadGeometry, placed: np.ndarray, pose: np.ndarray) -
 
 
 def moving_share(geometry: HeadGeometry, shape: tuple[int, int]) -> np.ndarray:
-    """Return how far each pixel of the photo follows the head, (H, W) float32: 1 for the face, 0 for what is still."""
+    """Return the share of the head's motion at each pixel of the photo, (H, W) float32: 1 for the face, 0 if still."""
     height, width = shape
     depth = np.full(len(geometry.texture), camera.CAMERA_DISTANCE)
     index, weights, _ = rasterize(geometry.texture, depth, geometry.front, width, height)

@@ -16,7 +16,6 @@ _EQUAL, _DIFFERENT = 5.0, 12.0
 # Width of the pixels next to the hole that nothing is copied from, as a share of the needed pixels' extent.
 _TINTED_SHARE = 0.012
 
-
 Region = tuple[slice, slice]
 
 

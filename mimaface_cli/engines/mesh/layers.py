@@ -36,7 +36,6 @@ _NECK_FROM, _NECK_WIDTH = -0.05, 0.8
 _SHOULDER_SLOPE = 0.05  # multiples of the face's height by which shoulders rise to the neck
 _UNCOVERED = 0.32  # heights of the face: the head uncovers a band of this width behind its outline
 
-
 # Returns an image (H, W, 3) uint8 whose hole (H, W) bool is filled where a mask (H, W) bool needs it.
 Filler = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
