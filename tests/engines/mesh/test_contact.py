@@ -13,13 +13,8 @@ from mimaface_cli.engines.mesh.contact import (
     separate_lips,
 )
 from mimaface_cli.engines.mesh.fine_face import build_fine_face
-from mimaface_cli.face import face478, topology
+from mimaface_cli.face import topology
 from mimaface_cli.motion.coefficients import blendshape_index
-
-
-@pytest.fixture(scope="module")
-def model():
-    return face478.load()
 
 
 def make_person(model, seed: int, **expression: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,12 +5,7 @@ import pytest
 
 from mimaface_cli.engines.mesh.face_symmetry import complete_face, find_mirrored_vertices, measure_visibility
 from mimaface_cli.engines.mesh.fine_face import build_fine_face
-from mimaface_cli.face import camera, face478
-
-
-@pytest.fixture(scope="module")
-def model():
-    return face478.load()
+from mimaface_cli.face import camera
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.engines.mesh.fine_face import build_fine_face, subdivide_triangles
-from mimaface_cli.face import face478, topology
-
-
-@pytest.fixture(scope="module")
-def model():
-    return face478.load()
+from mimaface_cli.face import topology
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,11 @@ import pytest
 
 from mimaface_cli.engines.mesh.head_axes import build_head_axes, find_shoulders
 from mimaface_cli.engines.mesh.head_surface import ANGLES, FACE_RIM, RINGS, build_head_surface, mirror_surface
-from mimaface_cli.face import camera, face478, topology
+from mimaface_cli.face import camera, topology
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIZE = 256
 TO_CROP = np.array([[1.0, 0, 0], [0, 1.0, 0]])
-
-
-@pytest.fixture(scope="module")
-def model():
-    return face478.load()
 
 
 def draw_person(center: np.ndarray, head_radii: tuple[float, float], shoulders: float) -> np.ndarray:

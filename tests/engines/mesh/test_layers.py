@@ -9,16 +9,10 @@ import pytest
 from mimaface_cli.cache import FIGURE_FOLDER, Cache
 from mimaface_cli.engines.mesh import layers as layers_module
 from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers, separate_layers
-from mimaface_cli.face import face478
 from mimaface_cli.face.matting import PersonMatte
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from tests.conftest import ROOT
-
-
-@pytest.fixture(scope="module")
-def model():
-    return face478.load()
 
 
 @pytest.fixture(scope="module")

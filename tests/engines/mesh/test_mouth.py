@@ -16,7 +16,7 @@ from mimaface_cli.engines.mesh.mouth import (
     render_mouth,
     render_teeth,
 )
-from mimaface_cli.face import camera, face478
+from mimaface_cli.face import camera
 from mimaface_cli.motion.coefficients import blendshape_index
 
 EDGE = TEETH_PLATE_SIZE[1] // 2  # the biting edge is at the middle row
@@ -109,11 +109,6 @@ def test_extend_opening_continues_the_mouth_under_the_lips():
 
 PHOTO_JAW_OPEN = 0.4
 SCALE = 4.0  # canvas pixels of a crop pixel
-
-
-@pytest.fixture(scope="module")
-def model():
-    return face478.load()
 
 
 def render_middle(model, jaw_open: float, photo: tuple[int, int] | None = None) -> tuple[np.ndarray, float, float]:

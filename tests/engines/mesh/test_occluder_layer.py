@@ -12,7 +12,6 @@ from mimaface_cli.engines.mesh.occluded_face import complete_occluded_face
 from mimaface_cli.engines.mesh.occluder_layer import COVERED_MOUTH_SHARES, build_front_layer, lift_occluder
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_portrait
 from mimaface_cli.engines.mesh.renderer import cut_out_person, render_photo
-from mimaface_cli.face import face478
 from mimaface_cli.face.face_outline import draw_face_hull
 from mimaface_cli.face.occlusion import Occlusion
 from mimaface_cli.face.portrait import portrait_from_photo
@@ -20,11 +19,6 @@ from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import Coefficients, blendshape_index
 from tests.conftest import ROOT
 from tests.face.drawn_occluders import draw_microphone, draw_worn_mask
-
-
-@pytest.fixture(scope="module")
-def model():
-    return face478.load()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from mimaface_cli.engines.mesh.head_geometry import project_head
 from mimaface_cli.engines.mesh.head_surface import ANGLES, FACE_RIM, RINGS
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
-from mimaface_cli.face import face478, topology
+from mimaface_cli.face import topology
 from mimaface_cli.face.landmarks import detect_faces
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
@@ -20,11 +20,6 @@ from mimaface_cli.motion.coefficients import Coefficients, blendshape_index
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 
 PORTRAIT = Path(__file__).parents[3] / "examples" / "portrait.jpg"
-
-
-@pytest.fixture(scope="module")
-def model():
-    return face478.load()
 
 
 @pytest.fixture(scope="module")

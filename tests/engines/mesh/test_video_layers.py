@@ -9,18 +9,12 @@ from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo, render_video
 from mimaface_cli.engines.mesh.video_layers import moves_heads, prepare_moving_heads, prepare_still_heads
-from mimaface_cli.face import face478
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import Coefficients
 from tests.conftest import ROOT
 
 COUNT = 6
-
-
-@pytest.fixture(scope="module")
-def model():
-    return face478.load()
 
 
 @pytest.fixture(scope="module")
