@@ -17,7 +17,7 @@ from mimaface_cli.engines.mesh.contact import measure_lid_gap
 from mimaface_cli.engines.mesh.eyes import SIDES
 from mimaface_cli.engines.mesh.measures import LIDS, FaceMeasures, measure_shape
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
-from mimaface_cli.errors import InputError
+from mimaface_cli.engines.mesh.stored_arrays import open_arrays
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import CORNERS_AND_IRIS, IRIS_DISTANCE
 
@@ -148,14 +148,11 @@ class PortraitCalibration:
     @classmethod
     def load(cls, path: Path) -> "PortraitCalibration":
         """Read a calibration. Raises InputError if the file is missing or damaged."""
-        try:
-            with np.load(path) as file:
-                curves = {name: ResponseCurve(*file[name]) for name in file.files if name != "neutral"}
-                lids = curves.pop("lid_left"), curves.pop("lid_right")
-                return cls(neutral=file["neutral"], lids=lids, **curves)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            cause = error if isinstance(error, OSError) else ValueError(str(error))
-            raise InputError(f"{path}: not a calibration. Delete it.") from cause
+        with open_arrays(path) as stored:
+            neutral = stored.pop("neutral")
+            curves = {name: ResponseCurve(*values) for name, values in stored.items()}
+            lids = curves.pop("lid_left"), curves.pop("lid_right")
+            return cls(neutral=neutral, lids=lids, **curves)
 
 
 CALIBRATIONS: EntryKind[PortraitCalibration] = EntryKind(

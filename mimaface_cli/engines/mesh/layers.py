@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ from mimaface_cli.engines.mesh.head_axes import find_shoulders
 from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, moving_share
 from mimaface_cli.engines.mesh.inpainting import fill_hole
 from mimaface_cli.engines.mesh.occluder_layer import lift_occluder
-from mimaface_cli.errors import InputError
+from mimaface_cli.engines.mesh.stored_arrays import open_arrays
 from mimaface_cli.face.alignment import invert, transform_points
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.matting import PersonMatte, matte_person
@@ -271,15 +270,12 @@ def _save_layers(layers: PhotoLayers, path: Path) -> None:
 
 
 def _load_layers(path: Path) -> PhotoLayers:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored.get(name) for name in _ARRAYS}
-            arrays["alpha"] = stored["alpha"] / np.float32(255)
-            return PhotoLayers(**arrays, notes=tuple(str(note) for note in stored["notes"]))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read.") from error
-    except (ValueError, KeyError, BadZipFile) as error:
-        raise InputError(f"{path}: damaged.") from ValueError(str(error))
+    with open_arrays(path) as stored:
+        notes = tuple(str(note) for note in stored.pop("notes"))
+        if stored["alpha"].dtype != np.uint8 or any(name not in _ARRAYS for name in stored):
+            raise ValueError("arrays do not fit together")
+        stored["alpha"] = stored["alpha"] / np.float32(255)
+        return PhotoLayers(**stored, notes=notes)
 
 
 _ARRAYS = (

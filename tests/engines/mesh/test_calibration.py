@@ -132,8 +132,9 @@ def test_damaged_calibration_is_replaced(portrait, calibration, tmp_path, monkey
     assert CALIBRATIONS.load(path).curves
 
 
-def test_loading_a_damaged_calibration_raises(tmp_path):
+@pytest.mark.parametrize("content", [b"", b"damaged", b"PK\x03\x04"])
+def test_loading_a_damaged_calibration_raises(tmp_path, content):
     path = tmp_path / "damaged.npz"
-    path.write_bytes(b"damaged")
-    with pytest.raises(InputError, match="not a calibration"):
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
         PortraitCalibration.load(path)

@@ -71,12 +71,24 @@ def test_layers_are_loaded_from_the_cache(portrait, model, layers, tmp_path, mon
         build_photo_layers(changed, model, cache)
 
 
-def test_damaged_layers_in_the_cache_are_built_again(portrait, model, tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:1000],
+        lambda content: content.replace(b"still_alpha", b"stale_alpha"),
+    ],
+    ids=["empty", "cut", "renamed"],
+)
+def test_damaged_layers_in_the_cache_are_built_again(portrait, model, layers, tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(layers_module, "_build_layers", lambda portrait, model: layers)
     cache = Cache(tmp_path)
     build_photo_layers(portrait, model, cache)
     (stored,) = (tmp_path / FIGURE_FOLDER).iterdir()
-    stored.write_bytes(stored.read_bytes()[:1000])
-    assert build_photo_layers(portrait, model, cache).alpha.shape == (256, 256)
+    whole = stored.read_bytes()
+    stored.write_bytes(damage(whole))
+    assert build_photo_layers(portrait, model, cache) is layers
+    assert stored.read_bytes() == whole
 
 
 def test_opaque_layers_are_all_person(portrait):
