@@ -32,6 +32,7 @@ _MATRIX = {
 _MATRIX_CODE_POINT = {Colorspace.ITU709: 1, Colorspace.ITU601: 6}
 _WIDE_GAMUT_PRIMARIES = {9, 11, 12}  # BT.2020, DCI-P3, Display P3
 _HDR_TRANSFER = {16, 18}  # PQ, HLG
+_SRGB_TRANSFER = 13
 
 _MAX_ASPECT = 8  # a larger sample aspect ratio is a damaged header
 
@@ -101,6 +102,11 @@ def square_pixel_size(width: int, height: int, aspect: Fraction | None) -> tuple
     return width, round(height / aspect)
 
 
+def is_wide_gamut(frame: VideoFrame) -> bool:
+    """Return whether a frame has colors that BT.709 has not: BT.2020, P3, PQ or HLG."""
+    return frame.color_primaries in _WIDE_GAMUT_PRIMARIES or frame.color_trc in _HDR_TRANSFER
+
+
 class RgbConverter:
     """Converter of a stream's decoded frames to RGB arrays, all of the first frame's size.
 
@@ -109,11 +115,12 @@ class RgbConverter:
     Args:
         first: First frame of the stream.
         aspect: Sample aspect ratio of the stream, or None.
+        is_upright: Whether to ignore the display matrix.
     """
 
-    def __init__(self, first: VideoFrame, aspect: Fraction | None) -> None:
+    def __init__(self, first: VideoFrame, aspect: Fraction | None, *, is_upright: bool = False) -> None:
         self._size = square_pixel_size(first.width, first.height, aspect)
-        self._orientation = frame_orientation(first)
+        self._orientation = Orientation() if is_upright else frame_orientation(first)
         self._scaler = VideoReformatter()
 
     @property
@@ -129,14 +136,23 @@ class RgbConverter:
 
     def _to_rgb(self, frame: VideoFrame, flags: int) -> VideoFrame:
         width, height = self._size
-        if frame.format.is_rgb:
-            return self._scaler.reformat(frame, width, height, "rgb24", interpolation=flags)
-        is_full_range = frame.color_range == 2 or frame.format.name.startswith("yuvj")
         primaries = transfer = None
-        if frame.color_primaries in _WIDE_GAMUT_PRIMARIES or frame.color_trc in _HDR_TRANSFER:
-            primaries, transfer = ColorPrimaries.BT709, ColorTrc.BT709
+        if is_wide_gamut(frame):
+            primaries = ColorPrimaries.BT709
+            transfer = ColorTrc.IEC61966_2_1 if frame.color_trc == _SRGB_TRANSFER else ColorTrc.BT709
             # With this flag swscale turns 4:2:0 into colored lines when it also converts primaries.
             flags &= ~_FULL_CHROMA
+        if frame.format.is_rgb:
+            return self._scaler.reformat(
+                frame,
+                width,
+                height,
+                "rgb24",
+                interpolation=flags,
+                dst_color_primaries=primaries,
+                dst_color_trc=transfer,
+            )
+        is_full_range = frame.color_range == 2 or frame.format.name.startswith("yuvj")
         return self._scaler.reformat(
             frame,
             width,

@@ -1,6 +1,5 @@
 """Reading and writing of still images with Pillow."""
 
-import io
 import json
 import logging
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import ExifTags, ImageCms
+from PIL import ExifTags
 from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
@@ -21,6 +20,7 @@ from mimaface_cli.files import atomic_path, check_input_file, input_error
 from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
 from mimaface_cli.media.exr import check_exr_support, save_exr
+from mimaface_cli.media.image_color import read_wide_gamut, to_srgb
 from mimaface_cli.media.libav import MAX_PIXELS, check_pixel_count
 
 IMAGE_SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))
@@ -105,9 +105,15 @@ def read_image(path: Path) -> Image:
     check_input_file(path)
     with _open(path) as file, _decode_errors(path):
         file.load()
-        image = _turn_upright(file)
-        has_alpha = image.has_transparency_data
-        pixels = np.array(_to_srgb(_to_eight_bits(image, path), has_alpha))
+        has_alpha = file.has_transparency_data
+        wide_gamut = read_wide_gamut(path, file)
+        if wide_gamut is None:
+            image = to_srgb(_to_eight_bits(file, path), file.info.get("icc_profile"), has_alpha)
+        else:
+            image = Pillow.fromarray(wide_gamut)
+            if has_alpha:
+                image.putalpha(file.convert("RGBA").getchannel("A"))
+        pixels = np.array(_turn_upright(image, _exif_orientation(file)))
     if not has_alpha:
         return Image(pixels, None)
     alpha = np.ascontiguousarray(pixels[..., 3])
@@ -254,8 +260,8 @@ def _exif_orientation(image: Pillow.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _turn_upright(image: Pillow.Image) -> Pillow.Image:
-    transpose = _UPRIGHT_TRANSPOSE.get(_exif_orientation(image))
+def _turn_upright(image: Pillow.Image, orientation: int) -> Pillow.Image:
+    transpose = _UPRIGHT_TRANSPOSE.get(orientation)
     return image if transpose is None else image.transpose(transpose)
 
 
@@ -267,19 +273,3 @@ def _to_eight_bits(image: Pillow.Image, path: Path) -> Pillow.Image:
     if image.mode in ("I", "F"):
         raise InputError(f"{path}: 32-bit pixels have no defined white level. Convert the image to 8 or 16 bits.")
     return image
-
-
-def _to_srgb(image: Pillow.Image, has_alpha: bool) -> Pillow.Image:
-    """Convert an image to RGB or RGBA, and to sRGB if it has a usable color profile."""
-    target_mode = "RGBA" if has_alpha else "RGB"
-    profile = image.info.get("icc_profile")
-    if profile and image.mode in ("RGB", "RGBA", "CMYK"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            mode = "RGB" if image.mode == "CMYK" else image.mode
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            return image.convert(target_mode)  # a damaged or unsupported profile is ignored
-        if converted is not None:  # None is returned only for conversions in place
-            image = converted
-    return image.convert(target_mode)
