@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
 
+_FRAME_NUMBER = re.compile(r"%(?:0(\d))?d")
 _MAX_STEM_BYTES = 200  # of the 255 that file systems allow; the rest is for the other parts of a temporary name
 
 
@@ -31,6 +32,35 @@ def check_input_file(path: Path) -> None:
             raise InputError(f"{path}: the file cannot be read. Change its permissions.")
     except OSError as error:
         raise input_error(path, error) from error
+
+
+def is_image_folder(path: Path) -> bool:
+    """Return whether a path is a folder, or names numbered files of a folder, such as frames/%05d.png."""
+    return path.is_dir() or _number_pattern(path) is not None
+
+
+def folder_members(path: Path) -> list[Path]:
+    """Return the visible files directly in a folder, or those that a pattern such as frames/%05d.png names.
+
+    Raises:
+        OSError: If the folder cannot be read.
+    """
+    pattern = _number_pattern(path)
+    folder = path if pattern is None else path.parent
+    return [
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and (pattern is None or pattern.fullmatch(entry.name)) and entry.is_file()
+    ]
+
+
+def _number_pattern(path: Path) -> re.Pattern[str] | None:
+    """Return the pattern of the file names if a path is no file itself and has one number such as %05d, else None."""
+    head, *numbers = _FRAME_NUMBER.split(path.name)
+    if len(numbers) != 2 or path.exists():
+        return None
+    width, tail = numbers
+    return re.compile(rf"{re.escape(head)}\d{{{width or 1},}}{re.escape(tail)}")
 
 
 def check_output(path: Path, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.files import folder_members, is_image_folder
 
 _SETTLED = 1_000_000_000  # nanoseconds after which two versions of a file have different time stamps
 _MAX_HASHES = 256
@@ -33,7 +34,7 @@ def content_hash(path: Path | str) -> str:
         version = os.path.abspath(path), before
         if version in _hashes:
             return _hashes[version]
-        content = _folder_hash(path) if path.is_dir() else _file_hash(path).hex()
+        content = _folder_hash(path) if is_image_folder(path) else _file_hash(path).hex()
     except OSError as error:
         raise _unreadable(path, error) from error
     if source_stamp(path) != before:
@@ -81,11 +82,10 @@ def _folder_hash(folder: Path) -> str:
 
 
 def _members(path: Path) -> list[Path]:
-    """Return the file itself, or the visible files directly in a folder, in an order independent of the locale."""
-    if not path.is_dir():
+    """Return the file itself, or the visible files of a folder, in an order independent of the locale."""
+    if not is_image_folder(path):
         return [path]
-    visible = (member for member in path.iterdir() if not member.name.startswith(".") and member.is_file())
-    return sorted(visible, key=lambda member: os.fsencode(member.name))
+    return sorted(folder_members(path), key=lambda member: os.fsencode(member.name))
 
 
 def _file_hash(path: Path) -> bytes:

@@ -11,6 +11,7 @@ from mimaface_cli.apps.background_option import background_path, parse_color
 from mimaface_cli.apps.source_loading import flatten_alpha
 from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.errors import InputError
+from mimaface_cli.files import is_image_folder
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import Frame, probe, read_frames
 from mimaface_cli.media.video import MediaInfo
@@ -49,7 +50,7 @@ def inspect_backdrop(background: str) -> Backdrop | None:
     path = background_path(background)
     if path is None:
         return None
-    if not path.exists():
+    if not (path.exists() or is_image_folder(path)):
         raise InputError(
             f"{background} is neither a color nor an existing file. Give keep, transparent, a color such as white or "
             "#00b140, or the path of an image or a video.",

@@ -134,8 +134,6 @@ def _read_input(source: Path, options: EditOptions) -> EditInput:
     if is_track(source):
         return TrackInput(source, load_driver(source, ExtractOptions(options.face)).track)
     info = probe(source)
-    if info.kind == "folder":
-        raise InputError(f"{source}: is a folder. Name a track, a photo or a video.")
     return PhotoInput(source, info) if info.kind == "image" else VideoInput(source, info)
 
 

@@ -21,11 +21,9 @@ from mimaface_cli.progress import ProgressCallback
 
 
 def probe_source(path: Path) -> MediaInfo:
-    """Describe a photo or a video. Raises InputError for a track, a folder or an unreadable file."""
+    """Describe a photo, a video or a folder of frames. Raises InputError for a track or an unreadable file."""
     if is_track(path):
         raise InputError(f"{path}: is a track. Name a photo or a video as the source, and the track as the driver.")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder. Name a photo or a video as the source.")
     return probe(path)
 
 

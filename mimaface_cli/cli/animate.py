@@ -63,7 +63,7 @@ def command(
         typer.Argument(
             metavar="DRIVER",
             show_default=False,
-            help="Video, photo, folder of frames, track (.npz) or audio.",
+            help="Video, photo, frames/%05d.png, track (.npz) or audio.",
         ),
     ],
     output: Annotated[

@@ -13,7 +13,7 @@ from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.files import check_input_file
+from mimaface_cli.files import check_input_file, is_image_folder
 from mimaface_cli.fingerprint import content_hash, source_stamp
 from mimaface_cli.media.image import image_kind
 from mimaface_cli.media.libav import audio_stream, has_video, open_input
@@ -48,7 +48,7 @@ class SpeechDriver:
 
 def is_speech(path: Path) -> bool:
     """Return whether a file has audio and no frames. Raises InputError if it cannot be read."""
-    if path.is_dir() or is_track(path):
+    if is_image_folder(path) or is_track(path):
         return False
     check_input_file(path)
     if image_kind(path) is not None:
@@ -77,7 +77,7 @@ def load_speech(
     """
     if is_track(path):
         raise InputError(f"{path}: is already a track. Name an audio file or a video with audio.")
-    if path.is_dir() or (path.is_file() and image_kind(path) is not None):
+    if is_image_folder(path) or (path.is_file() and image_kind(path) is not None):
         raise InputError(f"{path}: has no audio. Name an audio file or a video with audio.")
     check_input_file(path)
     head_motion = _load_reference(options.pose_from, cache, progress)

@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.files import check_input_file
+from mimaface_cli.files import check_input_file, is_image_folder
 from mimaface_cli.media.image import image_kind
 from mimaface_cli.media.libav import DECODE_ERRORS, audio_stream, demux, open_input, time_base, video_stream
 from mimaface_cli.media.video import decode_frames
@@ -49,7 +49,7 @@ def has_audio(path: Path) -> bool:
         InputError: If the file cannot be read.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_image_folder(path):
         return False
     check_input_file(path)
     if image_kind(path) is not None:

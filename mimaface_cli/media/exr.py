@@ -1,7 +1,7 @@
-"""OpenEXR images: written as linear light in half floats for compositing, read to be inspected."""
+"""OpenEXR images: linear light, premultiplied by alpha; written in half floats for compositing."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,17 @@ from mimaface_cli.media.libav import MAX_PIXELS
 _MAX_FILE_BYTES = 1 << 30
 _MAX_ATTRIBUTES = 1000
 _MAX_COMMENT_BYTES = 1 << 20
-_SAMPLE_TYPES = {"gbrpf16le": "<f2", "gbrapf16le": "<f2", "gbrpf32le": "<f4", "gbrapf32le": "<f4"}
+_SAMPLE_TYPES = {
+    "gbrpf16le": "<f2",
+    "gbrapf16le": "<f2",
+    "gbrpf32le": "<f4",
+    "gbrapf32le": "<f4",
+    "grayf16le": "<f2",
+    "grayf32le": "<f4",
+}
+_MULTI_PART = 1 << 12  # flag in the version field
+_TILED = 1 << 9
+MAGIC_NUMBER = b"\x76\x2f\x31\x01"
 
 
 def check_exr_support(path: Path) -> None:
@@ -58,35 +68,56 @@ def save_exr(path: Path, rgb: np.ndarray, alpha: np.ndarray | None, tags: Mappin
         raise OSError(f"OpenEXR: {' '.join(str(error).split())}") from error
 
 
-def load_exr(path: Path) -> tuple[np.ndarray, dict[str, str]]:
-    """Read an image and its tags as `save_exr` wrote them.
-
-    FFmpeg decodes it. Rows that it cannot decode, as in a truncated file, are black.
+def load_exr(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read an image of RGB or gray, with or without alpha.
 
     Returns:
-        (H, W, 3) uint8 sRGB pixels, not premultiplied by alpha, and the tags.
+        (H, W, 3) uint8 sRGB pixels, not premultiplied by alpha, and alpha (H, W) uint8 or None.
 
     Raises:
-        InputError: If the header is damaged, or if the file is too large or has other channels than RGB and alpha.
+        InputError: If the file is damaged, cut short or too large, or has other channels.
     """
-    check_input_file(path)
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise InputError(f"{path}: the file is larger than {_MAX_FILE_BYTES >> 20} MB. Convert it to PNG.")
-    data = path.read_bytes()
+    data = _read_bytes(path)
     frame = _decode(path, data)
     sample_type = _SAMPLE_TYPES.get(frame.format.name)
     if sample_type is None:
         raise InputError(f"{path}: has other channels than red, green and blue. Convert it to PNG.")
-    green, blue, red, *coverage = (
+    if _is_cut_short(data):
+        raise InputError(f"{path}: the image is damaged or cut short. Get the complete file.")
+    planes = [
         np.frombuffer(memoryview(plane), sample_type)
         .reshape(-1, plane.line_size // np.dtype(sample_type).itemsize)[: frame.height, : frame.width]
         .astype(np.float32)
         for plane in frame.planes
-    )
+    ]
+    green, blue, red, *coverage = planes if len(planes) > 1 else planes * 3
     light: np.ndarray = np.nan_to_num(np.stack([red, green, blue], axis=2), posinf=1.0, neginf=0.0)
-    if coverage:
-        light = light / np.clip(np.nan_to_num(coverage[0][..., None], nan=1.0), 1e-3, 1.0)
-    return linear_to_srgb(light), _read_tags(data)
+    if not coverage:
+        return linear_to_srgb(light), None
+    alpha = np.clip(np.nan_to_num(coverage[0], nan=1.0), 0, 1)
+    light = light / np.maximum(alpha, 1e-3)[..., None]
+    return linear_to_srgb(light), np.rint(alpha * 255).astype(np.uint8)
+
+
+def exr_size(path: Path) -> tuple[int, int]:
+    """Return the (width, height) of an image. Raises InputError as `load_exr`."""
+    frame = _decode(path, _read_bytes(path))
+    return frame.width, frame.height
+
+
+def read_exr_tags(path: Path) -> dict[str, str]:
+    """Return the tags that `save_exr` wrote, or {}. Raises InputError if the file cannot be read or is too large."""
+    for name, kind, value in _attributes(_read_bytes(path)):
+        if (name, kind) == (b"comments", b"string") and len(value) <= _MAX_COMMENT_BYTES:
+            return _parse_tags(value)
+    return {}
+
+
+def _read_bytes(path: Path) -> bytes:
+    check_input_file(path)
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise InputError(f"{path}: the file is larger than {_MAX_FILE_BYTES >> 20} MB. Convert it to PNG.")
+    return path.read_bytes()
 
 
 def _decode(path: Path, data: bytes) -> VideoFrame:
@@ -98,8 +129,8 @@ def _decode(path: Path, data: bytes) -> VideoFrame:
         raise InputError(f"{path}: the image is damaged or cut short. Get the complete file.") from error
 
 
-def _read_tags(data: bytes) -> dict[str, str]:
-    """Return the tags that `save_exr` stored in the comments.
+def _attributes(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield the name, type and value of each attribute of the header, the last one with empty name and type.
 
     Source: OpenEXR, "File Layout". A header is a list of attributes (name, type, size, value) up to an empty name.
     """
@@ -111,10 +142,28 @@ def _read_tags(data: bytes) -> dict[str, str]:
             break
         size = int.from_bytes(rest[:4], "little")
         position += len(name) + len(kind) + 6
-        if (name, kind) == (b"comments", b"string") and size <= _MAX_COMMENT_BYTES:
-            return _parse_tags(data[position : position + size])
+        yield name, kind, data[position : position + size]
         position += size
-    return {}
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """Return whether the last block of pixels lies beyond the end of the file; FFmpeg leaves missing rows black.
+
+    Source: OpenEXR, "File Layout". The header is followed by a table of the blocks' offsets, and the blocks follow it.
+    Files of several parts are not checked.
+    """
+    version = int.from_bytes(data[4:8], "little")
+    if version & _MULTI_PART:
+        return False
+    start = 9 + sum(len(name) + len(kind) + 6 + len(value) for name, kind, value in _attributes(data))
+    end = int.from_bytes(data[start : start + 8], "little")
+    if not start < end <= len(data):
+        return True
+    offsets = np.frombuffer(data[start : start + (end - start) // 8 * 8], "<u8")
+    last = int(offsets.max())
+    size_at = last + (16 if version & _TILED else 4)
+    size = int.from_bytes(data[size_at : size_at + 4], "little")
+    return size_at + 4 + size > len(data)
 
 
 def _parse_tags(comments: bytes) -> dict[str, str]:

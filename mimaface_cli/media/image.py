@@ -19,11 +19,12 @@ from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.files import atomic_path, check_input_file, input_error
 from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
-from mimaface_cli.media.exr import check_exr_support, save_exr
+from mimaface_cli.media.exr import MAGIC_NUMBER as EXR_MAGIC_NUMBER
+from mimaface_cli.media.exr import check_exr_support, exr_size, load_exr, read_exr_tags, save_exr
 from mimaface_cli.media.image_color import read_wide_gamut, to_srgb
 from mimaface_cli.media.libav import MAX_PIXELS, check_pixel_count
 
-IMAGE_SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))
+IMAGE_SUFFIXES = frozenset((".avif", ".bmp", ".exr", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))
 """Suffixes of the files that count as frames in a folder of images."""
 
 # Pillow warns on stderr about damaged tags, which are harmless, and about large images, which `_open` refuses.
@@ -76,6 +77,8 @@ def image_kind(path: Path) -> Literal["image", "animation"] | None:
         InputError: If the file cannot be read.
     """
     head = _read_head(path)
+    if head.startswith(EXR_MAGIC_NUMBER):
+        return "image"
     if not _MAGIC_NUMBERS.match(head):
         return None
     if head[:4] in (b"GIF8", b"\x89PNG", b"RIFF"):
@@ -90,6 +93,8 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         InputError: As `read_image`.
     """
+    if _is_exr(path):
+        return exr_size(path)
     with _open(path) as image:
         return image.size[::-1] if _exif_orientation(image) >= 5 else image.size
 
@@ -103,6 +108,9 @@ def read_image(path: Path) -> Image:
         InputError: If the file is missing, not an image, damaged, cut short, or larger than 100 megapixels.
     """
     check_input_file(path)
+    if _is_exr(path):
+        rgb, coverage = load_exr(path)
+        return Image(rgb, None if coverage is None or coverage.min() == 255 else coverage)
     with _open(path) as file, _decode_errors(path):
         file.load()
         has_alpha = file.has_transparency_data
@@ -118,6 +126,25 @@ def read_image(path: Path) -> Image:
         return Image(pixels, None)
     alpha = np.ascontiguousarray(pixels[..., 3])
     return Image(np.ascontiguousarray(pixels[..., :3]), None if alpha.min() == 255 else alpha)
+
+
+def read_image_tags(path: Path) -> dict[str, str]:
+    """Return the tags that `save_image` wrote into an image, or {}.
+
+    Raises:
+        InputError: As `read_image`.
+    """
+    if _is_exr(path):
+        return read_exr_tags(path)
+    try:
+        with _open(path) as image:
+            description = image.getexif().get(ExifTags.Base.ImageDescription, "")
+        tags = json.loads(description) if isinstance(description, str) else {}
+    except InputError:
+        raise
+    except Exception:  # the EXIF parser may raise anything for damaged bytes; the pixels are still valid
+        return {}
+    return {key: text for key, text in tags.items() if isinstance(text, str)} if isinstance(tags, dict) else {}
 
 
 def write_image(
@@ -209,6 +236,10 @@ def _read_head(path: Path) -> bytes:
             return file.read(16)
     except OSError as error:
         raise input_error(path, error) from error
+
+
+def _is_exr(path: Path) -> bool:
+    return _read_head(path).startswith(EXR_MAGIC_NUMBER)
 
 
 def _open(path: Path) -> Pillow.Image:

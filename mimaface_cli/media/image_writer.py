@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,9 @@ from mimaface_cli.errors import OutputError
 from mimaface_cli.files import output_error, temporary_path
 from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.image import check_image_suffix, save_image, write_image
+
+RATE_TAG = "frame_rate"
+"""Tag of each image of a sequence with its frame rate, such as 30000/1001."""
 
 _FRAME_NUMBER = re.compile(r"[^%]*%(0\d)?d[^%]*")
 
@@ -78,6 +82,7 @@ class SequenceWriter:
         path: Pattern such as `out/%05d.png`.
         width: Width of the frames.
         height: Height of the frames.
+        frame_rate: Frame rate, which every image states in a tag.
         attachments: Metadata to write into every image.
 
     Attributes:
@@ -87,7 +92,15 @@ class SequenceWriter:
         OutputError: If the pattern has no frame number, or the folder exists and is not empty.
     """
 
-    def __init__(self, path: Path, width: int, height: int, *, attachments: Attachments = Attachments()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        frame_rate: Fraction,
+        *,
+        attachments: Attachments = Attachments(),
+    ) -> None:
         self.path = Path(path)
         check_image_suffix(self.path)
         if not _FRAME_NUMBER.fullmatch(self.path.name) or "%" in str(self.path.parent):
@@ -107,6 +120,7 @@ class SequenceWriter:
         self.frames = 0
         self._size = (height, width)
         self._attachments = attachments
+        self._tags = {**(attachments.tags or {}), RATE_TAG: str(Fraction(frame_rate))}
 
     def write(self, image: np.ndarray, pts: float) -> None:
         """Add a frame.
@@ -152,7 +166,7 @@ class SequenceWriter:
         image, path = item
         rgb, alpha = _split_alpha(image)
         try:
-            save_image(path, rgb, alpha, tags=self._attachments.tags, xmp=self._attachments.xmp)
+            save_image(path, rgb, alpha, tags=self._tags, xmp=self._attachments.xmp)
         except OSError as error:
             raise output_error(self.folder, error) from error
 

@@ -13,13 +13,17 @@ import numpy as np
 
 from mimaface_cli.concurrency import prefetch
 from mimaface_cli.errors import InputError
-from mimaface_cli.files import check_input_file, input_error
-from mimaface_cli.media.image import IMAGE_SUFFIXES, image_kind, image_size, read_image
+from mimaface_cli.files import check_input_file, folder_members, input_error, is_image_folder
+from mimaface_cli.media.image import IMAGE_SUFFIXES, image_kind, image_size, read_image, read_image_tags
+from mimaface_cli.media.image_writer import RATE_TAG
 from mimaface_cli.media.timecode import TIME_TOLERANCE
 from mimaface_cli.media.video import MediaInfo, decode_rgb_frames, probe_video
 
 DEFAULT_RATE = Fraction(25)
-"""Frame rate of images and folders of images, which have no times."""
+"""Frame rate of images, and of folders of images that do not state one."""
+
+
+_MAX_RATE = 1000
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,12 +41,12 @@ class Frame:
     index: int
 
 
-def probe(path: Path, *, frame_rate: Fraction = DEFAULT_RATE) -> MediaInfo:
+def probe(path: Path, *, frame_rate: Fraction | None = None) -> MediaInfo:
     """Describe a video, image or folder; at most one frame is decoded.
 
     Args:
-        path: File or folder.
-        frame_rate: Frame rate of images and folders.
+        path: File, folder, or numbered images such as frames/%05d.png.
+        frame_rate: Frame rate of images and folders, or None for the one that the images state.
 
     Raises:
         InputError: If it cannot be read.
@@ -53,6 +57,7 @@ def probe(path: Path, *, frame_rate: Fraction = DEFAULT_RATE) -> MediaInfo:
         return probe_video(path)
     images = list_images(path) if kind == "folder" else [path]
     width, height = image_size(images[0])
+    frame_rate = frame_rate or _stated_rate(images[0])
     count = len(images)
     duration = float(count / frame_rate) if kind == "folder" else None
     codec = images[0].suffix.lower().lstrip(".")
@@ -75,7 +80,7 @@ def read_frames(
     path: Path,
     *,
     max_frames: int | None = None,
-    frame_rate: Fraction = DEFAULT_RATE,
+    frame_rate: Fraction | None = None,
     start: float = 0.0,
     duration: float | None = None,
 ) -> Generator[Frame, None, None]:
@@ -86,9 +91,9 @@ def read_frames(
     stops it.
 
     Args:
-        path: Video, image or folder.
+        path: Video, image, folder, or numbered images such as frames/%05d.png.
         max_frames: Number of frames to read, or None for all.
-        frame_rate: Frame rate of folders.
+        frame_rate: Frame rate of folders, or None for the one that the images state.
         start: Time of the first frame to read, in seconds.
         duration: Duration to read in seconds, or None for the rest.
 
@@ -122,7 +127,7 @@ def _limit(
 
 
 def _input_kind(path: Path) -> Literal["image", "video", "folder"]:
-    if path.is_dir():
+    if is_image_folder(path):
         return "folder"
     check_input_file(path)
     return "image" if image_kind(path) == "image" else "video"
@@ -136,16 +141,20 @@ def _video_frames(path: Path, start: float) -> Generator[Frame, None, None]:
 def list_images(folder: Path) -> list[Path]:
     """List the images in a folder in natural order (2 before 10), without hidden files.
 
+    Args:
+        folder: A folder, or numbered images such as frames/%05d.png.
+
     Raises:
         InputError: If the folder cannot be read or has no images.
     """
     try:
-        paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
+        paths = [path for path in folder_members(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     except OSError as error:
         raise input_error(folder, error) from error
-    paths = [path for path in paths if not path.name.startswith(".")]
-    if not paths:
+    if not paths and folder.is_dir():
         raise InputError(f"{folder}: no images in this folder. Put numbered PNG or JPEG files there.")
+    if not paths:
+        raise InputError(f"{folder}: no image has such a name. Check the path.")
     return sorted(paths, key=lambda path: (_natural_key(path.name), path.name))
 
 
@@ -155,10 +164,20 @@ def _natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-def _image_frames(path: Path, kind: str, frame_rate: Fraction, start: float) -> Generator[Frame, None, None]:
+def _stated_rate(image: Path) -> Fraction:
+    """Return the frame rate that an image of a sequence states, as `image_writer` writes it, or DEFAULT_RATE."""
+    try:
+        rate = Fraction(read_image_tags(image).get(RATE_TAG, ""))
+    except (ValueError, ZeroDivisionError):
+        return DEFAULT_RATE
+    return rate if 0 < rate <= _MAX_RATE else DEFAULT_RATE
+
+
+def _image_frames(path: Path, kind: str, frame_rate: Fraction | None, start: float) -> Generator[Frame, None, None]:
     shape: tuple[int, ...] | None = None
-    first = ceil(start * frame_rate)
     paths = list_images(path) if kind == "folder" else [path]
+    frame_rate = frame_rate or _stated_rate(paths[0])
+    first = ceil(start * frame_rate)
     for index, image_path in enumerate(paths[first:]):
         image = read_image(image_path).rgb
         if shape is not None and image.shape != shape:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mimaface_cli.files import is_image_folder
 from mimaface_cli.media.image import image_kind
 from mimaface_cli.media.libav import open_input
 from mimaface_cli.media.timecode import is_timecode
@@ -9,7 +10,7 @@ from mimaface_cli.media.timecode import is_timecode
 
 def read_timecode(path: Path) -> str | None:
     """Return the timecode of a video's first frame from its metadata, or None."""
-    if path.is_dir() or image_kind(path) is not None:
+    if is_image_folder(path) or image_kind(path) is not None:
         return None
     with open_input(path) as container:
         for tags in (*(stream.metadata for stream in container.streams), container.metadata):

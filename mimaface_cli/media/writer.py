@@ -63,7 +63,7 @@ def open_writer(
         path: File, pattern or folder to write.
         width: Width of the frames.
         height: Height of the frames.
-        frame_rate: Nominal frame rate; images ignore it.
+        frame_rate: Nominal frame rate; a single image ignores it.
         options: Options of video encoding; images ignore them.
         audio: Audio to add, or None; images ignore it.
         duration: Duration of the video in seconds, if known; it helps to copy audio without re-encoding.
@@ -74,11 +74,11 @@ def open_writer(
     """
     text = os.fspath(path)
     if text.endswith(("/", os.sep)) or os.path.isdir(text):
-        return SequenceWriter(Path(text) / "%05d.png", width, height, attachments=attachments)
+        return SequenceWriter(Path(text) / "%05d.png", width, height, frame_rate, attachments=attachments)
     path = Path(text)
     if path.suffix.lower() in IMAGE_OUTPUT_SUFFIXES:
         if is_image_sequence(path):
-            return SequenceWriter(path, width, height, attachments=attachments)
+            return SequenceWriter(path, width, height, frame_rate, attachments=attachments)
         return ImageWriter(path, width, height, attachments=attachments)
     return VideoWriter(
         path, width, height, frame_rate, options=options, audio=audio, duration=duration, attachments=attachments

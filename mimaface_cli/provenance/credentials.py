@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mimaface_cli.errors import InputError, OutputError, WeightsError, brief
+from mimaface_cli.files import is_image_folder
 from mimaface_cli.provenance.record import FORMAT, GENERATED, SOURCE_TYPES, Record
 
 _MEDIA_TYPES = {
@@ -195,7 +196,7 @@ def _add_ingredient(builder: Any, role: str, path: Path) -> None:
     import c2pa
 
     media_type = _MEDIA_TYPES.get(path.suffix.lower())
-    if media_type is None or path.is_dir():
+    if media_type is None or is_image_folder(path):
         return  # tracks and folders: the record identifies them by their hashes
     ingredient = {"title": path.name, "relationship": "inputTo", "metadata": {"org.mimaface.part": role}}
     try:
@@ -213,7 +214,7 @@ def read_credentials(path: Path) -> dict[str, Any] | None:
         ingredients and faults. None if the file has no credentials or c2pa-python is not installed.
     """
     media_type = _MEDIA_TYPES.get(path.suffix.lower())
-    if media_type is None or path.is_dir() or not is_available():
+    if media_type is None or is_image_folder(path) or not is_available():
         return None
     import c2pa
 

@@ -1,16 +1,11 @@
 """Inspection of a file for the marks of mimaface: metadata, record, content credentials and watermark."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mimaface_cli.errors import InputError
 from mimaface_cli.fingerprint import content_hash
-from mimaface_cli.media.exr import load_exr
 from mimaface_cli.media.reader import list_images, probe, read_frames
 from mimaface_cli.provenance.credentials import is_available, read_credentials
 from mimaface_cli.provenance.mark_detection import Mark, MarkDetector
@@ -83,17 +78,11 @@ class Inspection:
 
 def inspect(path: Path) -> Inspection:
     """Inspect a video, an image or a folder of numbered images. Raises InputError if it cannot be read."""
-    exr_files = _list_exr_files(path)
     detector = MarkDetector()
-    if exr_files:
-        sample = exr_files[0]
-        record, matches_record = _read_record(path)
-        _add_exr_frames(detector, exr_files)
-    else:
-        info = probe(path)
-        sample = list_images(path)[0] if info.kind == "folder" else path
-        record, matches_record = _read_record(path)
-        _add_frames(detector, path, info.frame_count)
+    info = probe(path)
+    sample = list_images(path)[0] if info.kind == "folder" else path
+    record, matches_record = _read_record(path)
+    _add_frames(detector, path, info.frame_count)
     credentials = read_credentials(path)
     return Inspection(
         path, read_metadata(sample), record, matches_record, credentials, is_available(), detector.detect()
@@ -108,17 +97,6 @@ def _read_record(path: Path) -> tuple[dict[str, Any] | None, bool | None]:
     return record, record["output"].get("sha256") == content_hash(path)
 
 
-def _list_exr_files(path: Path) -> list[Path]:
-    """Return the OpenEXR files of a path in the order of their numbers; [] for any other input."""
-    if not path.is_dir():
-        return [path] if path.suffix.lower() == ".exr" else []
-    try:
-        files = [file for file in path.iterdir() if file.suffix.lower() == ".exr" and not file.name.startswith(".")]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
-    return sorted(files, key=lambda file: (len(file.name), file.name))
-
-
 def _voting_step(frame_count: int | None) -> int:
     """Return the distance between the frames in which the watermark is detected."""
     return max(1, min(frame_count or MAX_FRAMES, MAX_FRAMES) // VOTING_FRAMES)
@@ -131,12 +109,3 @@ def _add_frames(detector: MarkDetector, path: Path, frame_count: int | None) -> 
             detector.add(frame.image)
     finally:
         frames.close()
-
-
-def _add_exr_frames(detector: MarkDetector, files: Sequence[Path]) -> None:
-    for file in files[:MAX_FRAMES][:: _voting_step(len(files))]:
-        image: np.ndarray = load_exr(file)[0]
-        try:
-            detector.add(image)
-        except ValueError as error:
-            raise InputError(f"{file}: differs in size from the images before it. Make them one size.") from error

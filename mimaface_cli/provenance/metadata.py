@@ -10,7 +10,7 @@ from PIL import ExifTags
 from PIL import Image as Pillow
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.exr import load_exr
+from mimaface_cli.media.exr import read_exr_tags
 from mimaface_cli.media.image import image_kind
 from mimaface_cli.media.libav import open_input
 from mimaface_cli.media.xmp import read_xmp_box
@@ -78,7 +78,7 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     """
     packet = b""
     if path.suffix.lower() == ".exr":
-        texts = load_exr(path)[1]
+        texts = read_exr_tags(path)
     elif image_kind(path) == "image":
         texts, packet = _read_image_texts(path)
     else:

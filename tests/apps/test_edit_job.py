@@ -87,11 +87,11 @@ def test_track_cannot_be_rendered(sample, tmp_path):
         prepare(sample.track, tmp_path / "x.mp4")
 
 
-def test_folder_cannot_be_edited(sample, tmp_path):
+@pytest.mark.parametrize("name", ["frames", "frames/%d.jpg"])
+def test_folder_of_frames_is_edited_as_a_video(sample, tmp_path, name):
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "1.jpg").write_bytes(sample.portrait.read_bytes())
-    with pytest.raises(InputError, match=r"frames: is a folder. Name a track, a photo or a video"):
-        prepare(tmp_path / "frames", tmp_path / "x.mp4")
+    assert isinstance(prepare(tmp_path / name, tmp_path / "x.mp4").input, VideoInput)
 
 
 def test_output_must_not_be_an_input(sample, tmp_path):

@@ -58,8 +58,14 @@ def animate_with(driver: str) -> tuple[str, ...]:
 CASES: dict[str, BadInput] = {
     # SOURCE.
     "source missing": BadInput(INPUT, ("gone.jpg", "no such file", "Check"), animate_photo("gone.jpg")),
-    "source is a folder": BadInput(
-        INPUT, ("pics", "is a folder", "photo or a video"), animate_photo("pics"), file_with("pics/a.jpg", b"existing")
+    "source is a folder without images": BadInput(
+        INPUT, ("pics", "no images", "numbered PNG"), animate_photo("pics"), file_with("pics/a.txt", b"existing")
+    ),
+    "source is a pattern without files": BadInput(
+        INPUT,
+        ("pics/%04d.png", "no image has such a name"),
+        animate_photo("pics/%04d.png"),
+        file_with("pics/a.png", b"existing"),
     ),
     "source is a track": BadInput(INPUT, ("track.npz", "driver"), ("animate", "TRACK", "DRIVER", *OUT)),
     "source empty": BadInput(INPUT, ("a.jpg", "empty", "complete"), animate_photo("a.jpg"), file_with("a.jpg", b"")),
