@@ -27,7 +27,6 @@ _SAMPLE_TYPES = {
 }
 _MULTI_PART = 1 << 12  # flag in the version field
 _TILED = 1 << 9
-MAGIC_NUMBER = b"\x76\x2f\x31\x01"
 
 
 def check_exr_support(path: Path) -> None:

@@ -2,9 +2,8 @@
 
 import json
 import logging
-import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,29 +15,25 @@ from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.files import atomic_path, check_input_file, input_error
+from mimaface_cli.files import atomic_path, check_input_file
 from mimaface_cli.media.attachments import Attachments
+from mimaface_cli.media.dpx import dpx_size, load_dpx
 from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
-from mimaface_cli.media.exr import MAGIC_NUMBER as EXR_MAGIC_NUMBER
 from mimaface_cli.media.exr import check_exr_support, exr_size, load_exr, read_exr_tags, save_exr
 from mimaface_cli.media.image_color import read_wide_gamut, to_srgb
+from mimaface_cli.media.image_formats import detect_format, pillow_formats, unreadable_reason
 from mimaface_cli.media.libav import MAX_PIXELS, check_pixel_count
 
-IMAGE_SUFFIXES = frozenset((".avif", ".bmp", ".exr", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))
+IMAGE_SUFFIXES = frozenset(
+    (".avif", ".bmp", ".dpx", ".exr", ".heic", ".heif", ".j2k", ".jp2", ".jpeg", ".jpg", ".jxl", ".pgm", ".png")
+    + (".ppm", ".tga", ".tif", ".tiff", ".webp")
+)
 """Suffixes of the files that count as frames in a folder of images."""
 
 # Pillow warns on stderr about damaged tags, which are harmless, and about large images, which `_open` refuses.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
-# A list of plain decoders: Pillow's others start programs (EPS) or recognize almost any bytes (TGA).
-Pillow.init()
-_FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP"} & set(Pillow.OPEN)
-_MAGIC_NUMBERS = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8|BM|II\*\0|MM\0\*|P[1-6]\s|RIFF....WEBP|....ftyp(?:avif|hei[cfmsx]|mif1|msf1)",
-    re.DOTALL,
-)
-_HEIC_MAGIC_NUMBER = re.compile(rb"....ftyp(?:hei[cfmsx]|mif1|msf1)", re.DOTALL)
 _UPRIGHT_TRANSPOSE = {  # by EXIF orientation
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -48,6 +43,7 @@ _UPRIGHT_TRANSPOSE = {  # by EXIF orientation
     7: Pillow.Transpose.TRANSVERSE,
     8: Pillow.Transpose.ROTATE_90,
 }
+_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP")
 _JPEG_SETTINGS = {"quality": 95, "subsampling": 0}
 _SAVE_SETTINGS: dict[str, dict[str, Any]] = {
     ".jpg": _JPEG_SETTINGS,
@@ -76,12 +72,10 @@ def image_kind(path: Path) -> Literal["image", "animation"] | None:
     Raises:
         InputError: If the file cannot be read.
     """
-    head = _read_head(path)
-    if head.startswith(EXR_MAGIC_NUMBER):
-        return "image"
-    if not _MAGIC_NUMBERS.match(head):
+    name = detect_format(path)
+    if name is None:
         return None
-    if head[:4] in (b"GIF8", b"\x89PNG", b"RIFF"):
+    if name in _ANIMATED_FORMATS and pillow_formats(name):
         with _open(path) as image, _decode_errors(path):
             return "animation" if getattr(image, "is_animated", False) else "image"
     return "image"
@@ -93,8 +87,12 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         InputError: As `read_image`.
     """
-    if _is_exr(path):
-        return exr_size(path)
+    check_input_file(path)
+    match detect_format(path):
+        case "EXR":
+            return exr_size(path)
+        case "DPX":
+            return dpx_size(path)
     with _open(path) as image:
         return image.size[::-1] if _exif_orientation(image) >= 5 else image.size
 
@@ -108,20 +106,36 @@ def read_image(path: Path) -> Image:
         InputError: If the file is missing, not an image, damaged, cut short, or larger than 100 megapixels.
     """
     check_input_file(path)
-    if _is_exr(path):
-        rgb, coverage = load_exr(path)
-        return Image(rgb, None if coverage is None or coverage.min() == 255 else coverage)
+    match detect_format(path):
+        case "EXR":
+            rgb, coverage = load_exr(path)
+            return Image(rgb, None if coverage is None or coverage.min() == 255 else coverage)
+        case "DPX":
+            return Image(load_dpx(path), None)
     with _open(path) as file, _decode_errors(path):
-        file.load()
-        has_alpha = file.has_transparency_data
-        wide_gamut = read_wide_gamut(path, file)
-        if wide_gamut is None:
-            image = to_srgb(_to_eight_bits(file, path), file.info.get("icc_profile"), has_alpha)
-        else:
-            image = Pillow.fromarray(wide_gamut)
-            if has_alpha:
-                image.putalpha(file.convert("RGBA").getchannel("A"))
-        pixels = np.array(_turn_upright(image, _exif_orientation(file)))
+        return _convert(file, path)
+
+
+def decode_animation(path: Path) -> Generator[Image, None, None]:
+    """Decode the frames of an animation that Pillow reads, as `read_image` does. Raises InputError."""
+    with _open(path) as file, _decode_errors(path):
+        for index in range(getattr(file, "n_frames", 1)):
+            file.seek(index)
+            yield _convert(file, path)
+
+
+def _convert(file: Pillow.Image, path: Path) -> Image:
+    """Return the current frame of an open image, upright and in sRGB."""
+    file.load()
+    has_alpha = file.has_transparency_data
+    wide_gamut = read_wide_gamut(path, file)
+    if wide_gamut is None:
+        image = to_srgb(_to_eight_bits(file, path), file.info.get("icc_profile"), has_alpha)
+    else:
+        image = Pillow.fromarray(wide_gamut)
+        if has_alpha:
+            image.putalpha(file.convert("RGBA").getchannel("A"))
+    pixels = np.array(_turn_upright(image, _exif_orientation(file)))
     if not has_alpha:
         return Image(pixels, None)
     alpha = np.ascontiguousarray(pixels[..., 3])
@@ -134,8 +148,12 @@ def read_image_tags(path: Path) -> dict[str, str]:
     Raises:
         InputError: As `read_image`.
     """
-    if _is_exr(path):
-        return read_exr_tags(path)
+    check_input_file(path)
+    match detect_format(path):
+        case "EXR":
+            return read_exr_tags(path)
+        case "DPX":
+            return {}
     try:
         with _open(path) as image:
             description = image.getexif().get(ExifTags.Base.ImageDescription, "")
@@ -229,29 +247,20 @@ def check_image_suffix(path: Path, alpha: bool = False) -> None:
         raise OutputError(f"{path}: JPEG has no transparency. Use .png.")
 
 
-def _read_head(path: Path) -> bytes:
-    """Return the bytes that hold the magic number."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(16)
-    except OSError as error:
-        raise input_error(path, error) from error
-
-
-def _is_exr(path: Path) -> bool:
-    return _read_head(path).startswith(EXR_MAGIC_NUMBER)
-
-
 def _open(path: Path) -> Pillow.Image:
     """Open an image and check its size; only the header is read."""
     check_input_file(path)
+    name = detect_format(path)
+    formats = () if name is None else pillow_formats(name)
+    if not formats:
+        raise InputError(f"{path}: {unreadable_reason(name)}")
     try:
-        image = Pillow.open(path, formats=tuple(_FORMATS))
+        image = Pillow.open(path, formats=formats)
     except Pillow.DecompressionBombError as error:
         limit = MAX_PIXELS // 1_000_000
         raise InputError(f"{path}: the image is too large (at most {limit} megapixels). Scale it down.") from error
     except Exception as error:  # a header parser may raise anything for damaged bytes
-        raise InputError(f"{path}: {_unreadable_reason(path)}") from error
+        raise InputError(f"{path}: {unreadable_reason(name)}") from error
     try:
         check_pixel_count(path, image.width, image.height)
         if 0 in image.size:
@@ -271,15 +280,6 @@ def _decode_errors(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(f"{path}: the image is damaged or cut short. Get the complete file.") from error
-
-
-def _unreadable_reason(path: Path) -> str:
-    head = _read_head(path)
-    if _HEIC_MAGIC_NUMBER.match(head):
-        return "HEIC images are not supported. Convert it to JPEG or PNG."
-    if _MAGIC_NUMBERS.match(head):
-        return "the image is damaged or cut short. Get the complete file."
-    return "not a readable image. Convert it to PNG or JPEG."
 
 
 def _exif_orientation(image: Pillow.Image) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from mimaface_cli.concurrency import prefetch
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import check_input_file, folder_members, input_error, is_image_folder
+from mimaface_cli.media.animated_webp import decode_animated_webp, is_animated_webp, probe_animation
 from mimaface_cli.media.image import IMAGE_SUFFIXES, image_kind, image_size, read_image, read_image_tags
 from mimaface_cli.media.image_writer import RATE_TAG
 from mimaface_cli.media.timecode import TIME_TOLERANCE
@@ -54,7 +55,7 @@ def probe(path: Path, *, frame_rate: Fraction | None = None) -> MediaInfo:
     path = Path(path)
     kind = _input_kind(path)
     if kind == "video":
-        return probe_video(path)
+        return probe_animation(path) if is_animated_webp(path) else probe_video(path)
     images = list_images(path) if kind == "folder" else [path]
     width, height = image_size(images[0])
     frame_rate = frame_rate or _stated_rate(images[0])
@@ -134,7 +135,11 @@ def _input_kind(path: Path) -> Literal["image", "video", "folder"]:
 
 
 def _video_frames(path: Path, start: float) -> Generator[Frame, None, None]:
-    for index, (image, seconds) in enumerate(decode_rgb_frames(path, start)):
+    if is_animated_webp(path):
+        timed = ((image.rgb, seconds) for image, seconds in decode_animated_webp(path) if seconds >= start)
+    else:
+        timed = decode_rgb_frames(path, start)
+    for index, (image, seconds) in enumerate(timed):
         yield Frame(image, seconds, index)
 
 

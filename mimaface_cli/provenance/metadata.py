@@ -10,6 +10,7 @@ from PIL import ExifTags
 from PIL import Image as Pillow
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.media.animated_webp import is_animated_webp
 from mimaface_cli.media.exr import read_exr_tags
 from mimaface_cli.media.image import image_kind
 from mimaface_cli.media.libav import open_input
@@ -79,7 +80,7 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     packet = b""
     if path.suffix.lower() == ".exr":
         texts = read_exr_tags(path)
-    elif image_kind(path) == "image":
+    elif image_kind(path) == "image" or is_animated_webp(path):
         texts, packet = _read_image_texts(path)
     else:
         texts, packet = _read_video_texts(path)

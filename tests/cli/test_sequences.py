@@ -1,11 +1,12 @@
-"""Numbered images that the command wrote are inputs of the command: as driver, source, backdrop, and for inspect."""
+"""Numbered images that the command wrote, and animated WebP, are inputs of the command."""
 
 import json
 
 import pytest
+from PIL import Image
 
 from mimaface_cli.media.reader import probe
-from tests.conftest import FRAMES, NTSC
+from tests.conftest import FRAMES, NTSC, read_video
 
 
 @pytest.mark.parametrize("suffix", [".png", ".exr"])
@@ -32,3 +33,14 @@ def test_written_sequence_is_driver_source_and_backdrop(sample, run_command, tmp
     edited = run_command("edit", pattern, "--set", "mouthSmileLeft=0.3", "-o", "edited/%03d.png", "--json")
     assert edited.code == 0 and json.loads(edited.out)["frames"] == FRAMES, edited.err
     assert run_command("extract", pattern, "-o", "track.npz").code == 0
+
+
+def test_animated_webp_is_driver_and_source(sample, run_command, tmp_path):
+    frames = [Image.fromarray(frame).resize((256, 256)) for frame in read_video(sample.driver)[0][:6]]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=100)
+    assert run_command("inspect", "a.webp").code in (0, 1)
+    for inputs in ((sample.portrait, "a.webp"), ("a.webp", sample.track)):
+        done = run_command("animate", *inputs, "-o", "a.mp4", "--max-size", "256", "--overwrite", "--json")
+        assert done.code == 0, done.err
+        result = json.loads(done.out)
+        assert (result["frames"], result["frame_rate"], result["audio"]) == (6, "10", "none")
