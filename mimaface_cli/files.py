@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
+from mimaface_cli.leftovers import remove_if_killed
 
 _FRAME_NUMBER = re.compile(r"%(?:0(\d))?d")
 _MAX_STEM_BYTES = 200  # of the 255 that file systems allow; the rest is for the other parts of a temporary name
@@ -116,7 +117,8 @@ def _short_stem(path: Path) -> str:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Provide a temporary path to write to, and rename it to `path` at the end.
 
-    A reader sees the old file, the new one, or none, never a partial one. Any failure removes the temporary file.
+    A reader sees the old file, the new one, or none, never a partial one. Any failure removes the temporary file, also
+    the end of the process by a signal.
 
     Args:
         path: Final path of the file.
@@ -128,15 +130,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OutputError: If the system refuses a write (no space, no permission).
     """
     temporary = temporary_path(path)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except MimafaceError:
-        raise
-    except OSError as error:
-        raise output_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with remove_if_killed(temporary):
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        except MimafaceError:
+            raise
+        except OSError as error:
+            raise output_error(path, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def remove_partial_files(path: Path) -> None:

@@ -2,6 +2,10 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from mimaface_cli.files import (
     output_error,
     remove_partial_files,
 )
+from tests.conftest import ROOT
 
 
 def check_output_error(*arguments, **options) -> str:
@@ -117,3 +122,23 @@ def test_atomic_path_shortens_the_temporary_name_of_long_names(tmp_path, stem):
     with atomic_path(path) as temporary:
         temporary.write_text("new")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGKILL, signal.SIGSEGV])
+def test_no_partial_file_remains_when_the_process_is_killed(tmp_path, number):
+    code = f"""
+import os, pathlib
+from mimaface_cli.files import atomic_path
+with atomic_path(pathlib.Path({str(tmp_path / "published")!r})) as temporary:
+    temporary.write_text("whole")
+with atomic_path(pathlib.Path({str(tmp_path / "a b.mp4")!r})) as temporary:
+    temporary.write_text("half")
+    temporary.with_name(temporary.name + ".signed.mp4").write_text("half")
+    os.kill(os.getpid(), {int(number)})
+"""
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, check=False)
+    assert done.returncode == -number
+    limit = time.monotonic() + 20
+    while len(list(tmp_path.iterdir())) > 1 and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert [path.name for path in tmp_path.iterdir()] == ["published"]

@@ -23,7 +23,7 @@ LAYERS = [
     {"cache"},
     {"fingerprint"},
     {"files", "concurrency"},
-    {"options"},
+    {"options", "leftovers"},
     {"errors", "progress"},
     {"__init__"},
 ]

@@ -13,7 +13,6 @@ import numpy as np
 
 from mimaface_cli.apps.animate_options import CHANGED, PERSON, AnimateOptions
 from mimaface_cli.apps.animation_plan import (
-    DRIVER_AUDIO,
     MATTE_ENCODING,
     NO_AUDIO,
     AnimationPlan,
@@ -25,6 +24,7 @@ from mimaface_cli.apps.background_option import KEEP
 from mimaface_cli.apps.driver_task import DriverTask
 from mimaface_cli.apps.matte import write_mattes
 from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes
+from mimaface_cli.apps.result_audio import choose_audio
 from mimaface_cli.apps.side_by_side import join_panels
 from mimaface_cli.apps.source_loading import fit_portrait, load_portrait, load_video_source
 from mimaface_cli.cache import Cache
@@ -61,7 +61,7 @@ class AnimateResult:
         height: Height in pixels.
         frame_rate: Frames per second.
         duration: Duration in seconds.
-        audio: "driver", "none" or the path of the audio file.
+        audio: "driver", "source", "none" or the path of the audio file.
         audio_copied: Whether the audio stream was copied rather than encoded; None without audio.
         background: "keep", "transparent", a color, or the path of an image or a video.
         matte: The matte, or None.
@@ -270,18 +270,11 @@ def _load_driver(plan: AnimationPlan, space: str, cache: Cache | None, progress:
 
 def _choose_audio(animation: _Animation, output: Path) -> tuple[AudioTrack | None, str]:
     """Return the audio of the result and its name in reports."""
-    plan, driver = animation.plan, animation.driver
-    if not is_video_output(output):
-        if plan.audio is not None:
-            animation.notes.append("images have no audio")
-        return None, NO_AUDIO
+    plan = animation.plan
+    if is_video_output(output):
+        return choose_audio(plan, animation.driver, animation.start, animation.notes)
     if plan.audio is not None:
-        # An audio file for a track covers the whole track, so it is trimmed with it; for other drivers it is new audio.
-        return AudioTrack(plan.audio, driver.start if driver.kind == "track" else 0.0), str(plan.audio)
-    if plan.options.audio == DRIVER_AUDIO and driver.has_audio:
-        return AudioTrack(driver.path, driver.start), DRIVER_AUDIO
-    if plan.options.audio == DRIVER_AUDIO and driver.kind == "track":
-        animation.notes.append("a track has no audio; name an audio file with `audio`")
+        animation.notes.append("images have no audio")
     return None, NO_AUDIO
 
 
@@ -361,6 +354,7 @@ def _write(
         stream.close()
     if not isinstance(writer, VideoWriter):
         return duration, None
+    animation.notes.extend(writer.audio_notes)
     if writer.audio_damaged:
         animation.notes.append("parts of the audio could not be read and are silent or missing")
     return duration, writer.audio_copied

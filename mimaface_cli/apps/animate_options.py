@@ -34,7 +34,8 @@ class AnimateOptions:
         output_mode: "full" (the whole photo) or "crop" (the paper's 512×512 square).
         max_size: Longest side of the result in pixels; 0 for no limit; None for 1920 if the source is a photo, and no
             limit if it is a video.
-        audio: "driver", "none" or the path of an audio file.
+        audio: "driver", "source" (that of a source video), "none" or the path of an audio file.
+        audio_stream: Number of the audio stream to use, from 1, or None for the main one.
         compare: Whether the result shows source, driver and result side by side.
         pose_from: Track or video that provides the head motion of a speech driver, or None.
         trim: Span of the driver to use, and of a source video.
@@ -73,7 +74,10 @@ class AnimateOptions:
         metavar="PIXELS",
         help="Longest side, pixels (photos: 1920); 0 for no limit.",
     )
-    audio: str = option("driver", metavar="AUDIO", may_be_path=True, help="driver, none or an audio file.")
+    audio: str = option("driver", metavar="AUDIO", may_be_path=True, help="driver, source, none or a file.")
+    audio_stream: int | None = option(
+        None, minimum=1, metavar="N", expert=True, help="Number of the audio stream to use, from 1."
+    )
     compare: bool = option(False, help="Show source, driver and result side by side.")
     pose_from: Path | None = option(None, metavar="PATH", help="Track or video for the head motion of a speech driver.")
     trim: Trim = field(default_factory=Trim)
@@ -103,7 +107,7 @@ class AnimateOptions:
         check_background(self.background)
         self._check_layers()
         if not self.audio:
-            raise InputError("is empty. Give driver, none or the path of an audio file.", field="audio")
+            raise InputError("is empty. Give driver, source, none or the path of an audio file.", field="audio")
 
     def _check_layers(self) -> None:
         """Raise InputError if matte, background and comparison do not fit together."""

@@ -24,7 +24,7 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 MATTE_ENCODING = EncodeOptions()  # the default for the matte's suffix
-DRIVER_AUDIO, NO_AUDIO = "driver", "none"
+DRIVER_AUDIO, SOURCE_AUDIO, NO_AUDIO = "driver", "source", "none"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class SourceInput:
     def is_video(self) -> bool:
         """Whether the source is a video rather than a photo."""
         return self.info is not None and self.info.kind != "image"
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether the source is a video with audio."""
+        return self.info is not None and self.info.has_audio
 
     @property
     def size(self) -> tuple[int, int]:
@@ -99,7 +104,7 @@ class AnimationPlan:
     Attributes:
         source: The source.
         driver: The driver.
-        audio: Audio file for the result from `options.audio`, or None.
+        audio: File with the result's audio if it is not the driver, or None.
         options: Options of the run; `max_size` is a number.
         query: Query that the engine was selected with.
         selection: The engine and why it runs.
@@ -136,7 +141,11 @@ class AnimationPlan:
             path=self.driver.info.path,
             space=space,
             extract=ExtractOptions(options.driver_face, options.smooth, options.follow_skin),
-            speech=SpeechOptions(seed=options.diffusion.settings.seed, pose_from=options.pose_from),
+            speech=SpeechOptions(
+                seed=options.diffusion.settings.seed,
+                pose_from=options.pose_from,
+                audio_stream=options.audio_stream if options.audio == DRIVER_AUDIO else None,
+            ),
             speaker=photo,
             trim=self.trim,
             info=self.driver.info,
@@ -147,7 +156,7 @@ class AnimationPlan:
         parts = {
             "source": self.source.path,
             "driver": self.driver.path,
-            "audio": self.audio,
+            "audio": None if self.options.audio == SOURCE_AUDIO else self.audio,
             "pose": self.options.pose_from,
             "background": None if self.backdrop is None else self.backdrop.path,
         }
@@ -189,9 +198,20 @@ def plan_animation(
     size = result_size(*source_input.size, options)
     backdrop = inspect_backdrop(options.background)
     panels = _plan_comparison(source_input, driver_input, size) if options.compare else None
-    audio = None if options.audio in (DRIVER_AUDIO, NO_AUDIO) else Path(options.audio)
+    audio = _find_audio(options.audio, source_input)
     size = panels.size if panels else size
     return AnimationPlan(source_input, driver_input, audio, options, query, selection, size, panels, backdrop)
+
+
+def _find_audio(audio: str, source: SourceInput) -> Path | None:
+    """Return the file of the option `audio`, or None for the driver's audio and for none."""
+    if audio in (DRIVER_AUDIO, NO_AUDIO):
+        return None
+    if audio != SOURCE_AUDIO:
+        return Path(audio)
+    if source.path is None or not source.has_audio:
+        raise InputError("the source has no audio. Name driver, none or a file with audio.", field="audio")
+    return source.path
 
 
 def check_animation_outputs(plan: AnimationPlan, output: Path, overwrite: bool) -> None:
@@ -217,7 +237,7 @@ def check_animation_outputs(plan: AnimationPlan, output: Path, overwrite: bool) 
             options.matte, plan.size, MATTE_ENCODING, frames=driver_frames, overwrite=overwrite, inputs=inputs
         )
     if plan.audio is not None and not has_audio(plan.audio):
-        raise InputError(f"{plan.audio} has no audio. Name a file with audio, driver or none.", field="audio")
+        raise InputError(f"{plan.audio} has no audio. Name a file with audio, driver, source or none.", field="audio")
 
 
 def _inspect_source(source: Path | str | Portrait) -> SourceInput:

@@ -205,6 +205,8 @@ def _encode(
         for k, frame in enumerate(frames):
             writer.write(frame, float(pts[k]))
             job.progress("rendering", k + 1, len(pts))
+    if isinstance(writer, VideoWriter):
+        job.notes.extend(writer.audio_notes)
     if isinstance(writer, VideoWriter) and writer.audio_damaged:
         job.notes.append("parts of the audio could not be decoded and are silent or missing")
     return duration

@@ -20,7 +20,7 @@ from mimaface_cli.media.encoding import is_image_sequence
 REQUIRED_COLUMNS = ("source", "driver", "output")
 _INPUT_COLUMNS = ("source", "driver", "audio", "pose-from", "background")
 _OUTPUT_COLUMNS = ("output", "matte")
-_KEYWORDS = {"audio": ("driver", "none"), "background": (KEEP, TRANSPARENT)}  # values that are not file names
+_KEYWORDS = {"audio": ("driver", "source", "none"), "background": (KEEP, TRANSPARENT)}  # values that are not file names
 _MAX_SIZE = 64_000_000  # bytes
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 

@@ -15,8 +15,9 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import check_input_file, is_image_folder
 from mimaface_cli.fingerprint import content_hash, source_stamp
+from mimaface_cli.media.audio_streams import audio_stream
 from mimaface_cli.media.image import image_kind
-from mimaface_cli.media.libav import audio_stream, has_video, open_input
+from mimaface_cli.media.libav import has_video, open_input
 from mimaface_cli.media.waveform import Waveform, open_waveform
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_cache import TRACKS, track_key

@@ -4,7 +4,7 @@ Time 0 of a video's audio is the time of the first frame shown, as in `mimaface_
 an audio file is its first sample.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -17,8 +17,11 @@ from av.packet import Packet
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import check_input_file, is_image_folder
+from mimaface_cli.media.audio_streams import audio_stream, select_audio
+from mimaface_cli.media.channel_layout import protect_layout
+from mimaface_cli.media.ffmpeg_audio import FFmpegAudio
 from mimaface_cli.media.image import image_kind
-from mimaface_cli.media.libav import DECODE_ERRORS, audio_stream, demux, open_input, time_base, video_stream
+from mimaface_cli.media.libav import DECODE_ERRORS, DEMUXERS, demux, open_input, time_base, video_stream
 from mimaface_cli.media.video import decode_frames
 
 MAX_JITTER = 0.04
@@ -35,11 +38,13 @@ class AudioTrack:
         path: Video or audio file.
         start: Start of the part, in seconds.
         duration: Duration of the part in seconds, or None for the rest of the file.
+        stream: Number of the audio stream, from 1; None for the main one.
     """
 
     path: Path
     start: float = 0.0
     duration: float | None = None
+    stream: int | None = None
 
 
 def has_audio(path: Path) -> bool:
@@ -59,30 +64,44 @@ def has_audio(path: Path) -> bool:
 
 
 class AudioReader:
-    """The main audio stream of an open file, with times counted from an origin.
+    """An audio stream of an open file, or a pair of mono streams as one, with times counted from an origin.
 
     Args:
         path: Video or audio file.
         origin: Time that counts as 0, in seconds on the file's clock.
+        number: Number of the audio stream, from 1; None for the main one.
 
     Attributes:
-        stream: The audio stream.
+        stream: The audio stream; of a pair, the first.
+        stream_count: Number of streams that are read, 1 or 2.
+        channel_count: Number of channels of these streams.
+        layout: Name of the channel layout of the frames, always a standard one.
+        notes: Notes for the user about joined and unused streams.
         is_damaged: Whether parts of the audio could not be read so far.
 
     Raises:
         InputError: If the file cannot be read or has no audio.
     """
 
-    def __init__(self, path: Path, origin: float) -> None:
+    def __init__(self, path: Path, origin: float, number: int | None = None) -> None:
         self.path = path
         self.origin = origin
         self.is_damaged = False
         self.container: InputContainer = open_input(path)
-        stream = audio_stream(self.container)
-        if stream is None:
+        try:
+            selection = select_audio(self.container, number)
+            if selection is None:
+                raise InputError(f"{path}: has no audio. Choose another file, or leave the audio out.")
+        except InputError:
             self.container.close()
-            raise InputError(f"{path}: has no audio. Choose another file, or leave the audio out.")
-        self.stream: AudioStream = stream
+            raise
+        self.stream: AudioStream = selection.streams[0]
+        self.stream_count = len(selection.streams)
+        self.channel_count = selection.channel_count
+        self.layout = selection.plan.layout
+        self.notes = selection.notes
+        self._selection = selection
+        self._frames: Generator[AudioFrame, None, None] | None = None
         self._packets = self._demux()
         self._first_packets = list(islice(self._packets, _PROBED_PACKETS))
 
@@ -97,8 +116,12 @@ class AudioReader:
         yield from self._first_packets
         yield from self._packets
 
-    def frames(self) -> Iterator[AudioFrame]:
-        """Yield all frames that can be decoded, each with a timestamp in ticks of the stream."""
+    def frames(self) -> Generator[AudioFrame, None, None]:
+        """Yield all frames that can be decoded, each with a timestamp, in a standard channel layout."""
+        self._frames = self._decode_by_program() if self._selection.needs_program else self._decode()
+        return self._frames
+
+    def _decode(self) -> Generator[AudioFrame, None, None]:
         tick = time_base(self.stream)
         next_time = 0.0  # seconds; for frames without a timestamp
         for packet in self.packets():
@@ -108,11 +131,31 @@ class AudioReader:
                 self.is_damaged = True  # silence takes the place of the packet
                 continue
             for frame in frames:
+                protect_layout(frame)
+            for frame in frames:
                 pts = round(next_time / tick) if frame.pts is None else frame.pts
                 frame.pts = pts
                 frame.time_base = tick
                 next_time = float(pts * tick) + frame.samples / frame.sample_rate
                 yield frame
+
+    def _decode_by_program(self) -> Generator[AudioFrame, None, None]:
+        selection = self._selection
+        program = FFmpegAudio(
+            self.path,
+            [stream.index for stream in selection.streams],
+            self.stream.codec_context.sample_rate,
+            selection.channel_count,
+            selection.plan,
+            self.origin,
+            DEMUXERS,
+        )
+        yield from program.frames()
+        self.is_damaged |= program.is_damaged
+
+    def frame_seconds(self, frame: AudioFrame) -> float:
+        """Return the time of a frame in seconds from the origin."""
+        return float((frame.pts or 0) * time_base(frame)) - self.origin
 
     def to_seconds(self, ticks: int) -> float:
         """Convert a timestamp of the stream to seconds from the origin."""
@@ -132,6 +175,8 @@ class AudioReader:
 
     def close(self) -> None:
         """Close the file."""
+        if self._frames is not None:
+            self._frames.close()
         self.container.close()
 
 

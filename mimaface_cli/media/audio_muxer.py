@@ -14,19 +14,16 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
-from av.codec import Codec as FFmpegCodec
 from av.container import OutputContainer
 from av.packet import Packet
 
 from mimaface_cli.media.audio import MAX_JITTER, AudioReader, AudioTrack, clock_origin, frame_format
-from mimaface_cli.media.encoding import Container
+from mimaface_cli.media.audio_encoding import choose_audio_encoding, describe_change
+from mimaface_cli.media.codecs import Container
 from mimaface_cli.media.libav import DECODE_ERRORS, time_base
 
 _MAX_EARLY_END = 0.025  # seconds by which copied audio may end before the video
 _ROUNDING = 0.001  # seconds; containers round times to milliseconds
-_BITS_PER_CHANNEL = 96_000  # bits per second
-# Re-encoded in the same codec where the container allows it: cutting loses nothing.
-_LOSSLESS_CODECS = {"flac", "alac", "pcm_s16le", "pcm_s24le", "pcm_f32le"}
 
 
 class AudioMuxer:
@@ -42,6 +39,7 @@ class AudioMuxer:
 
     Attributes:
         is_copied: Whether the packets are copied without re-encoding.
+        notes: Notes for the user about what differs from the source.
 
     Raises:
         InputError: If the track has no audio.
@@ -52,12 +50,13 @@ class AudioMuxer:
     ) -> None:
         path = Path(track.path)
         self._end = inf if track.duration is None else track.duration
-        reader = AudioReader(path, clock_origin(path) + track.start)
+        reader = AudioReader(path, clock_origin(path) + track.start, track.stream)
         end = None if video_duration is None else min(self._end, video_duration)
         self.is_copied = _can_copy(reader, container, track.start, end)
         self._reader = reader
         sink_type = _PacketCopier if self.is_copied else _Reencoder
         self._sink: _PacketCopier | _Reencoder = sink_type(reader, output, container)
+        self.notes = [*reader.notes, *self._sink.notes]
 
     def write_until(self, seconds: float) -> None:
         """Mux the audio before a time, except for a packet or two that are not complete yet."""
@@ -88,6 +87,8 @@ def _can_copy(reader: AudioReader, container: Container, start: float, end: floa
         end: End of the audio in the output in seconds, or None if unknown.
     """
     context = reader.stream.codec_context
+    if reader.stream_count > 1:
+        return False
     if context.codec.canonical_name not in container.copied_audio_codecs:
         return False
     if context.codec.canonical_name == "aac" and not context.extradata:
@@ -101,6 +102,8 @@ def _can_copy(reader: AudioReader, container: Container, start: float, end: floa
 
 class _PacketCopier:
     """Muxer that copies the packets of the source, shifted to the new time 0."""
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, reader: AudioReader, output: OutputContainer, container: Container) -> None:
         self._reader = reader
@@ -146,18 +149,18 @@ class _Reencoder:
         self._reader = reader
         self._output = output
         source = reader.stream.codec_context
-        codec = source.codec.canonical_name
-        is_lossless = codec in container.copied_audio_codecs & _LOSSLESS_CODECS
-        encoder = FFmpegCodec(codec if is_lossless else container.audio_encoder, "w")
-        self._rate = source.sample_rate if is_lossless else _lossy_sample_rate(source.sample_rate, encoder.name)
-        self._layout = "mono" if source.channels == 1 else "stereo"
-        bits = source.format.bits
-        sample_format = min(encoder.audio_formats or (), key=lambda candidate: abs(candidate.bits - bits))
-        self._stream = cast(AudioStream, output.add_stream(encoder.name, rate=self._rate))
+        encoding = choose_audio_encoding(source, reader.layout, container)
+        self._rate = encoding.sample_rate
+        self._layout = encoding.layout
+        self._stream = cast(AudioStream, output.add_stream(encoding.encoder, rate=self._rate))
         self._stream.layout = self._layout
-        self._stream.format = sample_format.name
-        self._stream.bit_rate = _BITS_PER_CHANNEL * (1 if self._layout == "mono" else 2)
-        self._planar_format = sample_format.planar.name
+        self._stream.format = encoding.sample_format.name
+        self._stream.bit_rate = encoding.bit_rate
+        # Packed, because PyAV reads beyond the planes of 8 and more channels.
+        self._packed_format = encoding.sample_format.packed.name
+        self._channel_count = encoding.channel_count
+        change = describe_change(source, reader.channel_count, encoding)
+        self.notes = [] if change is None else [change]
         self._chunks = self._resample()
         self._pending: tuple[int, np.ndarray] | None = None  # index of the first sample, samples (C, N)
         self._next_index: int | None = None  # index of the sample that follows the last chunk
@@ -193,7 +196,8 @@ class _Reencoder:
         self._output.mux(self._stream.encode(None))
 
     def _encode(self, samples: np.ndarray) -> None:
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), self._planar_format, self._layout)
+        packed = np.ascontiguousarray(samples.T).reshape(1, -1)
+        frame = AudioFrame.from_ndarray(packed, self._packed_format, self._layout)
         frame.sample_rate = self._rate
         frame.time_base = Fraction(1, self._rate)
         frame.pts = self._written
@@ -208,21 +212,16 @@ class _Reencoder:
             try:
                 if frame is not None and source_format != frame_format(frame):
                     source_format = frame_format(frame)
-                    resampler = AudioResampler(self._planar_format, self._layout, self._rate)
+                    resampler = AudioResampler(self._packed_format, self._layout, self._rate)
                 parts = resampler.resample(frame) if resampler is not None else []
             except DECODE_ERRORS:
                 self._reader.is_damaged = True
                 source_format = resampler = None
                 continue
             for part in parts:
-                yield self._sample_index(part), part.to_ndarray()
+                yield self._sample_index(part), part.to_ndarray().reshape(-1, self._channel_count).T
 
     def _sample_index(self, frame: AudioFrame) -> int:
         if frame.pts is None:
             raise ValueError("the resampler returned a frame without a time")
         return round((float(frame.pts * time_base(frame)) - self._reader.origin) * self._rate)
-
-
-def _lossy_sample_rate(rate: int, encoder: str) -> int:
-    """Return a sample rate of the same family that all players support, with packets short enough to end on time."""
-    return 44_100 if encoder == "aac" and 44_100 % rate == 0 else 48_000

@@ -178,7 +178,10 @@ CODECS: dict[str, Codec] = {
 }
 
 _MP4_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "alac"))
-_PCM = frozenset(("pcm_s16le", "pcm_s24le", "pcm_f32le"))
+_PCM = frozenset(
+    f"pcm_{kind}" for kind in ("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "u8", "f32le", "f64le")
+)
+_QUICKTIME_PCM = _PCM | {"pcm_f32be", "pcm_f64be", "pcm_s8", "pcm_alaw", "pcm_mulaw"}
 _MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), _MP4_AUDIO, "aac", has_edit_lists=True)
 CONTAINERS: dict[str, Container] = {
     ".mp4": _MP4,
@@ -186,7 +189,7 @@ CONTAINERS: dict[str, Container] = {
     ".mov": Container(
         "mov",
         ("h264", "hevc", "prores", "dnxhr", "qtrle", "png"),
-        _MP4_AUDIO | _PCM,
+        _MP4_AUDIO | _QUICKTIME_PCM,
         "aac",
         has_edit_lists=True,
         alpha_codecs=("prores", "qtrle", "png"),

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ import numpy as np
 from mimaface_cli.concurrency import BackgroundConsumer
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import output_error, temporary_path
+from mimaface_cli.leftovers import remove_if_killed
 from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.image import check_image_suffix, save_image, write_image
 
@@ -139,11 +141,14 @@ class SequenceWriter:
 
     def __enter__(self) -> Self:
         self._temporary = temporary_path(self.folder)
+        self._guard = ExitStack()
+        self._guard.enter_context(remove_if_killed(self._temporary))
         try:
             self._temporary.mkdir()
             self._consumer = BackgroundConsumer(self._save)
         except BaseException as error:  # also a signal: no other code would remove the folder
             shutil.rmtree(self._temporary, ignore_errors=True)
+            self._guard.close()
             if isinstance(error, OSError):
                 raise output_error(self.folder, error) from error
             raise
@@ -161,6 +166,7 @@ class SequenceWriter:
         finally:
             self._consumer.abort()
             shutil.rmtree(self._temporary, ignore_errors=True)
+            self._guard.close()
 
     def _save(self, item: tuple[np.ndarray, Path]) -> None:
         image, path = item

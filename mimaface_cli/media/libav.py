@@ -7,7 +7,6 @@ from pathlib import Path
 
 import av
 import av.logging
-from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.frame import Frame
@@ -26,10 +25,12 @@ MAX_PIXELS = 100_000_000
 
 # Containers of audio and video. Excluded on purpose: playlists and scripts that name other files or addresses (hls,
 # dash, concat, sdp), devices, and demuxers that turn any text or bytes into frames (tty, rawvideo, image pipes).
-_DEMUXERS = (
+DEMUXERS = (
     "3gp,aac,ac3,aiff,amr,apng,asf,au,avi,caf,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,"
     "mpegvideo,mxf,nut,obu,ogg,rm,w64,wav,webm,yuv4mpegpipe"
 )
+"""Names of the demuxers that may read a file, separated by commas."""
+
 _COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
 
 DECODE_ERRORS = (FFmpegError, ValueError, OverflowError, MemoryError, ZeroDivisionError)
@@ -44,7 +45,7 @@ def open_input(path: Path) -> InputContainer:
     """
     check_input_file(path)
     options = {
-        "format_whitelist": _DEMUXERS,
+        "format_whitelist": DEMUXERS,
         "protocol_whitelist": "file",
         "max_pixels": str(MAX_PIXELS),
     }
@@ -79,17 +80,6 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 def has_video(container: InputContainer) -> bool:
     """Return whether a file has a video stream; cover art does not count."""
     return any(not stream.disposition & _COVER_ART for stream in container.streams.video)
-
-
-def audio_stream(container: InputContainer) -> AudioStream | None:
-    """Return the main audio stream that can be decoded, or None."""
-    streams = [
-        stream
-        for stream in container.streams.audio
-        if stream.codec_context is not None and stream.codec_context.sample_rate
-    ]
-    best = container.streams.best("audio")
-    return best if best in streams else next(iter(streams), None)
 
 
 def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:

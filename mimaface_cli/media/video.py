@@ -13,10 +13,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.media.audio_streams import audio_stream
 from mimaface_cli.media.color import RgbConverter
 from mimaface_cli.media.libav import (
     DECODE_ERRORS,
-    audio_stream,
     check_pixel_count,
     demux,
     open_input,

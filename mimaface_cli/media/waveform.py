@@ -66,8 +66,10 @@ class Waveform:
 
 
 @contextmanager
-def open_waveform(path: Path, progress: Callable[[float], None] | None = None) -> Iterator[Waveform]:
-    """Decode the main audio stream of a file or video to a temporary waveform.
+def open_waveform(
+    path: Path, progress: Callable[[float], None] | None = None, stream: int | None = None
+) -> Iterator[Waveform]:
+    """Decode an audio stream of a file or video to a temporary waveform.
 
     Channels are mixed as players mix them, soxr changes the sample rate, and gaps are silent. The duration is that of
     the source, rounded up to a sample.
@@ -75,6 +77,7 @@ def open_waveform(path: Path, progress: Callable[[float], None] | None = None) -
     Args:
         path: Video or audio file.
         progress: Function called with the seconds decoded so far.
+        stream: Number of the audio stream, from 1; None for the main one.
 
     Yields:
         The waveform, for the duration of the `with` block.
@@ -84,7 +87,7 @@ def open_waveform(path: Path, progress: Callable[[float], None] | None = None) -
     """
     path = Path(path)
     with tempfile.TemporaryFile() as file:
-        reader = AudioReader(path, clock_origin(path))
+        reader = AudioReader(path, clock_origin(path), stream)
         length = 0
         try:
             for block in _resample(reader):
@@ -160,7 +163,7 @@ def _mix_channels(reader: AudioReader) -> Iterator[tuple[AudioFrame, float]]:
             raise InputError(
                 f"{reader.path}: {frame.sample_rate} samples per second are not supported. Convert the audio to 48000."
             )
-        seconds = reader.to_seconds(frame.pts or 0)
+        seconds = reader.frame_seconds(frame)
         try:
             if mixer is None or source_format != frame_format(frame):
                 source_format = frame_format(frame)

@@ -158,6 +158,11 @@ class VideoWriter:
             return False
         return self._file.audio_muxer.is_damaged
 
+    @property
+    def audio_notes(self) -> list[str]:
+        """Notes for the user about what differs between the audio and its source."""
+        return [] if self._file is None or self._file.audio_muxer is None else self._file.audio_muxer.notes
+
     def write(self, image: np.ndarray, pts: float) -> None:
         """Add a frame.
 

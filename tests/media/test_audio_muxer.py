@@ -247,21 +247,6 @@ def test_unusual_sample_rates_are_converted_to_48_khz(tmp_path):
     check_sync(tmp_path / "b.mp4", samples, 1.6)
 
 
-def test_surround_audio_becomes_stereo(tmp_path):
-    source = tmp_path / "c.wav"
-    with av.open(str(source), "w") as out:
-        stream = out.add_stream("pcm_s16le", rate=16_000)
-        stream.layout = "5.1"
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 6 * 16_000), np.int16), "s16", "5.1")
-        frame.sample_rate = 16_000
-        out.mux(stream.encode(frame))
-    write_with_audio(source, tmp_path / "d.mp4", 20)
-    with av.open(str(tmp_path / "d.mp4")) as file:
-        stream = file.streams.audio[0]
-        assert (stream.rate, stream.layout.name) == (48_000, "stereo")
-        assert float(stream.duration * stream.time_base) == pytest.approx(0.8, abs=0.001)
-
-
 def test_audio_and_video_are_interleaved(tmp_path):
     source = make_clip(tmp_path / "a.mp4", 250, audio=make_noise(10))
     for suffix in (".mp4", ".webm"):
