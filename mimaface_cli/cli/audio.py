@@ -44,6 +44,7 @@ def command(
     checkpoint: Annotated[
         Path | None, field_option(SpeechOptions, "checkpoint", panel=MOTION)
     ] = SpeechOptions.checkpoint,
+    audio_stream: Annotated[int | None, field_option(SpeechOptions, "audio_stream", panel=MOTION)] = None,
     overwrite: Overwrite = False,
     cache_dir: CacheDir = None,
     no_cache: NoCache = False,
@@ -60,7 +61,7 @@ def command(
     """
     with console.options():
         options = SpeechOptions(
-            space, seed, pose_style, expression_scale, still, pose_from, blinks_from, source, checkpoint
+            space, seed, pose_style, expression_scale, still, pose_from, blinks_from, source, checkpoint, audio_stream
         )
     from mimaface_cli.apps.speak import speak
 

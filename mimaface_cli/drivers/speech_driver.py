@@ -92,7 +92,7 @@ def load_speech(
         def on_audio(seconds: float) -> None:
             progress("reading the audio", round(seconds), None)
 
-        with open_waveform(path, on_audio) as samples:
+        with open_waveform(path, on_audio, options.audio_stream) as samples:
             track = synthesizer.synthesize(samples, content)
         return replace(track, meta=replace(track.meta, audio_hash=content, source_hash=content, options=settings))
 
@@ -194,4 +194,6 @@ def _cache_settings(options: SpeechOptions) -> dict[str, Any]:
     """Return the settings that the result depends on besides the audio, as JSON values; files by content hash."""
     files = "pose_from", "blinks_from", "source"
     values = {name: value for name, value in asdict(options).items() if name not in (*files, "space", "checkpoint")}
+    if options.audio_stream is None:
+        del values["audio_stream"]
     return values | {name: content_hash(getattr(options, name)) for name in files if getattr(options, name) is not None}

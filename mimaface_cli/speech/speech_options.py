@@ -24,6 +24,7 @@ class SpeechOptions:
         blinks_from: Track or video that provides eyelids and gaze, or None.
         source: Photo or track of the face that will speak (bfm09 only), or None.
         checkpoint: SadTalker's weights (bfm09 only), or None for the installed ones.
+        audio_stream: Number of the file's audio stream, from 1, or None for the main one.
     """
 
     space: str = option(
@@ -55,6 +56,9 @@ class SpeechOptions:
         metavar="FILE",
         expert=True,
         help="SadTalker's weights: its .safetensors file, or a folder of its older .pth files (bfm09 only).",
+    )
+    audio_stream: int | None = option(
+        None, minimum=1, metavar="N", expert=True, help="Number of the audio stream to use, from 1."
     )
 
     def __post_init__(self) -> None:
