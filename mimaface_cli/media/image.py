@@ -25,9 +25,8 @@ from mimaface_cli.media.image_formats import detect_format, pillow_formats, unre
 from mimaface_cli.media.libav import MAX_PIXELS, check_pixel_count
 
 IMAGE_SUFFIXES = frozenset(
-    (".avif", ".bmp", ".dpx", ".exr", ".heic", ".heif", ".j2k", ".jp2", ".jpeg", ".jpg", ".jxl", ".pgm", ".png")
-    + (".ppm", ".tga", ".tif", ".tiff", ".webp")
-)
+    (".avif", ".bmp", ".dpx", ".exr", ".heic", ".heif", ".j2k", ".jp2", ".jpeg", ".jpg", ".jxl", ".pgm", ".png", ".ppm")
+) | {".tga", ".tif", ".tiff", ".webp"}
 """Suffixes of the files that count as frames in a folder of images."""
 
 # Pillow warns on stderr about damaged tags, which are harmless, and about large images, which `_open` refuses.

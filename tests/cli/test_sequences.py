@@ -43,4 +43,4 @@ def test_animated_webp_is_driver_and_source(sample, run_command, tmp_path):
         done = run_command("animate", *inputs, "-o", "a.mp4", "--max-size", "256", "--overwrite", "--json")
         assert done.code == 0, done.err
         result = json.loads(done.out)
-        assert (result["frames"], result["frame_rate"], result["audio"]) == (6, "10", "none")
+        assert (result["frames"], result["frame_rate"], result["audio"]) == (6, "10/1", "none")
