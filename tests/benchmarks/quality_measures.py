@@ -152,8 +152,8 @@ def compare_images(result: np.ndarray, truth: np.ndarray, points: np.ndarray) ->
     margin = MOUTH_MARGIN * float(eye_distance(points[None])[0])
     boxes = {
         "whole": np.s_[:, :],
-        "face": _box(points, 0.0, truth.shape),
-        "mouth": _box(points[list(MOUTH_OUTLINE)], margin, truth.shape),
+        "face": landmark_box(points, 0.0, truth.shape),
+        "mouth": landmark_box(points[list(MOUTH_OUTLINE)], margin, truth.shape),
     }
     values = {}
     for name, box in boxes.items():
@@ -163,7 +163,7 @@ def compare_images(result: np.ndarray, truth: np.ndarray, points: np.ndarray) ->
     return values
 
 
-def _box(points: np.ndarray, margin: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def landmark_box(points: np.ndarray, margin: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Return rows and columns of the box around points (N, 2), within an image."""
     left, top = np.maximum(points.min(0) - margin, 0).astype(int)
     right, bottom = (points.max(0) + margin).astype(int) + 1
