@@ -34,6 +34,7 @@ _WIDE_GAMUT_PRIMARIES = {9, 11, 12}  # BT.2020, DCI-P3, Display P3
 _HDR_TRANSFER = {16, 18}  # PQ, HLG
 _SRGB_TRANSFER = 13
 
+_MAX_ROUNDING = 4  # pixels
 _MAX_ASPECT = 8  # a larger sample aspect ratio is a damaged header
 
 
@@ -110,7 +111,8 @@ def is_wide_gamut(frame: VideoFrame) -> bool:
 class RgbConverter:
     """Converter of a stream's decoded frames to RGB arrays, all of the first frame's size.
 
-    Wide-gamut and HDR video (BT.2020, P3, PQ, HLG) is converted to BT.709.
+    Wide-gamut and HDR video (BT.2020, P3, PQ, HLG) is converted to BT.709. A later frame of another size is scaled by
+    its own aspect ratio and centered on black.
 
     Args:
         first: First frame of the stream.
@@ -120,6 +122,8 @@ class RgbConverter:
 
     def __init__(self, first: VideoFrame, aspect: Fraction | None, *, is_upright: bool = False) -> None:
         self._size = square_pixel_size(first.width, first.height, aspect)
+        self._coded_size = first.width, first.height
+        self._aspect = aspect
         self._orientation = Orientation() if is_upright else frame_orientation(first)
         self._scaler = VideoReformatter()
 
@@ -128,14 +132,39 @@ class RgbConverter:
         """(width, height) of the upright arrays."""
         return self._size[::-1] if self._orientation.transpose else self._size
 
-    def convert(self, frame: VideoFrame) -> np.ndarray:
-        """Return a frame as an upright (H, W, 3) uint8 array, C-contiguous."""
-        flags = _DECODE if (frame.width, frame.height) == self._size else _RESIZE
-        rgb = self._to_rgb(frame, flags)
-        return self._orientation.apply(rgb.to_ndarray())
+    def convert(self, frame: VideoFrame, aspect: Fraction | None = None) -> np.ndarray:
+        """Return a frame as an upright (H, W, 3) uint8 array, C-contiguous.
 
-    def _to_rgb(self, frame: VideoFrame, flags: int) -> VideoFrame:
-        width, height = self._size
+        Args:
+            frame: Decoded frame.
+            aspect: Sample aspect ratio of the frame, if its size differs from the first frame's; None for the stream's.
+        """
+        if (frame.width, frame.height) != self._coded_size:
+            return self._fit(frame, aspect or self._aspect)
+        return self._orientation.apply(self._to_rgb(frame, self._size).to_ndarray())
+
+    def _fit(self, frame: VideoFrame, aspect: Fraction | None) -> np.ndarray:
+        """Return a frame of another size at the size of the others, with its own aspect ratio, centered on black."""
+        is_turned = "DISPLAYMATRIX" in frame.side_data
+        orientation = frame_orientation(frame) if is_turned else self._orientation
+        width, height = self.size
+        shown = square_pixel_size(frame.width, frame.height, aspect)
+        columns, rows = shown[::-1] if orientation.transpose else shown
+        scale = min(width / columns, height / rows)
+        # Codecs round sides to whole blocks, so a bar of a few pixels is no change of the aspect ratio.
+        columns, rows = (
+            full if abs(side * scale - full) <= _MAX_ROUNDING else max(1, round(side * scale))
+            for side, full in ((columns, width), (rows, height))
+        )
+        image = self._to_rgb(frame, (rows, columns) if orientation.transpose else (columns, rows)).to_ndarray()
+        canvas = np.zeros((height, width, 3), np.uint8)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        canvas[top : top + rows, left : left + columns] = orientation.apply(image)
+        return canvas
+
+    def _to_rgb(self, frame: VideoFrame, size: tuple[int, int]) -> VideoFrame:
+        width, height = size
+        flags = _DECODE if (frame.width, frame.height) == size else _RESIZE
         primaries = transfer = None
         if is_wide_gamut(frame):
             primaries = ColorPrimaries.BT709

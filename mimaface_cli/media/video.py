@@ -152,12 +152,13 @@ def decode_rgb_frames(path: Path, start: float = 0.0) -> Generator[tuple[np.ndar
                 continue
             if converter is None:
                 converter = _rgb_converter(frame, stream, path)
-            yield _convert(converter, frame, path), seconds
+            yield _convert(converter, frame, stream.codec_context.sample_aspect_ratio, path), seconds
 
 
-def _convert(converter: RgbConverter, frame: VideoFrame, path: Path) -> np.ndarray:
+def _convert(converter: RgbConverter, frame: VideoFrame, aspect: Fraction | None, path: Path) -> np.ndarray:
+    check_pixel_count(path, frame.width, frame.height)
     try:
-        return converter.convert(frame)
+        return converter.convert(frame, aspect)
     except DECODE_ERRORS as error:
         raise InputError(
             f"{path}: the pixel format {frame.format.name} is not supported. Re-encode the video as yuv420p."
