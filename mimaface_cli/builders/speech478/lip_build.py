@@ -1,15 +1,14 @@
 """The steps of the training: load clips, cross-validate and align them, train on all of them, write model and card."""
 
-import csv
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 
+from mimaface_cli.builders.clip_tracks import read_people
 from mimaface_cli.builders.speech478.lip_build_options import LipBuildOptions
 from mimaface_cli.builders.speech478.lip_evaluation import ClipFigures, choose_close_threshold, evaluate_clip
 from mimaface_cli.builders.speech478.lip_training import (
@@ -90,21 +89,6 @@ def build_lip_model(options: LipBuildOptions, log: Callable[[str], None]) -> Non
     with atomic_path(card_path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     log(f"{model_path}: {model_path.stat().st_size} bytes, version {version}")
-
-
-def read_people(path: Path | None) -> dict[str, str]:
-    """Read the person in each file, by file name without suffix.
-
-    Raises:
-        InputError: If the table cannot be read.
-    """
-    if path is None:
-        return {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {Path(row["file"]).stem: row["person"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a table with the columns file and person ({error}).") from error
 
 
 def cross_validate(

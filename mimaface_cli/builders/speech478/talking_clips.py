@@ -8,13 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mimaface_cli.builders.clip_tracks import list_videos, load_track
 from mimaface_cli.builders.speech478.audio_augmentation import augment_speech, synthesize_noise
 from mimaface_cli.errors import InputError
-from mimaface_cli.face import face478
-from mimaface_cli.face.extract_face478 import extract_video
-from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.media.audio import has_audio
-from mimaface_cli.media.reader import probe, read_frames
 from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform, open_waveform
 from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.track import MotionTrack
@@ -30,7 +27,6 @@ from mimaface_cli.speech.lip_network import (
 from mimaface_cli.speech.mouth_motion import lip_gap_gradient
 from mimaface_cli.speech.phones import count_feature_frames, measure_waveform
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg")
 MARGIN = CONTEXT * FEATURES_PER_FRAME  # feature frames of silence before and after the audio
 _MIN_DURATION = 0.9  # seconds
 _MIN_GAP_DEVIATION = 0.008  # standard deviation of the lip gap in model units
@@ -113,7 +109,7 @@ def load_talking_clips(
             with _open_audio(path) as waveform:
                 if waveform is None:
                     continue
-                track = _load_track(path, tracks)
+                track = load_track(path, tracks)
                 person = people.get(path.stem, path.stem)
                 clip = _make_clip(path.stem, person, track, waveform, front_end, np.random.default_rng(number))
         except InputError as error:
@@ -123,11 +119,6 @@ def load_talking_clips(
             clips.append(clip)
         log(f"{path.name}: {'used' if clip else 'too short or without mouth movement'}")
     return clips
-
-
-def list_videos(folder: Path) -> list[Path]:
-    """Return the videos in a folder and its subfolders."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def iterate_audio(folder: Path) -> Iterator[Waveform]:
@@ -149,19 +140,6 @@ def _open_audio(path: Path) -> Generator[Waveform | None, None, None]:
         return
     with open_waveform(path) as waveform:
         yield None if measure_waveform(waveform).is_silent else waveform
-
-
-def _load_track(path: Path, tracks: Path) -> MotionTrack:
-    cached = tracks / f"{path.stem}.npz"
-    if cached.exists():
-        return MotionTrack.load(cached)
-    frames = read_frames(path)
-    try:
-        track = extract_video(frames, probe(path).frame_rate, face478.load(), ExtractOptions(smooth=0), str(path))
-    finally:
-        frames.close()
-    track.save(cached)
-    return track
 
 
 def _make_clip(

@@ -12,6 +12,7 @@ from mimaface_cli.engines.mesh.image_patch import SUBPIXEL_BITS, to_subpixels
 from mimaface_cli.engines.mesh.mouth import UNITS_PER_MM
 from mimaface_cli.face import camera
 from mimaface_cli.motion.coefficients import BLENDSHAPES
+from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.motion.rotation import rotation_matrix
 
 CROP_WIDTH, CROP_HEIGHT = 192, 128  # pixels
@@ -22,6 +23,7 @@ CONDITION_DIM = 2 * len(MOUTH_COLUMNS) + 4
 _WIDTH_MM = 100.0  # width of the crop on the face
 _BELOW_LIPS_MM = 12.0  # distance of the crop's middle below the line of the lips: room for the jaw
 _BLUR_BELOW = 0.75  # scale below which sampling alone would skip pixels
+_WINDOW_MARGIN = 12  # pixels at the crop's border in which changes fade out
 _MARGIN = 4  # pixels read around the crop, for interpolation
 
 PointMap = Callable[[np.ndarray], np.ndarray]
@@ -143,3 +145,11 @@ def build_condition(
     """
     parts = expression[MOUTH_COLUMNS], photo_expression[MOUTH_COLUMNS], pose[:2], photo_pose[:2]
     return np.concatenate(parts).astype(np.float32)
+
+
+def change_window() -> np.ndarray:
+    """Return the weights (128, 192) float32 of changes: 1, falling to 0 at the crop's border."""
+    rows, columns = np.arange(CROP_HEIGHT) + 0.5, np.arange(CROP_WIDTH) + 0.5
+    depth_y = np.minimum(rows, CROP_HEIGHT - rows)[:, None]
+    depth_x = np.minimum(columns, CROP_WIDTH - columns)[None]
+    return smoothstep(np.minimum(depth_y, depth_x) / _WINDOW_MARGIN).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Training of the mouth network from videos of faces."""

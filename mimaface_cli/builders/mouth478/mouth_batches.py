@@ -1,0 +1,132 @@
+"""Random batches of mouth samples: people, mirror images, light, color and sharpness vary."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mimaface_cli.builders.mouth478.mouth_clips import MouthSamples
+from mimaface_cli.engines.mesh.image_patch import LUMA
+from mimaface_cli.engines.mesh.mouth_crop import CROP_HEIGHT, CROP_WIDTH, MOUTH_COLUMNS
+from mimaface_cli.motion.coefficients import BLENDSHAPES
+
+_CLOSED_SHARE = 0.4  # of the pairs whose photo has a closed mouth, beside those that chance gives
+_GRAY_SHARE, _BLURRED_SHARE = 0.08, 0.35  # shares of the samples
+_GAIN, _CHANNEL_GAIN, _OFFSET = 0.2, 0.08, 12.0  # largest changes of light and color
+_GAMMA = 0.25
+_LARGEST_BLUR = 2.2  # factor by which a sample is reduced and enlarged
+_CONDITION_NOISE = 0.02  # standard deviation
+
+
+@dataclass(frozen=True, eq=False)
+class MouthBatch:
+    """B pairs of consecutive frames; all arrays float32.
+
+    Attributes:
+        planes: (2B, 8, 128, 192) input of the network, the first frames of all pairs, then the second ones.
+        conditions: (2B, CONDITION_DIM).
+        truths: (2B, 3, 128, 192), -1 to 1.
+        flows: (B, 128, 192, 2) from the second frame to the first, in pixels.
+    """
+
+    planes: np.ndarray
+    conditions: np.ndarray
+    truths: np.ndarray
+    flows: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class MouthClip:
+    """The samples of a clip, and the person in it."""
+
+    name: str
+    person: str
+    samples: MouthSamples
+
+
+def draw_batch(people: list[list[MouthClip]], size: int, rng: np.random.Generator) -> MouthBatch:
+    """Draw pairs of random people.
+
+    Args:
+        people: The clips of each person.
+        size: Number of pairs.
+        rng: Random numbers.
+    """
+    pairs = []
+    for _ in range(size):
+        clips = people[rng.integers(len(people))]
+        samples = clips[rng.integers(len(clips))].samples
+        choices = np.arange(len(samples))
+        closed = np.flatnonzero(samples.closed[samples.photo])
+        if len(closed) and rng.random() < _CLOSED_SHARE:
+            choices = closed
+        pairs.append(_vary(samples, int(rng.choice(choices)), rng))
+    return stack_batch(pairs)
+
+
+Pair = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # planes, conditions, truths, flow of one pair
+
+
+def stack_batch(pairs: list[Pair]) -> MouthBatch:
+    """Stack pairs, the first frames first."""
+    planes, conditions, truths = (np.concatenate(np.stack([pair[k] for pair in pairs], 1)) for k in range(3))
+    return MouthBatch(planes, conditions, truths, np.stack([pair[3] for pair in pairs]))
+
+
+def read_pair(samples: MouthSamples, k: int) -> Pair:
+    """Return a pair as the network sees it."""
+    colors = np.stack([*samples.truths[k], *samples.renders[k], samples.photos[samples.photo[k]]])
+    return _to_pair(samples, k, colors.astype(np.float32), samples.conditions[k])
+
+
+def _vary(samples: MouthSamples, k: int, rng: np.random.Generator) -> Pair:
+    """Return a pair with random changes that are the same for photo, renders and truths."""
+    colors = np.stack([*samples.truths[k], *samples.renders[k], samples.photos[samples.photo[k]]]).astype(np.float32)
+    if rng.random() < _BLURRED_SHARE:
+        factor = rng.uniform(1, _LARGEST_BLUR)
+        small = round(CROP_WIDTH / factor), round(CROP_HEIGHT / factor)
+        for image in colors:
+            reduced = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+            image[:] = cv2.resize(reduced, (CROP_WIDTH, CROP_HEIGHT), interpolation=cv2.INTER_LINEAR)
+    gains = rng.uniform(1 - _GAIN, 1 + _GAIN) * rng.uniform(1 - _CHANNEL_GAIN, 1 + _CHANNEL_GAIN, 3)
+    colors = np.clip(colors * gains.astype(np.float32) + np.float32(rng.uniform(-_OFFSET, _OFFSET)), 0, 255)
+    gamma = np.float32(np.exp(rng.uniform(-_GAMMA, _GAMMA)))
+    colors = 255 * (colors / 255) ** gamma
+    if rng.random() < _GRAY_SHARE:
+        colors[:] = (colors @ LUMA)[..., None]
+    conditions = samples.conditions[k]
+    conditions = conditions + rng.normal(0, _CONDITION_NOISE, conditions.shape).astype(np.float32)
+    pair = _to_pair(samples, k, colors, conditions)
+    return _mirror(pair) if rng.random() < 0.5 else pair
+
+
+def _to_pair(samples: MouthSamples, k: int, colors: np.ndarray, conditions: np.ndarray) -> Pair:
+    colors = np.moveaxis(colors, -1, 1) / np.float32(127.5) - 1
+    openings = np.stack([*samples.openings[k], samples.photo_openings[samples.photo[k]]])[:, None] / np.float32(255)
+    planes = np.stack([np.concatenate([colors[2 + j], openings[j], colors[4], openings[2]]) for j in (0, 1)])
+    flow = cv2.resize(samples.flows[k].astype(np.float32), (CROP_WIDTH, CROP_HEIGHT))
+    return planes, conditions, colors[:2], flow
+
+
+def _mirror(pair: Pair) -> Pair:
+    planes, conditions, truths, flow = pair
+    mirrored = flow[:, ::-1] * np.array([-1, 1], np.float32)
+    return planes[..., ::-1], mirror_conditions(conditions), truths[..., ::-1], mirrored
+
+
+def mirror_conditions(conditions: np.ndarray) -> np.ndarray:
+    """Return the conditions (..., CONDITION_DIM) of the mirror images."""
+    names = [BLENDSHAPES[k] for k in MOUTH_COLUMNS]
+    swapped = [names.index(_swap_sides(name)) for name in names]
+    count = len(names)
+    order = [*swapped, *(count + k for k in swapped), *range(2 * count, 2 * count + 4)]
+    mirrored = conditions[..., order]
+    mirrored[..., [2 * count + 1, 2 * count + 3]] *= -1  # yaw
+    return mirrored
+
+
+def _swap_sides(name: str) -> str:
+    for side, other in (("Left", "Right"), ("Right", "Left")):
+        if name.endswith(side):
+            return name.removesuffix(side) + other
+    return name

@@ -1,0 +1,75 @@
+"""The mouth network and its critic in torch, for training; `engines/mesh/mouth_network.py` runs the network."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, PLANES
+
+FACTOR = 2  # pixels of the crop per pixel of the first layer, in each direction
+WIDTHS = (16, 32, 64, 96)  # channels by level
+SLOPE = 0.1  # of the leaky rectifier
+
+
+class MouthUNet(nn.Module):
+    """A U-Net with four levels that returns what to add to a rendered mouth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first, second, third, fourth = WIDTHS
+        self.e0 = nn.Conv2d(PLANES * FACTOR**2, first, 3, 1, 1)
+        self.e1a, self.e1b = nn.Conv2d(first, second, 3, 2, 1), nn.Conv2d(second, second, 3, 1, 1)
+        self.e2a, self.e2b = nn.Conv2d(second, third, 3, 2, 1), nn.Conv2d(third, third, 3, 1, 1)
+        self.e3a = nn.Conv2d(third, fourth, 3, 2, 1)
+        self.condition = nn.Linear(CONDITION_DIM, fourth)
+        self.m0, self.m1 = nn.Conv2d(fourth, fourth, 3, 1, 1), nn.Conv2d(fourth, fourth, 3, 1, 1)
+        self.d2 = nn.Conv2d(fourth + third, third, 3, 1, 1)
+        self.d1 = nn.Conv2d(third + second, second, 3, 1, 1)
+        self.d0 = nn.Conv2d(second + first, first, 3, 1, 1)
+        self.o = nn.Conv2d(first, 3 * FACTOR**2, 3, 1, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, SLOPE)
+                nn.init.zeros_(module.bias)
+        nn.init.zeros_(self.condition.bias)
+        nn.init.normal_(self.condition.weight, std=0.1)
+        nn.init.normal_(self.o.weight, std=0.01)
+
+    def forward(self, planes: Tensor, condition: Tensor) -> Tensor:
+        """Return the change (N, 3, 128, 192) of planes (N, 8, 128, 192) under conditions (N, CONDITION_DIM)."""
+        x0 = _act(self.e0(functional.pixel_unshuffle(planes, FACTOR)))
+        x1 = _act(self.e1b(_act(self.e1a(x0))))
+        x2 = _act(self.e2b(_act(self.e2a(x1))))
+        x3 = _act(self.e3a(x2) + self.condition(condition)[:, :, None, None])
+        x3 = x3 + _act(self.m0(x3))
+        x3 = x3 + _act(self.m1(x3))
+        u2 = _act(self.d2(torch.cat([_double(x3), x2], 1)))
+        u1 = _act(self.d1(torch.cat([_double(u2), x1], 1)))
+        u0 = _act(self.d0(torch.cat([_double(u1), x0], 1)))
+        return functional.pixel_shuffle(self.o(u0), FACTOR)
+
+
+class MouthCritic(nn.Module):
+    """A patch classifier of real and rendered mouths, which also sees the opening of the lips and the photo."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (7, 24, 48, 64)
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.utils.parametrizations.spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1)), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, 1, 1))
+
+    def forward(self, colors: Tensor, planes: Tensor) -> Tensor:
+        """Return scores (N, 1, 16, 24), high for real ones, of colors (N, 3, 128, 192)."""
+        return self.layers(torch.cat([colors, planes[:, 3:7]], 1))
+
+
+def _act(values: Tensor) -> Tensor:
+    return functional.leaky_relu(values, SLOPE)
+
+
+def _double(values: Tensor) -> Tensor:
+    return functional.interpolate(values, scale_factor=2, mode="nearest")

@@ -1,0 +1,184 @@
+"""Training of the mouth network: differences of color and gradient, a critic, and steadiness over time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mimaface_cli.builders.mouth478.mouth_batches import MouthBatch, MouthClip, draw_batch
+from mimaface_cli.builders.mouth478.mouth_torch import MouthCritic, MouthUNet
+from mimaface_cli.engines.mesh.mouth_crop import change_window
+
+PAIRS_PER_BATCH = 4
+_LEARNING_RATE, _FINAL_SHARE = 6e-4, 0.05  # the rate falls to this share along a cosine
+_CRITIC_RATE = 4e-4
+_WARM_UP = 200  # steps
+_CRITIC_FROM, _CRITIC_FULL = 0.1, 0.25  # shares of the training
+_CRITIC_SHARE = 0.6  # length of the critic's gradient relative to that of the differences
+_OPENING_WEIGHT = 4.0  # of pixels in the opening and close to it, beside 1 elsewhere
+_GRADIENT_WEIGHT, _COARSE_WEIGHT, _STEADY_WEIGHT = 0.6, 0.5, 0.4
+_AVERAGE = 0.999  # decay of the average of the weights
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of the training.
+
+    Attributes:
+        steps: Number of steps.
+        seed: Seed of all random numbers.
+        checkpoint: File in which the state is kept, so that an interrupted training resumes.
+        checkpoint_every: Steps between two states.
+    """
+
+    steps: int
+    seed: int
+    checkpoint: Path
+    checkpoint_every: int = 250
+
+
+class MouthTrainer:
+    """A training and its state.
+
+    Attributes:
+        step: Number of finished steps.
+        average: The averaged weights, which are the result.
+    """
+
+    def __init__(self, people: list[list[MouthClip]], options: TrainingOptions, start: MouthUNet | None = None) -> None:
+        torch.manual_seed(options.seed)
+        self._people, self._options = people, options
+        self._network = start or MouthUNet()
+        self._critic = MouthCritic()
+        self._network.to(memory_format=torch.channels_last)
+        self._critic.to(memory_format=torch.channels_last)
+        self._optimizer = torch.optim.Adam(self._network.parameters(), _LEARNING_RATE, (0.9, 0.99))
+        self._critic_optimizer = torch.optim.Adam(self._critic.parameters(), _CRITIC_RATE, (0.5, 0.99))
+        self.average = MouthUNet()
+        self.average.load_state_dict(self._network.state_dict())
+        self._window = torch.from_numpy(change_window())
+        self.step = 0
+        if options.checkpoint.exists():
+            self._restore()
+
+    def run(self, progress: Callable[[int, int, dict[str, float]], None]) -> None:
+        """Train until the end.
+
+        Args:
+            progress: Is called with the finished steps, all steps and the losses.
+        """
+        options = self._options
+        while self.step < options.steps:
+            rng = np.random.default_rng([options.seed, self.step])
+            losses = self._train(draw_batch(self._people, PAIRS_PER_BATCH, rng))
+            self.step += 1
+            if self.step % options.checkpoint_every == 0 or self.step == options.steps:
+                self._store()
+            progress(self.step, options.steps, losses)
+
+    def _train(self, batch: MouthBatch) -> dict[str, float]:
+        share = self.step / self._options.steps
+        rate = min(1.0, (self.step + 1) / _WARM_UP)
+        rate *= _FINAL_SHARE + (1 - _FINAL_SHARE) * 0.5 * (1 + np.cos(np.pi * share))
+        for optimizer, base in ((self._optimizer, _LEARNING_RATE), (self._critic_optimizer, _CRITIC_RATE)):
+            for group in optimizer.param_groups:
+                group["lr"] = base * rate
+        planes, truths = _to_tensor(batch.planes), _to_tensor(batch.truths)
+        change = self._network(planes, torch.from_numpy(batch.conditions))
+        result = planes[:, :3] + self._window * change
+        leaf = result.detach().requires_grad_()
+        losses = compare_mouths(leaf, truths, planes[:, 3:4])
+        losses["steady"] = _STEADY_WEIGHT * measure_unsteadiness(leaf, truths, torch.from_numpy(batch.flows))
+        (gradient,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), leaf)
+        if share >= _CRITIC_FROM / 2:  # the critic learns before it counts
+            losses["critic"] = self._train_critic(leaf.detach(), truths, planes)
+            critic_share = float(np.clip((share - _CRITIC_FROM) / (_CRITIC_FULL - _CRITIC_FROM), 0, 1))
+            gradient = gradient + critic_share * self._ask_critic(leaf, planes, gradient.norm())
+        self._optimizer.zero_grad(set_to_none=True)
+        result.backward(gradient)
+        nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
+        self._optimizer.step()
+        with torch.no_grad():
+            decay = min(_AVERAGE, (1 + self.step) / (10 + self.step))
+            for mean, value in zip(self.average.parameters(), self._network.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _ask_critic(self, result: Tensor, planes: Tensor, length: Tensor) -> Tensor:
+        """Return the gradient along which the critic finds mouths less real, scaled to `_CRITIC_SHARE` of a length."""
+        (gradient,) = torch.autograd.grad(-self._critic(result, planes).mean(), result)
+        return gradient * (_CRITIC_SHARE * length / gradient.norm().clamp_min(1e-12))
+
+    def _train_critic(self, result: Tensor, truths: Tensor, planes: Tensor) -> Tensor:
+        real, rendered = self._critic(torch.cat([truths, result]), planes.repeat(2, 1, 1, 1)).chunk(2)
+        loss = functional.relu(1 - real).mean() + functional.relu(1 + rendered).mean()
+        self._critic_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._critic_optimizer.step()
+        return loss.detach()
+
+    def _store(self) -> None:
+        path = self._options.checkpoint
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        part_file = path.with_suffix(".part")
+        torch.save({"step": self.step, **state}, part_file)
+        part_file.replace(path)
+
+    def _restore(self) -> None:
+        state = torch.load(self._options.checkpoint, weights_only=True)
+        self.step = state.pop("step")
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {
+            "network": self._network,
+            "critic": self._critic,
+            "average": self.average,
+            "optimizer": self._optimizer,
+            "critic_optimizer": self._critic_optimizer,
+        }
+
+
+def _to_tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(memory_format=torch.channels_last)
+
+
+def compare_mouths(result: Tensor, truth: Tensor, opening: Tensor) -> dict[str, Tensor]:
+    """Compare rendered mouths (N, 3, 128, 192) with the truth; the opening (N, 1, 128, 192) counts more."""
+    near = functional.max_pool2d(opening, 9, 1, 4)
+    weight = 1 + _OPENING_WEIGHT * near
+    weight = weight / weight.mean((1, 2, 3), keepdim=True)
+    difference = result - truth
+    coarse = functional.avg_pool2d(difference, 4).abs() * functional.avg_pool2d(weight, 4)
+    across = (difference[..., 1:] - difference[..., :-1]).abs() * weight[..., 1:]
+    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs() * weight[..., 1:, :]
+    return {
+        "color": (difference.abs() * weight).mean(),
+        "coarse": _COARSE_WEIGHT * coarse.mean(),
+        "gradient": _GRADIENT_WEIGHT * (across.mean() + down.mean()),
+    }
+
+
+def measure_unsteadiness(result: Tensor, truth: Tensor, flow: Tensor) -> Tensor:
+    """Compare how rendered mouths and true ones change from the first frame of a pair to the second.
+
+    Args:
+        result: (2B, 3, 128, 192), first frames, then second frames.
+        truth: As `result`.
+        flow: (B, 128, 192, 2) from the second frame to the first, in pixels.
+
+    Returns:
+        The mean difference of both changes, each along the flow.
+    """
+    height, width = flow.shape[1:3]
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack([columns, rows], -1) + 0.5 + flow
+    grid = places / torch.tensor([width, height]) * 2 - 1
+    first, second = (result - truth).chunk(2)
+    followed = functional.grid_sample(first, grid, padding_mode="border", align_corners=False)
+    return (second - followed).abs().mean()

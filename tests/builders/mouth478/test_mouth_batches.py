@@ -1,0 +1,105 @@
+"""Batches of the mouth network's training."""
+
+import numpy as np
+import torch
+
+from mimaface_cli.builders.mouth478.mouth_batches import MouthClip, draw_batch, mirror_conditions, read_pair
+from mimaface_cli.builders.mouth478.mouth_clips import MouthSamples, measure_flow
+from mimaface_cli.builders.mouth478.mouth_training import compare_mouths, measure_unsteadiness
+from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, CROP_HEIGHT, CROP_WIDTH, MOUTH_COLUMNS
+from mimaface_cli.motion.coefficients import BLENDSHAPES
+
+
+def make_samples(rng: np.random.Generator, pairs: int = 3) -> MouthSamples:
+    def draw(*shape: int) -> np.ndarray:
+        return rng.integers(0, 256, shape, np.uint8)
+
+    size = CROP_HEIGHT, CROP_WIDTH
+    return MouthSamples(
+        photos=draw(2, *size, 3),
+        photo_openings=draw(2, *size),
+        photo=np.arange(pairs) % 2,
+        truths=draw(pairs, 2, *size, 3),
+        renders=draw(pairs, 2, *size, 3),
+        openings=draw(pairs, 2, *size),
+        conditions=rng.normal(size=(pairs, 2, CONDITION_DIM)).astype(np.float32),
+        flows=np.zeros((pairs, CROP_HEIGHT // 2, CROP_WIDTH // 2, 2), np.float16),
+        closed=np.array([True, False]),
+    )
+
+
+def test_samples_are_stored_and_loaded(tmp_path):
+    samples = make_samples(np.random.default_rng(0))
+    samples.save(tmp_path / "clip.npz")
+    loaded = MouthSamples.load(tmp_path / "clip.npz")
+    assert (loaded.renders == samples.renders).all()
+    assert (loaded.conditions == samples.conditions).all()
+    assert len(loaded) == 3
+
+
+def test_a_pair_holds_render_opening_photo_and_truth():
+    samples = make_samples(np.random.default_rng(1))
+    planes, conditions, truths, _ = read_pair(samples, 1)
+    assert planes.shape == (2, 8, CROP_HEIGHT, CROP_WIDTH)
+    assert np.allclose((planes[1, :3] + 1) * 127.5, np.moveaxis(samples.renders[1, 1], -1, 0), atol=1e-3)
+    assert np.allclose(planes[1, 3] * 255, samples.openings[1, 1], atol=1e-3)
+    assert np.allclose((planes[0, 4:7] + 1) * 127.5, np.moveaxis(samples.photos[1], -1, 0), atol=1e-3)
+    assert np.allclose(planes[0, 7] * 255, samples.photo_openings[1], atol=1e-3)
+    assert np.allclose((truths[0] + 1) * 127.5, np.moveaxis(samples.truths[1, 0], -1, 0), atol=1e-3)
+    assert (conditions == samples.conditions[1]).all()
+
+
+def test_batches_repeat_with_the_seed_and_put_first_frames_first():
+    people = [[MouthClip("a", "a", make_samples(np.random.default_rng(2)))]]
+    batch, again = (draw_batch(people, 2, np.random.default_rng(5)) for _ in range(2))
+    assert batch.planes.shape == (4, 8, CROP_HEIGHT, CROP_WIDTH)
+    assert (batch.planes == again.planes).all()
+    assert (batch.planes[0, 4:] == batch.planes[2, 4:]).all(), "both frames of a pair have one photo"
+    assert (batch.planes != draw_batch(people, 2, np.random.default_rng(6)).planes).any()
+
+
+def test_mirrored_conditions_swap_sides_and_turn_yaw():
+    names = [BLENDSHAPES[k] for k in MOUTH_COLUMNS]
+    count = len(names)
+    conditions = np.zeros(CONDITION_DIM, np.float32)
+    conditions[names.index("mouthSmileLeft")] = 0.7
+    conditions[count + names.index("jawRight")] = 0.2
+    conditions[names.index("jawOpen")] = 0.5
+    conditions[2 * count : 2 * count + 2] = 0.1, 0.3
+    mirrored = mirror_conditions(conditions)
+    assert mirrored[names.index("mouthSmileRight")] == np.float32(0.7)
+    assert mirrored[names.index("mouthSmileLeft")] == 0
+    assert mirrored[count + names.index("jawLeft")] == np.float32(0.2)
+    assert mirrored[names.index("jawOpen")] == np.float32(0.5)
+    assert mirrored[2 * count] == np.float32(0.1)
+    assert mirrored[2 * count + 1] == np.float32(-0.3)
+    assert (mirror_conditions(mirrored) == conditions).all()
+
+
+def test_unsteadiness_follows_the_flow():
+    rng = np.random.default_rng(3)
+    small = rng.integers(0, 256, (16, 24, 3), np.uint8)
+    first = np.kron(small, np.ones((8, 8, 1), np.uint8))
+    second = np.roll(first, 4, 1)
+    flow = measure_flow(first, second)
+    assert np.median(flow[..., 0]) == np.float16(-4) or abs(np.median(flow[..., 0]) + 4) < 0.5
+
+    truth = torch.zeros(2, 3, CROP_HEIGHT, CROP_WIDTH)
+    error = torch.from_numpy(np.moveaxis(np.stack([first, second]), -1, 1) / np.float32(127.5) - 1)
+    exact = torch.zeros(1, CROP_HEIGHT, CROP_WIDTH, 2)
+    exact[..., 0] = -4
+    moving_along = measure_unsteadiness(error, truth, exact)
+    standing = measure_unsteadiness(error, truth, torch.zeros_like(exact))
+    assert float(moving_along) < 0.1 * float(standing)
+
+
+def test_differences_in_the_opening_count_more():
+    truth = torch.zeros(1, 3, CROP_HEIGHT, CROP_WIDTH)
+    opening = torch.zeros(1, 1, CROP_HEIGHT, CROP_WIDTH)
+    opening[..., 50:70, 80:110] = 1
+    inside, outside = truth.clone(), truth.clone()
+    inside[..., 55:60, 90:100] = 1
+    outside[..., 5:10, 10:20] = 1
+    inner, outer = (compare_mouths(result, truth, opening)["color"] for result in (inside, outside))
+    assert float(inner) > 3 * float(outer) > 0
+    assert all(float(loss) == 0 for loss in compare_mouths(truth, truth, opening).values())
