@@ -11,9 +11,9 @@ not trained: texts in their names, or a file with a name in each line. The figur
    gradient energy relative to the truth (of the box, and inside the lips), correlation and gain of the lip gap. "still"
    is the reference frame, left unmoved. Beside a learned mouth the painted one is measured.
 2. Jitter inside open mouths. "change" is the difference between consecutive frames in gray levels after compensation of
-   the optical flow, "residual" the same relative to the contrast; "wobble" is the change of the median flow, in
-   thousandths of the distance of the eyes. They are measured in crops that are fixed to the skull: in the results, in
-   the clip itself ("truth"), and in portraits with an open mouth that turn their head.
+   the optical flow, "residual" the same relative to the contrast; "wobble" is the change of the flow's median against
+   that of the skin above the lips, in thousandths of the distance of the eyes. They are measured in crops fixed to the
+   skull: in the results, in the clip itself ("truth"), and in portraits with an open mouth that turn their head.
 3. Flicker of a still open mouth, moved by the noise of measured motion: standard deviation over time in gray levels
    inside the lips ("still"), relative to the contrast, and of the skin.
 4. Realism: a small classifier learns to tell real mouths from those redrawn from the closed frame, on crops of 96x64
@@ -34,10 +34,10 @@ from tests.benchmarks.mouth_classifier import MouthCrops, classify, crop_mouth
 from tests.benchmarks.mouth_measures import OPEN_GAP, lip_gap
 from tests.benchmarks.mouth_portraits import measure_portrait
 from tests.benchmarks.mouth_reenactment import (
+    FIRST_COMPARED,
     STILL,
     TRUTH,
     Redrawing,
-    is_compared,
     measure_still,
     measure_truth,
     redraw_clip,
@@ -115,10 +115,10 @@ class CropCollection:
         self._crops: dict[str, list[tuple[np.ndarray, bool, str, bool]]] = defaultdict(list)
 
     def add(self, clip: ClipView, results: dict[str, Redrawing], reference: str) -> None:
-        """Add the compared frames of a clip that show a face in the clip and in all results."""
+        """Add the frames of a clip that show a face in the clip and in all results, except near the reference."""
         for k, truth_points in enumerate(clip.points):
             shown = [(name, result.frames[k], result.points[k]) for name, result in results.items()]
-            if truth_points is None or not is_compared(clip, reference, k):
+            if truth_points is None or abs(k - clip.references[reference]) < FIRST_COMPARED:
                 continue
             crops = {name: crop_mouth(frame, points) for name, frame, points in shown if points is not None}
             if len(crops) < len(results):

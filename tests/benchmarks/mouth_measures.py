@@ -3,6 +3,8 @@
 Images are RGB. Landmarks are MediaPipe's 478, in pixels. Lengths are relative to the distance of the outer eye corners.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -165,55 +167,84 @@ def warp_crop(image: np.ndarray, affine: np.ndarray, size: tuple[int, int]) -> n
     return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def measure_jitter_inside(crops: list[np.ndarray], masks: list[np.ndarray]) -> dict[str, float]:
-    """Measure how the inside of a mouth changes from frame to frame beyond smooth motion.
+@dataclass(frozen=True)
+class SkullCrops:
+    """The mouth of a video, in crops that are fixed to the skull.
+
+    Attributes:
+        images: (H, W, 3) uint8 of each frame.
+        inside: (H, W) bool of each frame, inside of the mouth; empty where it is closed or not detected.
+        skin: (H, W) bool of each frame, what is above the lips and beside them.
+    """
+
+    images: list[np.ndarray]
+    inside: list[np.ndarray]
+    skin: list[np.ndarray]
+
+
+def crop_to_skull(frames: list[np.ndarray], points: list[np.ndarray | None], reference: np.ndarray) -> SkullCrops:
+    """Return skull crops of a video.
 
     Args:
-        crops: Skull crops of consecutive frames.
-        masks: (H, W) bool, inside of the mouth in each crop; empty ones are skipped.
+        frames: (H, W, 3) uint8.
+        points: (478, 2) landmarks of each frame, or None.
+        reference: (478, 2) landmarks of the frame that defines the crop.
+    """
+    crops = SkullCrops([], [], [])
+    size = SKULL_CROP[::-1]
+    for frame, landmarks in zip(frames, points, strict=True):
+        image, inside, skin = np.zeros((*size, 3), np.uint8), np.zeros(size, bool), np.zeros(size, bool)
+        if landmarks is not None:
+            affine = skull_affine(landmarks, reference)
+            image = warp_crop(frame, affine, SKULL_CROP)
+            moved = landmarks @ affine[:, :2].T + affine[:, 2]
+            if lip_gap(landmarks) >= OPEN_GAP:
+                inside = inner_lip_mask(moved, size, LIP_INSET)
+            skin = _mask_skin(moved, size)
+        for series, value in ((crops.images, image), (crops.inside, inside), (crops.skin, skin)):
+            series.append(value)
+    return crops
+
+
+def _mask_skin(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the part (height, width) bool of a skull crop above the corners of the mouth and outside the lips."""
+    lips = np.zeros(size, np.uint8)
+    hull = cv2.convexHull(points[topology.OUTER_LIPS].astype(np.float32))
+    cv2.fillPoly(lips, [np.round(hull).astype(np.int32)], 1)
+    skin = cv2.dilate(lips, np.ones((9, 9), np.uint8)) == 0
+    corners = points[[topology.RIGHT_MOUTH_CORNER, topology.LEFT_MOUTH_CORNER], 1]
+    skin[max(0, round(float(corners.mean()))) :] = False
+    return skin
+
+
+def measure_jitter_inside(crops: SkullCrops) -> dict[str, float]:
+    """Measure how the inside of a mouth changes from frame to frame beyond smooth motion.
 
     Returns:
         "change": mean absolute difference in gray levels between a frame and the previous one, moved by the optical
-        flow. "residual": the same relative to the standard deviation inside the mouth. "wobble": mean length of the
-        change of the median flow from frame to frame, in thousandths of the distance of the eyes. Absent where too few
-        frames show the inside.
+        flow. "residual": the same relative to the standard deviation inside the mouth. "wobble": how unsteadily the
+        inside moves against the skin above: mean length of the change of the difference of their median flows from
+        frame to frame, in thousandths of the distance of the eyes. Absent where too few frames show the inside.
     """
     flow_model = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     residuals, differences, changes = [], [], []
-    last_flow: np.ndarray | None = None
-    grays = [to_luma(crop) for crop in crops]
-    for before, after, mask_before, mask in zip(grays, grays[1:], masks, masks[1:], strict=False):
-        both = mask_before & mask
-        if both.sum() < MIN_PIXELS:
-            last_flow = None
+    last_slip: np.ndarray | None = None
+    grays = [to_luma(image) for image in crops.images]
+    for k in range(1, len(grays)):
+        before, after = grays[k - 1], grays[k]
+        inside, skin = crops.inside[k - 1] & crops.inside[k], crops.skin[k - 1] & crops.skin[k]
+        if inside.sum() < MIN_PIXELS or skin.sum() < MIN_PIXELS:
+            last_slip = None
             continue
         start = np.zeros((*after.shape, 2), np.float32)
         flow = flow_model.calc(after.astype(np.uint8), before.astype(np.uint8), start)
         rows, columns = np.indices(after.shape, np.float32)
         moved = cv2.remap(before, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
-        differences.append(float(np.abs(moved - after)[both].mean()))
-        residuals.append(differences[-1] / max(float(after[both].std()), 1.0))
-        median_flow = np.median(flow[both], axis=0)
-        if last_flow is not None:
-            changes.append(float(np.linalg.norm(median_flow - last_flow)) / SKULL_CROP_EYES * 1000)
-        last_flow = median_flow
+        differences.append(float(np.abs(moved - after)[inside].mean()))
+        residuals.append(differences[-1] / max(float(after[inside].std()), 1.0))
+        slip = np.median(flow[inside], axis=0) - np.median(flow[skin], axis=0)
+        if last_slip is not None:
+            changes.append(float(np.linalg.norm(slip - last_slip)) / SKULL_CROP_EYES * 1000)
+        last_slip = slip
     series = {"residual": residuals, "change": differences, "wobble": changes}
     return {name: float(np.mean(values)) for name, values in series.items() if values}
-
-
-def crop_inside(
-    frames: list[np.ndarray], points: list[np.ndarray | None], reference: np.ndarray
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return skull crops of a video, and the inside of the mouth in each: empty where it is closed or not detected."""
-    crops, masks = [], []
-    for frame, landmarks in zip(frames, points, strict=True):
-        if landmarks is None:
-            crops.append(np.zeros((*SKULL_CROP[::-1], 3), np.uint8))
-            masks.append(np.zeros(SKULL_CROP[::-1], bool))
-            continue
-        affine = skull_affine(landmarks, reference)
-        crops.append(warp_crop(frame, affine, SKULL_CROP))
-        moved = landmarks @ affine[:, :2].T + affine[:, 2]
-        is_open = lip_gap(landmarks) >= OPEN_GAP
-        masks.append(inner_lip_mask(moved, SKULL_CROP[::-1], LIP_INSET) & is_open)
-    return crops, masks

@@ -18,7 +18,7 @@ from mimaface_cli.motion.track import MotionTrack
 from tests.benchmarks.mouth_measures import (
     LIP_INSET,
     MIN_PIXELS,
-    crop_inside,
+    crop_to_skull,
     inner_lip_mask,
     measure_flicker,
     measure_jitter_inside,
@@ -122,7 +122,7 @@ def measure_portrait(path: Path, mouth: str) -> dict[str, float]:
     detected = [landmarks for landmarks in points if landmarks is not None]
     if len(detected) < len(frames) // 2:
         return values
-    return values | measure_jitter_inside(*crop_inside(frames, points, detected[0]))
+    return values | measure_jitter_inside(crop_to_skull(frames, points, detected[0]))
 
 
 def _measure_still(frames: list[np.ndarray]) -> dict[str, float]:

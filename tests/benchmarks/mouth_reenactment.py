@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.benchmarks.mouth_measures import (
     compare_mouths,
-    crop_inside,
+    crop_to_skull,
     measure_jitter_inside,
     psnr_of_error,
 )
@@ -58,8 +58,7 @@ def measure_still(clip: ClipView, reference: str) -> dict[str, float]:
 
 def measure_truth(clip: ClipView, reference: str) -> dict[str, float]:
     """Return the jitter inside the mouth of the clip itself, in the skull crop of the reference frame."""
-    crops, masks = crop_inside(clip.frames, clip.points, clip.reference_points(reference))
-    return measure_jitter_inside(crops, masks)
+    return measure_jitter_inside(crop_to_skull(clip.frames, clip.points, clip.reference_points(reference)))
 
 
 def compare_clip(clip: ClipView, frames: Iterable[np.ndarray], reference: str) -> dict[str, float]:
@@ -102,5 +101,5 @@ def measure_motion(clip: ClipView, result: Redrawing, reference: str) -> dict[st
         return {}
     geometry = compare_geometry(*(np.stack(points) for points in zip(*pairs, strict=True)))
     values = {name: geometry[name] for name in ("gap", "gap gain") if name in geometry}
-    crops, masks = crop_inside(result.frames, result.points, clip.reference_points(reference))
-    return values | measure_jitter_inside(crops, masks)
+    crops = crop_to_skull(result.frames, result.points, clip.reference_points(reference))
+    return values | measure_jitter_inside(crops)

@@ -28,6 +28,7 @@ from tests.benchmarks.quality_measures import landmark_box
 PAINTED = "painted"
 WINDOW_MARGIN = 0.5  # of the distance of the eyes, around all faces of a clip
 REFERENCES = ("closed", "first")
+MAX_FADE = 0.25  # a frame that is darker or brighter than the clip by more is not chosen as the closed reference
 
 
 def animate_options(mouth: str, **options: Any) -> AnimateOptions:
@@ -62,7 +63,8 @@ class ClipView:
         frames: Frames, cropped to `window`.
         points: Landmarks of each frame in pixels of the crop, or None.
         window: Rows and columns that contain the face in all frames.
-        references: Index of the reference frame by name: "closed", the one with the smallest lip gap, and "first".
+        references: Index of the reference frame by name: "closed", the one with the smallest lip gap that is
+            lit like the clip, and "first".
     """
 
     name: str
@@ -114,7 +116,10 @@ def load_clip(path: Path, person: str, frames: int) -> ClipView | None:
     window = landmark_box(known.reshape(-1, 2), margin, size[::-1])
     corner = np.array([window[1].start, window[0].start])
     images = [np.ascontiguousarray(image[window]) for image in _read_images(path, frames)]
-    closed = detected[int(np.argmin([lip_gap(landmarks) for landmarks in known]))]
+    shades = np.array([images[k].mean() for k in detected])
+    is_lit = np.abs(shades / max(float(np.median(shades)), 1.0) - 1) < MAX_FADE
+    gaps = np.array([lip_gap(landmarks) for landmarks in known])
+    closed = detected[int(np.argmin(np.where(is_lit, gaps, np.inf)))]
     moved = [None if landmarks is None else landmarks - corner for landmarks in points]
     references = {"closed": closed, "first": detected[0]}
     return ClipView(path.stem, person, path, size, images, moved, window, references)

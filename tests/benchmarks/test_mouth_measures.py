@@ -22,8 +22,9 @@ from tests.benchmarks.mouth_measures import (
     SKULL,
     SKULL_CROP,
     SKULL_CROP_EYES,
+    SkullCrops,
     compare_mouths,
-    crop_inside,
+    crop_to_skull,
     inner_lip_mask,
     lip_gap,
     measure_flicker,
@@ -50,6 +51,7 @@ def make_points(gap=20.0) -> np.ndarray:
     angles = np.pi + 2 * np.pi * np.arange(20) / 20  # from the right corner along the lower lip
     points[topology.INNER_LIPS] = np.column_stack([120 + 25 * np.cos(angles), 160 - gap / 2 * np.sin(angles)])
     points[topology.UPPER_LIP], points[topology.LOWER_LIP] = (120, 160 - gap / 2), (120, 160 + gap / 2)
+    points[topology.OUTER_LIPS] = np.column_stack([120 + 30 * np.cos(angles), 160 - 20 * np.sin(angles)])
     points[[61, 291, 0, 17]] = (90, 160), (150, 160), (120, 140), (120, 180)
     return points
 
@@ -149,37 +151,53 @@ def test_warped_crop_shows_pixels_at_their_place():
     assert small[11:14, 21:24].min() > 200 and not small[:, :18].any()
 
 
-def slide(offsets: np.ndarray, noise=0.0) -> list[np.ndarray]:
-    """Return skull crops whose content is shifted to the right by offsets in pixels."""
-    texture = make_texture(side=256, cell=16)
+INSIDE = np.pad(np.ones((64, 96), bool), ((32, 32), (48, 48)))
+SKIN = np.pad(np.ones((24, 192), bool), ((0, 104), (0, 0)))
+
+
+def slide(teeth: np.ndarray, head: np.ndarray, inside: list[np.ndarray] | None = None, noise=0.0) -> SkullCrops:
+    """Return skull crops in which teeth and head are shifted to the right by offsets in pixels."""
+    textures = [make_texture(seed, side=256, cell=16) for seed in (0, 1)]
     rng = np.random.default_rng(2)
-    crops = []
-    for offset in offsets:
-        crop = warp_crop(texture, np.array([[1.0, 0, offset - 30], [0, 1, -30]]), SKULL_CROP).astype(float)
-        crops.append(np.clip(crop + rng.normal(0, noise, crop.shape), 0, 255).astype(np.uint8))
-    return crops
+    images = []
+    for offsets in zip(teeth, head, strict=True):
+        layers = [
+            warp_crop(texture, np.array([[1.0, 0, offset - 30], [0, 1, -30]]), SKULL_CROP)
+            for texture, offset in zip(textures, offsets, strict=True)
+        ]
+        image = np.where(INSIDE[..., None], *layers) + rng.normal(0, noise, layers[0].shape)
+        images.append(np.clip(image, 0, 255).astype(np.uint8))
+    return SkullCrops(images, inside or [INSIDE] * len(images), [SKIN] * len(images))
 
 
-def test_jitter_inside_ignores_smooth_motion_but_not_swimming_or_noise():
-    masks = [np.pad(np.ones((64, 96), bool), ((32, 32), (48, 48)))] * 8
-    steady = measure_jitter_inside(slide(0.8 * np.arange(8)), masks)
-    assert steady["residual"] < 0.06 and steady["wobble"] < 1.5
-    swimming = measure_jitter_inside(slide(np.arange(8) % 2 * 1.5), masks)
-    assert swimming["wobble"] == pytest.approx(3.0 / SKULL_CROP_EYES * 1000, rel=0.15)
-    assert measure_jitter_inside(slide(np.zeros(8), noise=25), masks)["residual"] > 3 * steady["residual"]
+def test_jitter_inside_ignores_motion_of_the_head_but_not_swimming_or_noise():
+    still, steps = np.zeros(8), np.arange(8)
+    turn = 0.8 * steps
+    steady = measure_jitter_inside(slide(turn, turn))
+    assert steady["residual"] < 0.1 and steady["wobble"] < 3
+    shaking = turn + 1.5 * (steps % 2)  # as from noise of the landmarks
+    assert measure_jitter_inside(slide(shaking, shaking))["wobble"] < 4
+    swimming = measure_jitter_inside(slide(shaking, turn))
+    assert swimming["wobble"] == pytest.approx(3.0 / SKULL_CROP_EYES * 1000, rel=0.25)
+    noisy = measure_jitter_inside(slide(still, still, noise=25))
+    assert noisy["residual"] > 2 * steady["residual"] and noisy["change"] > 8
 
 
 def test_jitter_inside_needs_the_inside_in_consecutive_frames():
-    full, empty = np.ones(SKULL_CROP[::-1], bool), np.zeros(SKULL_CROP[::-1], bool)
-    assert measure_jitter_inside(slide(np.zeros(4)), [full, empty, full, empty]) == {}
-    assert "wobble" not in measure_jitter_inside(slide(np.zeros(5)), [full, full, empty, full, full])
+    empty, still = np.zeros_like(INSIDE), np.zeros(4)
+    assert measure_jitter_inside(slide(still, still, [INSIDE, empty, INSIDE, empty])) == {}
+    assert "wobble" not in measure_jitter_inside(slide(still, still, [INSIDE, INSIDE, empty, INSIDE]))
 
 
-def test_inside_is_empty_for_closed_and_undetected_mouths():
+def test_skull_crops_have_no_inside_for_closed_and_undetected_mouths():
     points = make_points()
-    crops, masks = crop_inside([make_texture()] * 3, [points, None, make_points(3)], points)
-    assert [mask.any() for mask in masks] == [True, False, False] and crops[0].shape == (*SKULL_CROP[::-1], 3)
-    assert masks[0].sum() == pytest.approx(np.pi * 25 * 10 * (SKULL_CROP_EYES / 100) ** 2, rel=0.2)
+    crops = crop_to_skull([make_texture()] * 3, [points, None, make_points(3)], points)
+    assert [mask.any() for mask in crops.inside] == [True, False, False]
+    assert [mask.any() for mask in crops.skin] == [True, False, True]
+    assert crops.images[0].shape == (*SKULL_CROP[::-1], 3) and not (crops.inside[0] & crops.skin[0]).any()
+    assert crops.inside[0].sum() == pytest.approx(np.pi * 25 * 10 * (SKULL_CROP_EYES / 100) ** 2, rel=0.2)
+    rows = np.flatnonzero(crops.skin[0].any(1))
+    assert rows[-1] < SKULL_CROP[1] / 2  # above the corners of the mouth
 
 
 def test_area_under_curve_is_the_chance_that_a_positive_ranks_higher():
