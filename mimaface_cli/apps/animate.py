@@ -44,7 +44,7 @@ from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.provenance.record import Generation
 from mimaface_cli.provenance.stamp import Stamp, prepare_stamp
 
-_ENGINE_OPTION_FIELDS = ("diffusion",)  # fields of AnimateOptions that belong to one engine
+_ENGINE_OPTION_FIELDS = ("diffusion", "mouth")  # fields of AnimateOptions that belong to one engine
 
 
 @dataclass(frozen=True)
@@ -229,6 +229,7 @@ def _prepare(
             needs_originals=options.matte is not None and options.matte_kind == CHANGED,
             cutout=plan.is_cutout,
             needs_person_alpha=options.matte is not None and options.matte_kind == PERSON,
+            mouth=options.mouth,
             diffusion=options.diffusion,
             load_track=lambda space: _load_driver(plan, space, cache, progress).track,
             cache=cache,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mimaface_cli.apps.background_option import BACKGROUND_HELP, KEEP, TRANSPARENT, check_background
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
+from mimaface_cli.engines.mesh.mouth_option import DEFAULT_MOUTH, MOUTH_HELP, check_mouth
 from mimaface_cli.engines.registry import AUTO, engine_names, unknown_engine_error
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions, check_face_selector
@@ -43,6 +44,7 @@ class AnimateOptions:
         matte_kind: What the matte shows: "changed" (the pixels that differ from the source) or "person".
         background: Background of the result: "keep" (the source's background), "transparent", a color, or the
             path of an image or a video.
+        mouth: How the mesh engine renders the inside of mouths: "learned", "painted" or the path of a model file.
         encode: How the result is encoded.
         diffusion: Options of the diffusion engine.
         provenance: Options of the provenance marks; records do not list them.
@@ -94,6 +96,7 @@ class AnimateOptions:
         help="What the matte shows: changed pixels, or the person.",
     )
     background: str = option(KEEP, metavar="VALUE", may_be_path=True, help=BACKGROUND_HELP)
+    mouth: str = option(DEFAULT_MOUTH, metavar="MOUTH", may_be_path=True, help=MOUTH_HELP)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
     provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"recorded": False})
@@ -105,6 +108,7 @@ class AnimateOptions:
         check_face_selector(self.face)
         check_face_selector(self.driver_face, "driver_face")
         check_background(self.background)
+        check_mouth(self.mouth)
         self._check_layers()
         if not self.audio:
             raise InputError("is empty. Give driver, source, none or the path of an audio file.", field="audio")

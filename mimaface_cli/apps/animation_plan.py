@@ -184,6 +184,7 @@ def plan_animation(
         driver_name=str(driver_input.info.path),
         driver_is_speech=driver_input.is_speech,
         track_space=driver_input.info.space,
+        mouth=options.mouth,
         diffusion=options.diffusion,
     )
     selection = select_engine(options.engine, query)

@@ -17,6 +17,7 @@ from mimaface_cli.cache import Cache
 from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain
+from mimaface_cli.engines.mesh.engine import mouth_assets
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.audio import AudioTrack
@@ -41,6 +42,7 @@ class EditResult:
         duration: Duration of the result in seconds.
         engine: Name of the engine, or None for a track.
         background: "keep", "transparent", a color, or the path of an image or a video.
+        engine_settings: Settings that the engine ran with, as JSON values.
         gains: Factors on the edits of a photo that make the detected motion match the requested values.
         notes: Notes for the user.
         provenance: The provenance that was written, or None for a track.
@@ -56,6 +58,7 @@ class EditResult:
     duration: float
     engine: str | None
     background: str
+    engine_settings: dict[str, Any]
     gains: list[EditGain]
     notes: list[str]
     provenance: dict[str, Any] | None
@@ -111,6 +114,7 @@ def _write_track(job: EditJob, overwrite: bool) -> EditResult:
         duration=track.duration,
         engine=None,
         background=KEEP,
+        engine_settings={},
         gains=[],
         notes=job.notes,
         provenance=None,
@@ -144,6 +148,7 @@ def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
         duration=duration,
         engine=renderer.NAME,
         background=job.options.background,
+        engine_settings=rendered.moving.describe(),
         gains=rendered.gains,
         notes=job.notes + rendered.moving.notes,
         provenance=job_stamp.summary,
@@ -179,7 +184,7 @@ def _create_stamp(job: EditJob, size: tuple[int, int]) -> Stamp:
         command="edit",
         engine=renderer.NAME,
         inputs={role: path for role, path in inputs.items() if path is not None},
-        weights=["face_landmarker", "face478"],
+        weights=["face_landmarker", "face478", *mouth_assets(job.options.mouth)],
         options=job.options,
         is_fully_generated=False,
     )

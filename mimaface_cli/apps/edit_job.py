@@ -16,6 +16,8 @@ from mimaface_cli.apps.source_loading import result_size, size_limit
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.drivers.track_driver import is_track
+from mimaface_cli.engines.mesh.mouth_network import MouthNetwork, open_mouth_network
+from mimaface_cli.engines.mesh.mouth_option import mouth_model_path
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import check_output
@@ -70,6 +72,7 @@ class EditJob:
         size: Width and height of the rendered frames, or None for a track.
         backdrop: What replaces the background, or None if it stays or becomes transparent.
         mixed_track: Track that regions are taken from, or None.
+        mouth_network: Network that corrects mouths, or None.
         cache: Cache of extracted tracks, or None.
         progress: Progress callback.
         notes: Notes for the user, appended to while the job runs.
@@ -84,6 +87,7 @@ class EditJob:
     size: tuple[int, int] | None
     backdrop: Backdrop | None
     mixed_track: MotionTrack | None
+    mouth_network: MouthNetwork | None
     cache: Cache | None
     progress: ProgressCallback
     notes: list[str]
@@ -124,10 +128,25 @@ def prepare_edit(
     size = _check_size(edit_input, kind, axes, options)
     backdrop = _inspect_background(kind, options)
     _check_output(source, output, size, kind, options, overwrite)
+    mouth_network = None if size is None else open_mouth_network(options.mouth)
     mixed_track = _load_mixed_track(options.mix, cache, progress)
     if is_video_of_photo:
         options = _fill_in_duration(options, edits, mixed_track)
-    return EditJob(edit_input, output, kind, options, edits, axes, size, backdrop, mixed_track, cache, progress, notes)
+    return EditJob(
+        edit_input,
+        output,
+        kind,
+        options,
+        edits,
+        axes,
+        size,
+        backdrop,
+        mixed_track,
+        mouth_network,
+        cache,
+        progress,
+        notes,
+    )
 
 
 def _read_input(source: Path, options: EditOptions) -> EditInput:
@@ -224,11 +243,15 @@ def _check_output(
     overwrite: bool,
 ) -> None:
     """Check that the output can be written and is none of the inputs."""
-    inputs = tuple(
-        path
-        for path in (source, options.mix, options.keys_file, options.bfm, background_path(options.background))
-        if path is not None
+    paths = (
+        source,
+        options.mix,
+        options.keys_file,
+        options.bfm,
+        background_path(options.background),
+        mouth_model_path(options.mouth),
     )
+    inputs = tuple(path for path in paths if path is not None)
     if size is None:
         check_output(output, overwrite, inputs)
         return

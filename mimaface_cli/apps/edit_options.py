@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mimaface_cli.apps.animate_options import OUTPUT_MODES, AnimateOptions
 from mimaface_cli.apps.background_option import BACKGROUND_HELP, KEEP, check_background
+from mimaface_cli.engines.mesh.mouth_option import DEFAULT_MOUTH, MOUTH_HELP, check_mouth
 from mimaface_cli.face.extract_options import check_face_selector
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.motion.mix_regions import check_regions
@@ -43,6 +44,7 @@ class EditOptions:
         max_size: Longest side of the result in pixels; 0 for no limit; None for 1920 if a photo becomes a video, and no
             limit otherwise.
         background: Background of the result, as in AnimateOptions.
+        mouth: How the inside of mouths is rendered, as in AnimateOptions.
         encode: How a video is encoded.
         provenance: Options of the provenance marks; records do not list them.
     """
@@ -127,6 +129,7 @@ class EditOptions:
         help="Longest side, pixels (default: 1920 for a video of a photo, else the input's own size); 0 for no limit.",
     )
     background: str = option(KEEP, metavar="VALUE", may_be_path=True, help=BACKGROUND_HELP)
+    mouth: str = option(DEFAULT_MOUTH, metavar="MOUTH", may_be_path=True, help=MOUTH_HELP)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"recorded": False})
 
@@ -135,6 +138,7 @@ class EditOptions:
         check_face_selector(self.face)
         check_regions(self.regions)
         check_background(self.background)
+        check_mouth(self.mouth)
 
     @property
     def animate(self) -> AnimateOptions:

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, measure_gains
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_edited_motion
+from mimaface_cli.engines.mesh.mouth_network import describe_mouth
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.video_rendering import render_video_motion
 from mimaface_cli.engines.person_layer import ensure_person_layer
@@ -55,8 +57,9 @@ def render_photo_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> R
     track = edit_photo_motion(portrait, source.info, job)
     edited = track_coefficients(track)
     is_cutout = job.options.background != KEEP
-    frames, gains = _render_portrait(portrait, edited, job.edits.channels, job, is_cutout)
-    stream = _replace_background(FrameStream(frames, track.pts, track.frame_rate, is_cutout=is_cutout), job)
+    frames, gains, settings = _render_portrait(portrait, edited, job.edits.channels, job, is_cutout)
+    stream = FrameStream(frames, track.pts, track.frame_rate, is_cutout=is_cutout, describe=lambda: settings)
+    stream = _replace_background(stream, job)
     has_alpha = portrait.alpha is not None if job.options.background == KEEP else job.backdrop is None
     return RenderedEdit(stream, gains, has_alpha)
 
@@ -69,9 +72,9 @@ def render_grid_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> Re
     channels = job.edits.channels
     edited_names = {channel.name for channel in channels}
     channels += [axis.channel for axis in job.axes if axis.channel.name not in edited_names]
-    frames, gains = _render_portrait(square, edited, channels, job)
+    frames, gains, settings = _render_portrait(square, edited, channels, job)
     image = _assemble_and_close(frames, job.axes, job.options.cell)
-    return RenderedEdit(FrameStream(image, np.zeros(1), Fraction(25)), gains)
+    return RenderedEdit(FrameStream(image, np.zeros(1), Fraction(25), describe=lambda: settings), gains)
 
 
 def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
@@ -88,7 +91,7 @@ def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     gains = _measure_video_gains(source, track, original, edited, job)
     model = face478.load()
     motion = _plan_motion(model, identity, original, edited, gains, job.notes)
-    stream = render_video_motion(_video_source(source, track, job), track, model, motion)
+    stream = render_video_motion(_video_source(source, track, job), track, model, motion, job.mouth_network)
     return RenderedEdit(_replace_background(stream, job), gains, job.options.background == TRANSPARENT)
 
 
@@ -113,15 +116,16 @@ def note_limits(requested: Coefficients, rendered: Coefficients) -> list[str]:
 
 def _render_portrait(
     portrait: Portrait, edited: Coefficients, channels: list[Channel], job: EditJob, cutout: bool = False
-) -> tuple[Generator[np.ndarray, None, None], list[EditGain]]:
-    """Return the frames of a photo with edited coefficients, and the gains that were applied."""
+) -> tuple[Generator[np.ndarray, None, None], list[EditGain], dict[str, Any]]:
+    """Return the frames of a photo with edited coefficients, the gains that were applied, and the engine's settings."""
     model = face478.load()
     original = portrait.coefficients
     gains = measure_gains(portrait, model, edited, channels, job.cache)
     motion = _plan_motion(model, portrait.identity, original, edited, gains, job.notes)
-    prepared = prepare_photo(portrait, model)
+    prepared = prepare_photo(portrait, model, mouth_network=job.mouth_network)
     job.notes.extend(prepared.layers.notes)
-    return renderer.render_photo(prepared, model, motion, cutout), gains
+    settings = {"mouth": describe_mouth(prepared.mouth_network)}
+    return renderer.render_photo(prepared, model, motion, cutout), gains, settings
 
 
 def _plan_motion(

@@ -74,7 +74,7 @@ def command(
             metavar="PATH",
             show_default=False,
             show_envvar=False,
-            help="Video (.mp4 .mov .mkv .webm), image, or frames/%05d.png.",
+            help="Video (.mp4 .mov .webm ...), image or frames/%05d.png.",
         ),
     ],
     motion: Annotated[str, field_option(RetargetOptions, "motion", panel=MOTION)] = RetargetOptions.motion,
@@ -105,6 +105,7 @@ def command(
     background: Annotated[
         str, field_option(AnimateOptions, "background", panel=OUTPUT, show_default=False)
     ] = AnimateOptions.background,
+    mouth: Annotated[str, field_option(AnimateOptions, "mouth", panel=OUTPUT)] = AnimateOptions.mouth,
     codec: Codec = EncodeOptions.codec,
     crf: Crf = EncodeOptions.crf,
     encoder_preset: EncoderPreset = EncodeOptions.preset,
@@ -192,6 +193,7 @@ def command(
             matte=None if matte is None else console.output_path(matte),
             matte_kind=matte_kind,
             background=background,
+            mouth=mouth,
             encode=EncodeOptions(
                 codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless
             ),

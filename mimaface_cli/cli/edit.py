@@ -79,6 +79,7 @@ def command(
     background: Annotated[
         str, field_option(EditOptions, "background", panel=OUTPUT, show_default=False)
     ] = EditOptions.background,
+    mouth: Annotated[str, field_option(EditOptions, "mouth", panel=OUTPUT)] = EditOptions.mouth,
     cell: Annotated[int, field_option(EditOptions, "cell", panel=OUTPUT)] = EditOptions.cell,
     codec: Codec = EncodeOptions.codec,
     crf: Crf = EncodeOptions.crf,
@@ -136,6 +137,7 @@ def command(
             output_mode=output_mode,
             max_size=max_size,
             background=background,
+            mouth=mouth,
             encode=EncodeOptions(codec=codec, crf=crf),
             provenance=ProvenanceOptions(provenance, certificate, private_key),
         )
@@ -172,6 +174,7 @@ def _json_values(result: "EditResult", notes: list[str]) -> dict[str, Any]:
         "height": result.height,
         "duration": result.duration,
         "background": result.background,
+        "engine_settings": result.engine_settings,
         "seen": [
             {"name": gain.channel.name, "asked": gain.requested, "read": gain.measured, "factor": gain.factor}
             for gain in result.gains

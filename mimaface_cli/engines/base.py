@@ -10,6 +10,7 @@ import numpy as np
 
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
+from mimaface_cli.engines.mesh.mouth_option import DEFAULT_MOUTH
 from mimaface_cli.engines.sources import PhotoSource, VideoSource
 from mimaface_cli.errors import MimafaceError, WeightsError
 from mimaface_cli.motion.retarget_options import RetargetOptions
@@ -26,6 +27,7 @@ class EngineQuery:
         driver_name: Name of the driver, for error messages.
         driver_is_speech: Whether the driver is an audio file.
         track_space: Coefficient space of a driver that is a finished track, else None.
+        mouth: How the mesh engine renders the inside of mouths, as in RenderRequest.
         diffusion: Options of the diffusion engine.
         is_automatic: Whether the engine is selected automatically.
     """
@@ -34,6 +36,7 @@ class EngineQuery:
     driver_name: str = "the driver"
     driver_is_speech: bool = False
     track_space: str | None = None
+    mouth: str = DEFAULT_MOUTH
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
     is_automatic: bool = False
 
@@ -73,6 +76,7 @@ class RenderRequest:
         cutout: Whether the frames show the person alone, with straight alpha. An engine that has no layers may ignore
             it: `engines/person_layer.py` then segments its frames.
         needs_person_alpha: Whether the stream must also provide the person's alpha; engines may ignore it likewise.
+        mouth: How the mesh engine renders the inside of mouths: "learned", "painted" or the path of a model file.
         diffusion: Options of the diffusion engine.
         load_track: Returns the driver's motion in another space.
         cache: Where unfinished work is stored, or None.
@@ -86,6 +90,7 @@ class RenderRequest:
     needs_originals: bool = False
     cutout: bool = False
     needs_person_alpha: bool = False
+    mouth: str = DEFAULT_MOUTH
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
     load_track: Callable[[str], MotionTrack] | None = None
     cache: Cache | None = None

@@ -12,6 +12,9 @@ from mimaface_cli.engines.mesh.calibration import PortraitCalibration
 from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait
 from mimaface_cli.engines.mesh.framing import Viewport, frame_head
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, MotionSource, plan_mesh_motion
+from mimaface_cli.engines.mesh.mouth_network import NAME as MOUTH_MODEL
+from mimaface_cli.engines.mesh.mouth_network import describe_mouth, open_mouth_network
+from mimaface_cli.engines.mesh.mouth_option import LEARNED, mouth_model_path
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo, render_photo_with_alpha
 from mimaface_cli.engines.mesh.video_rendering import render_video_motion
@@ -37,16 +40,22 @@ class MeshEngine:
     """The embedded default engine."""
 
     name = "mesh"
-    options_field: str | None = None
+    options_field: str | None = "mouth"
     space = FACE478
 
     def readiness(self, query: EngineQuery) -> Readiness:
-        """Return that the engine can run: everything that it needs is part of the package."""
+        """Return that the engine can run: everything that it needs is part of the package.
+
+        Raises:
+            InputError: The model file for mouths does not exist.
+            WeightsError: It is damaged or of another kind.
+        """
+        open_mouth_network(query.mouth)
         return Readiness(self, "embedded default")
 
     def assets(self, query: EngineQuery) -> list[str | Path]:
-        """Return the landmark model, the face model, the occlusion network and, for speech, the lip network."""
-        return [*_MODELS, *(["speech478"] if query.driver_is_speech else [])]
+        """Return the landmark and face model, the networks for occluders and mouths, and, for speech, for lips."""
+        return [*_MODELS, *mouth_assets(query.mouth), *(["speech478"] if query.driver_is_speech else [])]
 
     def problems(self) -> list[str]:
         """Return the missing models."""
@@ -71,6 +80,12 @@ class MeshEngine:
         if isinstance(request.source, PhotoSource):
             return _prepare_photo(request.source, request)
         return _prepare_video(request.source, request)
+
+
+def mouth_assets(mouth: str) -> list[str | Path]:
+    """Return the model that renders mouths, if any: its registered name or its file; mouth: as in RenderRequest."""
+    path = mouth_model_path(mouth)
+    return [path] if path is not None else [MOUTH_MODEL] if mouth == LEARNED else []
 
 
 def plan_portrait_motion(
@@ -118,9 +133,10 @@ def _frame_motion(
 
 def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
     portrait, model = source.portrait, face478.load()
+    mouth_network = open_mouth_network(request.mouth)
     # Before the track is read: its extraction may still run.
     calibration = calibrate_portrait(portrait, model, request.cache)
-    prepared = prepare_photo(portrait, model, request.cache)
+    prepared = prepare_photo(portrait, model, request.cache, mouth_network)
     track = request.track
     motion = _plan_calibrated_motion(portrait, calibration, track, request.retarget)
     stream = FrameStream(
@@ -129,6 +145,7 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
         track.frame_rate,
         repeat(portrait.image),
         notes=list(prepared.layers.notes),
+        describe=lambda: {"mouth": describe_mouth(prepared.mouth_network)},
         is_cutout=request.cutout,
     )
     if request.needs_person_alpha and not request.cutout:
@@ -150,7 +167,9 @@ def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     motion = plan_mesh_motion(model, motion_source, driver_track, request.retarget, driver_reference)
     viewport = Viewport(source_track.meta.width, source_track.meta.height, source_track.crop.astype(np.float64))
     motion = _frame_motion(motion, model, identity, rest.pose[0], viewport, request.retarget)
-    return render_video_motion(source, source_track, model, motion, request.needs_originals)
+    return render_video_motion(
+        source, source_track, model, motion, open_mouth_network(request.mouth), request.needs_originals
+    )
 
 
 def _shorten(source: MotionTrack, driver: MotionTrack) -> MotionTrack:

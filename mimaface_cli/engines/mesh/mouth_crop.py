@@ -75,7 +75,7 @@ def crop_mouth(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     limit = image.shape[1::-1]
     low = np.clip(np.floor(corners.min(0)).astype(int) - margin, 0, np.array(limit) - 1)
     high = np.clip(np.ceil(corners.max(0)).astype(int) + margin, low + 1, limit)
-    region = image[low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    region: np.ndarray = image[low[1] : high[1], low[0] : high[0]].astype(np.float32)
     if scale < _BLUR_BELOW:
         region = cv2.GaussianBlur(region, (0, 0), 0.4 / scale, borderType=cv2.BORDER_REPLICATE)
     size = CROP_WIDTH, CROP_HEIGHT

@@ -7,6 +7,7 @@ import numpy as np
 
 from mimaface_cli.engines.mesh.eyes import SIDES, project_eye_anchors, project_iris_center, render_eye
 from mimaface_cli.engines.mesh.head_geometry import project_head
+from mimaface_cli.engines.mesh.learned_mouth import MouthFrame, correct_mouth
 from mimaface_cli.engines.mesh.mouth import render_mouth
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
 from mimaface_cli.face.rasterizer import NOWHERE, interpolate, mark_jumps, rasterize
@@ -71,7 +72,11 @@ class _Pixels:
 
 
 def render_person(
-    prepared: PreparedPortrait, head: np.ndarray, pose: np.ndarray, gaze: np.ndarray
+    prepared: PreparedPortrait,
+    head: np.ndarray,
+    pose: np.ndarray,
+    gaze: np.ndarray,
+    expression: np.ndarray | None = None,
 ) -> PersonLayer | None:
     """Render the moving person.
 
@@ -80,6 +85,7 @@ def render_person(
         head: (478, 3) face of this frame in the head's frame.
         pose: (6,) rotation (radians) and translation (model units).
         gaze: (4,) yaw and pitch of the left and right eye, radians.
+        expression: (64,) expression of this frame; without it, the mouth is painted alone.
 
     Returns:
         The person, or None where the frame does not show it.
@@ -106,8 +112,9 @@ def render_person(
         shift = _iris_shift(prepared, side, gaze[2 * k : 2 * k + 2])
         ring = xy[geometry.fine.rings[side + "_eye"]] - corner
         render_eye(colors, photo_map, eye, ring, to_box(project_eye_anchors(eye.ball, pose)), shift)
+    lips = xy[geometry.fine.rings["mouth"]] - corner
     if not prepared.is_mouth_covered:
-        render_mouth(colors, prepared.mouth, xy[geometry.fine.rings["mouth"]] - corner, head, pose, to_box)
+        render_mouth(colors, prepared.mouth, lips, head, pose, to_box)
     ratio = prepared.light.ratio(pose)
     if ratio is not None:
         _apply_light(colors, front, ratio)
@@ -116,6 +123,9 @@ def render_person(
         _fade_front(prepared, front, share, alpha)
     for triangles in geometry.hidden if share > 0 else ():
         _underlay_hidden(prepared, _rasterize(xy - corner, depth, triangles, size), ratio, share, colors, alpha)
+    if prepared.learned is not None and expression is not None:
+        under = prepared.layers.background[top:bottom, left:right]
+        correct_mouth(colors, prepared.learned, MouthFrame(head, expression, pose, lips, to_box), alpha, under)
     count = len(geometry.placed)
     movement = float(np.abs(xy[count:] - prepared.to_image(geometry.anchor[count:])).max())
     return PersonLayer(box, colors, alpha, float(np.clip(1 - movement / _AT_REST, 0, 1)))

@@ -17,7 +17,15 @@ from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geo
 from mimaface_cli.engines.mesh.head_light import HeadLight, build_head_light
 from mimaface_cli.engines.mesh.image_patch import blur_widely
 from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers
+from mimaface_cli.engines.mesh.learned_mouth import (
+    LearnedMouth,
+    MouthFrame,
+    cut_mouth,
+    measure_confidence,
+    prepare_learned_mouth,
+)
 from mimaface_cli.engines.mesh.mouth import MouthLayers, build_mouth_layers, project_mouth_anchors
+from mimaface_cli.engines.mesh.mouth_network import MouthNetwork
 from mimaface_cli.engines.mesh.occluder_layer import FrontLayer, build_front_layer
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
@@ -25,6 +33,8 @@ from mimaface_cli.face.portrait import Portrait
 _RELIABLE_OPENNESS = 0.35  # openness from which an eye shows how far it can open
 _NEARLY_CLOSED = 0.12  # openness below which lids count as touching, although their landmarks are apart
 _SMOOTH_SHARE = 0.012  # of the face's width: deviation of the blur
+_LEAST_CONFIDENCE = 0.5  # of the mouth network in a photo's style
+PAINTED_NOTE = "the mouth network does not know the style of this image; the inside of the mouth is painted"
 _CHEEKS = np.array([50, 280, 101, 330, 117, 346, 205, 425])
 
 LidCurve = tuple[np.ndarray, np.ndarray]  # openness (K,), ascending, and the lids' distance at each (K,), model units
@@ -49,6 +59,7 @@ class PreparedPortrait:
         light: How the light on the head changes as it turns.
         eyes: Layers of the eyes by side.
         mouth: Layers of the mouth.
+        learned: The mouth as the mouth network needs it, or None if it is painted alone.
         front: The layer of an occluder, or None.
     """
 
@@ -65,12 +76,18 @@ class PreparedPortrait:
     light: HeadLight
     eyes: dict[str, EyeLayers]
     mouth: MouthLayers
+    learned: LearnedMouth | None = None
     front: FrontLayer | None = None
 
     @property
     def is_mouth_covered(self) -> bool:
         """Whether the mouth is not animated, because something covers it."""
         return bool(self.layers.covered[0])
+
+    @property
+    def mouth_network(self) -> MouthNetwork | None:
+        """The network that corrects the mouth, or None."""
+        return None if self.learned is None else self.learned.network
 
     def is_eye_covered(self, side: str) -> bool:
         """Return whether an eye is not animated, because something covers it; side: "left" or "right"."""
@@ -98,13 +115,16 @@ class PreparedPortrait:
         return np.array([np.interp(value, *curve) for value, curve in pairs])
 
 
-def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) -> PreparedPortrait:
+def prepare_portrait(
+    portrait: Portrait, model: Face478, layers: PhotoLayers, mouth_network: MouthNetwork | None = None
+) -> PreparedPortrait:
     """Prepare a portrait for animation.
 
     Args:
         portrait: The portrait.
         model: The face model of its coefficients.
         layers: The layers of its image.
+        mouth_network: The network that corrects the mouth, or None.
     """
     if layers.completed is not None:
         portrait = replace(portrait, image=layers.completed)
@@ -115,7 +135,7 @@ def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) ->
     image_rings = {name: geometry.texture[ring] for name, ring in fine.rings.items()}
     ones = np.ones((count, 2))
     opacity = [np.stack([surface.is_opaque, surface.fade], -1) for surface in geometry.surfaces]
-    return PreparedPortrait(
+    prepared = PreparedPortrait(
         portrait=portrait,
         geometry=geometry,
         lid_curves=_fit_lid_curves(portrait, model, geometry.head, rest),
@@ -140,22 +160,58 @@ def prepare_portrait(portrait: Portrait, model: Face478, layers: PhotoLayers) ->
         ),
         front=build_front_layer(layers.occluder),
     )
+    return prepared if mouth_network is None else _add_learned_mouth(prepared, mouth_network)
 
 
-def prepare_photo(portrait: Portrait, model: Face478, cache: Cache | None = None) -> PreparedPortrait:
+def prepare_photo(
+    portrait: Portrait, model: Face478, cache: Cache | None = None, mouth_network: MouthNetwork | None = None
+) -> PreparedPortrait:
     """Separate a photo into layers, or load them from the cache, and prepare it for animation.
 
     Args:
         portrait: The photo.
         model: The face model of its coefficients.
         cache: Where layers are stored, or None.
+        mouth_network: The network that corrects the mouth, or None. It is not used if it does not know the style of
+            the image.
     """
-    return prepare_portrait(portrait, model, build_photo_layers(portrait, model, cache))
+    prepared = prepare_portrait(portrait, model, build_photo_layers(portrait, model, cache), mouth_network)
+    if knows_style(prepared):
+        return prepared
+    layers = replace(prepared.layers, notes=(*prepared.layers.notes, PAINTED_NOTE))
+    return replace(prepared, learned=None, layers=layers)
 
 
-def prepare_still_head(portrait: Portrait, model: Face478) -> PreparedPortrait:
+def knows_style(prepared: PreparedPortrait) -> bool:
+    """Return whether the mouth network of a prepared portrait, if any, knows the style of its image."""
+    learned = prepared.learned
+    if learned is None:
+        return True
+    photo = _photo_mouth(prepared)
+    crop = cut_mouth(prepared.portrait.image, learned.anchor, photo)
+    return measure_confidence(learned, crop, photo) >= _LEAST_CONFIDENCE
+
+
+def prepare_still_head(
+    portrait: Portrait, model: Face478, mouth_network: MouthNetwork | None = None
+) -> PreparedPortrait:
     """Prepare a portrait whose head does not move, without separating it into layers."""
-    return prepare_portrait(portrait, model, opaque_layers(portrait))
+    return prepare_portrait(portrait, model, opaque_layers(portrait), mouth_network)
+
+
+def _add_learned_mouth(prepared: PreparedPortrait, network: MouthNetwork) -> PreparedPortrait:
+    """Prepare the mouth for its network, unless something covers it."""
+    if prepared.is_mouth_covered:
+        return prepared
+    photo, mouth = _photo_mouth(prepared), prepared.mouth
+    crop = cut_mouth(prepared.portrait.image, mouth.anchor, photo)
+    return replace(prepared, learned=prepare_learned_mouth(network, crop, mouth.anchor, mouth.chroma, photo))
+
+
+def _photo_mouth(prepared: PreparedPortrait) -> MouthFrame:
+    portrait, geometry = prepared.portrait, prepared.geometry
+    ring = geometry.texture[geometry.fine.rings["mouth"]]
+    return MouthFrame(geometry.head, portrait.expression, portrait.pose, ring, prepared.to_image)
 
 
 def _measure_rim(image: np.ndarray, layers: PhotoLayers) -> np.ndarray | None:

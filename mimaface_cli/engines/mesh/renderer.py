@@ -118,7 +118,7 @@ def _render_person(model: Face478, prepared: PreparedPortrait, motion: MeshMotio
     head = match_lids(prepared.head + model.expression_basis @ change, model, prepared.lid_heights(motion.lids[k]))
     if not prepared.is_mouth_covered:
         head = separate_lips(head)
-    return render_person(prepared, head, frames.pose[k], frames.gaze[k])
+    return render_person(prepared, head, frames.pose[k], frames.gaze[k], frames.expression[k])
 
 
 def compose_frame(prepared: PreparedPortrait, person: PersonLayer | None) -> np.ndarray:

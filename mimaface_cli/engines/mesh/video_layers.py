@@ -18,6 +18,7 @@ from mimaface_cli.engines.mesh.layers import (
     separate_occluder,
 )
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
+from mimaface_cli.engines.mesh.mouth_network import MouthNetwork
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_portrait
 from mimaface_cli.engines.mesh.smooth_fill import fill_smoothly
 from mimaface_cli.engines.mesh.video_plate import VideoPlate
@@ -39,7 +40,11 @@ def moves_heads(motion: MeshMotion, source_pose: np.ndarray) -> bool:
 
 
 def prepare_still_heads(
-    portraits: Generator[Portrait, None, None], shots: list[range], model: Face478, notes: list[str]
+    portraits: Generator[Portrait, None, None],
+    shots: list[range],
+    model: Face478,
+    notes: list[str],
+    mouth_network: MouthNetwork | None = None,
 ) -> Generator[FramePreparation, None, None]:
     """Yield for each frame of a video, whose head is not moved, a function that prepares it.
 
@@ -48,6 +53,7 @@ def prepare_still_heads(
         shots: The frames of each shot.
         model: The face model of their coefficients.
         notes: List to which notes for the user are appended.
+        mouth_network: The network that corrects mouths, or None.
     """
     tracker = OcclusionTracker()
     try:
@@ -55,15 +61,17 @@ def prepare_still_heads(
             tracker.start_shot()
             for portrait in islice(portraits, len(shot)):
                 occlusion = tracker(portrait.image, portrait.points)
-                yield partial(_prepare_still_head, portrait, model, occlusion)
+                yield partial(_prepare_still_head, portrait, model, occlusion, mouth_network)
     finally:
         notes += tracker.notes
         portraits.close()
 
 
-def _prepare_still_head(portrait: Portrait, model: Face478, occlusion: Occlusion | None) -> PreparedPortrait:
+def _prepare_still_head(
+    portrait: Portrait, model: Face478, occlusion: Occlusion | None, mouth_network: MouthNetwork | None
+) -> PreparedPortrait:
     layers = separate_occluder(opaque_layers(portrait), portrait, model, occlusion, is_fast=True)
-    return prepare_portrait(portrait, model, layers)
+    return prepare_portrait(portrait, model, layers, mouth_network)
 
 
 def sample_background(portraits: Iterator[Portrait]) -> VideoPlate:
@@ -91,6 +99,7 @@ def prepare_moving_heads(
     shots: list[range],
     model: Face478,
     notes: list[str],
+    mouth_network: MouthNetwork | None = None,
 ) -> Generator[FramePreparation, None, None]:
     """Yield for each frame of a video, whose head is moved, a function that prepares it.
 
@@ -100,6 +109,7 @@ def prepare_moving_heads(
         shots: The frames of each shot.
         model: The face model of their coefficients.
         notes: List to which notes for the user are appended.
+        mouth_network: The network that corrects mouths, or None.
     """
     segmenter, tracker = PersonSegmenter(), OcclusionTracker()
     try:
@@ -112,7 +122,7 @@ def prepare_moving_heads(
                 occlusion = tracker(portrait.image, portrait.points)
                 layers = separate_occluder(layers, portrait, model, occlusion, is_fast=True)
                 notes += [note for note in (*plate.notes, *layers.notes) if note not in notes]
-                yield partial(prepare_portrait, portrait, model, layers)
+                yield partial(prepare_portrait, portrait, model, layers, mouth_network)
     finally:
         notes += tracker.notes
         portraits.close()

@@ -1,0 +1,263 @@
+"""A small convolutional network that corrects the rendered mouth of a frame.
+
+It sees the crop around the mouth as the engine renders it, the same crop of the photo, and the coefficients of both,
+and returns what to add to the rendered crop. `mimaface_cli.builders.mouth478` trains it.
+"""
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, CROP_HEIGHT, CROP_WIDTH, PLANES
+from mimaface_cli.engines.mesh.mouth_option import LEARNED, PAINTED
+from mimaface_cli.errors import InputError, WeightsError, brief
+from mimaface_cli.files import check_input_file
+
+NAME = "mouth478"
+BLOCK = 2  # pixels of the crop in each direction that form one cell of the network's grid
+CONDITION = "condition"
+_FRAME_INPUTS = PLANES // 2 * BLOCK**2
+_OUTPUTS = 3 * BLOCK**2
+_SLOPE = np.float32(0.1)  # of the leaky ReLU
+_MAX_CHANNELS = 512
+_MAX_BYTES = 64_000_000  # of a model file, packed and unpacked
+
+
+@dataclass(frozen=True)
+class MouthNetwork:
+    """The network, a U-Net of four stages on cells of 2×2 pixels.
+
+    Attributes:
+        weights: Kernels (outputs, inputs, 3, 3) float32 by layer; for "condition" (outputs, CONDITION_DIM).
+        biases: (outputs,) float32 by layer.
+        condition_low: (CONDITION_DIM,) float32, lowest coefficients of the training.
+        condition_high: (CONDITION_DIM,) float32, highest coefficients of the training.
+        name: Name of the shipped model, or of the file.
+        version: Version of the build.
+        sha256: SHA-256 (hex) of the file.
+    """
+
+    weights: dict[str, np.ndarray]
+    biases: dict[str, np.ndarray]
+    condition_low: np.ndarray
+    condition_high: np.ndarray
+    name: str
+    version: str
+    sha256: str
+
+    def embed_photo(self, planes: np.ndarray) -> np.ndarray:
+        """Compute the photo's part of the first layer, which is the same for all frames.
+
+        Args:
+            planes: (4, 128, 192) float32, see `mouth_crop.stack_planes`.
+
+        Returns:
+            (C0, 64, 96) float32.
+        """
+        return _convolve(_to_cells(planes), self.weights["e0"][:, _FRAME_INPUTS:])
+
+    def __call__(self, planes: np.ndarray, photo: np.ndarray, condition: np.ndarray) -> np.ndarray:
+        """Run the network.
+
+        Args:
+            planes: (4, 128, 192) float32 crop of the frame, see `mouth_crop.stack_planes`.
+            photo: (C0, 64, 96) float32, see `embed_photo`.
+            condition: (CONDITION_DIM,) coefficients, limited to the range of the training.
+
+        Returns:
+            (3, 128, 192) float32, what to add to the colors of the frame; 1 stands for 127.5.
+        """
+        frame = _convolve(_to_cells(planes), self.weights["e0"][:, :_FRAME_INPUTS])
+        x0 = _activate(frame + photo + self.biases["e0"][:, None, None])
+        x1 = self._layer("e1b", self._layer("e1a", x0, stride=2))
+        x2 = self._layer("e2b", self._layer("e2a", x1, stride=2))
+        limited = np.clip(condition, self.condition_low, self.condition_high)
+        offset = self.weights[CONDITION] @ limited + self.biases[CONDITION]
+        x3 = self._layer("e3a", x2, stride=2, offset=offset)
+        for name in ("m0", "m1"):
+            x3 = x3 + self._layer(name, x3)
+        values = x3
+        for name, link in (("d2", x2), ("d1", x1), ("d0", x0)):
+            values = self._layer(name, np.concatenate([_double(values), link]))
+        return _to_pixels(_convolve(values, self.weights["o"]) + self.biases["o"][:, None, None])
+
+    def _layer(self, name: str, values: np.ndarray, stride: int = 1, offset: np.ndarray | None = None) -> np.ndarray:
+        bias = self.biases[name] if offset is None else self.biases[name] + offset
+        return _activate(_convolve(values, self.weights[name], stride) + bias[:, None, None])
+
+    def describe(self) -> dict[str, str]:
+        """Return name and version, for reports."""
+        return {"name": self.name, "version": self.version}
+
+
+def layer_shapes(channels: tuple[int, int, int, int]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all kernels of a network with these channels in its four stages."""
+    c0, c1, c2, c3 = channels
+    sizes = {
+        "e0": (2 * _FRAME_INPUTS, c0),
+        "e1a": (c0, c1),
+        "e1b": (c1, c1),
+        "e2a": (c1, c2),
+        "e2b": (c2, c2),
+        "e3a": (c2, c3),
+        "m0": (c3, c3),
+        "m1": (c3, c3),
+        "d2": (c3 + c2, c2),
+        "d1": (c2 + c1, c1),
+        "d0": (c1 + c0, c0),
+        "o": (c0, _OUTPUTS),
+    }
+    shapes: dict[str, tuple[int, ...]] = {name: (outputs, inputs, 3, 3) for name, (inputs, outputs) in sizes.items()}
+    return shapes | {CONDITION: (c3, CONDITION_DIM)}
+
+
+def describe_mouth(network: MouthNetwork | None) -> dict[str, str]:
+    """Return name and version of what renders mouths, for reports; None for the painted mouth."""
+    return {"name": PAINTED, "version": ""} if network is None else network.describe()
+
+
+def open_mouth_network(choice: str) -> MouthNetwork | None:
+    """Load the network that an option names.
+
+    Args:
+        choice: "learned" for the shipped network, "painted" for none, or the path of a model file.
+
+    Returns:
+        The network, or None for the painted mouth.
+
+    Raises:
+        InputError: The file does not exist or cannot be read.
+        WeightsError: The file is no such network.
+    """
+    if choice == PAINTED:
+        return None
+    return load_mouth_network(None if choice == LEARNED else Path(choice))
+
+
+def load_mouth_network(path: Path | None = None) -> MouthNetwork:
+    """Load a network.
+
+    Args:
+        path: The .npz file, by default the one that ships with the package.
+
+    Raises:
+        InputError: The file does not exist or cannot be read.
+        WeightsError: The file is no such network.
+    """
+    if path is None:
+        from mimaface_cli.weights.locate import locate
+
+        return _load(locate(NAME), NAME)
+    try:
+        check_input_file(path)
+    except InputError as error:
+        raise InputError(error.message, field="mouth") from error
+    return _load(path, path.name)
+
+
+def _load(path: Path, name: str) -> MouthNetwork:
+    """Load a file; as long as it does not change, once."""
+    try:
+        info = path.stat()
+        if info.st_size > _MAX_BYTES:
+            raise WeightsError(f"{path}: not a mouth network ({info.st_size} bytes are too many). Choose another file.")
+        return _read(path, name, info.st_mtime_ns, info.st_size)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({brief(error.strerror)}). Choose another file.") from error
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, name: str, time: int, size: int) -> MouthNetwork:
+    content = path.read_bytes()
+    try:
+        arrays = _read_arrays(content)
+        version = str(arrays.pop("version"))
+        network = _build(arrays, name, version, hashlib.sha256(content).hexdigest())
+    except Exception as error:  # zipfile, zlib and numpy raise many types of errors on damaged bytes
+        raise WeightsError(
+            f"{path}: not a mouth network ({brief(error)}). Restore the file, or set `mouth=painted`."
+        ) from error
+    return network
+
+
+def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(info.file_size for info in archive.infolist()) > _MAX_BYTES:
+            raise ValueError(f"unpacks to more than {_MAX_BYTES} bytes")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _build(arrays: dict[str, np.ndarray], name: str, version: str, sha256: str) -> MouthNetwork:
+    """Build a network. Raises ValueError or KeyError for arrays that do not fit."""
+    if not version.isprintable() or not 0 < len(version) <= 40:
+        raise ValueError("the version is not a word")
+    stages = ("e0", "e1a", "e2a", "e3a")
+    counts = [arrays[f"{stage}.weight"].shape[0] for stage in stages]
+    if max(counts) > _MAX_CHANNELS:
+        raise ValueError(f"more than {_MAX_CHANNELS} channels")
+    shapes = layer_shapes((counts[0], counts[1], counts[2], counts[3]))
+    expected: dict[str, tuple[int, ...]] = {"condition_low": (CONDITION_DIM,), "condition_high": (CONDITION_DIM,)}
+    for layer, shape in shapes.items():
+        expected |= {f"{layer}.weight": shape, f"{layer}.bias": shape[:1]}
+    checked = {key: _check(key, arrays[key], shape) for key, shape in expected.items()}
+    if (checked["condition_low"] > checked["condition_high"]).any():
+        raise ValueError("condition_low lies above condition_high")
+    return MouthNetwork(
+        weights={layer: checked[f"{layer}.weight"] for layer in shapes},
+        biases={layer: checked[f"{layer}.bias"] for layer in shapes},
+        condition_low=checked["condition_low"],
+        condition_high=checked["condition_high"],
+        name=name,
+        version=version,
+        sha256=sha256,
+    )
+
+
+def _check(key: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an array as float32. Raises ValueError for another shape, type or values that are not finite."""
+    if array.shape != shape or array.dtype.kind != "f":
+        raise ValueError(f"{key} has the shape {array.shape} and type {array.dtype} instead of {shape} and float32")
+    with np.errstate(over="ignore"):
+        converted = array.astype(np.float32)
+    if not np.isfinite(converted).all():
+        raise ValueError(f"{key} contains NaN or Inf")
+    return converted
+
+
+def _to_cells(planes: np.ndarray) -> np.ndarray:
+    """Move each 2×2 pixels of planes (C, H, W) into channels (4 C, H/2, W/2), as torch's pixel_unshuffle does."""
+    count, height, width = planes.shape
+    cells = planes.reshape(count, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    return np.ascontiguousarray(cells.transpose(0, 2, 4, 1, 3)).reshape(-1, height // BLOCK, width // BLOCK)
+
+
+def _to_pixels(cells: np.ndarray) -> np.ndarray:
+    """Move channels (4 C, h, w) into pixels (C, 2 h, 2 w), as torch's pixel_shuffle does."""
+    count, height, width = cells.shape
+    blocks = cells.reshape(count // BLOCK**2, BLOCK, BLOCK, height, width).transpose(0, 3, 1, 4, 2)
+    return np.ascontiguousarray(blocks).reshape(-1, CROP_HEIGHT, CROP_WIDTH)
+
+
+def _double(values: np.ndarray) -> np.ndarray:
+    """Repeat each cell twice in both directions."""
+    return values.repeat(2, 1).repeat(2, 2)
+
+
+def _activate(values: np.ndarray) -> np.ndarray:
+    return np.maximum(values, _SLOPE * values)
+
+
+def _convolve(values: np.ndarray, kernel: np.ndarray, stride: int = 1) -> np.ndarray:
+    """Convolve (C, H, W) values by kernels (O, C, 3, 3), with zeros around them."""
+    count, height, width = values.shape
+    padded = np.pad(values, ((0, 0), (1, 1), (1, 1)))
+    windows = [padded[:, i : i + height : stride, j : j + width : stride] for i in range(3) for j in range(3)]
+    columns = np.stack(windows, 1)
+    result = kernel.reshape(len(kernel), -1) @ columns.reshape(count * 9, -1)
+    return result.reshape(len(kernel), *columns.shape[2:])

@@ -1,0 +1,31 @@
+"""Mouth networks with random weights, as files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM
+from mimaface_cli.engines.mesh.mouth_network import layer_shapes
+
+CHANNELS = (16, 32, 64, 96)
+
+
+def make_arrays(strength: float = 1.0, seed: int = 0, channels: tuple[int, int, int, int] = CHANNELS) -> dict:
+    """Return the arrays of a model file; strength: factor on what the network adds."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for name, shape in layer_shapes(channels).items():
+        scale = np.sqrt(2 / np.prod(shape[1:])) * (strength if name == "o" else 1)
+        arrays[f"{name}.weight"] = (rng.normal(size=shape) * scale).astype(np.float32)
+        arrays[f"{name}.bias"] = (rng.normal(size=shape[0]) * 0.1 * scale).astype(np.float32)
+    arrays["condition_low"] = np.full(CONDITION_DIM, -1, np.float32)
+    arrays["condition_high"] = np.full(CONDITION_DIM, 1, np.float32)
+    arrays["version"] = np.array("test1")
+    return arrays
+
+
+def write_model(path: Path, strength: float = 1.0, seed: int = 0, **changes) -> Path:
+    """Write a model file, with some arrays changed, or left out if None."""
+    arrays = make_arrays(strength, seed) | changes
+    np.savez_compressed(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
