@@ -108,6 +108,11 @@ def is_wide_gamut(frame: VideoFrame) -> bool:
     return frame.color_primaries in _WIDE_GAMUT_PRIMARIES or frame.color_trc in _HDR_TRANSFER
 
 
+def has_alpha(frame: VideoFrame) -> bool:
+    """Return whether the pixel format of a frame has alpha."""
+    return any(component.is_alpha for component in frame.format.components)
+
+
 class RgbConverter:
     """Converter of a stream's decoded frames to RGB arrays, all of the first frame's size.
 
@@ -142,6 +147,14 @@ class RgbConverter:
         if (frame.width, frame.height) != self._coded_size:
             return self._fit(frame, aspect or self._aspect)
         return self._orientation.apply(self._to_rgb(frame, self._size).to_ndarray())
+
+    def convert_alpha(self, frame: VideoFrame) -> np.ndarray | None:
+        """Return the upright alpha (H, W) uint8 of a frame; None without alpha, or if its size differs."""
+        if not has_alpha(frame) or (frame.width, frame.height) != self._coded_size:
+            return None
+        flags = _DECODE if self._coded_size == self._size else _RESIZE
+        rgba = self._scaler.reformat(frame, *self._size, "rgba", interpolation=flags).to_ndarray()
+        return self._orientation.apply(np.repeat(rgba[..., 3:], 3, axis=2))[..., 0].copy()
 
     def _fit(self, frame: VideoFrame, aspect: Fraction | None) -> np.ndarray:
         """Return a frame of another size at the size of the others, with its own aspect ratio, centered on black."""

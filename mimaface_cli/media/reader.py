@@ -17,6 +17,7 @@ from mimaface_cli.files import check_input_file, folder_members, input_error, is
 from mimaface_cli.media.animated_webp import decode_animated_webp, is_animated_webp, probe_animation
 from mimaface_cli.media.image import IMAGE_SUFFIXES, image_kind, image_size, read_image, read_image_tags
 from mimaface_cli.media.image_writer import RATE_TAG
+from mimaface_cli.media.interlacing import FRAME, check_deinterlace
 from mimaface_cli.media.timecode import TIME_TOLERANCE
 from mimaface_cli.media.video import MediaInfo, decode_rgb_frames, probe_video
 
@@ -35,32 +36,37 @@ class Frame:
         image: (H, W, 3), uint8, RGB, upright, C-contiguous.
         pts: Time in seconds since the first frame of the video.
         index: Number of the frame, from 0.
+        alpha: (H, W), uint8, or None if the input has no alpha.
     """
 
     image: np.ndarray
     pts: float
     index: int
+    alpha: np.ndarray | None = None
 
 
-def probe(path: Path, *, frame_rate: Fraction | None = None) -> MediaInfo:
+def probe(path: Path, *, frame_rate: Fraction | None = None, deinterlace: str = FRAME) -> MediaInfo:
     """Describe a video, image or folder; at most one frame is decoded.
 
     Args:
         path: File, folder, or numbered images such as frames/%05d.png.
         frame_rate: Frame rate of images and folders, or None for the one that the images state.
+        deinterlace: How interlaced videos are read: at "frame" or "field" rate, or "off".
 
     Raises:
         InputError: If it cannot be read.
     """
     path = Path(path)
+    check_deinterlace(deinterlace)
     kind = _input_kind(path)
     if kind == "video":
-        return probe_animation(path) if is_animated_webp(path) else probe_video(path)
+        return probe_animation(path) if is_animated_webp(path) else probe_video(path, deinterlace)
     images = list_images(path) if kind == "folder" else [path]
     width, height = image_size(images[0])
     frame_rate = frame_rate or _stated_rate(images[0])
     count = len(images)
     duration = float(count / frame_rate) if kind == "folder" else None
+    alpha = read_image(images[0]).alpha if kind == "folder" else None
     codec = images[0].suffix.lower().lstrip(".")
     return MediaInfo(
         path,
@@ -74,6 +80,7 @@ def probe(path: Path, *, frame_rate: Fraction | None = None) -> MediaInfo:
         has_audio=False,
         codec=codec,
         pixel_format="rgb24",
+        has_alpha=alpha is not None,
     )
 
 
@@ -84,6 +91,7 @@ def read_frames(
     frame_rate: Fraction | None = None,
     start: float = 0.0,
     duration: float | None = None,
+    deinterlace: str = FRAME,
 ) -> Generator[Frame, None, None]:
     """Read the frames of a video (presentation order), an image (one), or a folder of images (natural order).
 
@@ -97,6 +105,7 @@ def read_frames(
         frame_rate: Frame rate of folders, or None for the one that the images state.
         start: Time of the first frame to read, in seconds.
         duration: Duration to read in seconds, or None for the rest.
+        deinterlace: How interlaced videos are read: at "frame" or "field" rate, or "off".
 
     Yields:
         Frames with strictly increasing times. The times are those of the whole video; the index counts from 0.
@@ -107,7 +116,9 @@ def read_frames(
     path = Path(path)
     kind = _input_kind(path)
     start = max(0.0, start - TIME_TOLERANCE)
-    frames = _video_frames(path, start) if kind == "video" else _image_frames(path, kind, frame_rate, start)
+    frames = (
+        _video_frames(path, start, deinterlace) if kind == "video" else _image_frames(path, kind, frame_rate, start)
+    )
     return prefetch(_limit(frames, max_frames, duration))
 
 
@@ -134,13 +145,13 @@ def _input_kind(path: Path) -> Literal["image", "video", "folder"]:
     return "image" if image_kind(path) == "image" else "video"
 
 
-def _video_frames(path: Path, start: float) -> Generator[Frame, None, None]:
+def _video_frames(path: Path, start: float, deinterlace: str) -> Generator[Frame, None, None]:
     if is_animated_webp(path):
-        timed = ((image.rgb, seconds) for image, seconds in decode_animated_webp(path) if seconds >= start)
+        timed = ((image.rgb, image.alpha, seconds) for image, seconds in decode_animated_webp(path) if seconds >= start)
     else:
-        timed = decode_rgb_frames(path, start)
-    for index, (image, seconds) in enumerate(timed):
-        yield Frame(image, seconds, index)
+        timed = decode_rgb_frames(path, start, deinterlace)
+    for index, (image, alpha, seconds) in enumerate(timed):
+        yield Frame(image, seconds, index, alpha)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -184,11 +195,12 @@ def _image_frames(path: Path, kind: str, frame_rate: Fraction | None, start: flo
     frame_rate = frame_rate or _stated_rate(paths[0])
     first = ceil(start * frame_rate)
     for index, image_path in enumerate(paths[first:]):
-        image = read_image(image_path).rgb
+        pixels = read_image(image_path)
+        image = pixels.rgb
         if shape is not None and image.shape != shape:
             raise InputError(
                 f"{image_path}: is {image.shape[1]}x{image.shape[0]} but the images before it are "
                 f"{shape[1]}x{shape[0]}. Give all images the same size."
             )
         shape = image.shape
-        yield Frame(image, float((first + index) / frame_rate), index)
+        yield Frame(image, float((first + index) / frame_rate), index, pixels.alpha)

@@ -1,8 +1,11 @@
 """Decoding of video files: the frames shown, in order, their rate, and checks for damaged and truncated files."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +17,17 @@ from av.video.stream import VideoStream
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.audio_streams import audio_stream
-from mimaface_cli.media.color import RgbConverter
+from mimaface_cli.media.color import RgbConverter, is_wide_gamut
+from mimaface_cli.media.interlacing import (
+    FIELD,
+    FRAME,
+    OFF,
+    SCANNED_FRAMES,
+    Deinterlacer,
+    Scan,
+    detect_scan,
+    may_be_interlaced,
+)
 from mimaface_cli.media.libav import (
     DECODE_ERRORS,
     check_pixel_count,
@@ -51,6 +64,11 @@ class MediaInfo:
         has_audio: Whether there is audio.
         codec: FFmpeg name of the video codec, or suffix of the images.
         pixel_format: FFmpeg name of the pixel format.
+        notes: Notes for the user about what was repaired.
+        scan: "progressive", "interlaced" or "telecined", before deinterlacing.
+        deinterlace: How interlaced frames are read: "frame" or "field" rate, or "off".
+        has_alpha: Whether the first frame is transparent anywhere.
+        is_hdr: Whether colors are converted from HDR or a wide gamut.
     """
 
     path: Path
@@ -64,6 +82,11 @@ class MediaInfo:
     has_audio: bool
     codec: str
     pixel_format: str
+    notes: tuple[str, ...] = ()
+    scan: str = "progressive"
+    deinterlace: str = FRAME
+    has_alpha: bool = False
+    is_hdr: bool = False
 
 
 def decode_frames(
@@ -119,30 +142,36 @@ def _decode_packet(stream: VideoStream, packet: Packet, path: Path, count: int) 
             raise _damage_error(path, count, packet)
 
 
-def decode_rgb_frames(path: Path, start: float = 0.0) -> Generator[tuple[np.ndarray, float], None, None]:
+def decode_rgb_frames(
+    path: Path, start: float = 0.0, deinterlace: str = FRAME
+) -> Generator[tuple[np.ndarray, np.ndarray | None, float], None, None]:
     """Decode the frames of a video as upright RGB arrays.
 
     Args:
         path: Video file.
         start: Time of the first frame to decode, in seconds since the first frame of the video.
+        deinterlace: How interlaced frames are read: "frame" or "field" rate, or "off".
 
     Yields:
-        A frame (H, W, 3), uint8, C-contiguous, and its time in seconds since the first frame of the video. Times
-        increase strictly.
+        A frame (H, W, 3), uint8, C-contiguous, its alpha (H, W) uint8 or None, and its time in seconds since the first
+        frame of the video. Times increase strictly.
 
     Raises:
         InputError: If the video cannot be read or is damaged.
     """
+    scan = Scan() if deinterlace == OFF else detect_video_scan(path)
     with open_input(path) as container:
         stream = video_stream(container, path)
         converter: RgbConverter | None = None
-        step = float(1 / _header_rates(stream)[0])
+        rate = _header_rates(stream)[0]
+        step = float(1 / scan.frame_rate(rate, deinterlace))
         origin = _seek(container, stream, path, start) if start > _MIN_SEEK_START else None
         last = -step
-        for frame in decode_frames(container, stream, path, from_start=origin is None):
+        frames = decode_frames(container, stream, path, from_start=origin is None)
+        for frame in Deinterlacer(scan.filters(deinterlace), rate).process(frames):
             seconds = last + step  # for a frame without a timestamp, or with one out of order
             if frame.pts is not None:
-                timestamp = float(frame.pts * time_base(stream))
+                timestamp = float(frame.pts * (frame.time_base or time_base(stream)))
                 if origin is None:
                     origin = timestamp - seconds
                 if timestamp - origin > last:
@@ -152,7 +181,8 @@ def decode_rgb_frames(path: Path, start: float = 0.0) -> Generator[tuple[np.ndar
                 continue
             if converter is None:
                 converter = _rgb_converter(frame, stream, path)
-            yield _convert(converter, frame, stream.codec_context.sample_aspect_ratio, path), seconds
+            image = _convert(converter, frame, stream.codec_context.sample_aspect_ratio, path)
+            yield image, converter.convert_alpha(frame), seconds
 
 
 def _convert(converter: RgbConverter, frame: VideoFrame, aspect: Fraction | None, path: Path) -> np.ndarray:
@@ -163,6 +193,29 @@ def _convert(converter: RgbConverter, frame: VideoFrame, aspect: Fraction | None
         raise InputError(
             f"{path}: the pixel format {frame.format.name} is not supported. Re-encode the video as yuv420p."
         ) from error
+
+
+def detect_video_scan(path: Path) -> Scan:
+    """Detect from the first frames of a video whether it is interlaced. Raises InputError if it cannot be read."""
+    stamp = path.stat()
+    return _detect_scan(path, stamp.st_mtime_ns, stamp.st_size)
+
+
+@lru_cache(maxsize=64)
+def _detect_scan(path: Path, *_stamp: int) -> Scan:
+    with open_input(path) as container:
+        stream = video_stream(container, path)
+        frames = decode_frames(container, stream, path)
+        first = next(frames)
+        if not may_be_interlaced(first):
+            return Scan()
+        return detect_scan(chain([first], _undamaged(islice(frames, SCANNED_FRAMES - 1))))
+
+
+def _undamaged(frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+    """Yield frames up to the first that cannot be decoded."""
+    with suppress(InputError):
+        yield from frames
 
 
 def _seek(container: InputContainer, stream: VideoStream, path: Path, start: float) -> float | None:
@@ -190,12 +243,13 @@ def _seek(container: InputContainer, stream: VideoStream, path: Path, start: flo
     return float(origin * time_base(stream))
 
 
-def probe_video(path: Path) -> MediaInfo:
+def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
     """Describe a video file; see `mimaface_cli.media.reader.probe`.
 
     Raises:
         InputError: If the video cannot be read.
     """
+    scan = detect_video_scan(path)
     with open_input(path) as container:
         stream = video_stream(container, path)
         rate, variable_rate = _frame_rate(stream, _presentation_times(container, stream, path))
@@ -210,24 +264,47 @@ def probe_video(path: Path) -> MediaInfo:
         elif duration:
             count = round(duration * rate)
         has_audio = audio_stream(container) is not None
+        notes: tuple[str, ...] = ()
+    shown_rate = scan.frame_rate(rate, deinterlace)
+    count = None if count is None else round(count * shown_rate / rate)
     # Opened again, because not every format can seek back to its start.
     with open_input(path) as container:
         stream = video_stream(container, path)
         first = next(decode_frames(container, stream, path))
-        width, height = _rgb_converter(first, stream, path).size
+        converter = _rgb_converter(first, stream, path)
+        width, height = converter.size
+        alpha = converter.convert_alpha(first)
         return MediaInfo(
             path,
             "video",
             width,
             height,
-            rate,
+            shown_rate,
             count,
             duration,
             variable_rate,
             has_audio,
             codec=stream.codec_context.codec.canonical_name,
             pixel_format=first.format.name,
+            notes=notes + _scan_notes(path, scan, rate, deinterlace),
+            scan=scan.kind,
+            deinterlace=deinterlace,
+            has_alpha=alpha is not None and alpha.min() < 255,
+            is_hdr=is_wide_gamut(first),
         )
+
+
+def _scan_notes(path: Path, scan: Scan, rate: Fraction, deinterlace: str) -> tuple[str, ...]:
+    """Return what is done about the fields of a video."""
+    if scan.kind == "progressive":
+        return ()
+    if deinterlace == OFF:
+        return (f"{path.name}: is {scan.kind} and is not deinterlaced",)
+    shown = float(scan.frame_rate(rate, deinterlace))
+    if scan.kind == "telecined":
+        return (f"{path.name}: is telecined; the {shown:.5g} frames per second of the film are restored",)
+    hint = "" if deinterlace == FIELD else f"; `deinterlace={FIELD}` gives {2 * shown:.5g}"
+    return (f"{path.name}: is interlaced; it is deinterlaced to {shown:.5g} frames per second{hint}",)
 
 
 def _demux(container: InputContainer, path: Path) -> Iterator[Packet]:
