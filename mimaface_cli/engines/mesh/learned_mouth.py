@@ -13,6 +13,7 @@ from mimaface_cli.engines.mesh.mouth_crop import (
     CROP_HEIGHT,
     CROP_WIDTH,
     build_condition,
+    change_window,
     crop_mouth,
     draw_opening,
     matrix_scale,
@@ -29,7 +30,6 @@ _MOVED_FROM, _MOVED_UNTIL = 0.1, 1.6
 # Width of the mouth in pixels of the frame from which, and until which, it appears.
 _WIDE_FROM, _WIDE_UNTIL = 20.0, 30.0
 _MOUTH_SHARE = 0.5  # of the crop's width: a usual mouth
-_BORDER = 24.0  # pixels of the crop over which the correction fades toward its border
 _BLUR_ABOVE = 1.33  # pixels of the crop per pixel of the frame above which sampling alone would skip some
 # Change of skin and lips that the network makes to the photo itself, relative to their detail: up to the first it knows
 # the style of the image, from the second it does not.
@@ -196,10 +196,7 @@ def correct_mouth(
 @lru_cache(maxsize=1)
 def fade_border() -> np.ndarray:
     """Return the weight of the correction in the crop, (128, 192, 1) float32: 1, falling to 0 at the border."""
-    columns = np.minimum(np.arange(CROP_WIDTH) + 0.5, CROP_WIDTH - np.arange(CROP_WIDTH) - 0.5)
-    rows = np.minimum(np.arange(CROP_HEIGHT) + 0.5, CROP_HEIGHT - np.arange(CROP_HEIGHT) - 0.5)
-    weight = smoothstep((rows - 1) / _BORDER)[:, None] * smoothstep((columns - 1) / _BORDER)
-    return weight[..., None].astype(np.float32)
+    return change_window()[..., None]
 
 
 def _ease(value: float) -> float:

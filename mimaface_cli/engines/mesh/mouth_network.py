@@ -8,11 +8,12 @@ import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from mimaface_cli.engines.mesh.convolution import PackedKernel, convolve, join, pack_kernel
 from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, CROP_HEIGHT, CROP_WIDTH, PLANES
 from mimaface_cli.engines.mesh.mouth_option import LEARNED, PAINTED
 from mimaface_cli.errors import InputError, WeightsError, brief
@@ -23,7 +24,9 @@ BLOCK = 2  # pixels of the crop in each direction that form one cell of the netw
 CONDITION = "condition"
 _FRAME_INPUTS = PLANES // 2 * BLOCK**2
 _OUTPUTS = 3 * BLOCK**2
-_SLOPE = np.float32(0.1)  # of the leaky ReLU
+_SLOPE = 0.1  # of the leaky ReLU
+_STRIDED = ("e1a", "e2a", "e3a")  # layers that halve the size
+_PHOTO_PART = "e0 photo"
 _MAX_CHANNELS = 512
 _MAX_BYTES = 64_000_000  # of a model file, packed and unpacked
 
@@ -59,7 +62,8 @@ class MouthNetwork:
         Returns:
             (C0, 64, 96) float32.
         """
-        return _convolve(_to_cells(planes), self.weights["e0"][:, _FRAME_INPUTS:])
+        kernel = self._kernels[_PHOTO_PART]
+        return convolve(_to_cells(planes), kernel, np.zeros(kernel.outputs, np.float32))
 
     def __call__(self, planes: np.ndarray, photo: np.ndarray, condition: np.ndarray) -> np.ndarray:
         """Run the network.
@@ -72,23 +76,32 @@ class MouthNetwork:
         Returns:
             (3, 128, 192) float32, what to add to the colors of the frame; 1 stands for 127.5.
         """
-        frame = _convolve(_to_cells(planes), self.weights["e0"][:, :_FRAME_INPUTS])
-        x0 = _activate(frame + photo + self.biases["e0"][:, None, None])
-        x1 = self._layer("e1b", self._layer("e1a", x0, stride=2))
-        x2 = self._layer("e2b", self._layer("e2a", x1, stride=2))
+        x0 = convolve(_to_cells(planes), self._kernels["e0"], self.biases["e0"])
+        x0 += photo
+        np.maximum(x0, np.float32(_SLOPE) * x0, out=x0)
+        x1 = self._layer("e1b", self._layer("e1a", x0))
+        x2 = self._layer("e2b", self._layer("e2a", x1))
         limited = np.clip(condition, self.condition_low, self.condition_high)
         offset = self.weights[CONDITION] @ limited + self.biases[CONDITION]
-        x3 = self._layer("e3a", x2, stride=2, offset=offset)
+        x3 = self._layer("e3a", x2, offset)
         for name in ("m0", "m1"):
-            x3 = x3 + self._layer(name, x3)
+            x3 += self._layer(name, x3)
         values = x3
         for name, link in (("d2", x2), ("d1", x1), ("d0", x0)):
-            values = self._layer(name, np.concatenate([_double(values), link]))
-        return _to_pixels(_convolve(values, self.weights["o"]) + self.biases["o"][:, None, None])
+            values = self._layer(name, join(values, link))
+        return _to_pixels(convolve(values, self._kernels["o"], self.biases["o"]))
 
-    def _layer(self, name: str, values: np.ndarray, stride: int = 1, offset: np.ndarray | None = None) -> np.ndarray:
+    def _layer(self, name: str, values: np.ndarray, offset: np.ndarray | None = None) -> np.ndarray:
         bias = self.biases[name] if offset is None else self.biases[name] + offset
-        return _activate(_convolve(values, self.weights[name], stride) + bias[:, None, None])
+        stride = 2 if name in _STRIDED else 1
+        return convolve(values, self._kernels[name], bias, stride=stride, slope=_SLOPE)
+
+    @cached_property
+    def _kernels(self) -> dict[str, PackedKernel]:
+        """The kernels as `convolve` needs them; that of the first layer is split into frame and photo."""
+        parts = {name: weights for name, weights in self.weights.items() if name != CONDITION}
+        parts["e0"], parts[_PHOTO_PART] = np.split(self.weights["e0"], [_FRAME_INPUTS], axis=1)
+        return {name: pack_kernel(kernel, 2 if name in _STRIDED else 1) for name, kernel in parts.items()}
 
     def describe(self) -> dict[str, str]:
         """Return name and version, for reports."""
@@ -242,22 +255,3 @@ def _to_pixels(cells: np.ndarray) -> np.ndarray:
     count, height, width = cells.shape
     blocks = cells.reshape(count // BLOCK**2, BLOCK, BLOCK, height, width).transpose(0, 3, 1, 4, 2)
     return np.ascontiguousarray(blocks).reshape(-1, CROP_HEIGHT, CROP_WIDTH)
-
-
-def _double(values: np.ndarray) -> np.ndarray:
-    """Repeat each cell twice in both directions."""
-    return values.repeat(2, 1).repeat(2, 2)
-
-
-def _activate(values: np.ndarray) -> np.ndarray:
-    return np.maximum(values, _SLOPE * values)
-
-
-def _convolve(values: np.ndarray, kernel: np.ndarray, stride: int = 1) -> np.ndarray:
-    """Convolve (C, H, W) values by kernels (O, C, 3, 3), with zeros around them."""
-    count, height, width = values.shape
-    padded = np.pad(values, ((0, 0), (1, 1), (1, 1)))
-    windows = [padded[:, i : i + height : stride, j : j + width : stride] for i in range(3) for j in range(3)]
-    columns = np.stack(windows, 1)
-    result = kernel.reshape(len(kernel), -1) @ columns.reshape(count * 9, -1)
-    return result.reshape(len(kernel), *columns.shape[2:])
