@@ -214,7 +214,7 @@ def _prepare(
 
     A photo is prepared while the driver's motion is extracted.
     """
-    notes: list[str] = []
+    notes = plan.input_notes()
     engine, options = plan.selection.engine, plan.options
     with DriverTask(partial(_load_driver, plan, engine.space, cache), progress) as driver_task:
         # Over a backdrop, a transparent photo needs no flattening.
@@ -330,7 +330,7 @@ def _write(
     """Render and encode all frames and their matte; return the duration and whether the audio was copied."""
     plan, stream = animation.plan, animation.stream
     pts = stream.pts - stream.pts[0]
-    duration = float(pts[-1]) + float(1 / stream.frame_rate)
+    duration = stream.duration
     encode = replace(plan.options.encode, alpha=animation.has_alpha)
     animation.notes += playback_notes(output, plan.size, encode)
     writer = open_writer(

@@ -151,6 +151,11 @@ class AnimationPlan:
             info=self.driver.info,
         )
 
+    def input_notes(self) -> list[str]:
+        """Return what was repaired in the source and the driver."""
+        infos = [info for info in (self.source.info, self.driver.info.media) if info is not None]
+        return list(dict.fromkeys(note for info in infos for note in info.notes))
+
     def inputs(self) -> dict[str, Path]:
         """Return the input files by their role, for the result's record."""
         parts = {

@@ -196,7 +196,7 @@ def _encode(
 ) -> float:
     """Render and write all frames; return their duration in seconds."""
     pts = moving.pts - moving.pts[0]
-    duration = float(pts[-1]) + float(1 / moving.frame_rate)
+    duration = moving.duration
     writer = open_writer(
         job.output,
         *size,

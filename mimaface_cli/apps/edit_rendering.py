@@ -59,6 +59,7 @@ def render_photo_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> R
     is_cutout = job.options.background != KEEP
     frames, gains, settings = _render_portrait(portrait, edited, job.edits.channels, job, is_cutout)
     stream = FrameStream(frames, track.pts, track.frame_rate, is_cutout=is_cutout, describe=lambda: settings)
+    stream.last_duration = track.meta.last_duration
     stream = _replace_background(stream, job)
     has_alpha = portrait.alpha is not None if job.options.background == KEEP else job.backdrop is None
     return RenderedEdit(stream, gains, has_alpha)

@@ -1,6 +1,6 @@
 """Videos, photos and folders of frames as drivers: their motion is extracted once and cached."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,13 +12,17 @@ from mimaface_cli.drivers.base import Driver, DriverInfo, DriverRequest
 from mimaface_cli.drivers.track_driver import is_track, load_track_driver
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.media.reader import probe, read_frames
+from mimaface_cli.media.reader import Frame, probe, read_frames
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_cache import TRACKS, track_key
 from mimaface_cli.motion.track_meta import BFM09, FACE478
 from mimaface_cli.progress import ProgressCallback
+
+_TIMING_REVISION = 2  # part of the cache key: increase it when the times of frames change
+_SAME_DURATION = 0.05  # relative difference of a frame's duration from the nominal one
+_SHORTEST_LAST = 0.25  # of a nominal duration; some writers give the last frame an instant
 
 FrameProgress = Callable[[int, int | None], None]
 """Called with the frames that are done and their total, which is None if it is unknown."""
@@ -79,15 +83,15 @@ def load_driver(
     extractor = _EXTRACTORS[space]()
     if space != FACE478 or info.kind == "image":
         options = replace(options, skin=False)
-    settings = extraction_settings(options) | span
+    settings = extraction_settings(options) | span | {"timing": _TIMING_REVISION}
 
-    def on_frame(stage: str, done: int, total: int | None) -> None:
-        if progress is not None:
-            progress(done, info.frame_count)
+    on_frame = _frame_progress(progress, info)
 
     def create(content: str) -> MotionTrack:
         with closing(read_frames(path, **span)) as frames:
-            return extractor.extract(_InputFrames(frames, info.frame_rate, str(path), content, on_frame), options)
+            timed = _TimedFrames(frames)
+            track = extractor.extract(_InputFrames(timed, info.frame_rate, str(path), content, on_frame), options)
+        return replace(track, meta=replace(track.meta, last_duration=timed.unusual_duration(info.frame_rate)))
 
     result = get_or_create(
         cache,
@@ -108,6 +112,14 @@ def load_driver(
     )
 
 
+def _frame_progress(progress: FrameProgress | None, info: MediaInfo) -> ProgressCallback:
+    def on_frame(stage: str, done: int, total: int | None) -> None:
+        if progress is not None:
+            progress(done, info.frame_count)
+
+    return on_frame
+
+
 def _span(info: MediaInfo, trim: Trim) -> dict[str, Any]:
     """Return the arguments of `read_frames` for a span. Raises InputError if the input does not cover it."""
     if trim and info.kind == "image":
@@ -116,6 +128,24 @@ def _span(info: MediaInfo, trim: Trim) -> dict[str, Any]:
     if info.duration is not None and start >= info.duration:
         raise InputError(f"{info.path}: ends before `start` ({start:g} s). It lasts {info.duration:.2f} s.")
     return {"start": start, "duration": duration} if trim else {}
+
+
+class _TimedFrames:
+    """Frames that remember the duration of the last one."""
+
+    def __init__(self, frames: Iterable[Frame]) -> None:
+        self._frames = frames
+        self._last_duration = 0.0  # seconds
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._frames:
+            self._last_duration = frame.duration
+            yield frame
+
+    def unusual_duration(self, rate: Fraction) -> float | None:
+        """Return the duration of the last frame in seconds, or None if it is nominal or too short to be meant."""
+        share = self._last_duration * float(rate)
+        return None if share < _SHORTEST_LAST or abs(share - 1) < _SAME_DURATION else self._last_duration
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ class FrameStream:
             multiplied by alpha, and the person's alpha.
         person_alphas: The person's alpha (H, W) uint8 in each rendered frame, to be read after it; None if the engine
             does not provide it.
+        last_duration: Seconds for which the last frame is shown, or None for one nominal frame.
     """
 
     frames: Generator[np.ndarray, None, None]
@@ -129,6 +130,13 @@ class FrameStream:
     describe: Callable[[], dict[str, Any]] = dict
     is_cutout: bool = False
     person_alphas: Iterator[np.ndarray] | None = None
+    last_duration: float | None = None
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start of the first frame to the end of the last."""
+        last = float(1 / self.frame_rate) if self.last_duration is None else self.last_duration
+        return float(self.pts[-1] - self.pts[0]) + last
 
     def close(self) -> None:
         """Stop rendering."""

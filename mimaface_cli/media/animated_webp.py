@@ -42,13 +42,16 @@ def probe_animation(path: Path) -> MediaInfo:
     )
 
 
-def decode_animated_webp(path: Path) -> Generator[tuple[Image, float], None, None]:
-    """Decode the frames of an animated WebP, each with its time in seconds. Raises InputError if it is damaged."""
+def decode_animated_webp(path: Path) -> Generator[tuple[Image, float, float], None, None]:
+    """Decode the frames of an animated WebP, each with its time and duration in seconds.
+
+    Raises InputError if it is damaged.
+    """
     time = 0
     durations = _durations(path)
     index = -1
     for index, image in enumerate(decode_animation(path)):
-        yield image, time / 1000
+        yield image, time / 1000, durations[index] / 1000
         time += durations[index]
     if index + 1 < len(durations):
         raise InputError(f"{path}: the image is damaged or cut short. Get the complete file.")

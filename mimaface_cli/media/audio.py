@@ -19,9 +19,10 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.files import check_input_file, is_image_folder
 from mimaface_cli.media.audio_streams import audio_stream, select_audio
 from mimaface_cli.media.channel_layout import protect_layout
+from mimaface_cli.media.clock import demux_continuous, may_jump
 from mimaface_cli.media.ffmpeg_audio import FFmpegAudio
 from mimaface_cli.media.image import image_kind
-from mimaface_cli.media.libav import DECODE_ERRORS, DEMUXERS, demux, open_input, time_base, video_stream
+from mimaface_cli.media.libav import DECODE_ERRORS, DEMUXERS, open_input, time_base, video_stream
 from mimaface_cli.media.video import decode_frames
 
 MAX_JITTER = 0.04
@@ -107,7 +108,9 @@ class AudioReader:
 
     def _demux(self) -> Iterator[Packet]:
         try:
-            yield from demux(self.container, self.stream)
+            for packet in demux_continuous(self.container):
+                if packet.stream.index == self.stream.index:
+                    yield packet
         except DECODE_ERRORS:
             self.is_damaged = True
 
@@ -168,8 +171,8 @@ class AudioReader:
         return max(float(ticks * time_base(self.stream)), context.frame_size / context.sample_rate)
 
     def end(self) -> float:
-        """Return the end of the audio in seconds from the origin, or infinity if the header has no duration."""
-        if self.stream.duration is None:
+        """Return the end of the audio in seconds from the origin, or infinity if the header does not state it."""
+        if self.stream.duration is None or may_jump(self.container):
             return inf
         return self.to_seconds((self.stream.start_time or 0) + self.stream.duration)
 

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Literal
 
@@ -37,12 +37,14 @@ class Frame:
         pts: Time in seconds since the first frame of the video.
         index: Number of the frame, from 0.
         alpha: (H, W), uint8, or None if the input has no alpha.
+        duration: Seconds until the next frame; of the last frame, as the file states it.
     """
 
     image: np.ndarray
     pts: float
     index: int
     alpha: np.ndarray | None = None
+    duration: float = float(1 / DEFAULT_RATE)
 
 
 def probe(path: Path, *, frame_rate: Fraction | None = None, deinterlace: str = FRAME) -> MediaInfo:
@@ -125,14 +127,23 @@ def read_frames(
 def _limit(
     frames: Generator[Frame, None, None], count: int | None, duration: float | None
 ) -> Generator[Frame, None, None]:
-    """Yield at most `count` frames and `duration` seconds."""
+    """Yield at most `count` frames and `duration` seconds.
+
+    A long last frame is cut at the end of the duration, but it is not shorter than the frame before it.
+    """
     end: float | None = None
+    step = inf  # duration of the frame before
     try:
         for frame in islice(frames, count):
-            if end is None and duration is not None:
-                end = frame.pts + duration - TIME_TOLERANCE
-            if end is not None and frame.pts >= end:
+            if duration is None:
+                yield frame
+                continue
+            end = frame.pts + duration if end is None else end
+            if frame.pts + frame.duration >= end - TIME_TOLERANCE:
+                shown = max(end - frame.pts, min(step, frame.duration))
+                yield replace(frame, duration=min(frame.duration, shown))
                 return
+            step = frame.duration
             yield frame
     finally:
         frames.close()
@@ -147,11 +158,12 @@ def _input_kind(path: Path) -> Literal["image", "video", "folder"]:
 
 def _video_frames(path: Path, start: float, deinterlace: str) -> Generator[Frame, None, None]:
     if is_animated_webp(path):
-        timed = ((image.rgb, image.alpha, seconds) for image, seconds in decode_animated_webp(path) if seconds >= start)
+        animation = decode_animated_webp(path)
+        timed = ((image.rgb, image.alpha, *times) for image, *times in animation if times[0] >= start)
     else:
         timed = decode_rgb_frames(path, start, deinterlace)
-    for index, (image, alpha, seconds) in enumerate(timed):
-        yield Frame(image, seconds, index, alpha)
+    for index, (image, alpha, seconds, duration) in enumerate(timed):
+        yield Frame(image, seconds, index, alpha, duration)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -203,4 +215,4 @@ def _image_frames(path: Path, kind: str, frame_rate: Fraction | None, start: flo
                 f"{shape[1]}x{shape[0]}. Give all images the same size."
             )
         shape = image.shape
-        yield Frame(image, float((first + index) / frame_rate), index, pixels.alpha)
+        yield Frame(image, float((first + index) / frame_rate), index, pixels.alpha, float(1 / frame_rate))

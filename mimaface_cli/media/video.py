@@ -17,7 +17,10 @@ from av.video.stream import VideoStream
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.audio_streams import audio_stream
+from mimaface_cli.media.clock import ClockScan, demux_continuous, may_jump, scan_clock, stated_end
 from mimaface_cli.media.color import RgbConverter, is_wide_gamut
+from mimaface_cli.media.completeness import check_index, check_length, damage_error
+from mimaface_cli.media.frame_rates import header_rates, measure_rate
 from mimaface_cli.media.interlacing import (
     FIELD,
     FRAME,
@@ -31,21 +34,17 @@ from mimaface_cli.media.interlacing import (
 from mimaface_cli.media.libav import (
     DECODE_ERRORS,
     check_pixel_count,
-    demux,
     open_input,
     time_base,
     video_stream,
 )
 
-FALLBACK_RATE = Fraction(25)
-"""Frame rate of a video that has no plausible one in its header."""
-
-_PLAUSIBLE_RATES = (Fraction(1, 10), Fraction(1000))
+_MAX_DURATION = 86_400.0  # seconds of one frame
 _MIN_SEEK_START = 2.0  # seconds; decoding this much is as fast as a seek to a key frame
 _TIMED_PACKETS = 512  # number of packets that decide whether the rate is constant
 _REORDER = 32  # number of last times that are ignored: later packets may be shown before them
-_COMPLETE_SHARE = 0.98  # some headers count frames that were dropped while recording
-_MISSING_SECONDS = 0.5  # a Matroska file that ends this much before the end in its header was cut short
+
+_TimedImage = tuple[np.ndarray, np.ndarray | None, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def decode_frames(
         InputError: If a later frame cannot be decoded cleanly, or the file ends early.
     """
     stream.thread_type = "AUTO"
-    _check_index(container, stream, path)
+    check_index(container, stream, path)
     count = packet_count = 0
     end_seconds = 0.0
     for packet in _demux(container, path):
@@ -122,8 +121,8 @@ def decode_frames(
             yield frame
     if not count:
         raise InputError(f"{path}: no frame can be decoded. Re-encode the video or choose another.")
-    _check_index(container, stream, path)
-    _check_length(container, stream, path, packet_count if from_start else stream.frames, end_seconds)
+    check_index(container, stream, path)
+    check_length(container, stream, path, packet_count if from_start else stream.frames, end_seconds)
 
 
 def _decode_packet(stream: VideoStream, packet: Packet, path: Path, count: int) -> Iterator[VideoFrame]:
@@ -132,19 +131,17 @@ def _decode_packet(stream: VideoStream, packet: Packet, path: Path, count: int) 
         frames = stream.decode(packet)
     except DECODE_ERRORS as error:
         if count:
-            raise _damage_error(path, count, packet) from error
+            raise damage_error(path, count, packet) from error
         return
     for frame in frames:
         if not frame.is_corrupt:
             yield frame
             count += 1
         elif count:
-            raise _damage_error(path, count, packet)
+            raise damage_error(path, count, packet)
 
 
-def decode_rgb_frames(
-    path: Path, start: float = 0.0, deinterlace: str = FRAME
-) -> Generator[tuple[np.ndarray, np.ndarray | None, float], None, None]:
+def decode_rgb_frames(path: Path, start: float = 0.0, deinterlace: str = FRAME) -> Generator[_TimedImage, None, None]:
     """Decode the frames of a video as upright RGB arrays.
 
     Args:
@@ -153,8 +150,8 @@ def decode_rgb_frames(
         deinterlace: How interlaced frames are read: "frame" or "field" rate, or "off".
 
     Yields:
-        A frame (H, W, 3), uint8, C-contiguous, its alpha (H, W) uint8 or None, and its time in seconds since the first
-        frame of the video. Times increase strictly.
+        A frame (H, W, 3), uint8, C-contiguous, its alpha (H, W) uint8 or None, its time in seconds since the first
+        frame of the video, and its duration in seconds. Times increase strictly.
 
     Raises:
         InputError: If the video cannot be read or is damaged.
@@ -162,27 +159,49 @@ def decode_rgb_frames(
     scan = Scan() if deinterlace == OFF else detect_video_scan(path)
     with open_input(path) as container:
         stream = video_stream(container, path)
-        converter: RgbConverter | None = None
-        rate = _header_rates(stream)[0]
-        step = float(1 / scan.frame_rate(rate, deinterlace))
-        origin = _seek(container, stream, path, start) if start > _MIN_SEEK_START else None
-        last = -step
-        frames = decode_frames(container, stream, path, from_start=origin is None)
-        for frame in Deinterlacer(scan.filters(deinterlace), rate).process(frames):
-            seconds = last + step  # for a frame without a timestamp, or with one out of order
-            if frame.pts is not None:
-                timestamp = float(frame.pts * (frame.time_base or time_base(stream)))
-                if origin is None:
-                    origin = timestamp - seconds
-                if timestamp - origin > last:
-                    seconds = timestamp - origin
-            last = seconds
-            if seconds < start:
-                continue
-            if converter is None:
-                converter = _rgb_converter(frame, stream, path)
-            image = _convert(converter, frame, stream.codec_context.sample_aspect_ratio, path)
-            yield image, converter.convert_alpha(frame), seconds
+        previous: _TimedImage | None = None  # a frame whose successor is not known
+        try:
+            for frame in _decode_timed(container, stream, path, start, scan, deinterlace):
+                if previous is not None:
+                    yield *previous[:3], frame[2] - previous[2]
+                previous = frame
+        except InputError:
+            if previous is not None:
+                yield previous
+            raise
+        if previous is not None:
+            yield previous
+
+
+def _decode_timed(
+    container: InputContainer, stream: VideoStream, path: Path, start: float, scan: Scan, deinterlace: str
+) -> Iterator[_TimedImage]:
+    """Yield frames with the durations that they have if they are the last ones."""
+    converter: RgbConverter | None = None
+    rate = header_rates(stream)[0]
+    step = float(1 / scan.frame_rate(rate, deinterlace))
+    origin = _seek(container, stream, path, start) if start > _MIN_SEEK_START else None
+    last = -step
+    frames = decode_frames(container, stream, path, from_start=origin is None)
+    for frame in Deinterlacer(scan.filters(deinterlace), rate).process(frames):
+        seconds = last + step  # for a frame without a timestamp, or with one out of order
+        tick = frame.time_base or time_base(stream)
+        duration = float((frame.duration or 0) * tick)
+        if frame.pts is not None:
+            timestamp = float(frame.pts * tick)
+            duration = max(duration, stated_end(container, stream) - timestamp)
+            if origin is None:
+                origin = timestamp - seconds
+            if timestamp - origin > last:
+                seconds = timestamp - origin
+        last = seconds
+        if seconds < start:
+            continue
+        if converter is None:
+            converter = _rgb_converter(frame, stream, path)
+        image = _convert(converter, frame, stream.codec_context.sample_aspect_ratio, path)
+        duration = min(duration, _MAX_DURATION) if duration > 0 else step
+        yield image, converter.convert_alpha(frame), seconds, duration
 
 
 def _convert(converter: RgbConverter, frame: VideoFrame, aspect: Fraction | None, path: Path) -> np.ndarray:
@@ -225,6 +244,8 @@ def _seek(container: InputContainer, stream: VideoStream, path: Path, start: flo
         Time of the video's first frame on the file's clock, in seconds; None if the position after a seek is not
         certain. In that case `container` stays at its start.
     """
+    if may_jump(container) and _scan(path).jumps:
+        return None
     with open_input(path) as trial:
         origin = next(decode_frames(trial, video_stream(trial, path), path)).pts
     if origin is None:
@@ -252,19 +273,9 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
     scan = detect_video_scan(path)
     with open_input(path) as container:
         stream = video_stream(container, path)
-        rate, variable_rate = _frame_rate(stream, _presentation_times(container, stream, path))
-        duration = None
-        if stream.duration:
-            duration = float(stream.duration * time_base(stream))
-        elif container.duration:
-            duration = container.duration / 1e6
-        count = stream.frames or None
-        if count:
-            count -= sum(entry.is_discard for entry in stream.index_entries)
-        elif duration:
-            count = round(duration * rate)
+        rate, variable_rate = measure_rate(stream, _presentation_times(container, stream, path))
+        count, duration, notes = _extent(container, stream, path, rate)
         has_audio = audio_stream(container) is not None
-        notes: tuple[str, ...] = ()
     shown_rate = scan.frame_rate(rate, deinterlace)
     count = None if count is None else round(count * shown_rate / rate)
     # Opened again, because not every format can seek back to its start.
@@ -294,6 +305,35 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
         )
 
 
+def _extent(
+    container: InputContainer, stream: VideoStream, path: Path, rate: Fraction
+) -> tuple[int | None, float | None, tuple[str, ...]]:
+    """Return the number of frames and the duration in seconds, as far as they are known, and notes about the clock."""
+    if may_jump(container):
+        scan = _scan(path)
+        jumps = f"the clock jumps {scan.jumps} times" if scan.jumps > 1 else "the clock jumps once"
+        notes = (f"{path.name}: {jumps}; no time is left between the parts",) if scan.jumps else ()
+        return scan.packets or None, scan.duration or None, notes
+    duration = None
+    if stream.duration:
+        duration = float(stream.duration * time_base(stream))
+    elif container.duration:
+        duration = container.duration / 1e6
+    count = stream.frames or None
+    if count:
+        count -= sum(entry.is_discard for entry in stream.index_entries)
+    elif duration:
+        count = round(duration * rate)
+    return count, duration, ()
+
+
+def _scan(path: Path) -> ClockScan:
+    try:
+        return scan_clock(path)
+    except DECODE_ERRORS as error:
+        raise InputError(f"{path}: the file is damaged before its end. Get the complete file.") from error
+
+
 def _scan_notes(path: Path, scan: Scan, rate: Fraction, deinterlace: str) -> tuple[str, ...]:
     """Return what is done about the fields of a video."""
     if scan.kind == "progressive":
@@ -309,7 +349,7 @@ def _scan_notes(path: Path, scan: Scan, rate: Fraction, deinterlace: str) -> tup
 
 def _demux(container: InputContainer, path: Path) -> Iterator[Packet]:
     try:
-        yield from demux(container)
+        yield from demux_continuous(container)
     except DECODE_ERRORS as error:
         raise InputError(f"{path}: the file is damaged before its end. Get the complete file.") from error
 
@@ -318,36 +358,6 @@ def _rgb_converter(first: VideoFrame, stream: VideoStream, path: Path) -> RgbCon
     converter = RgbConverter(first, stream.sample_aspect_ratio)
     check_pixel_count(path, *converter.size)
     return converter
-
-
-def _check_index(container: InputContainer, stream: VideoStream, path: Path) -> None:
-    """Raise InputError if the index of an MP4 points beyond the end of the file.
-
-    The index of a fragmented MP4 grows while it is read, so it is checked before and after.
-    """
-    if "mov" in container.format.name:
-        size = path.stat().st_size
-        end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
-        if end > size:
-            raise InputError(f"{path}: cut short, it has {size} of at least {end} bytes. Get the complete file.")
-
-
-def _check_length(
-    container: InputContainer, stream: VideoStream, path: Path, packet_count: int, end_seconds: float
-) -> None:
-    """Raise InputError if a video that was read to its end is clearly shorter than its header states."""
-    if packet_count < _COMPLETE_SHARE * stream.frames:
-        raise InputError(f"{path}: cut short, it has {packet_count} of {stream.frames} frames. Get the complete file.")
-    duration = (container.duration or 0) / 1e6
-    if "matroska" in container.format.name and end_seconds < duration - _MISSING_SECONDS:
-        raise InputError(f"{path}: cut short, it has {end_seconds:.1f} of {duration:.1f} s. Get the complete file.")
-
-
-def _damage_error(path: Path, count: int, packet: Packet) -> InputError:
-    where = "" if packet.pts is None else f" near {float(packet.pts * packet.time_base):.2f} s"
-    return InputError(
-        f"{path}: damaged{where} (frame {count} cannot be decoded). Re-encode the video, or cut it there."
-    )
 
 
 def _presentation_times(container: InputContainer, stream: VideoStream, path: Path) -> list[int]:
@@ -361,32 +371,3 @@ def _presentation_times(container: InputContainer, stream: VideoStream, path: Pa
                 excess = _REORDER
                 break
     return sorted(times)[: len(times) - excess]
-
-
-def _header_rates(stream: VideoStream) -> list[Fraction]:
-    """Return the plausible frame rates in the header, at least one.
-
-    Whole and NTSC rates come first, because the others may be estimates.
-    """
-    low, high = _PLAUSIBLE_RATES
-    candidates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
-    rates = [rate for rate in candidates if rate and low <= rate <= high]
-    return sorted(rates, key=lambda rate: rate.denominator not in (1, 1001)) or [FALLBACK_RATE]
-
-
-def _frame_rate(stream: VideoStream, times: list[int]) -> tuple[Fraction, bool | None]:
-    """Return the nominal frame rate and whether it varies (None without timestamps).
-
-    The rate is constant if all times lie on the grid i / rate.
-    """
-    rates = _header_rates(stream)
-    if not times:
-        return rates[0], None
-    tick = time_base(stream)
-    tolerance = max(tick, Fraction(1, 1000))  # a coarse time base rounds
-    seconds = [(time - times[0]) * tick for time in times]
-    for rate in rates:
-        if all(abs(second - index / rate) <= tolerance for index, second in enumerate(seconds)):
-            return rate, False
-    average = stream.average_rate
-    return average if average is not None and average in rates else rates[0], True

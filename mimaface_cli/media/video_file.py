@@ -170,9 +170,10 @@ class VideoFile:
         packets = self._encode(None)
         if packets and self._first is not None and self._encoding.container.has_edit_lists:
             # MP4 adds up the steps between packets in coding order. Where frames of different durations are
-            # reordered, the sum is not the duration shown; the last step makes up for the difference.
+            # reordered, the sum can be less than the duration shown; the last step makes up for the difference.
             first_pts, first_dts = self._first
-            packets[-1].duration = max(1, end - first_pts - (_dts(packets[-1]) - first_dts))
+            missing = end - first_pts - (_dts(packets[-1]) - first_dts)
+            packets[-1].duration = max(packets[-1].duration or 1, missing)
         self._mux(packets)
         if self.audio_muxer is not None:
             self.audio_muxer.finish(end / self._clock.ticks_per_second)

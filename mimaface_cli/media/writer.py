@@ -66,7 +66,8 @@ def open_writer(
         frame_rate: Nominal frame rate; a single image ignores it.
         options: Options of video encoding; images ignore them.
         audio: Audio to add, or None; images ignore it.
-        duration: Duration of the video in seconds, if known; it helps to copy audio without re-encoding.
+        duration: Duration of the video in seconds, the end of the last frame; None for a last frame of 1 / frame_rate,
+            with which less audio can be copied without re-encoding.
         attachments: Metadata to write.
 
     Raises:
@@ -89,7 +90,7 @@ class VideoWriter:
     """Writer of frames and audio to a video file; a thread encodes while the caller prepares the next frame.
 
     Times on the grid of the frame rate stay exactly on it. Other times are accurate to 6 microseconds, or to half a
-    millisecond in .mkv and .webm, which count milliseconds. The last frame lasts 1 / frame_rate. H.264 and HEVC in
+    millisecond in .mkv and .webm, which count milliseconds. The last frame lasts until `duration`. H.264 and HEVC in
     4:2:0 need even sides: an odd side grows by one repeated row or column. Colors are BT.709 from HD upwards and BT.601
     below, and tagged as such.
 
@@ -102,7 +103,8 @@ class VideoWriter:
         frame_rate: Nominal frame rate.
         options: Options of video encoding.
         audio: Audio to add, or None.
-        duration: Duration of the video in seconds, if known; it helps to copy audio without re-encoding.
+        duration: Duration of the video in seconds, the end of the last frame; None for a last frame of 1 / frame_rate,
+            with which less audio can be copied without re-encoding.
         attachments: Metadata to write.
 
     Attributes:
@@ -221,6 +223,8 @@ class VideoWriter:
             raise no_frames_error(self.path)
         frame, tick = self._pending
         duration = self._clock.frame_ticks
+        if self._duration is not None and self._duration > self._last_pts:
+            duration = max(self._clock.to_ticks(self._duration) - tick, 1)
         self._consumer.put(EncodeJob(frame, tick, duration))
         self._consumer.finish()
         try:

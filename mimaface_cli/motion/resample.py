@@ -19,7 +19,7 @@ def resample_track(track: MotionTrack, times: npt.ArrayLike) -> MotionTrack:
         times: (N,), seconds from the track's first frame, strictly increasing; they become the `pts` of the result.
 
     Returns:
-        The track at these times, with its cuts at the corresponding frames.
+        The track at these times, with its cuts at the corresponding frames. Its last frame lasts one nominal frame.
     """
     position = np.interp(np.asarray(times, np.float64), track.pts - track.pts[0], np.arange(len(track)))
     low = np.floor(position).astype(int)
@@ -45,5 +45,5 @@ def resample_track(track: MotionTrack, times: npt.ArrayLike) -> MotionTrack:
         crop=interpolate(track.crop),
         pts=np.asarray(times, np.float64),
         valid=track.valid[nearest],
-        meta=replace(track.meta, cuts=cuts),
+        meta=replace(track.meta, cuts=cuts, last_duration=None),
     )

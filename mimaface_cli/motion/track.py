@@ -22,6 +22,7 @@ from mimaface_cli.motion.track_layout import (
 )
 from mimaface_cli.motion.track_meta import TrackMeta
 
+_SAME_DURATION = 0.05  # relative difference of a frame's duration from the nominal one
 _FIX = "Run mimaface extract again."
 
 
@@ -86,8 +87,13 @@ class MotionTrack:
 
     @property
     def duration(self) -> float:
-        """Seconds from the start of the first frame to the end of the last, which lasts one nominal frame."""
-        return float(self.pts[-1] - self.pts[0]) + float(1 / self.frame_rate)
+        """Seconds from the start of the first frame to the end of the last."""
+        return float(self.pts[-1] - self.pts[0]) + self.last_duration
+
+    @property
+    def last_duration(self) -> float:
+        """Seconds for which the last frame is shown."""
+        return float(1 / self.frame_rate) if self.meta.last_duration is None else self.meta.last_duration
 
     def motion_arrays(self, *, unwrap: bool = False) -> MotionArrays:
         """Return editable copies of expression, pose and gaze; put them back with `dataclasses.replace`.
@@ -118,7 +124,11 @@ class MotionTrack:
         # If the range skips the first frame of a shot, the shot starts with the next frame of the range.
         moved_cuts = sorted({math.ceil((cut - start) / step) for cut in self.meta.cuts})
         cuts = tuple(cut for cut in moved_cuts if 0 < cut < len(indices))
-        meta = replace(self.meta, cuts=cuts, frame_rate=self.frame_rate / step)
+        last = indices[-1] + 1
+        last_duration = self.meta.last_duration if last == len(self) else float(self.pts[last] - self.pts[last - 1])
+        if step > 1 or (last_duration is not None and abs(last_duration * self.frame_rate - 1) < _SAME_DURATION):
+            last_duration = None  # one nominal frame
+        meta = replace(self.meta, cuts=cuts, frame_rate=self.frame_rate / step, last_duration=last_duration)
         per_frame = {name: getattr(self, name)[frame_range] for name in PER_FRAME_ARRAYS}
         return replace(self, meta=meta, **per_frame)
 

@@ -18,6 +18,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME = 200  # characters of extractor and extractor_version
 _MAX_SIDE = 2**20  # pixels
 _MAX_INDEX = 2**31
+_MAX_SECONDS = 1e7
+_OPTIONAL = "last_duration"  # the only field that a file may leave out
 _MAX_NESTING = 16  # levels of lists and objects in options
 
 
@@ -36,6 +38,7 @@ class TrackMeta:
         height: Height of the input's frames in pixels, or 0 without an input.
         options: Options of the extraction, values that JSON can hold.
         cuts: Indices, strictly increasing from 1 to N - 1, of the first frame of every shot but the first.
+        last_duration: Seconds for which the last frame is shown, or None for one nominal frame.
 
     Raises:
         ValueError: For an invalid field; the message starts with its name.
@@ -51,6 +54,7 @@ class TrackMeta:
     height: int = 0
     options: dict[str, Any] = field(default_factory=dict)
     cuts: tuple[int, ...] = ()
+    last_duration: float | None = None
 
     def __post_init__(self) -> None:
         if self.space not in SPACES:
@@ -64,12 +68,15 @@ class TrackMeta:
         object.__setattr__(self, "frame_rate", _parse_frame_rate(self.frame_rate))
         object.__setattr__(self, "options", _copy_json(self.options))
         object.__setattr__(self, "cuts", _parse_cuts(self.cuts))
+        object.__setattr__(self, "last_duration", _parse_duration(self.last_duration))
         if len(self.to_json()) > MAX_META_CHARACTERS:
             raise ValueError(f"options: together with the cuts they exceed {MAX_META_CHARACTERS} characters of JSON")
 
     def to_json(self) -> str:
         """Return the JSON text (ASCII) for the `meta` key of the file."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
+        if self.last_duration is None:
+            del values[_OPTIONAL]
         values["frame_rate"] = f"{self.frame_rate.numerator}/{self.frame_rate.denominator}"
         return json.dumps({"version": FORMAT_VERSION, **values}, allow_nan=False)
 
@@ -89,6 +96,7 @@ class TrackMeta:
         version = values.get("version")
         if version != FORMAT_VERSION or not _is_index(version):
             raise ValueError(f"format version {reprlib.repr(version)} is not supported, only version {FORMAT_VERSION}")
+        values = {_OPTIONAL: None, **values}
         missing = [item.name for item in fields(cls) if item.name not in values]
         if missing:
             raise ValueError(f"{missing[0]}: is missing")
@@ -152,3 +160,11 @@ def _parse_cuts(cuts: object) -> tuple[int, ...]:
     if any(cut <= previous for previous, cut in zip((0, *cuts), cuts, strict=False)):
         raise ValueError("cuts: must increase strictly, from frame 1 on")
     return tuple(cuts)
+
+
+def _parse_duration(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MAX_SECONDS:
+        raise ValueError(f"last_duration: must be a number of seconds above 0, is {reprlib.repr(value)}")
+    return float(value)

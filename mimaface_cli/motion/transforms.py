@@ -91,7 +91,12 @@ def trim_track(track: MotionTrack, start: float = 0.0, duration: float | None = 
     if duration is None:
         return track.select_frames(slice(first, len(track)))
     last = max(int(np.searchsorted(times, start + duration - 1e-6)), first + 1)
-    return track.select_frames(slice(first, last))
+    selected = track.select_frames(slice(first, last))
+    # A long last frame is cut at the end, but it is not shorter than a nominal one.
+    longest = max(start + duration - float(times[last - 1]), float(1 / track.frame_rate))
+    if selected.last_duration <= longest + 1e-6:
+        return selected
+    return replace(selected, meta=replace(selected.meta, last_duration=longest))
 
 
 def change_speed(track: MotionTrack, speed: float) -> MotionTrack:
@@ -125,7 +130,7 @@ def hold_first_frame(track: MotionTrack, duration: float, frame_rate: Fraction) 
     first = track.select_frames(slice(1))
     repeated = {name: np.repeat(getattr(first, name), count, axis=0) for name in _REPEATED_ARRAYS}
     pts = np.arange(count) * frame_rate.denominator / frame_rate.numerator
-    return replace(first, **repeated, pts=pts, meta=replace(first.meta, frame_rate=frame_rate))
+    return replace(first, **repeated, pts=pts, meta=replace(first.meta, frame_rate=frame_rate, last_duration=None))
 
 
 def _check_range(field: str, value: float, low: float, high: float) -> None:

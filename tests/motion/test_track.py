@@ -128,6 +128,24 @@ def test_duration_includes_the_last_frame():
     assert track.duration == pytest.approx(0.75 + 1001 / 30000)
 
 
+def test_duration_of_the_last_frame_counts_and_is_saved(path):
+    track = make_track(12, last_duration=1.5)
+    assert track.duration == pytest.approx(track.pts[-1] - track.pts[0] + 1.5)
+    track.save(path)
+    assert MotionTrack.load(path).last_duration == 1.5
+    assert track.select_frames(slice(2, 12)).last_duration == 1.5
+    assert track.select_frames(slice(2, 11)).meta.last_duration is None  # nominal
+    assert "last_duration" not in make_track().meta.to_json()
+
+
+def test_selected_frame_lasts_until_the_frame_after_it():
+    track = make_track(12)
+    pts = track.pts.copy()
+    pts[6:] += 2
+    part = replace(track, pts=pts).select_frames(slice(0, 6))
+    assert part.duration == pytest.approx(pts[6] - pts[0])
+
+
 def test_neutral_track_is_the_mean_face_at_a_constant_rate():
     track = MotionTrack.neutral(100, "bfm09", Fraction(30000, 1001), width=8, height=4)
     assert len(track) == 100 and track.meta.space == "bfm09" and (track.meta.width, track.meta.height) == (8, 4)

@@ -60,6 +60,15 @@ def test_trim_track_keeps_the_times_of_its_frames():
     assert part.pts[0] == 1.0
 
 
+def test_trim_track_cuts_a_long_last_frame():
+    track = random_motion(100)
+    held = replace(track, meta=replace(track.meta, last_duration=3.0))
+    end = float(track.pts[-1] - track.pts[0])
+    assert trim_track(held, 0.0, end + 1.25).last_duration == pytest.approx(1.25)
+    assert trim_track(held, 0.0, end + 5).last_duration == 3.0
+    assert trim_track(held, 0.0, end + 1e-9).last_duration == pytest.approx(float(1 / track.frame_rate))
+
+
 @pytest.mark.parametrize(
     ("start", "duration", "field"),
     [(4.0, None, "start"), (-1, None, "start"), (np.nan, None, "start"), (0, 0, "duration"), (0, np.nan, "duration")],

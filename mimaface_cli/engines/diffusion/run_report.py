@@ -36,6 +36,7 @@ def create_stream(
         denoiser.notes,
         on_finish,
         lambda: describe_run(request.diffusion, denoiser),
+        last_duration=request.track.meta.last_duration,
     )
 
 

@@ -30,10 +30,10 @@ from mimaface_cli.motion.retarget import find_neutral_frame, reference_coefficie
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_meta import FACE478
+from mimaface_cli.motion.transforms import trim_track
 from mimaface_cli.weights.locate import locate
 
 _MODELS = ("face_landmarker", "face478", "occlusion")
-_TIME_TOLERANCE = 1e-6  # seconds
 
 
 class MeshEngine:
@@ -147,6 +147,7 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
         notes=list(prepared.layers.notes),
         describe=lambda: {"mouth": describe_mouth(prepared.mouth_network)},
         is_cutout=request.cutout,
+        last_duration=track.meta.last_duration,
     )
     if request.needs_person_alpha and not request.cutout:
         stream.frames, stream.person_alphas = split_pairs(render_photo_with_alpha(prepared, model, motion))
@@ -174,6 +175,4 @@ def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
 
 def _shorten(source: MotionTrack, driver: MotionTrack) -> MotionTrack:
     """Return the source's track up to the end of the driver; a driver of one frame holds for the whole source."""
-    duration = source.duration if len(driver) == 1 else min(driver.duration, source.duration)
-    count = int(np.searchsorted(source.pts - source.pts[0], duration - _TIME_TOLERANCE))
-    return source.select_frames(slice(0, max(count, 1)))
+    return source if len(driver) == 1 else trim_track(source, 0.0, min(driver.duration, source.duration))

@@ -58,7 +58,10 @@ def render_video_motion(
         preparations = prepare_still_heads(portraits, shots, model, notes, mouth_network)
     frames = render_video(preparations, model, motion)
     describe = partial(_describe, mouth_network)
-    return FrameStream(frames, track.pts, track.frame_rate, originals, notes=notes, describe=describe)
+    last = track.meta.last_duration
+    return FrameStream(
+        frames, track.pts, track.frame_rate, originals, notes=notes, describe=describe, last_duration=last
+    )
 
 
 def _describe(mouth_network: MouthNetwork | None) -> dict[str, Any]:
