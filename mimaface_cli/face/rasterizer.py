@@ -15,11 +15,13 @@ def _rasterize(
     xy: np.ndarray,
     depth: np.ndarray,
     triangles: np.ndarray,
+    skip: np.ndarray,
     face_index: np.ndarray,
     barycentric: np.ndarray,
     inverse_depth: np.ndarray,
 ) -> None:
     height, width = face_index.shape
+    has_skip = skip.size > 0
     for triangle in range(triangles.shape[0]):
         i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
         xi, yi, xj, yj, xk, yk = xy[i, 0], xy[i, 1], xy[j, 0], xy[j, 1], xy[k, 0], xy[k, 1]
@@ -30,17 +32,27 @@ def _rasterize(
         right = min(width - 1, int(np.floor(max(xi, xj, xk) - 0.5)))
         top = max(0, int(np.ceil(min(yi, yj, yk) - 0.5)))
         bottom = min(height - 1, int(np.floor(max(yi, yj, yk) - 0.5)))
+        if left > right or top > bottom:
+            continue
         inverse_area = 1.0 / area
         # 1/z is linear in screen space: it gives perspective-correct weights and depth.
         ni, nj, nk = 1.0 / depth[i], 1.0 / depth[j], 1.0 / depth[k]
+        wi_step, wj_step = (yj - yk) * inverse_area, (yk - yi) * inverse_area
         for row in range(top, bottom + 1):
-            y = row + 0.5
+            x, y = left + 0.5, row + 0.5
+            wi_left = ((xj - x) * (yk - y) - (xk - x) * (yj - y)) * inverse_area
+            wj_left = ((xk - x) * (yi - y) - (xi - x) * (yk - y)) * inverse_area
+            is_entered = False
             for column in range(left, right + 1):
-                x = column + 0.5
-                wi = ((xj - x) * (yk - y) - (xk - x) * (yj - y)) * inverse_area
-                wj = ((xk - x) * (yi - y) - (xi - x) * (yk - y)) * inverse_area
+                wi = wi_left + (column - left) * wi_step
+                wj = wj_left + (column - left) * wj_step
                 wk = 1.0 - wi - wj
                 if wi < -1e-10 or wj < -1e-10 or wk < -1e-10:  # an edge belongs to both triangles: no cracks
+                    if is_entered:
+                        break
+                    continue
+                is_entered = True
+                if has_skip and skip[row, column]:
                     continue
                 nearness = wi * ni + wj * nj + wk * nk
                 if nearness > inverse_depth[row, column]:
@@ -147,7 +159,12 @@ def mark_jumps(field: np.ndarray, jump: float, mask: np.ndarray) -> int:
 
 
 def rasterize(
-    xy: np.ndarray, depth: np.ndarray, triangles: np.ndarray, width: int, height: int
+    xy: np.ndarray,
+    depth: np.ndarray,
+    triangles: np.ndarray,
+    width: int,
+    height: int,
+    skip: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rasterize triangles with hidden-surface removal and perspective-correct weights, without culling.
 
@@ -157,6 +174,7 @@ def rasterize(
         triangles: (T, 3) vertex indices.
         width: Width of the image in pixels.
         height: Height of the image in pixels.
+        skip: (H, W) bool, pixels that stay empty, or None.
 
     Returns:
         Triangle index (H, W) int32, -1 where empty; barycentric weights (H, W, 3) float32; depth (H, W) float32, inf
@@ -169,6 +187,7 @@ def rasterize(
         np.ascontiguousarray(xy, np.float64),
         np.ascontiguousarray(depth, np.float64),
         np.ascontiguousarray(triangles, np.int32),
+        np.zeros((0, 0), np.bool_) if skip is None else skip,
         face_index,
         barycentric,
         inverse_depth,

@@ -1,6 +1,6 @@
 """The geometry of a portrait's head: vertices and triangles of the face and of its surroundings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from mimaface_cli.motion.rotation import rotation_matrix
 
 _DEPTH_SCALE = 1.15  # see `deepen_face`
 _NEAR_PERSON = 0.04  # of the face's size: triangles so close to the person are rendered
+_ALPHA_MARGIN = 4  # pixels beyond a triangle's corners whose alpha may reach into it
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,25 @@ def build_head_geometry(portrait: Portrait, model: Face478, alpha: np.ndarray) -
         hidden=tuple(triangles for triangles in hidden if len(triangles)),
         rendered=np.unique(np.concatenate([front, *hidden])),
     )
+
+
+def select_moving_part(geometry: HeadGeometry, moving_alpha: np.ndarray) -> HeadGeometry:
+    """Return a head whose front has no triangles that show nothing of the moving person.
+
+    Args:
+        geometry: The head.
+        moving_alpha: (H, W) uint8 alpha of the part of the person that moves.
+    """
+    height, width = moving_alpha.shape
+    counts = cv2.integral((moving_alpha > 0).astype(np.uint8))
+    corners = geometry.texture[geometry.front]
+    limits = [width, height]
+    left, top = np.clip(np.floor(corners.min(1)).astype(int) - _ALPHA_MARGIN, 0, limits).T
+    right, bottom = np.clip(np.ceil(corners.max(1)).astype(int) + _ALPHA_MARGIN, 0, limits).T
+    visible = counts[bottom, right] - counts[top, right] - counts[bottom, left] + counts[top, left]
+    is_face = (geometry.front < len(geometry.placed)).all(1)
+    front = geometry.front[is_face | (visible > 0)]
+    return replace(geometry, front=front, rendered=np.unique(np.concatenate([front, *geometry.hidden])))
 
 
 def _place_landmarks(portrait: Portrait, model: Face478) -> np.ndarray:

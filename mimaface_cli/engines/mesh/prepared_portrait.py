@@ -1,6 +1,7 @@
 """A portrait prepared for animation: its head as a surface, its eyes and mouth separated into layers."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -13,7 +14,13 @@ from mimaface_cli.engines.mesh.contact import (
 )
 from mimaface_cli.engines.mesh.eyes import SIDES, EyeLayers, build_eye_layers, locate_eyeballs, project_eye_anchors
 from mimaface_cli.engines.mesh.face_symmetry import FaceCompletion, complete_face
-from mimaface_cli.engines.mesh.head_geometry import HeadGeometry, build_head_geometry, crop_to_image, deepen_face
+from mimaface_cli.engines.mesh.head_geometry import (
+    HeadGeometry,
+    build_head_geometry,
+    crop_to_image,
+    deepen_face,
+    select_moving_part,
+)
 from mimaface_cli.engines.mesh.head_light import HeadLight, build_head_light
 from mimaface_cli.engines.mesh.image_patch import blur_widely
 from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers
@@ -98,6 +105,23 @@ class PreparedPortrait:
         """(478, 3) the photo's face in the head's frame."""
         return self.geometry.head
 
+    @cached_property
+    def is_fading(self) -> np.ndarray:
+        """(T,) bool, whether a triangle of the front fades out as the head turns."""
+        return np.asarray((self.opacity[self.geometry.front, 1] < 1).any(1))
+
+    @cached_property
+    def is_completed(self) -> np.ndarray:
+        """(T,) bool, whether a triangle of the fine face shows the second texture."""
+        return np.asarray((self.completion.share > 0)[self.geometry.fine.triangles].any(1))
+
+    @cached_property
+    def completed_texture(self) -> np.ndarray:
+        """(F, 6) float32 pixel, share and gain of the second texture at each vertex of the fine face."""
+        completion = self.completion
+        columns = [completion.texture - 0.5, completion.share[:, None], completion.gain]
+        return np.concatenate(columns, 1).astype(np.float32)
+
     def to_image(self, crop_pixels: np.ndarray) -> np.ndarray:
         """Convert crop pixels (..., 2) to image pixels."""
         return crop_to_image(self.portrait, crop_pixels)
@@ -129,7 +153,7 @@ def prepare_portrait(
     if layers.completed is not None:
         portrait = replace(portrait, image=layers.completed)
     pose = portrait.pose
-    geometry = build_head_geometry(portrait, model, layers.alpha)
+    geometry = select_moving_part(build_head_geometry(portrait, model, layers.alpha), layers.moving_alpha)
     fine, count = geometry.fine, len(geometry.placed)
     rest = deepen_face(model.shape(portrait.identity, np.zeros_like(portrait.expression)))
     image_rings = {name: geometry.texture[ring] for name, ring in fine.rings.items()}

@@ -14,6 +14,7 @@ from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.occluder_layer import COVERED_MOUTH_SHARES
 from mimaface_cli.engines.mesh.person_render import PersonLayer, render_person
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
+from mimaface_cli.engines.mesh.render_kernels import compose_opaque
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.coefficients import Coefficients
 
@@ -166,14 +167,16 @@ def _compose(
     left, top, right, bottom = person.box
     box = np.s_[top:bottom, left:right]
     region = frame[box]
-    under = region[..., :3].astype(np.float32)
     if base_alpha is None:
-        colors = under + person.alpha * (person.colors - under)
-    else:
-        under_alpha = region[..., 3:].astype(np.float32) / 255
-        alpha = person.alpha + (1 - person.alpha) * under_alpha
-        colors = under + person.alpha / np.maximum(alpha, 1e-6) * (person.colors - under)
-        region[..., 3:] = np.clip(alpha * 255 + 0.5, 0, 255)
+        rest_share = 0.0 if rim is None else person.rest_share
+        rest = np.zeros((1, 1, 3), np.int16) if rim is None else rim[box]
+        compose_opaque(region, person.colors, person.alpha[..., 0], rest, rest_share)
+        return frame
+    under = region[..., :3].astype(np.float32)
+    under_alpha = region[..., 3:].astype(np.float32) / 255
+    alpha = person.alpha + (1 - person.alpha) * under_alpha
+    colors = under + person.alpha / np.maximum(alpha, 1e-6) * (person.colors - under)
+    region[..., 3:] = np.clip(alpha * 255 + 0.5, 0, 255)
     if rim is not None and person.rest_share > 0:
         colors += person.rest_share * rim[box]
     region[..., :3] = np.clip(colors + 0.5, 0, 255)

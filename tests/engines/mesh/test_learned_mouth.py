@@ -82,7 +82,7 @@ def test_correction_stays_in_the_crop_and_fades_to_its_border(pair, model):
     prepared = pair[1]
     matrix = mouth_crop_matrix(prepared.mouth.anchor, prepared.portrait.pose, prepared.to_image)
     changed = difference(pair, model, jaw=0.5).max(2)
-    rows, columns = np.nonzero(changed)
+    rows, columns = np.nonzero(changed > 1)  # a tiny change can round a color up or down
     places = (np.stack([columns, rows], 1) + 0.5) @ matrix[:, :2].T + matrix[:, 2]
     assert len(places) > 1000
     assert (places > 0).all() and (places < [CROP_WIDTH, CROP_HEIGHT]).all()
