@@ -1,5 +1,6 @@
 """Training of the mouth network: differences of color and gradient, a critic, and steadiness over time."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ class MouthTrainer:
     def _train(self, batch: MouthBatch) -> dict[str, float]:
         share = self.step / self._options.steps
         rate = min(1.0, (self.step + 1) / _WARM_UP)
-        rate *= _FINAL_SHARE + (1 - _FINAL_SHARE) * 0.5 * (1 + np.cos(np.pi * share))
+        rate *= _FINAL_SHARE + (1 - _FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
         for optimizer, base in ((self._optimizer, _LEARNING_RATE), (self._critic_optimizer, _CRITIC_RATE)):
             for group in optimizer.param_groups:
                 group["lr"] = base * rate

@@ -1,11 +1,18 @@
 """Batches of the mouth network's training."""
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 
 from mimaface_cli.builders.mouth478.mouth_batches import MouthClip, draw_batch, mirror_conditions, read_pair
 from mimaface_cli.builders.mouth478.mouth_clips import MouthSamples, measure_flow
-from mimaface_cli.builders.mouth478.mouth_training import compare_mouths, measure_unsteadiness
+from mimaface_cli.builders.mouth478.mouth_training import (
+    MouthTrainer,
+    TrainingOptions,
+    compare_mouths,
+    measure_unsteadiness,
+)
 from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, CROP_HEIGHT, CROP_WIDTH, MOUTH_COLUMNS
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 
@@ -103,3 +110,26 @@ def test_differences_in_the_opening_count_more():
     inner, outer = (compare_mouths(result, truth, opening)["color"] for result in (inside, outside))
     assert float(inner) > 3 * float(outer) > 0
     assert all(float(loss) == 0 for loss in compare_mouths(truth, truth, opening).values())
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path):
+    people = [[MouthClip("a", "a", make_samples(np.random.default_rng(4)))]]
+
+    def train(checkpoint: str, last: int) -> dict[str, torch.Tensor]:
+        options = TrainingOptions(4, 0, tmp_path / checkpoint, checkpoint_every=1)
+        trainer = MouthTrainer(people, options)
+
+        def stop(step: int, steps: int, losses: dict[str, float]) -> None:
+            if step == last < steps:
+                raise KeyboardInterrupt
+
+        with suppress(KeyboardInterrupt):
+            trainer.run(stop)
+        return trainer.average.state_dict()
+
+    torch.set_num_threads(1)
+    whole = train("whole.pt", 4)
+    train("pieces.pt", 2)
+    pieces = train("pieces.pt", 4)
+    assert all(torch.equal(whole[name], pieces[name]) for name in whole)
+    assert not torch.equal(train("part.pt", 2)["o.weight"], whole["o.weight"])
