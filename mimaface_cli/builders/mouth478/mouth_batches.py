@@ -11,6 +11,7 @@ from mimaface_cli.engines.mesh.mouth_crop import CROP_HEIGHT, CROP_WIDTH, MOUTH_
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 
 _CLOSED_SHARE = 0.4  # of the pairs whose photo has a closed mouth, beside those that chance gives
+_EXACT_SHARE = 0.5  # of the pairs: true lips around the inside of a rendered mouth
 _GRAY_SHARE, _BLURRED_SHARE = 0.08, 0.35  # shares of the samples
 _GAIN, _CHANNEL_GAIN, _OFFSET = 0.2, 0.08, 12.0  # largest changes of light and color
 _GAMMA = 0.25
@@ -26,12 +27,14 @@ class MouthBatch:
         planes: (2B, 8, 128, 192) input of the network, the first frames of all pairs, then the second ones.
         conditions: (2B, CONDITION_DIM).
         truths: (2B, 3, 128, 192), -1 to 1.
+        exact: (B,) bool, whether a pair shows the true lips and only the inside of the mouth is rendered.
         flows: (B, 128, 192, 2) from the second frame to the first, in pixels.
     """
 
     planes: np.ndarray
     conditions: np.ndarray
     truths: np.ndarray
+    exact: np.ndarray
     flows: np.ndarray
 
 
@@ -64,19 +67,21 @@ def draw_batch(people: list[list[MouthClip]], size: int, rng: np.random.Generato
     return stack_batch(pairs)
 
 
-Pair = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # planes, conditions, truths, flow of one pair
+# Planes, conditions, truths and flow of one pair, and whether its lips are true.
+Pair = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]
 
 
 def stack_batch(pairs: list[Pair]) -> MouthBatch:
     """Stack pairs, the first frames first."""
     planes, conditions, truths = (np.concatenate(np.stack([pair[k] for pair in pairs], 1)) for k in range(3))
-    return MouthBatch(planes, conditions, truths, np.stack([pair[3] for pair in pairs]))
+    exact = np.array([pair[4] for pair in pairs])
+    return MouthBatch(planes, conditions, truths, exact, np.stack([pair[3] for pair in pairs]))
 
 
 def read_pair(samples: MouthSamples, k: int) -> Pair:
     """Return a pair as the network sees it."""
     colors = np.stack([*samples.truths[k], *samples.renders[k], samples.photos[samples.photo[k]]])
-    return _to_pair(samples, k, colors.astype(np.float32), samples.conditions[k])
+    return _to_pair(samples, k, colors.astype(np.float32), samples.conditions[k], exact=False)
 
 
 def _vary(samples: MouthSamples, k: int, rng: np.random.Generator) -> Pair:
@@ -96,22 +101,32 @@ def _vary(samples: MouthSamples, k: int, rng: np.random.Generator) -> Pair:
         colors[:] = (colors @ LUMA)[..., None]
     conditions = samples.conditions[k]
     conditions = conditions + rng.normal(0, _CONDITION_NOISE, conditions.shape).astype(np.float32)
-    pair = _to_pair(samples, k, colors, conditions)
+    exact = bool(samples.true_openings[k].any()) and rng.random() < _EXACT_SHARE
+    pair = _to_pair(samples, k, colors, conditions, exact)
     return _mirror(pair) if rng.random() < 0.5 else pair
 
 
-def _to_pair(samples: MouthSamples, k: int, colors: np.ndarray, conditions: np.ndarray) -> Pair:
+def _to_pair(samples: MouthSamples, k: int, colors: np.ndarray, conditions: np.ndarray, exact: bool) -> Pair:
+    """Stack the colors (5, H, W, 3) of two truths, two renders and the photo as the network sees them.
+
+    Rendered lips never lie exactly where the true ones do. Of exact pairs, the network sees the true lips with the
+    inside of the rendered mouth, so that it learns what belongs between lips.
+    """
     colors = np.moveaxis(colors, -1, 1) / np.float32(127.5) - 1
-    openings = np.stack([*samples.openings[k], samples.photo_openings[samples.photo[k]]])[:, None] / np.float32(255)
-    planes = np.stack([np.concatenate([colors[2 + j], openings[j], colors[4], openings[2]]) for j in (0, 1)])
+    frame_openings = (samples.true_openings if exact else samples.openings)[k]
+    openings = np.stack([*frame_openings, samples.photo_openings[samples.photo[k]]])[:, None] / np.float32(255)
+    seen = colors[2:4]
+    if exact:
+        seen = colors[:2] + openings[:2] * (seen - colors[:2])
+    planes = np.stack([np.concatenate([seen[j], openings[j], colors[4], openings[2]]) for j in (0, 1)])
     flow = cv2.resize(samples.flows[k].astype(np.float32), (CROP_WIDTH, CROP_HEIGHT))
-    return planes, conditions, colors[:2], flow
+    return planes, conditions, colors[:2], flow, exact
 
 
 def _mirror(pair: Pair) -> Pair:
-    planes, conditions, truths, flow = pair
+    planes, conditions, truths, flow, exact = pair
     mirrored = flow[:, ::-1] * np.array([-1, 1], np.float32)
-    return planes[..., ::-1], mirror_conditions(conditions), truths[..., ::-1], mirrored
+    return planes[..., ::-1], mirror_conditions(conditions), truths[..., ::-1], mirrored, exact
 
 
 def mirror_conditions(conditions: np.ndarray) -> np.ndarray:

@@ -12,12 +12,25 @@ import numpy as np
 
 from mimaface_cli.engines.mesh.contact import separate_lips
 from mimaface_cli.engines.mesh.head_geometry import project_head
-from mimaface_cli.engines.mesh.mouth_crop import build_condition, crop_mouth, draw_opening, mouth_crop_matrix
+from mimaface_cli.engines.mesh.mouth_crop import (
+    CROP_HEIGHT,
+    CROP_WIDTH,
+    build_condition,
+    crop_mouth,
+    draw_opening,
+    mouth_crop_matrix,
+)
 from mimaface_cli.engines.mesh.person_render import render_person
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_still_head
-from mimaface_cli.face import face478
+from mimaface_cli.face import face478, topology
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.landmarks import detect_faces, select_face
+from mimaface_cli.face.landmarks import (
+    MAX_FACES,
+    FaceLandmarker,
+    detect_faces,
+    locate_landmark_model,
+    select_face,
+)
 from mimaface_cli.face.portrait import SQUARE, Portrait
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.motion.rotation import rotation_matrix
@@ -44,6 +57,7 @@ class MouthSamples:
         truths: (N, 2, 128, 192, 3) uint8, the frames of the clip.
         renders: (N, 2, 128, 192, 3) uint8, the same frames rendered from the photo.
         openings: (N, 2, 128, 192) uint8, opening of the rendered lips.
+        true_openings: (N, 2, 128, 192) uint8, opening of the lips in the clip; empty where no face was detected.
         conditions: (N, 2, CONDITION_DIM) float32, see `build_condition`.
         flows: (N, 64, 96, 2) float16, see `measure_flow`.
         closed: (R,) whether a photo is the most closed mouth of its shot.
@@ -55,6 +69,7 @@ class MouthSamples:
     truths: np.ndarray
     renders: np.ndarray
     openings: np.ndarray
+    true_openings: np.ndarray
     conditions: np.ndarray
     flows: np.ndarray
     closed: np.ndarray
@@ -107,7 +122,7 @@ def make_mouth_samples(path: Path, track: MotionTrack, rng: np.random.Generator)
         images = {k: frame.image for k, frame in enumerate(frames) if k in needed}
     finally:
         frames.close()
-    model = face478.load()
+    model, rings = face478.load(), _find_lips(images)
     photos, samples = [], []
     for plan in plans:
         for number, (photo, pairs) in enumerate(zip(plan.photos, plan.pairs, strict=True)):
@@ -115,7 +130,7 @@ def make_mouth_samples(path: Path, track: MotionTrack, rng: np.random.Generator)
             if renderer is None:
                 continue
             photos.append((*renderer.photo_crop(), number == 0))
-            samples += [(len(photos) - 1, *renderer.render_pair(images, k)) for k in pairs]
+            samples += [(len(photos) - 1, *renderer.render_pair(images, rings, k)) for k in pairs]
     if not samples:
         return None
     columns = [np.stack(column) for column in zip(*samples, strict=True)]
@@ -181,12 +196,26 @@ class _ClipRenderer:
         ring = prepared.geometry.texture[prepared.geometry.fine.rings["mouth"]]
         return _to_bytes(crop_mouth(portrait.image, matrix)), _to_bytes(draw_opening(ring, matrix) * 255)
 
-    def render_pair(self, images: dict[int, np.ndarray], first: int) -> tuple[np.ndarray, ...]:
-        """Render two frames; return truths, renders, openings, conditions and flow as in `MouthSamples`."""
-        rendered = [self._render(k) for k in (first, first + 1)]
-        truths = np.stack([self._crop_truth(images[k], k) for k in (first, first + 1)])
+    def render_pair(
+        self, images: dict[int, np.ndarray], rings: dict[int, np.ndarray], first: int
+    ) -> tuple[np.ndarray, ...]:
+        """Render two frames.
+
+        Args:
+            images: Frames of the clip.
+            rings: (20, 2) inner lips in them, where a face was detected.
+            first: The first frame.
+
+        Returns:
+            Truths, renders, both openings, conditions and flow, as in `MouthSamples`.
+        """
+        frames = first, first + 1
+        rendered = [self._render(k) for k in frames]
+        matrices = [truth_matrix(self.prepared.mouth.anchor, self.track, k) for k in frames]
+        truths = np.stack([_to_bytes(crop_mouth(images[k], m)) for k, m in zip(frames, matrices, strict=True)])
         renders, openings, conditions = (np.stack(column) for column in zip(*rendered, strict=True))
-        return truths, renders, openings, conditions, measure_flow(truths[0], truths[1])
+        true_openings = draw_true_openings(rings, frames, matrices)
+        return truths, renders, openings, true_openings, conditions, measure_flow(truths[0], truths[1])
 
     def _render(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Render a frame; return its crop, opening and condition."""
@@ -205,14 +234,38 @@ class _ClipRenderer:
         condition = build_condition(expression, pose, portrait.expression, portrait.pose)
         return _to_bytes(crop_mouth(colors, matrix)), _to_bytes(draw_opening(ring, matrix) * 255), condition
 
-    def _crop_truth(self, image: np.ndarray, k: int) -> np.ndarray:
-        crop = self.track.crop[k].astype(np.float64)
 
-        def to_image(pixels: np.ndarray) -> np.ndarray:
-            return (pixels - crop[:, 2]) / crop[0, 0]
+def _find_lips(images: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """Detect the inner lips (20, 2), in pixels, of the largest face in each image that shows one."""
+    rings = {}
+    landmarker = FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=MAX_FACES)
+    try:
+        for k, image in images.items():
+            face = select_face(landmarker(image), "largest")
+            if face is not None:
+                rings[k] = face.points[topology.INNER_LIPS]
+    finally:
+        landmarker.close()
+    return rings
 
-        pose = self.track.pose[k].astype(np.float64)
-        return _to_bytes(crop_mouth(image, mouth_crop_matrix(self.prepared.mouth.anchor, pose, to_image)))
+
+def truth_matrix(anchor: np.ndarray, track: MotionTrack, k: int) -> np.ndarray:
+    """Return the (2, 3) similarity from frame k of a clip to the crop of its mouth; anchor: as in `MouthLayers`."""
+    crop = track.crop[k].astype(np.float64)
+
+    def to_image(pixels: np.ndarray) -> np.ndarray:
+        return (pixels - crop[:, 2]) / crop[0, 0]
+
+    return mouth_crop_matrix(anchor, track.pose[k].astype(np.float64), to_image)
+
+
+def draw_true_openings(rings: dict[int, np.ndarray], frames: tuple[int, int], matrices: list[np.ndarray]) -> np.ndarray:
+    """Draw the openings (2, 128, 192) uint8 of a pair of frames; empty where no face was detected."""
+    openings = np.zeros((2, CROP_HEIGHT, CROP_WIDTH), np.uint8)
+    for j, (k, matrix) in enumerate(zip(frames, matrices, strict=True)):
+        if k in rings:
+            openings[j] = _to_bytes(draw_opening(rings[k], matrix) * 255)
+    return openings
 
 
 def measure_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:

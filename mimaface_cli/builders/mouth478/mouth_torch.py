@@ -1,7 +1,5 @@
 """The mouth network and its critic in torch, for training; `engines/mesh/mouth_network.py` runs the network."""
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,6 +9,7 @@ from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, PLANES
 FACTOR = 2  # pixels of the crop per pixel of the first layer, in each direction
 WIDTHS = (16, 32, 64, 96)  # channels by level
 SLOPE = 0.1  # of the leaky rectifier
+_CRITIC_INPUTS, _CRITIC_WIDTHS, _CRITIC_GROUPS = 7, (24, 48, 64), 8
 
 
 class MouthUNet(nn.Module):
@@ -56,14 +55,21 @@ class MouthCritic(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (7, 24, 48, 64)
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.utils.parametrizations.spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1)), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, 1, 1))
+        first, second, third = _CRITIC_WIDTHS
+        self.layers = nn.Sequential(
+            nn.Conv2d(_CRITIC_INPUTS, first, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(first, second, 4, 2, 1),
+            nn.GroupNorm(_CRITIC_GROUPS, second),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(second, third, 4, 2, 1),
+            nn.GroupNorm(_CRITIC_GROUPS, third),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(third, 1, 3, 1, 1),
+        )
 
     def forward(self, colors: Tensor, planes: Tensor) -> Tensor:
-        """Return scores (N, 1, 16, 24), high for real ones, of colors (N, 3, 128, 192)."""
+        """Return scores (N, 1, H/8, W/8), high for real ones, of colors (N, 3, H, W) and planes (N, 8, H, W)."""
         return self.layers(torch.cat([colors, planes[:, 3:7]], 1))
 
 

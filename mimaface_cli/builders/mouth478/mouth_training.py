@@ -19,8 +19,10 @@ _LEARNING_RATE, _FINAL_SHARE = 6e-4, 0.05  # the rate falls to this share along 
 _CRITIC_RATE = 4e-4
 _WARM_UP = 200  # steps
 _CRITIC_FROM, _CRITIC_FULL = 0.1, 0.25  # shares of the training
-_CRITIC_SHARE = 0.6  # length of the critic's gradient relative to that of the differences
-_OPENING_WEIGHT = 4.0  # of pixels in the opening and close to it, beside 1 elsewhere
+_CRITIC_SHARE = 0.8  # length of the critic's gradient relative to that of the differences
+# Of pixels in the opening and close to it, beside 1 elsewhere: where the lips are true, and where they are rendered.
+_EXACT_WEIGHT, _RENDERED_WEIGHT = 6.0, 0.6
+_CRITIC_VIEW = np.s_[..., 16:112, 32:160]  # the lips in the crop: what the critic sees
 _GRADIENT_WEIGHT, _COARSE_WEIGHT, _STEADY_WEIGHT = 0.6, 0.5, 0.4
 _AVERAGE = 0.999  # decay of the average of the weights
 
@@ -92,7 +94,8 @@ class MouthTrainer:
         change = self._network(planes, torch.from_numpy(batch.conditions))
         result = planes[:, :3] + self._window * change
         leaf = result.detach().requires_grad_()
-        losses = compare_mouths(leaf, truths, planes[:, 3:4])
+        exact = torch.from_numpy(np.tile(batch.exact, 2))
+        losses = compare_mouths(leaf, truths, planes[:, 3:4], exact)
         losses["steady"] = _STEADY_WEIGHT * measure_unsteadiness(leaf, truths, torch.from_numpy(batch.flows))
         (gradient,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), leaf)
         if share >= _CRITIC_FROM / 2:  # the critic learns before it counts
@@ -111,11 +114,12 @@ class MouthTrainer:
 
     def _ask_critic(self, result: Tensor, planes: Tensor, length: Tensor) -> Tensor:
         """Return the gradient along which the critic finds mouths less real, scaled to `_CRITIC_SHARE` of a length."""
-        (gradient,) = torch.autograd.grad(-self._critic(result, planes).mean(), result)
+        (gradient,) = torch.autograd.grad(-self._critic(result[_CRITIC_VIEW], planes[_CRITIC_VIEW]).mean(), result)
         return gradient * (_CRITIC_SHARE * length / gradient.norm().clamp_min(1e-12))
 
     def _train_critic(self, result: Tensor, truths: Tensor, planes: Tensor) -> Tensor:
-        real, rendered = self._critic(torch.cat([truths, result]), planes.repeat(2, 1, 1, 1)).chunk(2)
+        colors = torch.cat([truths, result])[_CRITIC_VIEW]
+        real, rendered = self._critic(colors, planes[_CRITIC_VIEW].repeat(2, 1, 1, 1)).chunk(2)
         loss = functional.relu(1 - real).mean() + functional.relu(1 + rendered).mean()
         self._critic_optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -149,11 +153,18 @@ def _to_tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).to(memory_format=torch.channels_last)
 
 
-def compare_mouths(result: Tensor, truth: Tensor, opening: Tensor) -> dict[str, Tensor]:
-    """Compare rendered mouths (N, 3, 128, 192) with the truth; the opening (N, 1, 128, 192) counts more."""
+def compare_mouths(result: Tensor, truth: Tensor, opening: Tensor, exact: Tensor) -> dict[str, Tensor]:
+    """Compare rendered mouths with the truth.
+
+    Args:
+        result: (N, 3, 128, 192).
+        truth: (N, 3, 128, 192).
+        opening: (N, 1, 128, 192). It counts more where the lips are exact, and less where they are not.
+        exact: (N,) bool.
+    """
     near = functional.max_pool2d(opening, 9, 1, 4)
-    weight = 1 + _OPENING_WEIGHT * near
-    weight = weight / weight.mean((1, 2, 3), keepdim=True)
+    extra = torch.where(exact, _EXACT_WEIGHT, _RENDERED_WEIGHT)[:, None, None, None] - 1
+    weight = 1 + extra * near
     difference = result - truth
     coarse = functional.avg_pool2d(difference, 4).abs() * functional.avg_pool2d(weight, 4)
     across = (difference[..., 1:] - difference[..., :-1]).abs() * weight[..., 1:]

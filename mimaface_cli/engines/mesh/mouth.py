@@ -78,6 +78,13 @@ def project_mouth_anchors(anchor: np.ndarray, pose: np.ndarray, drop: float = 0.
     return camera.project(points @ rotation_matrix(pose[:3]).T + pose[3:])[0]
 
 
+def find_mouth_anchor(neutral: np.ndarray) -> np.ndarray:
+    """Return the middle of the lip line, (3,) in the head's frame; neutral: (478, 3) resting face."""
+    corners = neutral[list(_MOUTH_CORNERS)]
+    upper_lip = neutral[topology.UPPER_LIP]
+    return np.array([corners[:, 0].mean(), upper_lip[1], upper_lip[2] - _TEETH_DEPTH])
+
+
 def build_mouth_layers(
     image: np.ndarray,
     ring: np.ndarray,
@@ -96,9 +103,7 @@ def build_mouth_layers(
         project_anchors: Maps an anchor (3,) to its anchor points (3, 2) in image pixels.
         skin: (3,) median color of the skin.
     """
-    corners = neutral[list(_MOUTH_CORNERS)]
-    upper_lip = neutral[topology.UPPER_LIP]
-    anchor = np.array([corners[:, 0].mean(), upper_lip[1], upper_lip[2] - _TEETH_DEPTH])
+    anchor = find_mouth_anchor(neutral)
     photo, jaw_split, has_lower_part, low = None, np.zeros(0), False, np.zeros(2)
     opening = head[topology.UPPER_LIP, 1] - head[topology.LOWER_LIP, 1]
     if opening > 3 * UNITS_PER_MM and float(np.ptp(ring[:, 1])) > 4:

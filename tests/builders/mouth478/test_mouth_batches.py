@@ -29,6 +29,7 @@ def make_samples(rng: np.random.Generator, pairs: int = 3) -> MouthSamples:
         truths=draw(pairs, 2, *size, 3),
         renders=draw(pairs, 2, *size, 3),
         openings=draw(pairs, 2, *size),
+        true_openings=draw(pairs, 2, *size),
         conditions=rng.normal(size=(pairs, 2, CONDITION_DIM)).astype(np.float32),
         flows=np.zeros((pairs, CROP_HEIGHT // 2, CROP_WIDTH // 2, 2), np.float16),
         closed=np.array([True, False]),
@@ -46,7 +47,7 @@ def test_samples_are_stored_and_loaded(tmp_path):
 
 def test_a_pair_holds_render_opening_photo_and_truth():
     samples = make_samples(np.random.default_rng(1))
-    planes, conditions, truths, _ = read_pair(samples, 1)
+    planes, conditions, truths, _, exact = read_pair(samples, 1)
     assert planes.shape == (2, 8, CROP_HEIGHT, CROP_WIDTH)
     assert np.allclose((planes[1, :3] + 1) * 127.5, np.moveaxis(samples.renders[1, 1], -1, 0), atol=1e-3)
     assert np.allclose(planes[1, 3] * 255, samples.openings[1, 1], atol=1e-3)
@@ -54,6 +55,7 @@ def test_a_pair_holds_render_opening_photo_and_truth():
     assert np.allclose(planes[0, 7] * 255, samples.photo_openings[1], atol=1e-3)
     assert np.allclose((truths[0] + 1) * 127.5, np.moveaxis(samples.truths[1, 0], -1, 0), atol=1e-3)
     assert (conditions == samples.conditions[1]).all()
+    assert not exact
 
 
 def test_batches_repeat_with_the_seed_and_put_first_frames_first():
@@ -100,16 +102,34 @@ def test_unsteadiness_follows_the_flow():
     assert float(moving_along) < 0.1 * float(standing)
 
 
-def test_differences_in_the_opening_count_more():
-    truth = torch.zeros(1, 3, CROP_HEIGHT, CROP_WIDTH)
-    opening = torch.zeros(1, 1, CROP_HEIGHT, CROP_WIDTH)
+def test_differences_in_the_opening_count_more_where_the_lips_are_exact():
+    truth = torch.zeros(2, 3, CROP_HEIGHT, CROP_WIDTH)
+    opening = torch.zeros(2, 1, CROP_HEIGHT, CROP_WIDTH)
     opening[..., 50:70, 80:110] = 1
-    inside, outside = truth.clone(), truth.clone()
-    inside[..., 55:60, 90:100] = 1
-    outside[..., 5:10, 10:20] = 1
-    inner, outer = (compare_mouths(result, truth, opening)["color"] for result in (inside, outside))
-    assert float(inner) > 3 * float(outer) > 0
-    assert all(float(loss) == 0 for loss in compare_mouths(truth, truth, opening).values())
+
+    def compare(rows: slice, columns: slice, exact: bool) -> float:
+        result = truth.clone()
+        result[..., rows, columns] = 1
+        return float(compare_mouths(result, truth, opening, torch.tensor([exact, exact]))["color"])
+
+    inside, outside = (slice(55, 60), slice(90, 100)), (slice(5, 10), slice(10, 20))
+    assert compare(*inside, exact=True) > 3 * compare(*outside, exact=True) > 0
+    assert 0 < compare(*inside, exact=False) < compare(*outside, exact=False)
+    equal = compare_mouths(truth, truth, opening, torch.tensor([True, False]))
+    assert all(float(loss) == 0 for loss in equal.values())
+
+
+def test_exact_pairs_show_the_true_lips_around_the_inside_of_the_render():
+    samples = make_samples(np.random.default_rng(7))
+    people = [[MouthClip("a", "a", samples)]]
+    batch = draw_batch(people, 40, np.random.default_rng(0))
+    assert 8 < batch.exact.sum() < 32
+    exact = np.flatnonzero(batch.exact)
+    planes, truths = batch.planes[exact], batch.truths[exact]
+    outside = np.broadcast_to(planes[:, 3:4] == 0, truths.shape)
+    assert np.allclose(planes[:, :3][outside], truths[outside], atol=1e-5)
+    inside = np.broadcast_to(planes[:, 3:4] == 1, truths.shape)
+    assert np.abs(planes[:, :3][inside] - truths[inside]).mean() > 0.1
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path):
