@@ -30,12 +30,14 @@ _MOVED_FROM, _MOVED_UNTIL = 0.1, 1.6
 # Width of the mouth in pixels of the frame from which, and until which, it appears.
 _WIDE_FROM, _WIDE_UNTIL = 20.0, 30.0
 _MOUTH_SHARE = 0.5  # of the crop's width: a usual mouth
+# Mean change in gray levels from which, and until which, the fine structure of the painted mouth disappears.
+_REPLACED_FROM, _REPLACED_UNTIL = 5.0, 20.0
+_RIM = np.ones((5, 5), np.uint8)  # pixels around the opening that count as the inside
+_RIM_SIGMA, _CHANGE_SIGMA = 1.5, 4.0  # pixels of the crop
 _BLUR_ABOVE = 1.33  # pixels of the crop per pixel of the frame above which sampling alone would skip some
-# Change of skin and lips that the network makes to the photo itself, relative to their detail: up to the first it knows
-# the style of the image, from the second it does not.
-_KNOWN_STYLE, _FOREIGN_STYLE = 0.5, 1.5
-_DETAIL_SIGMA = 6.0  # pixels of the crop: structures below this size are detail
-_LEAST_DETAIL = 1.0  # gray levels: smoother images count as this detailed
+# Mean change in gray levels of skin and lips that the network makes to the photo itself: up to the first it knows the
+# style of the image, from the second it does not.
+_KNOWN_STYLE, _FOREIGN_STYLE = 6.0, 12.0
 _MARGIN = 4  # pixels around the crop, for interpolation
 _LIPS = np.concatenate([topology.OUTER_LIPS, topology.INNER_LIPS])
 
@@ -138,8 +140,8 @@ def prepare_learned_mouth(
 def measure_confidence(mouth: LearnedMouth, crop: MouthCrop, photo: MouthFrame) -> float:
     """Measure whether the network knows the style of a photo, from what it changes in the photo itself.
 
-    With the photo's own expression, a network that knows the style leaves everything around the opening as it is. It
-    replaces brush strokes and flat colors.
+    With the photo's own expression, a network that knows the style leaves the surroundings of the opening nearly as
+    they are. Of line drawings it makes something else.
 
     Args:
         mouth: The photo's mouth.
@@ -150,12 +152,9 @@ def measure_confidence(mouth: LearnedMouth, crop: MouthCrop, photo: MouthFrame) 
         0 (foreign) to 1 (known).
     """
     residual = mouth.correct(crop, photo.expression, photo.pose) @ LUMA
-    luma = crop.colors @ LUMA
-    detail = np.abs(luma - cv2.GaussianBlur(luma, (0, 0), _DETAIL_SIGMA, borderType=cv2.BORDER_REPLICATE))
     weight = fade_border()[..., 0] * (1 - crop.opening)
-    change = float((weight * np.abs(residual)).sum())
-    usual = float((weight * np.maximum(detail, _LEAST_DETAIL)).sum())
-    return 1 - _ease((change / usual - _KNOWN_STYLE) / (_FOREIGN_STYLE - _KNOWN_STYLE))
+    change = float(np.average(np.abs(residual), weights=weight))
+    return 1 - _ease((change - _KNOWN_STYLE) / (_FOREIGN_STYLE - _KNOWN_STYLE))
 
 
 def correct_mouth(
@@ -187,10 +186,10 @@ def correct_mouth(
     if alpha[box].min() < 1:
         behind = under[box].astype(np.float32)
         seen = behind + alpha[box] * (region - behind)
-    opening = draw_opening(frame.ring, matrix)
-    residual = mouth.correct(MouthCrop(crop_mouth(seen, local), opening, local), frame.expression, frame.pose)
-    residual *= share * fade_border()
-    _add_warped(region, residual, local)
+    crop = MouthCrop(crop_mouth(seen, local), draw_opening(frame.ring, matrix), local)
+    residual = mouth.correct(crop, frame.expression, frame.pose)
+    replaced = share * _measure_replacement(residual, crop.opening)[..., None]
+    _blend_crop(region, share * fade_border() * residual + replaced * crop.colors, replaced, local)
 
 
 @lru_cache(maxsize=1)
@@ -220,17 +219,35 @@ def _crop_box(matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]
     return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None
 
 
-def _add_warped(region: np.ndarray, residual: np.ndarray, matrix: np.ndarray) -> None:
-    """Add a correction in the crop to a part of an image, in place; the result is limited to 0 to 255.
+def _measure_replacement(residual: np.ndarray, opening: np.ndarray) -> np.ndarray:
+    """Return how far the network replaces the painted mouth, rather than corrects it, (128, 192) float32, 0 to 1.
+
+    What it replaces must not keep edges that are finer than the crop. Teeth of the photo, which it keeps, must.
+
+    Args:
+        residual: (128, 192, 3) float32, what it adds.
+        opening: (128, 192) float32, 1 between the lips.
+    """
+    inside = cv2.GaussianBlur(cv2.dilate(opening, _RIM), (0, 0), _RIM_SIGMA)
+    change = cv2.GaussianBlur(np.abs(residual @ LUMA), (0, 0), _CHANGE_SIGMA)
+    return inside * smoothstep((change - _REPLACED_FROM) / (_REPLACED_UNTIL - _REPLACED_FROM))
+
+
+def _blend_crop(region: np.ndarray, colors: np.ndarray, alpha: np.ndarray, matrix: np.ndarray) -> None:
+    """Blend a crop over a part of an image, in place; the result is limited to 0 to 255.
 
     Args:
         region: (H, W, 3) float32.
-        residual: (128, 192, 3) float32, 0 at its border.
+        colors: (128, 192, 3) float32, multiplied by alpha, and what is to be added to the region; 0 at its border.
+        alpha: (128, 192, 1) float32, 0 to 1.
         matrix: (2, 3) from the region to the crop.
     """
+    layer = np.concatenate([colors, alpha], 2, dtype=np.float32)
     scale = matrix_scale(matrix)
     if scale > _BLUR_ABOVE:
-        residual = cv2.GaussianBlur(residual, (0, 0), 0.4 * scale)
+        layer = cv2.GaussianBlur(layer, (0, 0), 0.4 * scale)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    region += cv2.warpAffine(residual, shift_matrix(matrix, np.zeros(2)), region.shape[1::-1], flags=flags)
+    warped = cv2.warpAffine(layer, shift_matrix(matrix, np.zeros(2)), region.shape[1::-1], flags=flags)
+    region *= 1 - warped[..., 3:]
+    region += warped[..., :3]
     np.clip(region, 0, 255, out=region)

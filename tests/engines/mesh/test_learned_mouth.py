@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -148,6 +149,22 @@ def test_style_is_judged_by_what_changes_in_the_photo_itself(portrait, model, ne
     assert knows_style(prepare_still_head(portrait, model))
     assert knows_style(prepare_still_head(portrait, model, networks[0]))
     assert not knows_style(prepare_still_head(portrait, model, networks[1]))
+
+
+def draw_with_ink(image: np.ndarray) -> np.ndarray:
+    """Turn a photo (H, W, 3) into black lines on white."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    ink = cv2.adaptiveThreshold(gray, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, 15, 4)
+    return ink[..., None].repeat(3, 2)
+
+
+@pytest.mark.skipif(not (ROOT / "weights" / "mouth478.npz").exists(), reason="the mouth network is not there yet")
+def test_shipped_network_knows_photos_and_refuses_line_drawings(portrait, model):
+    shipped = load_mouth_network()
+    gray = portrait.image.mean(2, keepdims=True).astype(np.uint8).repeat(3, 2)
+    for image in (portrait.image, gray):
+        assert knows_style(prepare_still_head(replace(portrait, image=image), model, shipped))
+    assert not knows_style(prepare_still_head(replace(portrait, image=draw_with_ink(portrait.image)), model, shipped))
 
 
 @pytest.mark.parametrize("is_moving", [False, True], ids=["still heads", "moving heads"])
