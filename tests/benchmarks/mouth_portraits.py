@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.apps.animate import render_frames
+from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.source_loading import load_portrait
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.channels import NAMED_EXPRESSIONS, find_channel
@@ -24,7 +25,7 @@ from tests.benchmarks.mouth_measures import (
     measure_jitter_inside,
     mouth_box,
 )
-from tests.benchmarks.mouth_rendering import animate_options, detect_points
+from tests.benchmarks.mouth_rendering import detect_points
 from tests.benchmarks.quality_measures import landmark_box
 
 # Mouth shapes by label: values of channels that replace the photo's. "rest" is the photo.
@@ -96,7 +97,7 @@ def turn_head(track: MotionTrack) -> MotionTrack:
 
 def render_track(portrait: Portrait, track: MotionTrack, mouth: str, size: int) -> Iterator[np.ndarray]:
     """Yield the frames (H, W, 3) of a portrait after the first, which shows the photo's face."""
-    options = animate_options(mouth, retarget=RetargetOptions(reference=0), max_size=size)
+    options = AnimateOptions(mouth=mouth, retarget=RetargetOptions(reference=0), max_size=size)
     stream = render_frames(portrait, track, options)
     try:
         for k, frame in enumerate(stream.frames):

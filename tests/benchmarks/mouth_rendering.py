@@ -4,10 +4,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from csv import DictReader
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,19 +24,9 @@ from mimaface_cli.motion.track import MotionTrack
 from tests.benchmarks.mouth_measures import lip_gap
 from tests.benchmarks.quality_measures import landmark_box
 
-PAINTED = "painted"
 WINDOW_MARGIN = 0.5  # of the distance of the eyes, around all faces of a clip
 REFERENCES = ("closed", "first")
 MAX_FADE = 0.25  # a frame that is darker or brighter than the clip by more is not chosen as the closed reference
-
-
-def animate_options(mouth: str, **options: Any) -> AnimateOptions:
-    """Return options of animate with a way to render the mouth."""
-    if "mouth" in {field.name for field in fields(AnimateOptions)}:
-        options["mouth"] = mouth
-    elif mouth != PAINTED:
-        raise SystemExit(f"the engine has no mouth {mouth!r}")
-    return AnimateOptions(**options)
 
 
 @cache
@@ -134,7 +123,7 @@ def _read_images(path: Path, frames: int) -> Iterator[np.ndarray]:
 def render_clip(clip: ClipView, track: MotionTrack, reference: str, mouth: str) -> Iterator[np.ndarray]:
     """Yield a clip, redrawn from one of its reference frames, cropped as the clip's frames are."""
     index = clip.references[reference]
-    options = animate_options(mouth, retarget=RetargetOptions(reference=index))
+    options = AnimateOptions(mouth=mouth, retarget=RetargetOptions(reference=index))
     with tempfile.TemporaryDirectory() as scratch:
         photo = Path(scratch, "reference.png")
         for image in _read_images(clip.path, index + 1):

@@ -313,7 +313,7 @@ def test_benchmark_measures_a_clip_and_a_portrait(tmp_path):
     track = MotionTrack.load(ROOT / "examples" / "driver.npz").select_frames(slice(0, 60, 4))
     animate(example, track, media / "driving" / "talk.mp4", AnimateOptions(max_size=256))
     command = [sys.executable, "-m", "tests.benchmarks.mouth", media, "--frames", "14", "--sheets", tmp_path / "sheets"]
-    command += ["--json", tmp_path / "figures.json"]
+    command += ["--json", tmp_path / "figures.json", "--mouth", "painted"]
     subprocess.run([*map(str, command)], cwd=ROOT, check=True, timeout=300)
     figures = json.loads((tmp_path / "figures.json").read_text())
     means = figures["clips"]["means"]
