@@ -26,7 +26,7 @@ from mimaface_cli.apps.matte import write_mattes
 from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes
 from mimaface_cli.apps.result_audio import choose_audio
 from mimaface_cli.apps.side_by_side import join_panels
-from mimaface_cli.apps.source_loading import fit_portrait, load_portrait, load_video_source
+from mimaface_cli.apps.source_loading import fit_portrait, keeps_video_alpha, load_portrait, load_video_source
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.base import Driver
 from mimaface_cli.engines.base import FrameStream, RenderRequest
@@ -222,7 +222,7 @@ def _prepare(
         if photo is None or engine.uses_gpu():
             driver_task.result()  # two extractions at once, or extraction beside large networks, take too much memory
         request = RenderRequest(
-            source=photo or _load_video(plan, cache, progress),
+            source=photo or _load_video(plan, keeps_transparency, cache, progress, notes),
             motion=lambda: driver_task.result().track,
             retarget=options.retarget,
             output_mode=options.output_mode,
@@ -244,7 +244,8 @@ def _prepare(
     ensure_person_layer(stream, cutout=needs_cutout, needs_alpha=needs_alpha, face=options.face, points=points)
     if plan.is_cutout:
         replace_background(stream, plan.backdrop)
-    is_transparent = photo is not None and photo.portrait.alpha is not None
+    source = request.source
+    is_transparent = source.keeps_alpha if isinstance(source, VideoSource) else source.portrait.alpha is not None
     has_alpha = is_transparent if options.background == KEEP else plan.backdrop is None
     return _Animation(plan, driver, stream, has_alpha, notes)
 
@@ -258,10 +259,13 @@ def _load_photo(plan: AnimationPlan, keeps_transparency: bool, notes: list[str])
     return PhotoSource(fit_portrait(portrait, plan.options, keeps_transparency, notes))
 
 
-def _load_video(plan: AnimationPlan, cache: Cache | None, progress: ProgressCallback) -> VideoSource:
+def _load_video(
+    plan: AnimationPlan, keeps_transparency: bool, cache: Cache | None, progress: ProgressCallback, notes: list[str]
+) -> VideoSource:
     if plan.source.info is None:
         raise ValueError("a source video has a description")
-    return load_video_source(plan.source.info, plan.options, cache, progress)
+    keeps_alpha = keeps_video_alpha(plan.source.info, plan.options.background, keeps_transparency, notes)
+    return load_video_source(plan.source.info, plan.options, cache, progress, keeps_alpha)
 
 
 def _load_driver(plan: AnimationPlan, space: str, cache: Cache | None, progress: ProgressCallback) -> Driver:

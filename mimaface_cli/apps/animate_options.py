@@ -9,6 +9,7 @@ from mimaface_cli.engines.mesh.mouth_option import DEFAULT_MOUTH, MOUTH_HELP, ch
 from mimaface_cli.engines.registry import AUTO, engine_names, unknown_engine_error
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions, check_face_selector
+from mimaface_cli.media.deinterlace_option import DEINTERLACE_MODES, FRAME
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.motion.retarget_options import RetargetOptions
@@ -45,6 +46,7 @@ class AnimateOptions:
         background: Background of the result: "keep" (the source's background), "transparent", a color, or the
             path of an image or a video.
         mouth: How the mesh engine renders the inside of mouths: "learned", "painted" or the path of a model file.
+        deinterlace: How an interlaced source or driver is read: at "frame" or "field" rate, or "off".
         encode: How the result is encoded.
         diffusion: Options of the diffusion engine.
         provenance: Options of the provenance marks; records do not list them.
@@ -97,6 +99,13 @@ class AnimateOptions:
     )
     background: str = option(KEEP, metavar="VALUE", may_be_path=True, help=BACKGROUND_HELP)
     mouth: str = option(DEFAULT_MOUTH, metavar="MOUTH", may_be_path=True, help=MOUTH_HELP)
+    deinterlace: str = option(
+        FRAME,
+        choices=DEINTERLACE_MODES,
+        metavar="MODE",
+        expert=True,
+        help="Interlaced inputs: frame or field rate, or off.",
+    )
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
     provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"recorded": False})

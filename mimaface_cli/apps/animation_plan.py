@@ -18,6 +18,7 @@ from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.encode_options import EncodeOptions
+from mimaface_cli.media.reader import probe
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.track import MotionTrack
@@ -182,7 +183,7 @@ def plan_animation(
         InputError: An input cannot be used, or the options do not fit the inputs.
         WeightsError: The engine cannot run here.
     """
-    source_input = _inspect_source(source)
+    source_input = _inspect_source(source, options)
     driver_input = _inspect_driver(driver, options)
     query = EngineQuery(
         source_is_video=source_input.is_video,
@@ -246,11 +247,11 @@ def check_animation_outputs(plan: AnimationPlan, output: Path, overwrite: bool) 
         raise InputError(f"{plan.audio} has no audio. Name a file with audio, driver, source or none.", field="audio")
 
 
-def _inspect_source(source: Path | str | Portrait) -> SourceInput:
+def _inspect_source(source: Path | str | Portrait, options: AnimateOptions) -> SourceInput:
     if isinstance(source, Portrait):
         return SourceInput(None, None, source)
     path = Path(source)
-    return SourceInput(path, probe_source(path))
+    return SourceInput(path, probe_source(path, options.deinterlace))
 
 
 def _inspect_driver(driver: Path | str | MotionTrack, options: AnimateOptions) -> DriverInput:
@@ -260,6 +261,9 @@ def _inspect_driver(driver: Path | str | MotionTrack, options: AnimateOptions) -
     path = Path(driver)
     kind = find_driver_kind(path)
     info = kind.inspect(path)
+    if info.media is not None and info.media.scan != "progressive" and options.deinterlace != info.media.deinterlace:
+        media = probe(path, deinterlace=options.deinterlace)
+        info = replace(info, media=media, frame_count=media.frame_count)
     if info.space is None:
         return DriverInput(path, info, kind)
     return DriverInput(path, info, kind, kind.load(DriverRequest(path, trim=options.trim, info=info)))

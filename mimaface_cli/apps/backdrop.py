@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 
 from mimaface_cli.apps.background_option import background_path, parse_color
-from mimaface_cli.apps.source_loading import flatten_alpha
 from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import is_image_folder
-from mimaface_cli.media.image import read_image
+from mimaface_cli.media.image import flatten_alpha, read_image
 from mimaface_cli.media.reader import Frame, probe, read_frames
 from mimaface_cli.media.video import MediaInfo
 

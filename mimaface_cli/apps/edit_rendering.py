@@ -17,6 +17,8 @@ from mimaface_cli.apps.edit_motion import (
     extract_video_motion,
 )
 from mimaface_cli.apps.grid import Axis, assemble_grid, list_cells
+from mimaface_cli.apps.output_checks import keeps_alpha
+from mimaface_cli.apps.source_loading import keeps_video_alpha, open_video_source
 from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, measure_gains
@@ -25,7 +27,6 @@ from mimaface_cli.engines.mesh.mouth_network import describe_mouth
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.video_rendering import render_video_motion
 from mimaface_cli.engines.person_layer import ensure_person_layer
-from mimaface_cli.engines.sources import VideoSource
 from mimaface_cli.face import face478
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
@@ -92,8 +93,12 @@ def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     gains = _measure_video_gains(source, track, original, edited, job)
     model = face478.load()
     motion = _plan_motion(model, identity, original, edited, gains, job.notes)
-    stream = render_video_motion(_video_source(source, track, job), track, model, motion, job.mouth_network)
-    return RenderedEdit(_replace_background(stream, job), gains, job.options.background == TRANSPARENT)
+    is_kept = keeps_alpha(job.output, job.options.encode)
+    has_alpha = keeps_video_alpha(source.info, job.options.background, is_kept, job.notes)
+    frames = open_video_source(source.info, track, job.options.animate, has_alpha)
+    stream = render_video_motion(frames, track, model, motion, job.mouth_network)
+    is_transparent = has_alpha or job.options.background == TRANSPARENT
+    return RenderedEdit(_replace_background(stream, job), gains, is_transparent)
 
 
 def _replace_background(stream: FrameStream, job: EditJob) -> FrameStream:
@@ -188,13 +193,9 @@ def _measure_video_gains(
 def _read_first_portrait(source: VideoInput, track: MotionTrack, job: EditJob) -> Portrait:
     """Return the first frame that shows the face as a portrait."""
     first = int(np.argmax(track.valid))
-    portraits = _video_source(source, track, job).portraits(track.select_frames(slice(first + 1)))
+    frames = open_video_source(source.info, track, job.options.animate, keeps_alpha=False)
+    portraits = frames.portraits(track.select_frames(slice(first + 1)))
     try:
         return next(portrait for index, portrait in enumerate(portraits) if index == first)
     finally:
         portraits.close()
-
-
-def _video_source(source: VideoInput, track: MotionTrack, job: EditJob) -> VideoSource:
-    options = job.options.animate
-    return VideoSource(source.path, track, options.face, options.output_mode, options.max_size or 0)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mimaface_cli.apps.source_loading import flatten_alpha
-from mimaface_cli.media.image import read_image
+from mimaface_cli.media.image import flatten_alpha, read_image
 from mimaface_cli.media.reader import Frame, read_frames
 from mimaface_cli.media.video import MediaInfo
 
@@ -85,7 +84,7 @@ def _view(info: MediaInfo, width: int, height: int, pts: np.ndarray, start: floa
         for _ in pts:
             yield still
         return
-    stream = read_frames(info.path, start=start)
+    stream = read_frames(info.path, start=start, deinterlace=info.deinterlace)
     try:
         current = next(stream)
         following: Frame | None = current

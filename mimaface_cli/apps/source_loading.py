@@ -3,9 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from mimaface_cli.apps.animate_options import PHOTO_SIDE, AnimateOptions
+from mimaface_cli.apps.background_option import KEEP
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.drivers.track_driver import is_track
@@ -14,17 +13,19 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import SQUARE, Portrait, limited_size, portrait_from_photo
-from mimaface_cli.media.image import Image, read_image
+from mimaface_cli.media.deinterlace_option import FRAME
+from mimaface_cli.media.image import Image, flatten_alpha, read_image
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.video import MediaInfo
+from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
 
 
-def probe_source(path: Path) -> MediaInfo:
+def probe_source(path: Path, deinterlace: str = FRAME) -> MediaInfo:
     """Describe a photo, a video or a folder of frames. Raises InputError for a track or an unreadable file."""
     if is_track(path):
         raise InputError(f"{path}: is a track. Name a photo or a video as the source, and the track as the driver.")
-    return probe(path)
+    return probe(path, deinterlace=deinterlace)
 
 
 def size_limit(max_size: int | None, *, is_video_of_photo: bool) -> int:
@@ -44,13 +45,6 @@ def result_size(width: int, height: int, options: AnimateOptions) -> tuple[int, 
     if options.output_mode == "crop":
         return SQUARE, SQUARE
     return limited_size(width, height, options.max_size or 0)
-
-
-def flatten_alpha(image: Image) -> np.ndarray:
-    """Return the image (H, W, 3) uint8 on a black background."""
-    if image.alpha is None:
-        return image.rgb
-    return ((image.rgb.astype(np.uint16) * image.alpha[..., None] + 127) // 255).astype(np.uint8)
 
 
 def load_portrait(path: Path | str, face: str = "largest") -> Portrait:
@@ -90,8 +84,34 @@ def fit_portrait(portrait: Portrait, options: AnimateOptions, keeps_alpha: bool,
     return limited
 
 
+def keeps_video_alpha(info: MediaInfo, background: str, keeps_alpha: bool, notes: list[str]) -> bool:
+    """Return whether a result has the transparency of its source video.
+
+    Args:
+        info: The source video.
+        background: Background of the result, as in AnimateOptions.
+        keeps_alpha: Whether the output stores transparency.
+        notes: List to which notes for the user are appended.
+    """
+    if not info.has_alpha:
+        return False
+    if background != KEEP:
+        notes.append("the video's transparency is not used, because the background is replaced")
+        return False
+    if not keeps_alpha:
+        notes.append(
+            "the video's transparency is flattened on black; .mov, .mkv, .webm and numbered images (frames/%05d.png) "
+            "keep it"
+        )
+    return keeps_alpha
+
+
 def load_video_source(
-    info: MediaInfo, options: AnimateOptions, cache: Cache | None, progress: ProgressCallback
+    info: MediaInfo,
+    options: AnimateOptions,
+    cache: Cache | None,
+    progress: ProgressCallback,
+    keeps_alpha: bool = False,
 ) -> VideoSource:
     """Extract the motion of a source video. Raises InputError if no frame shows the selected face."""
     extract = ExtractOptions(options.face, options.smooth, options.follow_skin)
@@ -100,4 +120,12 @@ def load_video_source(
         progress("extracting the source's motion", done, total)
 
     track = load_driver(info.path, extract, cache, on_frame, info, trim=options.trim).track
-    return VideoSource(info.path, track, options.face, options.output_mode, options.max_size or 0)
+    return open_video_source(info, track, options, keeps_alpha)
+
+
+def open_video_source(info: MediaInfo, track: MotionTrack, options: AnimateOptions, keeps_alpha: bool) -> VideoSource:
+    """Return the frames of a video whose motion is known."""
+    max_size = options.max_size or 0
+    return VideoSource(
+        info.path, track, options.face, options.output_mode, max_size, info.deinterlace, keeps_alpha=keeps_alpha
+    )

@@ -106,6 +106,7 @@ def command(
         str, field_option(AnimateOptions, "background", panel=OUTPUT, show_default=False)
     ] = AnimateOptions.background,
     mouth: Annotated[str, field_option(AnimateOptions, "mouth", panel=OUTPUT)] = AnimateOptions.mouth,
+    deinterlace: Annotated[str, field_option(AnimateOptions, "deinterlace", panel=OUTPUT)] = AnimateOptions.deinterlace,
     codec: Codec = EncodeOptions.codec,
     crf: Crf = EncodeOptions.crf,
     encoder_preset: EncoderPreset = EncodeOptions.preset,
@@ -193,6 +194,7 @@ def command(
             matte=None if matte is None else console.output_path(matte),
             matte_kind=matte_kind,
             background=background,
+            deinterlace=deinterlace,
             mouth=mouth,
             encode=EncodeOptions(
                 codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless

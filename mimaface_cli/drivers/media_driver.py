@@ -79,7 +79,7 @@ def load_driver(
     from mimaface_cli.face.extract_face478 import extraction_settings
 
     info = info or probe(path)
-    span = _span(info, trim)
+    span = _span(info, trim) | ({} if info.scan == "progressive" else {"deinterlace": info.deinterlace})
     extractor = _EXTRACTORS[space]()
     if space != FACE478 or info.kind == "image":
         options = replace(options, skin=False)

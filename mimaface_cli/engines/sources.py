@@ -1,8 +1,8 @@
 """The source of an animation: a photo, or the frames of a video."""
 
 from collections import deque
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,12 @@ from mimaface_cli.face import face478
 from mimaface_cli.face.camera import apply_pose, project
 from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.portrait import SQUARE, Portrait
-from mimaface_cli.media.reader import read_frames
+from mimaface_cli.media.deinterlace_option import FRAME
+from mimaface_cli.media.image import Image, flatten_alpha
+from mimaface_cli.media.reader import Frame, read_frames
 from mimaface_cli.motion.track import MotionTrack
+
+_Images = Generator[np.ndarray, None, None]
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class VideoSource:
         face: Face selector.
         output_mode: "full" or "crop".
         max_size: Longest side of the result in pixels; 0 for no limit.
+        deinterlace: How interlaced frames are read, as in `read_frames`.
+        keeps_alpha: Whether the portraits have the alpha of the frames; otherwise it is flattened on black.
     """
 
     path: Path
@@ -43,6 +49,8 @@ class VideoSource:
     face: str = "largest"
     output_mode: str = "full"
     max_size: int = 0
+    deinterlace: str = FRAME
+    keeps_alpha: bool = False
 
     def portrait(self, frame: int) -> Portrait:
         """Return one frame of the source's track as a portrait."""
@@ -62,7 +70,7 @@ class VideoSource:
         track = self.track if track is None else track
         model, identity = face478.load(), self.track.identity.astype(np.float64)
         tracker = FaceTracker(self.face) if detect else None
-        frames = read_frames(self.path, max_frames=len(track), start=float(track.pts[0]))
+        frames = read_frames(self.path, max_frames=len(track), start=float(track.pts[0]), deinterlace=self.deinterlace)
         square: np.ndarray | None = None
         try:
             for k, frame in enumerate(frames):
@@ -78,7 +86,8 @@ class VideoSource:
                     pixels, _ = project(apply_pose(model.shape(identity, expression), pose))
                     points = (pixels - crop[:, 2]) / crop[0, 0]
                 gaze, light = (array[k].astype(np.float64) for array in (track.gaze, track.illumination))
-                portrait = Portrait(frame.image, None, points, crop, identity, expression, pose, gaze, None, light)
+                image, alpha = self._pixels(frame)
+                portrait = Portrait(image, alpha, points, crop, identity, expression, pose, gaze, None, light)
                 if self.output_mode == "crop":  # one crop for the whole video, or the image would drift
                     square = square if square is not None else portrait.square_matrix()
                     yield portrait.warped(square, SQUARE, SQUARE)
@@ -88,6 +97,42 @@ class VideoSource:
             frames.close()
             if tracker is not None:
                 tracker.close()
+
+    def _pixels(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the image of a frame, and its alpha if it is kept."""
+        if not self.keeps_alpha:
+            return flatten_alpha(Image(frame.image, frame.alpha)), None
+        return frame.image, np.full(frame.image.shape[:2], 255, np.uint8) if frame.alpha is None else frame.alpha
+
+
+def split_alpha(
+    portraits: Generator[Portrait, None, None],
+) -> tuple[Generator[Portrait, None, None], Callable[[_Images], _Images]]:
+    """Take the alpha off portraits that are rendered in place.
+
+    Returns:
+        The opaque portraits, and a function that puts their alpha onto the frames (H, W, 3) that are rendered from
+        them.
+    """
+    waiting: deque[np.ndarray | None] = deque()
+
+    def opaque() -> Generator[Portrait, None, None]:
+        try:
+            for portrait in portraits:
+                waiting.append(portrait.alpha)
+                yield replace(portrait, alpha=None)
+        finally:
+            portraits.close()
+
+    def join(frames: _Images) -> _Images:
+        try:
+            for frame in frames:
+                alpha = waiting.popleft()
+                yield frame if alpha is None else np.dstack([frame, alpha])
+        finally:
+            frames.close()
+
+    return opaque(), join
 
 
 def tee_originals(

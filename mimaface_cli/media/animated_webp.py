@@ -22,7 +22,7 @@ def is_animated_webp(path: Path) -> bool:
 
 
 def probe_animation(path: Path) -> MediaInfo:
-    """Describe an animated WebP; no frame is decoded. Raises InputError if it cannot be read."""
+    """Describe an animated WebP; one frame is decoded. Raises InputError if it cannot be read."""
     width, height = image_size(path)
     durations = _durations(path)
     times = [0, *accumulate(durations)]
@@ -39,6 +39,7 @@ def probe_animation(path: Path) -> MediaInfo:
         has_audio=False,
         codec="webp",
         pixel_format="rgba",
+        has_alpha=next(decode_animation(path)).alpha is not None,
     )
 
 

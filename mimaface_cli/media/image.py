@@ -65,6 +65,13 @@ class Image:
     alpha: np.ndarray | None
 
 
+def flatten_alpha(image: Image) -> np.ndarray:
+    """Return the image (H, W, 3) uint8 on a black background."""
+    if image.alpha is None:
+        return image.rgb
+    return ((image.rgb.astype(np.uint16) * image.alpha[..., None] + 127) // 255).astype(np.uint8)
+
+
 def image_kind(path: Path) -> Literal["image", "animation"] | None:
     """Return the kind of an existing file by its first bytes: still, animated, or None (perhaps a video).
 

@@ -17,11 +17,9 @@ from av.filter import Graph
 from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 
-from mimaface_cli.errors import InputError
+from mimaface_cli.media.deinterlace_option import FIELD, OFF
 from mimaface_cli.media.libav import time_base
 
-FRAME, FIELD, OFF = "frame", "field", "off"
-DEINTERLACE_MODES = (FRAME, FIELD, OFF)
 SCANNED_FRAMES = 41
 """Number of frames that decide whether a video is interlaced."""
 
@@ -52,6 +50,18 @@ class Scan:
             return rate * 4 / 5
         return rate * 2 if self.kind == "interlaced" and mode == FIELD else rate
 
+    def notes(self, name: str, rate: Fraction, mode: str) -> tuple[str, ...]:
+        """Return the notes for the user about a file with this name and frame rate."""
+        if self.kind == "progressive":
+            return ()
+        if mode == OFF:
+            return (f"{name}: is {self.kind} and is not deinterlaced",)
+        shown = float(self.frame_rate(rate, mode))
+        if self.kind == "telecined":
+            return (f"{name}: is telecined; the {shown:.5g} frames per second of the film are restored",)
+        hint = "" if mode == FIELD else f"; `deinterlace={FIELD}` gives {2 * shown:.5g}"
+        return (f"{name}: is interlaced; it is deinterlaced to {shown:.5g} frames per second{hint}",)
+
     def filters(self, mode: str) -> list[tuple[str, str]]:
         """Return the filters that give progressive frames, each with its arguments."""
         if self.kind == "progressive" or mode == OFF:
@@ -61,12 +71,6 @@ class Scan:
         parity = {None: "auto", True: "tff", False: "bff"}[self.is_top_first]
         frames = "interlaced" if self.is_top_first is None else "all"
         return [("bwdif", f"mode=send_{mode}:parity={parity}:deint={frames}")]
-
-
-def check_deinterlace(mode: str) -> None:
-    """Raise InputError for an unknown mode of deinterlacing."""
-    if mode not in DEINTERLACE_MODES:
-        raise InputError(f"{mode!r} is not one of {', '.join(DEINTERLACE_MODES)}.", field="deinterlace")
 
 
 def may_be_interlaced(frame: VideoFrame) -> bool:

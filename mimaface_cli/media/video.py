@@ -7,11 +7,14 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
+from av.codec import codecs_available
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -20,11 +23,9 @@ from mimaface_cli.media.audio_streams import audio_stream
 from mimaface_cli.media.clock import ClockScan, demux_continuous, may_jump, scan_clock, stated_end
 from mimaface_cli.media.color import RgbConverter, is_wide_gamut
 from mimaface_cli.media.completeness import check_index, check_length, damage_error
+from mimaface_cli.media.deinterlace_option import FRAME, OFF
 from mimaface_cli.media.frame_rates import header_rates, measure_rate
 from mimaface_cli.media.interlacing import (
-    FIELD,
-    FRAME,
-    OFF,
     SCANNED_FRAMES,
     Deinterlacer,
     Scan,
@@ -39,6 +40,7 @@ from mimaface_cli.media.libav import (
     video_stream,
 )
 
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _MAX_DURATION = 86_400.0  # seconds of one frame
 _MIN_SEEK_START = 2.0  # seconds; decoding this much is as fast as a seek to a key frame
 _TIMED_PACKETS = 512  # number of packets that decide whether the rate is constant
@@ -105,7 +107,9 @@ def decode_frames(
     Raises:
         InputError: If a later frame cannot be decoded cleanly, or the file ends early.
     """
-    stream.thread_type = "AUTO"
+    decoder = _alpha_decoder(stream) or stream.codec_context
+    if not decoder.is_open:
+        decoder.thread_type = "AUTO"
     check_index(container, stream, path)
     count = packet_count = 0
     end_seconds = 0.0
@@ -115,7 +119,7 @@ def decode_frames(
         if packet.stream.index != stream.index:  # the empty packets at the end have no valid `stream_index`
             continue
         packet_count += packet.size > 0
-        for frame in _decode_packet(stream, packet, path, count):
+        for frame in _decode_packet(decoder, packet, path, count):
             check_pixel_count(path, frame.width, frame.height)
             count += 1
             yield frame
@@ -125,10 +129,18 @@ def decode_frames(
     check_length(container, stream, path, packet_count if from_start else stream.frames, end_seconds)
 
 
-def _decode_packet(stream: VideoStream, packet: Packet, path: Path, count: int) -> Iterator[VideoFrame]:
+def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
+    """Return the decoder for VP8 and VP9 with alpha, which FFmpeg's own decoders ignore; None for other streams."""
+    name = _ALPHA_DECODERS.get(stream.codec_context.codec.canonical_name)
+    if name is None or stream.metadata.get("alpha_mode") != "1" or name not in codecs_available:
+        return None
+    return cast(VideoCodecContext, CodecContext.create(name, "r"))
+
+
+def _decode_packet(decoder: VideoCodecContext, packet: Packet, path: Path, count: int) -> Iterator[VideoFrame]:
     """Decode a packet after `count` frames; skip damaged frames before the first clean one, raise for later ones."""
     try:
-        frames = stream.decode(packet)
+        frames = decoder.decode(packet)
     except DECODE_ERRORS as error:
         if count:
             raise damage_error(path, count, packet) from error
@@ -297,7 +309,7 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
             has_audio,
             codec=stream.codec_context.codec.canonical_name,
             pixel_format=first.format.name,
-            notes=notes + _scan_notes(path, scan, rate, deinterlace),
+            notes=notes + scan.notes(path.name, rate, deinterlace),
             scan=scan.kind,
             deinterlace=deinterlace,
             has_alpha=alpha is not None and alpha.min() < 255,
@@ -332,19 +344,6 @@ def _scan(path: Path) -> ClockScan:
         return scan_clock(path)
     except DECODE_ERRORS as error:
         raise InputError(f"{path}: the file is damaged before its end. Get the complete file.") from error
-
-
-def _scan_notes(path: Path, scan: Scan, rate: Fraction, deinterlace: str) -> tuple[str, ...]:
-    """Return what is done about the fields of a video."""
-    if scan.kind == "progressive":
-        return ()
-    if deinterlace == OFF:
-        return (f"{path.name}: is {scan.kind} and is not deinterlaced",)
-    shown = float(scan.frame_rate(rate, deinterlace))
-    if scan.kind == "telecined":
-        return (f"{path.name}: is telecined; the {shown:.5g} frames per second of the film are restored",)
-    hint = "" if deinterlace == FIELD else f"; `deinterlace={FIELD}` gives {2 * shown:.5g}"
-    return (f"{path.name}: is interlaced; it is deinterlaced to {shown:.5g} frames per second{hint}",)
 
 
 def _demux(container: InputContainer, path: Path) -> Iterator[Packet]:

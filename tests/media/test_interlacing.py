@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.interlacing import FIELD, FRAME, OFF
+from mimaface_cli.media.deinterlace_option import FIELD, OFF
 from mimaface_cli.media.reader import probe, read_frames
 from tests.media.ffmpeg import run_ffmpeg
 
@@ -125,4 +125,3 @@ def test_unknown_mode_is_refused(tmp_path):
     path = write_moving_bar(tmp_path / "a.mp4", INTERLACE["tff"], *H264["tff"])
     with pytest.raises(InputError, match="deinterlace"):
         probe(path, deinterlace="fields")
-    assert FRAME == "frame"

@@ -135,7 +135,7 @@ def _separate_frame(
 ) -> PhotoLayers:
     """Separate one frame of a shot; frames have to be separated in order."""
     mask = segmenter(portrait.image, portrait.points)
-    matte = clean_matte(matte_frame(portrait.image, mask.confidence, portrait.points), None)
+    matte = clean_matte(matte_frame(portrait.image, mask.confidence, portrait.points), portrait.alpha)
     return separate_layers(portrait, model, matte, mask.notes, partial(plate.plate_for, index), _fill_body)
 
 

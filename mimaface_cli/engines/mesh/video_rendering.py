@@ -16,7 +16,7 @@ from mimaface_cli.engines.mesh.video_layers import (
     prepare_moving_heads,
     prepare_still_heads,
 )
-from mimaface_cli.engines.sources import VideoSource, tee_originals
+from mimaface_cli.engines.sources import VideoSource, split_alpha, tee_originals
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.track import MotionTrack
 
@@ -54,9 +54,11 @@ def render_video_motion(
     if moves_heads(motion, track.pose):
         samples = source.portraits(track, detect=False)
         preparations = prepare_moving_heads(portraits, samples, shots, model, notes, mouth_network)
+        frames = render_video(preparations, model, motion)
     else:
+        portraits, join_alpha = split_alpha(portraits)
         preparations = prepare_still_heads(portraits, shots, model, notes, mouth_network)
-    frames = render_video(preparations, model, motion)
+        frames = join_alpha(render_video(preparations, model, motion))
     describe = partial(_describe, mouth_network)
     last = track.meta.last_duration
     return FrameStream(
