@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mimaface_cli.builders.mouth478.mouth_build import MouthBuildOptions, build_mouth_model
+from mimaface_cli.builders.mouth478.mouth_build import build_mouth_model
+from mimaface_cli.builders.mouth478.mouth_build_options import MouthBuildOptions
 from mimaface_cli.errors import MimafaceError
 
 

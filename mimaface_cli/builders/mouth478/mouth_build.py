@@ -1,13 +1,13 @@
 """The build of the mouth network: data, training, evaluation, model file and card."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from mimaface_cli.builders.mouth478.mouth_build_options import MouthBuildOptions
 from mimaface_cli.builders.mouth478.mouth_card import write_card
 from mimaface_cli.builders.mouth478.mouth_data import MouthData, load_data, make_samples
 from mimaface_cli.builders.mouth478.mouth_evaluation import MouthFigures, draw_sheet, evaluate_network
@@ -19,37 +19,6 @@ from mimaface_cli.media.image import write_image
 
 _CONDITION_QUANTILES = 0.002, 0.998  # of the training data: the range within which conditions are believed
 _LOG_EVERY = 50  # steps
-
-
-@dataclass(frozen=True)
-class MouthBuildOptions:
-    """Options of a build.
-
-    Attributes:
-        folder: Clips, in subfolders too.
-        output: The model, .npz; the card gets the same name.
-        work: Folder for tracks, samples and the state of the training; None for one beside the output.
-        people: CSV file with the columns `file` and `person`; None if every clip shows another person.
-        held_out_every: Every N-th person is held out; 0 for none.
-        init: "shipped", a model file to start from, or None.
-        steps: Steps of the training.
-        jobs: Processes that render samples, and threads of the training.
-        seed: Random seed.
-        about: Origin and license of the data, for the card.
-        overwrite: Whether existing outputs are replaced.
-    """
-
-    folder: Path
-    output: Path
-    work: Path | None = None
-    people: Path | None = None
-    held_out_every: int = 8
-    init: str | None = None
-    steps: int = 20000
-    jobs: int = 1
-    seed: int = 0
-    about: str = "The origin of the data is not stated."
-    overwrite: bool = False
 
 
 def build_mouth_model(options: MouthBuildOptions, log: Callable[[str], None]) -> None:

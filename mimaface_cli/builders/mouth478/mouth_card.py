@@ -1,16 +1,12 @@
 """The model card of the mouth network."""
 
-from typing import TYPE_CHECKING
-
+from mimaface_cli.builders.mouth478.mouth_build_options import MouthBuildOptions
 from mimaface_cli.builders.mouth478.mouth_data import MouthData
 from mimaface_cli.builders.mouth478.mouth_evaluation import MouthFigures
 
-if TYPE_CHECKING:
-    from mimaface_cli.builders.mouth478.mouth_build import MouthBuildOptions
-
 
 def write_card(
-    options: "MouthBuildOptions", data: MouthData, figures: tuple[MouthFigures, MouthFigures] | None, version: str
+    options: MouthBuildOptions, data: MouthData, figures: tuple[MouthFigures, MouthFigures] | None, version: str
 ) -> str:
     """Return the text of the card.
 
