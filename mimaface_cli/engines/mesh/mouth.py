@@ -20,6 +20,7 @@ _TEETH_DEPTH = 5 * UNITS_PER_MM  # distance of the front teeth behind the lips
 _VISIBLE_UPPER_TEETH = 2.2 * UNITS_PER_MM  # height of the upper front teeth visible below the resting upper lip
 _MOUTH_CORNERS = (78, 308)
 _AXIS_LENGTH = 0.1  # model units between the mouth's anchor points
+_SOFTNESS_STEPS = 16  # levels of blur for each factor of 2: frames share a blurred plate
 _CAVITY_COLOR = np.array([46.0, 20.0, 20.0], np.float32)
 _TONGUE_COLOR = np.array([165.0, 84.0, 82.0], np.float32)
 
@@ -221,6 +222,12 @@ def render_teeth(upper: bool) -> np.ndarray:
     return cv2.resize(plate, TEETH_PLATE_SIZE, interpolation=cv2.INTER_AREA)
 
 
+@lru_cache(maxsize=32)
+def _soften_teeth(upper: bool, level: int) -> np.ndarray:
+    """Return a row of teeth, blurred by a deviation of 2^(level / _SOFTNESS_STEPS) pixels."""
+    return cv2.GaussianBlur(render_teeth(upper), (0, 0), 2 ** (level / _SOFTNESS_STEPS))
+
+
 def render_mouth(
     canvas: np.ndarray, mouth: MouthLayers, ring: np.ndarray, head: np.ndarray, pose: np.ndarray, to_canvas: PointMap
 ) -> None:
@@ -304,10 +311,10 @@ def _warp_teeth(upper: bool, anchors: np.ndarray, size: tuple[int, int]) -> np.n
     step = _AXIS_LENGTH * PIXELS_PER_UNIT
     corners = np.array([middle, middle + np.array([step, 0]), middle - np.array([0, step])], np.float32)
     matrix = cv2.getAffineTransform(corners, anchors.astype(np.float32))
-    plate = render_teeth(upper)
     scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    plate = render_teeth(upper)
     if scale < 0.5:  # keeps thin seams from flickering when the mouth is small
-        plate = cv2.GaussianBlur(plate, (0, 0), 0.35 / scale)
+        plate = _soften_teeth(upper, round(_SOFTNESS_STEPS * float(np.log2(0.35 / max(scale, 0.01)))))
     return cv2.warpAffine(plate, matrix, size, flags=cv2.INTER_LINEAR)
 
 
