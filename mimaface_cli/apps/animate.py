@@ -21,9 +21,10 @@ from mimaface_cli.apps.animation_plan import (
 )
 from mimaface_cli.apps.backdrop import replace_background
 from mimaface_cli.apps.background_option import KEEP
+from mimaface_cli.apps.driver_loop import cover_source, driver_notes
 from mimaface_cli.apps.driver_task import DriverTask
 from mimaface_cli.apps.matte import write_mattes
-from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes
+from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes, timing_notes
 from mimaface_cli.apps.result_audio import choose_audio
 from mimaface_cli.apps.side_by_side import join_panels
 from mimaface_cli.apps.source_loading import fit_portrait, keeps_video_alpha, load_portrait, load_video_source
@@ -221,9 +222,10 @@ def _prepare(
         photo = None if plan.source.is_video else _load_photo(plan, keeps_transparency or plan.is_cutout, notes)
         if photo is None or engine.uses_gpu():
             driver_task.result()  # two extractions at once, or extraction beside large networks, take too much memory
+        source = photo or _load_video(plan, keeps_transparency, cache, progress, notes)
         request = RenderRequest(
-            source=photo or _load_video(plan, keeps_transparency, cache, progress, notes),
-            motion=lambda: driver_task.result().track,
+            source=source,
+            motion=lambda: cover_source(driver_task.result().track, source, options.loop),
             retarget=options.retarget,
             output_mode=options.output_mode,
             needs_originals=options.matte is not None and options.matte_kind == CHANGED,
@@ -237,8 +239,7 @@ def _prepare(
         )
         stream = engine.prepare(request)
         driver = driver_task.result()
-    if driver.missing_frames:
-        notes.append(f"{len(driver.missing_frames)} driver frames show no face; their motion is interpolated")
+    notes += driver_notes(driver, source, options.loop)
     points = None if photo is None else photo.portrait.points
     needs_cutout, needs_alpha = request.cutout, request.needs_person_alpha
     ensure_person_layer(stream, cutout=needs_cutout, needs_alpha=needs_alpha, face=options.face, points=points)
@@ -336,7 +337,7 @@ def _write(
     pts = stream.pts - stream.pts[0]
     duration = stream.duration
     encode = replace(plan.options.encode, alpha=animation.has_alpha)
-    animation.notes += playback_notes(output, plan.size, encode)
+    animation.notes += playback_notes(output, plan.size, encode) + timing_notes(output, stream)
     writer = open_writer(
         output,
         *plan.size,

@@ -19,6 +19,8 @@ from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 OUTPUT_MODES = ("full", "crop")
 CHANGED, PERSON = "changed", "person"
 MATTE_KINDS = (CHANGED, PERSON)
+NONE, DRIVER = "none", "driver"
+LOOPS = (NONE, DRIVER)
 PHOTO_SIDE = 1920  # pixels; default longest side of a result whose source is a photo
 
 
@@ -41,6 +43,7 @@ class AnimateOptions:
         compare: Whether the result shows source, driver and result side by side.
         pose_from: Track or video that provides the head motion of a speech driver, or None.
         trim: Span of the driver to use, and of a source video.
+        loop: Whether a driver that is shorter than a source video is repeated: "none" or "driver".
         matte: Path of a soft alpha matte, or None.
         matte_kind: What the matte shows: "changed" (the pixels that differ from the source) or "person".
         background: Background of the result: "keep" (the source's background), "transparent", a color, or the
@@ -85,6 +88,9 @@ class AnimateOptions:
     compare: bool = option(False, help="Show source, driver and result side by side.")
     pose_from: Path | None = option(None, metavar="PATH", help="Track or video for the head motion of a speech driver.")
     trim: Trim = field(default_factory=Trim)
+    loop: str = option(
+        NONE, choices=LOOPS, metavar="MODE", expert=True, help="driver: repeat one that is shorter than a source video."
+    )
     matte: Path | None = option(
         None,
         metavar="PATH",

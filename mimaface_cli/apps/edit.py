@@ -11,7 +11,7 @@ from mimaface_cli.apps.edit_job import EditJob, PhotoInput, TrackInput, VideoInp
 from mimaface_cli.apps.edit_motion import edit_photo_motion, edit_recorded_motion, extract_video_motion
 from mimaface_cli.apps.edit_options import EditOptions
 from mimaface_cli.apps.edit_rendering import RenderedEdit, render_grid_edit, render_photo_edit, render_video_edit
-from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes
+from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes, timing_notes
 from mimaface_cli.apps.source_loading import fit_portrait, load_portrait
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.base import FrameStream
@@ -136,6 +136,7 @@ def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
     rendered, audio = _render(job)
     job = replace(job, options=replace(job.options, encode=replace(job.options.encode, alpha=rendered.has_alpha)))
     job.notes.extend(playback_notes(job.output, size, job.options.encode))
+    job.notes.extend(timing_notes(job.output, rendered.moving))
     job_stamp = _create_stamp(job, size)
     duration = _encode(job, size, rendered.moving, audio, job_stamp)
     return EditResult(

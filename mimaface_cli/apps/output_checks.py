@@ -3,6 +3,9 @@
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
+from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import check_folder, check_output
 from mimaface_cli.media.encode_options import EncodeOptions
@@ -14,6 +17,7 @@ from mimaface_cli.provenance.provenance_options import ProvenanceOptions
 from mimaface_cli.provenance.stamp import check_stamp
 
 _H264_SIDE = 4096  # pixels; the limit of hardware decoders of H.264
+_SAME_STEP = 0.002  # seconds; times can be rounded to milliseconds
 _ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".exr")
 
 
@@ -71,6 +75,22 @@ def playback_notes(path: Path, size: tuple[int, int], encode: EncodeOptions) -> 
     return [
         f"{size[0]}x{size[1]} is more than many players can decode in H.264; `max_size={_H264_SIDE}` scales it down, "
         "and other codecs allow more"
+    ]
+
+
+def timing_notes(path: Path, stream: FrameStream) -> list[str]:
+    """Return a note for numbered images of frames at a variable rate, which images do not store.
+
+    Args:
+        path: The output.
+        stream: The frames to write.
+    """
+    steps = [*np.diff(stream.pts), stream.duration - float(stream.pts[-1] - stream.pts[0])]
+    if is_video_output(path) or len(stream.pts) < 2 or max(steps) - min(steps) < _SAME_STEP:
+        return []
+    return [
+        f"the frames have a variable rate, which numbered images lose: at {float(stream.frame_rate):.5g} frames per "
+        "second they play with other times"
     ]
 
 

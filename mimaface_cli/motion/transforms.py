@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from math import ceil
 
 import numpy as np
 
@@ -116,6 +117,22 @@ def change_speed(track: MotionTrack, speed: float) -> MotionTrack:
     count = max(1, round(track.duration / speed / interval))
     times = np.arange(count) * interval
     return replace(resample_track(track, times * speed), pts=times)
+
+
+def loop_track(track: MotionTrack, duration: float) -> MotionTrack:
+    """Repeat a track from its start, with a cut at every repetition.
+
+    Args:
+        track: The track.
+        duration: Seconds to fill; a longer track is trimmed.
+    """
+    count = max(1, ceil(duration / track.duration - 1e-6))
+    arrays = {name: np.concatenate([getattr(track, name)] * count) for name in _REPEATED_ARRAYS}
+    pts = np.concatenate([track.pts + number * track.duration for number in range(count)])
+    starts = range(0, count * len(track), len(track))
+    cuts = sorted({start + cut for start in starts for cut in (0, *track.meta.cuts)} - {0})
+    looped = replace(track, **arrays, pts=pts, meta=replace(track.meta, cuts=tuple(cuts)))
+    return trim_track(looped, 0.0, duration)
 
 
 def hold_first_frame(track: MotionTrack, duration: float, frame_rate: Fraction) -> MotionTrack:

@@ -72,3 +72,28 @@ def test_joined_takes_are_animated_without_a_pause_and_noted(run_command, sample
     result = json.loads(done.out)
     assert result["frames"] == 28 and result["duration"] < 1.2
     assert any("joined.ts: the clock jumps once" in note for note in result["notes"])
+
+
+def test_result_that_ends_with_a_shorter_driver_is_noted_and_the_driver_can_be_repeated(run_command, sample, tmp_path):
+    short = ("animate", sample.driver, "short.mp4", *SMALL)
+    with VideoWriter(tmp_path / "short.mp4", 512, 512, NTSC, audio=AudioTrack(sample.audio), duration=0.1668) as writer:
+        for number, image in enumerate(read_video(sample.driver)[0][:5]):
+            writer.write(image, float(number / NTSC))
+    result = json.loads(run_command(*short, "-o", "a.mp4").out)
+    assert result["frames"] == 5
+    assert any(
+        "lasts 0.17 of the source's 0.47 s, and the result ends with it; --loop driver" in note
+        for note in result["notes"]
+    )
+    result = json.loads(run_command(*short, "-o", "b.mp4", "--loop", "driver").out)
+    assert result["frames"] == 14 and any("is repeated; its audio plays once" in note for note in result["notes"])
+    assert describe(tmp_path / "b.mp4")[0] == 14
+    result = json.loads(run_command("animate", sample.driver, sample.driver, *SMALL, "-o", "c.mp4").out)
+    assert not any("driver lasts" in note for note in result["notes"])
+
+
+def test_variable_rate_lost_in_numbered_images_is_noted(run_command, sample, held, tmp_path):
+    for driver, is_lost in ((held, True), (sample.driver, False)):
+        folder = f"{is_lost}/%03d.png"
+        result = json.loads(run_command("animate", sample.portrait, driver, "-o", folder, *SMALL).out)
+        assert any("variable rate, which numbered images lose" in note for note in result["notes"]) == is_lost

@@ -7,7 +7,14 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.track import MotionTrack
-from mimaface_cli.motion.transforms import change_speed, hold_first_frame, scale_motion, smooth_track, trim_track
+from mimaface_cli.motion.transforms import (
+    change_speed,
+    hold_first_frame,
+    loop_track,
+    scale_motion,
+    smooth_track,
+    trim_track,
+)
 from tests.motion.tracks import NTSC, RATE, random_motion
 
 
@@ -100,3 +107,12 @@ def test_hold_first_frame_repeats_it_at_the_frame_rate():
     assert still.frame_rate == NTSC
     assert np.ptp(still.pose, 0).max() == 0
     assert still.pts[1] == pytest.approx(1001 / 30000)
+
+
+def test_loop_track_repeats_the_motion_with_cuts():
+    track = random_motion(10)
+    looped = loop_track(track, 2.5 * track.duration)
+    assert len(looped) == 25 and looped.meta.cuts == (10, 20)
+    assert np.array_equal(looped.expression[10:20], track.expression)
+    assert np.allclose(np.diff(looped.pts), np.diff(track.pts)[0])
+    assert len(loop_track(track, 0.5 * track.duration)) == 5
