@@ -168,4 +168,6 @@ def output_error(path: Path, error: OSError) -> OutputError:
     """Return the OutputError for a write that the system refused."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(f"{path}: no space left on the device. Free some or choose another folder.")
+    if error.errno == errno.ENAMETOOLONG:
+        return OutputError(f"{path.name[:40]}…: the name is too long. Use a shorter name.")
     return OutputError(f"{path}: cannot be written ({error.strerror or error}). Choose another folder.")

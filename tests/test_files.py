@@ -69,7 +69,7 @@ def test_check_output_refuses_paths_that_cannot_hold_a_file(tmp_path):
     assert "is a folder" in check_output_error(tmp_path, overwrite=True)
     assert "no such folder" in check_output_error(tmp_path / "gone" / "a.mp4")
     assert "no such folder" in check_output_error(tmp_path / "file" / "a.mp4")
-    assert "cannot be written" in check_output_error(tmp_path / ("n" * 300 + ".mp4"))
+    assert "Use a shorter name" in check_output_error(tmp_path / ("n" * 300 + ".mp4"))
     assert "not a regular file" in check_output_error(tmp_path / "a.mp4", overwrite=True)
 
 

@@ -8,7 +8,7 @@ from mimaface_cli.apps.backdrop import Backdrop, inspect_backdrop
 from mimaface_cli.apps.background_option import KEEP, TRANSPARENT
 from mimaface_cli.apps.output_checks import check_media_output
 from mimaface_cli.apps.side_by_side import PanelLayout, plan_panels
-from mimaface_cli.apps.source_loading import probe_source, result_size, size_limit
+from mimaface_cli.apps.source_loading import depth_notes, probe_source, result_size, size_limit
 from mimaface_cli.drivers.base import Driver, DriverInfo, DriverKind, DriverRequest
 from mimaface_cli.drivers.registry import find_driver_kind
 from mimaface_cli.engines.base import EngineQuery
@@ -153,9 +153,9 @@ class AnimationPlan:
         )
 
     def input_notes(self) -> list[str]:
-        """Return what was repaired in the source and the driver."""
+        """Return what was repaired in the source and the driver, and what the result lacks of the source."""
         infos = [info for info in (self.source.info, self.driver.info.media) if info is not None]
-        return list(dict.fromkeys(note for info in infos for note in info.notes))
+        return list(dict.fromkeys(note for info in infos for note in info.notes)) + depth_notes(self.source.info)
 
     def inputs(self) -> dict[str, Path]:
         """Return the input files by their role, for the result's record."""

@@ -12,7 +12,7 @@ from mimaface_cli.apps.edit_options import LONGEST, SHORTEST, EditOptions
 from mimaface_cli.apps.edit_terms import Edits, parse_edits
 from mimaface_cli.apps.grid import Axis, grid_size, parse_axes
 from mimaface_cli.apps.output_checks import check_media_output, is_video_output
-from mimaface_cli.apps.source_loading import result_size, size_limit
+from mimaface_cli.apps.source_loading import depth_notes, result_size, size_limit
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.drivers.track_driver import is_track
@@ -119,6 +119,8 @@ def prepare_edit(
     """
     notes: list[str] = []
     edit_input = _read_input(source, options)
+    if not isinstance(edit_input, TrackInput):
+        notes += [*edit_input.info.notes, *depth_notes(edit_input.info)]
     kind = _choose_kind(edit_input, output, options)
     space = edit_input.track.meta.space if isinstance(edit_input, TrackInput) else "face478"
     edits = parse_edits(options, space, notes)

@@ -84,6 +84,13 @@ def fit_portrait(portrait: Portrait, options: AnimateOptions, keeps_alpha: bool,
     return limited
 
 
+def depth_notes(info: MediaInfo | None) -> list[str]:
+    """Return a note for an HDR source."""
+    if info is None or not info.is_hdr:
+        return []
+    return [f"{info.path.name}: is HDR; the result is SDR with 8 bits per channel"]
+
+
 def keeps_video_alpha(info: MediaInfo, background: str, keeps_alpha: bool, notes: list[str]) -> bool:
     """Return whether a result has the transparency of its source video.
 

@@ -31,7 +31,9 @@ _MATRIX = {
 }
 _MATRIX_CODE_POINT = {Colorspace.ITU709: 1, Colorspace.ITU601: 6}
 _WIDE_GAMUT_PRIMARIES = {9, 11, 12}  # BT.2020, DCI-P3, Display P3
-_HDR_TRANSFER = {16, 18}  # PQ, HLG
+HDR_TRANSFERS = frozenset((16, 18))
+"""Code points of the curves of HDR: PQ and HLG."""
+
 _SRGB_TRANSFER = 13
 
 _MAX_ROUNDING = 4  # pixels
@@ -103,9 +105,14 @@ def square_pixel_size(width: int, height: int, aspect: Fraction | None) -> tuple
     return width, round(height / aspect)
 
 
+def is_hdr(frame: VideoFrame) -> bool:
+    """Return whether a frame is coded with the curve of HDR: PQ or HLG."""
+    return frame.color_trc in HDR_TRANSFERS
+
+
 def is_wide_gamut(frame: VideoFrame) -> bool:
     """Return whether a frame has colors that BT.709 has not: BT.2020, P3, PQ or HLG."""
-    return frame.color_primaries in _WIDE_GAMUT_PRIMARIES or frame.color_trc in _HDR_TRANSFER
+    return frame.color_primaries in _WIDE_GAMUT_PRIMARIES or frame.color_trc in HDR_TRANSFERS
 
 
 def has_alpha(frame: VideoFrame) -> bool:

@@ -20,7 +20,7 @@ from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.dpx import dpx_size, load_dpx
 from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES
 from mimaface_cli.media.exr import check_exr_support, exr_size, load_exr, read_exr_tags, save_exr
-from mimaface_cli.media.image_color import read_wide_gamut, to_srgb
+from mimaface_cli.media.image_color import read_wide_gamut, states_hdr, to_srgb
 from mimaface_cli.media.image_formats import detect_format, pillow_formats, unreadable_reason
 from mimaface_cli.media.libav import MAX_PIXELS, check_pixel_count
 
@@ -101,6 +101,14 @@ def image_size(path: Path) -> tuple[int, int]:
             return dpx_size(path)
     with _open(path) as image:
         return image.size[::-1] if _exif_orientation(image) >= 5 else image.size
+
+
+def is_hdr_image(path: Path) -> bool:
+    """Return whether an image states that it is HDR (PQ or HLG); reads the header only. Raises InputError."""
+    if detect_format(path) not in ("AVIF", "HEIF", "PNG"):
+        return False
+    with _open(path) as image, _decode_errors(path):
+        return states_hdr(path, image)
 
 
 def read_image(path: Path) -> Image:

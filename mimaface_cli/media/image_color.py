@@ -2,6 +2,7 @@
 
 import io
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 
 from mimaface_cli.errors import InputError
-from mimaface_cli.media.color import RgbConverter, is_wide_gamut
+from mimaface_cli.media.color import HDR_TRANSFERS, RgbConverter, is_wide_gamut
 from mimaface_cli.media.libav import DECODE_ERRORS, MAX_PIXELS, open_input, video_stream
 
 _LOGGER = logging.getLogger(__name__)
@@ -92,6 +93,26 @@ def read_wide_gamut(path: Path, image: Pillow.Image) -> np.ndarray | None:
         return RgbConverter(frame, None, is_upright=True).convert(frame)
     # A grid of tiles, which FFmpeg decodes one by one.
     return _convert_rgb(image, frame.color_primaries, frame.color_trc)
+
+
+def states_hdr(path: Path, image: Pillow.Image) -> bool:
+    """Return whether the header of an AVIF, HEIF or PNG file states HDR (PQ or HLG).
+
+    Args:
+        path: The file.
+        image: The same file, opened by Pillow.
+    """
+    transfer = _UNSPECIFIED
+    if image.format == "PNG" and _has_code_points(path):
+        with open(path, "rb") as file:
+            data = file.read(_PNG_HEADER_BYTES).partition(b"cICP")[2]
+        transfer = data[1] if len(data) > 1 else _UNSPECIFIED
+    elif image.format == "AVIF" and not image.info.get("icc_profile"):
+        with suppress(*DECODE_ERRORS, InputError), open_input(path) as container:
+            transfer = video_stream(container, path).codec_context.color_trc
+    elif image.format == "HEIF":
+        transfer = (image.info.get("nclx_profile") or {}).get("transfer_characteristics", _UNSPECIFIED)
+    return transfer in HDR_TRANSFERS
 
 
 def _convert_rgb(image: Pillow.Image, primaries: int, transfer: int) -> np.ndarray | None:

@@ -16,7 +16,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.files import check_input_file, folder_members, input_error, is_image_folder
 from mimaface_cli.media.animated_webp import decode_animated_webp, is_animated_webp, probe_animation
 from mimaface_cli.media.deinterlace_option import FRAME, check_deinterlace
-from mimaface_cli.media.image import IMAGE_SUFFIXES, image_kind, image_size, read_image, read_image_tags
+from mimaface_cli.media.image import IMAGE_SUFFIXES, image_kind, image_size, is_hdr_image, read_image, read_image_tags
 from mimaface_cli.media.image_writer import RATE_TAG
 from mimaface_cli.media.timecode import TIME_TOLERANCE
 from mimaface_cli.media.video import MediaInfo, decode_rgb_frames, probe_video
@@ -83,6 +83,7 @@ def probe(path: Path, *, frame_rate: Fraction | None = None, deinterlace: str = 
         codec=codec,
         pixel_format="rgb24",
         has_alpha=alpha is not None,
+        is_hdr=is_hdr_image(images[0]),
     )
 
 

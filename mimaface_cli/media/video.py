@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.audio_streams import audio_stream
 from mimaface_cli.media.clock import ClockScan, demux_continuous, may_jump, scan_clock, stated_end
-from mimaface_cli.media.color import RgbConverter, is_wide_gamut
+from mimaface_cli.media.color import RgbConverter, is_hdr
 from mimaface_cli.media.completeness import check_index, check_length, damage_error
 from mimaface_cli.media.deinterlace_option import FRAME, OFF
 from mimaface_cli.media.frame_rates import header_rates, measure_rate
@@ -69,7 +69,7 @@ class MediaInfo:
         scan: "progressive", "interlaced" or "telecined", before deinterlacing.
         deinterlace: How interlaced frames are read: "frame" or "field" rate, or "off".
         has_alpha: Whether the first frame is transparent anywhere.
-        is_hdr: Whether colors are converted from HDR or a wide gamut.
+        is_hdr: Whether the colors are HDR (PQ or HLG); they are read as SDR.
     """
 
     path: Path
@@ -313,7 +313,7 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
             scan=scan.kind,
             deinterlace=deinterlace,
             has_alpha=alpha is not None and alpha.min() < 255,
-            is_hdr=is_wide_gamut(first),
+            is_hdr=is_hdr(first),
         )
 
 

@@ -200,6 +200,12 @@ CASES: dict[str, BadInput] = {
     "output under a file": BadInput(
         OUTPUT, ("a.txt", "no such folder"), (*WITH_VIDEO, "-o", "a.txt/out.mp4"), file_with("a.txt", b"existing")
     ),
+    "output with a name of 250 bytes": BadInput(
+        OUTPUT, ("the name is too long", "shorter name"), ("animate", "PHOTO", "TRACK", "-o", "n" * 246 + ".mp4")
+    ),
+    "output with a name of 300 bytes": BadInput(
+        OUTPUT, ("the name is too long", "shorter name"), ("animate", "PHOTO", "TRACK", "-o", "n" * 296 + ".mp4")
+    ),
     "output is a folder that is not empty": BadInput(
         OUTPUT, ("pics", "not an empty folder"), (*WITH_VIDEO, "-o", "pics"), file_with("pics/a.txt", b"existing")
     ),
@@ -225,7 +231,6 @@ CASES: dict[str, BadInput] = {
         (*WITH_TRACK, "-o", "null.mp4", "--overwrite"),
         lambda folder, sample: (folder / "null.mp4").symlink_to(os.devnull),
     ),
-    "output name too long": BadInput(OUTPUT, ("cannot be written",), (*WITH_VIDEO, "-o", "n" * 300 + ".mp4")),
     "output of unknown suffix": BadInput(OUTPUT, ("out.avi", ".mp4", ".webm"), (*WITH_VIDEO, "-o", "out.avi")),
     "output without a suffix": BadInput(OUTPUT, ("out", "no suffix", ".mp4"), (*WITH_VIDEO, "-o", "out")),
     "codec does not fit the container": BadInput(

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 from mimaface_cli.media.image import read_image
-from mimaface_cli.media.reader import read_frames
+from mimaface_cli.media.reader import probe, read_frames
 from tests.media.color_profiles import DISPLAY_P3, gray_profile, rgb_profile
 
 RAMP = np.tile(np.arange(0, 256, 5, dtype=np.uint8), (8, 1))
@@ -103,6 +103,20 @@ def test_hdr_avif_matches_a_video_with_the_same_tags(tmp_path, transfer):
         assert np.abs(still[bar].mean((0, 1)) - video[bar].mean((0, 1))).max() <= 3
     with Pillow.open(tmp_path / "a.avif") as ignored:
         assert np.abs(np.asarray(ignored.convert("RGB")).astype(int) - still).max() > 20
+
+
+@pytest.mark.parametrize(("transfer", "is_hdr"), [("smpte2084", True), ("arib-std-b67", True), ("bt709", False)])
+def test_hdr_is_reported_for_stills_and_videos(tmp_path, transfer, is_hdr):
+    from mimaface_cli.apps.source_loading import depth_notes
+
+    for name, encoder in (("a.avif", "libaom-av1"), ("a.mp4", "libx265")):
+        info = probe(make_hdr_file(tmp_path / name, transfer, encoder=encoder))
+        assert info.is_hdr == is_hdr
+        notes = [f"{name}: is HDR; the result is SDR with 8 bits per channel"]
+        assert depth_notes(info) == (notes if is_hdr else [])
+    Pillow.fromarray(COLORS).save(tmp_path / "a.png")
+    add_png_chunk(tmp_path / "a.png", b"cICP", bytes([9, 16 if is_hdr else 1, 0, 1]))
+    assert probe(tmp_path / "a.png").is_hdr == is_hdr
 
 
 def add_png_chunk(path: Path, kind: bytes, data: bytes) -> None:
