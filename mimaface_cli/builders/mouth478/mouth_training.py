@@ -18,8 +18,10 @@ PAIRS_PER_BATCH = 4
 _LEARNING_RATE, _FINAL_SHARE = 6e-4, 0.05  # the rate falls to this share along a cosine
 _CRITIC_RATE = 4e-4
 _WARM_UP = 200  # steps
-_CRITIC_FROM, _CRITIC_FULL = 0.1, 0.25  # shares of the training
-_CRITIC_SHARE = 0.8  # length of the critic's gradient relative to that of the differences
+_CRITIC_STARTS = 0.05  # share of the training from which the critic learns
+# Length of the critic's gradient relative to that of the differences, at shares of the training: first both lead to
+# the colors, then the critic leads away from the mean of all mouths.
+_CRITIC_LENGTHS = {0.1: 0.0, 0.25: 0.8, 0.45: 0.8, 0.65: 1.8}
 # Of pixels in the opening and close to it, beside 1 elsewhere: where the lips are true, and where they are rendered.
 _EXACT_WEIGHT, _RENDERED_WEIGHT = 6.0, 0.6
 _CRITIC_VIEW = np.s_[..., 16:112, 32:160]  # the lips in the crop: what the critic sees
@@ -98,10 +100,10 @@ class MouthTrainer:
         losses = compare_mouths(leaf, truths, planes[:, 3:4], exact)
         losses["steady"] = _STEADY_WEIGHT * measure_unsteadiness(leaf, truths, torch.from_numpy(batch.flows))
         (gradient,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), leaf)
-        if share >= _CRITIC_FROM / 2:  # the critic learns before it counts
+        if share >= _CRITIC_STARTS:  # the critic learns before it counts
             losses["critic"] = self._train_critic(leaf.detach(), truths, planes)
-            critic_share = float(np.clip((share - _CRITIC_FROM) / (_CRITIC_FULL - _CRITIC_FROM), 0, 1))
-            gradient = gradient + critic_share * self._ask_critic(leaf, planes, gradient.norm())
+            length = float(np.interp(share, list(_CRITIC_LENGTHS), list(_CRITIC_LENGTHS.values())))
+            gradient = gradient + self._ask_critic(leaf, planes, length * gradient.norm())
         self._optimizer.zero_grad(set_to_none=True)
         result.backward(gradient)
         nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
@@ -113,9 +115,9 @@ class MouthTrainer:
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _ask_critic(self, result: Tensor, planes: Tensor, length: Tensor) -> Tensor:
-        """Return the gradient along which the critic finds mouths less real, scaled to `_CRITIC_SHARE` of a length."""
+        """Return the gradient along which the critic finds mouths less real, scaled to a length."""
         (gradient,) = torch.autograd.grad(-self._critic(result[_CRITIC_VIEW], planes[_CRITIC_VIEW]).mean(), result)
-        return gradient * (_CRITIC_SHARE * length / gradient.norm().clamp_min(1e-12))
+        return gradient * (length / gradient.norm().clamp_min(1e-12))
 
     def _train_critic(self, result: Tensor, truths: Tensor, planes: Tensor) -> Tensor:
         colors = torch.cat([truths, result])[_CRITIC_VIEW]
