@@ -100,6 +100,21 @@ def _read_occlusion_network(path: Path) -> object:
     return occlusion_network._load.__wrapped__(path)
 
 
+def _make_mouth_network() -> bytes:
+    from tests.engines.mesh.mouth_models import make_arrays
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **make_arrays(channels=(4, 4, 4, 4)))
+    return buffer.getvalue()
+
+
+def _read_mouth_network(path: Path) -> object:
+    from mimaface_cli.engines.mesh import mouth_network
+
+    mouth_network._read.cache_clear()
+    return mouth_network.load_mouth_network(path)
+
+
 def _make_shipped(name: str) -> Callable[[], bytes]:
     path = Path(__file__).parents[2] / "weights" / name
     return path.read_bytes
@@ -125,6 +140,7 @@ WEIGHT_READERS = (
     Reader("face model mat", ".mat", _make_bfm, _check_bfm),
     Reader("face478", ".npz", _make_shipped("face478.npz"), _read_face_model),
     Reader("occlusion", ".npz", _make_shipped("occlusion.npz"), _read_occlusion_network),
+    Reader("mouth network", ".npz", _make_mouth_network, _read_mouth_network),
     Reader("speech478", ".npz", _make_shipped("speech478.npz"), _read_lip_model_file),
     Reader("manifest", ".json", lambda: _MANIFEST, _read_manifest, ignores_damage=True),
     Reader("model card", ".json", lambda: _MODEL_CARD, _read_model_card, required_name="card.json"),

@@ -38,6 +38,7 @@ _BLUR_ABOVE = 1.33  # pixels of the crop per pixel of the frame above which samp
 # Mean change in gray levels of skin and lips that the network makes to the photo itself: up to the first it knows the
 # style of the image, from the second it does not.
 _KNOWN_STYLE, _FOREIGN_STYLE = 6.0, 12.0
+_LARGEST = 255.0  # gray levels: a change that counts as infinite
 _MARGIN = 4  # pixels around the crop, for interpolation
 _LIPS = np.concatenate([topology.OUTER_LIPS, topology.INNER_LIPS])
 
@@ -108,7 +109,10 @@ class LearnedMouth:
     def correct(self, crop: MouthCrop, expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """Return what the network adds to a crop: (128, 192, 3) float32, in the photo's saturation."""
         condition = build_condition(expression, pose, self.expression, self.pose)
-        residual = 127.5 * np.moveaxis(self.network(crop.planes, self.photo, condition), 0, -1)
+        # A model file with huge weights must not crash the renderer.
+        with np.errstate(over="ignore", invalid="ignore"):
+            residual = 127.5 * np.moveaxis(self.network(crop.planes, self.photo, condition), 0, -1)
+        residual = np.nan_to_num(residual, nan=_LARGEST, posinf=_LARGEST, neginf=-_LARGEST)
         if self.chroma < 1:
             gray = residual @ LUMA
             residual = gray[..., None] + np.float32(self.chroma) * (residual - gray[..., None])
@@ -188,8 +192,10 @@ def correct_mouth(
         seen = behind + alpha[box] * (region - behind)
     crop = MouthCrop(crop_mouth(seen, local), draw_opening(frame.ring, matrix), local)
     residual = mouth.correct(crop, frame.expression, frame.pose)
-    replaced = share * _measure_replacement(residual, crop.opening)[..., None]
-    _blend_crop(region, share * fade_border() * residual + replaced * crop.colors, replaced, local)
+    replaced = np.float32(share) * _measure_replacement(residual, crop.opening)
+    residual *= np.float32(share) * fade_border()
+    residual += replaced[..., None] * crop.colors
+    _blend_crop(region, residual, replaced, local)
 
 
 @lru_cache(maxsize=1)
@@ -239,15 +245,19 @@ def _blend_crop(region: np.ndarray, colors: np.ndarray, alpha: np.ndarray, matri
     Args:
         region: (H, W, 3) float32.
         colors: (128, 192, 3) float32, multiplied by alpha, and what is to be added to the region; 0 at its border.
-        alpha: (128, 192, 1) float32, 0 to 1.
+        alpha: (128, 192) float32, 0 to 1.
         matrix: (2, 3) from the region to the crop.
     """
-    layer = np.concatenate([colors, alpha], 2, dtype=np.float32)
+    added, covered = (_warp_to_region(layer, region, matrix) for layer in (colors, alpha))
+    region *= cv2.merge([1 - covered] * 3)
+    region += added
+    np.clip(region, 0, 255, out=region)
+
+
+def _warp_to_region(layer: np.ndarray, region: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Warp a layer (128, 192, C) of the crop to a part of an image; 0 beyond the crop."""
     scale = matrix_scale(matrix)
     if scale > _BLUR_ABOVE:
         layer = cv2.GaussianBlur(layer, (0, 0), 0.4 * scale)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(layer, shift_matrix(matrix, np.zeros(2)), region.shape[1::-1], flags=flags)
-    region *= 1 - warped[..., 3:]
-    region += warped[..., :3]
-    np.clip(region, 0, 255, out=region)
+    return cv2.warpAffine(layer, shift_matrix(matrix, np.zeros(2)), region.shape[1::-1], flags=flags)

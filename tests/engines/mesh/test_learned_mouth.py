@@ -18,7 +18,7 @@ from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import Coefficients, blendshape_index
 from tests.conftest import ROOT
-from tests.engines.mesh.mouth_models import write_model
+from tests.engines.mesh.mouth_models import make_arrays, write_model
 
 JAW = blendshape_index("jawOpen")
 
@@ -149,6 +149,15 @@ def test_style_is_judged_by_what_changes_in_the_photo_itself(portrait, model, ne
     assert knows_style(prepare_still_head(portrait, model))
     assert knows_style(prepare_still_head(portrait, model, networks[0]))
     assert not knows_style(prepare_still_head(portrait, model, networks[1]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_huge_weights_neither_crash_nor_warn(portrait, model, tmp_path):
+    arrays = make_arrays()
+    weights = {name: array * np.float32(1e15) for name, array in arrays.items() if name.endswith("weight")}
+    prepared = prepare_still_head(portrait, model, load_mouth_network(write_model(tmp_path / "huge.npz", **weights)))
+    assert not knows_style(prepared)
+    assert render(prepared, model, jaw=0.5).shape == portrait.image.shape
 
 
 def draw_with_ink(image: np.ndarray) -> np.ndarray:
