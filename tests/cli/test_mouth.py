@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mimaface_cli.engines.mesh.engine import plan_portrait_motion
+from mimaface_cli.engines.mesh.mouth_network import load_mouth_network
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo
 from mimaface_cli.face import face478
@@ -68,7 +69,7 @@ def test_model_file_changes_the_mouth_and_is_reported(run_mimaface, sample, trac
     run = run_mimaface(*base, "-o", "learned/", "--mouth", voice, "--no-provenance")
     assert run.returncode == 0, run.stderr
     values = json.loads(run.stdout)
-    assert values["engine_settings"] == {"mouth": {"name": "anna.npz", "version": "test1"}}
+    assert values["engine_settings"] == {"mouth": {"name": "anna.npz", "version": load_mouth_network(voice).version}}
     assert not any("mouth" in note for note in values["notes"])
     pairs = zip(read_frames(tmp_path / "painted"), read_frames(tmp_path / "learned"), strict=True)
     rows, columns = np.nonzero(np.any([(first != second).any(2) for first, second in pairs], axis=0))
@@ -78,7 +79,9 @@ def test_model_file_changes_the_mouth_and_is_reported(run_mimaface, sample, trac
 def test_provenance_names_the_model_file(run_mimaface, sample, voice, tmp_path):
     run = run_mimaface("edit", sample.portrait, "-o", "out.png", *OPEN, "--mouth", voice, "--json", "-q")
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["engine_settings"] == {"mouth": {"name": "anna.npz", "version": "test1"}}
+    assert json.loads(run.stdout)["engine_settings"] == {
+        "mouth": {"name": "anna.npz", "version": load_mouth_network(voice).version}
+    }
     content = json.loads((tmp_path / "out.png.provenance.json").read_text())["content"]
     assert content["weights"][-1] == {"name": "anna.npz", "sha256": content_hash(voice)}
     assert content["options"]["mouth"] == "anna.npz"

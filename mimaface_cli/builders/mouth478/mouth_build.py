@@ -1,7 +1,6 @@
 """The build of the mouth network: data, training, evaluation, model file and card."""
 
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from mimaface_cli.builders.mouth478.mouth_data import MouthData, load_data, make
 from mimaface_cli.builders.mouth478.mouth_evaluation import MouthFigures, draw_sheet, evaluate_network
 from mimaface_cli.builders.mouth478.mouth_torch import MouthUNet
 from mimaface_cli.builders.mouth478.mouth_training import MouthTrainer, TrainingOptions
-from mimaface_cli.engines.mesh.mouth_network import load_mouth_network
+from mimaface_cli.engines.mesh.mouth_network import content_version, load_mouth_network
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.image import write_image
 
@@ -90,7 +89,4 @@ def export_arrays(network: MouthUNet, data: MouthData) -> dict[str, np.ndarray]:
     )
     low, high = np.quantile(conditions, _CONDITION_QUANTILES, axis=0).astype(np.float32)
     arrays |= {"condition_low": low, "condition_high": high}
-    digest = sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode() + arrays[name].tobytes())
-    return {**arrays, "version": np.array(digest.hexdigest()[:12])}
+    return {**arrays, "version": np.array(content_version(arrays))}

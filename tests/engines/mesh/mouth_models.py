@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM
-from mimaface_cli.engines.mesh.mouth_network import layer_shapes
+from mimaface_cli.engines.mesh.mouth_network import content_version, layer_shapes
 
 CHANNELS = (16, 32, 64, 96)
 
@@ -20,12 +20,15 @@ def make_arrays(strength: float = 1.0, seed: int = 0, channels: tuple[int, int, 
         arrays[f"{name}.bias"] = (rng.normal(size=shape[0]) * 0.1 * scale).astype(np.float32)
     arrays["condition_low"] = np.full(CONDITION_DIM, -1, np.float32)
     arrays["condition_high"] = np.full(CONDITION_DIM, 1, np.float32)
-    arrays["version"] = np.array("test1")
+    arrays["version"] = np.array(content_version(arrays))
     return arrays
 
 
 def write_model(path: Path, strength: float = 1.0, seed: int = 0, **changes) -> Path:
     """Write a model file, with some arrays changed, or left out if None."""
     arrays = make_arrays(strength, seed) | changes
+    if "version" not in changes:
+        content = {name: array for name, array in arrays.items() if name != "version" and array is not None}
+        arrays["version"] = np.array(content_version(content))
     np.savez_compressed(path, **{name: array for name, array in arrays.items() if array is not None})
     return path
