@@ -68,6 +68,7 @@ class AnimateResult:
         matte: The matte, or None.
         driver_cached: Whether the driver's track was in the cache.
         missing_frames: Indices of driver frames without a face; their motion is interpolated.
+        source_frames_without_face: Indices of the frames of a source video that show no face and stay as they are.
         notes: Messages for the user.
         provenance: The provenance marks that were written, as JSON values.
         seconds: Run time.
@@ -88,6 +89,7 @@ class AnimateResult:
     matte: Path | None
     driver_cached: bool
     missing_frames: list[int]
+    source_frames_without_face: list[int]
     notes: list[str]
     provenance: dict[str, Any]
     seconds: float
@@ -174,6 +176,7 @@ def _describe(animation: _Animation, output: Path, duration: float, provenance: 
         matte=plan.options.matte,
         driver_cached=animation.driver.was_cached,
         missing_frames=animation.driver.missing_frames,
+        source_frames_without_face=stream.source_frames_without_face,
         notes=animation.notes + stream.notes,
         provenance=provenance.summary,
         seconds=0.0,
@@ -243,6 +246,7 @@ def _prepare(
     points = None if photo is None else photo.portrait.points
     needs_cutout, needs_alpha = request.cutout, request.needs_person_alpha
     ensure_person_layer(stream, cutout=needs_cutout, needs_alpha=needs_alpha, face=options.face, points=points)
+    stream.turn_back(request.source.turns)
     if plan.is_cutout:
         replace_background(stream, plan.backdrop)
     source = request.source

@@ -19,6 +19,7 @@ from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain
 from mimaface_cli.engines.mesh.engine import mouth_assets
 from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.face.track_turns import turn_track
 from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.audio import AudioTrack
 from mimaface_cli.media.writer import VideoWriter, open_writer
@@ -43,6 +44,7 @@ class EditResult:
         engine: Name of the engine, or None for a track.
         background: "keep", "transparent", a color, or the path of an image or a video.
         engine_settings: Settings that the engine ran with, as JSON values.
+        source_frames_without_face: Indices of the frames of a video that show no face and stay as they are.
         gains: Factors on the edits of a photo that make the detected motion match the requested values.
         notes: Notes for the user.
         provenance: The provenance that was written, or None for a track.
@@ -59,6 +61,7 @@ class EditResult:
     engine: str | None
     background: str
     engine_settings: dict[str, Any]
+    source_frames_without_face: list[int]
     gains: list[EditGain]
     notes: list[str]
     provenance: dict[str, Any] | None
@@ -115,6 +118,7 @@ def _write_track(job: EditJob, overwrite: bool) -> EditResult:
         engine=None,
         background=KEEP,
         engine_settings={},
+        source_frames_without_face=[],
         gains=[],
         notes=job.notes,
         provenance=None,
@@ -129,7 +133,8 @@ def _edit_track(job: EditJob) -> MotionTrack:
         case VideoInput() as video:
             return edit_recorded_motion(extract_video_motion(video, job).track, job)
         case PhotoInput() as photo:
-            return edit_photo_motion(_read_portrait(photo, job), photo.info, job)
+            portrait = _read_portrait(photo, job)
+            return turn_track(edit_photo_motion(portrait, job), -portrait.turns)
 
 
 def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
@@ -150,6 +155,7 @@ def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
         engine=renderer.NAME,
         background=job.options.background,
         engine_settings=rendered.moving.describe(),
+        source_frames_without_face=rendered.moving.source_frames_without_face,
         gains=rendered.gains,
         notes=job.notes + rendered.moving.notes,
         provenance=job_stamp.summary,
@@ -163,7 +169,7 @@ def _render(job: EditJob) -> tuple[RenderedEdit, AudioTrack | None]:
         case PhotoInput() as photo:
             portrait = _read_portrait(photo, job)
             render = render_grid_edit if job.kind == "grid" else render_photo_edit
-            return render(photo, portrait, job), None
+            return render(portrait, job), None
         case VideoInput() as video:
             has_audio = video.info.has_audio and is_video_output(job.output)
             return render_video_edit(video, job), AudioTrack(video.path) if has_audio else None

@@ -13,7 +13,6 @@ from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import EXTRACTOR, extractor_version
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.channels import find_channel, split_sides
 from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.motion.keyframes import Keyframe
@@ -30,9 +29,10 @@ def extract_video_motion(source: VideoInput, job: EditJob) -> Driver:
     return load_driver(source.path, ExtractOptions(job.options.face), job.cache, progress, source.info)
 
 
-def create_photo_track(portrait: Portrait, info: MediaInfo) -> MotionTrack:
+def create_photo_track(portrait: Portrait) -> MotionTrack:
     """Return a track of one frame with the coefficients of a photo."""
-    track = MotionTrack.neutral(1, "face478", width=info.width, height=info.height)
+    height, width = portrait.image.shape[:2]
+    track = MotionTrack.neutral(1, "face478", width=width, height=height)
     return replace(
         track,
         identity=portrait.identity,
@@ -44,9 +44,9 @@ def create_photo_track(portrait: Portrait, info: MediaInfo) -> MotionTrack:
     )
 
 
-def edit_photo_motion(portrait: Portrait, info: MediaInfo, job: EditJob) -> MotionTrack:
+def edit_photo_motion(portrait: Portrait, job: EditJob) -> MotionTrack:
     """Return the edited motion of a photo: one frame, or as many as keyframes or the duration require."""
-    track = _animate_photo_track(create_photo_track(portrait, info), job)
+    track = _animate_photo_track(create_photo_track(portrait), job)
     return track if job.mixed_track is None else _mix(track, job.mixed_track, job)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mimaface_cli.apps.backdrop import replace_background
 from mimaface_cli.apps.background_option import KEEP, TRANSPARENT
-from mimaface_cli.apps.edit_job import EditJob, PhotoInput, VideoInput
+from mimaface_cli.apps.edit_job import EditJob, VideoInput
 from mimaface_cli.apps.edit_motion import (
     create_photo_track,
     edit_photo_motion,
@@ -27,6 +27,7 @@ from mimaface_cli.engines.mesh.mouth_network import describe_mouth
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.video_rendering import render_video_motion
 from mimaface_cli.engines.person_layer import ensure_person_layer
+from mimaface_cli.engines.sources import VideoSource
 from mimaface_cli.face import face478
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
@@ -53,23 +54,24 @@ class RenderedEdit:
     has_alpha: bool = False
 
 
-def render_photo_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> RenderedEdit:
+def render_photo_edit(portrait: Portrait, job: EditJob) -> RenderedEdit:
     """Render a photo with its edits: one frame, or as many as keyframes or the duration require."""
-    track = edit_photo_motion(portrait, source.info, job)
+    track = edit_photo_motion(portrait, job)
     edited = track_coefficients(track)
     is_cutout = job.options.background != KEEP
     frames, gains, settings = _render_portrait(portrait, edited, job.edits.channels, job, is_cutout)
     stream = FrameStream(frames, track.pts, track.frame_rate, is_cutout=is_cutout, describe=lambda: settings)
     stream.last_duration = track.meta.last_duration
-    stream = _replace_background(stream, job)
+    stream.turn_back(portrait.turns)
+    _replace_background(stream, job)
     has_alpha = portrait.alpha is not None if job.options.background == KEEP else job.backdrop is None
     return RenderedEdit(stream, gains, has_alpha)
 
 
-def render_grid_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> RenderedEdit:
+def render_grid_edit(portrait: Portrait, job: EditJob) -> RenderedEdit:
     """Render a photo, with its edits, for every combination of the axes' values, as one image."""
     square = portrait.square()
-    track = job.edits.apply(create_photo_track(square, source.info), job.notes)
+    track = job.edits.apply(create_photo_track(square), job.notes)
     edited = _expand_grid(track, job.axes)
     channels = job.edits.channels
     edited_names = {channel.name for channel in channels}
@@ -81,22 +83,19 @@ def render_grid_edit(source: PhotoInput, portrait: Portrait, job: EditJob) -> Re
 
 def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     """Render the edited motion of a video on the frames of the video."""
-    extracted = extract_video_motion(source, job)
-    if extracted.missing_frames:
-        job.notes.append(
-            f"{len(extracted.missing_frames)} frames show no face; the edit is rendered where the face is expected"
-        )
-    track = extracted.track
+    extracted = extract_video_motion(source, job).track
+    is_kept = keeps_alpha(job.output, job.options.encode)
+    has_alpha = keeps_video_alpha(source.info, job.options.background, is_kept, job.notes)
+    video = open_video_source(source.info, extracted, job.options.animate, has_alpha)
+    track = video.track
     identity = track.identity.astype(np.float64)
     original = track_coefficients(track)
     edited = track_coefficients(edit_recorded_motion(track, job))
-    gains = _measure_video_gains(source, track, original, edited, job)
+    gains = _measure_video_gains(video, original, edited, job)
     model = face478.load()
     motion = _plan_motion(model, identity, original, edited, gains, job.notes)
-    is_kept = keeps_alpha(job.output, job.options.encode)
-    has_alpha = keeps_video_alpha(source.info, job.options.background, is_kept, job.notes)
-    frames = open_video_source(source.info, track, job.options.animate, has_alpha)
-    stream = render_video_motion(frames, track, model, motion, job.mouth_network)
+    stream = render_video_motion(video, track, model, motion, job.mouth_network)
+    stream.turn_back(video.turns)
     is_transparent = has_alpha or job.options.background == TRANSPARENT
     return RenderedEdit(_replace_background(stream, job), gains, is_transparent)
 
@@ -175,13 +174,13 @@ def _assemble_and_close(
 
 
 def _measure_video_gains(
-    source: VideoInput, track: MotionTrack, original: Coefficients, edited: Coefficients, job: EditJob
+    source: VideoSource, original: Coefficients, edited: Coefficients, job: EditJob
 ) -> list[EditGain]:
     """Measure gains on the first frame that shows the face; they apply to the whole video."""
     channels = job.edits.channels
     if not channels:
         return []
-    portrait = _read_first_portrait(source, track, job)
+    portrait = _read_first_portrait(source)
     on_portrait = Coefficients(
         portrait.expression + edited.expression - original.expression,
         portrait.pose + edited.pose - original.pose,
@@ -190,11 +189,10 @@ def _measure_video_gains(
     return measure_gains(portrait, face478.load(), on_portrait, channels, job.cache)
 
 
-def _read_first_portrait(source: VideoInput, track: MotionTrack, job: EditJob) -> Portrait:
+def _read_first_portrait(source: VideoSource) -> Portrait:
     """Return the first frame that shows the face as a portrait."""
-    first = int(np.argmax(track.valid))
-    frames = open_video_source(source.info, track, job.options.animate, keeps_alpha=False)
-    portraits = frames.portraits(track.select_frames(slice(first + 1)))
+    first = int(np.argmax(source.track.valid))
+    portraits = source.portraits(source.track.select_frames(slice(first + 1)))
     try:
         return next(portrait for index, portrait in enumerate(portraits) if index == first)
     finally:

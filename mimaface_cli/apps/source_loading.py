@@ -13,6 +13,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import SQUARE, Portrait, limited_size, portrait_from_photo
+from mimaface_cli.face.track_turns import turn_track, upright_turns
 from mimaface_cli.media.deinterlace_option import FRAME
 from mimaface_cli.media.image import Image, flatten_alpha, read_image
 from mimaface_cli.media.reader import probe
@@ -132,7 +133,14 @@ def load_video_source(
 
 def open_video_source(info: MediaInfo, track: MotionTrack, options: AnimateOptions, keeps_alpha: bool) -> VideoSource:
     """Return the frames of a video whose motion is known."""
-    max_size = options.max_size or 0
+    turns = upright_turns(track)
     return VideoSource(
-        info.path, track, options.face, options.output_mode, max_size, info.deinterlace, keeps_alpha=keeps_alpha
+        info.path,
+        turn_track(track, turns),
+        options.face,
+        options.output_mode,
+        options.max_size or 0,
+        info.deinterlace,
+        keeps_alpha=keeps_alpha,
+        turns=turns,
     )

@@ -245,6 +245,7 @@ def _json_values(result: "AnimateResult", notes: list[str]) -> dict[str, Any]:
         "matte": None if result.matte is None else str(result.matte),
         "driver_cached": result.driver_cached,
         "missing_frames": result.missing_frames,
+        "source_frames_without_face": result.source_frames_without_face,
         "notes": notes,
         "provenance": result.provenance,
         "seconds": result.seconds,

@@ -175,6 +175,7 @@ def _json_values(result: "EditResult", notes: list[str]) -> dict[str, Any]:
         "duration": result.duration,
         "background": result.background,
         "engine_settings": result.engine_settings,
+        "source_frames_without_face": result.source_frames_without_face,
         "seen": [
             {"name": gain.channel.name, "asked": gain.requested, "read": gain.measured, "factor": gain.factor}
             for gain in result.gains

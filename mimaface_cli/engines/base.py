@@ -1,6 +1,7 @@
 """The interface of engines: the protocol that the mesh and diffusion engines implement."""
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -119,6 +120,7 @@ class FrameStream:
         person_alphas: The person's alpha (H, W) uint8 in each rendered frame, to be read after it; None if the engine
             does not provide it.
         last_duration: Seconds for which the last frame is shown, or None for one nominal frame.
+        source_frames_without_face: Indices of the frames of a source video that stay as they are.
     """
 
     frames: Generator[np.ndarray, None, None]
@@ -131,12 +133,24 @@ class FrameStream:
     is_cutout: bool = False
     person_alphas: Iterator[np.ndarray] | None = None
     last_duration: float | None = None
+    source_frames_without_face: list[int] = field(default_factory=list)
 
     @property
     def duration(self) -> float:
         """Seconds from the start of the first frame to the end of the last."""
         last = float(1 / self.frame_rate) if self.last_duration is None else self.last_duration
         return float(self.pts[-1] - self.pts[0]) + last
+
+    def turn_back(self, turns: int) -> None:
+        """Turn the frames, originals and alphas clockwise.
+
+        Args:
+            turns: Quarter turns counterclockwise that the source was turned by.
+        """
+        if turns % 4:
+            self.frames = _turn_frames(self.frames, -turns)
+            self.originals = None if self.originals is None else _turn_images(self.originals, -turns)
+            self.person_alphas = None if self.person_alphas is None else _turn_images(self.person_alphas, -turns)
 
     def close(self) -> None:
         """Stop rendering."""
@@ -145,6 +159,17 @@ class FrameStream:
     def finish(self) -> None:
         """Delete the data that was stored for resuming; call it when the result is complete on disk."""
         self.on_finish()
+
+
+def _turn_images(images: Iterator[np.ndarray], turns: int) -> Iterator[np.ndarray]:
+    """Return images, each turned counterclockwise."""
+    return (np.ascontiguousarray(np.rot90(image, turns)) for image in images)
+
+
+def _turn_frames(frames: Generator[np.ndarray, None, None], turns: int) -> Generator[np.ndarray, None, None]:
+    """Yield frames, each turned counterclockwise."""
+    with closing(frames):
+        yield from _turn_images(frames, turns)
 
 
 class Engine(Protocol):

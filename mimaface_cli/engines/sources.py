@@ -10,6 +10,7 @@ import numpy as np
 from mimaface_cli.face import face478
 from mimaface_cli.face.camera import apply_pose, project
 from mimaface_cli.face.face_tracker import FaceTracker
+from mimaface_cli.face.face_view import FaceView
 from mimaface_cli.face.portrait import SQUARE, Portrait
 from mimaface_cli.media.deinterlace_option import FRAME
 from mimaface_cli.media.image import Image, flatten_alpha
@@ -29,6 +30,11 @@ class PhotoSource:
 
     portrait: Portrait
 
+    @property
+    def turns(self) -> int:
+        """Quarter turns counterclockwise that the photo was turned by, so that the face is upright."""
+        return self.portrait.turns
+
 
 @dataclass(frozen=True)
 class VideoSource:
@@ -42,6 +48,7 @@ class VideoSource:
         max_size: Longest side of the result in pixels; 0 for no limit.
         deinterlace: How interlaced frames are read, as in `read_frames`.
         keeps_alpha: Whether the portraits have the alpha of the frames; otherwise it is flattened on black.
+        turns: Quarter turns counterclockwise that make the face upright; the frames of `track` are turned already.
     """
 
     path: Path
@@ -51,6 +58,7 @@ class VideoSource:
     max_size: int = 0
     deinterlace: str = FRAME
     keeps_alpha: bool = False
+    turns: int = 0
 
     def portrait(self, frame: int) -> Portrait:
         """Return one frame of the source's track as a portrait."""
@@ -72,11 +80,14 @@ class VideoSource:
         tracker = FaceTracker(self.face) if detect else None
         frames = read_frames(self.path, max_frames=len(track), start=float(track.pts[0]), deinterlace=self.deinterlace)
         square: np.ndarray | None = None
+        view = FaceView(self.turns)
         try:
             for k, frame in enumerate(frames):
                 if tracker is not None and k in track.meta.cuts:
                     tracker.start_shot()
-                face = None if tracker is None else tracker(frame.image, frame.pts)
+                image, alpha = self._pixels(frame)
+                image, alpha = view.apply(image), None if alpha is None else view.apply(alpha)
+                face = None if tracker is None else tracker(image, frame.pts)
                 crop, pose, expression = (
                     array[k].astype(np.float64) for array in (track.crop, track.pose, track.expression)
                 )
@@ -86,7 +97,6 @@ class VideoSource:
                     pixels, _ = project(apply_pose(model.shape(identity, expression), pose))
                     points = (pixels - crop[:, 2]) / crop[0, 0]
                 gaze, light = (array[k].astype(np.float64) for array in (track.gaze, track.illumination))
-                image, alpha = self._pixels(frame)
                 portrait = Portrait(image, alpha, points, crop, identity, expression, pose, gaze, None, light)
                 if self.output_mode == "crop":  # one crop for the whole video, or the image would drift
                     square = square if square is not None else portrait.square_matrix()

@@ -9,7 +9,8 @@ import numpy as np
 from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.errors import InputError
 from mimaface_cli.evaluation.pair_lists import Pair
-from mimaface_cli.face.landmarks import detect_faces, select_face
+from mimaface_cli.face.detection import detect_faces
+from mimaface_cli.face.landmarks import select_face
 from mimaface_cli.media.image import flatten_alpha, read_image
 from mimaface_cli.media.reader import Frame, probe, read_frames
 

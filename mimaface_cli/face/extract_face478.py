@@ -269,9 +269,9 @@ class _TrackBuilder:
             bridged = bridge_blinks(values, expression[shot], pts[shot])
             return smoothing.smooth_gaze(bridged, rate, options.smooth)
 
-        pose = by_shot(
-            np.stack([row.pose for row in rows]), lambda values, _: smoothing.smooth_pose(values, rate, options.smooth)
-        )
+        poses = np.stack([row.pose for row in rows])
+        poses[valid, :3] = np.unwrap(poses[valid, :3], axis=0)  # frames without the face are interpolated
+        pose = by_shot(poses, lambda values, _: smoothing.smooth_pose(values, rate, options.smooth))
         illumination = by_shot(
             np.stack([row.illumination for row in rows]),
             lambda values, _: smoothing.smooth_illumination(values, rate, options.smooth),

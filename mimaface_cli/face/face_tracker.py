@@ -4,13 +4,19 @@ from pathlib import Path
 
 import numpy as np
 
+from mimaface_cli.face.detection import detect_small_faces
 from mimaface_cli.face.extract_options import MAX_FACES, check_face_selector
+from mimaface_cli.face.face_detector import FaceDetector, find_turns
+from mimaface_cli.face.face_view import FaceView
 from mimaface_cli.face.landmarks import Face, FaceLandmarker, locate_landmark_model, select_face
 
 CENSUS_INTERVAL = 25  # frames between searches for further people while one person is tracked
 RETRY_INTERVAL = 5  # frames until the next search after the person was lost
 # Censuses in a row with fewer faces after which fewer are tracked: a search for missing ones in each frame is slow.
 SHRINK_CENSUSES = 2
+# Frames between searches for turned and for small faces, where a census finds none: doubled from the first to the last.
+FIRST_SEARCH_INTERVAL, LAST_SEARCH_INTERVAL = 8, 128
+MAX_VIEW_SHIFT = 0.15  # sides of the face by which the view of a small face follows it from frame to frame
 MAX_MOVEMENT = 0.6  # relative to the face's size, between frames; a larger jump among several faces is another person
 
 
@@ -20,6 +26,8 @@ class FaceTracker:
     While a single face is visible, the landmarker's video mode tracks it, which is fast and smooth. Every
     CENSUS_INTERVAL frames a census of all faces detects further people. Among several faces the tracker selects the one
     nearest in place and size to the person's last face.
+
+    A face that is not upright, or too small for the whole frame, is tracked in a turned frame, or in a part of it.
 
     Args:
         selector: Face selector that picks the person, see `extract_options.check_face_selector`.
@@ -37,6 +45,12 @@ class FaceTracker:
         self._landmarker_capacity = 0  # the number of faces that the landmarker can track
         self._smaller_censuses = 0
         self._last_face: Face | None = None
+        self._view = FaceView()
+        self._detector: FaceDetector | None = None
+        self._is_lost = True
+        self._has_large_face = False  # whether a face was visible in a whole frame
+        self._frames_until_search = 0
+        self._search_interval = FIRST_SEARCH_INTERVAL
         self._milliseconds = -1
         self._frames_since_census = CENSUS_INTERVAL
         self.max_face_count = 0
@@ -52,28 +66,36 @@ class FaceTracker:
         if self._frames_since_census >= CENSUS_INTERVAL:
             self._count_faces(image)
         self._frames_since_census += 1
+        self._frames_until_search -= 1
         if self._landmarker is None:
             return None
-        faces = self._landmarker(image, self._milliseconds)
+        height, width = image.shape[:2]
+        found = self._landmarker(self._view.apply(image), self._milliseconds)
+        faces = [self._view.restore(face, width, height) for face in found]
         if self._last_face is None:
-            face = select_face(faces, self._selector)
+            selected = select_face(found, self._selector)  # left and right are those of upright faces
+            face = next((face for face, other in zip(faces, found, strict=True) if other is selected), None)
         else:
             face = self._find_same_person(faces, self._last_face)
         if face is None:
             self._frames_since_census = max(self._frames_since_census, CENSUS_INTERVAL - RETRY_INTERVAL)
         else:
             self._last_face = face
+            self._view = self._view.following(face, MAX_VIEW_SHIFT, width, height)
+        self._is_lost = face is None
         return face
 
     def start_shot(self) -> None:
         """Discard the person's place and size, because the next frame shows another scene."""
-        self._last_face = None
+        self._last_face, self._is_lost = None, True
+        self._view = FaceView()
+        self._frames_until_search, self._search_interval = 0, FIRST_SEARCH_INTERVAL
         self._frames_since_census = CENSUS_INTERVAL
         self._close_landmarker()
 
     def _count_faces(self, image: np.ndarray) -> None:
         """Count the faces of a frame, and make the video landmarker as large as they need."""
-        faces = self._census(image)
+        faces = self._detect_faces(image)
         count = len(faces)
         self.max_face_count = max(self.max_face_count, count)
         self._frames_since_census = 0
@@ -83,6 +105,63 @@ class FaceTracker:
             self._close_landmarker()
             self._landmarker = FaceLandmarker(self._asset, is_video=True, max_faces=count)
             self._landmarker_capacity = count
+
+    def _detect_faces(self, image: np.ndarray) -> list[Face]:
+        """Detect the faces of a frame, and change the view if none is visible in it, or none is upright."""
+        whole = FaceView(self._view.turns)
+        faces = self._detect_in(whole, image)
+        if not self._is_lost:
+            return faces
+        if faces:
+            if self._last_face is None:
+                turns = find_turns(image, self._get_detector())
+                turned = self._detect_in(FaceView(turns), image) if turns != whole.turns else []
+                whole, faces = (FaceView(turns), turned) if turned else (whole, faces)
+            self._has_large_face = True
+            self._change_view(whole)
+            return faces
+        if self._frames_until_search > 0:
+            return []
+        self._frames_until_search = self._search_interval
+        self._search_interval = min(2 * self._search_interval, LAST_SEARCH_INTERVAL)
+        return self._search_turned(image) or ([] if self._has_large_face else self._search_small(image))
+
+    def _search_turned(self, image: np.ndarray) -> list[Face]:
+        """Return the faces that are visible if the frame is turned, and turn the view so."""
+        turns = find_turns(image, self._get_detector())
+        faces = self._detect_in(FaceView(turns), image) if turns != self._view.turns else []
+        if faces:
+            self._has_large_face = True
+            self._change_view(FaceView(turns))
+        return faces
+
+    def _search_small(self, image: np.ndarray) -> list[Face]:
+        """Return faces that are too small for the whole frame, and move the view to the person's."""
+        found = detect_small_faces(image, self._get_detector(), self._census)
+        faces = [face for face, _ in found]
+        if self._last_face is None:
+            person = select_face(faces, self._selector)
+        else:
+            person = self._find_same_person(faces, self._last_face)
+        if person is not None:
+            self._last_face = person
+            self._change_view(next(view for face, view in found if face is person))
+        return faces
+
+    def _change_view(self, view: FaceView) -> None:
+        """Look at another part of the frames; what the landmarker tracked is elsewhere in it."""
+        if view != self._view:
+            self._view = view
+            self._close_landmarker()
+
+    def _detect_in(self, view: FaceView, image: np.ndarray) -> list[Face]:
+        height, width = image.shape[:2]
+        return [view.restore(face, width, height) for face in self._census(view.apply(image))]
+
+    def _get_detector(self) -> FaceDetector:
+        if self._detector is None:
+            self._detector = FaceDetector(self._asset)
+        return self._detector
 
     def _can_shrink(self, faces: list[Face]) -> bool:
         """Return whether fewer faces than the landmarker tracks were visible for a while, the person among them."""
@@ -115,3 +194,6 @@ class FaceTracker:
         """Release the native landmarkers."""
         self._close_landmarker()
         self._census.close()
+        if self._detector is not None:
+            self._detector.close()
+            self._detector = None

@@ -1,4 +1,4 @@
-"""Face detection and landmarks with MediaPipe's FaceLandmarker."""
+"""Landmarks of faces with MediaPipe's FaceLandmarker."""
 
 import importlib
 import os
@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mimaface_cli.face.extract_options import MAX_FACES
-
-MIN_SIDE, MAX_SIDE = 256, 1280  # pixels; the network works at 256, larger frames only cost time
+MAX_SIDE = 1280  # pixels; the network works at 256, larger frames only cost time
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,40 +235,6 @@ def resize_for_network(image: np.ndarray) -> np.ndarray:
         size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(image)
-
-
-def detect_faces(image: np.ndarray, asset: Path | None = None) -> list[Face]:
-    """Detect all faces of an image, at most MAX_FACES.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        asset: The landmark model, by default the installed one.
-
-    Raises:
-        WeightsError: When the landmark model is not installed.
-    """
-    landmarker = FaceLandmarker(asset or locate_landmark_model(), is_video=False, max_faces=MAX_FACES)
-    try:
-        return landmarker(image) or _detect_faces_at_other_scales(image, landmarker)
-    finally:
-        landmarker.close()
-
-
-def _detect_faces_at_other_scales(image: np.ndarray, landmarker: FaceLandmarker) -> list[Face]:
-    """Retry with a gray margin (a face that fills the image), then on overlapping halves (a small face)."""
-    height, width = image.shape[:2]
-    border = max(height, width) // 2
-    padded = np.pad(image, ((border, border), (border, border), (0, 0)), constant_values=128)
-    faces = [replace(face, points=face.points - border) for face in landmarker(padded)]
-    if faces or min(height, width) < 2 * MIN_SIDE:
-        return faces
-    for top in (0, height // 4, height // 2):
-        for left in (0, width // 4, width // 2):
-            part = image[top : top + height // 2, left : left + width // 2]
-            faces = [replace(face, points=face.points + np.array([left, top])) for face in landmarker(part)]
-            if faces:
-                return faces
-    return []
 
 
 def locate_landmark_model() -> Path:

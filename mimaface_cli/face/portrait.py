@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 
 from mimaface_cli.face.alignment import box_similarity, square_box, transform_points
+from mimaface_cli.face.detection import detect_upright_faces
 from mimaface_cli.face.extract_face478 import extract_photo
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.landmarks import detect_faces, select_face
+from mimaface_cli.face.face_view import FaceView
+from mimaface_cli.face.landmarks import select_face
 from mimaface_cli.face.shots import no_face_error
 from mimaface_cli.motion.coefficients import Coefficients
 
@@ -33,6 +35,7 @@ class Portrait:
         scores: (52,) blendshape scores of the landmark model, or None when unknown.
         illumination: (27,) spherical-harmonic light in camera axes, or None when unknown.
         other_faces: Landmarks (478, 2) of the other faces in the image.
+        turns: Quarter turns counterclockwise that the photo was turned by, so that the face is upright in `image`.
     """
 
     image: np.ndarray
@@ -46,6 +49,7 @@ class Portrait:
     scores: np.ndarray | None = None
     illumination: np.ndarray | None = None
     other_faces: tuple[np.ndarray, ...] = ()
+    turns: int = 0
 
     @property
     def coefficients(self) -> Coefficients:
@@ -123,7 +127,7 @@ def limited_size(width: int, height: int, max_side: int) -> tuple[int, int]:
 def portrait_from_photo(
     image: np.ndarray, alpha: np.ndarray | None, model: Face478, face: str = "largest", name: str = "photo"
 ) -> Portrait:
-    """Detect and fit the face of a photo.
+    """Detect and fit the face of a photo, which may lie on its side or be upside down.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -135,7 +139,9 @@ def portrait_from_photo(
     Raises:
         InputError: When the photo does not show the selected face.
     """
-    faces = detect_faces(image)
+    turns, faces = detect_upright_faces(image)
+    view = FaceView(turns)
+    image, alpha = view.apply(image), None if alpha is None else view.apply(alpha)
     selected = select_face(faces, face)
     if selected is None:
         raise no_face_error(name, len(faces), face)
@@ -152,4 +158,5 @@ def portrait_from_photo(
         selected.scores,
         track.illumination[0].astype(np.float64),
         tuple(other.points for other in faces if other is not selected),
+        turns,
     )

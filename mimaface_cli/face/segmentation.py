@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from mimaface_cli.errors import WeightsError
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.face_outline import draw_face_hull, face_axes
 from mimaface_cli.face.head_mask import segment_by_head
-from mimaface_cli.face.landmarks import detect_faces, load_mediapipe, native_silence
+from mimaface_cli.face.landmarks import load_mediapipe, native_silence
 from mimaface_cli.face.person_region import correct_by_colors, isolate_person, measure_width
 
 SEGMENTER, HEAD = "segmenter", "head"

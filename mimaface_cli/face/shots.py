@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.face.face_detector import MIN_FACE
 from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.scene_cuts import CutDetector
@@ -75,4 +76,6 @@ def no_face_error(name: str, face_count: int, selector: str) -> InputError:
             f"{name}: shows {faces}, so there is no face number {selector} from the left. Set `face` (for a driver, "
             "`driver_face`) to a lower number."
         )
-    return InputError(f"{name}: shows no face. Use a sharp, upright image in which a face fills a large part.")
+    return InputError(
+        f"{name}: shows no face. Use a sharp image that shows the whole face, at least {MIN_FACE} pixels high."
+    )

@@ -50,15 +50,15 @@ def make_job(photo: PhotoInput, mixed_track: MotionTrack | None = None, **option
 
 
 def test_photo_without_duration_becomes_one_edited_frame(photo, portrait):
-    track = edit_photo_motion(portrait, photo.info, make_job(photo, set=("jawOpen=0.7",)))
+    track = edit_photo_motion(portrait, make_job(photo, set=("jawOpen=0.7",)))
     assert len(track) == 1
     assert read_channel(track, "jawOpen")[0, 0] == pytest.approx(0.7)
-    assert (track.meta.width, track.meta.height) == (photo.info.width, photo.info.height)
+    assert (track.meta.width, track.meta.height) == portrait.image.shape[1::-1]
 
 
 def test_photo_with_a_duration_changes_smoothly_to_the_edited_face(photo, portrait):
     job = make_job(photo, set=("jawOpen=0.7",), seconds=2.0)
-    track = edit_photo_motion(portrait, photo.info, job)
+    track = edit_photo_motion(portrait, job)
     jaw = read_channel(track, "jawOpen")[:, 0]
     assert len(track) == 50
     assert jaw[0] == pytest.approx(0.2)
@@ -69,7 +69,7 @@ def test_photo_with_a_duration_changes_smoothly_to_the_edited_face(photo, portra
 
 def test_keyframes_of_a_photo_start_at_the_values_of_the_photo(photo, portrait):
     job = make_job(photo, keys=("0.4:yaw=25", "0.2:mouthSmileLeft=0.5"), frame_rate=Fraction(50))
-    track = edit_photo_motion(portrait, photo.info, job)
+    track = edit_photo_motion(portrait, job)
     yaw = read_channel(track, "yaw")[:, 0]
     assert len(track) == 21  # to the last keyframe, and one frame more
     assert yaw[0] == pytest.approx(5, abs=1e-4)
@@ -80,14 +80,14 @@ def test_keyframes_of_a_photo_start_at_the_values_of_the_photo(photo, portrait):
 
 def test_keyframes_beyond_the_duration_are_noted(photo, portrait):
     job = make_job(photo, keys=("0.4:yaw=25",), seconds=0.2)
-    assert len(edit_photo_motion(portrait, photo.info, job)) == 5
+    assert len(edit_photo_motion(portrait, job)) == 5
     assert any("keyframes after 0.2 s are not reached" in note for note in job.notes)
 
 
 def test_photo_takes_regions_of_a_mixed_track(photo, portrait):
     other = random_motion(10)
     job = make_job(photo, other, regions=("mouth",), seconds=0.4)
-    track = edit_photo_motion(portrait, photo.info, job)
+    track = edit_photo_motion(portrait, job)
     np.testing.assert_allclose(read_channel(track, "jawOpen"), read_channel(other, "jawOpen"), atol=1e-6)
 
 

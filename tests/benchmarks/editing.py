@@ -35,9 +35,10 @@ from mimaface_cli.apps.edit import edit
 from mimaface_cli.apps.edit_options import EditOptions
 from mimaface_cli.errors import MimafaceError
 from mimaface_cli.face import face478
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.extract_face478 import extract_photo
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.landmarks import detect_faces, select_face
+from mimaface_cli.face.landmarks import select_face
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.channels import find_channel

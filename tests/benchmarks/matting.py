@@ -18,7 +18,8 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from mimaface_cli.face.landmarks import detect_faces, select_face
+from mimaface_cli.face.detection import detect_faces
+from mimaface_cli.face.landmarks import select_face
 from mimaface_cli.face.matting import PersonMatte, matte_frame, matte_person
 from mimaface_cli.face.segmentation import PersonSegmenter, segment_person
 from mimaface_cli.media.image import read_image

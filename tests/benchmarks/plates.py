@@ -18,7 +18,8 @@ from skimage.metrics import structural_similarity
 
 from mimaface_cli.engines.mesh.inpainting import fill_hole
 from mimaface_cli.engines.mesh.smooth_fill import fill_smoothly
-from mimaface_cli.face.landmarks import detect_faces, select_face
+from mimaface_cli.face.detection import detect_faces
+from mimaface_cli.face.landmarks import select_face
 from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.media.reader import read_frames
 

@@ -220,7 +220,7 @@ def test_strength_zero_reproduces_photo(run_command, sample, tmp_path, motion):
 
 def test_region_moves_only_that_region(run_command, sample, tmp_path):
     """Region pose moves the head and keeps the mouth closed; lips opens it and keeps the head still."""
-    from mimaface_cli.face.landmarks import detect_faces
+    from mimaface_cli.face.detection import detect_faces
 
     track = MotionTrack.load(sample.track)
     expression, pose = (
@@ -250,7 +250,7 @@ def test_region_moves_only_that_region(run_command, sample, tmp_path):
 
 
 def test_framing_follow_moves_the_head_further_than_keep(run_command, sample, tmp_path):
-    from mimaface_cli.face.landmarks import detect_faces
+    from mimaface_cli.face.detection import detect_faces
 
     track = MotionTrack.load(sample.track).select_frames(slice(0, 2))
     pose = np.repeat(track.pose[:1], 2, axis=0)

@@ -12,7 +12,7 @@ from scipy.io import savemat
 from mimaface_cli.cli.arguments import repeat_options
 from mimaface_cli.cli.console import parse_frame_rate
 from mimaface_cli.face import face478
-from mimaface_cli.face.landmarks import detect_faces
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.motion.channels import find_channel
 from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.rotation import euler_angles

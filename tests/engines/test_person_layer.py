@@ -89,7 +89,7 @@ def test_frames_without_a_face_use_the_landmarks_of_the_photo(photo, sample):
     (frame,) = stream.frames
     assert frame[..., 3].max() == 0 and stream.notes == [NO_FACE_NOTE]
 
-    from mimaface_cli.face.landmarks import detect_faces
+    from mimaface_cli.face.detection import detect_faces
 
     points = detect_faces(photo)[0].points
     stream = stream_of(blank)

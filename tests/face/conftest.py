@@ -12,9 +12,10 @@ from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.face import camera, face478
 from mimaface_cli.face.alignment import invert, transform_points
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.fitting import Fitter
-from mimaface_cli.face.landmarks import Face, detect_faces
+from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients, blendshape_index

@@ -11,9 +11,9 @@ import torch
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import alignment, topology
 from mimaface_cli.face.d3dfr import CoefficientNet
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.extract_bfm09 import BATCH, align_face, extract_video, predict_coefficients, warp_square
 from mimaface_cli.face.extract_options import ExtractOptions
-from mimaface_cli.face.landmarks import detect_faces
 from mimaface_cli.media.reader import probe, read_frames
 from tests.conftest import FRAMES
 

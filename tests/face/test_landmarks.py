@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.extract_options import MAX_FACES, check_face_selector
-from mimaface_cli.face.landmarks import Face, detect_faces, native_silence, resize_for_network, select_face
+from mimaface_cli.face.landmarks import Face, native_silence, resize_for_network, select_face
 
 
 def make_face(left: float, size: float) -> Face:

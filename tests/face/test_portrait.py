@@ -5,7 +5,7 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.alignment import transform_points
-from mimaface_cli.face.landmarks import detect_faces
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.portrait import SQUARE, limited_size, portrait_from_photo
 
 

@@ -13,9 +13,10 @@ from mimaface_cli.builders.face478.regression import apply_columns, center_withi
 from mimaface_cli.builders.face478.shape_bases import compute_movement, compute_neutral_faces
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.blendshape_scores import logits_to_scores, predict_logits
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.face478 import VERTICES, Face478
 from mimaface_cli.face.fitting import NAMED_COUNT
-from mimaface_cli.face.landmarks import detect_faces, select_face
+from mimaface_cli.face.landmarks import select_face
 from mimaface_cli.face.shading import sh_basis, vertex_normals
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from mimaface_cli.builders.face478.observations import FaceData, Observations
 from mimaface_cli.errors import InputError, MimafaceError, OutputError
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.face478 import VERTICES
 from mimaface_cli.face.face_tracker import FaceTracker
-from mimaface_cli.face.landmarks import Face, detect_faces, select_face
+from mimaface_cli.face.landmarks import Face, select_face
 from mimaface_cli.face.sampling import sample_image
 from mimaface_cli.face.scene_cuts import CutDetector
 from mimaface_cli.media.image import read_image

@@ -16,10 +16,11 @@ from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait
 from mimaface_cli.engines.mesh.motion_plan import plan_edited_motion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo, prepare_still_head
 from mimaface_cli.engines.mesh.renderer import render_frame
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.extract_face478 import extract_photo
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.landmarks import Face, detect_faces, select_face
+from mimaface_cli.face.landmarks import Face, select_face
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.channels import Channel
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients

@@ -8,6 +8,7 @@ import numpy as np
 
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.base import EngineQuery, FrameStream, Readiness, RenderRequest
+from mimaface_cli.engines.mesh.body_motion import carry_head
 from mimaface_cli.engines.mesh.calibration import PortraitCalibration
 from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait
 from mimaface_cli.engines.mesh.framing import Viewport, frame_head
@@ -24,6 +25,7 @@ from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import face478
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.face.track_turns import turn_track, upright_turns
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM
 from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.retarget import find_neutral_frame, reference_coefficients, track_coefficients
@@ -123,12 +125,21 @@ def _frame_motion(
     options: RetargetOptions,
 ) -> MeshMotion:
     """Keep the face in the frame, if the options move the head."""
-    if options.region not in ("all", "pose"):
+    if not _drives_pose(options):
         return motion
     coefficients = motion.coefficients
     shape = model.shape(identity, np.zeros(EXPRESSION_DIM))
     pose = frame_head(shape, coefficients.pose, rest_pose, viewport, options.framing)
     return replace(motion, coefficients=replace(coefficients, pose=pose))
+
+
+def _make_upright(track: MotionTrack) -> MotionTrack:
+    """Return the motion of a driver whose face lies on its side, or upside down, as if it were upright."""
+    return turn_track(track, upright_turns(track))
+
+
+def _drives_pose(options: RetargetOptions) -> bool:
+    return options.region in ("all", "pose")
 
 
 def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
@@ -137,7 +148,7 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
     # Before the track is read: its extraction may still run.
     calibration = calibrate_portrait(portrait, model, request.cache)
     prepared = prepare_photo(portrait, model, request.cache, mouth_network)
-    track = request.track
+    track = _make_upright(request.track)
     motion = _plan_calibrated_motion(portrait, calibration, track, request.retarget)
     stream = FrameStream(
         render_photo(prepared, model, motion, request.cutout),
@@ -156,18 +167,25 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
 
 def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     """Replace the motion of each source frame by the driver's motion at that time."""
-    source_track = _shorten(source.track, request.track)
+    track = _make_upright(request.track)
+    source_track = _shorten(source.track, track)
     neutral = find_neutral_frame(source_track)
     rest = track_coefficients(source_track, slice(neutral, neutral + 1))
-    driver_reference = reference_coefficients(request.track, request.retarget, rest)
-    driver_track = resample_track(request.track, source_track.pts - source_track.pts[0])
+    driver_reference = reference_coefficients(track, request.retarget, rest)
+    driver_track = resample_track(track, source_track.pts - source_track.pts[0])
     model = face478.load()
     identity = source_track.identity.astype(np.float64)
     calibration = calibrate_portrait(source.portrait(neutral), model, request.cache)
     motion_source = MotionSource(identity, track_coefficients(source_track), calibration, rest)
     motion = plan_mesh_motion(model, motion_source, driver_track, request.retarget, driver_reference)
+    home = np.repeat(rest.pose, len(source_track), 0)
+    if _drives_pose(request.retarget):
+        home, driven = (
+            carry_head(pose, motion_source.coefficients.pose, rest.pose[0]) for pose in (home, motion.coefficients.pose)
+        )
+        motion = replace(motion, coefficients=replace(motion.coefficients, pose=driven))
     viewport = Viewport(source_track.meta.width, source_track.meta.height, source_track.crop.astype(np.float64))
-    motion = _frame_motion(motion, model, identity, rest.pose[0], viewport, request.retarget)
+    motion = _frame_motion(motion, model, identity, home, viewport, request.retarget)
     return render_video_motion(
         source, source_track, model, motion, open_mouth_network(request.mouth), request.needs_originals
     )

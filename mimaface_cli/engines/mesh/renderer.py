@@ -4,17 +4,19 @@ It needs no weights but face478 and runs on a CPU. It never sees the driver's pi
 """
 
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 
 import numpy as np
 
 from mimaface_cli.concurrency import ordered_map
 from mimaface_cli.engines.mesh.contact import match_lids, separate_lips
+from mimaface_cli.engines.mesh.face_presence import blend_frame
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.occluder_layer import COVERED_MOUTH_SHARES
 from mimaface_cli.engines.mesh.person_render import PersonLayer, render_person
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
 from mimaface_cli.engines.mesh.render_kernels import compose_opaque
+from mimaface_cli.engines.mesh.video_layers import SourceFrame
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.coefficients import Coefficients
 
@@ -58,27 +60,31 @@ def render_photo_with_alpha(
 
 
 def render_video(
-    portraits: Iterable[Callable[[], PreparedPortrait]], model: Face478, motion: MeshMotion
+    source_frames: Iterable[SourceFrame], model: Face478, motion: MeshMotion, weights: np.ndarray
 ) -> Generator[np.ndarray, None, None]:
     """Render a source that changes from frame to frame.
 
     Args:
-        portraits: For each frame of the source a function that prepares it; at least as many as the motion has frames.
-            They are taken one by one, and called on several threads.
+        source_frames: The frames of the source, at least as many as the motion has. They are taken one by one, and
+            prepared on several threads.
         model: The face model.
         motion: The motion, N frames.
+        weights: (N,) share of the motion in each frame, see `face_presence`.
 
     Yields:
         N frames (H, W, 3) uint8; (H, W, 4) with alpha.
     """
 
-    def render(job: tuple[int, Callable[[], PreparedPortrait]]) -> np.ndarray:
-        k, prepare = job
-        prepared = prepare()
-        return compose_frame(prepared, _render_person(model, prepared, motion, k))
+    def render(job: tuple[int, SourceFrame]) -> np.ndarray:
+        k, frame = job
+        if frame.prepare is None:
+            return frame.image
+        prepared = frame.prepare()
+        rendered = compose_frame(prepared, _render_person(model, prepared, motion, k))
+        return blend_frame(rendered, frame.image, float(weights[k]))
 
     # Not strict: the source may be longer. Never more than a few frames ahead of the consumer.
-    yield from ordered_map(render, zip(range(len(motion)), portraits, strict=False), _count_workers())
+    yield from ordered_map(render, zip(range(len(motion)), source_frames, strict=False), _count_workers())
 
 
 def render_frame(

@@ -5,6 +5,7 @@ methods, and what its head uncovers comes from other frames, where they show it.
 """
 
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
@@ -31,7 +32,18 @@ from mimaface_cli.face.segmentation import PersonSegmenter
 
 _SAME_POSE = 1e-6  # radians and model units
 
-FramePreparation = Callable[[], PreparedPortrait]
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """A frame of a source video.
+
+    Attributes:
+        image: (H, W, 3) uint8, or (H, W, 4) with alpha.
+        prepare: Returns the frame, prepared for animation; None for a frame that stays as it is.
+    """
+
+    image: np.ndarray
+    prepare: Callable[[], PreparedPortrait] | None = None
 
 
 def moves_heads(motion: MeshMotion, source_pose: np.ndarray) -> bool:
@@ -39,18 +51,25 @@ def moves_heads(motion: MeshMotion, source_pose: np.ndarray) -> bool:
     return bool(np.abs(motion.coefficients.pose - source_pose).max() > _SAME_POSE)
 
 
+def _source_image(portrait: Portrait) -> np.ndarray:
+    """Return the frame (H, W, 3) or (H, W, 4) of a portrait."""
+    return portrait.image if portrait.alpha is None else np.dstack([portrait.image, portrait.alpha])
+
+
 def prepare_still_heads(
     portraits: Generator[Portrait, None, None],
     shots: list[range],
+    has_face: np.ndarray,
     model: Face478,
     notes: list[str],
     mouth_network: MouthNetwork | None = None,
-) -> Generator[FramePreparation, None, None]:
-    """Yield for each frame of a video, whose head is not moved, a function that prepares it.
+) -> Generator[SourceFrame, None, None]:
+    """Yield the frames of a video whose head is not moved.
 
     Args:
         portraits: The frames.
         shots: The frames of each shot.
+        has_face: (N,) bool, whether a frame shows the face.
         model: The face model of their coefficients.
         notes: List to which notes for the user are appended.
         mouth_network: The network that corrects mouths, or None.
@@ -59,9 +78,14 @@ def prepare_still_heads(
     try:
         for shot in shots:
             tracker.start_shot()
-            for portrait in islice(portraits, len(shot)):
+            for frame, portrait in zip(shot, portraits, strict=False):
+                image = _source_image(portrait)
+                if not has_face[frame]:
+                    yield SourceFrame(image)
+                    continue
                 occlusion = tracker(portrait.image, portrait.points)
-                yield partial(_prepare_still_head, portrait, model, occlusion, mouth_network)
+                prepare = partial(_prepare_still_head, portrait, model, occlusion, mouth_network)
+                yield SourceFrame(image, prepare)
     finally:
         notes += tracker.notes
         portraits.close()
@@ -97,16 +121,18 @@ def prepare_moving_heads(
     portraits: Generator[Portrait, None, None],
     samples: Generator[Portrait, None, None],
     shots: list[range],
+    has_face: np.ndarray,
     model: Face478,
     notes: list[str],
     mouth_network: MouthNetwork | None = None,
-) -> Generator[FramePreparation, None, None]:
-    """Yield for each frame of a video, whose head is moved, a function that prepares it.
+) -> Generator[SourceFrame, None, None]:
+    """Yield the frames of a video whose head is moved.
 
     Args:
         portraits: The frames.
         samples: The same frames once more; one shot is read before its frames are prepared.
         shots: The frames of each shot.
+        has_face: (N,) bool, whether a frame shows the face.
         model: The face model of their coefficients.
         notes: List to which notes for the user are appended.
         mouth_network: The network that corrects mouths, or None.
@@ -118,11 +144,16 @@ def prepare_moving_heads(
             tracker.start_shot()
             plate = sample_background(islice(samples, len(shot)))
             for index, portrait in enumerate(islice(portraits, len(shot))):
+                image = _source_image(portrait)
+                if not has_face[shot[index]]:
+                    yield SourceFrame(image)
+                    continue
                 layers = _separate_frame(portrait, index, segmenter, plate, model)
                 occlusion = tracker(portrait.image, portrait.points)
                 layers = separate_occluder(layers, portrait, model, occlusion, is_fast=True)
                 notes += [note for note in (*plate.notes, *layers.notes) if note not in notes]
-                yield partial(prepare_portrait, portrait, model, layers, mouth_network)
+                prepare = partial(prepare_portrait, portrait, model, layers, mouth_network)
+                yield SourceFrame(image, prepare)
     finally:
         notes += tracker.notes
         portraits.close()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mimaface_cli.engines.base import FrameStream
+from mimaface_cli.engines.mesh.face_presence import ease_motion, presence_weights
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.mouth_network import MouthNetwork, describe_mouth
 from mimaface_cli.engines.mesh.prepared_portrait import PAINTED_NOTE, knows_style, prepare_still_head
@@ -49,20 +50,31 @@ def render_video_motion(
     portraits, originals = source.portraits(track), None
     if needs_originals:
         portraits, originals = tee_originals(portraits)
+    weights = presence_weights(track)
+    motion = ease_motion(motion, track, weights, model)
+    missing = np.flatnonzero(weights == 0).tolist()
+    if missing:
+        notes.append(f"{len(missing)} source frames show no face; they stay as they are")
     borders = [0, *track.meta.cuts, len(track)]
     shots = [range(start, end) for start, end in pairwise(borders)]
     if moves_heads(motion, track.pose):
         samples = source.portraits(track, detect=False)
-        preparations = prepare_moving_heads(portraits, samples, shots, model, notes, mouth_network)
-        frames = render_video(preparations, model, motion)
+        source_frames = prepare_moving_heads(portraits, samples, shots, weights > 0, model, notes, mouth_network)
+        frames = render_video(source_frames, model, motion, weights)
     else:
         portraits, join_alpha = split_alpha(portraits)
-        preparations = prepare_still_heads(portraits, shots, model, notes, mouth_network)
-        frames = join_alpha(render_video(preparations, model, motion))
+        source_frames = prepare_still_heads(portraits, shots, weights > 0, model, notes, mouth_network)
+        frames = join_alpha(render_video(source_frames, model, motion, weights))
     describe = partial(_describe, mouth_network)
-    last = track.meta.last_duration
     return FrameStream(
-        frames, track.pts, track.frame_rate, originals, notes=notes, describe=describe, last_duration=last
+        frames,
+        track.pts,
+        track.frame_rate,
+        originals,
+        notes=notes,
+        describe=describe,
+        last_duration=track.meta.last_duration,
+        source_frames_without_face=missing,
     )
 
 

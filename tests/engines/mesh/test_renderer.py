@@ -13,7 +13,7 @@ from mimaface_cli.engines.mesh.head_surface import ANGLES, FACE_RIM, RINGS
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.face import topology
-from mimaface_cli.face.landmarks import detect_faces
+from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import Coefficients, blendshape_index

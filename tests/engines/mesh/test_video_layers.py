@@ -15,6 +15,7 @@ from mimaface_cli.motion.coefficients import Coefficients
 from tests.conftest import ROOT
 
 COUNT = 6
+ALL = np.ones(COUNT, bool)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_moves_heads_compares_poses(portrait):
 
 def test_still_heads_are_not_separated(source, model):
     portraits, _ = source
-    prepared = [prepare() for prepare in prepare_still_heads(generate(portraits), [range(COUNT)], model, [])]
+    prepared = [frame.prepare() for frame in prepare_still_heads(generate(portraits), [range(COUNT)], ALL, model, [])]
     assert len(prepared) == COUNT
     assert all(one.layers.alpha.min() == 1 for one in prepared)
 
@@ -65,8 +66,8 @@ def test_background_of_moved_heads_stays_still(source, portrait, model, shots):
     motion = turn(portrait, np.zeros(COUNT))
     assert moves_heads(motion, poses)
     notes: list[str] = []
-    prepared = prepare_moving_heads(generate(portraits), generate(portraits), shots, model, notes)
-    frames = list(render_video(prepared, model, motion))
+    prepared = prepare_moving_heads(generate(portraits), generate(portraits), shots, ALL, model, notes)
+    frames = list(render_video(prepared, model, motion, np.ones(COUNT)))
     assert len(frames) == COUNT
     corner = np.s_[: 256 // 8, : 256 // 8]
     for frame, one in zip(frames, portraits, strict=True):
@@ -87,7 +88,7 @@ def test_prepare_moving_heads_closes_its_inputs_when_stopped(source, model):
         finally:
             closed.append(name)
 
-    preparations = prepare_moving_heads(watched("frames"), watched("samples"), [range(COUNT)], model, [])
+    preparations = prepare_moving_heads(watched("frames"), watched("samples"), [range(COUNT)], ALL, model, [])
     next(preparations)
     preparations.close()
     assert sorted(closed) == ["frames", "samples"]

@@ -1,0 +1,73 @@
+"""Detection of faces that are small, that fill the image, or that are not upright."""
+
+import cv2
+import numpy as np
+import pytest
+
+from mimaface_cli.face.detection import detect_faces, detect_upright_faces
+from mimaface_cli.face.face_detector import FaceDetector, find_small_faces, find_turns
+from mimaface_cli.face.face_view import FaceView
+from mimaface_cli.face.landmarks import select_face
+
+
+@pytest.fixture(scope="module")
+def detector():
+    detector = FaceDetector()
+    yield detector
+    detector.close()
+
+
+def place_small(image: np.ndarray, height: float, face_height: float, at: tuple[int, int], size: tuple[int, int]):
+    """Return a canvas of that size (width, height) with an image whose face has that height."""
+    scale = height / face_height
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    rows = np.linspace(70, 150, size[1])[:, None, None]
+    canvas = np.broadcast_to(rows, (size[1], size[0], 3)).astype(np.uint8)
+    canvas[at[1] : at[1] + small.shape[0], at[0] : at[0] + small.shape[1]] = small
+    return canvas, scale
+
+
+@pytest.mark.parametrize("height", [40, 56, 90])
+def test_small_faces_are_detected_in_4k(portrait_image, portrait_face, height):
+    face_height = float(np.ptp(portrait_face.points[:, 1]))
+    at = (2700, 1300)
+    canvas, scale = place_small(portrait_image, height, face_height, at, (3840, 2160))
+    faces = detect_faces(canvas)
+    assert len(faces) == 1
+    expected = portrait_face.points * scale + np.array(at)
+    assert np.abs(faces[0].points - expected).max() < 0.08 * height
+
+
+def test_no_small_face_is_detected_where_there_is_none(detector):
+    rng = np.random.default_rng(5)
+    noise = cv2.GaussianBlur(rng.integers(0, 255, (1080, 1920, 3), np.uint8), (0, 0), 6)
+    assert detect_faces(cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX)) == []
+
+
+def test_one_face_on_overlapping_tiles_counts_once(portrait_image, portrait_face, detector):
+    face_height = float(np.ptp(portrait_face.points[:, 1]))
+    canvas, _ = place_small(portrait_image, 60, face_height, (900, 500), (1920, 1080))
+    assert len(detect_faces(canvas)) == 1
+    assert len(list(find_small_faces(canvas, detector))[-1]) == 1
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("crop", [np.s_[:, :], np.s_[40:330, 110:400]], ids=["photo", "face alone"])
+def test_turned_photos_are_turned_upright(portrait_image, turns, crop):
+    image = np.ascontiguousarray(portrait_image[crop])
+    (expected,) = detect_faces(image)
+    needed, faces = detect_upright_faces(FaceView(4 - turns).apply(image) if turns else image)
+    assert needed == turns
+    face = select_face(faces, "largest")
+    assert np.abs(face.points - expected.points).max() < 2
+
+
+def test_a_clear_upright_face_is_not_compared_with_turned_images(portrait_image, detector):
+    calls = []
+
+    def counting(image):
+        calls.append(image)
+        return detector(image)
+
+    assert find_turns(portrait_image, counting) == 0 and len(calls) == 1
+    assert find_turns(np.rot90(portrait_image, 2), counting) == 2 and len(calls) == 5
