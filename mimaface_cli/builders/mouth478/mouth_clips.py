@@ -23,14 +23,10 @@ from mimaface_cli.engines.mesh.mouth_crop import (
 from mimaface_cli.engines.mesh.person_render import render_person
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_still_head
 from mimaface_cli.face import face478, topology
+from mimaface_cli.face.detection import detect_faces
+from mimaface_cli.face.extract_options import MAX_FACES
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.landmarks import (
-    MAX_FACES,
-    FaceLandmarker,
-    detect_faces,
-    locate_landmark_model,
-    select_face,
-)
+from mimaface_cli.face.landmarks import FaceLandmarker, locate_landmark_model, select_face
 from mimaface_cli.face.portrait import SQUARE, Portrait
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.motion.rotation import rotation_matrix

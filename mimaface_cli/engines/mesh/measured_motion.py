@@ -30,6 +30,7 @@ _IRIS_KNEE, _IRIS_MARGIN = 0.24, 0.06  # widths of the eye from its middle; the 
 _CLOSED_QUANTILE = 0.05  # quantile of a driver's lip gap over time that counts as its most closed mouth
 _STILL_RANGE, _ACTIVE_RANGE = 0.02, 0.06  # range of a driver's lip gap that counts as a still, and as a moving mouth
 _CONTACT_GAP = 0.015  # a smaller lip gap is pressed to contact
+_PRESSING = 0.004  # an absolute lip gap that is smaller than the source's own by this is pressed
 _PRESSURE = -0.006  # planned gap of lips in contact: they would pass through each other, and meet halfway
 _OPEN_QUANTILE = 0.8  # quantile of a driver's lid height over time that counts as open
 _MIN_OPEN_HEIGHT = 0.03  # a driver's open height below this does not show how far its eyes open
@@ -50,12 +51,14 @@ class MeasuredDriver:
 
     Attributes:
         values: (N, COUNT) measures, see `measures`.
-        rest: (COUNT,) measures of the frame from which relative motion starts.
+        rest: (COUNT,) measures from which motion starts: of a frame at rest. Absolute motion starts from the source's
+            expression, added to the driver's neutral face: a face that drives itself does not change.
         irises: (N, 2) places of the left and the right iris, see `iris_places`.
-        rest_irises: (2,) the same at rest.
+        rest_irises: (2,) places from which motion starts.
+        open_lids: (2,) heights of the driver's open eyes.
         pitch: (N, 2) change of the eyes' pitch since rest, radians.
         valid: (N,) whether the frame shows the face.
-        is_relative: Whether motion is relative.
+        source_lids: (2, 2) heights of the source's left and right eye, at rest and neutral, if motion is absolute.
         strength: Factor on the motion.
         has_fixed_rest: Whether a frame was requested as rest.
     """
@@ -64,11 +67,17 @@ class MeasuredDriver:
     rest: np.ndarray
     irises: np.ndarray
     rest_irises: np.ndarray
+    open_lids: np.ndarray
     pitch: np.ndarray
     valid: np.ndarray
-    is_relative: bool
+    source_lids: np.ndarray | None
     strength: float
     has_fixed_rest: bool
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether motion is relative."""
+        return self.source_lids is None
 
     @classmethod
     def of(
@@ -76,24 +85,44 @@ class MeasuredDriver:
         model: Face478,
         track: MotionTrack,
         reference: Coefficients,
-        is_relative: bool,
+        origin: tuple[np.ndarray, Coefficients] | None,
         strength: float,
         has_fixed_rest: bool,
     ) -> "MeasuredDriver":
-        """Measure a driver's track; absolute motion starts from the neutral face that looks straight ahead."""
+        """Measure a driver's track.
+
+        Args:
+            model: The face model.
+            track: Motion of the driver.
+            reference: One frame, from which relative motion starts.
+            origin: For absolute motion, identity (80,) and coefficients of the source at rest; else None.
+            strength: Factor on the motion.
+            has_fixed_rest: Whether a frame was requested as rest.
+        """
         neutral = model.shape(track.identity.astype(np.float64), np.zeros(EXPRESSION_DIM))
         person = FaceMeasures.of(model, neutral)
-        rest = reference.expression if is_relative else np.zeros((1, EXPRESSION_DIM))
         # A driver that looks aside is not at rest.
-        rest_gaze = np.clip(reference.gaze if is_relative else np.zeros((1, 4)), -_REST_GAZE, _REST_GAZE)
+        rest_gaze = np.clip(reference.gaze if origin is None else np.zeros((1, 4)), -_REST_GAZE, _REST_GAZE)
+        rest = person(reference.expression if origin is None else np.zeros((1, EXPRESSION_DIM)))[0]
+        rest_irises = iris_places(neutral, rest_gaze)[0]
+        open_lids, source_lids = rest[LIDS], None
+        if origin is not None:
+            identity, source = origin
+            source_neutral = model.shape(identity, np.zeros(EXPRESSION_DIM))
+            expressions = np.stack([source.expression[0], np.zeros(EXPRESSION_DIM)])
+            measures = FaceMeasures.of(model, source_neutral)(expressions)
+            rest = rest + measures[0] - measures[1]
+            rest_irises = iris_places(source_neutral, source.gaze[:1])[0]
+            source_lids = measures[:, LIDS]
         return cls(
             values=person(track.expression.astype(np.float64)),
-            rest=person(rest)[0],
+            rest=rest,
             irises=iris_places(neutral, track.gaze.astype(np.float64)),
-            rest_irises=iris_places(neutral, rest_gaze)[0],
+            rest_irises=rest_irises,
+            open_lids=open_lids,
             pitch=track.gaze[:, 1::2].astype(np.float64) - rest_gaze[:, 1::2],
             valid=track.valid if track.valid.any() else np.ones(len(track), bool),
-            is_relative=is_relative,
+            source_lids=source_lids,
             strength=strength,
             has_fixed_rest=has_fixed_rest,
         )
@@ -143,9 +172,8 @@ class MeasuredSource:
             (N, 64) expressions.
         """
         calibration = self.calibration
-        start = rest if driver.is_relative else np.zeros(EXPRESSION_DIM)
         planned = self.person(expression)
-        base = self.person(start[None])[0]
+        base = self.person(rest[None])[0]
         change = driver.strength * (driver.values - driver.rest)
         target = planned.copy()
         width = calibration.width.apply(base[WIDTH]) + change[:, WIDTH]
@@ -157,6 +185,8 @@ class MeasuredSource:
         activity = driver.lip_activity()
         gap = self._target_gap(driver, float(base[GAP]), activity)
         contact = activity * np.clip(1 - gap / _CONTACT_GAP, 0, 1)
+        if not driver.is_relative:  # lips as far apart as the source's own stay as they are
+            contact *= np.clip((calibration.gap.apply(base[GAP]) - gap) / _PRESSING, 0, 1)
         middle = np.maximum(calibration.gap.invert(gap), 0)
         middle = np.where(contact > 0, contact * _PRESSURE + (1 - contact) * middle, middle)
         target[:, GAPS] = spread_gap(planned[:, GAPS], middle)
@@ -172,7 +202,7 @@ class MeasuredSource:
         gap = driver.values[:, GAP]
         rest = float(self.calibration.gap.apply(np.array(rest)))
         if not driver.is_relative:
-            return np.minimum(rest + driver.strength * (_FAST_GAIN * gap - rest), max(_MAX_GAP, rest))
+            return np.minimum(rest + driver.strength * _FAST_GAIN * (gap - driver.rest[GAP]), max(_MAX_GAP, rest))
         closed = float(driver.quantile(GAP, _CLOSED_QUANTILE))
         still = rest + driver.strength * _FAST_GAIN * (gap - driver.rest[GAP])
         active = min(rest, closed) + driver.strength * _FAST_GAIN * (gap - closed)
@@ -193,12 +223,18 @@ class MeasuredSource:
         for k, curve in enumerate(self.calibration.lids):
             column = LIDS.start + k
             height = np.maximum(driver.values[:, column], 0)
-            opened = float(driver.rest[column])
+            opened = float(driver.open_lids[k])
             if driver.is_relative and not driver.has_fixed_rest and len(height) > 1:
                 opened = float(driver.quantile(column, _OPEN_QUANTILE))
             start = rest[k] if driver.is_relative else 1.0
             photo_height, open_height, closed_height = curve.apply(np.array([rest[k], start, 0.0]))
-            goal = _follow_lid(height, max(opened, _MIN_OPEN_HEIGHT), float(open_height), float(closed_height))
+            ends = float(open_height), float(closed_height)
+            goal = _follow_lid(height, max(opened, _MIN_OPEN_HEIGHT), *ends)
+            if driver.source_lids is not None:  # a face that drives itself does not change
+                own_height, own_opened = np.maximum(driver.source_lids[:, k], 0)
+                own = _follow_lid(own_height[None], max(float(own_opened), _MIN_OPEN_HEIGHT), *ends)
+                share = np.clip((goal - closed_height) / np.maximum(own - closed_height, 1e-3), 0, 1)
+                goal = goal + share * (photo_height - own)
             target = photo_height + driver.strength * (goal - photo_height)
             widest = min(max(_MAX_WIDENING * rest[k], _MIN_WIDE), _MAX_OPENNESS)
             columns.append(np.clip(curve.invert(target), 0, np.maximum(widest, current[:, k])))
@@ -221,8 +257,7 @@ class MeasuredSource:
         pitch = rest[1::2] + strength * (start + driver.pitch - rest[1::2])
         planned[:, 1::2] = np.clip(pitch, np.minimum(rest[1::2], -GAZE_LIMIT), np.maximum(rest[1::2], GAZE_LIMIT))
         base = iris_places(self.calibration.neutral, rest[None])[0]
-        start = curve.apply(base if driver.is_relative else np.zeros(2))
-        target = curve.apply(base) + strength * (start + driver.irises - driver.rest_irises - curve.apply(base))
+        target = curve.apply(base) + strength * (driver.irises - driver.rest_irises)
         knee = np.maximum(_IRIS_KNEE, np.abs(base))
         place = ease_range(curve.invert(target), -knee, knee, _IRIS_MARGIN)
         sine = place * eye_widths(self.calibration.neutral) / IRIS_DISTANCE / np.cos(planned[:, 1::2])

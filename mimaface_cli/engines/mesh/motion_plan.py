@@ -94,14 +94,15 @@ def plan_mesh_motion(
     expression = driven.expression
     if region not in ("eyes", "pose"):
         bias = measure_bias(model, identity, coefficients.expression[0], source.scores)
-        person = _Person(model, identity, bias)
+        # The driver's bias is unknown: absolute motion compares what the model predicts for both.
+        person = _Person(model, identity, bias if options.motion == "relative" else np.zeros_like(bias))
         matched = _match_driver_scores(person, rest, expression, track, options, reference)
         matched = expression + min(options.strength, 1) * (matched - expression)
         expression = np.where(expression_mask(region), matched, expression)
     low, high = _score_limits(coefficients.expression, _SCORE_LOW, _SCORE_HIGH)
     expression = np.clip(expression, low, high)
-    is_relative = options.motion == "relative"
-    driver = MeasuredDriver.of(model, track, reference, is_relative, options.strength, options.reference is not None)
+    origin = None if options.motion == "relative" else (identity, photo_rest)
+    driver = MeasuredDriver.of(model, track, reference, origin, options.strength, options.reference is not None)
     measured = MeasuredSource.of(model, source.calibration)
     if region != "pose":
         matched = measured.match_driver(driver, rest.expression[0], expression, low, high)
@@ -187,7 +188,9 @@ def _match_driver_scores(
     rest_scores = person.predict_scores(rest.expression)
     if options.motion == "absolute":
         target = rest_scores + options.strength * (driver - rest_scores)
-    else:
-        driver_rest = logits_to_scores(predict_logits(model, track.identity, reference.expression))
-        target = transfer_scores(rest_scores, driver_rest + options.strength * (driver - driver_rest), driver_rest)
+        # Matching limits scores, which moves even a face that drives itself: by this.
+        own = match_scores(model, person.identity, rest.expression, rest_scores, person.bias)
+        return match_scores(model, person.identity, expression, target, person.bias) - (own - rest.expression)
+    driver_rest = logits_to_scores(predict_logits(model, track.identity, reference.expression))
+    target = transfer_scores(rest_scores, driver_rest + options.strength * (driver - driver_rest), driver_rest)
     return match_scores(model, person.identity, expression, target, person.bias)

@@ -5,6 +5,7 @@ It needs no weights but face478 and runs on a CPU. It never sees the driver's pi
 
 import os
 from collections.abc import Generator, Iterable
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mimaface_cli.engines.mesh.occluder_layer import COVERED_MOUTH_SHARES
 from mimaface_cli.engines.mesh.person_render import PersonLayer, render_person
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
 from mimaface_cli.engines.mesh.render_kernels import compose_opaque
+from mimaface_cli.engines.mesh.rest_correction import RestCorrection
 from mimaface_cli.engines.mesh.video_layers import SourceFrame
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.coefficients import Coefficients
@@ -38,9 +40,11 @@ def render_photo(
     Yields:
         N frames (H, W, 3) uint8; (H, W, 4) for a photo with alpha and for a cutout.
     """
-    compose = cut_out_person if cutout else compose_frame
-    jobs = ((prepared, motion, k) for k in range(len(motion)))
-    yield from ordered_map(lambda job: compose(job[0], _render_person(model, *job)), jobs, _count_workers())
+    if cutout:
+        render = partial(_cut_out_frame, prepared, model, motion)
+    else:
+        render = partial(_correct_frame, prepared, model, motion, _rest_correction(prepared, model, motion))
+    yield from ordered_map(render, range(len(motion)), _count_workers())
 
 
 def render_photo_with_alpha(
@@ -51,12 +55,31 @@ def render_photo_with_alpha(
     Yields:
         N pairs of a frame (H, W, 3) or (H, W, 4) uint8 and the person's alpha (H, W) uint8.
     """
+    correct = _rest_correction(prepared, model, motion)
 
     def render(k: int) -> tuple[np.ndarray, np.ndarray]:
         person = _render_person(model, prepared, motion, k)
-        return compose_frame(prepared, person), cut_out_person(prepared, person)[..., 3].copy()
+        return correct(compose_frame(prepared, person), k), cut_out_person(prepared, person)[..., 3].copy()
 
     yield from ordered_map(render, range(len(motion)), _count_workers())
+
+
+def _cut_out_frame(prepared: PreparedPortrait, model: Face478, motion: MeshMotion, k: int) -> np.ndarray:
+    return cut_out_person(prepared, _render_person(model, prepared, motion, k))
+
+
+def _render_frame(prepared: PreparedPortrait, model: Face478, motion: MeshMotion, k: int = 0) -> np.ndarray:
+    return compose_frame(prepared, _render_person(model, prepared, motion, k))
+
+
+def _correct_frame(
+    prepared: PreparedPortrait, model: Face478, motion: MeshMotion, correct: RestCorrection, k: int
+) -> np.ndarray:
+    return correct(_render_frame(prepared, model, motion, k), k)
+
+
+def _rest_correction(prepared: PreparedPortrait, model: Face478, motion: MeshMotion) -> RestCorrection:
+    return RestCorrection(prepared, model, motion, partial(_render_frame, prepared, model))
 
 
 def render_video(
