@@ -46,7 +46,9 @@ def make_job(photo: PhotoInput, mixed_track: MotionTrack | None = None, **option
     edit_options = EditOptions(**options)
     edits = parse_edits(edit_options, "face478", [])
     output = Path("x.npz")
-    return EditJob(photo, output, "track", edit_options, edits, [], None, None, mixed_track, None, ignore_progress, [])
+    return EditJob(
+        photo, output, "track", edit_options, edits, [], None, None, mixed_track, None, None, ignore_progress, []
+    )
 
 
 def test_photo_without_duration_becomes_one_edited_frame(photo, portrait):

@@ -30,6 +30,7 @@ _IRIS_KNEE, _IRIS_MARGIN = 0.24, 0.06  # widths of the eye from its middle; the 
 _CLOSED_QUANTILE = 0.05  # quantile of a driver's lip gap over time that counts as its most closed mouth
 _STILL_RANGE, _ACTIVE_RANGE = 0.02, 0.06  # range of a driver's lip gap that counts as a still, and as a moving mouth
 _CONTACT_GAP = 0.015  # a smaller lip gap is pressed to contact
+_OWN_GAP_RANGE = 0.06  # difference of lip gaps over which an absolute one becomes independent of the source's own
 _PRESSING = 0.004  # an absolute lip gap that is smaller than the source's own by this is pressed
 _PRESSURE = -0.006  # planned gap of lips in contact: they would pass through each other, and meet halfway
 _OPEN_QUANTILE = 0.8  # quantile of a driver's lid height over time that counts as open
@@ -202,7 +203,10 @@ class MeasuredSource:
         gap = driver.values[:, GAP]
         rest = float(self.calibration.gap.apply(np.array(rest)))
         if not driver.is_relative:
-            return np.minimum(rest + driver.strength * _FAST_GAIN * (gap - driver.rest[GAP]), max(_MAX_GAP, rest))
+            own = driver.rest[GAP]
+            near = np.exp(-np.abs(gap - own) / _OWN_GAP_RANGE)  # the source's own gap gives the source at rest
+            goal = _FAST_GAIN * gap + near * (rest - _FAST_GAIN * own)
+            return np.minimum(rest + driver.strength * (goal - rest), max(_MAX_GAP, rest))
         closed = float(driver.quantile(GAP, _CLOSED_QUANTILE))
         still = rest + driver.strength * _FAST_GAIN * (gap - driver.rest[GAP])
         active = min(rest, closed) + driver.strength * _FAST_GAIN * (gap - closed)
