@@ -122,10 +122,11 @@ def load_mediapipe() -> tuple[ModuleType, type, ModuleType]:
 
 @cache
 def _import_mediapipe() -> tuple[ModuleType, type, ModuleType]:
-    """Import MediaPipe without matplotlib.
+    """Import MediaPipe without matplotlib and sounddevice.
 
     MediaPipe imports matplotlib for its drawing functions, which would take another half second. A placeholder module
-    replaces matplotlib during the import and loads the real one on first use.
+    replaces matplotlib during the import and loads the real one on first use. It imports sounddevice for microphones,
+    which starts a dozen processes to look for a library. Without sounddevice, it does without microphones.
     """
     matplotlib, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
     matplotlib.__dict__["pyplot"] = pyplot
@@ -133,9 +134,11 @@ def _import_mediapipe() -> tuple[ModuleType, type, ModuleType]:
     for module in (matplotlib, pyplot):
         module.__spec__ = ModuleSpec(module.__name__, None)
     pyplot.__dict__["__getattr__"] = lambda name: getattr(importlib.import_module("matplotlib.pyplot"), name)
-    placeholders = {}
+    placeholders: dict[str, Any] = {}
     if "matplotlib" not in sys.modules:
-        placeholders = {"matplotlib": matplotlib, "matplotlib.pyplot": pyplot}
+        placeholders |= {"matplotlib": matplotlib, "matplotlib.pyplot": pyplot}
+    if "sounddevice" not in sys.modules:
+        placeholders["sounddevice"] = None  # an import of it raises ModuleNotFoundError
     sys.modules.update(placeholders)
     try:
         import mediapipe

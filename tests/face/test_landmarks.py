@@ -137,6 +137,18 @@ def test_load_mediapipe_imports_matplotlib_on_first_use_only():
     subprocess.run([sys.executable, "-c", _LOAD_MEDIAPIPE], check=True)
 
 
+def test_load_mediapipe_starts_no_processes_to_look_for_audio_libraries():
+    program = (
+        "import sys\n"
+        "started = []\n"
+        "sys.addaudithook(lambda event, _: started.append(event) if event == 'subprocess.Popen' else None)\n"
+        "from mimaface_cli.face.landmarks import load_mediapipe\n"
+        "load_mediapipe()\n"
+        "assert not started and 'sounddevice' not in sys.modules, started\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_native_silence_of_two_threads_ends_with_the_last(capfd):
     first, second = native_silence(), native_silence()
     first.__enter__()
