@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -36,7 +36,7 @@ from mimaface_cli.motion.track_meta import TrackMeta
 from mimaface_cli.progress import ProgressCallback, ignore_progress
 
 EXTRACTOR = "mediapipe+face478"
-REVISION = 3  # part of the cache key: increase it when results change, so that older cached tracks are not reused
+REVISION = 4  # part of the cache key: increase it when results change, so that older cached tracks are not reused
 IDENTITY_FRAMES = 24  # frames from which a person's identity is fitted
 # Frames that are buffered before a shot's crop is fixed, without and with skin tracking.
 BUFFERED_FRAMES, BUFFERED_SKIN_FRAMES = 250, 75
@@ -179,6 +179,7 @@ class _TrackBuilder:
         self._coefficients: list[_FrameCoefficients | None] = []  # None: not fitted yet, or no face
         self._buffer: list[_PendingFrame] = []  # frames of the shot before its crop is fixed
         self._crop: np.ndarray | None = None
+        self._view = 0.0, 0.0
         self._shot: Future[_Shot] | None = None
         self._person: _Person | None = None
         self._waiting: list[_PendingFrame] = []  # frames that will be fitted together
@@ -201,7 +202,7 @@ class _TrackBuilder:
         patch = FacePatch.cut(image, face.points) if self._use_skin else None
         frame = _PendingFrame(index, face, sample_colors(image, face.points), patch)
         if self._shot is not None:
-            self._submit_fit(frame)
+            self._submit_fit(self._at_usual_place(frame))
             self._collect_fits(MAX_PENDING_FITS)
             return
         self._buffer.append(frame)
@@ -211,7 +212,9 @@ class _TrackBuilder:
     def _fix_crop(self) -> None:
         """Fix the shot's crop from the buffered frames, and start to fit them."""
         if self._buffer:
-            frames, self._buffer = self._buffer, []
+            right, down = np.median([frame.face.view for frame in self._buffer], axis=0).tolist()
+            self._view = right, down  # the same for the whole shot: the middle of the landmarks also moves with turns
+            frames, self._buffer = [self._at_usual_place(frame) for frame in self._buffer], []
             crop = upright_crop(np.stack([frame.face.points for frame in frames]))
             # Submitted before any fit of the shot, so that fits that wait for it cannot occupy the whole pool.
             self._crop, self._shot = crop, self._pool.submit(self._prepare_shot, frames, crop)
@@ -221,6 +224,10 @@ class _TrackBuilder:
             shot_start = self._cuts[-1] if self._cuts else 0
             for index in range(shot_start, len(self._crops)):
                 self._crops[index] = self._crop
+
+    def _at_usual_place(self, frame: _PendingFrame) -> _PendingFrame:
+        """Return the frame with the usual place of the shot's face, on which its rotation depends (`Face.head`)."""
+        return replace(frame, face=replace(frame.face, view=self._view))
 
     def _end_shot(self) -> None:
         self._fix_crop()
@@ -311,7 +318,7 @@ def _fit_person(model: Face478, frames: list[_PendingFrame], crop: np.ndarray) -
     selected = [frames[index] for index in indices]
     points = np.stack([transform_points(crop, frame.face.points) for frame in selected])
     scores = np.stack([frame.face.scores for frame in selected])
-    rotations = np.stack([frame.face.rotation for frame in selected])
+    rotations = np.stack([frame.face.head for frame in selected])
     fitter = Fitter(model, fit_identity(model, points, scores, rotations))
     normals = shading.vertex_normals(fitter.neutral, model.triangles)
     texture = fit_texture(model, np.stack([frame.colors for frame in selected]), normals, rotations)
@@ -337,7 +344,7 @@ def _fit_frame(frame: _PendingFrame, shot: _Shot, previous: FittedFrame | None) 
     if shot.tracker is None or frame.patch is None:
         points, fitter = transform_points(shot.crop, face.points), shot.person.fitter
         pose = fitter.initial_pose(points, face.rotation)
-        return fitter.fit_frame(points, face.scores, pose, steps=FIT_STEPS), points
+        return fitter.fit_frame(points, face.scores, pose, steps=FIT_STEPS, head=face.head), points
     shot_frame = ShotFrame(frame.patch, face)
     fit = shot.tracker.fit_frame(shot_frame, previous)
     return fit, shot.tracker.locate_irises(shot_frame, fit)

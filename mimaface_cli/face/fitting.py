@@ -20,8 +20,12 @@ from mimaface_cli.motion.rotation import euler_angles, rotation_from_vector, rot
 NAMED_COUNT = len(BLENDSHAPES)
 # Standard deviations of the priors of the unnamed expression coefficients and of identity.
 UNNAMED_DEVIATION, IDENTITY_DEVIATION = 1.0, 1.0
+# Standard deviation in rad of the landmark model's rotation. Landmarks alone do not separate a nod from an expression:
+# without this prior, expressions take a third of it.
+ROTATION_DEVIATION = np.radians(0.3)
 # Scale of Cauchy's loss, in standard deviations of a landmark: an occluded or wrong landmark must not distort the face.
 OUTLIER_SCALE = 0.5
+_TURN = slice(0, 3)  # rows of the rotation among the unknowns
 
 ImageTerm = Callable[[np.ndarray, np.ndarray], tuple[sparse.csr_array, np.ndarray]]
 """An image's part of the error: called with the projected vertices (V, 2), in pixels of the 256 crop, and their
@@ -115,6 +119,7 @@ class Fitter:
         expression: np.ndarray | None = None,
         noise: np.ndarray | None = None,
         image_term: ImageTerm | None = None,
+        head: np.ndarray | None = None,
     ) -> FrameFit:
         """Fit pose and expression to the landmarks of a frame.
 
@@ -127,6 +132,8 @@ class Fitter:
             noise: (478,) standard deviation of each landmark in pixels. With it, outliers get less weight (iteratively
                 reweighted least squares, Cauchy's loss). By default the model's noise, without reweighting.
             image_term: Further part of the error.
+            head: (3, 3) rotation of the head that the landmark model reports, the prior of the rotation. By default all
+                rotations are equally likely.
         """
         points, prior = points[self.fitted_vertices], self._prior(scores)
         expression = prior if expression is None else expression
@@ -146,6 +153,8 @@ class Fitter:
                 gradient_by_pixel += image_gradient
             gradient = (current.jacobian.T @ gradient_by_pixel.astype(np.float32)).astype(np.float64)
             gradient[6:] += self._prior_precision @ (expression - prior)
+            if head is not None:
+                _add_rotation_prior(hessian, gradient, rotation, head)
             change = np.linalg.solve(hessian, -gradient)
             rotation = rotation_from_vector(change[:3]) @ rotation
             translation = translation + change[3:6]
@@ -185,7 +194,7 @@ class Fitter:
         return anchored
 
     def reduce_to_identity(
-        self, points: np.ndarray, scores: np.ndarray, fit: FrameFit
+        self, points: np.ndarray, scores: np.ndarray, fit: FrameFit, head: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return a frame's normal equations of identity, with pose and expression eliminated (Schur complement).
 
@@ -195,6 +204,7 @@ class Fitter:
             points: (478, 2) landmarks in pixels of the 256 crop.
             scores: (52,) scores.
             fit: Fit of the frame.
+            head: (3, 3) prior of the rotation, as in `fit_frame`.
 
         Returns:
             Hessian (80, 80) and gradient (80,) of half the squared error with respect to identity.
@@ -208,6 +218,8 @@ class Fitter:
         gradient = (rows.T @ residual.ravel().astype(np.float32)).astype(np.float64)
         gradient[6:unknowns] += self._prior_precision @ (fit.expression - self._prior(scores))
         hessian = (rows.T @ rows).astype(np.float64)
+        if head is not None:
+            _add_rotation_prior(hessian, gradient, rotation, head)
         cross_hessian = hessian[:unknowns, unknowns:]
         response = np.linalg.solve(self._add_prior(hessian[:unknowns, :unknowns]), cross_hessian)
         reduced_hessian = hessian[unknowns:, unknowns:] - cross_hessian.T @ response
@@ -282,6 +294,21 @@ class Fitter:
         return hessian
 
 
+def _add_rotation_prior(hessian: np.ndarray, gradient: np.ndarray, rotation: np.ndarray, head: np.ndarray) -> None:
+    """Add the prior of the rotation to the normal equations, in place.
+
+    Args:
+        hessian: (K, K); the first three unknowns are a small rotation.
+        gradient: (K,).
+        rotation: (3, 3) current rotation.
+        head: (3, 3) rotation that the prior prefers.
+    """
+    turn = rotation @ head.T
+    sine = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]) / 2
+    hessian[_TURN, _TURN] += np.eye(3) / ROTATION_DEVIATION**2
+    gradient[_TURN] += sine / ROTATION_DEVIATION**2
+
+
 def _scale_rows(jacobian: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Return a float32 Jacobian (2V, K) with both rows of each vertex multiplied by its factor (V,)."""
     rows = np.empty_like(jacobian)
@@ -290,7 +317,12 @@ def _scale_rows(jacobian: np.ndarray, factors: np.ndarray) -> np.ndarray:
 
 
 def fit_identity(
-    model: Face478, points: np.ndarray, scores: np.ndarray, rotations: np.ndarray, rounds: int = 2
+    model: Face478,
+    points: np.ndarray,
+    scores: np.ndarray,
+    rotations: np.ndarray,
+    rounds: int = 2,
+    has_rotation_prior: bool = True,
 ) -> np.ndarray:
     """Fit the identity of one person to several frames.
 
@@ -303,6 +335,7 @@ def fit_identity(
         scores: (K, 52) scores.
         rotations: (K, 3, 3) canonical face to camera axes.
         rounds: Number of Gauss–Newton steps.
+        has_rotation_prior: Whether the rotations are a prior, as in `Fitter.fit_frame`, or only the initial estimates.
 
     Returns:
         (80,) identity.
@@ -316,9 +349,10 @@ def fit_identity(
             poses = [fitter.initial_pose(frame_points, rotation) for frame_points, rotation in initial]
         hessian, gradient = np.eye(IDENTITY_DIM) / IDENTITY_DEVIATION**2, identity / IDENTITY_DEVIATION**2
         for index, (frame_points, frame_scores) in enumerate(zip(points, scores, strict=True)):
-            fit = fitter.fit_frame(frame_points, frame_scores, poses[index], steps=3)
+            head = rotations[index] if has_rotation_prior else None
+            fit = fitter.fit_frame(frame_points, frame_scores, poses[index], steps=3, head=head)
             poses[index] = fit.pose
-            frame_hessian, frame_gradient = fitter.reduce_to_identity(frame_points, frame_scores, fit)
+            frame_hessian, frame_gradient = fitter.reduce_to_identity(frame_points, frame_scores, fit, head)
             hessian += frame_hessian / len(points)
             gradient += frame_gradient / len(points)
         identity = identity - np.linalg.solve(hessian, gradient)

@@ -15,6 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from mimaface_cli.motion.rotation import rotation_matrix
+
+# The landmarker assumes a camera with this vertical field of view. A face that is moved to the side or up in the image
+# is measured as turned by these shares of the angle (seven portraits, each at seven places).
+_FIELD_OF_VIEW = np.radians(63.0)
+_PITCH_SHARE, _YAW_SHARE = 0.3, 0.24
 MAX_SIDE = 1280  # pixels; the network works at 256, larger frames only cost time
 
 
@@ -28,12 +34,21 @@ class Face:
         rotation: (3, 3) canonical face to camera axes (x right, y up, z to the camera).
         depth: (478,) landmark depths that the landmarker estimates, in pixels toward the camera from the middle of the
             head, or None.
+        view: Angles of the face's middle from the middle of the image, to the right and down, in radians, in the
+            landmarker's camera.
     """
 
     points: np.ndarray
     scores: np.ndarray
     rotation: np.ndarray
     depth: np.ndarray | None = None
+    view: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def head(self) -> np.ndarray:
+        """Rotation (3, 3) without the share that depends on the place of the face in the image."""
+        right, down = self.view
+        return rotation_matrix([_PITCH_SHARE * down, _YAW_SHARE * right, 0.0]) @ self.rotation
 
     @property
     def box(self) -> np.ndarray:
@@ -214,11 +229,14 @@ class FaceLandmarker:
 def _to_face(landmarks: Any, scores: Any, matrix: Any, width: int, height: int) -> Face:
     """Convert the landmarker's result for one face to pixels of an image of that size."""
     positions = np.array([(point.x, point.y, point.z) for point in landmarks]) * [width, height, -width]
+    middle = positions[:, :2].mean(0) - [width / 2, height / 2]
+    right, down = np.arctan(middle * (2 * np.tan(_FIELD_OF_VIEW / 2) / height))
     return Face(
         np.ascontiguousarray(positions[:, :2]),
         np.array([category.score for category in scores]),
         np.asarray(matrix, np.float64)[:3, :3],
         positions[:, 2].copy(),
+        (float(right), float(down)),
     )
 
 

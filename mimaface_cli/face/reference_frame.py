@@ -74,7 +74,8 @@ def build_skin_tracker(fitter: Fitter, crop: np.ndarray, frames: list[ShotFrame]
 
 def _fit_landmarks(fitter: Fitter, points: np.ndarray, face: Face) -> FrameFit:
     """Fit a frame to its landmarks (478, 2 pixels of the crop) alone."""
-    return fitter.fit_frame(points, face.scores, fitter.initial_pose(points, face.rotation))
+    pose = fitter.initial_pose(points, face.rotation)
+    return fitter.fit_frame(points, face.scores, pose, head=face.head)
 
 
 def _remove_average_difference(

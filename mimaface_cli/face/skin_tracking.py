@@ -155,13 +155,15 @@ class SkinTracker:
             targets = np.where(is_valid[:, None], transform_points(invert(to_patch), flow_points), points)
             landmark_noise = np.full(len(points), _landmark_noise(is_valid))
             noise = np.where(is_valid, _FLOW_NOISE, landmark_noise)
-            fit = fitter.fit_frame(targets, face.scores, pose, _FLOW_STEPS, expression, noise)
+            fit = fitter.fit_frame(targets, face.scores, pose, _FLOW_STEPS, expression, noise, head=face.head)
             pose, expression = fit.pose, fit.expression
             expected, depth = fitter.project_fit(fit)
 
         landmark_noise[topology.EYES] = _MIN_LANDMARK_NOISE  # the photometric term leaves the eyelids out
         image_term = self.image_term(patch)
-        return fitter.fit_frame(points, face.scores, pose, _PHOTOMETRIC_STEPS, expression, landmark_noise, image_term)
+        return fitter.fit_frame(
+            points, face.scores, pose, _PHOTOMETRIC_STEPS, expression, landmark_noise, image_term, face.head
+        )
 
     def _start_from_landmarks(self, frame: ShotFrame) -> _Start:
         points = transform_points(self._crop, frame.face.points)

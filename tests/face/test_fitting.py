@@ -8,7 +8,7 @@ from mimaface_cli.builders.face478.procrustes import align_faces
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.fitting import Fitter, fit_identity
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
-from mimaface_cli.motion.rotation import rotation_from_vector, rotation_matrix
+from mimaface_cli.motion.rotation import euler_angles, rotation_from_vector, rotation_matrix
 
 PIXELS_PER_UNIT = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / camera.CAMERA_DISTANCE
 UNSCORED_COLUMNS = [BLENDSHAPES.index(name) for name in UNSCORED_BLENDSHAPES]
@@ -106,6 +106,20 @@ def test_fit_frame_ignores_the_irises(model):
     start = fitter.initial_pose(person.points[0], person.rotations[0])
     straight, averted = (fitter.fit_frame(points, person.scores[0], start) for points in (person.points[0], shifted))
     assert np.allclose(straight.expression, averted.expression) and np.allclose(straight.pose, averted.pose)
+
+
+def test_fit_frame_believes_the_landmark_models_rotation(model):
+    """Landmarks alone do not tell a nod from an expression: a rotation that differs a little is accepted."""
+    person = SyntheticPerson(model, 5, 6, noise=0.3)
+    fitter = Fitter(model, person.identity)
+    for index in range(6):
+        points, scores = person.points[index], person.scores[index]
+        head = rotation_from_vector(np.radians([2.0, -1.0, 0.0])) @ rotation_matrix(person.pose[index, :3])
+        alone = fitter.fit_frame(points, scores, fitter.initial_pose(points, head))
+        fit = fitter.fit_frame(points, scores, fitter.initial_pose(points, head), head=head)
+        believed = np.append(euler_angles(head), 0)
+        assert rotation_error(fit.pose, believed) < 0.5 * rotation_error(alone.pose, believed)
+        assert fit.error < 1.5 * alone.error
 
 
 def test_initial_pose_is_close_to_the_true_pose(model):

@@ -176,3 +176,19 @@ def test_loading_mediapipe_leaves_matplotlib_findable_to_other_threads():
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "looked" in result.stdout
+
+
+def test_head_hardly_depends_on_the_place_of_the_face_in_the_image(portrait_image):
+    rotations, heads = [], []
+    for shift in (-110, 110):
+        moved = np.float32([[0.5, 0, 128 + shift], [0, 0.5, 190 + shift]])
+        image = cv2.warpAffine(portrait_image, moved, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+        (face,) = detect_faces(image)
+        rotations.append(face.rotation)
+        heads.append(face.head)
+
+    def turn(pair: list[np.ndarray]) -> float:
+        return float(np.degrees(np.arccos(np.clip((np.trace(pair[0].T @ pair[1]) - 1) / 2, -1, 1))))
+
+    assert turn(rotations) > 8
+    assert turn(heads) < 0.5 * turn(rotations)

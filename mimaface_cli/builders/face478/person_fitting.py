@@ -45,7 +45,8 @@ def fit_people(model: Face478, observations: Observations, step: int = 1) -> Fac
         points = transform_points(upright_crop(points), points)
         scores, rotations = observations.scores[index], observations.rotation[index]
         chosen = np.linspace(0, len(index) - 1, min(IDENTITY_FRAMES, len(index))).astype(int)
-        identity = fit_identity(model, points[chosen], scores[chosen], rotations[chosen])
+        # The model is built from landmarks and scores alone.
+        identity = fit_identity(model, points[chosen], scores[chosen], rotations[chosen], has_rotation_prior=False)
         fitter = Fitter(model, identity)
         for k in range(0, len(index), step):
             initial_pose = fitter.initial_pose(points[k], rotations[k])

@@ -18,6 +18,7 @@ from mimaface_cli.engines.mesh.mouth_network import describe_mouth, open_mouth_n
 from mimaface_cli.engines.mesh.mouth_option import LEARNED, mouth_model_path
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo, render_photo_with_alpha
+from mimaface_cli.engines.mesh.turn_correction import correct_turns
 from mimaface_cli.engines.mesh.video_rendering import render_video_motion
 from mimaface_cli.engines.person_layer import split_pairs
 from mimaface_cli.engines.sources import PhotoSource, VideoSource
@@ -150,6 +151,8 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
     prepared = prepare_photo(portrait, model, request.cache, mouth_network)
     track = _make_upright(request.track)
     motion = _plan_calibrated_motion(portrait, calibration, track, request.retarget)
+    if request.retarget.region in ("all", "pose"):
+        motion = correct_turns(portrait, model, motion, track, request.cache)
     stream = FrameStream(
         render_photo(prepared, model, motion, request.cutout),
         track.pts,

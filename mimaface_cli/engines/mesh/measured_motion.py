@@ -38,12 +38,12 @@ _MIN_OPEN_HEIGHT = 0.03  # a driver's open height below this does not show how f
 # Range of a source's movement from open to closed relative to the driver's that needs no adaptation, and largest factor
 # on a driver's change of lid height, so that larger eyes close too.
 _MIN_LID_GAIN, _MAX_LID_GAIN = 0.9, 1.15
-_LEAST_SHARE = 0.8  # of a driver's openness that smaller eyes keep until a blink starts
-_BLINK_START, _BLINK_END = 0.25, 0.08  # share of a driver's open height at which a blink starts and completes to close
+_LEAST_SHARE = 0.65  # of a driver's openness that smaller eyes keep until a blink starts
+_BLINK_START, _BLINK_END = 0.32, 0.08  # share of a driver's open height at which a blink starts and completes to close
 _SLIT = 0.03  # share of the source's open height that the lash line of a closed eye hides
 # Share by which a source's eyes open less or wider than in the photo if they are larger or smaller than the driver's,
 # so that blinks move as far.
-_MAX_ADAPTATION = 0.1
+_MAX_ADAPTATION = 0.2
 
 
 @dataclass(frozen=True)
