@@ -28,6 +28,7 @@ from mimaface_cli.provenance.watermark import (
 _CELL_PIXELS = 3  # pixels per cell of a scaled frame
 _CELL_SAMPLES = 2  # samples per cell of a folded tile
 _SCALES = (0.98, 1.16)  # range of cell sizes relative to the frame's size: crops by up to an eighth
+_LEAST_DEVIATION = 0.1  # of the mean residual
 _MAX_CANDIDATES = 6  # locations at which a code word is decoded, for each search
 _MIN_SYNC_SCORE = 5.0  # standard deviations of the correlation below which no code word is decoded
 _SCALES_AT_ONCE = 8
@@ -106,7 +107,7 @@ class MarkDetector:
         )
         for search, cell_counts in searches:
             for cells in (count for count in self._sums if count in cell_counts):
-                for candidate in search(self._sums[cells] / max(self.frames, 1), cells):
+                for candidate in search(_equalize_mean(self._sums[cells] / max(self.frames, 1)), cells):
                     mark = self._decode(candidate)
                     if mark is not None:
                         return mark
@@ -139,6 +140,12 @@ def _extract_residual(gray: np.ndarray, cells: int) -> np.ndarray:
     detail = small - cv2.GaussianBlur(small, (0, 0), _CELL_PIXELS * 0.5)
     deviation = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), _CELL_PIXELS * 0.8))
     return np.clip(detail / (deviation + 0.1), -2, 2)
+
+
+def _equalize_mean(residual: np.ndarray) -> np.ndarray:
+    """Equalize the contrast of a mean residual, in which moving content has averaged out and still content has not."""
+    deviation = np.sqrt(cv2.GaussianBlur(residual * residual, (0, 0), _CELL_PIXELS * 2))
+    return np.clip(residual / (deviation + _LEAST_DEVIATION), -3, 3)
 
 
 def _sync_template() -> tuple[np.ndarray, np.ndarray]:

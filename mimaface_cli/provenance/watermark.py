@@ -3,8 +3,8 @@
 The pattern is a tile of TILE_CELLS×TILE_CELLS cells that repeats over the frame. A cell is a share of the frame's
 size, so that scaling does not move the tile. About a seventh of the cells are the same in every watermark: they
 form the synchronization pattern, by which a detector locates the tile after a crop. The others carry the code word,
-each of its values several times. The strength follows the content: low where it is flat or dark, higher in texture, at
-most MAX_STRENGTH.
+each of its values several times. The strength follows the content, because texture masks the pattern: where the image
+is flat, a few pixels change by one gray level; in strong texture, the change is MAX_STRENGTH.
 """
 
 import hashlib
@@ -21,13 +21,14 @@ MIN_SIDE = 128
 
 TILE_CELLS = 48  # cells along each side of a tile
 SYNC_CELLS = 336  # cells of the synchronization pattern
-MAX_STRENGTH = 1.9  # gray levels, root mean square: above 42 dB of PSNR
-_FLAT_STRENGTH = 0.8  # gray levels where there is no texture
-_SMALL_FLAT_STRENGTH = 1.2  # the same in small frames, to which encoders assign few bits
-_TEXTURE_GAIN = 0.5  # additional gray levels for each gray level of texture
-_MAX_TEXTURE = 8.0  # gray levels of texture that count: a single hard edge is not texture
+MAX_STRENGTH = 2.5  # gray levels, root mean square: above 40 dB of PSNR
+_FLAT_STRENGTH = 0.38  # gray levels where there is no texture: one level in a sixth of the pixels, none elsewhere
+_TEXTURE_GAIN = 1.4  # additional gray levels for each gray level of texture above the least one
+_SMALL_TEXTURE_GAIN = 2.0  # the same in small frames, to which encoders assign few bits
+_LEAST_TEXTURE = 0.7  # gray levels of texture that the eye sees as flat
+_MAX_TEXTURE = 8.0  # gray levels of texture that count
 _DARK_LEVEL = 40.0  # gray levels below which the eye is more sensitive
-_CELL_COUNTS = ((1600, 288), (800, 204), (400, 144), (200, 100), (0, 72))
+_CELL_COUNTS = ((1600, 245), (800, 173), (400, 122), (200, 85), (0, 61))
 """Minimum square root of the frame's area in pixels, and the number of cells along it.
 
 The cells are small enough to be invisible and to differ from the content, and large enough to survive scaling to half
@@ -129,7 +130,7 @@ class Marker:
         self._brightening = np.clip(np.rint(pattern), 0, 255).astype(np.uint8)
         self._darkening = np.clip(np.rint(-pattern), 0, 255).astype(np.uint8)
         self._size = width, height
-        self._flat_strength = _SMALL_FLAT_STRENGTH if cell_count < _CELL_COUNTS[2][1] else _FLAT_STRENGTH
+        self._texture_gain = _SMALL_TEXTURE_GAIN if cell_count < _CELL_COUNTS[2][1] else _TEXTURE_GAIN
         self._grid_size = max(1, width // _STRENGTH_CELL), max(1, height // _STRENGTH_CELL)
 
     def mark_frame(self, frame: np.ndarray) -> np.ndarray:
@@ -172,8 +173,10 @@ class Marker:
         gray = cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)
         mean = cv2.blur(gray, (3, 3))
         texture = np.minimum(np.abs(gray - mean), _MAX_TEXTURE)  # 0 on a slope, where the eye sees the watermark
-        deviation = cv2.blur(texture, (5, 5))
-        strength = np.minimum(self._flat_strength + _TEXTURE_GAIN * deviation, MAX_STRENGTH)
+        # The median leaves out edges: beside them the eye sees the pattern.
+        deviation = cv2.blur(cv2.medianBlur(texture, 5), (3, 3))
+        masked = self._texture_gain * np.maximum(deviation - _LEAST_TEXTURE, 0)
+        strength = np.minimum(_FLAT_STRENGTH + masked, MAX_STRENGTH)
         strength *= np.minimum(0.65 + 0.35 / _DARK_LEVEL * mean, 1)
         steps = np.rint(strength * _STRENGTH_STEPS).astype(np.uint8)
         return cv2.resize(steps, self._size, interpolation=cv2.INTER_LINEAR)

@@ -79,7 +79,7 @@ def test_watermark_too_weak_in_single_frames_is_detected_in_many(clip):
 def test_watermark_is_detected_in_single_images_of_any_size(size):
     frame = next(make_clip(1, 1, *size))
     marked = Marker(*size, IDENTIFIER).mark_frame(frame)
-    assert marked.shape == frame.shape and psnr(frame, marked) >= 42
+    assert marked.shape == frame.shape and psnr(frame, marked) >= 40
     assert detect_mark([marked]).identifier == IDENTIFIER
     if min(size) >= 256:
         file = io.BytesIO()
@@ -93,17 +93,56 @@ def test_watermark_is_weak_in_flat_dark_and_bright_images():
     slope = np.repeat(np.tile(np.linspace(30, 220, 512), (512, 1))[..., None], 3, 2).astype(np.uint8)
     # Image, largest change in gray levels, lowest PSNR in dB.
     cases = {
-        "flat": (np.full((512, 512, 3), 128, np.uint8), 2, 47),
-        "dark": (np.full((512, 512, 3), 20, np.uint8), 2, 49),
-        "slope": (slope, 3, 46),
-        "black": (np.zeros((512, 512, 3), np.uint8), 2, 49),
-        "white": (np.full((512, 512, 3), 255, np.uint8), 2, 47),
-        "noise": (rng.integers(0, 256, (512, 512, 3), dtype=np.uint8), 8, 42),
+        "flat": (np.full((512, 512, 3), 128, np.uint8), 1, 54),
+        "dark": (np.full((512, 512, 3), 20, np.uint8), 1, 56),
+        "slope": (slope, 1, 54),
+        "black": (np.zeros((512, 512, 3), np.uint8), 1, 56),
+        "white": (np.full((512, 512, 3), 255, np.uint8), 1, 54),
+        "noise": (rng.integers(0, 256, (512, 512, 3), dtype=np.uint8), 9, 40),
     }
     for name, (image, max_change, min_psnr) in cases.items():
         marked = marker.mark_frame(image)
         change = np.abs(marked.astype(int) - image).max()
         assert change <= max_change and psnr(image, marked) >= min_psnr, (name, change, psnr(image, marked))
+
+
+def make_portrait_on_a_backdrop() -> tuple[np.ndarray, np.ndarray]:
+    """Return an image with a textured ellipse on a smooth backdrop with an edge, and a mask of its flat parts."""
+    rng = np.random.default_rng(8)
+    rows, columns = np.mgrid[:480, :640]
+    image = np.repeat((150 + columns / 40 + rows / 60)[..., None], 3, 2)  # a soft gradient
+    image[:, 540:] = (0, 177, 64)  # a green screen beside it
+    texture = cv2.GaussianBlur(rng.normal(0, 1, (480, 640, 1)).astype(np.float32), (0, 0), 1.5)[..., None] * 60
+    is_face = np.hypot((columns - 300) / 110, (rows - 240) / 150) < 1
+    image[is_face] = (170 + texture)[is_face]
+    is_flat = cv2.erode((~is_face).astype(np.uint8), np.ones((49, 49), np.uint8)) > 0
+    is_flat[:, 516:565] = False
+    return np.clip(image, 0, 255).astype(np.uint8), is_flat
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1920, 1440), (256, 192)])
+def test_flat_parts_stay_flat(size):
+    image, is_flat = (
+        cv2.resize(array.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        for array in make_portrait_on_a_backdrop()
+    )
+    if size == (256, 192):  # the texture reaches as many pixels as in a large frame
+        is_flat = cv2.erode(is_flat, np.ones((25, 25), np.uint8))
+    change = Marker(*size, IDENTIFIER).mark_frame(image).astype(int) - image
+    on_flat = change[is_flat > 0]
+    assert len(on_flat) > 1000
+    assert np.abs(on_flat).max() <= 1 and on_flat.std() < 0.5
+    assert np.abs(change).max() >= 2  # in the texture
+
+
+def test_watermark_on_a_flat_backdrop_survives_compression(tmp_path):
+    image, _ = make_portrait_on_a_backdrop()
+    frames = [np.roll(image, round(6 * np.sin(k / 5)), axis=1) for k in range(50)]
+    marker = Marker(640, 480, IDENTIFIER)
+    marked = encode_and_decode(list(marker.mark_frames(frame for frame in frames)), 17, tmp_path / "a.mp4")
+    for change in (None, halve_and_restore):
+        changed = [frame if change is None else change(frame) for frame in marked]
+        assert detect_mark(encode_and_decode(changed, 28, tmp_path / "b.mp4")).identifier == IDENTIFIER
 
 
 def test_watermark_keeps_gray_images_gray():
