@@ -39,6 +39,9 @@ _BLUR_ABOVE = 1.33  # pixels of the crop per pixel of the frame above which samp
 # style of the image, from the second it does not.
 _KNOWN_STYLE, _FOREIGN_STYLE = 6.0, 12.0
 _LARGEST = 255.0  # gray levels: a change that counts as infinite
+# Pixels between the lips are teeth if they are brighter than this share of the skin, and not redder than this share of
+# their brightness.
+_TEETH_LEVEL, _REDDISH = 0.7, 0.25
 _MARGIN = 4  # pixels around the crop, for interpolation
 _LIPS = np.concatenate([topology.OUTER_LIPS, topology.INNER_LIPS])
 
@@ -96,6 +99,7 @@ class LearnedMouth:
         pose: (6,) the photo's pose.
         lips: (L, 3) the photo's lips in the head's frame.
         photo: (C, 64, 96) float32, see `MouthNetwork.embed_photo`.
+        teeth: (128, 192) float32, 1 where the photo shows teeth of the upper jaw, which stay as they are.
     """
 
     network: MouthNetwork
@@ -105,6 +109,7 @@ class LearnedMouth:
     pose: np.ndarray
     lips: np.ndarray
     photo: np.ndarray
+    teeth: np.ndarray
 
     def correct(self, crop: MouthCrop, expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """Return what the network adds to a crop: (128, 192, 3) float32, in the photo's saturation."""
@@ -138,7 +143,26 @@ def prepare_learned_mouth(
         photo: The mouth of the photo.
     """
     embedded = network.embed_photo(crop.planes)
-    return LearnedMouth(network, anchor, chroma, photo.expression, photo.pose, photo.head[_LIPS], embedded)
+    return LearnedMouth(
+        network, anchor, chroma, photo.expression, photo.pose, photo.head[_LIPS], embedded, find_teeth(crop)
+    )
+
+
+def find_teeth(crop: MouthCrop) -> np.ndarray:
+    """Find the teeth in a photo's crop.
+
+    Args:
+        crop: The crop.
+
+    Returns:
+        (128, 192) float32, 0 to 1.
+    """
+    luma = crop.colors @ LUMA
+    inside = cv2.erode(crop.opening, _RIM) > 0.5
+    skin = float(np.median(luma[crop.opening < 0.5]))
+    reddish = crop.colors[..., 0] - crop.colors[..., 1] > _REDDISH * np.maximum(luma, 1)
+    teeth = (inside & (luma > _TEETH_LEVEL * skin) & ~reddish).astype(np.float32)
+    return cv2.GaussianBlur(teeth, (0, 0), _RIM_SIGMA)
 
 
 def measure_confidence(mouth: LearnedMouth, crop: MouthCrop, photo: MouthFrame) -> float:
@@ -192,6 +216,7 @@ def correct_mouth(
         seen = behind + alpha[box] * (region - behind)
     crop = MouthCrop(crop_mouth(seen, local), draw_opening(frame.ring, matrix), local)
     residual = mouth.correct(crop, frame.expression, frame.pose)
+    residual *= (1 - mouth.teeth * crop.opening)[..., None]
     replaced = np.float32(share) * _measure_replacement(residual, crop.opening)
     residual *= np.float32(share) * fade_border()
     residual += replaced[..., None] * crop.colors

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.engines.mesh.layers import opaque_layers
-from mimaface_cli.engines.mesh.learned_mouth import fade_border
+from mimaface_cli.engines.mesh.learned_mouth import MouthCrop, fade_border, find_teeth
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.mouth_crop import CROP_HEIGHT, CROP_WIDTH, mouth_crop_matrix
 from mimaface_cli.engines.mesh.mouth_network import load_mouth_network
@@ -201,3 +201,17 @@ def test_each_frame_of_a_video_is_the_reference_of_its_own_mouth(portrait, model
     for frame, one in zip(rendered, own, strict=True):
         single = MeshMotion(Coefficients(expression[:1], poses[:1], gaze[:1]), np.ones((1, 2)))
         assert np.array_equal(frame, next(iter(render_photo(one, model, single))))
+
+
+def test_bright_teeth_of_the_photo_are_found_and_lips_are_not():
+    colors = np.full((CROP_HEIGHT, CROP_WIDTH, 3), (190, 150, 130), np.float32)
+    opening = np.zeros((CROP_HEIGHT, CROP_WIDTH), np.float32)
+    opening[40:70, 60:130] = 1
+    colors[40:70, 60:130] = 30, 15, 15
+    colors[40:52, 70:120] = 200, 195, 180
+    colors[60:70, 70:120] = 190, 110, 110  # tongue
+    teeth = find_teeth(MouthCrop(colors, opening, np.eye(2, 3)))
+    assert teeth[46, 90] > 0.9
+    assert teeth[56, 90] < 0.1
+    assert teeth[65, 90] < 0.1
+    assert teeth[30, 90] == 0, "skin is as bright as teeth"
