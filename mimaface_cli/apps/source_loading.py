@@ -21,6 +21,9 @@ from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
 
+_WHOLE_FACE = 0.985  # share of the landmarks that a photo of a whole face shows
+_COARSE_FACE = 48  # pixels: height of a face below which mouth and eyes are a few pixels wide
+
 
 def probe_source(path: Path, deinterlace: str = FRAME) -> MediaInfo:
     """Describe a photo, a video or a folder of frames. Raises InputError for a track or an unreadable file."""
@@ -77,6 +80,11 @@ def fit_portrait(portrait: Portrait, options: AnimateOptions, keeps_alpha: bool,
             "the photo's transparency is flattened on black; .mov, .mkv, .webm and numbered images (frames/%05d.png) "
             "keep it"
         )
+    face_height = round(float(portrait.points[:, 1].max() - portrait.points[:, 1].min()))
+    if face_height < _COARSE_FACE:
+        notes.append(f"the face is only {face_height} pixels high, so its motion is coarse")
+    if portrait.visible_share < _WHOLE_FACE:
+        notes.append("the photo's border cuts the face; its head moves less, and what is outside is not shown")
     if options.output_mode == "crop":
         return portrait.square()
     limited = portrait.limited(options.max_size or 0)

@@ -5,17 +5,19 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from mimaface_cli.errors import InputError
 from mimaface_cli.face.alignment import box_similarity, square_box, transform_points
 from mimaface_cli.face.detection import detect_upright_faces
 from mimaface_cli.face.extract_face478 import extract_photo
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.face_view import FaceView
-from mimaface_cli.face.landmarks import select_face
+from mimaface_cli.face.landmarks import Face, select_face
 from mimaface_cli.face.shots import no_face_error
 from mimaface_cli.motion.coefficients import Coefficients
 
 SQUARE = 512
+_OPAQUE = 127  # alpha above which a landmark counts as visible
 _BLUR_BELOW = 0.75  # scale below which bicubic sampling alone would skip pixels
 
 
@@ -50,6 +52,12 @@ class Portrait:
     illumination: np.ndarray | None = None
     other_faces: tuple[np.ndarray, ...] = ()
     turns: int = 0
+
+    @property
+    def visible_share(self) -> float:
+        """Share of the face's landmarks that lie in the image; below 1, the border cuts the face."""
+        height, width = self.image.shape[:2]
+        return float(((self.points >= 0) & (self.points <= [width, height])).all(1).mean())
 
     @property
     def coefficients(self) -> Coefficients:
@@ -124,6 +132,13 @@ def limited_size(width: int, height: int, max_side: int) -> tuple[int, int]:
     return max(2, round(width * scale)), max(2, round(height * scale))
 
 
+def _is_opaque(face: Face, alpha: np.ndarray) -> bool:
+    """Return whether most landmarks of a face are at opaque pixels of an image with alpha (H, W) uint8."""
+    height, width = alpha.shape
+    columns, rows = np.clip(face.points, 0, [width - 1, height - 1]).astype(int).T
+    return bool((alpha[rows, columns] > _OPAQUE).mean() > 0.5)
+
+
 def portrait_from_photo(
     image: np.ndarray, alpha: np.ndarray | None, model: Face478, face: str = "largest", name: str = "photo"
 ) -> Portrait:
@@ -142,6 +157,11 @@ def portrait_from_photo(
     turns, faces = detect_upright_faces(image)
     view = FaceView(turns)
     image, alpha = view.apply(image), None if alpha is None else view.apply(alpha)
+    if alpha is not None:
+        visible = [face for face in faces if _is_opaque(face, alpha)]
+        if faces and not visible:
+            raise InputError(f"{name}: its face is transparent. Use a photo in which the face is visible.")
+        faces = visible
     selected = select_face(faces, face)
     if selected is None:
         raise no_face_error(name, len(faces), face)

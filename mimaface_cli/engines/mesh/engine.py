@@ -37,6 +37,8 @@ from mimaface_cli.motion.transforms import trim_track
 from mimaface_cli.weights.locate import locate
 
 _MODELS = ("face_landmarker", "face478", "occlusion")
+# Share of the landmarks of a face in the photo at which its head stays still, and from which it moves fully.
+_HELD_SHARE = 0.75, 0.98
 
 
 class MeshEngine:
@@ -112,6 +114,7 @@ def _plan_calibrated_motion(
     model = face478.load()
     source = MotionSource(portrait.identity, portrait.coefficients, calibration, scores=portrait.scores)
     motion = plan_mesh_motion(model, source, track, options)
+    motion = _hold_cut_head(motion, portrait)
     height, width = portrait.image.shape[:2]
     viewport = Viewport(width, height, portrait.to_crop)
     return _frame_motion(motion, model, portrait.identity, portrait.pose, viewport, options)
@@ -131,6 +134,17 @@ def _frame_motion(
     coefficients = motion.coefficients
     shape = model.shape(identity, np.zeros(EXPRESSION_DIM))
     pose = frame_head(shape, coefficients.pose, rest_pose, viewport, options.framing)
+    return replace(motion, coefficients=replace(coefficients, pose=pose))
+
+
+def _hold_cut_head(motion: MeshMotion, portrait: Portrait) -> MeshMotion:
+    """Reduce the motion of a head whose face the photo's border cuts: a turn would show what the photo lacks."""
+    lowest, highest = _HELD_SHARE
+    share = np.clip((portrait.visible_share - lowest) / (highest - lowest), 0, 1)
+    if share == 1:
+        return motion
+    coefficients = motion.coefficients
+    pose = portrait.pose + share * (coefficients.pose - portrait.pose)
     return replace(motion, coefficients=replace(coefficients, pose=pose))
 
 
