@@ -187,17 +187,17 @@ def test_each_frame_of_a_video_is_the_reference_of_its_own_mouth(portrait, model
         yield from frames
 
     if is_moving:
-        prepared = prepare_moving_heads(generate(), generate(), [range(2)], model, notes, network)
+        prepared = prepare_moving_heads(generate(), generate(), [range(2)], np.ones(2, bool), model, notes, network)
     else:
-        prepared = prepare_still_heads(generate(), [range(2)], model, notes, network)
+        prepared = prepare_still_heads(generate(), [range(2)], np.ones(2, bool), model, notes, network)
     expression = np.repeat(small.expression[None], 2, 0)
     expression[:, JAW] += 0.5
     poses, gaze = (np.repeat(part[None], 2, 0) for part in (small.pose, small.gaze))
     motion = MeshMotion(Coefficients(expression, poses, gaze), np.ones((2, 2)))
     made = list(prepared)
-    own = [one() for one in made]
+    own = [one.prepare() for one in made]
     assert not np.array_equal(own[0].learned.photo, own[1].learned.photo)
-    rendered = list(render_video(made, model, motion))
+    rendered = list(render_video(made, model, motion, np.ones(2)))
     for frame, one in zip(rendered, own, strict=True):
         single = MeshMotion(Coefficients(expression[:1], poses[:1], gaze[:1]), np.ones((1, 2)))
         assert np.array_equal(frame, next(iter(render_photo(one, model, single))))
