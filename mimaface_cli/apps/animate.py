@@ -69,6 +69,7 @@ class AnimateResult:
         driver_cached: Whether the driver's track was in the cache.
         missing_frames: Indices of driver frames without a face; their motion is interpolated.
         source_frames_without_face: Indices of the frames of a source video that show no face and stay as they are.
+        truncated: Whether an input was cut short, so that frames are missing at its end.
         notes: Messages for the user.
         provenance: The provenance marks that were written, as JSON values.
         seconds: Run time.
@@ -90,6 +91,7 @@ class AnimateResult:
     driver_cached: bool
     missing_frames: list[int]
     source_frames_without_face: list[int]
+    truncated: bool
     notes: list[str]
     provenance: dict[str, Any]
     seconds: float
@@ -177,6 +179,7 @@ def _describe(animation: _Animation, output: Path, duration: float, provenance: 
         driver_cached=animation.driver.was_cached,
         missing_frames=animation.driver.missing_frames,
         source_frames_without_face=stream.source_frames_without_face,
+        truncated=any(info.is_truncated for info in plan.media()),
         notes=animation.notes + stream.notes,
         provenance=provenance.summary,
         seconds=0.0,

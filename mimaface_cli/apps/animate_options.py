@@ -49,6 +49,7 @@ class AnimateOptions:
         background: Background of the result: "keep" (the source's background), "transparent", a color, or the
             path of an image or a video.
         mouth: How the mesh engine renders the inside of mouths: "learned", "painted" or the path of a model file.
+        strict: Whether a damaged input is an error: one that was cut short, or whose clock jumps.
         deinterlace: How an interlaced source or driver is read: at "frame" or "field" rate, or "off".
         encode: How the result is encoded.
         diffusion: Options of the diffusion engine.
@@ -88,6 +89,7 @@ class AnimateOptions:
     compare: bool = option(False, help="Show source, driver and result side by side.")
     pose_from: Path | None = option(None, metavar="PATH", help="Track or video for the head motion of a speech driver.")
     trim: Trim = field(default_factory=Trim)
+    strict: bool = option(False, expert=True, help="Refuse inputs that are cut short or whose clock jumps.")
     loop: str = option(
         NONE, choices=LOOPS, metavar="MODE", expert=True, help="driver: repeat one that is shorter than a source video."
     )

@@ -152,10 +152,19 @@ class AnimationPlan:
             info=self.driver.info,
         )
 
+    def media(self) -> list[MediaInfo]:
+        """Return the descriptions of the source and the driver, if they have frames."""
+        return [info for info in (self.source.info, self.driver.info.media) if info is not None]
+
     def input_notes(self) -> list[str]:
         """Return what was repaired in the source and the driver, and what the result lacks of the source."""
-        infos = [info for info in (self.source.info, self.driver.info.media) if info is not None]
-        return list(dict.fromkeys(note for info in infos for note in info.notes)) + depth_notes(self.source.info)
+        notes = dict.fromkeys(note for info in self.media() for note in info.notes)
+        return [*notes, *depth_notes(self.source.info)]
+
+    def check_inputs(self) -> None:
+        """Raise InputError if an input is damaged and the options are strict."""
+        for repair in (repair for info in self.media() for repair in info.repairs if self.options.strict):
+            raise InputError(f"{repair}. Get the complete file, or leave out `strict`.")
 
     def inputs(self) -> dict[str, Path]:
         """Return the input files by their role, for the result's record."""
@@ -207,7 +216,9 @@ def plan_animation(
     panels = _plan_comparison(source_input, driver_input, size) if options.compare else None
     audio = _find_audio(options.audio, source_input)
     size = panels.size if panels else size
-    return AnimationPlan(source_input, driver_input, audio, options, query, selection, size, panels, backdrop)
+    plan = AnimationPlan(source_input, driver_input, audio, options, query, selection, size, panels, backdrop)
+    plan.check_inputs()
+    return plan
 
 
 def _find_audio(audio: str, source: SourceInput) -> Path | None:

@@ -92,7 +92,7 @@ def measure(result: Path, context: PairContext) -> tuple[ResultFigures, SetFeatu
 def _open_video_pair(result: Path, context: PairContext) -> VideoPair:
     if is_track(result):
         raise InputError(f"{result}: is a motion track. Name the video or the images that were rendered from it.")
-    info = probe(result)
+    info = probe(result).require_complete()
     driver_track = load_driver_track(context)
     return VideoPair(result, info, context, driver_track, read_source_face(context.pair, "largest"))
 

@@ -5,6 +5,7 @@ Source: ts_discontinuity_detect of FFmpeg's program (fftools/ffmpeg_demux.c).
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -15,7 +16,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from mimaface_cli.media.libav import demux, open_input, time_base, video_stream
+from mimaface_cli.media.libav import DECODE_ERRORS, demux, open_input, time_base, video_stream
 
 _CLOCK_TIME = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
 _HAS_JUMPS = 0x0200  # AVFMT_TS_DISCONT: the format allows timestamps that start again
@@ -129,14 +130,18 @@ class ClockScan:
 
 
 def scan_clock(path: Path) -> ClockScan:
-    """Read all packets of a video without decoding them; the result for an unchanged file is remembered.
+    """Read the packets of a video up to any damage; the result for an unchanged file is remembered.
 
     Raises:
         InputError: If the file cannot be opened.
-        Exception: Any of DECODE_ERRORS.
     """
     status = path.stat()
     return _scan(path.absolute(), status.st_mtime_ns, status.st_size)
+
+
+def _up_to_damage(packets: Iterator[Packet]) -> Iterator[Packet]:
+    with suppress(*DECODE_ERRORS):
+        yield from packets
 
 
 @lru_cache(maxsize=64)
@@ -145,7 +150,9 @@ def _scan(path: Path, modified: int, size: int) -> ClockScan:
     first = last = None
     with open_input(path) as container:
         index = video_stream(container, path).index
-        for packet in demux_continuous(container, repair):
+        for packet in _up_to_damage(demux_continuous(container, repair)):
+            if packet.is_corrupt and not may_jump(container):
+                continue  # incomplete, at the end of a file that was cut short
             if packet.stream.index == index and packet.pts is not None and packet.size:
                 count += 1
                 start = float(packet.pts * packet.time_base)

@@ -20,9 +20,9 @@ from av.video.stream import VideoStream
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.audio_streams import audio_stream
-from mimaface_cli.media.clock import ClockScan, demux_continuous, may_jump, scan_clock, stated_end
+from mimaface_cli.media.clock import demux_continuous, may_jump, scan_clock, stated_end
 from mimaface_cli.media.color import RgbConverter, is_hdr
-from mimaface_cli.media.completeness import check_index, check_length, damage_error
+from mimaface_cli.media.completeness import check_length, damage_error, is_cut_short
 from mimaface_cli.media.deinterlace_option import FRAME, OFF
 from mimaface_cli.media.frame_rates import header_rates, measure_rate
 from mimaface_cli.media.interlacing import (
@@ -39,6 +39,7 @@ from mimaface_cli.media.libav import (
     time_base,
     video_stream,
 )
+from mimaface_cli.media.video_extent import measure_extent
 
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _MAX_DURATION = 86_400.0  # seconds of one frame
@@ -65,7 +66,9 @@ class MediaInfo:
         has_audio: Whether there is audio.
         codec: FFmpeg name of the video codec, or suffix of the images.
         pixel_format: FFmpeg name of the pixel format.
-        notes: Notes for the user about what was repaired.
+        notes: Notes for the user about what was repaired and converted.
+        repairs: Those of the notes that are about a damaged file or clock.
+        is_truncated: Whether frames are missing at the end.
         scan: "progressive", "interlaced" or "telecined", before deinterlacing.
         deinterlace: How interlaced frames are read: "frame" or "field" rate, or "off".
         has_alpha: Whether the first frame is transparent anywhere.
@@ -84,10 +87,18 @@ class MediaInfo:
     codec: str
     pixel_format: str
     notes: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
+    is_truncated: bool = False
     scan: str = "progressive"
     deinterlace: str = FRAME
     has_alpha: bool = False
     is_hdr: bool = False
+
+    def require_complete(self) -> "MediaInfo":
+        """Return the description. Raises InputError if the video was cut short."""
+        if self.is_truncated:
+            raise InputError(f"{self.path}: {self.repairs[0].removeprefix(f'{self.path.name}: ')}. Get the whole file.")
+        return self
 
 
 def decode_frames(
@@ -96,7 +107,7 @@ def decode_frames(
     """Decode every frame that is shown, in presentation order.
 
     Frames before the first one that decodes cleanly are skipped, as players do for a recording that starts between two
-    key frames.
+    key frames. A file that was cut short gives the frames that it holds completely; `probe_video` reports it.
 
     Args:
         container: Open file.
@@ -110,10 +121,10 @@ def decode_frames(
     decoder = _alpha_decoder(stream) or stream.codec_context
     if not decoder.is_open:
         decoder.thread_type = "AUTO"
-    check_index(container, stream, path)
+    cut_short = is_cut_short(container, path)
     count = packet_count = 0
     end_seconds = 0.0
-    for packet in _demux(container, path):
+    for packet in _complete_packets(container, stream, path) if cut_short else _demux(container, path):
         if packet.pts is not None:
             end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.stream.index != stream.index:  # the empty packets at the end have no valid `stream_index`
@@ -123,10 +134,34 @@ def decode_frames(
             check_pixel_count(path, frame.width, frame.height)
             count += 1
             yield frame
+    if cut_short or is_cut_short(container, path):  # the index of a fragmented MP4 grows while it is read
+        for frame in _flush(decoder):
+            count += 1
+            yield frame
+        packet_count = stream.frames
+    if not count and cut_short:
+        raise InputError(f"{path}: cut short, it holds no complete frame. Get the complete file.")
     if not count:
         raise InputError(f"{path}: no frame can be decoded. Re-encode the video or choose another.")
-    check_index(container, stream, path)
-    check_length(container, stream, path, packet_count if from_start else stream.frames, end_seconds)
+    if not cut_short:
+        check_length(container, stream, path, packet_count if from_start else stream.frames, end_seconds)
+
+
+def _complete_packets(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[Packet]:
+    """Yield the packets of a file that was cut short, up to the first that is not complete."""
+    with suppress(InputError):
+        for packet in _demux(container, path):
+            if packet.is_corrupt and packet.stream.index == stream.index:
+                return
+            yield packet
+
+
+def _flush(decoder: VideoCodecContext) -> list[VideoFrame]:
+    """Return the frames that a decoder still holds; it may be flushed already."""
+    try:
+        return [frame for frame in decoder.decode(None) if not frame.is_corrupt]
+    except DECODE_ERRORS:
+        return []
 
 
 def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
@@ -256,7 +291,7 @@ def _seek(container: InputContainer, stream: VideoStream, path: Path, start: flo
         Time of the video's first frame on the file's clock, in seconds; None if the position after a seek is not
         certain. In that case `container` stays at its start.
     """
-    if may_jump(container) and _scan(path).jumps:
+    if may_jump(container) and scan_clock(path).jumps:
         return None
     with open_input(path) as trial:
         origin = next(decode_frames(trial, video_stream(trial, path), path)).pts
@@ -286,10 +321,10 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
     with open_input(path) as container:
         stream = video_stream(container, path)
         rate, variable_rate = measure_rate(stream, _presentation_times(container, stream, path))
-        count, duration, notes = _extent(container, stream, path, rate)
+        extent = measure_extent(container, stream, path, rate)
         has_audio = audio_stream(container) is not None
     shown_rate = scan.frame_rate(rate, deinterlace)
-    count = None if count is None else round(count * shown_rate / rate)
+    count = None if extent.count is None else round(extent.count * shown_rate / rate)
     # Opened again, because not every format can seek back to its start.
     with open_input(path) as container:
         stream = video_stream(container, path)
@@ -304,46 +339,19 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
             height,
             shown_rate,
             count,
-            duration,
+            extent.duration,
             variable_rate,
             has_audio,
             codec=stream.codec_context.codec.canonical_name,
             pixel_format=first.format.name,
-            notes=notes + scan.notes(path.name, rate, deinterlace),
+            notes=extent.repairs + scan.notes(path.name, rate, deinterlace),
+            repairs=extent.repairs,
+            is_truncated=extent.is_truncated,
             scan=scan.kind,
             deinterlace=deinterlace,
             has_alpha=alpha is not None and alpha.min() < 255,
             is_hdr=is_hdr(first),
         )
-
-
-def _extent(
-    container: InputContainer, stream: VideoStream, path: Path, rate: Fraction
-) -> tuple[int | None, float | None, tuple[str, ...]]:
-    """Return the number of frames and the duration in seconds, as far as they are known, and notes about the clock."""
-    if may_jump(container):
-        scan = _scan(path)
-        jumps = f"the clock jumps {scan.jumps} times" if scan.jumps > 1 else "the clock jumps once"
-        notes = (f"{path.name}: {jumps}; no time is left between the parts",) if scan.jumps else ()
-        return scan.packets or None, scan.duration or None, notes
-    duration = None
-    if stream.duration:
-        duration = float(stream.duration * time_base(stream))
-    elif container.duration:
-        duration = container.duration / 1e6
-    count = stream.frames or None
-    if count:
-        count -= sum(entry.is_discard for entry in stream.index_entries)
-    elif duration:
-        count = round(duration * rate)
-    return count, duration, ()
-
-
-def _scan(path: Path) -> ClockScan:
-    try:
-        return scan_clock(path)
-    except DECODE_ERRORS as error:
-        raise InputError(f"{path}: the file is damaged before its end. Get the complete file.") from error
 
 
 def _demux(container: InputContainer, path: Path) -> Iterator[Packet]:
