@@ -79,7 +79,7 @@ def test_face_that_the_border_cuts_moves_less_and_is_noted(animate, photo, box, 
 def test_whole_faces_have_no_such_note(animate, photo, tmp_path):
     photo.save(tmp_path / "whole.png")
     result, notes = animate("whole.png")
-    assert result.code == 0 and not any("border" in note or "only" in note for note in notes)
+    assert result.code == 0 and not any("border" in note or "coarse" in note for note in notes)
 
 
 def test_face_of_few_pixels_is_noted(animate, photo, tmp_path):
