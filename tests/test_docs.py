@@ -17,6 +17,7 @@ import pytest
 import mimaface_cli
 from mimaface_cli.cli.command_types import Command
 from tests.conftest import ROOT, Sample
+from tests.engines.mesh.mouth_models import write_model
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
@@ -153,6 +154,7 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
         os.symlink(sample.driver, folder / "voxceleb" / person / "clip.mp4")
     export_track(MotionTrack.load(sample.track), folder / "MySlate_1_iPhone.csv", "livelink")
     write_rows(folder / "same.csv", ("source", "driver"), ("photo.jpg", "talk.npz"))
+    write_model(folder / "anna.npz")
     (folder / "jobs.csv").write_text(first_block(ROOT / "docs" / "batch.md", "csv"), "utf-8")
     write_rows(folder / "keys.csv", ("time", "yaw", "jawOpen"), ("0.1", "5", ""), ("0.2", "", "0.3"))
     return folder

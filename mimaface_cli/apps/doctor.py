@@ -14,7 +14,15 @@ from mimaface_cli.face.landmarks import native_silence
 from mimaface_cli.weights.locate import find_missing_files, locate
 from mimaface_cli.weights.registry import find_asset
 
-EMBEDDED_WEIGHTS = ("face_landmarker", "person_segmenter", "hand_landmarker", "face478", "occlusion", "speech478")
+EMBEDDED_WEIGHTS = (
+    "face_landmarker",
+    "person_segmenter",
+    "hand_landmarker",
+    "face478",
+    "occlusion",
+    "mouth478",
+    "speech478",
+)
 PACKAGES = ("torch", "diffusers", "transformers", "mediapipe", "av", "numpy", "numba", "scipy", "safetensors")
 # Distribution and module; they are imported, because on servers OpenCV and MediaPipe may lack system libraries.
 _REQUIRED_MODULES = {"opencv-contrib-python": "cv2"} | {name: name for name in ("mediapipe", "av", "numba", "scipy")}

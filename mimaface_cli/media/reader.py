@@ -160,7 +160,7 @@ def _input_kind(path: Path) -> Literal["image", "video", "folder"]:
 def _video_frames(path: Path, start: float, deinterlace: str) -> Generator[Frame, None, None]:
     if is_animated_webp(path):
         animation = decode_animated_webp(path)
-        timed = ((image.rgb, image.alpha, *times) for image, *times in animation if times[0] >= start)
+        timed = ((image.rgb, image.alpha, seconds, rest) for image, seconds, rest in animation if seconds >= start)
     else:
         timed = decode_rgb_frames(path, start, deinterlace)
     for index, (image, alpha, seconds, duration) in enumerate(timed):

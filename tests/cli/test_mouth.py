@@ -13,6 +13,7 @@ from mimaface_cli.engines.mesh.engine import plan_portrait_motion
 from mimaface_cli.engines.mesh.mouth_network import load_mouth_network
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo
+from mimaface_cli.engines.mesh.turn_correction import correct_turns
 from mimaface_cli.face import face478
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.fingerprint import content_hash
@@ -56,7 +57,9 @@ def test_painted_mouth_uses_no_network(run_mimaface, sample, track, tmp_path):
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["engine_settings"] == {"mouth": {"name": "painted", "version": ""}}
     portrait = portrait_from_photo(read_image(sample.portrait).rgb, None, face478.load())
-    motion = plan_portrait_motion(portrait, MotionTrack.load(track), RetargetOptions())
+    driver = MotionTrack.load(track)
+    motion = plan_portrait_motion(portrait, driver, RetargetOptions())
+    motion = correct_turns(portrait, face478.load(), motion, driver)
     expected = render_photo(prepare_photo(portrait, face478.load()), face478.load(), motion)
     for frame, image in zip(read_frames(tmp_path / "out"), expected, strict=True):
         assert np.array_equal(frame, image)

@@ -221,7 +221,7 @@ def test_locate_finds_the_shipped_file_of_a_checkout_for_any_weights_folder(monk
 def test_locate_finds_the_file_inside_an_installed_wheel(tmp_path):
     installed = tmp_path / "site" / "mimaface_cli"
     (installed / "weights" / "shipped").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "files.py", "progress.py"):
+    for name in ("__init__.py", "errors.py", "files.py", "leftovers.py", "progress.py"):
         shutil.copy(PACKAGE / name, installed / name)
     for path in (PACKAGE / "weights").glob("*.py"):
         shutil.copy(path, installed / "weights" / path.name)

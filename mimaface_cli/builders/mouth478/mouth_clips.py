@@ -131,7 +131,8 @@ def make_mouth_samples(path: Path, track: MotionTrack, rng: np.random.Generator)
         return None
     columns = [np.stack(column) for column in zip(*samples, strict=True)]
     photo_columns = [np.stack(column) for column in zip(*photos, strict=True)]
-    return MouthSamples(photo_columns[0], photo_columns[1], *columns, closed=photo_columns[2])
+    names = [field.name for field in fields(MouthSamples)]
+    return MouthSamples(**dict(zip(names, [*photo_columns[:2], *columns, photo_columns[2]], strict=True)))
 
 
 def _find_shots(track: MotionTrack) -> list[tuple[int, int]]:
@@ -158,8 +159,8 @@ def _plan_shot(track: MotionTrack, start: int, end: int, rng: np.random.Generato
         allowed = np.abs(firsts - photo) > _MIN_DISTANCE
         count = min(PAIRS, int(allowed.sum()))
         share = weights * allowed
-        chosen = rng.choice(firsts, count, replace=False, p=share / share.sum()) if count else []
-        pairs.append(sorted(int(k) for k in chosen))
+        chosen = rng.choice(firsts, count, replace=False, p=share / share.sum()).tolist() if count else []
+        pairs.append(sorted(chosen))
     return _Plan(photos, pairs)
 
 
@@ -275,9 +276,9 @@ def measure_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         (64, 96, 2) float16: where each pixel of the second lies in the first, minus its own place, at half resolution
         in pixels of the full one.
     """
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     gray = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (second, first)]
-    flow = estimator.calc(*gray, None)
+    flow = estimator.calc(*gray, None)  # type: ignore[call-overload]  # the stub does not know the default
     return cv2.resize(flow, (flow.shape[1] // 2, flow.shape[0] // 2), interpolation=cv2.INTER_AREA).astype(np.float16)
 
 

@@ -42,15 +42,9 @@ def make_samples(folder: Path, work: Path, jobs: int, log: Callable[[str], None]
     for name in (_TRACKS, _SAMPLES):
         (work / name).mkdir(parents=True, exist_ok=True)
     missing = [path for path in list_videos(folder) if not _has_samples(path, work)]
-    if jobs < 2:
-        messages = (_make_clip_samples(path, work) for path in missing)
-    else:
-        pool = ProcessPoolExecutor(jobs)
-        messages = pool.map(_make_clip_samples, missing, [work] * len(missing))
-    for number, message in enumerate(messages):
-        log(f"samples {number + 1} of {len(missing)}: {message}")
-    if jobs > 1:
-        pool.shutdown()
+    with ProcessPoolExecutor(jobs) as pool:
+        for number, message in enumerate(pool.map(_make_clip_samples, missing, [work] * len(missing))):
+            log(f"samples {number + 1} of {len(missing)}: {message}")
 
 
 def _sample_path(path: Path, work: Path) -> Path:

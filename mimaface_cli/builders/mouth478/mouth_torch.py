@@ -31,7 +31,8 @@ class MouthUNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, SLOPE)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         nn.init.zeros_(self.condition.bias)
         nn.init.normal_(self.condition.weight, std=0.1)
         nn.init.normal_(self.o.weight, std=0.01)

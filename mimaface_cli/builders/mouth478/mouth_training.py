@@ -59,8 +59,8 @@ class MouthTrainer:
         self._people, self._options = people, options
         self._network = start or MouthUNet()
         self._critic = MouthCritic()
-        self._network.to(memory_format=torch.channels_last)
-        self._critic.to(memory_format=torch.channels_last)
+        for module in (self._network, self._critic):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self._optimizer = torch.optim.Adam(self._network.parameters(), _LEARNING_RATE, (0.9, 0.99))
         self._critic_optimizer = torch.optim.Adam(self._critic.parameters(), _CRITIC_RATE, (0.5, 0.99))
         self.average = MouthUNet()

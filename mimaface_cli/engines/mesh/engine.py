@@ -65,7 +65,7 @@ class MeshEngine:
     def problems(self) -> list[str]:
         """Return the missing models."""
         problems = []
-        for name in _MODELS:
+        for name in (*_MODELS, MOUTH_MODEL):
             try:
                 locate(name, download=False)
             except WeightsError as error:

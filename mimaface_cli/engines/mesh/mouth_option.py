@@ -6,7 +6,7 @@ from mimaface_cli.errors import InputError
 
 LEARNED, PAINTED = "learned", "painted"
 MODEL_SUFFIX = ".npz"
-DEFAULT_MOUTH = PAINTED
+DEFAULT_MOUTH = LEARNED
 MOUTH_HELP = "learned, painted or MODEL.npz."
 
 
