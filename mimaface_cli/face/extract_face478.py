@@ -179,7 +179,7 @@ class _TrackBuilder:
         self._coefficients: list[_FrameCoefficients | None] = []  # None: not fitted yet, or no face
         self._buffer: list[_PendingFrame] = []  # frames of the shot before its crop is fixed
         self._crop: np.ndarray | None = None
-        self._view = 0.0, 0.0
+        self._apparent_turn = 0.0, 0.0
         self._shot: Future[_Shot] | None = None
         self._person: _Person | None = None
         self._waiting: list[_PendingFrame] = []  # frames that will be fitted together
@@ -212,8 +212,9 @@ class _TrackBuilder:
     def _fix_crop(self) -> None:
         """Fix the shot's crop from the buffered frames, and start to fit them."""
         if self._buffer:
-            right, down = np.median([frame.face.view for frame in self._buffer], axis=0).tolist()
-            self._view = right, down  # the same for the whole shot: the middle of the landmarks also moves with turns
+            pitch, yaw = np.median([frame.face.apparent_turn for frame in self._buffer], axis=0).tolist()
+            # The same for the whole shot: the middle of the landmarks also moves with turns.
+            self._apparent_turn = pitch, yaw
             frames, self._buffer = [self._at_usual_place(frame) for frame in self._buffer], []
             crop = upright_crop(np.stack([frame.face.points for frame in frames]))
             # Submitted before any fit of the shot, so that fits that wait for it cannot occupy the whole pool.
@@ -227,7 +228,7 @@ class _TrackBuilder:
 
     def _at_usual_place(self, frame: _PendingFrame) -> _PendingFrame:
         """Return the frame with the usual place of the shot's face, on which its rotation depends (`Face.head`)."""
-        return replace(frame, face=replace(frame.face, view=self._view))
+        return replace(frame, face=replace(frame.face, apparent_turn=self._apparent_turn))
 
     def _end_shot(self) -> None:
         self._fix_crop()

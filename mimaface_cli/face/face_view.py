@@ -43,7 +43,9 @@ class FaceView:
             return face
         points = face.points if self.region is None else face.points + np.array(self.region[:2])
         points = transform_points(invert(turn_matrix(self.turns, width, height)), points)
-        return replace(face, points=points, rotation=turn_rotation(-self.turns) @ face.rotation)
+        turn = turn_rotation(-self.turns)
+        pitch, yaw, _ = (turn @ [*face.apparent_turn, 0.0]).tolist()
+        return replace(face, points=points, rotation=turn @ face.rotation, apparent_turn=(pitch, yaw))
 
     def around(self, box: np.ndarray, width: int, height: int, side: int) -> "FaceView":
         """Return the view of a square of the same image around a face.

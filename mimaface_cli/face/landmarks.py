@@ -34,21 +34,20 @@ class Face:
         rotation: (3, 3) canonical face to camera axes (x right, y up, z to the camera).
         depth: (478,) landmark depths that the landmarker estimates, in pixels toward the camera from the middle of the
             head, or None.
-        view: Angles of the face's middle from the middle of the image, to the right and down, in radians, in the
-            landmarker's camera.
+        apparent_turn: Turn about the camera's x and y axes, in radians, by which the face's place in the image changes
+            its rotation.
     """
 
     points: np.ndarray
     scores: np.ndarray
     rotation: np.ndarray
     depth: np.ndarray | None = None
-    view: tuple[float, float] = (0.0, 0.0)
+    apparent_turn: tuple[float, float] = (0.0, 0.0)
 
     @property
     def head(self) -> np.ndarray:
         """Rotation (3, 3) without the share that depends on the place of the face in the image."""
-        right, down = self.view
-        return rotation_matrix([_PITCH_SHARE * down, _YAW_SHARE * right, 0.0]) @ self.rotation
+        return rotation_matrix([*self.apparent_turn, 0.0]) @ self.rotation
 
     @property
     def box(self) -> np.ndarray:
@@ -236,7 +235,7 @@ def _to_face(landmarks: Any, scores: Any, matrix: Any, width: int, height: int) 
         np.array([category.score for category in scores]),
         np.asarray(matrix, np.float64)[:3, :3],
         positions[:, 2].copy(),
-        (float(right), float(down)),
+        (_PITCH_SHARE * float(down), _YAW_SHARE * float(right)),
     )
 
 

@@ -51,8 +51,8 @@ def animate_photo(source: str) -> tuple[str, ...]:
     return ("animate", source, "TRACK", *OUT)
 
 
-def animate_with(driver: str) -> tuple[str, ...]:
-    return ("animate", "PHOTO", driver, *OUT)
+def animate_with(driver: str, *options: str) -> tuple[str, ...]:
+    return ("animate", "PHOTO", driver, *options, *OUT)
 
 
 CASES: dict[str, BadInput] = {
@@ -93,7 +93,7 @@ CASES: dict[str, BadInput] = {
     "driver is an empty folder": BadInput(INPUT, ("pics", "no images"), animate_with("pics"), empty_folder("pics")),
     "driver empty": BadInput(INPUT, ("a.mp4", "empty"), animate_with("a.mp4"), file_with("a.mp4", b"")),
     "driver cut short": BadInput(
-        INPUT, ("a.mp4", "complete"), animate_with("a.mp4"), truncated_copy("a.mp4", "driver", 0.6)
+        INPUT, ("a.mp4", "complete"), animate_with("a.mp4", "--strict"), truncated_copy("a.mp4", "driver", 0.6)
     ),
     "driver is text": BadInput(
         INPUT, ("a.mp4", "convert"), animate_with("a.mp4"), file_with("a.mp4", b"Dear diary, today\n" * 99)

@@ -114,7 +114,7 @@ def test_turned_photo_is_animated_as_the_upright_one(run_command, photo, laugh, 
         assert (values["width"], values["height"]) == np.rot90(photo, turns).shape[1::-1]
         back = [np.rot90(frame, -turns) for frame in frames["turned"]]
         assert mean_changes(frames["upright"], back).max() < 0.5
-        assert mean_changes(frames["upright"], [photo] * len(back)).max() > 0.8
+        assert mean_changes(frames["upright"], [photo] * len(back)).max() > 0.5
 
 
 def test_upside_down_video_is_driven_and_drives_as_the_upright_one(run_command, sample, photo, tmp_path):

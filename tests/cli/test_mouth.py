@@ -36,7 +36,7 @@ def track(sample, tmp_path) -> Path:
 @pytest.fixture
 def voice(tmp_path) -> Path:
     """A model file that changes a few gray levels."""
-    return write_model(tmp_path / "anna.npz", 0.03)
+    return write_model(tmp_path / "anna.npz", 0.01)
 
 
 def read_frames(folder: Path) -> list[np.ndarray]:

@@ -84,7 +84,7 @@ def test_whole_faces_have_no_such_note(animate, photo, tmp_path):
 
 def test_face_of_few_pixels_is_noted(animate, photo, tmp_path):
     canvas = Image.new("RGB", (900, 700), (90, 110, 120))
-    canvas.paste(photo.resize((230, 230)), (400, 300))
+    canvas.paste(photo.resize((200, 200)), (400, 300))
     canvas.save(tmp_path / "coarse.png")
     result, notes = animate("coarse.png")
     assert result.code == 0, result.err

@@ -12,7 +12,14 @@ import pytest
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.extract_options import MAX_FACES, check_face_selector
-from mimaface_cli.face.landmarks import Face, native_silence, resize_for_network, select_face
+from mimaface_cli.face.landmarks import (
+    Face,
+    FaceLandmarker,
+    locate_landmark_model,
+    native_silence,
+    resize_for_network,
+    select_face,
+)
 
 
 def make_face(left: float, size: float) -> Face:
@@ -180,12 +187,15 @@ def test_loading_mediapipe_leaves_matplotlib_findable_to_other_threads():
 
 def test_head_hardly_depends_on_the_place_of_the_face_in_the_image(portrait_image):
     rotations, heads = [], []
+    landmarker = FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=1)
     for shift in (-110, 110):
-        moved = np.float32([[0.5, 0, 128 + shift], [0, 0.5, 190 + shift]])
+        moved = np.float32([[0.75, 0, 64 + shift], [0, 0.75, 64 + shift]])
         image = cv2.warpAffine(portrait_image, moved, (512, 512), borderMode=cv2.BORDER_REPLICATE)
-        (face,) = detect_faces(image)
+        (face,) = landmarker(image)
         rotations.append(face.rotation)
         heads.append(face.head)
+
+    landmarker.close()
 
     def turn(pair: list[np.ndarray]) -> float:
         return float(np.degrees(np.arccos(np.clip((np.trace(pair[0].T @ pair[1]) - 1) / 2, -1, 1))))

@@ -1,5 +1,7 @@
 """The model card of the mouth network."""
 
+from pathlib import Path
+
 from mimaface_cli.builders.mouth478.mouth_build_options import MouthBuildOptions
 from mimaface_cli.builders.mouth478.mouth_data import MouthData
 from mimaface_cli.builders.mouth478.mouth_evaluation import MouthFigures
@@ -17,7 +19,7 @@ def write_card(
         version: Version of the build.
     """
     pairs = sum(len(clip.samples) for clips in data.training for clip in clips)
-    start = f" It starts from the model `{options.init}`." if options.init else ""
+    init = f" --init {Path(options.init).name}" if options.init else ""
     return f"""# mouth478, which refines the mouth of the mesh engine (version {version})
 
 A convolutional U-Net with four levels and 0.43 million parameters. It sees a crop of 192×128 pixels around the
@@ -27,10 +29,10 @@ what to add to the rendered crop: teeth, tongue and shadow inside the lips, and 
 ## Data
 
 {options.about} It was trained on {pairs:,} pairs of consecutive frames of {len(data.training)} people, which the engine
-rendered from another frame of the same shot.{start} The network contains no image.
+rendered from another frame of the same shot. The network contains no image.
 
 Built with `python -m mimaface_cli.builders.mouth478 FOLDER -o {options.output.name} --steps {options.steps} --seed
-{options.seed}`.
+{options.seed}{init}`.
 
 ## Measurements
 

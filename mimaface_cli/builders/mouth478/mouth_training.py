@@ -19,9 +19,9 @@ _LEARNING_RATE, _FINAL_SHARE = 6e-4, 0.05  # the rate falls to this share along 
 _CRITIC_RATE = 4e-4
 _WARM_UP = 200  # steps
 _CRITIC_STARTS = 0.05  # share of the training from which the critic learns
-# Length of the critic's gradient relative to that of the differences, at shares of the training: first both lead to
-# the colors, then the critic leads away from the mean of all mouths.
-_CRITIC_LENGTHS = {0.1: 0.0, 0.25: 0.8, 0.45: 0.8, 0.65: 1.8}
+# Length of the critic's gradient relative to that of the differences, at shares of the training. Longer ones draw a
+# texture of fine lines between the lips.
+_CRITIC_LENGTHS = {0.1: 0.0, 0.25: 0.5}
 # Of pixels in the opening and close to it, beside 1 elsewhere: where the lips are true, and where they are rendered.
 _EXACT_WEIGHT, _RENDERED_WEIGHT = 6.0, 0.6
 _CRITIC_VIEW = np.s_[..., 16:112, 32:160]  # the lips in the crop: what the critic sees

@@ -37,7 +37,7 @@ _RIM_SIGMA, _CHANGE_SIGMA = 1.5, 4.0  # pixels of the crop
 _BLUR_ABOVE = 1.33  # pixels of the crop per pixel of the frame above which sampling alone would skip some
 # Mean change in gray levels of skin and lips that the network makes to the photo itself: up to the first it knows the
 # style of the image, from the second it does not.
-_KNOWN_STYLE, _FOREIGN_STYLE = 6.0, 12.0
+_KNOWN_STYLE, _FOREIGN_STYLE = 1.0, 3.0
 _LARGEST = 255.0  # gray levels: a change that counts as infinite
 # Pixels between the lips are teeth if they are brighter than this share of the skin, and not redder than this share of
 # their brightness.

@@ -35,7 +35,7 @@ def portrait(model):
 def networks(tmp_path_factory):
     """A network that adds few gray levels, and one that adds many."""
     folder = tmp_path_factory.mktemp("models")
-    return [load_mouth_network(write_model(folder / f"{k}.npz", strength)) for k, strength in enumerate((0.03, 0.3))]
+    return [load_mouth_network(write_model(folder / f"{k}.npz", strength)) for k, strength in enumerate((0.01, 0.3))]
 
 
 @pytest.fixture(scope="module")
