@@ -42,6 +42,8 @@ _LARGEST = 255.0  # gray levels: a change that counts as infinite
 # Pixels between the lips are teeth if they are brighter than this share of the skin, and not redder than this share of
 # their brightness.
 _TEETH_LEVEL, _REDDISH = 0.7, 0.25
+# Share of the opening that the photo shows from which, and until which, the photo's mouth replaces the network's.
+_SHOWN_FROM, _SHOWN_UNTIL = 0.3, 0.8
 _MARGIN = 4  # pixels around the crop, for interpolation
 _LIPS = np.concatenate([topology.OUTER_LIPS, topology.INNER_LIPS])
 
@@ -100,6 +102,7 @@ class LearnedMouth:
         lips: (L, 3) the photo's lips in the head's frame.
         photo: (C, 64, 96) float32, see `MouthNetwork.embed_photo`.
         teeth: (128, 192) float32, 1 where the photo shows teeth of the upper jaw, which stay as they are.
+        opening: Area of the photo's opening in pixels of the crop.
     """
 
     network: MouthNetwork
@@ -110,6 +113,7 @@ class LearnedMouth:
     lips: np.ndarray
     photo: np.ndarray
     teeth: np.ndarray
+    opening: float
 
     def correct(self, crop: MouthCrop, expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """Return what the network adds to a crop: (128, 192, 3) float32, in the photo's saturation."""
@@ -144,7 +148,15 @@ def prepare_learned_mouth(
     """
     embedded = network.embed_photo(crop.planes)
     return LearnedMouth(
-        network, anchor, chroma, photo.expression, photo.pose, photo.head[_LIPS], embedded, find_teeth(crop)
+        network,
+        anchor,
+        chroma,
+        photo.expression,
+        photo.pose,
+        photo.head[_LIPS],
+        embedded,
+        find_teeth(crop),
+        float(crop.opening.sum()),
     )
 
 
@@ -216,7 +228,10 @@ def correct_mouth(
         seen = behind + alpha[box] * (region - behind)
     crop = MouthCrop(crop_mouth(seen, local), draw_opening(frame.ring, matrix), local)
     residual = mouth.correct(crop, frame.expression, frame.pose)
-    residual *= (1 - mouth.teeth * crop.opening)[..., None]
+    # An opening that is hardly larger than the photo's shows the photo's own mouth, which stays as it is.
+    shown = mouth.opening / max(float(crop.opening.sum()), 1.0)
+    own = _ease((shown - _SHOWN_FROM) / (_SHOWN_UNTIL - _SHOWN_FROM))
+    residual *= (1 - np.maximum(mouth.teeth, np.float32(own)) * crop.opening)[..., None]
     replaced = np.float32(share) * _measure_replacement(residual, crop.opening)
     residual *= np.float32(share) * fade_border()
     residual += replaced[..., None] * crop.colors

@@ -215,3 +215,18 @@ def test_bright_teeth_of_the_photo_are_found_and_lips_are_not():
     assert teeth[56, 90] < 0.1
     assert teeth[65, 90] < 0.1
     assert teeth[30, 90] == 0, "skin is as bright as teeth"
+
+
+def test_the_photos_own_open_mouth_stays_while_the_opening_hardly_grows(portrait, model, network):
+    """The mouth of a photo that shows all of the opening is the painted one inside; around it, the network corrects."""
+    plain = prepare_still_head(portrait, model)
+    prepared = prepare_still_head(portrait, model, network)
+    assert prepared.learned is not None
+    painted = render(plain, model, jaw=0.3).astype(int)
+
+    def change(opening: float) -> float:
+        shown = replace(prepared, learned=replace(prepared.learned, opening=opening, teeth=np.zeros_like(teeth)))
+        return float(np.abs(render(shown, model, jaw=0.3) - painted).sum())
+
+    teeth = prepared.learned.teeth
+    assert 0 < change(1e6) < 0.9 * change(0.0)
