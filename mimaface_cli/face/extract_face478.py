@@ -213,8 +213,7 @@ class _TrackBuilder:
         """Fix the shot's crop from the buffered frames, and start to fit them."""
         if self._buffer:
             pitch, yaw = np.median([frame.face.apparent_turn for frame in self._buffer], axis=0).tolist()
-            # The same for the whole shot: the middle of the landmarks also moves with turns.
-            self._apparent_turn = pitch, yaw
+            self._apparent_turn = pitch, yaw  # of the whole shot: the middle of the landmarks also moves with turns
             frames, self._buffer = [self._at_usual_place(frame) for frame in self._buffer], []
             crop = upright_crop(np.stack([frame.face.points for frame in frames]))
             # Submitted before any fit of the shot, so that fits that wait for it cannot occupy the whole pool.
