@@ -17,7 +17,7 @@ HELD = 1.5  # seconds
 
 @pytest.fixture(scope="module")
 def held(sample, tmp_path_factory):
-    """Six frames of the sample, the last of which is held, with audio to the end."""
+    """Write six frames of the sample with audio; the last frame is held until the audio ends."""
     folder = tmp_path_factory.mktemp("held")
     run_ffmpeg(*tones([300], HELD, 48_000, "mono"), folder / "tone.wav")
     with VideoWriter(

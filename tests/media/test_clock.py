@@ -90,7 +90,7 @@ def test_gap_below_the_limit_stays_a_gap(tmp_path):
 
 
 def write_held(path, hold, count=25):
-    """Write frames of 40 ms, the last of which lasts `hold` seconds; return the duration."""
+    """Write frames of 40 ms and a last one of `hold` seconds; return the duration."""
     duration = (count - 1) / 25 + hold
     with VideoWriter(path, 96, 64, RATE, duration=duration) as writer:
         for number in range(count):

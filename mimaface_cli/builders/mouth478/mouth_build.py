@@ -14,6 +14,7 @@ from mimaface_cli.builders.mouth478.mouth_torch import MouthUNet
 from mimaface_cli.builders.mouth478.mouth_training import MouthTrainer, TrainingOptions
 from mimaface_cli.engines.mesh.mouth_network import content_version, load_mouth_network
 from mimaface_cli.errors import InputError
+from mimaface_cli.files import atomic_path
 from mimaface_cli.media.image import write_image
 
 _CONDITION_QUANTILES = 0.002, 0.998  # of the training data: the range within which conditions are believed
@@ -41,10 +42,8 @@ def build_mouth_model(options: MouthBuildOptions, log: Callable[[str], None]) ->
     trainer = MouthTrainer(data.training, training, _load_start(options.init))
     trainer.run(_progress(log))
     arrays = export_arrays(trainer.average, data)
-    part = options.output.with_suffix(".part")
-    with part.open("wb") as file:
+    with atomic_path(options.output) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-    part.replace(options.output)
     figures: tuple[MouthFigures, MouthFigures] | None = None
     if data.held_out:
         figures = evaluate_network(trainer.average, data.held_out)

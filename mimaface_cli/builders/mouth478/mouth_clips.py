@@ -28,6 +28,7 @@ from mimaface_cli.face.extract_options import MAX_FACES
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.landmarks import FaceLandmarker, locate_landmark_model, select_face
 from mimaface_cli.face.portrait import SQUARE, Portrait
+from mimaface_cli.files import atomic_path
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
@@ -75,10 +76,8 @@ class MouthSamples:
 
     def save(self, path: Path) -> None:
         """Write the samples to a file, which appears when it is complete."""
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)})
-        part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "MouthSamples":

@@ -13,6 +13,7 @@ from torch.nn import functional
 from mimaface_cli.builders.mouth478.mouth_batches import MouthBatch, MouthClip, draw_batch
 from mimaface_cli.builders.mouth478.mouth_torch import MouthCritic, MouthUNet
 from mimaface_cli.engines.mesh.mouth_crop import change_window
+from mimaface_cli.files import atomic_path
 
 PAIRS_PER_BATCH = 4
 _LEARNING_RATE, _FINAL_SHARE = 6e-4, 0.05  # the rate falls to this share along a cosine
@@ -131,9 +132,8 @@ class MouthTrainer:
     def _store(self) -> None:
         path = self._options.checkpoint
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        part_file = path.with_suffix(".part")
-        torch.save({"step": self.step, **state}, part_file)
-        part_file.replace(path)
+        with atomic_path(path) as temporary:
+            torch.save({"step": self.step, **state}, temporary)
 
     def _restore(self) -> None:
         state = torch.load(self._options.checkpoint, weights_only=True)

@@ -269,7 +269,7 @@ def _store_pixels(pixels: np.ndarray, start: int, count: int, pitch: int, result
 
 @compiled
 def _strip_length(total: int) -> int:
-    """The largest strip, in multiples of 16, of which as few as possible cover all pixels evenly."""
+    """Return the length of a strip, a multiple of 16: the fewest strips cover all pixels, and all are equally long."""
     strips = (total + _STRIP - 1) // _STRIP
     return ((total + strips - 1) // strips + 15) // 16 * 16
 

@@ -25,7 +25,7 @@ def make_arrays(strength: float = 1.0, seed: int = 0, channels: tuple[int, int, 
 
 
 def write_model(path: Path, strength: float = 1.0, seed: int = 0, **changes) -> Path:
-    """Write a model file, with some arrays changed, or left out if None."""
+    """Write a model file. `changes` replaces arrays; None removes one."""
     arrays = make_arrays(strength, seed) | changes
     if "version" not in changes:
         content = {name: array for name, array in arrays.items() if name != "version" and array is not None}
