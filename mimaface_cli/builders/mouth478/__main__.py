@@ -2,13 +2,11 @@
 
 import argparse
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
+from mimaface_cli.builders.build_command import run_build
 from mimaface_cli.builders.mouth478.mouth_build import build_mouth_model
 from mimaface_cli.builders.mouth478.mouth_build_options import MouthBuildOptions
-from mimaface_cli.errors import MimafaceError
 
 
 def parse_arguments(arguments: list[str]) -> MouthBuildOptions:
@@ -53,25 +51,10 @@ def parse_arguments(arguments: list[str]) -> MouthBuildOptions:
     return MouthBuildOptions(**vars(options))
 
 
-def _make_timed_log() -> Callable[[str], None]:
-    """Return a function that prints messages with the elapsed seconds."""
-    start = time.monotonic()
-
-    def log(text: str) -> None:
-        print(f"{time.monotonic() - start:6.0f} s  {text}", file=sys.stderr, flush=True)
-
-    return log
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    try:
-        build_mouth_model(options, _make_timed_log())
-    except MimafaceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run_build(lambda log: build_mouth_model(options, log), sys.stderr.write)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,14 @@
 import argparse
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 # The layers are small: more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from mimaface_cli.builders.build_command import run_build
 from mimaface_cli.builders.speech478.lip_build import build_lip_model
 from mimaface_cli.builders.speech478.lip_build_options import LipBuildOptions
-from mimaface_cli.errors import MimafaceError
 
 
 def parse_arguments(arguments: list[str]) -> LipBuildOptions:
@@ -58,25 +56,10 @@ def parse_arguments(arguments: list[str]) -> LipBuildOptions:
     return LipBuildOptions(**vars(options))
 
 
-def _make_timed_log() -> Callable[[str], None]:
-    """Return a function that prints messages with the elapsed seconds."""
-    start = time.monotonic()
-
-    def log(text: str) -> None:
-        print(f"{time.monotonic() - start:6.0f} s  {text}", file=sys.stderr, flush=True)
-
-    return log
-
-
 def main(arguments: list[str]) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(arguments)
-    try:
-        build_lip_model(options, _make_timed_log())
-    except MimafaceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run_build(lambda log: build_lip_model(options, log), sys.stderr.write)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,31 @@
+"""What the command lines of long builds share: progress with the elapsed time, and errors in one line."""
+
+import time
+from collections.abc import Callable
+
+from mimaface_cli.errors import MimafaceError
+
+Log = Callable[[str], None]
+
+
+def run_build(build: Callable[[Log], None], write: Callable[[str], object]) -> int:
+    """Run a build.
+
+    Args:
+        build: The build; its argument receives messages.
+        write: Receives lines of text: messages with the elapsed seconds, and the error if the build fails.
+
+    Returns:
+        The exit code.
+    """
+    start = time.monotonic()
+
+    def log(text: str) -> None:
+        write(f"{time.monotonic() - start:6.0f} s  {text}\n")
+
+    try:
+        build(log)
+    except MimafaceError as error:
+        write(f"error: {error}\n")
+        return error.exit_code
+    return 0
