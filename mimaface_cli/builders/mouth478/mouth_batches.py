@@ -1,6 +1,7 @@
 """Random batches of mouth samples: people, mirror images, light, color and sharpness vary."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -11,10 +12,13 @@ from mimaface_cli.engines.mesh.mouth_crop import CROP_HEIGHT, CROP_WIDTH, MOUTH_
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 
 _CLOSED_SHARE = 0.4  # of the pairs whose photo has a closed mouth, beside those that chance gives
+_WIDE_SHARE = 0.3  # of the pairs with a wide opening, beside those that chance gives
+_WIDE_OPENING = 0.05  # share of the crop
 _EXACT_SHARE = 0.5  # of the pairs: true lips around the inside of a rendered mouth
 _GRAY_SHARE, _BLURRED_SHARE = 0.08, 0.35  # shares of the samples
-_GAIN, _CHANNEL_GAIN, _OFFSET = 0.2, 0.08, 12.0  # largest changes of light and color
-_GAMMA = 0.25
+_GAINS = 0.55, 1.2  # range of the light, even in logarithms
+_CHANNEL_GAIN, _OFFSET = 0.08, 12.0  # largest changes of color
+_GAMMA = 0.3
 _LARGEST_BLUR = 2.2  # factor by which a sample is reduced and enlarged
 _CONDITION_NOISE = 0.02  # standard deviation
 
@@ -46,6 +50,11 @@ class MouthClip:
     person: str
     samples: MouthSamples
 
+    @cached_property
+    def wide(self) -> np.ndarray:
+        """(N,) whether the mouth is wide open in the first frame of a pair."""
+        return self.samples.true_openings[:, 0].mean((1, 2)) > 255 * _WIDE_OPENING
+
 
 def draw_batch(people: list[list[MouthClip]], size: int, rng: np.random.Generator) -> MouthBatch:
     """Draw pairs of random people.
@@ -55,12 +64,18 @@ def draw_batch(people: list[list[MouthClip]], size: int, rng: np.random.Generato
         size: Number of pairs.
         rng: Random numbers.
     """
+    wide = [clips for clips in people if any(clip.wide.any() for clip in clips)]
     pairs = []
     for _ in range(size):
-        clips = people[rng.integers(len(people))]
-        samples = clips[rng.integers(len(clips))].samples
-        choices = np.arange(len(samples))
-        closed = np.flatnonzero(samples.closed[samples.photo])
+        is_wide = bool(wide) and rng.random() < _WIDE_SHARE
+        group = wide if is_wide else people
+        clips = group[rng.integers(len(group))]
+        if is_wide:
+            clips = [clip for clip in clips if clip.wide.any()]
+        clip = clips[rng.integers(len(clips))]
+        samples = clip.samples
+        choices = np.flatnonzero(clip.wide) if is_wide else np.arange(len(samples))
+        closed = choices[samples.closed[samples.photo[choices]]]
         if len(closed) and rng.random() < _CLOSED_SHARE:
             choices = closed
         pairs.append(_vary(samples, int(rng.choice(choices)), rng))
@@ -93,7 +108,7 @@ def _vary(samples: MouthSamples, k: int, rng: np.random.Generator) -> Pair:
         for image in colors:
             reduced = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
             image[:] = cv2.resize(reduced, (CROP_WIDTH, CROP_HEIGHT), interpolation=cv2.INTER_LINEAR)
-    gains = rng.uniform(1 - _GAIN, 1 + _GAIN) * rng.uniform(1 - _CHANNEL_GAIN, 1 + _CHANNEL_GAIN, 3)
+    gains = np.exp(rng.uniform(*np.log(_GAINS))) * rng.uniform(1 - _CHANNEL_GAIN, 1 + _CHANNEL_GAIN, 3)
     colors = np.clip(colors * gains.astype(np.float32) + np.float32(rng.uniform(-_OFFSET, _OFFSET)), 0, 255)
     gamma = np.float32(np.exp(rng.uniform(-_GAMMA, _GAMMA)))
     colors = 255 * (colors / 255) ** gamma

@@ -34,8 +34,8 @@ from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.mouth_motion import lip_gap_gradient
 
-PHOTOS = 3  # per shot: the most closed mouth, and others at random
-PAIRS = 10  # per photo
+PHOTOS = 2  # per shot: the most closed mouth, and others at random
+PAIRS = 12  # per photo
 _MAX_SHOTS = 3  # per clip, the longest
 _MIN_SHOT = 12  # frames
 _MAX_YAW = np.radians(40.0)

@@ -1,6 +1,7 @@
 """Batches of the mouth network's training."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from mimaface_cli.builders.mouth478.mouth_training import (
     MouthTrainer,
     TrainingOptions,
     compare_mouths,
+    compare_tones,
     measure_unsteadiness,
 )
 from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, CROP_HEIGHT, CROP_WIDTH, MOUTH_COLUMNS
@@ -117,6 +119,32 @@ def test_differences_in_the_opening_count_more_where_the_lips_are_exact():
     assert 0 < compare(*inside, exact=False) < compare(*outside, exact=False)
     equal = compare_mouths(truth, truth, opening, torch.tensor([True, False]))
     assert all(float(loss) == 0 for loss in equal.values())
+
+
+def test_tones_differ_by_brightness_and_not_by_place():
+    rng = torch.Generator().manual_seed(0)
+    truth = torch.rand(2, 3, CROP_HEIGHT, CROP_WIDTH, generator=rng)
+    opening = torch.zeros(2, CROP_HEIGHT, CROP_WIDTH)
+    opening[:, 50:70, 80:110] = 1
+    is_exact = torch.tensor([True, True])
+    moved = truth.clone()
+    moved[:, :, 50:70, 80:110] = truth[:, :, 50:70, 80:110].flip(-1)
+    assert float(compare_tones(moved, truth, opening, is_exact)) < 1e-6
+    flat = torch.full_like(truth, 0.5)
+    assert float(compare_tones(flat, truth, opening, is_exact)) > 0.01
+    assert float(compare_tones(flat, truth, opening, ~is_exact)) == 0
+    assert float(compare_tones(flat, truth, torch.zeros_like(opening), is_exact)) == 0
+
+
+def test_wide_openings_are_drawn_more_often_than_chance_gives():
+    samples = make_samples(np.random.default_rng(8), pairs=20)
+    openings = np.zeros_like(samples.true_openings)
+    openings[7] = 255
+    marked = np.arange(20)[:, None, None] * np.ones((1, 2, CONDITION_DIM), np.float32)
+    people = [[MouthClip("a", "a", replace(samples, true_openings=openings, conditions=marked))]]
+    batch = draw_batch(people, 60, np.random.default_rng(0))
+    wide = np.abs(batch.conditions[:60, -5] - 7) < 0.5
+    assert 12 < wide.sum() < 35
 
 
 def test_exact_pairs_show_the_true_lips_around_the_inside_of_the_render():
