@@ -11,6 +11,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions, check_face_selector
 from mimaface_cli.media.deinterlace_option import DEINTERLACE_MODES, FRAME
 from mimaface_cli.media.encode_options import EncodeOptions
+from mimaface_cli.media.strict_option import STRICT_HELP
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.options import check_options, option, option_info
@@ -89,7 +90,7 @@ class AnimateOptions:
     compare: bool = option(False, help="Show source, driver and result side by side.")
     pose_from: Path | None = option(None, metavar="PATH", help="Track or video for the head motion of a speech driver.")
     trim: Trim = field(default_factory=Trim)
-    strict: bool = option(False, expert=True, help="Refuse inputs that are cut short or whose clock jumps.")
+    strict: bool = option(False, expert=True, help=STRICT_HELP)
     loop: str = option(
         NONE, choices=LOOPS, metavar="MODE", expert=True, help="driver: repeat one that is shorter than a source video."
     )

@@ -163,8 +163,8 @@ class AnimationPlan:
 
     def check_inputs(self) -> None:
         """Raise InputError if an input is damaged and the options are strict."""
-        for repair in (repair for info in self.media() for repair in info.repairs if self.options.strict):
-            raise InputError(f"{repair}. Get the complete file, or leave out `strict`.")
+        for info in self.media():
+            info.check_strict(self.options.strict)
 
     def inputs(self) -> dict[str, Path]:
         """Return the input files by their role, for the result's record."""

@@ -45,6 +45,7 @@ class EditResult:
         background: "keep", "transparent", a color, or the path of an image or a video.
         engine_settings: Settings that the engine ran with, as JSON values.
         source_frames_without_face: Indices of the frames of a video that show no face and stay as they are.
+        truncated: Whether an input was cut short, so that frames are missing at its end.
         gains: Factors on the edits of a photo that make the detected motion match the requested values.
         notes: Notes for the user.
         provenance: The provenance that was written, or None for a track.
@@ -62,6 +63,7 @@ class EditResult:
     background: str
     engine_settings: dict[str, Any]
     source_frames_without_face: list[int]
+    truncated: bool
     gains: list[EditGain]
     notes: list[str]
     provenance: dict[str, Any] | None
@@ -119,6 +121,7 @@ def _write_track(job: EditJob, overwrite: bool) -> EditResult:
         background=KEEP,
         engine_settings={},
         source_frames_without_face=[],
+        truncated=job.is_truncated,
         gains=[],
         notes=job.notes,
         provenance=None,
@@ -156,6 +159,7 @@ def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
         background=job.options.background,
         engine_settings=rendered.moving.describe(),
         source_frames_without_face=rendered.moving.source_frames_without_face,
+        truncated=job.is_truncated,
         gains=rendered.gains,
         notes=job.notes + rendered.moving.notes,
         provenance=job_stamp.summary,

@@ -14,6 +14,7 @@ from mimaface_cli.apps.grid import Axis, grid_size, parse_axes
 from mimaface_cli.apps.output_checks import check_media_output, is_video_output
 from mimaface_cli.apps.source_loading import depth_notes, result_size, size_limit
 from mimaface_cli.cache import Cache
+from mimaface_cli.drivers.base import Driver
 from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.engines.mesh.mouth_network import MouthNetwork, open_mouth_network
@@ -71,6 +72,7 @@ class EditJob:
         axes: Axes of a grid, or none.
         size: Width and height of the rendered frames, or None for a track.
         backdrop: What replaces the background, or None if it stays or becomes transparent.
+        is_truncated: Whether an input was cut short.
         mixed_track: Track that regions are taken from, or None.
         mouth_network: Network that corrects mouths, or None.
         cache: Cache of extracted tracks, or None.
@@ -86,6 +88,7 @@ class EditJob:
     axes: list[Axis]
     size: tuple[int, int] | None
     backdrop: Backdrop | None
+    is_truncated: bool
     mixed_track: MotionTrack | None
     mouth_network: MouthNetwork | None
     cache: Cache | None
@@ -131,7 +134,9 @@ def prepare_edit(
     backdrop = _inspect_background(kind, options)
     _check_output(source, output, size, kind, options, overwrite)
     mouth_network = None if size is None else open_mouth_network(options.mouth)
-    mixed_track = _load_mixed_track(options.mix, cache, progress)
+    mixed = _load_mixed_motion(options, cache, progress)
+    mixed_track = None if mixed is None else mixed.track
+    notes += () if mixed is None else mixed.notes
     if is_video_of_photo:
         options = _fill_in_duration(options, edits, mixed_track)
     return EditJob(
@@ -143,6 +148,7 @@ def prepare_edit(
         axes,
         size,
         backdrop,
+        _is_truncated(edit_input) or (mixed is not None and mixed.is_truncated),
         mixed_track,
         mouth_network,
         cache,
@@ -154,7 +160,7 @@ def prepare_edit(
 def _read_input(source: Path, options: EditOptions) -> EditInput:
     if is_track(source):
         return TrackInput(source, load_driver(source, ExtractOptions(options.face)).track)
-    info = probe(source)
+    info = probe(source).check_strict(options.strict)
     return PhotoInput(source, info) if info.kind == "image" else VideoInput(source, info)
 
 
@@ -268,10 +274,16 @@ def _check_output(
     )
 
 
-def _load_mixed_track(path: Path | None, cache: Cache | None, progress: ProgressCallback) -> MotionTrack | None:
+def _is_truncated(edit_input: EditInput) -> bool:
+    return not isinstance(edit_input, TrackInput) and edit_input.info.is_truncated
+
+
+def _load_mixed_motion(options: EditOptions, cache: Cache | None, progress: ProgressCallback) -> Driver | None:
+    path = options.mix
     if path is None:
         return None
-    return load_driver(path, ExtractOptions(), cache, partial(progress, "extracting motion to mix")).track
+    info = None if is_track(path) else probe(path).check_strict(options.strict)
+    return load_driver(path, ExtractOptions(), cache, partial(progress, "extracting motion to mix"), info)
 
 
 def _fill_in_duration(options: EditOptions, edits: Edits, mixed_track: MotionTrack | None) -> EditOptions:

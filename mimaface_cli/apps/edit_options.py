@@ -9,6 +9,7 @@ from mimaface_cli.apps.background_option import BACKGROUND_HELP, KEEP, check_bac
 from mimaface_cli.engines.mesh.mouth_option import DEFAULT_MOUTH, MOUTH_HELP, check_mouth
 from mimaface_cli.face.extract_options import check_face_selector
 from mimaface_cli.media.encode_options import EncodeOptions
+from mimaface_cli.media.strict_option import STRICT_HELP
 from mimaface_cli.motion.mix_regions import check_regions
 from mimaface_cli.options import check_options, option, option_info
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
@@ -45,6 +46,7 @@ class EditOptions:
             limit otherwise.
         background: Background of the result, as in AnimateOptions.
         mouth: How the inside of mouths is rendered, as in AnimateOptions.
+        strict: Whether a damaged input is an error: one that was cut short, or whose clock jumps.
         encode: How a video is encoded.
         provenance: Options of the provenance marks; records do not list them.
     """
@@ -130,6 +132,7 @@ class EditOptions:
     )
     background: str = option(KEEP, metavar="VALUE", may_be_path=True, help=BACKGROUND_HELP)
     mouth: str = option(DEFAULT_MOUTH, metavar="MOUTH", may_be_path=True, help=MOUTH_HELP)
+    strict: bool = option(False, expert=True, help=STRICT_HELP)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"recorded": False})
 

@@ -70,7 +70,7 @@ def extract(
             f"{source}: is a track in the {finished.track.meta.space} space, which cannot be converted to "
             f"{options.space}. Extract the original photo or video, or leave `space` out."
         )
-    info = None if finished else probe(source).require_complete()
+    info = None if finished else probe(source).check_strict(options.strict)
     if renders is not None:
         frames = None if info is None else info.frame_count
         if finished is not None:

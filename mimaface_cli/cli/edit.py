@@ -87,6 +87,7 @@ def command(
     provenance: Provenance = ProvenanceOptions.on,
     certificate: Certificate = ProvenanceOptions.certificate,
     private_key: PrivateKey = ProvenanceOptions.private_key,
+    strict: Annotated[bool, field_option(EditOptions, "strict", panel=RUN)] = EditOptions.strict,
     overwrite: Overwrite = False,
     cache_dir: CacheDir = None,
     no_cache: NoCache = False,
@@ -138,6 +139,7 @@ def command(
             max_size=max_size,
             background=background,
             mouth=mouth,
+            strict=strict,
             encode=EncodeOptions(codec=codec, crf=crf),
             provenance=ProvenanceOptions(provenance, certificate, private_key),
         )
@@ -176,6 +178,7 @@ def _json_values(result: "EditResult", notes: list[str]) -> dict[str, Any]:
         "background": result.background,
         "engine_settings": result.engine_settings,
         "source_frames_without_face": result.source_frames_without_face,
+        "truncated": result.truncated,
         "seen": [
             {"name": gain.channel.name, "asked": gain.requested, "read": gain.measured, "factor": gain.factor}
             for gain in result.gains

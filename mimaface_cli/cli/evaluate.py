@@ -97,6 +97,7 @@ def measure(
     ] = False,
     overwrite: Overwrite = False,
     provenance: Annotated[bool, field_option(EvaluateOptions, "provenance", panel=RUN)] = EvaluateOptions.provenance,
+    strict: Annotated[bool, field_option(EvaluateOptions, "strict", panel=RUN)] = EvaluateOptions.strict,
     cache_dir: CacheDir = None,
     no_cache: NoCache = False,
     quiet: Quiet = False,
@@ -118,7 +119,7 @@ def measure(
         raise typer.BadParameter("--series: needs --json. Give both.")
     with console.options():
         options = EvaluateOptions(
-            size, face, driver_face, clip_frames, network_step, protocol, engine, motion, provenance
+            size, face, driver_face, clip_frames, network_step, protocol, engine, motion, provenance, strict
         )
     from mimaface_cli.evaluation.evaluate import evaluate, evaluate_list
 

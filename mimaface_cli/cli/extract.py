@@ -9,6 +9,7 @@ from mimaface_cli.cli import console
 from mimaface_cli.cli.options import (
     MOTION,
     OUTPUT,
+    RUN,
     AsJson,
     CacheDir,
     Duration,
@@ -62,6 +63,7 @@ def command(
     follow_skin: Annotated[
         bool, field_option(ExtractOptions, "skin", "--follow-skin", panel=MOTION)
     ] = ExtractOptions.skin,
+    strict: Annotated[bool, field_option(ExtractOptions, "strict", panel=RUN)] = ExtractOptions.strict,
     overwrite: Overwrite = False,
     cache_dir: CacheDir = None,
     no_cache: NoCache = False,
@@ -79,7 +81,7 @@ def command(
     if is_cache_only and no_cache:
         raise typer.BadParameter("--no-cache: leaves no result. Give -o, --renders or --json as well.")
     with console.options():
-        options = ExtractOptions(face, smooth, follow_skin, space)
+        options = ExtractOptions(face, smooth, follow_skin, space, strict)
         trim = Trim.parse(start, duration)
     from mimaface_cli.apps.extract import extract
 
@@ -103,6 +105,7 @@ def command(
         if is_cache_only:
             raise OutputError(problem)
         console.info(f"note: {problem}")
+    notes = console.notes([*result.notes], quiet)
     paths = [path for path in (output, renders_path) if path is not None]
     if not quiet:
         console.info(_summary(source, result, paths))
@@ -120,6 +123,8 @@ def command(
                 "missing_frames": result.missing_frames,
                 "cuts": list(track.meta.cuts),
                 "cached": result.was_cached,
+                "truncated": result.is_truncated,
+                "notes": notes,
             }
         )
 

@@ -47,6 +47,7 @@ def prepare(
     frames: Annotated[int, field_option(ClipOptions, "frames")] = ClipOptions.frames,
     per_video: Annotated[int, field_option(ClipOptions, "per_video")] = ClipOptions.per_video,
     condition: Annotated[str | None, field_option(ClipOptions, "condition")] = None,
+    strict: Annotated[bool, field_option(PreparationOptions, "strict")] = PreparationOptions.strict,
     quiet: Annotated[bool, plain_option("Print only errors and skipped videos.", "-q", "--quiet")] = False,
     as_json: Annotated[bool, plain_option("Print one JSON object about the data.", "--json")] = False,
 ) -> None:
@@ -58,7 +59,7 @@ def prepare(
       mimaface train prepare footage/ -o data/ --size 256 --jobs 8
     """
     with console.options():
-        PreparationOptions(space, jobs)
+        PreparationOptions(space, jobs, strict)
     from mimaface_cli.training import preparation
 
     table = None if identities is None else preparation.read_identities(identities)
@@ -75,9 +76,11 @@ def prepare(
             )
     with show_progress(quiet, "videos") as progress:
         cutting = ClipOptions(size, frames, per_video, condition or ClipOptions.condition)
-        index = preparation.prepare_shards(folder, output, space, cutting, table, jobs, progress)
+        index = preparation.prepare_shards(folder, output, space, cutting, table, jobs, strict, progress)
     for name, reason in index.skipped.items():
         console.info(f"skipped: {name}: {reason.removeprefix(f'{folder / name}: ')}")
+    if not quiet:
+        console.notes([f"{name}: {note.partition(': ')[2]}" for name, note in index.truncated.items()])
     clips = sum(index.videos.values())
     if not quiet:
         console.info(
@@ -86,7 +89,7 @@ def prepare(
         )
     if as_json:
         values = {"output": str(output), "clips": clips, "videos": len(index.videos), "shards": index.shards}
-        console.write_json({**values, "skipped": index.skipped, **index.settings})
+        console.write_json({**values, "skipped": index.skipped, "truncated": index.truncated, **index.settings})
     if not clips:
         raise InputError(f"{folder}: none of its {len(index.skipped)} videos has a usable clip. Try fewer `frames`.")
 

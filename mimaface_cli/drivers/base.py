@@ -28,6 +28,8 @@ class Driver:
         is_cached: Whether the track is in the cache now.
         has_audio: Whether the driver has an audio stream.
         start: Seconds that were trimmed off its start.
+        notes: Notes for the user about what was repaired and converted.
+        is_truncated: Whether frames are missing at its end.
     """
 
     track: MotionTrack
@@ -37,6 +39,8 @@ class Driver:
     is_cached: bool = False
     has_audio: bool = False
     start: float = 0.0
+    notes: tuple[str, ...] = ()
+    is_truncated: bool = False
 
     @property
     def missing_frames(self) -> list[int]:

@@ -109,6 +109,8 @@ def load_driver(
         is_cached=result.is_cached,
         has_audio=info.has_audio,
         start=float(result.value.pts[0]) if trim else 0.0,
+        notes=info.notes,
+        is_truncated=info.is_truncated,
     )
 
 

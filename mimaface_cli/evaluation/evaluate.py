@@ -135,6 +135,8 @@ def _evaluate_row(result: Path, context: PairContext) -> tuple[ResultRow, SetFea
         render_result(result, pair, options, cache=cache, progress=context.progress)
     measurement = get_or_measure(cache, result, pair, options, lambda: measure(result, context))
     figures, features = measurement.value
+    if options.strict and figures.repairs:  # figures from the cache may be of a run that was not strict
+        raise InputError(f"{result}: {figures.repairs[0]}. Get the complete file, or leave out `strict`.")
     return ResultRow(pair, result, figures, is_cached=measurement.was_cached), features
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mimaface_cli.engines.registry import engine_names, unknown_engine_error
 from mimaface_cli.face.extract_options import check_face_selector
+from mimaface_cli.media.strict_option import STRICT_HELP
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.options import check_options, option, option_info
 
@@ -23,6 +24,7 @@ class EvaluateOptions:
         engine: Engine that renders the results of a list that are missing, or None.
         motion: How that engine moves the source; the paper uses absolute motion.
         provenance: Whether rendered results are marked as generated.
+        strict: Whether a damaged input is an error: one that was cut short, or whose clock jumps.
     """
 
     size: int = option(
@@ -69,6 +71,7 @@ class EvaluateOptions:
     provenance: bool = option(
         True, help="Mark rendered results as generated; without the mark, metrics are those of the unmarked frames."
     )
+    strict: bool = option(False, expert=True, help=STRICT_HELP)
 
     def __post_init__(self) -> None:
         if self.engine is not None and self.engine not in engine_names():

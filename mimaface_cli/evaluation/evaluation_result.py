@@ -111,6 +111,7 @@ def _row_to_json(row: ResultRow, series: bool) -> dict[str, Any]:
             "frames": figures.frames,
             "compared": figures.compared_frames,
             "missing_faces": figures.faceless_frames,
+            "truncated": figures.truncated,
             "notes": figures.notes,
             "figures": _figures_to_json(figures.values, figures.reasons),
         }

@@ -108,7 +108,7 @@ def render_result(
     Args:
         result: Path of the result.
         pair: Source and span of the driver.
-        options: `engine`, `motion`, `driver_face` and `provenance` are used.
+        options: `engine`, `motion`, `driver_face`, `provenance` and `strict` are used.
         cache: Cache of the driver's track, or None.
         progress: Called with the stage, the completed units and all units.
 
@@ -132,6 +132,7 @@ def render_result(
             driver_face=options.driver_face,
             audio=audio,
             provenance=ProvenanceOptions(options.provenance),
+            strict=options.strict,
         )
         animate(source, driver, result, animate_options, cache=cache, progress=progress)
 

@@ -34,6 +34,8 @@ class ResultFigures:
         reasons: Why a figure is missing, by metric name.
         series: Curves by name, one value per frame, None if there is no value. `time` is in seconds.
         notes: Sentences for the user.
+        repairs: Those of the notes that are about a damaged file or clock of the result, its source or its driver.
+        truncated: Whether one of them was cut short.
         frames: Frames of the result.
         compared_frames: Frames that lie within the driver's duration.
         faceless_frames: Frames without a detected face.
@@ -44,6 +46,8 @@ class ResultFigures:
     reasons: dict[str, str] = field(default_factory=dict)
     series: dict[str, list[float | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    repairs: list[str] = field(default_factory=list)
+    truncated: bool = False
     frames: int = 0
     compared_frames: int = 0
     faceless_frames: int = 0
@@ -76,7 +80,7 @@ def measure(result: Path, context: PairContext) -> tuple[ResultFigures, SetFeatu
     """
     video = _open_video_pair(result, context)
     try:
-        figures = ResultFigures()
+        figures = _describe_damage(video)
         metrics = _make_metrics(video, figures)
         collectors = [metric.collector(video) for metric in CATALOG.set_metrics if metric.find_problem() is None]
         _read_result(video, [*metrics, *collectors])
@@ -92,9 +96,24 @@ def measure(result: Path, context: PairContext) -> tuple[ResultFigures, SetFeatu
 def _open_video_pair(result: Path, context: PairContext) -> VideoPair:
     if is_track(result):
         raise InputError(f"{result}: is a motion track. Name the video or the images that were rendered from it.")
-    info = probe(result).require_complete()
+    info = probe(result).check_strict(context.options.strict)
     driver_track = load_driver_track(context)
     return VideoPair(result, info, context, driver_track, read_source_face(context.pair, "largest"))
+
+
+def _describe_damage(video: VideoPair) -> ResultFigures:
+    """Return figures that have only notes: what was repaired in the result, its source and its driver."""
+    figures = ResultFigures()
+    inputs = {"result": video.info} | {
+        role: probe(path).check_strict(video.options.strict)
+        for role, path in (("source", video.pair.source), ("driver", video.pair.driver))
+        if not is_track(path)
+    }
+    for role, info in inputs.items():
+        figures.repairs += [f"{role}: {repair.removeprefix(f'{info.path.name}: ')}" for repair in info.repairs]
+        figures.truncated |= info.is_truncated
+    figures.notes += figures.repairs
+    return figures
 
 
 def _make_metrics(video: VideoPair, figures: ResultFigures) -> list[Metric]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.media.strict_option import STRICT_HELP
 from mimaface_cli.motion.track_meta import SPACES
 from mimaface_cli.options import check_options, option
 
@@ -38,6 +39,7 @@ class ExtractOptions:
         skin: Whether skin tracking refines the landmarks (`mimaface_cli.face.skin_tracking`); used in the face478
             space for inputs of several frames.
         space: Coefficient space to extract, or None for face478. A track file stays in the space that it has.
+        strict: Whether a damaged input is an error: one that was cut short, or whose clock jumps.
     """
 
     face: str = option(
@@ -56,6 +58,7 @@ class ExtractOptions:
         help="Coefficient space: face478 (embedded, the default) or bfm09 (of the released diffusion weights, which it "
         "needs).",
     )
+    strict: bool = option(False, expert=True, help=STRICT_HELP)
 
     def __post_init__(self) -> None:
         check_face_selector(self.face)

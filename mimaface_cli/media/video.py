@@ -94,10 +94,10 @@ class MediaInfo:
     has_alpha: bool = False
     is_hdr: bool = False
 
-    def require_complete(self) -> "MediaInfo":
-        """Return the description. Raises InputError if the video was cut short."""
-        if self.is_truncated:
-            raise InputError(f"{self.path}: {self.repairs[0].removeprefix(f'{self.path.name}: ')}. Get the whole file.")
+    def check_strict(self, strict: bool) -> "MediaInfo":
+        """Return the description. Raises InputError if `strict` is set and the file is damaged."""
+        if strict and self.repairs:
+            raise InputError(f"{self.repairs[0]}. Get the complete file, or leave out `strict`.")
         return self
 
 

@@ -37,6 +37,7 @@ class PreparationOptions:
     Attributes:
         space: Coefficient space, "face478" or "bfm09".
         jobs: Number of videos that are processed in parallel.
+        strict: Whether damaged videos are skipped: those that were cut short, or whose clock jumps.
     """
 
     space: str = option(
@@ -46,6 +47,9 @@ class PreparationOptions:
         help="Coefficient space: face478 (embedded) or bfm09 (needs weights).",
     )
     jobs: int = option(1, minimum=1, maximum=256, metavar="N", help="Number of videos to process in parallel.")
+    strict: bool = option(
+        False, expert=True, help="Skip videos that are cut short or whose clock jumps, instead of using what is there."
+    )
 
     def __post_init__(self) -> None:
         check_options(self)

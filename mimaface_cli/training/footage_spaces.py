@@ -85,7 +85,7 @@ class MeshSpace:
 
     def extract_track(self, path: Path, observe: FrameObserver) -> MotionTrack:
         """Extract the motion of a video in the face478 space."""
-        rate, options = probe(path).require_complete().frame_rate, ExtractOptions()
+        rate, options = probe(path).frame_rate, ExtractOptions()
         return extract_face478_video(read_frames(path), rate, self.model, options, str(path), observe=observe)
 
     def square_matrix(self, points: np.ndarray) -> np.ndarray:
@@ -160,7 +160,7 @@ class BaselSpace:
         """Extract the motion of a video in the bfm09 space."""
         from mimaface_cli.face.extract_bfm09 import extract_video
 
-        rate, options = probe(path).require_complete().frame_rate, ExtractOptions()
+        rate, options = probe(path).frame_rate, ExtractOptions()
         return extract_video(read_frames(path), rate, self.net, self.version, options, str(path), observe=observe)
 
     def square_matrix(self, points: np.ndarray) -> np.ndarray:

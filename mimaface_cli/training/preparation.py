@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from mimaface_cli.errors import InputError, MimafaceError, OutputError, WeightsError
 from mimaface_cli.files import output_error, remove_partial_files
+from mimaface_cli.media.reader import probe
 from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.training.clip_extraction import extract_clips
 from mimaface_cli.training.clip_options import ClipOptions
@@ -55,11 +56,12 @@ class _VideoJob:
 
 @dataclass(frozen=True)
 class _VideoResult:
-    """Number of clips in the part of a video, or the error that prevented it."""
+    """Number of clips in the part of a video and a note if it was cut short, or the error that prevented it."""
 
     job: _VideoJob
     clips: int = 0
     error: str = ""
+    truncation: str = ""
 
 
 def prepare_shards(
@@ -69,6 +71,7 @@ def prepare_shards(
     options: ClipOptions,
     identities: dict[str, str] | None = None,
     jobs: int = 1,
+    strict: bool = False,
     progress: ProgressCallback = ignore_progress,
 ) -> ShardIndex:
     """Cut the videos of a folder into training clips and write them as shards.
@@ -82,6 +85,7 @@ def prepare_shards(
         options: Size, length and number of the clips.
         identities: Person of each video, by file name or path relative to `folder`.
         jobs: Number of worker processes.
+        strict: Whether videos are skipped that were cut short or whose clock jumps.
         progress: Called with the stage "preparing", the prepared videos and all videos.
 
     Returns:
@@ -103,7 +107,7 @@ def prepare_shards(
         done = len(videos) - len(todo)
         progress("preparing", done, len(videos))
         unjoined: list[_VideoResult] = []
-        for number, result in enumerate(_run_jobs(todo, space, options, jobs), done + 1):
+        for number, result in enumerate(_run_jobs(todo, space, options, jobs, strict), done + 1):
             if result.error:
                 index.skipped[result.job.name] = result.error
                 index.save(output)
@@ -229,10 +233,10 @@ def _list_jobs(
 
 
 def _run_jobs(
-    todo: list[_VideoJob], space: str, options: ClipOptions, jobs: int
+    todo: list[_VideoJob], space: str, options: ClipOptions, jobs: int, strict: bool
 ) -> Generator[_VideoResult, None, None]:
     """Yield the result of each job, in order of completion."""
-    run = partial(_run_job, space=space, options=options)
+    run = partial(_run_job, space=space, options=options, strict=strict)
     if jobs <= 1:
         yield from map(run, todo)
         return
@@ -261,12 +265,14 @@ def _run_jobs(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _run_job(job: _VideoJob, space: str, options: ClipOptions) -> _VideoResult:
+def _run_job(job: _VideoJob, space: str, options: ClipOptions, strict: bool) -> _VideoResult:
     if not job.identity:
         return _VideoResult(job, error="is not in the table of identities")
-    if job.part.exists():  # Complete, from a run that was killed before it joined the part.
-        return _VideoResult(job, _count_clips(job.part))
     try:
+        info = probe(job.video).check_strict(strict)
+        truncation = info.repairs[0] if info.is_truncated else ""
+        if job.part.exists():  # Complete, from a run that was killed before it joined the part.
+            return _VideoResult(job, _count_clips(job.part), truncation=truncation)
         clips = extract_clips(job.video, _create_space(space, options.condition), job.key, job.identity, options)
         count = write_shard(job.part, clips)
     except (OutputError, WeightsError):  # These affect all videos.
@@ -278,7 +284,7 @@ def _run_job(job: _VideoJob, space: str, options: ClipOptions) -> _VideoResult:
         return _VideoResult(
             job, error=f"{job.video}: has no {options.frames} consecutive frames of one shot that all show one face"
         )
-    return _VideoResult(job, count)
+    return _VideoResult(job, count, truncation=truncation)
 
 
 @cache
@@ -301,6 +307,7 @@ def _join_parts(results: list[_VideoResult], output: Path, index: ShardIndex) ->
     join_shards((result.job.part for result in results), output / shard_name(index.shards))
     index.shards += 1
     index.videos |= {result.job.name: result.clips for result in results}
+    index.truncated |= {result.job.name: result.truncation for result in results if result.truncation}
     index.save(output)
     for result in results:
         result.job.part.unlink(missing_ok=True)

@@ -20,12 +20,14 @@ class ShardIndex:
         videos: Number of clips of each video, by the video's path relative to the folder of videos.
         skipped: Why a video has no clip, by the same path ("bad" in the file).
         shards: Number of shards.
+        truncated: Which frames are missing at the end of a video that was cut short, by the same path.
     """
 
     settings: dict[str, Any]
     videos: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     shards: int = 0
+    truncated: dict[str, str] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write the index to the folder, atomically.
@@ -33,7 +35,13 @@ class ShardIndex:
         Raises:
             OutputError: It cannot be written.
         """
-        values = {"made": self.settings, "videos": self.videos, "bad": self.skipped, "shards": self.shards}
+        values = {
+            "made": self.settings,
+            "videos": self.videos,
+            "bad": self.skipped,
+            "shards": self.shards,
+            "truncated": self.truncated,
+        }
         with atomic_path(folder / INDEX) as temporary:
             temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
@@ -79,7 +87,7 @@ def _read(folder: Path) -> ShardIndex | None:
     try:
         values = dict(json.loads(path.read_bytes()))
         index = ShardIndex(values.pop("made"), skipped=values.pop("bad", {}), **values)
-        mappings = (index.settings, index.videos, index.skipped)
+        mappings = (index.settings, index.videos, index.skipped, index.truncated)
         if type(index.shards) is not int or not all(isinstance(value, dict) for value in mappings):
             raise ValueError("wrong types of values")
     except FileNotFoundError:
