@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
-from mimaface_cli.cache import Cache, get_or_create
+from mimaface_cli.cache import Cache, Cached, get_or_create
 from mimaface_cli.drivers.base import Driver, DriverInfo, DriverRequest
 from mimaface_cli.drivers.track_driver import is_track, load_track_driver
 from mimaface_cli.errors import InputError
@@ -101,6 +101,11 @@ def load_driver(
         create=create,
         on_wait=lambda: on_frame("", 0, None),
     )
+    start = float(result.value.pts[0]) if trim else 0.0
+    return _describe_driver(path, info, result, start)
+
+
+def _describe_driver(path: Path, info: MediaInfo, result: Cached[MotionTrack], start: float) -> Driver:
     return Driver(
         track=result.value,
         path=path,
@@ -108,7 +113,7 @@ def load_driver(
         was_cached=result.was_cached,
         is_cached=result.is_cached,
         has_audio=info.has_audio,
-        start=float(result.value.pts[0]) if trim else 0.0,
+        start=start,
         notes=info.notes,
         is_truncated=info.is_truncated,
     )
