@@ -1,11 +1,11 @@
-"""`mimaface evaluate` and `mimaface evaluate make-list`."""
+"""`mimaface evaluate`; its other commands are in `evaluate_lists` and `evaluate_compare`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mimaface_cli.cli import console
+from mimaface_cli.cli import console, evaluate_lists, evaluation_tables
 from mimaface_cli.cli.command_types import Command, DefaultCommandGroup
 from mimaface_cli.cli.options import (
     OUTPUT,
@@ -14,7 +14,6 @@ from mimaface_cli.cli.options import (
     CacheDir,
     NoCache,
     Overwrite,
-    PlainJson,
     Quiet,
     engine_option,
     field_option,
@@ -24,14 +23,10 @@ from mimaface_cli.cli.options import (
 )
 from mimaface_cli.cli.progress_display import show_progress
 from mimaface_cli.engines.registry import engine_names
-from mimaface_cli.evaluation.evaluate_options import EvaluateOptions, PairListOptions
+from mimaface_cli.evaluation.evaluate_options import EvaluateOptions
 from mimaface_cli.progress import ProgressCallback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.table import Table
-
     from mimaface_cli.evaluation.evaluation_result import Evaluation
 
 PAIRS, MEASUREMENT = "Pairs", "Measurement"
@@ -138,51 +133,10 @@ def measure(
     if as_json:
         console.write_json(evaluation.to_json(series))
     elif not quiet:
-        console.write(_tables(evaluation, list_file is not None))
+        console.write(evaluation_tables.format_tables(evaluation, list_file is not None))
     if evaluation.failed_rows:
         console.fail(f"{len(evaluation.failed_rows)} of {len(evaluation.rows)} results could not be measured")
         raise typer.Exit(3)
-
-
-@app.command("make-list", cls=Command)
-@with_choices
-def make_list(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", show_default=False, help="Folder of videos (and photos).")
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--output", metavar="CSV", show_default=False, show_envvar=False, help="List to write (.csv)."
-        ),
-    ],
-    protocol: Annotated[str, field_option(PairListOptions, "protocol")] = PairListOptions.protocol,
-    pairs: Annotated[int, field_option(PairListOptions, "pairs")] = PairListOptions.pairs,
-    seed: Annotated[int, field_option(PairListOptions, "seed")] = PairListOptions.seed,
-    frames: Annotated[int, field_option(PairListOptions, "frames")] = PairListOptions.frames,
-    stride: Annotated[int, field_option(PairListOptions, "stride")] = PairListOptions.stride,
-    identity: Annotated[str | None, field_option(PairListOptions, "identity")] = PairListOptions.identity,
-    overwrite: Annotated[bool, plain_option("Replace the list if it exists.", "--overwrite")] = False,
-    as_json: PlainJson = False,
-) -> None:
-    """Choose random pairs of source and driver from FOLDER, as PIRenderer's evaluation does, for --list.
-
-    The columns of the CSV are source, driver, source_frame, start, frames, stride, result; a list that you write needs
-    only the first two. Paths are relative to the list's folder.
-    """
-    with console.options():
-        PairListOptions(protocol, pairs, seed, frames, stride, identity)
-    from mimaface_cli.evaluation import pair_lists
-    from mimaface_cli.files import check_output
-
-    check_output(output, overwrite)
-    rows = pair_lists.make_list(folder, protocol, pairs, seed, frames=frames, stride=stride, identity=identity)
-    pair_lists.write_list(output, folder, rows, overwrite)
-    shortage = f" (the folder has only {console.count(len(rows), 'video')})" if len(rows) < pairs else ""
-    if as_json:
-        console.write_json({"list": str(output), "pairs": len(rows), "protocol": protocol, "seed": seed})
-    else:
-        console.info(f"{output}: {console.count(len(rows), 'pair')}, protocol {protocol}, seed {seed}{shortage}")
 
 
 def _check_inputs(source: Path | None, driver: Path | None, list_file: Path | None) -> Path | tuple[Path, Path]:
@@ -234,70 +188,5 @@ def _print_notes(evaluation: "Evaluation") -> None:
     console.notes(evaluation.notes)
 
 
-def _tables(evaluation: "Evaluation", has_list: bool) -> str:
-    """Return the table of metrics and, for a list, the tables of the paper with the list's row."""
-    import shutil
-    from io import StringIO
-
-    from rich.console import Console
-
-    text = StringIO()
-    width = max(80, min(shutil.get_terminal_size((110, 24)).columns, 140))
-    screen = Console(file=text, width=width, color_system=None, emoji=False, markup=False, highlight=False)
-    screen.print(_metrics_table(evaluation))
-    if has_list:
-        for title, table in _paper_tables(evaluation):
-            screen.print()
-            screen.print(title)
-            screen.print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
-
-
-def _metrics_table(evaluation: "Evaluation") -> "Table":
-    """Return the table of metrics, with the reason if a metric is missing."""
-    from rich import box
-    from rich.table import Table
-
-    from mimaface_cli.evaluation.catalog import CATALOG
-
-    is_list = len(evaluation.rows) > 1
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-    table.add_column("metric")
-    table.add_column("better")
-    table.add_column("mean" if is_list else "value", justify="right")
-    if is_list:
-        table.add_column("± s.e.", justify="right")
-        table.add_column("of", justify="right")
-    table.add_column("description, or why it is missing", ratio=1)
-    group = ""
-    for info in CATALOG.infos:
-        mean = evaluation.means.get(info.name)
-        if mean is None and info.name not in evaluation.reasons:
-            continue
-        if info.group != group:
-            group = info.group
-            table.add_section()
-        cells = [info.label, info.arrow, "–" if mean is None else info.format(mean.value)]
-        if is_list:
-            error = "" if mean is None or mean.standard_error is None else f"{mean.standard_error:.{info.decimals}f}"
-            cells += [error, "" if mean is None else str(mean.count)]
-        table.add_row(*cells, info.description if mean is not None else evaluation.reasons[info.name])
-    return table
-
-
-def _paper_tables(evaluation: "Evaluation") -> "Iterator[tuple[str, Table]]":
-    """Yield the paper's tables with their titles."""
-    from rich import box
-    from rich.table import Table
-
-    from mimaface_cli.evaluation.catalog import CATALOG
-    from mimaface_cli.evaluation.paper_tables import compare_with_paper
-
-    for comparison in compare_with_paper(evaluation):
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-        table.add_column("method")
-        for column, name in comparison.columns:
-            table.add_column(f"{column} {CATALOG.info(name).arrow}", justify="right")
-        for method, values in comparison.rows:
-            table.add_row(method, *values)
-        yield comparison.title, table
+app.command("make-list", cls=Command)(evaluate_lists.make_list)
+app.command("protocols", cls=Command)(evaluate_lists.protocols)

@@ -10,7 +10,15 @@ from mimaface_cli.evaluation.metric import Metric, MetricInfo, SetMetric
 from mimaface_cli.evaluation.metrics.clip_borders import BorderJump, BorderPeriod
 from mimaface_cli.evaluation.metrics.face_visibility import FaceShare
 from mimaface_cli.evaluation.metrics.flicker import FaceFlicker, FrameFlicker
+from mimaface_cli.evaluation.metrics.following import (
+    BlinkPrecision,
+    BlinkRecall,
+    ExpressionFollowing,
+    LipClosure,
+    PoseFollowing,
+)
 from mimaface_cli.evaluation.metrics.identity import Csim, DlibDistance, IdentityDrift
+from mimaface_cli.evaluation.metrics.keypoints import Akd, LipDistance
 from mimaface_cli.evaluation.metrics.lip_sync import (
     MouthLag,
     SpeechCorrelation,
@@ -20,15 +28,22 @@ from mimaface_cli.evaluation.metrics.lip_sync import (
 from mimaface_cli.evaluation.metrics.motion_transfer import (
     BlendshapeCorrelation,
     ExpressionDistance,
+    ExpressionError,
+    GazeAngle,
     GazeDistance,
     HeadRotation,
     PaperExpressionDistance,
+    PaperExpressionError,
     PaperGazeDistance,
     PaperPoseDistance,
+    PaperPoseError,
     PoseDistance,
+    PoseError,
 )
+from mimaface_cli.evaluation.metrics.pixel_stability import BackgroundChange, WarpError
 from mimaface_cli.evaluation.metrics.realism import Fid, Fvd
-from mimaface_cli.evaluation.metrics.reference import Lpips, Psnr, Ssim
+from mimaface_cli.evaluation.metrics.reference import L1, Lpips, Psnr, Ssim
+from mimaface_cli.evaluation.metrics.speed import RenderDelay, RenderGpuMemory, RenderMemory, RenderRate
 from mimaface_cli.evaluation.metrics.steadiness import Jitter, JitterRatio
 
 AnyMetric = type[Metric] | type[SetMetric]
@@ -89,17 +104,30 @@ def register_metric(metric: MetricT) -> MetricT:
     return metric
 
 
+register_metric(L1)
 register_metric(Psnr)
 register_metric(Ssim)
 register_metric(Lpips)
+register_metric(Akd)
+register_metric(LipDistance)
 register_metric(ExpressionDistance)
 register_metric(PoseDistance)
 register_metric(GazeDistance)
+register_metric(ExpressionError)
+register_metric(PoseError)
+register_metric(GazeAngle)
 register_metric(HeadRotation)
+register_metric(PoseFollowing)
+register_metric(ExpressionFollowing)
+register_metric(LipClosure)
+register_metric(BlinkPrecision)
+register_metric(BlinkRecall)
 register_metric(BlendshapeCorrelation)
 register_metric(PaperExpressionDistance)
 register_metric(PaperPoseDistance)
 register_metric(PaperGazeDistance)
+register_metric(PaperExpressionError)
+register_metric(PaperPoseError)
 register_metric(Csim)
 register_metric(DlibDistance)
 register_metric(IdentityDrift)
@@ -108,6 +136,8 @@ register_metric(Jitter)
 register_metric(JitterRatio)
 register_metric(FrameFlicker)
 register_metric(FaceFlicker)
+register_metric(WarpError)
+register_metric(BackgroundChange)
 register_metric(BorderJump)
 register_metric(BorderPeriod)
 register_metric(MouthLag)
@@ -116,3 +146,7 @@ register_metric(SpeechOffset)
 register_metric(SpeechCorrelation)
 register_metric(Fid)
 register_metric(Fvd)
+register_metric(RenderRate)
+register_metric(RenderDelay)
+register_metric(RenderMemory)
+register_metric(RenderGpuMemory)

@@ -120,7 +120,7 @@ def evaluate_pairs(
     if all(row.figures is None for row in rows):
         raise InputError(f"None of the {len(rows)} results could be measured. The first error is: {rows[0].error}")
     means, reasons, notes = _summarize(rows, set_metrics)
-    return Evaluation(rows, means, reasons, notes, time.monotonic() - start)
+    return Evaluation(rows, means, reasons, notes, time.monotonic() - start, options)
 
 
 def _prefix_stages(progress: ProgressCallback, prefix: str) -> ProgressCallback:

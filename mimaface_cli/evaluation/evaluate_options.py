@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from mimaface_cli.engines.registry import engine_names, unknown_engine_error
+from mimaface_cli.errors import InputError
+from mimaface_cli.evaluation.list_recipes import recipe_names
 from mimaface_cli.face.extract_options import check_face_selector
 from mimaface_cli.media.strict_option import STRICT_HELP
 from mimaface_cli.motion.retarget_options import RetargetOptions
@@ -87,8 +89,8 @@ class PairListOptions:
 
     Attributes:
         protocol: "same": the first frame of a video is the source, the video is the driver. "cross": a photo, or
-            another person's first frame, is the source.
-        pairs: Number of pairs.
+            another person's first frame, is the source. Or the name of a recipe, see `list_recipes`.
+        pairs: Number of pairs; None for 100, or for all of a recipe.
         seed: Random seed of the choice.
         frames: Driver frames of a pair; 0 for all.
         stride: Distance between driver frames.
@@ -97,12 +99,15 @@ class PairListOptions:
 
     protocol: str = option(
         "same",
-        choices=("same", "cross"),
+        choices=("same", "cross", *recipe_names()),
         metavar="PROTOCOL",
         help="same: the first frame of a video is driven by that video. cross: a photo, or another person's first "
-        "frame, is driven by it.",
+        "frame, is driven by it. Or a recipe: "
+        f"{', '.join(recipe_names())}.",
     )
-    pairs: int = option(100, minimum=1, maximum=100_000, help="Number of pairs.")
+    pairs: int | None = option(
+        None, minimum=1, maximum=100_000, help="Number of pairs; by default 100, or all of a recipe."
+    )
     seed: int = option(0, help="Random seed of the choice; the same files, options and seed give the same list.")
     frames: int = option(0, minimum=0, help="Driver frames of a pair, from the first on; 0 for all.")
     stride: int = option(1, minimum=1, help="Use every N-th driver frame.")
@@ -115,3 +120,7 @@ class PairListOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.protocol in recipe_names():
+            for name in ("frames", "stride", "identity"):
+                if getattr(self, name) != getattr(PairListOptions, name):
+                    raise InputError(f"is fixed by the recipe {self.protocol}. Leave it out.", field=name)

@@ -1,13 +1,15 @@
 """The result of an evaluation: a row per result, the means, and their JSON form."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mimaface_cli import __version__
 from mimaface_cli.evaluation.catalog import CATALOG
+from mimaface_cli.evaluation.evaluate_options import EvaluateOptions
 from mimaface_cli.evaluation.measure import ResultFigures
+from mimaface_cli.evaluation.metric import Method, MetricInfo
 from mimaface_cli.evaluation.pair_lists import Pair
 
 
@@ -55,6 +57,7 @@ class Evaluation:
         reasons: Why there is no mean, by metric name.
         notes: Sentences for the user about the means.
         seconds: Duration of the work.
+        options: Options of the evaluation.
     """
 
     rows: list[ResultRow]
@@ -62,6 +65,16 @@ class Evaluation:
     reasons: dict[str, str]
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    options: EvaluateOptions = EvaluateOptions()
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of all results, or every protocol of a mixed list."""
+        return "; ".join(sorted({row.pair.protocol for row in self.rows}))
+
+    def method(self, info: MetricInfo) -> Method:
+        """Return how a figure was measured in this evaluation."""
+        return info.method.at_size(self.options.size)
 
     @property
     def measured_rows(self) -> list[ResultRow]:
@@ -81,13 +94,19 @@ class Evaluation:
 
         Returns:
             Every figure is {"value": number} or {"value": null, "reason": text}; means add the number of results and
-            the standard error.
+            the standard error, and how it was measured. `methods` has extractor, crop and resolution of the figures of
+            single results.
         """
         means = _figures_to_json({name: mean.value for name, mean in self.means.items()}, self.reasons)
         for name, mean in self.means.items():
             means[name] |= {"results": mean.count, "standard_error": mean.standard_error}
+        methods = {info.name: asdict(self.method(info)) for info in CATALOG.infos}
+        for name, entry in means.items():
+            entry.update(methods[name], protocol=self.protocol)
         return {
             "version": __version__,
+            "protocol": self.protocol,
+            "methods": methods,
             "results": [_row_to_json(row, series) for row in self.rows],
             "means": means,
             "notes": self.notes,
@@ -102,6 +121,7 @@ def _row_to_json(row: ResultRow, series: bool) -> dict[str, Any]:
         "source": str(row.pair.source),
         "driver": str(row.pair.driver),
         "protocol": "same" if row.pair.same else "cross",
+        "recipe": row.pair.recipe or None,
         "cached": row.is_cached,
         "error": row.error,
     }

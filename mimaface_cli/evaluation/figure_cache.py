@@ -17,6 +17,7 @@ from mimaface_cli.evaluation.measure import ResultFigures, SetFeatures
 from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.networks.face_embedding import missing_dlib
 from mimaface_cli.evaluation.pair_lists import Pair
+from mimaface_cli.evaluation.performance import read_performance
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import extractor_version
 from mimaface_cli.files import atomic_path
@@ -47,7 +48,7 @@ def get_or_measure(
     """
 
     def make_key(content: str) -> str:
-        contents = [content, content_hash(pair.source), content_hash(pair.driver)]
+        contents = [content, content_hash(pair.source), content_hash(pair.driver), repr(read_performance(result))]
         return _figures_key(contents, pair, options)
 
     return get_or_create(cache, _MEASUREMENTS, result, make_key, lambda content: measure())

@@ -19,6 +19,7 @@ from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.evaluation.evaluate_options import EvaluateOptions
 from mimaface_cli.evaluation.pair_frames import read_source_image
 from mimaface_cli.evaluation.pair_lists import Pair
+from mimaface_cli.evaluation.performance import PERFORMANCE_FILE, record_performance
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import atomic_path, check_folder, output_error
 from mimaface_cli.media.audio import has_audio
@@ -70,8 +71,8 @@ def prepare_folder(folder: Path, pairs: list[Pair], options: EvaluateOptions, ov
                 raise OutputError(
                     f"{folder}: contains {content}. Choose a new folder, or set `overwrite` to replace its results."
                 )
-            for pair in pairs:
-                (folder / pair.result).unlink(missing_ok=True)
+            for name in (PERFORMANCE_FILE, *(pair.result for pair in pairs)):
+                (folder / name).unlink(missing_ok=True)
         else:
             check_folder(folder.parent)
             folder.mkdir()
@@ -134,7 +135,8 @@ def render_result(
             provenance=ProvenanceOptions(options.provenance),
             strict=options.strict,
         )
-        animate(source, driver, result, animate_options, cache=cache, progress=progress)
+        with record_performance(result, progress) as watched:
+            animate(source, driver, result, animate_options, cache=cache, progress=watched)
 
 
 def _write_driver_span(

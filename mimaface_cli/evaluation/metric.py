@@ -4,7 +4,7 @@ A metric turns frames or whole videos into a figure.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,9 +14,42 @@ from mimaface_cli.evaluation.video_pair import FramePair, VideoPair
 
 FRAMES, MOTION, IDENTITY = "Frames against the driver (same identity)", "Motion", "Identity"
 TEMPORAL, REALISM = "Consistency over time", "Realism of the whole set"
+SPEED = "Speed of the engine"
 Series = Sequence[float | None] | np.ndarray
 """Values of a curve, one per frame; None or NaN where there is no value."""
+WHOLE_FRAME, ALIGNED_FACE = "whole frame", "face, aligned by landmarks"
+COMPARED_SIZE = "{size}"
+"""Resolution of figures that are measured at the `size` of the options."""
 _ARROWS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "": ""}
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a figure is measured. Figures of different methods must not be compared.
+
+    Attributes:
+        extractor: Network or estimator that the figure depends on; "pixels" if it depends on none.
+        crop: Part of the frame that is measured.
+        resolution: Size at which it is measured; COMPARED_SIZE stands for the `size` of the options.
+    """
+
+    extractor: str = "not stated"
+    crop: str = "not stated"
+    resolution: str = "not stated"
+
+    def at_size(self, size: int) -> "Method":
+        """Return the method of a run with the given `size` (longest side in pixels, 0 for the original size)."""
+        text = f"longest side at most {size} px" if size else "original size"
+        return replace(self, resolution=self.resolution.replace(COMPARED_SIZE, text))
+
+    def __str__(self) -> str:
+        return f"{self.extractor}; {self.crop}; {self.resolution}"
+
+
+FACE478_METHOD = Method("MediaPipe + face478", "tracked face", "landmarker input")
+"""Method of figures of the embedded estimator's coefficients and landmarks."""
+BFM09_METHOD = Method("D3DFR (bfm09)", ALIGNED_FACE, "256x256")
+"""Method of figures of the coefficients that the paper uses."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +65,7 @@ class MetricInfo:
         description: Noun phrase that explains the figure.
         unit: Unit of the figure, or "".
         network: Pretrained network that the metric needs (a key of `pretrained.NETWORK_FILES`), or None.
+        method: Extractor, crop and resolution.
     """
 
     name: str
@@ -42,6 +76,7 @@ class MetricInfo:
     description: str
     unit: str = ""
     network: str | None = None
+    method: Method = Method()
 
     @property
     def arrow(self) -> str:

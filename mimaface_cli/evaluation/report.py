@@ -23,7 +23,7 @@ from mimaface_cli.evaluation.pair_frames import (
     read_source_image,
     resize_frame,
 )
-from mimaface_cli.evaluation.paper_tables import THIS_RUN, compare_with_paper, load_paper_tables
+from mimaface_cli.evaluation.published_tables import THIS_RUN, compare_with_published
 from mimaface_cli.evaluation.report_style import STYLE
 from mimaface_cli.evaluation.svg_plots import Line, plot
 from mimaface_cli.files import atomic_path, check_output
@@ -62,7 +62,7 @@ def write_report(
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(_render_head(evaluation))
         file.write(_render_figures(evaluation))
-        file.write(_render_paper_tables(evaluation))
+        file.write(_render_published_tables(evaluation))
         if len(evaluation.rows) > 1:
             file.write(_render_all_results(evaluation))
         if len(measured) > len(displayed):
@@ -117,9 +117,9 @@ def _render_figures(evaluation: Evaluation) -> str:
     return f'<h2>Figures</h2><div class="wide"><table>{"".join(rows)}</table></div>'
 
 
-def _render_paper_tables(evaluation: Evaluation) -> str:
+def _render_published_tables(evaluation: Evaluation) -> str:
     parts = []
-    for table in compare_with_paper(evaluation):
+    for table in compare_with_published(evaluation):
         head = "".join(
             f'<th class="n">{escape(column)} {CATALOG.info(metric).arrow}</th>' for column, metric in table.columns
         )
@@ -130,8 +130,7 @@ def _render_paper_tables(evaluation: Evaluation) -> str:
             body.append(f"<tr{style}><td>{escape(method)}</td>{values}</tr>")
         parts.append(f"<h2>{escape(table.title)}</h2>")
         parts.append(f'<div class="wide"><table><tr><th>Method</th>{head}</tr>{"".join(body)}</table></div>')
-    tables = load_paper_tables()
-    parts.append(f"<p>{escape(tables['source'])}. {escape(tables['data'])}. Figures depend on the data.</p>")
+        parts.append(f"<p>{escape(table.note)}</p>")
     return "".join(parts)
 
 

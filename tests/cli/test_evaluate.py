@@ -64,13 +64,12 @@ def test_evaluate_renders_and_measures_list(run_command, sample, tmp_path):
     rendered = run_command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative")
     assert rendered.code == 0, rendered.err
     assert (
-        "Paper, Table 1, cross identity" in rendered.out
-        and "0.6778" in rendered.out
-        and "this run, face478 (other units)" in rendered.out
+        "No published table has this protocol" in rendered.out and "protocol: cross identity, own list" in rendered.out
     )
+    assert "frames per second" in rendered.out and "[1] MediaPipe + face478; tracked face" in rendered.out
     result_files = tree(tmp_path / "results")
     assert sorted(result_files) == [
-        "0000_photo__talk.mp4", "0000_photo__talk.mp4.provenance.json", "run.json",
+        "0000_photo__talk.mp4", "0000_photo__talk.mp4.provenance.json", "performance.json", "run.json",
     ]  # fmt: skip
     again = run_command(
         "evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative", "--json"
@@ -148,3 +147,43 @@ def test_bad_input_prints_one_error_line(run_command, tmp_path, words, code, tex
     result = run_command("evaluate", *words)
     assert result.code == code and text in result.err and result.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_make_list_by_recipe_counts_and_names_missing_ids(run_command, sample, tmp_path):
+    (tmp_path / "vox").mkdir()
+    for name in ("id10270#a#1.mp4", "id10271#b#1.mp4", "id19999#c#1.mp4"):
+        shutil.copy(sample.driver, tmp_path / "vox" / name)
+    (tmp_path / "ids.txt").write_text("# test speakers\nid10270\nid10271\nid10272\nid10273\n")
+    words = ("evaluate", "make-list", "vox", "-o", "same.csv", "--protocol", "voxceleb1-same", "--ids", "ids.txt")
+    result = run_command(*words)
+    assert result.code == 0, result.err
+    assert "2 of 4 ids have no file in vox: id10272, id10273" in result.err
+    rows = list(csv.DictReader((tmp_path / "same.csv").open(encoding="utf-8")))
+    assert sorted(row["driver"] for row in rows) == ["vox/id10270#a#1.mp4", "vox/id10271#b#1.mp4"]
+    assert {row["recipe"] for row in rows} == {"voxceleb1-same"} and rows[0]["source"] == rows[0]["driver"]
+
+    (tmp_path / "ids.txt").write_text("id1\n")
+    refused = run_command(*words, "--overwrite")
+    assert refused.code == 3 and "--ids: vox: contains none of the 1 ids" in refused.err
+    fixed = run_command("evaluate", "make-list", "vox", "-o", "b.csv", "--protocol", "hdtf-same", "--stride", "2")
+    assert fixed.code == 2 and "--stride: is fixed by the recipe hdtf-same" in fixed.err
+    plain = run_command("evaluate", "make-list", "vox", "-o", "b.csv", "--ids", "ids.txt")
+    assert plain.code == 2 and "--ids: needs a recipe" in plain.err
+
+
+def test_make_list_of_large_poses_keeps_videos_that_turn(run_command, sample, tmp_path):
+    (tmp_path / "clips").mkdir()
+    shutil.copy(sample.driver, tmp_path / "clips" / "small.mp4")  # turns by about 9 degrees
+    words = ("evaluate", "make-list", "clips", "-o", "big.csv", "--protocol", "large-pose-same")
+    result = run_command(*words)
+    assert result.code == 3 and "contains no video that the list may use" in result.err
+
+
+def test_protocols_describes_recipes(run_command):
+    listed = run_command("evaluate", "protocols")
+    assert listed.code == 0 and "talkinghead1kh-same" in listed.out and "hard100-cross" in listed.out
+    one = run_command("evaluate", "protocols", "hdtf-same")
+    assert one.code == 0 and "MRzzm/HDTF" in one.out and "rule" in one.out
+    values = json.loads(run_command("evaluate", "protocols", "--json").out)
+    assert values["recipes"]["voxceleb1-cross"]["protocol"] == "cross"
+    assert run_command("evaluate", "protocols", "none").code == 2

@@ -3,7 +3,8 @@
 import pytest
 
 from mimaface_cli.errors import InputError, OutputError
-from mimaface_cli.evaluation.pair_lists import COLUMNS, make_list, read_list, write_list
+from mimaface_cli.evaluation.list_sampling import make_list, write_list
+from mimaface_cli.evaluation.pair_lists import COLUMNS, read_list
 
 ANN, BOB = "id10001#a#1.mp4", "id10002#a#1.mp4"
 

@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from mimaface_cli.evaluation.evaluation_result import Evaluation, MeanFigure, ResultRow
 from mimaface_cli.evaluation.measure import ResultFigures
 from mimaface_cli.evaluation.pair_lists import Pair
-from mimaface_cli.evaluation.paper_tables import compare_with_paper
 from mimaface_cli.evaluation.report import find_worst_frames
 from mimaface_cli.evaluation.svg_plots import Line, plot
 
@@ -44,20 +41,3 @@ def test_plot_of_a_long_curve_keeps_its_peak():
     values[1234] = 7.0
     svg = plot("Long", [k / 25 for k in range(5000)], [Line("", values)])
     assert svg.count(",") < 1100 and ",39.0" in svg  # 7 on an axis from 0 to 8
-
-
-@pytest.mark.parametrize(("is_same", "titles"), [(True, "same identity"), (False, "cross identity")])
-def test_compare_with_paper_shows_the_table_of_the_protocol(is_same, titles):
-    first, temporal = compare_with_paper(make_evaluation(is_same))
-    assert titles in first.title and "Table 2" in temporal.title
-    columns = [metric for _, metric in first.columns]
-    rows = dict(first.rows)
-    assert rows["this run"][columns.index("expression_bfm09")] == "2.500"
-    assert rows["this run, face478 (other units)"][columns.index("expression_bfm09")] == "0.250"
-    assert rows["this run"][columns.index("csim")] == "–" and "MIMAFace" in rows
-
-
-def test_compare_with_paper_does_not_compare_mixed_protocols():
-    tables = compare_with_paper(make_evaluation(True, False))
-    assert len(tables) == 3 and all("mixes both protocols" in table.title for table in tables[:2])
-    assert "this run" not in dict(tables[0].rows)

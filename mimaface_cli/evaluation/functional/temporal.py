@@ -19,11 +19,26 @@ def jitter(points: np.ndarray, size: float) -> np.ndarray:
     return np.linalg.norm(np.diff(points, 2, axis=0), axis=-1).mean(-1) / size
 
 
-def luma_cells(image: np.ndarray, cells: int = GRID_CELLS) -> np.ndarray:
+def sample_luma(image: np.ndarray) -> np.ndarray:
+    """Return the luma of every k-th pixel of an H×W×3 uint8 RGB image.
+
+    Large images then cost no more than small ones.
+
+    Returns:
+        H/k×W/k uint8; its shorter side has 256 to 511 pixels if the image is larger than that.
+    """
+    import cv2
+
+    step = max(1, min(image.shape[:2]) // 256)
+    luma = cv2.cvtColor(np.ascontiguousarray(image[::step]), cv2.COLOR_RGB2GRAY)
+    return np.ascontiguousarray(luma[:, ::step])
+
+
+def luma_cells(luma: np.ndarray, cells: int = GRID_CELLS) -> np.ndarray:
     """Return the mean luma of each cell of a grid over an image.
 
     Args:
-        image: H×W×3 uint8 RGB.
+        luma: H×W uint8, see `sample_luma`.
         cells: Cells along each side.
 
     Returns:
@@ -31,10 +46,7 @@ def luma_cells(image: np.ndarray, cells: int = GRID_CELLS) -> np.ndarray:
     """
     import cv2
 
-    # A subset of the pixels is enough for a mean, and a large image costs no more than a small one.
-    step = max(1, min(image.shape[:2]) // 256)
-    small = cv2.resize(np.ascontiguousarray(image[::step, ::step]), (cells, cells), interpolation=cv2.INTER_AREA)
-    return small.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return cv2.resize(luma.astype(np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
 
 
 def flicker(before: np.ndarray, cells: np.ndarray, after: np.ndarray) -> float:

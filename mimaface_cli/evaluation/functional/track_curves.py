@@ -9,6 +9,7 @@ from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.motion.track import MotionTrack
 
 _LIP_CENTERS = 13, 14  # inner center of the upper and of the lower lip
+_LIP_CORNERS = 61, 291  # right and left corner of the mouth
 _BLOCK_FRAMES = 500  # frames that are projected at once
 
 
@@ -19,6 +20,14 @@ def mouth_opening(track: MotionTrack, model: Face478) -> np.ndarray:
     basis_gap = model.expression_basis[_LIP_CENTERS[0]] - model.expression_basis[_LIP_CENTERS[1]]
     gap = upper - lower + track.expression @ basis_gap.T
     return np.linalg.norm(gap, axis=1)
+
+
+def mouth_width(track: MotionTrack, model: Face478) -> np.ndarray:
+    """Return the distance (N) between the corners of the mouth in model units."""
+    identity = track.identity.astype(np.float64)
+    right, left = (model.mean[k] + model.identity_basis[k] @ identity for k in _LIP_CORNERS)
+    basis = model.expression_basis[_LIP_CORNERS[0]] - model.expression_basis[_LIP_CORNERS[1]]
+    return np.linalg.norm(right - left + track.expression @ basis.T, axis=1)
 
 
 def mean_jitter(track: MotionTrack, model: Face478) -> float | None:
@@ -35,13 +44,13 @@ def mean_jitter(track: MotionTrack, model: Face478) -> float | None:
         return None
     jitters, sizes = [], []
     for start in range(0, len(track) - 2, _BLOCK_FRAMES):
-        points = _project(track, model, slice(start, min(start + _BLOCK_FRAMES + 2, len(track))))
+        points = project_landmarks(track, model, slice(start, min(start + _BLOCK_FRAMES + 2, len(track))))
         jitters.append(jitter(points, 1.0)[usable[start : start + _BLOCK_FRAMES]])
         sizes.append(np.linalg.norm(np.ptp(points, axis=1), axis=-1))
     return float(np.concatenate(jitters).mean() / np.median(np.concatenate(sizes)))
 
 
-def _project(track: MotionTrack, model: Face478, frames: slice) -> np.ndarray:
+def project_landmarks(track: MotionTrack, model: Face478, frames: slice) -> np.ndarray:
     """Return the landmarks (N, 478, 2) in pixels of the crop."""
     neutral = model.mean + model.identity_basis @ track.identity.astype(np.float64)
     expression, pose = (values[frames].astype(np.float64) for values in (track.expression, track.pose))

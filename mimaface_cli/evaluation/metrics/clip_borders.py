@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mimaface_cli.evaluation.functional.temporal import ClipBorders, find_clip_borders, luma_change
-from mimaface_cli.evaluation.metric import TEMPORAL, Metric, MetricInfo, Series
+from mimaface_cli.evaluation.metric import TEMPORAL, WHOLE_FRAME, Method, Metric, MetricInfo, Series
 from mimaface_cli.evaluation.metrics.flicker import frame_cells
 from mimaface_cli.evaluation.video_pair import FramePair, VideoPair
 
@@ -58,6 +58,7 @@ class BorderJump(Metric):
         2,
         "excess of regular jumps over the changes around them; 0 if there are none",
         "gray levels",
+        method=Method("pixels (luma)", WHOLE_FRAME, "32x32 cells"),
     )
 
     def update(self, frame: FramePair) -> None:
@@ -84,7 +85,15 @@ class BorderJump(Metric):
 class BorderPeriod(Metric):
     """Frames between two regular jumps."""
 
-    info = MetricInfo("border_period", TEMPORAL, "frames between jumps", "", 0, "the visible clip length")
+    info = MetricInfo(
+        "border_period",
+        TEMPORAL,
+        "frames between jumps",
+        "",
+        0,
+        "the visible clip length",
+        method=Method("pixels (luma)", WHOLE_FRAME, "32x32 cells"),
+    )
 
     def update(self, frame: FramePair) -> None:
         """Record the frame's change."""

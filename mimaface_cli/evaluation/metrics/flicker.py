@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mimaface_cli.evaluation.functional.temporal import flicker, luma_cells
-from mimaface_cli.evaluation.metric import TEMPORAL, Metric, MetricInfo, Series
+from mimaface_cli.evaluation.functional.temporal import flicker, luma_cells, sample_luma
+from mimaface_cli.evaluation.metric import ALIGNED_FACE, TEMPORAL, WHOLE_FRAME, Method, Metric, MetricInfo, Series
 from mimaface_cli.evaluation.networks.face_embedding import alignment_points
 from mimaface_cli.evaluation.video_pair import FramePair, VideoPair
 from mimaface_cli.face.alignment import FACE_TEMPLATE_256, fit_similarity
@@ -13,9 +13,14 @@ from mimaface_cli.face.alignment import FACE_TEMPLATE_256, fit_similarity
 _FACE_SIDE = 64  # pixels of the aligned face
 
 
+def frame_luma(frame: FramePair) -> np.ndarray:
+    """Return the sampled luma of the result's frame (feature of a `FramePair`)."""
+    return sample_luma(frame.image)
+
+
 def frame_cells(frame: FramePair) -> np.ndarray:
     """Return the luma cells of the result's frame (feature of a `FramePair`)."""
-    return luma_cells(frame.image)
+    return luma_cells(frame.feature(frame_luma))
 
 
 def crop_face(image: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -85,6 +90,7 @@ class FrameFlicker(FlickerMetric):
         2,
         "amplitude of the brightness change from frame to frame",
         "gray levels",
+        method=Method("pixels (luma)", WHOLE_FRAME, "32x32 cells"),
     )
 
     def cells(self, frame: FramePair) -> np.ndarray | None:
@@ -103,8 +109,9 @@ class FaceFlicker(FlickerMetric):
         2,
         "amplitude of the brightness change of the aligned face",
         "gray levels",
+        method=Method("pixels (luma)", ALIGNED_FACE, "64x64"),
     )
 
     def cells(self, frame: FramePair) -> np.ndarray | None:
         """Return the luma cells of the face, or None without a face."""
-        return None if frame.face is None else luma_cells(crop_face(frame.image, frame.face.points))
+        return None if frame.face is None else luma_cells(sample_luma(crop_face(frame.image, frame.face.points)))

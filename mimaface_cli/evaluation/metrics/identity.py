@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from mimaface_cli.evaluation.functional.temporal import drift
-from mimaface_cli.evaluation.metric import IDENTITY, FrameMeanMetric, Metric, MetricInfo
+from mimaface_cli.evaluation.metric import ALIGNED_FACE, IDENTITY, FrameMeanMetric, Method, Metric, MetricInfo
 from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.networks.face_embedding import (
     CurricularEmbedder,
@@ -121,7 +121,14 @@ class Csim(IdentityMetric):
     """Cosine similarity to the source by CurricularFace."""
 
     info = MetricInfo(
-        "csim", IDENTITY, "CSIM", "higher", 4, "cosine similarity to the source by CurricularFace", network="csim"
+        "csim",
+        IDENTITY,
+        "CSIM",
+        "higher",
+        4,
+        "cosine similarity to the source by CurricularFace",
+        network="csim",
+        method=Method("CurricularFace (release)", ALIGNED_FACE, "112x112"),
     )
     comparison = CurricularComparison
     compare_frame = curricular_similarity
@@ -138,6 +145,7 @@ class DlibDistance(IdentityMetric):
         3,
         "distance to the source by dlib's network; below 0.6 counts as the same person; not comparable with papers, "
         "which use ArcFace",
+        method=Method("dlib ResNet v1", ALIGNED_FACE, "150x150"),
     )
     comparison = DlibComparison
     compare_frame = dlib_distance
@@ -161,6 +169,7 @@ class IdentityDrift(Metric):
         "zero",
         3,
         "growth of the distance to the source from first to last fifth (CurricularFace if installed, else dlib)",
+        method=Method("CurricularFace (release), else dlib ResNet v1", ALIGNED_FACE, "112x112, or 150x150"),
     )
 
     def __init__(self, video: VideoPair) -> None:

@@ -17,7 +17,7 @@ from mimaface_cli.evaluation.functional.audio_sync import (
     speech_envelope,
 )
 from mimaface_cli.evaluation.functional.track_curves import mouth_opening
-from mimaface_cli.evaluation.metric import TEMPORAL, Metric, MetricInfo, Series
+from mimaface_cli.evaluation.metric import FACE478_METHOD, TEMPORAL, Method, Metric, MetricInfo, Series
 from mimaface_cli.evaluation.video_pair import VideoPair
 from mimaface_cli.face import face478
 from mimaface_cli.media.audio import has_audio
@@ -91,7 +91,14 @@ class MouthLag(Metric):
     """Lag of the result's mouth behind the driver's."""
 
     info = MetricInfo(
-        "mouth_lag", TEMPORAL, "mouth lag", "zero", 0, "delay of the mouth opening after the driver's", "ms"
+        "mouth_lag",
+        TEMPORAL,
+        "mouth lag",
+        "zero",
+        0,
+        "delay of the mouth opening after the driver's",
+        "ms",
+        method=FACE478_METHOD,
     )
 
     def result(self) -> float | None:
@@ -127,6 +134,7 @@ class SyncOffset(Metric):
         0,
         "delay of the audio after the mouth; audio and mouth of the driver count as synchronous",
         "ms",
+        method=Method("MediaPipe + face478; loudness", "tracked face", "100 values/s"),
     )
 
     def result(self) -> float | None:
@@ -178,6 +186,7 @@ class SpeechOffset(SpeechMetric):
         0,
         "delay of the speech loudness after the jaw, without the driver; accurate to about 150 ms; not SyncNet",
         "ms",
+        method=Method("MediaPipe + face478; loudness", "tracked face", "100 values/s"),
     )
 
     def result(self) -> float | None:
@@ -197,7 +206,15 @@ class SpeechOffset(SpeechMetric):
 class SpeechCorrelation(SpeechMetric):
     """Correlation of loudness and jaw."""
 
-    info = MetricInfo("sync_correlation", TEMPORAL, "loudness-jaw correlation", "higher", 2, "at the coarse audio lag")
+    info = MetricInfo(
+        "sync_correlation",
+        TEMPORAL,
+        "loudness-jaw correlation",
+        "higher",
+        2,
+        "at the coarse audio lag",
+        method=Method("MediaPipe + face478; loudness", "tracked face", "100 values/s"),
+    )
 
     def result(self) -> float | None:
         """Return the correlation at the offset of `SpeechOffset`."""

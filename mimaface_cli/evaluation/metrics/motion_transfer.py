@@ -15,11 +15,21 @@ from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.drivers.track_driver import is_track
 from mimaface_cli.evaluation.functional.motion_distance import (
     coefficient_distances,
+    coefficient_errors,
     correlate_blendshapes,
+    gaze_errors,
     head_angles,
     pose_distances,
+    pose_errors,
 )
-from mimaface_cli.evaluation.metric import MOTION, Metric, MetricInfo, Series
+from mimaface_cli.evaluation.metric import (
+    BFM09_METHOD,
+    FACE478_METHOD,
+    MOTION,
+    Metric,
+    MetricInfo,
+    Series,
+)
 from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.video_pair import VideoPair, load_driver_track, within_driver
 from mimaface_cli.face import blendshape_scores, face478
@@ -41,6 +51,9 @@ class MotionDistances:
         pose: Euclidean distance of the pose coefficients.
         gaze: Euclidean distance of the gaze angles in rad.
         rotation: Angle between the heads in degrees.
+        expression_error: Mean absolute difference of the expression coefficients.
+        pose_error: Mean absolute difference of the pose coefficients.
+        gaze_angle: Angle between the gaze directions in degrees, mean of both eyes; meaningless in bfm09.
         is_valid: Whether the frame is within the driver's duration and result and driver show the face.
     """
 
@@ -48,6 +61,9 @@ class MotionDistances:
     pose: np.ndarray
     gaze: np.ndarray
     rotation: np.ndarray
+    expression_error: np.ndarray
+    pose_error: np.ndarray
+    gaze_angle: np.ndarray
     is_valid: np.ndarray
 
 
@@ -65,6 +81,9 @@ def measure_distances(track: MotionTrack, driver_track: MotionTrack, is_compared
         pose_distances(track.pose, driver.pose),
         coefficient_distances(track.gaze, driver.gaze),
         head_angles(track.pose, driver.pose),
+        coefficient_errors(track.expression, driver.expression),
+        pose_errors(track.pose, driver.pose),
+        gaze_errors(track.gaze, driver.gaze),
         is_compared & track.valid & driver.valid,
     )
 
@@ -134,7 +153,13 @@ class ExpressionDistance(DistanceMetric):
     """Distance of the expression coefficients."""
 
     info = MetricInfo(
-        "expression", MOTION, "expression (face478)", "lower", 3, "mean distance of the 64 expression coefficients"
+        "expression",
+        MOTION,
+        "expression (face478)",
+        "lower",
+        3,
+        "mean distance of the 64 expression coefficients",
+        method=FACE478_METHOD,
     )
     field = "expression"
 
@@ -142,22 +167,86 @@ class ExpressionDistance(DistanceMetric):
 class PoseDistance(DistanceMetric):
     """Distance of the pose coefficients."""
 
-    info = MetricInfo("pose", MOTION, "pose (face478)", "lower", 4, "mean distance of the six pose coefficients")
+    info = MetricInfo(
+        "pose",
+        MOTION,
+        "pose (face478)",
+        "lower",
+        4,
+        "mean distance of the six pose coefficients",
+        method=FACE478_METHOD,
+    )
     field = "pose"
 
 
 class GazeDistance(DistanceMetric):
     """Distance of the gaze angles."""
 
-    info = MetricInfo("gaze", MOTION, "gaze (face478)", "lower", 4, "mean distance of the four gaze angles in rad")
+    info = MetricInfo(
+        "gaze",
+        MOTION,
+        "gaze (face478)",
+        "lower",
+        4,
+        "mean distance of the four gaze angles in rad",
+        method=FACE478_METHOD,
+    )
     field = "gaze"
 
 
 class HeadRotation(DistanceMetric):
     """Angle between the heads."""
 
-    info = MetricInfo("rotation", MOTION, "head rotation", "lower", 2, "mean angle between both heads", "°")
+    info = MetricInfo(
+        "rotation", MOTION, "head rotation", "lower", 2, "mean angle between both heads", "°", method=FACE478_METHOD
+    )
     field = "rotation"
+
+
+class GazeAngle(DistanceMetric):
+    """Angle between the gaze directions."""
+
+    info = MetricInfo(
+        "gaze_angle",
+        MOTION,
+        "gaze angle",
+        "lower",
+        2,
+        "mean angle between the gaze directions relative to the head",
+        "°",
+        method=FACE478_METHOD,
+    )
+    field = "gaze_angle"
+
+
+class ExpressionError(DistanceMetric):
+    """Mean absolute difference of the expression coefficients."""
+
+    info = MetricInfo(
+        "aed",
+        MOTION,
+        "AED (face478)",
+        "lower",
+        4,
+        "mean absolute difference of the 64 expression coefficients",
+        method=FACE478_METHOD,
+    )
+    field = "expression_error"
+
+
+class PoseError(DistanceMetric):
+    """Mean absolute difference of the pose coefficients."""
+
+    info = MetricInfo(
+        "apd",
+        MOTION,
+        "APD (face478)",
+        "lower",
+        4,
+        "mean absolute difference of the six pose coefficients",
+        method=FACE478_METHOD,
+    )
+    field = "pose_error"
 
 
 class BlendshapeCorrelation(Metric):
@@ -170,6 +259,7 @@ class BlendshapeCorrelation(Metric):
         "higher",
         3,
         "correlation over time, mean over the blendshapes that change in the driver",
+        method=FACE478_METHOD,
     )
 
     def result(self) -> float | None:
@@ -212,7 +302,14 @@ class PaperExpressionDistance(PaperDistanceMetric):
     """Distance of the expression coefficients of D3DFR."""
 
     info = MetricInfo(
-        "expression_bfm09", MOTION, "Exp (bfm09)", "lower", 3, "as in the paper, by D3DFR", network="bfm09"
+        "expression_bfm09",
+        MOTION,
+        "Exp (bfm09)",
+        "lower",
+        3,
+        "as in the paper, by D3DFR",
+        network="bfm09",
+        method=BFM09_METHOD,
     )
     field = "expression"
 
@@ -220,12 +317,62 @@ class PaperExpressionDistance(PaperDistanceMetric):
 class PaperPoseDistance(PaperDistanceMetric):
     """Distance of the pose coefficients of D3DFR."""
 
-    info = MetricInfo("pose_bfm09", MOTION, "Pose (bfm09)", "lower", 4, "as in the paper, by D3DFR", network="bfm09")
+    info = MetricInfo(
+        "pose_bfm09",
+        MOTION,
+        "Pose (bfm09)",
+        "lower",
+        4,
+        "as in the paper, by D3DFR",
+        network="bfm09",
+        method=BFM09_METHOD,
+    )
     field = "pose"
 
 
 class PaperGazeDistance(PaperDistanceMetric):
     """Distance of the gaze angles of D3DFR."""
 
-    info = MetricInfo("gaze_bfm09", MOTION, "Gaze (bfm09)", "lower", 4, "as in the paper, by D3DFR", network="bfm09")
+    info = MetricInfo(
+        "gaze_bfm09",
+        MOTION,
+        "Gaze (bfm09)",
+        "lower",
+        4,
+        "as in the paper, by D3DFR",
+        network="bfm09",
+        method=BFM09_METHOD,
+    )
     field = "gaze"
+
+
+class PaperExpressionError(PaperDistanceMetric):
+    """Mean absolute difference of the expression coefficients of D3DFR."""
+
+    info = MetricInfo(
+        "aed_bfm09",
+        MOTION,
+        "AED (bfm09)",
+        "lower",
+        4,
+        "mean absolute difference of the 64 expression coefficients of D3DFR",
+        network="bfm09",
+        method=BFM09_METHOD,
+    )
+    field = "expression_error"
+
+
+class PaperPoseError(PaperDistanceMetric):
+    """Mean absolute difference of the pose coefficients of D3DFR."""
+
+    info = MetricInfo(
+        "apd_bfm09",
+        MOTION,
+        "APD (bfm09)",
+        "lower",
+        4,
+        "mean absolute difference of the six pose coefficients of D3DFR",
+        network="bfm09",
+        method=BFM09_METHOD,
+    )
+    field = "pose_error"

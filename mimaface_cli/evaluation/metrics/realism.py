@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from mimaface_cli.evaluation.functional.distribution import Gaussian, frechet_distance
-from mimaface_cli.evaluation.metric import REALISM, FeatureCollector, MetricInfo, SetMetric
+from mimaface_cli.evaluation.metric import REALISM, WHOLE_FRAME, FeatureCollector, Method, MetricInfo, SetMetric
 from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.pair_frames import resize_frame
 from mimaface_cli.evaluation.video_pair import FramePair, VideoPair
@@ -115,6 +115,7 @@ class Fid(FrechetMetric):
         2,
         "Fréchet distance of Inception features, results against drivers",
         network="fid",
+        method=Method("Inception v3 (TF FID weights)", WHOLE_FRAME, "299x299"),
     )
     collector = InceptionCollector
     feature_names = ("pictures", "real_pictures")  # keys of cached features
@@ -133,6 +134,7 @@ class Fvd(FrechetMetric):
         1,
         f"Fréchet distance of I3D features, clips of {CLIP_FRAMES} frames",
         network="fvd",
+        method=Method("I3D (Kinetics-400), clips of 16", WHOLE_FRAME, "224x224"),
     )
     collector = I3dCollector
     feature_names = ("clips", "real_clips")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mimaface_cli.evaluation.functional.image_quality import SSIM_WINDOW, psnr, ssim
-from mimaface_cli.evaluation.metric import FRAMES, FrameMeanMetric, MetricInfo
+from mimaface_cli.evaluation.functional.image_quality import SSIM_WINDOW, l1_distance, psnr, ssim
+from mimaface_cli.evaluation.metric import COMPARED_SIZE, FRAMES, WHOLE_FRAME, FrameMeanMetric, Method, MetricInfo
 from mimaface_cli.evaluation.networks import pretrained
 from mimaface_cli.evaluation.pair_frames import resize_frame
 from mimaface_cli.evaluation.video_pair import FramePair, VideoPair
@@ -18,6 +18,7 @@ class ReferenceFrames:
     Attributes:
         problem: Why the frames cannot be compared, or None. The first frame of another aspect ratio ends the
             comparison.
+        aspect_problem: The problem if it is the aspect ratio, else None.
     """
 
     def __init__(self, video: VideoPair) -> None:
@@ -26,6 +27,7 @@ class ReferenceFrames:
             self.problem = "the driver is a track and has no frames"
         elif not video.pair.same:
             self.problem = "the driver shows another person: there is no ground truth"
+        self.aspect_problem: str | None = None
         self._size = video.options.size
 
     def scale(self, image: np.ndarray, reference: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
@@ -36,7 +38,9 @@ class ReferenceFrames:
         reference_height, reference_width = reference.shape[:2]
         if abs(width / height / (reference_width / reference_height) - 1) > _ASPECT_TOLERANCE:
             shapes = f"{width}x{height} and {reference_width}x{reference_height}"
-            self.problem = f"result and driver have different aspect ratios ({shapes}); crop them equally"
+            self.problem = self.aspect_problem = (
+                f"result and driver have different aspect ratios ({shapes}); crop them equally"
+            )
             return None
         width, height = limited_size(width, height, self._size)
         return resize_frame(image, width, height), resize_frame(reference, width, height)
@@ -73,17 +77,52 @@ class ReferenceMetric(FrameMeanMetric):
 class Psnr(ReferenceMetric):
     """Peak signal-to-noise ratio."""
 
-    info = MetricInfo("psnr", FRAMES, "PSNR", "higher", 2, "peak signal-to-noise ratio, mean over frames", "dB")
+    info = MetricInfo(
+        "psnr",
+        FRAMES,
+        "PSNR",
+        "higher",
+        2,
+        "peak signal-to-noise ratio, mean over frames",
+        "dB",
+        method=Method("pixels", WHOLE_FRAME, COMPARED_SIZE),
+    )
 
     def compare(self, image: np.ndarray, reference: np.ndarray) -> float | None:
         """Return the PSNR in dB."""
         return psnr(image, reference)
 
 
+class L1(ReferenceMetric):
+    """Mean absolute difference of the pixels."""
+
+    info = MetricInfo(
+        "l1",
+        FRAMES,
+        "L1",
+        "lower",
+        4,
+        "mean absolute difference of the pixels, 0 to 1",
+        method=Method("pixels", WHOLE_FRAME, COMPARED_SIZE),
+    )
+
+    def compare(self, image: np.ndarray, reference: np.ndarray) -> float | None:
+        """Return the mean absolute difference, 0 to 1."""
+        return l1_distance(image, reference)
+
+
 class Ssim(ReferenceMetric):
     """Structural similarity."""
 
-    info = MetricInfo("ssim", FRAMES, "SSIM", "higher", 4, "structural similarity of the luma, 11x11 Gaussian window")
+    info = MetricInfo(
+        "ssim",
+        FRAMES,
+        "SSIM",
+        "higher",
+        4,
+        "structural similarity of the luma, 11x11 Gaussian window",
+        method=Method("pixels (luma)", WHOLE_FRAME, COMPARED_SIZE),
+    )
 
     def compare(self, image: np.ndarray, reference: np.ndarray) -> float | None:
         """Return the SSIM, or None for frames below the size of its window."""
@@ -94,7 +133,14 @@ class Lpips(ReferenceMetric):
     """LPIPS distance, version 0.1 on AlexNet."""
 
     info = MetricInfo(
-        "lpips", FRAMES, "LPIPS", "lower", 4, "perceptual distance by AlexNet (version 0.1)", network="lpips"
+        "lpips",
+        FRAMES,
+        "LPIPS",
+        "lower",
+        4,
+        "perceptual distance by AlexNet (version 0.1)",
+        network="lpips",
+        method=Method("AlexNet (LPIPS 0.1)", WHOLE_FRAME, COMPARED_SIZE),
     )
 
     def __init__(self, video: VideoPair) -> None:

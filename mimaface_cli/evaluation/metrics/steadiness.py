@@ -3,7 +3,7 @@
 import numpy as np
 
 from mimaface_cli.evaluation.functional.track_curves import mean_jitter
-from mimaface_cli.evaluation.metric import TEMPORAL, Metric, MetricInfo
+from mimaface_cli.evaluation.metric import FACE478_METHOD, TEMPORAL, Metric, MetricInfo
 from mimaface_cli.evaluation.video_pair import VideoPair
 from mimaface_cli.face import face478
 from mimaface_cli.motion.track import MotionTrack
@@ -26,7 +26,14 @@ class Jitter(Metric):
     """Second difference of the face's landmarks."""
 
     info = MetricInfo(
-        "jitter", TEMPORAL, "jitter", "lower", 3, "second difference of the landmarks relative to the face's size", "%"
+        "jitter",
+        TEMPORAL,
+        "jitter",
+        "lower",
+        3,
+        "second difference of the landmarks relative to the face's size",
+        "%",
+        method=FACE478_METHOD,
     )
 
     def result(self) -> float | None:
@@ -47,6 +54,7 @@ class JitterRatio(Metric):
         "",
         2,
         "1 means that the result is as steady as the driver",
+        method=FACE478_METHOD,
     )
 
     def result(self) -> float | None:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mimaface_cli.evaluation.functional.image_quality import PSNR_CEILING, psnr, ssim
+from mimaface_cli.evaluation.functional.image_quality import PSNR_CEILING, l1_distance, psnr, ssim
 
 
 def make_image(seed: int = 0, height: int = 120, width: int = 161) -> np.ndarray:
@@ -48,3 +48,10 @@ def test_images_of_different_shape_or_dtype_are_refused(other):
         psnr(make_image(), other)
     with pytest.raises(ValueError, match="one shape"):
         ssim(make_image(), other)
+
+
+def test_l1_distance_equals_numpy():
+    first, second = make_image(), make_image(1)
+    expected = np.abs(first.astype(float) - second).mean() / 255
+    assert l1_distance(first, second) == pytest.approx(expected, rel=1e-12)
+    assert l1_distance(first, first) == 0
