@@ -150,6 +150,7 @@ class AnimationPlan:
             speaker=photo,
             trim=self.trim,
             info=self.driver.info,
+            device=options.diffusion.device,
         )
 
     def media(self) -> list[MediaInfo]:

@@ -94,6 +94,7 @@ class DriverRequest:
         cache: Where tracks are looked up and stored, or None.
         progress: Called with the stage and the frames that are done.
         info: Result of `DriverKind.inspect`, or None.
+        device: Device of the released coefficient network: "auto" (a GPU where available), or the device's name.
     """
 
     path: Path
@@ -105,6 +106,7 @@ class DriverRequest:
     cache: Cache | None = None
     progress: ProgressCallback = ignore_progress
     info: DriverInfo | None = None
+    device: str = "auto"
 
 
 class DriverKind(Protocol):

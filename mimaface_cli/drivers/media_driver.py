@@ -47,7 +47,16 @@ class MediaDriver:
             request.progress("extracting the driver's motion", done, total)
 
         info = None if request.info is None else request.info.media
-        return load_driver(request.path, request.extract, request.cache, progress, info, request.space, request.trim)
+        return load_driver(
+            request.path,
+            request.extract,
+            request.cache,
+            progress,
+            info,
+            request.space,
+            request.trim,
+            device=request.device,
+        )
 
 
 def load_driver(
@@ -58,6 +67,8 @@ def load_driver(
     info: MediaInfo | None = None,
     space: str = FACE478,
     trim: Trim = Trim(),
+    *,
+    device: str = "auto",
 ) -> Driver:
     """Return the motion of a video, a photo, a folder of frames or a track file.
 
@@ -69,6 +80,7 @@ def load_driver(
         info: Description of the frames, if the caller has it already.
         space: Coefficient space to extract; a track file keeps its space.
         trim: Span to use; the times of the track stay those of the whole input.
+        device: Device of the released coefficient network, as in `DriverRequest`.
 
     Raises:
         InputError: Nothing can be read, no frame shows the face, or the span is empty.
@@ -84,13 +96,13 @@ def load_driver(
     if space != FACE478 or info.kind == "image":
         options = replace(options, skin=False)
     settings = extraction_settings(options) | span | {"timing": _TIMING_REVISION}
-
     on_frame = _frame_progress(progress, info)
 
     def create(content: str) -> MotionTrack:
         with closing(read_frames(path, **span)) as frames:
             timed = _TimedFrames(frames)
-            track = extractor.extract(_InputFrames(timed, info.frame_rate, str(path), content, on_frame), options)
+            source = _InputFrames(timed, info.frame_rate, str(path), content, on_frame, device)
+            track = extractor.extract(source, options)
         return replace(track, meta=replace(track.meta, last_duration=timed.unusual_duration(info.frame_rate)))
 
     result = get_or_create(
@@ -157,13 +169,14 @@ class _TimedFrames:
 
 @dataclass(frozen=True)
 class _InputFrames:
-    """Frames to extract motion from, and what is known of their input: rate, name for errors, content hash."""
+    """Frames to extract motion from, what is known of their input (rate, name for errors, content hash), the device."""
 
     frames: Iterable[Any]
     rate: Fraction
     name: str
     content: str
     progress: ProgressCallback
+    device: str
 
 
 class _Extractor(Protocol):
@@ -206,17 +219,18 @@ class _Bfm09Extractor:
         self.name = f"{extract_bfm09.EXTRACTOR} {extract_bfm09.REVISION}+{version}"
 
     def extract(self, frames: _InputFrames, options: ExtractOptions) -> MotionTrack:
-        import torch
-
         from mimaface_cli.engines.diffusion import checkpoint
+        from mimaface_cli.engines.diffusion.device import CPUFallback, find_accelerator, resolve_device
         from mimaface_cli.face import extract_bfm09
 
         net, version = checkpoint.load_coefficient_net()
-        net.to("cuda" if torch.cuda.is_available() else "cpu")
+        # "auto" without a GPU is the CPU here: the network is small.
+        is_cpu = frames.device == "auto" and find_accelerator() is None
+        device = resolve_device("cpu" if is_cpu else frames.device)
         return extract_bfm09.extract_video(
             frames.frames,
             frames.rate,
-            net,
+            CPUFallback(net, device),
             version,
             options,
             frames.name,

@@ -48,7 +48,7 @@ class Readiness:
 
     Attributes:
         engine: The engine as it would run, or None if it cannot run.
-        summary: Why automatic selection selects or skips the engine: a clause such as "no CUDA device".
+        summary: Why automatic selection selects or skips the engine: a clause such as "no GPU".
         replacement: Clause that names what the engine uses instead of its usual weights, or "".
         problem: What is wrong and how to fix it, if the engine cannot run.
         is_recommended: Whether automatic selection may select the engine.

@@ -8,9 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from torch import nn
 
 from mimaface_cli.face import alignment, topology
-from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT, CoefficientNet, split_coefficients
+from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT, split_coefficients
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.portrait import SQUARE
@@ -83,7 +84,7 @@ def warp_square(image: np.ndarray, to_square: np.ndarray) -> np.ndarray:
     return warp_image(image, to_square, SQUARE)
 
 
-def predict_coefficients(net: CoefficientNet, faces: Sequence[AlignedFace]) -> np.ndarray:
+def predict_coefficients(net: nn.Module, faces: Sequence[AlignedFace]) -> np.ndarray:
     """Predict the coefficients of aligned faces.
 
     Args:
@@ -103,7 +104,7 @@ def predict_coefficients(net: CoefficientNet, faces: Sequence[AlignedFace]) -> n
 def extract_video(
     frames: Iterable[FrameType],
     frame_rate: Fraction,
-    net: CoefficientNet,
+    net: nn.Module,
     version: str,
     options: ExtractOptions,
     name: str = "video",
@@ -145,7 +146,7 @@ def extract_video(
 class _TrackBuilder:
     """Builder of a track: collects frames and predicts their coefficients in batches."""
 
-    net: CoefficientNet
+    net: nn.Module
     size: tuple[int, int] = (0, 0)
     pts: list[float] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)

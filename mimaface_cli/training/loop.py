@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
-from mimaface_cli.engines.diffusion.runtime import is_out_of_memory
+from mimaface_cli.engines.diffusion.device import is_out_of_memory
 from mimaface_cli.errors import InputError, OutputError, WeightsError, brief
 from mimaface_cli.files import output_error
 from mimaface_cli.progress import ProgressCallback, ignore_progress

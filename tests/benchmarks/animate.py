@@ -22,7 +22,7 @@ import torch
 from mimaface_cli.engines.diffusion import ica
 from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, DenoiseSettings
 from mimaface_cli.engines.diffusion.pipeline import Appearance, VideoInputs, decode_new_frames, denoise_clip
-from mimaface_cli.engines.diffusion.runtime import DTYPES, FallbackDenoiser, Runtime, place_networks
+from mimaface_cli.engines.diffusion.runtime import DTYPES, MEMORY_PLANS, Runtime, place_networks
 from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
 from tests.benchmarks.diffusers_floor import build_networks
 
@@ -54,8 +54,8 @@ def measure_clip(settings: DenoiseSettings, runtime: Runtime, side: int) -> tupl
     """Return the seconds of a clip and the card's peak memory in GB (NaN on the CPU)."""
     cuda = runtime.device.type == "cuda"
     networks = build_networks("cpu" if runtime.level == "minimal" else str(runtime.device), runtime.dtype)
-    place_networks(networks, runtime, settings)
-    memory = FallbackDenoiser(runtime).memory
+    runtime = place_networks(networks, runtime, settings)
+    memory = MEMORY_PLANS[runtime.level]
     clip = next(ica.plan_clips(settings.length, settings.length, settings.overlap))
     clip = replace(clip, carried=settings.overlap)
     inputs = make_inputs(settings.length, side, str(runtime.device))

@@ -16,12 +16,12 @@ def no_weights(monkeypatch, tmp_path):
 
 @pytest.fixture
 def cuda(monkeypatch):
-    monkeypatch.setattr(diffusion_engine, "has_cuda", lambda: True)
+    monkeypatch.setattr(diffusion_engine, "has_accelerator", lambda: True)
 
 
 @pytest.fixture
 def no_cuda(monkeypatch):
-    monkeypatch.setattr(diffusion_engine, "has_cuda", lambda: False)
+    monkeypatch.setattr(diffusion_engine, "has_accelerator", lambda: False)
 
 
 def select(name: str, device: str = "auto", **query) -> Selection:
@@ -51,7 +51,7 @@ def test_diffusion_without_weights_names_the_missing_files(no_weights, cuda):
 
 def test_auto_with_weights_and_cuda_selects_diffusion(installed_tiny_weights, cuda):
     assert engine_and_space("auto") == ("diffusion", "bfm09") == engine_and_space("diffusion")
-    assert select("auto").reason == "its weights and a CUDA device are present"
+    assert select("auto").reason == "its weights and a GPU are present"
     assert may_use_gpu("auto") and may_use_gpu("diffusion") and not may_use_gpu("mesh")
 
 
@@ -73,8 +73,8 @@ def test_auto_on_the_cpu_selects_mesh(installed_tiny_weights, cuda):
 
 
 def test_diffusion_without_cuda_runs_only_on_request_of_the_cpu(installed_tiny_weights, no_cuda):
-    assert engine_and_space("auto")[0] == "mesh" and "no CUDA device" in select("auto").reason
-    with pytest.raises(WeightsError, match=r"no CUDA device. Set `device=cpu` to run on the CPU"):
+    assert engine_and_space("auto")[0] == "mesh" and "no GPU" in select("auto").reason
+    with pytest.raises(WeightsError, match=r"no GPU. Set `device=cpu` to run on the CPU"):
         select("diffusion")
     assert engine_and_space("diffusion", "cpu")[0] == "diffusion"
 

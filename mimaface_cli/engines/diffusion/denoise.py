@@ -107,4 +107,6 @@ def predict_with_guidance(
     else:
         unconditional = unet(sample, timestep, torch.zeros_like(tokens), unconditional_cache)
         conditional = unet(sample, timestep, tokens, conditional_cache)
+    # In float32: guidance multiplies the rounding errors of 16-bit numbers.
+    unconditional, conditional = unconditional.float(), conditional.float()
     return unconditional + guidance * (conditional - unconditional)

@@ -13,7 +13,7 @@ class DiffusionOptions:
     Attributes:
         preset: Name of the preset that the settings start from.
         settings: The preset's settings with the user's changes.
-        device: "auto" (CUDA where available), "cuda", "cuda:N" or "cpu".
+        device: "auto" (a GPU where available), "cuda", "cuda:N", "mps", "xpu" or "cpu".
         dtype: Floating-point precision; "auto" follows the preset and the device.
         vram: GPU memory mode.
         compile: Whether torch.compile compiles the networks.
@@ -27,7 +27,7 @@ class DiffusionOptions:
         "16-bit precision.",
     )
     settings: DenoiseSettings = field(default_factory=DenoiseSettings)
-    device: str = option("auto", metavar="DEVICE", help="auto (CUDA where available), cuda, cuda:N or cpu.")
+    device: str = option("auto", metavar="DEVICE", help="auto (a GPU where available), cuda, cuda:N, mps, xpu or cpu.")
     dtype: str = option(
         "auto",
         choices=("auto", "fp32", "bf16", "fp16"),

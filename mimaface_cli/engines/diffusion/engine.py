@@ -5,7 +5,7 @@ from typing import Protocol
 
 from mimaface_cli.engines.base import EngineQuery, FrameStream, Readiness, RenderRequest
 from mimaface_cli.engines.diffusion.card_verdict import judge_scores
-from mimaface_cli.errors import InputError
+from mimaface_cli.errors import InputError, brief
 from mimaface_cli.motion.track_meta import BFM09, FACE478
 from mimaface_cli.weights import small_model
 from mimaface_cli.weights.locate import find_missing_files
@@ -103,8 +103,8 @@ class DiffusionEngine:
         problems = []
         if absent := missing_released_files():
             problems.append(f"{len(absent)} weights files (mimaface weights pull)")
-        if not has_cuda():
-            problems.append("a CUDA device (on request, the CPU is used, slowly)")
+        if not has_accelerator():
+            problems.append("a GPU (on request, the CPU is used, slowly)")
         return problems
 
     def uses_gpu(self) -> bool:
@@ -122,7 +122,7 @@ class DiffusionEngine:
     def readiness(self, query: EngineQuery) -> Readiness:
         """Return whether the released checkpoint or a small model can run.
 
-        Automatic selection takes the released checkpoint if its weights and a CUDA device are present, and a small
+        Automatic selection takes the released checkpoint if its weights and a GPU are present, and a small
         model if it scores better than the mesh engine on its card.
         """
         released = self._released_readiness(query)
@@ -162,20 +162,19 @@ class DiffusionEngine:
                 error=InputError,
             )
         device = query.diffusion.device
-        if device == "auto" and not has_cuda():
+        if device == "auto" and not has_accelerator():
             return Readiness(
                 None,
-                "no CUDA device (on request, the installed weights run on the CPU, slowly)",
-                problem="there is no CUDA device. Set `device=cpu` to run on the CPU (minutes to hours for a second of "
-                "video), or `engine=mesh`, which needs no device.",
+                "no GPU (on request, the installed weights run on the CPU, slowly)",
+                problem=_explain_missing_device(),
             )
         if query.driver_is_speech and find_missing_files(SPEECH_WEIGHTS):
             return Readiness(self, "SadTalker's weights, which drive it by speech, are missing", is_recommended=False)
         if device == "cpu":
             return Readiness(self, "the device is the CPU", is_recommended=False)
-        if not has_cuda():
-            return Readiness(self, "no CUDA device", is_recommended=False)
-        return Readiness(self, "its weights and a CUDA device are present")
+        if not has_accelerator():
+            return Readiness(self, "no GPU", is_recommended=False)
+        return Readiness(self, "its weights and a GPU are present")
 
 
 def _small_readiness(folder: Path) -> Readiness:
@@ -198,11 +197,18 @@ def missing_released_files() -> list[str]:
     return [path for name in RELEASED_WEIGHTS for path in find_missing_files(name)]
 
 
-def has_cuda() -> bool:
-    """Return whether PyTorch can be loaded and has a CUDA device."""
+def has_accelerator() -> bool:
+    """Return whether PyTorch can be loaded and has a GPU."""
     try:
-        import torch
+        from mimaface_cli.engines.diffusion.device import find_accelerator
     except (ImportError, OSError):  # OSError: a system library cannot be loaded
         return False
+    return find_accelerator() is not None
 
-    return torch.cuda.is_available()
+
+def _explain_missing_device() -> str:
+    try:
+        from mimaface_cli.engines.diffusion.device import explain_missing_device
+    except (ImportError, OSError) as error:
+        return f"PyTorch cannot be loaded ({brief(error)}). Install it, or set `engine=mesh`."
+    return explain_missing_device()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mimaface_cli.engines.diffusion.device import send
+
 
 @dataclass(frozen=True)
 class ClipWindow:
@@ -81,3 +83,19 @@ def sample_noise(frames: int, height: int, width: int, seed: int = 0) -> Tensor:
     A seed gives the same noise on every machine, and for every clip of a video.
     """
     return torch.randn(1, 4, frames, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+class ClipNoise:
+    """The noise of a video's clips, which is the same for all of them: sampled and moved to the device once."""
+
+    def __init__(self) -> None:
+        self._noise: Tensor | None = None
+        self._seed: int | None = None
+
+    def __call__(self, frames: int, height: int, width: int, seed: int, device: torch.device) -> Tensor:
+        """Return the noise of `sample_noise` on a device."""
+        noise = self._noise
+        if noise is None or noise.shape[2:] != (frames, height, width) or (self._seed, noise.device) != (seed, device):
+            noise = send(sample_noise(frames, height, width, seed), device)
+            self._noise, self._seed = noise, seed
+        return noise

@@ -1,7 +1,9 @@
 """A whole video, clip by clip: condition tokens, render latents, ICA conditioning, denoising, decoding."""
 
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 from mimaface_cli.engines.diffusion import ica
 from mimaface_cli.engines.diffusion.denoise import ClipConditions, denoise
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.device import send
 from mimaface_cli.engines.diffusion.latents import decode_latents, encode_latents
 from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA, pool_frames
 from mimaface_cli.engines.diffusion.samplers import create_sampler
@@ -35,12 +38,19 @@ class DiffusionNetworks:
         mia: The module that computes the condition tokens.
         vae: The autoencoder, on the UNet's device and in its precision.
         prediction: Output of the UNet: "epsilon", "v" or "sample".
+        vae_lock: Held while the autoencoder runs or changes, as one thread encodes while another decodes.
     """
 
     unet: VideoUNet
     mia: ReleaseMIA | PaperMIA
     vae: AutoencoderKL
     prediction: str = "epsilon"
+    vae_lock: AbstractContextManager[object] = field(default_factory=threading.RLock, compare=False, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that computes; the UNet's weights may be elsewhere while its layers do not run."""
+        return self.vae.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -65,6 +75,11 @@ class Appearance:
     clip: Tensor
     identity: Tensor | None = None
 
+    def to(self, device: torch.device) -> "Appearance":
+        """Return the appearance on a device."""
+        identity = None if self.identity is None else send(self.identity, device)
+        return replace(self, clip=send(self.clip, device), identity=identity)
+
 
 @dataclass(frozen=True)
 class VideoInputs:
@@ -75,12 +90,14 @@ class VideoInputs:
         coefficients: (N, 261) float32, the portrait's and the driver's coefficients mixed.
         render: Loads the driving renders.
         initial: Loads the frames that a warm start begins from; None without a warm start.
+        noise: Provides the noise of the clips.
     """
 
     appearance: Appearance
     coefficients: np.ndarray
     render: FrameLoader
     initial: FrameLoader | None = None
+    noise: ica.ClipNoise = field(default_factory=ica.ClipNoise)
 
 
 @dataclass(frozen=True)
@@ -145,23 +162,25 @@ def denoise_clip(
     Raises:
         ValueError: If a warm start is requested without `inputs.initial`.
     """
-    frames, unet = list(clip.frames), networks.unet
-    device, dtype = unet.conv_in.weight.device, networks.dtype
-    coefficients = torch.from_numpy(inputs.coefficients[frames])[None]
-    tokens = compute_condition_tokens(networks.mia, inputs.appearance, coefficients, settings.per_frame_tokens)
-    render = encode_latents(networks.vae, inputs.render(frames), memory.chunk).to(device, dtype)
+    frames, device, dtype = list(clip.frames), networks.device, networks.dtype
+    coefficients = send(torch.from_numpy(inputs.coefficients[frames])[None], device)
+    appearance = inputs.appearance.to(device)
+    tokens = compute_condition_tokens(networks.mia, appearance, coefficients, settings.per_frame_tokens)
     start = None
-    if settings.warm_start:
-        if inputs.initial is None:
-            raise ValueError("a warm start needs initial frames")
-        start = encode_latents(networks.vae, inputs.initial(frames), memory.chunk)
+    with networks.vae_lock:
+        render = encode_latents(networks.vae, inputs.render(frames), memory.chunk).to(device, dtype)
+        if settings.warm_start:
+            if inputs.initial is None:
+                raise ValueError("a warm start needs initial frames")
+            start = encode_latents(networks.vae, inputs.initial(frames), memory.chunk)
     height, width = render.shape[-2:]
-    noise = ica.sample_noise(settings.length, height, width, settings.seed)
+    noise = inputs.noise(settings.length, height, width, settings.seed, device)
+    carried = None if carried is None else send(carried, device, dtype)
     conditions = ClipConditions(
         render, ica.build_ica_channels(carried, settings.length, render), tokens.to(device, dtype)
     )
     sampler = create_sampler(settings, networks.prediction)
-    steps = denoise(unet, sampler, noise, conditions, settings, start=start, batched=memory.batched)
+    steps = denoise(networks.unet, sampler, noise, conditions, settings, start=start, batched=memory.batched)
     latents = noise
     for count, step_latents in enumerate(steps, 1):
         latents = step_latents

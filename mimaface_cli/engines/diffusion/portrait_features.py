@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import CLIPVisionModel
 
 from mimaface_cli.engines.diffusion.clip_encoder import encode_image_tokens, input_size, preprocess_image
+from mimaface_cli.engines.diffusion.device import is_out_of_memory, release_memory
 from mimaface_cli.engines.diffusion.pipeline import Appearance
 from mimaface_cli.face.alignment import invert
 from mimaface_cli.face.curricularface import CurricularFace, release_identity_crop
@@ -66,6 +67,8 @@ def extract_portrait_features(
 ) -> PortraitFeatures:
     """Extract the features of a photo. The networks leave the device afterwards.
 
+    Without memory on the device, they run on the CPU.
+
     Args:
         image: (H, W, 3) uint8 RGB photo.
         face: The face detected in it.
@@ -77,18 +80,28 @@ def extract_portrait_features(
     modules: list[Any] = [networks.coefficients, networks.clip]
     if networks.identity is not None:
         modules.append(networks.identity)
-    for module in modules:
-        module.to(device)
-    with torch.inference_mode():
-        coefficients = predict_coefficients(networks.coefficients, [aligned])[0]
-        pixels = preprocess_image(aligned.square, input_size(networks.clip))
-        tokens = encode_image_tokens(networks.clip, pixels)
-        identity = None if networks.identity is None else extract_identity(networks.identity, aligned)
+    try:
+        for module in modules:
+            module.to(device)
+        features = _extract_features(aligned, networks)
+    except RuntimeError as error:
+        if device.type == "cpu" or not is_out_of_memory(error):
+            raise
+        features = None
     for module in modules:
         module.to("cpu")
-    # Clones: tensors of inference mode cannot enter ordinary networks.
-    appearance = Appearance(tokens.clone(), None if identity is None else identity.clone())
-    return PortraitFeatures(aligned, coefficients, appearance)
+    release_memory(device)
+    return features or _extract_features(aligned, networks)
+
+
+@torch.no_grad()
+def _extract_features(face: AlignedFace, networks: PortraitNetworks) -> PortraitFeatures:
+    """Extract the features of an aligned face with the networks where they are."""
+    coefficients = predict_coefficients(networks.coefficients, [face])[0]
+    pixels = preprocess_image(face.square, input_size(networks.clip))
+    tokens = encode_image_tokens(networks.clip, pixels)
+    identity = None if networks.identity is None else extract_identity(networks.identity, face)
+    return PortraitFeatures(face, coefficients, Appearance(tokens, identity))
 
 
 def extract_identity(net: CurricularFace, face: AlignedFace) -> Tensor:

@@ -50,7 +50,7 @@ class _LoadedNetworks:
     def place(self, options: DiffusionOptions) -> None:
         """Move the networks to their device, once."""
         if not self.is_placed:
-            place_networks(self.networks, self.runtime, options.settings)
+            self.runtime = place_networks(self.networks, self.runtime, options.settings)
             self.is_placed = True
 
     def portrait_features(self, portrait: Portrait) -> PortraitFeatures:

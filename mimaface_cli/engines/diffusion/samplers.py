@@ -148,14 +148,17 @@ class MultistepSampler:
         prediction: str = "epsilon",
         config: Mapping[str, Any] = SD15_SCHEDULE,
     ) -> None:
-        from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
+        from diffusers import DPMSolverMultistepScheduler
 
-        kinds: dict[str, Any] = {"dpm++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
+        from mimaface_cli.engines.diffusion.unipc import UniPCScheduler
+
+        kinds: dict[str, Any] = {"dpm++": DPMSolverMultistepScheduler, "unipc": UniPCScheduler}
         # Levels after Karras et al.: few steps are then spent where faces take shape.
         options = {**config, "prediction_type": _PREDICTION_TYPES[prediction], "use_karras_sigmas": True}
         self._solver = kinds[name](**options, solver_order=2)
         self._solver.set_timesteps(steps)
         self._solver.set_begin_index(first)
+        self._first = first
         self._solver_timesteps = self._solver.timesteps[first:]
         self.timesteps: tuple[float, ...] = tuple(self._solver_timesteps.tolist())
 
@@ -163,7 +166,9 @@ class MultistepSampler:
         """Return the latents of the first step."""
         if clean is None:
             return noise * self._solver.init_noise_sigma
-        return self._solver.add_noise(clean, noise, self._solver_timesteps[:1])
+        # As the solver's `add_noise`, without copies of its tables to the device.
+        alpha, sigma = self._solver._sigma_to_alpha_sigma_t(self._solver.sigmas[self._first])
+        return alpha * clean + sigma * noise
 
     def scaled(self, latents: Tensor, step: int) -> Tensor:
         """Return the latents scaled as the UNet expects them."""

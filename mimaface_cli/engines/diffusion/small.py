@@ -11,6 +11,7 @@ from torch import Tensor
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.base import FrameStream, RenderRequest
 from mimaface_cli.engines.diffusion import clip_encoder, small_checkpoint, video_denoiser
+from mimaface_cli.engines.diffusion.device import find_accelerator
 from mimaface_cli.engines.diffusion.pasting import paste_square, require_photo
 from mimaface_cli.engines.diffusion.photo_render import photo_renderer
 from mimaface_cli.engines.diffusion.pipeline import Appearance
@@ -36,14 +37,18 @@ def prepare(folder: Path, request: RenderRequest) -> FrameStream:
     settings = small_checkpoint.resolve_settings(card, options.settings)
     request.progress("loading the diffusion networks", 0, None)
     networks, encoder = small_checkpoint.load_small_model(folder)
-    device = _resolve_device(options.device)
-    runtime = choose_runtime(device, options.dtype, options.vram, options.compile, frames=settings.length)
+    # "auto" falls back to the CPU without an error, because the model is small enough for it.
+    device = "cpu" if options.device == "auto" and find_accelerator() is None else options.device
+    weights = sum(parameter.numel() for parameter in networks.unet.parameters())
+    runtime = choose_runtime(
+        device, options.dtype, options.vram, options.compile, weights=weights, frames=settings.length
+    )
     square = portrait.square()
     motion = plan_portrait_motion(square, request.track, request.retarget, request.cache)
     with torch.inference_mode():
         pixels = clip_encoder.preprocess_image(square.image, clip_encoder.input_size(encoder))
         tokens = clip_encoder.encode_image_tokens(encoder, pixels)
-    place_networks(networks, runtime, settings)
+    runtime = place_networks(networks, runtime, settings)
     denoiser = video_denoiser.VideoDenoiser(
         networks,
         runtime,
@@ -118,11 +123,6 @@ def _open_clip_store(
     arrays = {"square": square.image, "lids": motion.lids}
     weights = sha256_of(folder / "unet.safetensors") + sha256_of(folder / "mia.safetensors")
     return video_denoiser.open_clip_store(cache.clips, denoiser, weights, arrays, size)
-
-
-def _resolve_device(device: str) -> str:
-    """Return the device; "auto" falls back to the CPU without an error, because the model is small enough for it."""
-    return "cpu" if device == "auto" and not torch.cuda.is_available() else device
 
 
 def _resize(frame: np.ndarray, size: int) -> np.ndarray:

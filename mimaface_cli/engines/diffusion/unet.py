@@ -143,7 +143,10 @@ class VideoUNet(nn.Module):
             )
         x = sample.transpose(1, 2).flatten(0, 1)
         tokens = tokens.repeat_interleave(frames, 0) if tokens.dim() == 3 else tokens.flatten(0, 1)
-        timestep = torch.as_tensor(timestep, device=x.device).expand(batch)
+        if not isinstance(timestep, Tensor):
+            # Filled on the device: a copy from the host would make the host wait in every step.
+            timestep = torch.full((), timestep, dtype=torch.float32, device=x.device)
+        timestep = timestep.to(x.device).expand(batch)
         embedding = self.time_embedding(self.time_proj(timestep).to(x.dtype)).repeat_interleave(frames, 0)
 
         for attention in self._token_attentions:

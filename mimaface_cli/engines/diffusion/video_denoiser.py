@@ -12,15 +12,15 @@ from torch import Tensor
 from mimaface_cli.concurrency import prefetch
 from mimaface_cli.engines.diffusion.clip_store import ClipStore, compute_run_key
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
+from mimaface_cli.engines.diffusion.fallback import FallbackDecoder, FallbackDenoiser
 from mimaface_cli.engines.diffusion.ica import ClipWindow, plan_clips
 from mimaface_cli.engines.diffusion.pipeline import (
     Appearance,
     DiffusionNetworks,
     VideoInputs,
-    decode_new_frames,
     denoise_clips,
 )
-from mimaface_cli.engines.diffusion.runtime import FallbackDenoiser, Runtime
+from mimaface_cli.engines.diffusion.runtime import Runtime
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.portrait import SQUARE
 from mimaface_cli.face.warp import images_to_tensor
@@ -74,8 +74,9 @@ class VideoDenoiser:
     def frames(self) -> Generator[np.ndarray, None, None]:
         """Denoise and decode the video.
 
-        While one clip is decoded and written, the next one is denoised; at most two are in memory. Closing the
-        generator ends the work soon.
+        On an accelerator, the next clip is denoised while one is decoded and written; at most two are in memory. The
+        CPU does one after the other: it gains nothing from two networks at once, and each takes gigabytes. Closing
+        the generator ends the work soon.
 
         Yields:
             Frames (S, S, 3) uint8 RGB in order.
@@ -86,12 +87,15 @@ class VideoDenoiser:
         initial = None
         if self.initial_frames is not None:
             initial = FrameWindow(_stream_tensors(self.initial_frames), length)
-        inputs = VideoInputs(self.appearance, self.coefficients, renders, initial)
+        inputs = VideoInputs(self.appearance.to(self.runtime.device), self.coefficients, renders, initial)
         denoiser = FallbackDenoiser(self.runtime, notes=self.notes)
-        clips = prefetch(self._denoise_clips(inputs, denoiser), depth=1)
+        decode = FallbackDecoder(self.networks, denoiser)
+        clips = self._denoise_clips(inputs, denoiser)
+        if self.runtime.device.type != "cpu":
+            clips = prefetch(clips, depth=1)
         try:
             for clip, latents in clips:
-                yield from decode_new_frames(self.networks.vae, clip, latents, denoiser.memory.chunk)
+                yield from decode(clip, latents)
         finally:
             denoiser.stop.set()
             clips.close()

@@ -63,7 +63,7 @@ def small_model_weights(tmp_path_factory):
 @pytest.fixture
 def installed(small_model_weights, monkeypatch):
     monkeypatch.setenv("MIMAFACE_WEIGHTS_DIR", str(small_model_weights))
-    monkeypatch.setattr(diffusion_engine, "has_cuda", lambda: False)
+    monkeypatch.setattr(diffusion_engine, "has_accelerator", lambda: False)
     card = read_card(small_model_weights / SMALL_MODEL_FOLDER)
     yield small_model_weights / SMALL_MODEL_FOLDER
     write_card(small_model_weights / SMALL_MODEL_FOLDER, card)
