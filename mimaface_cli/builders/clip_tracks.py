@@ -19,7 +19,7 @@ def list_videos(folder: Path) -> list[Path]:
 
 
 def read_people(path: Path | None) -> dict[str, str]:
-    """Read the person in each file, by file name without suffix.
+    """Read the person in each file, by file name without the suffix of a video.
 
     Raises:
         InputError: If the table cannot be read.
@@ -28,9 +28,15 @@ def read_people(path: Path | None) -> dict[str, str]:
         return {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {Path(row["file"]).stem: row["person"] for row in csv.DictReader(file)}
+            return {_strip_suffix(row["file"]): row["person"] for row in csv.DictReader(file)}
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a table with the columns file and person ({error}).") from error
+
+
+def _strip_suffix(name: str) -> str:
+    """Return the name of a file without folder and suffix; a name without suffix may contain dots."""
+    path = Path(name)
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
 def load_track(path: Path, tracks: Path) -> MotionTrack:

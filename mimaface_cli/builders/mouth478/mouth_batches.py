@@ -31,6 +31,7 @@ class MouthBatch:
         planes: (2B, 8, 128, 192) input of the network, the first frames of all pairs, then the second ones.
         conditions: (2B, CONDITION_DIM).
         truths: (2B, 3, 128, 192), -1 to 1.
+        true_openings: (2B, 1, 128, 192), 0 to 1, opening of the true lips; 0 where they were not detected.
         exact: (B,) bool, whether a pair shows the true lips and only the inside of the mouth is rendered.
         flows: (B, 128, 192, 2) from the second frame to the first, in pixels.
     """
@@ -38,6 +39,7 @@ class MouthBatch:
     planes: np.ndarray
     conditions: np.ndarray
     truths: np.ndarray
+    true_openings: np.ndarray
     exact: np.ndarray
     flows: np.ndarray
 
@@ -82,15 +84,15 @@ def draw_batch(people: list[list[MouthClip]], size: int, rng: np.random.Generato
     return stack_batch(pairs)
 
 
-# Planes, conditions, truths and flow of one pair, and whether its lips are true.
-Pair = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]
+# Planes, conditions, truths, true openings and flow of one pair, and whether its lips are true.
+Pair = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]
 
 
 def stack_batch(pairs: list[Pair]) -> MouthBatch:
     """Stack pairs, the first frames first."""
-    planes, conditions, truths = (np.concatenate(np.stack([pair[k] for pair in pairs], 1)) for k in range(3))
-    exact = np.array([pair[4] for pair in pairs])
-    return MouthBatch(planes, conditions, truths, exact, np.stack([pair[3] for pair in pairs]))
+    planes, conditions, truths, openings = (np.concatenate(np.stack([pair[k] for pair in pairs], 1)) for k in range(4))
+    exact = np.array([pair[5] for pair in pairs])
+    return MouthBatch(planes, conditions, truths, openings, exact, np.stack([pair[4] for pair in pairs]))
 
 
 def read_pair(samples: MouthSamples, k: int) -> Pair:
@@ -135,13 +137,14 @@ def _to_pair(samples: MouthSamples, k: int, colors: np.ndarray, conditions: np.n
         seen = colors[:2] + openings[:2] * (seen - colors[:2])
     planes = np.stack([np.concatenate([seen[j], openings[j], colors[4], openings[2]]) for j in (0, 1)])
     flow = cv2.resize(samples.flows[k].astype(np.float32), (CROP_WIDTH, CROP_HEIGHT))
-    return planes, conditions, colors[:2], flow, exact
+    true_openings = samples.true_openings[k][:, None] / np.float32(255)
+    return planes, conditions, colors[:2], true_openings, flow, exact
 
 
 def _mirror(pair: Pair) -> Pair:
-    planes, conditions, truths, flow, exact = pair
+    planes, conditions, truths, openings, flow, exact = pair
     mirrored = flow[:, ::-1] * np.array([-1, 1], np.float32)
-    return planes[..., ::-1], mirror_conditions(conditions), truths[..., ::-1], mirrored, exact
+    return planes[..., ::-1], mirror_conditions(conditions), truths[..., ::-1], openings[..., ::-1], mirrored, exact
 
 
 def mirror_conditions(conditions: np.ndarray) -> np.ndarray:

@@ -55,8 +55,8 @@ def evaluate_network(network: MouthUNet, people: list[list[MouthClip]]) -> tuple
 
 def _run(network: MouthUNet, clip: MouthClip, k: int) -> tuple[torch.Tensor, ...]:
     """Return planes (2, 8, 128, 192), truths and results (2, 3, 128, 192), and the flow of a pair."""
-    planes, conditions, truths, flow = (
-        torch.from_numpy(np.ascontiguousarray(part)) for part in read_pair(clip.samples, k)[:4]
+    planes, conditions, truths, _, flow = (
+        torch.from_numpy(np.ascontiguousarray(part)) for part in read_pair(clip.samples, k)[:5]
     )
     with torch.no_grad():
         change = network(planes, conditions)

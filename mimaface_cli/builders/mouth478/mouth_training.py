@@ -23,12 +23,12 @@ _CRITIC_STARTS = 0.05  # share of the training from which the critic learns
 # Length of the critic's gradient relative to that of the differences, at shares of the training. Longer ones draw a
 # texture of fine lines between the lips.
 _CRITIC_LENGTHS = {0.1: 0.0, 0.25: 0.5}
-# Of pixels in the opening and close to it, beside 1 elsewhere: where the lips are true, and where they are rendered.
-_EXACT_WEIGHT, _RENDERED_WEIGHT = 6.0, 0.6
+_EXACT_WEIGHT = 6.0  # of pixels in the opening of true lips and close to it, beside 1 elsewhere
 _CRITIC_VIEW = np.s_[..., 16:112, 32:160]  # the lips in the crop: what the critic sees
 _GRADIENT_WEIGHT, _COARSE_WEIGHT, _STEADY_WEIGHT = 0.6, 0.5, 0.4
-_TONE_WEIGHT = 1.0  # of the gray values between the lips, wherever they lie
-_SMALLEST_OPENING = 100  # pixels from which the gray values are compared
+_TONE_WEIGHT = 1.0  # of the colors between the lips, wherever they lie
+_SMALLEST_OPENING = 100  # pixels from which the colors are compared
+_TONE_LEVELS = 64  # quantiles that are compared
 _AVERAGE = 0.999  # decay of the average of the weights
 
 
@@ -95,17 +95,18 @@ class MouthTrainer:
         for optimizer, base in ((self._optimizer, _LEARNING_RATE), (self._critic_optimizer, _CRITIC_RATE)):
             for group in optimizer.param_groups:
                 group["lr"] = base * rate
-        planes, truths = _to_tensor(batch.planes), _to_tensor(batch.truths)
+        planes, truths, true_openings = (_to_tensor(part) for part in (batch.planes, batch.truths, batch.true_openings))
         change = self._network(planes, torch.from_numpy(batch.conditions))
         result = planes[:, :3] + self._window * change
         leaf = result.detach().requires_grad_()
         exact = torch.from_numpy(np.tile(batch.exact, 2))
-        losses = compare_mouths(leaf, truths, planes[:, 3:4], exact)
-        losses["tones"] = _TONE_WEIGHT * compare_tones(leaf, truths, planes[:, 3], exact)
+        losses = compare_mouths(leaf, truths, weigh_pixels(planes[:, 3:4], true_openings, exact))
+        losses["tones"] = _TONE_WEIGHT * compare_tones(leaf, truths, planes[:, 3], true_openings[:, 0])
         losses["steady"] = _STEADY_WEIGHT * measure_unsteadiness(leaf, truths, torch.from_numpy(batch.flows))
         (gradient,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), leaf)
         if share >= _CRITIC_STARTS:  # the critic learns before it counts
-            losses["critic"] = self._train_critic(leaf.detach(), truths, planes)
+            true_planes = torch.cat([planes[:, :3], true_openings, planes[:, 4:]], 1)
+            losses["critic"] = self._train_critic(leaf.detach(), planes, truths, true_planes)
             length = float(np.interp(share, list(_CRITIC_LENGTHS), list(_CRITIC_LENGTHS.values())))
             gradient = gradient + self._ask_critic(leaf, planes, length * gradient.norm())
         self._optimizer.zero_grad(set_to_none=True)
@@ -123,9 +124,10 @@ class MouthTrainer:
         (gradient,) = torch.autograd.grad(-self._critic(result[_CRITIC_VIEW], planes[_CRITIC_VIEW]).mean(), result)
         return gradient * (length / gradient.norm().clamp_min(1e-12))
 
-    def _train_critic(self, result: Tensor, truths: Tensor, planes: Tensor) -> Tensor:
-        colors = torch.cat([truths, result])[_CRITIC_VIEW]
-        real, rendered = self._critic(colors, planes[_CRITIC_VIEW].repeat(2, 1, 1, 1)).chunk(2)
+    def _train_critic(self, result: Tensor, planes: Tensor, truths: Tensor, true_planes: Tensor) -> Tensor:
+        """Teach the critic to tell results from truths, each with the opening of its own lips."""
+        colors, openings = torch.cat([truths, result])[_CRITIC_VIEW], torch.cat([true_planes, planes])[_CRITIC_VIEW]
+        real, rendered = self._critic(colors, openings).chunk(2)
         loss = functional.relu(1 - real).mean() + functional.relu(1 + rendered).mean()
         self._critic_optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -158,22 +160,38 @@ def _to_tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).to(memory_format=torch.channels_last)
 
 
-def compare_mouths(result: Tensor, truth: Tensor, opening: Tensor, exact: Tensor) -> dict[str, Tensor]:
+def weigh_pixels(opening: Tensor, true_opening: Tensor, exact: Tensor) -> Tensor:
+    """Weigh the pixels of rendered mouths.
+
+    Where the lips are true, the opening and its rim count more. Where they are rendered, nothing is known between them
+    but where the true lips are open too: elsewhere the truth shows lips, and the mean of teeth and lips is pale.
+
+    Args:
+        opening: (N, 1, 128, 192), 0 to 1.
+        true_opening: (N, 1, 128, 192), 0 to 1.
+        exact: (N,) bool, whether the lips are true.
+
+    Returns:
+        (N, 1, 128, 192).
+    """
+    near = functional.max_pool2d(opening, 9, 1, 4)
+    known = 1 - opening * (1 - true_opening)
+    return torch.where(exact[:, None, None, None], 1 + (_EXACT_WEIGHT - 1) * near, known)
+
+
+def compare_mouths(result: Tensor, truth: Tensor, weight: Tensor) -> dict[str, Tensor]:
     """Compare rendered mouths with the truth.
 
     Args:
         result: (N, 3, 128, 192).
         truth: (N, 3, 128, 192).
-        opening: (N, 1, 128, 192). It counts more where the lips are exact, and less where they are not.
-        exact: (N,) bool.
+        weight: (N, 1, 128, 192), see `weigh_pixels`.
     """
-    near = functional.max_pool2d(opening, 9, 1, 4)
-    extra = torch.where(exact, _EXACT_WEIGHT, _RENDERED_WEIGHT)[:, None, None, None] - 1
-    weight = 1 + extra * near
     difference = result - truth
-    coarse = functional.avg_pool2d(difference, 4).abs() * functional.avg_pool2d(weight, 4)
-    across = (difference[..., 1:] - difference[..., :-1]).abs() * weight[..., 1:]
-    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs() * weight[..., 1:, :]
+    coarse = functional.avg_pool2d(difference * weight, 4).abs()
+    across = (difference[..., 1:] - difference[..., :-1]).abs() * torch.minimum(weight[..., 1:], weight[..., :-1])
+    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs()
+    down = down * torch.minimum(weight[..., 1:, :], weight[..., :-1, :])
     return {
         "color": (difference.abs() * weight).mean(),
         "coarse": _COARSE_WEIGHT * coarse.mean(),
@@ -181,29 +199,34 @@ def compare_mouths(result: Tensor, truth: Tensor, opening: Tensor, exact: Tensor
     }
 
 
-def compare_tones(result: Tensor, truth: Tensor, opening: Tensor, exact: Tensor) -> Tensor:
-    """Compare the gray values between true lips, sorted, wherever they lie.
+def compare_tones(result: Tensor, truth: Tensor, opening: Tensor, true_opening: Tensor) -> Tensor:
+    """Compare the colors between rendered lips with those between true lips, sorted, wherever they lie.
 
-    A network that does not know where a tooth ends paints the mean of tooth and shadow. Sorted gray values differ then.
+    A network that does not know where a tooth ends paints the mean of tooth and shadow. Sorted colors differ then.
 
     Args:
         result: (N, 3, 128, 192).
         truth: (N, 3, 128, 192).
-        opening: (N, 128, 192).
-        exact: (N,) bool.
+        opening: (N, 128, 192), of the rendered lips.
+        true_opening: (N, 128, 192).
 
     Returns:
-        The mean difference, weighted by the square root of the opening's share of the crop; openings that are not
-        exact count 0.
+        The mean difference over N, weighted by the square root of the opening's share of the crop; small openings
+        count 0.
     """
     total = result.new_zeros(())
-    for k in torch.nonzero(exact).flatten().tolist():
-        inside = opening[k] > 0.5
-        count = int(inside.sum())
-        if count >= _SMALLEST_OPENING:
-            tones, true_tones = (image[k].mean(0)[inside].sort().values for image in (result, truth))
-            total = total + (tones - true_tones).abs().mean() * math.sqrt(count / opening[k].numel())
+    for k in range(len(result)):
+        inside, truly_inside = opening[k] > 0.5, true_opening[k] > 0.5
+        if min(int(inside.sum()), int(truly_inside.sum())) >= _SMALLEST_OPENING:
+            tones, true_tones = _sort_colors(result[k], inside), _sort_colors(truth[k], truly_inside)
+            total = total + (tones - true_tones).abs().mean() * inside.float().mean().sqrt()
     return total / len(result)
+
+
+def _sort_colors(image: Tensor, inside: Tensor) -> Tensor:
+    """Return quantiles (3, _TONE_LEVELS) of the colors of an image (3, H, W) in a mask (H, W)."""
+    levels = image[:, inside].sort(1).values
+    return functional.interpolate(levels[None], size=_TONE_LEVELS, mode="area")[0]
 
 
 def measure_unsteadiness(result: Tensor, truth: Tensor, flow: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from mimaface_cli.builders.mouth478.mouth_training import (
     compare_mouths,
     compare_tones,
     measure_unsteadiness,
+    weigh_pixels,
 )
 from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, CROP_HEIGHT, CROP_WIDTH, MOUTH_COLUMNS
 from mimaface_cli.motion.coefficients import BLENDSHAPES
@@ -49,7 +50,7 @@ def test_samples_are_stored_and_loaded(tmp_path):
 
 def test_a_pair_holds_render_opening_photo_and_truth():
     samples = make_samples(np.random.default_rng(1))
-    planes, conditions, truths, _, exact = read_pair(samples, 1)
+    planes, conditions, truths, true_openings, _, exact = read_pair(samples, 1)
     assert planes.shape == (2, 8, CROP_HEIGHT, CROP_WIDTH)
     assert np.allclose((planes[1, :3] + 1) * 127.5, np.moveaxis(samples.renders[1, 1], -1, 0), atol=1e-3)
     assert np.allclose(planes[1, 3] * 255, samples.openings[1, 1], atol=1e-3)
@@ -57,6 +58,7 @@ def test_a_pair_holds_render_opening_photo_and_truth():
     assert np.allclose(planes[0, 7] * 255, samples.photo_openings[1], atol=1e-3)
     assert np.allclose((truths[0] + 1) * 127.5, np.moveaxis(samples.truths[1, 0], -1, 0), atol=1e-3)
     assert (conditions == samples.conditions[1]).all()
+    assert np.allclose(true_openings[1, 0] * 255, samples.true_openings[1, 1], atol=1e-3)
     assert not exact
 
 
@@ -106,34 +108,36 @@ def test_unsteadiness_follows_the_flow():
 
 def test_differences_in_the_opening_count_more_where_the_lips_are_exact():
     truth = torch.zeros(2, 3, CROP_HEIGHT, CROP_WIDTH)
-    opening = torch.zeros(2, 1, CROP_HEIGHT, CROP_WIDTH)
+    opening, true_opening = (torch.zeros(2, 1, CROP_HEIGHT, CROP_WIDTH) for _ in range(2))
     opening[..., 50:70, 80:110] = 1
+    true_opening[..., 50:56, 80:110] = 1
 
     def compare(rows: slice, columns: slice, exact: bool) -> float:
         result = truth.clone()
         result[..., rows, columns] = 1
-        return float(compare_mouths(result, truth, opening, torch.tensor([exact, exact]))["color"])
+        weight = weigh_pixels(opening, true_opening, torch.tensor([exact, exact]))
+        return float(compare_mouths(result, truth, weight)["color"])
 
-    inside, outside = (slice(55, 60), slice(90, 100)), (slice(5, 10), slice(10, 20))
-    assert compare(*inside, exact=True) > 3 * compare(*outside, exact=True) > 0
-    assert 0 < compare(*inside, exact=False) < compare(*outside, exact=False)
-    equal = compare_mouths(truth, truth, opening, torch.tensor([True, False]))
+    shared, rendered_only = (slice(50, 55), slice(90, 100)), (slice(60, 65), slice(90, 100))
+    outside = slice(5, 10), slice(10, 20)
+    assert compare(*rendered_only, exact=True) > 3 * compare(*outside, exact=True) > 0
+    assert compare(*rendered_only, exact=False) == 0, "nothing is known where the truth shows lips"
+    assert compare(*shared, exact=False) == compare(*outside, exact=False) > 0
+    equal = compare_mouths(truth, truth, weigh_pixels(opening, true_opening, torch.tensor([True, False])))
     assert all(float(loss) == 0 for loss in equal.values())
 
 
-def test_tones_differ_by_brightness_and_not_by_place():
-    rng = torch.Generator().manual_seed(0)
-    truth = torch.rand(2, 3, CROP_HEIGHT, CROP_WIDTH, generator=rng)
-    opening = torch.zeros(2, CROP_HEIGHT, CROP_WIDTH)
+def test_tones_differ_by_color_and_not_by_place():
+    truth = torch.rand(2, 3, CROP_HEIGHT, CROP_WIDTH, generator=torch.Generator().manual_seed(0))
+    opening, true_opening = (torch.zeros(2, CROP_HEIGHT, CROP_WIDTH) for _ in range(2))
     opening[:, 50:70, 80:110] = 1
-    is_exact = torch.tensor([True, True])
+    true_opening[:, 40:50, 80:110] = 1
     moved = truth.clone()
-    moved[:, :, 50:70, 80:110] = truth[:, :, 50:70, 80:110].flip(-1)
-    assert float(compare_tones(moved, truth, opening, is_exact)) < 1e-6
+    moved[:, :, 50:70, 80:110] = truth[:, :, 40:50, 80:110].repeat(1, 1, 2, 1).flip(-1)
+    assert float(compare_tones(moved, truth, opening, true_opening)) < 1e-3
     flat = torch.full_like(truth, 0.5)
-    assert float(compare_tones(flat, truth, opening, is_exact)) > 0.01
-    assert float(compare_tones(flat, truth, opening, ~is_exact)) == 0
-    assert float(compare_tones(flat, truth, torch.zeros_like(opening), is_exact)) == 0
+    assert float(compare_tones(flat, truth, opening, true_opening)) > 0.01
+    assert float(compare_tones(flat, truth, opening, torch.zeros_like(opening))) == 0
 
 
 def test_wide_openings_are_drawn_more_often_than_chance_gives():
