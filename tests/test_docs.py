@@ -135,8 +135,8 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
     (folder / "examples").mkdir()
     links = {
         sample.portrait: ("photo.jpg", "examples/portrait.jpg", "photos/me.jpg"),
-        sample.driver: ("talk.mp4", "other.mp4", "actor.mp4", "shot.mov", "out.mp4", "examples/driver.mp4"),
-        sample.audio: ("speech.wav", "speech.mp3"),
+        sample.driver: ("talk.mp4", "other.mp4", "actor.mp4", "shot.mov", "out.mp4", "step.mkv", "examples/driver.mp4"),
+        sample.audio: ("speech.wav", "speech.mp3", "left.wav", "right.wav", "mix.wav"),
         sample.track: (
             "talk.npz",
             "speech.npz",
@@ -156,6 +156,7 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
     write_rows(folder / "same.csv", ("source", "driver"), ("photo.jpg", "talk.npz"))
     write_model(folder / "anna.npz")
     (folder / "jobs.csv").write_text(first_block(ROOT / "docs" / "batch.md", "csv"), "utf-8")
+    (folder / "speakers.csv").write_text(first_block(ROOT / "docs" / "dubbing.md", "csv"), "utf-8")
     write_rows(folder / "keys.csv", ("time", "yaw", "jawOpen"), ("0.1", "5", ""), ("0.2", "", "0.3"))
     return folder
 

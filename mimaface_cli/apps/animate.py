@@ -5,13 +5,12 @@ from collections.abc import Generator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mimaface_cli.apps.animate_options import CHANGED, PERSON, AnimateOptions
+from mimaface_cli.apps.animate_options import CHANGED, AnimateOptions
 from mimaface_cli.apps.animation_plan import (
     MATTE_ENCODING,
     NO_AUDIO,
@@ -19,20 +18,13 @@ from mimaface_cli.apps.animation_plan import (
     check_animation_outputs,
     plan_animation,
 )
-from mimaface_cli.apps.backdrop import replace_background
-from mimaface_cli.apps.background_option import KEEP
-from mimaface_cli.apps.driver_loop import cover_source, driver_notes
-from mimaface_cli.apps.driver_task import DriverTask
+from mimaface_cli.apps.animation_setup import Animation, prepare_animation
 from mimaface_cli.apps.matte import write_mattes
 from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes, timing_notes
 from mimaface_cli.apps.result_audio import choose_audio
 from mimaface_cli.apps.side_by_side import join_panels
-from mimaface_cli.apps.source_loading import fit_portrait, keeps_video_alpha, load_portrait, load_video_source
 from mimaface_cli.cache import Cache
-from mimaface_cli.drivers.base import Driver
-from mimaface_cli.engines.base import FrameStream, RenderRequest
-from mimaface_cli.engines.person_layer import ensure_person_layer
-from mimaface_cli.engines.sources import PhotoSource, VideoSource
+from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.media.attachments import Attachments
@@ -97,22 +89,6 @@ class AnimateResult:
     seconds: float
 
 
-@dataclass
-class _Animation:
-    """A run with its driver loaded and its frames ready to be rendered."""
-
-    plan: AnimationPlan
-    driver: Driver
-    stream: FrameStream
-    has_alpha: bool
-    notes: list[str]
-
-    @property
-    def start(self) -> float:
-        """Time of the result's first frame in the input that sets the frame times, in seconds."""
-        return float(self.stream.pts[0]) if self.plan.source.is_video else self.driver.start
-
-
 def animate(
     source: Path | str | Portrait,
     driver: Path | str | MotionTrack,
@@ -148,7 +124,7 @@ def animate(
     output = Path(output)
     plan = plan_animation(source, driver, options)
     check_animation_outputs(plan, output, overwrite)
-    animation = _prepare(plan, keeps_alpha(output, options.encode) and not options.compare, cache, progress)
+    animation = prepare_animation(plan, keeps_alpha(output, options.encode) and not options.compare, cache, progress)
     audio, audio_name = _choose_audio(animation, output)
     provenance = _create_stamp(animation, output)
     _add_panels(animation)
@@ -159,7 +135,7 @@ def animate(
     return replace(result, audio=audio_name, audio_copied=audio_copied, seconds=time.monotonic() - start_time)
 
 
-def _describe(animation: _Animation, output: Path, duration: float, provenance: Stamp) -> AnimateResult:
+def _describe(animation: Animation, output: Path, duration: float, provenance: Stamp) -> AnimateResult:
     """Return the description of a written result, without its audio and the run time."""
     plan, stream = animation.plan, animation.stream
     return AnimateResult(
@@ -211,77 +187,10 @@ def render_frames(
         WeightsError: The engine cannot run here.
     """
     plan = plan_animation(source, driver, replace(options, compare=False, matte=None, matte_kind=CHANGED))
-    return _prepare(plan, True, cache, progress).stream
+    return prepare_animation(plan, True, cache, progress).stream
 
 
-def _prepare(
-    plan: AnimationPlan, keeps_transparency: bool, cache: Cache | None, progress: ProgressCallback
-) -> _Animation:
-    """Load source and driver, and let the engine prepare its frames.
-
-    A photo is prepared while the driver's motion is extracted.
-    """
-    notes = plan.input_notes()
-    engine, options = plan.selection.engine, plan.options
-    with DriverTask(partial(_load_driver, plan, engine.space, cache), progress) as driver_task:
-        # Over a backdrop, a transparent photo needs no flattening.
-        photo = None if plan.source.is_video else _load_photo(plan, keeps_transparency or plan.is_cutout, notes)
-        if photo is None or engine.uses_gpu():
-            driver_task.result()  # two extractions at once, or extraction beside large networks, take too much memory
-        source = photo or _load_video(plan, keeps_transparency, cache, progress, notes)
-        request = RenderRequest(
-            source=source,
-            motion=lambda: cover_source(driver_task.result().track, source, options.loop),
-            retarget=options.retarget,
-            output_mode=options.output_mode,
-            needs_originals=options.matte is not None and options.matte_kind == CHANGED,
-            cutout=plan.is_cutout,
-            needs_person_alpha=options.matte is not None and options.matte_kind == PERSON,
-            mouth=options.mouth,
-            diffusion=options.diffusion,
-            load_track=lambda space: _load_driver(plan, space, cache, progress).track,
-            cache=cache,
-            progress=progress,
-        )
-        stream = engine.prepare(request)
-        driver = driver_task.result()
-    notes += driver_notes(driver, source, options.loop)
-    points = None if photo is None else photo.portrait.points
-    needs_cutout, needs_alpha = request.cutout, request.needs_person_alpha
-    ensure_person_layer(stream, cutout=needs_cutout, needs_alpha=needs_alpha, face=options.face, points=points)
-    stream.turn_back(request.source.turns)
-    if plan.is_cutout:
-        replace_background(stream, plan.backdrop)
-    source = request.source
-    is_transparent = source.keeps_alpha if isinstance(source, VideoSource) else source.portrait.alpha is not None
-    has_alpha = is_transparent if options.background == KEEP else plan.backdrop is None
-    return _Animation(plan, driver, stream, has_alpha, notes)
-
-
-def _load_photo(plan: AnimationPlan, keeps_transparency: bool, notes: list[str]) -> PhotoSource:
-    portrait = plan.source.portrait
-    if portrait is None:
-        if plan.source.path is None:
-            raise ValueError("a source has a path or a portrait")
-        portrait = load_portrait(plan.source.path, plan.options.face)
-    return PhotoSource(fit_portrait(portrait, plan.options, keeps_transparency, notes))
-
-
-def _load_video(
-    plan: AnimationPlan, keeps_transparency: bool, cache: Cache | None, progress: ProgressCallback, notes: list[str]
-) -> VideoSource:
-    if plan.source.info is None:
-        raise ValueError("a source video has a description")
-    keeps_alpha = keeps_video_alpha(plan.source.info, plan.options.background, keeps_transparency, notes)
-    return load_video_source(plan.source.info, plan.options, cache, progress, keeps_alpha)
-
-
-def _load_driver(plan: AnimationPlan, space: str, cache: Cache | None, progress: ProgressCallback) -> Driver:
-    request = replace(plan.driver_request(space), cache=cache, progress=progress)
-    return plan.driver.load(request)
-
-
-def _choose_audio(animation: _Animation, output: Path) -> tuple[AudioTrack | None, str]:
+def _choose_audio(animation: Animation, output: Path) -> tuple[AudioTrack | None, str]:
     """Return the audio of the result and its name in reports."""
     plan = animation.plan
     if is_video_output(output):
@@ -291,7 +200,7 @@ def _choose_audio(animation: _Animation, output: Path) -> tuple[AudioTrack | Non
     return None, NO_AUDIO
 
 
-def _create_stamp(animation: _Animation, output: Path) -> Stamp:
+def _create_stamp(animation: Animation, output: Path) -> Stamp:
     """Return the stamp that marks the result as generated."""
     plan = animation.plan
     engine, options = plan.selection.engine, plan.options
@@ -307,7 +216,7 @@ def _create_stamp(animation: _Animation, output: Path) -> Stamp:
     return prepare_stamp(output, plan.size, options.provenance, generation, animation.notes)
 
 
-def _add_panels(animation: _Animation) -> None:
+def _add_panels(animation: Animation) -> None:
     """Put the inputs beside the frames if a comparison was requested."""
     layout, stream = animation.plan.panels, animation.stream
     if layout is not None:
@@ -316,7 +225,7 @@ def _add_panels(animation: _Animation) -> None:
         stream.frames = join_panels(stream.frames, layout, stream.pts, starts)
 
 
-def _source_timecode(animation: _Animation) -> dict[str, str]:
+def _source_timecode(animation: Animation) -> dict[str, str]:
     """Return the timecode tag of the first frame, if the input that sets the frame times has a timecode."""
     plan = animation.plan
     path = plan.source.path if plan.source.is_video else plan.driver.media_path
@@ -332,7 +241,7 @@ def _source_timecode(animation: _Animation) -> dict[str, str]:
 
 
 def _write(
-    animation: _Animation,
+    animation: Animation,
     output: Path,
     audio: AudioTrack | None,
     provenance: Stamp,

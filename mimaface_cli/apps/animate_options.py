@@ -22,6 +22,8 @@ CHANGED, PERSON = "changed", "person"
 MATTE_KINDS = (CHANGED, PERSON)
 NONE, DRIVER = "none", "driver"
 LOOPS = (NONE, DRIVER)
+AUTO_FIT, SHORTER, VIDEO, AUDIO, LOOP = "auto", "shorter", "video", "audio", "loop"
+FITS = (AUTO_FIT, SHORTER, VIDEO, AUDIO, LOOP)
 PHOTO_SIDE = 1920  # pixels; default longest side of a result whose source is a photo
 
 
@@ -45,6 +47,10 @@ class AnimateOptions:
         pose_from: Track or video that provides the head motion of a speech driver, or None.
         trim: Span of the driver to use, and of a source video.
         loop: Whether a driver that is shorter than a source video is repeated: "none" or "driver".
+        speakers: CSV file with the columns start, end and face that says which face of a video speaks when, or None.
+        fit: What decides the duration if source video and driver differ: "video", "audio" (the driver; a shorter video
+            holds its last frame), "loop" (the driver; a shorter video is repeated), "shorter", or "auto": "video" for
+            an audio file, else "shorter".
         matte: Path of a soft alpha matte, or None.
         matte_kind: What the matte shows: "changed" (the pixels that differ from the source) or "person".
         background: Background of the result: "keep" (the source's background), "transparent", a color, or the
@@ -94,6 +100,19 @@ class AnimateOptions:
     loop: str = option(
         NONE, choices=LOOPS, metavar="MODE", expert=True, help="driver: repeat one that is shorter than a source video."
     )
+    speakers: Path | None = option(
+        None,
+        metavar="CSV",
+        expert=True,
+        help="Who speaks when in a dubbed video: a CSV file with the columns start, end and face.",
+    )
+    fit: str = option(
+        AUTO_FIT,
+        choices=FITS,
+        metavar="MODE",
+        expert=True,
+        help="Duration of a dubbed video: video, audio (hold its last frame), loop (repeat it), shorter or auto.",
+    )
     matte: Path | None = option(
         None,
         metavar="PATH",
@@ -128,6 +147,8 @@ class AnimateOptions:
         check_background(self.background)
         check_mouth(self.mouth)
         self._check_layers()
+        if self.loop == DRIVER and self.fit not in (AUTO_FIT, VIDEO):
+            raise InputError("cannot be combined with `loop`. Give one of them.", field="fit")
         if not self.audio:
             raise InputError("is empty. Give driver, source, none or the path of an audio file.", field="audio")
 

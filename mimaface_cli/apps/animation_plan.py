@@ -9,6 +9,7 @@ from mimaface_cli.apps.background_option import KEEP, TRANSPARENT
 from mimaface_cli.apps.output_checks import check_media_output
 from mimaface_cli.apps.side_by_side import PanelLayout, plan_panels
 from mimaface_cli.apps.source_loading import depth_notes, probe_source, result_size, size_limit
+from mimaface_cli.apps.speakers import Turn, read_turns
 from mimaface_cli.drivers.base import Driver, DriverInfo, DriverKind, DriverRequest
 from mimaface_cli.drivers.registry import find_driver_kind
 from mimaface_cli.engines.base import EngineQuery
@@ -112,6 +113,7 @@ class AnimationPlan:
         size: Width and height of the result in pixels.
         panels: Layout of the comparison, or None.
         backdrop: What replaces the background, or None if it stays or becomes transparent.
+        turns: Who speaks when, if several faces of a video speak, else empty.
     """
 
     source: SourceInput
@@ -123,6 +125,7 @@ class AnimationPlan:
     size: tuple[int, int]
     panels: PanelLayout | None
     backdrop: Backdrop | None = None
+    turns: tuple[Turn, ...] = ()
 
     @property
     def is_cutout(self) -> bool:
@@ -174,6 +177,7 @@ class AnimationPlan:
             "driver": self.driver.path,
             "audio": None if self.options.audio == SOURCE_AUDIO else self.audio,
             "pose": self.options.pose_from,
+            "speakers": self.options.speakers,
             "background": None if self.backdrop is None else self.backdrop.path,
         }
         return {part: path for part, path in parts.items() if path is not None}
@@ -211,15 +215,29 @@ def plan_animation(
     if driver_input.loaded is not None:
         engine = selection.engine
         driver_input.loaded.track.require_space(engine.space, engine.name, query.driver_name)
+    turns = _plan_turns(options, source_input, driver_input)
+    if turns:
+        options = replace(options, retarget=replace(options.retarget, region="lips"))
     options = replace(options, max_size=size_limit(options.max_size, is_video_of_photo=not source_input.is_video))
     size = result_size(*source_input.size, options)
     backdrop = inspect_backdrop(options.background)
     panels = _plan_comparison(source_input, driver_input, size) if options.compare else None
     audio = _find_audio(options.audio, source_input)
     size = panels.size if panels else size
-    plan = AnimationPlan(source_input, driver_input, audio, options, query, selection, size, panels, backdrop)
+    plan = AnimationPlan(source_input, driver_input, audio, options, query, selection, size, panels, backdrop, turns)
     plan.check_inputs()
     return plan
+
+
+def _plan_turns(options: AnimateOptions, source: SourceInput, driver: DriverInput) -> tuple[Turn, ...]:
+    """Return who speaks when, if several faces of a video speak."""
+    if options.speakers is None:
+        return ()
+    if not source.is_video or source.info is None:
+        raise InputError("needs a source video. Give a video, or leave it out.", field="speakers")
+    if not driver.is_speech:
+        raise InputError("needs an audio file as the driver. Give one, or leave it out.", field="speakers")
+    return tuple(read_turns(options.speakers, source.info.frame_rate))
 
 
 def _find_audio(audio: str, source: SourceInput) -> Path | None:

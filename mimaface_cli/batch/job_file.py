@@ -19,7 +19,7 @@ from mimaface_cli.files import check_input_file
 from mimaface_cli.media.encoding import is_image_sequence
 
 REQUIRED_COLUMNS = ("source", "driver", "output")
-_INPUT_COLUMNS = ("source", "driver", "audio", "pose-from", "background", "mouth")
+_INPUT_COLUMNS = ("source", "driver", "audio", "pose-from", "speakers", "background", "mouth")
 _OUTPUT_COLUMNS = ("output", "matte")
 # Values that are not file names.
 _KEYWORDS = {

@@ -49,6 +49,8 @@ class VideoSource:
         deinterlace: How interlaced frames are read, as in `read_frames`.
         keeps_alpha: Whether the portraits have the alpha of the frames; otherwise it is flattened on black.
         turns: Quarter turns counterclockwise that make the face upright; the frames of `track` are turned already.
+        file_frames: Number of frames of the track that the file has, or None for all. The rest repeats them.
+        is_repeated: Whether the rest repeats all of them; else it holds the last one.
     """
 
     path: Path
@@ -59,6 +61,8 @@ class VideoSource:
     deinterlace: str = FRAME
     keeps_alpha: bool = False
     turns: int = 0
+    file_frames: int | None = None
+    is_repeated: bool = False
 
     def portrait(self, frame: int) -> Portrait:
         """Return one frame of the source's track as a portrait."""
@@ -78,7 +82,7 @@ class VideoSource:
         track = self.track if track is None else track
         model, identity = face478.load(), self.track.identity.astype(np.float64)
         tracker = FaceTracker(self.face) if detect else None
-        frames = read_frames(self.path, max_frames=len(track), start=float(track.pts[0]), deinterlace=self.deinterlace)
+        frames = self._read(track)
         square: np.ndarray | None = None
         view = FaceView(self.turns)
         try:
@@ -107,6 +111,30 @@ class VideoSource:
             frames.close()
             if tracker is not None:
                 tracker.close()
+
+    def _read(self, track: MotionTrack) -> Generator[Frame, None, None]:
+        """Yield the frames of a part of the source's track."""
+        count = self.file_frames or len(self.track)
+        index = int(np.searchsorted(self.track.pts, track.pts[0] - 1e-6))
+        end = index + len(track)
+        last: Frame | None = None
+        while index < end:
+            first = index % count if self.is_repeated else min(index, count - 1)
+            part = min(count - first, end - index)
+            start = float(self.track.pts[first])
+            frames = read_frames(self.path, max_frames=part, start=start, deinterlace=self.deinterlace)
+            last = None
+            try:
+                for last in frames:
+                    yield last
+            finally:
+                frames.close()
+            index += part
+            if last is None or not self.is_repeated:
+                break
+        while last is not None and index < end:
+            yield last
+            index += 1
 
     def _pixels(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the image of a frame, and its alpha if it is kept."""

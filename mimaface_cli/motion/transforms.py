@@ -135,6 +135,25 @@ def loop_track(track: MotionTrack, duration: float) -> MotionTrack:
     return trim_track(looped, 0.0, duration)
 
 
+def extend_track(track: MotionTrack, duration: float) -> MotionTrack:
+    """Hold the last frame of a track, at its nominal frame rate.
+
+    Args:
+        track: The track.
+        duration: Seconds to fill; a longer track is trimmed.
+    """
+    interval = float(1 / track.frame_rate)
+    start = track.duration
+    count = max(0, ceil((duration - start) / interval - 1e-6))
+    pts = np.append(track.pts, track.pts[0] + start + interval * np.arange(count))
+    held = {name: np.concatenate([a, np.repeat(a[-1:], count, 0)]) for name, a in _per_frame(track).items()}
+    return trim_track(replace(track, **held, pts=pts, meta=replace(track.meta, last_duration=None)), 0.0, duration)
+
+
+def _per_frame(track: MotionTrack) -> dict[str, np.ndarray]:
+    return {name: getattr(track, name) for name in _REPEATED_ARRAYS}
+
+
 def hold_first_frame(track: MotionTrack, duration: float, frame_rate: Fraction) -> MotionTrack:
     """Return a track that repeats the first frame of another one.
 

@@ -11,6 +11,8 @@ from mimaface_cli.engines.base import EngineQuery, FrameStream, Readiness, Rende
 from mimaface_cli.engines.mesh.body_motion import carry_head
 from mimaface_cli.engines.mesh.calibration import PortraitCalibration
 from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait
+from mimaface_cli.engines.mesh.dub_plan import find_speaking_rest
+from mimaface_cli.engines.mesh.dubbing import render_dubbed_video
 from mimaface_cli.engines.mesh.framing import Viewport, frame_head
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, MotionSource, plan_mesh_motion
 from mimaface_cli.engines.mesh.mouth_network import NAME as MOUTH_MODEL
@@ -18,6 +20,7 @@ from mimaface_cli.engines.mesh.mouth_network import describe_mouth, open_mouth_n
 from mimaface_cli.engines.mesh.mouth_option import LEARNED, mouth_model_path
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo, render_photo_with_alpha
+from mimaface_cli.engines.mesh.shot_mouth import average_neutral_face
 from mimaface_cli.engines.mesh.turn_correction import correct_turns
 from mimaface_cli.engines.mesh.video_rendering import render_video_motion
 from mimaface_cli.engines.person_layer import split_pairs
@@ -193,8 +196,21 @@ def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     model = face478.load()
     identity = source_track.identity.astype(np.float64)
     calibration = calibrate_portrait(source.portrait(neutral), model, request.cache)
-    motion_source = MotionSource(identity, track_coefficients(source_track), calibration, rest)
+    is_dub = request.retarget.region == "lips"
+    if is_dub:
+        calibration = replace(calibration, neutral=average_neutral_face(source, source_track, model))
+    motion_source = MotionSource(
+        identity,
+        track_coefficients(source_track),
+        calibration,
+        rest,
+        speaking_rest=find_speaking_rest(source_track, rest) if is_dub else None,
+    )
     motion = plan_mesh_motion(model, motion_source, driver_track, request.retarget, driver_reference)
+    if is_dub:
+        network = open_mouth_network(request.mouth)
+        neutral_face = calibration.neutral
+        return render_dubbed_video(source, source_track, model, motion, neutral_face, network, request.needs_originals)
     home = np.repeat(rest.pose, len(source_track), 0)
     if _drives_pose(request.retarget):
         home, driven = (

@@ -13,7 +13,7 @@ from mimaface_cli.motion.retarget import track_coefficients
 from mimaface_cli.motion.track import MotionTrack
 
 EASE_SECONDS = 0.25  # over which motion eases in after frames without a face, and out before them
-_RENDERED_FROM = 0.4  # share of the motion from which the rendered frame counts alone; below, it is blended
+RENDERED_FROM = 0.4  # share of the motion from which the rendered frame counts alone; below, it is blended
 
 
 def presence_weights(track: MotionTrack) -> np.ndarray:
@@ -60,7 +60,7 @@ def _difference(pose: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 def blend_frame(rendered: np.ndarray, original: np.ndarray, weight: float) -> np.ndarray:
     """Return a rendered frame (H, W, C) uint8, blended with the source's frame where the motion has little weight."""
-    share = weight / _RENDERED_FROM
+    share = weight / RENDERED_FROM
     if share >= 1 or rendered.shape != original.shape:
         return rendered
     mixed = original + np.float32(share) * (rendered.astype(np.float32) - original)

@@ -45,7 +45,7 @@ _TEETH_LEVEL, _REDDISH = 0.7, 0.25
 # Share of the opening that the photo shows from which, and until which, the photo's mouth replaces the network's.
 _SHOWN_FROM, _SHOWN_UNTIL = 0.3, 0.8
 _MARGIN = 4  # pixels around the crop, for interpolation
-_LIPS = np.concatenate([topology.OUTER_LIPS, topology.INNER_LIPS])
+MOUTH_LANDMARKS = np.concatenate([topology.OUTER_LIPS, topology.INNER_LIPS])
 
 PointMap = Callable[[np.ndarray], np.ndarray]
 
@@ -153,7 +153,7 @@ def prepare_learned_mouth(
         chroma,
         photo.expression,
         photo.pose,
-        photo.head[_LIPS],
+        photo.head[MOUTH_LANDMARKS],
         embedded,
         find_teeth(crop),
         float(crop.opening.sum()),
@@ -250,7 +250,7 @@ def _ease(value: float) -> float:
 
 def _measure_movement(head: np.ndarray, lips: np.ndarray) -> float:
     """Return how far the lips (L, 3) of the photo have moved at most in a face (478, 3), in millimeters."""
-    return float(np.linalg.norm(head[_LIPS] - lips, axis=1).max()) / UNITS_PER_MM
+    return float(np.linalg.norm(head[MOUTH_LANDMARKS] - lips, axis=1).max()) / UNITS_PER_MM
 
 
 def _crop_box(matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice] | None:

@@ -147,15 +147,17 @@ class MeasuredSource:
     Attributes:
         calibration: The source's calibration.
         person: Its measures.
+        closes_lips: Whether the lips meet at rest, wherever the calibrated frame has them.
     """
 
     calibration: PortraitCalibration
     person: FaceMeasures
+    closes_lips: bool = False
 
     @classmethod
-    def of(cls, model: Face478, calibration: PortraitCalibration) -> "MeasuredSource":
+    def of(cls, model: Face478, calibration: PortraitCalibration, closes_lips: bool = False) -> "MeasuredSource":
         """Return the source of a calibration."""
-        return cls(calibration, FaceMeasures.of(model, calibration.neutral))
+        return cls(calibration, FaceMeasures.of(model, calibration.neutral), closes_lips)
 
     def match_driver(
         self, driver: MeasuredDriver, rest: np.ndarray, expression: np.ndarray, low: np.ndarray, high: np.ndarray
@@ -164,7 +166,7 @@ class MeasuredSource:
 
         Args:
             driver: The driver's motion.
-            rest: (64,) expression of the source at rest, from which its motion starts.
+            rest: (64,) expression of the source at rest, from which its motion starts, or (N, 64).
             expression: (N, 64) retargeted expressions.
             low: Lowest coefficients, (N, 64) or broadcastable.
             high: Highest coefficients.
@@ -174,43 +176,44 @@ class MeasuredSource:
         """
         calibration = self.calibration
         planned = self.person(expression)
-        base = self.person(rest[None])[0]
+        base = self.person(np.atleast_2d(rest))
         change = driver.strength * (driver.values - driver.rest)
         target = planned.copy()
-        width = calibration.width.apply(base[WIDTH]) + change[:, WIDTH]
+        own_width = base[:, WIDTH]
+        width = calibration.width.apply(own_width) + change[:, WIDTH]
         least, most = (share * self.person.offset[WIDTH] for share in _WIDTH_RANGE)
-        width = np.clip(calibration.width.invert(width), min(least, base[WIDTH]), max(most, base[WIDTH]))
+        width = np.clip(calibration.width.invert(width), np.minimum(least, own_width), np.maximum(most, own_width))
         target[:, WIDTH] = width
         lift = np.clip(_FAST_GAIN * change[:, BROWS], -_BROW_RANGE, _BROW_RANGE)
-        target[:, BROWS] = calibration.brow.invert(calibration.brow.apply(base[BROWS]) + lift)
+        target[:, BROWS] = calibration.brow.invert(calibration.brow.apply(base[:, BROWS]) + lift)
         activity = driver.lip_activity()
-        gap = self._target_gap(driver, float(base[GAP]), activity)
+        gap = self._target_gap(driver, base[:, GAP], activity)
         contact = activity * np.clip(1 - gap / _CONTACT_GAP, 0, 1)
         if not driver.is_relative:  # lips as far apart as the source's own stay as they are
-            contact *= np.clip((calibration.gap.apply(base[GAP]) - gap) / _PRESSING, 0, 1)
+            contact *= np.clip((calibration.gap.apply(base[:, GAP]) - gap) / _PRESSING, 0, 1)
         middle = np.maximum(calibration.gap.invert(gap), 0)
         middle = np.where(contact > 0, contact * _PRESSURE + (1 - contact) * middle, middle)
         target[:, GAPS] = spread_gap(planned[:, GAPS], middle)
         matched = match_measures(self.person, expression, target, low, high)
         return expression + min(driver.strength, 1) * (matched - expression)
 
-    def _target_gap(self, driver: MeasuredDriver, rest: float, activity: float) -> np.ndarray:
+    def _target_gap(self, driver: MeasuredDriver, rest: np.ndarray, activity: float) -> np.ndarray:
         """Return the lip gap (N,) to be measured.
 
         Where the driver's lips meet, those of the source meet, however far they are apart at rest. But a mouth that
         does not move stays as it is.
         """
         gap = driver.values[:, GAP]
-        rest = float(self.calibration.gap.apply(np.array(rest)))
+        rest = np.zeros(1) if self.closes_lips else self.calibration.gap.apply(rest)
         if not driver.is_relative:
             own = driver.rest[GAP]
             near = np.exp(-np.abs(gap - own) / _OWN_GAP_RANGE)  # the source's own gap gives the source at rest
             goal = _FAST_GAIN * gap + near * (rest - _FAST_GAIN * own)
-            return np.minimum(rest + driver.strength * (goal - rest), max(_MAX_GAP, rest))
+            return np.minimum(rest + driver.strength * (goal - rest), np.maximum(_MAX_GAP, rest))
         closed = float(driver.quantile(GAP, _CLOSED_QUANTILE))
         still = rest + driver.strength * _FAST_GAIN * (gap - driver.rest[GAP])
-        active = min(rest, closed) + driver.strength * _FAST_GAIN * (gap - closed)
-        return np.minimum(activity * active + (1 - activity) * still, max(_MAX_GAP, rest))
+        active = np.minimum(rest, closed) + driver.strength * _FAST_GAIN * (gap - closed)
+        return np.minimum(activity * active + (1 - activity) * still, np.maximum(_MAX_GAP, rest))
 
     def plan_lids(self, driver: MeasuredDriver, rest: np.ndarray, current: np.ndarray) -> np.ndarray:
         """Plan the openness of both eyes.

@@ -59,6 +59,8 @@ class MotionSource:
         calibration: Calibration of the source's portrait; of a video, that of its frame at rest.
         rest: Frame of a moving source at rest; default: `coefficients`.
         scores: (52,) blendshape scores that the landmark model reported for the source, or None.
+        speaking_rest: Source at rest in each frame while it speaks, for a relative driver from speech, with lips that
+            meet at rest; default: `rest`, with closed lips.
     """
 
     identity: np.ndarray
@@ -66,6 +68,7 @@ class MotionSource:
     calibration: PortraitCalibration
     rest: Coefficients | None = None
     scores: np.ndarray | None = None
+    speaking_rest: Coefficients | None = None
 
 
 def plan_mesh_motion(
@@ -87,8 +90,9 @@ def plan_mesh_motion(
     identity, coefficients, region = source.identity, source.coefficients, options.region
     photo_rest = source.rest or coefficients
     rest = photo_rest
-    if options.motion == "relative" and region != "pose" and track.meta.audio_hash:
-        rest = _speaking_rest(rest)
+    is_speech = options.motion == "relative" and region != "pose" and bool(track.meta.audio_hash)
+    if is_speech:
+        rest = source.speaking_rest or _speaking_rest(rest)
     reference = driver_reference or reference_coefficients(track, options, coefficients)
     driven = retarget(coefficients, track, options, reference, rest)
     expression = driven.expression
@@ -103,9 +107,9 @@ def plan_mesh_motion(
     expression = np.clip(expression, low, high)
     origin = None if options.motion == "relative" else (identity, photo_rest)
     driver = MeasuredDriver.of(model, track, reference, origin, options.strength, options.reference is not None)
-    measured = MeasuredSource.of(model, source.calibration)
+    measured = MeasuredSource.of(model, source.calibration, is_speech and source.speaking_rest is not None)
     if region != "pose":
-        matched = measured.match_driver(driver, rest.expression[0], expression, low, high)
+        matched = measured.match_driver(driver, rest.expression, expression, low, high)
         expression = np.where(expression_mask(region), matched, expression)
     gaze, lids = driven.gaze, measure_lid_openness(model, identity, coefficients.expression)
     lids = np.array(np.broadcast_to(lids, (len(track), 2)))
