@@ -20,6 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 CARD = torch.device("cuda", 0)
 # Operations that wait for the card, because the host needs a value or a size.
 _WAITING = ("_local_scalar_dense", "nonzero", "equal", "linalg_solve_ex", "_linalg_solve_ex", "masked_select", "unique")
+# Methods that PyTorch guards by the device's runtime, and the operations behind them.
+_OPERATIONS = {
+    Tensor.contiguous: torch.ops.aten.contiguous.default,
+    Tensor.copy_: torch.ops.aten.copy_.default,
+    Tensor.__invert__: torch.ops.aten.bitwise_not.default,
+}
 
 
 @dataclass
@@ -76,10 +82,8 @@ class _Methods(TorchFunctionMode):
             target, index, value = args
             view = _select(target, index)
             return torch.ops.aten.copy_.default(view, value) if isinstance(value, Tensor) else view.fill_(value)
-        if func is Tensor.contiguous:
-            return torch.ops.aten.contiguous.default(*args, **(kwargs or {}))
-        if func is Tensor.copy_:
-            return torch.ops.aten.copy_.default(*args, **(kwargs or {}))
+        if func in _OPERATIONS:
+            return _OPERATIONS[func](*args, **(kwargs or {}))
         if func is Tensor.pin_memory:  # memory of the host stays what it is
             return args[0]
         return func(*args, **(kwargs or {}))

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mimaface_cli.engines.diffusion.device import send
+
 _GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 
 
@@ -36,7 +38,7 @@ def augment_photometric(images: Tensor, generator: torch.Generator) -> Tensor:
 
     x = images.float() * 0.5 + 0.5
     x = x * (1 + select(0.7) * (uniform(0.7, 1.3, 3) - 1)) + select(0.5) * uniform(-0.1, 0.1, 3)
-    gray = (x * x.new_tensor(_GRAY_WEIGHTS)[:, None, None]).sum(1, keepdim=True)
+    gray = (x * send(torch.tensor(_GRAY_WEIGHTS), x.device)[:, None, None]).sum(1, keepdim=True)
     x = blend(gray.expand_as(x), 0.2, 1, 1)  # After the colors, which would tint it.
     x = blend(x.mean((1, 2, 3), keepdim=True).expand_as(x), 0.5, -0.4, 0.4)  # Contrast.
     x = x + select(0.3) * uniform(0, 0.5) * _laplacian(x)  # Edge enhancement.
@@ -58,5 +60,5 @@ def _blur(images: Tensor) -> Tensor:
 
 def _laplacian(images: Tensor) -> Tensor:
     """Return four times each pixel minus its four neighbors."""
-    kernel = images.new_tensor([[0, -1, 0], [-1, 4, -1], [0, -1, 0]]).expand(3, 1, 3, 3)
+    kernel = send(torch.tensor([[0.0, -1, 0], [-1, 4, -1], [0, -1, 0]]), images.device).expand(3, 1, 3, 3)
     return functional.conv2d(functional.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)

@@ -9,6 +9,7 @@ from torch.nn import functional
 from transformers import CLIPVisionModel
 
 from mimaface_cli.engines.diffusion import clip_encoder
+from mimaface_cli.engines.diffusion.device import send
 from mimaface_cli.engines.diffusion.mia import PAPER_MOTION, PaperMIA, ReleaseMIA
 from mimaface_cli.engines.diffusion.pipeline import Appearance, compute_condition_tokens
 from mimaface_cli.engines.diffusion.unet import VideoUNet
@@ -27,6 +28,7 @@ _UNIT_CLASSES = ("ResnetBlock2D", "Transformer2DModel", "MotionModule", "Block",
 
 GradientMask = Callable[[Tensor], Tensor]
 """Maps a gradient (O, I, ...) to the part that trains the weight, in the same way for every output."""
+_PIXEL_STATISTICS = (clip_encoder.PIXEL_MEAN, clip_encoder.PIXEL_STD)
 
 
 class Denoiser(nn.Module):
@@ -143,5 +145,5 @@ def prepare_clip_pixels(images: Tensor, size: int) -> Tensor:
     """
     if images.shape[-1] != size:
         images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True, align_corners=False)
-    mean, std = images.new_tensor(clip_encoder.PIXEL_MEAN), images.new_tensor(clip_encoder.PIXEL_STD)
+    mean, std = (send(torch.tensor(values), images.device, images.dtype) for values in _PIXEL_STATISTICS)
     return (images * 0.5 + 0.5 - mean[:, None, None]) / std[:, None, None]

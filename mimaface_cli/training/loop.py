@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
-from mimaface_cli.engines.diffusion.device import is_out_of_memory
+from mimaface_cli.engines.diffusion.device import is_out_of_memory, send
 from mimaface_cli.errors import InputError, OutputError, WeightsError, brief
 from mimaface_cli.files import output_error
 from mimaface_cli.progress import ProgressCallback, ignore_progress
@@ -23,6 +23,7 @@ from mimaface_cli.training.denoiser import Denoiser
 from mimaface_cli.training.initialization import describe_network
 from mimaface_cli.training.loss_log import LossLog
 from mimaface_cli.training.losses import MemoryBank
+from mimaface_cli.training.objective import SAMPLE_NUMBER
 from mimaface_cli.training.parallelism import check_accelerate_config, create_train_state
 from mimaface_cli.training.run_checkpoints import (
     list_checkpoints,
@@ -155,8 +156,7 @@ class TrainingRun:
         micro_losses: list[Losses] = []
         self.progress(self.name, self.step, self.optimizer.steps)
         for batch in batches(self):
-            on_device = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
-            micro_losses.append(self._train_micro_batch(state, on_device, losses))
+            micro_losses.append(self._train_micro_batch(state, send_batch(batch, self.device), losses))
             if self.accelerator.sync_gradients:
                 self._finish_step(state, micro_losses)
                 micro_losses = []
@@ -271,6 +271,11 @@ class TrainingRun:
             remove_partial_checkpoints(self.folder)
             self.loss_log.discard_after(self.step)
             discard_validations_after(self.folder, self.step)
+
+
+def send_batch(batch: Batch, device: torch.device) -> Batch:
+    """Move a micro-batch to the device without waiting; what only seeds random generators stays on the host."""
+    return {key: value if key == SAMPLE_NUMBER else send(value, device) for key, value in batch.items()}
 
 
 def _is_finite(value: float) -> bool:

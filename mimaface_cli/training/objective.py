@@ -13,6 +13,8 @@ from mimaface_cli.training.training_data import to_signed
 
 CHUNK = 16
 """Images that the autoencoder encodes at once."""
+SAMPLE_NUMBER = "number"
+"""Key of a micro-batch's sample numbers, which stay on the host."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def create_generator(seed: int, batch: dict[str, Tensor], device: torch.device) 
 
     So a micro-batch has the same noise in any process and after any number of resumes.
     """
-    return torch.Generator(device).manual_seed(seed * 1_000_003 + int(batch["number"][0]))
+    return torch.Generator(device).manual_seed(seed * 1_000_003 + int(batch[SAMPLE_NUMBER][0]))
 
 
 def compute_alphas(device: torch.device) -> Tensor:

@@ -177,7 +177,7 @@ class VideoUNet(nn.Module):
         for block in (*self.down_blocks, self.mid_block, *self.up_blocks):
             for kind in ("resnets", "motion_modules", *(["attentions"] if attentions else [])):
                 for layer in getattr(block, kind, ()):
-                    layer.compile()
+                    layer.compile(dynamic=False)  # kernels for any size would be slower
 
     def _add_motion_modules(self, motion: MotionConfig) -> None:
         for level, block in enumerate(self.down_blocks):
