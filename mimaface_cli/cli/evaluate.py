@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mimaface_cli.cli import console, evaluate_lists, evaluation_tables
+from mimaface_cli.cli import console, evaluate_compare, evaluate_lists, evaluation_tables
 from mimaface_cli.cli.command_types import Command, DefaultCommandGroup
 from mimaface_cli.cli.options import (
     OUTPUT,
@@ -190,3 +190,5 @@ def _print_notes(evaluation: "Evaluation") -> None:
 
 app.command("make-list", cls=Command)(evaluate_lists.make_list)
 app.command("protocols", cls=Command)(evaluate_lists.protocols)
+app.command("compare", cls=Command)(evaluate_compare.compare)
+app.command("votes", cls=Command)(evaluate_compare.votes)

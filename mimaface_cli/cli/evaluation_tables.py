@@ -1,6 +1,7 @@
 """Tables of an evaluation, as text."""
 
 import shutil
+from collections.abc import Container
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ def format_tables(evaluation: "Evaluation", has_list: bool) -> str:
     """Return the table of metrics, how they are measured and, for a list, the published tables of its protocol."""
     from mimaface_cli.evaluation.published_tables import compare_with_published
 
-    methods = _number_methods(evaluation)
-    blocks: list[RenderableType] = [_metrics_table(evaluation, methods), _describe_methods(evaluation, methods)]
+    methods = number_methods(evaluation, evaluation.means)
+    blocks: list[RenderableType] = [_metrics_table(evaluation, methods), describe_methods(evaluation, methods)]
     if has_list:
         comparisons = compare_with_published(evaluation)
         for comparison in comparisons:
@@ -40,15 +41,16 @@ def render_text(blocks: "list[RenderableType]") -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
 
 
-def _number_methods(evaluation: "Evaluation") -> dict[str, int]:
-    """Return the number of each method of the measured figures, in the order of the table."""
+def number_methods(evaluation: "Evaluation", measured: Container[str]) -> dict[str, int]:
+    """Return the number of each method of the measured metrics, in the order of the table."""
     from mimaface_cli.evaluation.catalog import CATALOG
 
-    methods = (str(evaluation.method(info)) for info in CATALOG.infos if info.name in evaluation.means)
+    methods = (str(evaluation.method(info)) for info in CATALOG.infos if info.name in measured)
     return {method: number for number, method in enumerate(dict.fromkeys(methods), 1)}
 
 
-def _describe_methods(evaluation: "Evaluation", methods: dict[str, int]) -> str:
+def describe_methods(evaluation: "Evaluation", methods: dict[str, int]) -> str:
+    """Return the protocol and a line for each method."""
     lines = [f"[{number}] {method}" for method, number in methods.items()]
     return "\n".join([f"protocol: {evaluation.protocol}", "by (extractor; crop; resolution):", *lines])
 

@@ -22,13 +22,23 @@ def write_csv(path: Path, evaluation: Evaluation, overwrite: bool = False) -> No
     Raises:
         OutputError: The file exists or cannot be written.
     """
+    _write(path, {"": evaluation}, (), overwrite)
+
+
+def write_systems_csv(path: Path, evaluations: Mapping[str, Evaluation], overwrite: bool = False) -> None:
+    """Write the figures of several systems; the first column is the name of the system. See `write_csv`."""
+    _write(path, evaluations, ("system",), overwrite)
+
+
+def _write(path: Path, evaluations: Mapping[str, Evaluation], first: tuple[str, ...], overwrite: bool) -> None:
     check_output(path, overwrite)
     names = [info.name for info in CATALOG.result_infos]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*_COLUMNS, *names, "methods", "error"])
-        for row in evaluation.rows:
-            writer.writerow(_cells(row, names, evaluation))
+        writer.writerow([*first, *_COLUMNS, *names, "methods", "error"])
+        for system, evaluation in evaluations.items():
+            for row in evaluation.rows:
+                writer.writerow([*([system] if first else []), *_cells(row, names, evaluation)])
 
 
 def _cells(row: ResultRow, names: list[str], evaluation: Evaluation) -> list[object]:

@@ -22,6 +22,7 @@ tr.run td{font-weight:600;color:var(--a)}.note{color:var(--bad)}
 .mark{stroke:var(--bad);stroke-dasharray:2 3;opacity:.6}.line{fill:none;stroke-width:1.5;stroke-linejoin:round}
 .line.line0{stroke:var(--a)}.line.line1{stroke:var(--b)}.dot.line0{fill:var(--a)}.dot.line1{fill:var(--b)}
 .plot text.key{font-size:11px}.plot text.key.line0{fill:var(--a)}.plot text.key.line1{fill:var(--b)}
+td.best{font-weight:700}.by{color:var(--soft);font-size:11.5px}
 .frames{display:flex;flex-wrap:wrap;gap:16px;margin:14px 0}figure{margin:0}figure img{display:block;height:168px;
 background:var(--wash)}figure div{display:flex;gap:2px}figcaption{color:var(--soft);font-size:12px;max-width:340px}
 @media print{.plots,.frames,table{break-inside:avoid}}

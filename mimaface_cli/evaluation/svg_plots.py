@@ -11,6 +11,7 @@ from math import floor, log10
 import numpy as np
 
 WIDTH, HEIGHT = 440, 150
+SCATTER_SIDE = 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 26, 20  # margins in SVG units
 _MAX_POINTS = 500  # points of one line
 
@@ -38,13 +39,15 @@ class _Axes:
     duration: float
     low: float
     high: float
+    width: int = WIDTH
+    height: int = HEIGHT
 
     def x(self, time: float) -> float:
-        return _LEFT + (time - self.start) / self.duration * (WIDTH - _LEFT - _RIGHT)
+        return _LEFT + (time - self.start) / self.duration * (self.width - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        height = HEIGHT - _TOP - _BOTTOM
-        return HEIGHT - _BOTTOM - (value - self.low) / max(self.high - self.low, 1e-12) * height
+        height = self.height - _TOP - _BOTTOM
+        return self.height - _BOTTOM - (value - self.low) / max(self.high - self.low, 1e-12) * height
 
 
 def plot(title: str, times: Sequence[float], lines: Sequence[Line], marks: Sequence[float] = ()) -> str:
@@ -77,6 +80,41 @@ def plot(title: str, times: Sequence[float], lines: Sequence[Line], marks: Seque
         parts += _render_line(axes, index, line, times)
     parts += _render_legend(lines)
     return "".join(parts) + "</svg>"
+
+
+def scatter(title: str, across: str, up: str, points: Sequence[tuple[float, float]], labels: Sequence[str]) -> str:
+    """Return an SVG with one dot for each clip and the line of equal values.
+
+    Args:
+        title: Title of the plot.
+        across: Name of the first value of a point.
+        up: Name of the second value.
+        points: Values of each clip.
+        labels: Names of the clips, shown when the pointer rests on a dot.
+    """
+    values = [value for point in points for value in point]
+    ticks = _ticks(min(values), max(values))
+    low, high = min(*values, ticks[0]), max(*values, ticks[-1])
+    axes = _Axes(low, high - low, low, high, SCATTER_SIDE, SCATTER_SIDE)
+    right, bottom = SCATTER_SIDE - _RIGHT, SCATTER_SIDE - _BOTTOM
+    parts = [
+        f'<svg class="plot" viewBox="0 0 {SCATTER_SIDE} {SCATTER_SIDE}" role="img" '
+        f'aria-label="{escape(title, quote=True)}"><text class="title" x="0" y="13">{escape(title)}</text>'
+    ]
+    for tick in ticks:
+        x, y = axes.x(tick), axes.y(tick)
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{tick:.10g}</text>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{tick:.10g}</text>')
+    line = f'x1="{axes.x(low):.1f}" y1="{axes.y(low):.1f}" x2="{axes.x(high):.1f}" y2="{axes.y(high):.1f}"'
+    parts.append(f'<line class="mark" {line}/>')
+    for (first, second), label in zip(points, labels, strict=True):
+        name = escape(f"{label}: {first:.4g}, {second:.4g}")
+        dot = f'<circle class="dot line0" cx="{axes.x(first):.1f}" cy="{axes.y(second):.1f}" r="3.5">'
+        parts.append(f"{dot}<title>{name}</title></circle>")
+    parts.append(f'<text class="key" x="{right}" y="{bottom - 6}" text-anchor="end">{escape(across)} →</text>')
+    parts.append(f'<text class="key" x="{_LEFT + 4}" y="{_TOP + 8}">↑ {escape(up)}</text></svg>')
+    return "".join(parts)
 
 
 def _render_axes(axes: _Axes, ticks: list[float], times: Sequence[float]) -> list[str]:

@@ -6,7 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from mimaface_cli.evaluation.functional.keypoints import KEYPOINT_SIDE, keypoint_errors, landmark_pairs, lip_distances
+from mimaface_cli.evaluation.functional.landmark_distance import (
+    KEYPOINT_SIDE,
+    keypoint_errors,
+    landmark_pairs,
+    lip_distances,
+)
 from mimaface_cli.evaluation.metric import FRAMES, Method, Metric, MetricInfo, Series
 from mimaface_cli.evaluation.metrics.motion_transfer import motion_distances
 from mimaface_cli.evaluation.metrics.reference import ReferenceFrames

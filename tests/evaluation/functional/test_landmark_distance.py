@@ -6,8 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mimaface_cli.evaluation.functional import keypoints
-from mimaface_cli.evaluation.functional.keypoints import image_landmarks, keypoint_errors, landmark_pairs, lip_distances
+from mimaface_cli.evaluation.functional import landmark_distance
+from mimaface_cli.evaluation.functional.landmark_distance import (
+    image_landmarks,
+    keypoint_errors,
+    landmark_pairs,
+    lip_distances,
+)
 from mimaface_cli.face import camera, face478
 from mimaface_cli.motion.coefficients import blendshape_index
 from mimaface_cli.motion.track import MotionTrack
@@ -50,6 +55,6 @@ def test_lip_distances_grow_with_the_opening_of_the_jaw():
 
 
 def test_landmark_pairs_cover_all_frames_in_blocks(monkeypatch):
-    monkeypatch.setattr(keypoints, "_BLOCK_FRAMES", 2)
+    monkeypatch.setattr(landmark_distance, "_BLOCK_FRAMES", 2)
     blocks = [len(points) for points, _ in landmark_pairs(make_track(5), make_track(5), MODEL)]
     assert blocks == [2, 2, 1]
