@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 EVENT_INTERVAL = 0.5  # seconds between JSON events of one stage
 LINE_INTERVAL = 10.0  # seconds between progress lines without a terminal
+REFRESH_INTERVAL = (
+    0.25  # seconds between redrawn bars, so that a logged terminal of a long run stays small
+)
+TICKS_PER_SECOND = 1.0  # of bars that nobody reports to
+DENOISING, ANIMATING = "denoising", "animating"  # stages of `animate`
 
 
 @contextmanager
@@ -68,47 +73,134 @@ def _limit_rate(callback: ProgressCallback) -> ProgressCallback:
 def _bars(unit: str) -> Iterator[ProgressCallback]:
     """Yield a callback that shows a bar for each stage."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
 
     counts: list[ProgressColumn] = (
         [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
     )
-    columns = [TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    columns = [TextColumn("{task.description}"), BarColumn(), *counts, TextColumn("{task.fields[speed]}")]
+    # The refreshes of its thread keep the time left going between the reports of long steps.
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, refresh_per_second=TICKS_PER_SECOND) as bars:
         tasks: dict[str, TaskID] = {}
+        clocks: dict[str, StageClock] = {}
+        last_refresh = -inf
 
         def show(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+            nonlocal last_refresh
+            now = time.monotonic()
+            is_new = stage not in tasks
+            if is_new:
+                for name in [name for name, clock in clocks.items() if clock.is_announcement]:
+                    bars.remove_task(tasks.pop(name))
+                    del clocks[name]
+                tasks[stage], clocks[stage] = bars.add_task(stage, total=total, speed=""), StageClock()
+            clocks[stage].update(now, done, total)
+            bars.update(tasks[stage], completed=done, total=total, speed=_describe_speed(stage, clocks, now))
+            if is_new or now - last_refresh >= REFRESH_INTERVAL:
+                last_refresh = now
+                bars.refresh()
 
         yield show
+
+
+class StageClock:
+    """Times of a stage: seconds per unit and seconds left.
+
+    The first unit is not counted: it includes what happens once, such as loading, compilation and warm-up.
+
+    Attributes:
+        done: Units done.
+        total: Units of the stage, or None.
+    """
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.total: int | None = None
+        self._last: float | None = None
+        self._first = 0
+        self._base: tuple[int, float] | None = None
+
+    @property
+    def is_announcement(self) -> bool:
+        """Whether the stage has only been named so far."""
+        return self.total is None and self.done == 0
+
+    def update(self, now: float, done: int, total: int | None) -> None:
+        """Record a report.
+
+        Args:
+            now: Time of the report in seconds.
+            done: Units done.
+            total: Units of the stage, or None.
+        """
+        if self._last is None or done < self.done:  # the first report, or a repeated clip
+            self._first, self._base = done, None
+        elif self._base is None and done > self._first:
+            self._base = done, now
+        self.done, self.total, self._last = done, total, now
+
+    def seconds_per_unit(self) -> float | None:
+        """Return the mean seconds of a unit, or None before the second one."""
+        if self._base is None or self._last is None or self.done <= self._base[0]:
+            return None
+        return (self._last - self._base[1]) / (self.done - self._base[0])
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return the seconds until the end of the stage, or None if they are unknown."""
+        rate = self.seconds_per_unit()
+        if rate is None or self.total is None or self._last is None:
+            return None
+        return max(0.0, rate * (self.total - self.done) - (now - self._last))
+
+
+def _describe_speed(stage: str, clocks: dict[str, StageClock], now: float) -> str:
+    """Return the seconds of a unit where it takes long, and the time left, for a person who waits."""
+    clock = clocks[stage]
+    seconds, left = clock.seconds_per_unit(), clock.seconds_left(now)
+    steps = clocks.get(DENOISING)
+    if seconds is None or left is None or (stage != DENOISING and steps is not None and steps.done != steps.total):
+        return ""  # frames come in bursts, one for each clip; the steps tell the time
+    parts = [f"about {format_duration(left)} left"] if clock.done != clock.total else []
+    if stage == DENOISING:
+        frames = clocks.get(ANIMATING)
+        if frames is not None and frames.total and clock.total:
+            parts.insert(0, f"{seconds * clock.total / frames.total:.1f} s a frame")
+        parts.insert(0, f"{seconds:.1f} s a step")
+    return ", ".join(parts)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as 42 s, 3 min 20 s or 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _lines(unit: str, write_line: Callable[[str], None]) -> ProgressCallback:
     """Return a callback that writes a line per stage, at most one every LINE_INTERVAL seconds."""
     scale, unit = (1e6, "MB") if unit == "bytes" else (1.0, unit)
-    start_times: dict[str, float] = {}
+    clocks: dict[str, StageClock] = {}
     last_times: dict[str, float] = {}
 
     def show(stage: str, done: int, total: int | None) -> None:
         now = time.monotonic()
-        start_times.setdefault(stage, now)
-        if now - last_times.setdefault(stage, now) < LINE_INTERVAL:
+        clock = clocks.setdefault(stage, StageClock())
+        clock.update(now, done, total)
+        # The first step of a large model takes minutes: say at once that it has begun.
+        first = -inf if stage == DENOISING else now
+        if now - last_times.setdefault(stage, first) < LINE_INTERVAL:
             return
         last_times[stage] = now
-        rate = done / max(now - start_times[stage], 1e-6)
-        time_left = f", about {(total - done) / rate:.0f} s left" if total and rate > 0 else ""
-        stage_unit = "steps" if stage == "denoising" else unit
+        speed = _describe_speed(stage, clocks, now)
+        seconds = clock.seconds_per_unit()
+        if stage != DENOISING and seconds:
+            speed = f"{1 / (seconds * scale):.1f} per second{', ' if speed else ''}{speed}"
+        stage_unit = "steps" if stage == DENOISING else unit
         amount = f"{done / scale:.0f}{f' of {total / scale:.0f}' if total else ''} {stage_unit}"
-        write_line(f"{stage}: {amount}, {rate / scale:.1f} per second{time_left}")
+        write_line(f"{stage}: {amount}{', ' if speed else ''}{speed}")
 
     return show

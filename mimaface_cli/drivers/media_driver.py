@@ -96,7 +96,7 @@ def load_driver(
     if space != FACE478 or info.kind == "image":
         options = replace(options, skin=False)
     settings = extraction_settings(options) | span | {"timing": _TIMING_REVISION}
-    on_frame = _frame_progress(progress, info)
+    on_frame = _frame_progress(progress, _count_frames(info, span))
 
     def create(content: str) -> MotionTrack:
         with closing(read_frames(path, **span)) as frames:
@@ -131,12 +131,21 @@ def _describe_driver(path: Path, info: MediaInfo, result: Cached[MotionTrack], s
     )
 
 
-def _frame_progress(progress: FrameProgress | None, info: MediaInfo) -> ProgressCallback:
+def _frame_progress(progress: FrameProgress | None, count: int | None) -> ProgressCallback:
     def on_frame(stage: str, done: int, total: int | None) -> None:
         if progress is not None:
-            progress(done, info.frame_count)
+            progress(done, count)
 
     return on_frame
+
+
+def _count_frames(info: MediaInfo, span: dict[str, Any]) -> int | None:
+    """Return the number of frames in a span, as far as it is known before they are read."""
+    count, rate = info.frame_count, float(info.frame_rate)
+    if count is None or "start" not in span:
+        return count
+    count = max(1, count - round(span["start"] * rate))
+    return count if span["duration"] is None else max(1, min(count, round(span["duration"] * rate)))
 
 
 def _span(info: MediaInfo, trim: Trim) -> dict[str, Any]:
