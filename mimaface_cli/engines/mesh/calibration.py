@@ -22,8 +22,10 @@ from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import CORNERS_AND_IRIS, IRIS_DISTANCE
 
 # Range of measured per planned movement that a calibration accepts. Of an iris's movement, the landmark model reports
-# as little as a third behind glasses. A lip gap is never planned much smaller than it is to be measured.
+# as little as a third behind glasses. A lip gap is never planned much smaller than it is to be measured. It reports
+# little of lids until they start to hide the iris, and much from then on.
 PLAUSIBLE_RESPONSE, GAP_RESPONSE, IRIS_RESPONSE = (0.55, 1.3), (0.65, 1.05), (0.38, 1.2)
+CLOSING_LID_RESPONSE = (0.25, 2.0)
 _MIN_SLOPE = 1e-3
 
 
@@ -51,6 +53,7 @@ class ResponseCurve:
         measured: np.ndarray,
         nominal: np.ndarray,
         plausible: tuple[float, float] = PLAUSIBLE_RESPONSE,
+        plausible_below: tuple[float, float] | None = None,
     ) -> "ResponseCurve":
         """Fit a curve to probes.
 
@@ -61,6 +64,7 @@ class ResponseCurve:
             measured: (K,) measured values.
             nominal: (K,) values that an ideal measurement would show.
             plausible: Range of a measured movement, as a share of the nominal one.
+            plausible_below: The same for values below that of the portrait at rest; default: `plausible`.
         """
         order = np.argsort(planned, kind="stable")
         planned, measured, nominal = planned[order], measured[order], nominal[order]
@@ -70,7 +74,7 @@ class ResponseCurve:
         for k in range(anchor, len(planned) - 1):
             limited[k + 1] = limited[k] + _limit_step(measured[k + 1] - limited[k], step[k], plausible)
         for k in range(anchor, 0, -1):
-            limited[k - 1] = limited[k] - _limit_step(limited[k] - measured[k - 1], step[k - 1], plausible)
+            limited[k - 1] = limited[k] - _limit_step(limited[k] - measured[k - 1], step[k - 1], plausible_below or plausible)
         distinct = np.append(True, np.diff(planned) > 1e-6)
         return cls(planned[distinct], limited[distinct])
 

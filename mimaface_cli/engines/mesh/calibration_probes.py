@@ -10,6 +10,7 @@ from mimaface_cli.cache import Cache, cache_key
 from mimaface_cli.engines.mesh import measures
 from mimaface_cli.engines.mesh.calibration import (
     CALIBRATIONS,
+    CLOSING_LID_RESPONSE,
     GAP_RESPONSE,
     IRIS_RESPONSE,
     PLAUSIBLE_RESPONSE,
@@ -29,7 +30,7 @@ from mimaface_cli.face.landmarks import FaceLandmarker, locate_landmark_model
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.rotation import rotation_matrix
 
-REVISION = 2  # part of the cache key: increase it when rendering or measuring changes
+REVISION = 3  # part of the cache key: increase it when rendering or measuring changes
 # Mouth and lids do not disturb each other, nor do irises, brows and the mouth's width: they share probes.
 _LIDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.2)  # openness
 _GAPS = (0.0, 0.05, 0.11, 0.19, 0.29, 0.42)
@@ -188,7 +189,8 @@ def _fit_calibration(
         planned, measured = _convert(group, [measures.LIDS.start + k])
         curve = nominal.lids[k]
         if measured is not None:
-            curve = ResponseCurve.fit(np.array(openness)[:, k], measured, planned)
+            heights = np.array(openness)[:, k]
+            curve = ResponseCurve.fit(heights, measured, planned, plausible_below=CLOSING_LID_RESPONSE)
         lids.append(curve)
 
     def fit(

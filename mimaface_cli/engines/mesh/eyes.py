@@ -15,6 +15,7 @@ from mimaface_cli.engines.mesh.image_patch import (
     feather_mask,
     to_subpixels,
 )
+from mimaface_cli.engines.mesh.iris_completion import complete_iris
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.gaze import IRIS_DISTANCE, eyeball_centers, gaze_direction
 from mimaface_cli.face.sampling import sample_image
@@ -23,14 +24,15 @@ from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
 _DETAIL_REACH = 0.4  # iris radii: after this much iris movement the photo's detail of the eye has faded out
+_STRAND = 0.045  # eye widths: half the width of the strands of lashes that are removed from the lid
 _SHUT, _SLIT = 0.03, 0.12  # openness up to which an eye shows nothing but lids, and from which it shows its eyeball
 # The sclera under the iris: quantile of the visible sclera's luma that counts as white, share of its tint that is
 # removed, its least level relative to the skin, limit of that correction; the lids' shadow, and reaches in eye widths.
 _WHITE_QUANTILE, _WHITE_PALLOR, _WHITE_SKIN_SHARE, _MAX_WHITENING = 0.7, 0.35, 0.95, 1.4
 _LID_SHADOW, _SHADOW_REACH, _WHITE_REACH = 0.22, 0.12, 0.1
 _IRIS_LUMA_SHARE = 0.9  # of the sclera's luma: darker pixels beside the iris belong to the iris
+_LASH_TAPER, _LASH_END = 0.12, 0.5  # share of the lash line that fades toward each end, and its opacity there
 _IRIS_LANDMARKS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
-_PROFILE_BINS = 15  # bins of 0.1 iris radii in the radial color profile of an iris
 
 
 @dataclass(frozen=True)
@@ -264,56 +266,21 @@ def remove_lashes(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarr
         return np.dstack([patch, np.zeros(luma.shape, np.float32)])
     deficit = (skin @ LUMA - luma) / max(float(skin_level), 1.0)
     # A shaded or painted lid stays, lashes go; softly toward the corners, where the lid ends.
-    dark = np.clip((deficit - 0.14) / 0.18, 0, 1) * feather_mask(lid | opened, 0.12 * width)
-    alpha = cv2.GaussianBlur(np.where(opened, 1.0, dark * band).astype(np.float32), (0, 0), max(0.02 * width, 0.6))
-    return np.dstack([skin, alpha]).astype(np.float32)
+    soft = feather_mask(lid | opened, 0.12 * width)
+    dark = np.where(opened, 1.0, np.clip((deficit - 0.14) / 0.18, 0, 1) * soft * band).astype(np.float32)
+    combed = _comb_lashes(patch, width)
+    strand = np.clip(((combed - patch) @ LUMA / max(float(skin_level), 1.0) - 0.02) / 0.05, 0, 1) * soft * band
+    deviation = max(0.02 * width, 0.6)
+    dark, strand = (cv2.GaussianBlur(mask.astype(np.float32), (0, 0), deviation) for mask in (dark, strand))
+    color = combed + dark[..., None] * (skin - combed)
+    return np.dstack([color, np.maximum(dark, np.minimum(1.5 * strand, 1))]).astype(np.float32)
 
 
-def complete_iris(patch: np.ndarray, visible: np.ndarray, center: np.ndarray, radius: float) -> np.ndarray:
-    """Complete an iris where lids hide it: by its mirror image where visible, else by the color at that radius.
-
-    Args:
-        patch: (H, W, 3) float32 colors.
-        visible: (H, W) bool mask of the visible iris.
-        center: (2,) center of the iris in patch pixels.
-        radius: Radius of the iris in pixels.
-
-    Returns:
-        (H, W, 3) float32 colors.
-    """
-    height, width = visible.shape
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    distance = np.hypot(columns + 0.5 - center[0], rows + 0.5 - center[1]) / radius
-    bins = np.clip((distance * 10).astype(int), 0, _PROFILE_BINS - 1)
-    filled = _radial_profile(patch, visible, bins)[bins]
-    for flip_x, flip_y in ((False, True), (True, False), (True, True)):
-        map_x = (2 * center[0] - columns - 1 if flip_x else columns).astype(np.float32)
-        map_y = (2 * center[1] - rows - 1 if flip_y else rows).astype(np.float32)
-        mirrored = cv2.remap(patch, map_x, map_y, cv2.INTER_LINEAR)
-        mirror_visible = cv2.remap(visible.astype(np.float32), map_x, map_y, cv2.INTER_LINEAR) > 0.99
-        share = (feather_mask(mirror_visible, 0.12 * radius) * 0.6)[..., None]
-        filled = filled * (1 - share) + mirrored * share
-    photo = feather_mask(visible, 0.1 * radius)[..., None]
-    return (filled * (1 - photo) + patch * photo).astype(np.float32)
-
-
-def _radial_profile(patch: np.ndarray, visible: np.ndarray, bins: np.ndarray) -> np.ndarray:
-    """Median color of the visible iris at each radius, (_PROFILE_BINS, 3) float32, interpolated where hidden."""
-    profile = np.zeros((_PROFILE_BINS, 3), np.float32)
-    known = np.zeros(_PROFILE_BINS, bool)
-    for k in range(_PROFILE_BINS):
-        band = visible & (bins == k)
-        if band.sum() >= 3:
-            profile[k], known[k] = np.median(patch[band], axis=0), True
-    if not known.any():  # eyes closed in the photo: a dark brown iris with a lighter rim
-        tone = np.median(patch.reshape(-1, 3), axis=0) * 0.35
-        profile[:] = tone
-        profile[:4] = tone * 0.3
-        return profile
-    index = np.arange(_PROFILE_BINS)
-    for channel in range(3):
-        profile[:, channel] = np.interp(index, index[known], profile[known, channel])
-    return profile
+def _comb_lashes(patch: np.ndarray, width: float) -> np.ndarray:
+    """Return colors (H, W, 3) without thin dark strands across the rows, such as single lashes."""
+    side = 2 * max(1, round(_STRAND * width)) + 1
+    closed = cv2.morphologyEx(patch, cv2.MORPH_CLOSE, np.ones((1, side), np.uint8))
+    return cv2.GaussianBlur(closed, (0, 0), max(_STRAND * width / 2, 0.6))
 
 
 def render_eye(
@@ -381,9 +348,15 @@ def _render_eyeball(eye: EyeLayers, anchors: np.ndarray, shift: np.ndarray, size
 def _render_lash_line(
     target: np.ndarray, line: np.ndarray, color: np.ndarray, thickness: float, strength: float
 ) -> None:
-    """Blend a soft line into the target, in place."""
+    """Blend a soft line into the target, in place; it fades toward its ends."""
     stroke = np.zeros(target.shape[:2], np.uint8)
-    cv2.polylines(stroke, [to_subpixels(line)], False, (255,), max(1, round(thickness)), cv2.LINE_AA, SUBPIXEL_BITS)
+    corners = to_subpixels(line)
+    length = np.cumsum(np.append(0, np.linalg.norm(np.diff(line, axis=0), axis=1)))
+    middle = (length[1:] + length[:-1]) / 2 / max(float(length[-1]), 1e-6)
+    levels = _LASH_END + (1 - _LASH_END) * smoothstep(np.minimum(middle, 1 - middle) / _LASH_TAPER)
+    for k in np.argsort(levels):  # the darkest part last: strokes overlap
+        level = (round(255 * float(levels[k])),)
+        cv2.line(stroke, corners[k], corners[k + 1], level, max(1, round(thickness)), cv2.LINE_AA, SUBPIXEL_BITS)
     blurred = cv2.GaussianBlur(stroke, (0, 0), max(0.3 * thickness, 0.5))
     mask = blurred.astype(np.float32) / 255.0
     target += (strength * mask)[..., None] * (color.astype(np.float32) - target)

@@ -8,7 +8,7 @@ import numpy as np
 from mimaface_cli.engines.mesh.face_symmetry import find_mirrored_vertices, measure_visibility
 from mimaface_cli.engines.mesh.fine_face import FACE_VERTICES, FineFace, build_fine_face
 from mimaface_cli.engines.mesh.head_axes import HeadAxes, build_head_axes
-from mimaface_cli.engines.mesh.head_surface import TRAGI, HeadSurface, build_head_surface, mirror_surface
+from mimaface_cli.engines.mesh.head_surface import HeadSurface, build_head_surface, mirror_surface
 from mimaface_cli.face import camera
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.face478 import Face478
@@ -135,13 +135,14 @@ def _place_landmarks(portrait: Portrait, model: Face478) -> np.ndarray:
 
 
 def deepen_face(face: np.ndarray) -> np.ndarray:
-    """Scale the depth of a face (478, 3) in the head's frame about the tragi.
+    """Scale the depth of a face (478, 3) in the head's frame about its mean.
 
     The model's depth comes from a landmark model that flattens faces: without the scale, a rendered head that is turned
-    by 10° is measured as turned by 7.7° (six portraits).
+    by 10° is measured as turned by 7.7° (six portraits). The mean stays, so that a turn moves the face in the image
+    as far as the fitted pose does.
     """
     deep = face.copy()
-    origin = face[list(TRAGI), 2].mean()
+    origin = face[:, 2].mean()
     deep[:, 2] = origin + _DEPTH_SCALE * (face[:, 2] - origin)
     return deep
 

@@ -24,7 +24,7 @@ from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.weights.locate import find_missing_files
 
-REVISION = 14  # part of the cache key: increase it when results change
+REVISION = 15  # part of the cache key: increase it when results change
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
 _TINTED = 0.025  # heights of the face: width beyond the soft outline that single hairs may tint

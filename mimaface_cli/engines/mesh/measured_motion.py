@@ -20,6 +20,8 @@ from mimaface_cli.motion.track import MotionTrack
 # Limits of a face, in distances of the eyes' outer corners.
 _MAX_GAP = 0.55
 _FAST_GAIN = 1.08  # tracks are smoothed in time, as is what is measured in a video: both take some of fast movements
+# Seconds by which the landmark model's smoothing of videos delays lids. What is rendered will be delayed once more.
+_LID_DELAY = 0.02
 _BROW_RANGE = 0.13  # change of the brows since rest
 _WIDTH_RANGE = (0.7, 1.45)  # of the mouth's width at rest without expression
 # Beyond this openness eyes stare; nor can a photo show much more of an eyeball than its own eye is open.
@@ -115,8 +117,11 @@ class MeasuredDriver:
             rest = rest + measures[0] - measures[1]
             rest_irises = iris_places(source_neutral, source.gaze[:1])[0]
             source_lids = measures[:, LIDS]
+        values = person(track.expression.astype(np.float64))
+        if track.meta.width and not track.meta.audio_hash:
+            values[:, LIDS] += _LID_DELAY * _measure_velocity(values[:, LIDS], track)
         return cls(
-            values=person(track.expression.astype(np.float64)),
+            values=values,
             rest=rest,
             irises=iris_places(neutral, track.gaze.astype(np.float64)),
             rest_irises=rest_irises,
@@ -138,6 +143,14 @@ class MeasuredDriver:
             return 1.0
         closed, opened = (float(self.quantile(GAP, share)) for share in (_CLOSED_QUANTILE, 1 - _CLOSED_QUANTILE))
         return float(np.clip((opened - closed - _STILL_RANGE) / (_ACTIVE_RANGE - _STILL_RANGE), 0, 1))
+
+
+def _measure_velocity(values: np.ndarray, track: MotionTrack) -> np.ndarray:
+    """Return the change per second (N, D) of values (N, D) since the frame before; 0 at the start of each shot."""
+    velocity = np.zeros_like(values)
+    velocity[1:] = np.diff(values, axis=0) / np.maximum(np.diff(track.pts), 1e-3)[:, None]
+    velocity[list(track.meta.cuts)] = 0
+    return velocity
 
 
 @dataclass(frozen=True)

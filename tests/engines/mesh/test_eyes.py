@@ -7,7 +7,6 @@ import pytest
 
 from mimaface_cli.engines.mesh.eyes import (
     build_eye_layers,
-    complete_iris,
     measure_eye_opening,
     project_eye_anchors,
     project_iris_center,
@@ -17,6 +16,7 @@ from mimaface_cli.engines.mesh.eyes import (
 )
 from mimaface_cli.engines.mesh.fine_face import build_fine_face
 from mimaface_cli.engines.mesh.image_patch import compute_polygon_depth
+from mimaface_cli.engines.mesh.iris_completion import complete_iris
 from mimaface_cli.face import camera, face478, topology
 from mimaface_cli.face.gaze import IRIS_DISTANCE
 
