@@ -74,7 +74,9 @@ class ResponseCurve:
         for k in range(anchor, len(planned) - 1):
             limited[k + 1] = limited[k] + _limit_step(measured[k + 1] - limited[k], step[k], plausible)
         for k in range(anchor, 0, -1):
-            limited[k - 1] = limited[k] - _limit_step(limited[k] - measured[k - 1], step[k - 1], plausible_below or plausible)
+            limited[k - 1] = limited[k] - _limit_step(
+                limited[k] - measured[k - 1], step[k - 1], plausible_below or plausible
+            )
         distinct = np.append(True, np.diff(planned) > 1e-6)
         return cls(planned[distinct], limited[distinct])
 

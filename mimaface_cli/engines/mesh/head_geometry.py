@@ -36,6 +36,7 @@ class HeadGeometry:
         texture: (V, 2) image pixels of the vertices.
         anchor: (V, 2) crop pixels of the vertices as long as the head does not move.
         weight: (V,) share of the head's motion that the vertex follows: 1 for the head, 0 for the shoulders.
+        hold: (V, 2, 2) how firmly the photo's border holds the vertex, see `border_hold`.
         front: (T, 3) int32 vertex indices of what the photo shows: face, hair and neck.
         hidden: (T, 3) int32 vertex indices of the parts that the photo does not show, from front to back.
         rendered: Indices of the vertices of `front` and `hidden`.
@@ -51,6 +52,7 @@ class HeadGeometry:
     texture: np.ndarray
     anchor: np.ndarray
     weight: np.ndarray
+    hold: np.ndarray
     front: np.ndarray
     hidden: tuple[np.ndarray, ...]
     rendered: np.ndarray
@@ -101,6 +103,7 @@ def build_head_geometry(portrait: Portrait, model: Face478, alpha: np.ndarray) -
         texture=texture,
         anchor=np.concatenate([fine_crop, *(surface.anchor for surface in surfaces)]),
         weight=np.concatenate([np.ones(count), *(surface.weight for surface in surfaces)]),
+        hold=np.concatenate([np.zeros((count, 2, 2)), *(surface.hold for surface in surfaces)]),
         front=front,
         hidden=tuple(triangles for triangles in hidden if len(triangles)),
         rendered=np.unique(np.concatenate([front, *hidden])),
@@ -188,7 +191,9 @@ def project_head(geometry: HeadGeometry, placed: np.ndarray, pose: np.ndarray) -
     oval = fine[geometry.fine.rings["oval"]]
     vertices = [fine, *(surface.place(oval, rotation, pose[3:]) for surface in geometry.surfaces)]
     xy, depth = camera.project(np.concatenate(vertices))
-    xy = geometry.anchor + geometry.weight[:, None] * (xy - geometry.anchor)
+    movement = geometry.weight[:, None] * (xy - geometry.anchor)
+    movement *= 1 - np.where(movement > 0, geometry.hold[:, 0], geometry.hold[:, 1])
+    xy = geometry.anchor + movement
     xy[: len(fine)] = camera.project(fine)[0]
     return xy, np.maximum(depth, 0.5)
 

@@ -25,6 +25,7 @@ class HeadLight:
         coefficients: (3, 9) spherical-harmonic light by color channel, or None if it is unknown.
         rotation: (3, 3) rotation of the head in the photo.
         rim: For each surface around the face, the vertex of the fine face nearest to each of its vertices.
+        weight: (V,) share of the head's motion that each vertex follows.
     """
 
     normals: np.ndarray
@@ -32,6 +33,7 @@ class HeadLight:
     coefficients: np.ndarray | None
     rotation: np.ndarray
     rim: list[np.ndarray]
+    weight: np.ndarray
 
     def facing(self, pose: np.ndarray) -> np.ndarray:
         """Return the cosine (F,) between each vertex's normal and the camera's axis at a pose (6,), at least 0."""
@@ -54,7 +56,8 @@ class HeadLight:
         change = np.log(after / before).mean(1, keepdims=True)
         face = np.repeat(np.exp(_MAX_LOG_RATIO * np.tanh(change / _MAX_LOG_RATIO)), 3, 1)
         # Hair and neck take the light of the face's rim: no edge shows between them.
-        return np.concatenate([face, *(face[vertices] for vertices in self.rim)])
+        factors = np.concatenate([face, *(face[vertices] for vertices in self.rim)])
+        return 1 + self.weight[:, None] * (factors - 1)  # shoulders do not turn
 
 
 def build_head_light(portrait: Portrait, geometry: HeadGeometry) -> HeadLight:
@@ -77,4 +80,4 @@ def build_head_light(portrait: Portrait, geometry: HeadGeometry) -> HeadLight:
         coefficients[:, 0] += AMBIENT
     oval = geometry.fine.rings["oval"]
     rim = [np.tile(oval[surface.rim[:, 0]], len(surface.head) // len(surface.rim)) for surface in geometry.surfaces]
-    return HeadLight(normals, smooth, coefficients, rotation_matrix(portrait.pose[:3]), rim)
+    return HeadLight(normals, smooth, coefficients, rotation_matrix(portrait.pose[:3]), rim, geometry.weight)

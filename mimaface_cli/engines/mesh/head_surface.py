@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mimaface_cli.engines.mesh.border_hold import hold_at_border
 from mimaface_cli.engines.mesh.head_axes import HeadAxes, build_head_axes, find_shoulders, motion_weight
 from mimaface_cli.engines.mesh.polar_grid import (
     blur_circular,
@@ -64,6 +65,7 @@ class HeadSurface:
         anchor: (V, 2) position of each vertex in the crop as long as the head does not move.
         head: (V, 3) position of each vertex in the head's frame.
         weight: (V,) share of the head's motion that the vertex follows: 1 for the head, 0 for the shoulders.
+        hold: (V, 2, 2) how firmly the photo's border holds the vertex, see `border_hold`.
         stretch: (V,) share of the rim's expression movement that the vertex takes on.
         rim: (ANGLES, 2) corners of the oval's edge that each ray meets.
         share: (ANGLES,) position of the ray's rim point on that edge, 0 to 1.
@@ -78,6 +80,7 @@ class HeadSurface:
     anchor: np.ndarray
     head: np.ndarray
     weight: np.ndarray
+    hold: np.ndarray
     stretch: np.ndarray
     rim: np.ndarray
     share: np.ndarray
@@ -147,7 +150,8 @@ def build_head_surface(
     """
     axes = build_head_axes(oval, pose)
     rays = _cast_rays(oval, placed, axes)
-    outline, is_cut = _find_outline(rays, alpha, invert(to_crop))
+    outline, reaches_border = _find_outline(rays, alpha, invert(to_crop))
+    is_cut = reaches_border & rays.is_upper
     skull = _skull_center(head, pose)
     factor = _ring_factors(outline)
     texture = rays.center + (factor * rays.radius)[..., None] * rays.directions
@@ -158,12 +162,19 @@ def build_head_surface(
     stretch = np.where(factor <= 1, 1.0, 1 - smoothstep((factor - 1) / (0.4 + 0.35 * rays.neck)))
     back, back_texture = _build_back(rays, outline, skull)
     vertices = np.concatenate([front, back])
+    to_image = invert(to_crop)
+    corners = transform_points(
+        to_image, np.stack([rays.center, *(rays.center + rays.radius[:, None] * rays.directions)])
+    )
+    is_held = reaches_border & ~rays.is_upper
+    hold = hold_at_border(corners[0], corners[1:] - corners[0], factor, weight, is_held, alpha.shape)
     outline_weight = weight[FACE_RIM + len(_SKULL_RINGS) - 1]
     return HeadSurface(
         texture=np.concatenate([texture.reshape(-1, 2), back_texture]),
         anchor=camera.project(vertices)[0],
         head=(vertices - pose[3:]) @ rotation_matrix(pose[:3]),
         weight=np.concatenate([weight.ravel(), np.tile(outline_weight, len(_BACK_ANGLES))]),
+        hold=np.concatenate([hold.reshape(-1, 2, 2), np.zeros((len(back), 2, 2))]),
         stretch=np.concatenate([stretch.ravel(), np.zeros(len(back))]),
         rim=rays.rim,
         share=rays.share,
@@ -194,7 +205,7 @@ def _find_outline(rays: _Rays, alpha: np.ndarray, to_image: np.ndarray) -> tuple
     """Find the head's outline on each ray.
 
     Returns:
-        The outline as a multiple (A,) of the rim's radius, and whether the photo's border cuts the head there.
+        The outline as a multiple (A,) of the rim's radius, and whether the person reaches the photo's border there.
     """
     points = rays.center + (_SEARCH[:, None] * rays.radius)[..., None] * rays.directions
     positions = transform_points(to_image, points.reshape(-1, 2)).reshape(points.shape)
@@ -205,12 +216,13 @@ def _find_outline(rays: _Rays, alpha: np.ndarray, to_image: np.ndarray) -> tuple
     limit, typical = (values[0] * up + values[1] * (1 - up) for values in (_OUTLINE_LIMITS, _TYPICAL_OUTLINE))
     height, width = alpha.shape
     last = np.take_along_axis(positions, end[None, :, None], 0)[0]
-    is_cut = ((last < 1) | (last > np.array([width, height]) - 1)).any(1) & rays.is_upper
+    reaches_border = ((last < 1) | (last > np.array([width, height]) - 1)).any(1)
+    is_cut = reaches_border & rays.is_upper
     reach = _SEARCH[end]
     outline = np.where(is_cut, np.maximum(reach, typical), np.minimum(reach, limit))
     outline = outline * (1 - rays.neck) + 1.3 * rays.neck
     outline = np.maximum(blur_circular(median_circular(outline, 5), 1.2), _MIN_OUTLINE)
-    return np.where(is_cut, np.maximum(outline, reach), outline), is_cut
+    return np.where(is_cut, np.maximum(outline, reach), outline), reaches_border
 
 
 def _skull_center(head: np.ndarray, pose: np.ndarray) -> np.ndarray:
@@ -352,6 +364,7 @@ def mirror_surface(
         anchor=anchor,
         head=head,
         weight=surface.weight[:count],
+        hold=np.zeros((count, 2, 2)),
         stretch=surface.stretch[:count],
         rim=rim,
         share=surface.share,
