@@ -21,7 +21,6 @@ from mimaface_cli.engines.mesh.render_kernels import (
 from mimaface_cli.face.rasterizer import mark_jumps, rasterize
 from mimaface_cli.motion.rotation import rotation_matrix
 
-_STRETCHED_FROM, _STRETCHED_UNTIL = 2.0, 4.0  # factors on the size of skin since the photo
 # Degrees of head rotation since the photo from which, and until which, the hidden parts appear.
 _HIDDEN_FROM, _HIDDEN_UNTIL = 1.0, 5.0
 _AT_REST = 1.5  # pixels of movement of the head's surroundings up to which the photo's soft outline is exact
@@ -168,13 +167,13 @@ def _smooth_stretched_skin(
     Few pixels of the photo would otherwise become streaks.
     """
     stretch = prepared.light.facing(pose) / np.maximum(prepared.light.facing(prepared.portrait.pose), 0.03)
-    share = np.clip((stretch - _STRETCHED_FROM) / (_STRETCHED_UNTIL - _STRETCHED_FROM), 0, 1)
+    share = prepared.smooth.measure_share(stretch)
     if not share.any():
         return
     is_stretched = (share > 0)[prepared.geometry.fine.triangles].any(1)
     columns = [texture[: len(share)], share[:, None], np.ones((len(share), 3))]
     attributes = np.concatenate(columns, 1).astype(np.float32)
-    blend_texture(front, is_stretched, attributes, prepared.smooth, colors, alpha, False)
+    blend_texture(front, is_stretched, attributes, prepared.smooth.image, colors, alpha, False)
 
 
 def _hidden_share(prepared: PreparedPortrait, pose: np.ndarray) -> float:

@@ -22,7 +22,6 @@ from mimaface_cli.engines.mesh.head_geometry import (
     select_moving_part,
 )
 from mimaface_cli.engines.mesh.head_light import HeadLight, build_head_light
-from mimaface_cli.engines.mesh.image_patch import blur_widely
 from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers
 from mimaface_cli.engines.mesh.learned_mouth import (
     LearnedMouth,
@@ -34,12 +33,12 @@ from mimaface_cli.engines.mesh.learned_mouth import (
 from mimaface_cli.engines.mesh.mouth import MouthLayers, build_mouth_layers, project_mouth_anchors
 from mimaface_cli.engines.mesh.mouth_network import MouthNetwork
 from mimaface_cli.engines.mesh.occluder_layer import FrontLayer, build_front_layer
+from mimaface_cli.engines.mesh.stretched_skin import SmoothSkin, paint_smooth_skin
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
 
 _RELIABLE_OPENNESS = 0.35  # openness from which an eye shows how far it can open
 _NEARLY_CLOSED = 0.12  # openness below which lids count as touching, although their landmarks are apart
-_SMOOTH_SHARE = 0.012  # of the face's width: deviation of the blur
 _LEAST_CONFIDENCE = 0.5  # of the mouth network in a photo's style
 PAINTED_NOTE = "the mouth network does not know the style of this image; the inside of the mouth is painted"
 _CHEEKS = np.array([50, 280, 101, 330, 117, 346, 205, 425])
@@ -58,7 +57,7 @@ class PreparedPortrait:
         layers: The photo, separated into person and background.
         person: (H, W, 4) uint8, colors and alpha of the moving part of the person.
         still: (H, W, 3) uint8, colors of the still part of the person.
-        smooth: (H, W, 3) uint8, the smoothed colors of the person.
+        smooth: What replaces stretched parts of the face.
         rim: (H, W, 3) int16, the photo minus its recomposed layers, or None where all of it is the person.
         opacity: (V, 2) for each vertex, the lowest opacity (1: opaque; 0: the person's alpha at its texture), and a
             factor on the opacity of a turned head.
@@ -76,7 +75,7 @@ class PreparedPortrait:
     layers: PhotoLayers
     person: np.ndarray
     still: np.ndarray
-    smooth: np.ndarray
+    smooth: SmoothSkin
     rim: np.ndarray | None
     opacity: np.ndarray
     completion: FaceCompletion
@@ -159,6 +158,9 @@ def prepare_portrait(
     image_rings = {name: geometry.texture[ring] for name, ring in fine.rings.items()}
     ones = np.ones((count, 2))
     opacity = [np.stack([surface.is_opaque, surface.fade], -1) for surface in geometry.surfaces]
+    texture, visibility = geometry.texture[:count], geometry.visibility
+    smooth = paint_smooth_skin(layers.foreground, texture, visibility, fine.triangles, fine.rings["oval"])
+    completion = complete_face(portrait.image, texture, visibility, geometry.mirrored, fine.triangles)
     prepared = PreparedPortrait(
         portrait=portrait,
         geometry=geometry,
@@ -166,12 +168,10 @@ def prepare_portrait(
         layers=layers,
         person=np.dstack([layers.foreground, layers.moving_alpha]),
         still=np.where(layers.moving_alpha[..., None] > 0, layers.background, layers.foreground),
-        smooth=blur_widely(layers.foreground, max(1.0, _SMOOTH_SHARE * float(np.ptp(portrait.points[:, 0])))),
+        smooth=smooth,
         rim=_measure_rim(portrait.image, layers),
         opacity=np.concatenate([ones, *opacity]),
-        completion=complete_face(
-            portrait.image, geometry.texture[:count], geometry.visibility, geometry.mirrored, fine.triangles
-        ),
+        completion=replace(completion, share=completion.share * (1 - smooth.is_other[geometry.mirrored])),
         light=build_head_light(portrait, geometry),
         eyes=_build_eyes(portrait, geometry.head, image_rings),
         mouth=build_mouth_layers(
