@@ -55,6 +55,13 @@ def test_curve_limits_implausible_measurements(measured):
     assert slopes.max() <= PLAUSIBLE_RESPONSE[1] + 1e-9
 
 
+def test_curve_has_its_own_limits_below_rest():
+    curve = ResponseCurve.fit(PLANNED, np.full(4, 0.1), PLANNED, plausible_below=(0.25, 2.0))
+    slopes = np.diff(curve.measured) / np.diff(curve.planned)
+    assert slopes[0] == pytest.approx(0.25)
+    assert np.allclose(slopes[1:], PLAUSIBLE_RESPONSE[0])
+
+
 def test_curve_accepts_equal_planned_values():
     curve = ResponseCurve.fit(np.array([0.1, 0.1, 0.2]), np.array([0.1, 0.1, 0.18]), np.array([0.1, 0.1, 0.2]))
     assert np.isfinite(curve.invert(np.linspace(0, 1, 5))).all()

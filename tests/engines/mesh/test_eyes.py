@@ -43,6 +43,26 @@ def test_complete_iris_is_dark_when_nothing_is_visible():
     assert completed[20, 20].max() < 40 and completed[20, 28].max() < 80
 
 
+def test_complete_iris_continues_the_light_on_its_visible_part():
+    rows, columns = np.mgrid[:61, :61] + 0.5
+    distance = np.hypot(rows - 30.5, columns - 30.5)
+    shadow = np.clip(1.2 - (40 - rows) / 30, 0.4, 1.0)  # darker toward the upper lid
+    patch = np.repeat((np.where(distance < 20, 110.0, 230.0) * shadow)[..., None], 3, 2).astype(np.float32)
+    visible = (rows > 27) & (distance < 20)
+    completed = complete_iris(patch, visible, np.array([30.5, 30.5]), 20.0)[..., 0]
+    step = completed[29, 25:36] - completed[25, 25:36]  # across the edge of the visible part
+    assert np.abs(step).max() < 18
+
+
+def test_complete_iris_has_no_light_rim():
+    rows, columns = np.mgrid[:61, :61] + 0.5
+    distance = np.hypot(rows - 30.5, columns - 30.5)
+    patch = np.repeat(np.where(distance < 15, 70.0, 230.0)[..., None], 3, 2).astype(np.float32)
+    visible = (np.abs(rows - 30.5) < 6) & (distance < 24)  # landmarks place the edge too far outside
+    completed = complete_iris(patch, visible, np.array([30.5, 30.5]), 20.0)[..., 0]
+    assert completed[46:49, 28:33].max() < 130
+
+
 def test_select_upper_lid_runs_above_the_eye_from_corner_to_corner():
     model = face478.load()
     fine = build_fine_face(model.face.tobytes())
@@ -68,6 +88,16 @@ def test_remove_lashes_leaves_only_skin_above_the_eye():
     assert np.abs(rendered[19:21, 34:47] - [200, 160, 140]).max() < 25
     assert np.abs(rendered[26:34, 34:47] - [200, 160, 140]).max() < 15
     assert np.array_equal(rendered[:8], patch[:8]) and np.array_equal(rendered[50:], patch[50:])  # brow and cheek stay
+
+
+def test_remove_lashes_combs_single_lashes_out():
+    ring = np.array([[60.0, 30], [50, 36], [40, 38], [30, 36], [20, 30], [30, 24], [40, 22], [50, 24]])
+    patch = np.full((60, 80, 3), (200, 160, 140), np.float32)
+    patch[14:22, 28:54:4] = (176, 140, 122)  # light lashes, one pixel wide, with skin between them
+    lid = remove_lashes(patch, ring, 40.0)
+    rendered = patch + lid[..., 3:] * (lid[..., :3] - patch)
+    before, after = (np.ptp(image[17:20, 34:47], axis=1).max() for image in (patch, rendered))
+    assert before == 24 and after < 10
 
 
 RING = np.array([[70.0, 40], [60, 49], [50, 52], [40, 49], [30, 40], [40, 31], [50, 28], [60, 31]])

@@ -56,7 +56,16 @@ def test_light_has_no_edge_between_face_and_hair(side_light):
     surface = geometry.surfaces[0]
     oval = geometry.fine.rings["oval"][surface.rim[:, 0]]
     rings = ratio[count : count + len(surface.head)].reshape(-1, len(oval), 3)
-    assert np.allclose(rings, ratio[oval])
+    weight = surface.weight.reshape(rings.shape[:2])[..., None]
+    assert np.allclose(rings, 1 + weight * (ratio[oval] - 1))
+    assert np.allclose(rings[weight[..., 0] == 1], np.broadcast_to(ratio[oval], rings.shape)[weight[..., 0] == 1])
+
+
+def test_light_on_still_shoulders_does_not_change(side_light):
+    light, geometry = side_light
+    still = geometry.weight == 0
+    assert still.sum() > 100
+    assert np.array_equal(light.ratio(POSE + np.array([0.2, 0.4, 0, 0, 0, 0]))[still], np.ones((still.sum(), 3)))
 
 
 def test_light_of_an_unknown_illumination_never_changes():

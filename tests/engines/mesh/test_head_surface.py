@@ -116,3 +116,16 @@ def test_mirrored_half_appears_only_where_the_head_is_turned(model):
             near = np.sign(rotation_matrix(pose[:3])[2, 0])
             assert (near * mirrored.head[used, 0] < 0).all()  # all on the side that the photo hides
             assert (near * surface.head[used, 0] > 0).all()
+
+
+def test_neck_stays_at_the_border_that_cuts_it(model):
+    pose = FRONTAL + np.array([0, 0, 0, 0, -0.3, 0])  # the chin is near the lower border
+    surface, oval, _ = build(model, pose, shoulders=400.0)
+    assert 5 < SIZE - oval[:, 1].max() < 40
+    count = RINGS * ANGLES
+    at_border = np.abs(surface.texture[:count, 1] - SIZE) < 3
+    below = at_border & (np.abs(surface.texture[:count, 0] - oval[:, 0].mean()) < 20)
+    assert below.any() and surface.hold[:count][below, 1, 1].min() > 0.8 * surface.weight[:count][below].min()
+    assert not surface.hold[:count][surface.texture[:count, 1] < oval[:, 1].mean()].any()
+    free, _, _ = build(model, FRONTAL)
+    assert not free.hold[: RINGS * ANGLES][free.weight[: RINGS * ANGLES] > 0.9].max() > 0.1

@@ -155,3 +155,27 @@ def test_absolute_motion_opens_the_mouth_as_the_driver(source):
     track = make_track(jawOpen=np.full(COUNT, 0.4))
     gap = measure(source, plan(source, track, motion="absolute"))[:, measures.GAP]
     np.testing.assert_allclose(gap, 1.08 * measure_driver(track)[:, measures.GAP], rtol=0.05)
+
+
+def make_blinks(width: int, **meta) -> MotionTrack:
+    track = make_track(
+        **{f"eyeBlink{side}": np.where(np.arange(COUNT) % 10 == 5, 0.5, 0.0) for side in ("Left", "Right")}
+    )
+    return replace(track, meta=replace(track.meta, width=width, height=width, **meta))
+
+
+def test_lids_of_a_video_follow_blinks_without_the_landmark_models_delay(source):
+    video, still = (plan(source, make_blinks(width)).lids[:, 0] for width in (256, 0))
+    assert video[5] < still[5] - 0.05  # deeper while it closes
+    assert video[6] > still[6] - 1e-9  # and opens earlier
+    assert np.allclose(video[[3, 4, 8, 9]], still[[3, 4, 8, 9]], atol=0.05)
+
+
+def test_lids_of_speech_are_not_corrected_for_a_delay(source):
+    speech = make_blinks(256, audio_hash="0" * 64)
+    assert np.allclose(plan(source, speech).lids, plan(source, make_blinks(0, audio_hash="0" * 64)).lids)
+
+
+def test_lids_do_not_follow_across_cuts(source):
+    lids = plan(source, make_blinks(256, cuts=(5,))).lids[:, 0]
+    assert lids[5] == pytest.approx(plan(source, make_blinks(0)).lids[5, 0], abs=0.02)
