@@ -67,6 +67,7 @@ class HeadSurface:
         weight: (V,) share of the head's motion that the vertex follows: 1 for the head, 0 for the shoulders.
         hold: (V, 2, 2) how firmly the photo's border holds the vertex, see `border_hold`.
         stretch: (V,) share of the rim's expression movement that the vertex takes on.
+        neck: (ANGLES,) 1 for rays to the neck, 0 for rays to the skull.
         rim: (ANGLES, 2) corners of the oval's edge that each ray meets.
         share: (ANGLES,) position of the ray's rim point on that edge, 0 to 1.
         rest_rim: (ANGLES, 3) that rim point in the photo, in the head's frame.
@@ -82,6 +83,7 @@ class HeadSurface:
     weight: np.ndarray
     hold: np.ndarray
     stretch: np.ndarray
+    neck: np.ndarray
     rim: np.ndarray
     share: np.ndarray
     rest_rim: np.ndarray
@@ -176,6 +178,7 @@ def build_head_surface(
         weight=np.concatenate([weight.ravel(), np.tile(outline_weight, len(_BACK_ANGLES))]),
         hold=np.concatenate([hold.reshape(-1, 2, 2), np.zeros((len(back), 2, 2))]),
         stretch=np.concatenate([stretch.ravel(), np.zeros(len(back))]),
+        neck=rays.neck,
         rim=rays.rim,
         share=rays.share,
         rest_rim=rim_points((placed - pose[3:]) @ rotation_matrix(pose[:3]), rays.rim, rays.share),
@@ -356,6 +359,7 @@ def mirror_surface(
     grown = cv2.dilate(alpha, np.ones((5, 5), np.uint8))
     is_head = (surface.weight[:count] > 0.5) & (np.arange(count) // ANGLES < FACE_RIM + len(_SKULL_RINGS))
     fade = _turned_share(pose, _SLIGHT_TURN) * is_near * grown[rows, columns] * is_head
+    fade *= 1 - np.tile(surface.neck, RINGS)  # a mirrored neck would be a flap beside the jaw
     rim = (len(oval) - surface.rim) % len(oval)
     triangles = grid_triangles(RINGS, ANGLES)
     triangles = triangles[(fade[triangles] > 0).all(1)]
@@ -366,6 +370,7 @@ def mirror_surface(
         weight=surface.weight[:count],
         hold=np.zeros((count, 2, 2)),
         stretch=surface.stretch[:count],
+        neck=surface.neck,
         rim=rim,
         share=surface.share,
         rest_rim=rim_points(oval, rim, surface.share),

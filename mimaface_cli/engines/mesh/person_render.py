@@ -171,7 +171,7 @@ def _smooth_stretched_skin(
     if not share.any():
         return
     is_stretched = (share > 0)[prepared.geometry.fine.triangles].any(1)
-    columns = [texture[: len(share)], share[:, None], np.ones((len(share), 3))]
+    columns = [prepared.smooth.texture - 0.5, share[:, None], np.ones((len(share), 3))]
     attributes = np.concatenate(columns, 1).astype(np.float32)
     blend_texture(front, is_stretched, attributes, prepared.smooth.image, colors, alpha, False)
 

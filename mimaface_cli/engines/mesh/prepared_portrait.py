@@ -159,7 +159,8 @@ def prepare_portrait(
     ones = np.ones((count, 2))
     opacity = [np.stack([surface.is_opaque, surface.fade], -1) for surface in geometry.surfaces]
     texture, visibility = geometry.texture[:count], geometry.visibility
-    smooth = paint_smooth_skin(layers.foreground, texture, visibility, fine.triangles, fine.rings["oval"])
+    unposed = fine.matrix @ geometry.head
+    smooth = paint_smooth_skin(layers.foreground, texture, visibility, unposed, fine.triangles, fine.rings["oval"])
     completion = complete_face(portrait.image, texture, visibility, geometry.mirrored, fine.triangles)
     prepared = PreparedPortrait(
         portrait=portrait,

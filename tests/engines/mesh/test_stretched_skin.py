@@ -22,7 +22,13 @@ def scene(model):
     image = np.where((np.abs(columns - middle) < 0.86 * half)[None, :, None], SKIN, HAIR)
     image = np.ascontiguousarray(np.broadcast_to(image, (256, 256, 3))).astype(np.uint8)
     oval = fine.rings["oval"]
-    return texture, visibility, oval, image, paint_smooth_skin(image, texture, visibility, fine.triangles, oval)
+    smooth = paint_smooth_skin(image, texture, visibility, fine.matrix @ model.mean, fine.triangles, oval)
+    return texture, visibility, oval, image, smooth
+
+
+def colors_at(smooth, vertices):
+    columns, rows = smooth.texture[vertices].astype(int).T
+    return smooth.image[rows, columns].astype(int)
 
 
 def test_skin_continues_under_the_hair_at_the_rim(scene):
@@ -32,13 +38,19 @@ def test_skin_continues_under_the_hair_at_the_rim(scene):
     hidden = (aside > 0.9) & (visibility > 0.05) & ~np.isin(np.arange(len(texture)), oval)
     columns, rows = texture[hidden].astype(int).T
     assert hidden.sum() > 20 and np.abs(image[rows, columns] - HAIR).max() == 0
-    assert np.median(np.abs(smooth.image[rows, columns] - SKIN).max(1)) < 25
+    assert np.median(np.abs(colors_at(smooth, hidden) - SKIN).max(1)) < 25
 
 
 def test_inner_face_is_smoothed_only(scene):
-    texture, visibility, _, _, smooth = scene
-    columns, rows = texture[visibility > 0.85].astype(int).T
-    assert np.abs(smooth.image[rows, columns].astype(int) - SKIN).max() < 6
+    _, visibility, _, _, smooth = scene
+    assert np.abs(colors_at(smooth, visibility > 0.85) - SKIN).max() < 6
+
+
+def test_colors_continue_beyond_the_rim(scene):
+    *_, oval, _, smooth = scene
+    edge = np.argmin(smooth.texture[oval][:, 0])
+    column, row = smooth.texture[oval][edge].astype(int)
+    assert smooth.image[row, column - 2].min() > 10
 
 
 def test_hair_gives_way_earlier_than_skin(scene):
