@@ -31,6 +31,7 @@ _SHUT, _SLIT = 0.03, 0.12  # openness up to which an eye shows nothing but lids,
 _WHITE_QUANTILE, _WHITE_PALLOR, _WHITE_SKIN_SHARE, _MAX_WHITENING = 0.7, 0.35, 0.95, 1.4
 _LID_SHADOW, _SHADOW_REACH, _WHITE_REACH = 0.22, 0.12, 0.1
 _IRIS_LUMA_SHARE = 0.9  # of the sclera's luma: darker pixels beside the iris belong to the iris
+_LASH_SHARE = 0.7  # of the color of the lid rim: lashes are thinner than pixels, which mix them with skin
 _LASH_TAPER, _LASH_END = 0.12, 0.5  # share of the lash line that fades toward each end, and its opacity there
 _IRIS_LANDMARKS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
 
@@ -165,10 +166,10 @@ def _iris_alpha(colors: np.ndarray, level: np.ndarray, distance: np.ndarray, rad
 
 
 def _estimate_lash_color(patch: np.ndarray, ring: np.ndarray) -> np.ndarray:
-    """Mean color (3,) of the darkest 30 % of the pixels on the lid rim."""
+    """Color (3,) of closed lashes, from the darkest 30 % of the pixels on the lid rim."""
     rim = np.clip(ring.astype(int), 0, np.array(patch.shape[1::-1]) - 1)
     lashes = patch[rim[:, 1], rim[:, 0]]
-    return lashes[lashes.sum(1) <= np.quantile(lashes.sum(1), 0.3)].mean(0)
+    return _LASH_SHARE * lashes[lashes.sum(1) <= np.quantile(lashes.sum(1), 0.3)].mean(0)
 
 
 def estimate_sclera(
@@ -267,11 +268,15 @@ def remove_lashes(patch: np.ndarray, ring: np.ndarray, width: float) -> np.ndarr
     deficit = (skin @ LUMA - luma) / max(float(skin_level), 1.0)
     # A shaded or painted lid stays, lashes go; softly toward the corners, where the lid ends.
     soft = feather_mask(lid | opened, 0.12 * width)
-    dark = np.where(opened, 1.0, np.clip((deficit - 0.14) / 0.18, 0, 1) * soft * band).astype(np.float32)
     combed = _comb_lashes(patch, width)
-    strand = np.clip(((combed - patch) @ LUMA / max(float(skin_level), 1.0) - 0.02) / 0.05, 0, 1) * soft * band
-    deviation = max(0.02 * width, 0.6)
-    dark, strand = (cv2.GaussianBlur(mask.astype(np.float32), (0, 0), deviation) for mask in (dark, strand))
+    contrast = (combed - patch) @ LUMA / max(float(skin_level), 1.0)
+    masks = np.dstack(
+        [
+            np.where(opened, 1.0, np.clip((deficit - 0.14) / 0.18, 0, 1) * soft * band),
+            np.clip((contrast - 0.02) / 0.05, 0, 1) * soft * band,
+        ]
+    )
+    dark, strand = np.moveaxis(cv2.GaussianBlur(masks.astype(np.float32), (0, 0), max(0.02 * width, 0.6)), 2, 0)
     color = combed + dark[..., None] * (skin - combed)
     return np.dstack([color, np.maximum(dark, np.minimum(1.5 * strand, 1))]).astype(np.float32)
 
