@@ -82,6 +82,7 @@ def prepare_animation(
                 streams[-1].turn_back(source.turns)
         driver = driver_task.result()
     stream = streams[0] if len(streams) == 1 else merge_streams(streams)
+    notes += [note for note in driver.notes if note not in notes]
     notes += fit_notes(driver, original, options)
     points = None if photo is None else photo.portrait.points
     needs_cutout, needs_alpha = request.cutout, request.needs_person_alpha
@@ -116,7 +117,7 @@ def _load_video(
     new_notes: list[str] = []
     keeps_alpha = keeps_video_alpha(plan.source.info, plan.options.background, keeps_transparency, new_notes)
     notes += [note for note in new_notes if note not in notes]
-    return load_video_source(plan.source.info, replace(plan.options, face=face), cache, progress, keeps_alpha)
+    return load_video_source(plan.source.info, replace(plan.options, face=face), cache, progress, notes, keeps_alpha)
 
 
 def _motion_of(

@@ -80,12 +80,13 @@ def fit_notes(driver: Driver, source: PhotoSource | VideoSource, options: Animat
     if not isinstance(source, VideoSource) or len(driver.track) == 1:
         return notes
     is_speech = driver.track.meta.audio_hash is not None
+    plays_audio = driver.has_audio and options.audio == DRIVER
     fit, name = choose_fit(options, is_speech), "audio" if is_speech else "driver"
     lasts = f"the {name} lasts {driver.track.duration:.2f}"
     durations = f"{lasts} of the source's {source.track.duration:.2f} s"
     if is_shorter(driver.track, source.track):
         if options.loop == DRIVER:
-            notes += [f"{durations} and is repeated; its audio plays once"] if driver.has_audio else []
+            notes += [f"{durations} and is repeated; its audio plays once"] if plays_audio else []
         elif fit == VIDEO:
             rest = "the mouth stays closed" if is_speech else "its last frame is held"
             notes.append(f"{durations}; after it {rest}. `fit=audio` ends the result with it")

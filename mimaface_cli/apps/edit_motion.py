@@ -26,7 +26,9 @@ TRANSITION_SHARE = 0.6  # share of a video without keyframes in which a photo ch
 def extract_video_motion(source: VideoInput, job: EditJob) -> Driver:
     """Return the motion of the video to edit, from the cache if possible."""
     progress = partial(job.progress, "extracting motion")
-    return load_driver(source.path, ExtractOptions(job.options.face), job.cache, progress, source.info)
+    driver = load_driver(source.path, ExtractOptions(job.options.face), job.cache, progress, source.info)
+    job.notes.extend(note for note in driver.notes if note not in job.notes)
+    return driver
 
 
 def create_photo_track(portrait: Portrait) -> MotionTrack:

@@ -13,7 +13,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import SQUARE, Portrait, limited_size, portrait_from_photo
-from mimaface_cli.face.track_turns import turn_track, upright_turns
+from mimaface_cli.face.track_turns import keep_main_turn
 from mimaface_cli.media.deinterlace_option import FRAME
 from mimaface_cli.media.image import Image, flatten_alpha, read_image
 from mimaface_cli.media.reader import probe
@@ -127,28 +127,31 @@ def load_video_source(
     options: AnimateOptions,
     cache: Cache | None,
     progress: ProgressCallback,
+    notes: list[str],
     keeps_alpha: bool = False,
 ) -> VideoSource:
-    """Extract the motion of a source video. Raises InputError if no frame shows the selected face."""
+    """Extract the motion of a source video, and append notes. Raises InputError if no frame shows the selected face."""
     extract = ExtractOptions(options.face, options.smooth, options.follow_skin)
 
     def on_frame(done: int, total: int | None) -> None:
         progress("extracting the source's motion", done, total)
 
-    track = load_driver(info.path, extract, cache, on_frame, info, trim=options.trim).track
-    return open_video_source(info, track, options, keeps_alpha)
+    motion = load_driver(info.path, extract, cache, on_frame, info, trim=options.trim)
+    notes.extend(note for note in motion.notes if note not in notes)
+    return open_video_source(info, motion.track, options, keeps_alpha)
 
 
 def open_video_source(info: MediaInfo, track: MotionTrack, options: AnimateOptions, keeps_alpha: bool) -> VideoSource:
     """Return the frames of a video whose motion is known."""
-    turns = upright_turns(track)
+    turns, upright_track, other_frames = keep_main_turn(track)
     return VideoSource(
         info.path,
-        turn_track(track, turns),
+        upright_track,
         options.face,
         options.output_mode,
         options.max_size or 0,
         info.deinterlace,
         keeps_alpha=keeps_alpha,
         turns=turns,
+        frames_of_other_turn=other_frames,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from mimaface_cli.drivers.track_driver import is_track, load_track_driver
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.media.reader import Frame, probe, read_frames
+from mimaface_cli.media.size_changes import SizeChange, describe_size_changes, find_size_changes
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.track import MotionTrack
@@ -23,6 +24,8 @@ from mimaface_cli.progress import ProgressCallback
 _TIMING_REVISION = 2  # part of the cache key: increase it when the times of frames change
 _SAME_DURATION = 0.05  # relative difference of a frame's duration from the nominal one
 _SHORTEST_LAST = 0.25  # of a nominal duration; some writers give the last frame an instant
+
+_SIZES = "size_changes"  # name of the changes of the frame size in the options of tracks
 
 FrameProgress = Callable[[int, int | None], None]
 """Called with the frames that are done and their total, which is None if it is unknown."""
@@ -103,7 +106,10 @@ def load_driver(
             timed = _TimedFrames(frames)
             source = _InputFrames(timed, info.frame_rate, str(path), content, on_frame, device)
             track = extractor.extract(source, options)
-        return replace(track, meta=replace(track.meta, last_duration=timed.unusual_duration(info.frame_rate)))
+        last_duration = timed.unusual_duration(info.frame_rate)
+        changes = {_SIZES: [astuple(change) for change in find_size_changes(path)] if info.kind == "video" else []}
+        settings = track.meta.options | {name: found for name, found in changes.items() if found}
+        return replace(track, meta=replace(track.meta, options=settings, last_duration=last_duration))
 
     result = get_or_create(
         cache,
@@ -126,9 +132,14 @@ def _describe_driver(path: Path, info: MediaInfo, result: Cached[MotionTrack], s
         is_cached=result.is_cached,
         has_audio=info.has_audio,
         start=start,
-        notes=info.notes,
+        notes=info.notes + describe_size_changes(path.name, _stored_changes(result.value)),
         is_truncated=info.is_truncated,
     )
+
+
+def _stored_changes(track: MotionTrack) -> list[SizeChange]:
+    """Return the changes of the frame size that `load_driver` found when it extracted a track."""
+    return [SizeChange(*values) for values in track.meta.options.get(_SIZES, ())]
 
 
 def _frame_progress(progress: FrameProgress | None, count: int | None) -> ProgressCallback:

@@ -51,6 +51,8 @@ class VideoSource:
         turns: Quarter turns counterclockwise that make the face upright; the frames of `track` are turned already.
         file_frames: Number of frames of the track that the file has, or None for all. The rest repeats them.
         is_repeated: Whether the rest repeats all of them; else it holds the last one.
+        frames_of_other_turn: Number of frames in which the face is not upright nevertheless. They are not valid in
+            `track`.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class VideoSource:
     turns: int = 0
     file_frames: int | None = None
     is_repeated: bool = False
+    frames_of_other_turn: int = 0
 
     def portrait(self, frame: int) -> Portrait:
         """Return one frame of the source's track as a portrait."""

@@ -18,6 +18,7 @@ from mimaface_cli.face.face_view import FaceView
 from mimaface_cli.face.landmarks import Face, FaceLandmarker, locate_landmark_model
 
 SMALL_FACE_VIEW = 5.0  # side of the square in which a small face is located, in sides of its detection
+_TURNS = (0, 1, 3, 2)  # quarter turns of images, the most frequent first
 
 
 def detect_faces(image: np.ndarray, asset: Path | None = None) -> list[Face]:
@@ -35,7 +36,7 @@ def detect_faces(image: np.ndarray, asset: Path | None = None) -> list[Face]:
     asset = asset or locate_landmark_model()
     landmarker = FaceLandmarker(asset, is_video=False, max_faces=MAX_FACES)
     try:
-        faces = landmarker(image) or _detect_in_margin(image, landmarker)
+        faces = _detect_large_faces(image, landmarker)
         if faces:
             return faces
         detector = FaceDetector(asset)
@@ -59,13 +60,45 @@ def detect_upright_faces(image: np.ndarray) -> tuple[int, list[Face]]:
     Raises:
         WeightsError: When the landmark model is not installed.
     """
-    detector = FaceDetector()
+    asset = locate_landmark_model()
+    detector, landmarker = FaceDetector(asset), FaceLandmarker(asset, is_video=False, max_faces=MAX_FACES)
     try:
         turns = find_turns(image, detector) or find_turns(_pad(image)[0], detector)
+        for candidate in dict.fromkeys((turns, 0)):
+            faces = _detect_large_faces(FaceView(candidate).apply(image), landmarker)
+            if faces:
+                return candidate, faces
+        turns, found = detect_small_upright_faces(image, detector, landmarker)
+        return turns, [face for face, _ in found]
     finally:
         detector.close()
-    faces = detect_faces(FaceView(turns).apply(image))
-    return (turns, faces) if faces or not turns else (0, detect_faces(image))
+        landmarker.close()
+
+
+def detect_small_upright_faces(
+    image: np.ndarray, detector: FaceDetector, landmarker: FaceLandmarker
+) -> tuple[int, list[tuple[Face, FaceView]]]:
+    """Detect small faces in an image that may lie on its side or be upside down.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        detector: The detector.
+        landmarker: A landmarker for single images.
+
+    Returns:
+        The quarter turns counterclockwise that make the clearest face upright, and the faces in the turned image as
+        `detect_small_faces` returns them.
+    """
+    for turns in _TURNS:
+        turned = FaceView(turns).apply(image)
+        found = detect_small_faces(turned, detector, landmarker)
+        if not found:
+            continue
+        further = find_turns(found[0][1].apply(turned), detector, clear_score=1.0)
+        upright = (turns + further) % 4
+        better = detect_small_faces(FaceView(upright).apply(image), detector, landmarker) if further else []
+        return (upright, better) if better else (turns, found)
+    return 0, []
 
 
 def detect_small_faces(
@@ -112,6 +145,11 @@ def _locate_faces(
 def _distance(face: Face, box: np.ndarray) -> float:
     """Return the distance of a face's middle from that of a box (4,)."""
     return float(np.linalg.norm((face.box[:2] + face.box[2:] - box[:2] - box[2:]) / 2))
+
+
+def _detect_large_faces(image: np.ndarray, landmarker: FaceLandmarker) -> list[Face]:
+    """Return the faces that are visible in the whole image, or with a margin."""
+    return landmarker(image) or _detect_in_margin(image, landmarker)
 
 
 def _detect_in_margin(image: np.ndarray, landmarker: FaceLandmarker) -> list[Face]:

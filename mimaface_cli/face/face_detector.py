@@ -16,7 +16,7 @@ CLOSE_SCORE = 0.75  # of a small face in a view around it; patterns that resembl
 _MODEL = "face_detector.tflite"
 _INPUT_SIDE = 128  # of the network
 # Score from which a face counts as upright without a comparison: most upright faces reach it, other faces do not.
-_CLEAR_SCORE = 0.86
+CLEAR_SCORE = 0.86
 _TURNED_SCORE, _TURN_MARGIN = 0.75, 0.05  # lowest score of a turned face, and of its lead over the image as it is
 _TILE_FACE = 0.17  # height of a face that is reliably detected, relative to the side of its tile
 _TILE_STEP, _LEVEL_STEP = 0.7, 0.55  # distance of tiles relative to their side; ratio of the sides of two levels
@@ -87,18 +87,19 @@ def best_score(detections: list[Detection]) -> float:
     return max((detection.score for detection in detections), default=0.0)
 
 
-def find_turns(image: np.ndarray, detector: FaceDetector) -> int:
+def find_turns(image: np.ndarray, detector: FaceDetector, clear_score: float = CLEAR_SCORE) -> int:
     """Return the quarter turns counterclockwise that make the clearest face of an image upright.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         detector: The detector.
+        clear_score: Score from which a face counts as upright without a comparison.
 
     Returns:
         0 to 3; 0 where no turned face is clearer than the image as it is.
     """
     scores = [best_score(detector(image))]
-    if scores[0] >= _CLEAR_SCORE:
+    if scores[0] >= clear_score:
         return 0
     scores += [best_score(detector(np.rot90(image, turns))) for turns in (1, 2, 3)]
     best = int(np.argmax(scores))

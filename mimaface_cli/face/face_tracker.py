@@ -1,10 +1,11 @@
 """Tracking of one person through the frames of a video."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.face.detection import detect_small_faces
+from mimaface_cli.face.detection import detect_small_upright_faces
 from mimaface_cli.face.extract_options import MAX_FACES, check_face_selector
 from mimaface_cli.face.face_detector import FaceDetector, find_turns
 from mimaface_cli.face.face_view import FaceView
@@ -137,15 +138,17 @@ class FaceTracker:
 
     def _search_small(self, image: np.ndarray) -> list[Face]:
         """Return faces that are too small for the whole frame, and move the view to the person's."""
-        found = detect_small_faces(image, self._get_detector(), self._census)
-        faces = [face for face, _ in found]
+        height, width = image.shape[:2]
+        turns, found = detect_small_upright_faces(image, self._get_detector(), self._census)
+        faces = [FaceView(turns).restore(face, width, height) for face, _ in found]
         if self._last_face is None:
             person = select_face(faces, self._selector)
         else:
             person = self._find_same_person(faces, self._last_face)
         if person is not None:
             self._last_face = person
-            self._change_view(next(view for face, view in found if face is person))
+            view = next(view for face, (_, view) in zip(faces, found, strict=True) if face is person)
+            self._change_view(replace(view, turns=turns))
         return faces
 
     def _change_view(self, view: FaceView) -> None:

@@ -1,6 +1,7 @@
 """Quarter turns of tracks: the motion of a face that lies on its side, or upside down, as if it were upright."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,6 +28,50 @@ def upright_turns(track: MotionTrack) -> int:
     rolls = track.pose[track.valid, 2].astype(np.float64)
     roll = np.arctan2(np.median(np.sin(rolls)), np.median(np.cos(rolls)))
     return round(-roll / (np.pi / 2)) % 4
+
+
+def make_upright(track: MotionTrack) -> MotionTrack:
+    """Return the motion of faces that lie on their side, or upside down, as if they were upright, shot by shot."""
+    turns = shot_turns(track)
+    if len(set(turns)) == 1:
+        return turn_track(track, turns[0])
+    turned = [turn_track(track, count) for count in range(4)]
+    shots = list(zip(turns, pairwise([0, *track.meta.cuts, len(track)]), strict=True))
+    pose, illumination, crop = (
+        np.concatenate([getattr(turned[count], name)[start:end] for count, (start, end) in shots])
+        for name in ("pose", "illumination", "crop")
+    )
+    return replace(turned[upright_turns(track)], pose=pose, illumination=illumination, crop=crop)
+
+
+def keep_main_turn(track: MotionTrack) -> tuple[int, MotionTrack, int]:
+    """Turn a track so that the face is upright in most frames.
+
+    Returns:
+        The quarter turns counterclockwise; the turned track, in which shots whose face is not upright are not valid;
+        and the number of frames of these shots that show the face.
+    """
+    turns = shot_turns(track)
+    shots = list(zip(turns, pairwise([0, *track.meta.cuts, len(track)]), strict=True))
+    counts = np.zeros(4, int)
+    for count, (start, end) in shots:
+        counts[count] += track.valid[start:end].sum()
+    main = int(np.argmax(counts))
+    valid = track.valid.copy()
+    for count, (start, end) in shots:
+        valid[start:end] &= count == main
+    return main, replace(turn_track(track, main), valid=valid), int(track.valid.sum() - valid.sum())
+
+
+def shot_turns(track: MotionTrack) -> list[int]:
+    """Return the quarter turns counterclockwise, 0 to 3, that make the face of each shot upright.
+
+    A shot without a face has those of the whole track.
+    """
+    borders = pairwise([0, *track.meta.cuts, len(track)])
+    shots = [track.select_frames(slice(start, end)) for start, end in borders]
+    whole = upright_turns(track)
+    return [upright_turns(shot) if shot.valid.any() else whole for shot in shots]
 
 
 def turn_track(track: MotionTrack, turns: int) -> MotionTrack:

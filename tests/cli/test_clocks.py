@@ -88,7 +88,9 @@ def test_result_that_ends_with_a_shorter_driver_is_noted_and_the_driver_can_be_r
     result = json.loads(run_command(*short, "-o", "b.mp4", "--loop", "driver").out)
     assert result["frames"] == 14 and any("is repeated; its audio plays once" in note for note in result["notes"])
     assert describe(tmp_path / "b.mp4")[0] == 14
-    result = json.loads(run_command("animate", sample.driver, sample.driver, *SMALL, "-o", "c.mp4").out)
+    result = json.loads(run_command(*short, "-o", "c.mp4", "--loop", "driver", "--audio", "source").out)
+    assert not any("its audio plays once" in note for note in result["notes"])
+    result = json.loads(run_command("animate", sample.driver, sample.driver, *SMALL, "-o", "d.mp4").out)
     assert not any("driver lasts" in note for note in result["notes"])
 
 

@@ -143,6 +143,35 @@ def test_upside_down_video_is_driven_and_drives_as_the_upright_one(run_command, 
     assert mean_changes(driven["upright"][1], upright).max() > 0.5
 
 
+def test_shot_that_is_upside_down_drives_by_itself_and_stays_as_it_is_in_a_source(run_command, sample, tmp_path):
+    upright = [frame[::2, ::2] for frame in read_video(sample.driver)[0][:10]]
+    write_lossless(tmp_path / "upright.mkv", upright)
+    mixed = write_lossless(tmp_path / "mixed.mkv", [*upright[:6], *(np.rot90(frame, 2) for frame in upright[6:])])
+    for name in ("upright", "mixed"):
+        command = ("animate", sample.portrait, f"{name}.mkv", "-o", f"d-{name}.mkv", "--lossless", *QUICK)
+        parse_result(run_command(*command))
+    assert mean_changes(*(decode(tmp_path / f"d-{name}.mkv") for name in ("upright", "mixed"))).max() < 1.5
+    values = parse_result(run_command("animate", mixed, sample.track, "-o", "out.mkv", "--lossless", *QUICK))
+    assert values["source_frames_without_face"] == [6, 7, 8, 9]
+    assert any(note.startswith("in 4 source frames the face is turned otherwise") for note in values["notes"])
+    assert not any("show no face" in note for note in values["notes"])
+    changes = mean_changes(decode(mixed), decode(tmp_path / "out.mkv"))
+    assert (changes[6:] == 0).all() and (changes[2:6] > 0.4).all()
+
+
+def test_change_of_the_frame_size_is_noted_for_source_and_driver(run_command, sample, tmp_path):
+    sizes = {"a": slice(None, None, 2), "b": slice(None, None, 4)}
+    frames = read_video(sample.driver)[0][:5]
+    for name, step in sizes.items():
+        write_frames(tmp_path / f"{name}.ts", [np.ascontiguousarray(frame[step, step]) for frame in frames])
+    (tmp_path / "joined.ts").write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    for inputs in ((sample.portrait, "joined.ts"), ("joined.ts", sample.track), (sample.portrait, "joined.ts")):
+        notes = parse_result(run_command("animate", *inputs, "-o", "out.mp4", "--overwrite", *QUICK))["notes"]
+        assert len([note for note in notes if note.startswith("joined.ts: the frame size changes to 128x128")]) == 1
+    assert "the frame size changes" in run_command("extract", "joined.ts", "-o", "out.npz").err
+    assert "the frame size changes" in run_command("edit", "joined.ts", "-o", "edit.npz", "--set", "yaw=3").err
+
+
 def test_track_of_a_turned_photo_has_its_pixels(run_command, photo, tmp_path):
     Image.fromarray(np.rot90(photo)).save(tmp_path / "turned.png")
     assert run_command("edit", "turned.png", "-o", "photo.npz", "--set", "jawOpen=0.5").code == 0

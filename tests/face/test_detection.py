@@ -1,11 +1,14 @@
 """Detection of faces that are small, that fill the image, or that are not upright."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from mimaface_cli.face.detection import detect_faces, detect_upright_faces
 from mimaface_cli.face.face_detector import FaceDetector, find_small_faces, find_turns
+from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.face_view import FaceView
 from mimaface_cli.face.landmarks import select_face
 
@@ -60,6 +63,24 @@ def test_turned_photos_are_turned_upright(portrait_image, turns, crop):
     assert needed == turns
     face = select_face(faces, "largest")
     assert np.abs(face.points - expected.points).max() < 2
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_small_turned_face_is_detected(portrait_image, portrait_face, turns):
+    face_height = float(np.ptp(portrait_face.points[:, 1]))
+    at = (1300, 600)
+    canvas, scale = place_small(portrait_image, 60, face_height, at, (1920, 1080))
+    turned = FaceView(4 - turns).apply(canvas)
+    expected = portrait_face.points * scale + np.array(at)
+    needed, faces = detect_upright_faces(turned)
+    assert needed == turns and len(faces) == 1
+    assert np.abs(faces[0].points - expected).max() < 5
+    tracker = FaceTracker()
+    for k in range(3):
+        face = tracker(turned, k / 25)
+        back = FaceView(turns).restore(replace(faces[0], points=expected), turned.shape[1], turned.shape[0])
+        assert face is not None and np.abs(face.points - back.points).max() < 8
+    tracker.close()
 
 
 def test_a_clear_upright_face_is_not_compared_with_turned_images(portrait_image, detector):

@@ -10,7 +10,7 @@ from mimaface_cli.face import shading
 from mimaface_cli.face.extract_face478 import extract_video
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face_view import turn_rotation
-from mimaface_cli.face.track_turns import turn_track, upright_turns
+from mimaface_cli.face.track_turns import make_upright, shot_turns, turn_track, upright_turns
 from mimaface_cli.motion.track import MotionTrack
 
 HASH = "0" * 64
@@ -53,6 +53,21 @@ def test_turned_video_is_followed_as_the_upright_one(extract, upright, turns):
         assert np.abs(getattr(turned, name) - getattr(upright, name)).max() < limit, name
     corners = np.array([[0, 0, 1], [380, 512, 1]]).T
     assert np.abs((turned.crop - upright.crop) @ corners).max() < 1
+
+
+def test_each_shot_is_turned_by_itself(upright):
+    upside_down = turn_track(upright, 2)
+    arrays = {
+        name: np.concatenate([getattr(upright, name), getattr(upside_down, name)])
+        for name in ("expression", "illumination", "pose", "gaze", "crop", "valid")
+    }
+    pts, meta = np.arange(8) / 25, replace(upright.meta, cuts=(4,))
+    joined = replace(upright, **arrays, pts=pts, meta=meta)
+    assert shot_turns(joined) == [0, 2]
+    turned = make_upright(joined)
+    for name in ("pose", "illumination", "crop"):
+        halves = np.split(getattr(turned, name), 2)
+        assert np.allclose(halves[0], getattr(upright, name)) and np.allclose(halves[0], halves[1], atol=1e-3), name
 
 
 def test_four_quarter_turns_change_nothing(upright):

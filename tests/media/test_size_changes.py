@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mimaface_cli.media.reader import probe, read_frames
+from mimaface_cli.media.size_changes import describe_size_changes, find_size_changes
 
 FRAMES = 5  # of each part
 
@@ -75,6 +76,18 @@ def test_later_frames_of_another_size_are_not_stretched(tmp_path, suffix, codec,
         assert (frame[:, : max(left - 2, 0)] < 25).all() and (frame[: max(top - 2, 0)] < 25).all()
         assert (frame[top + 2 : frame.shape[0] - top - 2, left + 2] > 60).all()
         assert (frame[top + 2, left + 2 : frame.shape[1] - left - 2] > 60).all()
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("ts", "libx264"), ("webm", "libvpx"), ("mp4", "libx264")])
+def test_size_changes_are_found_with_their_times(tmp_path, suffix, codec):
+    sizes = {"a": (160, 120), "b": (320, 180)}
+    parts = [write_part(tmp_path / f"{name}.{suffix}", size, codec) for name, size in sizes.items()]
+    (change,) = find_size_changes(join(*parts, tmp_path / f"c.{suffix}"))
+    assert (change.width, change.height) == sizes["b"] and change.seconds == pytest.approx(FRAMES / 25, abs=0.002)
+    assert find_size_changes(parts[0]) == []
+    (note,) = describe_size_changes("c.ts", [change])
+    assert note.startswith("c.ts: the frame size changes to 320x180 at 0.20 s; ")
+    assert describe_size_changes("c.ts", []) == ()
 
 
 def test_later_frames_have_their_own_pixel_aspect(tmp_path):

@@ -29,7 +29,7 @@ from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import face478
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.face.track_turns import turn_track, upright_turns
+from mimaface_cli.face.track_turns import make_upright
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM
 from mimaface_cli.motion.resample import resample_track
 from mimaface_cli.motion.retarget import find_neutral_frame, reference_coefficients, track_coefficients
@@ -151,11 +151,6 @@ def _hold_cut_head(motion: MeshMotion, portrait: Portrait) -> MeshMotion:
     return replace(motion, coefficients=replace(coefficients, pose=pose))
 
 
-def _make_upright(track: MotionTrack) -> MotionTrack:
-    """Return the motion of a driver whose face lies on its side, or upside down, as if it were upright."""
-    return turn_track(track, upright_turns(track))
-
-
 def _drives_pose(options: RetargetOptions) -> bool:
     return options.region in ("all", "pose")
 
@@ -166,7 +161,7 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
     # Before the track is read: its extraction may still run.
     calibration = calibrate_portrait(portrait, model, request.cache)
     prepared = prepare_photo(portrait, model, request.cache, mouth_network)
-    track = _make_upright(request.track)
+    track = make_upright(request.track)
     motion = _plan_calibrated_motion(portrait, calibration, track, request.retarget)
     if request.retarget.region in ("all", "pose"):
         motion = correct_turns(portrait, model, motion, track, request.cache)
@@ -187,7 +182,7 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
 
 def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     """Replace the motion of each source frame by the driver's motion at that time."""
-    track = _make_upright(request.track)
+    track = make_upright(request.track)
     source_track = _shorten(source.track, track)
     neutral = find_neutral_frame(source_track)
     rest = track_coefficients(source_track, slice(neutral, neutral + 1))

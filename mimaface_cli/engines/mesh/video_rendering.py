@@ -53,8 +53,7 @@ def render_video_motion(
     weights = presence_weights(track)
     motion = ease_motion(motion, track, weights, model)
     missing = np.flatnonzero(weights == 0).tolist()
-    if missing:
-        notes.append(f"{len(missing)} source frames show no face; they stay as they are")
+    notes += _describe_untouched(len(missing), source.frames_of_other_turn)
     borders = [0, *track.meta.cuts, len(track)]
     shots = [range(start, end) for start, end in pairwise(borders)]
     if moves_heads(motion, track.pose):
@@ -76,6 +75,19 @@ def render_video_motion(
         last_duration=track.meta.last_duration,
         source_frames_without_face=missing,
     )
+
+
+def _describe_untouched(untouched: int, other_turn: int) -> list[str]:
+    """Return notes about frames that stay as they are, some of them because their face is not upright."""
+    notes = []
+    if untouched > other_turn:
+        notes.append(f"{untouched - other_turn} source frames show no face; they stay as they are")
+    if other_turn:
+        notes.append(
+            f"in {other_turn} source frames the face is turned otherwise than in most (on its side, or upside down); "
+            "they stay as they are"
+        )
+    return notes
 
 
 def _describe(mouth_network: MouthNetwork | None) -> dict[str, Any]:
