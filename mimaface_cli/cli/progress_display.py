@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 EVENT_INTERVAL = 0.5  # seconds between JSON events of one stage
 LINE_INTERVAL = 10.0  # seconds between progress lines without a terminal
-REFRESH_INTERVAL = (
-    0.25  # seconds between redrawn bars, so that a logged terminal of a long run stays small
-)
+REFRESH_INTERVAL = 0.25  # seconds between redrawn bars, so that a logged terminal of a long run stays small
 TICKS_PER_SECOND = 1.0  # of bars that nobody reports to
 DENOISING, ANIMATING = "denoising", "animating"  # stages of `animate`
 

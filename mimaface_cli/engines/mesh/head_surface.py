@@ -164,12 +164,7 @@ def build_head_surface(
     stretch = np.where(factor <= 1, 1.0, 1 - smoothstep((factor - 1) / (0.4 + 0.35 * rays.neck)))
     back, back_texture = _build_back(rays, outline, skull)
     vertices = np.concatenate([front, back])
-    to_image = invert(to_crop)
-    corners = transform_points(
-        to_image, np.stack([rays.center, *(rays.center + rays.radius[:, None] * rays.directions)])
-    )
-    is_held = reaches_border & ~rays.is_upper
-    hold = hold_at_border(corners[0], corners[1:] - corners[0], factor, weight, is_held, alpha.shape)
+    hold = _hold_neck(rays, factor, weight, reaches_border & ~rays.is_upper, invert(to_crop), alpha.shape)
     outline_weight = weight[FACE_RIM + len(_SKULL_RINGS) - 1]
     return HeadSurface(
         texture=np.concatenate([texture.reshape(-1, 2), back_texture]),
@@ -192,6 +187,20 @@ def build_head_surface(
         front=_front_triangles(rays, is_cut, texture, invert(to_crop), alpha.shape),
         back=_back_triangles(rays, len(front)),
     )
+
+
+def _hold_neck(
+    rays: _Rays,
+    factor: np.ndarray,
+    weight: np.ndarray,
+    is_cut: np.ndarray,
+    to_image: np.ndarray,
+    shape: tuple[int, ...],
+) -> np.ndarray:
+    """Return how firmly the photo's border holds the front, see `border_hold.hold_at_border`."""
+    points = np.stack([rays.center, *(rays.center + rays.radius[:, None] * rays.directions)])
+    center, *rim = transform_points(to_image, points)
+    return hold_at_border(center, np.stack(rim) - center, factor, weight, is_cut, shape)
 
 
 def _cast_rays(oval: np.ndarray, placed: np.ndarray, axes: HeadAxes) -> _Rays:
