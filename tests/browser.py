@@ -33,7 +33,7 @@ def run_in_page(page: Path, script: str, folder: Path, width: int = 1200, dark: 
         page: The HTML file; it stays unchanged.
         script: JavaScript that calls `report(object)` once.
         folder: Folder for the copy of the page and the browser's profile.
-        width: Width of the page in CSS pixels. The page is shown in a frame, because windows cannot be as narrow as phones.
+        width: Width of the page in CSS pixels; a frame shows the page, because windows are never as narrow as phones.
         dark: Whether the browser prefers dark colors.
     """
     copy = page.with_name(f"{page.stem}_tested.html")

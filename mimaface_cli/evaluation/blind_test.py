@@ -129,7 +129,7 @@ def _copy_clip(source: Path, stem: Path) -> Path | None:
     if is_playable(source):
         return Path(shutil.copyfile(source, stem.with_suffix(source.suffix.lower())))
     target = stem.with_suffix(".mp4")
-    return target if write_preview(target, [source], height=720) else None
+    return target if write_preview(target, source, height=720) else None
 
 
 def _make_trials(

@@ -6,7 +6,7 @@ call `register_metric` in your program. The figure then appears in JSON, CSV, ta
 
 from typing import TypeVar
 
-from mimaface_cli.evaluation.metric import Metric, MetricInfo, SetMetric
+from mimaface_cli.evaluation.metric import Method, Metric, MetricInfo, SetMetric
 from mimaface_cli.evaluation.metrics.clip_borders import BorderJump, BorderPeriod
 from mimaface_cli.evaluation.metrics.face_visibility import FaceShare
 from mimaface_cli.evaluation.metrics.flicker import FaceFlicker, FrameFlicker
@@ -92,6 +92,10 @@ class MetricCatalog:
     def info(self, name: str) -> MetricInfo:
         """Return the description of a metric. Raises KeyError for an unknown name."""
         return self._metrics[name].info
+
+    def method(self, name: str) -> Method:
+        """Return how a metric is measured. Raises KeyError for an unknown name."""
+        return self._metrics[name].method()
 
 
 CATALOG = MetricCatalog()

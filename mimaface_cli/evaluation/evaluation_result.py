@@ -74,7 +74,7 @@ class Evaluation:
 
     def method(self, info: MetricInfo) -> Method:
         """Return how a figure was measured in this evaluation."""
-        return info.method.at_size(self.options.size)
+        return CATALOG.method(info.name).at_size(self.options.size)
 
     @property
     def measured_rows(self) -> list[ResultRow]:

@@ -118,6 +118,11 @@ class Metric:
         """
         return None if cls.info.network is None else pretrained.missing_weights(cls.info.network)
 
+    @classmethod
+    def method(cls) -> Method:
+        """Return how the figure is measured with the networks that are installed now."""
+        return cls.info.method
+
     def update(self, frame: FramePair) -> None:
         """Process the next frame of the result."""
 
@@ -203,6 +208,11 @@ class SetMetric:
     def find_problem(cls) -> str | None:
         """Return why the metric cannot run, or None."""
         return None if cls.info.network is None else pretrained.missing_weights(cls.info.network)
+
+    @classmethod
+    def method(cls) -> Method:
+        """Return how the figure is measured."""
+        return cls.info.method
 
     @property
     def count(self) -> int:

@@ -54,7 +54,7 @@ class Pair:
     @property
     def protocol(self) -> str:
         """The protocol as text: the recipe, or only whether source and driver are of one identity."""
-        return f"{'same' if self.same else 'cross'} identity" + (f", {self.recipe}" if self.recipe else ", own list")
+        return f"{'same' if self.same else 'cross'} identity" + (f", {self.recipe}" if self.recipe else ", own pairs")
 
     def span(self) -> slice:
         """Return the driver's frames as a slice."""

@@ -29,7 +29,8 @@ class PublishedColumn:
         """Whether this tool measures the column with the same extractor."""
         if self.metric is None or self.extractor is None:
             return False
-        return any(info.name == self.metric and info.method.extractor == self.extractor for info in CATALOG.infos)
+        names = {info.name for info in CATALOG.infos}
+        return self.metric in names and CATALOG.method(self.metric).extractor == self.extractor
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """The HTML report of an evaluation, one self-contained page.
 
-It shows figures, the paper's tables, curves over time and the worst frames.
+It shows figures with their methods, published tables, synchronized players, curves over time and the worst frames.
 """
 
 import base64
 import io
+import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from mimaface_cli import __version__
-from mimaface_cli.errors import InputError
+from mimaface_cli.errors import InputError, MimafaceError
 from mimaface_cli.evaluation.catalog import CATALOG
 from mimaface_cli.evaluation.evaluation_result import Evaluation, ResultRow
 from mimaface_cli.evaluation.measure import ResultFigures
@@ -23,7 +24,9 @@ from mimaface_cli.evaluation.pair_frames import (
     read_source_image,
     resize_frame,
 )
+from mimaface_cli.evaluation.preview import write_preview
 from mimaface_cli.evaluation.published_tables import THIS_RUN, compare_with_published
+from mimaface_cli.evaluation.report_script import SCRIPT
 from mimaface_cli.evaluation.report_style import STYLE
 from mimaface_cli.evaluation.svg_plots import Line, plot
 from mimaface_cli.files import atomic_path, check_output
@@ -31,6 +34,8 @@ from mimaface_cli.progress import ProgressCallback, ignore_progress
 
 _MAX_SECTIONS = 24  # results with curves and frames; with more, the page would open slowly
 _THUMBNAIL_HEIGHT = 168  # pixels
+_CLIP_HEIGHT = 256  # pixels of the players
+_MAX_CLIP, _MAX_CLIPS = 30.0, 240.0  # seconds of one player, and of all players of a page
 _MIN_DISTANCE = 0.4  # seconds between two worst frames
 # Curves with worst frames: name, number of frames, sign (1: the highest value is the worst), caption.
 _WORST = (
@@ -67,10 +72,11 @@ def write_report(
             file.write(_render_all_results(evaluation))
         if len(measured) > len(displayed):
             file.write(f"<h2>The {len(displayed)} results with the largest expression distance</h2>")
+        seconds = min(_MAX_CLIP, _MAX_CLIPS / max(len(displayed), 1))
         for index, (row, figures) in enumerate(displayed):
             progress("writing the report", index, len(displayed))
-            file.write(_render_section(row, figures))
-        file.write("</main></body></html>\n")
+            file.write(_render_section(row, figures, seconds))
+        file.write(f"</main><script>{SCRIPT}</script></body></html>\n")
 
 
 def _render_head(evaluation: Evaluation) -> str:
@@ -97,24 +103,32 @@ def _render_notes(notes: Sequence[str]) -> str:
 
 
 def _render_figures(evaluation: Evaluation) -> str:
-    """Return the table of means, or the reasons why there is none."""
-    rows, group = [], ""
+    """Return the table of means with their methods, and the reasons of the missing ones."""
+    rows, missing, group = [], [], ""
     for info in CATALOG.infos:
         mean = evaluation.means.get(info.name)
-        if mean is None and info.name not in evaluation.reasons:
+        if mean is None:
+            if info.name in evaluation.reasons:
+                reason = escape(evaluation.reasons[info.name])
+                missing.append(f'<tr><td>{escape(info.label)}</td><td class="why">{reason}</td></tr>')
             continue
         if info.group != group:
             group = info.group
-            rows.append(f'<tr class="group"><td colspan="4">{escape(group)}</td></tr>')
-        value = "–" if mean is None else escape(info.format(mean.value))
-        if mean is not None and mean.standard_error is not None:
+            rows.append(f'<tr class="group"><td colspan="2">{escape(group)}</td></tr>')
+        value = escape(info.format(mean.value))
+        if mean.standard_error is not None:
             value += f" ± {mean.standard_error:.{info.decimals}f}"
-        text = info.description if mean is not None else evaluation.reasons[info.name]
-        rows.append(
-            f'<tr><td>{escape(info.label)}</td><td class="better">{info.arrow}</td>'
-            f'<td class="n">{value}</td><td class="why">{escape(text)}</td></tr>'
-        )
-    return f'<h2>Figures</h2><div class="wide"><table>{"".join(rows)}</table></div>'
+        by = f'<div class="by">{escape(info.description)}<br>{escape(str(evaluation.method(info)))}</div>'
+        rows.append(f'<tr><td>{escape(info.label)} {info.arrow}{by}</td><td class="n">{value}</td></tr>')
+    parts = [
+        f"<h2>Figures</h2><p>Protocol: {escape(evaluation.protocol)}. Below each figure: what it is, and its "
+        "extractor, crop and resolution.</p>"
+        f'<div class="wide"><table>{"".join(rows)}</table></div>'
+    ]
+    if missing:
+        summary = f"<summary>{len(missing)} figures are missing</summary>"
+        parts.append(f'<details>{summary}<div class="wide"><table>{"".join(missing)}</table></div></details>')
+    return "".join(parts)
 
 
 def _render_published_tables(evaluation: Evaluation) -> str:
@@ -152,8 +166,8 @@ def _render_all_results(evaluation: Evaluation) -> str:
     return f'<h2>All results</h2><div class="wide">{table}</div>'
 
 
-def _render_section(row: ResultRow, figures: ResultFigures) -> str:
-    """Return the section of one result: notes, worst frames, curves."""
+def _render_section(row: ResultRow, figures: ResultFigures, seconds: float) -> str:
+    """Return the section of one result: notes, players of at most `seconds`, curves, worst frames."""
     text = (
         f"{figures.frames} frames, {figures.compared_frames} compared. Source {row.pair.source.name}, driver "
         f"{row.pair.driver.name}."
@@ -161,7 +175,35 @@ def _render_section(row: ResultRow, figures: ResultFigures) -> str:
     plots = "".join(_render_plots(figures))
     grid = f'<div class="plots">{plots}</div>' if plots else ""
     heading = f"<h3>{escape(row.result.name)}</h3><p>{escape(text)}</p>"
-    return heading + _render_notes(figures.notes) + _render_worst_frames(row, figures) + grid
+    players = _render_players(row, seconds)
+    content = heading + _render_notes(figures.notes) + players + grid + _render_worst_frames(row, figures)
+    return f'<section class="result">{content}</section>'
+
+
+def _render_players(row: ResultRow, seconds: float) -> str:
+    """Return the source, and a video of result and driver side by side; "" if the files are gone."""
+    driver: DriverFrames | None = None
+    try:
+        source = _render_thumbnails([read_source_image(row.pair)], "source", _CLIP_HEIGHT)
+        driver = DriverFrames(row.pair)
+        with tempfile.TemporaryDirectory() as folder:
+            clip = Path(folder, "clip.mp4")
+            if not write_preview(clip, row.result, [driver], height=_CLIP_HEIGHT, seconds=seconds):
+                return ""
+            data = base64.b64encode(clip.read_bytes()).decode()
+            first = [image for _, image in read_selected_frames(clip, [0])]
+            poster = f' poster="{_encode_jpeg(first[0])}"' if first else ""
+    except MimafaceError:  # a file was removed after the measurement: the figures are still valid
+        return ""
+    finally:
+        if driver is not None:
+            driver.close()
+    text = "result" if driver.is_empty else "result (left) and driver (right)"
+    player = f'<video controls loop muted playsinline{poster} data-clip="{data}"></video>'
+    caption = (
+        f"<figcaption>{text}, the first {seconds:.0f} s at most; curves follow, and a tap on a curve seeks</figcaption>"
+    )
+    return f'<div class="players">{source}<figure>{player}{caption}</figure></div>'
 
 
 def _render_plots(figures: ResultFigures) -> list[str]:
@@ -178,12 +220,15 @@ def _render_plots(figures: ResultFigures) -> list[str]:
         plot("PSNR (dB)", times, [curve("psnr")]),
         plot("SSIM", times, [curve("ssim")]),
         plot("LPIPS", times, [curve("lpips")]),
+        plot("AKD (px)", times, [curve("akd")]),
+        plot("LMD (px)", times, [curve("lmd")]),
         plot("Expression: distance to the driver", times, [curve("expression")]),
         plot("Head: angle to the driver (°)", times, [curve("rotation")]),
         plot("Gaze: distance to the driver (rad)", times, [curve("gaze")]),
         plot("Mouth opening", times, [curve("mouth", "result"), curve("mouth_driver", "driver")]),
         plot(identity, times, [curve("csim" if has_csim else "identity_dlib", dots=True)]),
         plot("Change from frame to frame (gray levels)", times, [curve("change")], _border_times(figures, times)),
+        plot("Warping error (thousandths)", times, [curve("warp_error")]),
         plot("Flicker (gray levels)", times, [curve("flicker", "frame"), curve("flicker_face", "face")]),
     ]
 
@@ -221,13 +266,14 @@ def _render_worst_frames(row: ResultRow, figures: ResultFigures) -> str:
     """Return thumbnails: the source, then result and driver side by side."""
     captions = find_worst_frames(figures)
     times = [time or 0.0 for time in figures.series["time"]]
-    parts = [_render_thumbnails([read_source_image(row.pair)], "source")]
+    parts = []
     driver = DriverFrames(row.pair)
     try:
         for index, image in read_selected_frames(row.result, list(captions)):
             driver_image = driver.frame_at(times[index])
             images = [image] if driver_image is None else [image, driver_image]
-            parts.append(_render_thumbnails(images, f"{times[index]:.2f} s, frame {index}: {captions[index]}"))
+            caption = f"{times[index]:.2f} s, frame {index}: {captions[index]}"
+            parts.append(_render_thumbnails(images, caption, time=times[index]))
     except InputError:  # the file was removed after the measurement: the figures are still valid
         pass
     finally:
@@ -236,12 +282,20 @@ def _render_worst_frames(row: ResultRow, figures: ResultFigures) -> str:
     return f'<p>{text}</p><div class="frames">{"".join(parts)}</div>'
 
 
-def _render_thumbnails(images: list[np.ndarray], caption: str) -> str:
+def _render_thumbnails(
+    images: list[np.ndarray], caption: str, height: int = _THUMBNAIL_HEIGHT, time: float | None = None
+) -> str:
     parts = []
     for image in images:
-        width = max(1, round(image.shape[1] * _THUMBNAIL_HEIGHT / image.shape[0]))
-        small = resize_frame(image, min(width, 4 * _THUMBNAIL_HEIGHT), _THUMBNAIL_HEIGHT)
-        data = io.BytesIO()
-        Image.fromarray(small).save(data, "JPEG", quality=82)
-        parts.append(f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}">')
-    return f"<figure><div>{''.join(parts)}</div><figcaption>{escape(caption)}</figcaption></figure>"
+        width = max(1, round(image.shape[1] * height / image.shape[0]))
+        small = resize_frame(image, min(width, 4 * height), height)
+        parts.append(f'<img alt="" src="{_encode_jpeg(small)}">')
+    attribute = "" if time is None else f' data-time="{time:.3f}"'
+    return f"<figure{attribute}><div>{''.join(parts)}</div><figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _encode_jpeg(image: np.ndarray) -> str:
+    """Return an H×W×3 uint8 image as a data URL."""
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -3,6 +3,7 @@
 They are self-contained, legible in print, and styled by the page's style sheet.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -70,7 +71,11 @@ def plot(title: str, times: Sequence[float], lines: Sequence[Line], marks: Seque
         low = 0.0  # the axis of nonnegative values starts at zero
     ticks = _ticks(low, high)
     axes = _Axes(times[0], max(times[-1] - times[0], 1e-9), min(low, ticks[0]), max(high, ticks[-1]))
-    head = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title, quote=True)}">'
+    data = escape(_hover_data(axes, lines, times), quote=True)
+    head = (
+        f'<svg class="plot curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(title, quote=True)}" data-curve="{data}">'
+    )
     parts = [head, f'<text class="title" x="0" y="13">{escape(title)}</text>']
     parts += _render_axes(axes, ticks, times)
     for mark in marks:
@@ -80,6 +85,21 @@ def plot(title: str, times: Sequence[float], lines: Sequence[Line], marks: Seque
         parts += _render_line(axes, index, line, times)
     parts += _render_legend(lines)
     return "".join(parts) + "</svg>"
+
+
+def _hover_data(axes: _Axes, lines: Sequence[Line], times: Sequence[float]) -> str:
+    """Return what the page's script needs to show values: geometry, times, and the values of each curve, as JSON."""
+    step = max(1, -(-len(times) // _MAX_POINTS))
+    curves = [
+        [line.label, [None if value is None else float(f"{value:.4g}") for value in line.values[::step]]]
+        for line in lines
+    ]
+    values = {
+        "left": _LEFT, "right": WIDTH - _RIGHT, "top": _TOP, "bottom": HEIGHT - _BOTTOM,
+        "start": round(axes.start, 3), "duration": round(axes.duration, 3),
+        "times": [round(time, 3) for time in times[::step]], "curves": curves,
+    }  # fmt: skip
+    return json.dumps(values, separators=(",", ":"))
 
 
 def scatter(title: str, across: str, up: str, points: Sequence[tuple[float, float]], labels: Sequence[str]) -> str:

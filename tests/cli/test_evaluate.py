@@ -26,7 +26,9 @@ def test_evaluate_measures_one_result(run_mimaface, sample, tmp_path):
 
     text = page.read_text("utf-8")
     assert text.startswith("<!doctype html>") and text.count("<svg") >= 5 and "data:image/jpeg;base64," in text
-    assert not re.search(r"(?i)https?://|<script|<link|@import|url\(|src=\"(?!data:)", text)  # no external resource
+    assert not re.search(
+        r"(?i)https?://(?!www\.w3\.org/2000/svg)|<script [^>]*src|<link|@import|[:\s]url\(|src=\"(?!data:)", text
+    )  # no external resource
     row = next(csv.DictReader(lines.open(encoding="utf-8")))
     assert (
         row["frames"] == str(FRAMES)
@@ -64,7 +66,7 @@ def test_evaluate_renders_and_measures_list(run_command, sample, tmp_path):
     rendered = run_command("evaluate", "results", "--list", "cross.csv", "--engine", "mesh", "--motion", "relative")
     assert rendered.code == 0, rendered.err
     assert (
-        "No published table has this protocol" in rendered.out and "protocol: cross identity, own list" in rendered.out
+        "No published table has this protocol" in rendered.out and "protocol: cross identity, own pairs" in rendered.out
     )
     assert "frames per second" in rendered.out and "[1] MediaPipe + face478; tracked face" in rendered.out
     result_files = tree(tmp_path / "results")

@@ -48,7 +48,7 @@ def test_registered_metric_appears_in_json_csv_and_report(sample, cache, driver_
 
     write_report(tmp_path / "report.html", evaluation)
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert "<td>red level</td>" in page and "mean of the red channel" in page and "red level ↑</th>" in page
+    assert "<td>red level ↑" in page and "mean of the red channel" in page and "red level ↑</th>" in page
 
 
 def test_catalog_lists_a_metric_in_its_group(restore_catalog):

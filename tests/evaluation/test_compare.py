@@ -101,7 +101,7 @@ def test_compare_measures_systems_of_one_list(run_command, sample, tmp_path):
     result = run_command(*words, "--report", "c.html", "--csv", "c.csv", "--blind", "blind")
     assert result.code == 0, result.err
     assert "dark: 1 file (two.mp4) of the list missing" in result.err and "too few for significance" in result.err
-    assert "pose following" in result.out and "protocol: cross identity, own list" in result.out
+    assert "pose following" in result.out and "protocol: cross identity, own pairs" in result.out
     rows = list(csv.DictReader((tmp_path / "c.csv").open(encoding="utf-8")))
     assert [row["system"] for row in rows] == ["good", "dark"] and rows[0]["expression"] == rows[1]["expression"]
     assert (tmp_path / "blind" / "index.html").is_file() and (tmp_path / "blind_key.json").is_file()

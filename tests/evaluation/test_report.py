@@ -1,4 +1,4 @@
-"""Choice of the worst frames, plots, and comparison with the paper's tables."""
+"""Choice of the worst frames, and plots."""
 
 from pathlib import Path
 
@@ -40,4 +40,4 @@ def test_plot_of_a_long_curve_keeps_its_peak():
     values = [0.0] * 5000
     values[1234] = 7.0
     svg = plot("Long", [k / 25 for k in range(5000)], [Line("", values)])
-    assert svg.count(",") < 1100 and ",39.0" in svg  # 7 on an axis from 0 to 8
+    assert svg.count(",") < 1700 and ",39.0" in svg  # 7 on an axis from 0 to 8

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue
 GRID_CELLS = 32  # luma is compared over time on a grid of GRID_CELLS×GRID_CELLS cells
 BORDER_PERIODS = range(4, 65)  # candidate frame counts between clip borders
 BORDER_SCORE = 3.0  # exceeded by about one in 1000 videos without clip borders
@@ -38,7 +39,7 @@ def luma_cells(luma: np.ndarray, cells: int = GRID_CELLS) -> np.ndarray:
     """Return the mean luma of each cell of a grid over an image.
 
     Args:
-        luma: H×W uint8, see `sample_luma`.
+        luma: H×W uint8 (see `sample_luma`) or float.
         cells: Cells along each side.
 
     Returns:
@@ -46,7 +47,7 @@ def luma_cells(luma: np.ndarray, cells: int = GRID_CELLS) -> np.ndarray:
     """
     import cv2
 
-    return cv2.resize(luma.astype(np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
+    return cv2.resize(np.asarray(luma, np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
 
 
 def flicker(before: np.ndarray, cells: np.ndarray, after: np.ndarray) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mimaface_cli.evaluation.functional.temporal import flicker, luma_cells, sample_luma
+from mimaface_cli.evaluation.functional.temporal import LUMA, flicker, luma_cells, sample_luma
 from mimaface_cli.evaluation.metric import ALIGNED_FACE, TEMPORAL, WHOLE_FRAME, Method, Metric, MetricInfo, Series
 from mimaface_cli.evaluation.networks.face_embedding import alignment_points
 from mimaface_cli.evaluation.video_pair import FramePair, VideoPair
@@ -114,4 +114,4 @@ class FaceFlicker(FlickerMetric):
 
     def cells(self, frame: FramePair) -> np.ndarray | None:
         """Return the luma cells of the face, or None without a face."""
-        return None if frame.face is None else luma_cells(sample_luma(crop_face(frame.image, frame.face.points)))
+        return None if frame.face is None else luma_cells(crop_face(frame.image, frame.face.points) @ LUMA)

@@ -180,6 +180,11 @@ class IdentityDrift(Metric):
         self._values: list[float] = []
 
     @classmethod
+    def method(cls) -> Method:
+        """Return the method of the network that is used."""
+        return (Csim if pretrained.missing_weights("csim") is None else DlibDistance).info.method
+
+    @classmethod
     def find_problem(cls, video: VideoPair) -> str | None:
         """Return which networks are missing, or None if one of them is installed."""
         if pretrained.missing_weights("csim") is None or missing_dlib() is None:
