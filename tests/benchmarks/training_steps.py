@@ -51,7 +51,15 @@ PARTS = {
 
 
 def measure_steps(network: str, stage: str, rounds: int, workers: int, cached: bool) -> None:
-    """Print the time of a training step, its lower bound, and the shares of its parts.
+    """Print the time of a training step, its lower bound, and the shares of its parts; see `compare_steps`."""
+    figures = compare_steps(network, stage, rounds, workers, cached)
+    step, bare = figures["step_ms"], figures["bare_ms"]
+    print(f"{network} {stage}: step {step:.0f} ms, bare {bare:.0f} ms: bare / step {bare / step:.2f}")
+    print("   of a step: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in figures["shares"].items()))
+
+
+def compare_steps(network: str, stage: str, rounds: int, workers: int, cached: bool) -> dict[str, Any]:
+    """Return the milliseconds of a training step and of its lower bound, and the shares of its parts.
 
     Args:
         network: Key of NETWORKS.
@@ -78,10 +86,9 @@ def measure_steps(network: str, stage: str, rounds: int, workers: int, cached: b
                 with time_parts(part_timer.seconds):
                     train(config, part_timer)
     step, bare = statistics.median(comparison.steps), statistics.median(comparison.bare_steps)
-    print(f"{network} {stage}: step {1000 * step:.0f} ms, bare {1000 * bare:.0f} ms: bare / step {bare / step:.2f}")
     total = part_timer.seconds.pop("all")
-    shares = (f"{name} {100 * value / total:.1f} %" for name, value in sorted(part_timer.seconds.items()))
-    print("   of a step: " + ", ".join(shares))
+    shares = {name: round(value / total, 4) for name, value in sorted(part_timer.seconds.items())}
+    return {"step_ms": 1000 * step, "bare_ms": 1000 * bare, "bare_of_step": bare / step, "shares": shares}
 
 
 class StepComparison:

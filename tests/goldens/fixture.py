@@ -106,7 +106,10 @@ def share_beyond(name: str, actual, expected, atol: float, share: float, channel
 
 
 def _difference(actual, expected) -> tuple[np.ndarray, np.ndarray]:
-    actual = actual.detach().numpy() if isinstance(actual, Tensor) else np.asarray(actual)
+    if isinstance(actual, Tensor):
+        actual = actual.detach().cpu()
+        actual = (actual.float() if actual.dtype in (torch.bfloat16, torch.float16) else actual).numpy()
+    actual = np.asarray(actual)
     expected = np.asarray(expected)
     if actual.shape != expected.shape:
         return np.full(1, np.inf), np.ones(1)
