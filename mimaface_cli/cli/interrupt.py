@@ -1,8 +1,11 @@
 """Signals that end the program: they raise an exception, so that the cleanup of files and threads runs."""
 
+import os
 import signal
+import time
 from types import FrameType
 
+CLEANUP_SECONDS = 2.0  # after an interruption, before another one ends the process at once
 _REASONS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "terminal closed"}
 
 
@@ -41,9 +44,15 @@ def handle_signals() -> None:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """Raise Interrupted, and ignore further signals, so that a second Ctrl-C does not stop the cleanup."""
+    """Raise Interrupted; a second Ctrl-C does not stop the cleanup, unless that takes long."""
+    start = time.monotonic()
+
+    def leave_late(number: int, _frame: FrameType | None) -> None:
+        if time.monotonic() - start >= CLEANUP_SECONDS:
+            os._exit(128 + number)  # the guard of `leftovers` removes partial files
+
     for name in _REASONS:
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+            signal.signal(getattr(signal, name), leave_late)
     Interrupted.pending = Interrupted(number)
     raise Interrupted.pending

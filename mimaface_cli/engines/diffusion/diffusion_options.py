@@ -27,7 +27,7 @@ class DiffusionOptions:
         "16-bit precision.",
     )
     settings: DenoiseSettings = field(default_factory=DenoiseSettings)
-    device: str = option("auto", metavar="DEVICE", help="auto (a GPU where available), cuda, cuda:N, mps, xpu or cpu.")
+    device: str = option("auto", metavar="DEVICE", help="auto, cuda, cuda:N, mps, xpu or cpu.")
     dtype: str = option(
         "auto",
         choices=("auto", "fp32", "bf16", "fp16"),

@@ -1,10 +1,17 @@
-"""Frame windows: frames of a stream that only runs forward, for clips that overlap."""
+"""Denoising of a video: windows of frames that only run forward, the order of work, and its progress."""
 
+import numpy as np
 import pytest
 import torch
 
+from mimaface_cli.engines.diffusion import fallback
+from mimaface_cli.engines.diffusion.clip_store import ClipStore
 from mimaface_cli.engines.diffusion.ica import plan_clips
-from mimaface_cli.engines.diffusion.video_denoiser import FrameWindow
+from mimaface_cli.engines.diffusion.pipeline import Appearance
+from mimaface_cli.engines.diffusion.runtime import Runtime
+from mimaface_cli.engines.diffusion.video_denoiser import FrameWindow, VideoDenoiser
+from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
+from tests.engines.diffusion.clips import SETTINGS
 
 
 @pytest.mark.parametrize("skipped", [0, 2])
@@ -31,3 +38,51 @@ def test_frame_window_produces_each_frame_once_for_overlapping_clips(skipped):
 
 def test_frame_window_closes_without_having_started():
     FrameWindow(lambda first: pytest.fail("not needed"), 4).close()
+
+
+@pytest.fixture
+def record(monkeypatch):
+    """What a video's denoiser does, in order; networks are not run."""
+    events = []
+
+    def denoise(networks, inputs, clip, carried, settings, memory, on_step):
+        events.append(("denoise", clip.frames[0]))
+        on_step(2)
+        return torch.zeros(1, 4, settings.length, 8, 8)
+
+    def decode(vae, latents, chunk):
+        events.append(("decode", latents.shape[2]))
+        return torch.zeros(latents.shape[2], 8, 8, 3, dtype=torch.uint8), torch.tensor(True)
+
+    monkeypatch.setattr(fallback, "denoise_clip", denoise)
+    monkeypatch.setattr(fallback, "decode_clip", decode)
+    return events
+
+
+def make_denoiser(networks, store=None) -> VideoDenoiser:
+    """Return the denoiser of five frames, in two clips."""
+    appearance, coefficients = Appearance(torch.zeros(1, 1, 32)), np.zeros((5, COEFFICIENT_COUNT), np.float32)
+    runtime = Runtime(torch.device("cpu"), torch.float32)
+    return VideoDenoiser(networks, runtime, SETTINGS, appearance, coefficients, lambda first: iter(()), store)
+
+
+def test_cpu_decodes_a_clip_before_it_denoises_the_next_one(networks, record):
+    """Two networks at once would need the memory of both, and gain nothing."""
+    assert len(list(make_denoiser(networks).frames())) == 5
+    assert record == [("denoise", 0), ("decode", 3), ("denoise", 2), ("decode", 2)]
+
+
+def test_progress_begins_before_the_first_step(networks, record):
+    denoiser, reports = make_denoiser(networks), []
+    denoiser.on_progress = lambda done, total: reports.append((done, total))
+    list(denoiser.frames())
+    assert reports == [(0, 4), (2, 4), (2, 4), (4, 4)]
+
+
+def test_progress_of_a_resumed_run_begins_after_its_finished_clips(networks, record, tmp_path):
+    store = ClipStore(tmp_path, "run", (1, 4, 3, 8, 8))
+    store.save(0, torch.zeros(1, 4, 3, 8, 8))
+    denoiser, reports = make_denoiser(networks, store), []
+    denoiser.on_progress = lambda done, total: reports.append((done, total))
+    assert len(list(denoiser.frames())) == 5
+    assert reports == [(2, 4), (4, 4)] and denoiser.resumed_clips == {0}
