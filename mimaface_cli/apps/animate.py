@@ -17,8 +17,10 @@ from mimaface_cli.apps.animation_plan import (
     AnimationPlan,
     check_animation_outputs,
     plan_animation,
+    plan_output,
 )
 from mimaface_cli.apps.animation_setup import Animation, prepare_animation
+from mimaface_cli.apps.deep_source import finish_frames
 from mimaface_cli.apps.matte import write_mattes
 from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes, timing_notes
 from mimaface_cli.apps.result_audio import choose_audio
@@ -122,7 +124,7 @@ def animate(
     """
     start_time = time.monotonic()
     output = Path(output)
-    plan = plan_animation(source, driver, options)
+    plan = plan_output(plan_animation(source, driver, options), output)
     check_animation_outputs(plan, output, overwrite)
     animation = prepare_animation(plan, keeps_alpha(output, options.encode) and not options.compare, cache, progress)
     audio, audio_name = _choose_audio(animation, output)
@@ -263,8 +265,8 @@ def _write(
         duration=duration,
         attachments=Attachments({**provenance.tags, **timecode}, provenance.xmp, provenance.seal),
     )
-    matte, frames = _open_matte(plan, stream, pts, duration, provenance)
-    frames = provenance.mark_frames(frames)
+    matte, rendered = _open_matte(plan, stream, pts, duration, provenance)
+    frames = finish_frames(rendered, animation.source, plan.options.max_size or 0, provenance)
     try:
         # Leaving the block publishes the matte, then the record, then the result: if the result exists, all exist.
         with provenance, writer, matte or nullcontext():

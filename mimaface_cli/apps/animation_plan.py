@@ -6,9 +6,10 @@ from pathlib import Path
 from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.apps.backdrop import Backdrop, inspect_backdrop
 from mimaface_cli.apps.background_option import KEEP, TRANSPARENT
+from mimaface_cli.apps.depth_plan import EIGHT_BIT_PLAN, DepthPlan, plan_depth
 from mimaface_cli.apps.output_checks import check_media_output
 from mimaface_cli.apps.side_by_side import PanelLayout, plan_panels
-from mimaface_cli.apps.source_loading import depth_notes, probe_source, result_size, size_limit
+from mimaface_cli.apps.source_loading import probe_source, result_size, size_limit
 from mimaface_cli.apps.speakers import Turn, read_turns
 from mimaface_cli.drivers.base import Driver, DriverInfo, DriverKind, DriverRequest
 from mimaface_cli.drivers.registry import find_driver_kind
@@ -114,6 +115,7 @@ class AnimationPlan:
         panels: Layout of the comparison, or None.
         backdrop: What replaces the background, or None if it stays or becomes transparent.
         turns: Who speaks when, if several faces of a video speak, else empty.
+        depth: Bits per channel of the result.
     """
 
     source: SourceInput
@@ -126,6 +128,7 @@ class AnimationPlan:
     panels: PanelLayout | None
     backdrop: Backdrop | None = None
     turns: tuple[Turn, ...] = ()
+    depth: DepthPlan = EIGHT_BIT_PLAN
 
     @property
     def is_cutout(self) -> bool:
@@ -163,7 +166,7 @@ class AnimationPlan:
     def input_notes(self) -> list[str]:
         """Return what was repaired in the source and the driver, and what the result lacks of the source."""
         notes = dict.fromkeys(note for info in self.media() for note in info.notes)
-        return [*notes, *depth_notes(self.source.info)]
+        return [*notes, *self.depth.notes]
 
     def check_inputs(self) -> None:
         """Raise InputError if an input is damaged and the options are strict."""
@@ -238,6 +241,19 @@ def _plan_turns(options: AnimateOptions, source: SourceInput, driver: DriverInpu
     if not driver.is_speech:
         raise InputError("needs an audio file as the driver. Give one, or leave it out.", field="speakers")
     return tuple(read_turns(options.speakers, source.info.frame_rate))
+
+
+def plan_output(plan: AnimationPlan, output: Path) -> AnimationPlan:
+    """Return a plan with the depth of the result in a file. Raises OutputError if the options do not fit the file."""
+    options = plan.options
+    changes = {
+        "background": options.background != KEEP,
+        "compare": options.compare,
+        "output_mode": options.output_mode != "full",
+    }
+    obstacle = next((name for name, is_set in changes.items() if is_set), "")
+    depth = plan_depth(plan.source.info, output, options.encode, plan.size, obstacle)
+    return replace(plan, depth=depth, options=replace(options, encode=depth.encode))
 
 
 def _find_audio(audio: str, source: SourceInput) -> Path | None:

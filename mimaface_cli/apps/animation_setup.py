@@ -9,7 +9,13 @@ from mimaface_cli.apps.backdrop import replace_background
 from mimaface_cli.apps.background_option import KEEP
 from mimaface_cli.apps.driver_task import DriverTask
 from mimaface_cli.apps.duration_fit import choose_fit, fit_driver, fit_notes, fit_source
-from mimaface_cli.apps.source_loading import fit_portrait, keeps_video_alpha, load_portrait, load_video_source
+from mimaface_cli.apps.source_loading import (
+    fit_portrait,
+    keeps_video_alpha,
+    load_deep_photo,
+    load_portrait,
+    load_video_source,
+)
 from mimaface_cli.apps.speakers import list_faces, merge_streams, select_turns
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.base import Driver
@@ -27,6 +33,7 @@ class Animation:
     plan: AnimationPlan
     driver: Driver
     stream: FrameStream
+    source: PhotoSource | VideoSource
     has_alpha: bool
     notes: list[str]
 
@@ -92,16 +99,17 @@ def prepare_animation(
         replace_background(stream, plan.backdrop)
     is_transparent = source.keeps_alpha if isinstance(source, VideoSource) else source.portrait.alpha is not None
     has_alpha = is_transparent if options.background == KEEP else plan.backdrop is None
-    return Animation(plan, driver, stream, has_alpha, notes)
+    return Animation(plan, driver, stream, source, has_alpha, notes)
 
 
 def _load_photo(plan: AnimationPlan, keeps_transparency: bool, notes: list[str]) -> PhotoSource:
-    portrait = plan.source.portrait
+    portrait, deep = plan.source.portrait, None
     if portrait is None:
         if plan.source.path is None:
             raise ValueError("a source has a path or a portrait")
-        portrait = load_portrait(plan.source.path, plan.options.face)
-    return PhotoSource(fit_portrait(portrait, plan.options, keeps_transparency, notes))
+        deep = load_deep_photo(plan.source.path) if plan.depth.is_deep else None
+        portrait = load_portrait(plan.source.path, plan.options.face, deep)
+    return PhotoSource(fit_portrait(portrait, plan.options, keeps_transparency, notes), deep)
 
 
 def _load_video(
@@ -117,7 +125,8 @@ def _load_video(
     new_notes: list[str] = []
     keeps_alpha = keeps_video_alpha(plan.source.info, plan.options.background, keeps_transparency, new_notes)
     notes += [note for note in new_notes if note not in notes]
-    return load_video_source(plan.source.info, replace(plan.options, face=face), cache, progress, notes, keeps_alpha)
+    options = replace(plan.options, face=face)
+    return load_video_source(plan.source.info, options, cache, progress, notes, keeps_alpha, is_deep=plan.depth.is_deep)
 
 
 def _motion_of(

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from mimaface_cli.apps.background_option import KEEP
+from mimaface_cli.apps.deep_source import finish_frames
 from mimaface_cli.apps.edit_job import EditJob, PhotoInput, TrackInput, VideoInput, prepare_edit
 from mimaface_cli.apps.edit_motion import edit_photo_motion, edit_recorded_motion, extract_video_motion
 from mimaface_cli.apps.edit_options import EditOptions
 from mimaface_cli.apps.edit_rendering import RenderedEdit, render_grid_edit, render_photo_edit, render_video_edit
 from mimaface_cli.apps.output_checks import is_video_output, keeps_alpha, playback_notes, timing_notes
-from mimaface_cli.apps.source_loading import fit_portrait, load_portrait
+from mimaface_cli.apps.source_loading import fit_portrait, load_deep_photo, load_portrait
 from mimaface_cli.cache import Cache
-from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain
 from mimaface_cli.engines.mesh.engine import mouth_assets
-from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.engines.sources import PhotoSource
 from mimaface_cli.face.track_turns import turn_track
 from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.audio import AudioTrack
@@ -136,7 +136,7 @@ def _edit_track(job: EditJob) -> MotionTrack:
         case VideoInput() as video:
             return edit_recorded_motion(extract_video_motion(video, job).track, job)
         case PhotoInput() as photo:
-            portrait = _read_portrait(photo, job)
+            portrait = _read_photo(photo, job).portrait
             return turn_track(edit_photo_motion(portrait, job), -portrait.turns)
 
 
@@ -146,7 +146,7 @@ def _write_frames(job: EditJob, size: tuple[int, int]) -> EditResult:
     job.notes.extend(playback_notes(job.output, size, job.options.encode))
     job.notes.extend(timing_notes(job.output, rendered.moving))
     job_stamp = _create_stamp(job, size)
-    duration = _encode(job, size, rendered.moving, audio, job_stamp)
+    duration = _encode(job, size, rendered, audio, job_stamp)
     return EditResult(
         output=job.output,
         kind=job.kind,
@@ -171,9 +171,9 @@ def _render(job: EditJob) -> tuple[RenderedEdit, AudioTrack | None]:
     """Return the frames of the result, and its audio if the input has any."""
     match job.input:
         case PhotoInput() as photo:
-            portrait = _read_portrait(photo, job)
+            source = _read_photo(photo, job)
             render = render_grid_edit if job.kind == "grid" else render_photo_edit
-            return render(portrait, job), None
+            return render(source, job), None
         case VideoInput() as video:
             has_audio = video.info.has_audio and is_video_output(job.output)
             return render_video_edit(video, job), AudioTrack(video.path) if has_audio else None
@@ -181,11 +181,12 @@ def _render(job: EditJob) -> tuple[RenderedEdit, AudioTrack | None]:
             raise TypeError("a track has no frames to render on")
 
 
-def _read_portrait(photo: PhotoInput, job: EditJob) -> Portrait:
+def _read_photo(photo: PhotoInput, job: EditJob) -> PhotoSource:
     is_kept = keeps_alpha(job.output, job.options.encode) or job.options.background != KEEP
     keep_alpha = job.kind != "grid" and is_kept
-    portrait = load_portrait(photo.path, job.options.animate.face)
-    return fit_portrait(portrait, job.options.animate, keep_alpha, job.notes)
+    deep = load_deep_photo(photo.path) if job.is_deep else None
+    portrait = load_portrait(photo.path, job.options.animate.face, deep)
+    return PhotoSource(fit_portrait(portrait, job.options.animate, keep_alpha, job.notes), deep)
 
 
 def _create_stamp(job: EditJob, size: tuple[int, int]) -> Stamp:
@@ -203,9 +204,10 @@ def _create_stamp(job: EditJob, size: tuple[int, int]) -> Stamp:
 
 
 def _encode(
-    job: EditJob, size: tuple[int, int], moving: FrameStream, audio: AudioTrack | None, job_stamp: Stamp
+    job: EditJob, size: tuple[int, int], rendered: RenderedEdit, audio: AudioTrack | None, job_stamp: Stamp
 ) -> float:
     """Render and write all frames; return their duration in seconds."""
+    moving = rendered.moving
     pts = moving.pts - moving.pts[0]
     duration = moving.duration
     writer = open_writer(
@@ -217,7 +219,8 @@ def _encode(
         duration=duration,
         attachments=Attachments(job_stamp.tags, job_stamp.xmp, job_stamp.seal),
     )
-    with closing(moving.frames), closing(job_stamp.mark_frames(moving.frames)) as frames, job_stamp, writer:
+    marked = finish_frames(moving.frames, rendered.source, job.options.max_size or 0, job_stamp)
+    with closing(moving.frames), closing(marked) as frames, job_stamp, writer:
         for k, frame in enumerate(frames):
             writer.write(frame, float(pts[k]))
             job.progress("rendering", k + 1, len(pts))

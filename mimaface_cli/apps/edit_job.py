@@ -8,11 +8,12 @@ from typing import Literal
 
 from mimaface_cli.apps.backdrop import Backdrop, inspect_backdrop
 from mimaface_cli.apps.background_option import KEEP, TRANSPARENT, background_path
+from mimaface_cli.apps.depth_plan import plan_depth
 from mimaface_cli.apps.edit_options import LONGEST, SHORTEST, EditOptions
 from mimaface_cli.apps.edit_terms import Edits, parse_edits
 from mimaface_cli.apps.grid import Axis, grid_size, parse_axes
 from mimaface_cli.apps.output_checks import check_media_output, is_video_output
-from mimaface_cli.apps.source_loading import depth_notes, result_size, size_limit
+from mimaface_cli.apps.source_loading import result_size, size_limit
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.base import Driver
 from mimaface_cli.drivers.media_driver import load_driver
@@ -95,6 +96,11 @@ class EditJob:
     progress: ProgressCallback
     notes: list[str]
 
+    @property
+    def is_deep(self) -> bool:
+        """Whether the result has more than 8 bits per channel."""
+        return self.options.encode.source_format is not None
+
 
 def prepare_edit(
     source: Path,
@@ -123,7 +129,7 @@ def prepare_edit(
     notes: list[str] = []
     edit_input = _read_input(source, options)
     if not isinstance(edit_input, TrackInput):
-        notes += [*edit_input.info.notes, *depth_notes(edit_input.info)]
+        notes += edit_input.info.notes
     kind = _choose_kind(edit_input, output, options)
     space = edit_input.track.meta.space if isinstance(edit_input, TrackInput) else "face478"
     edits = parse_edits(options, space, notes)
@@ -132,6 +138,7 @@ def prepare_edit(
     options = replace(options, max_size=size_limit(options.max_size, is_video_of_photo=is_video_of_photo))
     size = _check_size(edit_input, kind, axes, options)
     backdrop = _inspect_background(kind, options)
+    options = _plan_depth(edit_input, output, size, kind, options, notes)
     _check_output(source, output, size, kind, options, overwrite)
     mouth_network = None if size is None else open_mouth_network(options.mouth)
     mixed = _load_mixed_motion(options, cache, progress)
@@ -155,6 +162,23 @@ def prepare_edit(
         progress,
         notes,
     )
+
+
+def _plan_depth(
+    edit_input: EditInput,
+    output: Path,
+    size: tuple[int, int] | None,
+    kind: EditKind,
+    options: EditOptions,
+    notes: list[str],
+) -> EditOptions:
+    """Return the options with the depth of the result; append notes on it."""
+    if size is None or isinstance(edit_input, TrackInput):
+        return options
+    obstacle = "background" if options.background != KEEP else "grid" if kind == "grid" else ""
+    depth = plan_depth(edit_input.info, output, options.encode, size, obstacle)
+    notes += depth.notes
+    return replace(options, encode=depth.encode)
 
 
 def _read_input(source: Path, options: EditOptions) -> EditInput:

@@ -27,7 +27,7 @@ from mimaface_cli.engines.mesh.mouth_network import describe_mouth
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.video_rendering import render_video_motion
 from mimaface_cli.engines.person_layer import ensure_person_layer
-from mimaface_cli.engines.sources import VideoSource
+from mimaface_cli.engines.sources import PhotoSource, VideoSource
 from mimaface_cli.face import face478
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.portrait import Portrait
@@ -45,17 +45,20 @@ class RenderedEdit:
 
     Args:
         moving: The frames and their times.
+        source: What they are rendered from.
         gains: Factors on the edits that make the detected motion match the requested values.
         has_alpha: Whether the frames have alpha.
     """
 
     moving: FrameStream
+    source: PhotoSource | VideoSource
     gains: list[EditGain]
     has_alpha: bool = False
 
 
-def render_photo_edit(portrait: Portrait, job: EditJob) -> RenderedEdit:
+def render_photo_edit(source: PhotoSource, job: EditJob) -> RenderedEdit:
     """Render a photo with its edits: one frame, or as many as keyframes or the duration require."""
+    portrait = source.portrait
     track = edit_photo_motion(portrait, job)
     edited = track_coefficients(track)
     is_cutout = job.options.background != KEEP
@@ -65,12 +68,12 @@ def render_photo_edit(portrait: Portrait, job: EditJob) -> RenderedEdit:
     stream.turn_back(portrait.turns)
     _replace_background(stream, job)
     has_alpha = portrait.alpha is not None if job.options.background == KEEP else job.backdrop is None
-    return RenderedEdit(stream, gains, has_alpha)
+    return RenderedEdit(stream, source, gains, has_alpha)
 
 
-def render_grid_edit(portrait: Portrait, job: EditJob) -> RenderedEdit:
+def render_grid_edit(source: PhotoSource, job: EditJob) -> RenderedEdit:
     """Render a photo, with its edits, for every combination of the axes' values, as one image."""
-    square = portrait.square()
+    square = source.portrait.square()
     track = job.edits.apply(create_photo_track(square), job.notes)
     edited = _expand_grid(track, job.axes)
     channels = job.edits.channels
@@ -78,7 +81,7 @@ def render_grid_edit(portrait: Portrait, job: EditJob) -> RenderedEdit:
     channels += [axis.channel for axis in job.axes if axis.channel.name not in edited_names]
     frames, gains, settings = _render_portrait(square, edited, channels, job)
     image = _assemble_and_close(frames, job.axes, job.options.cell)
-    return RenderedEdit(FrameStream(image, np.zeros(1), Fraction(25), describe=lambda: settings), gains)
+    return RenderedEdit(FrameStream(image, np.zeros(1), Fraction(25), describe=lambda: settings), source, gains)
 
 
 def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
@@ -86,7 +89,7 @@ def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     extracted = extract_video_motion(source, job).track
     is_kept = keeps_alpha(job.output, job.options.encode)
     has_alpha = keeps_video_alpha(source.info, job.options.background, is_kept, job.notes)
-    video = open_video_source(source.info, extracted, job.options.animate, has_alpha)
+    video = open_video_source(source.info, extracted, job.options.animate, has_alpha, job.is_deep)
     track = video.track
     identity = track.identity.astype(np.float64)
     original = track_coefficients(track)
@@ -97,7 +100,7 @@ def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     stream = render_video_motion(video, track, model, motion, job.mouth_network)
     stream.turn_back(video.turns)
     is_transparent = has_alpha or job.options.background == TRANSPARENT
-    return RenderedEdit(_replace_background(stream, job), gains, is_transparent)
+    return RenderedEdit(_replace_background(stream, job), video, gains, is_transparent)
 
 
 def _replace_background(stream: FrameStream, job: EditJob) -> FrameStream:

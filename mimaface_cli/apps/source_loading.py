@@ -14,6 +14,8 @@ from mimaface_cli.face import face478
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import SQUARE, Portrait, limited_size, portrait_from_photo
 from mimaface_cli.face.track_turns import keep_main_turn
+from mimaface_cli.media.deep_frame import DeepFrame
+from mimaface_cli.media.deep_image import preview_image, read_deep_image
 from mimaface_cli.media.deinterlace_option import FRAME
 from mimaface_cli.media.image import Image, flatten_alpha, read_image
 from mimaface_cli.media.reader import probe
@@ -51,18 +53,28 @@ def result_size(width: int, height: int, options: AnimateOptions) -> tuple[int, 
     return limited_size(width, height, options.max_size or 0)
 
 
-def load_portrait(path: Path | str, face: str = "largest") -> Portrait:
+def load_portrait(path: Path | str, face: str = "largest", deep: DeepFrame | None = None) -> Portrait:
     """Read a photo, detect its face and fit the face model to it; the portrait serves any number of drivers.
 
     Args:
         path: The photo.
         face: Face selector: "largest", "left", "right" or a number from 1, counted from left to right.
+        deep: The photo with more than 8 bits per channel, whose preview is used, or None.
 
     Raises:
         InputError: The photo cannot be read, or the selected face is not detected.
     """
-    image = read_image(Path(path))
+    image = read_image(Path(path)) if deep is None else preview_image(deep)
     return portrait_from_photo(image.rgb, image.alpha, face478.load(), face, str(path))
+
+
+def load_deep_photo(path: Path) -> DeepFrame:
+    """Read a photo that has a `deep_space` with all its bits. Raises InputError if it is damaged."""
+    read_image(path)  # detects damage
+    photo = read_deep_image(path)
+    if photo is None:
+        raise InputError(f"{path}: the image changed while it was read. Run again.")
+    return photo
 
 
 def fit_portrait(portrait: Portrait, options: AnimateOptions, keeps_alpha: bool, notes: list[str]) -> Portrait:
@@ -91,13 +103,6 @@ def fit_portrait(portrait: Portrait, options: AnimateOptions, keeps_alpha: bool,
     if limited is not portrait:
         notes.append(f"scaled down to {options.max_size} pixels; `max_size=0` keeps the full size")
     return limited
-
-
-def depth_notes(info: MediaInfo | None) -> list[str]:
-    """Return a note for an HDR source."""
-    if info is None or not info.is_hdr:
-        return []
-    return [f"{info.path.name}: is HDR; the result is SDR with 8 bits per channel"]
 
 
 def keeps_video_alpha(info: MediaInfo, background: str, keeps_alpha: bool, notes: list[str]) -> bool:
@@ -129,6 +134,7 @@ def load_video_source(
     progress: ProgressCallback,
     notes: list[str],
     keeps_alpha: bool = False,
+    is_deep: bool = False,
 ) -> VideoSource:
     """Extract the motion of a source video, and append notes. Raises InputError if no frame shows the selected face."""
     extract = ExtractOptions(options.face, options.smooth, options.follow_skin)
@@ -138,10 +144,12 @@ def load_video_source(
 
     motion = load_driver(info.path, extract, cache, on_frame, info, trim=options.trim)
     notes.extend(note for note in motion.notes if note not in notes)
-    return open_video_source(info, motion.track, options, keeps_alpha)
+    return open_video_source(info, motion.track, options, keeps_alpha, is_deep)
 
 
-def open_video_source(info: MediaInfo, track: MotionTrack, options: AnimateOptions, keeps_alpha: bool) -> VideoSource:
+def open_video_source(
+    info: MediaInfo, track: MotionTrack, options: AnimateOptions, keeps_alpha: bool, is_deep: bool = False
+) -> VideoSource:
     """Return the frames of a video whose motion is known."""
     turns, upright_track, other_frames = keep_main_turn(track)
     return VideoSource(
@@ -154,4 +162,5 @@ def open_video_source(info: MediaInfo, track: MotionTrack, options: AnimateOptio
         keeps_alpha=keeps_alpha,
         turns=turns,
         frames_of_other_turn=other_frames,
+        is_deep=is_deep,
     )

@@ -17,6 +17,7 @@ from mimaface_cli.cli.options import (
     Certificate,
     Codec,
     Crf,
+    Depth,
     Duration,
     EncoderPreset,
     Lossless,
@@ -116,6 +117,7 @@ def command(
     encoder_preset: EncoderPreset = EncodeOptions.preset,
     pixel_format: PixelFormat = EncodeOptions.pixel_format,
     lossless: Lossless = EncodeOptions.lossless,
+    depth: Depth = EncodeOptions.depth,
     provenance: Provenance = ProvenanceOptions.on,
     certificate: Certificate = ProvenanceOptions.certificate,
     private_key: PrivateKey = ProvenanceOptions.private_key,
@@ -204,9 +206,7 @@ def command(
             background=background,
             deinterlace=deinterlace,
             mouth=mouth,
-            encode=EncodeOptions(
-                codec=codec, crf=crf, preset=encoder_preset, pixel_format=pixel_format, lossless=lossless
-            ),
+            encode=EncodeOptions(codec, crf, encoder_preset, pixel_format, lossless, depth),
             diffusion=DiffusionOptions(preset, settings, device, dtype, vram, compile),
             provenance=ProvenanceOptions(provenance, certificate, private_key),
         )

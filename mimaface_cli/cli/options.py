@@ -151,6 +151,7 @@ Codec = Annotated[str | None, field_option(EncodeOptions, "codec", panel=OUTPUT)
 Crf = Annotated[int | None, field_option(EncodeOptions, "crf", panel=OUTPUT)]
 EncoderPreset = Annotated[str | None, field_option(EncodeOptions, "preset", "--encoder-preset", panel=OUTPUT)]
 PixelFormat = Annotated[str | None, field_option(EncodeOptions, "pixel_format", panel=OUTPUT)]
+Depth = Annotated[str, field_option(EncodeOptions, "depth", panel=OUTPUT)]
 Lossless = Annotated[bool, field_option(EncodeOptions, "lossless", panel=OUTPUT)]
 
 Provenance = Annotated[bool, field_option(ProvenanceOptions, "on", "--provenance", panel=OUTPUT)]

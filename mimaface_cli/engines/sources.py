@@ -12,6 +12,7 @@ from mimaface_cli.face.camera import apply_pose, project
 from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.face_view import FaceView
 from mimaface_cli.face.portrait import SQUARE, Portrait
+from mimaface_cli.media.deep_frame import DeepFrame
 from mimaface_cli.media.deinterlace_option import FRAME
 from mimaface_cli.media.image import Image, flatten_alpha
 from mimaface_cli.media.reader import Frame, read_frames
@@ -26,9 +27,17 @@ class PhotoSource:
 
     Attributes:
         portrait: The photo.
+        deep: The whole photo with more than 8 bits per channel if the result has them, else None. The portrait then is
+            its preview.
     """
 
     portrait: Portrait
+    deep: DeepFrame | None = None
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether the result has more than 8 bits per channel."""
+        return self.deep is not None
 
     @property
     def turns(self) -> int:
@@ -53,6 +62,8 @@ class VideoSource:
         is_repeated: Whether the rest repeats all of them; else it holds the last one.
         frames_of_other_turn: Number of frames in which the face is not upright nevertheless. They are not valid in
             `track`.
+        is_deep: Whether the result has more than 8 bits per channel: the frames then are previews in the video's own
+            color space, as in `read_frames`.
     """
 
     path: Path
@@ -66,6 +77,7 @@ class VideoSource:
     file_frames: int | None = None
     is_repeated: bool = False
     frames_of_other_turn: int = 0
+    is_deep: bool = False
 
     def portrait(self, frame: int) -> Portrait:
         """Return one frame of the source's track as a portrait."""
@@ -85,14 +97,14 @@ class VideoSource:
         track = self.track if track is None else track
         model, identity = face478.load(), self.track.identity.astype(np.float64)
         tracker = FaceTracker(self.face) if detect else None
-        frames = self._read(track)
+        frames = self.read(track)
         square: np.ndarray | None = None
         view = FaceView(self.turns)
         try:
             for k, frame in enumerate(frames):
                 if tracker is not None and k in track.meta.cuts:
                     tracker.start_shot()
-                image, alpha = self._pixels(frame)
+                image, alpha = self.pixels(frame)
                 image, alpha = view.apply(image), None if alpha is None else view.apply(alpha)
                 face = None if tracker is None else tracker(image, frame.pts)
                 crop, pose, expression = (
@@ -115,7 +127,7 @@ class VideoSource:
             if tracker is not None:
                 tracker.close()
 
-    def _read(self, track: MotionTrack) -> Generator[Frame, None, None]:
+    def read(self, track: MotionTrack) -> Generator[Frame, None, None]:
         """Yield the frames of a part of the source's track."""
         count = self.file_frames or len(self.track)
         index = int(np.searchsorted(self.track.pts, track.pts[0] - 1e-6))
@@ -125,7 +137,9 @@ class VideoSource:
             first = index % count if self.is_repeated else min(index, count - 1)
             part = min(count - first, end - index)
             start = float(self.track.pts[first])
-            frames = read_frames(self.path, max_frames=part, start=start, deinterlace=self.deinterlace)
+            frames = read_frames(
+                self.path, max_frames=part, start=start, deinterlace=self.deinterlace, deep=self.is_deep
+            )
             last = None
             try:
                 for last in frames:
@@ -139,7 +153,7 @@ class VideoSource:
             yield last
             index += 1
 
-    def _pixels(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
+    def pixels(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the image of a frame, and its alpha if it is kept."""
         if not self.keeps_alpha:
             return flatten_alpha(Image(frame.image, frame.alpha)), None

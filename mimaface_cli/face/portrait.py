@@ -72,18 +72,8 @@ class Portrait:
             width: Width of the canvas in pixels.
             height: Height of the canvas in pixels.
         """
-        cv2_matrix = matrix.copy()
-        cv2_matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV has pixel centers at integers
-        scale = float(matrix[0, 0])
-        source = self.image
-        if scale < _BLUR_BELOW:
-            source = cv2.GaussianBlur(source, (0, 0), 0.4 / scale)
-        image = cv2.warpAffine(
-            source, cv2_matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-        )
-        alpha = self.alpha
-        if alpha is not None:
-            alpha = cv2.warpAffine(alpha, cv2_matrix, (width, height), flags=cv2.INTER_LINEAR)
+        image = warp_image(self.image, matrix, width, height)
+        alpha = None if self.alpha is None else warp_alpha(self.alpha, matrix, width, height)
         inverse = cv2.invertAffineTransform(matrix)
         to_crop = self.to_crop[:, :2] @ inverse
         to_crop[:, 2] += self.to_crop[:, 2]
@@ -108,11 +98,38 @@ class Portrait:
         """Return the portrait scaled down so that neither side exceeds `max_side` pixels; 0 means no limit."""
         height, width = self.image.shape[:2]
         size = limited_size(width, height, max_side)
-        if size == (width, height):
-            return self
-        # One scale for both axes keeps the crop a similarity; rounding a side to whole pixels adds less than a pixel.
-        scale = max_side / max(width, height)
-        return self.warped(np.array([[scale, 0, 0], [0, scale, 0.0]]), *size)
+        return self if size == (width, height) else self.warped(limiting_matrix(width, height, max_side), *size)
+
+
+def warp_image(image: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return colors (H, W, 3), uint8 or uint16, on another canvas; arguments as for `Portrait.warped`."""
+    scale = float(matrix[0, 0])
+    source = image
+    if scale < _BLUR_BELOW:
+        source = cv2.GaussianBlur(source, (0, 0), 0.4 / scale)
+    return cv2.warpAffine(
+        source, _opencv_matrix(matrix), (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    )
+
+
+def warp_alpha(alpha: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return alpha (H, W), uint8 or uint16, on another canvas; arguments as for `Portrait.warped`."""
+    return cv2.warpAffine(alpha, _opencv_matrix(matrix), (width, height), flags=cv2.INTER_LINEAR)
+
+
+def _opencv_matrix(matrix: np.ndarray) -> np.ndarray:
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV has pixel centers at integers
+    return moved
+
+
+def limiting_matrix(width: int, height: int, max_side: int) -> np.ndarray:
+    """Return the (2, 3) transform of an image that is larger than `max_side` pixels to its limited size.
+
+    One scale for both axes keeps the crop a similarity; rounding a side to whole pixels adds less than a pixel.
+    """
+    scale = max_side / max(width, height)
+    return np.array([[scale, 0, 0], [0, scale, 0.0]])
 
 
 def limited_size(width: int, height: int, max_side: int) -> tuple[int, int]:

@@ -38,6 +38,8 @@ class Codec:
         is_bt709_only: Whether the bitstream supports BT.709 only.
         alpha_formats: FFmpeg pixel formats with alpha that it supports; the first is the default.
         lossless_alpha: Lossless mode with alpha, or None.
+        is_deep_by_default: Whether a source with more than 8 bits per channel is stored with more. Not for H.264: few
+            players decode such files.
     """
 
     encoder: str
@@ -54,6 +56,7 @@ class Codec:
     is_bt709_only: bool = False
     alpha_formats: tuple[str, ...] = ()
     lossless_alpha: LosslessMode | None = None
+    is_deep_by_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ CODECS: dict[str, Codec] = {
         lossless=LosslessMode("libx265", "gbrp", {"x265-params": "log-level=none:lossless=1"}),
         needs_even_sides=True,
         min_size=(64, 64),  # x265 corrupts memory at some smaller widths
+        is_deep_by_default=True,
     ),
     "av1": Codec(
         "libsvtav1",
@@ -123,6 +127,7 @@ CODECS: dict[str, Codec] = {
         preset="8",
         presets=tuple(str(speed) for speed in range(14)),
         min_size=(4, 4),
+        is_deep_by_default=True,
     ),
     "vp9": Codec(
         "libvpx-vp9",
@@ -144,6 +149,7 @@ CODECS: dict[str, Codec] = {
         preset_option="profile",
         needs_even_sides=True,
         alpha_formats=("yuva444p10le",),
+        is_deep_by_default=True,
     ),
     "dnxhr": Codec(
         "dnxhd",
@@ -153,13 +159,15 @@ CODECS: dict[str, Codec] = {
         preset_option="profile",
         min_size=(256, 120),
         is_bt709_only=True,
+        is_deep_by_default=True,
     ),
     "ffv1": Codec(
         "ffv1",
-        ("bgr0", *_PLANAR_YUV),
+        ("bgr0", *_PLANAR_YUV, "yuv420p12le", "yuv422p12le", "yuv444p12le", "yuv444p16le", "gbrp10le", "gbrp16le"),
         lossless=LosslessMode("ffv1", "bgr0", {}),
-        alpha_formats=("bgra", "yuva420p", "yuva422p", "yuva444p", "yuva444p10le"),
+        alpha_formats=("bgra", "yuva420p", "yuva422p", "yuva444p", "yuva444p10le", "yuva444p12le", "gbrap16le"),
         lossless_alpha=LosslessMode("ffv1", "bgra", {}),
+        is_deep_by_default=True,
     ),
     "qtrle": Codec(
         "qtrle",

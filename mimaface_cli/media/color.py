@@ -4,9 +4,10 @@ By default swscale converts every video as BT.601 and darkens it by one or two l
 millisecond at 512x512 and reduce the mean error to less than 0.1 levels.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
@@ -14,9 +15,9 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
-_DECODE = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
-_RESIZE = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
-_ENCODE = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
+DECODE_FLAGS = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+RESIZE_FLAGS = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+ENCODE_FLAGS = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
 _FULL_CHROMA = int(Interpolation.FULL_CHR_H_INT)
 
 # Code points of ISO/IEC 23091-2, as they appear in decoded frames.
@@ -30,7 +31,8 @@ _MATRIX = {
     10: Colorspace.BT2020,
 }
 _MATRIX_CODE_POINT = {Colorspace.ITU709: 1, Colorspace.ITU601: 6}
-_WIDE_GAMUT_PRIMARIES = {9, 11, 12}  # BT.2020, DCI-P3, Display P3
+WIDE_GAMUT_PRIMARIES = frozenset((9, 11, 12))
+"""Code points of the primaries of BT.2020, DCI-P3 and Display P3."""
 HDR_TRANSFERS = frozenset((16, 18))
 """Code points of the curves of HDR: PQ and HLG."""
 
@@ -43,6 +45,11 @@ _MAX_ASPECT = 8  # a larger sample aspect ratio is a damaged header
 def default_matrix(width: int, height: int) -> Colorspace:
     """Return the matrix of a video without a color tag: BT.709 from HD upwards, else BT.601, as players assume."""
     return Colorspace.ITU709 if height >= 720 or width >= 1280 else Colorspace.ITU601
+
+
+def default_matrix_code(width: int, height: int) -> int:
+    """Return the code point of `default_matrix`."""
+    return _MATRIX_CODE_POINT[default_matrix(width, height)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +70,30 @@ class Orientation:
         """Turn an image upright.
 
         Args:
-            image: (H, W, 3), uint8, without gaps between pixels.
+            image: (H, W, C), without gaps between pixels.
 
         Returns:
             The upright image, C-contiguous; the same memory if no pixel moves.
         """
-        pixels = image.view("V3")[..., 0]  # moving whole pixels is three times faster than moving bytes
+        # Moving whole pixels is three times faster than moving bytes.
+        pixels = image.view(f"V{image.itemsize * image.shape[2]}")[..., 0]
         if self.transpose:
             pixels = pixels.T
         pixels = pixels[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
-        return np.ascontiguousarray(pixels).view(np.uint8).reshape(*pixels.shape, 3)
+        return np.ascontiguousarray(pixels).view(image.dtype).reshape(*pixels.shape, image.shape[2])
+
+
+def side_data(frame: VideoFrame) -> Mapping[str, Any]:
+    """Return the side data of a frame by its name; none if the frame has a kind that PyAV does not know."""
+    try:
+        return cast(Mapping[str, Any], frame.side_data)
+    except ValueError:  # such as the EXIF block of an image
+        return {}
 
 
 def frame_orientation(frame: VideoFrame) -> Orientation:
     """Return the orientation in a frame's display matrix, rounded to quarter turns."""
-    side_data: Any = frame.side_data  # a mapping; PyAV types it as something else
-    matrix = bytes(side_data.get("DISPLAYMATRIX", b""))
+    matrix = bytes(side_data(frame).get("DISPLAYMATRIX", b""))
     if len(matrix) < 36:
         return Orientation()
     a, b, _, c, d = (int(value) for value in np.frombuffer(matrix, np.int32)[:5])
@@ -112,7 +127,7 @@ def is_hdr(frame: VideoFrame) -> bool:
 
 def is_wide_gamut(frame: VideoFrame) -> bool:
     """Return whether a frame has colors that BT.709 has not: BT.2020, P3, PQ or HLG."""
-    return frame.color_primaries in _WIDE_GAMUT_PRIMARIES or frame.color_trc in HDR_TRANSFERS
+    return frame.color_primaries in WIDE_GAMUT_PRIMARIES or frame.color_trc in HDR_TRANSFERS
 
 
 def has_alpha(frame: VideoFrame) -> bool:
@@ -140,6 +155,11 @@ class RgbConverter:
         self._scaler = VideoReformatter()
 
     @property
+    def keeps_geometry(self) -> bool:
+        """Whether the arrays have the size and orientation of the first frame."""
+        return self._size == self._coded_size and self._orientation == Orientation()
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the upright arrays."""
         return self._size[::-1] if self._orientation.transpose else self._size
@@ -153,19 +173,19 @@ class RgbConverter:
         """
         if (frame.width, frame.height) != self._coded_size:
             return self._fit(frame, aspect or self._aspect)
-        return self._orientation.apply(self._to_rgb(frame, self._size).to_ndarray())
+        return self._orientation.apply(self._pixels(frame, self._size))
 
     def convert_alpha(self, frame: VideoFrame) -> np.ndarray | None:
         """Return the upright alpha (H, W) uint8 of a frame; None without alpha, or if its size differs."""
         if not has_alpha(frame) or (frame.width, frame.height) != self._coded_size:
             return None
-        flags = _DECODE if self._coded_size == self._size else _RESIZE
+        flags = DECODE_FLAGS if self._coded_size == self._size else RESIZE_FLAGS
         rgba = self._scaler.reformat(frame, *self._size, "rgba", interpolation=flags).to_ndarray()
         return self._orientation.apply(np.repeat(rgba[..., 3:], 3, axis=2))[..., 0].copy()
 
     def _fit(self, frame: VideoFrame, aspect: Fraction | None) -> np.ndarray:
         """Return a frame of another size at the size of the others, with its own aspect ratio, centered on black."""
-        is_turned = "DISPLAYMATRIX" in frame.side_data
+        is_turned = "DISPLAYMATRIX" in side_data(frame)
         orientation = frame_orientation(frame) if is_turned else self._orientation
         width, height = self.size
         shown = square_pixel_size(frame.width, frame.height, aspect)
@@ -176,15 +196,19 @@ class RgbConverter:
             full if abs(side * scale - full) <= _MAX_ROUNDING else max(1, round(side * scale))
             for side, full in ((columns, width), (rows, height))
         )
-        image = self._to_rgb(frame, (rows, columns) if orientation.transpose else (columns, rows)).to_ndarray()
-        canvas = np.zeros((height, width, 3), np.uint8)
+        image = self._pixels(frame, (rows, columns) if orientation.transpose else (columns, rows))
+        canvas = np.zeros((height, width, image.shape[2]), image.dtype)
         top, left = (height - rows) // 2, (width - columns) // 2
         canvas[top : top + rows, left : left + columns] = orientation.apply(image)
         return canvas
 
+    def _pixels(self, frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
+        """Return a frame at a size (width, height), not turned upright."""
+        return self._to_rgb(frame, size).to_ndarray()
+
     def _to_rgb(self, frame: VideoFrame, size: tuple[int, int]) -> VideoFrame:
         width, height = size
-        flags = _DECODE if (frame.width, frame.height) == size else _RESIZE
+        flags = DECODE_FLAGS if (frame.width, frame.height) == size else RESIZE_FLAGS
         primaries = transfer = None
         if is_wide_gamut(frame):
             primaries = ColorPrimaries.BT709
@@ -265,14 +289,14 @@ class EncoderConverter:
             image = np.pad(image, ((0, self._pad_rows), (0, self._pad_columns), (0, 0)), mode="edge")
         return VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba" if self.has_alpha else "rgb24")
 
-    def convert(self, frame: VideoFrame) -> VideoFrame:
+    def convert(self, frame: Any) -> VideoFrame:
         """Convert an RGB frame to the encoder's pixel format; the slow half of the conversion."""
         if self.is_rgb:
             return self._scaler.reformat(frame, format=self._format)
         encoded = self._scaler.reformat(
             frame,
             format=self._format,
-            interpolation=_ENCODE,
+            interpolation=ENCODE_FLAGS,
             src_color_range=ColorRange.JPEG,
             dst_colorspace=self.matrix,
             dst_color_range=ColorRange.MPEG,

@@ -1,8 +1,15 @@
 """Options of video encoding."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Optional
 
-from mimaface_cli.options import option
+from mimaface_cli.options import check_options, option
+
+if TYPE_CHECKING:
+    from mimaface_cli.media.color_space import ColorSpace
+
+AUTO_DEPTH, EIGHT_BITS = "auto", "8"
+DEPTHS = (AUTO_DEPTH, EIGHT_BITS, "10", "16")
 
 
 @dataclass(frozen=True)
@@ -15,7 +22,11 @@ class EncodeOptions:
         preset: The codec's preset or profile, or None for its default.
         pixel_format: FFmpeg pixel format, or None for the codec's default.
         lossless: Whether every RGB value is preserved.
+        depth: Bits per channel: "auto", "8", or at least "10" or "16".
         alpha: Whether a video stores alpha; `animate` and `edit` set it if the frames have alpha.
+        source_format: FFmpeg pixel format of a source with more than 8 bits per channel, if the frames have all of
+            them; `animate` sets it.
+        space: Color space of such frames.
     """
 
     codec: str | None = option(
@@ -34,4 +45,16 @@ class EncodeOptions:
         None, metavar="FORMAT", expert=True, help="FFmpeg pixel format, such as yuv444p or yuv422p10le."
     )
     lossless: bool = option(False, help="Preserve every pixel value exactly.")
+    depth: str = option(
+        AUTO_DEPTH,
+        choices=DEPTHS,
+        metavar="BITS",
+        expert=True,
+        help="Bits per channel: auto (those of the source, if the output can store them), 8, 10 or 16.",
+    )
     alpha: bool = False
+    source_format: str | None = field(default=None, metadata={"recorded": False})
+    space: Optional["ColorSpace"] = field(default=None, metadata={"recorded": False})
+
+    def __post_init__(self) -> None:
+        check_options(self)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from mimaface_cli.errors import OutputError
 from mimaface_cli.media.codecs import CODECS, CONTAINERS, Codec, Container
+from mimaface_cli.media.color_space import ColorSpace
+from mimaface_cli.media.deep_frame import format_depth
+from mimaface_cli.media.depth_choice import choose_format, required_depth
 from mimaface_cli.media.encode_options import EncodeOptions
 
 IMAGE_OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr")
@@ -31,6 +34,7 @@ class Encoding:
         needs_even_sides: Whether odd sides must grow to a multiple of the chroma subsampling.
         is_bt709_only: Whether to use BT.709 at any size.
         tag: Codec tag in the container, or None for the default.
+        space: Color space of frames with more than 8 bits per channel, or None for frames of 8 bits.
     """
 
     container: Container
@@ -41,6 +45,7 @@ class Encoding:
     needs_even_sides: bool
     is_bt709_only: bool
     tag: str | None
+    space: ColorSpace | None = None
 
 
 def video_container(path: Path) -> Container:
@@ -130,7 +135,8 @@ def _alpha_error(path: Path, container: Container, options: EncodeOptions) -> Ou
 def _lossy_encoding(path: Path, name: str, options: EncodeOptions, container: Container, tag: str | None) -> Encoding:
     codec = CODECS[name]
     pixel_formats = codec.alpha_formats if options.alpha else codec.pixel_formats
-    pixel_format = options.pixel_format or pixel_formats[0]
+    pixel_format = options.pixel_format or choose_format(codec, options)
+    _check_depth(path, name, pixel_format, options)
     if pixel_format not in pixel_formats:
         known, purpose = " ".join(pixel_formats), " for transparency" if options.alpha else ""
         raise OutputError(
@@ -139,6 +145,7 @@ def _lossy_encoding(path: Path, name: str, options: EncodeOptions, container: Co
     settings = dict(codec.settings)
     if codec.encoder == "libx264":
         settings |= _x264_without_avx512()
+    settings |= _hdr_settings(codec, options.space)
     settings |= _crf_setting(path, name, codec, options.crf)
     preset = options.preset or codec.preset
     if preset is not None:
@@ -153,7 +160,27 @@ def _lossy_encoding(path: Path, name: str, options: EncodeOptions, container: Co
         needs_even_sides=codec.needs_even_sides,
         is_bt709_only=codec.is_bt709_only,
         tag=tag,
+        space=_deep_space(pixel_format, options),
     )
+
+
+def _check_depth(path: Path, name: str, pixel_format: str, options: EncodeOptions) -> None:
+    """Raise OutputError if a pixel format has fewer bits per channel than the options require."""
+    if options.depth not in ("10", "16") or format_depth(pixel_format) >= required_depth(options):
+        return
+    known = [
+        other
+        for other, codec in CODECS.items()
+        if max(map(format_depth, codec.pixel_formats)) >= required_depth(options)
+    ]
+    raise OutputError(
+        f"{path}: {name} does not store {options.depth} bits per channel here. Use one of {' '.join(known)}, or images."
+    )
+
+
+def _deep_space(pixel_format: str, options: EncodeOptions) -> ColorSpace | None:
+    """Return the color space of frames with more than 8 bits per channel if a pixel format stores them."""
+    return options.space if options.source_format is not None and format_depth(pixel_format) > 8 else None
 
 
 def _lossless_encoding(
@@ -171,6 +198,8 @@ def _lossless_encoding(
     if options.crf is not None or options.pixel_format is not None:
         raise OutputError(f"{path}: `lossless` cannot be combined with `crf` or `pixel_format`. Leave these two out.")
     settings = dict(lossless.settings)
+    pixel_format = choose_format(codec, options) if name == "ffv1" else lossless.pixel_format
+    _check_depth(path, name, pixel_format, options)
     if options.preset is not None:
         _check_preset(path, name, codec, options.preset)
         settings[codec.preset_option] = options.preset
@@ -178,11 +207,12 @@ def _lossless_encoding(
         container,
         name,
         lossless.encoder,
-        lossless.pixel_format,
+        pixel_format,
         settings,
         needs_even_sides=False,
         is_bt709_only=False,
         tag=tag,
+        space=_deep_space(pixel_format, options),
     )
 
 
@@ -195,6 +225,15 @@ def _crf_setting(path: Path, name: str, codec: Codec, crf: int | None) -> Mappin
     if not 0 <= value <= codec.crf_max:
         raise OutputError(f"{path}: {value} is out of range. Give {name} a `crf` of 0 to {codec.crf_max}.")
     return {"crf": str(value)}
+
+
+def _hdr_settings(codec: Codec, space: ColorSpace | None) -> dict[str, str]:
+    """Return the settings that make x265 write the HDR10 metadata of the source."""
+    if codec.encoder != "libx265" or space is None or not (space.mastering or space.light_level):
+        return {}
+    mastering = f":master-display={space.mastering}" if space.mastering else ""
+    light_level = f":max-cll={space.light_level}" if space.light_level else ""
+    return {"x265-params": f"{codec.settings['x265-params']}{mastering}{light_level}"}
 
 
 def _check_preset(path: Path, name: str, codec: Codec, preset: str) -> None:

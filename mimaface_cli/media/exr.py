@@ -51,16 +51,30 @@ def save_exr(path: Path, rgb: np.ndarray, alpha: np.ndarray | None, tags: Mappin
     Raises:
         OSError: If the file cannot be written.
     """
-    import OpenEXR
-
     pixels = srgb_to_linear(rgb)
     if alpha is not None:
         coverage = alpha[..., None].astype(np.float32) / 255
         pixels = np.concatenate([pixels * coverage, coverage], axis=2)
+    write_exr(path, pixels.astype(np.float16), tags)
+
+
+def write_exr(path: Path, pixels: np.ndarray, tags: Mapping[str, str]) -> None:
+    """Write an image of linear Rec. 709 light.
+
+    Args:
+        path: File to write.
+        pixels: (H, W, 3), or (H, W, 4) premultiplied by alpha, float16 or float32.
+        tags: Texts to store as JSON in the comments.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    import OpenEXR
+
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     if tags:
         header["comments"] = json.dumps(dict(tags))
-    channels = {"RGB" if alpha is None else "RGBA": np.ascontiguousarray(pixels, np.float16)}
+    channels = {"RGB" if pixels.shape[2] == 3 else "RGBA": np.ascontiguousarray(pixels)}
     try:
         OpenEXR.File(header, channels).write(str(path))
     except RuntimeError as error:  # OpenEXR never raises OSError

@@ -29,7 +29,7 @@ IMAGE_SUFFIXES = frozenset(
 ) | {".tga", ".tif", ".tiff", ".webp"}
 """Suffixes of the files that count as frames in a folder of images."""
 
-# Pillow warns on stderr about damaged tags, which are harmless, and about large images, which `_open` refuses.
+# Pillow warns on stderr about damaged tags, which are harmless, and about large images, which `open_image` refuses.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
@@ -82,7 +82,7 @@ def image_kind(path: Path) -> Literal["image", "animation"] | None:
     if name is None:
         return None
     if name in _ANIMATED_FORMATS and pillow_formats(name):
-        with _open(path) as image, _decode_errors(path):
+        with open_image(path) as image, _decode_errors(path):
             return "animation" if getattr(image, "is_animated", False) else "image"
     return "image"
 
@@ -99,15 +99,15 @@ def image_size(path: Path) -> tuple[int, int]:
             return exr_size(path)
         case "DPX":
             return dpx_size(path)
-    with _open(path) as image:
-        return image.size[::-1] if _exif_orientation(image) >= 5 else image.size
+    with open_image(path) as image:
+        return image.size[::-1] if exif_orientation(image) >= 5 else image.size
 
 
 def is_hdr_image(path: Path) -> bool:
     """Return whether an image states that it is HDR (PQ or HLG); reads the header only. Raises InputError."""
     if detect_format(path) not in ("AVIF", "HEIF", "PNG"):
         return False
-    with _open(path) as image, _decode_errors(path):
+    with open_image(path) as image, _decode_errors(path):
         return states_hdr(path, image)
 
 
@@ -126,13 +126,13 @@ def read_image(path: Path) -> Image:
             return Image(rgb, None if coverage is None or coverage.min() == 255 else coverage)
         case "DPX":
             return Image(load_dpx(path), None)
-    with _open(path) as file, _decode_errors(path):
+    with open_image(path) as file, _decode_errors(path):
         return _convert(file, path)
 
 
 def decode_animation(path: Path) -> Generator[Image, None, None]:
     """Decode the frames of an animation that Pillow reads, as `read_image` does. Raises InputError."""
-    with _open(path) as file, _decode_errors(path):
+    with open_image(path) as file, _decode_errors(path):
         for index in range(getattr(file, "n_frames", 1)):
             file.seek(index)
             yield _convert(file, path)
@@ -149,7 +149,7 @@ def _convert(file: Pillow.Image, path: Path) -> Image:
         image = Pillow.fromarray(wide_gamut)
         if has_alpha:
             image.putalpha(file.convert("RGBA").getchannel("A"))
-    pixels = np.array(_turn_upright(image, _exif_orientation(file)))
+    pixels = np.array(_turn_upright(image, exif_orientation(file)))
     if not has_alpha:
         return Image(pixels, None)
     alpha = np.ascontiguousarray(pixels[..., 3])
@@ -169,7 +169,7 @@ def read_image_tags(path: Path) -> dict[str, str]:
         case "DPX":
             return {}
     try:
-        with _open(path) as image:
+        with open_image(path) as image:
             description = image.getexif().get(ExifTags.Base.ImageDescription, "")
         tags = json.loads(description) if isinstance(description, str) else {}
     except InputError:
@@ -261,8 +261,8 @@ def check_image_suffix(path: Path, alpha: bool = False) -> None:
         raise OutputError(f"{path}: JPEG has no transparency. Use .png.")
 
 
-def _open(path: Path) -> Pillow.Image:
-    """Open an image and check its size; only the header is read."""
+def open_image(path: Path) -> Pillow.Image:
+    """Open an image and check its size; only the header is read. Raises InputError."""
     check_input_file(path)
     name = detect_format(path)
     formats = () if name is None else pillow_formats(name)
@@ -296,7 +296,7 @@ def _decode_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: the image is damaged or cut short. Get the complete file.") from error
 
 
-def _exif_orientation(image: Pillow.Image) -> int:
+def exif_orientation(image: Pillow.Image) -> int:
     """Return the EXIF orientation (1 to 8); 1 if it is missing or the EXIF block is damaged."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -13,10 +14,12 @@ import numpy as np
 
 from mimaface_cli.concurrency import BackgroundConsumer
 from mimaface_cli.errors import OutputError
-from mimaface_cli.files import output_error, temporary_path
+from mimaface_cli.files import atomic_path, output_error, temporary_path
 from mimaface_cli.leftovers import remove_if_killed
 from mimaface_cli.media.attachments import Attachments
-from mimaface_cli.media.image import check_image_suffix, save_image, write_image
+from mimaface_cli.media.deep_frame import DeepFrame
+from mimaface_cli.media.deep_image_writer import save_deep_image
+from mimaface_cli.media.image import check_image_suffix, save_image
 
 RATE_TAG = "frame_rate"
 """Tag of each image of a sequence with its frame rate, such as 30000/1001."""
@@ -46,13 +49,13 @@ class ImageWriter:
         self.frames = 0
         self._size = (height, width)
         self._attachments = attachments
-        self._image: np.ndarray | None = None
+        self._image: np.ndarray | DeepFrame | None = None
 
-    def write(self, image: np.ndarray, pts: float) -> None:
+    def write(self, image: np.ndarray | DeepFrame, pts: float) -> None:
         """Set the frame.
 
         Args:
-            image: (H, W, 3) or (H, W, 4), uint8; copied.
+            image: (H, W, 3) or (H, W, 4), uint8, copied; or a deep frame.
             pts: Ignored.
 
         Raises:
@@ -61,8 +64,8 @@ class ImageWriter:
         if self._image is not None:
             raise OutputError(f"{self.path}: an image holds one frame. Name a video or a folder/ instead.")
         _check_frame(image, self._size)
-        check_image_suffix(self.path, image.shape[2] == 4)
-        self._image = image.copy()
+        check_image_suffix(self.path, _has_alpha(image))
+        self._image = image if isinstance(image, DeepFrame) else image.copy()
         self.frames = 1
 
     def __enter__(self) -> Self:
@@ -73,8 +76,10 @@ class ImageWriter:
             return
         if self._image is None:
             raise no_frames_error(self.path)
-        rgb, alpha = _split_alpha(self._image)
-        write_image(self.path, rgb, alpha, attachments=self._attachments)
+        with atomic_path(self.path) as temporary:
+            _save(temporary, self._image, self._attachments.tags, self._attachments.xmp)
+            if self._attachments.seal is not None:
+                self._attachments.seal(temporary)
 
 
 class SequenceWriter:
@@ -124,19 +129,20 @@ class SequenceWriter:
         self._attachments = attachments
         self._tags = {**(attachments.tags or {}), RATE_TAG: str(Fraction(frame_rate))}
 
-    def write(self, image: np.ndarray, pts: float) -> None:
+    def write(self, image: np.ndarray | DeepFrame, pts: float) -> None:
         """Add a frame.
 
         Args:
-            image: (H, W, 3) or (H, W, 4), uint8; copied.
+            image: (H, W, 3) or (H, W, 4), uint8, copied; or a deep frame.
             pts: Ignored.
 
         Raises:
             OutputError: If an earlier frame could not be written.
         """
         _check_frame(image, self._size)
-        check_image_suffix(self.path, image.shape[2] == 4)
-        self._consumer.put((image.copy(), self._temporary / (self.path.name % self.frames)))
+        check_image_suffix(self.path, _has_alpha(image))
+        kept = image if isinstance(image, DeepFrame) else image.copy()
+        self._consumer.put((kept, self._temporary / (self.path.name % self.frames)))
         self.frames += 1
 
     def __enter__(self) -> Self:
@@ -168,11 +174,10 @@ class SequenceWriter:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._guard.close()
 
-    def _save(self, item: tuple[np.ndarray, Path]) -> None:
+    def _save(self, item: tuple[np.ndarray | DeepFrame, Path]) -> None:
         image, path = item
-        rgb, alpha = _split_alpha(image)
         try:
-            save_image(path, rgb, alpha, tags=self._tags, xmp=self._attachments.xmp)
+            _save(path, image, self._tags, self._attachments.xmp)
         except OSError as error:
             raise output_error(self.folder, error) from error
 
@@ -190,10 +195,19 @@ def no_frames_error(path: Path) -> OutputError:
     return OutputError(f"{path}: nothing was written, because there were no frames. Check the input.")
 
 
-def _check_frame(image: np.ndarray, size: tuple[int, int]) -> None:
-    if image.shape not in ((*size, 3), (*size, 4)) or image.dtype != np.uint8:
-        raise ValueError(f"a frame is {image.dtype} {image.shape}, not uint8 {(*size, 3)} or {(*size, 4)}")
+def _check_frame(image: np.ndarray | DeepFrame, size: tuple[int, int]) -> None:
+    array, dtype = (image.pixels, np.uint16) if isinstance(image, DeepFrame) else (image, np.uint8)
+    if array.shape not in ((*size, 3), (*size, 4)) or array.dtype != dtype:
+        raise ValueError(f"a frame is {array.dtype} {array.shape}, not {dtype.__name__} {(*size, 3)} or {(*size, 4)}")
 
 
-def _split_alpha(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    return image[..., :3], image[..., 3] if image.shape[2] == 4 else None
+def _has_alpha(image: np.ndarray | DeepFrame) -> bool:
+    return (image.pixels if isinstance(image, DeepFrame) else image).shape[2] == 4
+
+
+def _save(path: Path, image: np.ndarray | DeepFrame, tags: Mapping[str, str] | None, xmp: bytes | None) -> None:
+    if isinstance(image, DeepFrame):
+        save_deep_image(path, image, tags=tags, xmp=xmp)
+        return
+    alpha = image[..., 3] if image.shape[2] == 4 else None
+    save_image(path, image[..., :3], alpha, tags=tags, xmp=xmp)

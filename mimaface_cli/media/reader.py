@@ -1,7 +1,7 @@
 """Videos, images and folders of images, each read as one stream of upright RGB frames with times."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -15,11 +15,13 @@ from mimaface_cli.concurrency import prefetch
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import check_input_file, folder_members, input_error, is_image_folder
 from mimaface_cli.media.animated_webp import decode_animated_webp, is_animated_webp, probe_animation
+from mimaface_cli.media.deep_frame import DeepFrame
+from mimaface_cli.media.deep_image import image_depth, preview_image, read_deep_image, read_deep_space
 from mimaface_cli.media.deinterlace_option import FRAME, check_deinterlace
 from mimaface_cli.media.image import IMAGE_SUFFIXES, image_kind, image_size, is_hdr_image, read_image, read_image_tags
 from mimaface_cli.media.image_writer import RATE_TAG
 from mimaface_cli.media.timecode import TIME_TOLERANCE
-from mimaface_cli.media.video import MediaInfo, decode_rgb_frames, probe_video
+from mimaface_cli.media.video import MediaInfo, TimedImage, decode_rgb_frames, probe_video
 
 DEFAULT_RATE = Fraction(25)
 """Frame rate of images, and of folders of images that do not state one."""
@@ -38,6 +40,7 @@ class Frame:
         index: Number of the frame, from 0.
         alpha: (H, W), uint8, or None if the input has no alpha.
         duration: Seconds until the next frame; of the last frame, as the file states it.
+        deep: The frame with more than 8 bits per channel, of which `image` is the preview; None if not requested.
     """
 
     image: np.ndarray
@@ -45,6 +48,7 @@ class Frame:
     index: int
     alpha: np.ndarray | None = None
     duration: float = float(1 / DEFAULT_RATE)
+    deep: DeepFrame | None = None
 
 
 def probe(path: Path, *, frame_rate: Fraction | None = None, deinterlace: str = FRAME) -> MediaInfo:
@@ -70,6 +74,7 @@ def probe(path: Path, *, frame_rate: Fraction | None = None, deinterlace: str = 
     duration = float(count / frame_rate) if kind == "folder" else None
     alpha = read_image(images[0]).alpha if kind == "folder" else None
     codec = images[0].suffix.lower().lstrip(".")
+    deep_space = read_deep_space(images[0])
     return MediaInfo(
         path,
         kind,
@@ -81,9 +86,11 @@ def probe(path: Path, *, frame_rate: Fraction | None = None, deinterlace: str = 
         variable_rate=False,
         has_audio=False,
         codec=codec,
-        pixel_format="rgb24",
+        pixel_format="rgb24" if deep_space is None else "rgb48le",
         has_alpha=alpha is not None,
         is_hdr=is_hdr_image(images[0]),
+        depth=image_depth(images[0]),
+        deep_space=deep_space,
     )
 
 
@@ -95,6 +102,7 @@ def read_frames(
     start: float = 0.0,
     duration: float | None = None,
     deinterlace: str = FRAME,
+    deep: bool = False,
 ) -> Generator[Frame, None, None]:
     """Read the frames of a video (presentation order), an image (one), or a folder of images (natural order).
 
@@ -109,6 +117,7 @@ def read_frames(
         start: Time of the first frame to read, in seconds.
         duration: Duration to read in seconds, or None for the rest.
         deinterlace: How interlaced videos are read: at "frame" or "field" rate, or "off".
+        deep: Whether to provide the frames with all their bits, if `probe` states that they have a `deep_space`.
 
     Yields:
         Frames with strictly increasing times. The times are those of the whole video; the index counts from 0.
@@ -119,9 +128,10 @@ def read_frames(
     path = Path(path)
     kind = _input_kind(path)
     start = max(0.0, start - TIME_TOLERANCE)
-    frames = (
-        _video_frames(path, start, deinterlace) if kind == "video" else _image_frames(path, kind, frame_rate, start)
-    )
+    if kind == "video":
+        frames = _video_frames(path, start, deinterlace, deep)
+    else:
+        frames = _image_frames(path, kind, frame_rate, start, deep)
     return prefetch(_limit(frames, max_frames, duration))
 
 
@@ -157,14 +167,17 @@ def _input_kind(path: Path) -> Literal["image", "video", "folder"]:
     return "image" if image_kind(path) == "image" else "video"
 
 
-def _video_frames(path: Path, start: float, deinterlace: str) -> Generator[Frame, None, None]:
+def _video_frames(path: Path, start: float, deinterlace: str, deep: bool) -> Generator[Frame, None, None]:
+    timed: Iterator[TimedImage]
     if is_animated_webp(path):
         animation = decode_animated_webp(path)
-        timed = ((image.rgb, image.alpha, seconds, rest) for image, seconds, rest in animation if seconds >= start)
+        timed = (
+            (image.rgb, image.alpha, seconds, rest, None) for image, seconds, rest in animation if seconds >= start
+        )
     else:
-        timed = decode_rgb_frames(path, start, deinterlace)
-    for index, (image, alpha, seconds, duration) in enumerate(timed):
-        yield Frame(image, seconds, index, alpha, duration)
+        timed = decode_rgb_frames(path, start, deinterlace, deep)
+    for index, (image, alpha, seconds, duration, deep_frame) in enumerate(timed):
+        yield Frame(image, seconds, index, alpha, duration, deep_frame)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -202,13 +215,18 @@ def _stated_rate(image: Path) -> Fraction:
     return rate if 0 < rate <= _MAX_RATE else DEFAULT_RATE
 
 
-def _image_frames(path: Path, kind: str, frame_rate: Fraction | None, start: float) -> Generator[Frame, None, None]:
+def _image_frames(
+    path: Path, kind: str, frame_rate: Fraction | None, start: float, deep: bool
+) -> Generator[Frame, None, None]:
     shape: tuple[int, ...] | None = None
     paths = list_images(path) if kind == "folder" else [path]
     frame_rate = frame_rate or _stated_rate(paths[0])
     first = ceil(start * frame_rate)
     for index, image_path in enumerate(paths[first:]):
         pixels = read_image(image_path)
+        deep_frame = read_deep_image(image_path) if deep else None
+        if deep_frame is not None:
+            pixels = preview_image(deep_frame)
         image = pixels.rgb
         if shape is not None and image.shape != shape:
             raise InputError(
@@ -216,4 +234,5 @@ def _image_frames(path: Path, kind: str, frame_rate: Fraction | None, start: flo
                 f"{shape[1]}x{shape[0]}. Give all images the same size."
             )
         shape = image.shape
-        yield Frame(image, float((first + index) / frame_rate), index, pixels.alpha, float(1 / frame_rate))
+        pts = float((first + index) / frame_rate)
+        yield Frame(image, pts, index, pixels.alpha, float(1 / frame_rate), deep_frame)

@@ -22,7 +22,9 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.media.audio_streams import audio_stream
 from mimaface_cli.media.clock import demux_continuous, may_jump, scan_clock, stated_end
 from mimaface_cli.media.color import RgbConverter, is_hdr
+from mimaface_cli.media.color_space import ColorSpace, color_space
 from mimaface_cli.media.completeness import check_length, damage_error, is_cut_short
+from mimaface_cli.media.deep_frame import DeepConverter, DeepFrame, format_depth, is_deep_format
 from mimaface_cli.media.deinterlace_option import FRAME, OFF
 from mimaface_cli.media.frame_rates import header_rates, measure_rate
 from mimaface_cli.media.interlacing import (
@@ -47,7 +49,8 @@ _MIN_SEEK_START = 2.0  # seconds; decoding this much is as fast as a seek to a k
 _TIMED_PACKETS = 512  # number of packets that decide whether the rate is constant
 _REORDER = 32  # number of last times that are ignored: later packets may be shown before them
 
-_TimedImage = tuple[np.ndarray, np.ndarray | None, float, float]
+TimedImage = tuple[np.ndarray, np.ndarray | None, float, float, DeepFrame | None]
+"""A frame (H, W, 3), its alpha (H, W) or None, its time and duration in seconds, and its deep frame or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,10 @@ class MediaInfo:
         scan: "progressive", "interlaced" or "telecined", before deinterlacing.
         deinterlace: How interlaced frames are read: "frame" or "field" rate, or "off".
         has_alpha: Whether the first frame is transparent anywhere.
-        is_hdr: Whether the colors are HDR (PQ or HLG); they are read as SDR.
+        is_hdr: Whether the colors are HDR (PQ or HLG).
+        depth: Bits per channel.
+        deep_space: Color space of the frames with all their bits (`read_frames` with `deep`); None if they are SDR with
+            8 bits, or if only 8 bits can be read.
     """
 
     path: Path
@@ -93,6 +99,8 @@ class MediaInfo:
     deinterlace: str = FRAME
     has_alpha: bool = False
     is_hdr: bool = False
+    depth: int = 8
+    deep_space: ColorSpace | None = None
 
     def check_strict(self, strict: bool) -> "MediaInfo":
         """Return the description. Raises InputError if `strict` is set and the file is damaged."""
@@ -188,17 +196,20 @@ def _decode_packet(decoder: VideoCodecContext, packet: Packet, path: Path, count
             raise damage_error(path, count, packet)
 
 
-def decode_rgb_frames(path: Path, start: float = 0.0, deinterlace: str = FRAME) -> Generator[_TimedImage, None, None]:
+def decode_rgb_frames(
+    path: Path, start: float = 0.0, deinterlace: str = FRAME, deep: bool = False
+) -> Generator[TimedImage, None, None]:
     """Decode the frames of a video as upright RGB arrays.
 
     Args:
         path: Video file.
         start: Time of the first frame to decode, in seconds since the first frame of the video.
         deinterlace: How interlaced frames are read: "frame" or "field" rate, or "off".
+        deep: Whether to provide the frames with all their bits; the arrays then are their previews.
 
     Yields:
         A frame (H, W, 3), uint8, C-contiguous, its alpha (H, W) uint8 or None, its time in seconds since the first
-        frame of the video, and its duration in seconds. Times increase strictly.
+        frame of the video, its duration in seconds, and the frame with all its bits or None. Times increase strictly.
 
     Raises:
         InputError: If the video cannot be read or is damaged.
@@ -206,11 +217,11 @@ def decode_rgb_frames(path: Path, start: float = 0.0, deinterlace: str = FRAME) 
     scan = Scan() if deinterlace == OFF else detect_video_scan(path)
     with open_input(path) as container:
         stream = video_stream(container, path)
-        previous: _TimedImage | None = None  # a frame whose successor is not known
+        previous: TimedImage | None = None  # a frame whose successor is not known
         try:
-            for frame in _decode_timed(container, stream, path, start, scan, deinterlace):
+            for frame in _decode_timed(container, stream, path, start, scan, deinterlace, deep):
                 if previous is not None:
-                    yield *previous[:3], frame[2] - previous[2]
+                    yield *previous[:3], frame[2] - previous[2], previous[4]
                 previous = frame
         except InputError:
             if previous is not None:
@@ -221,8 +232,8 @@ def decode_rgb_frames(path: Path, start: float = 0.0, deinterlace: str = FRAME) 
 
 
 def _decode_timed(
-    container: InputContainer, stream: VideoStream, path: Path, start: float, scan: Scan, deinterlace: str
-) -> Iterator[_TimedImage]:
+    container: InputContainer, stream: VideoStream, path: Path, start: float, scan: Scan, deinterlace: str, deep: bool
+) -> Iterator[TimedImage]:
     """Yield frames with the durations that they have if they are the last ones."""
     converter: RgbConverter | None = None
     rate = header_rates(stream)[0]
@@ -245,16 +256,22 @@ def _decode_timed(
         if seconds < start:
             continue
         if converter is None:
-            converter = _rgb_converter(frame, stream, path)
-        image = _convert(converter, frame, stream.codec_context.sample_aspect_ratio, path)
+            converter = _rgb_converter(frame, stream, path, deep)
+        image, alpha, deep_frame = _convert(converter, frame, stream.codec_context.sample_aspect_ratio, path)
         duration = min(duration, _MAX_DURATION) if duration > 0 else step
-        yield image, converter.convert_alpha(frame), seconds, duration
+        yield image, alpha, seconds, duration, deep_frame
 
 
-def _convert(converter: RgbConverter, frame: VideoFrame, aspect: Fraction | None, path: Path) -> np.ndarray:
+def _convert(
+    converter: RgbConverter, frame: VideoFrame, aspect: Fraction | None, path: Path
+) -> tuple[np.ndarray, np.ndarray | None, DeepFrame | None]:
+    """Return the image of a frame, its alpha, and the frame with all its bits."""
     check_pixel_count(path, frame.width, frame.height)
     try:
-        return converter.convert(frame, aspect)
+        if isinstance(converter, DeepConverter):
+            deep_frame = converter.read(frame, aspect)
+            return deep_frame.preview, deep_frame.preview_alpha, deep_frame
+        return converter.convert(frame, aspect), converter.convert_alpha(frame), None
     except DECODE_ERRORS as error:
         raise InputError(
             f"{path}: the pixel format {frame.format.name} is not supported. Re-encode the video as yuv420p."
@@ -351,6 +368,8 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
             deinterlace=deinterlace,
             has_alpha=alpha is not None and alpha.min() < 255,
             is_hdr=is_hdr(first),
+            depth=format_depth(first.format.name),
+            deep_space=color_space(first) if is_deep_format(first.format.name, 8 if is_hdr(first) else 9) else None,
         )
 
 
@@ -361,8 +380,8 @@ def _demux(container: InputContainer, path: Path) -> Iterator[Packet]:
         raise InputError(f"{path}: the file is damaged before its end. Get the complete file.") from error
 
 
-def _rgb_converter(first: VideoFrame, stream: VideoStream, path: Path) -> RgbConverter:
-    converter = RgbConverter(first, stream.sample_aspect_ratio)
+def _rgb_converter(first: VideoFrame, stream: VideoStream, path: Path, deep: bool = False) -> RgbConverter:
+    converter = (DeepConverter if deep else RgbConverter)(first, stream.sample_aspect_ratio)
     check_pixel_count(path, *converter.size)
     return converter
 

@@ -18,6 +18,8 @@ from av.video.stream import VideoStream
 from mimaface_cli.media.audio import AudioTrack
 from mimaface_cli.media.audio_muxer import AudioMuxer
 from mimaface_cli.media.color import EncoderConverter
+from mimaface_cli.media.deep_encoding import BT2020, state_bt2020
+from mimaface_cli.media.deep_frame import DeepFrame
 from mimaface_cli.media.encoding import Encoding
 from mimaface_cli.media.xmp import append_xmp_box
 
@@ -80,12 +82,12 @@ class EncodeJob:
     """A frame to encode.
 
     Args:
-        frame: The frame in RGB.
+        frame: The frame in RGB, or a deep frame.
         tick: Time at which it is shown, in ticks.
         duration: Duration for which it is shown, in ticks.
     """
 
-    frame: VideoFrame
+    frame: VideoFrame | DeepFrame
     tick: int
     duration: int
 
@@ -190,10 +192,13 @@ class VideoFile:
 
     def _encode(self, frame: VideoFrame | None) -> list[Packet]:
         packets: list[Packet] = list(self._stream.encode(frame))
+        space = self._encoding.space
         earliest = -MAX_SECONDS * self._clock.ticks_per_second
         for packet in packets:
             if packet.pts is None:
                 raise ValueError("the encoder returned a packet without a time")
+            if self._encoding.encoder == "dnxhd" and space is not None and space.matrix == BT2020:
+                state_bt2020(packet)
             duration = self._durations.pop(packet.pts, None)
             if duration is not None:
                 packet.duration = duration

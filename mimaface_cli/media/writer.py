@@ -16,8 +16,10 @@ from mimaface_cli.files import atomic_path
 from mimaface_cli.media.attachments import Attachments
 from mimaface_cli.media.audio import AudioTrack
 from mimaface_cli.media.color import EncoderConverter
+from mimaface_cli.media.deep_encoding import DeepEncoderConverter
+from mimaface_cli.media.deep_frame import DeepFrame
 from mimaface_cli.media.encode_options import EncodeOptions
-from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES, choose_encoding, is_image_sequence
+from mimaface_cli.media.encoding import IMAGE_OUTPUT_SUFFIXES, Encoding, choose_encoding, is_image_sequence
 from mimaface_cli.media.image_writer import ImageWriter, SequenceWriter, no_frames_error
 from mimaface_cli.media.libav import encoder_error
 from mimaface_cli.media.video_file import MAX_SECONDS, EncodeJob, VideoClock, VideoFile
@@ -34,8 +36,8 @@ class FrameWriter(Protocol):
 
     frames: int
 
-    def write(self, image: np.ndarray, pts: float) -> None:
-        """Add a frame (H, W, 3), or with alpha (H, W, 4), uint8, shown from `pts` seconds on."""
+    def write(self, image: np.ndarray | DeepFrame, pts: float) -> None:
+        """Add a frame (H, W, 3), or with alpha (H, W, 4), uint8 or deep, shown from `pts` seconds on."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -131,17 +133,13 @@ class VideoWriter:
         self._shapes = [(height, width, 3), (height, width, 4)][: 2 if options.alpha else 1]
         self._clock = VideoClock(Fraction(frame_rate))
         self._encoding = choose_encoding(self.path, options, width, height)
-        self._converter = EncoderConverter(
-            width,
-            height,
-            self._encoding.pixel_format,
-            needs_even_sides=self._encoding.needs_even_sides,
-            is_bt709_only=self._encoding.is_bt709_only,
-        )
+        self._converter = _create_converter(self._encoding, width, height)
         self._audio = audio
         self._duration = duration
         self._attachments = attachments
-        self._pending: tuple[VideoFrame, int] | None = None  # the last frame and its tick; its duration is unknown
+        self._pending: tuple[VideoFrame | DeepFrame, int] | None = (
+            None  # the last frame and its tick; its duration is unknown
+        )
         self._last_pts = -1.0
         self._file: VideoFile | None = None
         self._consumer: BackgroundConsumer[EncodeJob]
@@ -165,19 +163,21 @@ class VideoWriter:
         """Notes for the user about what differs between the audio and its source."""
         return [] if self._file is None or self._file.audio_muxer is None else self._file.audio_muxer.notes
 
-    def write(self, image: np.ndarray, pts: float) -> None:
+    def write(self, image: np.ndarray | DeepFrame, pts: float) -> None:
         """Add a frame.
 
         Args:
-            image: (H, W, 3), uint8, RGB, or if the video stores alpha also (H, W, 4); copied.
+            image: (H, W, 3), uint8, RGB, or if the video stores alpha also (H, W, 4); copied. If the options state a
+                source format and the codec stores more than 8 bits per channel, a deep frame.
             pts: Time in seconds from which the frame is shown, later than that of the frame before.
 
         Raises:
             OutputError: If an earlier frame could not be encoded or written.
             ValueError: For an array of the wrong shape or type, or a wrong time.
         """
-        if image.shape not in self._shapes or image.dtype != np.uint8:
-            raise ValueError(f"frame {self.frames} is {image.dtype} {image.shape}, not uint8 {self._shapes[-1]}")
+        array, dtype = (image.pixels, np.uint16) if isinstance(image, DeepFrame) else (image, np.uint8)
+        if array.shape not in self._shapes or array.dtype != dtype:
+            raise ValueError(f"frame {self.frames} is {array.dtype} {array.shape}, not {self._shapes[-1]}")
         if not self._last_pts < pts < MAX_SECONDS or pts < 0:
             raise ValueError(f"frame {self.frames} has the time {pts} after {self._last_pts}")
         tick = self._clock.to_ticks(pts)
@@ -185,7 +185,7 @@ class VideoWriter:
             frame, start = self._pending
             tick = max(tick, start + 1)
             self._consumer.put(EncodeJob(frame, start, tick - start))
-        self._pending = (self._converter.rgb_frame(image), tick)
+        self._pending = (image if isinstance(image, DeepFrame) else self._converter.rgb_frame(image), tick)
         self._last_pts = pts
         self.frames += 1
 
@@ -238,6 +238,13 @@ class VideoWriter:
         if self._file is None:
             raise RuntimeError("the writer is used outside of its `with` block")
         return self._file
+
+
+def _create_converter(encoding: Encoding, width: int, height: int) -> EncoderConverter:
+    rules = {"needs_even_sides": encoding.needs_even_sides, "is_bt709_only": encoding.is_bt709_only}
+    if encoding.space is None:
+        return EncoderConverter(width, height, encoding.pixel_format, **rules)
+    return DeepEncoderConverter(width, height, encoding.pixel_format, encoding.space, **rules)
 
 
 class _DiscardError(Exception):

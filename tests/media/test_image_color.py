@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from mimaface_cli.apps.depth_plan import plan_depth
+from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.image import read_image
 from mimaface_cli.media.reader import probe, read_frames
 from tests.media.color_profiles import DISPLAY_P3, gray_profile, rgb_profile
@@ -107,13 +109,11 @@ def test_hdr_avif_matches_a_video_with_the_same_tags(tmp_path, transfer):
 
 @pytest.mark.parametrize(("transfer", "is_hdr"), [("smpte2084", True), ("arib-std-b67", True), ("bt709", False)])
 def test_hdr_is_reported_for_stills_and_videos(tmp_path, transfer, is_hdr):
-    from mimaface_cli.apps.source_loading import depth_notes
-
     for name, encoder in (("a.avif", "libaom-av1"), ("a.mp4", "libx265")):
         info = probe(make_hdr_file(tmp_path / name, transfer, encoder=encoder))
         assert info.is_hdr == is_hdr
-        notes = [f"{name}: is HDR; the result is SDR with 8 bits per channel"]
-        assert depth_notes(info) == (notes if is_hdr else [])
+        notes = plan_depth(info, Path("out.mp4"), EncodeOptions(), (256, 256)).notes
+        assert [note.startswith(f"{name}: is HDR; the result is SDR with 8 bits") for note in notes] == [is_hdr]
     Pillow.fromarray(COLORS).save(tmp_path / "a.png")
     add_png_chunk(tmp_path / "a.png", b"cICP", bytes([9, 16 if is_hdr else 1, 0, 1]))
     assert probe(tmp_path / "a.png").is_hdr == is_hdr
