@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mimaface_cli.apps.output_checks import is_video_output
-from mimaface_cli.media.codecs import CONTAINERS
+from mimaface_cli.media.codecs import CODECS, CONTAINERS
 from mimaface_cli.media.color_space import ColorSpace
 from mimaface_cli.media.deep_frame import format_depth
 from mimaface_cli.media.deep_image_writer import DEEP_IMAGE_SUFFIXES, can_store_space
@@ -102,9 +102,15 @@ def _output_problem(output: Path, encode: EncodeOptions, space: ColorSpace | Non
     if suffix in (".tif", ".tiff"):
         return "TIFF cannot state its colors; .png and .exr can"
     images = ".png and .exr" if space is not None and space.is_wide else ".png, .tif and .exr"
-    if suffix in CONTAINERS:
-        return f"`codec` hevc, av1, prores, dnxhr (.mov) and ffv1 (.mkv) keep more, as do {images} images"
-    return f"{images} images keep more"
+    container = CONTAINERS.get(suffix)
+    if container is None:
+        return f"{images} images keep more"
+    if encode.pixel_format is not None or (encode.preset is not None and encode.codec == "dnxhr"):
+        return "`pixel_format` and the profile of dnxhr (`preset`) store 8"
+    if encode.lossless:
+        return f"without loss, only `codec` ffv1 (.mkv) keeps more, and {images} images"
+    codecs = ", ".join(name for name in container.codecs if CODECS[name].is_deep_by_default)
+    return f"{images} images keep more, and in {suffix}, `codec` {codecs}"
 
 
 def _metadata_notes(

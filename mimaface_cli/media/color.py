@@ -37,6 +37,7 @@ HDR_TRANSFERS = frozenset((16, 18))
 """Code points of the curves of HDR: PQ and HLG."""
 
 _SRGB_TRANSFER = 13
+_PNG_FORMATS = frozenset(("gray", "gray16be", "monob", "pal8", "rgb24", "rgb48be", "rgba", "rgba64be", "ya16be", "ya8"))
 
 _MAX_ROUNDING = 4  # pixels
 _MAX_ASPECT = 8  # a larger sample aspect ratio is a damaged header
@@ -83,11 +84,25 @@ class Orientation:
         return np.ascontiguousarray(pixels).view(image.dtype).reshape(*pixels.shape, image.shape[2])
 
 
+_QUARTER_TURNS = (
+    Orientation(),
+    Orientation(True, True),
+    Orientation(False, True, True),
+    Orientation(True, False, True),
+)
+"""Orientations by the number of quarter turns counterclockwise."""
+
+
 def side_data(frame: VideoFrame) -> Mapping[str, Any]:
-    """Return the side data of a frame by its name; none if the frame has a kind that PyAV does not know."""
+    """Return the side data of a frame by its name; none for a kind of frame with which PyAV 18.1 crashes.
+
+    FFmpeg's PNG decoder gives color profiles a name, which PyAV frees although it belongs to FFmpeg.
+    """
+    if frame.format.name in _PNG_FORMATS:
+        return {}
     try:
         return cast(Mapping[str, Any], frame.side_data)
-    except ValueError:  # such as the EXIF block of an image
+    except ValueError:  # a kind of data that PyAV does not know, such as the EXIF block of an image
         return {}
 
 
@@ -95,7 +110,7 @@ def frame_orientation(frame: VideoFrame) -> Orientation:
     """Return the orientation in a frame's display matrix, rounded to quarter turns."""
     matrix = bytes(side_data(frame).get("DISPLAYMATRIX", b""))
     if len(matrix) < 36:
-        return Orientation()
+        return _QUARTER_TURNS[round(frame.rotation / 90) % 4]
     a, b, _, c, d = (int(value) for value in np.frombuffer(matrix, np.int32)[:5])
     # The matrix maps a coded point (p, q) to (a p + c q, b p + d q).
     if abs(a) + abs(d) >= abs(b) + abs(c):
@@ -185,7 +200,7 @@ class RgbConverter:
 
     def _fit(self, frame: VideoFrame, aspect: Fraction | None) -> np.ndarray:
         """Return a frame of another size at the size of the others, with its own aspect ratio, centered on black."""
-        is_turned = "DISPLAYMATRIX" in side_data(frame)
+        is_turned = bool(frame.rotation) or "DISPLAYMATRIX" in side_data(frame)
         orientation = frame_orientation(frame) if is_turned else self._orientation
         width, height = self.size
         shown = square_pixel_size(frame.width, frame.height, aspect)

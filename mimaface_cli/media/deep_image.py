@@ -131,7 +131,7 @@ def _gray_pixels(frame: VideoFrame) -> np.ndarray:
     dtype = ">u2" if frame.format.name.endswith("be") else "<u2"
     rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // 2)  # type: ignore[call-overload]
     values = rows[: frame.height, : frame.width * channels].reshape(frame.height, frame.width, channels)
-    return values[..., [0, 0, 0] if channels == 1 else [0, 0, 0, 1]].astype(np.uint16)
+    return np.ascontiguousarray(values[..., [0, 0, 0] if channels == 1 else [0, 0, 0, 1]], np.uint16)
 
 
 def _wide_profile(image: Pillow.Image) -> bytes | None:

@@ -1,6 +1,8 @@
 """Colors: every matrix and range is decoded correctly, and written files are correct for readers that use the tags."""
 
 import functools
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from mimaface_cli.media.color import square_pixel_size
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.writer import VideoWriter
+from tests.media.color_profiles import DISPLAY_P3, rgb_profile
+from tests.media.ffmpeg import run_ffmpeg
 
 COLORS = (235, 60, 40), (30, 200, 70), (40, 60, 230), (250, 240, 40), (224, 172, 145)
 GRAYS = (12, 12, 12), (128, 128, 128), (250, 250, 250)
@@ -198,3 +202,25 @@ def test_colors_do_not_drift_over_ten_generations(tmp_path):
 )
 def test_square_pixel_size_stretches_one_side_and_ignores_absurd_ratios(aspect, size):
     assert square_pixel_size(96, 64, aspect) == size
+
+
+def test_animated_png_with_a_named_color_profile_is_read(tmp_path):
+    images = [Pillow.fromarray(np.full((32, 48, 3), level, np.uint8)) for level in (40, 90)]
+    profile = rgb_profile(DISPLAY_P3, 2.2)
+    images[0].save(tmp_path / "a.png", save_all=True, append_images=images[1:], duration=40, icc_profile=profile)
+    # In a process of its own: PyAV frees the profile's name twice, which ends the process later.
+    program = "import gc, sys; from mimaface_cli.media.reader import *; n = len(list(read_frames(sys.argv[1])));"
+    program += "probe(sys.argv[1]); gc.collect(); print(n)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "a.png"], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "2"), done.stderr
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_turned_png_video_is_upright(tmp_path, degrees):
+    image = np.random.default_rng(1).integers(0, 256, (32, 48, 3)).astype(np.uint8)
+    Pillow.fromarray(image).save(tmp_path / "a.png")
+    run_ffmpeg("-i", tmp_path / "a.png", "-c:v", "png", tmp_path / "a.mov")
+    run_ffmpeg("-display_rotation", degrees, "-i", tmp_path / "a.mov", "-c", "copy", tmp_path / "b.mov")
+    np.testing.assert_array_equal(first_image(tmp_path / "b.mov"), np.rot90(image, degrees // 90))
