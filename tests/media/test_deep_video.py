@@ -130,6 +130,18 @@ def test_changed_pixels_replace_those_of_the_source_and_no_others(tmp_path):
     assert after[0][110, 120] - before[0][110, 120] == pytest.approx(876 * 2 / 65.535, abs=1)
 
 
+def test_frame_that_is_written_twice_keeps_its_planes(tmp_path):
+    source = write_source(tmp_path / "in.mkv", count=1)
+    info, frame = probe(source), next(read_frames(source, deep=True)).deep
+    pixels, changed = frame.pixels.copy(), np.zeros((HEIGHT, WIDTH), np.uint8)
+    pixels[:40], changed[:40] = 60_000, COLOR
+    options = EncodeOptions(codec="ffv1", source_format=info.pixel_format, space=info.deep_space)
+    with open_writer(tmp_path / "out.mkv", WIDTH, HEIGHT, Fraction(25), options=options) as writer:
+        writer.write(DeepFrame(pixels, frame.space, frame.coded, changed), 0.0)
+        writer.write(untouched(frame), 0.04)
+    np.testing.assert_array_equal(read_planes(tmp_path / "out.mkv")[1][0], read_planes(source)[0][0])
+
+
 def test_full_range_source_is_within_one_step(tmp_path):
     source = write_source(tmp_path / "in.mkv", count=1)
     run_ffmpeg("-i", source, "-vf", "scale=out_range=full,format=yuv422p10le", "-c:v", "ffv1", tmp_path / "full.mkv")
