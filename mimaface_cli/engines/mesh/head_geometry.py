@@ -73,7 +73,7 @@ def build_head_geometry(portrait: Portrait, model: Face478, alpha: np.ndarray) -
     """
     pose = portrait.pose
     placed = _place_landmarks(portrait, model)
-    head = (placed - pose[3:]) @ rotation_matrix(pose[:3])
+    head = _to_head_frame(placed, pose)
     fine = build_fine_face(model.face.tobytes())
     fine_placed = fine.matrix @ placed
     fine_crop = camera.project(fine_placed)[0]
@@ -135,6 +135,15 @@ def _place_landmarks(portrait: Portrait, model: Face478) -> np.ndarray:
     shape = deepen_face(model.shape(portrait.identity, portrait.expression))
     depth = camera.CAMERA_DISTANCE - (shape @ rotation_matrix(pose[:3]).T + pose[3:])[:, 2]
     return camera.unproject(transform_points(portrait.to_crop, portrait.points), depth)
+
+
+def find_head(portrait: Portrait, model: Face478) -> np.ndarray:
+    """Return the face (478, 3) of a portrait in the head's frame, as `HeadGeometry.head`."""
+    return _to_head_frame(_place_landmarks(portrait, model), portrait.pose)
+
+
+def _to_head_frame(placed: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    return np.asarray((placed - pose[3:]) @ rotation_matrix(pose[:3]))
 
 
 def deepen_face(face: np.ndarray) -> np.ndarray:

@@ -11,8 +11,10 @@ import numpy as np
 
 from mimaface_cli.engines.mesh.fine_face import FineFace, build_fine_face
 from mimaface_cli.engines.mesh.head_geometry import triangulate_openings
+from mimaface_cli.engines.mesh.person_render import soften_silhouettes
 from mimaface_cli.face import topology
 from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.mask_box import find_mask_box
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, IDENTITY_DIM
 from mimaface_cli.motion.easing import smoothstep
@@ -34,7 +36,8 @@ _MILLIMETERS = 0.607 / 63.0  # model units
 _RINGS = ((0.0, 1.0), (0.06, 0.72), (0.15, 0.34), (0.27, 0.08), (0.36, 0.0))
 # Widths of the mouth by which the edge of parted lips moves outward, at most by a share of the lip, and the gap from
 # which on it does so fully.
-_INSET, _MAX_INSET, _PARTED = 0.028, 0.35, 0.08
+_INSET, _MAX_INSET, _PARTED = 0.028, 0.35, 0.03
+_FILL, _LIP_SHADE = 3, 0.72  # pixels around the opening whose colors fill it, and their brightness
 _RIM = np.ones((3, 3), np.uint8)
 _BEHIND = 2.0  # model units: the surroundings of the face lie so far behind it
 _BLEND_BELOW = 0.12  # weight below which the warped frame is blended with the frame itself
@@ -159,18 +162,33 @@ def warp_lower_face(
     attributes = np.concatenate([moved, weight[:, None]], 1)
     field = interpolate(index, barycentric, face.triangles, attributes).astype(np.float32)
     columns, rows = np.meshgrid(np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32))
-    colors = cv2.remap(
-        image,
-        columns + (np.float32(corner[0]) - field[..., 0]),
-        rows + (np.float32(corner[1]) - field[..., 1]),
-        cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    places = np.dstack([columns, rows]) + corner.astype(np.float32) - field[..., :2]
+    colors = cv2.remap(image, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # OpenCV's stub misses None
+    soften_silhouettes(colors, places)
     opacity = smoothstep(field[..., 2:] / _BLEND_BELOW).astype(np.float32)
     ring = target[face.fine.rings["mouth"]] - corner
+    colors = colors.astype(np.float32)
     is_skin = (index < face.mouth_triangles.start) | (index >= face.mouth_triangles.stop)
     opening = cv2.blur(1 - cv2.erode(is_skin.astype(np.float32), _RIM), (3, 3))[..., None]
-    return WarpedFace(box, corner, colors.astype(np.float32), opacity, ring, opening)
+    _close_opening(colors, is_skin)
+    return WarpedFace(box, corner, colors, opacity, ring, opening)
+
+
+def _close_opening(colors: np.ndarray, is_skin: np.ndarray) -> None:
+    """Fill what the frame itself shows between the lips with the colors of the lips, darkened, in place.
+
+    Args:
+        colors: (H, W, 3) float32.
+        is_skin: (H, W) bool, False between the lips.
+    """
+    inside = find_mask_box(~is_skin, _FILL)
+    if inside is None:
+        return
+    skin, part = is_skin[inside].astype(np.float32)[..., None], colors[inside]
+    size = (2 * _FILL + 1, 2 * _FILL + 1)
+    weight = cv2.GaussianBlur(skin, size, 0)[..., None]
+    lips = cv2.GaussianBlur(part * skin, size, 0) / np.maximum(weight, 1e-3)
+    part += (1 - skin) * (_LIP_SHADE * lips - part)
 
 
 def _inset_lips(points: np.ndarray) -> np.ndarray:

@@ -181,7 +181,7 @@ def prepare_portrait(
             geometry.head,
             rest,
             lambda anchor: crop_to_image(portrait, project_mouth_anchors(anchor, pose)),
-            _estimate_skin_color(portrait),
+            estimate_skin_color(portrait),
         ),
         front=build_front_layer(layers.occluder),
     )
@@ -287,7 +287,7 @@ def _build_eyes(portrait: Portrait, head: np.ndarray, image_rings: dict[str, np.
     return eyes
 
 
-def _estimate_skin_color(portrait: Portrait) -> np.ndarray:
+def estimate_skin_color(portrait: Portrait) -> np.ndarray:
     """Median color (3,) of the cheeks."""
     height, width = portrait.image.shape[:2]
     cheeks = np.clip(portrait.points[_CHEEKS].astype(int), 0, [width - 1, height - 1])
