@@ -26,7 +26,9 @@ def presence_weights(track: MotionTrack) -> np.ndarray:
         missing = np.flatnonzero(~track.valid[start:end])
         if len(missing):
             times = track.pts[start:end]
-            distance = np.abs(times[:, None] - times[missing]).min(1)
+            after = np.searchsorted(missing, np.arange(end - start))
+            gaps = [np.abs(times - times[missing[np.clip(k, 0, len(missing) - 1)]]) for k in (after - 1, after)]
+            distance = np.minimum(*gaps)
             weights[start:end] = smoothstep(distance / EASE_SECONDS)
     return weights
 
