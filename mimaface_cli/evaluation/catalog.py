@@ -7,7 +7,9 @@ call `register_metric` in your program. The figure then appears in JSON, CSV, ta
 from typing import TypeVar
 
 from mimaface_cli.evaluation.metric import Method, Metric, MetricInfo, SetMetric
+from mimaface_cli.evaluation.metrics.arcface_similarity import IdSim
 from mimaface_cli.evaluation.metrics.clip_borders import BorderJump, BorderPeriod
+from mimaface_cli.evaluation.metrics.expression_realism import ExpressionFid, PaperExpressionFid
 from mimaface_cli.evaluation.metrics.face_visibility import FaceShare
 from mimaface_cli.evaluation.metrics.flicker import FaceFlicker, FrameFlicker
 from mimaface_cli.evaluation.metrics.following import (
@@ -45,6 +47,7 @@ from mimaface_cli.evaluation.metrics.realism import Fid, Fvd
 from mimaface_cli.evaluation.metrics.reference import L1, Lpips, Psnr, Ssim
 from mimaface_cli.evaluation.metrics.speed import RenderDelay, RenderGpuMemory, RenderMemory, RenderRate
 from mimaface_cli.evaluation.metrics.steadiness import Jitter, JitterRatio
+from mimaface_cli.evaluation.metrics.syncnet_error import LseC, LseD
 
 AnyMetric = type[Metric] | type[SetMetric]
 MetricT = TypeVar("MetricT", bound=AnyMetric)
@@ -133,6 +136,7 @@ register_metric(PaperGazeDistance)
 register_metric(PaperExpressionError)
 register_metric(PaperPoseError)
 register_metric(Csim)
+register_metric(IdSim)
 register_metric(DlibDistance)
 register_metric(IdentityDrift)
 register_metric(FaceShare)
@@ -148,8 +152,12 @@ register_metric(MouthLag)
 register_metric(SyncOffset)
 register_metric(SpeechOffset)
 register_metric(SpeechCorrelation)
+register_metric(LseC)
+register_metric(LseD)
 register_metric(Fid)
 register_metric(Fvd)
+register_metric(PaperExpressionFid)
+register_metric(ExpressionFid)
 register_metric(RenderRate)
 register_metric(RenderDelay)
 register_metric(RenderMemory)

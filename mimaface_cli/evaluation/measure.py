@@ -89,6 +89,7 @@ def measure(result: Path, context: PairContext) -> tuple[ResultFigures, SetFeatu
         video.driver_frames.close()
     features: SetFeatures = {}
     for collector in collectors:
+        collector.finish()
         features |= collector.features
     return figures, features
 

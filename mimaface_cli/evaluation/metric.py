@@ -184,6 +184,9 @@ class FeatureCollector:
         """Process the next frame of the result."""
         raise NotImplementedError
 
+    def finish(self) -> None:
+        """Process the whole result, after its last frame; `video.track` is complete."""
+
 
 class SetMetric:
     """One figure of all results together. Every evaluation gets a new object.

@@ -122,6 +122,19 @@ NETWORK_LAYOUTS: Mapping[str, NetworkLayout] = {
         {"Conv3d_1a_7x7.conv3d.weight": (64, 3, 7, 7, 7), "logits.conv3d.weight": (400, 1024, 1, 1, 1)},
         r"(Conv3d|Mixed|logits)\w*\.",
     ),
+    "syncnet": NetworkLayout(
+        {
+            "netcnnaud.0.weight": (64, 1, 3, 3),
+            "netcnnlip.0.weight": (96, 3, 5, 7, 7),
+            "netfcaud.3.weight": (1024, 512),
+            "netfclip.3.weight": (1024, 512),
+        },
+        r"net(cnn|fc)(aud|lip)\.",
+    ),
+    "arcface": NetworkLayout(
+        {"conv1.weight": (None, 3, 3, 3), "fc.weight": (512, None), "features.weight": (512,)},
+        r"(conv1|bn1|bn2|prelu|layer\d|fc|features)\.",
+    ),
 }
 """Layouts by content type (see `AssetFile.content`)."""
 

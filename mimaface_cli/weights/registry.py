@@ -312,6 +312,38 @@ _ASSETS = (
             ),
         ),
     ),
+    Asset(
+        name="syncnet",
+        purpose="LSE-C and LSE-D: SyncNet v2, synchronization of mouth and audio",
+        license="code: MIT; the weights state no license (trained on BBC broadcasts by the University of Oxford: "
+        "research)",
+        approximate_size=55_000_000,
+        needed_for=(METRICS,),
+        files=(
+            AssetFile(
+                "metrics/syncnet.safetensors",
+                hub=(
+                    HubFile("ByteDance/LatentSync", "auxiliary/syncnet_v2.model"),
+                    HubFile("ByteDance/LatentSync-1.5", "auxiliary/syncnet_v2.model"),
+                ),
+                content="syncnet",
+            ),
+        ),
+    ),
+    Asset(
+        name="arcface",
+        purpose="ID-SIM: ArcFace-compatible R100 of InsightFace, trained on Glint360K",
+        license="InsightFace: non-commercial research only",
+        approximate_size=261_000_000,
+        needed_for=(METRICS,),
+        files=(
+            AssetFile(
+                "metrics/arcface.safetensors",
+                hub=(HubFile("ygtxr1997/CelebBasis", "glint360k_cosface_r100_fp16_0.1/backbone.pth"),),
+                content="arcface",
+            ),
+        ),
+    ),
 )
 ASSETS: dict[str, Asset] = {asset.name: asset for asset in _ASSETS}
 

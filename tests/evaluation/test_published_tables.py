@@ -58,7 +58,7 @@ def test_published_tables_are_complete():
     for table in tables:
         assert table.source and table.protocol and (table.recipe is None or table.recipe in load_recipes())
         assert all(set(row) <= set(table.columns) for row in table.rows.values())
-        assert {column.metric for column in table.columns.values()} <= names | {None, "lse_c", "lse_d"}
+        assert {column.metric for column in table.columns.values()} <= names | {None}
 
 
 def test_recipes_name_source_download_and_rule():

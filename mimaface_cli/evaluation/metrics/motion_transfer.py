@@ -98,12 +98,10 @@ def motion_distances(video: VideoPair) -> MotionDistances | None:
     return measure_distances(video.track, video.driver_track, video.compared_frames)
 
 
-def paper_motion_distances(video: VideoPair) -> MotionDistances | None:
-    """Return the distances in the bfm09 space (feature of a `VideoPair`).
+def paper_tracks(video: VideoPair) -> tuple[MotionTrack, MotionTrack] | None:
+    """Return the tracks of result and driver in the bfm09 space (feature of a `VideoPair`).
 
-    None without a face in the result.
-
-    Result and driver are extracted a second time, by D3DFR.
+    None without a face in the result. Result and driver are extracted a second time, by D3DFR.
     """
     if not video.face_count:
         return None
@@ -114,7 +112,15 @@ def paper_motion_distances(video: VideoPair) -> MotionDistances | None:
     loaded = load_driver(
         video.result, options, video.context.cache, lambda done, total: report(stage, done, total), space="bfm09"
     )
-    track = loaded.track
+    return loaded.track, driver_track
+
+
+def paper_motion_distances(video: VideoPair) -> MotionDistances | None:
+    """Return the distances in the bfm09 space (feature of a `VideoPair`); None without a face in the result."""
+    tracks = video.feature(paper_tracks)
+    if tracks is None:
+        return None
+    track, driver_track = tracks
     return measure_distances(track, driver_track, within_driver(track.pts - track.pts[0], driver_track))
 
 

@@ -18,6 +18,8 @@ NETWORK_FILES = {
     "lpips": ("lpips_alex", ("metrics/lpips_alex.safetensors", "metrics/alexnet.safetensors")),
     "fid": ("inception", ("metrics/inception.safetensors",)),
     "fvd": ("i3d", ("metrics/i3d.safetensors",)),
+    "lse": ("syncnet", ("metrics/syncnet.safetensors",)),
+    "arcface": ("arcface", ("metrics/arcface.safetensors",)),
     "csim": ("mimaface", ("mimaface/arcface.safetensors",)),
     "bfm09": ("mimaface", ("mimaface/d3dfr.safetensors", "mimaface/bfm09.mat")),
 }
@@ -75,6 +77,10 @@ def _load(network: str, *stamped_paths: tuple[Path, int]) -> "nn.Module":
         from mimaface_cli.face.curricularface import CurricularFace
 
         return CurricularFace.from_state(state, str(paths[0]))
+    if network == "arcface":
+        from mimaface_cli.evaluation.networks.arcface import ArcFace
+
+        return ArcFace.from_state(state, str(paths[0]))
     model: nn.Module
     if network == "lpips":
         from mimaface_cli.evaluation.networks.lpips import LpipsNetwork, convert_release
@@ -85,6 +91,10 @@ def _load(network: str, *stamped_paths: tuple[Path, int]) -> "nn.Module":
 
         model = FidInception()
         state = {key: value for key, value in state.items() if not key.startswith(("fc.", "AuxLogits."))}
+    elif network == "lse":
+        from mimaface_cli.evaluation.networks.syncnet import SyncNet
+
+        model = SyncNet()
     else:
         from mimaface_cli.evaluation.networks.i3d import I3d
 
