@@ -40,7 +40,7 @@ def test_asset_file_from_outside_the_project_needs_a_hash():
 
 
 def test_find_asset_lists_the_known_names_for_an_unknown_one():
-    with pytest.raises(WeightsError, match=r"absent: no such model\. Choose one of animatediff, clip"):
+    with pytest.raises(WeightsError, match=r"absent: no such model\. Choose one of animatediff, arcface, clip"):
         find_asset("absent")
 
 
