@@ -54,10 +54,16 @@ voice_files=("$voices"/*.{wav,flac,mp3,m4a,ogg,opus})
 
 trap 'exit 130' INT
 
-suffix=${video##*.} rendered=0 skipped=0 failed=()
+suffix=${video##*.} rendered=0 skipped=0 failed=() result_names=/
 for voice in "${voice_files[@]}"; do
     name=${voice##*/}
     result=$results/${name%.*}.$suffix
+    if [[ $result_names == *"/${name%.*}/"* ]]; then
+        printf '%s: another audio file with this name and another suffix has the same result. Rename one.\n' "$voice" >&2
+        failed+=("$name")
+        continue
+    fi
+    result_names+=${name%.*}/
     if [ -e "$result" ]; then
         skipped=$((skipped + 1))
     elif mimaface animate "$video" "$voice" -o "$result" --region lips "$@"; then

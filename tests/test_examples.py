@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -266,7 +267,7 @@ def test_make_templates_reproduces_the_shipped_track(name, monkeypatch):
 
 
 @needs_bash
-@pytest.mark.parametrize("script", ["batch_photos.sh", "preextract.sh"])
+@pytest.mark.parametrize("script", ["batch_photos.sh", "dub_languages.sh", "preextract.sh"])
 def test_shell_script_prints_its_help(run_shell, script):
     done = run_shell(script, "--help")
     assert done.returncode == 0
@@ -325,6 +326,49 @@ def test_batch_photos_rejects_two_photos_with_the_same_result(run_shell, tmp_pat
     assert (done.returncode, done.stdout) == (1, "0 rendered, 1 existed, 1 failed\n")
     assert "Rename one" in done.stderr
     assert done.stderr.endswith("failed: a.png\n")
+
+
+@needs_bash
+@pytest.mark.slow
+def test_dub_languages_dubs_each_voice_once(run_shell, tmp_path, short_clip):
+    voices, results = tmp_path / "Stimmen & 声", tmp_path / "Ergebnisse"
+    voices.mkdir()
+    for name in ("de.wav", "-fr.wav"):
+        write_tone(voices / name)
+    (voices / "it.wav").write_text("not audio")
+    write_tone(voices / "de.flac.wav")
+    clip = tmp_path / "Clip Nº 1.mp4"
+    shutil.copy(short_clip, clip)
+    first = run_shell("dub_languages.sh", clip, voices, results, "--", "--quiet")
+    assert (first.returncode, first.stdout) == (1, "3 rendered, 0 existed, 1 failed\n"), first.stderr
+    assert first.stderr.splitlines()[-1] == "failed: it.wav"
+    assert [count_frames(results / f"{name}.mp4") for name in ("de", "-fr", "de.flac")] == [6, 6, 6]
+    (voices / "it.wav").unlink()
+    second = run_shell("dub_languages.sh", clip, voices, results)
+    assert (second.returncode, second.stdout) == (0, "0 rendered, 3 existed, 0 failed\n")
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["missing.mp4", "voices"], "missing.mp4: the file does not exist"),
+        (["clip.mp4", "voices"], "contains no audio"),
+    ],
+)
+def test_dub_languages_explains_wrong_arguments(run_shell, tmp_path, names, message):
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "clip.mp4").touch()
+    done = run_shell("dub_languages.sh", *(tmp_path / name for name in names), "results")
+    assert done.returncode == 2 and message in done.stderr
+
+
+def write_tone(path: Path) -> None:
+    """Write 0.24 s of a tone."""
+    samples = np.round(9000 * np.sin(np.arange(3840) * 0.1)).astype(np.int16)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
 
 
 @needs_bash

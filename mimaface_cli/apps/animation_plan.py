@@ -27,6 +27,7 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 MATTE_ENCODING = EncodeOptions()  # the default for the matte's suffix
+_SPEECH_RATE = 12_000  # hertz: a lower sample rate loses the sounds above 6 kHz, such as s and f
 DRIVER_AUDIO, SOURCE_AUDIO, NO_AUDIO = "driver", "source", "none"
 
 
@@ -166,7 +167,15 @@ class AnimationPlan:
     def input_notes(self) -> list[str]:
         """Return what was repaired in the source and the driver, and what the result lacks of the source."""
         notes = dict.fromkeys(note for info in self.media() for note in info.notes)
-        return [*notes, *self.depth.notes]
+        return [*notes, *self.depth.notes, *self._speech_notes()]
+
+    def _speech_notes(self) -> list[str]:
+        """Return a note for audio whose sample rate is too low to tell all sounds of speech apart."""
+        path = self.driver.path
+        rate = read_sample_rate(path) if self.driver.is_speech and path is not None else 0
+        if path is None or not 0 < rate < _SPEECH_RATE:
+            return []
+        return [f"{path.name}: has {rate / 1000:g} kHz, as telephones have; lips follow such audio less exactly"]
 
     def check_inputs(self) -> None:
         """Raise InputError if an input is damaged and the options are strict."""

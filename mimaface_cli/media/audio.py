@@ -64,6 +64,13 @@ def has_audio(path: Path) -> bool:
         return audio_stream(container) is not None
 
 
+def read_sample_rate(path: Path) -> int:
+    """Return the sample rate of a file's main audio stream in hertz, or 0 without audio. Raises InputError."""
+    with open_input(path) as container:
+        stream = audio_stream(container)
+        return 0 if stream is None else int(stream.rate or 0)
+
+
 class AudioReader:
     """An audio stream of an open file, or a pair of mono streams as one, with times counted from an origin.
 

@@ -146,3 +146,15 @@ def test_speakers_need_a_video_and_audio(run_command, sample, folder, source, dr
     source = sample.portrait if source == "photo" else folder / source
     done = run_command("animate", source, folder / driver, "--speakers", folder / "speakers.csv", "-o", "out.mp4")
     assert done.code != 0 and "--speakers: needs" in done.err and len(done.err.splitlines()) == 1
+
+
+def test_telephone_audio_dubs_with_a_note(run_command, folder, tmp_path):
+    with wave.open(str(tmp_path / "phone.wav"), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(np.zeros(800, np.int16).tobytes())
+    done = run_command(
+        "animate", folder / "two.mp4", "phone.wav", "--region", "lips", "--fit", "audio", "-o", "out.mkv", *EXACT
+    )
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert result["frames"] == 3 and any("has 8 kHz" in note for note in result["notes"])

@@ -23,7 +23,7 @@ def points(photo):
 
 def test_landmarks_are_those_of_the_face_at_the_expected_place(photo, points):
     two = np.ascontiguousarray(np.hstack([photo, photo]))
-    shifted = points + [256, 0]
+    shifted = points + np.array([256, 0])
     with closing(FrameLandmarks()) as locate:
         left, right = locate(two, points + 4), locate(two, shifted - 4)
     assert np.abs(left.points - points).mean() < 2
@@ -32,7 +32,7 @@ def test_landmarks_are_those_of_the_face_at_the_expected_place(photo, points):
 
 def test_no_landmarks_where_no_face_is_expected(photo, points):
     with closing(FrameLandmarks()) as locate:
-        assert locate(photo, points * 0.3 + [0, 170]) is None
+        assert locate(photo, points * 0.3 + np.array([0, 170])) is None
         assert locate(photo, np.zeros((478, 2))) is None
         assert locate(photo, np.full((478, 2), np.nan)) is None
         assert locate(photo, points + 5000) is None
