@@ -18,7 +18,7 @@ from mimaface_cli.engines.selection import Selection, select_engine
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.media.audio import has_audio
+from mimaface_cli.media.audio import has_audio, read_sample_rate
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.trim import Trim
