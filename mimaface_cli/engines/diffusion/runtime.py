@@ -24,8 +24,11 @@ MEMORY_PLANS = {
     "minimal": MemoryPlan(batched=False, chunk=1),
 }
 OFFLOADING_DEVICES = ("cuda", "xpu")  # devices with a memory of their own
-# Bytes that a level needs beyond the weights, for each frame of a clip at 512² in 16-bit precision.
-_WORKING_BYTES = {"high": 700e6, "low": 250e6}
+# Bytes that a level needs beyond the UNet's weights at 512² in 16-bit precision: for each frame of a clip, and for the
+# other networks and decoding. From `python -m tests.benchmarks.gpu_memory`.
+_FRAME_BYTES = {"high": 180e6, "low": 90e6}
+_FIXED_BYTES = {"high": 2.0e9, "low": 0.8e9}
+_MEMORY_MARGIN = 1.1  # for workspaces and what the allocator cannot use; a wrong guess costs one repeated clip
 _CPU = torch.device("cpu")
 
 
@@ -93,12 +96,19 @@ def choose_runtime(
     level = vram
     if vram == "auto":
         free = free_memory(torch_device)
-        needed = {name: precision.itemsize * (weights + frames * size / 2) for name, size in _WORKING_BYTES.items()}
-        fitting = (name for name in ("high", "low") if free is None or free >= needed[name])
-        level = next(fitting, "minimal")
+        levels = (
+            name for name in _FRAME_BYTES if free is None or free >= _estimate_memory(name, precision, weights, frames)
+        )
+        level = next(levels, "minimal")
     elif vram == "minimal" and torch_device.type not in OFFLOADING_DEVICES:
         level = "low"  # the CPU and Apple's GPU have one memory, so that nothing is saved
     return Runtime(torch_device, precision, level, compile)
+
+
+def _estimate_memory(level: str, dtype: torch.dtype, weights: int, frames: int) -> float:
+    """Return the bytes that a memory level needs on a device."""
+    sixteen_bit = 2 * weights + frames * _FRAME_BYTES[level] + _FIXED_BYTES[level]
+    return _MEMORY_MARGIN * dtype.itemsize / 2 * sixteen_bit
 
 
 def place_networks(networks: DiffusionNetworks, runtime: Runtime, settings: DenoiseSettings) -> Runtime:

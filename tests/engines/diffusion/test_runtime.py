@@ -49,6 +49,20 @@ def test_free_memory_determines_the_memory_level(accelerator, free, level):
     assert choose_runtime("cuda", vram="high", weights=1_300_000_000).level == "high"
 
 
+@pytest.mark.parametrize(
+    ("free", "exact", "frames", "level"),
+    [
+        (7.6e9, False, 12, "high"),  # an 8 GB card, `release --dtype bf16`: estimated at 6.3 GB
+        (5.5e9, False, 16, "low"),  # a 6 GB card, `balanced`: estimated at 4.1 GB
+        (11.3e9, True, 12, "low"),  # a 12 GB card, `release`: estimated at 7.4 GB
+        (23e9, True, 12, "high"),
+    ],
+)
+def test_memory_level_uses_what_common_cards_have(accelerator, free, exact, frames, level):
+    accelerator("cuda", capability=(8, 6), free=free)
+    assert choose_runtime(exact=exact, weights=1_280_000_000, frames=frames).level == level
+
+
 def test_minimal_level_is_for_devices_with_their_own_memory(accelerator):
     assert choose_runtime("cpu", vram="minimal").level == "low"
     accelerator("mps")
