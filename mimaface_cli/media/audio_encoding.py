@@ -87,7 +87,7 @@ def _lossless_encoder(source: AudioCodecContext, container: Container) -> str | 
         return None
     name = codec.canonical_name
     if not (name.startswith("pcm_") or name in _LOSSLESS_CODECS) or name not in container.copied_audio_codecs:
-        if source.format.name.startswith(("flt", "dbl")):
+        if source.format and source.format.name.startswith(("flt", "dbl")):
             name = "pcm_f32le"
         else:
             name = _PCM_BY_BITS[min(bits for bits in _PCM_BY_BITS if bits >= min(_sample_bits(source), 32))]
@@ -95,8 +95,10 @@ def _lossless_encoder(source: AudioCodecContext, container: Container) -> str | 
 
 
 def _sample_bits(source: AudioCodecContext) -> int:
-    """Return the bits of a sample: 24 in containers of 32 for pcm_s24le."""
+    """Return the bits of a sample: 24 in containers of 32 for pcm_s24le, 16 if the format is not known in advance."""
     name = source.codec.canonical_name
+    if source.format is None:
+        return 16
     return 24 if name.startswith("pcm_") and "24" in name else source.format.bits
 
 

@@ -1,16 +1,19 @@
 """Checks for damaged and truncated videos."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mimaface_cli.errors import InputError
 
 _COMPLETE_SHARE = 0.98  # some headers count frames that were dropped while recording
 _MISSING_SECONDS = 0.5  # a Matroska file that ends this much before the end in its header was cut short
+_UNSEEN_SECONDS = 0.3  # between the times of the last frame and the last packet, from which frames are missing
 _HEADER_BYTES = 1 << 20  # of an MP4, which hold the movie box if there are fragments
 _LARGE_BOX, _TO_THE_END = 1, 0  # special sizes of MP4 boxes
 _EBML_HEADER, _SEGMENT = bytes.fromhex("1a45dfa3"), bytes.fromhex("18538067")
@@ -100,6 +103,35 @@ def _read_size(file: BinaryIO) -> int | None:
     return None if value == (1 << 7 * count) - 1 else value
 
 
+@dataclass
+class SeenPackets:
+    """The packets of a video that were read.
+
+    Attributes:
+        stream: Index of the video stream.
+        count: Number of its packets.
+        last: The last of them in presentation order that is shown.
+        end: End of the last packet of any stream, in seconds on the file's clock.
+    """
+
+    stream: int
+    count: int = 0
+    last: Packet | None = None
+    end: float = 0.0
+
+    def add(self, packet: Packet) -> None:
+        """Add a packet of any stream."""
+        if packet.pts is not None:
+            self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index != self.stream:
+            return
+        self.count += packet.size > 0
+        if packet.pts is None or packet.is_discard:
+            return
+        if self.last is None or self.last.pts is None or packet.pts > self.last.pts:
+            self.last = packet
+
+
 def check_length(
     container: InputContainer, stream: VideoStream, path: Path, packet_count: int, end_seconds: float
 ) -> None:
@@ -109,6 +141,21 @@ def check_length(
     duration = (container.duration or 0) / 1e6
     if "matroska" in container.format.name and end_seconds < duration - _MISSING_SECONDS:
         raise InputError(f"{path}: cut short, it has {end_seconds:.1f} of {duration:.1f} s. Get the complete file.")
+
+
+def check_last_frame(path: Path, frame: VideoFrame | None, count: int, packet: Packet | None) -> None:
+    """Raise InputError if the last packets of a video gave no frame, as after a change of the codec.
+
+    Args:
+        path: The video.
+        frame: Its last frame.
+        count: Number of frames.
+        packet: The last packet in presentation order.
+    """
+    if frame is None or packet is None or frame.pts is None or frame.time_base is None or packet.pts is None:
+        return
+    if float(packet.pts * packet.time_base) - float(frame.pts * frame.time_base) > _UNSEEN_SECONDS:
+        raise damage_error(path, count, packet)
 
 
 def damage_error(path: Path, count: int, packet: Packet) -> InputError:

@@ -66,4 +66,6 @@ def _typical_rate(believed: list[Fraction], near: list[Fraction], typical: Fract
     if near and abs(1 / near[0] - typical) <= _ROUNDING:
         return near[0]
     low, high = _PLAUSIBLE_RATES
+    if typical <= 0:  # damaged: most timestamps are equal
+        return FALLBACK_RATE
     return min(max((1 / typical).limit_denominator(1001), low), high)

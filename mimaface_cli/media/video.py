@@ -23,7 +23,7 @@ from mimaface_cli.media.audio_streams import audio_stream
 from mimaface_cli.media.clock import demux_continuous, may_jump, scan_clock, stated_end
 from mimaface_cli.media.color import RgbConverter, is_hdr
 from mimaface_cli.media.color_space import ColorSpace, color_space
-from mimaface_cli.media.completeness import check_length, damage_error, is_cut_short
+from mimaface_cli.media.completeness import SeenPackets, check_last_frame, check_length, damage_error, is_cut_short
 from mimaface_cli.media.deep_frame import DeepConverter, DeepFrame, format_depth, is_deep_format
 from mimaface_cli.media.deinterlace_option import FRAME, OFF
 from mimaface_cli.media.frame_rates import header_rates, measure_rate
@@ -41,11 +41,12 @@ from mimaface_cli.media.libav import (
     time_base,
     video_stream,
 )
-from mimaface_cli.media.video_extent import measure_extent
+from mimaface_cli.media.video_extent import describe_start, measure_extent
 
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _MAX_DURATION = 86_400.0  # seconds of one frame
 _MIN_SEEK_START = 2.0  # seconds; decoding this much is as fast as a seek to a key frame
+_NO_FRAME = "no frame can be decoded. Re-encode the video or choose another."
 _TIMED_PACKETS = 512  # number of packets that decide whether the rate is constant
 _REORDER = 32  # number of last times that are ignored: later packets may be shown before them
 
@@ -130,29 +131,29 @@ def decode_frames(
     if not decoder.is_open:
         decoder.thread_type = "AUTO"
     cut_short = is_cut_short(container, path)
-    count = packet_count = 0
-    end_seconds = 0.0
+    count = 0
+    seen = SeenPackets(stream.index)
+    last: VideoFrame | None = None
     for packet in _complete_packets(container, stream, path) if cut_short else _demux(container, path):
-        if packet.pts is not None:
-            end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        seen.add(packet)
         if packet.stream.index != stream.index:  # the empty packets at the end have no valid `stream_index`
             continue
-        packet_count += packet.size > 0
         for frame in _decode_packet(decoder, packet, path, count):
             check_pixel_count(path, frame.width, frame.height)
             count += 1
+            last = frame
             yield frame
     if cut_short or is_cut_short(container, path):  # the index of a fragmented MP4 grows while it is read
         for frame in _flush(decoder):
             count += 1
             yield frame
-        packet_count = stream.frames
-    if not count and cut_short:
-        raise InputError(f"{path}: cut short, it holds no complete frame. Get the complete file.")
-    if not count:
-        raise InputError(f"{path}: no frame can be decoded. Re-encode the video or choose another.")
+        seen.count = stream.frames
+    if last is None and not count:
+        reason = "cut short, it holds no complete frame. Get the complete file." if cut_short else _NO_FRAME
+        raise InputError(f"{path}: {reason}")
     if not cut_short:
-        check_length(container, stream, path, packet_count if from_start else stream.frames, end_seconds)
+        check_length(container, stream, path, seen.count if from_start else stream.frames, seen.end)
+        check_last_frame(path, last, count, seen.last)
 
 
 def _complete_packets(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[Packet]:
@@ -337,7 +338,8 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
     scan = detect_video_scan(path)
     with open_input(path) as container:
         stream = video_stream(container, path)
-        rate, variable_rate = measure_rate(stream, _presentation_times(container, stream, path))
+        times = _presentation_times(container, stream, path)
+        rate, variable_rate = measure_rate(stream, times)
         extent = measure_extent(container, stream, path, rate)
         has_audio = audio_stream(container) is not None
     shown_rate = scan.frame_rate(rate, deinterlace)
@@ -349,6 +351,7 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
         converter = _rgb_converter(first, stream, path)
         width, height = converter.size
         alpha = converter.convert_alpha(first)
+        notes = extent.repairs + describe_start(path.name, first, times)
         return MediaInfo(
             path,
             "video",
@@ -361,7 +364,7 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
             has_audio,
             codec=stream.codec_context.codec.canonical_name,
             pixel_format=first.format.name,
-            notes=extent.repairs + scan.notes(path.name, rate, deinterlace),
+            notes=notes + scan.notes(path.name, rate, deinterlace),
             repairs=extent.repairs,
             is_truncated=extent.is_truncated,
             scan=scan.kind,

@@ -5,11 +5,14 @@ from fractions import Fraction
 from pathlib import Path
 
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mimaface_cli.media.clock import may_jump, scan_clock
 from mimaface_cli.media.completeness import count_index, is_cut_short, is_fragmented
 from mimaface_cli.media.libav import time_base
+
+_LEFT_OUT_SECONDS = 0.1  # before the first frame that can be decoded, from which they are noted
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,22 @@ class VideoExtent:
     duration: float | None = None
     repairs: tuple[str, ...] = ()
     is_truncated: bool = False
+
+
+def describe_start(name: str, first: VideoFrame, times: list[int]) -> tuple[str, ...]:
+    """Return a note if frames are left out before the first one that can be decoded, as in a recording that was cut.
+
+    Args:
+        name: Name of the video.
+        first: The first frame.
+        times: Times of the first packets in order, in ticks of the stream.
+    """
+    if not times or first.pts is None or first.time_base is None:
+        return ()
+    seconds = float((first.pts - times[0]) * first.time_base)
+    if seconds < _LEFT_OUT_SECONDS:
+        return ()
+    return (f"{name}: the first {seconds:.2f} s cannot be decoded; they are left out",)
 
 
 def measure_extent(container: InputContainer, stream: VideoStream, path: Path, rate: Fraction) -> VideoExtent:
