@@ -100,8 +100,6 @@ class AudioReader:
             selection = select_audio(self.container, number)
             if selection is None:
                 raise InputError(f"{path}: has no audio. Choose another file, or leave the audio out.")
-            if not selection.streams[0].codec_context.sample_rate:
-                raise InputError(f"{path}: its audio is damaged. Choose another file, or leave the audio out.")
         except InputError:
             self.container.close()
             raise

@@ -22,6 +22,7 @@ _CLOCK_TIME = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
 _HAS_JUMPS = 0x0200  # AVFMT_TS_DISCONT: the format allows timestamps that start again
 _MAX_STEP = 10.0  # seconds; a longer step between packets is a jump
 _MAX_RETURN = 0.1  # seconds; an earlier packet starts the clock again
+_SHORTEST_GIF_FRAME, _DEFAULT_GIF_FRAME = 2, 10  # hundredths of a second
 _FALLBACK_STEP = 0.04  # seconds of a packet without a duration
 
 
@@ -91,12 +92,28 @@ def demux_continuous(container: InputContainer, repair: ClockRepair | None = Non
     Raises:
         Exception: Any of DECODE_ERRORS.
     """
+    if container.format.name == "gif":
+        yield from _lengthen_short_frames(demux(container))
+        return
     if not may_jump(container):
         yield from demux(container)
         return
     repair = repair or ClockRepair()
     for packet in demux(container):
         repair.repair(packet)
+        yield packet
+
+
+def _lengthen_short_frames(packets: Iterator[Packet]) -> Iterator[Packet]:
+    """Yield the packets of a GIF; frames of 10 ms and less last 100 ms, as in browsers."""
+    offset = 0
+    for packet in packets:
+        if packet.pts is not None:
+            packet.pts += offset
+            packet.dts = packet.pts
+            if packet.duration is not None and 0 < packet.duration < _SHORTEST_GIF_FRAME:
+                offset += _DEFAULT_GIF_FRAME - packet.duration
+                packet.duration = _DEFAULT_GIF_FRAME
         yield packet
 
 

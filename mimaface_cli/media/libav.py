@@ -48,6 +48,7 @@ def open_input(path: Path) -> InputContainer:
         "format_whitelist": DEMUXERS,
         "protocol_whitelist": "file",
         "max_pixels": str(MAX_PIXELS),
+        "default_fps": "10",  # of APNG frames without a duration, as browsers show them
     }
     try:
         # With the prefix, FFmpeg does not interpret a name with a colon as a network address.
@@ -64,7 +65,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     Raises:
         InputError: If there is none, if its codec is unknown, or if its frames are too large.
     """
-    streams = [stream for stream in container.streams.video if not stream.disposition & _COVER_ART]
+    streams = real_video_streams(container)
     if not streams:
         if container.streams.audio:
             raise InputError(f"{path}: has audio but no video. Give a video, or use the file as speech.")
@@ -77,9 +78,14 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
+def real_video_streams(container: InputContainer) -> list[VideoStream]:
+    """Return the video streams of a file without cover art."""
+    return [stream for stream in container.streams.video if not stream.disposition & _COVER_ART]
+
+
 def has_video(container: InputContainer) -> bool:
     """Return whether a file has a video stream; cover art does not count."""
-    return any(not stream.disposition & _COVER_ART for stream in container.streams.video)
+    return bool(real_video_streams(container))
 
 
 def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:

@@ -41,6 +41,7 @@ from mimaface_cli.media.libav import (
     time_base,
     video_stream,
 )
+from mimaface_cli.media.stream_notes import describe_unused_streams
 from mimaface_cli.media.video_extent import describe_start, measure_extent
 
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -241,6 +242,7 @@ def _decode_timed(
     step = float(1 / scan.frame_rate(rate, deinterlace))
     origin = _seek(container, stream, path, start) if start > _MIN_SEEK_START else None
     last = -step
+    has_end = not is_cut_short(container, path)  # else the stated end is that of the whole video
     frames = decode_frames(container, stream, path, from_start=origin is None)
     for frame in Deinterlacer(scan.filters(deinterlace), rate).process(frames):
         seconds = last + step  # for a frame without a timestamp, or with one out of order
@@ -248,7 +250,7 @@ def _decode_timed(
         duration = float((frame.duration or 0) * tick)
         if frame.pts is not None:
             timestamp = float(frame.pts * tick)
-            duration = max(duration, stated_end(container, stream) - timestamp)
+            duration = max(duration, stated_end(container, stream) - timestamp) if has_end else duration
             if origin is None:
                 origin = timestamp - seconds
             if timestamp - origin > last:
@@ -352,6 +354,7 @@ def probe_video(path: Path, deinterlace: str = FRAME) -> MediaInfo:
         width, height = converter.size
         alpha = converter.convert_alpha(first)
         notes = extent.repairs + describe_start(path.name, first, times)
+        notes += describe_unused_streams(container, stream, path.name)
         return MediaInfo(
             path,
             "video",

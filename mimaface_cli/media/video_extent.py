@@ -62,6 +62,9 @@ def measure_extent(container: InputContainer, stream: VideoStream, path: Path, r
         jumps = f"the clock jumps {scan.jumps} times" if scan.jumps > 1 else "the clock jumps once"
         repairs = (f"{path.name}: {jumps}; no time is left between the parts",) if scan.jumps else ()
         return VideoExtent(scan.packets or None, scan.duration or None, repairs)
+    if container.format.name == "gif":
+        scan = scan_clock(path)
+        return VideoExtent(scan.packets or None, scan.duration or None)
     duration = None
     if stream.duration:
         duration = float(stream.duration * time_base(stream))
