@@ -97,9 +97,10 @@ def _lossless_encoder(source: AudioCodecContext, container: Container) -> str | 
 def _sample_bits(source: AudioCodecContext) -> int:
     """Return the bits of a sample: 24 in containers of 32 for pcm_s24le, 16 if the format is not known in advance."""
     name = source.codec.canonical_name
-    if source.format is None:
+    sample_format: AudioFormat | None = source.format
+    if sample_format is None:
         return 16
-    return 24 if name.startswith("pcm_") and "24" in name else source.format.bits
+    return 24 if name.startswith("pcm_") and "24" in name else sample_format.bits
 
 
 def _encoder_layout(layout: str, encoder: str) -> str:
