@@ -4,14 +4,19 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.logging
+from av.codec import codecs_available
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.frame import Frame
 from av.packet import Packet
 from av.stream import Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mimaface_cli.errors import InputError, OutputError
@@ -31,6 +36,7 @@ DEMUXERS = (
 )
 """Names of the demuxers that may read a file, separated by commas."""
 
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
 
 DECODE_ERRORS = (FFmpegError, ValueError, OverflowError, MemoryError, ZeroDivisionError)
@@ -105,6 +111,22 @@ def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
         if packet is None:
             return
         yield packet
+
+
+def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
+    """Return the decoder for VP8 and VP9 with alpha, which FFmpeg's own decoders ignore; None for other streams."""
+    name = _ALPHA_DECODERS.get(stream.codec_context.codec.canonical_name)
+    if name is None or stream.metadata.get("alpha_mode") != "1" or name not in codecs_available:
+        return None
+    return cast(VideoCodecContext, CodecContext.create(name, "r"))
+
+
+def flush_decoder(decoder: VideoCodecContext) -> list[VideoFrame]:
+    """Return the frames that a decoder still holds; it may be flushed already."""
+    try:
+        return [frame for frame in decoder.decode(None) if not frame.is_corrupt]
+    except DECODE_ERRORS:
+        return []
 
 
 def time_base(clock: Stream | Frame) -> Fraction:

@@ -7,11 +7,9 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
-from av.codec import codecs_available
-from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
@@ -36,7 +34,9 @@ from mimaface_cli.media.interlacing import (
 )
 from mimaface_cli.media.libav import (
     DECODE_ERRORS,
+    alpha_decoder,
     check_pixel_count,
+    flush_decoder,
     open_input,
     time_base,
     video_stream,
@@ -44,7 +44,6 @@ from mimaface_cli.media.libav import (
 from mimaface_cli.media.stream_notes import describe_unused_streams
 from mimaface_cli.media.video_extent import describe_start, measure_extent
 
-_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _MAX_DURATION = 86_400.0  # seconds of one frame
 _MIN_SEEK_START = 2.0  # seconds; decoding this much is as fast as a seek to a key frame
 _NO_FRAME = "no frame can be decoded. Re-encode the video or choose another."
@@ -128,7 +127,7 @@ def decode_frames(
     Raises:
         InputError: If a later frame cannot be decoded cleanly, or the file ends early.
     """
-    decoder = _alpha_decoder(stream) or stream.codec_context
+    decoder = alpha_decoder(stream) or stream.codec_context
     if not decoder.is_open:
         decoder.thread_type = "AUTO"
     cut_short = is_cut_short(container, path)
@@ -145,7 +144,7 @@ def decode_frames(
             last = frame
             yield frame
     if cut_short or is_cut_short(container, path):  # the index of a fragmented MP4 grows while it is read
-        for frame in _flush(decoder):
+        for frame in flush_decoder(decoder):
             count += 1
             yield frame
         seen.count = stream.frames
@@ -164,22 +163,6 @@ def _complete_packets(container: InputContainer, stream: VideoStream, path: Path
             if packet.is_corrupt and packet.stream.index == stream.index:
                 return
             yield packet
-
-
-def _flush(decoder: VideoCodecContext) -> list[VideoFrame]:
-    """Return the frames that a decoder still holds; it may be flushed already."""
-    try:
-        return [frame for frame in decoder.decode(None) if not frame.is_corrupt]
-    except DECODE_ERRORS:
-        return []
-
-
-def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
-    """Return the decoder for VP8 and VP9 with alpha, which FFmpeg's own decoders ignore; None for other streams."""
-    name = _ALPHA_DECODERS.get(stream.codec_context.codec.canonical_name)
-    if name is None or stream.metadata.get("alpha_mode") != "1" or name not in codecs_available:
-        return None
-    return cast(VideoCodecContext, CodecContext.create(name, "r"))
 
 
 def _decode_packet(decoder: VideoCodecContext, packet: Packet, path: Path, count: int) -> Iterator[VideoFrame]:
