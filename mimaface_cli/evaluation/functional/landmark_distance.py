@@ -17,7 +17,7 @@ LIPS = (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
     78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191,
 )  # fmt: skip
-_BLOCK_FRAMES = 500  # frames that are projected at once
+_BLOCK_FRAMES = 100  # frames that are projected at once
 
 
 def image_landmarks(track: MotionTrack, model: Face478, frames: slice) -> np.ndarray:

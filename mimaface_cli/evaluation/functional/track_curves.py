@@ -10,7 +10,7 @@ from mimaface_cli.motion.track import MotionTrack
 
 _LIP_CENTERS = 13, 14  # inner center of the upper and of the lower lip
 _LIP_CORNERS = 61, 291  # right and left corner of the mouth
-_BLOCK_FRAMES = 500  # frames that are projected at once
+_BLOCK_FRAMES = 100  # frames that are projected at once
 
 
 def mouth_opening(track: MotionTrack, model: Face478) -> np.ndarray:
