@@ -39,7 +39,7 @@ from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.provenance.record import Generation
 from mimaface_cli.provenance.stamp import Stamp, prepare_stamp
 
-_ENGINE_OPTION_FIELDS = ("diffusion", "mouth")  # fields of AnimateOptions that belong to one engine
+_ENGINE_OPTION_FIELDS = ("diffusion", "mouth", "eyes")  # fields of AnimateOptions that belong to one engine
 
 
 @dataclass(frozen=True)

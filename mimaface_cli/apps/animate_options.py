@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mimaface_cli.apps.background_option import BACKGROUND_HELP, KEEP, TRANSPARENT, check_background
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
-from mimaface_cli.engines.mesh.mouth_option import DEFAULT_MOUTH, MOUTH_HELP, check_mouth
+from mimaface_cli.engines.mesh.part_option import LEARNED, PART_HELP, check_part_option
 from mimaface_cli.engines.registry import AUTO, engine_names, unknown_engine_error
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions, check_face_selector
@@ -126,7 +126,8 @@ class AnimateOptions:
         help="What the matte shows: changed pixels, or the person.",
     )
     background: str = option(KEEP, metavar="VALUE", may_be_path=True, help=BACKGROUND_HELP)
-    mouth: str = option(DEFAULT_MOUTH, metavar="MOUTH", may_be_path=True, help=MOUTH_HELP)
+    mouth: str = option(LEARNED, metavar="MOUTH", may_be_path=True, help=PART_HELP)
+    eyes: str = option(LEARNED, metavar="EYES", may_be_path=True, expert=True, help=f"Closing eyelids: {PART_HELP}")
     deinterlace: str = option(
         FRAME,
         choices=DEINTERLACE_MODES,
@@ -145,7 +146,8 @@ class AnimateOptions:
         check_face_selector(self.face)
         check_face_selector(self.driver_face, "driver_face")
         check_background(self.background)
-        check_mouth(self.mouth)
+        check_part_option(self.mouth, "mouth")
+        check_part_option(self.eyes, "eyes")
         self._check_layers()
         if self.loop == DRIVER and self.fit not in (AUTO_FIT, VIDEO):
             raise InputError("cannot be combined with `loop`. Give one of them.", field="fit")

@@ -217,6 +217,7 @@ def plan_animation(
         driver_is_speech=driver_input.is_speech,
         track_space=driver_input.info.space,
         mouth=options.mouth,
+        eyes=options.eyes,
         diffusion=options.diffusion,
     )
     selection = select_engine(options.engine, query)

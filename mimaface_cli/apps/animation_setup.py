@@ -79,6 +79,7 @@ def prepare_animation(
                 cutout=plan.is_cutout,
                 needs_person_alpha=options.matte is not None and options.matte_kind == PERSON,
                 mouth=options.mouth,
+                eyes=options.eyes,
                 diffusion=options.diffusion,
                 load_track=lambda space: _load_driver(plan, space, cache, progress).track,
                 cache=cache,

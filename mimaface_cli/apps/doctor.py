@@ -21,6 +21,7 @@ EMBEDDED_WEIGHTS = (
     "face478",
     "occlusion",
     "mouth478",
+    "eyelid478",
     "speech478",
 )
 PACKAGES = ("torch", "diffusers", "transformers", "mediapipe", "av", "numpy", "numba", "scipy", "safetensors")

@@ -17,7 +17,7 @@ from mimaface_cli.apps.source_loading import fit_portrait, load_deep_photo, load
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain
-from mimaface_cli.engines.mesh.engine import mouth_assets
+from mimaface_cli.engines.mesh.engine import network_assets
 from mimaface_cli.engines.sources import PhotoSource
 from mimaface_cli.face.track_turns import turn_track
 from mimaface_cli.media.attachments import Attachments
@@ -196,7 +196,7 @@ def _create_stamp(job: EditJob, size: tuple[int, int]) -> Stamp:
         command="edit",
         engine=renderer.NAME,
         inputs={role: path for role, path in inputs.items() if path is not None},
-        weights=["face_landmarker", "face478", *mouth_assets(job.options.mouth)],
+        weights=["face_landmarker", "face478", *network_assets(job.options.mouth, job.options.eyes)],
         options=job.options,
         is_fully_generated=False,
     )

@@ -18,8 +18,8 @@ from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.base import Driver
 from mimaface_cli.drivers.media_driver import load_driver
 from mimaface_cli.drivers.track_driver import is_track
-from mimaface_cli.engines.mesh.mouth_network import MouthNetwork, open_mouth_network
-from mimaface_cli.engines.mesh.mouth_option import mouth_model_path
+from mimaface_cli.engines.mesh.face_networks import PAINTED_FACE, FaceNetworks, open_networks
+from mimaface_cli.engines.mesh.part_option import part_model_path
 from mimaface_cli.errors import InputError, OutputError
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import check_output
@@ -75,7 +75,7 @@ class EditJob:
         backdrop: What replaces the background, or None if it stays or becomes transparent.
         is_truncated: Whether an input was cut short.
         mixed_track: Track that regions are taken from, or None.
-        mouth_network: Network that corrects mouths, or None.
+        networks: Networks that correct the face; none of them for a track.
         cache: Cache of extracted tracks, or None.
         progress: Progress callback.
         notes: Notes for the user, appended to while the job runs.
@@ -91,7 +91,7 @@ class EditJob:
     backdrop: Backdrop | None
     is_truncated: bool
     mixed_track: MotionTrack | None
-    mouth_network: MouthNetwork | None
+    networks: FaceNetworks
     cache: Cache | None
     progress: ProgressCallback
     notes: list[str]
@@ -140,7 +140,7 @@ def prepare_edit(
     backdrop = _inspect_background(kind, options)
     options = _plan_depth(edit_input, output, size, kind, options, notes)
     _check_output(source, output, size, kind, options, overwrite)
-    mouth_network = None if size is None else open_mouth_network(options.mouth)
+    networks = PAINTED_FACE if size is None else open_networks(options.mouth, options.eyes)
     mixed = _load_mixed_motion(options, cache, progress)
     mixed_track = None if mixed is None else mixed.track
     notes += () if mixed is None else mixed.notes
@@ -157,7 +157,7 @@ def prepare_edit(
         backdrop,
         _is_truncated(edit_input) or (mixed is not None and mixed.is_truncated),
         mixed_track,
-        mouth_network,
+        networks,
         cache,
         progress,
         notes,
@@ -281,7 +281,8 @@ def _check_output(
         options.keys_file,
         options.bfm,
         background_path(options.background),
-        mouth_model_path(options.mouth),
+        part_model_path(options.mouth),
+        part_model_path(options.eyes),
     )
     inputs = tuple(path for path in paths if path is not None)
     if size is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mimaface_cli.apps.animate_options import OUTPUT_MODES, AnimateOptions
 from mimaface_cli.apps.background_option import BACKGROUND_HELP, KEEP, check_background
-from mimaface_cli.engines.mesh.mouth_option import DEFAULT_MOUTH, MOUTH_HELP, check_mouth
+from mimaface_cli.engines.mesh.part_option import LEARNED, PART_HELP, check_part_option
 from mimaface_cli.face.extract_options import check_face_selector
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.strict_option import STRICT_HELP
@@ -131,7 +131,8 @@ class EditOptions:
         help="Longest side, pixels (default: 1920 for a video of a photo, else the input's own size); 0 for no limit.",
     )
     background: str = option(KEEP, metavar="VALUE", may_be_path=True, help=BACKGROUND_HELP)
-    mouth: str = option(DEFAULT_MOUTH, metavar="MOUTH", may_be_path=True, help=MOUTH_HELP)
+    mouth: str = option(LEARNED, metavar="MOUTH", may_be_path=True, help=PART_HELP)
+    eyes: str = option(LEARNED, metavar="EYES", may_be_path=True, expert=True, help=f"Closing eyelids: {PART_HELP}")
     strict: bool = option(False, expert=True, help=STRICT_HELP)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions, metadata={"recorded": False})
@@ -141,7 +142,8 @@ class EditOptions:
         check_face_selector(self.face)
         check_regions(self.regions)
         check_background(self.background)
-        check_mouth(self.mouth)
+        check_part_option(self.mouth, "mouth")
+        check_part_option(self.eyes, "eyes")
 
     @property
     def animate(self) -> AnimateOptions:

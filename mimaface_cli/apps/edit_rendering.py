@@ -23,7 +23,6 @@ from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh import renderer
 from mimaface_cli.engines.mesh.edit_gain import EditGain, apply_gains, measure_gains
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, plan_edited_motion
-from mimaface_cli.engines.mesh.mouth_network import describe_mouth
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.video_rendering import render_video_motion
 from mimaface_cli.engines.person_layer import ensure_person_layer
@@ -97,7 +96,7 @@ def render_video_edit(source: VideoInput, job: EditJob) -> RenderedEdit:
     gains = _measure_video_gains(video, original, edited, job)
     model = face478.load()
     motion = _plan_motion(model, identity, original, edited, gains, job.notes)
-    stream = render_video_motion(video, track, model, motion, job.mouth_network)
+    stream = render_video_motion(video, track, model, motion, job.networks)
     stream.turn_back(video.turns)
     is_transparent = has_alpha or job.options.background == TRANSPARENT
     return RenderedEdit(_replace_background(stream, job), video, gains, is_transparent)
@@ -130,9 +129,9 @@ def _render_portrait(
     original = portrait.coefficients
     gains = measure_gains(portrait, model, edited, channels, job.cache)
     motion = _plan_motion(model, portrait.identity, original, edited, gains, job.notes)
-    prepared = prepare_photo(portrait, model, mouth_network=job.mouth_network)
+    prepared = prepare_photo(portrait, model, networks=job.networks)
     job.notes.extend(prepared.layers.notes)
-    settings = {"mouth": describe_mouth(prepared.mouth_network)}
+    settings = prepared.networks.describe()
     return renderer.render_photo(prepared, model, motion, cutout), gains, settings
 
 

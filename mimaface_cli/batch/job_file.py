@@ -13,19 +13,20 @@ from typing import Any
 
 from mimaface_cli.apps.background_option import KEEP, TRANSPARENT, background_path
 from mimaface_cli.batch.jobs import Job, sort_jobs
-from mimaface_cli.engines.mesh.mouth_option import LEARNED, PAINTED
+from mimaface_cli.engines.mesh.part_option import LEARNED, PAINTED
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import check_input_file
 from mimaface_cli.media.encoding import is_image_sequence
 
 REQUIRED_COLUMNS = ("source", "driver", "output")
-_INPUT_COLUMNS = ("source", "driver", "audio", "pose-from", "speakers", "background", "mouth")
+_INPUT_COLUMNS = ("source", "driver", "audio", "pose-from", "speakers", "background", "mouth", "eyes")
 _OUTPUT_COLUMNS = ("output", "matte")
 # Values that are not file names.
 _KEYWORDS = {
     "audio": ("driver", "source", "none"),
     "background": (KEEP, TRANSPARENT),
     "mouth": (LEARNED, PAINTED),
+    "eyes": (LEARNED, PAINTED),
 }
 _MAX_SIZE = 64_000_000  # bytes
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

@@ -111,6 +111,7 @@ def command(
         str, field_option(AnimateOptions, "background", panel=OUTPUT, show_default=False)
     ] = AnimateOptions.background,
     mouth: Annotated[str, field_option(AnimateOptions, "mouth", panel=OUTPUT)] = AnimateOptions.mouth,
+    eyes: Annotated[str, field_option(AnimateOptions, "eyes", panel=OUTPUT)] = AnimateOptions.eyes,
     deinterlace: Annotated[str, field_option(AnimateOptions, "deinterlace", panel=OUTPUT)] = AnimateOptions.deinterlace,
     codec: Codec = EncodeOptions.codec,
     crf: Crf = EncodeOptions.crf,
@@ -206,6 +207,7 @@ def command(
             background=background,
             deinterlace=deinterlace,
             mouth=mouth,
+            eyes=eyes,
             encode=EncodeOptions(codec, crf, encoder_preset, pixel_format, lossless, depth),
             diffusion=DiffusionOptions(preset, settings, device, dtype, vram, compile),
             provenance=ProvenanceOptions(provenance, certificate, private_key),

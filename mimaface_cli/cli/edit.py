@@ -80,6 +80,7 @@ def command(
         str, field_option(EditOptions, "background", panel=OUTPUT, show_default=False)
     ] = EditOptions.background,
     mouth: Annotated[str, field_option(EditOptions, "mouth", panel=OUTPUT)] = EditOptions.mouth,
+    eyes: Annotated[str, field_option(EditOptions, "eyes", panel=OUTPUT)] = EditOptions.eyes,
     cell: Annotated[int, field_option(EditOptions, "cell", panel=OUTPUT)] = EditOptions.cell,
     codec: Codec = EncodeOptions.codec,
     crf: Crf = EncodeOptions.crf,
@@ -139,6 +140,7 @@ def command(
             max_size=max_size,
             background=background,
             mouth=mouth,
+            eyes=eyes,
             strict=strict,
             encode=EncodeOptions(codec=codec, crf=crf),
             provenance=ProvenanceOptions(provenance, certificate, private_key),

@@ -11,7 +11,7 @@ import numpy as np
 
 from mimaface_cli.cache import Cache
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
-from mimaface_cli.engines.mesh.mouth_option import DEFAULT_MOUTH
+from mimaface_cli.engines.mesh.part_option import LEARNED
 from mimaface_cli.engines.sources import PhotoSource, VideoSource
 from mimaface_cli.errors import MimafaceError, WeightsError
 from mimaface_cli.motion.retarget_options import RetargetOptions
@@ -29,6 +29,7 @@ class EngineQuery:
         driver_is_speech: Whether the driver is an audio file.
         track_space: Coefficient space of a driver that is a finished track, else None.
         mouth: How the mesh engine renders the inside of mouths, as in RenderRequest.
+        eyes: How it renders closing eyelids, as in RenderRequest.
         diffusion: Options of the diffusion engine.
         is_automatic: Whether the engine is selected automatically.
     """
@@ -37,7 +38,8 @@ class EngineQuery:
     driver_name: str = "the driver"
     driver_is_speech: bool = False
     track_space: str | None = None
-    mouth: str = DEFAULT_MOUTH
+    mouth: str = LEARNED
+    eyes: str = LEARNED
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
     is_automatic: bool = False
 
@@ -78,6 +80,7 @@ class RenderRequest:
             it: `engines/person_layer.py` then segments its frames.
         needs_person_alpha: Whether the stream must also provide the person's alpha; engines may ignore it likewise.
         mouth: How the mesh engine renders the inside of mouths: "learned", "painted" or the path of a model file.
+        eyes: How it renders closing eyelids, in the same way.
         diffusion: Options of the diffusion engine.
         load_track: Returns the driver's motion in another space.
         cache: Where unfinished work is stored, or None.
@@ -91,7 +94,8 @@ class RenderRequest:
     needs_originals: bool = False
     cutout: bool = False
     needs_person_alpha: bool = False
-    mouth: str = DEFAULT_MOUTH
+    mouth: str = LEARNED
+    eyes: str = LEARNED
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)
     load_track: Callable[[str], MotionTrack] | None = None
     cache: Cache | None = None

@@ -108,6 +108,12 @@ _ASSETS = (
         files=(AssetFile(path="mouth478.npz", sha256=None, is_shipped=True),),
     ),
     Asset(
+        name="eyelid478",
+        purpose="network of this project that corrects closing eyelids",
+        license="Apache-2.0",
+        files=(AssetFile(path="eyelid478.npz", sha256=None, is_shipped=True),),
+    ),
+    Asset(
         name="speech478",
         purpose="lip network of this project: speech to mouth blendshapes",
         license="Apache-2.0; phone mixtures: BSD-2-Clause (CMU Sphinx); speech encoder: MIT (Moonshine)",

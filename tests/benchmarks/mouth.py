@@ -29,7 +29,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mimaface_cli.engines.mesh.mouth_option import DEFAULT_MOUTH, PAINTED
+from mimaface_cli.engines.mesh.part_option import LEARNED, PAINTED
 from mimaface_cli.errors import MimafaceError
 from tests.benchmarks.mouth_classifier import MouthCrops, classify, crop_mouth
 from tests.benchmarks.mouth_measures import OPEN_GAP, lip_gap
@@ -189,9 +189,7 @@ def main() -> None:
     parser.add_argument("--people", type=Path, help="CSV file with the columns file and person")
     parser.add_argument("--portraits", default="", help="texts in the names of the portraits, separated by commas")
     parser.add_argument("--frames", type=int, default=60, help="frames of each clip (default: 60)")
-    parser.add_argument(
-        "--mouth", default=DEFAULT_MOUTH, help=f"learned, painted or a model (default: {DEFAULT_MOUTH})"
-    )
+    parser.add_argument("--mouth", default=LEARNED, help=f"learned, painted or a model (default: {LEARNED})")
     parser.add_argument("--parts", default="clips,portraits", help="clips, portraits or both (default: both)")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
     parser.add_argument("--json", type=Path, help="file for all figures")

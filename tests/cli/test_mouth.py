@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mimaface_cli.engines.mesh.engine import plan_portrait_motion
-from mimaface_cli.engines.mesh.mouth_network import load_mouth_network
+from mimaface_cli.engines.mesh.mouth_crop import MOUTH
+from mimaface_cli.engines.mesh.part_network import load_network
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo
 from mimaface_cli.engines.mesh.turn_correction import correct_turns
@@ -51,11 +52,13 @@ def only_line(result: subprocess.CompletedProcess) -> str:
 
 
 def test_painted_mouth_uses_no_network(run_mimaface, sample, track, tmp_path):
-    run = run_mimaface(
-        "animate", sample.portrait, track, "-o", "out/", "--mouth", "painted", "--no-provenance", "-q", "--json"
-    )
+    base = ("animate", sample.portrait, track, "-o", "out/", "--no-provenance", "-q", "--json")
+    run = run_mimaface(*base, "--mouth", "painted", "--eyes", "painted")
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["engine_settings"] == {"mouth": {"name": "painted", "version": ""}}
+    assert json.loads(run.stdout)["engine_settings"] == {
+        "mouth": {"name": "painted", "version": ""},
+        "eyes": {"name": "painted", "version": ""},
+    }
     portrait = portrait_from_photo(read_image(sample.portrait).rgb, None, face478.load())
     driver = MotionTrack.load(track)
     motion = plan_portrait_motion(portrait, driver, RetargetOptions())
@@ -72,7 +75,7 @@ def test_model_file_changes_the_mouth_and_is_reported(run_mimaface, sample, trac
     run = run_mimaface(*base, "-o", "learned/", "--mouth", voice, "--no-provenance")
     assert run.returncode == 0, run.stderr
     values = json.loads(run.stdout)
-    assert values["engine_settings"] == {"mouth": {"name": "anna.npz", "version": load_mouth_network(voice).version}}
+    assert values["engine_settings"]["mouth"] == {"name": "anna.npz", "version": load_network(MOUTH, voice).version}
     assert not any("mouth" in note for note in values["notes"])
     pairs = zip(read_frames(tmp_path / "painted"), read_frames(tmp_path / "learned"), strict=True)
     rows, columns = np.nonzero(np.any([(first != second).any(2) for first, second in pairs], axis=0))
@@ -82,16 +85,17 @@ def test_model_file_changes_the_mouth_and_is_reported(run_mimaface, sample, trac
 def test_provenance_names_the_model_file(run_mimaface, sample, voice, tmp_path):
     run = run_mimaface("edit", sample.portrait, "-o", "out.png", *OPEN, "--mouth", voice, "--json", "-q")
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["engine_settings"] == {
-        "mouth": {"name": "anna.npz", "version": load_mouth_network(voice).version}
-    }
+    settings = json.loads(run.stdout)["engine_settings"]
+    assert settings["mouth"] == {"name": "anna.npz", "version": load_network(MOUTH, voice).version}
     content = json.loads((tmp_path / "out.png.provenance.json").read_text())["content"]
-    assert content["weights"][-1] == {"name": "anna.npz", "sha256": content_hash(voice)}
+    assert {"name": "anna.npz", "sha256": content_hash(voice)} in content["weights"]
     assert content["options"]["mouth"] == "anna.npz"
 
 
 def test_painted_mouth_names_no_model(run_command, sample, tmp_path):
-    result = run_command("edit", sample.portrait, "-o", "out.png", *OPEN, "--mouth", "painted", "-q")
+    result = run_command(
+        "edit", sample.portrait, "-o", "out.png", *OPEN, "--mouth", "painted", "--eyes", "painted", "-q"
+    )
     assert result.code == 0, result.err
     content = json.loads((tmp_path / "out.png.provenance.json").read_text())["content"]
     assert [entry["name"] for entry in content["weights"]] == ["face_landmarker.task", "face478.npz"]

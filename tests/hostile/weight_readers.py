@@ -109,10 +109,11 @@ def _make_mouth_network() -> bytes:
 
 
 def _read_mouth_network(path: Path) -> object:
-    from mimaface_cli.engines.mesh import mouth_network
+    from mimaface_cli.engines.mesh import part_network
+    from mimaface_cli.engines.mesh.mouth_crop import MOUTH
 
-    mouth_network._read.cache_clear()
-    return mouth_network.load_mouth_network(path)
+    part_network._read.cache_clear()
+    return part_network.load_network(MOUTH, path)
 
 
 def _make_shipped(name: str) -> Callable[[], bytes]:

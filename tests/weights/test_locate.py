@@ -181,7 +181,7 @@ def test_not_found_error_of_a_shipped_file_suggests_reinstalling(monkeypatch, tm
 def test_locate_lists_the_known_names_for_an_unknown_one():
     with pytest.raises(
         WeightsError,
-        match=r"^facelandmarker: no such model\. Choose one of animatediff, arcface, clip, face478, face_landmarker",
+        match=r"^facelandmarker: no such model\. Choose one of animatediff, arcface, clip, eyelid478, face478",
     ):
         locate("facelandmarker")
 

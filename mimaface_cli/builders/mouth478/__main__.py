@@ -1,60 +1,21 @@
 """Command line of the training: `python -m mimaface_cli.builders.mouth478 FOLDER -o MODEL.npz`."""
 
-import argparse
 import sys
-from pathlib import Path
 
 from mimaface_cli.builders.build_command import run_build
-from mimaface_cli.builders.mouth478.mouth_build import build_mouth_model
-from mimaface_cli.builders.mouth478.mouth_build_options import MouthBuildOptions
+from mimaface_cli.builders.mouth478.mouth_build import MOUTH_BUILD
+from mimaface_cli.builders.part_build import build_part_model
+from mimaface_cli.builders.part_command import parse_part_arguments
 
-
-def parse_arguments(arguments: list[str]) -> MouthBuildOptions:
-    """Parse the command line; argparse exits on a wrong option."""
-    default = MouthBuildOptions
-    parser = argparse.ArgumentParser(
-        prog="python -m mimaface_cli.builders.mouth478",
-        description="Train the network that refines the mouth of the mesh engine, from videos of faces. A card with "
-        "measurements on held-out people (.md) is written beside the model. An interrupted run resumes.",
-    )
-    parser.add_argument("folder", type=Path, help="videos of faces, subfolders included")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.npz")
-    parser.add_argument(
-        "--work", type=Path, metavar="FOLDER", help="tracks, samples and state of the training (default: MODEL.work)"
-    )
-    parser.add_argument(
-        "--people",
-        type=Path,
-        metavar="FILE.csv",
-        help="table with the columns file and person: the clips of a person are held out together",
-    )
-    parser.add_argument(
-        "--held-out-every",
-        type=int,
-        default=default.held_out_every,
-        metavar="N",
-        help="hold out every N-th person; 0 for none, such as for a model of one person (default %(default)s)",
-    )
-    parser.add_argument("--init", metavar="MODEL", help="start from a model: a file, or 'shipped'")
-    parser.add_argument("--steps", type=int, default=default.steps, help="training steps (default %(default)s)")
-    parser.add_argument(
-        "--jobs", type=int, default=default.jobs, help="processes, and threads of the training (default %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
-    parser.add_argument("--about", default=default.about, help="origin and license of the data, for the card")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing model and card")
-    options = parser.parse_args(arguments)
-    if options.output.suffix != ".npz":
-        parser.error("-o must end in .npz")
-    if min(options.steps, options.jobs) < 1 or min(options.seed, options.held_out_every) < 0:
-        parser.error("--steps and --jobs must be at least 1, and --seed and --held-out-every must not be negative")
-    return MouthBuildOptions(**vars(options))
+_DESCRIPTION = "Train the network that refines the mouth of the mesh engine, from videos of faces."
+_STEPS = 20000
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    return run_build(lambda log: build_mouth_model(options, log), sys.stderr.write)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parse_part_arguments(words, "mouth478", _DESCRIPTION, _STEPS)
+    return run_build(lambda log: build_part_model(MOUTH_BUILD, options, log), sys.stderr.write)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from mimaface_cli.builders.crop_variation import vary_colors
 from mimaface_cli.builders.mouth478.mouth_clips import MouthSamples
-from mimaface_cli.engines.mesh.image_patch import LUMA
 from mimaface_cli.engines.mesh.mouth_crop import CROP_HEIGHT, CROP_WIDTH, MOUTH_COLUMNS
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 
@@ -15,11 +15,6 @@ _CLOSED_SHARE = 0.4  # of the pairs whose photo has a closed mouth, beside those
 _WIDE_SHARE = 0.3  # of the pairs with a wide opening, beside those that chance gives
 _WIDE_OPENING = 0.05  # share of the crop
 _EXACT_SHARE = 0.5  # of the pairs: true lips around the inside of a rendered mouth
-_GRAY_SHARE, _BLURRED_SHARE = 0.08, 0.35  # shares of the samples
-_GAINS = 0.55, 1.2  # range of the light, even in logarithms
-_CHANNEL_GAIN, _OFFSET = 0.08, 12.0  # largest changes of color
-_GAMMA = 0.3
-_LARGEST_BLUR = 2.2  # factor by which a sample is reduced and enlarged
 _CONDITION_NOISE = 0.02  # standard deviation
 
 
@@ -104,18 +99,7 @@ def read_pair(samples: MouthSamples, k: int) -> Pair:
 def _vary(samples: MouthSamples, k: int, rng: np.random.Generator) -> Pair:
     """Return a pair with random changes that are the same for photo, renders and truths."""
     colors = np.stack([*samples.truths[k], *samples.renders[k], samples.photos[samples.photo[k]]]).astype(np.float32)
-    if rng.random() < _BLURRED_SHARE:
-        factor = rng.uniform(1, _LARGEST_BLUR)
-        small = round(CROP_WIDTH / factor), round(CROP_HEIGHT / factor)
-        for image in colors:
-            reduced = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-            image[:] = cv2.resize(reduced, (CROP_WIDTH, CROP_HEIGHT), interpolation=cv2.INTER_LINEAR)
-    gains = np.exp(rng.uniform(*np.log(_GAINS))) * rng.uniform(1 - _CHANNEL_GAIN, 1 + _CHANNEL_GAIN, 3)
-    colors = np.clip(colors * gains.astype(np.float32) + np.float32(rng.uniform(-_OFFSET, _OFFSET)), 0, 255)
-    gamma = np.float32(np.exp(rng.uniform(-_GAMMA, _GAMMA)))
-    colors = 255 * (colors / 255) ** gamma
-    if rng.random() < _GRAY_SHARE:
-        colors[:] = (colors @ LUMA)[..., None]
+    colors = vary_colors(colors, rng)
     conditions = samples.conditions[k]
     conditions = conditions + rng.normal(0, _CONDITION_NOISE, conditions.shape).astype(np.float32)
     exact = bool(samples.true_openings[k].any()) and rng.random() < _EXACT_SHARE

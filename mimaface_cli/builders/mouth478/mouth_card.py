@@ -2,20 +2,19 @@
 
 from pathlib import Path
 
-from mimaface_cli.builders.mouth478.mouth_build_options import MouthBuildOptions
-from mimaface_cli.builders.mouth478.mouth_data import MouthData
+from mimaface_cli.builders.clip_samples import PeopleData
+from mimaface_cli.builders.mouth478.mouth_batches import MouthClip
 from mimaface_cli.builders.mouth478.mouth_evaluation import MouthFigures
+from mimaface_cli.builders.part_build_options import PartBuildOptions
 
 
-def write_card(
-    options: MouthBuildOptions, data: MouthData, figures: tuple[MouthFigures, MouthFigures] | None, version: str
-) -> str:
+def write_card(options: PartBuildOptions, data: PeopleData[MouthClip], figures: str, version: str) -> str:
     """Return the text of the card.
 
     Args:
         options: Options of the build.
         data: The data.
-        figures: Figures of the network's mouths and of the engine's, on held-out people; None without any.
+        figures: Table of the figures on held-out people.
         version: Version of the build.
     """
     pairs = sum(len(clip.samples) for clips in data.training for clip in clips)
@@ -36,7 +35,7 @@ Built with `python -m mimaface_cli.builders.mouth478 FOLDER -o {options.output.n
 
 ## Measurements
 
-{_describe_figures(figures, len(data.held_out))}
+{figures}
 
 ## Limits
 
@@ -46,9 +45,8 @@ rare in the data.
 """
 
 
-def _describe_figures(figures: tuple[MouthFigures, MouthFigures] | None, people: int) -> str:
-    if figures is None:
-        return "No person was held out."
+def describe_figures(figures: tuple[MouthFigures, MouthFigures], people: int) -> str:
+    """Return the table of figures of the network's mouths and of the engine's, on a number of held-out people."""
     learned, painted = figures
     return f"""On {people} people that were held out, {learned.count} frames, each rendered from the most closed mouth
 of its shot:

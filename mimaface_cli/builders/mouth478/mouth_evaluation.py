@@ -7,9 +7,10 @@ import torch
 from torch.nn import functional
 
 from mimaface_cli.builders.mouth478.mouth_batches import MouthClip, read_pair
-from mimaface_cli.builders.mouth478.mouth_torch import MouthUNet
-from mimaface_cli.builders.mouth478.mouth_training import measure_unsteadiness
-from mimaface_cli.engines.mesh.mouth_crop import change_window
+from mimaface_cli.builders.part_torch import PartUNet
+from mimaface_cli.builders.part_training import measure_unsteadiness
+from mimaface_cli.engines.mesh.face_part import change_window
+from mimaface_cli.engines.mesh.mouth_crop import MOUTH
 
 _OPEN = 0.01  # share of the crop from which an opening counts as open
 _SHEET_COLUMNS, _SHEET_ROWS = 6, 12
@@ -34,7 +35,7 @@ class MouthFigures:
     unsteadiness: float
 
 
-def evaluate_network(network: MouthUNet, people: list[list[MouthClip]]) -> tuple[MouthFigures, MouthFigures]:
+def evaluate_network(network: PartUNet, people: list[list[MouthClip]]) -> tuple[MouthFigures, MouthFigures]:
     """Measure the network and the rendered mouths that it changes.
 
     Args:
@@ -53,14 +54,14 @@ def evaluate_network(network: MouthUNet, people: list[list[MouthClip]]) -> tuple
     return _average(learned), _average(painted)
 
 
-def _run(network: MouthUNet, clip: MouthClip, k: int) -> tuple[torch.Tensor, ...]:
+def _run(network: PartUNet, clip: MouthClip, k: int) -> tuple[torch.Tensor, ...]:
     """Return planes (2, 8, 128, 192), truths and results (2, 3, 128, 192), and the flow of a pair."""
     planes, conditions, truths, _, flow = (
         torch.from_numpy(np.ascontiguousarray(part)) for part in read_pair(clip.samples, k)[:5]
     )
     with torch.no_grad():
         change = network(planes, conditions)
-    result = (planes[:, :3] + torch.from_numpy(change_window()) * change).clamp(-1, 1)
+    result = (planes[:, :3] + torch.from_numpy(change_window(MOUTH)) * change).clamp(-1, 1)
     return planes, truths, result, flow
 
 
@@ -96,7 +97,7 @@ def _average(rows: list[list[float]]) -> MouthFigures:
     )
 
 
-def draw_sheet(network: MouthUNet, people: list[list[MouthClip]]) -> np.ndarray:
+def draw_sheet(network: PartUNet, people: list[list[MouthClip]]) -> np.ndarray:
     """Draw a sheet, (H, W, 3) uint8: in fours photo, engine, network and truth, of the widest openings."""
     fours = []
     for clips in people:

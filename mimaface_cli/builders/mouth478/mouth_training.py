@@ -1,25 +1,17 @@
-"""Training of the mouth network: differences of color and gradient, a critic, and steadiness over time."""
-
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+"""What the mouth network learns: differences of color, gradient and tones, and steadiness over time."""
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mimaface_cli.builders.mouth478.mouth_batches import MouthBatch, MouthClip, draw_batch
-from mimaface_cli.builders.mouth478.mouth_torch import MouthCritic, MouthUNet
-from mimaface_cli.engines.mesh.mouth_crop import change_window
-from mimaface_cli.files import atomic_path
+from mimaface_cli.builders.part_training import PartTask, compare_colors, measure_unsteadiness
+from mimaface_cli.engines.mesh.mouth_crop import MOUTH
 
 PAIRS_PER_BATCH = 4
-_LEARNING_RATE, _FINAL_SHARE = 6e-4, 0.05  # the rate falls to this share along a cosine
-_CRITIC_RATE = 4e-4
-_WARM_UP = 200  # steps
-_CRITIC_STARTS = 0.05  # share of the training from which the critic learns
+WIDTHS = (16, 32, 64, 96)  # channels by level
+_LEARNING_RATE = 6e-4
 # Length of the critic's gradient relative to that of the differences, at shares of the training. Longer ones draw a
 # texture of fine lines between the lips.
 _CRITIC_LENGTHS = {0.1: 0.0, 0.25: 0.5}
@@ -29,135 +21,33 @@ _GRADIENT_WEIGHT, _COARSE_WEIGHT, _STEADY_WEIGHT = 0.6, 0.5, 0.4
 _TONE_WEIGHT = 1.0  # of the colors between the lips, wherever they lie
 _SMALLEST_OPENING = 100  # pixels from which the colors are compared
 _TONE_LEVELS = 64  # quantiles that are compared
-_AVERAGE = 0.999  # decay of the average of the weights
 
 
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Options of the training.
-
-    Attributes:
-        steps: Number of steps.
-        seed: Seed of all random numbers.
-        checkpoint: File in which the state is kept, so that an interrupted training resumes.
-        checkpoint_every: Steps between two states.
-    """
-
-    steps: int
-    seed: int
-    checkpoint: Path
-    checkpoint_every: int = 250
+def build_mouth_task(people: list[list[MouthClip]]) -> PartTask[MouthBatch]:
+    """Return what the mouth network learns from the clips of each person."""
+    return PartTask(
+        part=MOUTH,
+        widths=WIDTHS,
+        learning_rate=_LEARNING_RATE,
+        draw=lambda rng: draw_batch(people, PAIRS_PER_BATCH, rng),
+        compare=_compare,
+        critic_view=_CRITIC_VIEW,
+        critic_lengths=_CRITIC_LENGTHS,
+        show_truth=_show_true_openings,
+    )
 
 
-class MouthTrainer:
-    """A training and its state.
-
-    Attributes:
-        step: Number of finished steps.
-        average: The averaged weights, which are the result.
-    """
-
-    def __init__(self, people: list[list[MouthClip]], options: TrainingOptions, start: MouthUNet | None = None) -> None:
-        torch.manual_seed(options.seed)
-        self._people, self._options = people, options
-        self._network = start or MouthUNet()
-        self._critic = MouthCritic()
-        for module in (self._network, self._critic):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-        self._optimizer = torch.optim.Adam(self._network.parameters(), _LEARNING_RATE, (0.9, 0.99))
-        self._critic_optimizer = torch.optim.Adam(self._critic.parameters(), _CRITIC_RATE, (0.5, 0.99))
-        self.average = MouthUNet()
-        self.average.load_state_dict(self._network.state_dict())
-        self._window = torch.from_numpy(change_window())
-        self.step = 0
-        if options.checkpoint.exists():
-            self._restore()
-
-    def run(self, progress: Callable[[int, int, dict[str, float]], None]) -> None:
-        """Train until the end.
-
-        Args:
-            progress: Is called with the finished steps, all steps and the losses.
-        """
-        options = self._options
-        while self.step < options.steps:
-            rng = np.random.default_rng([options.seed, self.step])
-            losses = self._train(draw_batch(self._people, PAIRS_PER_BATCH, rng))
-            self.step += 1
-            if self.step % options.checkpoint_every == 0 or self.step == options.steps:
-                self._store()
-            progress(self.step, options.steps, losses)
-
-    def _train(self, batch: MouthBatch) -> dict[str, float]:
-        share = self.step / self._options.steps
-        rate = min(1.0, (self.step + 1) / _WARM_UP)
-        rate *= _FINAL_SHARE + (1 - _FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
-        for optimizer, base in ((self._optimizer, _LEARNING_RATE), (self._critic_optimizer, _CRITIC_RATE)):
-            for group in optimizer.param_groups:
-                group["lr"] = base * rate
-        planes, truths, true_openings = (_to_tensor(part) for part in (batch.planes, batch.truths, batch.true_openings))
-        change = self._network(planes, torch.from_numpy(batch.conditions))
-        result = planes[:, :3] + self._window * change
-        leaf = result.detach().requires_grad_()
-        exact = torch.from_numpy(np.tile(batch.exact, 2))
-        losses = compare_mouths(leaf, truths, weigh_pixels(planes[:, 3:4], true_openings, exact))
-        losses["tones"] = _TONE_WEIGHT * compare_tones(leaf, truths, planes[:, 3], true_openings[:, 0])
-        losses["steady"] = _STEADY_WEIGHT * measure_unsteadiness(leaf, truths, torch.from_numpy(batch.flows))
-        (gradient,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), leaf)
-        if share >= _CRITIC_STARTS:  # the critic learns before it counts
-            true_planes = torch.cat([planes[:, :3], true_openings, planes[:, 4:]], 1)
-            losses["critic"] = self._train_critic(leaf.detach(), planes, truths, true_planes)
-            length = float(np.interp(share, list(_CRITIC_LENGTHS), list(_CRITIC_LENGTHS.values())))
-            gradient = gradient + self._ask_critic(leaf, planes, length * gradient.norm())
-        self._optimizer.zero_grad(set_to_none=True)
-        result.backward(gradient)
-        nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
-        self._optimizer.step()
-        with torch.no_grad():
-            decay = min(_AVERAGE, (1 + self.step) / (10 + self.step))
-            for mean, value in zip(self.average.parameters(), self._network.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
-        return {name: float(value.detach()) for name, value in losses.items()}
-
-    def _ask_critic(self, result: Tensor, planes: Tensor, length: Tensor) -> Tensor:
-        """Return the gradient along which the critic finds mouths less real, scaled to a length."""
-        (gradient,) = torch.autograd.grad(-self._critic(result[_CRITIC_VIEW], planes[_CRITIC_VIEW]).mean(), result)
-        return gradient * (length / gradient.norm().clamp_min(1e-12))
-
-    def _train_critic(self, result: Tensor, planes: Tensor, truths: Tensor, true_planes: Tensor) -> Tensor:
-        """Teach the critic to tell results from truths, each with the opening of its own lips."""
-        colors, openings = torch.cat([truths, result])[_CRITIC_VIEW], torch.cat([true_planes, planes])[_CRITIC_VIEW]
-        real, rendered = self._critic(colors, openings).chunk(2)
-        loss = functional.relu(1 - real).mean() + functional.relu(1 + rendered).mean()
-        self._critic_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._critic_optimizer.step()
-        return loss.detach()
-
-    def _store(self) -> None:
-        path = self._options.checkpoint
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        with atomic_path(path) as temporary:
-            torch.save({"step": self.step, **state}, temporary)
-
-    def _restore(self) -> None:
-        state = torch.load(self._options.checkpoint, weights_only=True)
-        self.step = state.pop("step")
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        return {
-            "network": self._network,
-            "critic": self._critic,
-            "average": self.average,
-            "optimizer": self._optimizer,
-            "critic_optimizer": self._critic_optimizer,
-        }
+def _compare(result: Tensor, truth: Tensor, planes: Tensor, batch: MouthBatch) -> dict[str, Tensor]:
+    exact, true_openings = torch.from_numpy(np.tile(batch.exact, 2)), torch.from_numpy(batch.true_openings)
+    losses = compare_mouths(result, truth, weigh_pixels(planes[:, 3:4], true_openings, exact))
+    losses["tones"] = _TONE_WEIGHT * compare_tones(result, truth, planes[:, 3], true_openings[:, 0])
+    losses["steady"] = _STEADY_WEIGHT * measure_unsteadiness(result, truth, torch.from_numpy(batch.flows))
+    return losses
 
 
-def _to_tensor(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(memory_format=torch.channels_last)
+def _show_true_openings(planes: Tensor, batch: MouthBatch) -> Tensor:
+    """Return the input of the network with the openings of the true lips, which the critic sees beside truths."""
+    return torch.cat([planes[:, :3], torch.from_numpy(batch.true_openings), planes[:, 4:]], 1)
 
 
 def weigh_pixels(opening: Tensor, true_opening: Tensor, exact: Tensor) -> Tensor:
@@ -187,16 +77,7 @@ def compare_mouths(result: Tensor, truth: Tensor, weight: Tensor) -> dict[str, T
         truth: (N, 3, 128, 192).
         weight: (N, 1, 128, 192), see `weigh_pixels`.
     """
-    difference = result - truth
-    coarse = functional.avg_pool2d(difference * weight, 4).abs()
-    across = (difference[..., 1:] - difference[..., :-1]).abs() * torch.minimum(weight[..., 1:], weight[..., :-1])
-    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs()
-    down = down * torch.minimum(weight[..., 1:, :], weight[..., :-1, :])
-    return {
-        "color": (difference.abs() * weight).mean(),
-        "coarse": _COARSE_WEIGHT * coarse.mean(),
-        "gradient": _GRADIENT_WEIGHT * (across.mean() + down.mean()),
-    }
+    return compare_colors(result, truth, weight, _GRADIENT_WEIGHT, _COARSE_WEIGHT)
 
 
 def compare_tones(result: Tensor, truth: Tensor, opening: Tensor, true_opening: Tensor) -> Tensor:
@@ -227,23 +108,3 @@ def _sort_colors(image: Tensor, inside: Tensor) -> Tensor:
     """Return quantiles (3, _TONE_LEVELS) of the colors of an image (3, H, W) in a mask (H, W)."""
     levels = image[:, inside].sort(1).values
     return functional.interpolate(levels[None], size=_TONE_LEVELS, mode="area")[0]
-
-
-def measure_unsteadiness(result: Tensor, truth: Tensor, flow: Tensor) -> Tensor:
-    """Compare how rendered mouths and true ones change from the first frame of a pair to the second.
-
-    Args:
-        result: (2B, 3, 128, 192), first frames, then second frames.
-        truth: As `result`.
-        flow: (B, 128, 192, 2) from the second frame to the first, in pixels.
-
-    Returns:
-        The mean difference of both changes, each along the flow.
-    """
-    height, width = flow.shape[1:3]
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    places = torch.stack([columns, rows], -1) + 0.5 + flow
-    grid = places / torch.tensor([width, height]) * 2 - 1
-    first, second = (result - truth).chunk(2)
-    followed = functional.grid_sample(first, grid, padding_mode="border", align_corners=False)
-    return (second - followed).abs().mean()

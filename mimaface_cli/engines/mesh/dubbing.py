@@ -5,20 +5,20 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from mimaface_cli.concurrency import ordered_map, prefetch
 from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.engines.mesh.dub_plan import DubbedShape, plan_shape
+from mimaface_cli.engines.mesh.face_networks import FaceNetworks
 from mimaface_cli.engines.mesh.face_presence import RENDERED_FROM, ease_motion, presence_weights
 from mimaface_cli.engines.mesh.learned_mouth import MOUTH_LANDMARKS, MouthFrame, correct_mouth
 from mimaface_cli.engines.mesh.lower_face import LowerFace, WarpedFace, find_lower_face, lay_over, warp_lower_face
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.mouth import render_mouth
-from mimaface_cli.engines.mesh.mouth_network import MouthNetwork, describe_mouth
-from mimaface_cli.engines.mesh.prepared_portrait import PAINTED_NOTE, knows_style, prepare_still_head
+from mimaface_cli.engines.mesh.part_network import PartNetwork
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_still_head, select_known_networks
 from mimaface_cli.engines.mesh.shot_mouth import ShotMouth, find_shot_mouth
 from mimaface_cli.engines.sources import VideoSource, split_alpha, tee_originals
 from mimaface_cli.face.face478 import Face478
@@ -61,7 +61,7 @@ def render_dubbed_video(
     model: Face478,
     motion: MeshMotion,
     neutral: np.ndarray,
-    mouth_network: MouthNetwork | None,
+    mouth_network: PartNetwork | None,
     needs_originals: bool = False,
 ) -> FrameStream:
     """Replace the mouth in the frames of a source video.
@@ -96,7 +96,7 @@ def render_dubbed_video(
         track.frame_rate,
         originals,
         notes=notes,
-        describe=partial(_describe, mouth_network),
+        describe=FaceNetworks(mouth_network).describe,
         last_duration=track.meta.last_duration,
         source_frames_without_face=missing,
     )
@@ -112,21 +112,16 @@ def _frontal_shares(track: MotionTrack, notes: list[str]) -> np.ndarray:
     return np.asarray(shares)
 
 
-def _describe(mouth_network: MouthNetwork | None) -> dict[str, Any]:
-    return {"mouth": describe_mouth(mouth_network)}
-
-
 def _check_style(
-    source: VideoSource, track: MotionTrack, model: Face478, network: MouthNetwork | None, notes: list[str]
-) -> MouthNetwork | None:
+    source: VideoSource, track: MotionTrack, model: Face478, network: PartNetwork | None, notes: list[str]
+) -> PartNetwork | None:
     """Return the network that corrects mouths, or None, with a note, if it does not know the style of the video."""
     if network is None:
         return None
-    sample = prepare_still_head(source.portrait(int(np.argmax(track.valid))), model, network)
-    if knows_style(sample):
-        return network
-    notes.append(PAINTED_NOTE)
-    return None
+    sample = prepare_still_head(source.portrait(int(np.argmax(track.valid))), model, FaceNetworks(network))
+    known, style_notes = select_known_networks(sample)
+    notes += style_notes
+    return known.mouth if style_notes else network
 
 
 def _prepare_jobs(
@@ -134,7 +129,7 @@ def _prepare_jobs(
     track: MotionTrack,
     portraits: Generator[Portrait, None, None],
     dub: _Dub,
-    network: MouthNetwork | None,
+    network: PartNetwork | None,
     notes: list[str],
 ) -> Generator[_Job, None, None]:
     """Yield the frames, with their landmarks, the mouth of their shot, and what covers the face."""

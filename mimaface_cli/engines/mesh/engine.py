@@ -13,11 +13,14 @@ from mimaface_cli.engines.mesh.calibration import PortraitCalibration
 from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait
 from mimaface_cli.engines.mesh.dub_plan import find_speaking_rest
 from mimaface_cli.engines.mesh.dubbing import render_dubbed_video
+from mimaface_cli.engines.mesh.eyelid_crop import EYELID
+from mimaface_cli.engines.mesh.face_networks import open_networks
+from mimaface_cli.engines.mesh.face_part import FacePart
 from mimaface_cli.engines.mesh.framing import Viewport, frame_head
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion, MotionSource, plan_mesh_motion
-from mimaface_cli.engines.mesh.mouth_network import NAME as MOUTH_MODEL
-from mimaface_cli.engines.mesh.mouth_network import describe_mouth, open_mouth_network
-from mimaface_cli.engines.mesh.mouth_option import LEARNED, mouth_model_path
+from mimaface_cli.engines.mesh.mouth_crop import MOUTH
+from mimaface_cli.engines.mesh.part_network import open_network
+from mimaface_cli.engines.mesh.part_option import LEARNED, part_model_path
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_photo
 from mimaface_cli.engines.mesh.renderer import render_photo, render_photo_with_alpha
 from mimaface_cli.engines.mesh.shot_mouth import average_neutral_face
@@ -55,20 +58,20 @@ class MeshEngine:
         """Return that the engine can run: everything that it needs is part of the package.
 
         Raises:
-            InputError: The model file for mouths does not exist.
+            InputError: A model file for mouths or eyelids does not exist.
             WeightsError: It is damaged or of another kind.
         """
-        open_mouth_network(query.mouth)
+        open_networks(query.mouth, query.eyes)
         return Readiness(self, "embedded default")
 
     def assets(self, query: EngineQuery) -> list[str | Path]:
-        """Return the landmark and face model, the networks for occluders and mouths, and, for speech, for lips."""
-        return [*_MODELS, *mouth_assets(query.mouth), *(["speech478"] if query.driver_is_speech else [])]
+        """Return landmark and face model, the networks for occluders, mouths and eyelids, and, for speech, for lips."""
+        return [*_MODELS, *network_assets(query.mouth, query.eyes), *(["speech478"] if query.driver_is_speech else [])]
 
     def problems(self) -> list[str]:
         """Return the missing models."""
         problems = []
-        for name in (*_MODELS, MOUTH_MODEL):
+        for name in (*_MODELS, MOUTH.name, EYELID.name):
             try:
                 locate(name, download=False)
             except WeightsError as error:
@@ -90,10 +93,14 @@ class MeshEngine:
         return _prepare_video(request.source, request)
 
 
-def mouth_assets(mouth: str) -> list[str | Path]:
-    """Return the model that renders mouths, if any: its registered name or its file; mouth: as in RenderRequest."""
-    path = mouth_model_path(mouth)
-    return [path] if path is not None else [MOUTH_MODEL] if mouth == LEARNED else []
+def network_assets(mouth: str, eyes: str) -> list[str | Path]:
+    """Return the models that correct the face: registered names or files; mouth and eyes: as in RenderRequest."""
+    return [*_part_assets(MOUTH, mouth), *_part_assets(EYELID, eyes)]
+
+
+def _part_assets(part: FacePart, choice: str) -> list[str | Path]:
+    path = part_model_path(choice)
+    return [path] if path is not None else [part.name] if choice == LEARNED else []
 
 
 def plan_portrait_motion(
@@ -157,10 +164,10 @@ def _drives_pose(options: RetargetOptions) -> bool:
 
 def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
     portrait, model = source.portrait, face478.load()
-    mouth_network = open_mouth_network(request.mouth)
+    networks = open_networks(request.mouth, request.eyes)
     # Before the track is read: its extraction may still run.
     calibration = calibrate_portrait(portrait, model, request.cache)
-    prepared = prepare_photo(portrait, model, request.cache, mouth_network)
+    prepared = prepare_photo(portrait, model, request.cache, networks)
     track = make_upright(request.track)
     motion = _plan_calibrated_motion(portrait, calibration, track, request.retarget)
     if request.retarget.region in ("all", "pose"):
@@ -171,7 +178,7 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
         track.frame_rate,
         repeat(portrait.image),
         notes=list(prepared.layers.notes),
-        describe=lambda: {"mouth": describe_mouth(prepared.mouth_network)},
+        describe=prepared.networks.describe,
         is_cutout=request.cutout,
         last_duration=track.meta.last_duration,
     )
@@ -203,7 +210,7 @@ def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     )
     motion = plan_mesh_motion(model, motion_source, driver_track, request.retarget, driver_reference)
     if is_dub:
-        network = open_mouth_network(request.mouth)
+        network = open_network(MOUTH, request.mouth)
         neutral_face = calibration.neutral
         return render_dubbed_video(source, source_track, model, motion, neutral_face, network, request.needs_originals)
     home = np.repeat(rest.pose, len(source_track), 0)
@@ -215,7 +222,7 @@ def _prepare_video(source: VideoSource, request: RenderRequest) -> FrameStream:
     viewport = Viewport(source_track.meta.width, source_track.meta.height, source_track.crop.astype(np.float64))
     motion = _frame_motion(motion, model, identity, home, viewport, request.retarget)
     return render_video_motion(
-        source, source_track, model, motion, open_mouth_network(request.mouth), request.needs_originals
+        source, source_track, model, motion, open_networks(request.mouth, request.eyes), request.needs_originals
     )
 
 

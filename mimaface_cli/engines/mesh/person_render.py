@@ -7,6 +7,7 @@ import numpy as np
 
 from mimaface_cli.engines.mesh.eyes import SIDES, project_eye_anchors, project_iris_center, render_eye
 from mimaface_cli.engines.mesh.head_geometry import project_head
+from mimaface_cli.engines.mesh.learned_eyelid import EyeFrame, correct_eyelid
 from mimaface_cli.engines.mesh.learned_mouth import MouthFrame, correct_mouth
 from mimaface_cli.engines.mesh.mouth import render_mouth
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
@@ -59,7 +60,7 @@ def render_person(
         head: (478, 3) face of this frame in the head's frame.
         pose: (6,) rotation (radians) and translation (model units).
         gaze: (4,) yaw and pitch of the left and right eye, radians.
-        expression: (64,) expression of this frame; without it, the mouth is painted alone.
+        expression: (64,) expression of this frame; without it, mouth and lids are painted alone.
 
     Returns:
         The person, or None where the frame does not show it.
@@ -79,13 +80,12 @@ def render_person(
     def to_box(crop_pixels: np.ndarray) -> np.ndarray:
         return prepared.to_image(crop_pixels) - corner
 
+    rings = {side: xy[geometry.fine.rings[f"{side}_eye"]] - corner for side in SIDES}
     for k, side in enumerate(SIDES):
-        if prepared.is_eye_covered(side):
-            continue
-        eye = prepared.eyes[side]
-        shift = _iris_shift(prepared, side, gaze[2 * k : 2 * k + 2])
-        ring = xy[geometry.fine.rings[side + "_eye"]] - corner
-        render_eye(colors, photo_map, eye, ring, to_box(project_eye_anchors(eye.ball, pose)), shift)
+        if not prepared.is_eye_covered(side):
+            eye, shift = prepared.eyes[side], _iris_shift(prepared, side, gaze[2 * k : 2 * k + 2])
+            anchors = to_box(project_eye_anchors(eye.ball, pose))
+            render_eye(colors, photo_map, eye, rings[side], anchors, shift)
     lips = xy[geometry.fine.rings["mouth"]] - corner
     if not prepared.is_mouth_covered:
         render_mouth(colors, prepared.mouth, lips, head, pose, to_box)
@@ -98,13 +98,29 @@ def render_person(
         skip = cv2.erode((alpha >= 1).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         hidden = _rasterize(xy - corner, depth, triangles, size, skip)
         _underlay_hidden(prepared, hidden, ratio, share, colors, alpha)
-    if prepared.learned is not None and expression is not None:
-        under = prepared.layers.background[top:bottom, left:right]
+    if expression is not None:
         mouth = MouthFrame(head, expression, pose, lips, to_box)
-        correct_mouth(colors, prepared.learned, mouth, alpha[..., None], under)
+        under = prepared.layers.background[top:bottom, left:right]
+        _correct_parts(prepared, mouth, rings, colors, alpha[..., None], under)
     count = len(geometry.placed)
     movement = float(np.abs(xy[count:] - prepared.to_image(geometry.anchor[count:])).max())
     return PersonLayer(box, colors, alpha[..., None], float(np.clip(1 - movement / _AT_REST, 0, 1)))
+
+
+def _correct_parts(
+    prepared: PreparedPortrait,
+    mouth: MouthFrame,
+    rings: dict[str, np.ndarray],
+    colors: np.ndarray,
+    alpha: np.ndarray,
+    under: np.ndarray,
+) -> None:
+    """Let the networks correct mouth and closing lids, in place; rings: rims (K, 2) of the lids by side."""
+    if prepared.learned is not None:
+        correct_mouth(colors, prepared.learned, mouth, alpha, under)
+    for side, eyelid in prepared.eyelids.items():
+        eye = EyeFrame(mouth.expression, mouth.pose, rings[side], mouth.to_image)
+        correct_eyelid(colors, eyelid, eye, alpha, under)
 
 
 def _light_colors(prepared: PreparedPortrait, front: Raster, pose: np.ndarray, colors: np.ndarray) -> np.ndarray | None:

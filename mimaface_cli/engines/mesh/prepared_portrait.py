@@ -1,6 +1,6 @@
 """A portrait prepared for animation: its head as a surface, its eyes and mouth separated into layers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from mimaface_cli.engines.mesh.contact import (
     measure_lid_openness,
 )
 from mimaface_cli.engines.mesh.eyes import SIDES, EyeLayers, build_eye_layers, locate_eyeballs, project_eye_anchors
+from mimaface_cli.engines.mesh.face_networks import PAINTED_FACE, FaceNetworks
 from mimaface_cli.engines.mesh.face_symmetry import FaceCompletion, complete_face
 from mimaface_cli.engines.mesh.head_geometry import (
     HeadGeometry,
@@ -23,6 +24,12 @@ from mimaface_cli.engines.mesh.head_geometry import (
 )
 from mimaface_cli.engines.mesh.head_light import HeadLight, build_head_light
 from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers
+from mimaface_cli.engines.mesh.learned_eyelid import (
+    EyeFrame,
+    LearnedEyelid,
+    measure_lid_confidence,
+    prepare_learned_eyelid,
+)
 from mimaface_cli.engines.mesh.learned_mouth import (
     LearnedMouth,
     MouthFrame,
@@ -31,7 +38,6 @@ from mimaface_cli.engines.mesh.learned_mouth import (
     prepare_learned_mouth,
 )
 from mimaface_cli.engines.mesh.mouth import MouthLayers, build_mouth_layers, project_mouth_anchors
-from mimaface_cli.engines.mesh.mouth_network import MouthNetwork
 from mimaface_cli.engines.mesh.occluder_layer import FrontLayer, build_front_layer
 from mimaface_cli.engines.mesh.stretched_skin import SmoothSkin, paint_smooth_skin
 from mimaface_cli.face.face478 import Face478
@@ -39,8 +45,9 @@ from mimaface_cli.face.portrait import Portrait
 
 _RELIABLE_OPENNESS = 0.35  # openness from which an eye shows how far it can open
 _NEARLY_CLOSED = 0.12  # openness below which lids count as touching, although their landmarks are apart
-_LEAST_CONFIDENCE = 0.5  # of the mouth network in a photo's style
-PAINTED_NOTE = "the mouth network does not know the style of this image; the inside of the mouth is painted"
+_LEAST_CONFIDENCE = 0.5  # of a network in a photo's style
+PAINTED_MOUTH_NOTE = "the mouth network does not know the style of this image; the inside of the mouth is painted"
+PAINTED_EYES_NOTE = "the eyelid network does not know the style of this image; closing eyelids are painted"
 _CHEEKS = np.array([50, 280, 101, 330, 117, 346, 205, 425])
 
 LidCurve = tuple[np.ndarray, np.ndarray]  # openness (K,), ascending, and the lids' distance at each (K,), model units
@@ -66,6 +73,7 @@ class PreparedPortrait:
         eyes: Layers of the eyes by side.
         mouth: Layers of the mouth.
         learned: The mouth as the mouth network needs it, or None if it is painted alone.
+        eyelids: Eyes by side as the eyelid network needs them; none if closing lids are painted alone.
         front: The layer of an occluder, or None.
     """
 
@@ -83,6 +91,7 @@ class PreparedPortrait:
     eyes: dict[str, EyeLayers]
     mouth: MouthLayers
     learned: LearnedMouth | None = None
+    eyelids: dict[str, LearnedEyelid] = field(default_factory=dict)
     front: FrontLayer | None = None
 
     @property
@@ -91,9 +100,10 @@ class PreparedPortrait:
         return bool(self.layers.covered[0])
 
     @property
-    def mouth_network(self) -> MouthNetwork | None:
-        """The network that corrects the mouth, or None."""
-        return None if self.learned is None else self.learned.network
+    def networks(self) -> FaceNetworks:
+        """The networks that correct the face."""
+        eyes = next((eye.network for eye in self.eyelids.values()), None)
+        return FaceNetworks(None if self.learned is None else self.learned.network, eyes)
 
     def is_eye_covered(self, side: str) -> bool:
         """Return whether an eye is not animated, because something covers it; side: "left" or "right"."""
@@ -139,7 +149,7 @@ class PreparedPortrait:
 
 
 def prepare_portrait(
-    portrait: Portrait, model: Face478, layers: PhotoLayers, mouth_network: MouthNetwork | None = None
+    portrait: Portrait, model: Face478, layers: PhotoLayers, networks: FaceNetworks = PAINTED_FACE
 ) -> PreparedPortrait:
     """Prepare a portrait for animation.
 
@@ -147,7 +157,7 @@ def prepare_portrait(
         portrait: The portrait.
         model: The face model of its coefficients.
         layers: The layers of its image.
-        mouth_network: The network that corrects the mouth, or None.
+        networks: The networks that correct the face.
     """
     if layers.completed is not None:
         portrait = replace(portrait, image=layers.completed)
@@ -185,11 +195,11 @@ def prepare_portrait(
         ),
         front=build_front_layer(layers.occluder),
     )
-    return prepared if mouth_network is None else _add_learned_mouth(prepared, mouth_network)
+    return _add_networks(prepared, networks)
 
 
 def prepare_photo(
-    portrait: Portrait, model: Face478, cache: Cache | None = None, mouth_network: MouthNetwork | None = None
+    portrait: Portrait, model: Face478, cache: Cache | None = None, networks: FaceNetworks = PAINTED_FACE
 ) -> PreparedPortrait:
     """Separate a photo into layers, or load them from the cache, and prepare it for animation.
 
@@ -197,40 +207,61 @@ def prepare_photo(
         portrait: The photo.
         model: The face model of its coefficients.
         cache: Where layers are stored, or None.
-        mouth_network: The network that corrects the mouth, or None. It is not used if it does not know the style of
-            the image.
+        networks: The networks that correct the face. One that does not know the style of the image is not used.
     """
-    prepared = prepare_portrait(portrait, model, build_photo_layers(portrait, model, cache), mouth_network)
-    if knows_style(prepared):
+    prepared = prepare_portrait(portrait, model, build_photo_layers(portrait, model, cache), networks)
+    known, notes = select_known_networks(prepared)
+    if not notes:
         return prepared
-    layers = replace(prepared.layers, notes=(*prepared.layers.notes, PAINTED_NOTE))
-    return replace(prepared, learned=None, layers=layers)
+    return replace(
+        prepared,
+        learned=None if known.mouth is None else prepared.learned,
+        eyelids={} if known.eyes is None else prepared.eyelids,
+        layers=replace(prepared.layers, notes=(*prepared.layers.notes, *notes)),
+    )
 
 
-def knows_style(prepared: PreparedPortrait) -> bool:
-    """Return whether the mouth network of a prepared portrait, if any, knows the style of its image."""
-    learned = prepared.learned
-    if learned is None:
-        return True
-    photo = _photo_mouth(prepared)
-    crop = cut_mouth(prepared.portrait.image, learned.anchor, photo)
-    return measure_confidence(learned, crop, photo) >= _LEAST_CONFIDENCE
+def select_known_networks(prepared: PreparedPortrait) -> tuple[FaceNetworks, list[str]]:
+    """Return those networks of a prepared portrait that know the style of its image, and notes about the others."""
+    networks, notes = prepared.networks, []
+    image = prepared.portrait.image
+    if prepared.learned is not None:
+        photo = _photo_mouth(prepared)
+        confidence = measure_confidence(prepared.learned, cut_mouth(image, prepared.learned.anchor, photo), photo)
+        if confidence < _LEAST_CONFIDENCE:
+            networks, notes = replace(networks, mouth=None), [PAINTED_MOUTH_NOTE]
+    eyes = prepared.eyelids.items()
+    if eyes:
+        confidences = [measure_lid_confidence(eye, image, _photo_eye(prepared, side)) for side, eye in eyes]
+        if np.mean(confidences) < _LEAST_CONFIDENCE:
+            networks, notes = replace(networks, eyes=None), [*notes, PAINTED_EYES_NOTE]
+    return networks, notes
 
 
-def prepare_still_head(
-    portrait: Portrait, model: Face478, mouth_network: MouthNetwork | None = None
-) -> PreparedPortrait:
+def prepare_still_head(portrait: Portrait, model: Face478, networks: FaceNetworks = PAINTED_FACE) -> PreparedPortrait:
     """Prepare a portrait whose head does not move, without separating it into layers."""
-    return prepare_portrait(portrait, model, opaque_layers(portrait), mouth_network)
+    return prepare_portrait(portrait, model, opaque_layers(portrait), networks)
 
 
-def _add_learned_mouth(prepared: PreparedPortrait, network: MouthNetwork) -> PreparedPortrait:
-    """Prepare the mouth for its network, unless something covers it."""
-    if prepared.is_mouth_covered:
-        return prepared
-    photo, mouth = _photo_mouth(prepared), prepared.mouth
-    crop = cut_mouth(prepared.portrait.image, mouth.anchor, photo)
-    return replace(prepared, learned=prepare_learned_mouth(network, crop, mouth.anchor, mouth.chroma, photo))
+def _add_networks(prepared: PreparedPortrait, networks: FaceNetworks) -> PreparedPortrait:
+    """Prepare mouth and eyes for their networks, unless something covers them."""
+    image, mouth, learned = prepared.portrait.image, prepared.mouth, None
+    if networks.mouth is not None and not prepared.is_mouth_covered:
+        photo = _photo_mouth(prepared)
+        crop = cut_mouth(image, mouth.anchor, photo)
+        learned = prepare_learned_mouth(networks.mouth, crop, mouth.anchor, mouth.chroma, photo)
+    eyelids = {}
+    for side in SIDES:
+        if networks.eyes is not None and not prepared.is_eye_covered(side):
+            ball, eye = prepared.eyes[side].ball, _photo_eye(prepared, side)
+            eyelids[side] = prepare_learned_eyelid(networks.eyes, image, side, ball, mouth.chroma, eye)
+    return replace(prepared, learned=learned, eyelids=eyelids) if learned or eyelids else prepared
+
+
+def _photo_eye(prepared: PreparedPortrait, side: str) -> EyeFrame:
+    portrait, geometry = prepared.portrait, prepared.geometry
+    ring = geometry.texture[geometry.fine.rings[f"{side}_eye"]]
+    return EyeFrame(portrait.expression, portrait.pose, ring, prepared.to_image)
 
 
 def _photo_mouth(prepared: PreparedPortrait) -> MouthFrame:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mimaface_cli.engines.mesh.face_networks import FaceNetworks
 from mimaface_cli.engines.mesh.head_geometry import find_head
 from mimaface_cli.engines.mesh.image_patch import compute_polygon_depth
 from mimaface_cli.engines.mesh.learned_mouth import LearnedMouth
 from mimaface_cli.engines.mesh.measures import GAP, FaceMeasures
 from mimaface_cli.engines.mesh.mouth import MouthLayers
-from mimaface_cli.engines.mesh.mouth_network import MouthNetwork
+from mimaface_cli.engines.mesh.part_network import PartNetwork
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, estimate_skin_color, prepare_still_head
 from mimaface_cli.engines.sources import VideoSource
 from mimaface_cli.face.face478 import Face478
@@ -45,7 +46,7 @@ class ShotMouth:
 
 
 def find_shot_mouth(
-    source: VideoSource, track: MotionTrack, shot: range, model: Face478, network: MouthNetwork | None
+    source: VideoSource, track: MotionTrack, shot: range, model: Face478, network: PartNetwork | None
 ) -> ShotMouth:
     """Find the frame of a shot that shows the inside of the mouth best.
 
@@ -65,7 +66,7 @@ def find_shot_mouth(
                 best = visible, portrait
     if best is None:
         raise ValueError("a shot has frames")
-    prepared = prepare_still_head(best[1], model, network)
+    prepared = prepare_still_head(best[1], model, FaceNetworks(network))
     mouth = prepared.mouth if best[0] > _LEAST_VISIBLE else replace(prepared.mouth, photo=None)
     return ShotMouth(mouth, prepared.learned)
 

@@ -11,6 +11,7 @@ from itertools import islice
 
 import numpy as np
 
+from mimaface_cli.engines.mesh.face_networks import PAINTED_FACE, FaceNetworks
 from mimaface_cli.engines.mesh.layers import (
     PhotoLayers,
     clean_matte,
@@ -19,7 +20,6 @@ from mimaface_cli.engines.mesh.layers import (
     separate_occluder,
 )
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
-from mimaface_cli.engines.mesh.mouth_network import MouthNetwork
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_portrait
 from mimaface_cli.engines.mesh.smooth_fill import fill_smoothly
 from mimaface_cli.engines.mesh.video_plate import VideoPlate
@@ -62,7 +62,7 @@ def prepare_still_heads(
     has_face: np.ndarray,
     model: Face478,
     notes: list[str],
-    mouth_network: MouthNetwork | None = None,
+    networks: FaceNetworks = PAINTED_FACE,
 ) -> Generator[SourceFrame, None, None]:
     """Yield the frames of a video whose head is not moved.
 
@@ -72,7 +72,7 @@ def prepare_still_heads(
         has_face: (N,) bool, whether a frame shows the face.
         model: The face model of their coefficients.
         notes: List to which notes for the user are appended.
-        mouth_network: The network that corrects mouths, or None.
+        networks: The networks that correct the face.
     """
     tracker = OcclusionTracker()
     try:
@@ -84,7 +84,7 @@ def prepare_still_heads(
                     yield SourceFrame(image)
                     continue
                 occlusion = tracker(portrait.image, portrait.points)
-                prepare = partial(_prepare_still_head, portrait, model, occlusion, mouth_network)
+                prepare = partial(_prepare_still_head, portrait, model, occlusion, networks)
                 yield SourceFrame(image, prepare)
     finally:
         notes += tracker.notes
@@ -92,10 +92,10 @@ def prepare_still_heads(
 
 
 def _prepare_still_head(
-    portrait: Portrait, model: Face478, occlusion: Occlusion | None, mouth_network: MouthNetwork | None
+    portrait: Portrait, model: Face478, occlusion: Occlusion | None, networks: FaceNetworks
 ) -> PreparedPortrait:
     layers = separate_occluder(opaque_layers(portrait), portrait, model, occlusion, is_fast=True)
-    return prepare_portrait(portrait, model, layers, mouth_network)
+    return prepare_portrait(portrait, model, layers, networks)
 
 
 def sample_background(portraits: Iterator[Portrait]) -> VideoPlate:
@@ -124,7 +124,7 @@ def prepare_moving_heads(
     has_face: np.ndarray,
     model: Face478,
     notes: list[str],
-    mouth_network: MouthNetwork | None = None,
+    networks: FaceNetworks = PAINTED_FACE,
 ) -> Generator[SourceFrame, None, None]:
     """Yield the frames of a video whose head is moved.
 
@@ -135,7 +135,7 @@ def prepare_moving_heads(
         has_face: (N,) bool, whether a frame shows the face.
         model: The face model of their coefficients.
         notes: List to which notes for the user are appended.
-        mouth_network: The network that corrects mouths, or None.
+        networks: The networks that correct the face.
     """
     segmenter, tracker = PersonSegmenter(), OcclusionTracker()
     try:
@@ -152,7 +152,7 @@ def prepare_moving_heads(
                 occlusion = tracker(portrait.image, portrait.points)
                 layers = separate_occluder(layers, portrait, model, occlusion, is_fast=True)
                 notes += [note for note in (*plate.notes, *layers.notes) if note not in notes]
-                prepare = partial(prepare_portrait, portrait, model, layers, mouth_network)
+                prepare = partial(prepare_portrait, portrait, model, layers, networks)
                 yield SourceFrame(image, prepare)
     finally:
         notes += tracker.notes

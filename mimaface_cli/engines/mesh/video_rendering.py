@@ -1,16 +1,14 @@
 """Rendering of a source video under a planned motion."""
 
-from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from mimaface_cli.engines.base import FrameStream
+from mimaface_cli.engines.mesh.face_networks import PAINTED_FACE, FaceNetworks
 from mimaface_cli.engines.mesh.face_presence import ease_motion, presence_weights
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
-from mimaface_cli.engines.mesh.mouth_network import MouthNetwork, describe_mouth
-from mimaface_cli.engines.mesh.prepared_portrait import PAINTED_NOTE, knows_style, prepare_still_head
+from mimaface_cli.engines.mesh.prepared_portrait import prepare_still_head, select_known_networks
 from mimaface_cli.engines.mesh.renderer import render_video
 from mimaface_cli.engines.mesh.video_layers import (
     moves_heads,
@@ -27,7 +25,7 @@ def render_video_motion(
     track: MotionTrack,
     model: Face478,
     motion: MeshMotion,
-    mouth_network: MouthNetwork | None,
+    networks: FaceNetworks,
     needs_originals: bool = False,
 ) -> FrameStream:
     """Render the frames of a source video under a planned motion.
@@ -37,16 +35,14 @@ def render_video_motion(
         track: The first frames of its track, as many as the motion has.
         model: The face model.
         motion: The motion.
-        mouth_network: The network that corrects mouths, or None. It is not used if it does not know the style of the
-            video.
+        networks: The networks that correct the face. One that does not know the style of the video is not used.
         needs_originals: Whether the stream must also provide the original frames.
     """
     notes: list[str] = []
-    if mouth_network is not None:
-        sample = prepare_still_head(source.portrait(_find_sample(track)), model, mouth_network)
-        if not knows_style(sample):
-            mouth_network = None
-            notes.append(PAINTED_NOTE)
+    if networks != PAINTED_FACE:
+        sample = prepare_still_head(source.portrait(_find_sample(track)), model, networks)
+        networks, style_notes = select_known_networks(sample)
+        notes += style_notes
     portraits, originals = source.portraits(track), None
     if needs_originals:
         portraits, originals = tee_originals(portraits)
@@ -58,13 +54,13 @@ def render_video_motion(
     shots = [range(start, end) for start, end in pairwise(borders)]
     if moves_heads(motion, track.pose):
         samples = source.portraits(track, detect=False)
-        source_frames = prepare_moving_heads(portraits, samples, shots, weights > 0, model, notes, mouth_network)
+        source_frames = prepare_moving_heads(portraits, samples, shots, weights > 0, model, notes, networks)
         frames = render_video(source_frames, model, motion, weights)
     else:
         portraits, join_alpha = split_alpha(portraits)
-        source_frames = prepare_still_heads(portraits, shots, weights > 0, model, notes, mouth_network)
+        source_frames = prepare_still_heads(portraits, shots, weights > 0, model, notes, networks)
         frames = join_alpha(render_video(source_frames, model, motion, weights))
-    describe = partial(_describe, mouth_network)
+    describe = networks.describe
     return FrameStream(
         frames,
         track.pts,
@@ -88,10 +84,6 @@ def _describe_untouched(untouched: int, other_turn: int) -> list[str]:
             "they stay as they are"
         )
     return notes
-
-
-def _describe(mouth_network: MouthNetwork | None) -> dict[str, Any]:
-    return {"mouth": describe_mouth(mouth_network)}
 
 
 def _find_sample(track: MotionTrack) -> int:

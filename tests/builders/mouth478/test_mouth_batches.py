@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from mimaface_cli.builders.clip_renderer import measure_flow
 from mimaface_cli.builders.mouth478.mouth_batches import MouthClip, draw_batch, mirror_conditions, read_pair
-from mimaface_cli.builders.mouth478.mouth_clips import MouthSamples, measure_flow
+from mimaface_cli.builders.mouth478.mouth_clips import MouthSamples
 from mimaface_cli.builders.mouth478.mouth_training import (
-    MouthTrainer,
-    TrainingOptions,
+    build_mouth_task,
     compare_mouths,
     compare_tones,
-    measure_unsteadiness,
     weigh_pixels,
 )
+from mimaface_cli.builders.part_training import PartTrainer, TrainingOptions, measure_unsteadiness
 from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, CROP_HEIGHT, CROP_WIDTH, MOUTH_COLUMNS
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 
@@ -169,7 +169,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path):
 
     def train(checkpoint: str, last: int) -> dict[str, torch.Tensor]:
         options = TrainingOptions(4, 0, tmp_path / checkpoint, checkpoint_every=1)
-        trainer = MouthTrainer(people, options)
+        trainer = PartTrainer(build_mouth_task(people), options)
 
         def stop(step: int, steps: int, losses: dict[str, float]) -> None:
             if step == last < steps:

@@ -6,12 +6,19 @@ import cv2
 import numpy as np
 import pytest
 
+from mimaface_cli.engines.mesh.face_networks import FaceNetworks
+from mimaface_cli.engines.mesh.face_part import change_window
 from mimaface_cli.engines.mesh.layers import opaque_layers
-from mimaface_cli.engines.mesh.learned_mouth import MouthCrop, fade_border, find_teeth
+from mimaface_cli.engines.mesh.learned_mouth import MouthCrop, find_teeth
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
-from mimaface_cli.engines.mesh.mouth_crop import CROP_HEIGHT, CROP_WIDTH, mouth_crop_matrix
-from mimaface_cli.engines.mesh.mouth_network import load_mouth_network
-from mimaface_cli.engines.mesh.prepared_portrait import PAINTED_NOTE, knows_style, prepare_photo, prepare_still_head
+from mimaface_cli.engines.mesh.mouth_crop import CROP_HEIGHT, CROP_WIDTH, MOUTH, mouth_crop_matrix
+from mimaface_cli.engines.mesh.part_network import load_network
+from mimaface_cli.engines.mesh.prepared_portrait import (
+    PAINTED_MOUTH_NOTE,
+    prepare_photo,
+    prepare_still_head,
+    select_known_networks,
+)
 from mimaface_cli.engines.mesh.renderer import render_frame, render_photo, render_video
 from mimaface_cli.engines.mesh.video_layers import prepare_moving_heads, prepare_still_heads
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
@@ -35,7 +42,15 @@ def portrait(model):
 def networks(tmp_path_factory):
     """A network that adds few gray levels, and one that adds many."""
     folder = tmp_path_factory.mktemp("models")
-    return [load_mouth_network(write_model(folder / f"{k}.npz", strength)) for k, strength in enumerate((0.01, 0.3))]
+    return [load_mouth(write_model(folder / f"{k}.npz", strength)) for k, strength in enumerate((0.01, 0.3))]
+
+
+def load_mouth(path):
+    return FaceNetworks(load_network(MOUTH, path))
+
+
+def knows_style(prepared):
+    return not select_known_networks(prepared)[1]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +107,7 @@ def test_correction_stays_in_the_crop_and_fades_to_its_border(pair, model):
 
 
 def test_border_weight_falls_to_zero():
-    weight = fade_border()[..., 0]
+    weight = change_window(MOUTH)
     assert max(weight[[0, -1]].max(), weight[:, [0, -1]].max()) < 0.01
     assert weight[CROP_HEIGHT // 2, CROP_WIDTH // 2] == 1
     assert max(np.abs(np.diff(weight, axis=axis)).max() for axis in (0, 1)) < 0.15
@@ -138,9 +153,9 @@ def test_extreme_expressions_render(pair, model, jaw):
 
 def test_painted_note_for_an_image_in_a_foreign_style(portrait, model, networks):
     small = zoom(portrait, 0.5)
-    known, foreign = (prepare_photo(small, model, mouth_network=network) for network in networks)
-    assert known.mouth_network is networks[0] and PAINTED_NOTE not in known.layers.notes
-    assert foreign.mouth_network is None and foreign.layers.notes.count(PAINTED_NOTE) == 1
+    known, foreign = (prepare_photo(small, model, networks=network) for network in networks)
+    assert known.networks == networks[0] and PAINTED_MOUTH_NOTE not in known.layers.notes
+    assert foreign.networks.mouth is None and foreign.layers.notes.count(PAINTED_MOUTH_NOTE) == 1
     plain = prepare_photo(small, model)
     assert np.array_equal(render(foreign, model, jaw=0.5), render(plain, model, jaw=0.5))
 
@@ -155,7 +170,7 @@ def test_style_is_judged_by_what_changes_in_the_photo_itself(portrait, model, ne
 def test_huge_weights_neither_crash_nor_warn(portrait, model, tmp_path):
     arrays = make_arrays()
     weights = {name: array * np.float32(1e15) for name, array in arrays.items() if name.endswith("weight")}
-    prepared = prepare_still_head(portrait, model, load_mouth_network(write_model(tmp_path / "huge.npz", **weights)))
+    prepared = prepare_still_head(portrait, model, load_mouth(write_model(tmp_path / "huge.npz", **weights)))
     assert not knows_style(prepared)
     assert render(prepared, model, jaw=0.5).shape == portrait.image.shape
 
@@ -169,7 +184,7 @@ def draw_with_ink(image: np.ndarray) -> np.ndarray:
 
 @pytest.mark.skipif(not (ROOT / "weights" / "mouth478.npz").exists(), reason="the mouth network is not there yet")
 def test_shipped_network_knows_photos_and_refuses_line_drawings(portrait, model):
-    shipped = load_mouth_network()
+    shipped = FaceNetworks(load_network(MOUTH))
     gray = portrait.image.mean(2, keepdims=True).astype(np.uint8).repeat(3, 2)
     for image in (portrait.image, gray):
         assert knows_style(prepare_still_head(replace(portrait, image=image), model, shipped))

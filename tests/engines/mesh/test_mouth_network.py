@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, CROP_HEIGHT, CROP_WIDTH
-from mimaface_cli.engines.mesh.mouth_network import load_mouth_network, open_mouth_network
+from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, CROP_HEIGHT, CROP_WIDTH, MOUTH
+from mimaface_cli.engines.mesh.part_network import load_network, open_network
 from mimaface_cli.errors import InputError, WeightsError
 from tests.engines.mesh.mouth_models import make_arrays, write_model
 
@@ -52,7 +52,7 @@ def condition():
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    return load_mouth_network(write_model(tmp_path_factory.mktemp("model") / "mouth.npz"))
+    return load_network(MOUTH, write_model(tmp_path_factory.mktemp("model") / "mouth.npz"))
 
 
 def test_network_computes_what_torch_computes(network, planes, condition):
@@ -66,7 +66,7 @@ def test_network_computes_what_torch_computes(network, planes, condition):
 def test_network_computes_what_torch_computes_with_other_channels(tmp_path, planes, condition):
     arrays = make_arrays(channels=(8, 12, 20, 24))
     np.savez(tmp_path / "small.npz", **arrays)
-    small = load_mouth_network(tmp_path / "small.npz")
+    small = load_network(MOUTH, tmp_path / "small.npz")
     result = small(planes[:4], small.embed_photo(planes[4:]), condition)
     assert np.abs(result - reference(arrays, planes, condition)).max() < 1e-4
 
@@ -82,20 +82,20 @@ def test_coefficients_beyond_the_training_count_as_its_limits(network, planes, c
 
 def test_model_file_names_the_model(network, tmp_path):
     path = write_model(tmp_path / "anna.npz")
-    assert load_mouth_network(path).describe() == {"name": "anna.npz", "version": network.version}
-    assert load_mouth_network(path).sha256 == network.sha256  # equal weights
+    assert load_network(MOUTH, path).describe() == {"name": "anna.npz", "version": network.version}
+    assert load_network(MOUTH, path).sha256 == network.sha256  # equal weights
 
 
 def test_changed_model_file_is_read_again(tmp_path):
     path = write_model(tmp_path / "mouth.npz")
-    first = load_mouth_network(path)
-    assert load_mouth_network(path) is first
+    first = load_network(MOUTH, path)
+    assert load_network(MOUTH, path) is first
     write_model(path, seed=1)
-    assert load_mouth_network(path).version != first.version
+    assert load_network(MOUTH, path).version != first.version
 
 
 def test_painted_mouth_needs_no_network():
-    assert open_mouth_network("painted") is None
+    assert open_network(MOUTH, "painted") is None
 
 
 DEFECTS = {
@@ -124,7 +124,7 @@ DEFECTS = {
 def test_defective_model_file_is_a_one_line_error(tmp_path, defect):
     path = write_model(tmp_path / "mouth.npz", **DEFECTS[defect])
     with pytest.raises(WeightsError, match=r"mouth\.npz: not a mouth network \(") as caught:
-        load_mouth_network(path)
+        load_network(MOUTH, path)
     assert "\n" not in str(caught.value)
 
 
@@ -133,9 +133,9 @@ def test_file_of_another_kind_is_a_one_line_error(tmp_path):
     for content in (b"not a zip file", b"PK\x03\x04", write_model(tmp_path / "a.npz").read_bytes()[:-200]):
         path.write_bytes(content)
         with pytest.raises(WeightsError, match=r"mouth\.npz: not a mouth network \("):
-            load_mouth_network(path)
+            load_network(MOUTH, path)
     with pytest.raises(InputError, match=r"no such file"):
-        load_mouth_network(tmp_path / "missing.npz")
+        load_network(MOUTH, tmp_path / "missing.npz")
 
 
 def test_file_that_unpacks_to_much_is_refused_before_it_is_unpacked(tmp_path):
@@ -146,4 +146,4 @@ def test_file_that_unpacks_to_much_is_refused_before_it_is_unpacked(tmp_path):
     path.write_bytes(buffer.getvalue())
     assert path.stat().st_size < 1_000_000
     with pytest.raises(WeightsError, match="unpacks to more than"):
-        load_mouth_network(path)
+        load_network(MOUTH, path)

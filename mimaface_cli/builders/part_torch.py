@@ -1,28 +1,34 @@
-"""The mouth network and its critic in torch, for training; `engines/mesh/mouth_network.py` runs the network."""
+"""The network of a face part and its critic in torch, for training; `engines/mesh/part_network.py` runs the network."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, PLANES
+from mimaface_cli.engines.mesh.face_part import PLANES, FacePart
+from mimaface_cli.engines.mesh.part_network import PartNetwork
 
 FACTOR = 2  # pixels of the crop per pixel of the first layer, in each direction
-WIDTHS = (16, 32, 64, 96)  # channels by level
 SLOPE = 0.1  # of the leaky rectifier
 _CRITIC_INPUTS, _CRITIC_WIDTHS, _CRITIC_GROUPS = 7, (24, 48, 64), 8
 
 
-class MouthUNet(nn.Module):
-    """A U-Net with four levels that returns what to add to a rendered mouth."""
+class PartUNet(nn.Module):
+    """A U-Net with four levels that returns what to add to a rendered part of a face.
 
-    def __init__(self) -> None:
+    Args:
+        part: The part.
+        widths: Channels by level.
+    """
+
+    def __init__(self, part: FacePart, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
-        first, second, third, fourth = WIDTHS
+        first, second, third, fourth = widths
         self.e0 = nn.Conv2d(PLANES * FACTOR**2, first, 3, 1, 1)
         self.e1a, self.e1b = nn.Conv2d(first, second, 3, 2, 1), nn.Conv2d(second, second, 3, 1, 1)
         self.e2a, self.e2b = nn.Conv2d(second, third, 3, 2, 1), nn.Conv2d(third, third, 3, 1, 1)
         self.e3a = nn.Conv2d(third, fourth, 3, 2, 1)
-        self.condition = nn.Linear(CONDITION_DIM, fourth)
+        self.condition = nn.Linear(part.condition_dim, fourth)
         self.m0, self.m1 = nn.Conv2d(fourth, fourth, 3, 1, 1), nn.Conv2d(fourth, fourth, 3, 1, 1)
         self.d2 = nn.Conv2d(fourth + third, third, 3, 1, 1)
         self.d1 = nn.Conv2d(third + second, second, 3, 1, 1)
@@ -37,8 +43,20 @@ class MouthUNet(nn.Module):
         nn.init.normal_(self.condition.weight, std=0.1)
         nn.init.normal_(self.o.weight, std=0.01)
 
+    def copy_weights(self, network: PartNetwork) -> None:
+        """Start from the weights of a model file."""
+        state = {}
+        for name in self.state_dict():
+            layer, _, kind = name.rpartition(".")
+            state[name] = torch.from_numpy((network.weights if kind == "weight" else network.biases)[layer])
+        self.load_state_dict(state)
+
+    def export_weights(self) -> dict[str, np.ndarray]:
+        """Return the weights as arrays of a model file, in half precision."""
+        return {name: value.numpy().astype(np.float16) for name, value in self.state_dict().items()}
+
     def forward(self, planes: Tensor, condition: Tensor) -> Tensor:
-        """Return the change (N, 3, 128, 192) of planes (N, 8, 128, 192) under conditions (N, CONDITION_DIM)."""
+        """Return the change (N, 3, H, W) of planes (N, 8, H, W) under conditions (N, K)."""
         x0 = _act(self.e0(functional.pixel_unshuffle(planes, FACTOR)))
         x1 = _act(self.e1b(_act(self.e1a(x0))))
         x2 = _act(self.e2b(_act(self.e2a(x1))))
@@ -51,8 +69,8 @@ class MouthUNet(nn.Module):
         return functional.pixel_shuffle(self.o(u0), FACTOR)
 
 
-class MouthCritic(nn.Module):
-    """A patch classifier of real and rendered mouths, which also sees the opening of the lips and the photo."""
+class PartCritic(nn.Module):
+    """A patch classifier of real and rendered crops, which also sees the opening of lips or lids and the photo."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""A small convolutional network that corrects the rendered mouth of a frame.
+"""A small convolutional network that corrects a rendered part of the face in a frame.
 
-It sees the crop around the mouth as the engine renders it, the same crop of the photo, and the coefficients of both,
-and returns what to add to the rendered crop. `mimaface_cli.builders.mouth478` trains it.
+It sees the crop around the part as the engine renders it, the same crop of the photo, and the coefficients of both,
+and returns what to add to the rendered crop. `mimaface_cli.builders` trains it: `mouth478` and `eyelid478`.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.engines.mesh.convolution import PackedKernel, convolve, join, pack_kernel
-from mimaface_cli.engines.mesh.mouth_crop import CONDITION_DIM, CROP_HEIGHT, CROP_WIDTH, PLANES
-from mimaface_cli.engines.mesh.mouth_option import LEARNED, PAINTED
+from mimaface_cli.engines.mesh.face_part import PLANES, FacePart
+from mimaface_cli.engines.mesh.image_patch import LUMA
+from mimaface_cli.engines.mesh.part_option import LEARNED, PAINTED
 from mimaface_cli.errors import InputError, WeightsError, brief
 from mimaface_cli.files import check_input_file
 
-NAME = "mouth478"
 BLOCK = 2  # pixels of the crop in each direction that form one cell of the network's grid
 CONDITION = "condition"
 _FRAME_INPUTS = PLANES // 2 * BLOCK**2
@@ -28,24 +28,27 @@ _SLOPE = 0.1  # of the leaky ReLU
 _STRIDED = ("e1a", "e2a", "e3a")  # layers that halve the size
 _PHOTO_PART = "e0 photo"
 _MAX_CHANNELS = 512
+_LARGEST = 255.0  # gray levels: a change that counts as infinite
 _VERSION_DIGITS = 12
 _MAX_BYTES = 64_000_000  # of a model file, packed and unpacked
 
 
 @dataclass(frozen=True)
-class MouthNetwork:
+class PartNetwork:
     """The network, a U-Net of four stages on cells of 2×2 pixels.
 
     Attributes:
-        weights: Kernels (outputs, inputs, 3, 3) float32 by layer; for "condition" (outputs, CONDITION_DIM).
+        part: The part of the face that it corrects. Its crop has H×W pixels, its condition K coefficients.
+        weights: Kernels (outputs, inputs, 3, 3) float32 by layer; for "condition" (outputs, K).
         biases: (outputs,) float32 by layer.
-        condition_low: (CONDITION_DIM,) float32, lowest coefficients of the training.
-        condition_high: (CONDITION_DIM,) float32, highest coefficients of the training.
+        condition_low: (K,) float32, lowest coefficients of the training.
+        condition_high: (K,) float32, highest coefficients of the training.
         name: Name of the shipped model, or of the file.
         version: Version of the build.
         sha256: SHA-256 (hex) of the file.
     """
 
+    part: FacePart
     weights: dict[str, np.ndarray]
     biases: dict[str, np.ndarray]
     condition_low: np.ndarray
@@ -58,10 +61,10 @@ class MouthNetwork:
         """Compute the photo's part of the first layer, which is the same for all frames.
 
         Args:
-            planes: (4, 128, 192) float32, see `mouth_crop.stack_planes`.
+            planes: (4, H, W) float32, see `face_part.stack_planes`.
 
         Returns:
-            (C0, 64, 96) float32.
+            (C0, H/2, W/2) float32.
         """
         kernel = self._kernels[_PHOTO_PART]
         return convolve(_to_cells(planes), kernel, np.zeros(kernel.outputs, np.float32))
@@ -70,12 +73,12 @@ class MouthNetwork:
         """Run the network.
 
         Args:
-            planes: (4, 128, 192) float32 crop of the frame, see `mouth_crop.stack_planes`.
-            photo: (C0, 64, 96) float32, see `embed_photo`.
-            condition: (CONDITION_DIM,) coefficients, limited to the range of the training.
+            planes: (4, H, W) float32 crop of the frame, see `face_part.stack_planes`.
+            photo: (C0, H/2, W/2) float32, see `embed_photo`.
+            condition: (K,) coefficients, limited to the range of the training.
 
         Returns:
-            (3, 128, 192) float32, what to add to the colors of the frame; 1 stands for 127.5.
+            (3, H, W) float32, what to add to the colors of the frame; 1 stands for 127.5.
         """
         x0 = convolve(_to_cells(planes), self._kernels["e0"], self.biases["e0"])
         x0 += photo
@@ -91,6 +94,27 @@ class MouthNetwork:
         for name, link in (("d2", x2), ("d1", x1), ("d0", x0)):
             values = self._layer(name, join(values, link))
         return _to_pixels(convolve(values, self._kernels["o"], self.biases["o"]))
+
+    def correct(self, planes: np.ndarray, photo: np.ndarray, condition: np.ndarray, chroma: float) -> np.ndarray:
+        """Run the network for an image that may be gray, with weights that may be huge.
+
+        Args:
+            planes: As in a call of the network.
+            photo: As in a call of the network.
+            condition: As in a call of the network.
+            chroma: Saturation of the image, 0 (gray) to 1.
+
+        Returns:
+            (H, W, 3) float32, what to add to the colors of the frame, in gray levels.
+        """
+        # A model file with huge weights must not crash the renderer.
+        with np.errstate(over="ignore", invalid="ignore"):
+            residual = 127.5 * np.moveaxis(self(planes, photo, condition), 0, -1)
+        residual = np.nan_to_num(residual, nan=_LARGEST, posinf=_LARGEST, neginf=-_LARGEST)
+        if chroma < 1:
+            gray = residual @ LUMA
+            residual = gray[..., None] + np.float32(chroma) * (residual - gray[..., None])
+        return np.ascontiguousarray(residual, np.float32)
 
     def _layer(self, name: str, values: np.ndarray, offset: np.ndarray | None = None) -> np.ndarray:
         bias = self.biases[name] if offset is None else self.biases[name] + offset
@@ -109,8 +133,8 @@ class MouthNetwork:
         return {"name": self.name, "version": self.version}
 
 
-def layer_shapes(channels: tuple[int, int, int, int]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all kernels of a network with these channels in its four stages."""
+def layer_shapes(part: FacePart, channels: tuple[int, int, int, int]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all kernels of a part's network with these channels in its four stages."""
     c0, c1, c2, c3 = channels
     sizes = {
         "e0": (2 * _FRAME_INPUTS, c0),
@@ -127,7 +151,7 @@ def layer_shapes(channels: tuple[int, int, int, int]) -> dict[str, tuple[int, ..
         "o": (c0, _OUTPUTS),
     }
     shapes: dict[str, tuple[int, ...]] = {name: (outputs, inputs, 3, 3) for name, (inputs, outputs) in sizes.items()}
-    return shapes | {CONDITION: (c3, CONDITION_DIM)}
+    return shapes | {CONDITION: (c3, part.condition_dim)}
 
 
 def content_version(arrays: dict[str, np.ndarray]) -> str:
@@ -138,19 +162,20 @@ def content_version(arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()[:_VERSION_DIGITS]
 
 
-def describe_mouth(network: MouthNetwork | None) -> dict[str, str]:
-    """Return name and version of what renders mouths, for reports; None for the painted mouth."""
+def describe_network(network: PartNetwork | None) -> dict[str, str]:
+    """Return name and version of what renders a part, for reports; None for the painted part."""
     return {"name": PAINTED, "version": ""} if network is None else network.describe()
 
 
-def open_mouth_network(choice: str) -> MouthNetwork | None:
+def open_network(part: FacePart, choice: str) -> PartNetwork | None:
     """Load the network that an option names.
 
     Args:
+        part: The part.
         choice: "learned" for the shipped network, "painted" for none, or the path of a model file.
 
     Returns:
-        The network, or None for the painted mouth.
+        The network, or None for the painted part.
 
     Raises:
         InputError: The file does not exist or cannot be read.
@@ -158,13 +183,14 @@ def open_mouth_network(choice: str) -> MouthNetwork | None:
     """
     if choice == PAINTED:
         return None
-    return load_mouth_network(None if choice == LEARNED else Path(choice))
+    return load_network(part, None if choice == LEARNED else Path(choice))
 
 
-def load_mouth_network(path: Path | None = None) -> MouthNetwork:
-    """Load a network.
+def load_network(part: FacePart, path: Path | None = None) -> PartNetwork:
+    """Load the network of a part.
 
     Args:
+        part: The part.
         path: The .npz file, by default the one that ships with the package.
 
     Raises:
@@ -174,35 +200,35 @@ def load_mouth_network(path: Path | None = None) -> MouthNetwork:
     if path is None:
         from mimaface_cli.weights.locate import locate
 
-        return _load(locate(NAME), NAME)
+        return _load(part, locate(part.name), part.name)
     try:
         check_input_file(path)
     except InputError as error:
-        raise InputError(error.message, field="mouth") from error
-    return _load(path, path.name)
+        raise InputError(error.message, field=part.field) from error
+    return _load(part, path, path.name)
 
 
-def _load(path: Path, name: str) -> MouthNetwork:
+def _load(part: FacePart, path: Path, name: str) -> PartNetwork:
     """Load a file; as long as it does not change, once."""
     try:
         info = path.stat()
         if info.st_size > _MAX_BYTES:
-            raise WeightsError(f"{path}: not a mouth network ({info.st_size} bytes are too many). Choose another file.")
-        return _read(path, name, info.st_mtime_ns, info.st_size)
+            raise WeightsError(f"{path}: not {part.title} ({info.st_size} bytes are too many). Choose another file.")
+        return _read(part, path, name, info.st_mtime_ns, info.st_size)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({brief(error.strerror)}). Choose another file.") from error
 
 
-@lru_cache(maxsize=2)
-def _read(path: Path, name: str, time: int, size: int) -> MouthNetwork:
+@lru_cache(maxsize=4)
+def _read(part: FacePart, path: Path, name: str, time: int, size: int) -> PartNetwork:
     content = path.read_bytes()
     try:
         arrays = _read_arrays(content)
         version = str(arrays.pop("version"))
-        network = _build(arrays, name, version, hashlib.sha256(content).hexdigest())
+        network = _build(part, arrays, name, version, hashlib.sha256(content).hexdigest())
     except Exception as error:  # zipfile, zlib and numpy raise many types of errors on damaged bytes
         raise WeightsError(
-            f"{path}: not a mouth network ({brief(error)}). Restore the file, or set `mouth=painted`."
+            f"{path}: not {part.title} ({brief(error)}). Restore the file, or set `{part.field}=painted`."
         ) from error
     return network
 
@@ -215,14 +241,15 @@ def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
-def _build(arrays: dict[str, np.ndarray], name: str, version: str, sha256: str) -> MouthNetwork:
+def _build(part: FacePart, arrays: dict[str, np.ndarray], name: str, version: str, sha256: str) -> PartNetwork:
     """Build a network. Raises ValueError or KeyError for arrays that do not fit."""
     stages = ("e0", "e1a", "e2a", "e3a")
     counts = [arrays[f"{stage}.weight"].shape[0] for stage in stages]
     if max(counts) > _MAX_CHANNELS:
         raise ValueError(f"more than {_MAX_CHANNELS} channels")
-    shapes = layer_shapes((counts[0], counts[1], counts[2], counts[3]))
-    expected: dict[str, tuple[int, ...]] = {"condition_low": (CONDITION_DIM,), "condition_high": (CONDITION_DIM,)}
+    shapes = layer_shapes(part, (counts[0], counts[1], counts[2], counts[3]))
+    limits = (part.condition_dim,)
+    expected: dict[str, tuple[int, ...]] = {"condition_low": limits, "condition_high": limits}
     for layer, shape in shapes.items():
         expected |= {f"{layer}.weight": shape, f"{layer}.bias": shape[:1]}
     checked = {key: _check(key, arrays[key], shape) for key, shape in expected.items()}
@@ -230,7 +257,8 @@ def _build(arrays: dict[str, np.ndarray], name: str, version: str, sha256: str) 
         raise ValueError("condition_low lies above condition_high")
     if version != content_version({key: arrays[key] for key in expected}):
         raise ValueError("the version does not belong to the content")
-    return MouthNetwork(
+    return PartNetwork(
+        part=part,
         weights={layer: checked[f"{layer}.weight"] for layer in shapes},
         biases={layer: checked[f"{layer}.bias"] for layer in shapes},
         condition_low=checked["condition_low"],
@@ -263,4 +291,4 @@ def _to_pixels(cells: np.ndarray) -> np.ndarray:
     """Move channels (4 C, h, w) into pixels (C, 2 h, 2 w), as torch's pixel_shuffle does."""
     count, height, width = cells.shape
     blocks = cells.reshape(count // BLOCK**2, BLOCK, BLOCK, height, width).transpose(0, 3, 1, 4, 2)
-    return np.ascontiguousarray(blocks).reshape(-1, CROP_HEIGHT, CROP_WIDTH)
+    return np.ascontiguousarray(blocks).reshape(-1, height * BLOCK, width * BLOCK)

@@ -1,0 +1,1 @@
+"""Training of the eyelid network from videos of faces."""
