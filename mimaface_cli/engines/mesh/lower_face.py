@@ -31,6 +31,7 @@ _NOSE = np.concatenate(
 # Of the way from the base of the nose up to the eyes: up to here skin moves fully, and from here on not at all.
 _FULL_BELOW, _STILL_ABOVE = 0.05, 0.62
 _LIP_REACH = 8.0, 24.0  # millimeters from the lips up to which, and from which on, see `LowerFace.lip_share`
+_CHIN_REACH = 1.6  # by how much more lips reach downward
 _MILLIMETERS = 0.607 / 63.0  # model units
 # Rings around the jaw: distance from it in heights of the face, and share of its movement.
 _RINGS = ((0.0, 1.0), (0.06, 0.72), (0.15, 0.34), (0.27, 0.08), (0.36, 0.0))
@@ -101,6 +102,8 @@ def _find_lower_face(vertices: bytes, triangles: bytes) -> LowerFace:
     weight[_NOSE] = 0
     lips = mean[np.concatenate([topology.OUTER_LIPS, topology.INNER_LIPS])]
     distance = np.linalg.norm(mean[:, None] - lips[None], axis=2).min(1) / _MILLIMETERS
+    below = np.clip((lips[:, 1].min() - mean[:, 1]) / _MILLIMETERS / np.maximum(distance, 1e-6), 0, 1)
+    distance /= 1 + _CHIN_REACH * below  # the chin moves with the lower lip
     nearest, farthest = _LIP_REACH
     lip_share = 1 - smoothstep((distance - nearest) / (farthest - nearest))
     fine = build_fine_face(triangles)
