@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mimaface_cli.engines.registry import register_engine
     from mimaface_cli.errors import InputError, MimafaceError, OutputError, WeightsError
     from mimaface_cli.evaluation.catalog import register_metric
+    from mimaface_cli.evaluation.compare import SystemComparison, compare_systems
     from mimaface_cli.evaluation.evaluate import evaluate, evaluate_list
     from mimaface_cli.evaluation.evaluate_options import EvaluateOptions
     from mimaface_cli.evaluation.evaluation_result import Evaluation
@@ -58,6 +59,7 @@ _MODULES = {
     "engines.registry": ("register_engine",),
     "errors": ("InputError", "MimafaceError", "OutputError", "WeightsError"),
     "evaluation.catalog": ("register_metric",),
+    "evaluation.compare": ("SystemComparison", "compare_systems"),
     "evaluation.evaluate": ("evaluate", "evaluate_list"),
     "evaluation.evaluate_options": ("EvaluateOptions",),
     "evaluation.evaluation_result": ("Evaluation",),
@@ -95,9 +97,11 @@ __all__ = [
     "ProvenanceOptions",
     "RetargetOptions",
     "SpeechOptions",
+    "SystemComparison",
     "Trim",
     "WeightsError",
     "animate",
+    "compare_systems",
     "edit",
     "edit_track",
     "evaluate",
