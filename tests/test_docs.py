@@ -16,6 +16,7 @@ import pytest
 
 import mimaface_cli
 from mimaface_cli.cli.command_types import Command
+from mimaface_cli.engines.mesh.eyelid_crop import EYELID
 from tests.conftest import ROOT, Sample
 from tests.engines.mesh.mouth_models import write_model
 
@@ -155,6 +156,7 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
     export_track(MotionTrack.load(sample.track), folder / "MySlate_1_iPhone.csv", "livelink")
     write_rows(folder / "same.csv", ("source", "driver"), ("photo.jpg", "talk.npz"))
     write_model(folder / "anna.npz")
+    write_model(folder / "eyelids.npz", part=EYELID)
     (folder / "jobs.csv").write_text(first_block(ROOT / "docs" / "batch.md", "csv"), "utf-8")
     (folder / "speakers.csv").write_text(first_block(ROOT / "docs" / "dubbing.md", "csv"), "utf-8")
     write_rows(folder / "keys.csv", ("time", "yaw", "jawOpen"), ("0.1", "5", ""), ("0.2", "", "0.3"))
