@@ -86,7 +86,7 @@ def test_animate_reports_progress_and_returns_what_it_wrote(sample, tmp_path):
 
 def test_one_portrait_is_animated_by_many_drivers_without_loading_it_again(sample, monkeypatch):
     portrait = load_portrait(sample.portrait)
-    monkeypatch.setattr("mimaface_cli.apps.animate.load_portrait", None)
+    monkeypatch.setattr("mimaface_cli.apps.animation_setup.load_portrait", None)
     for track in (load_track(sample.track), MotionTrack.neutral(2, "face478")):
         assert len(list(render_frames(portrait, track).frames)) == len(track)
 
