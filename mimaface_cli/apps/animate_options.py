@@ -16,6 +16,7 @@ from mimaface_cli.media.trim import Trim
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.options import check_options, option, option_info
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
+from mimaface_cli.speech.style_options import SpeechStyle
 
 OUTPUT_MODES = ("full", "crop")
 CHANGED, PERSON = "changed", "person"
@@ -45,6 +46,7 @@ class AnimateOptions:
         audio_stream: Number of the audio stream to use, from 1, or None for the main one.
         compare: Whether the result shows source, driver and result side by side.
         pose_from: Track or video that provides the head motion of a speech driver, or None.
+        style: Emotion, head motion, blinks and idle motion of a speech driver.
         trim: Span of the driver to use, and of a source video.
         loop: Whether a driver that is shorter than a source video is repeated: "none" or "driver".
         speakers: CSV file with the columns start, end and face that says which face of a video speaks when, or None.
@@ -95,6 +97,7 @@ class AnimateOptions:
     )
     compare: bool = option(False, help="Show source, driver and result side by side.")
     pose_from: Path | None = option(None, metavar="PATH", help="Track or video for the head motion of a speech driver.")
+    style: SpeechStyle = field(default_factory=SpeechStyle)
     trim: Trim = field(default_factory=Trim)
     strict: bool = option(False, expert=True, help=STRICT_HELP)
     loop: str = option(

@@ -152,6 +152,7 @@ class AnimationPlan:
             speech=SpeechOptions(
                 seed=options.diffusion.settings.seed,
                 pose_from=options.pose_from,
+                style=options.style,
                 audio_stream=options.audio_stream if options.audio == DRIVER_AUDIO else None,
             ),
             speaker=photo,
@@ -221,10 +222,7 @@ def plan_animation(
         diffusion=options.diffusion,
     )
     selection = select_engine(options.engine, query)
-    if options.pose_from is not None and not driver_input.is_speech:
-        raise InputError(
-            f"{query.driver_name}: already contains head motion. Set `pose_from` only with an audio file as the driver."
-        )
+    _check_speech_options(options, driver_input)
     if driver_input.loaded is not None:
         engine = selection.engine
         driver_input.loaded.track.require_space(engine.space, engine.name, query.driver_name)
@@ -264,6 +262,18 @@ def plan_output(plan: AnimationPlan, output: Path) -> AnimationPlan:
     obstacle = next((name for name, is_set in changes.items() if is_set), "")
     depth = plan_depth(plan.source.info, output, options.encode, plan.size, obstacle)
     return replace(plan, depth=depth, options=replace(options, encode=depth.encode))
+
+
+def _check_speech_options(options: AnimateOptions, driver: DriverInput) -> None:
+    """Raise InputError for options of a speech driver if the driver is not audio."""
+    if driver.is_speech:
+        return
+    if options.pose_from is not None:
+        raise InputError(
+            f"{driver.info.path}: already contains head motion. Set `pose_from` only with an audio file as the driver."
+        )
+    if changed := options.style.changed_fields():
+        raise InputError("is for speech. Use an audio file as the driver.", field=changed[0])
 
 
 def _find_audio(audio: str, source: SourceInput) -> Path | None:

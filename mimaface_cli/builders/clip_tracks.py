@@ -18,8 +18,13 @@ def list_videos(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
-def read_people(path: Path | None) -> dict[str, str]:
+def read_people(path: Path | None, column: str = "person", is_optional: bool = False) -> dict[str, str]:
     """Read the person in each file, by file name without the suffix of a video.
+
+    Args:
+        path: CSV file with the columns file and person, or None.
+        column: Column to read.
+        is_optional: Whether a table without the column counts as empty.
 
     Raises:
         InputError: If the table cannot be read.
@@ -28,7 +33,10 @@ def read_people(path: Path | None) -> dict[str, str]:
         return {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {_strip_suffix(row["file"]): row["person"] for row in csv.DictReader(file)}
+            rows = csv.DictReader(file)
+            if is_optional and column not in (rows.fieldnames or ()):
+                return {}
+            return {_strip_suffix(row["file"]): row[column] for row in rows}
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a table with the columns file and person ({error}).") from error
 

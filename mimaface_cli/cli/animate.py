@@ -41,6 +41,7 @@ from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.trim import Trim
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.provenance.provenance_options import ProvenanceOptions
+from mimaface_cli.speech.style_options import SpeechStyle
 
 if TYPE_CHECKING:
     from mimaface_cli.apps.animate import AnimateResult
@@ -94,6 +95,10 @@ def command(
     pose_from: Annotated[
         Path | None, field_option(AnimateOptions, "pose_from", panel=MOTION)
     ] = AnimateOptions.pose_from,
+    emotion: Annotated[str | None, field_option(SpeechStyle, "emotion", panel=MOTION)] = SpeechStyle.emotion,
+    head_motion: Annotated[float, field_option(SpeechStyle, "head_motion", panel=MOTION)] = SpeechStyle.head_motion,
+    blink_rate: Annotated[float, field_option(SpeechStyle, "blink_rate", panel=MOTION)] = SpeechStyle.blink_rate,
+    idle: Annotated[float, field_option(SpeechStyle, "idle", panel=MOTION)] = SpeechStyle.idle,
     start: Start = None,
     duration: Duration = None,
     strict: Annotated[bool, field_option(AnimateOptions, "strict", panel=MOTION)] = AnimateOptions.strict,
@@ -197,6 +202,7 @@ def command(
             audio_stream=audio_stream,
             compare=compare,
             pose_from=pose_from,
+            style=SpeechStyle(emotion, head_motion, blink_rate, idle),
             trim=Trim.parse(start, duration),
             loop=loop,
             fit=fit,

@@ -20,6 +20,7 @@ from mimaface_cli.cli.options import (
 )
 from mimaface_cli.cli.progress_display import show_progress
 from mimaface_cli.speech.speech_options import SpeechOptions
+from mimaface_cli.speech.style_options import SpeechStyle
 
 
 @with_choices
@@ -36,6 +37,16 @@ def command(
         float, field_option(SpeechOptions, "expression_scale", panel=MOTION)
     ] = SpeechOptions.expression_scale,
     still: Annotated[bool, field_option(SpeechOptions, "still", panel=MOTION)] = SpeechOptions.still,
+    emotion: Annotated[
+        str | None, field_option(SpeechStyle, "emotion", panel=MOTION, hidden=False)
+    ] = SpeechStyle.emotion,
+    head_motion: Annotated[
+        float, field_option(SpeechStyle, "head_motion", panel=MOTION, hidden=False)
+    ] = SpeechStyle.head_motion,
+    blink_rate: Annotated[
+        float, field_option(SpeechStyle, "blink_rate", panel=MOTION, hidden=False)
+    ] = SpeechStyle.blink_rate,
+    idle: Annotated[float, field_option(SpeechStyle, "idle", panel=MOTION, hidden=False)] = SpeechStyle.idle,
     pose_from: Annotated[Path | None, field_option(SpeechOptions, "pose_from", panel=MOTION)] = SpeechOptions.pose_from,
     blinks_from: Annotated[
         Path | None, field_option(SpeechOptions, "blinks_from", panel=MOTION)
@@ -58,10 +69,22 @@ def command(
       mimaface animate photo.jpg speech.npz --audio speech.wav -o out.mp4
       mimaface animate photo.jpg speech.wav -o out.mp4    (both in one step)
       mimaface audio speech.mp3 -o nod.npz --pose-from somebody.mp4 --seed 7
+      mimaface audio speech.mp3 -o glad.npz --emotion happy=0.6 --head-motion 1.3
     """
     with console.options():
+        style = SpeechStyle(emotion, head_motion, blink_rate, idle)
         options = SpeechOptions(
-            space, seed, pose_style, expression_scale, still, pose_from, blinks_from, source, checkpoint, audio_stream
+            space,
+            seed,
+            pose_style,
+            expression_scale,
+            still,
+            pose_from,
+            blinks_from,
+            source,
+            checkpoint,
+            audio_stream,
+            style,
         )
     from mimaface_cli.apps.speak import speak
 

@@ -21,6 +21,7 @@ from mimaface_cli.speech.phones import (
     HOP,
     PhoneModel,
     WaveformStatistics,
+    compute_log_bands,
     compute_phones_and_bands,
     measure_waveform,
 )
@@ -141,6 +142,11 @@ class FeatureExtractor:
         phones, bands = compute_phones_and_bands(self.waveform, self.statistics, self.front_end.phones, start, stop)
         features = np.concatenate([self.encode(start, stop), bands / _BAND_SCALE], 1)
         return features.astype(np.float32), phones
+
+    def extract_network_input(self, start: int, stop: int) -> np.ndarray:
+        """Compute the features of `extract` without the phone probabilities."""
+        bands = compute_log_bands(self.waveform, start, stop, self.statistics.gain) - self.statistics.bands
+        return np.concatenate([self.encode(start, stop), bands / _BAND_SCALE], 1).astype(np.float32)
 
     def encode(self, start: int, stop: int) -> np.ndarray:
         """Return the encoding of frames start to stop - 1, interpolated from the encoder's frames.

@@ -9,13 +9,17 @@ from mimaface_cli.media.waveform import Waveform
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback, ignore_progress
+from mimaface_cli.speech.emotion import Emotion, add_emotion
+from mimaface_cli.speech.idle_motion import generate_idle_face, generate_idle_pose
 from mimaface_cli.speech.lip_network import FRAME_RATE, LipModel, count_video_frames
 from mimaface_cli.speech.mouth_motion import predict_mouth
-from mimaface_cli.speech.nonverbal_motion import generate_nonverbal_motion
+from mimaface_cli.speech.nonverbal_motion import generate_nonverbal_motion, measure_activity
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 EXTRACTOR = "speech+face478"
-REVISION = "1"  # increase it when the output changes, so that cached tracks of older revisions are not used
+REVISION = "2"  # increase it when the output changes, so that cached tracks of older revisions are not used
+_IDLE_STREAM = 1  # number of the random stream of idle motion, so that it does not change the other motion
+_MAX_HEAD_MOTION = 2.0
 _EYE_COLUMNS = tuple(k for k, name in enumerate(BLENDSHAPES) if name.startswith("eye"))
 
 
@@ -33,7 +37,7 @@ def generate_embedded_track(
     Args:
         waveform: The recording.
         model: The lip network.
-        options: Seed, expression scale and whether the head stays still.
+        options: Seed, expression scale, style and whether the head stays still.
         audio_hash: Hash of the audio file (hex). It varies the motion between recordings.
         pose_from: Track whose head pose replaces the generated one, or None.
         blinks_from: Track whose eyelids and gaze replace the generated ones, or None.
@@ -51,18 +55,28 @@ def generate_embedded_track(
         done += len(block)
         progress("synthesizing motion", done, total)
     expression = np.concatenate(expressions)
+    style, emotion = options.style, Emotion.parse(options.style.emotion)
+    if emotion is not None:
+        style = replace(style, head_motion=min(style.head_motion * emotion.head_factor, _MAX_HEAD_MOTION))
+    activity = measure_activity(expression)
     motion = generate_nonverbal_motion(
-        expression, np.concatenate(loudness), options.seed, audio_hash, is_still=options.still
+        expression, np.concatenate(loudness), options.seed, audio_hash, options.still, style
     )
-    expression += motion.expression
+    rng = np.random.default_rng([options.seed, int(audio_hash[:15] or "0", 16), _IDLE_STREAM])
+    idle_pose, idle_face = generate_idle_pose(total, rng), generate_idle_face(activity, rng)
+    expression += motion.expression + style.idle * idle_face
     pose, gaze = motion.pose, motion.gaze
     if pose_from is not None:
         pose = np.array(pose_from.pose, np.float64)
         pose[:, :3] = np.unwrap(pose[:, :3], axis=0)
         pose = resample_ping_pong(pose, pose_from, total)
+    elif not options.still:
+        pose = pose + style.idle * min(style.head_motion, 1) * idle_pose
     if blinks_from is not None:
         expression[:, _EYE_COLUMNS] = resample_ping_pong(blinks_from.expression[:, _EYE_COLUMNS], blinks_from, total)
         gaze = resample_ping_pong(blinks_from.gaze, blinks_from, total)
+    if emotion is not None:
+        add_emotion(expression, emotion, rng)
     track = MotionTrack.neutral(total, "face478", Fraction(FRAME_RATE), EXTRACTOR, f"{REVISION}+{model.version}")
     return replace(track, expression=expression, pose=pose, gaze=gaze)
 

@@ -1,10 +1,11 @@
 """The embedded lip network: audio features to mouth blendshapes at 25 frames per second.
 
-It is an ensemble: the average of small temporal convolutional networks that differ in their random initialization. A
-frame depends on about 0.6 s of audio before and after it. Mouth movement is relative to the speaker's range; 0 is the
-mouth at rest. `mimaface_cli.builders.speech478` trains the networks.
+It is an ensemble: the average of small temporal convolutional networks that differ in their random initialization, and
+of a linear regression. A frame depends on about 0.6 s of audio before and after it. Mouth movement is relative to the
+speaker's range; 0 is the mouth at rest. `mimaface_cli.builders.speech478` trains the networks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,8 @@ CHANNELS = (*UNPAIRED_BLENDSHAPES, *PAIRED_BLENDSHAPES, "gap", "closed")
 GAP, CLOSED = len(CHANNELS) - 2, len(CHANNELS) - 1
 DILATIONS = (1, 2, 4)
 CONTEXT = 12  # number of video frames before and after a frame on which its output depends
+LINEAR_REACH = 8  # the same for the linear member
+LINEAR_SHARE = 0.4  # weight of the linear member in the average
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +77,41 @@ class LipModel:
         Returns:
             T × 17, channels of video frames. The first and last CONTEXT frames lack context and should not be used.
         """
-        return np.mean([run_network(net, features) for net in self.nets], axis=0)
+        return run_ensemble(self.nets, features)
+
+
+def run_ensemble(nets: Sequence[dict[str, np.ndarray]], x: np.ndarray) -> np.ndarray:
+    """Average the outputs of networks. Linear ones together have the weight LINEAR_SHARE beside others.
+
+    Args:
+        nets: Weights of each network by name.
+        x: 4 T × F, feature frames.
+
+    Returns:
+        T × 17.
+    """
+    groups = [[net for net in nets if _is_linear(net) == is_linear] for is_linear in (False, True)]
+    means = [np.mean([run_network(net, x) for net in group], axis=0) for group in groups if group]
+    return means[0] if len(means) == 1 else (1 - LINEAR_SHARE) * means[0] + LINEAR_SHARE * means[1]
+
+
+def _is_linear(net: dict[str, np.ndarray]) -> bool:
+    return "linear.weight" in net
+
+
+def pool_frames(x: np.ndarray) -> np.ndarray:
+    """Average the feature frames around each video frame.
+
+    Args:
+        x: N × F, feature frames.
+
+    Returns:
+        ceil(N / 4) × F.
+    """
+    count = -(-len(x) // FEATURES_PER_FRAME)
+    before = FEATURES_PER_FRAME // 2
+    padded = np.pad(x, ((before, FEATURES_PER_FRAME), (0, 0)))[: count * FEATURES_PER_FRAME]
+    return padded.reshape(count, FEATURES_PER_FRAME, -1).mean(1)
 
 
 def run_network(net: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
@@ -87,6 +124,8 @@ def run_network(net: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     Returns:
         T × 17, channels of video frames.
     """
+    if _is_linear(net):
+        return convolve_centered(pool_frames(x), net["linear.weight"], net["linear.bias"])
     x = gelu_tanh(convolve_centered(x, net["a.weight"], net["a.bias"], stride=2))
     x = gelu_tanh(convolve_centered(x, net["b.weight"], net["b.bias"], stride=2))
     for k, dilation in enumerate(DILATIONS):

@@ -32,8 +32,10 @@ _PHONE_GROUPS = {
     "hiss": ("SH", "CH", "JH", "ZH"),
 }
 """Phones with a clearly visible mouth shape."""
-_MIN_PROBABILITY = np.array([0.14, 0.07, 0.15, 0.2, 0.15])  # of each group; below it the group has no effect
-_PROBABILITY_RANGE = np.array([0.08, 0.12, 0.3, 0.4, 0.25])  # above the minimum, until the group has its full effect
+_MIN_PROBABILITY = np.array([0.13, 0.1, 0.15, 0.2, 0.15])  # of each group; below it the group has no effect
+_PROBABILITY_RANGE = np.array([0.06, 0.12, 0.3, 0.4, 0.25])  # above the minimum, until the group has its full effect
+_PEAK_GROUPS = 2  # the first groups, whose phones are brief: they act only in the frame of their highest probability
+_PEAK_WIDTH = 5  # frames in which a peak is the highest
 _PHONE_SMOOTHING = 0.4  # frames, standard deviation
 _SILENT_LEVEL, _AUDIBLE_LEVEL = -48.0, -38.0  # dB relative to the louder frames
 _AUDIBILITY_SMOOTHING = 1.2  # frames, standard deviation
@@ -107,7 +109,10 @@ def _build_expression(model: LipModel, channels: np.ndarray, groups: np.ndarray)
         Expression coefficients T × 64 of face478.
     """
     scaled = (channels[:, :CLOSED] - model.rest) * model.scale * model.gain
-    lips, teeth, rounded, spread, hiss = np.clip((groups - _MIN_PROBABILITY) / _PROBABILITY_RANGE, 0, 1).T
+    strength = np.clip((groups - _MIN_PROBABILITY) / _PROBABILITY_RANGE, 0, 1)
+    _, teeth, rounded, spread, hiss = strength.T
+    is_peak = groups >= maximum_filter1d(groups, _PEAK_WIDTH, axis=0)
+    lips_meet, teeth_meet = (strength * is_peak)[:, :_PEAK_GROUPS].T
     expression = np.zeros((len(channels), EXPRESSION_DIM))
     for k, name in enumerate(UNPAIRED_BLENDSHAPES):
         expression[:, blendshape_index(name)] = scaled[:, k]
@@ -129,25 +134,26 @@ def _build_expression(model: LipModel, channels: np.ndarray, groups: np.ndarray)
     expression = np.clip(expression, _MIN_BLENDSHAPE, _MAX_BLENDSHAPE)
     openness = (
         _openness(channels[:, CLOSED] - model.closing_threshold)
-        * (1 - lips)
-        * (1 - 0.7 * teeth)
+        * (1 - lips_meet)
+        * (1 - 0.6 * teeth_meet)
         * (1 - 0.35 * np.maximum(rounded, hiss))
     )
-    return _close_gap(expression, np.maximum(scaled[:, GAP], 0) * openness)
+    set_lip_gap(expression, np.maximum(scaled[:, GAP], 0) * openness)
+    return expression
 
 
-def _close_gap(expression: np.ndarray, target_gap: np.ndarray) -> np.ndarray:
-    """Raise mouthClose (in place) where the lip gap exceeds the target.
+def set_lip_gap(expression: np.ndarray, gap: np.ndarray) -> None:
+    """Move jaw and lips (in place) so that the lip gap has given values.
 
     Args:
         expression: T × 64, expression coefficients.
-        target_gap: T, model units.
+        gap: T, model units.
     """
     gradient = lip_gap_gradient()
-    column = blendshape_index("mouthClose")
-    excess = np.maximum(expression @ gradient - target_gap, 0) / -gradient[column]
-    expression[:, column] = np.minimum(expression[:, column] + excess, _MAX_BLENDSHAPE)
-    return expression
+    excess = expression @ gradient - gap
+    for name, difference in (("mouthClose", np.maximum(excess, 0)), ("jawOpen", np.minimum(excess, 0))):
+        column = blendshape_index(name)
+        expression[:, column] = np.minimum(expression[:, column] - difference / gradient[column], _MAX_BLENDSHAPE)
 
 
 def _openness(log_odds: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from scipy.signal import lfilter
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix
 from mimaface_cli.speech.lip_network import FRAME_RATE
+from mimaface_cli.speech.style_options import SpeechStyle
 
 NECK_PIVOT = np.array([0.0, -0.95, -0.75])  # model units; the head rotates about it
 _SWAY = np.array([0.026, 0.042, 0.024])  # rad about x, y, z: standard deviation of the sway while speaking
@@ -49,7 +50,12 @@ class NonverbalMotion:
 
 
 def generate_nonverbal_motion(
-    mouth: np.ndarray, loudness: np.ndarray, seed: int, audio_hash: str = "", is_still: bool = False
+    mouth: np.ndarray,
+    loudness: np.ndarray,
+    seed: int,
+    audio_hash: str = "",
+    is_still: bool = False,
+    style: SpeechStyle = SpeechStyle(),
 ) -> NonverbalMotion:
     """Generate head, brow, eyelid and gaze motion for a recording.
 
@@ -59,6 +65,7 @@ def generate_nonverbal_motion(
         seed: Random seed.
         audio_hash: Hash of the audio (hex), so that two recordings do not get the same motion.
         is_still: Whether the head stays at rest.
+        style: Amount of head motion and of glances, and rate of blinks; its emotion has no effect here.
 
     Returns:
         Motion of T frames.
@@ -67,11 +74,12 @@ def generate_nonverbal_motion(
     activity = measure_activity(mouth)
     stresses = find_stresses(loudness, activity)
     frames = len(mouth)
-    angles = np.zeros((frames, 3)) if is_still else _generate_head_angles(stresses, activity, rng)
+    angles = np.zeros((frames, 3)) if is_still else style.head_motion * _generate_head_angles(stresses, activity, rng)
     expression = np.zeros((frames, EXPRESSION_DIM), np.float32)
     _raise_brows(expression, stresses, rng)
-    _add_blinks(expression, activity, rng)
-    return NonverbalMotion(rotate_about_neck(angles), expression, _generate_gaze(angles, rng))
+    if style.blink_rate > 0:
+        _add_blinks(expression, activity, SpeechStyle.blink_rate / style.blink_rate, rng)
+    return NonverbalMotion(rotate_about_neck(angles), expression, _generate_gaze(angles, style.idle, rng))
 
 
 def measure_activity(mouth: np.ndarray) -> np.ndarray:
@@ -125,8 +133,8 @@ def _generate_head_angles(
         side = rng.normal(0, 0.4, 2)
         length = rng.uniform(0.8, 1.25)
         if chance < _NOD_SHARE:
-            bump = _make_bump(0.18 * length, 0.06, 0.42 * length) * max(depth, 0.008) * strength
-            _add_bump(angles, bump[:, None] * [1.0, side[0], side[1]], frame - _ONSET)
+            bump = make_bump(0.18 * length, 0.06, 0.42 * length) * max(depth, 0.008) * strength
+            add_bump(angles, bump[:, None] * [1.0, side[0], side[1]], frame - _ONSET)
     return gaussian_filter1d(angles, _HEAD_SMOOTHING, axis=0)
 
 
@@ -155,16 +163,23 @@ def _raise_brows(expression: np.ndarray, stresses: list[tuple[int, float]], rng:
     for frame, strength in stresses:
         chance, height = rng.random(), rng.uniform(0.12, 0.32)
         if chance < _BROW_SHARE:
-            bump = _make_bump(0.16, rng.uniform(0.05, 0.3), 0.5) * height * strength
+            bump = make_bump(0.16, rng.uniform(0.05, 0.3), 0.5) * height * strength
             for name, share in (("browInnerUp", 1.0), ("browOuterUpLeft", 0.6), ("browOuterUpRight", 0.6)):
-                _add_bump(expression[:, blendshape_index(name)], share * bump, frame - _ONSET)
+                add_bump(expression[:, blendshape_index(name)], share * bump, frame - _ONSET)
 
 
-def _add_blinks(expression: np.ndarray, activity: np.ndarray, rng: np.random.Generator) -> None:
-    """Add about 15 blinks a minute to the expression, shifted to nearby ends of phrases."""
+def _add_blinks(expression: np.ndarray, activity: np.ndarray, stretch: float, rng: np.random.Generator) -> None:
+    """Add blinks to the expression, shifted to nearby ends of phrases.
+
+    Args:
+        expression: T × 64, changed in place.
+        activity: T, speech activity from 0 to 1.
+        stretch: Factor on the time between blinks; with 1 there are about 15 blinks a minute.
+        rng: Source of randomness.
+    """
     frames = len(activity)
     phrase_ends = np.flatnonzero((activity[:-1] >= 0.5) & (activity[1:] < 0.5))
-    time = rng.uniform(0.6, 3.0)
+    time = rng.uniform(0.6, 3.0) * stretch
     while True:
         frame = round(time * FRAME_RATE)
         nearby = phrase_ends[np.abs(phrase_ends - frame) < 0.5 * FRAME_RATE]
@@ -176,7 +191,7 @@ def _add_blinks(expression: np.ndarray, activity: np.ndarray, rng: np.random.Gen
         if rng.random() < _DOUBLE_BLINK_SHARE and frame + 3 * len(_BLINK_CLOSURE) < frames:
             _add_blink(expression, frame + round(0.4 * FRAME_RATE), rng.uniform(0.7, 0.9))
             gap += 0.6
-        time = frame / FRAME_RATE + gap
+        time = frame / FRAME_RATE + max(gap * stretch, 2 * len(_BLINK_CLOSURE) / FRAME_RATE)
 
 
 def _add_blink(expression: np.ndarray, frame: int, depth: float) -> None:
@@ -186,7 +201,7 @@ def _add_blink(expression: np.ndarray, frame: int, depth: float) -> None:
         np.maximum(part, depth * _BLINK_CLOSURE[: len(part)], out=part)
 
 
-def _generate_gaze(angles: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _generate_gaze(angles: np.ndarray, glance_factor: float, rng: np.random.Generator) -> np.ndarray:
     """Generate the gaze (T × 4): fixed on the viewer while the head moves, with quick glances aside."""
     frames = len(angles)
     gaze = np.zeros((frames, 2))
@@ -196,12 +211,12 @@ def _generate_gaze(angles: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         is_glance = rng.random() < _GLANCE_SHARE
         gaze[frame : frame + length] = rng.normal(0, _GLANCE) if is_glance else rng.normal(0, _FIXATION, 2)
         frame += length
-    gaze = gaussian_filter1d(gaze, 0.5, axis=0)  # a saccade takes a frame or two
+    gaze = gaussian_filter1d(glance_factor * gaze, 0.5, axis=0)  # a saccade takes a frame or two
     gaze -= _GAZE_COMPENSATION * angles[:, [1, 0]] * [1.0, -1.0]
     return np.tile(gaze, 2)
 
 
-def _make_bump(rise: float, hold: float, fall: float) -> np.ndarray:
+def make_bump(rise: float, hold: float, fall: float) -> np.ndarray:
     """Return a smooth rise to 1, a plateau and a smooth fall. Durations are in seconds."""
     rise_frames, hold_frames, fall_frames = (max(round(seconds * FRAME_RATE), 1) for seconds in (rise, hold, fall))
     return np.concatenate([_ease_in(rise_frames), np.ones(hold_frames), _ease_in(fall_frames)[::-1]])
@@ -211,7 +226,7 @@ def _ease_in(frames: int) -> np.ndarray:
     return 0.5 - 0.5 * np.cos(np.pi * np.arange(1, frames + 1) / (frames + 1))
 
 
-def _add_bump(values: np.ndarray, bump: np.ndarray, start: int) -> None:
+def add_bump(values: np.ndarray, bump: np.ndarray, start: int) -> None:
     """Add a bump to the values from a frame on, cut off at both ends."""
     bump = bump[max(-start, 0) :][: max(len(values) - max(start, 0), 0)]
     values[max(start, 0) : max(start, 0) + len(bump)] += bump

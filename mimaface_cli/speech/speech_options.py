@@ -1,11 +1,12 @@
 """Options of speech-driven motion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.motion.track_meta import SPACES
 from mimaface_cli.options import check_options, option
+from mimaface_cli.speech.style_options import SpeechStyle
 
 STYLES = 46  # head motion styles of SadTalker's pose network
 
@@ -25,6 +26,7 @@ class SpeechOptions:
         source: Photo or track of the face that will speak (bfm09 only), or None.
         checkpoint: SadTalker's weights (bfm09 only), or None for the installed ones.
         audio_stream: Number of the file's audio stream, from 1, or None for the main one.
+        style: Emotion, head motion, blinks and idle motion (face478 only).
     """
 
     space: str = option(
@@ -60,12 +62,23 @@ class SpeechOptions:
     audio_stream: int | None = option(
         None, minimum=1, metavar="N", expert=True, help="Number of the audio stream to use, from 1."
     )
+    style: SpeechStyle = field(default_factory=SpeechStyle)
 
     def __post_init__(self) -> None:
         check_options(self)
         if self.still and self.pose_from is not None:
             raise InputError("cannot be combined with `pose_from`. Give one of them.", field="still")
+        self._check_style()
         if self.space == "face478":
             for name in ("pose_style", "source", "checkpoint"):
                 if getattr(self, name):
                     raise InputError("needs SadTalker's networks. Set `space=bfm09`.", field=name)
+
+    def _check_style(self) -> None:
+        """Raise InputError for a style that another option overrules."""
+        changed = self.style.changed_fields()
+        if self.space != "face478" and changed:
+            raise InputError("needs the embedded lip network. Set `space=face478`.", field=changed[0])
+        for name, overruled in (("still", "head_motion"), ("pose_from", "head_motion"), ("blinks_from", "blink_rate")):
+            if getattr(self, name) and overruled in changed:
+                raise InputError(f"cannot be combined with `{name}`. Give one of them.", field=overruled)

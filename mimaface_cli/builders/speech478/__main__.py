@@ -29,15 +29,19 @@ def parse_arguments(arguments: list[str]) -> LipBuildOptions:
         help="cache of motion tracks, so that an interrupted run resumes (default: beside the output)",
     )
     parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="FOLDER",
+        help="cache of features and trainings, so that an interrupted run resumes (default: beside the output)",
+    )
+    parser.add_argument(
         "--people",
         type=Path,
         metavar="FILE.csv",
-        help="table with the columns file and person: the clips of a person are held out together",
+        help="table with the columns file, person and, optionally, language: a person's clips are held out together",
     )
     parser.add_argument("--folds", type=int, default=5, help="folds of the cross-validation by person (default 5)")
-    parser.add_argument(
-        "--rounds", type=int, default=2, help="rounds of cross-validation and alignment of the clips (default 2)"
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of the alignment of the clips (default 3)")
     parser.add_argument("--nets", type=int, default=3, help="networks that the model averages (default 3)")
     parser.add_argument("--steps", type=int, default=400, help="optimizer steps of each training (default 400)")
     parser.add_argument(

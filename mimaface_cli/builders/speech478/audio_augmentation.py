@@ -1,39 +1,87 @@
 """Altered versions of speech for training, and noise without speech."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.linalg import solve_toeplitz
-from scipy.signal import lfilter
+from scipy.signal import fftconvolve, lfilter
 
 from mimaface_cli.media.waveform import SAMPLE_RATE
 
-_WINDOW = 512  # samples of a linear prediction window
+_WINDOW = 512  # samples of a window of linear prediction and of spectra
 _ORDER = 16  # coefficients of linear prediction
 
 
-def augment_speech(samples: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarray, float]]:
-    """Return speech with noise, over a telephone, with a synthetic voice, and at a higher and a lower pitch and speed.
+def augment_speech(samples: np.ndarray, rng: np.random.Generator, count: int) -> list[tuple[np.ndarray, float]]:
+    """Return altered versions of speech.
+
+    The alterations are drawn from: much and little noise, a telephone with noise, a synthetic voice, a lower and a
+    higher pitch and speed, a room, and a coarse codec.
 
     Args:
         samples: Mono samples at SAMPLE_RATE.
         rng: Source of randomness.
+        count: Number of versions, up to 8.
 
     Returns:
-        Five versions with their duration relative to the original.
+        The versions with their duration relative to the original.
     """
+    kinds: list[Callable[[], tuple[np.ndarray, float]]] = [
+        lambda: (add_noise(samples, rng.uniform(3, 12), rng), 1.0),
+        lambda: (add_noise(samples, rng.uniform(12, 25), rng), 1.0),
+        lambda: (limit_to_telephone(add_noise(samples, rng.uniform(12, 25), rng)), 1.0),
+        lambda: (replace_voice_source(samples, rng), 1.0),
+        lambda: stretch_speech(samples, rng.uniform(0.86, 0.95)),
+        lambda: stretch_speech(samples, rng.uniform(1.05, 1.16)),
+        lambda: (add_room(samples, rng), 1.0),
+        lambda: (coarsen_spectrum(samples, rng), 1.0),
+    ]
+    return [kinds[k]() for k in rng.choice(len(kinds), count, replace=False)]
+
+
+def add_noise(samples: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarray:
+    """Add colored noise. snr: ratio of speech to noise in dB."""
     level = np.sqrt(np.mean(samples**2)) + 1e-9
-    noisy = []
-    for min_snr, max_snr in ((3, 12), (12, 25)):  # dB
-        noise = generate_colored_noise(len(samples), rng)
-        noisy.append(samples + noise * level * 10 ** (-rng.uniform(min_snr, max_snr) / 20))
-    spectrum = np.fft.rfft(noisy[1])
+    return samples + generate_colored_noise(len(samples), rng) * level * 10 ** (-snr / 20)
+
+
+def limit_to_telephone(samples: np.ndarray) -> np.ndarray:
+    """Keep the frequencies of a telephone, 300 to 3400 Hz."""
     hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
-    telephone = np.fft.irfft(spectrum * ((hertz > 300) & (hertz < 3400)), len(samples))
-    resampled = []
-    for low, high in ((0.86, 0.95), (1.05, 1.16)):
-        stretch = rng.uniform(low, high)
-        positions = np.arange(int(len(samples) * stretch)) / stretch
-        resampled.append((np.interp(positions, np.arange(len(samples)), samples), stretch))
-    return [(noisy[0], 1.0), (telephone, 1.0), (replace_voice_source(samples, rng), 1.0), *resampled]
+    return np.fft.irfft(np.fft.rfft(samples) * ((hertz > 300) & (hertz < 3400)), len(samples))
+
+
+def stretch_speech(samples: np.ndarray, stretch: float) -> tuple[np.ndarray, float]:
+    """Play speech slower (stretch above 1) or faster; the pitch changes too. Return it with its stretch."""
+    positions = np.arange(int(len(samples) * stretch)) / stretch
+    return np.interp(positions, np.arange(len(samples)), samples), stretch
+
+
+def add_room(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Add the reverberation of a room and a little noise."""
+    duration = rng.uniform(0.15, 0.6)  # seconds in which the reverberation falls by 60 dB
+    time = np.arange(int(duration * SAMPLE_RATE)) / SAMPLE_RATE
+    response = rng.standard_normal(len(time)) * 10 ** (-3 * time / duration)
+    response[: int(0.002 * SAMPLE_RATE)] = 0
+    response *= 10 ** (-rng.uniform(0, 10) / 20) / np.sqrt((response**2).sum())
+    response[0] = 1
+    return add_noise(fftconvolve(samples, response)[: len(samples)], rng.uniform(15, 35), rng)
+
+
+def coarsen_spectrum(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Quantize the spectrum as a codec of a low bit rate does, and remove high frequencies."""
+    step, cutoff = rng.uniform(0.3, 1.2), rng.uniform(3000, 7500)
+    is_low = np.fft.rfftfreq(_WINDOW, 1 / SAMPLE_RATE) < cutoff
+    window = np.sqrt(np.hanning(_WINDOW + 1)[:-1])
+    padded = np.pad(samples, _WINDOW)
+    output = np.zeros(len(padded))
+    for start in range(0, len(padded) - _WINDOW, _WINDOW // 2):
+        part = slice(start, start + _WINDOW)
+        spectrum = np.fft.rfft(padded[part] * window)
+        quantum = step * (np.convolve(np.abs(spectrum), np.ones(17) / 17, "same") + 1e-9)
+        spectrum = (np.round(spectrum.real / quantum) + 1j * np.round(spectrum.imag / quantum)) * quantum * is_low
+        output[part] += window * np.fft.irfft(spectrum, _WINDOW)
+    return output[_WINDOW : _WINDOW + len(samples)]
 
 
 def replace_voice_source(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:

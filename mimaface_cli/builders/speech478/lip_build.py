@@ -1,4 +1,4 @@
-"""The steps of the training: load clips, cross-validate and align them, train on all of them, write model and card."""
+"""The steps of the training: load and align clips, cross-validate, train on all clips, write model and card."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -8,13 +8,14 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from mimaface_cli.builders.clip_tracks import read_people
+from mimaface_cli.builders.clip_tracks import list_videos
+from mimaface_cli.builders.speech478.build_cache import get_or_compute, hash_parts, load_arrays, save_arrays
 from mimaface_cli.builders.speech478.lip_build_options import LipBuildOptions
 from mimaface_cli.builders.speech478.lip_evaluation import ClipFigures, choose_close_threshold, evaluate_clip
+from mimaface_cli.builders.speech478.lip_regression import align_clips, apply_shifts, fit_folds
 from mimaface_cli.builders.speech478.lip_training import (
     NetworkArrays,
     assemble_model,
-    estimate_shift,
     predict_channels,
     train_network,
 )
@@ -30,6 +31,7 @@ from mimaface_cli.builders.speech478.talking_clips import (
 )
 from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path, check_output
+from mimaface_cli.speech.audio_features import SpeechEncoder, SpeechFrontEnd
 from mimaface_cli.speech.lip_model_file import save_lip_model
 
 MIN_CORRELATION = 0.15  # of the lip gap, in step; below, the audio does not belong to the visible mouth
@@ -48,12 +50,14 @@ class CrossValidation:
         predictions: Held-out prediction for each clip, by name.
         figures: Held-out figures of each clip.
         used: Clips with audio that belongs to the visible mouth.
+        fold_of: Fold of each person.
     """
 
     clips: list[TalkingClip]
     predictions: dict[str, np.ndarray]
     figures: list[ClipFigures]
     used: list[TalkingClip]
+    fold_of: dict[str, int]
 
 
 def build_lip_model(options: LipBuildOptions, log: Callable[[str], None]) -> None:
@@ -71,15 +75,15 @@ def build_lip_model(options: LipBuildOptions, log: Callable[[str], None]) -> Non
         check_output(path, options.overwrite)
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder. Name a folder of clips in which people talk.")
-    front_end = fit_projection(load_encoder(), load_phones(), iterate_audio(options.folder))
-    tracks = options.tracks or options.output.with_suffix(".tracks")
-    clips = load_talking_clips(options.folder, tracks, read_people(options.people), front_end, log)
+    front_end = _load_front_end(options)
+    clips = load_talking_clips(options, front_end, log)
     if len({clip.person for clip in clips}) < 2 * options.folds:
         raise InputError(f"{options.folder}: shows too few people who talk for {options.folds} folds. Add clips.")
     noises = make_noise_features(front_end, np.random.default_rng(options.seed))
     result = cross_validate(clips, noises, options, log)
     jobs = [(result.used, noises, options.seed + _FINAL_SEED_OFFSET + k, options.steps) for k in range(options.nets)]
-    nets = list(_train_parallel(jobs, options.jobs))
+    nets = list(_train_parallel(jobs, options))
+    nets.append(fit_folds(result.used, noises, result.fold_of, options.folds)[1])
     close_at = choose_close_threshold(result.used, result.predictions)
     version = _fingerprint(nets)
     model = assemble_model(result.used, result.predictions, nets, front_end, close_at, version)
@@ -91,43 +95,78 @@ def build_lip_model(options: LipBuildOptions, log: Callable[[str], None]) -> Non
     log(f"{model_path}: {model_path.stat().st_size} bytes, version {version}")
 
 
+def _load_front_end(options: LipBuildOptions) -> SpeechFrontEnd:
+    """Load the front end and fit its projection to the audio of the clips."""
+    encoder, phones = load_encoder(), load_phones()
+    files = [(path.name, path.stat().st_size) for path in list_videos(options.folder)]
+
+    def fit() -> dict[str, np.ndarray]:
+        fitted = fit_projection(encoder, phones, iterate_audio(options.folder)).encoder
+        return {"mean": fitted.mean, "basis": fitted.basis}
+
+    arrays = get_or_compute(options.cache_folder / f"projection-{hash_parts(files)}.npz", fit)
+    return SpeechFrontEnd(phones, SpeechEncoder(encoder.arrays, encoder.level, arrays["mean"], arrays["basis"]))
+
+
 def cross_validate(
     clips: list[TalkingClip], noises: list[SpeechFeatures], options: LipBuildOptions, log: Callable[[str], None]
 ) -> CrossValidation:
-    """Predict every clip without its person; estimate its shift and whether its audio belongs to the mouth.
+    """Align the clips, predict each without its person, and find out whether its audio belongs to the mouth."""
+    fold_of = assign_folds(clips, options)
+    clips = _align_clips(clips, noises, fold_of, options)
+    log("the clips are aligned")
+    members, _ = fit_folds(clips, noises, fold_of, options.folds, is_quick=True)
+    linear = {clip.name: predict_channels([members[fold_of[clip.person]]], clip) for clip in clips}
+    used = _select_used(clips, [evaluate_clip(clip, linear[clip.name]) for clip in clips])
+    members, _ = fit_folds(used, noises, fold_of, options.folds)
+    predictions = _predict_held_out(clips, used, noises, members, fold_of, options, log)
+    clips = apply_shifts(clips, predictions)
+    figures = [evaluate_clip(clip, predictions[clip.name]) for clip in clips]
+    used = _select_used(clips, figures)
+    fields = "jaw_in_step", "gap_in_step", "gap"
+    jaw, gap, as_is = (np.mean([getattr(row, field) for row in figures]) for field in fields)
+    log(
+        f"the audio of {len(used)} of {len(clips)} clips belongs to the visible mouth; correlation in step: jaw "
+        f"{jaw:.3f}, gap {gap:.3f}; files as they are: gap {as_is:.3f}"
+    )
+    return CrossValidation(clips, predictions, figures, used, fold_of)
 
-    Each round trains on the clips and shifts of the round before. The last round averages `options.nets` networks.
-    """
-    used, predictions, figures = clips, {}, []
-    for k in range(options.rounds):
-        nets = options.nets if k == options.rounds - 1 else 1
-        predictions = _predict_held_out(clips, used, noises, replace(options, nets=nets), log)
-        shifts = [estimate_shift(clip, predictions[clip.name]) for clip in clips]
-        # Only relative shifts can be estimated: the median clip counts as in sync.
-        clips = [
-            replace(clip, shift=shift - float(np.median(shifts))) for clip, shift in zip(clips, shifts, strict=True)
-        ]
-        figures = [evaluate_clip(clip, predictions[clip.name]) for clip in clips]
-        used = [clip for clip, row in zip(clips, figures, strict=True) if row.gap_in_step >= MIN_CORRELATION]
-        jaw, gap = (np.mean([getattr(row, field) for row in figures]) for field in ("jaw_in_step", "gap_in_step"))
-        log(
-            f"round {k + 1}: the audio of {len(used)} of {len(clips)} clips belongs to the visible mouth; correlation "
-            f"in step: jaw {jaw:.3f}, gap {gap:.3f}"
-        )
-    return CrossValidation(clips, predictions, figures, used)
+
+def _align_clips(
+    clips: list[TalkingClip], noises: list[SpeechFeatures], fold_of: dict[str, int], options: LipBuildOptions
+) -> list[TalkingClip]:
+    """Align the clips, or load their shifts from the cache."""
+    key = hash_parts(*((clip.name, clip.person) for clip in clips), options.seed, options.folds, options.rounds)
+
+    def align() -> dict[str, np.ndarray]:
+        aligned = align_clips(clips, noises, fold_of, options.folds, options.rounds)
+        return {"shifts": np.array([clip.shift for clip in aligned])}
+
+    shifts = get_or_compute(options.cache_folder / f"shifts-{key}.npz", align)["shifts"]
+    return [replace(clip, shift=float(shift)) for clip, shift in zip(clips, shifts, strict=True)]
+
+
+def assign_folds(clips: Sequence[TalkingClip], options: LipBuildOptions) -> dict[str, int]:
+    """Assign each person to a fold at random."""
+    people = sorted({clip.person for clip in clips})
+    order = np.random.default_rng(options.seed).permutation(len(people))
+    return {person: int(place) % options.folds for person, place in zip(people, order, strict=True)}
+
+
+def _select_used(clips: Sequence[TalkingClip], figures: Sequence[ClipFigures]) -> list[TalkingClip]:
+    return [clip for clip, row in zip(clips, figures, strict=True) if row.gap_in_step >= MIN_CORRELATION]
 
 
 def _predict_held_out(
     clips: Sequence[TalkingClip],
     used: Sequence[TalkingClip],
     noises: list[SpeechFeatures],
+    members: Sequence[NetworkArrays],
+    fold_of: dict[str, int],
     options: LipBuildOptions,
     log: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
-    """Split the people into folds and predict each fold by networks trained on the others."""
-    people = sorted({clip.person for clip in clips})
-    order = np.random.default_rng(options.seed).permutation(len(people))
-    fold_of = {person: int(place) % options.folds for person, place in zip(people, order, strict=True)}
+    """Predict each fold by networks and the linear member that were trained on the other folds."""
     jobs: list[TrainingJob] = [
         (
             [clip for clip in used if fold_of[clip.person] != fold],
@@ -138,19 +177,35 @@ def _predict_held_out(
         for fold in range(options.folds)
         for k in range(options.nets)
     ]
-    trained = _train_parallel(jobs, options.jobs)
+    trained = _train_parallel(jobs, options)
     predictions: dict[str, np.ndarray] = {}
     for fold in range(options.folds):
-        nets = [next(trained) for _ in range(options.nets)]
+        nets = [*(next(trained) for _ in range(options.nets)), members[fold]]
         predictions |= {clip.name: predict_channels(nets, clip) for clip in clips if fold_of[clip.person] == fold}
         log(f"fold {fold + 1} of {options.folds} finished")
     return predictions
 
 
-def _train_parallel(jobs: list[TrainingJob], workers: int) -> Iterator[NetworkArrays]:
-    """Train networks in worker processes; yield them in order."""
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        yield from pool.map(train_network, *zip(*jobs, strict=True))
+def _train_parallel(jobs: list[TrainingJob], options: LipBuildOptions) -> Iterator[NetworkArrays]:
+    """Train networks in worker processes, or load them from the cache; yield them in order."""
+    paths = [options.cache_folder / f"network-{_job_key(job)}.npz" for job in jobs]
+    missing = [(job, path) for job, path in zip(jobs, paths, strict=True) if not path.exists()]
+    if missing:
+        with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
+            trained = pool.map(train_network, *zip(*(job for job, _ in missing), strict=True))
+            for path in paths:
+                if not path.exists():
+                    save_arrays(path, next(trained))
+                yield load_arrays(path)
+        return
+    yield from map(load_arrays, paths)
+
+
+def _job_key(job: TrainingJob) -> str:
+    """Return a hash of what a training depends on."""
+    clips, noises, seed, steps = job
+    parts = [(clip.name, round(clip.shift, 4), clip.versions[0].features) for clip in clips]
+    return hash_parts(*(part for triple in parts for part in triple), len(noises), seed, steps)
 
 
 def _fingerprint(nets: Sequence[NetworkArrays]) -> str:

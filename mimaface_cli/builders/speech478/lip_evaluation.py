@@ -27,6 +27,7 @@ class ClipFigures:
         jaw_in_step: Correlation of jawOpen after the shift is removed.
         gap_in_step: Correlation of the lip gap after the shift is removed.
         floor: Correlation of loudness with the lip gap after the shift is removed.
+        language: Language of the clip, or "" if it is not known.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ClipFigures:
     jaw_in_step: float
     gap_in_step: float
     floor: float
+    language: str = ""
 
 
 def evaluate_clip(clip: TalkingClip, prediction: np.ndarray) -> ClipFigures:
@@ -55,6 +57,7 @@ def evaluate_clip(clip: TalkingClip, prediction: np.ndarray) -> ClipFigures:
         jaw_in_step=correlate(prediction[:, JAW], in_step[:, JAW]),
         gap_in_step=correlate(prediction[:, GAP], in_step[:, GAP]),
         floor=correlate(smooth, in_step[: len(smooth), GAP]),
+        language=clip.language,
     )
 
 

@@ -18,7 +18,7 @@ from mimaface_cli.speech.lip_network import (
     FRAME_RATE,
     GAP,
     LipModel,
-    run_network,
+    run_ensemble,
 )
 from mimaface_cli.speech.phones import BANDS
 
@@ -217,9 +217,8 @@ def _augment_features(features: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def predict_channels(nets: Sequence[NetworkArrays], clip: TalkingClip) -> np.ndarray:
-    """Return the mean prediction of networks for a clip's original audio, T×17 at FRAME_RATE."""
-    features = clip.versions[0].features.astype(np.float32)
-    prediction = np.mean([run_network(net, features) for net in nets], axis=0)
+    """Return the average prediction of networks for a clip's original audio, T×17 at FRAME_RATE."""
+    prediction = run_ensemble(nets, clip.versions[0].features.astype(np.float32))
     return prediction[CONTEXT : CONTEXT + clip.frame_count]
 
 

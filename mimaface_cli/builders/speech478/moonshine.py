@@ -14,6 +14,7 @@ from mimaface_cli.speech.phones import PhoneModel, count_feature_frames
 
 LAYERS = 3  # on held-out people, four layers are not better and two are slightly worse
 DIMENSIONS = 48  # of the projection; the lip network overfits with twice as many
+_MAX_FIT_FRAMES = 1000  # of each recording
 _DEVIATION = 0.7  # standard deviation of a projected feature, similar to the other features
 _LEVEL = (0.0, 0.0065)  # median level of the clips that the shipped network was trained on
 _TYPES = {1: np.float32, 2: np.uint8, 7: np.int64}  # ONNX data types
@@ -106,7 +107,8 @@ def fit_projection(encoder: SpeechEncoder, phones: PhoneModel, recordings: Itera
     count, total, products = 0, np.zeros(width), np.zeros((width, width))
     for waveform in recordings:
         extractor = FeatureExtractor(waveform, front_end)
-        frames = extractor.encode(0, count_feature_frames(len(waveform))).astype(np.float64)
+        stop = min(count_feature_frames(len(waveform)), _MAX_FIT_FRAMES)
+        frames = extractor.encode(0, stop).astype(np.float64)
         count += len(frames)
         total += frames.sum(0)
         products += frames.T @ frames

@@ -6,7 +6,9 @@ import numpy as np
 
 from mimaface_cli.builders.speech478.lip_build_options import LipBuildOptions
 from mimaface_cli.builders.speech478.lip_evaluation import ClipFigures
-from mimaface_cli.speech.lip_network import CHANNELS, LipModel
+from mimaface_cli.speech.lip_network import CHANNELS, LINEAR_SHARE, LipModel
+
+_IN_SYNC = 0.041  # seconds
 
 
 def write_card(options: LipBuildOptions, model: LipModel, figures: Sequence[ClipFigures], used: set[str]) -> str:
@@ -26,7 +28,7 @@ def write_card(options: LipBuildOptions, model: LipModel, figures: Sequence[Clip
         _describe_data(options, figures, used),
         "## Results on held-out people",
         _describe_results(options, model, figures, used),
-        _clip_table(figures, used),
+        _quantile_table(figures),
         _TERMS,
     ]
     return "\n\n".join(sections)
@@ -35,7 +37,7 @@ def write_card(options: LipBuildOptions, model: LipModel, figures: Sequence[Clip
 def _describe_model(model: LipModel) -> str:
     encoder, dimensions = model.front_end.encoder, model.front_end.encoder.basis.shape[1]
     millions = sum(array.size for array in encoder.arrays.values()) / 1e6
-    parameters = sum(array.size for array in model.nets[0].values())
+    parameters, linear = (sum(array.size for array in net.values()) for net in (model.nets[0], model.nets[-1]))
     return f"""The model maps audio to the mouth blendshapes of face478 at 25 frames per second:
 {", ".join(CHANNELS[:-2])}.
 It also predicts whether the lips meet. It has three parts:
@@ -43,8 +45,9 @@ It also predicts whether the lips meet. It has three parts:
 - **encoder**: the first {encoder.layers} layers of a speech recognizer ({millions:.1f} million parameters of
   Moonshine's English `tiny` model; no words), projected onto the {dimensions} directions in which the audio of the
   clips varies most;
-- **lips**: the average of {len(model.nets)} trainings of a temporal convolutional network with {parameters:,}
-  parameters each. Its input is the encoding and the spectrum, 0.6 s before and after a frame;
+- **lips**: the average of {len(model.nets) - 1} trainings of a temporal convolutional network with {parameters:,}
+  parameters each, and of a linear regression with {linear:,} parameters (weight {LINEAR_SHARE}). Their input is the
+  encoding and the spectrum, up to 0.6 s before and after a frame;
 - **phones**: the likelihood of {len(model.front_end.phones.names)} English phones, 100 times per second, from the
   context-free states of CMU Sphinx's `en-us` acoustic model (Gaussian mixtures; no words, no grammar).
 
@@ -59,27 +62,40 @@ def _describe_data(options: LipBuildOptions, figures: Sequence[ClipFigures], use
 {len(training)} of them ({_duration(training):.0f} s) are training data. A clip is excluded if no network that was
 trained without the person can predict the mouth from the audio (correlation of the lip gap below 0.15: music, dubbing,
 other speakers). Audio and video of such files are often out of sync. The shift of each clip is estimated by networks
-trained without its person and removed before training. The model contains no audio and no images.
+trained without its person and removed before training. Each recording is used as it is and in one to three altered
+versions (noise, telephone, synthetic voice, pitch and speed, room, coarse codec). The model contains no audio and no
+images.
 
 Built with `python -m mimaface_cli.builders.speech478 FOLDER -o {options.output.name}{people} --folds {options.folds}
 --rounds {options.rounds} --nets {options.nets} --steps {options.steps} --seed {options.seed}`."""
 
 
 def _describe_results(options: LipBuildOptions, model: LipModel, figures: Sequence[ClipFigures], used: set[str]) -> str:
-    return f"""Every clip is predicted by the average of {options.nets} networks trained without its person
-({options.folds}-fold cross-validation, split by person). The shipped model is the average of {len(model.nets)} networks
-trained on all clips. The figures are Pearson correlations over time, averaged over clips:
+    return f"""Every clip is predicted by the average of {options.nets} trainings of the network and of the linear
+regression, without its person ({options.folds}-fold cross-validation, split by person). The shipped model is trained
+on all clips of the training data. The figures are Pearson correlations over time, averaged over clips:
 
 |  | clips | loudness (gap, in step) | jaw | gap | jaw, in step | gap, in step |
 | --- | --- | --- | --- | --- | --- | --- |
-{_mean_row("training", _select(figures, used))}
-{_mean_row("all", figures)}
+{_mean_rows(figures, used)}
 
 - *jaw*: jawOpen.
 - *gap*: distance of the inner lips.
 - *loudness*: a baseline that opens the mouth with the loudness of the audio.
 - *in step*: after the file's shift between audio and video is removed, as estimated by the networks trained without the
-  person (at most 240 ms; large shifts need more evidence)."""
+  person (at most 240 ms; large shifts need more evidence).
+- *at most 40 ms off*: files whose shift is at most 40 ms."""
+
+
+def _mean_rows(figures: Sequence[ClipFigures], used: set[str]) -> str:
+    """Return rows for the training data, all clips, clips in sync and each language."""
+    training = _select(figures, used)
+    rows = [_mean_row("training", training), _mean_row("all", figures)]
+    if in_sync := [clip for clip in training if abs(clip.shift) < _IN_SYNC]:
+        rows.append(_mean_row("training, at most 40 ms off", in_sync))
+    for language in sorted({clip.language for clip in training} - {""}):
+        rows.append(_mean_row(f"training, {language}", [clip for clip in training if clip.language == language]))
+    return "\n".join(rows)
 
 
 def _select(figures: Sequence[ClipFigures], used: set[str]) -> list[ClipFigures]:
@@ -96,17 +112,14 @@ def _mean_row(label: str, figures: Sequence[ClipFigures]) -> str:
     return f"| {label} | {len(figures)} | " + " | ".join(means) + " |"
 
 
-def _clip_table(figures: Sequence[ClipFigures], used: set[str]) -> str:
-    rows = [
-        "| clip | seconds | shift, ms | loudness | jaw | gap | jaw, in step | gap, in step | training |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for k, clip in enumerate(sorted(figures, key=lambda clip: -clip.gap_in_step), 1):
-        is_used = "yes" if clip.name in used else "no"
-        rows.append(
-            f"| {k} | {clip.seconds:.1f} | {1000 * clip.shift:+.0f} | {clip.floor:.2f} | {clip.jaw:.2f} | "
-            f"{clip.gap:.2f} | {clip.jaw_in_step:.2f} | {clip.gap_in_step:.2f} | {is_used} |"
-        )
+def _quantile_table(figures: Sequence[ClipFigures]) -> str:
+    """Return how the figures are spread over all clips."""
+    rows = ["| share of the clips below | shift, ms (absolute) | gap | gap, in step |", "| --- | --- | --- | --- |"]
+    shifts = np.abs([clip.shift for clip in figures])
+    gaps, gaps_in_step = [clip.gap for clip in figures], [clip.gap_in_step for clip in figures]
+    for share in (0.1, 0.25, 0.5, 0.75, 0.9):
+        shift, gap, gap_in_step = (np.quantile(values, share) for values in (shifts, gaps, gaps_in_step))
+        rows.append(f"| {share:.0%} | {1000 * shift:.0f} | {gap:.2f} | {gap_in_step:.2f} |")
     return "\n".join(rows)
 
 

@@ -3,13 +3,16 @@
 import io
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.builders.clip_tracks import list_videos, load_track
+from mimaface_cli.builders.clip_tracks import list_videos, load_track, read_people
 from mimaface_cli.builders.speech478.audio_augmentation import augment_speech, synthesize_noise
+from mimaface_cli.builders.speech478.build_cache import Arrays, get_or_compute, hash_parts
+from mimaface_cli.builders.speech478.lip_build_options import LipBuildOptions
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform, open_waveform
@@ -31,6 +34,8 @@ MARGIN = CONTEXT * FEATURES_PER_FRAME  # feature frames of silence before and af
 _MIN_DURATION = 0.9  # seconds
 _MIN_GAP_DEVIATION = 0.008  # standard deviation of the lip gap in model units
 _CLOSED_SHARE = 0.12  # share of a clip's range of the gap below which the lips count as closed
+_LONG_DURATION = 4.0  # seconds
+_LONG_ALTERED, _SHORT_ALTERED = 3, 1  # altered versions of long and of short recordings; the encoder is slow on these
 _NOISES, _NOISE_DURATION = 16, 8.0  # number of noise recordings, seconds
 
 
@@ -58,6 +63,7 @@ class TalkingClip:
         channels: N×17 as in `lip_network.CHANNELS`, with `closed` as 0 or 1.
         versions: Versions of the audio; the first is the original.
         shift: Seconds by which the video lags behind the audio.
+        language: Language, or "" if it is not known.
     """
 
     name: str
@@ -66,6 +72,7 @@ class TalkingClip:
     channels: np.ndarray
     versions: list[SpeechFeatures]
     shift: float = 0.0
+    language: str = ""
 
     @property
     def frame_count(self) -> int:
@@ -91,27 +98,29 @@ class TalkingClip:
 
 
 def load_talking_clips(
-    folder: Path, tracks: Path, people: dict[str, str], front_end: SpeechFrontEnd, log: Callable[[str], None]
+    options: LipBuildOptions, front_end: SpeechFrontEnd, log: Callable[[str], None]
 ) -> list[TalkingClip]:
     """Load all clips of a folder that have audio and a face.
 
     Args:
-        folder: Clips, in subfolders too.
-        tracks: Cache of their motion tracks, so that an interrupted run resumes.
-        people: Person in each clip, by file name without suffix; every other clip counts as another person.
+        options: Folder of the clips, cache of their motion tracks and features, and table of the people; every clip
+            that is not in the table counts as another person.
         front_end: Computes the features.
         log: Receives a message for each clip.
     """
-    tracks.mkdir(parents=True, exist_ok=True)
+    people, languages = read_people(options.people), read_people(options.people, "language", is_optional=True)
+    options.track_folder.mkdir(parents=True, exist_ok=True)
+    encoder = hash_parts(front_end.encoder.basis, front_end.encoder.mean)
     clips = []
-    for number, path in enumerate(list_videos(folder)):
+    for number, path in enumerate(list_videos(options.folder)):
+        cached = options.cache_folder / f"features-{path.stem}-{encoder}.npz"
         try:
-            with _open_audio(path) as waveform:
-                if waveform is None:
-                    continue
-                track = load_track(path, tracks)
-                person = people.get(path.stem, path.stem)
-                clip = _make_clip(path.stem, person, track, waveform, front_end, np.random.default_rng(number))
+            if not cached.exists() and not has_speech(path):
+                continue
+            clip = _make_clip(path.stem, people.get(path.stem, path.stem), load_track(path, options.track_folder))
+            if clip is not None:
+                features = get_or_compute(cached, partial(_compute_versions, path, front_end, number))
+                clip = replace(clip, versions=_read_versions(features), language=languages.get(path.stem, ""))
         except InputError as error:
             log(f"skipped: {error}")
             continue
@@ -142,23 +151,33 @@ def _open_audio(path: Path) -> Generator[Waveform | None, None, None]:
         yield None if measure_waveform(waveform).is_silent else waveform
 
 
-def _make_clip(
-    name: str,
-    person: str,
-    track: MotionTrack,
-    waveform: Waveform,
-    front_end: SpeechFrontEnd,
-    rng: np.random.Generator,
-) -> TalkingClip | None:
-    """Compute channels and features; None if the clip is too short or the mouth does not move."""
+def has_speech(path: Path) -> bool:
+    """Return whether a video has audio that is not silent or too short."""
+    with _open_audio(path) as waveform:
+        return waveform is not None and waveform.seconds >= _MIN_DURATION
+
+
+def _make_clip(name: str, person: str, track: MotionTrack) -> TalkingClip | None:
+    """Compute the channels of a clip; None if it is too short or the mouth does not move."""
     times, channels = track.pts[track.valid] - track.pts[0], compute_mouth_channels(track)[track.valid]
-    is_short = len(times) < _MIN_DURATION * FRAME_RATE or waveform.seconds < _MIN_DURATION
-    if is_short or channels[:, GAP].std() < _MIN_GAP_DEVIATION:
+    if len(times) < _MIN_DURATION * FRAME_RATE or channels[:, GAP].std() < _MIN_GAP_DEVIATION:
         return None
-    samples = waveform.read(0, len(waveform))
-    versions = [compute_features(samples, front_end)]
-    versions += [compute_features(augmented, front_end, stretch) for augmented, stretch in augment_speech(samples, rng)]
-    return TalkingClip(name, person, times, channels, versions)
+    return TalkingClip(name, person, times, channels, [])
+
+
+def _compute_versions(path: Path, front_end: SpeechFrontEnd, seed: int) -> Arrays:
+    """Compute the features of a video's audio in several versions."""
+    with open_waveform(path) as waveform:
+        samples = waveform.read(0, len(waveform)).astype(np.float64)
+    count = _LONG_ALTERED if len(samples) >= _LONG_DURATION * SAMPLE_RATE else _SHORT_ALTERED
+    versions = [(samples, 1.0), *augment_speech(samples, np.random.default_rng(seed), count)]
+    features = [compute_features(version, front_end, stretch) for version, stretch in versions]
+    arrays = {f"version{k}": version.features for k, version in enumerate(features)}
+    return arrays | {"stretch": np.array([version.stretch for version in features])}
+
+
+def _read_versions(arrays: Arrays) -> list[SpeechFeatures]:
+    return [SpeechFeatures(arrays[f"version{k}"], float(stretch)) for k, stretch in enumerate(arrays["stretch"])]
 
 
 def compute_mouth_channels(track: MotionTrack) -> np.ndarray:
@@ -178,7 +197,7 @@ def compute_features(samples: np.ndarray, front_end: SpeechFrontEnd, stretch: fl
     """Compute the features of mono samples with MARGIN frames of silence on both sides."""
     waveform = Waveform(io.BytesIO(np.asarray(samples, np.float32).tobytes()), len(samples))
     stop = count_feature_frames(len(samples)) + MARGIN
-    features, _ = FeatureExtractor(waveform, front_end).extract(-MARGIN, stop)
+    features = FeatureExtractor(waveform, front_end).extract_network_input(-MARGIN, stop)
     return SpeechFeatures(features.astype(np.float16), stretch)
 
 

@@ -3,7 +3,9 @@
 import numpy as np
 
 from mimaface_cli.builders.speech478.audio_augmentation import (
+    add_room,
     augment_speech,
+    coarsen_spectrum,
     generate_colored_noise,
     replace_voice_source,
     synthesize_noise,
@@ -30,11 +32,26 @@ def test_replaced_voice_source_keeps_the_vowels_and_changes_the_waveform():
 def test_augmented_speech_has_the_stated_duration():
     rng = np.random.default_rng(0)
     samples = rng.standard_normal(16_000)
-    versions = augment_speech(samples, rng)
-    assert len(versions) == 5
+    versions = augment_speech(samples, rng, 8)
+    assert len(versions) == 8 and len(augment_speech(samples, rng, 3)) == 3
     for version, stretch in versions:
         assert abs(len(version) - stretch * len(samples)) <= 1
         assert np.isfinite(version).all()
+
+
+def test_room_adds_sound_after_the_speech():
+    samples = np.concatenate([synthesize_speech(("ah", 0.3)), np.zeros(4000)])
+    room = add_room(samples, np.random.default_rng(1))
+    assert len(room) == len(samples) and np.corrcoef(room, samples)[0, 1] > 0.5
+    end = len(samples) - 3500
+    assert np.abs(room[end : end + 800]).mean() > 3 * np.abs(samples[end : end + 800]).mean()
+
+
+def test_coarse_spectrum_stays_intelligible_and_loses_high_frequencies():
+    samples = synthesize_speech(("ah", 0.5), ("s", 0.3))
+    coarse = coarsen_spectrum(samples, np.random.default_rng(0))
+    assert len(coarse) == len(samples) and not np.array_equal(coarse, samples)
+    assert np.corrcoef(_log_spectrum(samples, 2000), _log_spectrum(coarse, 2000))[0, 1] > 0.6
 
 
 def test_noise_is_normalized_and_finite():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mimaface_cli.builders.speech478.lip_evaluation import choose_close_threshold, evaluate_clip
+from mimaface_cli.builders.speech478.lip_regression import align_clips, fit_folds
 from mimaface_cli.builders.speech478.lip_training import (
     LipNet,
     estimate_shift,
@@ -15,7 +16,18 @@ from mimaface_cli.builders.speech478.lip_training import (
     train_network,
 )
 from mimaface_cli.builders.speech478.talking_clips import MARGIN, SpeechFeatures, TalkingClip
-from mimaface_cli.speech.lip_network import CHANNELS, CLOSED, CONTEXT, FEATURES_PER_FRAME, GAP, run_network
+from mimaface_cli.speech.lip_network import (
+    CHANNELS,
+    CLOSED,
+    CONTEXT,
+    FEATURES_PER_FRAME,
+    GAP,
+    LINEAR_REACH,
+    LINEAR_SHARE,
+    pool_frames,
+    run_ensemble,
+    run_network,
+)
 
 FEATURES = 30
 
@@ -81,3 +93,40 @@ def test_rest_has_closed_lips_and_a_narrow_gap():
     rest = measure_rest([make_clip(seed) for seed in range(6)])
     assert rest[GAP] < -1
     assert rest[CLOSED] == 1
+
+
+def test_regression_learns_the_mouth_of_held_out_people_and_aligns_the_clips():
+    clips = [make_clip(seed, shift=0.12 if seed == 3 else 0.0) for seed in range(8)]
+    noise = np.random.default_rng(9).normal(0, 0.1, (1000, FEATURES)).astype(np.float16)
+    noises, fold_of = [SpeechFeatures(noise, 1.0)], {clip.person: k % 4 for k, clip in enumerate(clips)}
+    aligned = align_clips(clips, noises, fold_of, folds=4, rounds=2)
+    assert abs(aligned[3].shift - 0.12) < 0.03
+    assert all(abs(clip.shift) < 0.03 for clip in aligned if clip.name != "3")
+    members, complete = fit_folds(aligned, noises, fold_of, folds=4)
+    figures = [evaluate_clip(clip, predict_channels([members[fold_of[clip.person]]], clip)) for clip in aligned]
+    assert min(row.gap_in_step for row in figures) > 0.9
+    prediction = predict_channels([complete], clips[0])
+    is_closed = clips[0].channels_at(np.arange(len(prediction)) / 25)[:, CLOSED] > 0.5
+    assert prediction[is_closed, CLOSED].mean() > prediction[~is_closed, CLOSED].mean() + 1
+    rest = run_network(complete, noise.astype(np.float32))[CONTEXT:-CONTEXT, GAP].mean()
+    assert abs(rest) < 2
+
+
+def test_ensemble_weighs_the_linear_member():
+    network = {name: value.detach().numpy() for name, value in LipNet(FEATURES).state_dict().items()}
+    taps = 2 * LINEAR_REACH + 1
+    linear = {
+        "linear.weight": np.zeros((len(CHANNELS), FEATURES, taps), np.float32),
+        "linear.bias": np.ones(len(CHANNELS), np.float32),
+    }
+    x = np.random.default_rng(0).standard_normal((96, FEATURES)).astype(np.float32)
+    expected = (1 - LINEAR_SHARE) * run_network(network, x) + LINEAR_SHARE
+    assert np.allclose(run_ensemble([network, network, linear], x), expected, atol=1e-5)
+    assert np.allclose(run_ensemble([linear], x), 1)
+
+
+def test_pool_frames_averages_around_video_frames():
+    ramp = np.arange(40, dtype=np.float32)[:, None]
+    pooled = pool_frames(ramp)
+    assert pooled.shape == (10, 1) and np.allclose(pooled[1:, 0], np.arange(4, 40, 4) - 0.5)
+    assert len(pool_frames(ramp[:37])) == 10

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mimaface_cli.builders.clip_tracks import read_people
 from mimaface_cli.builders.speech478 import speech_card
 from mimaface_cli.builders.speech478.__main__ import main, parse_arguments
-from mimaface_cli.builders.speech478.lip_build import read_people
 from mimaface_cli.builders.speech478.lip_evaluation import ClipFigures
 from mimaface_cli.errors import InputError
 from mimaface_cli.speech.lip_model_file import load_lip_model
@@ -15,7 +15,10 @@ from tests.conftest import ROOT
 
 def test_card_has_the_texts_of_the_shipped_card():
     options = parse_arguments(["folder", "-o", "speech478.npz", "--people", "people.csv", "--about", "made up"])
-    figures = [ClipFigures("a", 4.0, 0.02, 0.5, 0.6, 0.7, 0.8, 0.1), ClipFigures("b", 2.0, 0, 0, 0, 0, 0, 0)]
+    figures = [
+        ClipFigures("a", 4.0, 0.02, 0.5, 0.6, 0.7, 0.8, 0.1, "Klingon"),
+        ClipFigures("b", 2.0, 0, 0, 0, 0, 0, 0),
+    ]
     model = load_lip_model()
     card = speech_card.write_card(options, model, figures, {"a"})
     shipped = (ROOT / "weights" / "speech478.md").read_text(encoding="utf-8")
@@ -24,8 +27,8 @@ def test_card_has_the_texts_of_the_shipped_card():
     for text in (speech_card._describe_model(model), speech_card._TERMS):
         assert text in card
         assert text in shipped
-    assert "| 1 | 4.0 | +20 | 0.10 | 0.50 | 0.60 | 0.70 | 0.80 | yes |" in card
-    assert "| 2 | 2.0 | +0 | 0.00 | 0.00 | 0.00 | 0.00 | 0.00 | no |" in card
+    assert "| training, Klingon | 1 | 0.10 | 0.50 | 0.60 | 0.70 | 0.80 |" in card
+    assert "| 50% | 10 | 0.30 | 0.40 |" in card
     assert "| all | 2 | 0.05 | 0.25 | 0.30 | 0.35 | 0.40 |" in card
 
 
@@ -34,6 +37,7 @@ def test_read_people_maps_file_names_to_persons(tmp_path):
     table.write_text("file,person\nfirst.mp4,ann\nsub/second.mov,ben\n")
     assert read_people(table) == {"first": "ann", "second": "ben"}
     assert read_people(None) == {}
+    assert read_people(table, "language", is_optional=True) == {}
     table.write_text("name\nfirst.mp4\n")
     with pytest.raises(InputError, match="columns file and person"):
         read_people(table)
