@@ -1,6 +1,9 @@
 """Smoothing of values at the vertices of a mesh."""
 
+from functools import lru_cache
+
 import numpy as np
+from scipy import sparse
 
 
 def smooth_over_mesh(
@@ -18,18 +21,28 @@ def smooth_over_mesh(
     Returns:
         (V, C) values; zeros if `is_known` is given and no vertex is known.
     """
-    edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    edges = np.unique(np.sort(edges, 1), axis=0)
-    start, end = np.concatenate([edges, edges[:, ::-1]]).T
-    degree = np.bincount(start, minlength=len(values))
-    is_fixed = degree == 0
-    result = values
+    means, has_neighbors = _neighbor_means(np.ascontiguousarray(triangles, np.int32).tobytes(), len(values))
+    is_free = has_neighbors
+    result = np.array(values, np.float64)
     if is_known is not None:
         if not is_known.any():
             return np.zeros_like(values)
-        is_fixed = is_fixed | is_known
-        result = np.where(is_known[:, None], values, values[is_known].mean(0))
+        is_free = is_free & ~is_known
+        result[~is_known] = result[is_known].mean(0)
+    free = np.flatnonzero(is_free)
+    means = means[free]
     for _ in range(steps):
-        total = np.stack([np.bincount(start, channel[end], len(values)) for channel in result.T], -1)
-        result = np.where(is_fixed[:, None], result, total / np.maximum(degree, 1)[:, None])
+        result[free] = means @ result
     return result
+
+
+@lru_cache(maxsize=4)
+def _neighbor_means(triangles: bytes, count: int) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Return the matrix (V, V) that takes the mean of each vertex's neighbors, and whether it has any, (V,) bool."""
+    corners = np.frombuffer(triangles, np.int32).reshape(-1, 3)
+    edges = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
+    edges = np.unique(np.sort(edges, 1), axis=0)
+    start, end = np.concatenate([edges, edges[:, ::-1]]).T
+    degree = np.bincount(start, minlength=count)
+    weights = 1 / np.maximum(degree, 1)[start]
+    return sparse.csr_matrix((weights, (start, end)), (count, count)), degree > 0
