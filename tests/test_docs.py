@@ -137,7 +137,7 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
     links = {
         sample.portrait: ("photo.jpg", "examples/portrait.jpg", "photos/me.jpg"),
         sample.driver: ("talk.mp4", "other.mp4", "actor.mp4", "shot.mov", "out.mp4", "step.mkv", "examples/driver.mp4"),
-        sample.audio: ("speech.wav", "speech.mp3", "left.wav", "right.wav", "mix.wav"),
+        sample.audio: ("speech.wav", "speech.mp3", "left.wav", "right.wav", "mix.wav", "silence.wav"),
         sample.track: (
             "talk.npz",
             "speech.npz",

@@ -41,7 +41,7 @@ GAP, CLOSED = len(CHANNELS) - 2, len(CHANNELS) - 1
 DILATIONS = (1, 2, 4)
 CONTEXT = 12  # number of video frames before and after a frame on which its output depends
 LINEAR_REACH = 8  # the same for the linear member
-LINEAR_SHARE = 0.4  # weight of the linear member in the average
+LINEAR_SHARE = 0.4
 
 
 @dataclass(frozen=True, eq=False)

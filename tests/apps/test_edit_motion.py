@@ -11,6 +11,7 @@ from mimaface_cli.apps.edit_job import EditJob, PhotoInput
 from mimaface_cli.apps.edit_motion import edit_photo_motion, edit_recorded_motion
 from mimaface_cli.apps.edit_options import EditOptions
 from mimaface_cli.apps.edit_terms import parse_edits
+from mimaface_cli.engines.mesh.face_networks import FaceNetworks
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.media.reader import probe
 from mimaface_cli.motion.coefficients import blendshape_index
@@ -47,7 +48,20 @@ def make_job(photo: PhotoInput, mixed_track: MotionTrack | None = None, **option
     edits = parse_edits(edit_options, "face478", [])
     output = Path("x.npz")
     return EditJob(
-        photo, output, "track", edit_options, edits, [], None, None, mixed_track, None, None, ignore_progress, []
+        photo,
+        output,
+        "track",
+        edit_options,
+        edits,
+        [],
+        None,
+        None,
+        False,
+        mixed_track,
+        FaceNetworks(),
+        None,
+        ignore_progress,
+        [],
     )
 
 

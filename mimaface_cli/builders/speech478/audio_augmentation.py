@@ -79,8 +79,8 @@ def coarsen_spectrum(samples: np.ndarray, rng: np.random.Generator) -> np.ndarra
         part = slice(start, start + _WINDOW)
         spectrum = np.fft.rfft(padded[part] * window)
         quantum = step * (np.convolve(np.abs(spectrum), np.ones(17) / 17, "same") + 1e-9)
-        spectrum = (np.round(spectrum.real / quantum) + 1j * np.round(spectrum.imag / quantum)) * quantum * is_low
-        output[part] += window * np.fft.irfft(spectrum, _WINDOW)
+        coarse = (np.round(spectrum.real / quantum) + 1j * np.round(spectrum.imag / quantum)) * quantum * is_low
+        output[part] += window * np.fft.irfft(coarse, _WINDOW)
     return output[_WINDOW : _WINDOW + len(samples)]
 
 

@@ -13,7 +13,7 @@ from mimaface_cli.speech.lip_model_file import load_lip_model
 from tests.conftest import ROOT
 
 
-def test_card_has_the_texts_of_the_shipped_card():
+def test_card_states_the_figures_of_each_language_and_of_all_clips():
     options = parse_arguments(["folder", "-o", "speech478.npz", "--people", "people.csv", "--about", "made up"])
     figures = [
         ClipFigures("a", 4.0, 0.02, 0.5, 0.6, 0.7, 0.8, 0.1, "Klingon"),
@@ -21,15 +21,16 @@ def test_card_has_the_texts_of_the_shipped_card():
     ]
     model = load_lip_model()
     card = speech_card.write_card(options, model, figures, {"a"})
-    shipped = (ROOT / "weights" / "speech478.md").read_text(encoding="utf-8")
-    headings = [line for line in card.splitlines() if line.startswith("#")]
-    assert headings == [line for line in shipped.splitlines() if line.startswith("#")]
     for text in (speech_card._describe_model(model), speech_card._TERMS):
         assert text in card
-        assert text in shipped
     assert "| training, Klingon | 1 | 0.10 | 0.50 | 0.60 | 0.70 | 0.80 |" in card
     assert "| 50% | 10 | 0.30 | 0.40 |" in card
     assert "| all | 2 | 0.05 | 0.25 | 0.30 | 0.35 | 0.40 |" in card
+
+
+def test_shipped_card_is_of_the_shipped_network():
+    shipped = (ROOT / "weights" / "speech478.md").read_text(encoding="utf-8")
+    assert f"version {load_lip_model().version}" in shipped
 
 
 def test_read_people_maps_file_names_to_persons(tmp_path):
