@@ -6,6 +6,7 @@ import os
 import re
 import runpy
 import shlex
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
@@ -137,7 +138,7 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
     links = {
         sample.portrait: ("photo.jpg", "examples/portrait.jpg", "photos/me.jpg"),
         sample.driver: ("talk.mp4", "other.mp4", "actor.mp4", "shot.mov", "out.mp4", "step.mkv", "examples/driver.mp4"),
-        sample.audio: ("speech.wav", "speech.mp3", "left.wav", "right.wav", "mix.wav", "silence.wav"),
+        sample.audio: ("speech.wav", "speech.mp3", "left.wav", "right.wav", "mix.wav"),
         sample.track: (
             "talk.npz",
             "speech.npz",
@@ -155,6 +156,9 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
         os.symlink(sample.driver, folder / "voxceleb" / person / "clip.mp4")
     export_track(MotionTrack.load(sample.track), folder / "MySlate_1_iPhone.csv", "livelink")
     write_rows(folder / "same.csv", ("source", "driver"), ("photo.jpg", "talk.npz"))
+    with wave.open(str(folder / "silence.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 16_000))  # a second
     write_model(folder / "anna.npz")
     write_model(folder / "eyelids.npz", part=EYELID)
     (folder / "jobs.csv").write_text(first_block(ROOT / "docs" / "batch.md", "csv"), "utf-8")
