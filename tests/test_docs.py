@@ -27,7 +27,7 @@ LINKING_PAGES = [*PAGES, ROOT / "CHANGELOG.md", *sorted((ROOT / "weights").glob(
 README_BYTES = 8192
 TEMPLATES = ("nod", "shake", "smile", "look_around", "talk", "driver")
 
-# Commands that need downloads, a cluster, a certificate, a training set or a shell: only their options are checked.
+# Commands that need downloads, a cluster, a certificate, a training set, votes or a shell: only options are checked.
 NOT_RUN = (
     "weights pull",
     "weights import",
@@ -37,6 +37,7 @@ NOT_RUN = (
     "--ray",
     "--certificate",
     "--pose-style",
+    "evaluate votes",
     "$",
 )
 # Commands that start worker processes, or render, extract and measure more than one short video.
@@ -151,7 +152,7 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
         for name in names:
             (folder / name).parent.mkdir(exist_ok=True)
             os.symlink(target, folder / name)
-    for person in ("id1", "id2"):
+    for person in ("id10001", "id10002"):
         (folder / "voxceleb" / person).mkdir(parents=True)
         os.symlink(sample.driver, folder / "voxceleb" / person / "clip.mp4")
     export_track(MotionTrack.load(sample.track), folder / "MySlate_1_iPhone.csv", "livelink")
@@ -196,10 +197,14 @@ def run(words: list[str]) -> int:
 
 
 @pytest.mark.parametrize("command", command_parameters(is_run=True))
-def test_documented_command_runs(command, workplace, capfd):
+def test_documented_command_runs(command, workplace, sample, capfd):
     output = command.output
     if output is not None and output.is_symlink():
         output.unlink()
+    if "evaluate compare" in command.text:
+        for name in ("results", "other"):
+            Path(name).mkdir(exist_ok=True)
+            os.symlink(sample.driver, Path(name) / "0000_photo__talk.mp4")
     code = run(command.words)
     assert code == 0, f"{command.text}\n{capfd.readouterr().err}"
     if output is not None and output.suffix and "%" not in output.name:
