@@ -24,6 +24,9 @@ from mimaface_cli.media.libav import DECODE_ERRORS, time_base
 
 _MAX_EARLY_END = 0.025  # seconds by which copied audio may end before the video
 _ROUNDING = 0.001  # seconds; containers round times to milliseconds
+# Bytes of the decoder's configuration without which muxers refuse a codec: the start of a damaged file, or ADTS, as in
+# broadcasts, lacks it.
+_LEAST_EXTRADATA = {"aac": 2, "alac": 24, "flac": 34, "opus": 19, "vorbis": 30}
 
 
 class AudioMuxer:
@@ -91,8 +94,8 @@ def _can_copy(reader: AudioReader, container: Container, start: float, end: floa
         return False
     if context.codec.canonical_name not in container.copied_audio_codecs:
         return False
-    if context.codec.canonical_name == "aac" and not context.extradata:
-        return False  # ADTS, as in broadcasts: a damaged packet would fail in the muxer and abort the video
+    if len(context.extradata or b"") < _LEAST_EXTRADATA.get(context.codec.canonical_name, 0):
+        return False  # the muxer would fail and abort the video
     packet_duration = reader.packet_duration()
     if packet_duration <= _MAX_EARLY_END:
         return packet_duration > 0

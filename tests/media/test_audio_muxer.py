@@ -238,6 +238,21 @@ def test_damaged_audio_is_reported_and_does_not_abort_the_video(tmp_path):
     assert abs(measure_delay(timeline[tail], samples[tail])[0]) < 0.001
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_flac_without_its_stream_description_is_encoded_anew(tmp_path, suffix):
+    content = make_audio(tmp_path / "a.flac", make_noise(3), codec="flac").read_bytes()
+    block, is_last = 4, False
+    while not is_last:  # a block has a byte of type and 3 bytes of size
+        is_last = bool(content[block] & 0x80)
+        block += 4 + int.from_bytes(content[block + 1 : block + 4], "big")
+    (tmp_path / "frames.flac").write_bytes(content[block:])
+    with av.open(str(tmp_path / "frames.flac")) as file:
+        assert not file.streams.audio[0].codec_context.extradata
+    writer = write_with_audio(tmp_path / "frames.flac", tmp_path / f"b{suffix}", 50, expected=2.0)
+    assert writer.audio_copied is False
+    assert len(decode_audio(tmp_path / f"b{suffix}")[1]) >= 1.9 * AUDIO_RATE
+
+
 def test_unusual_sample_rates_are_converted_to_48_khz(tmp_path):
     source = make_audio(tmp_path / "a.wav", make_noise(2, 50_000), 50_000)
     write_with_audio(source, tmp_path / "b.mp4", 40)

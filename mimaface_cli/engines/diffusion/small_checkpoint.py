@@ -27,11 +27,19 @@ def resolve_settings(card: ModelCard, requested: DenoiseSettings) -> DenoiseSett
     """
     if requested != PRESETS["release"]:
         return requested
+    settings = asdict(requested)
+    unknown = sorted(set(card.settings) - set(settings))
+    if unknown:
+        raise WeightsError(f"{card.name}/{CARD_FILE}: unknown settings: {', '.join(unknown)}. Fetch the model again.")
+    for name, value in card.settings.items():
+        kinds = (int, float) if isinstance(settings[name], int | float) else type(settings[name])
+        if settings[name] is not None and not isinstance(value, kinds):
+            raise WeightsError(f"{card.name}/{CARD_FILE}: {name} has the value {value!r}. Fetch the model again.")
     try:
-        return DenoiseSettings(**{**asdict(requested), **card.settings})
+        return DenoiseSettings(**{**settings, **card.settings})
     except (TypeError, InputError) as error:
         raise WeightsError(
-            f"{card.name}: the settings of its card are invalid ({error}). Fetch the model again."
+            f"{card.name}/{CARD_FILE}: the settings are invalid ({error}). Fetch the model again."
         ) from error
 
 

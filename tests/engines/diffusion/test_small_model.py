@@ -11,6 +11,8 @@ from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.engines.base import EngineQuery
 from mimaface_cli.engines.diffusion import engine as diffusion_engine
 from mimaface_cli.engines.diffusion.card_verdict import JUDGED_METRICS, judge_scores
+from mimaface_cli.engines.diffusion.denoise_settings import PRESETS
+from mimaface_cli.engines.diffusion.small_checkpoint import resolve_settings
 from mimaface_cli.engines.selection import Selection, select_engine
 from mimaface_cli.errors import InputError, WeightsError
 from mimaface_cli.evaluation.catalog import CATALOG
@@ -33,6 +35,16 @@ def select(name: str, **query) -> Selection:
 
 def table(**changes: float) -> dict[str, dict[str, float]]:
     return {"mesh": MESH, "diffusion": MESH | changes}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"guidence": 3.0}, "unknown settings: guidence"), ({"steps": "x"}, "steps")]
+)
+def test_error_of_a_card_s_settings_names_file_and_setting(settings, message):
+    with pytest.raises(WeightsError) as caught:
+        resolve_settings(ModelCard("mini", 64, settings=settings), PRESETS["release"])
+    assert f"mini/{CARD_FILE}" in str(caught.value) and message in str(caught.value)
+    assert "DenoiseSettings" not in str(caught.value)
 
 
 @pytest.fixture(scope="session")
