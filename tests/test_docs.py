@@ -26,6 +26,7 @@ PAGES += sorted((ROOT / "docs").glob("*.md"))
 LINKING_PAGES = [*PAGES, ROOT / "CHANGELOG.md", *sorted((ROOT / "weights").glob("*.md"))]
 README_BYTES = 8192
 TEMPLATES = ("nod", "shake", "smile", "look_around", "talk", "driver")
+TRACKS = ("talk", "speech", "nod", "take", *(f"examples/{name}" for name in TEMPLATES))
 
 # Commands that need downloads, a cluster, a certificate, a training set, votes or a shell: only options are checked.
 NOT_RUN = (
@@ -140,13 +141,7 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
         sample.portrait: ("photo.jpg", "examples/portrait.jpg", "photos/me.jpg"),
         sample.driver: ("talk.mp4", "other.mp4", "actor.mp4", "shot.mov", "out.mp4", "step.mkv", "examples/driver.mp4"),
         sample.audio: ("speech.wav", "speech.mp3", "left.wav", "right.wav", "mix.wav"),
-        sample.track: (
-            "talk.npz",
-            "speech.npz",
-            "nod.npz",
-            "take.npz",
-            *(f"examples/{name}.npz" for name in TEMPLATES),
-        ),
+        sample.track: tuple(f"{name}.npz" for name in TRACKS),
     }
     for target, names in links.items():
         for name in names:
@@ -159,7 +154,7 @@ def shared_files(sample: Sample, tmp_path_factory) -> Path:
     write_rows(folder / "same.csv", ("source", "driver"), ("photo.jpg", "talk.npz"))
     with wave.open(str(folder / "silence.wav"), "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(bytes(2 * 16_000))  # a second
+        file.writeframes(bytes(32_000))  # a second
     write_model(folder / "anna.npz")
     write_model(folder / "eyelids.npz", part=EYELID)
     (folder / "jobs.csv").write_text(first_block(ROOT / "docs" / "batch.md", "csv"), "utf-8")
