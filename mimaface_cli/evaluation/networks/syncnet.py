@@ -4,6 +4,9 @@ Source: Chung and Zisserman 2016, "Out of Time: Automated Lip Sync in the Wild";
 checkpoint syncnet_v2.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -50,23 +53,26 @@ class SyncNet(nn.Module):
 
 
 def _build_audio_stream() -> nn.Sequential:
-    layers: list[nn.Module] = []
-    channels = 1
-    for width, kernel, stride, padding, pool in _AUDIO_LAYERS:
-        layers += [nn.Conv2d(channels, width, kernel, stride, padding), nn.BatchNorm2d(width), nn.ReLU()]
-        if pool is not None:
-            layers.append(nn.MaxPool2d(*pool))
-        channels = width
-    return nn.Sequential(*layers)
+    return _build_stream(1, _AUDIO_LAYERS, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d)
 
 
 def _build_lip_stream() -> nn.Sequential:
+    return _build_stream(3, _LIP_LAYERS, nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d)
+
+
+def _build_stream(
+    channels: int,
+    table: Iterable[tuple[Any, ...]],
+    convolution: type[nn.Module],
+    norm: type[nn.Module],
+    max_pool: type[nn.Module],
+) -> nn.Sequential:
+    """Build the layers of a table with the columns width, kernel, stride, padding and pool."""
     layers: list[nn.Module] = []
-    channels = 3
-    for width, kernel, stride, padding, pool in _LIP_LAYERS:
-        layers += [nn.Conv3d(channels, width, kernel, stride, padding), nn.BatchNorm3d(width), nn.ReLU()]
+    for width, kernel, stride, padding, pool in table:
+        layers += [convolution(channels, width, kernel, stride, padding), norm(width), nn.ReLU()]
         if pool is not None:
-            layers.append(nn.MaxPool3d(*pool))
+            layers.append(max_pool(*pool))
         channels = width
     return nn.Sequential(*layers)
 
