@@ -1,4 +1,4 @@
-"""Whether a result keeps more than 8 bits per channel of its source, and what the user is told about it."""
+"""Choice of the depth of a result, 8 bits per channel or that of its source, and notes about it."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path

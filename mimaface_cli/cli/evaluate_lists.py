@@ -66,8 +66,10 @@ def make_list(
     check_output(output, overwrite)
     notes: list[str] = []
     if recipe is None:
-        wanted = _DEFAULT_PAIRS if pairs is None else pairs
-        rows = list_sampling.make_list(folder, protocol, wanted, seed, frames=frames, stride=stride, identity=identity)
+        pair_count = _DEFAULT_PAIRS if pairs is None else pairs
+        rows = list_sampling.make_list(
+            folder, protocol, pair_count, seed, frames=frames, stride=stride, identity=identity
+        )
     else:
         names = [] if ids is None else list_sampling.read_ids(ids)
         cache = open_cache(cache_dir, no_cache) if recipe.min_turn else None
@@ -75,10 +77,10 @@ def make_list(
             made = list_sampling.make_recipe_list(
                 folder, recipe, pairs, seed, ids=names, cache=cache, progress=progress
             )
-        rows, notes, wanted = made.rows, made.notes, pairs or 0
+        rows, notes, pair_count = made.rows, made.notes, pairs or 0
     list_sampling.write_list(output, folder, rows, overwrite)
     console.notes(notes, as_json)
-    shortage = f" (the folder has only {console.count(len(rows), 'video')})" if len(rows) < wanted else ""
+    shortage = f" (the folder has only {console.count(len(rows), 'video')})" if len(rows) < pair_count else ""
     if as_json:
         values = {"list": str(output), "pairs": len(rows), "protocol": protocol, "seed": seed, "notes": notes}
         console.write_json(values)

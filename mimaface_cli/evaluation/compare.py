@@ -52,7 +52,7 @@ class SystemComparison:
     Attributes:
         evaluations: Figures by the name of the system; all have the same rows.
         differences: Paired differences of all systems and metrics.
-        notes: Sentences for the user, such as clips that are left out.
+        notes: Notes for the user, such as the names of skipped clips.
     """
 
     evaluations: dict[str, Evaluation]
@@ -76,8 +76,8 @@ class SystemComparison:
 
     def difference(self, metric: str, first: str, second: str) -> MetricDifference | None:
         """Return the difference of two systems in a metric, or None if they have no clip in common."""
-        wanted = (metric, first, second)
-        return next((each for each in self.differences if (each.metric, each.first, each.second) == wanted), None)
+        key = (metric, first, second)
+        return next((each for each in self.differences if (each.metric, each.first, each.second) == key), None)
 
     def to_json(self) -> dict[str, Any]:
         """Return all values as JSON types."""

@@ -15,7 +15,7 @@ from mimaface_cli.engines.mesh.learned_eyelid import weigh_closing
 CLOSED = 0.25  # openness of a rendered eye, relative to the photo's, below which it counts as closed
 CLOSURES = ("closed", "half closed", "open")
 _SHEET_COLUMNS, _SHEET_ROWS = 6, 14
-_EYE_VIEW = np.s_[..., 12:52, 12:84]  # the lids in the crop, of which sharpness is measured
+_EYE_VIEW = np.s_[..., 12:52, 12:84]  # the lids in the crop, for the sharpness
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ Figures = dict[str, tuple[EyelidFigures, EyelidFigures]]
 def evaluate_eyelids(network: PartUNet, people: list[list[EyelidClip]]) -> Figures:
     """Measure the network and the rendered eyes that it changes; closures without samples are missing.
 
-    Frames in which the eye of the clip does not close as the rendered eye does are left out.
+    Frames are skipped if the rendered eye closes but the clip's eye does not.
 
     Args:
         network: The network.

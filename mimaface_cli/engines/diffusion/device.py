@@ -80,8 +80,8 @@ _ADVICE = (
 def explain_missing_device(name: str = "auto") -> str:
     """Say that a device is missing, why if the reason is known, and what to do."""
     reason = _cuda_problem() if name.startswith(("auto", "cuda")) else None
-    wanted = "no GPU" if name == "auto" else f"no device {name!r}"
-    return f"there is {wanted}{f' ({reason})' if reason else ''}. {_ADVICE}"
+    missing = "no GPU" if name == "auto" else f"no device {name!r}"
+    return f"there is {missing}{f' ({reason})' if reason else ''}. {_ADVICE}"
 
 
 def _cuda_problem() -> str | None:
