@@ -28,6 +28,7 @@ MAX_SECONDS = 1e7
 
 _CLOCK = 90_000  # ticks per second of the usual video clock: whole milliseconds and all common rates are exact
 _MAX_CLOCK = 1_000_000
+_X265_REORDERING = 2  # frames; x265 sets dts to any number where a video has no more frames than this
 _GRID_TOLERANCE = 0.0006  # seconds; Matroska rounds to milliseconds, so 33 ms at 30 frames per second means 1/30 s
 _STANDARD_MP4_TAGS = {
     "title",
@@ -114,6 +115,7 @@ class VideoFile:
         self._clock = clock
         self._durations: dict[int, int] = {}  # durations of the frames in the encoder, by their times
         self._first: tuple[int, int] | None = None  # pts and dts of the first packet
+        self._frame_count = 0
         self._converter: EncoderConverter
         self._stream: VideoStream
         self._container: OutputContainer = av.open(
@@ -160,6 +162,7 @@ class VideoFile:
         frame.duration = job.duration
         frame.time_base = Fraction(1, self._clock.ticks_per_second)
         self._durations[job.tick] = job.duration
+        self._frame_count += 1
         self._mux(self._encode(frame))
 
     def finish(self, end: int, xmp: bytes | None) -> None:
@@ -194,6 +197,7 @@ class VideoFile:
         packets: list[Packet] = list(self._stream.encode(frame))
         space = self._encoding.space
         earliest = -MAX_SECONDS * self._clock.ticks_per_second
+        has_random_dts = self._encoding.encoder == "libx265" and self._frame_count <= _X265_REORDERING
         for packet in packets:
             if packet.pts is None:
                 raise ValueError("the encoder returned a packet without a time")
@@ -202,8 +206,7 @@ class VideoFile:
             duration = self._durations.pop(packet.pts, None)
             if duration is not None:
                 packet.duration = duration
-            # x265 leaves dts unset (any number) in videos shorter than its reordering.
-            if packet.dts is None or not earliest < packet.dts <= packet.pts:
+            if has_random_dts or packet.dts is None or not earliest < packet.dts <= packet.pts:
                 packet.dts = packet.pts
             if self._first is None:
                 self._first = packet.pts, _dts(packet)

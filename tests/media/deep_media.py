@@ -68,7 +68,10 @@ def write_planes(
     """Write frames of planes as a video at 25 frames per second."""
     height, width = frames[0][0].shape
     with av.open(str(path), "w") as file:
-        stream = file.add_stream(encoder, rate=25, options=options or {})
+        options = dict(options or {})
+        if encoder == "libx265":  # with B-frames, x265 sets dts to any number in videos of one or two frames
+            options["x265-params"] = f"{options['x265-params']}:bframes=0"
+        stream = file.add_stream(encoder, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         targets = [stream.codec_context]
         for number, planes in enumerate(frames):

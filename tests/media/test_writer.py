@@ -102,6 +102,15 @@ def test_very_short_videos_have_all_frames_and_their_duration(tmp_path, codec, c
     assert shown_duration(path) == pytest.approx(count / 25, abs=0.002)
 
 
+def test_decoding_times_of_short_hevc_videos_are_set(tmp_path):
+    """Without B-frames in a video of two frames, each dts equals its pts; x265 itself sets any number, in some runs."""
+    for number in range(30):
+        path = tmp_path / f"{number}.mp4"
+        write_stamped(path, grid_times(1 + number % 2), options=EncodeOptions("hevc"))
+        with av.open(str(path)) as file:
+            assert all(packet.dts == packet.pts for packet in file.demux(video=0) if packet.size)
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec"), [(suffix, codec) for suffix in CONTAINERS for codec in CONTAINERS[suffix].codecs]
 )
