@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from threadpoolctl import threadpool_limits
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -70,7 +72,8 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
     """Apply a function to items in parallel threads, lazily and in order.
 
     The calling thread iterates over `items`, at most `workers` items ahead of the result that the consumer holds.
-    Closing the generator cancels the calls that have not started and waits for those that run.
+    Closing the generator cancels the calls that have not started and waits for those that run. In the meantime, linear
+    algebra runs in one thread a call: threads of its own would compete with these and wait in busy loops.
 
     Args:
         function: Function of one item; it runs in the threads.
@@ -80,7 +83,7 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
     Yields:
         The results in the order of the items. An exception of a call is raised at its place in the order.
     """
-    with ThreadPoolExecutor(workers) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[R]] = deque()
         try:
             for item in items:

@@ -4,7 +4,9 @@ import threading
 import time
 from collections.abc import Callable, Generator
 
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mimaface_cli.concurrency import BackgroundConsumer, ordered_map, prefetch
 
@@ -120,6 +122,23 @@ def test_ordered_map_raises_an_error_at_its_place():
     with pytest.raises(ZeroDivisionError):
         next(results)
     assert list(results) == []
+
+
+def count_blas_threads(_: object = None) -> int:
+    """Return the largest number of threads that a loaded library of linear algebra may start."""
+    return max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+
+
+def test_ordered_map_limits_linear_algebra_to_one_thread_a_call():
+    np.eye(2) @ np.eye(2)  # loads the library
+    with threadpool_limits(2, "blas"):
+        results = ordered_map(count_blas_threads, range(4), 2)
+        assert list(results) == [1] * 4
+        assert count_blas_threads() == 2
+        results = ordered_map(count_blas_threads, range(4), 2)
+        assert next(results) == 1
+        results.close()
+        assert count_blas_threads() == 2
 
 
 def test_ordered_map_cancels_waiting_calls_and_waits_for_running_ones_when_closed():
