@@ -18,10 +18,12 @@ from mimaface_cli.motion.track import MotionTrack
 GAZE_LIMIT = np.radians(32.0)
 RESTING_QUANTILE = 0.1  # over time; a named expression at this level counts as at rest
 
+_STRAIGHT_WEIGHT = 4.0  # of the neutral frame's squared angles in radians, against its squared scores and gaze
+
 # The choice of the reference frame: weights of squared angles in radians, with roll counting half.
 _EXPRESSION_WEIGHT = 0.15  # squared scores and gaze: less visible than the head
-_MATCH_WEIGHT = 4.0  # difference between the driver's head at the reference and the source's
-_MOVE_WEIGHT = 2.0  # mean over time of the turn since the reference: typical frames stay near the photo
+_MATCH_WEIGHT = 1.5  # difference between the driver's head at the reference and the source's
+_MOVE_WEIGHT = 5.0  # mean over time of the turn since the reference: typical frames stay near the photo
 _EXCESS_WEIGHT = 60.0  # mean over time of the turn beyond what the source can show
 _ANGLE_WEIGHTS = np.array([1.0, 1.0, 0.5])
 _MAX_CANDIDATES, _MAX_SAMPLES = 160, 200  # frames that are compared with each other
@@ -33,7 +35,7 @@ def find_neutral_frame(track: MotionTrack) -> int:
     if not track.valid.any():
         return 0
     angles = _ANGLE_WEIGHTS * track.pose[:, :3] ** 2
-    cost = _expression_cost(track, None) + _MATCH_WEIGHT * angles.sum(1)
+    cost = _expression_cost(track, None) + _STRAIGHT_WEIGHT * angles.sum(1)
     return int(np.argmin(np.where(track.valid, cost, np.inf)))
 
 
