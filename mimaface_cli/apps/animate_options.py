@@ -89,11 +89,11 @@ class AnimateOptions:
         special=0,
         unit="pixels",
         metavar="PIXELS",
-        help="Longest side, pixels (photos: 1920); 0 for no limit.",
+        help="Longest side (photos: 1920); 0 for no limit.",
     )
     audio: str = option("driver", metavar="AUDIO", may_be_path=True, help="driver, source, none or a file.")
     audio_stream: int | None = option(
-        None, minimum=1, metavar="N", expert=True, help="Number of the audio stream to use, from 1."
+        None, minimum=1, metavar="N", expert=True, help="Audio stream to use, counted from 1 (default: the main one)."
     )
     compare: bool = option(False, help="Show source, driver and result side by side.")
     pose_from: Path | None = option(None, metavar="PATH", help="Track or video for the head motion of a speech driver.")
@@ -101,7 +101,11 @@ class AnimateOptions:
     trim: Trim = field(default_factory=Trim)
     strict: bool = option(False, expert=True, help=STRICT_HELP)
     loop: str = option(
-        NONE, choices=LOOPS, metavar="MODE", expert=True, help="driver: repeat one that is shorter than a source video."
+        NONE,
+        choices=LOOPS,
+        metavar="MODE",
+        expert=True,
+        help="driver: repeat a driver that is shorter than the source video.",
     )
     speakers: Path | None = option(
         None,
@@ -136,7 +140,7 @@ class AnimateOptions:
         choices=DEINTERLACE_MODES,
         metavar="MODE",
         expert=True,
-        help="Interlaced inputs: frame or field rate, or off.",
+        help="Deinterlace inputs to their frame or field rate, or off.",
     )
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     diffusion: DiffusionOptions = field(default_factory=DiffusionOptions)

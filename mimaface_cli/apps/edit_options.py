@@ -86,7 +86,7 @@ class EditOptions:
         0.0, help="Temporal smoothing: 0 (off), 1 (removes jitter) to 10 (only slow motion remains)."
     )
     speed: float = option(1.0, help="Playback speed of a track; 2 is twice as fast.")
-    start: float = option(0.0, metavar="SECONDS", help="First second of a track to keep.")
+    start: float = option(0.0, metavar="SECONDS", help="Start of the part of a track to keep.")
     duration: float | None = option(None, metavar="SECONDS", help="Duration of a track to keep.")
     grid: tuple[str, ...] = option(
         (),
@@ -128,7 +128,7 @@ class EditOptions:
         special=0,
         unit="pixels",
         metavar="PIXELS",
-        help="Longest side, pixels (default: 1920 for a video of a photo, else the input's own size); 0 for no limit.",
+        help="Longest side of the result (default: 1920 for a video of a photo, else no limit); 0 for no limit.",
     )
     background: str = option(KEEP, metavar="VALUE", may_be_path=True, help=BACKGROUND_HELP)
     mouth: str = option(LEARNED, metavar="MOUTH", may_be_path=True, help=PART_HELP)

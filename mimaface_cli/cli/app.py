@@ -29,7 +29,7 @@ from mimaface_cli.cli import (
 )
 from mimaface_cli.cli import cache as cache_commands
 from mimaface_cli.cli.arguments import move_global_options
-from mimaface_cli.cli.command_types import AssignmentCommand, Command, DefaultCommandGroup
+from mimaface_cli.cli.command_types import AssignmentCommand, Command, CommandGroup, DefaultCommandGroup
 from mimaface_cli.cli.config_file import PREFIX, load_config, unknown_variables
 from mimaface_cli.cli.interrupt import raise_if_interrupted
 from mimaface_cli.cli.invocation import Invocation
@@ -45,6 +45,7 @@ WELCOME = """mimaface makes the face in a photo move, look and talk like the fac
 Run mimaface --help for all commands, and mimaface doctor to check the installation."""
 
 app = typer.Typer(
+    cls=CommandGroup,
     name="mimaface",
     invoke_without_command=True,
     pretty_exceptions_enable=False,

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mimaface_cli.cli import console
-from mimaface_cli.cli.command_types import Command
+from mimaface_cli.cli.command_types import Command, CommandGroup
 from mimaface_cli.cli.options import PlainJson, plain_option
 
 if TYPE_CHECKING:
     from mimaface_cli.cache import CacheEntry
 
 app = typer.Typer(
-    no_args_is_help=True, help="List, measure and clear the cached tracks and the clips of unfinished videos."
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="List, measure and clear the cached tracks and the clips of unfinished videos.",
 )
 _Folder = Annotated[
     Path | None,

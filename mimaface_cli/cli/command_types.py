@@ -2,10 +2,11 @@
 
 import copy
 import inspect
+import re
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from mimaface_cli.cli.arguments import repeat_options
 
@@ -13,6 +14,8 @@ _EPILOG = (
     "Every option can be set by an environment variable, MIMAFACE_<COMMAND>_<OPTION> (MIMAFACE_ANIMATE_REGION=lips), "
     "and in the configuration file."
 )
+_PLACEHOLDERS = {"<int>": "N", "<float>": "X", "<path>": "PATH", "<str>": "TEXT"}
+_REQUIRED_ARGUMENT = re.compile(r"\{(\S+?)\}")
 
 
 class Command(TyperCommand):
@@ -26,7 +29,7 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, with `--help-all` if the command has expert options."""
-        params = super().get_params(ctx)
+        params = name_values(super().get_params(ctx))
         help_option = self.get_help_option(ctx)
         if help_option is not None and any(getattr(param, "hidden", False) for param in self.params):
             params.append(self._help_all_option(help_option))
@@ -34,7 +37,8 @@ class Command(TyperCommand):
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         """Write the usage line, with the command as users call it."""
-        formatter.write_usage(user_command_path(ctx), " ".join(self.collect_usage_pieces(ctx)))
+        pieces = _REQUIRED_ARGUMENT.sub(r"\1", " ".join(self.collect_usage_pieces(ctx)))
+        formatter.write_usage(user_command_path(ctx), pieces)
 
     def _help_all_option(self, help_option: Any) -> Any:
         """Return the option `--help-all`, derived from the option `--help`."""
@@ -67,8 +71,22 @@ def user_command_path(context: Any) -> str:
 
 def join_lines(text: str) -> str:
     """Return a help text with the lines of each paragraph joined, except those of examples."""
-    paragraphs = inspect.cleandoc(text).split("\n\n")
-    return "\n\n".join(part if part.startswith("Example") else " ".join(part.split("\n")) for part in paragraphs)
+    summary, *paragraphs = [
+        part if part.startswith("Example") else " ".join(part.split("\n"))
+        for part in inspect.cleandoc(text).split("\n\n")
+    ]
+    # Without the empty paragraph, Typer would remove the indentation of examples that follow the summary.
+    return "\n\n".join([summary, "", *paragraphs] if paragraphs else [summary])
+
+
+def name_values(params: list[Any]) -> list[Any]:
+    """Replace Python's types in the help of the parameters by placeholders; switches and arguments get none."""
+    for param in params:
+        if isinstance(param, TyperArgument):
+            vars(param)["display_type_rich"] = lambda ctx: None
+        elif param.metavar is None:
+            param.metavar = "" if param.is_flag else _PLACEHOLDERS.get(param.display_type(None))
+    return params
 
 
 class AssignmentCommand(Command):
@@ -79,7 +97,15 @@ class AssignmentCommand(Command):
         return super().parse_args(ctx, repeat_options(args))
 
 
-class DefaultCommandGroup(TyperGroup):
+class CommandGroup(TyperGroup):
+    """A group of commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, with placeholders for their values."""
+        return name_values(super().get_params(ctx))
+
+
+class DefaultCommandGroup(CommandGroup):
     """A group with a default command, its first one: `evaluate RESULT` measures RESULT."""
 
     @property

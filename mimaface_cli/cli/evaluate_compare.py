@@ -35,7 +35,7 @@ MEASUREMENT = "Measurement"
 def compare(
     systems: Annotated[
         list[str],
-        typer.Argument(metavar="NAME=DIR...", show_default=False, help="Systems with their folders of results."),
+        typer.Argument(metavar="NAME=DIR", show_default=False, help="Systems with their folders of results."),
     ],
     list_file: Annotated[
         Path, plain_option("CSV list of sources and drivers (see make-list).", "--list", metavar="CSV")
@@ -123,7 +123,7 @@ def compare(
 def votes(
     key: Annotated[Path, typer.Argument(metavar="KEY", show_default=False, help="The key of a blind test (.json).")],
     files: Annotated[
-        list[Path], typer.Argument(metavar="VOTES...", show_default=False, help="Files that voters exported.")
+        list[Path], typer.Argument(metavar="VOTES", show_default=False, help="Files that voters exported.")
     ],
     as_json: PlainJson = False,
 ) -> None:

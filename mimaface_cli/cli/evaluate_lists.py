@@ -42,7 +42,7 @@ def make_list(
     identity: Annotated[str | None, field_option(PairListOptions, "identity")] = PairListOptions.identity,
     ids: Annotated[
         Path | None,
-        plain_option("With a recipe, a text file with the ids of its test set, one a line.", "--ids", metavar="TXT"),
+        plain_option("With a recipe, a text file with the ids of its test set, one per line.", "--ids", metavar="TXT"),
     ] = None,
     overwrite: Annotated[bool, plain_option("Replace the list if it exists.", "--overwrite")] = False,
     as_json: PlainJson = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mimaface_cli.cli import console
-from mimaface_cli.cli.command_types import Command
+from mimaface_cli.cli.command_types import Command, CommandGroup
 from mimaface_cli.cli.options import PlainJson, TrackOutput, field_option, plain_option
 from mimaface_cli.errors import OutputError
 from mimaface_cli.files import check_output
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from mimaface_cli.motion.summary import Curve
     from mimaface_cli.motion.track import MotionTrack
 
-app = typer.Typer(no_args_is_help=True, help="Show a track's curves; exchange motion with other tools.")
+app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Show a track's curves; exchange motion with other tools."
+)
 _Track = Annotated[Path, typer.Argument(metavar="TRACK", show_default=False, help="A track (.npz).")]
 _Format = Annotated[Format | None, field_option(FormatOptions, "format")]
 _Overwrite = Annotated[bool, plain_option("Replace the output if it exists.", "--overwrite")]

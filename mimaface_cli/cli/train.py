@@ -6,15 +6,20 @@ from typing import Annotated
 import typer
 
 from mimaface_cli.cli import console
-from mimaface_cli.cli.command_types import Command
+from mimaface_cli.cli.command_types import Command, CommandGroup
 from mimaface_cli.cli.options import field_option, plain_option, with_choices
 from mimaface_cli.cli.progress_display import show_progress
 from mimaface_cli.errors import InputError
 from mimaface_cli.training.clip_options import ClipOptions, PreparationOptions
 
-app = typer.Typer(no_args_is_help=True, help="Train the paper's models on face videos: prepare, image, video, score.")
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Train the paper's models on face videos: prepare, image, video, score.",
+)
 _Config = Annotated[
-    Path, typer.Argument(metavar="CONFIG.toml", show_default=False, help="Settings of both stages (see the docs).")
+    Path,
+    typer.Argument(metavar="CONFIG.toml", show_default=False, help="Settings of both stages (see docs/training.md)."),
 ]
 _Quiet = Annotated[bool, plain_option("Print errors only.", "-q", "--quiet")]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mimaface_cli.cli import console
-from mimaface_cli.cli.command_types import Command
+from mimaface_cli.cli.command_types import Command, CommandGroup
 from mimaface_cli.cli.options import PlainJson, plain_option, with_choices
 from mimaface_cli.cli.progress_display import show_progress
 from mimaface_cli.errors import WeightsError
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _INDENT = " " * 17
 
 app = typer.Typer(
-    no_args_is_help=True, help="Download, verify and locate the models of the diffusion engine, speech and metrics."
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Download, verify and locate the models of the diffusion engine, speech and metrics.",
 )
 _Names = Annotated[
     list[str] | None,
@@ -85,7 +87,10 @@ def pull(
     purpose: Annotated[
         str | None,
         plain_option(
-            "Download all models for this purpose (default without NAMES: inference).", "--for", choices=PURPOSES
+            "Download all models for inference (default without NAMES), speech, training or metrics.",
+            "--for",
+            choices=PURPOSES,
+            metavar="PURPOSE",
         ),
     ] = None,
     all_: Annotated[bool, plain_option("Download all models.", "--all")] = False,

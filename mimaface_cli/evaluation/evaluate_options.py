@@ -101,8 +101,8 @@ class PairListOptions:
         "same",
         choices=("same", "cross", *recipe_names()),
         metavar="PROTOCOL",
-        help="same: the first frame of a video is driven by that video. cross: a photo, or another person's first "
-        "frame, is driven by it. Or a recipe of `mimaface evaluate protocols`.",
+        help="same: a video drives its own first frame. cross: it drives a photo, or the first frame of another "
+        "person. Or a recipe of `mimaface evaluate protocols`.",
     )
     pairs: int | None = option(
         None, minimum=1, maximum=100_000, help="Number of pairs; by default 100, or all of a recipe."

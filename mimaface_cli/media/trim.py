@@ -74,9 +74,9 @@ class Trim:
     start: Moment = option(
         Moment("0", Fraction(0)),
         metavar="TIME",
-        help="Start: seconds, HH:MM:SS.mmm or timecode HH:MM:SS:FF.",
+        help="Start in the input: seconds, HH:MM:SS.mmm or timecode HH:MM:SS:FF.",
     )
-    duration: Moment | None = option(None, metavar="TIME", help="Duration of the input to use.")
+    duration: Moment | None = option(None, metavar="TIME", help="Duration to use, in the same forms.")
 
     @classmethod
     def parse(cls, start: str | None, duration: str | None) -> "Trim":

@@ -48,3 +48,21 @@ def test_help_all_leaves_help_short(help_of):
 def test_program_help_explains_environment_once(help_of):
     text = "\n".join(help_of("--help"))
     assert "MIMAFACE_<COMMAND>_<OPTION>" in text and "[env var" not in text and "worker" not in text
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["animate", "--help-all"], ["track", "--help"], ["weights", "pull", "--help"]]
+)
+def test_help_shows_placeholders_instead_of_python_types(help_of, words):
+    text = "\n".join(help_of(*words))
+    assert "<bool>" not in text and "<int>" not in text and "<float>" not in text and "list[" not in text
+
+
+@pytest.mark.parametrize("command", ["animate", "edit"])
+def test_help_indents_examples(help_of, command):
+    examples = [line for line in help_of(command, "--help") if line.strip().startswith(f"mimaface {command}")]
+    assert examples and all(line.startswith("   mimaface") for line in examples)
+
+
+def test_usage_names_required_arguments_without_braces(help_of):
+    assert help_of("animate", "--help")[1].strip() == "Usage: mimaface animate [OPTIONS] SOURCE DRIVER"
