@@ -18,6 +18,7 @@ from mimaface_cli.engines.mesh.polar_grid import (
     grid_triangles,
     intersect_ring,
     median_circular,
+    rim_points,
 )
 from mimaface_cli.face import camera
 from mimaface_cli.face.alignment import invert, transform_points
@@ -28,13 +29,14 @@ from mimaface_cli.motion.rotation import rotation_matrix
 ANGLES = 96
 # Rings of the front: inside the rim (multiples of its radius), from rim (0) to outline (1), and beyond the outline
 # (multiples of its radius).
-_INNER_RINGS = np.array([0.80, 0.92])
+_INNER_RINGS = np.array([0.70, 0.85, 0.95])
 _SKULL_RINGS = np.array([0.0, 0.08, 0.2, 0.35, 0.5, 0.64, 0.76, 0.86, 0.93, 0.975, 1.0])
 _OUTER_RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.7, 1.9, 2.15, 2.5])
 RINGS = len(_INNER_RINGS) + len(_SKULL_RINGS) + len(_OUTER_RINGS)
 FACE_RIM = len(_INNER_RINGS)  # index of the ring on the rim of the face
 _BACK_ANGLES = np.radians([0.0, 12.0, 26.0, 42.0, 60.0, 80.0])  # behind the outline
-_UNDERLAY = 0.25  # model units by which the inner rings lie under the face, visible only where that leaves a gap
+# Model units by which the inner rings lie under the face, visible only where that leaves a gap.
+_UNDERLAY = np.array([0.25, 0.20, 0.08])
 
 # Center of the skull in the head's frame, in model units: between the ears, above and behind the tragi.
 _SKULL_ABOVE, _SKULL_BEHIND = 0.25, 0.12
@@ -113,6 +115,7 @@ class _Rays:
     """Rays from the center of the face: unit directions (A, 2), and by ray the rim's radius, edge and depth.
 
     `neck`: (A,) 1 for rays to the neck, 0 for rays to the skull. Radii in crop pixels, depth along the camera's z.
+    `depth` is `rim_depth`, smoothed.
     """
 
     center: np.ndarray
@@ -120,6 +123,7 @@ class _Rays:
     radius: np.ndarray
     rim: np.ndarray
     share: np.ndarray
+    rim_depth: np.ndarray
     depth: np.ndarray
     neck: np.ndarray
     down: np.ndarray
@@ -210,7 +214,7 @@ def _cast_rays(oval: np.ndarray, placed: np.ndarray, axes: HeadAxes) -> _Rays:
     radius, rim, share = intersect_ring(center, directions, oval)
     depth = (1 - share) * placed[rim[:, 0], 2] + share * placed[rim[:, 1], 2]
     neck = smoothstep((directions @ axes.down - 0.5) / 0.3)
-    return _Rays(center, directions, radius, rim, share, blur_circular(depth, 1.0), neck, axes.down)
+    return _Rays(center, directions, radius, rim, share, depth, blur_circular(depth, 1.0), neck, axes.down)
 
 
 def _find_outline(rays: _Rays, alpha: np.ndarray, to_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -262,14 +266,16 @@ def _front_depth(rays: _Rays, outline: np.ndarray, factor: np.ndarray, skull_dep
     outward = np.maximum(factor - 1, 0)
     neck = rays.depth - _NECK_DROP * smoothstep(outward / 0.15) - _NECK_SLOPE * np.minimum(outward, 1.0)
     depth = (1 - rays.neck) * skull + rays.neck * neck
-    return depth - np.where(factor < 1, _UNDERLAY, 0.0)
+    # At the rim the exact depth: a step to the face would be a gap once the head turns.
+    depth += (rays.rim_depth - rays.depth) * (1 - smoothstep(along / _SKULL_RINGS[2]))
+    depth[:FACE_RIM] -= _UNDERLAY[:, None]
+    return depth
 
 
 def _build_back(rays: _Rays, outline: np.ndarray, skull: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the vertices of the back in camera space, (B·A, 3), and their texture (B·A, 2), ring by ring."""
     # Ears and the hair beside them stand out from the skull.
-    from_up = np.degrees(np.arccos(np.clip(-rays.directions @ rays.down, -1, 1)))
-    skull_outline = np.maximum(_BACK_INSET * outline - _EARS * smoothstep((from_up - 40) / 25), 1.0)
+    skull_outline = np.maximum(_BACK_INSET * outline - _EARS * smoothstep((_degrees_from_up(rays) - 40) / 25), 1.0)
     rim = rays.center + (skull_outline * rays.radius)[:, None] * rays.directions
     edge = camera.unproject(rim, np.full(ANGLES, camera.CAMERA_DISTANCE - skull[2]))
     offset = edge - skull
@@ -283,17 +289,16 @@ def _build_back(rays: _Rays, outline: np.ndarray, skull: np.ndarray) -> tuple[np
     return points.reshape(-1, 3), texture.reshape(-1, 2)
 
 
+def _degrees_from_up(rays: _Rays) -> np.ndarray:
+    return np.degrees(np.arccos(np.clip(-rays.directions @ rays.down, -1, 1)))
+
+
 def _ray_of_back_texture(rays: _Rays) -> np.ndarray:
     """Index (A,) of the ray whose texture the back takes: the same one above, one nearer to the crown aside."""
     up = np.arctan2(*(rays.directions @ np.array([[rays.down[1], -rays.down[0]], -rays.down]).T).T)
     target = np.sign(up) * np.minimum(np.abs(up), np.radians(45) + 0.25 * np.clip(np.abs(up) - np.radians(45), 0, None))
     difference = np.abs((target[:, None] - up + np.pi) % (2 * np.pi) - np.pi)
     return difference.argmin(1)
-
-
-def rim_points(oval: np.ndarray, rim: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Return the points (A, 3) at shares (A,) of edges (A, 2) of an oval (K, 3)."""
-    return (1 - share)[:, None] * oval[rim[:, 0]] + share[:, None] * oval[rim[:, 1]]
 
 
 def _front_triangles(
@@ -337,8 +342,7 @@ def _turned_share(pose: np.ndarray, start: float) -> np.ndarray:
 
 def _back_fade(rays: _Rays) -> np.ndarray:
     """Opacity (A,) of the back by ray: there is hair above and beside, none below the ears."""
-    from_up = np.degrees(np.arccos(np.clip(-rays.directions @ rays.down, -1, 1)))
-    return 1 - smoothstep((from_up - 82) / 18)
+    return 1 - smoothstep((_degrees_from_up(rays) - 82) / 18)
 
 
 def mirror_surface(

@@ -57,6 +57,11 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
+def rim_points(oval: np.ndarray, rim: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return the points (A, 3) at shares (A,) of edges (A, 2) of an oval (K, 3)."""
+    return (1 - share)[:, None] * oval[rim[:, 0]] + share[:, None] * oval[rim[:, 1]]
+
+
 def blur_circular(values: np.ndarray, sigma: float) -> np.ndarray:
     """Blur a closed curve (A,) with a Gaussian, truncated at four standard deviations.
 

@@ -1,11 +1,13 @@
 """The surroundings of the face: outline, shape of the head, motion of hair and shoulders."""
 
+import cv2
 import numpy as np
 import pytest
 
 from mimaface_cli.engines.mesh.head_axes import build_head_axes, find_shoulders
 from mimaface_cli.engines.mesh.head_surface import ANGLES, FACE_RIM, RINGS, build_head_surface, mirror_surface
 from mimaface_cli.face import camera, topology
+from mimaface_cli.face.rasterizer import rasterize
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIZE = 256
@@ -129,3 +131,22 @@ def test_neck_stays_at_the_border_that_cuts_it(model):
     assert not surface.hold[:count][surface.texture[:count, 1] < oval[:, 1].mean()].any()
     free, _, _ = build(model, FRONTAL)
     assert not free.hold[: RINGS * ANGLES][free.weight[: RINGS * ANGLES] > 0.9].max() > 0.1
+
+
+@pytest.mark.parametrize("photo_pose", [FRONTAL, TURNED], ids=["frontal", "turned"])
+@pytest.mark.parametrize(
+    "turn", [(0.6, 0, 0), (-0.6, 0, 0), (0, 0.7, 0), (0, -0.7, 0), (0.5, 0.5, 0), (-0.5, -0.5, 0.3)]
+)
+def test_no_gap_opens_between_face_and_surroundings(model, photo_pose, turn):
+    surface, _, _ = build(model, photo_pose)
+    turned = rotation_matrix(np.array(turn)) @ rotation_matrix(photo_pose[:3])
+    face = model.mean @ turned.T + photo_pose[3:]
+    placed = surface.place(face[topology.OVAL], turned, photo_pose[3:])[: RINGS * ANGLES]
+    vertices = np.concatenate([face, placed])
+    head = surface.front[(surface.front < RINGS * ANGLES).all(1)] + len(face)
+    triangles = np.concatenate([model.triangles, head]).astype(np.int32)
+    xy, depth = camera.project(vertices)
+    index, _, _ = rasterize(2 * xy, depth, triangles, 2 * SIZE, 2 * SIZE)
+    empty = cv2.copyMakeBorder((index < 0).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    cv2.floodFill(empty, None, (0, 0), 0)  # what remains is enclosed
+    assert empty.sum() <= 1, empty.sum()
