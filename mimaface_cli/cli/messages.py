@@ -8,6 +8,8 @@ from mimaface_cli.cli.options import FIELDS_OF_FLAGS, flag_of
 from mimaface_cli.errors import MimafaceError
 
 _FIELD = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+_NOT_A_NUMBER = re.compile(r"Input should be a valid (integer|number).*")  # the words of Pydantic, which Typer uses
+_ORIGINS = {"ENVIRONMENT": "from the environment", "DEFAULT_MAP": "from the configuration file"}
 
 
 def error_line(error: MimafaceError, command: Any = None) -> str:
@@ -35,9 +37,17 @@ def usage_line(error: Any) -> str:
     if type(error).__name__ == "NoArgsIsHelpError":
         return ""
     text = error.format_message().removeprefix("Invalid value: ").replace("Value error, ", "")
+    if (number := _NOT_A_NUMBER.search(text)) and hasattr(error.__cause__, "errors"):
+        value = str(error.__cause__.errors()[0]["input"])[:40]
+        kind = "whole number" if number[1] == "integer" else "number"
+        text = f"{text[: number.start()]}{value!r} is not a {kind}"
     context = getattr(error, "ctx", None)
     if context is None:
         return text
+    option = getattr(error, "param", None)
+    source = context.get_parameter_source(option.name) if option is not None else None
+    if origin := _ORIGINS.get(getattr(source, "name", "")):
+        text = text.replace("':", f"' ({origin}):", 1)
     return with_help_hint(text, user_command_path(context))
 
 
@@ -49,7 +59,7 @@ def with_help_hint(text: str, command_path: str) -> str:
 
 
 def _flags(command: Any) -> dict[str, tuple[str, str]]:
-    """Map the names of fields to their flag and the flag that switches them off.
+    """Map the names of fields to their flag and the flag that switches them off; arguments go by their metavar.
 
     Order of precedence: the parameter that has the field's name and sets the field, a parameter that sets the field
     under another name, any other parameter with the field's name.
@@ -60,7 +70,8 @@ def _flags(command: Any) -> dict[str, tuple[str, str]]:
     for option in getattr(command, "params", ()):
         flag = max(option.opts, key=len)
         if not flag.startswith("-"):
-            continue  # an argument
+            any_name[option.name] = option.metavar or flag, ""
+            continue
         pair = flag, max(option.secondary_opts, key=len, default="")
         for field in FIELDS_OF_FLAGS.get(flag, {option.name}):
             (same_name if field == option.name else other_name)[field] = pair

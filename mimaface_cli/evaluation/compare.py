@@ -119,7 +119,9 @@ def compare_systems(
             fail.
     """
     if not 2 <= len(systems) <= MAX_SYSTEMS:
-        raise InputError(f"compares 2 to {MAX_SYSTEMS} systems, not {len(systems)}.", field="systems")
+        raise InputError(
+            f"compares 2 to {MAX_SYSTEMS} systems, not {len(systems)}. Name that many folders.", field="systems"
+        )
     rows = read_list(Path(pairs), options.protocol) if isinstance(pairs, Path | str) else list(pairs)
     common, results, notes = pair_results(systems, rows)
     evaluations = {}

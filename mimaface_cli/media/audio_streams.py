@@ -62,10 +62,8 @@ def select_audio(container: InputContainer, number: int | None = None) -> AudioS
         return None
     if number is not None:
         if not 1 <= number <= len(streams):
-            raise InputError(
-                f"{number} is not one of the {len(streams)} audio streams of the file. Give 1 to {len(streams)}.",
-                field="audio_stream",
-            )
+            limit = f"a number up to {len(streams)}" if len(streams) > 1 else "1"
+            raise InputError(f"the file has no audio stream {number}. Give {limit}.", field="audio_stream")
         return _select_one(streams[number - 1], [])
     pair = _mono_pair(streams, main)
     if pair is not None:

@@ -128,7 +128,7 @@ def _locate_installed(asset: Asset, file: AssetFile, target: Path) -> Path:
     """Check a file of an asset that only `weights pull` and `weights import` install."""
     fix = f"Run mimaface weights pull {asset.name}, or mimaface weights import FOLDER."
     if not target.exists():
-        raise WeightsError(f"{file.path}: {asset.purpose}: not installed in {weights_folder()}. {fix}")
+        raise WeightsError(f"{file.path}: not installed in {weights_folder()} ({asset.purpose}). {fix}")
     if problem := find_installed_problem(file):
         raise WeightsError(f"{target}: {problem}. {fix}")
     return target

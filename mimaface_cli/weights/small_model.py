@@ -94,8 +94,9 @@ def read_card(folder: Path) -> ModelCard:
             raise ValueError(f"does not describe a model in the {SPACE} space")
         return ModelCard(**values)
     except (OSError, TypeError, ValueError, RecursionError) as error:
+        problem = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
         raise WeightsError(
-            f"{path}: {error}. Restore the card that came with the model, or remove the folder."
+            f"{path}: {problem}. Restore the card that came with the model, or remove the folder."
         ) from error
 
 

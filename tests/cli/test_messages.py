@@ -24,6 +24,7 @@ COMMANDS = get_command(app).commands
         ("edit", "set", "--set"),
         ("extract", "skin", "--follow-skin"),
         ("batch", "halt_on_error", "--halt-on-error"),
+        ("animate", "source", "SOURCE"),
         (None, "no_such_field", "--no-such-field"),
     ],
 )
@@ -50,3 +51,26 @@ def test_with_help_hint_separates_the_sentences_with_one_mark():
     assert with_help_hint("Did you mean 'doctor'?.", "mimaface") == "Did you mean 'doctor'? See mimaface --help."
     assert with_help_hint("Give a number.", "mimaface animate") == "Give a number. See mimaface animate --help."
     assert with_help_hint("no such option", "mimaface") == "no such option. See mimaface --help."
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "text"),
+    [
+        (["--strength", "abc"], None, "Invalid value for '--strength': 'abc' is not a number."),
+        (["--crf", "2.5"], None, "Invalid value for '--crf': '2.5' is not a whole number."),
+        ([], ("MIMAFACE_ANIMATE_CRF", "low"), "Invalid value for '--crf' (from the environment): 'low' is not a whole"),
+    ],
+)
+def test_value_of_the_wrong_type_is_quoted_with_its_origin(run_command, monkeypatch, words, variable, text):
+    if variable:
+        monkeypatch.setenv(*variable)
+    result = run_command("animate", "a.jpg", "b.mp4", "-o", "c.mp4", *words)
+    assert result.code == 2 and text in result.err and len(result.err.splitlines()) == 1
+
+
+def test_value_of_the_configuration_file_is_named_as_such(run_command, monkeypatch, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[animate]\nregion = "mouth"\n')
+    monkeypatch.setenv("MIMAFACE_CONFIG", str(path))
+    result = run_command("animate", "a.jpg", "b.mp4", "-o", "c.mp4")
+    assert result.code == 2 and "'--region' (from the configuration file): 'mouth' is not one of" in result.err

@@ -150,5 +150,5 @@ def test_stream_can_be_selected_by_number(tmp_path):
             writer.write(stamped_frame(1), 0.8)
         assert writer.audio_notes == notes
         assert main_frequency(decode_channels(target, 1)[0], 48_000) == pytest.approx(hertz, abs=5)
-    with pytest.raises(InputError, match="3 is not one of the 2 audio streams"):
+    with pytest.raises(InputError, match="no audio stream 3"):
         AudioReader(source, 0.0, 3)

@@ -99,7 +99,7 @@ def test_unreadable_manifest_counts_as_empty(weights_folder, text):
 def test_released_file_copied_by_the_user_is_recognized_by_its_hash(toy, weights_folder):
     content = b"a released file"
     with pytest.raises(
-        WeightsError, match=r"toy/model\.bin: a toy: not installed in .*\. Run mimaface weights pull toy"
+        WeightsError, match=r"toy/model\.bin: not installed in .* \(a toy\)\. Run mimaface weights pull toy"
     ):
         locate_files("toy")
     (weights_folder / "toy").mkdir(parents=True)
