@@ -1,9 +1,9 @@
-"""Threads with bounded queues: prefetch an iterator, map in parallel and in order, consume in the background."""
+"""Streams of items: prefetch and consume in threads, map in parallel and in order, split in two."""
 
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 T = TypeVar("T")
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,37 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
         finally:
             for future in pending:
                 future.cancel()
+
+
+def split_stream(
+    items: Generator[T, None, None], first: Callable[[T], R], second: Callable[[T], S]
+) -> tuple[Generator[R, None, None], Iterator[S]]:
+    """Split a stream into two values of each item.
+
+    Args:
+        items: The stream; it is closed with the first of the returned iterators.
+        first: Returns the value of an item for the first iterator, which drives the stream.
+        second: Returns the value of an item for the second iterator.
+
+    Returns:
+        The iterators. A value of the second one can be read as soon as the first one has yielded that of the same item,
+        and waits until then.
+    """
+    waiting: deque[S] = deque()
+
+    def leading() -> Generator[R, None, None]:
+        try:
+            for item in items:
+                waiting.append(second(item))
+                yield first(item)
+        finally:
+            items.close()
+
+    def trailing() -> Iterator[S]:
+        while True:
+            yield waiting.popleft()
+
+    return leading(), trailing()
 
 
 class BackgroundConsumer(Generic[T]):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mimaface_cli.concurrency import BackgroundConsumer, ordered_map, prefetch
+from mimaface_cli.concurrency import BackgroundConsumer, ordered_map, prefetch, split_stream
 
 
 def is_running(thread_name: str) -> bool:
@@ -157,6 +157,22 @@ def test_ordered_map_cancels_waiting_calls_and_waits_for_running_ones_when_close
     threading.Timer(0.05, release.set).start()
     results.close()
     assert sorted(started) == sorted(finished) == [0, 1, 2]
+
+
+def test_split_stream_yields_the_values_of_each_item_in_step_and_closes_its_source():
+    closed = []
+
+    def count() -> Generator[int, None, None]:
+        try:
+            yield from range(5)
+        finally:
+            closed.append(True)
+
+    doubled, negative = split_stream(count(), lambda item: 2 * item, lambda item: -item)
+    assert (next(doubled), next(doubled), next(negative)) == (0, 2, 0)  # the second stream is read later
+    assert (next(negative), next(doubled), next(negative)) == (-1, 4, -2)
+    doubled.close()
+    assert closed == [True]
 
 
 def test_background_consumer_keeps_the_order_and_finishes():

@@ -1,6 +1,5 @@
 """Original frames of a source with all its bits, at the size of the result, and the previews that engines see."""
 
-from collections import deque
 from collections.abc import Generator
 from contextlib import closing
 from itertools import repeat
@@ -8,6 +7,7 @@ from itertools import repeat
 import numpy as np
 
 from mimaface_cli.apps.deep_lift import lift_frame
+from mimaface_cli.concurrency import split_stream
 from mimaface_cli.engines.sources import PhotoSource, VideoSource
 from mimaface_cli.face.face_view import FaceView
 from mimaface_cli.face.portrait import limited_size, limiting_matrix, warp_alpha, warp_image
@@ -65,18 +65,11 @@ def _lift_frames(
     frames: Generator[np.ndarray, None, None], originals: Generator[_Original, None, None], stamp: Stamp
 ) -> Generator[np.ndarray | DeepFrame, None, None]:
     """Yield rendered frames with their watermark in the color space and with the depth of their originals."""
-    waiting: deque[np.ndarray] = deque()
-
-    def leading() -> Generator[np.ndarray, None, None]:
-        with closing(frames):
-            for frame in frames:
-                waiting.append(frame)
-                yield frame
-
-    with closing(originals), closing(stamp.mark_frames(leading())) as marked_frames:
+    leading, rendered = split_stream(frames, lambda frame: frame, lambda frame: frame)
+    with closing(originals), closing(stamp.mark_frames(leading)) as marked_frames:
         for marked in marked_frames:
             preview, original = next(originals)
-            yield lift_frame(waiting.popleft(), marked, preview, original)
+            yield lift_frame(next(rendered), marked, preview, original)
 
 
 def _widen(image: np.ndarray, alpha: np.ndarray | None) -> DeepFrame:

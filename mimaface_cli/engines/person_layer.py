@@ -1,10 +1,10 @@
 """The person of rendered frames as a separate layer, segmented in each frame if the engine does not provide it."""
 
-from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import numpy as np
 
+from mimaface_cli.concurrency import split_stream
 from mimaface_cli.engines.base import FrameStream
 from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.matting import PersonMatte, matte_frame, matte_person
@@ -35,7 +35,7 @@ def ensure_person_layer(
         stream.is_cutout = True
     if needs_alpha and stream.person_alphas is None:
         pairs = _pair_with_frame_alpha(stream.frames) if stream.is_cutout else _pair_with_alpha(matted)
-        stream.frames, stream.person_alphas = split_pairs(pairs)
+        stream.frames, stream.person_alphas = split_stream(pairs, lambda pair: pair[0], lambda pair: pair[1])
 
 
 def _matte_frames(
@@ -76,27 +76,6 @@ def _pair_with_frame_alpha(
             yield frame, frame[..., 3].copy()
     finally:
         frames.close()
-
-
-def split_pairs(
-    pairs: Generator[tuple[np.ndarray, np.ndarray], None, None],
-) -> tuple[Generator[np.ndarray, None, None], Iterator[np.ndarray]]:
-    """Split pairs of a frame and an alpha into frames and alphas; each alpha is read after its frame."""
-    waiting: deque[np.ndarray] = deque()
-
-    def leading() -> Generator[np.ndarray, None, None]:
-        try:
-            for frame, alpha in pairs:
-                waiting.append(alpha)
-                yield frame
-        finally:
-            pairs.close()
-
-    def trailing() -> Iterator[np.ndarray]:
-        while True:
-            yield waiting.popleft()
-
-    return leading(), trailing()
 
 
 class FrameMatting:

@@ -1,12 +1,12 @@
 """The source of an animation: a photo, or the frames of a video."""
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from mimaface_cli.concurrency import split_stream
 from mimaface_cli.face import face478
 from mimaface_cli.face.camera import apply_pose, project
 from mimaface_cli.face.face_tracker import FaceTracker
@@ -169,43 +169,23 @@ def split_alpha(
         The opaque portraits, and a function that puts their alpha onto the frames (H, W, 3) that are rendered from
         them.
     """
-    waiting: deque[np.ndarray | None] = deque()
-
-    def opaque() -> Generator[Portrait, None, None]:
-        try:
-            for portrait in portraits:
-                waiting.append(portrait.alpha)
-                yield replace(portrait, alpha=None)
-        finally:
-            portraits.close()
+    opaque, alphas = split_stream(
+        portraits, lambda portrait: replace(portrait, alpha=None), lambda portrait: portrait.alpha
+    )
 
     def join(frames: _Images) -> _Images:
         try:
             for frame in frames:
-                alpha = waiting.popleft()
+                alpha = next(alphas)
                 yield frame if alpha is None else np.dstack([frame, alpha])
         finally:
             frames.close()
 
-    return opaque(), join
+    return opaque, join
 
 
 def tee_originals(
     portraits: Generator[Portrait, None, None],
 ) -> tuple[Generator[Portrait, None, None], Iterator[np.ndarray]]:
     """Split portraits into the portraits and their images; the images are read a few frames later."""
-    waiting: deque[np.ndarray] = deque()
-
-    def leading() -> Generator[Portrait, None, None]:
-        try:
-            for portrait in portraits:
-                waiting.append(portrait.image)
-                yield portrait
-        finally:
-            portraits.close()
-
-    def trailing() -> Iterator[np.ndarray]:
-        while True:
-            yield waiting.popleft()
-
-    return leading(), trailing()
+    return split_stream(portraits, lambda portrait: portrait, lambda portrait: portrait.image)

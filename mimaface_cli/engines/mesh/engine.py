@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mimaface_cli.cache import Cache
+from mimaface_cli.concurrency import split_stream
 from mimaface_cli.engines.base import EngineQuery, FrameStream, Readiness, RenderRequest
 from mimaface_cli.engines.mesh.body_motion import carry_head
 from mimaface_cli.engines.mesh.calibration import PortraitCalibration
@@ -26,7 +27,6 @@ from mimaface_cli.engines.mesh.renderer import render_photo, render_photo_with_a
 from mimaface_cli.engines.mesh.shot_mouth import average_neutral_face
 from mimaface_cli.engines.mesh.turn_correction import correct_turns
 from mimaface_cli.engines.mesh.video_rendering import render_video_motion
-from mimaface_cli.engines.person_layer import split_pairs
 from mimaface_cli.engines.sources import PhotoSource, VideoSource
 from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import face478
@@ -183,7 +183,8 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
         last_duration=track.meta.last_duration,
     )
     if request.needs_person_alpha and not request.cutout:
-        stream.frames, stream.person_alphas = split_pairs(render_photo_with_alpha(prepared, model, motion))
+        pairs = render_photo_with_alpha(prepared, model, motion)
+        stream.frames, stream.person_alphas = split_stream(pairs, lambda pair: pair[0], lambda pair: pair[1])
     return stream
 
 
