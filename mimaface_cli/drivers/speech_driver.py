@@ -107,13 +107,6 @@ def load_speech(
     return Driver(result.value, path, "speech", result.was_cached, result.is_cached, has_audio=True)
 
 
-def sadtalker_weights() -> Path:
-    """Return the file of SadTalker's installed networks. Raises WeightsError."""
-    from mimaface_cli.speech.sadtalker import find_sadtalker_weights
-
-    return find_sadtalker_weights(SpeechOptions(space=BFM09))
-
-
 class _Synthesizer:
     """The networks of a coefficient space: the embedded lip network, or SadTalker's."""
 

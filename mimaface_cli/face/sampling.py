@@ -7,7 +7,6 @@ import numpy as np
 
 # OpenCV's type stubs do not allow one map with both coordinates.
 _NO_SECOND_MAP: Any = None
-_ROW = 1024
 
 
 def sample_image(
@@ -30,22 +29,3 @@ def sample_image(
         (h, w) or (h, w, C), dtype of the image.
     """
     return np.asarray(cv2.remap(image, positions, _NO_SECOND_MAP, interpolation, output, border))
-
-
-def sample_points(image: np.ndarray, positions: np.ndarray, border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
-    """Return an image's values at a list of positions, bilinearly.
-
-    Args:
-        image: (H, W) or (H, W, C), uint8 or float32.
-        positions: (N, 2) float32, x and y in pixels with pixel centers at integers.
-        border: OpenCV's border mode for positions outside the image.
-
-    Returns:
-        (N,) or (N, C), dtype of the image.
-    """
-    # OpenCV limits the width of a map.
-    count = len(positions)
-    padded = np.zeros((-(-count // _ROW) * _ROW, 2), np.float32)
-    padded[:count] = positions
-    values = sample_image(image, padded.reshape(-1, _ROW, 2), border=border)
-    return values.reshape(-1, *image.shape[2:])[:count]

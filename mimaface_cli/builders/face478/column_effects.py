@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimaface_cli.builders.face478.shape_bases import make_upper_face_mask
 from mimaface_cli.builders.face478.symmetry import get_blendshape_side, pair_vertices
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.topology import CHIN, five_points
@@ -118,8 +117,6 @@ class ColumnEffect:
             for the wrong direction.
         other_side: Change of the measure on the other side of the face, relative to `amount`; NaN if the name has no
             side.
-        other_half: RMS displacement of the half of the face (eyes or mouth) that the name does not belong to, relative
-            to its half.
         is_authored: Whether the column is hand-made because the landmark model never scores it.
     """
 
@@ -127,7 +124,6 @@ class ColumnEffect:
     measure: str
     amount: float
     other_side: float
-    other_half: float
     is_authored: bool
 
 
@@ -136,8 +132,6 @@ def measure_columns(model: Face478) -> list[ColumnEffect]:
     right_eye, left_eye = five_points(model.mean)[:2]
     millimeters = EYE_DISTANCE_MM / float(np.linalg.norm(right_eye - left_eye))
     mirror = pair_vertices(model.mean)
-    upper = make_upper_face_mask(model.mean)
-    halves = upper == 1, upper == 0
     effects = []
     for name in BLENDSHAPES[1:]:
         side = get_blendshape_side(name)
@@ -146,14 +140,12 @@ def measure_columns(model: Face478) -> list[ColumnEffect]:
         left, right = (sign * measure_change(column, MEASURES[measure], mirror, s) for s in ("Left", "Right"))
         same_side, other_side = (right, left) if side == "Right" else (left, right)
         amount = same_side if side else (left + right) / 2
-        same_half, other_half = halves if name.startswith(("brow", "eye")) else halves[::-1]
         effects.append(
             ColumnEffect(
                 name,
                 measure,
                 amount * millimeters,
                 other_side / same_side if side else float("nan"),
-                _rms(column[other_half]) / _rms(column[same_half]),
                 name in UNSCORED_BLENDSHAPES,
             )
         )
@@ -174,7 +166,3 @@ def measure_change(displacement: np.ndarray, measure: Measure, mirror: np.ndarra
         of, relative_to = mirror[of], mirror[relative_to]
         sign = -1.0 if measure.axis == X else 1.0
     return sign * float(displacement[of, measure.axis].mean() - displacement[relative_to, measure.axis].mean())
-
-
-def _rms(displacement: np.ndarray) -> float:
-    return float(np.sqrt((displacement**2).sum(1).mean()))
