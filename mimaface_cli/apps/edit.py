@@ -35,7 +35,7 @@ class EditResult:
 
     Args:
         output: The written file.
-        kind: Kind of the result: "track", "picture", "grid" or "video".
+        kind: Kind of the result: "track", "image", "grid" or "video".
         space: Space of the coefficients.
         frames: Number of frames.
         width: Width in pixels, or None for a track.

@@ -29,7 +29,7 @@ from mimaface_cli.media.video import MediaInfo
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback
 
-EditKind = Literal["track", "picture", "grid", "video"]
+EditKind = Literal["track", "image", "grid", "video"]
 DEFAULT_DURATION = 3.0  # seconds of a video made from a photo
 
 
@@ -67,7 +67,7 @@ class EditJob:
     Args:
         input: The input to edit.
         output: File to write.
-        kind: Kind of the result: a track, one image ("picture"), a grid of images or a video.
+        kind: Kind of the result: a track, one image, a grid of images or a video.
         options: Options of edit; the duration of a video made from a photo and `max_size` are filled in.
         edits: Edits by name.
         axes: Axes of a grid, or none.
@@ -216,7 +216,7 @@ def _choose_kind(edit_input: EditInput, output: Path, options: EditOptions) -> E
         )
     if options.seconds is not None:
         raise InputError(f"{output} is one image. Write a video (.mp4).", field="seconds")
-    return "picture"
+    return "image"
 
 
 def _check_time_options(edit_input: EditInput, options: EditOptions) -> None:
@@ -292,7 +292,7 @@ def _check_output(
         output,
         size,
         replace(options.encode, alpha=options.background == TRANSPARENT),
-        frames=1 if kind in ("picture", "grid") else None,
+        frames=1 if kind in ("image", "grid") else None,
         overwrite=overwrite,
         inputs=inputs,
         provenance=options.provenance,

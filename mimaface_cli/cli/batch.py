@@ -228,7 +228,7 @@ def _json_row(outcome: "JobOutcome", states: "StateFolder") -> dict[str, Any]:
         "driver": job.driver,
         "output": job.output,
         "status": outcome.status,
-        "made_now": reply.is_new,
+        "ran_now": reply.is_new,
         "attempts": reply.attempts,
         "exit_code": reply.code,
         "reason": reply.reason,

@@ -159,9 +159,8 @@ def _report(result: "EditResult", quiet: bool, as_json: bool) -> None:
     if not quiet:
         size = "" if result.engine is None else f", {result.width}x{result.height}, engine: {result.engine}"
         duration_text = f", {result.duration:.2f} s" if result.frames > 1 else ""
-        frames = console.count(result.frames, "frame")
-        kind = "image" if result.kind == "picture" else result.kind
-        console.info(f"{result.output}: {kind}, {frames}{duration_text}{size}, computed in {result.seconds:.1f} s")
+        content = f"{result.kind}, {console.count(result.frames, 'frame')}{duration_text}{size}"
+        console.info(f"{result.output}: {content}, computed in {result.seconds:.1f} s")
     if as_json:
         console.write_json(_json_values(result, notes))
 
@@ -181,8 +180,8 @@ def _json_values(result: "EditResult", notes: list[str]) -> dict[str, Any]:
         "engine_settings": result.engine_settings,
         "source_frames_without_face": result.source_frames_without_face,
         "truncated": result.truncated,
-        "seen": [
-            {"name": gain.channel.name, "asked": gain.requested, "read": gain.measured, "factor": gain.factor}
+        "gains": [
+            {"name": gain.channel.name, "requested": gain.requested, "measured": gain.measured, "factor": gain.factor}
             for gain in result.gains
         ],
         "notes": notes,

@@ -62,7 +62,7 @@ def show(
     console.info(
         f"{track}: {console.count(len(loaded), 'frame')}, {loaded.duration:.2f} s at "
         f"{console.fraction(meta.frame_rate)} fps, {meta.space}, extractor: {meta.extractor}, "
-        f"{_count_missing_frames(loaded)} without a face, {console.count(len(meta.cuts), 'cut')}"
+        f"{len(_find_missing_frames(loaded))} without a face, {console.count(len(meta.cuts), 'cut')}"
     )
     console.table(
         ("curve", "lowest", "mean", "highest", "unit", "over time"),
@@ -165,7 +165,7 @@ def _json_values(track: "MotionTrack") -> dict[str, Any]:
         "frames": len(track),
         "duration": track.duration,
         "frame_rate": console.fraction(meta.frame_rate),
-        "unseen_frames": _count_missing_frames(track),
+        "missing_frames": _find_missing_frames(track),
         "cuts": list(meta.cuts),
         "options": meta.options,
     }
@@ -181,9 +181,9 @@ def _json_curve(curve: "Curve") -> dict[str, Any]:
     }
 
 
-def _count_missing_frames(track: "MotionTrack") -> int:
-    """Return the number of frames without a face."""
-    return int((~track.valid).sum())
+def _find_missing_frames(track: "MotionTrack") -> list[int]:
+    """Return the indices of the frames without a face."""
+    return [int(index) for index in (~track.valid).nonzero()[0]]
 
 
 def _row(curve: "Curve") -> tuple[str, ...]:

@@ -168,7 +168,7 @@ def score(
             name: {"mesh": mesh_value, "model": model_value, "winner": winner}
             for name, mesh_value, model_value, winner in verdict.rows
         }
-        console.write_json({"better": verdict.is_better, "why": verdict.reason, "figures": rows})
+        console.write_json({"better": verdict.is_better, "reason": verdict.reason, "figures": rows})
         return
     for name, mesh_value, model_value, winner in verdict.rows:
         console.info(f"{name:16} mesh {mesh_value:9.4f}  model {model_value:9.4f}  {winner or 'tie'}")

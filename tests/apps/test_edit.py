@@ -30,7 +30,7 @@ def test_edit_renders_a_photo_and_reports_progress_and_notes(sample, tmp_path):
         options,
         progress=lambda stage, done, total: stages.append((stage, done, total)),
     )
-    assert (result.kind, result.frames, result.engine) == ("picture", 1, "mesh")
+    assert (result.kind, result.frames, result.engine) == ("image", 1, "mesh")
     assert stages == [("rendering", 1, 1)]
     assert "gaze: limited in 1 of 1 frames to what one photo can show" in result.notes
     with Image.open(tmp_path / "x.png") as image:

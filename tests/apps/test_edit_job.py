@@ -22,7 +22,7 @@ def prepare(source: Path, output: Path, **options) -> EditJob:
     [
         ("track", "x.npz", {}, "track", TrackInput),
         ("portrait", "x.npz", {}, "track", PhotoInput),
-        ("portrait", "x.png", {}, "picture", PhotoInput),
+        ("portrait", "x.png", {}, "image", PhotoInput),
         ("portrait", "x.mp4", {}, "video", PhotoInput),
         ("portrait", "frames/%05d.png", {}, "video", PhotoInput),
         ("portrait", "x.png", {"grid": ("yaw=-10:10:3",)}, "grid", PhotoInput),

@@ -129,7 +129,7 @@ def test_killed_processes_and_parallel_runs_run_each_job_once(start, run_mimafac
     both = [start("batch", jobs, "--workers", "1", "--json") for _ in range(2)]
     result = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], result
-    run_outputs = [job["output"] for out, _ in result for job in json.loads(out)["jobs"] if job["made_now"]]
+    run_outputs = [job["output"] for out, _ in result for job in json.loads(out)["jobs"] if job["ran_now"]]
     assert len(run_outputs) == len(set(run_outputs))  # no job ran twice
     assert all(record["status"] == "done" for record in read_records(state)) and not parts()
     attempts = {record["output"]: record["attempts"] for record in read_records(state)}

@@ -74,8 +74,8 @@ def test_edit_turns_head_by_measured_angle(run_command, sample, tmp_path):
     )  # fmt: skip
     assert result.code == 0 and "engine: mesh" in result.err
     values = json.loads(result.out)
-    assert (values["kind"], values["engine"], values["frames"]) == ("picture", "mesh", 1)
-    assert {row["name"] for row in values["seen"]} >= {"yaw"}
+    assert (values["kind"], values["engine"], values["frames"]) == ("image", "mesh", 1)
+    assert {row["name"] for row in values["gains"]} >= {"yaw"}
     run_command("edit", sample.portrait, "-o", "same.png", "--output-mode", "crop")
     photo, turned = (detect_faces(np.asarray(Image.open(tmp_path / name)))[0] for name in ("same.png", "a.png"))
     yaw, pitch, roll = np.degrees(euler_angles(turned.rotation @ photo.rotation.T))[[1, 0, 2]]
@@ -134,7 +134,7 @@ def test_edit_video_keeps_frames_and_background(run_command, sample, tmp_path):
     result = run_command("edit", sample.driver, "-o", "a.mp4", "--add", "mouthSmile=-0.6", "--json")
     values = json.loads(result.out)
     assert result.code == 0 and values["frames"] == FRAMES and values["engine"] == "mesh"
-    assert [row["name"] for row in values["seen"]] == ["mouthSmile"]
+    assert [row["name"] for row in values["gains"]] == ["mouthSmile"]
     images, times = read_video(tmp_path / "a.mp4")
     driver_images, driver_times = read_video(sample.driver)
     assert times == driver_times and images[0].shape == driver_images[0].shape
