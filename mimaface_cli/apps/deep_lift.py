@@ -14,7 +14,7 @@ from mimaface_cli.media.deep_frame import BRIGHTNESS, COLOR, DeepFrame
 
 _BLUR = 15  # pixels; over this distance the steps of 8 bits become slopes
 _HALF_LEVEL = np.float32(0.5)
-_SAME_COLOR, _OTHER_COLOR = 4.0, 28.0  # levels of difference up to which the source's detail stays, and is gone
+_SAME_COLOR, _OTHER_COLOR = 4.0, 28.0  # range of differences, in levels, over which the source's detail fades out
 _ALPHA_SCALE = np.float32(65535 / 255)
 
 

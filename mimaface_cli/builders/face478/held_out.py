@@ -82,13 +82,13 @@ def measure_reprojection(model: Face478, fits: FaceFits) -> Reprojection:
 
 @dataclass(frozen=True)
 class ExplainedVariance:
-    """Shares of variance that the columns of a model explain.
+    """Shares of the variance that the columns of a model explain.
 
     Attributes:
-        named: Of the movement within clips, by the named columns from scores alone; without head rotation and irises.
-        expression: Of the same movement, by all 64 fitted columns.
-        identity: Of the differences in shape between people.
-        texture: Of the differences in unlit color between people.
+        named: Share of the movement within clips, by the named columns from scores alone; without rotation and irises.
+        expression: Share of the same movement, by all 64 fitted columns.
+        identity: Share of the differences in shape between people.
+        texture: Share of the differences in unlit color between people.
     """
 
     named: float

@@ -110,7 +110,7 @@ def _vary(samples: MouthSamples, k: int, rng: np.random.Generator) -> Pair:
 def _to_pair(samples: MouthSamples, k: int, colors: np.ndarray, conditions: np.ndarray, exact: bool) -> Pair:
     """Stack the colors (5, H, W, 3) of two truths, two renders and the photo as the network sees them.
 
-    Rendered lips never lie exactly where the true ones do. Of exact pairs, the network sees the true lips with the
+    Rendered lips never lie exactly where the true ones do. In exact pairs, the network sees the true lips with the
     inside of the rendered mouth, so that it learns what belongs between lips.
     """
     colors = np.moveaxis(colors, -1, 1) / np.float32(127.5) - 1

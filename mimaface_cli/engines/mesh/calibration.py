@@ -21,9 +21,9 @@ from mimaface_cli.engines.mesh.stored_arrays import open_arrays
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import CORNERS_AND_IRIS, IRIS_DISTANCE
 
-# Range of measured per planned movement that a calibration accepts. Of an iris's movement, the landmark model reports
-# as little as a third behind glasses. A lip gap is never planned much smaller than it is to be measured. It reports
-# little of lids until they start to hide the iris, and much from then on.
+# Range of measured per planned movement that a calibration accepts. Behind glasses, the landmark model
+# reports as little as a third of an iris's movement. A lip gap is never planned much smaller than the gap to measure.
+# The model reports little of a lid's movement until the lid starts to hide the iris, and much from then on.
 PLAUSIBLE_RESPONSE, GAP_RESPONSE, IRIS_RESPONSE = (0.55, 1.3), (0.65, 1.05), (0.38, 1.2)
 CLOSING_LID_RESPONSE = (0.25, 2.0)
 _MIN_SLOPE = 1e-3

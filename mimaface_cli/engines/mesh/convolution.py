@@ -75,7 +75,7 @@ def convolve(
 
     Args:
         values: (C, H, W) float32.
-        kernel: (O, C, 3, 3) weights, or what `pack_kernel` made of them, which is much faster in repeated calls.
+        kernel: (O, C, 3, 3) weights, or the result of `pack_kernel`, which is much faster in repeated calls.
         bias: (O,) float32.
         stride: 1 or 2. The stride of a packed kernel must be the same.
         slope: Slope of a leaky ReLU for negative results. None applies no activation.

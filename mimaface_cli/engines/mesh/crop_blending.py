@@ -1,4 +1,4 @@
-"""Blending of what a network makes of a crop into a part of a frame."""
+"""Blending of a network's output for a crop into a part of a frame."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from mimaface_cli.engines.mesh.image_patch import LUMA
 from mimaface_cli.motion.easing import smoothstep
 
 _BLUR_ABOVE = 1.33  # pixels of the crop per pixel of the frame above which sampling alone would skip some
-# Mean change in gray levels from which, and until which, the fine structure of what was painted disappears.
+# Mean change, in gray levels, over which the fine structure of the painted part disappears.
 _REPLACED_FROM, _REPLACED_UNTIL = 5.0, 20.0
 _RIM_SIGMA, _CHANGE_SIGMA = 1.5, 4.0  # pixels of the crop
 _MARGIN = 4  # pixels around the crop, for interpolation
@@ -41,12 +41,12 @@ def view_region(canvas: np.ndarray, alpha: np.ndarray, under: np.ndarray, box: t
 
 
 def measure_replacement(residual: np.ndarray, opening: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    """Return how far a network replaces what was painted, rather than corrects it, (height, width) float32, 0 to 1.
+    """Return how far a network replaces the painted part instead of correcting it, (height, width) float32, 0 to 1.
 
-    What it replaces must not keep edges that are finer than the crop. What it leaves as it is must.
+    Replaced pixels must not keep edges that are finer than the crop. Pixels that hardly change must keep them.
 
     Args:
-        residual: (height, width, 3) float32, what it adds.
+        residual: (height, width, 3) float32, output of the network.
         opening: (height, width) float32, 1 where it may replace.
         rim: (k, k) uint8 ones: the pixels around the opening where it may replace too.
     """
@@ -60,7 +60,7 @@ def blend_crop(region: np.ndarray, colors: np.ndarray, alpha: np.ndarray | None,
 
     Args:
         region: (H, W, 3) float32.
-        colors: (height, width, 3) float32, multiplied by alpha, and what is to be added to the region; 0 at its border.
+        colors: (height, width, 3) float32, multiplied by alpha, and which are added to the region; 0 at its border.
         alpha: (height, width) float32, 0 to 1; None for 0.
         matrix: (2, 3) from the region to the crop.
     """

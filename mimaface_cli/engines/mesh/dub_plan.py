@@ -21,9 +21,9 @@ from mimaface_cli.motion.track import MotionTrack
 
 # Landmarks that speech does not move: corners of the eyes, bridge and tip of the nose, forehead, temples, cheekbones.
 _STABLE = np.array([33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 98, 327, 10, 151, 9, 8, 127, 356, 116, 345, 118, 347])
-_TURNED = 0.3, 0.5  # radians of yaw from which, and from which on fully, hidden skin counts
+_TURNED = 0.3, 0.5  # radians of yaw over which hidden skin starts to count
 _VISIBLE = 0.1  # cosine between skin and view from which skin moves fully
-_CONTACT = 2.0 * UNITS_PER_MM  # gap of the lips from which on they do not touch
+_CONTACT = 2.0 * UNITS_PER_MM  # least gap of lips that do not touch
 
 
 # What stays of a source's mouth while it says something else: shares of a slow smile or frown, and of habits.

@@ -30,7 +30,7 @@ from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.motion.track import MotionTrack
 
 _MAX_THREADS = 8
-_SIDE_VIEW = np.radians(34.0), np.radians(44.0)  # yaw or pitch from which, and until which, the new mouth disappears
+_SIDE_VIEW = np.radians(34.0), np.radians(44.0)  # range of yaw or pitch over which the new mouth disappears
 _RENDERED = 0.5  # share of the motion below which a frame counts as not dubbed
 
 

@@ -25,7 +25,7 @@ from mimaface_cli.motion.rotation import rotation_matrix
 SIDES = ("left", "right")
 _DETAIL_REACH = 0.4  # iris radii: after this much iris movement the photo's detail of the eye has faded out
 _STRAND = 0.045  # eye widths: half the width of the strands of lashes that are removed from the lid
-_SHUT, _SLIT = 0.03, 0.12  # openness up to which an eye shows nothing but lids, and from which it shows its eyeball
+_SHUT, _SLIT = 0.03, 0.12  # range of openness over which the eyeball appears between the lids
 # The sclera under the iris: quantile of the visible sclera's luma that counts as white, share of its tint that is
 # removed, its least level relative to the skin, limit of that correction; the lids' shadow, and reaches in eye widths.
 _WHITE_QUANTILE, _WHITE_PALLOR, _WHITE_SKIN_SHARE, _MAX_WHITENING = 0.7, 0.35, 0.95, 1.4

@@ -51,11 +51,11 @@ _BACK_TEXTURE = 0.8
 _BACK_INSET = 0.975  # of the outline, beyond which only single hairs are
 _EARS = 0.17  # by which ears stand out, in multiples of the rim's radius
 _ROUNDNESS = 0.8  # exponent of the skull's profile; 0.5 is an ellipse, whose edge would stretch to streaks
-# Degrees of yaw in the photo from which one side of the head is hidden, and from which it hides a cheek.
+# Least yaw in the photo, in degrees, at which one side of the head is hidden, and at which it hides a cheek.
 _SLIGHT_TURN, _HALF_PROFILE = 8.0, 14.0
 _HIDDEN_RIM = 0.25  # cosine between normal and view below which the rim of the face counts as hidden
 _UPPER = 0.2  # cosine between a ray and the way down
-_SEARCH = np.linspace(1.0, 2.6, 97)  # multiples of the rim's radius at which the outline is looked for
+_SEARCH = np.linspace(1.0, 2.6, 97)  # multiples of the rim's radius at which the outline is searched
 
 
 @dataclass(frozen=True)

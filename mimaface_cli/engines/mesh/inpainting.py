@@ -8,10 +8,10 @@ from mimaface_cli.engines.mesh.smooth_fill import fill_smoothly, find_gradient, 
 
 # Longest side (pixels) at which low frequencies are handled.
 _REDUCED_SIDE = 384
-# Roughness (gray levels) up to which a fill is smooth, and from which it is all exemplars.
+# Roughness (gray levels) over which a fill changes from smooth to exemplars.
 _SMOOTH, _ROUGH = 1.5, 4.0
-# Difference (gray levels) of the two fills' low frequencies up to which, and from which, they are not mixed: there an
-# edge of the image runs through the hole.
+# Difference (gray levels) of the two fills' low frequencies over which mixing ends: where they differ more, an edge of
+# the image runs through the hole.
 _EQUAL, _DIFFERENT = 5.0, 12.0
 # Width of the pixels next to the hole that nothing is copied from, as a share of the needed pixels' extent.
 _TINTED_SHARE = 0.012

@@ -24,28 +24,27 @@ from mimaface_cli.engines.mesh.image_patch import LUMA
 from mimaface_cli.engines.mesh.part_network import PartNetwork
 from mimaface_cli.motion.easing import smoothstep
 
-# Height of the opening relative to the photo's from which, and until which, the correction appears.
+# Height of the opening, relative to the photo's, over which the correction appears.
 _CLOSING_FROM, _CLOSING_UNTIL = 0.6, 0.25
-# Height of the photo's opening, in widths of the crop, from which, and until which, it counts as open.
+# Height of the photo's opening, in widths of the crop, over which it starts to count as open.
 _OPEN_FROM, _OPEN_UNTIL = 0.03, 0.06
-# Width of the eye in pixels of the frame from which, and until which, the correction appears.
+# Width of the eye, in pixels of the frame, over which the correction appears.
 _WIDE_FROM, _WIDE_UNTIL = 12.0, 18.0
-# Width from which, and until which, this share of the painted lids comes back: larger eyes are sharper than the crop.
+# Width over which a share of the painted lids returns, and that share: larger eyes are sharper than the crop.
 _SHARP_FROM, _SHARP_UNTIL, _SHARP_SHARE = 60.0, 100.0, 0.3
 _EYE_SHARE = 0.6  # of the crop's width: a usual eye
-# Radians that the head has turned since the photo, or away from the front, until which the correction stays, and from
-# which it has disappeared.
+# Radians of the head's turn since the photo, and of its yaw, over which the correction disappears.
 _TURNED_FROM, _TURNED_UNTIL = np.radians([25.0, 35.0])
 _SIDE_FROM, _SIDE_UNTIL = np.radians([35.0, 50.0])
-# Mean change in gray levels of the skin that the network makes to the photo itself: up to the first it knows the style
-# of the image, from the second it does not.
+# Mean change, in gray levels, of the skin when the network is applied to the photo itself: up to the first value it
+# knows the style of the image, from the second on it does not.
 _KNOWN_STYLE, _FOREIGN_STYLE = 5.0, 13.0
 _SKIN_DISTANCE = 7  # pixels of the crop between an opening and what counts as skin
 
 
 @dataclass(frozen=True)
 class EyeFrame:
-    """What a frame tells of an eye.
+    """An eye of a frame: its shape, and its place in the image.
 
     Attributes:
         expression: (64,) expression.

@@ -21,27 +21,27 @@ from mimaface_cli.engines.mesh.part_network import PartNetwork
 from mimaface_cli.face import topology
 from mimaface_cli.motion.easing import smoothstep
 
-# Millimeters that lips have moved since the photo from which, and until which, the correction appears.
+# Movement of the lips since the photo, in millimeters, over which the correction appears.
 _MOVED_FROM, _MOVED_UNTIL = 0.1, 1.6
-# Width of the mouth in pixels of the frame from which, and until which, it appears.
+# Width of the mouth, in pixels of the frame, over which the correction appears.
 _WIDE_FROM, _WIDE_UNTIL = 20.0, 30.0
 _MOUTH_SHARE = 0.5  # of the crop's width: a usual mouth
 _RIM = np.ones((5, 5), np.uint8)  # pixels around the opening that count as the inside
 _RIM_SIGMA = 1.5  # pixels of the crop
-# Mean change in gray levels of skin and lips that the network makes to the photo itself: up to the first it knows the
-# style of the image, from the second it does not.
+# Mean change, in gray levels, of skin and lips when the network is applied to the photo itself: up to the first value
+# it knows the style of the image, from the second on it does not.
 _KNOWN_STYLE, _FOREIGN_STYLE = 1.0, 3.0
 # Pixels between the lips are teeth if they are brighter than this share of the skin, and not redder than this share of
 # their brightness.
 _TEETH_LEVEL, _REDDISH = 0.7, 0.25
-# Share of the opening that the photo shows from which, and until which, the photo's mouth replaces the network's.
+# Share of the opening that the photo shows, over which the photo's mouth replaces the network's.
 _SHOWN_FROM, _SHOWN_UNTIL = 0.3, 0.8
 MOUTH_LANDMARKS = np.concatenate([topology.OUTER_LIPS, topology.INNER_LIPS])
 
 
 @dataclass(frozen=True)
 class MouthFrame:
-    """What a frame tells of its mouth.
+    """The mouth of a frame: its shape, and its place in the image.
 
     Attributes:
         head: (478, 3) face in the head's frame.
@@ -163,7 +163,7 @@ def measure_confidence(mouth: LearnedMouth, crop: MouthCrop, photo: MouthFrame) 
     """Measure whether the network knows the style of a photo, from what it changes in the photo itself.
 
     With the photo's own expression, a network that knows the style leaves the surroundings of the opening nearly as
-    they are. Of line drawings it makes something else.
+    they are. It changes line drawings strongly.
 
     Args:
         mouth: The photo's mouth.

@@ -28,9 +28,9 @@ _NOSE = np.concatenate(
         [460, 462],
     ]
 )
-# Of the way from the base of the nose up to the eyes: up to here skin moves fully, and from here on not at all.
+# Range of the way from the base of the nose up to the eyes over which the movement of the skin fades out.
 _FULL_BELOW, _STILL_ABOVE = 0.05, 0.62
-_LIP_REACH = 8.0, 24.0  # millimeters from the lips up to which, and from which on, see `LowerFace.lip_share`
+_LIP_REACH = 8.0, 24.0  # range of distances from the lips, in millimeters, over which `LowerFace.lip_share` falls
 _CHIN_REACH = 1.6  # by how much more lips reach downward
 _MILLIMETERS = 0.607 / 63.0  # model units
 # Rings around the jaw: distance from it in heights of the face, and share of its movement.

@@ -1,7 +1,7 @@
 """Motion in measured units: mouth, brows, lids and irises of a source move as far as those of its driver.
 
 Distances are relative to the distance of the eyes' outer corners, see `measures`. A driver's change since its rest is
-added to the source at rest. A calibration turns the sum into the movement of the mesh that is measured as that.
+added to the source at rest. A calibration converts this measured sum into the movement of the mesh that shows it.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from mimaface_cli.motion.track import MotionTrack
 
 # Limits of a face, in distances of the eyes' outer corners.
 _MAX_GAP = 0.55
-_FAST_GAIN = 1.08  # tracks are smoothed in time, as is what is measured in a video: both take some of fast movements
-# Seconds by which the landmark model's smoothing of videos delays lids. What is rendered will be delayed once more.
+_FAST_GAIN = 1.08  # tracks are smoothed in time, and so are measurements of a video: both reduce fast movements
+# Seconds by which the landmark model's smoothing of videos delays lids. Measuring the result delays them again.
 _LID_DELAY = 0.02
 _BROW_RANGE = 0.13  # change of the brows since rest
 _WIDTH_RANGE = (0.7, 1.45)  # of the mouth's width at rest without expression

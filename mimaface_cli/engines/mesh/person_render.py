@@ -22,7 +22,7 @@ from mimaface_cli.engines.mesh.render_kernels import (
 from mimaface_cli.face.rasterizer import mark_jumps, rasterize
 from mimaface_cli.motion.rotation import rotation_matrix
 
-# Degrees of head rotation since the photo from which, and until which, the hidden parts appear.
+# Degrees of head rotation since the photo over which the hidden parts appear.
 _HIDDEN_FROM, _HIDDEN_UNTIL = 1.0, 5.0
 _AT_REST = 1.5  # pixels of movement of the head's surroundings up to which the photo's soft outline is exact
 

@@ -10,8 +10,8 @@ from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.motion.easing import smoothstep
 
-# Changes up to which the photo's own details remain, ever less: of expressions, of turns and gaze in radians, of the
-# position in model units, and of the openness of the eyes.
+# Changes over which the photo's own details fade out: of expressions, of turns and gaze in radians, of the position in
+# model units, and of the openness of the eyes.
 _EXPRESSION_RANGE, _ANGLE_RANGE, _SHIFT_RANGE, _LID_RANGE = 0.04, 0.01, 0.01, 0.03
 
 

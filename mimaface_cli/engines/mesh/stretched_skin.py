@@ -23,8 +23,7 @@ _FEATURE_CONTRAST, _RIM_CONTRAST = 22.0, 26.0  # gray levels by which brows, lip
 _STEPS = 80
 _SIDE, _EXTENSION = 128, 3.0  # pixels of the unrolled face; by which its colors continue beyond the rim
 _AXIS_DEPTH = 0.9  # model units from the front of the face to the axis of the cylinder
-# Factors on the size of skin since the photo from which, and up to which, smooth skin replaces it; the same for what
-# is no skin.
+# Range of the factor by which the photo is stretched over which smooth skin replaces it: for skin, and for all else.
 _SKIN_STRETCH, _OTHER_STRETCH = (2.0, 4.0), (1.4, 2.6)
 _RIM_SHARE = 0.4  # of the skin in the color at the rim: hair starts softly
 
