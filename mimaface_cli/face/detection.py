@@ -68,8 +68,8 @@ def detect_upright_faces(image: np.ndarray) -> tuple[int, list[Face]]:
             faces = _detect_large_faces(FaceView(candidate).apply(image), landmarker)
             if faces:
                 return candidate, faces
-        turns, found = detect_small_upright_faces(image, detector, landmarker)
-        return turns, [face for face, _ in found]
+        turns, faces_and_views = detect_small_upright_faces(image, detector, landmarker)
+        return turns, [face for face, _ in faces_and_views]
     finally:
         detector.close()
         landmarker.close()
@@ -91,13 +91,14 @@ def detect_small_upright_faces(
     """
     for turns in _TURNS:
         turned = FaceView(turns).apply(image)
-        found = detect_small_faces(turned, detector, landmarker)
-        if not found:
+        faces = detect_small_faces(turned, detector, landmarker)
+        if not faces:
             continue
-        further = find_turns(found[0][1].apply(turned), detector, clear_score=1.0)
+        view = faces[0][1]
+        further = find_turns(view.apply(turned), detector, clear_score=1.0)
         upright = (turns + further) % 4
         better = detect_small_faces(FaceView(upright).apply(image), detector, landmarker) if further else []
-        return (upright, better) if better else (turns, found)
+        return (upright, better) if better else (turns, faces)
     return 0, []
 
 

@@ -70,10 +70,10 @@ class FaceDetector:
             self._is_warm = True
         scale = width / image.shape[1]
         detections = []
-        for found in result.detections:
-            box = found.bounding_box
+        for detection in result.detections:
+            box = detection.bounding_box
             corners = np.array([box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height])
-            detections.append(Detection(corners * scale, float(found.categories[0].score)))
+            detections.append(Detection(corners * scale, float(detection.categories[0].score)))
         return detections
 
     def close(self) -> None:

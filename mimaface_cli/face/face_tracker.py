@@ -71,11 +71,11 @@ class FaceTracker:
         if self._landmarker is None:
             return None
         height, width = image.shape[:2]
-        found = self._landmarker(self._view.apply(image), self._milliseconds)
-        faces = [self._view.restore(face, width, height) for face in found]
+        faces_in_view = self._landmarker(self._view.apply(image), self._milliseconds)
+        faces = [self._view.restore(face, width, height) for face in faces_in_view]
         if self._last_face is None:
-            selected = select_face(found, self._selector)  # left and right are those of upright faces
-            face = next((face for face, other in zip(faces, found, strict=True) if other is selected), None)
+            selected = select_face(faces_in_view, self._selector)  # left and right are those of upright faces
+            face = next((face for face, other in zip(faces, faces_in_view, strict=True) if other is selected), None)
         else:
             face = self._find_same_person(faces, self._last_face)
         if face is None:
@@ -139,15 +139,15 @@ class FaceTracker:
     def _search_small(self, image: np.ndarray) -> list[Face]:
         """Return faces that are too small for the whole frame, and move the view to the person's."""
         height, width = image.shape[:2]
-        turns, found = detect_small_upright_faces(image, self._get_detector(), self._census)
-        faces = [FaceView(turns).restore(face, width, height) for face, _ in found]
+        turns, faces_and_views = detect_small_upright_faces(image, self._get_detector(), self._census)
+        faces = [FaceView(turns).restore(face, width, height) for face, _ in faces_and_views]
         if self._last_face is None:
             person = select_face(faces, self._selector)
         else:
             person = self._find_same_person(faces, self._last_face)
         if person is not None:
             self._last_face = person
-            view = next(view for face, (_, view) in zip(faces, found, strict=True) if face is person)
+            view = next(view for face, (_, view) in zip(faces, faces_and_views, strict=True) if face is person)
             self._change_view(replace(view, turns=turns))
         return faces
 

@@ -1,7 +1,7 @@
 """Landmarks of a face in single frames, near the place where a track has it.
 
 The landmarker's video mode smooths landmarks over time, and so they lag behind lips that move fast. Here each frame is
-measured for itself.
+measured independently.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ class FrameLandmarks:
             return None
         view = FaceView().around(box, width, height, max(16, round(_SIDE * size)))
         face = self._nearest(self._landmarker, view, image, near, size)
-        if face is None:  # the only face that was looked for may be another person's
+        if face is None:  # with a limit of one face, the detected one may be another person's
             self._crowd = self._crowd or FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=_MAX_FACES)
             face = self._nearest(self._crowd, view, image, near, size)
         return face

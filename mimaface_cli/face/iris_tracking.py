@@ -1,4 +1,4 @@
-"""Iris tracking in the images of a shot. The landmark model reports only half to most of an iris's movement.
+"""Iris tracking in the images of a shot. The landmark model reports only a part, often half, of an iris's movement.
 
 The template is the iris of the reference frame with its edge to the white of the eye. Each frame is searched around the
 iris landmark by normalized correlation, over the pixels between the eyelids of both frames.

@@ -140,7 +140,7 @@ def _import_mediapipe() -> tuple[ModuleType, type, ModuleType]:
 
     MediaPipe imports matplotlib for its drawing functions, which would take another half second. A placeholder module
     replaces matplotlib during the import and loads the real one on first use. It imports sounddevice for microphones,
-    which starts a dozen processes to look for a library. Without sounddevice, it does without microphones.
+    which starts a dozen processes to search for a library. Without sounddevice, MediaPipe has no microphone input.
     """
     matplotlib, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
     matplotlib.__dict__["pyplot"] = pyplot

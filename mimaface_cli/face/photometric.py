@@ -19,7 +19,7 @@ from mimaface_cli.face.sampling import sample_image
 
 # Stride in pixels of the rows and columns that are compared: the errors of neighbors are correlated.
 GRID = 2
-# Every so many of the compared pixels serve to estimate gain, offset and noise of the lighting.
+# Stride among the compared pixels for estimating gain, offset and noise of the lighting.
 LIGHTING_STRIDE = 4
 # Standard deviation of a pixel in units of the typical difference, and its minimum in gray levels. The factor accounts
 # for the correlation of errors that remains at the grid's stride.

@@ -27,7 +27,7 @@ WIDE_NOTE = "the person's outline is unusually wide; people or objects next to t
 
 _NETWORK_SIDE = 256
 _CLOSE_SIDE = 3.0  # side of the square around head and shoulders, in heights of the face
-_CLOSE_DROP = 0.3  # its center lies so much below the face's, in heights of the face
+_CLOSE_DROP = 0.3  # distance of its center below the face's, in heights of the face
 _CLOSE_BELOW = 0.7  # the square is segmented if its share of the image's area is lower
 _MIN_COVERAGE = 0.85  # share of the face that a plausible mask covers
 _MIN_AREA = 1.1  # area of a plausible mask, in areas of the face

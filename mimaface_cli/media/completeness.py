@@ -104,8 +104,8 @@ def _read_size(file: BinaryIO) -> int | None:
 
 
 @dataclass
-class SeenPackets:
-    """The packets of a video that were read.
+class PacketSummary:
+    """Summary of the packets that were read of a video.
 
     Attributes:
         stream: Index of the video stream.

@@ -21,7 +21,7 @@ from mimaface_cli.media.audio_streams import audio_stream
 from mimaface_cli.media.clock import demux_continuous, may_jump, scan_clock, stated_end
 from mimaface_cli.media.color import RgbConverter, is_hdr
 from mimaface_cli.media.color_space import ColorSpace, color_space
-from mimaface_cli.media.completeness import SeenPackets, check_last_frame, check_length, damage_error, is_cut_short
+from mimaface_cli.media.completeness import PacketSummary, check_last_frame, check_length, damage_error, is_cut_short
 from mimaface_cli.media.deep_frame import DeepConverter, DeepFrame, format_depth, is_deep_format
 from mimaface_cli.media.deinterlace_option import FRAME, OFF
 from mimaface_cli.media.frame_rates import header_rates, measure_rate
@@ -132,10 +132,10 @@ def decode_frames(
         decoder.thread_type = "AUTO"
     cut_short = is_cut_short(container, path)
     count = 0
-    seen = SeenPackets(stream.index)
+    packets = PacketSummary(stream.index)
     last: VideoFrame | None = None
     for packet in _complete_packets(container, stream, path) if cut_short else _demux(container, path):
-        seen.add(packet)
+        packets.add(packet)
         if packet.stream.index != stream.index:  # the empty packets at the end have no valid `stream_index`
             continue
         for frame in _decode_packet(decoder, packet, path, count):
@@ -147,13 +147,13 @@ def decode_frames(
         for frame in flush_decoder(decoder):
             count += 1
             yield frame
-        seen.count = stream.frames
+        packets.count = stream.frames
     if last is None and not count:
         reason = "cut short, it holds no complete frame. Get the complete file." if cut_short else _NO_FRAME
         raise InputError(f"{path}: {reason}")
     if not cut_short:
-        check_length(container, stream, path, seen.count if from_start else stream.frames, seen.end)
-        check_last_frame(path, last, count, seen.last)
+        check_length(container, stream, path, packets.count if from_start else stream.frames, packets.end)
+        check_last_frame(path, last, count, packets.last)
 
 
 def _complete_packets(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[Packet]:

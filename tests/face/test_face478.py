@@ -9,6 +9,7 @@ from mimaface_cli.errors import WeightsError
 from mimaface_cli.face import camera, face478, topology
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES, blendshape_index
 from tests.conftest import ROOT
+from tests.face.mesh_edges import count_edges
 
 SHIPPED = ROOT / "weights" / "face478.npz"
 FLIP = np.array([-1, 1, 1])
@@ -57,16 +58,6 @@ def test_mean_face_has_the_size_and_place_that_pose_assumes(model):
     assert np.abs(model.mean).max() < 1.1 and np.abs(model.mean[:, :2].mean(0)).max() < 1e-3
     assert model.mean[topology.NOSE_TIP, 2] > model.mean[topology.OVAL, 2].max()
     assert left[0] > right[0] and model.mean[10, 1] > model.mean[topology.CHIN, 1]
-
-
-def count_edges(triangles: np.ndarray) -> dict[frozenset, int]:
-    """Return the number of triangles at each edge."""
-    count: dict[frozenset, int] = {}
-    for corners in triangles.tolist():
-        for index in range(3):
-            edge = frozenset((corners[index], corners[(index + 1) % 3]))
-            count[edge] = count.get(edge, 0) + 1
-    return count
 
 
 def ring_edges(points: np.ndarray) -> set[frozenset]:

@@ -5,20 +5,12 @@ import pytest
 
 from mimaface_cli.engines.mesh.fine_face import build_fine_face, subdivide_triangles
 from mimaface_cli.face import topology
+from tests.face.mesh_edges import count_edges
 
 
 @pytest.fixture(scope="module")
 def fine(model):
     return build_fine_face(model.face.tobytes())
-
-
-def count_edges(triangles: np.ndarray) -> dict[frozenset, int]:
-    count: dict[frozenset, int] = {}
-    for corners in triangles.tolist():
-        for k in range(3):
-            edge = frozenset((corners[k], corners[(k + 1) % 3]))
-            count[edge] = count.get(edge, 0) + 1
-    return count
 
 
 def test_subdivision_turns_each_triangle_into_four(model, fine):

@@ -7,15 +7,7 @@ from mimaface_cli.engines.mesh.fine_face import build_fine_face
 from mimaface_cli.engines.mesh.head_geometry import triangulate_openings
 from mimaface_cli.engines.mesh.prepared_portrait import fit_lid_curve
 from mimaface_cli.face import face478
-
-
-def count_edges(triangles: np.ndarray) -> dict[frozenset, int]:
-    count: dict[frozenset, int] = {}
-    for corners in triangles.tolist():
-        for k in range(3):
-            edge = frozenset((corners[k], corners[(k + 1) % 3]))
-            count[edge] = count.get(edge, 0) + 1
-    return count
+from tests.face.mesh_edges import count_edges
 
 
 def test_openings_close_the_surface_except_its_outline():
