@@ -41,7 +41,7 @@ class JobQueue:
 
     Attributes:
         budget: Maximum number of attempts, those of earlier runs included, by job id.
-        lanes: Number of workers in use.
+        slots: Number of workers in use.
     """
 
     def __init__(self, jobs: list[Job], states: StateFolder, options: BatchOptions) -> None:
@@ -66,7 +66,7 @@ class JobQueue:
                 if reply.status == DONE:
                     self._cached_drivers.add(job.driver)
                 self._finish(JobOutcome(job, reply.status, reply))
-        self.lanes = max(1, min(options.workers or 1, len(self._waiting)))
+        self.slots = max(1, min(options.workers or 1, len(self._waiting)))
 
     def has_work(self) -> bool:
         """Return whether a job waits or runs."""
@@ -74,11 +74,11 @@ class JobQueue:
             self._finish_blocked()
             return not self._is_halted and bool(self._waiting or self._running)
 
-    def give_up_lane(self) -> bool:
+    def drop_slot(self) -> bool:
         """Give up a worker that cannot be started; return False if it is the only one left."""
         with self._changed:
-            is_last = self.lanes == 1
-            self.lanes -= not is_last
+            is_last = self.slots == 1
+            self.slots -= not is_last
             return not is_last
 
     def take_job(self) -> Job | None:

@@ -108,7 +108,7 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
     if previous is not None and previous.status == FAILED and previous.attempts >= budget:
         return JobReply(FAILED, previous.attempts, previous.code, previous.reason, previous.seconds)
     exists = any(output_exists(output) for output in job.outputs)
-    may_replace = not exists or (previous is not None and previous.ours)
+    may_replace = not exists or (previous is not None and previous.wrote_output)
     if exists and skip_existing and not may_replace:
         return JobReply(SKIPPED)
     interrupted = previous if previous is not None and previous.status == RUNNING else None
@@ -121,8 +121,8 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
         job.row,
         job.output,
         stamps={str(path): file_stamp(path) for path in job.inputs},
-        ours=may_replace,
-        began=time.time(),
+        wrote_output=may_replace,
+        start_time=time.time(),
         worker=f"{socket.gethostname()} {os.getpid()}",
     )
     states.save_record(job.id, record)
@@ -143,8 +143,8 @@ def _run_locked(states: StateFolder, job: Job, budget: int, skip_existing: bool,
         reason=outcome.reason,
         seconds=time.monotonic() - start_time,
         result=outcome.result,
-        ours=may_replace and any(output_exists(output) for output in job.outputs),
-        ended=time.time(),
+        wrote_output=may_replace and any(output_exists(output) for output in job.outputs),
+        end_time=time.time(),
     )
     states.save_record(job.id, finished)
     return JobReply(

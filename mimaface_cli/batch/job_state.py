@@ -37,9 +37,9 @@ class JobRecord:
         seconds: Duration of the last attempt.
         result: JSON object that animate printed, or None.
         stamps: Size and modification time of the inputs at the start of the attempt, by path.
-        ours: Whether this job wrote the file at the output, so that another attempt may replace it.
-        began: Unix time of the attempt's start.
-        ended: Unix time of the attempt's end.
+        wrote_output: Whether this job wrote the file at the output, so that another attempt may replace it.
+        start_time: Unix time of the attempt's start.
+        end_time: Unix time of the attempt's end.
         worker: Host and process id.
     """
 
@@ -52,9 +52,9 @@ class JobRecord:
     seconds: float = 0.0
     result: dict[str, Any] | None = None
     stamps: dict[str, Any] | None = None
-    ours: bool = False
-    began: float = 0.0
-    ended: float = 0.0
+    wrote_output: bool = False
+    start_time: float = 0.0
+    end_time: float = 0.0
     worker: str = ""
 
     @property
@@ -66,7 +66,7 @@ class JobRecord:
             "seconds": int | float,
             "result": dict | None,
             "stamps": dict | None,
-            "ours": bool,
+            "wrote_output": bool,
         }
         is_known = self.status in (RUNNING, DONE, FAILED) and type(self.attempts) is int and self.attempts >= 0
         return is_known and all(isinstance(getattr(self, name), kind) for name, kind in types.items())
@@ -148,7 +148,7 @@ class StateFolder:
             if is_locked and record is not None and record.status == RUNNING:
                 clear_partial_outputs(job)
                 # Numbered images appear only when complete: the next attempt recognizes them and does not replace them.
-                is_complete = record.ours and job.outputs[0].is_dir() and output_exists(job.outputs[0])
+                is_complete = record.wrote_output and job.outputs[0].is_dir() and output_exists(job.outputs[0])
                 status = RUNNING if is_complete else FAILED
                 self.save_record(job.id, replace(record, status=status, code=1, reason=reason))
 

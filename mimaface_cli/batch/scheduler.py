@@ -76,7 +76,7 @@ def run_batch(
             with suppress(queue.Empty):
                 number, event = run.events.get(timeout=_TICK)
                 if event is None:
-                    run.active_lanes -= 1
+                    run.active_slots -= 1
                 elif isinstance(event, JobOutcome):
                     outcomes[event.job.id] = event
                     stages.pop(number, None)
@@ -96,7 +96,7 @@ def run_batch(
 class _BatchRun:
     """The threads of a batch, one per worker, and the events that they send to the main thread.
 
-    An event has the number of the lane and a stage, an outcome, an exception, or None at the lane's end.
+    An event has the number of the worker slot and a stage, an outcome, an exception, or None at the slot's end.
     """
 
     def __init__(
@@ -109,30 +109,30 @@ class _BatchRun:
         self._is_stopped = threading.Event()
         self.events: queue.Queue[tuple[int, _Stage | JobOutcome | BaseException | None]] = queue.Queue()
         self.errors: list[BaseException] = []
-        self.active_lanes = jobs.lanes
+        self.active_slots = jobs.slots
         self._threads = [
-            threading.Thread(target=self._run_lane, args=(number,), daemon=True) for number in range(jobs.lanes)
+            threading.Thread(target=self._run_slot, args=(number,), daemon=True) for number in range(jobs.slots)
         ]
 
     @property
     def is_active(self) -> bool:
-        """Whether a lane is running or an event is waiting."""
-        return self.active_lanes > 0 or not self.events.empty()
+        """Whether a slot is running or an event is waiting."""
+        return self.active_slots > 0 or not self.events.empty()
 
     def start(self) -> None:
-        """Start the lanes, after the outcomes of jobs that need no run."""
+        """Start the slots, after the outcomes of jobs that need no run."""
         self._send_outcomes(0)
         for thread in self._threads:
             thread.start()
 
     def fail(self, error: BaseException) -> None:
-        """Stop everything after an error of a lane."""
+        """Stop everything after an error of a slot."""
         self.errors.append(error)
         self._is_stopped.set()
         self._jobs.halt()
 
     def stop(self) -> None:
-        """Stop the lanes and wait for them."""
+        """Stop the slots and wait for them."""
         self._is_stopped.set()
         self._jobs.halt()
         for thread in self._threads:
@@ -142,26 +142,26 @@ class _BatchRun:
         for outcome in self._jobs.take_outcomes():
             self.events.put((number, outcome))
 
-    def _run_lane(self, number: int) -> None:
+    def _run_slot(self, number: int) -> None:
         """Run jobs with one worker: start it if there is work, restart it after a death, end it at the end."""
-        lane = _Lane()
+        slot = _WorkerSlot()
 
         def stop_with_batch() -> None:
             self._is_stopped.wait()
-            lane.stop_worker()
+            slot.stop_worker()
 
         threading.Thread(target=stop_with_batch, daemon=True).start()
         try:
             while self._jobs.has_work():
                 try:
-                    worker = lane.worker = lane.worker or self._start_worker(number)
+                    worker = slot.worker = slot.worker or self._start_worker(number)
                 except NoCapacityError:
-                    if self._jobs.give_up_lane():
+                    if self._jobs.drop_slot():
                         return
                     continue
                 if self._is_stopped.is_set() or (job := self._jobs.take_job()) is None:
                     return
-                if not self._run_job(number, lane, worker, job):
+                if not self._run_job(number, slot, worker, job):
                     return
                 self._send_outcomes(number)
         except BaseException as error:  # the main thread raises it
@@ -169,11 +169,11 @@ class _BatchRun:
         finally:
             self._send_outcomes(number)
             try:
-                lane.stop_worker()
+                slot.stop_worker()
             finally:
                 self.events.put((number, None))
 
-    def _run_job(self, number: int, lane: "_Lane", worker: Worker, job: Job) -> bool:
+    def _run_job(self, number: int, slot: "_WorkerSlot", worker: Worker, job: Job) -> bool:
         """Run a job; return False if the batch was stopped meanwhile."""
 
         def show(stage: str, done: int, total: int | None) -> None:
@@ -183,8 +183,8 @@ class _BatchRun:
             task = make_task(self._states, job, self._jobs.budget[job.id], self._options.skip_existing)
             reply = worker.run_task(task, show, self._options.timeout)
         except WorkerDiedError as error:
-            lane.stop_worker()
-            lane.worker = None
+            slot.stop_worker()
+            slot.worker = None
             if self._is_stopped.is_set():
                 return False
             self._states.record_death(job, str(error))
@@ -194,8 +194,8 @@ class _BatchRun:
         return True
 
 
-class _Lane:
-    """Holder of one lane's current worker."""
+class _WorkerSlot:
+    """Holder of one slot's current worker."""
 
     def __init__(self) -> None:
         self.worker: Worker | None = None

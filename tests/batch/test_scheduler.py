@@ -133,7 +133,7 @@ def test_first_worker_death_costs_no_attempt(tmp_path, deaths, retry, status):
                 remaining_deaths[0] -= 1
                 record = self.state.load_record(jobs[0].id)
                 self.state.save_record(
-                    jobs[0].id, JobRecord(RUNNING, (record.attempts if record else 0) + 1, ours=True)
+                    jobs[0].id, JobRecord(RUNNING, (record.attempts if record else 0) + 1, wrote_output=True)
                 )
                 raise WorkerDiedError("its worker was ended by SIGKILL")
             return super().run_task(task, progress, timeout)
@@ -198,10 +198,10 @@ def test_interrupted_job_replaces_only_an_output_that_it_wrote(batch, tmp_path):
     state = StateFolder(tmp_path / "state")
     state.prepare()
     leftover = tmp_path / ".o.0123abcd.part.mp4"
-    for ours in (True, False):
+    for wrote_output in (True, False):
         (tmp_path / "o.mp4").write_text("existing")
         leftover.write_text("half")
-        state.save_record(job.id, JobRecord(RUNNING, 1, ours=ours))
+        state.save_record(job.id, JobRecord(RUNNING, 1, wrote_output=wrote_output))
         reply = run_job(state, job, 9, False, lambda words, log: CommandOutcome(run(words), "", None))
         assert reply.status == DONE and not leftover.exists()
     assert overwrites == [True, False]
@@ -210,8 +210,8 @@ def test_interrupted_job_replaces_only_an_output_that_it_wrote(batch, tmp_path):
 def test_damaged_records_are_ignored(tmp_path):
     state = StateFolder(tmp_path / "state")
     state.prepare()
-    state.save_record("a", JobRecord(DONE, 1, began=1.5))
-    assert state.load_record("a") == JobRecord(DONE, 1, began=1.5)
+    state.save_record("a", JobRecord(DONE, 1, start_time=1.5))
+    assert state.load_record("a") == JobRecord(DONE, 1, start_time=1.5)
     for content in (b"", b"{", b"[]", b'{"status": "done"}', b'{"status": 3, "attempts": "x"}', b"\xff\xfe"):
         (state.folder / "a.json").write_bytes(content)
         assert state.load_record("a") is None

@@ -11,7 +11,7 @@ from mimaface_cli.builders.eyelid478.eyelid_clips import EyelidSamples
 from mimaface_cli.engines.mesh.eyelid_crop import EYELID
 
 CLOSING = 0.6  # openness of a rendered eye, relative to the photo's, below which it counts as closing
-_CLOSING_SHARE = 0.85  # of the pairs show a closing eye, beside those that chance gives
+_CLOSING_SHARE = 0.85  # of the pairs show a closing eye; in the others it stays open
 _CONDITION_NOISE = 0.02  # standard deviation
 # Change of the clip's eye since the photo, relative to that of the rendered one, from which both count as closing. A
 # measured motion may close an eye that stays open in the clip.

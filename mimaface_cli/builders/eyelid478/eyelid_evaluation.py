@@ -97,7 +97,7 @@ def _average(rows: list[list[float]]) -> EyelidFigures:
 
 
 def draw_sheet(network: PartUNet, people: list[list[EyelidClip]]) -> np.ndarray:
-    """Draw a sheet, (H, W, 3) uint8: in fours photo, engine, network and truth, of closing eyes."""
+    """Draw a sheet, (H, W, 3) uint8: photo, engine, network and truth of closing eyes, one below the other."""
     fours = []
     for clip in (clip for clips in people for clip in clips):
         order = clip.closing[np.argsort(clip.samples.openness[clip.closing].mean(1))]

@@ -11,8 +11,8 @@ from mimaface_cli.builders.mouth478.mouth_clips import MouthSamples
 from mimaface_cli.engines.mesh.mouth_crop import CROP_HEIGHT, CROP_WIDTH, MOUTH_COLUMNS
 from mimaface_cli.motion.coefficients import BLENDSHAPES
 
-_CLOSED_SHARE = 0.4  # of the pairs whose photo has a closed mouth, beside those that chance gives
-_WIDE_SHARE = 0.3  # of the pairs with a wide opening, beside those that chance gives
+_CLOSED_SHARE = 0.4  # of the pairs are drawn from those whose photo has a closed mouth
+_WIDE_SHARE = 0.3  # of the pairs are drawn from those with a wide opening
 _WIDE_OPENING = 0.05  # share of the crop
 _EXACT_SHARE = 0.5  # of the pairs: true lips around the inside of a rendered mouth
 _CONDITION_NOISE = 0.02  # standard deviation

@@ -98,7 +98,7 @@ def _average(rows: list[list[float]]) -> MouthFigures:
 
 
 def draw_sheet(network: PartUNet, people: list[list[MouthClip]]) -> np.ndarray:
-    """Draw a sheet, (H, W, 3) uint8: in fours photo, engine, network and truth, of the widest openings."""
+    """Draw a sheet, (H, W, 3) uint8: photo, engine, network and truth of the widest openings, one below the other."""
     fours = []
     for clips in people:
         for clip in clips:
