@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from mimaface_cli.errors import MimafaceError
 
+INTERRUPTED = 130  # exit code
 Log = Callable[[str], None]
 
 
@@ -28,4 +29,7 @@ def run_build(build: Callable[[Log], None], write: Callable[[str], object]) -> i
     except MimafaceError as error:
         write(f"error: {error}\n")
         return error.exit_code
+    except KeyboardInterrupt:
+        write("interrupted. Run the same command to resume.\n")
+        return INTERRUPTED
     return 0

@@ -7,6 +7,7 @@ import typer
 
 from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.cli import console
+from mimaface_cli.cli.interrupt import NOTHING_REMAINS
 from mimaface_cli.cli.options import (
     DIFFUSION,
     MOTION,
@@ -33,7 +34,7 @@ from mimaface_cli.cli.options import (
     open_cache,
     with_choices,
 )
-from mimaface_cli.cli.progress_display import show_progress
+from mimaface_cli.cli.progress_display import DENOISING, show_progress
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings, build_settings
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
 from mimaface_cli.engines.registry import AUTO, engine_names
@@ -45,6 +46,9 @@ from mimaface_cli.speech.style_options import SpeechStyle
 
 if TYPE_CHECKING:
     from mimaface_cli.apps.animate import AnimateResult
+
+
+_REMAINS = f"{NOTHING_REMAINS}, and finished clips are kept: repeat the command to resume"
 
 
 def _engine_names() -> list[str]:
@@ -221,7 +225,8 @@ def command(
     from mimaface_cli.apps.animate import animate
 
     cache = open_cache(cache_dir, no_cache)
-    with show_progress(quiet) as progress:
+    remains = {} if no_cache else {DENOISING: _REMAINS}
+    with show_progress(quiet, remains=remains) as progress:
         result = animate(
             source, driver, console.output_path(output), options, overwrite=overwrite, cache=cache, progress=progress
         )

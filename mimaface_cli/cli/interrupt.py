@@ -6,6 +6,7 @@ import time
 from types import FrameType
 
 CLEANUP_SECONDS = 2.0  # after an interruption, before another one ends the process at once
+NOTHING_REMAINS = "no partial file was left"
 _REASONS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "terminal closed"}
 
 
@@ -14,15 +15,22 @@ class Interrupted(SystemExit):
 
     Attributes:
         pending: The interruption in progress, or None.
+        remains: What an interruption leaves behind now, and how to resume, for the error line.
         reason: Reason for the end of the program, for the error line.
     """
 
     pending: "Interrupted | None" = None
+    remains: str = NOTHING_REMAINS
 
     def __init__(self, number: int) -> None:
         self.exit_code = 128 + number
         self.reason = _REASONS[signal.Signals(number).name]
         super().__init__(self.exit_code)
+
+    @property
+    def line(self) -> str:
+        """The error line."""
+        return f"{self.reason}; {self.remains}"
 
 
 def raise_if_interrupted() -> None:

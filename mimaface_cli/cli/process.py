@@ -34,7 +34,7 @@ def main() -> NoReturn:
             raise
         if sys.stderr is not None:
             with suppress(OSError):
-                sys.stderr.write(f"mimaface: {Interrupted.pending.reason}; no partial file was left\n")
+                sys.stderr.write(f"mimaface: {Interrupted.pending.line}\n")
         code = Interrupted.pending.exit_code
     exit_codes.append(code)
     sys.exit(code)

@@ -2,13 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from math import inf
 from typing import TYPE_CHECKING
 
 from mimaface_cli.cli import console
-from mimaface_cli.cli.interrupt import raise_if_interrupted
+from mimaface_cli.cli.interrupt import NOTHING_REMAINS, Interrupted, raise_if_interrupted
 from mimaface_cli.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -19,16 +19,21 @@ LINE_INTERVAL = 10.0  # seconds between progress lines without a terminal
 REFRESH_INTERVAL = 0.25  # seconds between redrawn bars, so that a logged terminal of a long run stays small
 TICKS_PER_SECOND = 1.0  # of bars that nobody reports to
 DENOISING, ANIMATING = "denoising", "animating"  # stages of `animate`
+FIRST_CLIP = "first clip"  # a part of DENOISING, shown as the time until the first frames
 
 
 @contextmanager
-def show_progress(quiet: bool = False, unit: str = "frames") -> Iterator[ProgressCallback]:
+def show_progress(
+    quiet: bool = False, unit: str = "frames", remains: Mapping[str, str] | None = None
+) -> Iterator[ProgressCallback]:
     """Yield a progress callback that shows the progress of the work.
 
     Args:
         quiet: Whether to show nothing; JSON events and the log still get the progress.
         unit: Unit of the counts; bytes are shown in MB.
+        remains: What an interruption leaves behind once a stage has begun, by stage; "" for any other stage.
     """
+    remains = remains or {}
     displays: list[ProgressCallback] = []
     with ExitStack() as stack:
         listener = console.listener()
@@ -48,10 +53,13 @@ def show_progress(quiet: bool = False, unit: str = "frames") -> Iterator[Progres
 
         def show(stage: str, done: int, total: int | None) -> None:
             raise_if_interrupted()
+            if text := remains.get(stage, remains.get("")):
+                Interrupted.remains = text
             for display in displays:
                 display(stage, done, total)
 
         yield show
+        Interrupted.remains = NOTHING_REMAINS  # not after an interruption, whose line is still to be printed
 
 
 def _limit_rate(callback: ProgressCallback) -> ProgressCallback:
@@ -87,9 +95,12 @@ def _bars(unit: str) -> Iterator[ProgressCallback]:
         def show(stage: str, done: int, total: int | None) -> None:
             nonlocal last_refresh
             now = time.monotonic()
+            if stage == FIRST_CLIP:
+                clocks.setdefault(stage, StageClock()).update(now, done, total)
+                return
             is_new = stage not in tasks
             if is_new:
-                for name in [name for name, clock in clocks.items() if clock.is_announcement]:
+                for name in [name for name in tasks if clocks[name].is_announcement]:
                     bars.remove_task(tasks.pop(name))
                     del clocks[name]
                 tasks[stage], clocks[stage] = bars.add_task(stage, total=total, speed=""), StageClock()
@@ -161,6 +172,9 @@ def _describe_speed(stage: str, clocks: dict[str, StageClock], now: float) -> st
         return ""  # frames come in bursts, one for each clip; the steps tell the time
     parts = [f"about {format_duration(left)} left"] if clock.done != clock.total else []
     if stage == DENOISING:
+        first = clocks.get(FIRST_CLIP)
+        if first is not None and first.total is not None and first.done < first.total:
+            parts.insert(0, f"first frames in about {format_duration(seconds * (first.total - first.done))}")
         frames = clocks.get(ANIMATING)
         if frames is not None and frames.total and clock.total:
             parts.insert(0, f"{seconds * clock.total / frames.total:.1f} s a frame")
@@ -188,6 +202,8 @@ def _lines(unit: str, write_line: Callable[[str], None]) -> ProgressCallback:
         now = time.monotonic()
         clock = clocks.setdefault(stage, StageClock())
         clock.update(now, done, total)
+        if stage == FIRST_CLIP:
+            return
         # The first step of a large model takes minutes: say at once that it has begun.
         first = -inf if stage == DENOISING else now
         if now - last_times.setdefault(stage, first) < LINE_INTERVAL:

@@ -17,6 +17,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Train the paper's models on face videos: prepare, image, video, score.",
 )
+_CHECKPOINT = "the last checkpoint is kept: repeat the command to resume"
+_REMAINS = dict.fromkeys(("autoencoder", "image", "video"), _CHECKPOINT)
 _Config = Annotated[
     Path,
     typer.Argument(metavar="CONFIG.toml", show_default=False, help="Settings of both stages (see docs/training.md)."),
@@ -79,7 +81,8 @@ def prepare(
                 ],
                 quiet,
             )
-    with show_progress(quiet, "videos") as progress:
+    remains = {"preparing": "finished videos are kept: repeat the command to resume"}
+    with show_progress(quiet, "videos", remains) as progress:
         cutting = ClipOptions(size, frames, per_video, condition or ClipOptions.condition)
         index = preparation.prepare_shards(folder, output, space, cutting, table, jobs, strict, progress)
     for name, reason in index.skipped.items():
@@ -112,7 +115,7 @@ def image(config: _Config, quiet: _Quiet = False) -> None:
     settings = load_config(config)
     from mimaface_cli.training.stages import train_image
 
-    with show_progress(quiet, "steps") as progress:
+    with show_progress(quiet, "steps", _REMAINS) as progress:
         folder = train_image(settings, progress)
     if not quiet:
         console.info(f"{folder}: stage 1 is complete; next: mimaface train video {config}")
@@ -126,7 +129,7 @@ def video(config: _Config, quiet: _Quiet = False) -> None:
     settings = load_config(config)
     from mimaface_cli.training.stages import train_video
 
-    with show_progress(quiet, "steps") as progress:
+    with show_progress(quiet, "steps", _REMAINS) as progress:
         folder = train_video(settings, progress)
     if not quiet:
         from mimaface_cli.weights.locate import weights_folder

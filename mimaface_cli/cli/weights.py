@@ -115,7 +115,8 @@ def pull(
     with _folder(dir):
         missing = [asset for asset in assets if find_missing_files(asset.name)]
         _show_licenses(missing, yes)
-        with show_progress(quiet, unit="bytes") as progress:
+        remains = {"": "what was downloaded is kept: repeat the command to resume"}
+        with show_progress(quiet, "bytes", remains) as progress:
             from mimaface_cli.weights import pull as downloads
 
             installed = downloads.pull(missing, progress)

@@ -22,6 +22,8 @@ from mimaface_cli.training.config import AutoencoderConfig
 STATE = "state.pt"
 REPORT_EVERY = 50
 """Steps between two calls of `report`."""
+SAVE_EVERY = 250
+"""Steps between two saved states."""
 STANDARDIZING_BATCHES = 16
 """Batches from which the mean and the deviation of the latents are computed."""
 
@@ -52,7 +54,7 @@ def train_autoencoder(
     folder: Path,
     *,
     device: str = "cpu",
-    save_every: int = 250,
+    save_every: int = SAVE_EVERY,
     report: AutoencoderReport = lambda step, steps, figures: None,
 ) -> AutoencoderKL:
     """Train an autoencoder and save it. An interrupted run resumes at its last saved step.
@@ -74,10 +76,10 @@ def train_autoencoder(
     for images in itertools.islice(batches(start), max(config.steps - start, 0)):
         loss, error = trainer.train_step(images.to(device))
         step, is_last = trainer.step, trainer.step == config.steps
-        if step % REPORT_EVERY == 0 or is_last:
-            report(step, config.steps, {"loss": float(loss), "psnr": float(-10 * error.log10())})
         if step % save_every == 0 or is_last:
             trainer.save()
+        if step % REPORT_EVERY == 0 or is_last:
+            report(step, config.steps, {"loss": float(loss), "psnr": float(-10 * error.log10())})
     vae = trainer.averaged_network()
     standardize_latents(vae, itertools.islice(batches(0), STANDARDIZING_BATCHES))
     save_autoencoder(vae, folder)

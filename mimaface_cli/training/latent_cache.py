@@ -4,6 +4,8 @@ For a small model, encoding would take a large part of each step.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +16,17 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from mimaface_cli.concurrency import ordered_map
 from mimaface_cli.engines.diffusion.latents import encode_latents
 from mimaface_cli.files import atomic_path
 from mimaface_cli.progress import ProgressCallback, ignore_progress
+from mimaface_cli.training.shard_reader import StoredClip
 from mimaface_cli.training.training_data import TrainingData, image_tensor, to_signed
 
 CHUNK = 16
 """Frames that the autoencoder encodes at once, each with its render."""
+DECODERS = 8
+"""Threads that decode images."""
 
 
 @dataclass
@@ -73,17 +79,32 @@ def cache_latents(
     shape = (int(counts.sum()), 2, vae.config.latent_channels, side, side)
     with atomic_path(latents.path) as temporary:
         rows = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        for number, (clip, start) in enumerate(zip(data.clips, latents.starts, strict=True), 1):
-            for first in range(0, clip.count, CHUNK):
-                span = range(first, min(first + CHUNK, clip.count))
-                # Each frame followed by its render.
-                images = torch.stack([image_tensor(read(k)) for k in span for read in (clip.frame, clip.render)])
+        # Decoding takes longer than encoding on a GPU, so several threads decode ahead.
+        with closing(ordered_map(_read_images, _list_chunks(data.clips), DECODERS)) as chunks:
+            row = 0
+            for number, span, images in chunks:
                 encoded = encode_latents(vae, to_signed(images), len(images))[0].transpose(0, 1)
-                rows[start + span.start : start + span.stop] = encoded.unflatten(0, (-1, 2)).cpu().numpy()
-            progress("latents", number, len(data.clips))
+                rows[row : row + len(span)] = encoded.unflatten(0, (-1, 2)).cpu().numpy()
+                row += len(span)
+                if span.stop == data.clips[number].count:
+                    progress("latents", number + 1, len(data.clips))
         rows.flush()
         del rows
     return latents
+
+
+def _list_chunks(clips: list[StoredClip]) -> Iterator[tuple[int, StoredClip, range]]:
+    """Yield the frames of all clips in chunks, with the number of the clip."""
+    for number, clip in enumerate(clips):
+        for first in range(0, clip.count, CHUNK):
+            yield number, clip, range(first, min(first + CHUNK, clip.count))
+
+
+def _read_images(chunk: tuple[int, StoredClip, range]) -> tuple[int, range, Tensor]:
+    """Return a chunk's clip number, its frames, and the images: each frame followed by its render."""
+    number, clip, span = chunk
+    images = [image_tensor(read(k)) for k in span for read in (clip.frame, clip.render)]
+    return number, span, torch.stack(images)
 
 
 def _hash_inputs(vae: AutoencoderKL, data: TrainingData) -> str:

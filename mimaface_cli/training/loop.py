@@ -4,7 +4,7 @@ It includes the moving average, the loss log, checkpoints and exact resume.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,15 +123,14 @@ class TrainingRun:
                 self._lock_folder(stack)
                 stack.callback(self._close_tensorboard)
             self.accelerator.wait_for_everyone()
-            try:
-                self._train(batches, losses)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise InputError(
-                    f"{self.device}: out of memory. Set micro in [{self.name}.optimizer] below {self.micro}, or use "
-                    'precision = "bf16" and gradient_checkpointing = true.'
-                ) from error
+            stack.enter_context(
+                report_full_memory(
+                    self.device,
+                    f"Set micro in [{self.name}.optimizer] below {self.micro}, or use "
+                    'precision = "bf16" and gradient_checkpointing = true.',
+                )
+            )
+            self._train(batches, losses)
 
     def _lock_folder(self, stack: ExitStack) -> None:
         try:
@@ -271,6 +270,17 @@ class TrainingRun:
             remove_partial_checkpoints(self.folder)
             self.loss_log.discard_after(self.step)
             discard_validations_after(self.folder, self.step)
+
+
+@contextmanager
+def report_full_memory(device: torch.device, advice: str) -> Iterator[None]:
+    """Report memory that runs out in the block as an InputError with advice."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"{device}: out of memory. {advice}") from error
 
 
 def send_batch(batch: Batch, device: torch.device) -> Batch:

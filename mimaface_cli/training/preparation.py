@@ -31,7 +31,9 @@ from mimaface_cli.training.shards import join_shards, shard_name, write_shard
 
 PARTS = "parts"
 CLIPS_PER_SHARD = 64
-"""Smallest number of clips in a shard, except the last."""
+"""Number of clips from which a shard is complete."""
+MAX_SHARD_BYTES = 60_000_000
+"""Largest size of a shard, unless a single video has more. Such pieces can be copied where large files cannot."""
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 
@@ -112,12 +114,13 @@ def prepare_shards(
                 index.skipped[result.job.name] = result.error
                 index.save(output)
             else:
+                if _count_bytes([*unjoined, result]) > MAX_SHARD_BYTES:
+                    _join_parts(unjoined, output, index)
                 unjoined.append(result)
             if sum(part.clips for part in unjoined) >= CLIPS_PER_SHARD:
                 _join_parts(unjoined, output, index)
             progress("preparing", number, len(videos))
-        if unjoined:
-            _join_parts(unjoined, output, index)
+        _join_parts(unjoined, output, index)
     return index
 
 
@@ -298,12 +301,18 @@ def _count_clips(part: Path) -> int:
         return sum(name.endswith(".json") for name in file.getnames())
 
 
+def _count_bytes(results: list[_VideoResult]) -> int:
+    return sum(result.job.part.stat().st_size for result in results)
+
+
 def _join_parts(results: list[_VideoResult], output: Path, index: ShardIndex) -> None:
-    """Join parts to the next shard and empty the list.
+    """Join parts, if there are any, to the next shard and empty the list.
 
     The shard is written first, then the index, and the parts are removed last. So no clip is ever missing or in two
     shards.
     """
+    if not results:
+        return
     join_shards((result.job.part for result in results), output / shard_name(index.shards))
     index.shards += 1
     index.videos |= {result.job.name: result.clips for result in results}

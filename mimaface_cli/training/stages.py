@@ -21,7 +21,7 @@ from mimaface_cli.training.denoiser import CONDITIONING_START, Denoiser
 from mimaface_cli.training.held_out_people import record_held_out, split_held_out
 from mimaface_cli.training.initialization import initialize_image_stage, initialize_video_stage, load_sd_vae
 from mimaface_cli.training.latent_cache import cache_latents
-from mimaface_cli.training.loop import Batch, Losses, TrainingRun
+from mimaface_cli.training.loop import Batch, Losses, TrainingRun, report_full_memory
 from mimaface_cli.training.losses import MemoryBank, identity_loss
 from mimaface_cli.training.model_export import MODEL, export_model
 from mimaface_cli.training.objective import (
@@ -224,7 +224,8 @@ def _attach_validator(
 def _attach_latent_cache(samples: ImageSamples | VideoSamples, vae: AutoencoderKL, run: TrainingRun) -> None:
     """Replace frames by cached latents if the configuration enables them."""
     if run.config.cache_latents:
-        with run.accelerator.main_process_first():
+        advice = "Set cache_latents = false."
+        with run.accelerator.main_process_first(), report_full_memory(run.device, advice):
             samples.latents = cache_latents(vae, samples.data, Path(run.config.data), run.progress)
 
 
@@ -249,13 +250,15 @@ def _prepare_autoencoder(config: TrainingConfig, data: TrainingData, run: Traini
     folder, autoencoder_config = Path(config.output) / "vae", config.model.autoencoder
     if run.accelerator.is_main_process and not (folder / "model.safetensors").exists():
         batches = autoencoder_batches(data, config.seed, autoencoder_config.batch)
-        train_autoencoder(
-            batches,
-            config.size,
-            autoencoder_config,
-            folder,
-            device=str(run.device),
-            report=lambda step, steps, figures: run.progress("autoencoder", step, steps),
-        )
+        advice = f"Set batch in [model.autoencoder] below {autoencoder_config.batch}."
+        with report_full_memory(run.device, advice):
+            train_autoencoder(
+                batches,
+                config.size,
+                autoencoder_config,
+                folder,
+                device=str(run.device),
+                report=lambda step, steps, figures: run.progress("autoencoder", step, steps),
+            )
     run.accelerator.wait_for_everyone()
     return load_autoencoder(folder).to(run.device)

@@ -80,12 +80,16 @@ def _load_file(path: Path) -> Any:
     import torch
     from safetensors.torch import load_file
 
+    from mimaface_cli.weights.legacy_pickle import load_legacy_pickle
+
     try:
         with path.open("rb") as file:
             start = file.read(9)
         if start[8:9] == b"{":  # a safetensors header, whatever the file's extension
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        if zipfile.is_zipfile(path):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return load_legacy_pickle(path)
     except UnpicklingError as error:
         function = re.search(r"(?:GLOBAL|global:?)\s+([\w.]+)", str(error))
         reason = f"it would run {function[1]}" if function else "it is damaged or would run code"

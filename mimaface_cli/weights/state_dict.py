@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from mimaface_cli.errors import WeightsError
@@ -39,7 +40,8 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], name: str) -> No
         name: File name for the error message.
 
     Raises:
-        WeightsError: Keys are missing, unexpected or have the wrong shape. The message lists them.
+        WeightsError: Keys are missing, unexpected or have the wrong shape, which the message lists, or a tensor
+            contains NaN or Inf.
     """
     state = strip_module_prefix(state)
     expected = module.state_dict()
@@ -50,7 +52,18 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], name: str) -> No
     )
     if mismatches:
         raise WeightsError(f"{name}: does not contain the weights of this model: {mismatches}. Get the right file.")
+    for key, value in state.items():
+        if not is_finite(value):
+            raise WeightsError(f"{name}: {key} contains NaN or Inf. Get the file again, or another checkpoint.")
     module.load_state_dict(state, assign=any(tensor.is_meta for tensor in expected.values()))
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Return whether a tensor contains neither NaN nor Inf; takes no memory unless it does, or nearly overflows."""
+    if tensor.is_meta or not tensor.is_floating_point():
+        return True
+    # The sum is many times faster than a test of each value. A finite sum has finite terms.
+    return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
 
 
 def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:

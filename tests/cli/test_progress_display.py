@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from mimaface_cli.cli import progress_display
-from mimaface_cli.cli.progress_display import DENOISING, StageClock, format_duration, show_progress
+from mimaface_cli.cli.progress_display import DENOISING, FIRST_CLIP, StageClock, format_duration, show_progress
 
 
 class Terminal(io.StringIO):
@@ -65,6 +65,18 @@ def test_steps_tell_seconds_a_step_and_a_frame_and_the_time_left(clock, monkeypa
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "denoising: 0 of 10 steps"
     assert lines[-1] == "denoising: 3 of 10 steps, 10.0 s a step, 20.0 s a frame, about 1 min 10 s left"
+
+
+def test_time_until_the_first_frames_is_shown_until_the_first_clip_is_done(clock, capsys):
+    with show_progress() as show:
+        for step in range(9):
+            clock[0] = 10.0 * step
+            if step <= 4:
+                show(FIRST_CLIP, step, 4)
+            show(DENOISING, step, 12)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[2] == "denoising: 2 of 12 steps, 10.0 s a step, first frames in about 20 s, about 1 min 40 s left"
+    assert len(lines) == 9 and not any("first" in line for line in lines[4:])
 
 
 def test_lines_tell_units_per_second_and_the_time_left(clock, capsys):

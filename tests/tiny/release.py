@@ -2,7 +2,9 @@
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -77,25 +79,38 @@ def make_release(folder: Path, seed: int = 0, image_stage: bool = False) -> Path
     parts = {"identity": identity, "tokens": tokens, "image": image, "video": video}
     for name, part in parts.items():
         fill(part, f"{name} {seed}")
-
-    models, checkpoints = folder / "models", folder / "checkpoints"
-    unet = checkpoints / "image" / "pretrained_unet"
-    for subfolder in (models / "D3DFR", models / "ArcFace", unet, checkpoints / "video"):
-        subfolder.mkdir(parents=True, exist_ok=True)
-    # The released files of both were saved from parallel training.
-    _save(_coefficient_net(seed), models / "D3DFR" / "netG_epoch_25.pth", "module.")
-    _save(identity, models / "ArcFace" / "CurricularFace_Backbone.pth", "module.")
-    write_face(models / "D3DFR" / "BFM09_model_info.mat", seed)
-    (unet / "config.json").write_text(json.dumps(UNET, indent=2))
-    _save(image, unet / "unet.pth")
-    _save(video, checkpoints / "video" / "3dunet.pth")
-    _save(tokens, checkpoints / "video" / "mim.pth")
+    write_release(folder, parts, UNET, seed)
+    checkpoints = folder / "checkpoints"
     write_clip_encoder(checkpoints / "video" / "vision_encoder", f"clip {seed}")
     if image_stage:
         fill(tokens, f"image tokens {seed}")
         _save(tokens, checkpoints / "image" / "mim.pth")
         write_clip_encoder(checkpoints / "image" / "vision_encoder", f"image clip {seed}")
     return folder
+
+
+def write_release(folder: Path, parts: Mapping[str, nn.Module], config: dict[str, Any], seed: int = 0) -> None:
+    """Write networks under the names of the release, with a tiny coefficient network and face model.
+
+    Args:
+        folder: Created where needed.
+        parts: "identity", "tokens" and the UNets "image" and "video".
+        config: Configuration of the UNets.
+        seed: Random seed of coefficient network and face model.
+    """
+    models, checkpoints = folder / "models", folder / "checkpoints"
+    unet = checkpoints / "image" / "pretrained_unet"
+    for subfolder in (models / "D3DFR", models / "ArcFace", unet, checkpoints / "video"):
+        subfolder.mkdir(parents=True, exist_ok=True)
+    # The released files of both were saved from parallel training.
+    _save(_coefficient_net(seed), models / "D3DFR" / "netG_epoch_25.pth", "module.")
+    _save(parts["identity"], models / "ArcFace" / "CurricularFace_Backbone.pth", "module.")
+    write_face(models / "D3DFR" / "BFM09_model_info.mat", seed)
+    (unet / "config.json").write_text(json.dumps(config, indent=2))
+    _save(parts["image"], unet / "unet.pth")
+    # The release has saved these in PyTorch's older format.
+    _save(parts["video"], checkpoints / "video" / "3dunet.pth", is_legacy=True)
+    _save(parts["tokens"], checkpoints / "video" / "mim.pth", is_legacy=True)
 
 
 def make_vae(folder: Path, seed: int = 0) -> Path:
@@ -108,8 +123,13 @@ def make_vae(folder: Path, seed: int = 0) -> Path:
         vae.quant_conv.weight *= 2  # latents as wide as the noise, images within their range
         vae.quant_conv.bias[4:] = -10
         vae.decoder.conv_out.weight *= 0.4
+    return save_vae(folder, vae, VAE)
+
+
+def save_vae(folder: Path, vae: nn.Module, config: dict[str, Any]) -> Path:
+    """Write an autoencoder under the names of sd-vae-ft-mse, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(VAE, indent=2))
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
     old_names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     state = vae.state_dict()
     for new, name in old_names.items():  # the names in the published file
@@ -153,12 +173,19 @@ def write_clip_encoder(folder: Path, seed_string: str) -> None:
 
     model = CLIPVisionModel(CLIPVisionConfig(**CLIP))
     fill(model, seed_string)
+    save_clip_encoder(folder, model, CLIP)
+
+
+def save_clip_encoder(folder: Path, model: nn.Module, config: dict[str, Any]) -> None:
+    """Write a vision encoder under the names of the release."""
     state = {f"vision_model.{key.removeprefix('vision_model.')}": value for key, value in model.state_dict().items()}
-    state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]  # a key of older versions
+    count = len(state["vision_model.embeddings.position_embedding.weight"])
+    state["vision_model.embeddings.position_ids"] = torch.arange(count)[None]  # a key of older versions
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(CLIP, indent=2))
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _save(module: nn.Module, path: Path, prefix: str = "") -> None:
-    torch.save({prefix + key: value for key, value in module.state_dict().items()}, path)
+def _save(module: nn.Module, path: Path, prefix: str = "", is_legacy: bool = False) -> None:
+    state = {prefix + key: value for key, value in module.state_dict().items()}
+    torch.save(state, path, _use_new_zipfile_serialization=not is_legacy)

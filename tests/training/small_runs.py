@@ -1,5 +1,6 @@
 """Configurations of tiny training runs on rendered people, and how to interrupt and inspect runs."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,24 @@ class InterruptionError(Exception):
 
 def small_config(data: Path, output: Path, steps: int = 4, **changes: Any) -> TrainingConfig:
     """Build the configuration of a run of a few steps; `changes` are merged into their sections."""
+    return build_config(small_values(data, output, steps, **changes))
+
+
+def write_small_config(path: Path, data: Path, output: Path, steps: int = 4, **changes: Any) -> Path:
+    """Write the configuration of `small_config` to a TOML file."""
+    values = small_values(data, output, steps, **changes)
+    path.write_text("".join(f"{key} = {_to_toml(value)}\n" for key, value in values.items()))
+    return path
+
+
+def _to_toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_to_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
+
+
+def small_values(data: Path, output: Path, steps: int = 4, **changes: Any) -> dict[str, Any]:
+    """Return the values of `small_config`."""
     optimizer = {"steps": steps, "batch": 4, "learning_rate": 1e-3, "schedule": "cosine", "warm_up": 2, "ema": 0.9}
     values: dict[str, Any] = {
         "data": str(data),
@@ -48,7 +67,7 @@ def small_config(data: Path, output: Path, steps: int = 4, **changes: Any) -> Tr
         "image": {"optimizer": optimizer, "bank": 16, "temperature": 0.1},
         "video": {"optimizer": optimizer | {"batch": 2}, "clip": 4},
     }
-    return build_config(merge_sections(values, changes))
+    return merge_sections(values, changes)
 
 
 def merge_sections(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

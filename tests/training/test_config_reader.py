@@ -91,5 +91,5 @@ def test_example_of_the_docs_is_a_valid_configuration(tmp_path):
 def test_example_file_is_a_valid_configuration():
     config = load_config(ROOT / "examples" / "mini.toml")
     assert config.model.start == "scratch"
-    assert config.size == 128
+    assert config.size == 256
     assert config.video.clip == 12

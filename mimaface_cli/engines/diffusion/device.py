@@ -68,7 +68,18 @@ def resolve_device(name: str) -> torch.device:
             f"0{hidden}. {_ADVICE}",
             field="device",
         )
-    return torch.device(accelerator.type, index)
+    resolved = torch.device(accelerator.type, index)
+    _check_device(resolved)
+    return resolved
+
+
+def _check_device(device: torch.device) -> None:
+    """Run a first operation on a device. Raises WeightsError if this PyTorch cannot use it."""
+    try:
+        bool(torch.ones(1, device=device) > 0)
+    except RuntimeError as error:  # no kernels for this card, a driver that does not match, a broken card
+        if not is_out_of_memory(error):  # what follows has its own ways to use less memory
+            raise WeightsError(f"{device}: cannot be used ({brief(error)}). {_ADVICE}", field="device") from error
 
 
 _ADVICE = (
@@ -112,7 +123,12 @@ def supports_bfloat16(device: torch.device) -> bool:
 def free_memory(device: torch.device) -> int | None:
     """Return the free bytes of a device, or None where they are not limited or not known."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        try:
+            return torch.cuda.mem_get_info(device)[0]
+        except RuntimeError as error:  # other programs have left no memory for this one's context
+            if not is_out_of_memory(error):
+                raise
+            return 0
     if device.type == "xpu":
         try:
             return torch.accelerator.get_memory_info(device)[0]

@@ -110,6 +110,7 @@ def _create_denoiser(
         None,
         _mesh_renders(request, features.face.to_square) if settings.warm_start > 0 else None,
         lambda done, total: request.progress("denoising", done, total),
+        lambda done, total: request.progress("first clip", done, total),
     )
     if request.cache is not None:
         arrays = {"square": features.face.square, "source": features.coefficients, "places": motion.places}

@@ -59,6 +59,7 @@ def prepare(folder: Path, request: RenderRequest) -> FrameStream:
         None,
         _resized_renders(square, motion, card.size) if settings.warm_start else None,
         lambda done, total: request.progress("denoising", done, total),
+        lambda done, total: request.progress("first clip", done, total),
     )
     if request.cache is not None:
         denoiser.store = _open_clip_store(request.cache, denoiser, folder, square, motion, card.size)

@@ -43,6 +43,7 @@ class VideoDenoiser:
         store: Caches finished clips, or None.
         initial_frames: Frames (S, S, 3) uint8 that a warm start begins from; None without a warm start.
         on_progress: Called with the finished and the total number of steps.
+        on_first_clip: Called before `on_progress` with the finished steps and the steps of the first clip of this run.
         resumed_clips: Indices of the clips that an earlier run has left.
         denoised_count: Number of clips that this run has denoised.
         notes: Messages for the user.
@@ -60,6 +61,7 @@ class VideoDenoiser:
     store: ClipStore | None = None
     initial_frames: Iterator[np.ndarray] | None = None
     on_progress: Callable[[int, int], None] = lambda done, total: None
+    on_first_clip: Callable[[int, int], None] = lambda done, total: None
     resumed_clips: set[int] = field(default_factory=set, init=False)
     denoised_count: int = field(default=0, init=False)
     notes: list[str] = field(default_factory=list, init=False)
@@ -111,6 +113,8 @@ class VideoDenoiser:
         finished = 0
 
         def report_step(done: int) -> None:
+            if not self.denoised_count:
+                self.on_first_clip(done, steps)
             self.on_progress(finished * steps + done, count * steps)
 
         denoiser.on_step = report_step

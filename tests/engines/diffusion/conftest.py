@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mimaface_cli.engines.diffusion import device as devices
 from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
 from tests.engines.diffusion.clips import SETTINGS
 
@@ -24,6 +25,7 @@ def accelerator(monkeypatch) -> Callable[..., None]:
     """Pretend that PyTorch has an accelerator of a kind: how many devices, what they can do, and their free bytes."""
 
     def pretend(kind: str, count: int = 1, capability=None, free: float | None = None) -> None:
+        monkeypatch.setattr(devices, "_check_device", lambda device: None)
         monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
         monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
         monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 0)

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from mimaface_cli.engines.diffusion.unet import VideoUNet
-from tests.engines.diffusion.test_fake_card import FRAMES, UNET
+from tests.engines.diffusion.toy_networks import UNET
 
-WIDTH, TOKENS = UNET["block_out_channels"][0], 5
+FRAMES, TOKENS = 4, 5
+WIDTH = UNET["block_out_channels"][0]
 
 
 @pytest.fixture(scope="module")

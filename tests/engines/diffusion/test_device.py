@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from mimaface_cli.engines.diffusion import device as devices
-from mimaface_cli.engines.diffusion.device import find_accelerator, is_out_of_memory, resolve_device
+from mimaface_cli.engines.diffusion.device import find_accelerator, free_memory, is_out_of_memory, resolve_device
 from mimaface_cli.errors import WeightsError
+
+
+@pytest.fixture
+def check_device():
+    """The check of a device, which `accelerator` leaves out."""
+    return devices._check_device
 
 
 def test_auto_selects_the_accelerator_with_its_index(accelerator):
@@ -36,6 +42,41 @@ def test_index_beyond_the_visible_devices_names_their_number(accelerator, monkey
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     with pytest.raises(WeightsError, match=r"no device 'cuda:4': this machine has 2 of type cuda.*VISIBLE_DEVICES=4,5"):
         resolve_device("cuda:4")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "CUDA error: no kernel image is available for execution on the device\nCompile with `TORCH_USE_CUDA_DSA`",
+        "The NVIDIA driver on your system is too old (found version 11040).",
+        "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+    ],
+    ids=["other card", "old driver", "busy"],
+)
+def test_card_that_cannot_compute_is_a_one_line_error(check_device, accelerator, monkeypatch, reason):
+    accelerator("cuda")
+    monkeypatch.setattr(devices, "_check_device", check_device)
+
+    def fail(*_, **__):
+        raise RuntimeError(reason)
+
+    monkeypatch.setattr(torch, "ones", fail)
+    with pytest.raises(WeightsError, match=r"^device: cuda:0: cannot be used \((CUDA|The).*Set `device=cpu`") as caught:
+        resolve_device("auto")
+    assert "\n" not in str(caught.value)
+
+
+def test_full_card_is_left_to_the_fallbacks(check_device, accelerator, monkeypatch):
+    accelerator("cuda")
+    monkeypatch.setattr(devices, "_check_device", check_device)
+
+    def fail(*_, **__):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch, "ones", fail)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", fail)
+    device = resolve_device("auto")
+    assert free_memory(device) == 0
 
 
 def hide_card(monkeypatch, version: str | None) -> None:

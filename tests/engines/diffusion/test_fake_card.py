@@ -8,45 +8,21 @@ import numpy as np
 import pytest
 import torch
 from diffusers.hooks import group_offloading
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from mimaface_cli.engines.diffusion import fallback, ica, pipeline
 from mimaface_cli.engines.diffusion.denoise_settings import PRESETS, DenoiseSettings
 from mimaface_cli.engines.diffusion.fallback import FallbackDecoder, FallbackDenoiser
-from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA
 from mimaface_cli.engines.diffusion.pipeline import Appearance, DiffusionNetworks, VideoInputs, denoise_clip
 from mimaface_cli.engines.diffusion.runtime import MEMORY_LEVELS, Runtime, offload_unet, place_networks
 from mimaface_cli.engines.diffusion.samplers import Sampler, create_sampler
-from mimaface_cli.engines.diffusion.unet import VideoUNet
 from mimaface_cli.face.curricularface import CurricularFace
 from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT, CoefficientNet
+from tests.engines.diffusion.toy_networks import build_toy_networks
 from tests.fake_device import CARD, Traffic, fake_card
 
-# Few layers, as every operation on fake tensors takes time, but one of each kind.
-UNET = {
-    "in_channels": 13,
-    "out_channels": 4,
-    "block_out_channels": (8, 16),
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-    "layers_per_block": 1,
-    "cross_attention_dim": 12,
-    "attention_head_dim": 2,
-    "norm_num_groups": 4,
-    "use_motion_module": True,
-}
-VAE = {
-    "block_out_channels": [8, 8],
-    "down_block_types": ["DownEncoderBlock2D"] * 2,
-    "up_block_types": ["UpDecoderBlock2D"] * 2,
-    "norm_num_groups": 4,
-    "layers_per_block": 1,
-    "latent_channels": 4,
-}
 FRAMES, SIDE = 4, 16
 SETTINGS = DenoiseSettings(length=FRAMES, overlap=1, steps=3, guided=(0.0, 0.5))
-WIDTH = UNET["cross_attention_dim"]
 
 
 @pytest.fixture(autouse=True)
@@ -76,15 +52,6 @@ def create_real_sampler(*arguments) -> Sampler:
         return create_sampler(*arguments)
 
 
-def build_networks(tokens: str = "release") -> DiffusionNetworks:
-    """Build tiny networks on the host."""
-    unet, vae = VideoUNet(UNET).eval(), AutoencoderKL.from_config(VAE).eval()
-    mia = ReleaseMIA(width=WIDTH, clip_width=10, identity_width=6, layers=1)
-    if tokens == "paper":
-        mia = PaperMIA(width=WIDTH, clip_width=10, layers=1, heads=2)
-    return DiffusionNetworks(unet.requires_grad_(False), mia.eval().requires_grad_(False), vae.requires_grad_(False))
-
-
 def make_inputs() -> VideoInputs:
     """Make the inputs of a video on the host, as the engine has them."""
     renders = torch.zeros(2 * FRAMES, 3, SIDE, SIDE)
@@ -95,7 +62,7 @@ def make_inputs() -> VideoInputs:
 
 
 def place(level: str = "high", dtype: torch.dtype = torch.bfloat16, tokens: str = "release") -> DiffusionNetworks:
-    networks = build_networks(tokens)
+    networks = build_toy_networks(tokens)
     place_networks(networks, Runtime(CARD, dtype, level), SETTINGS)
     return networks
 

@@ -5,22 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
 
 from mimaface_cli.engines.diffusion import ica, latents
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
-from mimaface_cli.engines.diffusion.mia import PaperMIA, ReleaseMIA
 from mimaface_cli.engines.diffusion.pipeline import (
     Appearance,
-    DiffusionNetworks,
     MemoryPlan,
     VideoInputs,
     decode_new_frames,
     denoise_clip,
     denoise_clips,
 )
-from mimaface_cli.engines.diffusion.unet import VideoUNet
 from mimaface_cli.face.d3dfr import COEFFICIENT_COUNT
+from tests.engines.diffusion.toy_networks import build_toy_networks, randomize_motion
 
 FRAMES, SIDE = 9, 32
 
@@ -29,54 +26,29 @@ SETTINGS = DenoiseSettings(length=5, overlap=2, steps=2, guidance=3.0)
 
 
 @pytest.fixture(scope="module")
-def vae():
-    torch.manual_seed(0)
-    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
-    sizes = {"block_out_channels": [8, 8], "norm_num_groups": 4, "layers_per_block": 1, "latent_channels": 4}
-    return AutoencoderKL(**sizes, **blocks).eval()
+def by_tokens():
+    """Toy networks by their condition tokens."""
+    networks = {}
+    for tokens in ("release", "paper"):
+        torch.manual_seed(0)
+        networks[tokens] = build_toy_networks(tokens)
+        randomize_motion(networks[tokens].unet)
+    return networks
 
 
 @pytest.fixture(scope="module")
-def unet():
-    torch.manual_seed(0)
-    unet = VideoUNet(
-        {
-            "in_channels": 13,
-            "out_channels": 4,
-            "block_out_channels": (8, 16),
-            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-            "layers_per_block": 1,
-            "cross_attention_dim": 12,
-            "attention_head_dim": 2,
-            "norm_num_groups": 4,
-            "use_motion_module": True,
-        }
-    )
-    with torch.no_grad():
-        for name, parameter in unet.named_parameters():
-            if "motion_modules" in name and "proj_out" in name:
-                parameter.normal_(0, 0.1)
-    return unet.eval()
-
-
-@pytest.fixture(scope="module")
-def mia():
-    torch.manual_seed(0)
-    return {
-        "release": ReleaseMIA(width=12, clip_width=10, identity_width=6, layers=1).eval(),
-        "paper": PaperMIA(width=12, clip_width=10, layers=1, heads=2).eval(),
-    }
+def vae(by_tokens):
+    return by_tokens["release"].vae
 
 
 @pytest.fixture(params=["release", "paper"])
-def networks(unet, vae, mia, request):
-    return DiffusionNetworks(unet, mia[request.param], vae)
+def networks(by_tokens, request):
+    return by_tokens[request.param]
 
 
 @pytest.fixture
-def released(unet, vae, mia):
-    return DiffusionNetworks(unet, mia["release"], vae)
+def released(by_tokens):
+    return by_tokens["release"]
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from mimaface_cli.apps.animate import animate
 from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.cache import Cache
 from mimaface_cli.drivers.media_driver import load_driver
-from mimaface_cli.engines.diffusion import checkpoint
+from mimaface_cli.engines.diffusion import checkpoint, fallback
 from mimaface_cli.engines.diffusion.denoise_settings import DenoiseSettings
 from mimaface_cli.engines.diffusion.diffusion_options import DiffusionOptions
 from mimaface_cli.engines.diffusion.pasting import FEATHER, paste_square
@@ -132,6 +134,22 @@ def test_damaged_checkpoint_is_a_one_line_error(sample, installed_tiny_weights, 
     path.write_bytes(path.read_bytes()[:-100])
     with weights_at(broken), pytest.raises(WeightsError, match=r"mimaface/video/mia.safetensors.*mimaface weights"):
         animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options())
+
+
+@pytest.mark.parametrize("name", ["image/unet", "video/mia", "video/clip", "d3dfr", "arcface"])
+def test_checkpoint_with_nan_is_reported_before_the_first_clip(
+    sample, installed_tiny_weights, tmp_path, monkeypatch, name
+):
+    broken = shutil.copytree(installed_tiny_weights, tmp_path / "weights", symlinks=True)
+    path = broken / f"mimaface/{name}.safetensors"
+    with safe_open(path, "pt") as file:
+        state, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    key = next(key for key, value in state.items() if value.is_floating_point())
+    state[key].view(-1)[0] = float("nan")
+    save_file(state, path, metadata)
+    monkeypatch.setattr(fallback, "denoise_clip", lambda *_: pytest.fail("a clip was denoised"))
+    with weights_at(broken), pytest.raises(WeightsError, match=rf"{name}\.safetensors.*: {key} contains NaN or Inf"):
+        animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options(), cache=Cache(tmp_path / "cache"))
 
 
 def test_square_is_blended_into_the_photo(sample):

@@ -6,36 +6,23 @@ from diffusers import UNet2DConditionModel
 
 from mimaface_cli.engines.diffusion.unet import RELEASE_CONFIG, VideoUNet, merge_release_states, parse_unet_config
 from mimaface_cli.errors import WeightsError
+from tests.engines.diffusion.toy_networks import UNET, randomize_motion
 
-SMALL = {
-    "in_channels": 13,
-    "out_channels": 4,
+SMALL = UNET | {
     "block_out_channels": (16, 32),
     "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
     "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
-    "layers_per_block": 1,
-    "cross_attention_dim": 12,
     "attention_head_dim": 4,
     "norm_num_groups": 8,
-    "use_motion_module": True,
     "motion_module_resolutions": [1, 2],
     "motion_module_kwargs": {"num_attention_heads": 4, "temporal_position_encoding_max_len": 8},
 }
 
 
-def randomize_motion(unet: VideoUNet) -> VideoUNet:
-    """Random instead of zero output projections, so that motion modules do something."""
-    with torch.no_grad():
-        for name, parameter in unet.named_parameters():
-            if "motion_modules" in name and "proj_out" in name:
-                parameter.normal_(0, 0.1)
-    return unet.eval()
-
-
 @pytest.fixture
 def unet() -> VideoUNet:
     torch.manual_seed(0)
-    return randomize_motion(VideoUNet(SMALL))
+    return randomize_motion(VideoUNet(SMALL)).eval()
 
 
 @pytest.fixture
@@ -116,7 +103,7 @@ def test_motion_options_select_modules_and_positions(inputs):
     kwargs = {"num_attention_heads": 2, "temporal_attention_dim_div": 2, "temporal_position_encoding": False}
     options = {"motion_module_resolutions": [2], "motion_module_mid_block": True, "motion_module_kwargs": kwargs}
     torch.manual_seed(0)
-    unet = randomize_motion(VideoUNet({**SMALL, **options}))
+    unet = randomize_motion(VideoUNet({**SMALL, **options})).eval()
     names = {name.split(".temporal")[0] for name in unet.state_dict() if "motion_modules" in name}
     assert names == {
         "down_blocks.1.motion_modules.0",

@@ -79,6 +79,18 @@ def test_progress_begins_before_the_first_step(networks, record):
     assert reports == [(0, 4), (2, 4), (2, 4), (4, 4)]
 
 
+def test_first_clip_of_a_run_is_reported_by_itself(networks, record, tmp_path):
+    store = ClipStore(tmp_path, "run", (1, 4, 3, 8, 8))
+    for resumed in (False, True):
+        denoiser, reports = make_denoiser(networks, store), []
+        denoiser.on_first_clip = lambda done, total, reports=reports: reports.append((done, total))
+        frames = denoiser.frames()
+        next(frames)
+        assert reports == ([] if resumed else [(0, 2), (2, 2)])
+        list(frames)
+        assert reports == ([] if resumed else [(0, 2), (2, 2)])
+
+
 def test_progress_of_a_resumed_run_begins_after_its_finished_clips(networks, record, tmp_path):
     store = ClipStore(tmp_path, "run", (1, 4, 3, 8, 8))
     store.save(0, torch.zeros(1, 4, 3, 8, 8))

@@ -1,0 +1,1 @@
+"""The build of mimaface-mini, a small model of the diffusion engine."""
