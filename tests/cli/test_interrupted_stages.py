@@ -94,6 +94,7 @@ def test_animate(interrupt, number, target, count, sample, tiny_weights, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
     if count > 1:
         assert list((tmp_path / "cache/clips").glob("*/*.safetensors"))
+    if count > 1 and number is SIGNALS[0]:
         result = run_mimaface(*words, "--json", env=weights)
         assert json.loads(result.stdout)["engine_settings"]["clips_resumed"] >= 1
 
@@ -129,8 +130,9 @@ def test_train(interrupt, number, stage, target, tmp_path, run_mimaface):
         assert line == CHECKPOINT_KEPT
         assert [path.name for path in (tmp_path / "run" / stage).glob("step-*")] == ["step-00000002.pt"]
     assert not list(tmp_path.rglob("*.part*"))
-    result = run_mimaface("train", stage, config)
-    assert result.returncode == 0, result.stderr
+    if number is SIGNALS[0]:
+        result = run_mimaface("train", stage, config)
+        assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=["SIGINT", "SIGTERM"])

@@ -74,7 +74,7 @@ def merge_sections(values: dict[str, Any], changes: dict[str, Any]) -> dict[str,
     """Return values with changes; a changed section keeps its other keys."""
     merged = dict(values)
     for key, value in changes.items():
-        merged[key] = {**merged[key], **value} if isinstance(value, dict) else value
+        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
     return merged
 
 

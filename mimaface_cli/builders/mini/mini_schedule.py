@@ -80,18 +80,19 @@ def limit_time(progress: ProgressCallback, deadline: float, intervals: dict[str,
         intervals: Steps between checkpoints, by stage.
 
     Returns:
-        A callback that raises PieceEndedError if the next checkpoint would come too late.
+        A callback that raises PieceEndedError if the next checkpoint would come too late. Every call gets to one
+        checkpoint.
     """
-    last: dict[str, float] = {}
+    last: dict[str, tuple[int, float]] = {}  # steps and time of the last checkpoint, or of the first report
 
     def report(stage: str, done: int, total: int | None) -> None:
         progress(stage, done, total)
         now = time.monotonic()
-        if stage not in intervals or done % intervals[stage] or done == total:
+        before, then = last.setdefault(stage, (done, now))
+        if stage not in intervals or done in (before, total) or done % intervals[stage]:
             return
-        duration = now - last.get(stage, now)
-        last[stage] = now
-        if now + duration > deadline:
+        last[stage] = done, now
+        if now + (now - then) > deadline:
             raise PieceEndedError
 
     return report
