@@ -225,8 +225,7 @@ def command(
     from mimaface_cli.apps.animate import animate
 
     cache = open_cache(cache_dir, no_cache)
-    remains = {} if no_cache else {DENOISING: _REMAINS}
-    with show_progress(quiet, remains=remains) as progress:
+    with show_progress(quiet, remains={} if no_cache else {DENOISING: _REMAINS}) as progress:
         result = animate(
             source, driver, console.output_path(output), options, overwrite=overwrite, cache=cache, progress=progress
         )
