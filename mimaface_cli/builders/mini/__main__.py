@@ -7,7 +7,6 @@ from pathlib import Path
 from mimaface_cli.builders.build_command import run_build
 from mimaface_cli.builders.mini.mini_options import PARTS, MiniOptions
 
-
 # Options with a number: metavar and help.
 _COUNTS = {
     "held_out_every": ("N", "hold out every N-th person"),
