@@ -176,7 +176,7 @@ class AnimationPlan:
         rate = read_sample_rate(path) if self.driver.is_speech and path is not None else 0
         if path is None or not 0 < rate < _SPEECH_RATE:
             return []
-        return [f"{path.name}: has {rate / 1000:g} kHz, as telephones have; lips follow such audio less exactly"]
+        return [f"{path.name}: has a sample rate of {rate / 1000:g} kHz, like a telephone; lips follow it less exactly"]
 
     def check_inputs(self) -> None:
         """Raise InputError if an input is damaged and the options are strict."""

@@ -18,7 +18,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.files import atomic_path
 from mimaface_cli.media.image import write_image
 
-_CONDITION_QUANTILES = 0.002, 0.998  # of the training data: the range within which conditions are believed
+_CONDITION_QUANTILES = 0.002, 0.998  # of the training data: the range to which conditions are limited
 _LOG_EVERY = 50  # steps
 
 

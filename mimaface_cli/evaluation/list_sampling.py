@@ -175,15 +175,15 @@ def make_recipe_list(
 
 
 def read_ids(path: Path) -> list[str]:
-    """Read ids, one a line; empty lines and those that start with # are skipped. Raises InputError."""
+    """Read ids, one per line; empty lines and those that start with # are skipped. Raises InputError."""
     check_input_file(path)
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not a text file. Write one id a line.") from error
+        raise InputError(f"{path}: is not a text file. Write one id per line.") from error
     ids = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     if not ids:
-        raise InputError(f"{path}: contains no ids. Write one id a line.")
+        raise InputError(f"{path}: contains no ids. Write one id per line.")
     return ids
 
 

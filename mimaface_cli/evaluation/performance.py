@@ -93,7 +93,7 @@ class PerformanceMeter:
 
 
 def _current_memory() -> float:
-    """Return the resident memory of this process in MB; where the system does not tell, its peak so far."""
+    """Return the resident memory of this process in MB; where the system does not report it, its peak so far."""
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE
@@ -102,7 +102,7 @@ def _current_memory() -> float:
 
 
 def _peak_memory() -> float:
-    """Return the peak memory of this process in MB, or 0 where the system does not tell it."""
+    """Return the peak memory of this process in MB, or 0 where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

@@ -112,6 +112,6 @@ def _unused_note(main: AudioStream, streams: list[AudioStream]) -> str:
     others = [_language(stream) for stream in streams if stream is not main]
     listed = f" ({', '.join(others)})" if any(other != _UNKNOWN_LANGUAGE for other in others) else ""
     return (
-        f"of {len(streams)} audio streams, number {number}{language} is used and the others{listed} are left out; "
-        "`audio_stream` selects another"
+        f"the file has {len(streams)} audio streams; number {number}{language} is used, the others{listed} are left "
+        "out; `audio_stream` selects another"
     )

@@ -12,7 +12,7 @@ FALLBACK_RATE = Fraction(25)
 """Frame rate of a video that has no plausible one."""
 
 _PLAUSIBLE_RATES = (Fraction(1, 10), Fraction(1000))
-_MAX_UNCONFIRMED_RATE = 240  # frames per second that are believed without two timestamps
+_MAX_UNCONFIRMED_RATE = 240  # frames per second that are accepted without two timestamps
 _NTSC_RATES = tuple(Fraction(rate * 1000, 1001) for rate in (24, 30, 48, 60, 120))
 _STANDARD_RATES = (
     *map(Fraction, (5, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 72, 75, 90, 100, 120, 144, 240)),
@@ -44,8 +44,8 @@ def measure_rate(stream: VideoStream, times: list[int]) -> tuple[Fraction, bool 
     """
     rates = header_rates(stream)
     if len(times) < 2:
-        believed = [rate for rate in rates if rate <= _MAX_UNCONFIRMED_RATE] or [FALLBACK_RATE]
-        return believed[0], False if times else None
+        plausible = [rate for rate in rates if rate <= _MAX_UNCONFIRMED_RATE] or [FALLBACK_RATE]
+        return plausible[0], False if times else None
     tick = time_base(stream)
     tolerance = max(tick, _ROUNDING)  # a coarse time base rounds
     seconds = [(time - times[0]) * tick for time in times]
@@ -55,14 +55,14 @@ def measure_rate(stream: VideoStream, times: list[int]) -> tuple[Fraction, bool 
     for rate in (*rates, *near):
         if all(abs(second - index / rate) <= tolerance for index, second in enumerate(seconds)):
             return rate, False
-    believed = [rate for rate in rates if abs(1 / rate - typical) <= tolerance]
-    return _typical_rate(believed, near, typical), True
+    plausible = [rate for rate in rates if abs(1 / rate - typical) <= tolerance]
+    return _typical_rate(plausible, near, typical), True
 
 
-def _typical_rate(believed: list[Fraction], near: list[Fraction], typical: Fraction) -> Fraction:
+def _typical_rate(plausible: list[Fraction], near: list[Fraction], typical: Fraction) -> Fraction:
     """Return the rate of a typical step: one of the header, or a standard rate, or the step's own."""
-    if believed:
-        return believed[0]
+    if plausible:
+        return plausible[0]
     if near and abs(1 / near[0] - typical) <= _ROUNDING:
         return near[0]
     low, high = _PLAUSIBLE_RATES

@@ -19,7 +19,7 @@ def describe_unused_streams(container: InputContainer, used: VideoStream, name: 
     videos = [stream for stream in real_video_streams(container) if stream.frames != 1]  # AVIF has a still beside it
     if len(videos) > 1:
         size = f"{used.codec_context.width}x{used.codec_context.height}"
-        notes.append(f"{name}: of {len(videos)} videos in the file, number {videos.index(used) + 1} ({size}) is used")
+        notes.append(f"{name}: the file has {len(videos)} videos; number {videos.index(used) + 1} ({size}) is used")
     if container.streams.audio and audio_stream(container) is None:
         notes.append(f"{name}: its audio cannot be decoded and is left out; name a file with the audio by `audio`")
     return tuple(notes)

@@ -60,7 +60,7 @@ def measure_extent(container: InputContainer, stream: VideoStream, path: Path, r
     if may_jump(container):
         scan = scan_clock(path)
         jumps = f"the clock jumps {scan.jumps} times" if scan.jumps > 1 else "the clock jumps once"
-        repairs = (f"{path.name}: {jumps}; no time is left between the parts",) if scan.jumps else ()
+        repairs = (f"{path.name}: {jumps}; the parts are joined without a pause",) if scan.jumps else ()
         return VideoExtent(scan.packets or None, scan.duration or None, repairs)
     if container.format.name == "gif":
         scan = scan_clock(path)

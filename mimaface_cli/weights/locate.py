@@ -197,7 +197,7 @@ def _not_found_error(asset: Asset, file: AssetFile, address: str | None, notes: 
         fixes.append(f"allow the network, to download it from {address}")
     details = f" ({'; '.join(note.removesuffix('.') for note in notes)})" if notes else ""
     advice = ", or ".join(fixes)
-    return WeightsError(f"{file.path}: {asset.purpose}: not found{details}. {advice[0].upper()}{advice[1:]}.")
+    return WeightsError(f"{file.path} ({asset.purpose}): not found{details}. {advice[0].upper()}{advice[1:]}.")
 
 
 def _compare_with_registry(path: Path, file: AssetFile) -> str | None:

@@ -66,7 +66,9 @@ def test_conversion_and_unused_streams_are_noted_and_a_stream_can_be_selected(ru
     run_ffmpeg("-i", sample.driver, *inputs, *maps, *names, tmp_path / "two.mkv")
     done = run_command("animate", sample.portrait, "two.mkv", "-o", "a.mp4", *SMALL, "--duration", "0.2")
     notes = " ".join(json.loads(done.out)["notes"])
-    assert "of 2 audio streams, number 1 (eng) is used and the others (fra) are left out; --audio-stream" in notes
+    assert (
+        "the file has 2 audio streams; number 1 (eng) is used, the others (fra) are left out; --audio-stream" in notes
+    )
     assert "the audio is converted: flac to aac" in notes
     done = run_command(
         "animate", sample.portrait, "two.mkv", "-o", "b.mkv", *SMALL, "--duration", "0.2", "--audio-stream", "2"

@@ -108,7 +108,7 @@ def test_fit_frame_ignores_the_irises(model):
     assert np.allclose(straight.expression, averted.expression) and np.allclose(straight.pose, averted.pose)
 
 
-def test_fit_frame_believes_the_landmark_models_rotation(model):
+def test_fit_frame_prefers_the_landmark_models_rotation(model):
     """Landmarks alone do not tell a nod from an expression: a rotation that differs a little is accepted."""
     person = SyntheticPerson(model, 5, 6, noise=0.3)
     fitter = Fitter(model, person.identity)
@@ -117,8 +117,8 @@ def test_fit_frame_believes_the_landmark_models_rotation(model):
         head = rotation_from_vector(np.radians([2.0, -1.0, 0.0])) @ rotation_matrix(person.pose[index, :3])
         alone = fitter.fit_frame(points, scores, fitter.initial_pose(points, head))
         fit = fitter.fit_frame(points, scores, fitter.initial_pose(points, head), head=head)
-        believed = np.append(euler_angles(head), 0)
-        assert rotation_error(fit.pose, believed) < 0.5 * rotation_error(alone.pose, believed)
+        expected = np.append(euler_angles(head), 0)
+        assert rotation_error(fit.pose, expected) < 0.5 * rotation_error(alone.pose, expected)
         assert fit.error < 1.5 * alone.error
 
 

@@ -138,7 +138,7 @@ def test_stream_can_be_selected_by_number(tmp_path):
             None,
             300,
             [
-                "of 2 audio streams, number 1 (eng) is used and the others (fra) are left out; "
+                "the file has 2 audio streams; number 1 (eng) is used, the others (fra) are left out; "
                 "`audio_stream` selects another"
             ],
         ),

@@ -51,7 +51,7 @@ def test_audio_of_an_unknown_codec_is_noted(run_command, sample, tmp_path):
 def test_second_video_in_a_file_is_noted(tmp_path):
     second = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=1")
     run_ffmpeg(*VIDEO, *second, "-map", "0", "-map", "1", *H264, tmp_path / "a.mp4")
-    assert probe(tmp_path / "a.mp4").notes == ("a.mp4: of 2 videos in the file, number 1 (96x64) is used",)
+    assert probe(tmp_path / "a.mp4").notes == ("a.mp4: the file has 2 videos; number 1 (96x64) is used",)
     images = [Image.new("RGB", SIZE, color) for color in ("red", "green", "blue")]
     images[0].save(tmp_path / "a.avif", save_all=True, append_images=images[1:])  # a still image beside the sequence
     assert probe(tmp_path / "a.avif").notes == ()

