@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM, TEXTURE_DIM
+from mimaface_cli.weights.model_file import read_model_file
 
 VERTICES = 478
 
@@ -98,20 +98,13 @@ def load(path: Path | None = None) -> Face478:
 
 @lru_cache(maxsize=2)
 def _load(path: Path) -> Face478:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name].astype(np.float64) for name in _SHAPES}
-            triangles = {name: file[name].astype(np.int32) for name in _TRIANGLE_FIELDS}
-            version = str(file["version"])
-    except Exception as error:  # zipfile, zlib and numpy raise many types of errors on damaged bytes
-        raise WeightsError(
-            f"{path}: not a face478 model ({brief(error)}). Restore it from the project's weights/ folder."
-        ) from error
-    if not _is_valid(arrays, triangles):
-        raise WeightsError(
-            f"{path}: not a face478 model (wrong shapes or values). Restore it from the project's weights/ folder."
-        )
-    return Face478(**arrays, **triangles, version=version)
+    return read_model_file(path, "a face478 model", _build)
+
+
+def _build(file: dict[str, np.ndarray]) -> Face478 | None:
+    arrays = {name: file[name].astype(np.float64) for name in _SHAPES}
+    triangles = {name: file[name].astype(np.int32) for name in _TRIANGLE_FIELDS}
+    return Face478(**arrays, **triangles, version=str(file["version"])) if _is_valid(arrays, triangles) else None
 
 
 def _is_valid(arrays: dict[str, np.ndarray], triangles: dict[str, np.ndarray]) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.face import topology
 from mimaface_cli.face.face_outline import face_axes
+from mimaface_cli.weights.model_file import read_model_file
 
 SIDE = 64  # pixels of the crop
 INPUTS = 6  # red, green, blue, face, lips, eyes
@@ -180,20 +180,13 @@ def load_occlusion_network(path: Path | None = None) -> OcclusionNetwork:
 
 @lru_cache(maxsize=2)
 def _load(path: Path) -> OcclusionNetwork:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            weights = {name: file[f"{name}.weight"].astype(np.float32) for name, *_ in LAYERS}
-            biases = {name: file[f"{name}.bias"].astype(np.float32) for name, *_ in LAYERS}
-            version = str(file["version"])
-    except Exception as error:  # zipfile, zlib and numpy raise many types of errors on damaged bytes
-        raise WeightsError(
-            f"{path}: not an occlusion network ({brief(error)}). Restore it from the project's weights/ folder."
-        ) from error
-    if not _is_valid(weights, biases):
-        raise WeightsError(
-            f"{path}: not an occlusion network (wrong shapes or values). Restore it from the project's weights/ folder."
-        )
-    return OcclusionNetwork(weights, biases, version)
+    return read_model_file(path, "an occlusion network", _build)
+
+
+def _build(file: dict[str, np.ndarray]) -> OcclusionNetwork | None:
+    weights = {name: file[f"{name}.weight"].astype(np.float32) for name, *_ in LAYERS}
+    biases = {name: file[f"{name}.bias"].astype(np.float32) for name, *_ in LAYERS}
+    return OcclusionNetwork(weights, biases, str(file["version"])) if _is_valid(weights, biases) else None
 
 
 def _is_valid(weights: dict[str, np.ndarray], biases: dict[str, np.ndarray]) -> bool:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from mimaface_cli.errors import WeightsError, brief
 from mimaface_cli.speech.audio_features import SpeechEncoder, SpeechFrontEnd
 from mimaface_cli.speech.lip_network import CHANNELS, CLOSED, LipModel
 from mimaface_cli.speech.phones import PhoneModel
+from mimaface_cli.weights.model_file import read_model_file
 
 _TEST_SAMPLES = 2000  # length of the silence on which a loaded encoder is checked
 
@@ -32,21 +32,13 @@ def load_lip_model(path: Path | None = None) -> LipModel:
 
 @lru_cache(maxsize=2)
 def _read_lip_model(path: Path) -> LipModel:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        model = _build_model(arrays)
-        is_finite = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
-        is_usable = is_finite and _produces_valid_output(model)
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds of exceptions on damaged bytes
-        raise WeightsError(
-            f"{path}: not a lip model ({brief(error)}). Restore the file from the project's weights folder."
-        ) from error
-    if not is_usable:
-        raise WeightsError(
-            f"{path}: not a lip model (wrong shapes or values). Restore the file from the project's weights folder."
-        )
-    return model
+    return read_model_file(path, "a lip model", _build_valid_model)
+
+
+def _build_valid_model(arrays: dict[str, np.ndarray]) -> LipModel | None:
+    model = _build_model(arrays)
+    is_finite = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
+    return model if is_finite and _produces_valid_output(model) else None
 
 
 def _build_model(arrays: dict[str, np.ndarray]) -> LipModel:
