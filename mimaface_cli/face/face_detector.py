@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mimaface_cli.face.landmarks import load_mediapipe, locate_landmark_model, native_silence
+from mimaface_cli.face.landmarks import load_mediapipe, locate_landmark_model, native_silence, silence_first_call
 
 MIN_FACE = 40  # pixels: height of the smallest face that is detected
 MIN_SCORE = 0.5  # of a detection
@@ -52,7 +52,7 @@ class FaceDetector:
                 base_options=base_options(model_asset_buffer=model), min_detection_confidence=MIN_SCORE
             )
             self._detector = vision.FaceDetector.create_from_options(options)
-        self._is_warm = False
+        self._detect = silence_first_call(self._detector.detect)
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """Detect the faces of an image (H, W, 3) uint8 RGB that take at least a tenth of its longer side."""
@@ -62,12 +62,7 @@ class FaceDetector:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         network_image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, np.ascontiguousarray(image))
-        if self._is_warm:
-            result = self._detector.detect(network_image)
-        else:  # the first inference logs to the error stream too
-            with native_silence():
-                result = self._detector.detect(network_image)
-            self._is_warm = True
+        result = self._detect(network_image)
         scale = width / image.shape[1]
         detections = []
         for detection in result.detections:

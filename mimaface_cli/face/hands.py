@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from mimaface_cli.errors import WeightsError
-from mimaface_cli.face.landmarks import load_mediapipe, native_silence, resize_for_network
+from mimaface_cli.face.landmarks import load_mediapipe, native_silence, resize_for_network, silence_first_call
 
 LANDMARKS = 21
 _MAX_HANDS = 4
@@ -57,7 +57,7 @@ class HandLandmarker:
                     num_hands=_MAX_HANDS,
                 )
             )
-        self._is_warm = False
+        self._detect = silence_first_call(self._landmarker.detect)
 
     def __call__(self, image: np.ndarray) -> list[Hand]:
         """Detect the hands of an image.
@@ -70,12 +70,7 @@ class HandLandmarker:
         """
         height, width = image.shape[:2]
         network_image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, resize_for_network(image))
-        if self._is_warm:
-            result = self._landmarker.detect(network_image)
-        else:  # the first inference logs to the error stream too
-            with native_silence():
-                result = self._landmarker.detect(network_image)
-            self._is_warm = True
+        result = self._detect(network_image)
         size = np.array([width, height], np.float64)
         return [
             Hand(np.array([(point.x, point.y) for point in landmarks]) * size, float(handedness[0].score))

@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -124,6 +124,22 @@ def native_silence() -> Generator[None, None, None]:
         _ERROR_STREAM.restore()
 
 
+def silence_first_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a native function with its first call silenced: the first inference logs to the error stream."""
+    is_warm = False
+
+    def call(*arguments: Any) -> Any:
+        nonlocal is_warm
+        if is_warm:
+            return function(*arguments)
+        with native_silence():
+            result = function(*arguments)
+        is_warm = True
+        return result
+
+    return call
+
+
 def load_mediapipe() -> tuple[ModuleType, type, ModuleType]:
     """Import MediaPipe; takes half a second the first time. Several threads may call it.
 
@@ -187,7 +203,7 @@ class FaceLandmarker:
                 )
             )
         self._is_video = is_video
-        self._is_warm = False
+        self._detect = silence_first_call(self._landmarker.detect_for_video if is_video else self._landmarker.detect)
 
     def __call__(self, image: np.ndarray, milliseconds: int = 0) -> list[Face]:
         """Detect the faces of an image.
@@ -202,22 +218,12 @@ class FaceLandmarker:
         height, width = image.shape[:2]
         array = resize_for_network(image)
         network_image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, array)
-        if self._is_warm:
-            result = self._detect(network_image, milliseconds)
-        else:  # the first inference logs to the error stream too
-            with native_silence():
-                result = self._detect(network_image, milliseconds)
-            self._is_warm = True
+        result = self._detect(network_image, milliseconds) if self._is_video else self._detect(network_image)
         # Not strict: a face without scores or matrix is dropped.
         detections = zip(
             result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes, strict=False
         )
         return [_to_face(landmarks, scores, matrix, width, height) for landmarks, scores, matrix in detections]
-
-    def _detect(self, network_image: Any, milliseconds: int) -> Any:
-        if self._is_video:
-            return self._landmarker.detect_for_video(network_image, milliseconds)
-        return self._landmarker.detect(network_image)
 
     def close(self) -> None:
         """Release the native landmarker."""

@@ -11,7 +11,7 @@ from mimaface_cli.errors import WeightsError
 from mimaface_cli.face.detection import detect_faces
 from mimaface_cli.face.face_outline import draw_face_hull, face_axes
 from mimaface_cli.face.head_mask import segment_by_head
-from mimaface_cli.face.landmarks import load_mediapipe, native_silence
+from mimaface_cli.face.landmarks import load_mediapipe, native_silence, silence_first_call
 from mimaface_cli.face.person_region import correct_by_colors, isolate_person, measure_width
 
 SEGMENTER, HEAD = "segmenter", "head"
@@ -93,7 +93,7 @@ class SegmentationNetwork:
                     output_category_mask=False,
                 )
             )
-        self._is_warm = False
+        self._run = silence_first_call(self._segmenter.segment)
 
     def __call__(self, image: np.ndarray, *, is_mirrored_too: bool = False) -> np.ndarray:
         """Segment an image, which is stretched to the network's square.
@@ -116,12 +116,7 @@ class SegmentationNetwork:
 
     def _segment(self, square: np.ndarray) -> np.ndarray:
         network_image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, square)
-        if self._is_warm:
-            result = self._segmenter.segment(network_image)
-        else:  # the first inference logs to the error stream too
-            with native_silence():
-                result = self._segmenter.segment(network_image)
-            self._is_warm = True
+        result = self._run(network_image)
         # A copy, because the view belongs to the native result. The last mask is the person's.
         mask = np.array(result.confidence_masks[-1].numpy_view(), np.float32)
         return np.nan_to_num(mask.reshape(square.shape[:2])).clip(0, 1)

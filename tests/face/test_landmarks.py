@@ -19,6 +19,7 @@ from mimaface_cli.face.landmarks import (
     native_silence,
     resize_for_network,
     select_face,
+    silence_first_call,
 )
 
 
@@ -127,6 +128,12 @@ def test_native_silence_hides_native_output_only_inside_the_block(capfd, portrai
     assert capfd.readouterr().err == ""
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
+
+
+def test_silence_first_call_hides_the_output_of_the_first_call_only(capfd):
+    write = silence_first_call(lambda text: os.write(2, text))
+    assert write(b"first\n") == 6 and write(b"second\n") == 7
+    assert capfd.readouterr().err == "second\n"
 
 
 _LOAD_MEDIAPIPE = """
