@@ -20,8 +20,9 @@ from mimaface_cli.engines.mesh.calibration import (
 )
 from mimaface_cli.engines.mesh.contact import match_lids, measure_lid_openness, separate_lips
 from mimaface_cli.engines.mesh.eyes import SIDES, locate_eyeballs, project_iris_center
+from mimaface_cli.engines.mesh.face_networks import PAINTED_FACE, FaceNetworks
 from mimaface_cli.engines.mesh.measures import FaceMeasures, match_measures, measure_landmarks, spread_gap
-from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, prepare_still_head
+from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, drop_unknown_networks, prepare_still_head
 from mimaface_cli.engines.mesh.renderer import render_frame
 from mimaface_cli.face import camera
 from mimaface_cli.face.face478 import Face478
@@ -63,23 +64,27 @@ class _Reading(NamedTuple):
     measured: np.ndarray
 
 
-def calibrate_portrait(portrait: Portrait, model: Face478, cache: Cache | None = None) -> PortraitCalibration:
+def calibrate_portrait(
+    portrait: Portrait, model: Face478, cache: Cache | None = None, networks: FaceNetworks = PAINTED_FACE
+) -> PortraitCalibration:
     """Return the calibration of a portrait, from the cache if possible.
 
     Args:
         portrait: The portrait; its size does not matter.
         model: The face model.
         cache: Where calibrations are stored, or None.
+        networks: The networks that correct the face: the landmark model measures what they render.
     """
     square = portrait.square()
     digest = hashlib.sha256(square.image.tobytes())
     for array in (square.expression, square.pose, square.gaze, square.identity, square.points):
         digest.update(np.ascontiguousarray(array).tobytes())
-    key = cache_key({"calibration": REVISION, "model": model.version, "portrait": digest.hexdigest()})
+    parts = {"calibration": REVISION, "model": model.version, "portrait": digest.hexdigest()}
+    key = cache_key(parts | {"networks": networks.describe()})
     stored = cache.load(CALIBRATIONS, key) if cache is not None else None
     if stored is not None:
         return stored
-    calibration = measure_calibration(prepare_still_head(square, model), model)
+    calibration = measure_calibration(drop_unknown_networks(prepare_still_head(square, model, networks)), model)
     if cache is not None:
         cache.store(CALIBRATIONS, key, calibration)
     return calibration

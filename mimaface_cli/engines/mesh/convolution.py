@@ -70,6 +70,7 @@ def convolve(
     *,
     stride: int = 1,
     slope: float | None = None,
+    doubled: int = 0,
 ) -> np.ndarray:
     """Convolve an image with 3×3 kernels and a zero border of one pixel, as `torch.nn.functional.conv2d` does.
 
@@ -79,6 +80,8 @@ def convolve(
         bias: (O,) float32.
         stride: 1 or 2. The stride of a packed kernel must be the same.
         slope: Slope of a leaky ReLU for negative results. None applies no activation.
+        doubled: Number of leading channels that `join` doubled. Seven of their sixteen products per tile are 0, and are
+            skipped. H and W must be even then, and the stride 1.
 
     Returns:
         (O, ceil(H / stride), ceil(W / stride)) float32.
@@ -91,11 +94,14 @@ def convolve(
             f"values {values.shape}, bias {bias.shape} and stride {stride}"
         )
     _, height, width = values.shape
+    if doubled and (stride != 1 or height % 2 or width % 2):
+        raise ValueError(f"no doubled image: shape {values.shape}, stride {stride}")
     result = np.empty((packed.outputs, -(-height // stride), -(-width // stride)), np.float32)
-    run = _convolve_tiles if stride == 1 else _convolve_strided
-    run(
-        values, packed.weights, bias, np.float32(1 if slope is None else slope), result, _scratch(packed, height, width)
-    )
+    factor, scratch = np.float32(1 if slope is None else slope), _scratch(packed, height, width)
+    if stride == 1:
+        _convolve_tiles(values, packed.weights, bias, factor, doubled // _INPUTS, result, scratch)
+    else:
+        _convolve_strided(values, packed.weights, bias, factor, result, scratch)
     return result
 
 
@@ -161,9 +167,7 @@ def _split_planes(values: np.ndarray, pitch: int, size: int, planes: np.ndarray)
 
 
 @compiled(fastmath={"contract"})
-def _add_products(
-    values: np.ndarray, offsets: np.ndarray, start: int, weights: np.ndarray, count: int, sums: np.ndarray
-) -> None:
+def _add_products(values: np.ndarray, offsets: np.ndarray, weights: np.ndarray, count: int, sums: np.ndarray) -> None:
     """Add 4 rows of values, times weights (4, 8), to 8 rows of sums.
 
     The weights are named one by one: they stay in registers, and the loop becomes vector instructions.
@@ -173,8 +177,12 @@ def _add_products(
     b0, b1, b2, b3, b4, b5, b6, b7 = b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]
     c0, c1, c2, c3, c4, c5, c6, c7 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
     d0, d1, d2, d3, d4, d5, d6, d7 = d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]
-    first, second = values[offsets[0] + start :], values[offsets[1] + start :]
-    third, fourth = values[offsets[2] + start :], values[offsets[3] + start :]
+    first, second, third, fourth = (
+        values[offsets[0] :],
+        values[offsets[1] :],
+        values[offsets[2] :],
+        values[offsets[3] :],
+    )
     for k in range(count):
         v, w, x, y = first[k], second[k], third[k], fourth[k]
         sums[k] += v * a0 + w * b0 + x * c0 + y * d0
@@ -191,8 +199,8 @@ def _add_products(
 def _multiply(
     values: np.ndarray,
     offsets: np.ndarray,
-    start: int,
     weights: np.ndarray,
+    skipped: int,
     count: int,
     sums: np.ndarray,
     target: np.ndarray,
@@ -200,12 +208,13 @@ def _multiply(
 ) -> None:
     """Multiply rows of values by a matrix of weights (output blocks, input blocks, 4, 8).
 
-    Input row j begins at `offsets[j] + start` of `values`, output row i at `i * step` of `target`.
+    Input row j begins at `offsets[j]` of `values`, output row i at `i * step` of `target`. The values of the
+    first `skipped` input blocks count as 0.
     """
     for block in range(weights.shape[0]):
         sums[:] = 0
-        for inputs in range(weights.shape[1]):
-            _add_products(values, offsets[_INPUTS * inputs :], start, weights[block, inputs], count, sums)
+        for inputs in range(skipped, weights.shape[1]):
+            _add_products(values, offsets[_INPUTS * inputs :], weights[block, inputs], count, sums)
         for output in range(_OUTPUTS):
             row = (_OUTPUTS * block + output) * step
             target[row : row + count] = sums[_STRIP * output : _STRIP * output + count]
@@ -280,10 +289,15 @@ def _convolve_tiles(
     weights: np.ndarray,
     bias: np.ndarray,
     slope: np.float32,
+    doubled: int,
     result: np.ndarray,
     scratch: np.ndarray,
 ) -> None:
-    """Convolve with stride 1, by tiles of 2×2 results."""
+    """Convolve with stride 1, by tiles of 2×2 results.
+
+    In the first `doubled` input blocks, both middle rows of each 4×4 tile are equal, and both middle columns: the third
+    row and the third column of the transformed tile, their differences, are 0.
+    """
     channels, height, width = values.shape
     pitch = (width + 1) // 2 + 1
     total = (height + 1) // 2 * pitch
@@ -303,14 +317,15 @@ def _convolve_tiles(
             first = (0, 2 * size, pitch, 2 * size)[row]
             second = (pitch, pitch, 2 * size, 2 * size + pitch)[row]
             sign = one if row == 1 else -one
-            for channel in range(channels):
+            for channel in range(doubled * _INPUTS if row == 2 else 0, channels):
                 place = 4 * channel * size + start
                 target = transformed[channel * step :]
                 _transform_rows(scratch, place + first, place + second, sign, size, length, target)
             for column in range(4):
                 k = 4 * row + column
                 target = tiles[k * _PITCH :]
-                _multiply(transformed, offsets, column * _PITCH, weights[k], length, sums, target, tile_step)
+                skipped = doubled if row == 2 or column == 2 else 0
+                _multiply(transformed[column * _PITCH :], offsets, weights[k], skipped, length, sums, target, tile_step)
         for output in range(len(result)):
             _transform_back(tiles[output * tile_step :], length, bias[output], slope, pixels)
             _store_pixels(pixels, start, min(length, total - start), pitch, result[output])
@@ -340,7 +355,7 @@ def _convolve_strided(
             offsets[9 * channel + k] = (4 * channel + 2 * (i % 2) + j % 2) * size + i // 2 * pitch + j // 2
     length = _strip_length(total)
     for start in range(0, total, length):
-        _multiply(scratch, offsets, start, weights[0], length, sums, rows, _PITCH)
+        _multiply(scratch[start:], offsets, weights[0], 0, length, sums, rows, _PITCH)
         stop = min(start + length, total)
         for output in range(len(result)):
             for row in range(start // pitch, (stop - 1) // pitch + 1):

@@ -166,7 +166,7 @@ def _prepare_photo(source: PhotoSource, request: RenderRequest) -> FrameStream:
     portrait, model = source.portrait, face478.load()
     networks = open_networks(request.mouth, request.eyes)
     # Before the track is read: its extraction may still run.
-    calibration = calibrate_portrait(portrait, model, request.cache)
+    calibration = calibrate_portrait(portrait, model, request.cache, networks)
     prepared = prepare_photo(portrait, model, request.cache, networks)
     track = make_upright(request.track)
     motion = _plan_calibrated_motion(portrait, calibration, track, request.retarget)

@@ -1,6 +1,6 @@
 """The learned mouth: the mouth network's correction of the rendered mouth, laid over a frame."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -91,7 +91,7 @@ class LearnedMouth:
         lips: (L, 3) the photo's lips in the head's frame.
         photo: (C, 64, 96) float32, see `PartNetwork.embed_photo`.
         teeth: (128, 192) float32, 1 where the photo shows teeth of the upper jaw, which stay as they are.
-        opening: Area of the photo's opening in pixels of the crop.
+        opening: Area of the photo's opening in pixels of the crop; 0 if the painted mouth shows nothing of it.
     """
 
     network: PartNetwork
@@ -108,6 +108,10 @@ class LearnedMouth:
         """Return what the network adds to a crop: (128, 192, 3) float32, in the photo's saturation."""
         condition = build_condition(expression, pose, self.expression, self.pose)
         return self.network.correct(crop.planes, self.photo, condition, self.chroma)
+
+    def hide_inside(self) -> "LearnedMouth":
+        """Return the mouth of a photo that shows nothing between the lips that is worth keeping."""
+        return replace(self, teeth=np.zeros_like(self.teeth), opening=0.0)
 
 
 def cut_mouth(image: np.ndarray, anchor: np.ndarray, frame: MouthFrame) -> MouthCrop:

@@ -92,7 +92,7 @@ class PartNetwork:
             x3 += self._layer(name, x3)
         values = x3
         for name, link in (("d2", x2), ("d1", x1), ("d0", x0)):
-            values = self._layer(name, join(values, link))
+            values = self._layer(name, join(values, link), doubled=len(values))
         return _to_pixels(convolve(values, self._kernels["o"], self.biases["o"]))
 
     def correct(self, planes: np.ndarray, photo: np.ndarray, condition: np.ndarray, chroma: float) -> np.ndarray:
@@ -116,10 +116,10 @@ class PartNetwork:
             residual = gray[..., None] + np.float32(chroma) * (residual - gray[..., None])
         return np.ascontiguousarray(residual, np.float32)
 
-    def _layer(self, name: str, values: np.ndarray, offset: np.ndarray | None = None) -> np.ndarray:
+    def _layer(self, name: str, values: np.ndarray, offset: np.ndarray | None = None, doubled: int = 0) -> np.ndarray:
         bias = self.biases[name] if offset is None else self.biases[name] + offset
         stride = 2 if name in _STRIDED else 1
-        return convolve(values, self._kernels[name], bias, stride=stride, slope=_SLOPE)
+        return convolve(values, self._kernels[name], bias, stride=stride, slope=_SLOPE, doubled=doubled)
 
     @cached_property
     def _kernels(self) -> dict[str, PackedKernel]:

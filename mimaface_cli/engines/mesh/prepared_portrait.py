@@ -209,7 +209,13 @@ def prepare_photo(
         cache: Where layers are stored, or None.
         networks: The networks that correct the face. One that does not know the style of the image is not used.
     """
-    prepared = prepare_portrait(portrait, model, build_photo_layers(portrait, model, cache), networks)
+    return drop_unknown_networks(
+        prepare_portrait(portrait, model, build_photo_layers(portrait, model, cache), networks)
+    )
+
+
+def drop_unknown_networks(prepared: PreparedPortrait) -> PreparedPortrait:
+    """Return a prepared portrait without those networks that do not know the style of its image, with notes."""
     known, notes = select_known_networks(prepared)
     if not notes:
         return prepared
@@ -250,6 +256,7 @@ def _add_networks(prepared: PreparedPortrait, networks: FaceNetworks) -> Prepare
         photo = _photo_mouth(prepared)
         crop = cut_mouth(image, mouth.anchor, photo)
         learned = prepare_learned_mouth(networks.mouth, crop, mouth.anchor, mouth.chroma, photo)
+        learned = learned if mouth.photo is not None else learned.hide_inside()
     eyelids = {}
     for side in SIDES:
         if networks.eyes is not None and not prepared.is_eye_covered(side):

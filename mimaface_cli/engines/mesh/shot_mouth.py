@@ -67,8 +67,10 @@ def find_shot_mouth(
     if best is None:
         raise ValueError("a shot has frames")
     prepared = prepare_still_head(best[1], model, FaceNetworks(network))
-    mouth = prepared.mouth if best[0] > _LEAST_VISIBLE else replace(prepared.mouth, photo=None)
-    return ShotMouth(mouth, prepared.learned)
+    if best[0] > _LEAST_VISIBLE:
+        return ShotMouth(prepared.mouth, prepared.learned)
+    learned = None if prepared.learned is None else prepared.learned.hide_inside()
+    return ShotMouth(replace(prepared.mouth, photo=None), learned)
 
 
 def _locate_face(source: VideoSource, track: MotionTrack, frame: int, landmarks: FrameLandmarks) -> Portrait:

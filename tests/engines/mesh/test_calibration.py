@@ -15,12 +15,16 @@ from mimaface_cli.engines.mesh.calibration import (
     iris_places,
 )
 from mimaface_cli.engines.mesh.calibration_probes import calibrate_portrait, measure_calibration
+from mimaface_cli.engines.mesh.face_networks import FaceNetworks
+from mimaface_cli.engines.mesh.mouth_crop import MOUTH
+from mimaface_cli.engines.mesh.part_network import load_network
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_still_head
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import face478
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
 from tests.conftest import ROOT
+from tests.engines.mesh.mouth_models import write_model
 
 PLANNED = np.array([0.1, 0.0, 0.2, 0.3])  # the first is at rest
 
@@ -127,6 +131,26 @@ def test_calibration_is_stored_and_loaded_again(portrait, calibration, tmp_path,
     darker = replace(portrait, image=portrait.image // 2)
     calibrate_portrait(darker, face478.load(), cache)
     assert len(measured) == 2
+
+
+def test_calibration_measures_what_the_networks_render(portrait, calibration, tmp_path, monkeypatch):
+    measured = []
+
+    def measure(prepared, model):
+        measured.append(prepared)
+        return calibration
+
+    monkeypatch.setattr(calibration_probes, "measure_calibration", measure)
+    cache = Cache(tmp_path)
+    mild, strong = (write_model(tmp_path / f"{k}.npz", strength) for k, strength in enumerate((0.01, 0.3)))
+    for path in (mild, strong, mild):
+        networks = FaceNetworks(load_network(MOUTH, path))
+        calibrate_portrait(portrait, face478.load(), cache, networks)
+    calibrate_portrait(portrait, face478.load(), cache)
+    assert len(measured) == 3, "each network has a calibration, which is stored"
+    assert measured[0].learned is not None
+    assert measured[1].learned is None, "a network that does not know the style is not used"
+    assert measured[2].learned is None
 
 
 def test_damaged_calibration_is_replaced(portrait, calibration, tmp_path, monkeypatch):

@@ -106,6 +106,28 @@ def test_join_repeats_pixels_and_appends_channels() -> None:
     np.testing.assert_array_equal(result[3:], link)
 
 
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (64, 96), (2, 2)])
+def test_doubled_channels_give_the_same_result_with_fewer_products(height: int, width: int) -> None:
+    low, _, _ = make_layer(8, 1, height // 2, width // 2)
+    link, _, _ = make_layer(5, 1, height, width)
+    values = join(low, link)
+    _, kernel, bias = make_layer(13, 9, height, width)
+    packed = pack_kernel(kernel)
+    expected = convolve(values, packed, bias, slope=0.1)
+    np.testing.assert_allclose(convolve(values, packed, bias, slope=0.1, doubled=8), expected, atol=1e-6)
+    # Seven products per tile are missing if the channels are not doubled: the option has an effect.
+    values[:8] += np.random.default_rng(0).normal(size=(8, height, width)).astype(np.float32)
+    assert np.abs(convolve(values, packed, bias, doubled=8) - convolve(values, packed, bias)).max() > 0.01
+
+
+def test_doubled_channels_need_an_even_size_and_stride_1() -> None:
+    values, kernel, bias = make_layer(4, 8, 6, 7)
+    with pytest.raises(ValueError, match="no doubled image"):
+        convolve(values, kernel, bias, doubled=4)
+    with pytest.raises(ValueError, match="no doubled image"):
+        convolve(values[..., :6], kernel, bias, stride=2, doubled=4)
+
+
 def test_convolution_does_not_import_pytorch() -> None:
     program = "import sys, mimaface_cli.engines.mesh.convolution; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mimaface_cli.engines.mesh.contact import LIP_PAIRS
 from mimaface_cli.engines.mesh.face_networks import FaceNetworks
 from mimaface_cli.engines.mesh.face_part import change_window
 from mimaface_cli.engines.mesh.layers import opaque_layers
@@ -245,3 +246,20 @@ def test_the_photos_own_open_mouth_stays_while_the_opening_hardly_grows(portrait
 
     teeth = prepared.learned.teeth
     assert 0 < change(1e6) < 0.9 * change(0.0)
+
+
+def test_painted_teeth_do_not_count_as_the_photos_own_mouth(portrait, model, networks):
+    """Lips that the photo shows hardly parted hide teeth: the painted ones must not stay as the photo's."""
+    prepared = prepare_still_head(portrait, model, networks[1])
+    closed = prepare_still_head(close_lips(portrait), model, networks[1])
+    assert prepared.mouth.photo is not None and prepared.learned.opening > 0
+    assert closed.mouth.photo is None and closed.learned.opening == 0 and not closed.learned.teeth.any()
+
+
+def close_lips(portrait: Portrait) -> Portrait:
+    """Move the landmarks of the inner lips together, but for a narrow slit."""
+    points = portrait.points.copy()
+    for upper, lower in LIP_PAIRS:
+        middle = points[[upper, lower]].mean(0)
+        points[[upper, lower]] += 0.95 * (middle - points[[upper, lower]])
+    return replace(portrait, points=points)
