@@ -23,7 +23,7 @@ LAYERS = [
     {"cache"},
     {"fingerprint"},
     {"files", "concurrency"},
-    {"options", "leftovers"},
+    {"options", "leftovers", "allocator"},
     {"errors", "progress"},
     {"__init__"},
 ]

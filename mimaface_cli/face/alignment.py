@@ -7,6 +7,7 @@ Points are (N, 2) pixels (x, y). A transform is a (2, 3) float64 matrix that map
 import numpy as np
 
 from mimaface_cli.errors import InputError
+from mimaface_cli.face import camera
 
 # Eyes, nose tip and mouth corners of the mean face in the 256 crop that the released coefficient network was trained
 # on.
@@ -22,6 +23,7 @@ FACE_TEMPLATE_256 = np.array(
 # The face in that crop: center and half the side of the square around it (medians over portraits). They replace a
 # detector's box, which not every track has.
 FACE_CENTER_256, FACE_HALF_256 = np.array([128.0, 139.0]), 95.0
+_CROP_SPREAD = 0.2217  # RMS distance of the landmarks from their mean in the 256 crop, relative to its side
 # The square around the face in the 512 image, corners in the order of `square_box`.
 BOX_TEMPLATE_512 = np.array([[80.0, 80.0], [80.0, 432.0], [432.0, 432.0], [432.0, 80.0]])
 
@@ -157,3 +159,23 @@ def _validate_pair(points: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, 
     if not np.isfinite(points).all() or np.ptp(points, axis=0).max() == 0:
         raise InputError("Face alignment: the landmarks are not finite or all in one place. Check the face detection.")
     return points, target
+
+
+def upright_crop(points: np.ndarray) -> np.ndarray:
+    """Compute the crop of a shot: one scale and translation, without rotation.
+
+    The neutral face fills the 256 crop as in the release's template. The crop is constant, so the pose alone describes
+    how the head moves, rolls and approaches.
+
+    Args:
+        points: (K, 478, 2) landmarks of the shot's frames.
+
+    Returns:
+        (2, 3) transform of the frames to the crop.
+    """
+    centered = points - points.mean(1, keepdims=True)
+    spread = float(np.median(np.sqrt((centered**2).sum(-1).mean(1))))
+    scale = _CROP_SPREAD * camera.CROP_SIZE / max(spread, 1e-3)
+    center = np.median(points.mean(1), axis=0)
+    half = camera.CROP_SIZE / 2
+    return np.array([[scale, 0, half - scale * center[0]], [0, scale, half - scale * center[1]]])

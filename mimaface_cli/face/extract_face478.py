@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mimaface_cli.allocator import release_free_memory
 from mimaface_cli.concurrency import prefetch
-from mimaface_cli.face import camera, gaze, shading
-from mimaface_cli.face.alignment import transform_points
+from mimaface_cli.face import gaze, shading
+from mimaface_cli.face.alignment import transform_points, upright_crop
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.fitting import Fitter, FrameFit, fit_identity
@@ -41,10 +42,10 @@ IDENTITY_FRAMES = 24  # frames from which a person's identity is fitted
 # Frames that are buffered before a shot's crop is fixed, without and with skin tracking.
 BUFFERED_FRAMES, BUFFERED_SKIN_FRAMES = 250, 75
 MAX_PENDING_FITS = 150  # frames that are submitted but not fitted yet; at the limit, face detection waits
+RELEASE_INTERVAL = 250  # frames after which free memory is returned, so that it does not grow with the video
 # Consecutive frames that one thread fits. Skin tracking starts each fit but the first from the previous frame's.
 FITTED_TOGETHER = 8
 FIT_STEPS = 3  # Gauss–Newton steps of a frame without skin tracking
-_CROP_SPREAD = 0.2217  # RMS distance of the landmarks from their mean in the crop, relative to the crop's side
 _CLOSED_BLINK = 0.55  # eyeBlink coefficient above which the iris is not visible
 
 
@@ -113,6 +114,8 @@ def extract_video(
             builder.add(frame.pts, frame.image, face, starts_shot)
             if observe is not None:
                 observe(frame, face, starts_shot)
+            if count % RELEASE_INTERVAL == 0:
+                release_free_memory()
             progress("extracting motion", count, None)
         return builder.finish(options, frame_rate, meta)
 
@@ -358,26 +361,6 @@ def _read_coefficients(frame: _PendingFrame, shot: _Shot, fit: FrameFit, points:
     illumination = fit_illumination(person.albedo, person.normals @ rotation.T, frame.colors)
     gaze_angles = gaze.gaze_from_iris(points, fitter.shape(fit.expression), fit.pose)
     return _FrameCoefficients(fit.expression, illumination, fit.pose, gaze_angles)
-
-
-def upright_crop(points: np.ndarray) -> np.ndarray:
-    """Compute the crop of a shot: one scale and translation, without rotation.
-
-    The neutral face fills the 256 crop as in the release's template. The crop is constant, so the pose alone describes
-    how the head moves, rolls and approaches.
-
-    Args:
-        points: (K, 478, 2) landmarks of the shot's frames.
-
-    Returns:
-        (2, 3) transform of the frames to the crop.
-    """
-    centered = points - points.mean(1, keepdims=True)
-    spread = float(np.median(np.sqrt((centered**2).sum(-1).mean(1))))
-    scale = _CROP_SPREAD * camera.CROP_SIZE / max(spread, 1e-3)
-    center = np.median(points.mean(1), axis=0)
-    half = camera.CROP_SIZE / 2
-    return np.array([[scale, 0, half - scale * center[0]], [0, scale, half - scale * center[1]]])
 
 
 def bridge_blinks(gaze_angles: np.ndarray, expression: np.ndarray, pts: np.ndarray) -> np.ndarray:

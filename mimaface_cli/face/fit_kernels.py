@@ -6,7 +6,7 @@ from mimaface_cli.face import camera
 from mimaface_cli.face.kernels import kernel
 
 
-@kernel
+@kernel(nogil=False)
 def differentiate(
     rotated: np.ndarray, translation: np.ndarray, rotation: np.ndarray, basis: np.ndarray, jacobian: np.ndarray
 ) -> None:
@@ -37,7 +37,7 @@ def differentiate(
                 row[6 + k] = hx * basis[vertex, 0, k] + hy * basis[vertex, 1, k] + hz * basis[vertex, 2, k]
 
 
-@kernel
+@kernel(nogil=False)
 def scale_rows(jacobian: np.ndarray, factors: np.ndarray, rows: np.ndarray) -> None:
     """Multiply both rows of each vertex in a float32 Jacobian (2V, K) by its factor (V,)."""
     for vertex in range(len(factors)):

@@ -205,23 +205,25 @@ def _sum_products(
     template · image. All arrays are float32.
     """
     places = sums.shape[1]
+    masked = image_mask * image
+    squares = masked * image
     for row in range(mask.shape[0]):
         for column in range(mask.shape[1]):
             if mask[row, column] == 0.0:
                 continue
             level = template[row, column]
+            square = level * level
             for down in range(places):
-                for across in range(places):
-                    weight = image_mask[row + down, column + across]
-                    if weight == 0.0:
-                        continue
-                    value = image[row + down, column + across]
-                    sums[0, down, across] += 1
-                    sums[1, down, across] += level
-                    sums[2, down, across] += value
-                    sums[3, down, across] += level * level
-                    sums[4, down, across] += value * value
-                    sums[5, down, across] += value * level
+                weights = image_mask[row + down, column : column + places]
+                values = masked[row + down, column : column + places]
+                value_squares = squares[row + down, column : column + places]
+                for across in range(places):  # without a branch, so that it runs in vector registers
+                    sums[0, down, across] += weights[across]
+                    sums[1, down, across] += weights[across] * level
+                    sums[2, down, across] += values[across]
+                    sums[3, down, across] += weights[across] * square
+                    sums[4, down, across] += value_squares[across]
+                    sums[5, down, across] += values[across] * level
 
 
 def _parabola_peak(before: float, center: float, after: float) -> float:

@@ -24,14 +24,16 @@ def kernel(function: Function | None = None, **options: Any) -> Function | Calla
 
     Args:
         function: Function to compile, or None when the decorator is used with options.
-        **options: Further options of `numba.njit`.
+        **options: Further options of `numba.njit`. Use `nogil=False` for kernels of a few microseconds: another thread
+            that takes the GIL meanwhile may keep it much longer.
 
     Returns:
         The compiled function, or a decorator where `function` is None.
     """
     if function is None:
         return lambda decorated: kernel(decorated, **options)
+    options = {"nogil": True} | options
     try:
-        return njit(cache=True, nogil=True, **options)(function)
+        return njit(cache=True, **options)(function)
     except RuntimeError:
-        return njit(nogil=True, **options)(function)
+        return njit(**options)(function)

@@ -153,7 +153,7 @@ def _accumulate_triangles(
             total[8 + 3 * pair] += yy * products[pair]
 
 
-@kernel
+@kernel(nogil=False)
 def _scatter_triangles(
     triangles: np.ndarray, slots: np.ndarray, sums: np.ndarray, sparse_values: np.ndarray, vertex_gradient: np.ndarray
 ) -> None:

@@ -112,7 +112,10 @@ def _estimate_correction(
     points = fitter.project_fit(reference_fit)[0]
     vertex_prior = surface.roughness() + np.eye(len(fitter.fitted_vertices))
     is_free = np.repeat(surface.is_skin_vertex, 2)
-    hessian = (np.kron(vertex_prior, np.eye(2)) / _LANDMARK_DEVIATION**2)[np.ix_(is_free, is_free)]
+    is_skin = surface.is_skin_vertex
+    vertex_prior = vertex_prior[np.ix_(is_skin, is_skin)] / _LANDMARK_DEVIATION**2
+    hessian = np.zeros((2 * len(vertex_prior), 2 * len(vertex_prior)))
+    hessian[::2, ::2] = hessian[1::2, 1::2] = vertex_prior
     gradient = np.zeros(len(hessian))
     for frame, fit in zip(frames, fits, strict=True):
         # Shifting a landmark of the reference by d shifts its vertex in this frame by R·d, where R is the effect of the

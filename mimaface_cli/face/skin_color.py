@@ -31,13 +31,11 @@ def fit_illumination(
         (27,) illumination coefficients.
     """
     basis = shading.sh_basis(normals)
-    light = np.zeros((3, 9))
-    for channel in range(3):
-        lit_basis = basis * albedo[:, channel : channel + 1] / 255.0
-        target = colors[:, channel] / 255.0 - shading.AMBIENT * lit_basis[:, 0]
-        hessian = lit_basis.T @ lit_basis + regularization * np.eye(9) / 10
-        light[channel] = np.linalg.solve(hessian, lit_basis.T @ target)
-    return light.ravel()
+    lit_basis = basis * (albedo.T[:, :, None] / 255.0)  # (3, 478, 9)
+    targets = colors.T / 255.0 - shading.AMBIENT * lit_basis[:, :, 0]
+    transposed = np.swapaxes(lit_basis, 1, 2)
+    hessians = transposed @ lit_basis + regularization * np.eye(9) / 10
+    return np.linalg.solve(hessians, transposed @ targets[:, :, None]).ravel()
 
 
 def fit_texture(model: Face478, colors: np.ndarray, normals: np.ndarray, rotations: np.ndarray) -> np.ndarray:

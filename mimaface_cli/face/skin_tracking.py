@@ -130,6 +130,7 @@ class SkinTracker:
         self.fitter = fitter
         self.surface, self._crop, self.patch = surface, crop, patch
         self.points = transform_points(patch.affine, points)
+        self._triangles = fitter.model.triangles
         self._iris_tracker = IrisTracker()
 
     def fit_frame(self, frame: ShotFrame, previous: FittedFrame | None = None) -> FrameFit:
@@ -219,9 +220,8 @@ class SkinTracker:
         Returns:
             Landmarks (478, 2), and the mask (478,) of those with a valid flow.
         """
-        triangles = self.fitter.model.triangles
         side = PATCH_SIZE // _WARP_STRIDE
-        _, source = rasterize_positions(expected / _WARP_STRIDE, depth, triangles, self.points - 0.5, side, side)
+        _, source = rasterize_positions(expected / _WARP_STRIDE, depth, self._triangles, self.points - 0.5, side, side)
         # Bilinear upsampling is almost exact, because the warp is nearly affine within a triangle.
         source = cv2.resize(source, (PATCH_SIZE, PATCH_SIZE), interpolation=cv2.INTER_LINEAR)
         warped = overlay_warped(gray, self.patch.gray, source)

@@ -10,9 +10,9 @@ import pytest
 
 from mimaface_cli.errors import InputError
 from mimaface_cli.face import camera
-from mimaface_cli.face.alignment import transform_points
+from mimaface_cli.face.alignment import transform_points, upright_crop
 from mimaface_cli.face.detection import detect_faces
-from mimaface_cli.face.extract_face478 import bridge_blinks, extract_photo, extract_video, upright_crop
+from mimaface_cli.face.extract_face478 import bridge_blinks, extract_photo, extract_video
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.motion.coefficients import EXPRESSION_DIM, blendshape_index
 from mimaface_cli.motion.rotation import rotation_matrix

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimaface_cli.builders.face478.observations import Observations
-from mimaface_cli.face.alignment import transform_points
-from mimaface_cli.face.extract_face478 import IDENTITY_FRAMES, upright_crop
+from mimaface_cli.face.alignment import transform_points, upright_crop
+from mimaface_cli.face.extract_face478 import IDENTITY_FRAMES
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.fitting import Fitter, fit_identity
 
