@@ -49,7 +49,7 @@ def check_media_output(
     """
     writer = open_writer(path, *size, Fraction(25), options=encode)  # checks name, codec and options
     if encode.alpha and not isinstance(writer, VideoWriter):
-        check_image_suffix(path, alpha=True)
+        check_image_suffix(path, has_alpha=True)
     if isinstance(writer, SequenceWriter):
         check_folder(writer.folder.parent)
     else:

@@ -138,7 +138,7 @@ class VideoSource:
             part = min(count - first, end - index)
             start = float(self.track.pts[first])
             frames = read_frames(
-                self.path, max_frames=part, start=start, deinterlace=self.deinterlace, deep=self.is_deep
+                self.path, max_frames=part, start=start, deinterlace=self.deinterlace, is_deep=self.is_deep
             )
             last = None
             try:

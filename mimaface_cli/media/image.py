@@ -241,12 +241,12 @@ def save_image(
     Pillow.fromarray(np.ascontiguousarray(pixels)).save(path, exif=exif, **settings)
 
 
-def check_image_suffix(path: Path, alpha: bool = False) -> None:
+def check_image_suffix(path: Path, has_alpha: bool = False) -> None:
     """Check that an image can be written under a name.
 
     Args:
         path: File to write.
-        alpha: Whether the image has transparency.
+        has_alpha: Whether the image has transparency.
 
     Raises:
         OutputError: If it cannot.
@@ -257,7 +257,7 @@ def check_image_suffix(path: Path, alpha: bool = False) -> None:
         raise OutputError(f"{path}: images cannot be written as '{suffix}'. Use one of {known}.")
     if suffix == ".exr":
         check_exr_support(path)
-    if alpha and suffix in (".jpg", ".jpeg"):
+    if has_alpha and suffix in (".jpg", ".jpeg"):
         raise OutputError(f"{path}: JPEG has no transparency. Use .png.")
 
 

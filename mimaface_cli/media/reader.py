@@ -102,7 +102,7 @@ def read_frames(
     start: float = 0.0,
     duration: float | None = None,
     deinterlace: str = FRAME,
-    deep: bool = False,
+    is_deep: bool = False,
 ) -> Generator[Frame, None, None]:
     """Read the frames of a video (presentation order), an image (one), or a folder of images (natural order).
 
@@ -117,7 +117,7 @@ def read_frames(
         start: Time of the first frame to read, in seconds.
         duration: Duration to read in seconds, or None for the rest.
         deinterlace: How interlaced videos are read: at "frame" or "field" rate, or "off".
-        deep: Whether to provide the frames with all their bits, if `probe` states that they have a `deep_space`.
+        is_deep: Whether to provide the frames with all their bits, if `probe` states that they have a `deep_space`.
 
     Yields:
         Frames with strictly increasing times. The times are those of the whole video; the index counts from 0.
@@ -129,9 +129,9 @@ def read_frames(
     kind = _input_kind(path)
     start = max(0.0, start - TIME_TOLERANCE)
     if kind == "video":
-        frames = _video_frames(path, start, deinterlace, deep)
+        frames = _video_frames(path, start, deinterlace, is_deep)
     else:
-        frames = _image_frames(path, kind, frame_rate, start, deep)
+        frames = _image_frames(path, kind, frame_rate, start, is_deep)
     return prefetch(_limit(frames, max_frames, duration))
 
 
@@ -167,7 +167,7 @@ def _input_kind(path: Path) -> Literal["image", "video", "folder"]:
     return "image" if image_kind(path) == "image" else "video"
 
 
-def _video_frames(path: Path, start: float, deinterlace: str, deep: bool) -> Generator[Frame, None, None]:
+def _video_frames(path: Path, start: float, deinterlace: str, is_deep: bool) -> Generator[Frame, None, None]:
     timed: Iterator[TimedImage]
     if is_animated_webp(path):
         animation = decode_animated_webp(path)
@@ -175,7 +175,7 @@ def _video_frames(path: Path, start: float, deinterlace: str, deep: bool) -> Gen
             (image.rgb, image.alpha, seconds, rest, None) for image, seconds, rest in animation if seconds >= start
         )
     else:
-        timed = decode_rgb_frames(path, start, deinterlace, deep)
+        timed = decode_rgb_frames(path, start, deinterlace, is_deep)
     for index, (image, alpha, seconds, duration, deep_frame) in enumerate(timed):
         yield Frame(image, seconds, index, alpha, duration, deep_frame)
 
@@ -216,7 +216,7 @@ def _stated_rate(image: Path) -> Fraction:
 
 
 def _image_frames(
-    path: Path, kind: str, frame_rate: Fraction | None, start: float, deep: bool
+    path: Path, kind: str, frame_rate: Fraction | None, start: float, is_deep: bool
 ) -> Generator[Frame, None, None]:
     shape: tuple[int, ...] | None = None
     paths = list_images(path) if kind == "folder" else [path]
@@ -224,7 +224,7 @@ def _image_frames(
     first = ceil(start * frame_rate)
     for index, image_path in enumerate(paths[first:]):
         pixels = read_image(image_path)
-        deep_frame = read_deep_image(image_path) if deep else None
+        deep_frame = read_deep_image(image_path) if is_deep else None
         if deep_frame is not None:
             pixels = preview_image(deep_frame)
         image = pixels.rgb

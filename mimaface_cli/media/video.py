@@ -78,8 +78,8 @@ class MediaInfo:
         has_alpha: Whether the first frame is transparent anywhere.
         is_hdr: Whether the colors are HDR (PQ or HLG).
         depth: Bits per channel.
-        deep_space: Color space of the frames with all their bits (`read_frames` with `deep`); None if they are SDR with
-            8 bits, or if only 8 bits can be read.
+        deep_space: Color space of the frames with all their bits (`read_frames` with `is_deep`); None if they are SDR
+            with 8 bits, or if only 8 bits can be read.
     """
 
     path: Path
@@ -182,7 +182,7 @@ def _decode_packet(decoder: VideoCodecContext, packet: Packet, path: Path, count
 
 
 def decode_rgb_frames(
-    path: Path, start: float = 0.0, deinterlace: str = FRAME, deep: bool = False
+    path: Path, start: float = 0.0, deinterlace: str = FRAME, is_deep: bool = False
 ) -> Generator[TimedImage, None, None]:
     """Decode the frames of a video as upright RGB arrays.
 
@@ -190,7 +190,7 @@ def decode_rgb_frames(
         path: Video file.
         start: Time of the first frame to decode, in seconds since the first frame of the video.
         deinterlace: How interlaced frames are read: "frame" or "field" rate, or "off".
-        deep: Whether to provide the frames with all their bits; the arrays then are their previews.
+        is_deep: Whether to provide the frames with all their bits; the arrays then are their previews.
 
     Yields:
         A frame (H, W, 3), uint8, C-contiguous, its alpha (H, W) uint8 or None, its time in seconds since the first
@@ -204,7 +204,7 @@ def decode_rgb_frames(
         stream = video_stream(container, path)
         previous: TimedImage | None = None  # a frame whose successor is not known
         try:
-            for frame in _decode_timed(container, stream, path, start, scan, deinterlace, deep):
+            for frame in _decode_timed(container, stream, path, start, scan, deinterlace, is_deep):
                 if previous is not None:
                     yield *previous[:3], frame[2] - previous[2], previous[4]
                 previous = frame
@@ -217,7 +217,13 @@ def decode_rgb_frames(
 
 
 def _decode_timed(
-    container: InputContainer, stream: VideoStream, path: Path, start: float, scan: Scan, deinterlace: str, deep: bool
+    container: InputContainer,
+    stream: VideoStream,
+    path: Path,
+    start: float,
+    scan: Scan,
+    deinterlace: str,
+    is_deep: bool,
 ) -> Iterator[TimedImage]:
     """Yield frames with the durations that they have if they are the last ones."""
     converter: RgbConverter | None = None
@@ -242,7 +248,7 @@ def _decode_timed(
         if seconds < start:
             continue
         if converter is None:
-            converter = _rgb_converter(frame, stream, path, deep)
+            converter = _rgb_converter(frame, stream, path, is_deep)
         image, alpha, deep_frame = _convert(converter, frame, stream.codec_context.sample_aspect_ratio, path)
         duration = min(duration, _MAX_DURATION) if duration > 0 else step
         yield image, alpha, seconds, duration, deep_frame
@@ -369,8 +375,8 @@ def _demux(container: InputContainer, path: Path) -> Iterator[Packet]:
         raise InputError(f"{path}: the file is damaged before its end. Get the complete file.") from error
 
 
-def _rgb_converter(first: VideoFrame, stream: VideoStream, path: Path, deep: bool = False) -> RgbConverter:
-    converter = (DeepConverter if deep else RgbConverter)(first, stream.sample_aspect_ratio)
+def _rgb_converter(first: VideoFrame, stream: VideoStream, path: Path, is_deep: bool = False) -> RgbConverter:
+    converter = (DeepConverter if is_deep else RgbConverter)(first, stream.sample_aspect_ratio)
     check_pixel_count(path, *converter.size)
     return converter
 

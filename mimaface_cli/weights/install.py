@@ -96,7 +96,7 @@ def check_released_file(file: AssetFile, path: Path) -> None:
         raise WeightsError(f"{path}: has {path.stat().st_size} bytes instead of {file.size}. Download it again.")
 
 
-def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, consume: bool = False) -> bool:
+def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, may_move: bool = False) -> bool:
     """Install a released file into the weights folder.
 
     Args:
@@ -104,7 +104,7 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
         path: The released file.
         source: Origin of the file, for the manifest.
         source_sha256: SHA-256 of the released file (hex).
-        consume: Whether the released file may be moved or removed.
+        may_move: Whether the released file may be moved or removed.
 
     Returns:
         Whether the file was installed; False if the same file was already installed.
@@ -125,20 +125,20 @@ def install(file: AssetFile, path: Path, *, source: str, source_sha256: str, con
                 entry is not None and entry.source_sha256 == source_sha256 and find_installed_problem(file) is None
             )
             if not is_installed:
-                _write_and_record(file, path, source, source_sha256, consume)
-            if consume:
+                _write_and_record(file, path, source, source_sha256, may_move)
+            if may_move:
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(target, error) from error
     return not is_installed
 
 
-def _write_and_record(file: AssetFile, path: Path, source: str, source_sha256: str, consume: bool) -> None:
+def _write_and_record(file: AssetFile, path: Path, source: str, source_sha256: str, may_move: bool) -> None:
     folder = weights_folder()
     with _temporary_file(folder / file.path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # the mode of the user's umask; safetensors would make the file private
-        _write_installed_file(file, path, temporary, consume)
+        _write_installed_file(file, path, temporary, may_move)
         temporary.chmod(mode)
         info = temporary.stat()
         sha256 = manifest.sha256_of(temporary)
@@ -148,13 +148,13 @@ def _write_and_record(file: AssetFile, path: Path, source: str, source_sha256: s
         manifest.record(folder, file.path, entry)
 
 
-def _write_installed_file(file: AssetFile, path: Path, temporary: Path, consume: bool) -> None:
+def _write_installed_file(file: AssetFile, path: Path, temporary: Path, may_move: bool) -> None:
     """Convert, move or copy a released file to a temporary path."""
     if file.content is not None and file.content in NETWORK_LAYOUTS:
         _save_tensors(read_network(path, file.content), temporary, read_attention_heads(path))
         return
     check_released_file(file, path)
-    if consume:
+    if may_move:
         with suppress(OSError):  # on another disk: copied below
             os.replace(path, temporary)
             return

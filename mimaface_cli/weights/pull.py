@@ -149,7 +149,7 @@ def _download_and_install(download: _Download, progress: ProgressCallback) -> No
     except OSError as error:
         raise output_error(path, error) from error
     try:
-        install(download.file, path, source=download.source, source_sha256=sha256, consume=True)
+        install(download.file, path, source=download.source, source_sha256=sha256, may_move=True)
     except WeightsError as error:
         path.unlink(missing_ok=True)  # complete, but not usable
         raise WeightsError(f"{download.url}: {error}") from error

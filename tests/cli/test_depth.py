@@ -207,8 +207,8 @@ def test_16_bit_photo_stays_16_bit_and_is_scaled_with_all_bits(sample, run_comma
 def test_hdr_sequences_keep_their_light(make_source, animate, tmp_path):
     source = make_source(".mkv", PQ_2020)
     assert depth_notes(animate(source, "p/%05d.png")) == depth_notes(animate(source, "e/%05d.exr")) == []
-    original = next(read_frames(source, deep=True)).deep.pixels
-    written = next(read_frames(tmp_path / "p", deep=True)).deep
+    original = next(read_frames(source, is_deep=True)).deep.pixels
+    written = next(read_frames(tmp_path / "p", is_deep=True)).deep
     assert written.space.transfer == PQ
     np.testing.assert_array_equal(outside(written.pixels), outside(original))
 

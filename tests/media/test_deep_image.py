@@ -55,7 +55,7 @@ def test_16_bit_image_is_read_with_all_bits(tmp_path, suffix, channels):
     path = write_with_opencv(tmp_path / f"a{suffix}", pixels)
     assert image_depth(path) == 16
     np.testing.assert_array_equal(read_deep_image(path).pixels, pixels)
-    frame = next(read_frames(path, deep=True))
+    frame = next(read_frames(path, is_deep=True))
     assert abs(frame.image.astype(float) - pixels[..., :3] / 257).max() <= 0.5
     assert (frame.alpha is None) == (channels == 3)
 
@@ -133,7 +133,7 @@ def test_damaged_16_bit_image_is_an_error(tmp_path, suffix):
     path = write_with_opencv(tmp_path / f"a{suffix}", noise())
     path.write_bytes(path.read_bytes()[:900])
     with pytest.raises(InputError):
-        list(read_frames(path, deep=True))
+        list(read_frames(path, is_deep=True))
 
 
 def test_folder_of_16_bit_images_is_read_with_all_bits(tmp_path):
@@ -143,7 +143,7 @@ def test_folder_of_16_bit_images_is_read_with_all_bits(tmp_path):
         write_with_opencv(folder / f"{number}.png", noise() // (number + 1))
     info = probe(folder)
     assert (info.depth, info.pixel_format, info.deep_space.is_wide) == (16, "rgb48le", False)
-    for number, frame in enumerate(read_frames(folder, deep=True)):
+    for number, frame in enumerate(read_frames(folder, is_deep=True)):
         np.testing.assert_array_equal(frame.deep.pixels, noise() // (number + 1))
 
 

@@ -29,7 +29,7 @@ def copy_video(source, output, change=lambda frame: frame, **encode):
     info = probe(source)
     options = EncodeOptions(**encode, source_format=info.pixel_format, space=info.deep_space)
     with open_writer(output, info.width, info.height, Fraction(25), options=options) as writer:
-        for frame in read_frames(source, deep=True):
+        for frame in read_frames(source, is_deep=True):
             writer.write(change(frame.deep), frame.pts)
     return output
 
@@ -132,7 +132,7 @@ def test_changed_pixels_replace_those_of_the_source_and_no_others(tmp_path):
 
 def test_frame_that_is_written_twice_keeps_its_planes(tmp_path):
     source = write_source(tmp_path / "in.mkv", count=1)
-    info, frame = probe(source), next(read_frames(source, deep=True)).deep
+    info, frame = probe(source), next(read_frames(source, is_deep=True)).deep
     pixels, changed = frame.pixels.copy(), np.zeros((HEIGHT, WIDTH), np.uint8)
     pixels[:40], changed[:40] = 60_000, COLOR
     options = EncodeOptions(codec="ffv1", source_format=info.pixel_format, space=info.deep_space)
@@ -217,7 +217,7 @@ def test_8_bit_source_fills_a_10_bit_video(tmp_path):
 def test_turned_video_is_read_upright_with_all_bits(tmp_path):
     source = write_source(tmp_path / "in.mp4", "yuv420p10le", SDR, "libx265", {"x265-params": "log-level=none"}, 1)
     run_ffmpeg("-display_rotation", 90, "-i", source, "-c", "copy", tmp_path / "turned.mp4")
-    upright, turned = (next(read_frames(path, deep=True)).deep for path in (source, tmp_path / "turned.mp4"))
+    upright, turned = (next(read_frames(path, is_deep=True)).deep for path in (source, tmp_path / "turned.mp4"))
     assert turned.coded is None and upright.coded is not None
     np.testing.assert_array_equal(turned.pixels, np.rot90(upright.pixels))
 
