@@ -3,6 +3,7 @@
 The kernels release the GIL, so several threads can render frames at once.
 """
 
+import cv2
 import numpy as np
 
 from mimaface_cli.face.kernels import kernel
@@ -16,6 +17,7 @@ def _rasterize(
     depth: np.ndarray,
     triangles: np.ndarray,
     skip: np.ndarray,
+    open_counts: np.ndarray,
     face_index: np.ndarray,
     barycentric: np.ndarray,
     inverse_depth: np.ndarray,
@@ -34,6 +36,10 @@ def _rasterize(
         bottom = min(height - 1, int(np.floor(max(yi, yj, yk) - 0.5)))
         if left > right or top > bottom:
             continue
+        if has_skip:
+            counts = open_counts[bottom + 1, right + 1] - open_counts[top, right + 1]
+            if counts == open_counts[bottom + 1, left] - open_counts[top, left]:
+                continue
         inverse_area = 1.0 / area
         # 1/z is linear in screen space: it gives perspective-correct weights and depth.
         ni, nj, nk = 1.0 / depth[i], 1.0 / depth[j], 1.0 / depth[k]
@@ -180,20 +186,52 @@ def rasterize(
         Triangle index (H, W) int32, -1 where empty; barycentric weights (H, W, 3) float32; depth (H, W) float32, inf
         where empty.
     """
-    face_index = np.full((height, width), -1, np.int32)
     barycentric = np.zeros((height, width, 3), np.float32)
+    face_index, inverse_depth = _rasterize_into(barycentric, xy, depth, triangles, skip)
+    with np.errstate(divide="ignore"):
+        return face_index, barycentric, 1 / inverse_depth
+
+
+def rasterize_surface(
+    xy: np.ndarray,
+    depth: np.ndarray,
+    triangles: np.ndarray,
+    width: int,
+    height: int,
+    skip: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rasterize triangles as `rasterize` does, without returning their depth.
+
+    Returns:
+        Triangle index (H, W) int32, -1 where empty; barycentric weights (H, W, 3) float32, undefined where empty.
+    """
+    barycentric = np.empty((height, width, 3), np.float32)
+    return _rasterize_into(barycentric, xy, depth, triangles, skip)[0], barycentric
+
+
+def _rasterize_into(
+    barycentric: np.ndarray, xy: np.ndarray, depth: np.ndarray, triangles: np.ndarray, skip: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rasterize triangles, write their weights (H, W, 3), and return index and inverse depth (H, W)."""
+    height, width = barycentric.shape[:2]
+    face_index = np.full((height, width), -1, np.int32)
     inverse_depth = np.zeros((height, width), np.float32)
+    open_counts: np.ndarray = np.zeros((0, 0), np.int32)
+    if skip is None:
+        skip = np.zeros((0, 0), np.bool_)
+    else:  # a triangle whose pixels are all skipped needs no loop
+        open_counts = cv2.integral((~skip).view(np.uint8))
     _rasterize(
         np.ascontiguousarray(xy, np.float64),
         np.ascontiguousarray(depth, np.float64),
         np.ascontiguousarray(triangles, np.int32),
-        np.zeros((0, 0), np.bool_) if skip is None else skip,
+        skip,
+        open_counts,
         face_index,
         barycentric,
         inverse_depth,
     )
-    with np.errstate(divide="ignore"):
-        return face_index, barycentric, 1 / inverse_depth
+    return face_index, inverse_depth
 
 
 def interpolate(

@@ -1,6 +1,7 @@
 """Light on a turning head: the ratio of the fitted light at the new and the old normals."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -35,10 +36,27 @@ class HeadLight:
     rim: list[np.ndarray]
     weight: np.ndarray
 
+    @cached_property
+    def rest_facing(self) -> np.ndarray:
+        """(F,) the cosine of `facing` in the photo."""
+        return np.maximum(self.normals[:, 2], 0)
+
     def facing(self, pose: np.ndarray) -> np.ndarray:
         """Return the cosine (F,) between each vertex's normal and the camera's axis at a pose (6,), at least 0."""
         turn = rotation_matrix(pose[:3]) @ self.rotation.T
         return np.maximum(self.normals @ turn[2], 0)
+
+    @cached_property
+    def _rest_light(self) -> np.ndarray:
+        """(F, 1) logarithm of the light in the photo."""
+        return self._log_light(self.smooth_normals)
+
+    def _log_light(self, normals: np.ndarray) -> np.ndarray:
+        """Return the logarithm (F, 1) of the light on normals (F, 3), averaged over the channels."""
+        if self.coefficients is None:
+            raise ValueError("the light is unknown")
+        light = np.maximum(sh_basis(normals) @ self.coefficients.T, _MIN_LIGHT)
+        return np.asarray(np.log(light).mean(1, keepdims=True))
 
     def ratio(self, pose: np.ndarray) -> np.ndarray | None:
         """Return the factor (V, 3) on the colors of each vertex at a pose (6,), exactly 1 at the photo's pose.
@@ -48,12 +66,8 @@ class HeadLight:
         turn = rotation_matrix(pose[:3]) @ self.rotation.T
         if self.coefficients is None or np.allclose(turn, np.eye(3), atol=1e-3):
             return None
-        before, after = (
-            np.maximum(sh_basis(normals) @ self.coefficients.T, _MIN_LIGHT)
-            for normals in (self.smooth_normals, self.smooth_normals @ turn.T)
-        )
         # One factor for all channels: a gray photo stays gray.
-        change = np.log(after / before).mean(1, keepdims=True)
+        change = self._log_light(self.smooth_normals @ turn.T) - self._rest_light
         face = np.repeat(np.exp(_MAX_LOG_RATIO * np.tanh(change / _MAX_LOG_RATIO)), 3, 1)
         # Hair and neck take the light of the face's rim: no edge shows between them.
         factors = np.concatenate([face, *(face[vertices] for vertices in self.rim)])

@@ -167,10 +167,10 @@ def warp_lower_face(
     columns, rows = np.meshgrid(np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32))
     places = np.dstack([columns, rows]) + corner.astype(np.float32) - field[..., :2]
     colors = cv2.remap(image, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # OpenCV's stub misses None
+    colors = colors.astype(np.float32)
     soften_silhouettes(colors, places)
     opacity = smoothstep(field[..., 2:] / _BLEND_BELOW).astype(np.float32)
     ring = target[face.fine.rings["mouth"]] - corner
-    colors = colors.astype(np.float32)
     is_skin = (index < face.mouth_triangles.start) | (index >= face.mouth_triangles.stop)
     opening = cv2.blur(1 - cv2.erode(is_skin.astype(np.float32), _RIM), (3, 3))[..., None]
     _close_opening(colors, is_skin)

@@ -10,13 +10,13 @@ from functools import partial
 import numpy as np
 
 from mimaface_cli.concurrency import ordered_map
+from mimaface_cli.engines.mesh.blend_kernels import compose_opaque
 from mimaface_cli.engines.mesh.contact import match_lids, separate_lips
 from mimaface_cli.engines.mesh.face_presence import blend_frame
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.occluder_layer import COVERED_MOUTH_SHARES
 from mimaface_cli.engines.mesh.person_render import PersonLayer, render_person
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait
-from mimaface_cli.engines.mesh.render_kernels import compose_opaque
 from mimaface_cli.engines.mesh.rest_correction import RestCorrection
 from mimaface_cli.engines.mesh.video_layers import SourceFrame
 from mimaface_cli.face.face478 import Face478
