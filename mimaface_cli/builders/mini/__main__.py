@@ -29,9 +29,9 @@ def parse_arguments(arguments: list[str]) -> MiniOptions:
     parser.add_argument("work", type=Path, metavar="WORK", help="folder of data, training and results")
     people = "table with the columns file and person: all videos of a person are held out together"
     parser.add_argument("--people", type=Path, metavar="FILE.csv", help=people)
-    minutes = "train for about so many minutes on this device (default: the steps of the configuration)"
+    minutes = "train for about this many minutes on this device (default: the steps of the configuration)"
     parser.add_argument("--minutes", type=float, default=0.0, help=minutes)
-    piece = "stop this call after so many minutes"
+    piece = "stop this call after this many minutes, at a checkpoint"
     parser.add_argument("--piece", type=float, default=0.0, metavar="MINUTES", help=piece)
     parser.add_argument("--part", choices=PARTS, help="run one part of the build (default: all)")
     for name, (metavar, text) in _COUNTS.items():

@@ -40,7 +40,7 @@ def build_mini(options: MiniOptions, log: Log) -> None:
 
     Raises:
         InputError: The videos, the table of people or the configuration cannot be used.
-        OutputError: The folder of work cannot be written.
+        OutputError: The work folder cannot be written.
     """
     config = replace(
         load_config(options.config), data=str(options.work / "data"), output=str(options.work / "run"), space="face478"

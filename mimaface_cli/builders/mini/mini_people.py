@@ -62,7 +62,7 @@ def record_split(output: Path, held_out: frozenset[str]) -> None:
         if json.loads(path.read_text("utf-8"))["people"] == people:
             return
         if any(output.glob("*/step-*.pt")) or (output / "vae").exists():
-            raise InputError(f"{output}: was trained with other people held out. Choose another folder of work.")
+            raise InputError(f"{output}: was trained with other people held out. Choose another work folder.")
     output.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps({"people": people}, indent=1), "utf-8")
