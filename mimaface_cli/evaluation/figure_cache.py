@@ -24,7 +24,7 @@ from mimaface_cli.files import atomic_path
 from mimaface_cli.fingerprint import content_hash
 from mimaface_cli.motion.track_cache import track_key
 
-REVISION = 3
+REVISION = 4
 """Increase it when the definition of a figure changes, so that cached figures are measured again."""
 
 

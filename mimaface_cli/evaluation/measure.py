@@ -18,6 +18,7 @@ from mimaface_cli.evaluation.video_pair import PairContext, VideoPair, load_driv
 from mimaface_cli.face import face478
 from mimaface_cli.face.extract_face478 import extract_video
 from mimaface_cli.face.extract_options import ExtractOptions
+from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.media.reader import Frame, probe, read_frames
 
@@ -140,10 +141,10 @@ def _read_result(video: VideoPair, consumers: list[Metric | FeatureCollector]) -
         progress("measuring", video.frame_count, video.info.frame_count)
 
     options = ExtractOptions(video.options.face, 0.0, skin=False)
-    frames = read_frames(video.result)
+    frames, tracker = read_frames(video.result), FaceTracker(video.options.face)
     try:
         video.track = extract_video(
-            frames, video.info.frame_rate, face478.load(), options, str(video.result), observe=observe
+            frames, video.info.frame_rate, face478.load(), options, str(video.result), observe=observe, tracker=tracker
         )
     except InputError:
         has_only_faceless_frames = video.frame_count and not video.face_count and video.is_complete
@@ -151,6 +152,7 @@ def _read_result(video: VideoPair, consumers: list[Metric | FeatureCollector]) -
             raise
     finally:
         frames.close()
+        video.visible_faces = tracker.max_face_count
 
 
 def _finish(video: VideoPair, metrics: list[Metric], figures: ResultFigures) -> None:
@@ -170,8 +172,14 @@ def _finish(video: VideoPair, metrics: list[Metric], figures: ResultFigures) -> 
 
 def _describe_faceless_frames(video: VideoPair) -> list[str]:
     notes = []
-    faceless = video.frame_count - video.face_count
-    if faceless:
+    selector, faceless = video.options.face, video.frame_count - video.face_count
+    if video.visible_faces > 1:
+        notes.append(
+            f"up to {video.visible_faces} faces are visible in the result at once; one is measured ({selector})"
+        )
+    if video.visible_faces and not video.face_count:
+        notes.append(f"the result shows no face number {selector} from the left; no motion is measured")
+    elif faceless:
         notes.append(
             f"{faceless} of {video.frame_count} frames of the result show no face; no motion is measured there"
         )

@@ -70,6 +70,7 @@ class VideoPair(FeatureCache):
         driver_frames: The driver's frames by time.
         times: Seconds of the result's frames from its first one; grows while the result is read.
         face_count: Frames of the result that show the face.
+        visible_faces: The largest number of faces that the result shows at once.
         track: The result's unsmoothed motion. None until the result is read, and if no frame shows the face.
     """
 
@@ -87,6 +88,7 @@ class VideoPair(FeatureCache):
         self.driver_frames = DriverFrames(context.pair)
         self.times: list[float] = []
         self.face_count = 0
+        self.visible_faces = 0
         self.track: MotionTrack | None = None
 
     @property

@@ -22,6 +22,7 @@ from mimaface_cli.face import gaze, shading
 from mimaface_cli.face.alignment import transform_points, upright_crop
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.face478 import Face478
+from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.fitting import Fitter, FrameFit, fit_identity
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.face.reference_frame import build_skin_tracker
@@ -86,6 +87,7 @@ def extract_video(
     name: str = "video",
     progress: ProgressCallback = ignore_progress,
     observe: Callable[[FrameType, Face | None, bool], None] | None = None,
+    tracker: FaceTracker | None = None,
     **meta: Any,
 ) -> MotionTrack:
     """Extract the motion of one person from a video.
@@ -98,6 +100,7 @@ def extract_video(
         name: Name of the input in error messages.
         progress: Called for each frame.
         observe: Called with each frame, the tracked face in it and whether it starts a shot.
+        tracker: Tracker of the selected face, by default a new one. It is closed at the end.
         **meta: Further fields of the track's metadata, such as `source_hash`.
 
     Returns:
@@ -106,7 +109,7 @@ def extract_video(
     Raises:
         InputError: When there are no frames or none shows the face.
     """
-    tracked_frames = prefetch(track_face(frames, options.face, name))
+    tracked_frames = prefetch(track_face(frames, options.face, name, tracker))
     # Faces are detected while frames are fitted. The fits multiply small matrices: the threads of BLAS would only spin.
     with closing(tracked_frames), threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         builder = _TrackBuilder(model, options.skin, pool)

@@ -28,7 +28,7 @@ FrameType = TypeVar("FrameType", bound=TimedImage)
 
 
 def track_face(
-    frames: Iterable[FrameType], selector: str, name: str = "video"
+    frames: Iterable[FrameType], selector: str, name: str = "video", tracker: FaceTracker | None = None
 ) -> Generator[tuple[FrameType, Face | None, bool], None, None]:
     """Track the selected person through the frames of a video.
 
@@ -36,6 +36,7 @@ def track_face(
         frames: Frames in presentation order.
         selector: Face selector: largest, left, right or a number counted from the left.
         name: Name of the input in error messages.
+        tracker: Tracker with that selector, by default a new one. It is closed at the end.
 
     Yields:
         Each frame, the tracked face or None where it is not visible, and whether the frame starts a new shot.
@@ -43,7 +44,7 @@ def track_face(
     Raises:
         InputError: After the last frame, when there was no frame or none showed the face.
     """
-    tracker, is_cut = FaceTracker(selector), CutDetector()
+    tracker, is_cut = tracker or FaceTracker(selector), CutDetector()
     frame_count, was_visible = 0, False
     try:
         for frame in frames:

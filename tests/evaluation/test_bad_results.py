@@ -39,9 +39,13 @@ def test_result_with_several_faces_is_measured_on_the_selected_one(sample, drive
     for face in ("left", "right"):
         evaluation = evaluate(result, sample.portrait, sample.driver, EvaluateOptions(face=face), cache=cache)
         values[face] = evaluation.rows[0].figures.values
+        assert (
+            "2 faces are visible" in evaluation.rows[0].figures.notes[0] and face in evaluation.rows[0].figures.notes[0]
+        )
     assert values["left"]["jitter"] > 2 * values["right"]["jitter"]
     both = evaluate(result, sample.portrait, sample.driver, EvaluateOptions(face="3"), cache=cache)
     assert both.means["face_share"].value == 0
+    assert any("no face number 3 from the left" in note for note in both.rows[0].figures.notes)
 
 
 def test_failed_rows_and_black_rows_do_not_stop_the_others(sample, cache, tmp_path):

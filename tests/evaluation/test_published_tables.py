@@ -9,6 +9,7 @@ from mimaface_cli.evaluation.catalog import CATALOG
 from mimaface_cli.evaluation.evaluate_options import EvaluateOptions
 from mimaface_cli.evaluation.evaluation_result import Evaluation, MeanFigure, ResultRow
 from mimaface_cli.evaluation.list_recipes import load_recipes
+from mimaface_cli.evaluation.list_sampling import make_recipe_list
 from mimaface_cli.evaluation.measure import ResultFigures
 from mimaface_cli.evaluation.pair_lists import Pair
 from mimaface_cli.evaluation.published_tables import compare_with_published, load_published_tables
@@ -68,6 +69,29 @@ def test_recipes_name_source_download_and_rule():
     for recipe in recipes.values():
         texts = (recipe.title, recipe.download, recipe.layout, recipe.ids_from, recipe.rule, recipe.source)
         assert all(texts) and recipe.protocol in ("same", "cross")
+    for dataset in ("voxceleb1", "voxceleb2", "vfhq", "hdtf", "talkinghead1kh"):
+        assert {f"{dataset}-same", f"{dataset}-cross"} <= set(recipes)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "names"),
+    [
+        ("voxceleb2-cross", ["id00017/a/1.mp4", "id00017/b/2.mp4", "id00061/c/3.mp4"]),
+        ("hdtf-cross", ["RD_Radio11_0.mp4", "RD_Radio11_1.mp4", "WDA_Someone_000.mp4"]),
+        (
+            "talkinghead1kh-cross",
+            ["--Y9imYnfBw_0000_S0_E122_L488.mp4", "--Y9imYnfBw_0001_S0_E98_L1.mp4", "1lSejjfNHpw_0075_S0_E9_L5.mp4"],
+        ),
+    ],
+)
+def test_cross_recipes_pair_different_videos(recipe, names, tmp_path):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    rows = make_recipe_list(tmp_path, load_recipes()[recipe], None, 0).rows
+    assert {row["driver"] for row in rows} == set(names)
+    other = {names[0]: {names[2]}, names[1]: {names[2]}, names[2]: set(names[:2])}
+    assert all(row["source"] in other[row["driver"]] for row in rows)
 
 
 def test_every_metric_names_extractor_crop_and_resolution():
