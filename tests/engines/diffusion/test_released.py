@@ -23,6 +23,7 @@ from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.track import MotionTrack
+from mimaface_cli.weights import manifest
 from tests.conftest import FRAMES, read_video, weights_at
 
 SETTINGS = DenoiseSettings(length=6, overlap=2, steps=2)
@@ -144,9 +145,12 @@ def test_checkpoint_with_nan_is_reported_before_the_first_clip(
     path = broken / f"mimaface/{name}.safetensors"
     with safe_open(path, "pt") as file:
         state, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
-    key = next(key for key, value in state.items() if value.is_floating_point())
+    key = [key for key, value in state.items() if value.is_floating_point()][-1]
     state[key].view(-1)[0] = float("nan")
     save_file(state, path, metadata)
+    info = path.stat()
+    entry = manifest.ManifestEntry(info.st_size, info.st_mtime_ns, manifest.sha256_of(path), "a release", "0" * 64)
+    manifest.record(broken, f"mimaface/{name}.safetensors", entry)
     monkeypatch.setattr(fallback, "denoise_clip", lambda *_: pytest.fail("a clip was denoised"))
     with weights_at(broken), pytest.raises(WeightsError, match=rf"{name}\.safetensors.*: {key} contains NaN or Inf"):
         animate(sample.portrait, sample.driver, tmp_path / "a.mp4", options(), cache=Cache(tmp_path / "cache"))
