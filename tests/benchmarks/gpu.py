@@ -11,9 +11,11 @@ that it works.
 import argparse
 import contextlib
 import json
+import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +87,17 @@ def work(folder: Path, measurements: list[Measurement], device: torch.device) ->
         write_result(folder, {"name": measurement.name, **row, "seconds": round(time.perf_counter() - start, 1)})
         torch.compiler.reset()
         release_memory(device)
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process soon after its supervisor was killed: two workers on one card would measure each other."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def supervise(folder: Path, command: list[str], end: float) -> None:
@@ -168,6 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
     measurements = list_measurements(device, options.toy or device.type == "cpu")
     measurements = [measurement for measurement in measurements if options.only in measurement.name]
     if options.worker:
+        end_with_parent(os.getppid())
         work(options.folder, measurements, device)
         return 0
     if "machine" not in read_results(options.folder):

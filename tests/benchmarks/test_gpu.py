@@ -1,5 +1,7 @@
 """The benchmark for a GPU: resumable, each measurement with its own limit, and complete at toy size on the CPU."""
 
+import os
+import subprocess
 import sys
 import time
 
@@ -9,6 +11,7 @@ import torch
 from tests.benchmarks import gpu
 from tests.benchmarks.gpu_goldens import GOLDENS, measure_goldens
 from tests.benchmarks.gpu_parts import CLIPS, Measurement, list_measurements
+from tests.conftest import ROOT
 
 CPU = torch.device("cpu")
 
@@ -42,6 +45,28 @@ def test_time_for_everything_ends_the_worker(tmp_path):
     start = time.time()
     gpu.supervise(tmp_path, [sys.executable, "-S", "-c", "import time; time.sleep(60)"], start + 0.3)
     assert time.time() - start < 30
+
+
+@pytest.mark.skipif(os.name != "posix", reason="parents of POSIX systems")
+def test_worker_ends_when_its_supervisor_is_killed(tmp_path):
+    program = (
+        "import os, subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1], str(os.getpid())]).wait()"
+    )
+    worker = (
+        "import pathlib, sys, time; from tests.benchmarks.gpu import end_with_parent; end_with_parent(int(sys.argv[1]));"
+        f"begun = pathlib.Path({str(tmp_path)!r}) / 'begun'; begun.touch()\n"
+        "while True: begun.touch(); time.sleep(0.05)"
+    )
+    supervisor = subprocess.Popen([sys.executable, "-c", program, worker], cwd=ROOT)
+    begun, end = tmp_path / "begun", time.time() + 60
+    while not begun.exists():
+        assert time.time() < end
+        time.sleep(0.05)
+    supervisor.kill()
+    supervisor.wait()
+    while time.time() - begun.stat().st_mtime < 2:
+        assert time.time() < end, "the worker goes on"
+        time.sleep(0.1)
 
 
 def test_second_run_measures_only_what_is_missing(tmp_path):
