@@ -2,7 +2,6 @@
 
 import json
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -87,7 +86,7 @@ def _load_file(path: Path) -> Any:
             start = file.read(9)
         if start[8:9] == b"{":  # a safetensors header, whatever the file's extension
             return load_file(path)
-        if zipfile.is_zipfile(path):
+        if start[:2] == b"PK":  # PyTorch's zip archive
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         return load_legacy_pickle(path)
     except UnpicklingError as error:
