@@ -51,7 +51,8 @@ def test_time_for_everything_ends_the_worker(tmp_path):
 def test_worker_ends_when_its_supervisor_is_killed(tmp_path):
     program = "import os, subprocess, sys\nsubprocess.run([sys.executable, '-c', sys.argv[1], str(os.getpid())])"
     worker = (
-        "import pathlib, sys, time\nfrom tests.benchmarks.gpu import end_with_parent\nend_with_parent(int(sys.argv[1]))\n"
+        "import pathlib, sys, time\nfrom tests.benchmarks.gpu import end_with_parent\n"
+        "end_with_parent(int(sys.argv[1]))\n"
         f"begun = pathlib.Path({str(tmp_path)!r}) / 'begun'\nwhile True: begun.touch(); time.sleep(0.05)"
     )
     supervisor = subprocess.Popen([sys.executable, "-c", program, worker], cwd=ROOT)
