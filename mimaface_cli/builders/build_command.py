@@ -1,5 +1,6 @@
 """What the command lines of long builds share: progress with the elapsed time, and errors in one line."""
 
+import re
 import time
 from collections.abc import Callable
 
@@ -7,6 +8,11 @@ from mimaface_cli.errors import MimafaceError
 
 INTERRUPTED = 130  # exit code
 Log = Callable[[str], None]
+
+
+def describe_error(error: MimafaceError) -> str:
+    """Return the line of an error, with option fields in backticks as flags."""
+    return "error: " + re.sub(r"`([a-z_]+)`", lambda match: "--" + match[1].replace("_", "-"), str(error))
 
 
 def run_build(build: Callable[[Log], None], write: Callable[[str], object]) -> int:
@@ -27,7 +33,7 @@ def run_build(build: Callable[[Log], None], write: Callable[[str], object]) -> i
     try:
         build(log)
     except MimafaceError as error:
-        write(f"error: {error}\n")
+        write(f"{describe_error(error)}\n")
         return error.exit_code
     except KeyboardInterrupt:
         write("interrupted. Run the same command to resume.\n")

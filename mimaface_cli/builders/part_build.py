@@ -15,7 +15,7 @@ from mimaface_cli.builders.part_training import PartTask, PartTrainer, TrainingO
 from mimaface_cli.engines.mesh.face_part import FacePart
 from mimaface_cli.engines.mesh.part_network import content_version, load_network
 from mimaface_cli.errors import InputError
-from mimaface_cli.files import atomic_path
+from mimaface_cli.files import atomic_path, check_output
 from mimaface_cli.media.image import write_image
 
 _CONDITION_QUANTILES = 0.002, 0.998  # of the training data: the range to which conditions are limited
@@ -70,15 +70,15 @@ def build_part_model(build: PartBuild[C], options: PartBuildOptions, log: Callab
     """Build the model and write it with its card and a sheet of held-out people.
 
     Raises:
-        InputError: If the folder is missing or shows no usable face, or an output exists.
+        InputError: If the folder is missing or shows no usable face.
+        OutputError: If an output exists already or cannot be written.
         WeightsError: If the model to start from is none of this part, or of another size.
     """
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder. Name a folder of videos of faces.")
     card = options.output.with_suffix(".md")
     for path in (options.output, card):
-        if path.exists() and not options.overwrite:
-            raise InputError(f"{path}: exists. Name another file, or allow overwriting.")
+        check_output(path, options.overwrite)
     work = options.work or options.output.with_suffix(".work")
     make_samples(options.folder, work, options.jobs, build.make_samples, log)
     data = load_people(options.folder, work, options.people, options.held_out_every, build.load_clip)

@@ -26,3 +26,12 @@ def test_mouth_build_refuses_a_missing_folder(tmp_path, capsys):
     assert main([str(tmp_path / "none"), "-o", str(tmp_path / "m.npz")]) == InputError("").exit_code
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_run_build_shows_options_as_flags():
+    def fail(log: Log) -> None:
+        raise InputError("model.npz: exists already. Set `held_out_every` or `overwrite`.")
+
+    lines: list[str] = []
+    run_build(fail, lines.append)
+    assert lines == ["error: model.npz: exists already. Set --held-out-every or --overwrite.\n"]

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mimaface_cli.builders.build_command import describe_error
 from mimaface_cli.builders.occlusion.network_build import BuildOptions, build_network
 from mimaface_cli.errors import MimafaceError
 
@@ -20,12 +21,20 @@ def parse_arguments(arguments: list[str]) -> BuildOptions:
     parser.add_argument("--steps", type=int, default=BuildOptions.steps, help="training steps (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
     parser.add_argument("--about", default=BuildOptions.about, help="origin and license of the data, for the card")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model and card")
     options = parser.parse_args(arguments)
     if options.output.suffix != ".npz":
         parser.error("-o must end in .npz")
     if options.steps < 1 or options.seed < 0:
         parser.error("--steps must be at least 1, and --seed must not be negative")
-    return BuildOptions(options.folder, options.output, options.steps, seed=options.seed, about=options.about)
+    return BuildOptions(
+        options.folder,
+        options.output,
+        options.steps,
+        seed=options.seed,
+        about=options.about,
+        overwrite=options.overwrite,
+    )
 
 
 def _print_progress(stage: str, done: int, total: int) -> None:
@@ -39,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         measurements = build_network(options, _print_progress)
     except MimafaceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(describe_error(error), file=sys.stderr)
         return error.exit_code
     print(f"{options.output}: false detections on {measurements.alarms:.1%} of the unchanged faces")
     for name, share in measurements.detected.items():

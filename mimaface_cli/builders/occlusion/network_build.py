@@ -23,8 +23,10 @@ from mimaface_cli.builders.occlusion.training_faces import (
     find_photos,
     read_training_data,
 )
+from mimaface_cli.errors import InputError
 from mimaface_cli.face.occlusion import find_regions, gather_evidence
 from mimaface_cli.face.occlusion_network import FACE_PLANE, OcclusionNetwork, crop_matrix, load_occlusion_network
+from mimaface_cli.files import atomic_path, check_output
 
 _MIN_AREA = 0.05  # share of the face that a drawn occluder covers, so that it counts in the measurement
 _MIN_OVERLAP = 0.4  # intersection over union from which it counts as detected
@@ -49,6 +51,7 @@ class BuildOptions:
         held_out_every: Every N-th photo is held out.
         seed: Seed of all random numbers.
         about: Origin and license of the photos, for the card.
+        overwrite: Whether an existing model and card are replaced.
     """
 
     folder: Path
@@ -57,6 +60,7 @@ class BuildOptions:
     held_out_every: int = 15
     seed: int = 0
     about: str = "The origin of the data is not stated."
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,19 +86,29 @@ def build_network(options: BuildOptions, progress: Callable[[str, int, int], Non
     Args:
         options: The options.
         progress: Is called with a stage, the finished and the total number of its steps.
+
+    Raises:
+        InputError: The folder is missing or contains no photo.
+        OutputError: Model or card exist already, or cannot be written.
     """
+    card_path = options.output.with_suffix(".md")
+    for path in (options.output, card_path):
+        check_output(path, options.overwrite)
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder. Name a folder of photos.")
     paths = find_photos(options.folder)
     training = [path for k, path in enumerate(paths) if k % options.held_out_every]
     data = read_training_data(training, lambda done, total: progress("photos", done, total))
     trained = train_network(
         data, options.steps, options.seed, lambda done, _: progress("training", done, options.steps)
     )
-    with options.output.open("wb") as file:
+    with atomic_path(options.output) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **trained.export())
     network = load_occlusion_network(options.output)
     held_out = read_training_data(paths[:: options.held_out_every], lambda done, total: progress("test", done, total))
     measurements = measure_network(network, held_out, options.seed)
-    options.output.with_suffix(".md").write_text(write_card(network, measurements, options, len(data.faces)), "utf-8")
+    with atomic_path(card_path) as temporary:
+        temporary.write_text(write_card(network, measurements, options, len(data.faces)), "utf-8")
     return measurements
 
 

@@ -1,6 +1,7 @@
 """Faces, textures and hands for the training of the occlusion network, cut from a folder of photos."""
 
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def find_photos(folder: Path) -> list[Path]:
     """Return the photos in a folder and its subfolders, sorted."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
     if not paths:
-        raise InputError(f"{folder}: contains no photos.")
+        raise InputError(f"{folder}: contains no photos. Add photos that show a face.")
     return paths
 
 
@@ -63,24 +64,26 @@ def read_training_data(paths: list[Path], progress: Callable[[int, int], None]) 
         paths: The photos.
         progress: Is called with the number of photos that are done and their total number.
     """
-    landmarker = FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=2)
     hand_model = locate_hand_model()
-    hand_landmarker = HandLandmarker(hand_model) if hand_model else None
     data = TrainingData([], [])
-    for done, path in enumerate(paths):
-        progress(done, len(paths))
-        try:
-            image = _reduce(read_image(path).rgb)
-        except MimafaceError:
-            continue
-        hands = [hand for hand in (hand_landmarker(image) if hand_landmarker else []) if hand.score > _MIN_HAND_SCORE]
-        data.hands.extend(cutout for cutout in (_cut_hand(image, hand) for hand in hands) if cutout is not None)
-        faces = landmarker(image)
-        if faces:
-            points = max(faces, key=lambda face: face.size).points
-            hull = draw_face_hull(points, image.shape[:2])
-            if not any((draw_hand(hand, hull.shape) > 0)[hull].any() for hand in hands):
-                data.faces.append(_cut_face(image, points))
+    with ExitStack() as stack:
+        landmarker = stack.enter_context(closing(FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=2)))
+        hand_landmarker = stack.enter_context(closing(HandLandmarker(hand_model))) if hand_model else None
+        for done, path in enumerate(paths):
+            progress(done, len(paths))
+            try:
+                image = _reduce(read_image(path).rgb)
+            except MimafaceError:
+                continue
+            hands = hand_landmarker(image) if hand_landmarker else []
+            hands = [hand for hand in hands if hand.score > _MIN_HAND_SCORE]
+            data.hands.extend(cutout for cutout in (_cut_hand(image, hand) for hand in hands) if cutout is not None)
+            faces = landmarker(image)
+            if faces:
+                points = max(faces, key=lambda face: face.size).points
+                hull = draw_face_hull(points, image.shape[:2])
+                if not any((draw_hand(hand, hull.shape) > 0)[hull].any() for hand in hands):
+                    data.faces.append(_cut_face(image, points))
     return data
 
 

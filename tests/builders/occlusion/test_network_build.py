@@ -7,6 +7,7 @@ from mimaface_cli.builders.occlusion.__main__ import parse_arguments
 from mimaface_cli.builders.occlusion.network_build import DRAWINGS, BuildOptions, build_network, measure_network
 from mimaface_cli.builders.occlusion.training import TrainableNetwork, make_sample, train_network
 from mimaface_cli.builders.occlusion.training_faces import TrainingData, read_training_data
+from mimaface_cli.errors import OutputError
 from mimaface_cli.face.occlusion_network import load_occlusion_network
 from tests.conftest import ROOT
 
@@ -74,6 +75,8 @@ def test_build_writes_model_and_card(tmp_path):
     shipped = (ROOT / "weights" / "occlusion.md").read_text("utf-8")
     headings = [line for line in card.splitlines() if line.startswith("## ")]
     assert headings == [line for line in shipped.splitlines() if line.startswith("## ")]
+    with pytest.raises(OutputError, match=r"occlusion\.npz: the file exists already"):
+        build_network(options, lambda stage, done, total: None)
 
 
 def test_options_are_parsed_and_checked(capsys):
