@@ -229,7 +229,7 @@ def make_crops(difference: float) -> MouthCrops:
     return MouthCrops(np.stack(images), np.array(is_real), np.array(people), np.arange(96) % 3 > 0)
 
 
-def test_classifier_tells_what_differs_and_guesses_what_does_not(monkeypatch):
+def test_classifier_separates_different_sets_and_guesses_on_equal_ones(monkeypatch):
     monkeypatch.setattr(mouth_classifier, "STEPS", 60)
     different, alike = classify(make_crops(70)), classify(make_crops(0))
     assert different["AUC"] > 0.9 and different["open accuracy"] > 0.8 and different["people"] == 8

@@ -144,7 +144,7 @@ def test_animate_lists_frames_without_face(run_command, sample, tmp_path):
     assert times == [Fraction(k, 25) for k in range(12)] and images[0].shape == (256, 256, 3)
 
 
-def test_sizes_default_to_1920_for_photos_and_to_the_own_size_of_videos(run_command, sample, tmp_path):
+def test_sizes_default_to_1920_for_photos_and_to_the_original_size_for_videos(run_command, sample, tmp_path):
     Image.open(sample.portrait).resize((1944, 1936)).save(tmp_path / "large.jpg")
     frames = [np.asarray(Image.fromarray(frame).resize((2048, 2048))) for frame in read_video(sample.driver)[0][:2]]
     source = write_video(tmp_path / "shot.mp4", frames, [Fraction(k, 24) for k in range(2)], Fraction(24))

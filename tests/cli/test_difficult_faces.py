@@ -180,7 +180,7 @@ def test_track_of_a_turned_photo_has_its_pixels(run_command, photo, tmp_path):
     assert abs(np.degrees(track.pose[0, 2]) - 90) < 8
 
 
-def test_small_face_in_a_large_photo_and_video_is_found(run_command, photo, laugh, tmp_path):
+def test_small_face_in_a_large_photo_and_video_is_detected(run_command, photo, laugh, tmp_path):
     canvas = np.full((1440, 2560, 3), 80, np.uint8)
     small = cv2.resize(photo, (130, 160), interpolation=cv2.INTER_AREA)  # its face is about 70 pixels high
     frames = []

@@ -63,7 +63,7 @@ def test_wrong_model_is_a_one_line_error(run_mimaface, sample, tmp_path, command
     assert text in line
 
 
-def test_damaged_model_says_how_to_do_without_it(run_command, sample, tmp_path):
+def test_error_of_a_damaged_model_says_how_to_continue_without_it(run_command, sample, tmp_path):
     (tmp_path / "text.npz").write_text("no model")
     result = run_command("edit", sample.portrait, "-o", "out.png", *CLOSED, "--eyes", "text.npz")
     assert result.code == 5 and "--eyes painted" in result.err

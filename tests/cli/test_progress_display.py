@@ -55,7 +55,7 @@ def clock(monkeypatch):
     return times
 
 
-def test_steps_tell_seconds_a_step_and_a_frame_and_the_time_left(clock, monkeypatch, capsys):
+def test_progress_shows_seconds_per_step_and_frame_and_the_time_left(clock, monkeypatch, capsys):
     with show_progress() as show:
         for step in range(4):
             clock[0] = 10.0 * step
@@ -79,7 +79,7 @@ def test_time_until_the_first_frames_is_shown_until_the_first_clip_is_done(clock
     assert len(lines) == 9 and not any("first" in line for line in lines[4:])
 
 
-def test_lines_tell_units_per_second_and_the_time_left(clock, capsys):
+def test_lines_show_units_per_second_and_the_time_left(clock, capsys):
     with show_progress() as show:
         for frame in range(1, 202):
             clock[0] = 0.1 * frame

@@ -81,7 +81,7 @@ def test_conversion_and_unused_streams_are_noted_and_a_stream_can_be_selected(ru
     assert not list(tmp_path.glob(".*part*"))
 
 
-def test_surround_driver_in_an_order_of_its_own_ends_with_a_result(run_command, sample, tmp_path):
+def test_surround_driver_with_an_unusual_channel_order_gives_a_result(run_command, sample, tmp_path):
     """Its layout once aborted the process."""
     run_ffmpeg(*tones([300] * 8, 0.4, 16_000, "7.1"), "-c:a", "pcm_s16be", tmp_path / "a.aiff")
     done = run_command("animate", sample.portrait, "a.aiff", "-o", "out.mp4", *SMALL)

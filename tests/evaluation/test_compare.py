@@ -153,7 +153,7 @@ def test_blind_page_takes_votes_by_keyboard_in_a_browser(blind, tmp_path):
     assert count.ties == 1 and count.wins + count.losses == 1
 
 
-def test_count_votes_tells_systems_apart(blind, tmp_path, run_command):
+def test_count_votes_separates_systems(blind, tmp_path, run_command):
     key = json.loads(key_path(blind).read_text("utf-8"))
     votes = [
         {"id": name, "choice": "left" if trial["left"] == "ours" else "right"} for name, trial in key["trials"].items()

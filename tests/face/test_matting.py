@@ -82,7 +82,7 @@ def test_matte_recovers_hair_that_the_mask_misses(layers):
     assert np.abs(matte.alpha - layers.alpha)[ring].mean() < min(0.35 * mask_error, 0.06)
 
 
-def test_matte_of_a_large_photo_is_as_good():
+def test_matte_of_a_large_photo_is_as_accurate():
     """Larger than the resolution at which alpha is solved."""
     layers = make_layers(900)
     matte = matte_person(layers.image, layers.confidence)

@@ -306,7 +306,7 @@ def test_moving_person_leaves_no_trail(segmenter, portrait_image, portrait_mask,
     assert overlap(masks[1], alone) > 0.98
 
 
-def test_frames_of_another_size_start_anew(segmenter, portrait_image, points):
+def test_frames_of_a_video_may_change_their_size(segmenter, portrait_image, points):
     segmenter(portrait_image, points)
     half = cv2.resize(portrait_image, (256, 256), interpolation=cv2.INTER_AREA)
     assert segmenter(half, points / 2).confidence.shape == (256, 256)

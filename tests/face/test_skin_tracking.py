@@ -80,7 +80,7 @@ def test_occluded_half_of_a_face_follows_the_landmarks(expression_clip):
         assert np.degrees(np.abs(fit.pose[:3] - clip.coefficients.pose[index, :3])).max() < 3
 
 
-def test_fit_that_starts_from_the_previous_frame_equals_one_that_starts_anew(expression_clip):
+def test_fit_from_the_previous_frame_equals_a_fit_from_scratch(expression_clip):
     clip = expression_clip
     frames = [
         ShotFrame(FacePatch.cut(image, face.points), face) for image, face in zip(clip.images, clip.faces, strict=True)

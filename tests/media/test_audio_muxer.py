@@ -239,7 +239,7 @@ def test_damaged_audio_is_reported_and_does_not_abort_the_video(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
-def test_flac_without_its_stream_description_is_encoded_anew(tmp_path, suffix):
+def test_flac_without_its_stream_description_is_encoded_again(tmp_path, suffix):
     content = make_audio(tmp_path / "a.flac", make_noise(3), codec="flac").read_bytes()
     block, is_last = 4, False
     while not is_last:  # a block has a byte of type and 3 bytes of size

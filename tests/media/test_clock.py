@@ -44,7 +44,7 @@ def join_takes(path, offsets, muxer="mpegts"):
     [([0, 600], 1), ([0, 0], 1), ([500, 0], 1), ([0, 3600, 20], 2), ([95_400, 0], 1), ([0, 1.2], 0)],
 )
 @pytest.mark.parametrize("muxer", ["mpegts", "vob"])
-def test_takes_follow_each_other_whatever_their_clocks(tmp_path, offsets, jumps, muxer):
+def test_joined_recordings_follow_each_other_whatever_their_clocks(tmp_path, offsets, jumps, muxer):
     path = join_takes(tmp_path / "a.ts", offsets, muxer)
     seconds = len(offsets)
     frames = list(read_frames(path))
@@ -100,7 +100,7 @@ def write_held(path, hold, count=25):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("count", [1, 2, 4, 6, 25])
-def test_last_frame_is_held_as_long_as_the_file_says(tmp_path, suffix, count):
+def test_last_frame_is_held_as_long_as_the_file_states(tmp_path, suffix, count):
     path = tmp_path / f"a{suffix}"
     duration = write_held(path, 1.04, count)
     frames = list(read_frames(path))

@@ -103,7 +103,7 @@ def test_still_interlaced_video_is_handled_by_its_flags(tmp_path):
     assert probe(path).scan == "interlaced" and len(list(read_frames(path))) == 25
 
 
-def test_telecined_film_gets_its_own_frames_back(tmp_path):
+def test_frames_of_telecined_film_are_restored(tmp_path):
     path = write_moving_bar(tmp_path / "a.ts", "telecine=first_field=top,", *MPEG2, rate=FILM, seconds=1.7)
     info = probe(path)
     assert (info.scan, info.frame_rate) == ("telecined", FILM)

@@ -79,7 +79,7 @@ def test_later_frames_of_another_size_are_not_stretched(tmp_path, suffix, codec,
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("ts", "libx264"), ("webm", "libvpx"), ("mp4", "libx264")])
-def test_size_changes_are_found_with_their_times(tmp_path, suffix, codec):
+def test_size_changes_are_detected_with_their_times(tmp_path, suffix, codec):
     sizes = {"a": (160, 120), "b": (320, 180)}
     parts = [write_part(tmp_path / f"{name}.{suffix}", size, codec) for name, size in sizes.items()]
     (change,) = find_size_changes(join(*parts, tmp_path / f"c.{suffix}"))

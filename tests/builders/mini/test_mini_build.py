@@ -60,7 +60,7 @@ def built(build) -> Path:
 
 
 @pytest.mark.slow
-def test_nobody_who_is_held_out_is_trained_on(built):
+def test_held_out_people_are_not_trained_on(built):
     held_out = json.loads((built / "run/validation.json").read_text())["people"]
     assert len(held_out) == 1 and held_out[0] in PEOPLE.values()
     clips = open_shards(built / "data")

@@ -219,7 +219,7 @@ def test_each_frame_of_a_video_is_the_reference_of_its_own_mouth(portrait, model
         assert np.array_equal(frame, next(iter(render_photo(one, model, single))))
 
 
-def test_bright_teeth_of_the_photo_are_found_and_lips_are_not():
+def test_bright_teeth_of_the_photo_are_detected_and_lips_are_not():
     colors = np.full((CROP_HEIGHT, CROP_WIDTH, 3), (190, 150, 130), np.float32)
     opening = np.zeros((CROP_HEIGHT, CROP_WIDTH), np.float32)
     opening[40:70, 60:130] = 1
