@@ -18,7 +18,7 @@ from mimaface_cli.engines.selection import Selection, select_engine
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.face.portrait import Portrait
-from mimaface_cli.media.audio import has_audio, read_sample_rate
+from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import probe
 from mimaface_cli.media.trim import Trim
@@ -27,7 +27,6 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 MATTE_ENCODING = EncodeOptions()  # the default for the matte's suffix
-_SPEECH_RATE = 12_000  # hertz: a lower sample rate loses the sounds above 6 kHz, such as s and f
 DRIVER_AUDIO, SOURCE_AUDIO, NO_AUDIO = "driver", "source", "none"
 
 
@@ -168,15 +167,7 @@ class AnimationPlan:
     def input_notes(self) -> list[str]:
         """Return what was repaired in the source and the driver, and what the result lacks of the source."""
         notes = dict.fromkeys(note for info in self.media() for note in info.notes)
-        return [*notes, *self.depth.notes, *self._speech_notes()]
-
-    def _speech_notes(self) -> list[str]:
-        """Return a note for audio whose sample rate is too low to tell all sounds of speech apart."""
-        path = self.driver.path
-        rate = read_sample_rate(path) if self.driver.is_speech and path is not None else 0
-        if path is None or not 0 < rate < _SPEECH_RATE:
-            return []
-        return [f"{path.name}: has a sample rate of {rate / 1000:g} kHz, like a telephone; lips follow it less exactly"]
+        return [*notes, *self.depth.notes]
 
     def check_inputs(self) -> None:
         """Raise InputError if an input is damaged and the options are strict."""

@@ -92,6 +92,7 @@ def command(
     with show_progress(quiet) as progress:
         result = speak(speech, output, options, overwrite=overwrite, cache=cache, progress=progress)
     track = result.track
+    notes = console.notes([*result.notes], quiet)
     if not quiet:
         origin = "from the cache" if result.was_cached else f"extractor: {track.meta.extractor}"
         frames = console.count(len(track), "frame")
@@ -109,5 +110,6 @@ def command(
                 "audio_hash": track.meta.audio_hash,
                 "seed": seed,
                 "cached": result.was_cached,
+                "notes": notes,
             }
         )

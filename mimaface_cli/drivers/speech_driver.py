@@ -15,6 +15,7 @@ from mimaface_cli.errors import InputError
 from mimaface_cli.face.extract_options import ExtractOptions
 from mimaface_cli.files import check_input_file, is_image_folder
 from mimaface_cli.fingerprint import content_hash, source_stamp
+from mimaface_cli.media.audio import read_sample_rate
 from mimaface_cli.media.audio_streams import audio_stream
 from mimaface_cli.media.image import image_kind
 from mimaface_cli.media.libav import has_video, open_input
@@ -23,10 +24,13 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_cache import TRACKS, track_key
 from mimaface_cli.motion.track_meta import BFM09
 from mimaface_cli.progress import ProgressCallback, ignore_progress
+from mimaface_cli.speech.embedded_speech import NONSPEECH_SECONDS
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 _FIRST_FRAME_DIM = 70  # expression (64) and pose (6) of the first frame, an input of SadTalker's networks
 _SYNTHESIS = "synthesizing motion"
+_SPEECH_RATE = 12_000  # hertz: a lower sample rate loses the sounds above 6 kHz, such as s and f
+_MIN_NONSPEECH = 1.0  # seconds of audio without speech that are worth a note
 
 
 class SpeechDriver:
@@ -94,7 +98,8 @@ def load_speech(
 
         with open_waveform(path, on_audio, options.audio_stream) as samples:
             track = synthesizer.synthesize(samples, content)
-        return replace(track, meta=replace(track.meta, audio_hash=content, source_hash=content, options=settings))
+        meta = replace(track.meta, audio_hash=content, source_hash=content, options=settings | track.meta.options)
+        return replace(track, meta=meta)
 
     result = get_or_create(
         cache,
@@ -104,7 +109,8 @@ def load_speech(
         create=create,
         on_wait=lambda: progress(_SYNTHESIS, 0, None),
     )
-    return Driver(result.value, path, "speech", result.was_cached, result.is_cached, has_audio=True)
+    notes = _audio_notes(path, result.value)
+    return Driver(result.value, path, "speech", result.was_cached, result.is_cached, has_audio=True, notes=notes)
 
 
 class _Synthesizer:
@@ -144,6 +150,20 @@ class _Synthesizer:
         return generate_embedded_track(
             samples, self._lip_model, self._options, content, progress=self._progress, **self._references
         )
+
+
+def _audio_notes(path: Path, track: MotionTrack) -> tuple[str, ...]:
+    """Return notes about audio that lips cannot follow, or not exactly."""
+    notes = []
+    rate = read_sample_rate(path)
+    if 0 < rate < _SPEECH_RATE:
+        notes.append(
+            f"{path.name}: has a sample rate of {rate / 1000:g} kHz, like a telephone; lips follow it less exactly"
+        )
+    seconds = track.meta.options.get(NONSPEECH_SECONDS, 0.0)
+    if seconds >= _MIN_NONSPEECH:
+        notes.append(f"{path.name}: {seconds:.1f} s sound like music or noise; the lips stay closed there")
+    return tuple(notes)
 
 
 def first_coefficients(

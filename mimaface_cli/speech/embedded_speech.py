@@ -17,7 +17,9 @@ from mimaface_cli.speech.nonverbal_motion import generate_nonverbal_motion, meas
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 EXTRACTOR = "speech+face478"
-REVISION = "2"  # increase it when the output changes, so that cached tracks of older revisions are not used
+REVISION = "3"  # increase it when the output changes, so that cached tracks of older revisions are not used
+NONSPEECH_SECONDS = "nonspeech_seconds"
+"""Option of the track's metadata: seconds of audible audio that is not speech."""
 _IDLE_STREAM = 1  # number of the random stream of idle motion, so that it does not change the other motion
 _MAX_HEAD_MOTION = 2.0
 _EYE_COLUMNS = tuple(k for k, name in enumerate(BLENDSHAPES) if name.startswith("eye"))
@@ -44,15 +46,18 @@ def generate_embedded_track(
         progress: Called with the stage "synthesizing motion" and the numbers of video frames.
 
     Returns:
-        A track at 25 frames per second that covers the recording, rounded up to whole frames.
+        A track at 25 frames per second that covers the recording, rounded up to whole frames. Its metadata has
+        NONSPEECH_SECONDS.
     """
     expressions: list[np.ndarray] = []
     loudness: list[np.ndarray] = []
+    nonspeech_frames = 0
     total, done = count_video_frames(len(waveform)), 0
-    for block, block_loudness in predict_mouth(waveform, model):
-        expressions.append((options.expression_scale * block).astype(np.float32))
-        loudness.append(block_loudness)
-        done += len(block)
+    for block in predict_mouth(waveform, model):
+        expressions.append((options.expression_scale * block.expression).astype(np.float32))
+        loudness.append(block.loudness)
+        nonspeech_frames += int(block.is_nonspeech.sum())
+        done += len(block.loudness)
         progress("synthesizing motion", done, total)
     expression = np.concatenate(expressions)
     style, emotion = options.style, Emotion.parse(options.style.emotion)
@@ -78,7 +83,8 @@ def generate_embedded_track(
     if emotion is not None:
         add_emotion(expression, emotion, rng)
     track = MotionTrack.neutral(total, "face478", Fraction(FRAME_RATE), EXTRACTOR, f"{REVISION}+{model.version}")
-    return replace(track, expression=expression, pose=pose, gaze=gaze)
+    meta = replace(track.meta, options={NONSPEECH_SECONDS: nonspeech_frames / FRAME_RATE})
+    return replace(track, expression=expression, pose=pose, gaze=gaze, meta=meta)
 
 
 def resample_ping_pong(values: np.ndarray, track: MotionTrack, frames: int) -> np.ndarray:

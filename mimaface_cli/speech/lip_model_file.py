@@ -60,6 +60,7 @@ def _build_model(arrays: dict[str, np.ndarray]) -> LipModel:
         rest=arrays["rest"].astype(np.float64),
         scale=arrays["scale"].astype(np.float64),
         gain=arrays["gain"].astype(np.float64),
+        gap_curve=arrays["gap_curve"].astype(np.float64),
         closing_threshold=float(arrays["close_at"]),
         version=str(arrays["version"]),
     )
@@ -68,7 +69,8 @@ def _build_model(arrays: dict[str, np.ndarray]) -> LipModel:
 def _produces_valid_output(model: LipModel) -> bool:
     """Run every part of the model on zeros and check shapes and values."""
     front_end = model.front_end
-    if not model.nets or model.rest.shape != (CLOSED,):
+    is_curve = model.gap_curve.ndim == 2 and len(model.gap_curve) == 2 and model.gap_curve.shape[1] > 1
+    if not model.nets or model.rest.shape != (CLOSED,) or not is_curve or (np.diff(model.gap_curve) <= 0).any():
         return False
     channels = model.predict(np.zeros((4, front_end.width), np.float32))
     encoding = front_end.encoder.project(front_end.encoder.compute_hidden_states(np.zeros(_TEST_SAMPLES, np.float32)))
@@ -96,6 +98,7 @@ def save_lip_model(path: Path, model: LipModel) -> None:
         "rest": model.rest,
         "scale": model.scale,
         "gain": model.gain,
+        "gap_curve": model.gap_curve,
         "close_at": np.array(model.closing_threshold),
         "version": np.array(model.version),
         "phone_means": phones.means.astype(np.float16),

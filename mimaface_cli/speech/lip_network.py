@@ -35,9 +35,10 @@ PAIRED_BLENDSHAPES = [  # predicted once for both sides
     "mouthLowerDown",
     "mouthUpperUp",
 ]
-CHANNELS = (*UNPAIRED_BLENDSHAPES, *PAIRED_BLENDSHAPES, "gap", "closed")
-"""Outputs of the network. "gap": distance between the inner lips in model units; "closed": log odds of closed lips."""
-GAP, CLOSED = len(CHANNELS) - 2, len(CHANNELS) - 1
+CHANNELS = (*UNPAIRED_BLENDSHAPES, *PAIRED_BLENDSHAPES, "gap", "closed", "speech")
+"""Outputs of the network. "gap": distance between the inner lips in model units; "closed": log odds of closed lips;
+"speech": log odds of speech, rather than noise or music."""
+GAP, CLOSED, SPEECH = range(len(CHANNELS) - 3, len(CHANNELS))
 DILATIONS = (1, 2, 4)
 CONTEXT = 12  # number of video frames before and after a frame on which its output depends
 LINEAR_REACH = 8  # the same for the linear member
@@ -48,7 +49,7 @@ LINEAR_SHARE = 0.4
 class LipModel:
     """The lip network with its front end and output scaling.
 
-    `rest`, `scale` and `gain` have one value for each channel except "closed".
+    `rest`, `scale` and `gain` have one value for each channel except "closed" and "speech".
 
     Attributes:
         front_end: Models that compute the features.
@@ -56,6 +57,8 @@ class LipModel:
         rest: Output of the network for a mouth at rest.
         scale: Range of a typical speaker.
         gain: Factor that compensates for the network's tendency to predict too little movement.
+        gap_curve: 2 × K, increasing: outputs of "gap", and the gaps above rest, in units of `scale`, that people's lips
+            exceed as often.
         closing_threshold: Log odds above which the lips are closed.
         version: Hash of the build.
     """
@@ -65,6 +68,7 @@ class LipModel:
     rest: np.ndarray
     scale: np.ndarray
     gain: np.ndarray
+    gap_curve: np.ndarray
     closing_threshold: float
     version: str
 
@@ -75,9 +79,16 @@ class LipModel:
             features: 4 T × F, feature frames.
 
         Returns:
-            T × 17, channels of video frames. The first and last CONTEXT frames lack context and should not be used.
+            T × 18, channels of video frames. The first and last CONTEXT frames lack context and should not be used.
         """
         return run_ensemble(self.nets, features)
+
+    def lip_gap(self, output: np.ndarray) -> np.ndarray:
+        """Return the distance of the inner lips (T, model units, at least 0) for the outputs of "gap" (T)."""
+        outputs, gaps = self.gap_curve
+        slope = (gaps[-1] - gaps[-2]) / (outputs[-1] - outputs[-2])
+        above_rest = np.interp(output, outputs, gaps) + slope * np.maximum(output - outputs[-1], 0)
+        return np.maximum(above_rest, 0) * self.scale[GAP]
 
 
 def run_ensemble(nets: Sequence[dict[str, np.ndarray]], x: np.ndarray) -> np.ndarray:
@@ -88,7 +99,7 @@ def run_ensemble(nets: Sequence[dict[str, np.ndarray]], x: np.ndarray) -> np.nda
         x: 4 T × F, feature frames.
 
     Returns:
-        T × 17.
+        T × 18.
     """
     groups = [[net for net in nets if _is_linear(net) == is_linear] for is_linear in (False, True)]
     means = [np.mean([run_network(net, x) for net in group], axis=0) for group in groups if group]
@@ -122,7 +133,7 @@ def run_network(net: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
         x: 4 T × F, feature frames.
 
     Returns:
-        T × 17, channels of video frames.
+        T × 18, channels of video frames.
     """
     if _is_linear(net):
         return convolve_centered(pool_frames(x), net["linear.weight"], net["linear.bias"])

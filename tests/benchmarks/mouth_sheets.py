@@ -42,7 +42,7 @@ def save_portrait_sheets(path: Path, mouth: str, folder: Path) -> np.ndarray:
     mouths = _cut(frames, landmark_box(lowered, 0.25 * eyes, frames[0].shape), LEAST_TILE, MOUTH_TILE)
     faces = _cut(frames, landmark_box(portrait.points, 0.2 * eyes, frames[0].shape), 0, FACE_TILE)
     for name, tiles in (("mouths", mouths), ("faces", faces)):
-        _save(folder / f"{path.stem}-{name}.png", _arrange(tiles, list(SHAPES), COLUMNS))
+        save_sheet(folder / f"{path.stem}-{name}.png", arrange_tiles(tiles, list(SHAPES), COLUMNS))
     return np.hstack([cv2.resize(tile, (LEAST_TILE, LEAST_TILE), interpolation=cv2.INTER_AREA) for tile in mouths])
 
 
@@ -50,7 +50,7 @@ def save_overview(rows: Mapping[str, np.ndarray], folder: Path) -> None:
     """Write portraits.png, with a row of mouths for each portrait."""
     labeled = [_label(row, name[-40:]) for name, row in rows.items()]
     if labeled:
-        _save(folder / "portraits.png", np.vstack(labeled))
+        save_sheet(folder / "portraits.png", np.vstack(labeled))
 
 
 def save_clip_sheet(clip: ClipView, results: Mapping[str, Redrawing], folder: Path) -> None:
@@ -75,16 +75,16 @@ def save_clip_sheet(clip: ClipView, results: Mapping[str, Redrawing], folder: Pa
     for part in np.array_split(np.array(chosen), 2):
         for name, frames in lines.items():
             tiles = _cut([frames[k] for k in part], box, LEAST_TILE, MOUTH_TILE)
-            blocks.append(_arrange(tiles, [f"{name} {k}" for k in part], len(part)))
+            blocks.append(arrange_tiles(tiles, [f"{name} {k}" for k in part], len(part)))
     width = max(block.shape[1] for block in blocks)
     blocks = [np.pad(block, ((0, 0), (0, width - block.shape[1]), (0, 0))) for block in blocks]
-    _save(folder / f"{clip.name}-talking.png", np.vstack(blocks))
+    save_sheet(folder / f"{clip.name}-talking.png", np.vstack(blocks))
     if min(clip.size) >= LARGE_SIDE:
         by_gap = sorted((k for k in chosen if np.isfinite(clip.gaps[k])), key=lambda k: clip.gaps[k])
         spread = [by_gap[k] for k in np.linspace(len(by_gap) - 1, 0, FACE_FRAMES).astype(int)]
         tiles = [frames[k] for frames in lines.values() for k in spread]
         labels = [f"{name} {k}" for name in lines for k in spread]
-        _save(folder / f"{clip.name}-face.png", _arrange(tiles, labels, FACE_FRAMES))
+        save_sheet(folder / f"{clip.name}-face.png", arrange_tiles(tiles, labels, FACE_FRAMES))
 
 
 def find_talking_start(gaps: Sequence[float] | np.ndarray) -> int:
@@ -108,7 +108,7 @@ def _cut(images: list[np.ndarray], box: tuple[slice, slice], least: int, most: i
     return [image[box] if scale == 1 else cv2.resize(image[box], size, interpolation=interpolation) for image in images]
 
 
-def _arrange(tiles: list[np.ndarray], labels: Sequence[str], columns: int) -> np.ndarray:
+def arrange_tiles(tiles: list[np.ndarray], labels: Sequence[str], columns: int) -> np.ndarray:
     """Return tiles of one size in rows, each under its label."""
     labeled = [_label(tile, label) for tile, label in zip(tiles, labels, strict=True)]
     labeled += [np.zeros_like(labeled[0])] * (-len(labeled) % columns)
@@ -120,6 +120,6 @@ def _label(tile: np.ndarray, text: str) -> np.ndarray:
     return cv2.putText(padded, text, (2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
 
 
-def _save(path: Path, image: np.ndarray) -> None:
+def save_sheet(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR))

@@ -1,6 +1,6 @@
 """Measure accuracy, speed and memory of speech-driven motion.
 
-    python -m tests.benchmarks.speech MEDIA [--videos N] [--portrait PHOTO] [--long-minutes N]
+    python -m tests.benchmarks.speech MEDIA [--videos N] [--portraits PHOTO...] [--sheets FOLDER] [--long-minutes N]
 
 For each clip under MEDIA with a visible speaker and audio, the program prints:
 
@@ -10,8 +10,9 @@ For each clip under MEDIA with a visible speaker and audio, the program prints:
 - how often the lips meet on p, b and m in the track and, as the upper bound, in the clip. The phones come from
   pocketsphinx's English phone grammar, if it is installed.
 
-Then it compares MediaPipe's jawOpen in rendered videos with the track's, and measures speed, and peak memory for one
-minute and for long audio. An asterisk marks clips in the CSV of --known (column file): the shipped network has been
+Then it lets the first portrait speak the audio of the first clips, and compares the produced videos with the clips (see
+`speech_videos`), writes contact sheets of spoken sounds (see `speech_sheets`), and measures speed, and peak memory for
+one minute and for long audio. An asterisk marks clips in the CSV of --known (column file): the shipped network has been
 trained on them.
 """
 
@@ -28,13 +29,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mimaface_cli.apps.animate import animate
-from mimaface_cli.apps.animate_options import AnimateOptions
 from mimaface_cli.drivers.speech_driver import load_speech
 from mimaface_cli.errors import InputError
 from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.media.audio import has_audio
-from mimaface_cli.media.encode_options import EncodeOptions
 from mimaface_cli.media.reader import read_frames
 from mimaface_cli.media.waveform import SAMPLE_RATE, open_waveform
 from mimaface_cli.motion.coefficients import blendshape_index
@@ -205,25 +203,6 @@ def measure_clips(folder: Path, known: set[str]) -> None:
             )
 
 
-def measure_rendered_videos(folder: Path, portrait: Path, count: int) -> None:
-    """Animate a portrait with the audio of the first clips; print the result's correlation with the tracks."""
-    paths = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES and has_audio(p)][:count]
-    with tempfile.TemporaryDirectory() as scratch:
-        track_path, video = Path(scratch) / "speech.npz", Path(scratch) / "result.mp4"
-        for path in paths:
-            track = load_speech(path).track
-            track.save(track_path, overwrite=True)
-            options = AnimateOptions(max_size=512, encode=EncodeOptions(crf=16))
-            animate(portrait, track_path, video, options, overwrite=True)
-            times, visible = measure_mouth(video)
-            jaw = np.interp(times, track.pts, track.expression[:, JAW])
-            gap = np.interp(times, track.pts, track.expression @ lip_gap_gradient())
-            print(
-                f"result of {path.stem[:36]:36} jawOpen {correlate(jaw, visible[:, 0]):.3f}, "
-                f"inner lips {correlate(gap, visible[:, 1]):.3f}"
-            )
-
-
 def write_synthetic_speech(path: Path, seconds: float) -> Path:
     """Write audio with syllables, in pieces of 10 seconds."""
     times = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
@@ -267,7 +246,10 @@ def main() -> None:
     )
     parser.add_argument("--known", type=Path, help="CSV with the column file: clips that the network was trained on")
     parser.add_argument("--videos", type=int, default=2, help="videos to render and measure (default: 2)")
-    parser.add_argument("--portrait", type=Path, default=PORTRAIT, help="photo to animate")
+    parser.add_argument("--portraits", type=Path, nargs="+", default=[PORTRAIT], help="photos that speak")
+    parser.add_argument("--sheets", type=Path, metavar="FOLDER", help="write contact sheets of spoken sounds")
+    parser.add_argument("--audio", type=Path, help="speech for the contact sheets (default: that of the first clip)")
+    parser.add_argument("--only-videos", action="store_true", help="leave out tracks, speed and memory")
     parser.add_argument("--long-minutes", type=float, default=60, help="duration of the long audio (default: 60)")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -275,13 +257,26 @@ def main() -> None:
         measure_child(options.child)
         return
     if options.media:
-        known = set()
-        if options.known:
-            with options.known.open(newline="", encoding="utf-8") as file:
-                known = {Path(row["file"]).stem for row in csv.DictReader(file)}
+        measure_media(options)
+    if not options.only_videos:
+        measure_cost(options.long_minutes)
+
+
+def measure_media(options: argparse.Namespace) -> None:
+    """Run the measurements of clips."""
+    from tests.benchmarks.speech_sheets import save_sound_sheets
+    from tests.benchmarks.speech_videos import measure_videos
+
+    known = set()
+    if options.known:
+        with options.known.open(newline="", encoding="utf-8") as file:
+            known = {Path(row["file"]).stem for row in csv.DictReader(file)}
+    if not options.only_videos:
         measure_clips(options.media, known)
-        measure_rendered_videos(options.media, options.portrait, options.videos)
-    measure_cost(options.long_minutes)
+    clips = [p for p in sorted(options.media.rglob("*")) if p.suffix.lower() in SUFFIXES and has_audio(p)]
+    measure_videos(clips[: options.videos], options.portraits[0])
+    if options.sheets:
+        save_sound_sheets(options.portraits, options.audio or clips[0], options.sheets)
 
 
 if __name__ == "__main__":

@@ -157,4 +157,4 @@ def test_telephone_audio_dubs_with_a_note(run_command, folder, tmp_path):
     )
     assert done.code == 0, done.err
     result = json.loads(done.out)
-    assert result["frames"] == 3 and any("has 8 kHz" in note for note in result["notes"])
+    assert result["frames"] == 3 and any("of 8 kHz" in note for note in result["notes"])

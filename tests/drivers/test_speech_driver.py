@@ -72,3 +72,25 @@ def test_is_speech_is_true_for_audio_files_alone(speech, tmp_path, sample):
 
 def test_load_speech_takes_the_audio_of_a_video(sample):
     assert load_speech(sample.driver).track.meta.audio_hash == content_hash(sample.driver)
+
+
+def test_load_speech_notes_music_and_noise_also_from_the_cache(tmp_path):
+    time = np.arange(3 * 16_000) / 16_000
+    hum = sum(np.sin(2 * np.pi * 60 * n * time) / n for n in range(1, 12))
+    path = write_wav(tmp_path / "hum.wav", 0.2 * hum)
+    cache = Cache(tmp_path / "cache")
+    for was_cached in (False, True):
+        driver = load_speech(path, SpeechOptions(), cache)
+        assert driver.was_cached is was_cached
+        (note,) = driver.notes
+        assert note.startswith("hum.wav: ") and note.endswith("s sound like music or noise; the lips stay closed there")
+        assert 2 < float(note.split()[1]) <= 3
+
+
+def test_load_speech_notes_telephone_audio(tmp_path):
+    path = write_wav(tmp_path / "phone.wav", synthesize_speech(*SENTENCE)[::2], 8000)
+    assert any("of 8 kHz" in note for note in load_speech(path).notes)
+
+
+def test_load_speech_has_no_notes_on_clean_speech(speech):
+    assert load_speech(speech).notes == ()

@@ -24,7 +24,7 @@ SENTENCE = [
 
 
 def predict_expression(samples: np.ndarray) -> np.ndarray:
-    return np.concatenate([block for block, _ in predict_mouth(as_waveform(samples), load_lip_model())])
+    return np.concatenate([block.expression for block in predict_mouth(as_waveform(samples), load_lip_model())])
 
 
 @pytest.mark.parametrize("count", [1, 639, 640, 641, 16_000, 161_234])

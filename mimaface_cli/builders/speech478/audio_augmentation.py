@@ -1,4 +1,4 @@
-"""Altered versions of speech for training, and noise without speech."""
+"""Altered versions of speech for training."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import numpy as np
 from scipy.linalg import solve_toeplitz
 from scipy.signal import fftconvolve, lfilter
 
+from mimaface_cli.builders.speech478.nonspeech_audio import choose_background
 from mimaface_cli.media.waveform import SAMPLE_RATE
 
 _WINDOW = 512  # samples of a window of linear prediction and of spectra
@@ -40,9 +41,9 @@ def augment_speech(samples: np.ndarray, rng: np.random.Generator, count: int) ->
 
 
 def add_noise(samples: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarray:
-    """Add colored noise. snr: ratio of speech to noise in dB."""
+    """Add noise, music or another background. snr: ratio of speech to it in dB."""
     level = np.sqrt(np.mean(samples**2)) + 1e-9
-    return samples + generate_colored_noise(len(samples), rng) * level * 10 ** (-snr / 20)
+    return samples + choose_background(len(samples), rng) * level * 10 ** (-snr / 20)
 
 
 def limit_to_telephone(samples: np.ndarray) -> np.ndarray:
@@ -108,32 +109,3 @@ def replace_voice_source(samples: np.ndarray, rng: np.random.Generator) -> np.nd
         residual_power = max(autocorrelation[0] - predictor @ autocorrelation[1:], 0.0) / (window**2).sum()
         output[part] += window * lfilter([np.sqrt(residual_power)], [1, *-predictor], source[part])
     return output[: len(samples)]
-
-
-def generate_colored_noise(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Return noise of power 1 with a spectrum that falls by a random slope."""
-    spectrum = np.fft.rfft(rng.standard_normal(length))
-    spectrum *= np.maximum(np.arange(len(spectrum)), 20.0) ** -rng.uniform(0, 1)
-    noise = np.fft.irfft(spectrum, length)
-    return noise / (noise.std() + 1e-9)
-
-
-def synthesize_noise(kind: int, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Return noise without speech.
-
-    Args:
-        kind: The remainder by 4 selects colored noise, modulated noise, hum or clicks.
-        length: Number of samples.
-        rng: Source of randomness.
-    """
-    time = np.arange(length) / SAMPLE_RATE
-    samples = generate_colored_noise(length, rng) * 0.1
-    if kind % 4 == 1:
-        samples *= 1 + 0.9 * np.sin(2 * np.pi * rng.uniform(0.2, 4) * time)
-    if kind % 4 == 2:
-        hum = rng.uniform(45, 400)
-        samples = samples * 0.02 + sum(np.sin(2 * np.pi * hum * n * time) / n for n in range(1, 6)) * 0.1
-    if kind % 4 == 3:
-        samples *= 0.02
-        samples[rng.integers(0, length, 12)] = rng.uniform(-1, 1, 12)
-    return samples

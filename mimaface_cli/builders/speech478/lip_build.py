@@ -205,7 +205,9 @@ def _job_key(job: TrainingJob) -> str:
     """Return a hash of what a training depends on."""
     clips, noises, seed, steps = job
     parts = [(clip.name, round(clip.shift, 4), clip.versions[0].features) for clip in clips]
-    return hash_parts(*(part for triple in parts for part in triple), len(noises), seed, steps)
+    return hash_parts(
+        *(part for triple in parts for part in triple), *(noise.features for noise in noises), seed, steps
+    )
 
 
 def _fingerprint(nets: Sequence[NetworkArrays]) -> str:

@@ -42,7 +42,7 @@ class ClipFigures:
 
 
 def evaluate_clip(clip: TalkingClip, prediction: np.ndarray) -> ClipFigures:
-    """Compare a prediction T×17 (see `predict_channels`) with a clip."""
+    """Compare a prediction T×18 (see `predict_channels`) with a clip."""
     times = np.arange(len(prediction)) / FRAME_RATE
     in_step, as_is = clip.channels_at(times), clip.channels_at(times, shift=0.0)
     loudness = clip.versions[0].features[MARGIN:, -BANDS:].astype(np.float64).mean(1)

@@ -17,11 +17,11 @@ from mimaface_cli.builders.speech478.lip_training import (
     predict_channels,
 )
 from mimaface_cli.builders.speech478.talking_clips import MARGIN, SpeechFeatures, TalkingClip
-from mimaface_cli.speech.lip_network import CHANNELS, CLOSED, CONTEXT, FRAME_RATE, LINEAR_REACH, pool_frames
+from mimaface_cli.speech.lip_network import CHANNELS, CLOSED, CONTEXT, FRAME_RATE, LINEAR_REACH, SPEECH, pool_frames
 
 _PENALTY = 0.007  # ridge penalty relative to the sum of the weights
-_CLOSED_ODDS = 2.0  # target of "closed" for closed lips; its negative for open ones
-_NOISE_SHARE = 0.08  # share of the weight of noise, for which the mouth shall rest
+_ODDS = 2.0  # target of "closed" and "speech" where they are true; its negative elsewhere
+_NOISE_SHARE = 0.15  # share of the weight of noise, for which the mouth shall rest
 _ORIGINAL_SHARE = 0.5  # share of a clip's weight of the original audio
 _MAX_WEIGHT_FRAMES = 300  # longer clips count as clips of this length
 
@@ -32,7 +32,7 @@ class NormalEquations:
 
     Attributes:
         gram: P × P.
-        product: P × 17.
+        product: P × 18.
         weight: Sum of the weights of all frames.
     """
 
@@ -131,15 +131,15 @@ def sum_clip(clip: TalkingClip, is_quick: bool = False) -> NormalEquations:
             1.0 if len(versions) == 1 else _ORIGINAL_SHARE if k == 0 else (1 - _ORIGINAL_SHARE) / (len(versions) - 1)
         )
         frames = max(int(clip.frame_count * version.stretch), 1)
-        target = (clip.channels_at(np.arange(frames) / FRAME_RATE / version.stretch) - mean) / scale
-        target[:, CLOSED] = _CLOSED_ODDS * (2 * target[:, CLOSED] - 1)
+        target = (clip.targets_at(np.arange(frames) / FRAME_RATE / version.stretch) - mean) / scale
+        target[:, [CLOSED, SPEECH]] = _ODDS * (2 * target[:, [CLOSED, SPEECH]] - 1)
         sums.append(_equations(version.features, target, share * total))
     return sum(sums[1:], sums[0])
 
 
 def _sum_noises(noises: Sequence[SpeechFeatures], rest: np.ndarray, weight: float) -> NormalEquations | None:
     target = rest.copy()
-    target[CLOSED] = _CLOSED_ODDS
+    target[CLOSED], target[SPEECH] = _ODDS, -_ODDS
     sums = []
     for noise in noises:
         frames = (len(noise.features) - 2 * MARGIN) // 4
@@ -155,7 +155,7 @@ def _sum_all(parts: Iterable[NormalEquations]) -> NormalEquations | None:
 
 
 def _equations(features: np.ndarray, target: np.ndarray, weight: float) -> NormalEquations:
-    """Return the normal equations of features with margins and targets T × 17."""
+    """Return the normal equations of features with margins and targets T × 18."""
     pooled = pool_frames(features.astype(np.float32))
     frames = min(len(target), len(pooled) - 2 * CONTEXT)
     starts = range(CONTEXT - LINEAR_REACH, CONTEXT + LINEAR_REACH + 1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mimaface_cli.builders.speech478.talking_clips import MARGIN, SpeechFeatures, TalkingClip
+from mimaface_cli.builders.speech478.talking_clips import MARGIN, UNKNOWN, SpeechFeatures, TalkingClip
 from mimaface_cli.speech.audio_features import SpeechFrontEnd
 from mimaface_cli.speech.lip_network import (
     CHANNELS,
@@ -17,16 +17,18 @@ from mimaface_cli.speech.lip_network import (
     FEATURES_PER_FRAME,
     FRAME_RATE,
     GAP,
+    SPEECH,
     LipModel,
     run_ensemble,
 )
 from mimaface_cli.speech.phones import BANDS
 
-WIDTH, DROPOUT, WEIGHT_DECAY, LEARNING_RATE, BATCH = 64, 0.3, 0.05, 2e-3, 16
+WIDTH, DROPOUT, WEIGHT_DECAY, LEARNING_RATE, BATCH = 64, 0.3, 0.05, 2e-3, 20
 _CROP_FRAMES = 80  # video frames of a training crop
-_NOISE_SHARE = 0.08  # share of the crops without speech
+_NOISE_SHARE = 0.2  # share of the crops without speech
 _ORIGINAL_SHARE = 0.4  # minimum share of the speech crops from the original audio
 _MAX_WEIGHT_FRAMES = 300  # longer clips count as clips of this length
+_GAP_QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
 _REST_SHARE = 0.15  # share of a clip's frames, those with the narrowest gap, that define its rest
 _CHANNEL_WEIGHTS = {"jawOpen": 3.0, "mouthPucker": 2.0, "mouthFunnel": 1.5, "gap": 4.0}
 _SHIFTS = np.arange(-12, 13) * 0.02  # seconds
@@ -71,7 +73,7 @@ class LipNet(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features B×D×4T to channels B×17×T."""
+        """Map features B×D×4T to channels B×18×T."""
         x = self.drop(functional.gelu(self.a(x), approximate="tanh"))
         x = self.drop(functional.gelu(self.b(x), approximate="tanh"))
         for block in self.blocks:
@@ -80,9 +82,9 @@ class LipNet(nn.Module):
 
 
 def compute_channel_statistics(clip: TalkingClip) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and scale (17 each) that standardize a clip's channels; `closed` is not changed."""
-    mean, scale = clip.channels.mean(0), clip.channels.std(0) + 2e-3
-    mean[CLOSED], scale[CLOSED] = 0, 1
+    """Return the mean and scale (18 each) that standardize a clip's targets; `closed` and `speech` are not changed."""
+    mean, scale = np.zeros(len(CHANNELS)), np.ones(len(CHANNELS))
+    mean[:CLOSED], scale[:CLOSED] = clip.channels.mean(0)[:CLOSED], clip.channels.std(0)[:CLOSED] + 2e-3
     return mean, scale
 
 
@@ -91,11 +93,11 @@ def measure_rest(clips: Sequence[TalkingClip]) -> np.ndarray:
     rests = []
     for clip in clips:
         mean, scale = compute_channel_statistics(clip)
-        values = (clip.channels - mean) / scale
+        values = (clip.targets_at(clip.times, shift=0.0) - mean) / scale
         is_rest = values[:, GAP] <= np.quantile(values[:, GAP], _REST_SHARE)
         rests.append(values[is_rest].mean(0))
     rest = np.mean(rests, axis=0)
-    rest[CLOSED] = 1
+    rest[CLOSED], rest[SPEECH] = 1, 0
     return rest
 
 
@@ -118,7 +120,7 @@ class _CropSampler:
         self._probability = weight / weight.sum()
 
     def sample_batch(self) -> list[Tensor]:
-        """Return features B×4T×D, targets B×T×17 and masks B×T×1."""
+        """Return features B×4T×D, targets B×T×18 and masks B×T×1."""
         crops = []
         for k in self._rng.choice(len(self._clips), BATCH, p=self._probability):
             if self._rng.random() < _NOISE_SHARE:
@@ -135,7 +137,7 @@ class _CropSampler:
         start = int(self._rng.integers(0, max((frames - count) * FEATURES_PER_FRAME, 1)))
         times = (start / FEATURES_PER_FRAME + np.arange(count)) / FRAME_RATE / version.stretch
         target = np.zeros((_CROP_FRAMES, len(CHANNELS)), np.float32)
-        target[:count] = (clip.channels_at(times) - mean) / scale
+        target[:count] = (clip.targets_at(times) - mean) / scale
         mask = (np.arange(_CROP_FRAMES) < count).astype(np.float32)[:, None]
         return _crop_features(version, start), target, mask
 
@@ -183,11 +185,11 @@ def train_network(
 
 
 def compute_loss(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Return the loss: squared error of the channels and of their change in time, cross-entropy of `closed`.
+    """Return the loss: squared error of the channels and of their change, cross-entropy of `closed` and `speech`.
 
     Args:
-        output: B×T×17 network output.
-        target: B×T×17 standardized channels.
+        output: B×T×18 network output.
+        target: B×T×18 standardized targets.
         mask: B×T×1, 1 for the frames that count.
     """
     weights = torch.tensor([_CHANNEL_WEIGHTS.get(name, 1.0) for name in CHANNELS[:CLOSED]])
@@ -197,7 +199,9 @@ def compute_loss(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     closed = functional.binary_cross_entropy_with_logits(
         output[..., CLOSED], target[..., CLOSED].clamp(0, 1), reduction="none"
     )
-    return loss + 0.7 * (closed * mask[..., 0]).mean()
+    speech = functional.binary_cross_entropy_with_logits(output[..., SPEECH], target[..., SPEECH], reduction="none")
+    is_known = target[..., SPEECH] != UNKNOWN
+    return loss + ((0.7 * closed + 0.5 * speech * is_known) * mask[..., 0]).mean()
 
 
 def _augment_features(features: Tensor, rng: np.random.Generator) -> Tensor:
@@ -217,7 +221,7 @@ def _augment_features(features: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def predict_channels(nets: Sequence[NetworkArrays], clip: TalkingClip) -> np.ndarray:
-    """Return the average prediction of networks for a clip's original audio, T×17 at FRAME_RATE."""
+    """Return the average prediction of networks for a clip's original audio, T×18 at FRAME_RATE."""
     prediction = run_ensemble(nets, clip.versions[0].features.astype(np.float32))
     return prediction[CONTEXT : CONTEXT + clip.frame_count]
 
@@ -229,7 +233,7 @@ def estimate_shift(clip: TalkingClip, prediction: np.ndarray) -> float:
 
     Args:
         clip: The clip.
-        prediction: Its channels T×17, predicted by networks that were not trained on its person.
+        prediction: Its channels T×18, predicted by networks that were not trained on its person.
     """
     times = np.arange(len(prediction)) / FRAME_RATE
     columns = [CHANNELS.index(name) for name in _SHIFT_CHANNELS]
@@ -270,4 +274,19 @@ def assemble_model(
     scale = np.median([compute_channel_statistics(clip)[1] for clip in clips], axis=0)[:CLOSED]
     spread = np.median([predictions[clip.name][:, :CLOSED].std(0) for clip in clips], axis=0)
     gain = np.clip(1 / np.maximum(spread, 1e-3), 1.0, 1.6)
-    return LipModel(front_end, tuple(nets), measure_rest(clips)[:CLOSED], scale, gain, close_at, version)
+    rest = measure_rest(clips)[:CLOSED]
+    curve = match_gaps(clips, predictions, float(rest[GAP]))
+    return LipModel(front_end, tuple(nets), rest, scale, gain, curve, close_at, version)
+
+
+def match_gaps(clips: Sequence[TalkingClip], predictions: dict[str, np.ndarray], rest: float) -> np.ndarray:
+    """Return quantiles of predicted gaps, and those of visible gaps above rest (2 × K, see `LipModel.gap_curve`)."""
+    observed = []
+    for clip in clips:
+        mean, scale = compute_channel_statistics(clip)
+        times = np.arange(len(predictions[clip.name])) / FRAME_RATE
+        observed.append((clip.channels_at(times)[:, GAP] - mean[GAP]) / scale[GAP])
+    predicted = np.concatenate([predictions[clip.name][:, GAP] for clip in clips])
+    return np.stack(
+        [np.quantile(predicted, _GAP_QUANTILES), np.quantile(np.concatenate(observed), _GAP_QUANTILES) - rest]
+    )

@@ -6,7 +6,7 @@ import numpy as np
 
 from mimaface_cli.builders.speech478.lip_build_options import LipBuildOptions
 from mimaface_cli.builders.speech478.lip_evaluation import ClipFigures
-from mimaface_cli.speech.lip_network import CHANNELS, LINEAR_SHARE, LipModel
+from mimaface_cli.speech.lip_network import CHANNELS, GAP, LINEAR_SHARE, LipModel
 
 _IN_SYNC = 0.041  # seconds
 
@@ -39,8 +39,8 @@ def _describe_model(model: LipModel) -> str:
     millions = sum(array.size for array in encoder.arrays.values()) / 1e6
     parameters, linear = (sum(array.size for array in net.values()) for net in (model.nets[0], model.nets[-1]))
     return f"""The model maps audio to the mouth blendshapes of face478 at 25 frames per second:
-{", ".join(CHANNELS[:-2])}.
-It also predicts whether the lips meet. It has three parts:
+{", ".join(CHANNELS[:GAP])}.
+It also predicts the distance of the inner lips, whether they meet, and whether the audio is speech. It has three parts:
 
 - **encoder**: the first {encoder.layers} layers of a speech recognizer ({millions:.1f} million parameters of
   Moonshine's English `tiny` model; no words), projected onto the {dimensions} directions in which the audio of the
@@ -52,7 +52,8 @@ It also predicts whether the lips meet. It has three parts:
   context-free states of CMU Sphinx's `en-us` acoustic model (Gaussian mixtures; no words, no grammar).
 
 After the network, `mimaface_cli/speech/mouth_motion.py` adds the visible effect of clear phones: lips meet on p, b, m;
-lower lip to the teeth on f, v; rounding, spreading. The figures below are those of the network alone."""
+lower lip to the teeth on f, v; rounding, spreading. It closes the lips where the network hears no speech. The figures
+below are those of the network alone."""
 
 
 def _describe_data(options: LipBuildOptions, figures: Sequence[ClipFigures], used: set[str]) -> str:
@@ -63,8 +64,9 @@ def _describe_data(options: LipBuildOptions, figures: Sequence[ClipFigures], use
 trained without the person can predict the mouth from the audio (correlation of the lip gap below 0.15: music, dubbing,
 other speakers). Audio and video of such files are often out of sync. The shift of each clip is estimated by networks
 trained without its person and removed before training. Each recording is used as it is and in one to three altered
-versions (noise, telephone, synthetic voice, pitch and speed, room, coarse codec). The model contains no audio and no
-images.
+versions (noise or music in the background, telephone, synthetic voice, pitch and speed, room, coarse codec). A fifth of
+the training shows the mouth at rest in generated audio without speech: noise, hum, tones, clicks, breath, music without
+voices. The model contains no audio and no images.
 
 Built with `python -m mimaface_cli.builders.speech478 FOLDER -o {options.output.name}{people} --folds {options.folds}
 --rounds {options.rounds} --nets {options.nets} --steps {options.steps} --seed {options.seed}`."""

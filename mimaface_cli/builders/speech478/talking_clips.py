@@ -4,15 +4,17 @@ import io
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
 from mimaface_cli.builders.clip_tracks import list_videos, load_track, read_people
-from mimaface_cli.builders.speech478.audio_augmentation import augment_speech, synthesize_noise
+from mimaface_cli.builders.speech478.audio_augmentation import augment_speech
 from mimaface_cli.builders.speech478.build_cache import Arrays, get_or_compute, hash_parts
 from mimaface_cli.builders.speech478.lip_build_options import LipBuildOptions
+from mimaface_cli.builders.speech478.nonspeech_audio import synthesize_nonspeech
 from mimaface_cli.errors import InputError
 from mimaface_cli.media.audio import has_audio
 from mimaface_cli.media.waveform import SAMPLE_RATE, Waveform, open_waveform
@@ -28,7 +30,7 @@ from mimaface_cli.speech.lip_network import (
     UNPAIRED_BLENDSHAPES,
 )
 from mimaface_cli.speech.mouth_motion import lip_gap_gradient
-from mimaface_cli.speech.phones import count_feature_frames, measure_waveform
+from mimaface_cli.speech.phones import BANDS, count_feature_frames, measure_waveform
 
 MARGIN = CONTEXT * FEATURES_PER_FRAME  # feature frames of silence before and after the audio
 _MIN_DURATION = 0.9  # seconds
@@ -36,7 +38,11 @@ _MIN_GAP_DEVIATION = 0.008  # standard deviation of the lip gap in model units
 _CLOSED_SHARE = 0.12  # share of a clip's range of the gap below which the lips count as closed
 _LONG_DURATION = 4.0  # seconds
 _LONG_ALTERED, _SHORT_ALTERED = 3, 1  # altered versions of long and of short recordings; the encoder is slow on these
-_NOISES, _NOISE_DURATION = 16, 8.0  # number of noise recordings, seconds
+_NOISES, _NOISE_DURATION = 128, 6.0  # number of recordings without speech, seconds
+_MIN_LOUDNESS = -0.6  # of speech; 1 is 35 dB above the mean of the recording's active frames
+_PAUSE_MARGIN = 10  # video frames between speech and what counts as a pause
+UNKNOWN = 0.5
+"""Target of "speech" in frames that are neither surely speech nor surely a pause."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +66,7 @@ class TalkingClip:
         name: File name without suffix.
         person: Name of the person.
         times: N times in seconds of the frames that show a face.
-        channels: N×17 as in `lip_network.CHANNELS`, with `closed` as 0 or 1.
+        channels: N×17 as in `lip_network.CHANNELS` without `speech`, with `closed` as 0 or 1.
         versions: Versions of the audio; the first is the original.
         shift: Seconds by which the video lags behind the audio.
         language: Language, or "" if it is not known.
@@ -95,6 +101,20 @@ class TalkingClip:
         low = np.minimum(position.astype(int), len(self.times) - 2)
         part = (position - low)[:, None]
         return self.channels[low] * (1 - part) + self.channels[low + 1] * part
+
+    @cached_property
+    def speech(self) -> np.ndarray:
+        """1 for each video frame of the original audio with speech, 0 in pauses, UNKNOWN between both."""
+        loudness = self.versions[0].features[MARGIN:, -BANDS:].astype(np.float64).mean(1)
+        count = len(loudness) // FEATURES_PER_FRAME
+        is_loud = loudness[: count * FEATURES_PER_FRAME].reshape(count, -1).max(1) > _MIN_LOUDNESS
+        is_near = maximum_filter1d(is_loud, 2 * _PAUSE_MARGIN + 1)
+        return np.where(is_loud, 1.0, np.where(is_near, UNKNOWN, 0.0))
+
+    def targets_at(self, times: np.ndarray, shift: float | None = None) -> np.ndarray:
+        """Return the network's targets, T×18: the channels (see `channels_at`) and `speech`."""
+        frames = np.clip(np.round(times * FRAME_RATE).astype(int), 0, len(self.speech) - 1)
+        return np.concatenate([self.channels_at(times, shift), self.speech[frames, None]], 1)
 
 
 def load_talking_clips(
@@ -206,4 +226,4 @@ def make_noise_features(
 ) -> list[SpeechFeatures]:
     """Compute the features of noise without speech. duration: seconds of each recording."""
     length = int(duration * SAMPLE_RATE)
-    return [compute_features(synthesize_noise(k, length, rng), front_end) for k in range(count)]
+    return [compute_features(synthesize_nonspeech(k, length, rng), front_end) for k in range(count)]

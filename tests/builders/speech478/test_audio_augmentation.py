@@ -1,4 +1,4 @@
-"""Altered speech and noise for training."""
+"""Altered speech for training."""
 
 import numpy as np
 
@@ -6,9 +6,7 @@ from mimaface_cli.builders.speech478.audio_augmentation import (
     add_room,
     augment_speech,
     coarsen_spectrum,
-    generate_colored_noise,
     replace_voice_source,
-    synthesize_noise,
 )
 from tests.speech.synthetic_speech import synthesize_speech
 
@@ -52,10 +50,3 @@ def test_coarse_spectrum_stays_intelligible_and_loses_high_frequencies():
     coarse = coarsen_spectrum(samples, np.random.default_rng(0))
     assert len(coarse) == len(samples) and not np.array_equal(coarse, samples)
     assert np.corrcoef(_log_spectrum(samples, 2000), _log_spectrum(coarse, 2000))[0, 1] > 0.6
-
-
-def test_noise_is_normalized_and_finite():
-    rng = np.random.default_rng(0)
-    assert abs(generate_colored_noise(4000, rng).std() - 1) < 1e-6
-    for kind in range(4):
-        assert np.isfinite(synthesize_noise(kind, 4000, rng)).all()

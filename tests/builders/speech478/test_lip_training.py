@@ -24,6 +24,7 @@ from mimaface_cli.speech.lip_network import (
     GAP,
     LINEAR_REACH,
     LINEAR_SHARE,
+    SPEECH,
     pool_frames,
     run_ensemble,
     run_network,
@@ -49,7 +50,7 @@ def make_clip(seed: int, seconds: float = 8.0, shift: float = 0.0) -> TalkingCli
     features[MARGIN:-MARGIN, 0] = wave
     times = np.arange(int(seconds * 30)) / 30
     mouth = np.interp(times - shift, np.arange(count) / 100, wave)
-    channels = np.tile(0.1 * mouth[:, None] + 0.2, (1, len(CHANNELS)))
+    channels = np.tile(0.1 * mouth[:, None] + 0.2, (1, SPEECH))
     channels[:, CLOSED] = mouth < -0.5
     return TalkingClip(str(seed), str(seed), times, channels, [SpeechFeatures(features.astype(np.float16), 1.0)])
 
