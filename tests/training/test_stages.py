@@ -153,3 +153,20 @@ def test_image_stage_overfits_eight_clips(make_config, prediction):
     losses = np.array(read_losses(run))[:, 1]
     assert losses[-15:].mean() < 0.8 * losses[:10].mean()
     assert read_card(train_video(run)).prediction == prediction
+
+
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        ("autoencoder._AutoencoderTrainer.train_step", r"Set batch in \[model\.autoencoder\] below 2\."),
+        ("latent_cache.encode_latents", r"Set cache_latents = false\."),
+    ],
+    ids=["autoencoder", "latents"],
+)
+def test_full_memory_before_the_first_step_names_the_setting_to_change(make_config, monkeypatch, target, advice):
+    def run_out_of_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(f"mimaface_cli.training.{target}", run_out_of_memory)
+    with pytest.raises(InputError, match=rf"^cpu: out of memory\. {advice}$"):
+        train_image(make_config("full", seed=5))  # other latents than those that are cached

@@ -111,6 +111,16 @@ def test_minimal_level_keeps_the_weights_of_the_unet_on_the_host(card):
     assert {parameter.device for parameter in networks.vae.parameters()} == {CARD}
 
 
+def test_networks_are_placed_in_16_bits_and_channels_last_but_tokens_in_fp32(card):
+    """The softmax over raw coefficients needs the range of fp32."""
+    networks = place("high", torch.bfloat16)
+    assert {value.dtype for value in networks.mia.parameters()} == {torch.float32}
+    for network in (networks.unet, networks.vae):
+        assert {value.dtype for value in network.parameters()} == {torch.bfloat16}
+        kernels = [value for value in network.parameters() if value.dim() == 4]
+        assert kernels and all(value.is_contiguous(memory_format=torch.channels_last) for value in kernels)
+
+
 def test_resumed_clip_conditions_the_next_one_from_the_host(card):
     assert run_clip(place()).device == CARD  # the carried latents come from the disk
 

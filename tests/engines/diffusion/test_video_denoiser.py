@@ -1,5 +1,9 @@
 """Denoising of a video: windows of frames that only run forward, the order of work, and its progress."""
 
+import threading
+import weakref
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -59,9 +63,9 @@ def record(monkeypatch):
     return events
 
 
-def make_denoiser(networks, store=None) -> VideoDenoiser:
-    """Return the denoiser of five frames, in two clips."""
-    appearance, coefficients = Appearance(torch.zeros(1, 1, 32)), np.zeros((5, COEFFICIENT_COUNT), np.float32)
+def make_denoiser(networks, store=None, frames: int = 5) -> VideoDenoiser:
+    """Return the denoiser of five frames, in two clips, or of more."""
+    appearance, coefficients = Appearance(torch.zeros(1, 1, 32)), np.zeros((frames, COEFFICIENT_COUNT), np.float32)
     runtime = Runtime(torch.device("cpu"), torch.float32)
     return VideoDenoiser(networks, runtime, SETTINGS, appearance, coefficients, lambda first: iter(()), store)
 
@@ -70,6 +74,43 @@ def test_cpu_decodes_a_clip_before_it_denoises_the_next_one(networks, record):
     """Two networks at once would need the memory of both, and gain nothing."""
     assert len(list(make_denoiser(networks).frames())) == 5
     assert record == [("denoise", 0), ("decode", 3), ("denoise", 2), ("decode", 2)]
+
+
+def test_accelerator_denoises_the_next_clip_while_it_decodes_one(networks, record, monkeypatch):
+    begun = threading.Event()
+    decode, denoise = fallback.decode_clip, fallback.denoise_clip
+
+    def denoise_second(networks, inputs, clip, *arguments):
+        if clip.frames[0]:
+            begun.set()
+        return denoise(networks, inputs, clip, *arguments)
+
+    def decode_meanwhile(*arguments):
+        assert begun.wait(10), "decoding holds back the next clip"
+        return decode(*arguments)
+
+    monkeypatch.setattr(fallback, "denoise_clip", denoise_second)
+    monkeypatch.setattr(fallback, "decode_clip", decode_meanwhile)
+    monkeypatch.setattr(fallback, "side_stream", lambda device: nullcontext())
+    monkeypatch.setattr(Appearance, "to", lambda self, device: self)
+    denoiser = make_denoiser(networks)
+    denoiser.runtime = Runtime(torch.device("cuda", 0), torch.float32)
+    assert len(list(denoiser.frames())) == 5
+
+
+def test_memory_of_a_clip_is_released_before_the_clip_after_the_next(networks, record, monkeypatch):
+    made, alive = [], []
+    denoise = fallback.denoise_clip
+
+    def remember(*arguments):
+        alive.append(sum(reference() is not None for reference in made))
+        latents = denoise(*arguments)
+        made.append(weakref.ref(latents))
+        return latents
+
+    monkeypatch.setattr(fallback, "denoise_clip", remember)
+    assert len(list(make_denoiser(networks, frames=15).frames())) == 15
+    assert len(made) == 7 and max(alive) <= 1
 
 
 def test_progress_begins_before_the_first_step(networks, record):
