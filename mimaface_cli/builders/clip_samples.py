@@ -1,12 +1,12 @@
 """Training samples of clips: their files, made once and kept in a folder, and their split by person."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -23,7 +23,13 @@ C = TypeVar("C")  # a clip: its samples, and the person in it
 
 @dataclass(frozen=True, eq=False)
 class ClipSamples:
-    """Arrays of a clip, stored under the names of the fields; `photo` has one entry for each sample."""
+    """Arrays of a clip, stored under the names of the fields.
+
+    The fields after `photo` are those with an entry for each photo, then those with an entry for each sample.
+
+    Attributes:
+        photo: (N,) index of each sample's photo.
+    """
 
     photo: np.ndarray
 
@@ -31,9 +37,12 @@ class ClipSamples:
         return len(self.photo)
 
     @classmethod
-    def of(cls, columns: list[np.ndarray]) -> Self:
-        """Return the samples with these arrays, in the order of the fields."""
-        return cls(**dict(zip([field.name for field in fields(cls)], columns, strict=True)))
+    def stack(cls, samples: Iterable[tuple[Any, ...]], photos: Iterable[tuple[Any, ...]]) -> Self:
+        """Stack the values of the fields of each sample, `photo` first, and of each photo."""
+        photo, *sample_columns = (np.stack(column) for column in zip(*samples, strict=True))
+        photo_columns = (np.stack(column) for column in zip(*photos, strict=True))
+        names = [field.name for field in fields(cls)]
+        return cls(**dict(zip(names, [photo, *photo_columns, *sample_columns], strict=True)))
 
     def save(self, path: Path) -> None:
         """Write the samples to a file, which appears when it is complete."""

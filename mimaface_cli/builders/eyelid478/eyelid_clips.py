@@ -98,11 +98,7 @@ def make_eyelid_samples(path: Path, track: MotionTrack, rng: np.random.Generator
             for k, eye in enumerate(eyes):
                 samples.append((len(photos) + k, *eye.crop_pair(images, first, frames)))
         photos += [eye.crop_photo() for eye in eyes]
-    if not samples:
-        return None
-    columns = [np.stack(column) for column in zip(*samples, strict=True)]
-    photo_columns = [np.stack(column) for column in zip(*photos, strict=True)]
-    return EyelidSamples.of([columns[0], *photo_columns, *columns[1:]])
+    return EyelidSamples.stack(samples, photos) if samples else None
 
 
 def shows_closing(openness: np.ndarray) -> bool:

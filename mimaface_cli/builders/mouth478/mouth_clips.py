@@ -48,24 +48,24 @@ class MouthSamples(ClipSamples):
         photo: (N,) index of each pair's photo.
         photos: (R, 128, 192, 3) uint8.
         photo_openings: (R, 128, 192) uint8.
+        closed: (R,) whether a photo is the most closed mouth of its shot.
         truths: (N, 2, 128, 192, 3) uint8, the frames of the clip.
         renders: (N, 2, 128, 192, 3) uint8, the same frames rendered from the photo.
         openings: (N, 2, 128, 192) uint8, opening of the rendered lips.
         true_openings: (N, 2, 128, 192) uint8, opening of the lips in the clip; empty where no face was detected.
         conditions: (N, 2, CONDITION_DIM) float32, see `build_condition`.
         flows: (N, 64, 96, 2) float16, see `measure_flow`.
-        closed: (R,) whether a photo is the most closed mouth of its shot.
     """
 
     photos: np.ndarray
     photo_openings: np.ndarray
+    closed: np.ndarray
     truths: np.ndarray
     renders: np.ndarray
     openings: np.ndarray
     true_openings: np.ndarray
     conditions: np.ndarray
     flows: np.ndarray
-    closed: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,7 @@ def make_mouth_samples(path: Path, track: MotionTrack, rng: np.random.Generator)
                 continue
             photos.append((*_crop_photo(renderer), number == 0))
             samples += [(len(photos) - 1, *_render_pair(renderer, images, rings, k)) for k in pairs]
-    if not samples:
-        return None
-    columns = [np.stack(column) for column in zip(*samples, strict=True)]
-    photo_columns = [np.stack(column) for column in zip(*photos, strict=True)]
-    return MouthSamples.of([columns[0], *photo_columns[:2], *columns[1:], photo_columns[2]])
+    return MouthSamples.stack(samples, photos) if samples else None
 
 
 def _plan_shot(track: MotionTrack, start: int, end: int, rng: np.random.Generator) -> _Plan:

@@ -17,7 +17,7 @@ Box = tuple[int, int, int, int]
 
 _SHARPNESS = -0.75  # parameter of the cubic interpolation, as in OpenCV
 _SNAP = 1 / 64  # pixels: a position that is so close to a pixel's center shows exactly that pixel
-SILHOUETTE_JUMP = 3.0  # pixels of the photo between neighbors from which on one surface hides another
+SILHOUETTE_JUMP = 3.0  # pixels of the photo: a larger step between neighbors means that one surface hides another
 
 
 @kernel
