@@ -75,3 +75,56 @@ def multiply_vertex_matrix(
             for k in range(jacobian.shape[1]):
                 upper[k] += a * x[k] + b * y[k]
                 lower[k] += c * x[k] + d * y[k]
+
+
+@kernel(nogil=False)
+def linearize(
+    neutral: np.ndarray,
+    offset: np.ndarray,
+    rotation: np.ndarray,
+    translation: np.ndarray,
+    basis: np.ndarray,
+    projection: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    """Project the vertices of a face and differentiate their pixels.
+
+    Writes to `projection` the pixels (V, 2), the distances (V,) and the Jacobian (2V, 6 + K) of `differentiate`. The
+    unposed vertices are `neutral` (V, 3) plus `offset` (3V,) float32.
+    """
+    pixels, depth, jacobian = projection
+    rotated = np.empty(neutral.shape)
+    for vertex in range(len(neutral)):
+        x = neutral[vertex, 0] + offset[3 * vertex]
+        y = neutral[vertex, 1] + offset[3 * vertex + 1]
+        z = neutral[vertex, 2] + offset[3 * vertex + 2]
+        for axis in range(3):
+            rotated[vertex, axis] = rotation[axis, 0] * x + rotation[axis, 1] * y + rotation[axis, 2] * z
+        depth[vertex] = camera.CAMERA_DISTANCE - (rotated[vertex, 2] + translation[2])
+        scale = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / depth[vertex]
+        pixels[vertex, 0] = (rotated[vertex, 0] + translation[0]) * scale + camera.CROP_SIZE / 2
+        pixels[vertex, 1] = (rotated[vertex, 1] + translation[1]) * -scale + camera.CROP_SIZE / 2
+    differentiate(rotated, translation, rotation, basis, jacobian)
+
+
+@kernel(nogil=False)
+def weigh_landmarks(
+    pixels: np.ndarray,
+    points: np.ndarray,
+    weights: np.ndarray,
+    outlier_scale: float,
+    step_weights: np.ndarray,
+    pixel_gradient: np.ndarray,
+) -> None:
+    """Weigh the residuals of landmarks (V, 2).
+
+    Writes the weights (V,) of this step, and adds the gradient (2V,) of half the weighted squared error with respect to
+    the pixels. With an outlier scale above 0, outliers get less weight (Cauchy's loss).
+    """
+    for vertex in range(len(points)):
+        x, y = pixels[vertex, 0] - points[vertex, 0], pixels[vertex, 1] - points[vertex, 1]
+        weight = weights[vertex]
+        if outlier_scale > 0.0:
+            weight /= 1.0 + (x * x + y * y) * weight / outlier_scale**2
+        step_weights[vertex] = weight
+        pixel_gradient[2 * vertex] += x * weight
+        pixel_gradient[2 * vertex + 1] += y * weight

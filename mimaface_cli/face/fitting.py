@@ -7,13 +7,20 @@ expression coefficients; its rotation is the initial estimate of the pose.
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.fit_kernels import differentiate, multiply_vertex_matrix, scale_rows
+from mimaface_cli.face.fit_kernels import (
+    differentiate,
+    linearize,
+    multiply_vertex_matrix,
+    scale_rows,
+    weigh_landmarks,
+)
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM, IDENTITY_DIM
 from mimaface_cli.motion.rotation import euler_angles, rotation_from_vector, rotation_matrix
 
@@ -48,8 +55,7 @@ class FrameFit:
     error: float
 
 
-@dataclass(frozen=True)
-class _Linearization:
+class _Linearization(NamedTuple):
     """Projection of the fitted vertices and its derivatives.
 
     Attributes:
@@ -135,23 +141,29 @@ class Fitter:
             head: (3, 3) rotation of the head that the landmark model reports, the prior of the rotation. By default all
                 rotations are equally likely.
         """
-        points, prior = points[self.fitted_vertices], self._prior(scores)
+        points, prior = points[self.fitted_vertices].astype(np.float64), self._prior(scores)
         expression = prior if expression is None else expression
-        rotation, translation = rotation_matrix(pose[:3]), pose[3:].copy()
+        rotation, translation = rotation_matrix(pose[:3]), pose[3:].astype(np.float64)
         weights = (self._weights if noise is None else 1.0 / noise[self.fitted_vertices]) ** 2
+        neutral, flat_basis = self.neutral[self.fitted_vertices], self._basis.reshape(-1, EXPRESSION_DIM)
+        count = len(points)
+        jacobian, rows = (np.empty((2 * count, 6 + EXPRESSION_DIM), np.float32) for _ in range(2))
+        current = _Linearization(np.empty((count, 2)), np.empty(count), jacobian)
+        step_weights = np.empty(count)
         for step in range(steps):
-            current = self._linearize(expression, rotation, translation)
-            residual, step_weights = current.pixels - points, weights
-            if noise is not None and step:
-                step_weights = weights / (1.0 + (residual**2).sum(1) * weights / OUTLIER_SCALE**2)
-            gradient_by_pixel = (residual * step_weights[:, None]).ravel()
-            if image_term is None:
-                hessian = self._hessian(current.jacobian, step_weights)
+            offset = flat_basis @ expression.astype(np.float32)
+            linearize(neutral, offset, rotation, translation, self._basis, current)
+            image = None if image_term is None else image_term(current.pixels, current.depth)
+            pixel_gradient = np.zeros(2 * count) if image is None else np.array(image[1], np.float64)
+            outlier_scale = OUTLIER_SCALE if noise is not None and step else 0.0
+            weigh_landmarks(current.pixels, points, weights, outlier_scale, step_weights, pixel_gradient)
+            if image is None:
+                scale_rows(jacobian, np.sqrt(step_weights), rows)
+                hessian = self._add_prior((rows.T @ rows).astype(np.float64))
             else:
-                image_hessian, image_gradient = image_term(current.pixels, current.depth)
-                hessian = self._hessian_with_image(current.jacobian, step_weights, image_hessian)
-                gradient_by_pixel += image_gradient
-            gradient = (current.jacobian.T @ gradient_by_pixel.astype(np.float32)).astype(np.float64)
+                multiply_vertex_matrix(image[0].indptr, image[0].indices, image[0].data, step_weights, jacobian, rows)
+                hessian = self._add_prior((jacobian.T @ rows).astype(np.float64))
+            gradient = (jacobian.T @ pixel_gradient.astype(np.float32)).astype(np.float64)
             gradient[6:] += self._prior_precision @ (expression - prior)
             if head is not None:
                 _add_rotation_prior(hessian, gradient, rotation, head)
@@ -274,20 +286,6 @@ class Fitter:
         jacobian = np.empty((2 * len(rotated), 6 + basis.shape[2]), np.float32)
         differentiate(rotated, translation, rotation, basis, jacobian)
         return _Linearization(pixels, depth, jacobian)
-
-    def _hessian(self, jacobian: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return the Gauss–Newton Hessian (70, 70) of landmarks with weights (V,) and of the prior."""
-        rows = _scale_rows(jacobian, np.sqrt(weights))
-        return self._add_prior((rows.T @ rows).astype(np.float64))
-
-    def _hessian_with_image(
-        self, jacobian: np.ndarray, weights: np.ndarray, image_hessian: sparse.csr_array
-    ) -> np.ndarray:
-        """Return the same with an image's part (2V, 2V)."""
-        product = np.empty_like(jacobian)
-        csr_arrays = image_hessian.indptr, image_hessian.indices, image_hessian.data
-        multiply_vertex_matrix(*csr_arrays, weights, jacobian, product)
-        return self._add_prior((jacobian.T @ product).astype(np.float64))
 
     def _add_prior(self, hessian: np.ndarray) -> np.ndarray:
         """Add the Hessian of the prior to a Hessian (70, 70), in place."""

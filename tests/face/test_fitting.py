@@ -6,6 +6,7 @@ from scipy import sparse
 
 from mimaface_cli.builders.face478.procrustes import align_faces
 from mimaface_cli.face import camera, topology
+from mimaface_cli.face.fit_kernels import linearize, weigh_landmarks
 from mimaface_cli.face.fitting import Fitter, fit_identity
 from mimaface_cli.motion.coefficients import BLENDSHAPES, UNSCORED_BLENDSHAPES
 from mimaface_cli.motion.rotation import euler_angles, rotation_from_vector, rotation_matrix
@@ -210,3 +211,36 @@ def test_reduce_to_displacements_gives_no_weight_to_what_pose_explains(model):
     assert (hessian.diagonal()[:2] < 0.02 * unreduced[:2]).all() and hessian[2, 2] > 0.3
     residual = (fitter.project_fit(fit)[0][fitter.fitted_vertices] - target).ravel()
     assert abs(gradient[0]) < 0.05 * abs(common_shift[:, 0] @ residual)
+
+
+def test_linearize_projects_as_the_camera_and_differentiates_its_pixels(model):
+    rng = np.random.default_rng(6)
+    pose, expression = np.array([0.2, -0.3, 0.1, 0.05, -0.1, 0.2]), rng.normal(0, 0.3, 64)
+    basis = model.expression_basis.astype(np.float32)
+
+    def project(expression, pose):
+        count = len(model.mean)
+        projection = np.empty((count, 2)), np.empty(count), np.empty((2 * count, 70), np.float32)
+        offset = basis.reshape(-1, 64) @ expression.astype(np.float32)
+        linearize(model.mean, offset, rotation_matrix(pose[:3]), pose[3:], basis, projection)
+        return projection
+
+    pixels, depth, jacobian = project(expression, pose)
+    expected = camera.project(camera.apply_pose(model.mean + model.expression_basis @ expression, pose))
+    assert np.abs(pixels - expected[0]).max() < 1e-4 and np.abs(depth - expected[1]).max() < 1e-6
+    step = np.zeros(64)
+    step[3] = 0.01
+    change = (project(expression + step, pose)[0] - pixels).ravel()
+    assert np.abs(change - 0.01 * jacobian[:, 9]).max() < 2e-3
+    moved = project(expression, pose + [0, 0, 0, 0.001, 0, 0])[0]
+    assert np.abs((moved - pixels).ravel() - 0.001 * jacobian[:, 3]).max() < 1e-4
+
+
+def test_weigh_landmarks_reduces_the_weight_of_outliers_and_adds_to_the_gradient():
+    pixels, points = np.array([[3.0, 4.0], [1.0, 1.0]]), np.zeros((2, 2))
+    weights, step_weights = np.array([0.25, 4.0]), np.empty(2)
+    gradient = np.ones(4)
+    weigh_landmarks(pixels, points, weights, 0.0, step_weights, gradient)
+    assert np.array_equal(step_weights, weights) and gradient == pytest.approx([1.75, 2.0, 5.0, 5.0])
+    weigh_landmarks(pixels, points, weights, 0.5, step_weights, gradient)
+    assert step_weights == pytest.approx(weights / (1 + np.array([25 * 0.25, 2 * 4.0]) / 0.25))
