@@ -232,7 +232,7 @@ def test_linearize_projects_as_the_camera_and_differentiates_its_pixels(model):
     step[3] = 0.01
     change = (project(expression + step, pose)[0] - pixels).ravel()
     assert np.abs(change - 0.01 * jacobian[:, 9]).max() < 2e-3
-    moved = project(expression, pose + [0, 0, 0, 0.001, 0, 0])[0]
+    moved = project(expression, pose + np.array([0, 0, 0, 0.001, 0, 0]))[0]
     assert np.abs((moved - pixels).ravel() - 0.001 * jacobian[:, 3]).max() < 1e-4
 
 
