@@ -22,6 +22,15 @@ def test_failed_build_ends_with_one_line_and_the_error_s_exit_code():
     assert lines == ["error: clips: no such folder. Name another one.\n"]
 
 
+def test_interrupted_build_ends_with_one_line():
+    def stop(log: Log) -> None:
+        raise KeyboardInterrupt
+
+    lines: list[str] = []
+    assert run_build(stop, lines.append) == 130
+    assert lines == ["interrupted. Run the same command to resume.\n"]
+
+
 def test_mouth_build_refuses_a_missing_folder(tmp_path, capsys):
     assert main([str(tmp_path / "none"), "-o", str(tmp_path / "m.npz")]) == InputError("").exit_code
     assert capsys.readouterr().err.count("\n") == 1
