@@ -166,7 +166,8 @@ def _measure_mini(device: torch.device, is_toy: bool) -> dict[str, Any]:
     for stage in ("image", "video"):
         batch = 2 if is_toy else config[stage]["optimizer"]["batch"]
         reduction = 2 ** (len(config["model"]["autoencoder"]["channels"]) - 1)
-        figures = _measure_batches(size, stage, side, device, (batch,), reduction)[str(batch)]
+        with torch.autocast(device.type, torch.bfloat16, enabled=config["precision"] == "bf16"):
+            figures = _measure_batches(size, stage, side, device, (batch,), reduction)[str(batch)]
         steps = None if isinstance(figures, str) else round(MINI_MINUTES * 60_000 / figures["ms"])
         results[stage] = {"batch": batch, "figures": figures, "steps_in_15_minutes": steps}
     return results
