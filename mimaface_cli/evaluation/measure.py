@@ -173,13 +173,14 @@ def _finish(video: VideoPair, metrics: list[Metric], figures: ResultFigures) -> 
 def _describe_faceless_frames(video: VideoPair) -> list[str]:
     notes = []
     selector, faceless = video.options.face, video.frame_count - video.face_count
-    if video.visible_faces > 1:
+    if video.visible_faces and not video.face_count:
+        notes.append(f"the result shows no face number {selector} from the left; no motion is measured")
+        faceless = 0
+    elif video.visible_faces > 1:
         notes.append(
             f"up to {video.visible_faces} faces are visible in the result at once; one is measured ({selector})"
         )
-    if video.visible_faces and not video.face_count:
-        notes.append(f"the result shows no face number {selector} from the left; no motion is measured")
-    elif faceless:
+    if faceless:
         notes.append(
             f"{faceless} of {video.frame_count} frames of the result show no face; no motion is measured there"
         )
