@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
         show("pull", ["weights", "pull", "mimaface", "vae", "-y", "-q"], pulled)
     run = ["animate", "examples/portrait.jpg", "examples/driver.mp4", "--engine", "diffusion", "--device", "cpu", "-q"]
     run += ["--steps", "1", "--clip-length", str(FRAMES), "--overlap", "1", "--no-cache"]
-    run += ["--duration", f"{FRAMES / 25}"]
+    run += ["--guidance", "1", "--duration", f"{FRAMES / 25}"]
     for dtype in options.dtype:
         words = [*run, "--dtype", dtype, "--overwrite", "-o", str(folder / f"{dtype}.mp4")]
         show(f"run {dtype}", words, base)
