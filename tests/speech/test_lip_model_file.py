@@ -53,11 +53,13 @@ def test_load_lip_model_refuses_a_model_without_an_encoder(tmp_path, arrays):
     [
         ("rest", lambda array: array[:3]),
         ("rest", lambda array: array * np.nan),
+        ("gap_curve", lambda array: array[:, ::-1]),
+        ("gap_curve", lambda array: array[0]),
         ("net0/out.weight", lambda array: array[:, :5]),
         ("nets", lambda array: np.array(0)),
         ("encoder_basis", lambda array: array[:7]),
     ],
-    ids=["short rest", "NaN", "narrow layer", "no networks", "short basis"],
+    ids=["short rest", "NaN", "falling curve", "half a curve", "narrow layer", "no networks", "short basis"],
 )
 def test_load_lip_model_refuses_wrong_shapes_and_values(tmp_path, arrays, name, change):
     path = tmp_path / "lips.npz"

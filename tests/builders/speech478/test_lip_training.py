@@ -10,12 +10,16 @@ from mimaface_cli.builders.speech478.lip_evaluation import choose_close_threshol
 from mimaface_cli.builders.speech478.lip_regression import align_clips, fit_folds
 from mimaface_cli.builders.speech478.lip_training import (
     LipNet,
+    compute_channel_statistics,
+    compute_loss,
     estimate_shift,
+    match_gaps,
     measure_rest,
     predict_channels,
     train_network,
 )
-from mimaface_cli.builders.speech478.talking_clips import MARGIN, SpeechFeatures, TalkingClip
+from mimaface_cli.builders.speech478.talking_clips import MARGIN, UNKNOWN, SpeechFeatures, TalkingClip
+from mimaface_cli.speech.lip_model_file import load_lip_model
 from mimaface_cli.speech.lip_network import (
     CHANNELS,
     CLOSED,
@@ -29,6 +33,7 @@ from mimaface_cli.speech.lip_network import (
     run_ensemble,
     run_network,
 )
+from mimaface_cli.speech.phones import BANDS
 
 FEATURES = 30
 
@@ -131,3 +136,41 @@ def test_pool_frames_averages_around_video_frames():
     pooled = pool_frames(ramp)
     assert pooled.shape == (10, 1) and np.allclose(pooled[1:, 0], np.arange(4, 40, 4) - 0.5)
     assert len(pool_frames(ramp[:37])) == 10
+
+
+def test_speech_is_where_the_original_audio_is_loud_and_a_pause_is_far_from_it():
+    clip = make_clip(0)
+    features = clip.versions[0].features.copy()
+    features[MARGIN:, -BANDS:] = -1.5
+    features[MARGIN + 200 : MARGIN + 300, -BANDS:] = 0
+    clip = replace(clip, versions=[SpeechFeatures(features, 1.0)])
+    assert (clip.speech[50:75] == 1).all()
+    assert not clip.speech[:40].any() and not clip.speech[85:].any()
+    assert (clip.speech[41:50] == UNKNOWN).all() and (clip.speech[75:85] == UNKNOWN).all()
+    assert np.array_equal(clip.targets_at(np.arange(100) / 25)[:, SPEECH], clip.speech[:100])
+
+
+def test_loss_ignores_frames_in_which_speech_is_unknown():
+    output, target, mask = torch.zeros(1, 8, len(CHANNELS)), torch.zeros(1, 8, len(CHANNELS)), torch.ones(1, 8, 1)
+    target[..., SPEECH] = UNKNOWN
+    before = compute_loss(output, target, mask)
+    output[..., SPEECH] = 3
+    assert compute_loss(output, target, mask) == before
+    target[..., SPEECH] = 0
+    assert compute_loss(output, target, mask) > before + 0.5
+
+
+def test_matched_gaps_are_as_frequent_as_the_visible_ones():
+    clips = [make_clip(seed) for seed in range(3)]
+    predictions = {}
+    for clip in clips:
+        mean, scale = compute_channel_statistics(clip)
+        predictions[clip.name] = 0.5 * (clip.targets_at(np.arange(clip.frame_count) / 25) - mean) / scale
+    outputs, gaps = match_gaps(clips, predictions, rest=-1.0)
+    assert np.allclose(gaps, 2 * outputs + 1)
+
+
+def test_lip_gap_follows_the_curve_and_continues_beyond_it():
+    model = replace(load_lip_model(), gap_curve=np.array([[0.0, 1.0, 2.0], [-0.5, 0.5, 2.5]]))
+    gaps = model.lip_gap(np.array([-3.0, 0.5, 1.5, 2.0, 3.0])) / model.scale[GAP]
+    assert np.allclose(gaps, [0, 0, 1.5, 2.5, 4.5])
