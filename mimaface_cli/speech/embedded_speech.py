@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from mimaface_cli.media.waveform import Waveform
-from mimaface_cli.motion.coefficients import BLENDSHAPES
+from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM
 from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.progress import ProgressCallback, ignore_progress
 from mimaface_cli.speech.emotion import Emotion, add_emotion
@@ -49,27 +49,25 @@ def generate_embedded_track(
         A track at 25 frames per second that covers the recording, rounded up to whole frames. Its metadata has
         NONSPEECH_SECONDS.
     """
-    expressions: list[np.ndarray] = []
-    loudness: list[np.ndarray] = []
-    nonspeech_frames = 0
     total, done = count_video_frames(len(waveform)), 0
+    expression, loudness = np.zeros((total, EXPRESSION_DIM), np.float32), np.zeros(total)
+    nonspeech_frames = 0
     for block in predict_mouth(waveform, model):
-        expressions.append((options.expression_scale * block.expression).astype(np.float32))
-        loudness.append(block.loudness)
+        part = slice(done, done + len(block.loudness))
+        expression[part], loudness[part] = options.expression_scale * block.expression, block.loudness
         nonspeech_frames += int(block.is_nonspeech.sum())
-        done += len(block.loudness)
+        done = part.stop
         progress("synthesizing motion", done, total)
-    expression = np.concatenate(expressions)
     style, emotion = options.style, Emotion.parse(options.style.emotion)
     if emotion is not None:
         style = replace(style, head_motion=min(style.head_motion * emotion.head_factor, _MAX_HEAD_MOTION))
     activity = measure_activity(expression)
-    motion = generate_nonverbal_motion(
-        expression, np.concatenate(loudness), options.seed, audio_hash, options.still, style
-    )
+    motion = generate_nonverbal_motion(expression, loudness, options.seed, audio_hash, options.still, style)
     rng = np.random.default_rng([options.seed, int(audio_hash[:15] or "0", 16), _IDLE_STREAM])
     idle_pose, idle_face = generate_idle_pose(total, rng), generate_idle_face(activity, rng)
-    expression += motion.expression + style.idle * idle_face
+    idle_face *= style.idle
+    for addition in (motion.expression, idle_face):  # one after the other: tracks of hours are large
+        expression += addition
     pose, gaze = motion.pose, motion.gaze
     if pose_from is not None:
         pose = np.array(pose_from.pose, np.float64)
