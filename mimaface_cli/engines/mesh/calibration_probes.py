@@ -31,7 +31,7 @@ from mimaface_cli.face.landmarks import FaceLandmarker, locate_landmark_model
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.rotation import rotation_matrix
 
-REVISION = 3  # part of the cache key: increase it when rendering or measuring changes
+REVISION = 4  # part of the cache key: increase it when rendering or measuring changes
 # Mouth and lids do not disturb each other, nor do irises, brows and the mouth's width: they share probes.
 _LIDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.2)  # openness
 _GAPS = (0.0, 0.05, 0.11, 0.19, 0.29, 0.42)

@@ -15,7 +15,7 @@ from mimaface_cli.engines.mesh.image_patch import (
     feather_mask,
     to_subpixels,
 )
-from mimaface_cli.engines.mesh.iris_completion import complete_iris
+from mimaface_cli.engines.mesh.iris_completion import complete_iris, draw_iris
 from mimaface_cli.face import camera, topology
 from mimaface_cli.face.gaze import IRIS_DISTANCE, eyeball_centers, gaze_direction
 from mimaface_cli.face.sampling import sample_image
@@ -23,16 +23,18 @@ from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
+_LEAST_IRIS_WIDTH = 0.45  # of an iris that is seen from the side, relative to its height
 _DETAIL_REACH = 0.4  # iris radii: after this much iris movement the photo's detail of the eye has faded out
 _STRAND = 0.045  # eye widths: half the width of the strands of lashes that are removed from the lid
 _SHUT, _SLIT = 0.03, 0.12  # range of openness over which the eyeball appears between the lids
 # The sclera under the iris: quantile of the visible sclera's luma that counts as white, share of its tint that is
 # removed, its least level relative to the skin, limit of that correction; the lids' shadow, and reaches in eye widths.
-_WHITE_QUANTILE, _WHITE_PALLOR, _WHITE_SKIN_SHARE, _MAX_WHITENING = 0.7, 0.35, 0.95, 1.4
-_LID_SHADOW, _SHADOW_REACH, _WHITE_REACH = 0.22, 0.12, 0.1
+_WHITE_QUANTILE, _WHITE_PALLOR, _WHITE_SKIN_SHARE, _MAX_WHITENING = 0.7, 0.35, 1.05, 2.0
+_LID_SHADOW, _SHADOW_REACH, _WHITE_REACH = 0.12, 0.12, 0.1
 _IRIS_LUMA_SHARE = 0.9  # of the sclera's luma: darker pixels beside the iris belong to the iris
 _LASH_SHARE = 0.7  # of the color of the lid rim: lashes are thinner than pixels, which mix them with skin
 _LASH_TAPER, _LASH_END = 0.12, 0.5  # share of the lash line that fades toward each end, and its opacity there
+_FRONT, _IRIS = slice(0, 3), slice(3, 6)  # rows of the anchor points
 _IRIS_LANDMARKS = {"left": topology.LEFT_IRIS, "right": topology.RIGHT_IRIS}
 
 
@@ -50,8 +52,7 @@ class EyeLayers:
         open_height: Height of the opening in the photo, in pixels.
         origin: (2,) left, top of the patch in image pixels.
         ball: (3,) center of the eyeball in the head's frame.
-        anchors: (3, 2) anchor points of the eyeball in image pixels, see `project_eye_anchors`.
-        gaze: (2,) yaw and pitch in the photo, radians.
+        anchors: (6, 2) anchor points of eyeball and iris in image pixels, see `project_eye_anchors`.
     """
 
     sclera: np.ndarray
@@ -64,7 +65,6 @@ class EyeLayers:
     origin: np.ndarray
     ball: np.ndarray
     anchors: np.ndarray
-    gaze: np.ndarray
 
 
 def locate_eyeballs(head: np.ndarray) -> dict[str, np.ndarray]:
@@ -72,19 +72,29 @@ def locate_eyeballs(head: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(SIDES, eyeball_centers(head), strict=True))
 
 
-def project_eye_anchors(ball: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """Project three points fixed to the head on an eyeball's front: middle, to the side, above.
+def project_eye_anchors(ball: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
+    """Project three points fixed to the head on an eyeball's front, and three on its iris: middle, to the side, above.
+
+    A turned iris is a narrow ellipse.
 
     Args:
         ball: (3,) center of the eyeball in the head's frame.
         pose: (6,) pose of the head.
+        gaze: (2,) yaw and pitch of the eye, radians.
 
     Returns:
-        (3, 2) crop pixels.
+        (6, 2) crop pixels.
     """
-    radius = IRIS_DISTANCE
-    points = ball + np.array([[0, 0, radius], [radius, 0, radius], [0, radius, radius]])
-    return camera.project(points @ rotation_matrix(pose[:3]).T + pose[3:])[0]
+    radius, rotation = IRIS_DISTANCE, rotation_matrix(pose[:3])
+    front = ball + np.array([[0, 0, radius], [radius, 0, radius], [0, radius, radius]])
+    direction = gaze_direction(*gaze)
+    side = np.array([np.cos(gaze[0]), 0, -np.sin(gaze[0])])
+    axes = rotation[:2] @ np.stack([side, np.cross(direction, side)], -1)
+    left, widths, right = np.linalg.svd(axes)
+    axes = left @ np.diag(np.maximum(widths, _LEAST_IRIS_WIDTH)) @ right
+    middle = rotation @ (ball + radius * direction)
+    iris = middle + radius * np.array([[0, 0, 0], [*axes[:, 0], 0], [*axes[:, 1], 0]])
+    return camera.project(np.concatenate([front @ rotation.T, iris]) + pose[3:])[0]
 
 
 def project_iris_center(ball: np.ndarray, pose: np.ndarray, gaze: np.ndarray) -> np.ndarray:
@@ -99,7 +109,6 @@ def build_eye_layers(
     landmarks: np.ndarray,
     ball: np.ndarray,
     anchors: np.ndarray,
-    gaze: np.ndarray,
     side: str,
 ) -> EyeLayers:
     """Separate an eye of a photo into layers.
@@ -109,8 +118,7 @@ def build_eye_layers(
         ring: (K, 2) rim of the lids in image pixels: lower half first, corner to corner.
         landmarks: (478, 2) landmarks in image pixels.
         ball: (3,) center of the eyeball in the head's frame.
-        anchors: (3, 2) the eyeball's anchor points in image pixels.
-        gaze: (2,) yaw and pitch in the photo, radians.
+        anchors: (6, 2) anchor points of eyeball and iris in image pixels, see `project_eye_anchors`.
         side: "left" or "right".
     """
     points = landmarks[_IRIS_LANDMARKS[side]]
@@ -130,7 +138,7 @@ def build_eye_layers(
         inside = depth > 0
     sclera, level = estimate_sclera(patch, inside, distance / radius, width)
     colors = complete_iris(patch, inside & (distance <= 1.22 * radius), center, radius)
-    alpha = _iris_alpha(colors, level, distance, radius)
+    alpha = _iris_alpha(draw_iris(patch @ LUMA, inside, distance / radius, level), colors, level, distance / radius)
     photo = feather_mask(depth > 0, 0.03 * width)[..., None]
     detail = (patch - sclera - alpha * (colors - sclera)) * photo
     return EyeLayers(
@@ -144,7 +152,6 @@ def build_eye_layers(
         origin=low.astype(float),
         ball=ball,
         anchors=anchors,
-        gaze=gaze,
     )
 
 
@@ -154,15 +161,14 @@ def _distance_from(center: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.hypot(columns + 0.5 - center[0], rows + 0.5 - center[1])
 
 
-def _iris_alpha(colors: np.ndarray, level: np.ndarray, distance: np.ndarray, radius: float) -> np.ndarray:
-    """Alpha (H, W, 1) of the iris: a soft disk, and beside it only what is darker than the sclera.
+def _iris_alpha(disk: np.ndarray, colors: np.ndarray, level: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Alpha (H, W, 1) of the iris: its disk (H, W), and at the edge only what is darker than the sclera.
 
-    The second condition keeps a halo of sclera from moving with the iris.
+    The second condition keeps a halo of sclera from moving with the iris. distance: (H, W) from the center, in radii.
     """
-    alpha = smoothstep((1.2 * radius - distance) / (0.15 * radius))
     darkness = (0.98 * level - colors @ LUMA) / np.maximum((0.98 - _IRIS_LUMA_SHARE) * level, 1)
-    darker = np.clip(darkness, 0, 1)
-    return (alpha * np.where(distance > 0.95 * radius, darker, 1)).astype(np.float32)[..., None]
+    darker = cv2.GaussianBlur(np.clip(darkness, 0, 1).astype(np.float32), (0, 0), 0.7)
+    return (disk * np.where(distance > 0.95, darker, 1)).astype(np.float32)[..., None]
 
 
 def _estimate_lash_color(patch: np.ndarray, ring: np.ndarray) -> np.ndarray:
@@ -294,7 +300,6 @@ def render_eye(
     eye: EyeLayers,
     ring: np.ndarray,
     anchors: np.ndarray,
-    shift: np.ndarray,
 ) -> None:
     """Render an eye into a canvas, in place.
 
@@ -303,8 +308,7 @@ def render_eye(
         photo_map: (H, W, 2) float32, the photo's pixel under each pixel of the canvas.
         eye: The eye's layers.
         ring: (K, 2) rim of the lids in canvas pixels, in this frame.
-        anchors: (3, 2) anchor points of the eyeball in canvas pixels, in this frame.
-        shift: (2,) movement of the iris in the photo's pixels.
+        anchors: (6, 2) anchor points of eyeball and iris in canvas pixels, in this frame.
     """
     width = float(np.linalg.norm(ring.max(0) - ring.min(0)))
     beside, above = int(0.4 * width) + 2, int(0.55 * width) + 2
@@ -327,19 +331,17 @@ def render_eye(
     alpha = np.clip((depth - 0.012 * width) / max(0.045 * width, 1.0), 0, 1)[..., None].astype(np.float32)
     alpha *= float(np.clip((openness - _SHUT) / (_SLIT - _SHUT), 0, 1))
     if alpha.any():
-        target += alpha * (_render_eyeball(eye, anchors - low, shift, size) - target)
+        target += alpha * (_render_eyeball(eye, anchors - low, size) - target)
 
 
-def _render_eyeball(eye: EyeLayers, anchors: np.ndarray, shift: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _render_eyeball(eye: EyeLayers, anchors: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Render sclera, iris and detail of an eye; anchors and size (width, height) are those of the target box."""
-    to_canvas = cv2.getAffineTransform(
-        (eye.anchors - eye.origin - 0.5).astype(np.float32), (anchors - 0.5).astype(np.float32)
-    )
+    start, end = (points.astype(np.float32) for points in (eye.anchors - eye.origin - 0.5, anchors - 0.5))
+    to_canvas, iris_to_canvas = (cv2.getAffineTransform(start[part], end[part]) for part in (_FRONT, _IRIS))
+    shift = np.linalg.solve(to_canvas[:, :2], end[3] - to_canvas[:, 2]) - start[3]
     flags = cv2.INTER_CUBIC
     ball = cv2.warpAffine(eye.sclera, to_canvas, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    shifted = to_canvas.copy()
-    shifted[:, 2] += to_canvas[:, :2] @ shift
-    iris = cv2.warpAffine(eye.iris, shifted, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    iris = cv2.warpAffine(eye.iris, iris_to_canvas, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
     cover = np.clip(iris[..., 3:], 0, 1)
     ball = ball * (1 - cover) + iris[..., :3] * cover
     # Shadows, glints and the edge of the iris stay where they are in the photo: they fade as the eye looks elsewhere.

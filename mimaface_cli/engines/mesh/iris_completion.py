@@ -4,9 +4,13 @@ import cv2
 import numpy as np
 
 from mimaface_cli.engines.mesh.image_patch import LUMA, feather_mask
+from mimaface_cli.motion.easing import smoothstep
 
 _PROFILE_BINS = 15  # bins of 0.1 iris radii in the radial color profile of an iris
-_RIM, _MIDDLE = slice(7, 10), slice(3, 7)  # bins of the rim of an iris, and of the ring inside it
+_RIM, _MIDDLE = slice(7, _PROFILE_BINS), slice(3, 7)  # bins from the rim of an iris on, and of the ring inside it
+# Radii at which the edge of an iris is looked for, where it is assumed if none is visible, and its half width.
+_EDGE_RADII, _USUAL_EDGE, _EDGE_WIDTH = np.arange(0.85, 1.3, 0.05), 1.05, 0.08
+_LEAST_EDGE_PIXELS = 4  # at a radius
 _CONTINUATION = 0.3  # iris radii: deviation of the blur that continues the light on the visible part
 _MAX_CONTINUATION = 60.0  # levels
 
@@ -27,7 +31,8 @@ def complete_iris(patch: np.ndarray, visible: np.ndarray, center: np.ndarray, ra
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     distance = np.hypot(columns + 0.5 - center[0], rows + 0.5 - center[1]) / radius
     bins = np.clip((distance * 10).astype(int), 0, _PROFILE_BINS - 1)
-    filled = _radial_profile(patch, visible, bins)[bins]
+    profile, middles = _radial_profile(patch, visible, bins), 0.1 * np.arange(_PROFILE_BINS) + 0.05
+    filled = np.stack([np.interp(distance, middles, channel) for channel in profile.T], -1).astype(np.float32)
     for flip_x, flip_y in ((False, True), (True, False), (True, True)):
         map_x = (2 * center[0] - columns - 1 if flip_x else columns).astype(np.float32)
         map_y = (2 * center[1] - rows - 1 if flip_y else rows).astype(np.float32)
@@ -38,6 +43,30 @@ def complete_iris(patch: np.ndarray, visible: np.ndarray, center: np.ndarray, ra
     filled += _continue_light(patch - filled, visible, _CONTINUATION * radius)
     photo = feather_mask(visible, 0.2 * radius)[..., None]
     return (filled * (1 - photo) + patch * photo).astype(np.float32)
+
+
+def draw_iris(luma: np.ndarray, visible: np.ndarray, distance: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Draw the disk of an iris, whose radius is measured where the iris meets the sclera.
+
+    Args:
+        luma: (H, W) luma.
+        visible: (H, W) bool mask of the opening.
+        distance: (H, W) distance from the iris's center, in the radius of its landmarks.
+        level: (H, W) luma of the sclera.
+
+    Returns:
+        (H, W) alpha.
+    """
+    darkness = 1 - luma / np.maximum(level, 1)
+    rim = darkness[visible & (distance > 0.6) & (distance < 0.85)]
+    edge = _USUAL_EDGE
+    if len(rim) >= _LEAST_EDGE_PIXELS:
+        for radius in _EDGE_RADII:
+            band = darkness[visible & (np.abs(distance - radius) < 0.05)]
+            if len(band) >= _LEAST_EDGE_PIXELS and np.median(band) < 0.5 * np.median(rim):
+                edge = float(radius)
+                break
+    return np.asarray(smoothstep((edge + _EDGE_WIDTH - distance) / (2 * _EDGE_WIDTH)), np.float32)
 
 
 def _continue_light(difference: np.ndarray, visible: np.ndarray, deviation: float) -> np.ndarray:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from mimaface_cli.engines.mesh.blend_kernels import blend_texture, fade_alpha, multiply_colors, underlay_texture
-from mimaface_cli.engines.mesh.eyes import SIDES, project_eye_anchors, project_iris_center, render_eye
+from mimaface_cli.engines.mesh.eyes import SIDES, project_eye_anchors, render_eye
 from mimaface_cli.engines.mesh.head_geometry import project_head
 from mimaface_cli.engines.mesh.learned_eyelid import EyeFrame, correct_eyelid
 from mimaface_cli.engines.mesh.learned_mouth import MouthFrame, correct_mouth
@@ -77,9 +77,9 @@ def render_person(
     rings = {side: xy[geometry.fine.rings[f"{side}_eye"]] - corner for side in SIDES}
     for k, side in enumerate(SIDES):
         if not prepared.is_eye_covered(side):
-            eye, shift = prepared.eyes[side], _iris_shift(prepared, side, gaze[2 * k : 2 * k + 2])
-            anchors = to_box(project_eye_anchors(eye.ball, pose))
-            render_eye(colors, photo_map, eye, rings[side], anchors, shift)
+            eye = prepared.eyes[side]
+            anchors = to_box(project_eye_anchors(eye.ball, pose, gaze[2 * k : 2 * k + 2]))
+            render_eye(colors, photo_map, eye, rings[side], anchors)
     lips = xy[geometry.fine.rings["mouth"]] - corner
     if not prepared.is_mouth_covered:
         render_mouth(colors, prepared.mouth, lips, head, pose, to_box)
@@ -228,13 +228,6 @@ def _underlay_hidden(
     attributes = np.concatenate(columns, 1).astype(np.float32)
     is_inner = cv2.erode((hidden[0] >= 0).view(np.uint8), np.ones((len(_EDGE_BLUR), len(_EDGE_BLUR)), np.uint8))
     underlay_texture(hidden, attributes, prepared.person, is_inner, _EDGE_BLUR, share, colors, alpha)
-
-
-def _iris_shift(prepared: PreparedPortrait, side: str, gaze: np.ndarray) -> np.ndarray:
-    """Movement (2,) of an iris since the photo, in image pixels with the head as in the photo."""
-    eye, pose = prepared.eyes[side], prepared.portrait.pose
-    target, start = (project_iris_center(eye.ball, pose, angles) for angles in (gaze, eye.gaze))
-    return prepared.to_image(target) - prepared.to_image(start)
 
 
 def soften_silhouettes(canvas: np.ndarray, photo_map: np.ndarray) -> None:

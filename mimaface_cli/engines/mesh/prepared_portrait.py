@@ -318,10 +318,10 @@ def _build_eyes(portrait: Portrait, head: np.ndarray, image_rings: dict[str, np.
     balls = locate_eyeballs(head)
     eyes = {}
     for k, side in enumerate(SIDES):
-        anchors = crop_to_image(portrait, project_eye_anchors(balls[side], portrait.pose))
         gaze = portrait.gaze[2 * k : 2 * k + 2]
+        anchors = crop_to_image(portrait, project_eye_anchors(balls[side], portrait.pose, gaze))
         ring = image_rings[side + "_eye"]
-        eyes[side] = build_eye_layers(portrait.image, ring, portrait.points, balls[side], anchors, gaze, side)
+        eyes[side] = build_eye_layers(portrait.image, ring, portrait.points, balls[side], anchors, side)
     return eyes
 
 

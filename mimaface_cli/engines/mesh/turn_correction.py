@@ -27,7 +27,7 @@ from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.smoothing import filter_gaussian, smooth_by_shot
 from mimaface_cli.motion.track import MotionTrack
 
-REVISION = 2  # part of the cache key: increase it when rendering or measuring changes
+REVISION = 3  # part of the cache key: increase it when rendering or measuring changes
 _SAMPLES = 8  # frames that are rendered
 _SIZE = 384  # pixels, side of the rendered square
 # Scales of the features by which frames are compared: turn in radians, lip gap, brows, openness of the lids, and the

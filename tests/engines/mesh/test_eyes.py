@@ -16,7 +16,7 @@ from mimaface_cli.engines.mesh.eyes import (
 )
 from mimaface_cli.engines.mesh.fine_face import build_fine_face
 from mimaface_cli.engines.mesh.image_patch import compute_polygon_depth
-from mimaface_cli.engines.mesh.iris_completion import complete_iris
+from mimaface_cli.engines.mesh.iris_completion import complete_iris, draw_iris
 from mimaface_cli.face import camera, face478, topology
 from mimaface_cli.face.gaze import IRIS_DISTANCE
 
@@ -117,8 +117,8 @@ def make_eye(offset_error: float = 0.0):
     landmarks[topology.LEFT_IRIS] = (
         IRIS + [offset_error, 0] + RADIUS * np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
     )
-    frame = np.array([[50.0, 40], [62, 40], [50, 28]])
-    return image, build_eye_layers(image, RING, landmarks, BALL, frame, np.zeros(2), "left"), frame
+    frame = np.tile([[50.0, 40], [62, 40], [50, 28]], (2, 1))
+    return image, build_eye_layers(image, RING, landmarks, BALL, frame, "left"), frame
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +126,14 @@ def eye_sample():
     return make_eye()
 
 
-def render(eye_sample, ring=RING, offset=(0.0, 0.0), shift=(0.0, 0.0)) -> np.ndarray:
+def render(eye_sample, ring=RING, offset=(0.0, 0.0), shift=(0.0, 0.0), narrowing=1.0) -> np.ndarray:
     image, eye, frame = eye_sample
+    anchors = frame + offset
+    anchors[3:] += shift
+    anchors[4] = anchors[3] + narrowing * (anchors[4] - anchors[3])
     canvas = image.astype(np.float32)
     photo_map = np.mgrid[:80, :100][::-1].transpose(1, 2, 0).astype(np.float32)
-    render_eye(canvas, photo_map, eye, ring + offset, frame + offset, np.array(shift))
+    render_eye(canvas, photo_map, eye, ring + offset, anchors)
     return canvas
 
 
@@ -169,6 +172,30 @@ def test_render_eye_moves_no_rim_of_sclera_with_the_iris(eye_sample):
     assert rendered.max() < 100 < image[36:45, 36:65].max()
 
 
+def test_render_eye_narrows_a_turned_iris(eye_sample):
+    widths = [np.ptp(np.nonzero(render(eye_sample, shift=(6, 0), narrowing=n).max(2) < 120)[1]) for n in (1.0, 0.7)]
+    assert widths[1] == pytest.approx(0.7 * widths[0], abs=1.5)
+
+
+def test_build_eye_layers_paints_sclera_as_bright_as_skin_where_the_iris_was():
+    image, eye, _ = make_eye()
+    image[(image == 235).all(-1)] = 110  # what is visible lies in the shadow of the lids
+    landmarks = np.zeros((478, 2))
+    landmarks[topology.LEFT_IRIS] = IRIS + RADIUS * np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
+    shaded = build_eye_layers(image, RING, landmarks, BALL, eye.anchors, "left")
+    row, column = (IRIS - shaded.origin).astype(int)[::-1]
+    assert 150 < shaded.sclera[row, column].mean() < 190
+
+
+@pytest.mark.parametrize("edge", [0.9, 1.15])
+def test_draw_iris_ends_where_the_sclera_begins(edge):
+    rows, columns = np.mgrid[:61, :61] + 0.5
+    distance = np.hypot(rows - 30.5, columns - 30.5) / 20
+    luma = np.where(distance < edge, 70.0, 200.0)
+    disk = draw_iris(luma, np.abs(rows - 30) < 10, distance, np.full_like(luma, 205.0))
+    assert disk[distance < edge - 0.12].min() > 0.9 and disk[distance > edge + 0.16].max() < 0.1
+
+
 def test_render_eye_covers_a_closed_eye_with_skin(eye_sample):
     closed = RING.copy()
     closed[5:, 1] = closed[3:0:-1, 1] - 0.5  # the upper lid comes down on the lower one
@@ -179,11 +206,25 @@ def test_render_eye_covers_a_closed_eye_with_skin(eye_sample):
 def test_eye_anchors_and_iris_centers_move_with_the_head():
     rest, shifted = np.zeros(6), np.array([0, 0, 0, 0.1, 0, 0])
     unit = camera.FOCAL_PER_SIZE * camera.CROP_SIZE / (camera.CAMERA_DISTANCE - BALL[2] - IRIS_DISTANCE)
-    assert np.allclose(project_eye_anchors(BALL, shifted) - project_eye_anchors(BALL, rest), [0.1 * unit, 0], atol=1e-9)
-    middle, aside, above = project_eye_anchors(BALL, rest)
+    ahead = np.zeros(2)
+    at_rest = project_eye_anchors(BALL, rest, ahead)
+    assert np.allclose(project_eye_anchors(BALL, shifted, ahead) - at_rest, [0.1 * unit, 0], atol=1e-9)
+    middle, aside, above = at_rest[:3]
+    assert np.allclose(at_rest[3:], at_rest[:3])
     assert aside[0] > middle[0] and above[1] < middle[1]
     assert np.allclose(project_iris_center(BALL, rest, np.zeros(2)), middle)
     # yaw goes to the subject's left, the image's right; pitch goes up
     reach = IRIS_DISTANCE * np.sin(0.3) * unit
     left, up = (project_iris_center(BALL, rest, np.array(gaze)) - middle for gaze in ([0.3, 0], [0, 0.3]))
     assert left == pytest.approx([reach, 0], abs=0.1 * reach) and up == pytest.approx([0, -reach], abs=0.1 * reach)
+
+
+def test_project_eye_anchors_foreshortens_a_turned_iris():
+    def width(yaw: float) -> float:
+        anchors = project_eye_anchors(BALL, np.zeros(6), np.array([yaw, 0.0]))
+        return float(anchors[4, 0] - anchors[3, 0])
+
+    assert width(0.6) / width(0.0) == pytest.approx(np.cos(0.6), abs=0.03)
+    assert width(1.4) / width(0.0) > 0.4  # an iris that is seen from the side keeps some width
+    facing = project_eye_anchors(BALL, np.array([0, 0.5, 0, 0, 0, 0]), np.array([-0.5, 0.0]))
+    assert facing[4, 0] - facing[3, 0] == pytest.approx(width(0.0), rel=0.03)  # it looks at the camera
