@@ -80,6 +80,20 @@ class ResponseCurve:
         distinct = np.append(True, np.diff(planned) > 1e-6)
         return cls(planned[distinct], limited[distinct])
 
+    @classmethod
+    def fit_line(cls, planned: np.ndarray, measured: np.ndarray, plausible: tuple[float, float]) -> "ResponseCurve":
+        """Fit a straight line to probes of a noisy measure.
+
+        Args:
+            planned: (K,) planned values; the first probe is the portrait at rest, which the line meets.
+            measured: (K,) measured values.
+            plausible: Range of its slope.
+        """
+        change, response = planned - planned[0], measured - measured[0]
+        slope = float(np.clip(change @ response / max(float(change @ change), 1e-9), *plausible))
+        ends = planned[0] + np.array([0.0, 1.0])
+        return cls(ends, measured[0] + slope * (ends - planned[0]))
+
     def apply(self, planned: np.ndarray) -> np.ndarray:
         """Return the values that are measured for planned values of any shape."""
         return _interpolate(planned, self.planned, self.measured)

@@ -24,14 +24,14 @@ from mimaface_cli.engines.mesh.face_networks import PAINTED_FACE, FaceNetworks
 from mimaface_cli.engines.mesh.measures import FaceMeasures, match_measures, measure_landmarks, spread_gap
 from mimaface_cli.engines.mesh.prepared_portrait import PreparedPortrait, drop_unknown_networks, prepare_still_head
 from mimaface_cli.engines.mesh.renderer import render_frame
+from mimaface_cli.engines.mesh.settled_landmarks import SettledLandmarker
 from mimaface_cli.face import camera
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.gaze import CORNERS_AND_IRIS
-from mimaface_cli.face.landmarks import FaceLandmarker, locate_landmark_model
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.rotation import rotation_matrix
 
-REVISION = 4  # part of the cache key: increase it when rendering or measuring changes
+REVISION = 6  # part of the cache key: increase it when rendering or measuring changes
 # Mouth and lids do not disturb each other, nor do irises, brows and the mouth's width: they share probes.
 _LIDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.2)  # openness
 _GAPS = (0.0, 0.05, 0.11, 0.19, 0.29, 0.42)
@@ -102,7 +102,7 @@ def measure_calibration(prepared: PreparedPortrait, model: Face478) -> PortraitC
     """
     nominal = PortraitCalibration.nominal(prepared, model)
     person = FaceMeasures.of(model, nominal.neutral)
-    landmarker = FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=1)
+    landmarker = SettledLandmarker()
 
     def read(probes: list[_Probe]) -> list[_Reading | None]:
         return [_read_probe(prepared, model, person, probe, landmarker) for probe in probes]
@@ -144,7 +144,7 @@ def _upper_probes(person: FaceMeasures, rest: _Probe) -> Iterator[_Probe]:
 
 
 def _read_probe(
-    prepared: PreparedPortrait, model: Face478, person: FaceMeasures, probe: _Probe, landmarker: FaceLandmarker
+    prepared: PreparedPortrait, model: Face478, person: FaceMeasures, probe: _Probe, landmarker: SettledLandmarker
 ) -> _Reading | None:
     """Render and measure a probe; None if no face is detected in the rendering."""
     portrait = prepared.portrait
@@ -206,12 +206,16 @@ def _fit_calibration(
             return ResponseCurve.identity()
         return ResponseCurve.fit(planned, measured, planned, plausible)
 
+    planned, measured = _convert(upper, [_IRIS])
+    iris = ResponseCurve.identity()
+    if measured is not None:
+        iris = ResponseCurve.fit_line(planned, measured, IRIS_RESPONSE)
     return PortraitCalibration(
         neutral=nominal.neutral,
         gap=fit(group, [measures.GAP], GAP_RESPONSE),
         width=fit(upper, [measures.WIDTH]),
         brow=fit(upper, [measures.BROWS.start, measures.BROWS.start + 1]),
-        iris=fit(upper, [_IRIS], IRIS_RESPONSE),
+        iris=iris,
         lids=(lids[0], lids[1]),
     )
 

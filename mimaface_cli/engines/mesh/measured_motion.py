@@ -24,8 +24,10 @@ _FAST_GAIN = 1.08  # tracks are smoothed in time, and so are measurements of a v
 _LID_DELAY = 0.02
 _BROW_RANGE = 0.13  # change of the brows since rest
 _WIDTH_RANGE = (0.7, 1.45)  # of the mouth's width at rest without expression
-# Beyond this openness eyes stare; nor can a photo show much more of an eyeball than its own eye is open.
+# Beyond this openness eyes stare; nor can a photo show much more of an eyeball than its own eye is open. Narrow eyes
+# may widen further, until they are open as usual.
 _MAX_OPENNESS, _MAX_WIDENING, _MIN_WIDE = 1.22, 1.4, 0.4
+_NARROW_WIDENING, _USUAL_OPENNESS = 1.7, 0.85
 _REST_GAZE = np.radians(10.0)  # gaze of a driver's rest is within this, in both directions
 _IRIS_KNEE, _IRIS_MARGIN = 0.24, 0.06  # widths of the eye from its middle; the iris's edge meets the corner
 
@@ -45,7 +47,7 @@ _BLINK_START, _BLINK_END = 0.32, 0.08  # share of a driver's open height at whic
 _SLIT = 0.03  # share of the source's open height that the lash line of a closed eye hides
 # Share by which a source's eyes open less or wider than in the photo if they are larger or smaller than the driver's,
 # so that blinks move as far.
-_MAX_ADAPTATION = 0.2
+_MAX_ADAPTATION = 0.45
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,8 @@ class MeasuredSource:
                 share = np.clip((goal - closed_height) / np.maximum(own - closed_height, 1e-3), 0, 1)
                 goal = goal + share * (photo_height - own)
             target = photo_height + driver.strength * (goal - photo_height)
-            widest = min(max(_MAX_WIDENING * rest[k], _MIN_WIDE), _MAX_OPENNESS)
+            usual = min(_NARROW_WIDENING * rest[k], _USUAL_OPENNESS)
+            widest = min(max(_MAX_WIDENING * rest[k], usual, _MIN_WIDE), _MAX_OPENNESS)
             columns.append(np.clip(curve.invert(target), 0, np.maximum(widest, current[:, k])))
         return np.stack(columns, -1)
 

@@ -17,9 +17,9 @@ from mimaface_cli.engines.mesh.measures import BROWS, GAP, FaceMeasures
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_still_head
 from mimaface_cli.engines.mesh.renderer import render_frame
+from mimaface_cli.engines.mesh.settled_landmarks import SettledLandmarker
 from mimaface_cli.engines.mesh.stored_arrays import open_arrays
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.landmarks import FaceLandmarker, locate_landmark_model
 from mimaface_cli.face.portrait import SQUARE, Portrait
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM
 from mimaface_cli.motion.easing import ease_range
@@ -27,7 +27,7 @@ from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.smoothing import filter_gaussian, smooth_by_shot
 from mimaface_cli.motion.track import MotionTrack
 
-REVISION = 3  # part of the cache key: increase it when rendering or measuring changes
+REVISION = 4  # part of the cache key: increase it when rendering or measuring changes
 _SAMPLES = 8  # frames that are rendered
 _SIZE = 384  # pixels, side of the rendered square
 # Scales of the features by which frames are compared: turn in radians, lip gap, brows, openness of the lids, and the
@@ -204,7 +204,7 @@ def _measure_frames(portrait: Portrait, model: Face478, motion: MeshMotion, fram
     coefficients = motion.coefficients
     rest = rotation_matrix(portrait.pose[:3])
     detected, measured = [], []
-    landmarker = FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=1)
+    landmarker = SettledLandmarker()
     try:
         for k in frames:
             arrays = coefficients.expression[k], coefficients.pose[k], coefficients.gaze[k], motion.lids[k]

@@ -66,6 +66,18 @@ def test_curve_has_its_own_limits_below_rest():
     assert np.allclose(slopes[1:], PLAUSIBLE_RESPONSE[0])
 
 
+def test_line_through_rest_averages_noisy_probes():
+    line = ResponseCurve.fit_line(PLANNED, np.array([0.12, 0.06, 0.16, 0.26]), (0.3, 1.2))
+    assert line.apply(np.array(0.1)) == pytest.approx(0.12)
+    assert line.apply(np.array(0.3)) - line.apply(np.array(0.0)) == pytest.approx(0.3 * 0.63, abs=0.01)
+
+
+@pytest.mark.parametrize(("measured", "slope"), [([0.1, 0.3, 0.0, -0.1], 0.3), ([0.1, -0.9, 1.1, 2.1], 1.2)])
+def test_line_has_a_plausible_slope(measured, slope):
+    line = ResponseCurve.fit_line(PLANNED, np.array(measured), (0.3, 1.2))
+    assert line.apply(np.array(1.1)) - line.apply(np.array(0.1)) == pytest.approx(slope)
+
+
 def test_curve_accepts_equal_planned_values():
     curve = ResponseCurve.fit(np.array([0.1, 0.1, 0.2]), np.array([0.1, 0.1, 0.18]), np.array([0.1, 0.1, 0.2]))
     assert np.isfinite(curve.invert(np.linspace(0, 1, 5))).all()
@@ -93,21 +105,21 @@ def test_portrait_without_a_detected_face_is_not_calibrated(portrait, monkeypatc
         def close(self):
             pass
 
-    monkeypatch.setattr(calibration_probes, "FaceLandmarker", Blind)
+    monkeypatch.setattr(calibration_probes, "SettledLandmarker", Blind)
     prepared = prepare_still_head(portrait.square(), face478.load())
     curve = measure_calibration(prepared, face478.load()).gap
     np.testing.assert_array_equal(curve.apply(PLANNED), PLANNED)
 
 
 def test_failed_probes_are_left_out(portrait, monkeypatch):
-    class OnlyFirst(calibration_probes.FaceLandmarker):
+    class OnlyFirst(calibration_probes.SettledLandmarker):
         calls = 0
 
-        def __call__(self, image, milliseconds=0):
+        def __call__(self, image):
             self.calls += 1
-            return super().__call__(image, milliseconds) if self.calls < 4 else []
+            return super().__call__(image) if self.calls < 4 else []
 
-    monkeypatch.setattr(calibration_probes, "FaceLandmarker", OnlyFirst)
+    monkeypatch.setattr(calibration_probes, "SettledLandmarker", OnlyFirst)
     result = measure_calibration(prepare_still_head(portrait.square(), face478.load()), face478.load())
     np.testing.assert_array_equal(result.iris.apply(PLANNED), PLANNED)
     assert len(result.gap.planned) <= 3

@@ -7,6 +7,7 @@ import pytest
 
 from mimaface_cli.engines.mesh import measures
 from mimaface_cli.engines.mesh.calibration import PortraitCalibration, ResponseCurve, iris_places
+from mimaface_cli.engines.mesh.measured_motion import MeasuredDriver, MeasuredSource
 from mimaface_cli.engines.mesh.measures import FaceMeasures
 from mimaface_cli.engines.mesh.motion_plan import MotionSource, plan_mesh_motion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_still_head
@@ -14,6 +15,7 @@ from mimaface_cli.face import face478
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import blendshape_index
+from mimaface_cli.motion.retarget import track_coefficients
 from mimaface_cli.motion.retarget_options import RetargetOptions
 from mimaface_cli.motion.track import MotionTrack
 from tests.conftest import ROOT
@@ -118,6 +120,15 @@ def test_eyes_do_not_open_much_wider_than_in_the_photo(source):
     motion = plan(source, make_track(eyeBlinkLeft=wide, eyeBlinkRight=wide))
     rest = plan(source, make_track(), region="lips").lids[0]
     assert (motion.lids.max(0) <= np.maximum(1.4 * rest, 0.4) + 1e-9).all()
+
+
+def test_narrow_eyes_widen_to_blink_as_far_as_the_drivers(calibration):
+    track = make_track(eyeBlinkLeft=WAVE, eyeBlinkRight=WAVE)
+    reference = track_coefficients(track, slice(0, 1))
+    driver = MeasuredDriver.of(MODEL, track, reference, None, 1.0, False)
+    rest = np.full(2, 0.45)
+    lids = MeasuredSource.of(MODEL, calibration).plan_lids(driver, rest, np.repeat(rest[None], COUNT, 0))
+    assert lids.min() < 0.06 and (1.3 * rest < lids.max(0)).all() and (lids.max(0) <= 1.7 * rest + 1e-9).all()
 
 
 def test_irises_move_as_far_between_the_corners_of_the_eyes(source, calibration):

@@ -11,8 +11,8 @@ from mimaface_cli.engines.mesh.contact import measure_lid_openness
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.prepared_portrait import prepare_still_head
 from mimaface_cli.engines.mesh.renderer import render_frame
+from mimaface_cli.engines.mesh.settled_landmarks import SettledLandmarker
 from mimaface_cli.engines.mesh.turn_correction import correct_turns, interpolate_samples, select_frames, turn_further
-from mimaface_cli.face.landmarks import FaceLandmarker, locate_landmark_model
 from mimaface_cli.face.portrait import portrait_from_photo
 from mimaface_cli.media.image import read_image
 from mimaface_cli.motion.coefficients import Coefficients, blendshape_index
@@ -59,7 +59,7 @@ def make_track(motion: MeshMotion) -> MotionTrack:
 def measure_pitch(model, portrait, motion: MeshMotion, frames: range) -> np.ndarray:
     """Return the pitch since the photo that the landmark model measures in rendered frames, degrees."""
     prepared, rest = prepare_still_head(portrait, model), rotation_matrix(portrait.pose[:3])
-    landmarker = FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=1)
+    landmarker = SettledLandmarker()
     pitches = []
     for k in frames:
         parts = motion.coefficients
@@ -140,7 +140,7 @@ def test_still_head_and_face_that_is_not_detected_keep_their_poses(model, portra
         def close(self):
             pass
 
-    monkeypatch.setattr(turn_correction, "FaceLandmarker", Blind)
+    monkeypatch.setattr(turn_correction, "SettledLandmarker", Blind)
     nod = plan_motion(model, portrait, np.zeros(FRAMES), 0.1 * np.sin(np.arange(FRAMES)))
     assert correct_turns(portrait, model, nod, make_track(nod)) is nod
 
