@@ -20,16 +20,16 @@ from mimaface_cli.engines.mesh.renderer import render_frame
 from mimaface_cli.engines.mesh.settled_landmarks import SettledLandmarker
 from mimaface_cli.engines.mesh.stored_arrays import open_arrays
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.portrait import SQUARE, Portrait
+from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.coefficients import BLENDSHAPES, EXPRESSION_DIM
 from mimaface_cli.motion.easing import ease_range
 from mimaface_cli.motion.rotation import euler_angles, rotation_matrix
 from mimaface_cli.motion.smoothing import filter_gaussian, smooth_by_shot
 from mimaface_cli.motion.track import MotionTrack
 
-REVISION = 4  # part of the cache key: increase it when rendering or measuring changes
+REVISION = 5  # part of the cache key: increase it when rendering or measuring changes
 _SAMPLES = 8  # frames that are rendered
-_SIZE = 384  # pixels, side of the rendered square
+_SIZE = 512  # pixels, longest side of the rendered frames; in a crop, the same rotation is read differently
 # Scales of the features by which frames are compared: turn in radians, lip gap, brows, openness of the lids, and the
 # coefficients of the lower face and of the unnamed expressions.
 _TURN_SCALE, _GAP_SCALE, _BROW_SCALE, _LID_SCALE = np.radians(8.0), 0.08, 0.03, 0.5
@@ -37,7 +37,7 @@ _NAMED_SCALE, _UNNAMED_SCALE = 0.35, 2.0
 _LOWER_FACE = [k for k, name in enumerate(BLENDSHAPES) if name.startswith(("jaw", "mouth", "cheek", "nose"))]
 _LEAST_DISTANCE = 0.2  # between the features of two rendered frames
 # The Gaussian process: length scale of the features; variances in degrees².
-_LENGTH, _COMMON_VARIANCE, _VARIANCE, _NOISE = 2.5, 1.0, 2.0, 0.3
+_LENGTH, _COMMON_VARIANCE, _VARIANCE, _NOISE = 2.5, 1.0, 2.0, 0.12
 _RESPONSE = 0.9  # measured share of a small turn
 _SIGMA = 0.08  # seconds; corrections change as smoothly as heads move
 _LIMIT, _LIMIT_MARGIN = np.radians(2.5), np.radians(1.5)
@@ -168,8 +168,7 @@ def _measure_cached(
     """Measure frames of a motion, or load the result from the cache."""
     if len(frames) < 2:
         return _Samples(np.zeros(0, int), np.zeros((0, 2)))
-    scale = _SIZE / SQUARE
-    small = portrait.warped(scale * portrait.square_matrix(), _SIZE, _SIZE)
+    small = portrait.limited(_SIZE)
     key = cache_key(_describe_inputs(small, model, motion, frames))
     stored = cache.load(_SAMPLES_KIND, key) if cache is not None else None
     if stored is not None:
