@@ -21,7 +21,7 @@ def test_reading_is_that_of_a_still_video(photo):
     video = FaceLandmarker(locate_landmark_model(), is_video=True, max_faces=1)
     (last,) = [video(photo, 40 * k) for k in range(12)][-1]
     video.close()
-    assert np.abs(face.points - last.points).max() < 0.01 * np.ptp(face.points[:, 0])
+    assert np.abs(face.points - last.points).mean() < 0.004 * np.ptp(face.points[:, 0])
 
 
 def test_reading_does_not_depend_on_the_image_before(photo):
@@ -32,4 +32,4 @@ def test_reading_does_not_depend_on_the_image_before(photo):
     (after,) = settled(photo)
     assert settled(np.zeros_like(photo)) == []
     settled.close()
-    assert np.abs(alone.points - after.points).max() < 0.01 * np.ptp(alone.points[:, 0])
+    assert np.abs(alone.points - after.points).mean() < 0.004 * np.ptp(alone.points[:, 0])
