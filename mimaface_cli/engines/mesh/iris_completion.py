@@ -32,7 +32,7 @@ def complete_iris(patch: np.ndarray, visible: np.ndarray, center: np.ndarray, ra
     distance = np.hypot(columns + 0.5 - center[0], rows + 0.5 - center[1]) / radius
     bins = np.clip((distance * 10).astype(int), 0, _PROFILE_BINS - 1)
     profile, middles = _radial_profile(patch, visible, bins), 0.1 * np.arange(_PROFILE_BINS) + 0.05
-    filled = np.stack([np.interp(distance, middles, channel) for channel in profile.T], -1).astype(np.float32)
+    filled: np.ndarray = np.stack([np.interp(distance, middles, channel) for channel in profile.T], -1)
     for flip_x, flip_y in ((False, True), (True, False), (True, True)):
         map_x = (2 * center[0] - columns - 1 if flip_x else columns).astype(np.float32)
         map_y = (2 * center[1] - rows - 1 if flip_y else rows).astype(np.float32)
