@@ -31,7 +31,7 @@ from mimaface_cli.face.gaze import CORNERS_AND_IRIS
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.rotation import rotation_matrix
 
-REVISION = 6  # part of the cache key: increase it when rendering or measuring changes
+REVISION = 7  # part of the cache key: increase it when rendering or measuring changes
 # Mouth and lids do not disturb each other, nor do irises, brows and the mouth's width: they share probes.
 _LIDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.2)  # openness
 _GAPS = (0.0, 0.05, 0.11, 0.19, 0.29, 0.42)
@@ -39,6 +39,8 @@ _YAWS = np.radians([-25.0, -12.0, 12.0, 25.0])  # change of the gaze
 _BROWS = (-0.05, -0.025, 0.04, 0.08)  # change of their height
 _WIDTHS = (-0.08, 0.08, -0.04, 0.04)  # change of the mouth's width
 _IRIS = measures.COUNT  # column of the irises, after the measures of the face
+_CLOSED_HEIGHT = 0.02  # largest plausible height of a closed eye, which the landmark model sometimes reads as open
+_VIDEO_RESPONSE = 1.08  # movement of an iris in videos relative to that in single images, as measured
 _MIN_SPREAD = 1e-3  # of the planned values of a measure, below which it cannot be calibrated
 
 
@@ -196,6 +198,7 @@ def _fit_calibration(
         if measured is not None:
             heights = np.array(openness)[:, k]
             curve = ResponseCurve.fit(heights, measured, planned, plausible_below=CLOSING_LID_RESPONSE)
+            curve.measured[0] = min(curve.measured[0], _CLOSED_HEIGHT)
         lids.append(curve)
 
     def fit(
@@ -209,7 +212,7 @@ def _fit_calibration(
     planned, measured = _convert(upper, [_IRIS])
     iris = ResponseCurve.identity()
     if measured is not None:
-        iris = ResponseCurve.fit_line(planned, measured, IRIS_RESPONSE)
+        iris = ResponseCurve.fit_line(planned, planned[0] + _VIDEO_RESPONSE * (measured - planned[0]), IRIS_RESPONSE)
     return PortraitCalibration(
         neutral=nominal.neutral,
         gap=fit(group, [measures.GAP], GAP_RESPONSE),
