@@ -15,6 +15,7 @@ PAIR_COLUMNS = (
     "iris",
     "iris gain",
     "rotation",
+    "settled",
     "driver turn",
     "all",
     "sharpness",

@@ -6,6 +6,7 @@ import pytest
 
 from mimaface_cli.face.landmarks import Face
 from mimaface_cli.motion.rotation import rotation_matrix
+from tests.benchmarks.quality import compare_faces
 from tests.benchmarks.quality_measures import (
     INNER_LIPS,
     IRISES,
@@ -109,3 +110,16 @@ def test_table_summarizes_the_finite_values_of_a_column(capsys, tmp_path):
     lines = capsys.readouterr().out.splitlines()
     assert next(line for line in lines if line.startswith("mean of 2")).split()[-2:] == ["1.000", "4.000"]
     assert "1 pairs whose driver turns from 30 degrees: mean 6.00" in lines[-1]
+
+
+def test_settled_rotation_ignores_a_misread_first_frame():
+    angles = np.zeros((8, 3))
+    angles[:, 1] = np.radians(np.arange(8))
+    misread = np.array(angles)
+    misread[0, 0] = np.radians(4)
+    points = [make_points(k**2) for k in range(8)]
+    driver, result = (
+        [Face(p, np.zeros(52), r) for p, r in zip(points, rotation_matrix(a), strict=True)] for a in (angles, misread)
+    )
+    figures = compare_faces(driver, result)
+    assert figures["rotation"] > 3 and figures["settled"] < 0.6
