@@ -4,7 +4,7 @@ import os
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from mimaface_cli.engines.sources import VideoSource, split_alpha, tee_originals
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.frame_landmarks import FrameLandmarks
 from mimaface_cli.face.occlusion import Occlusion
+from mimaface_cli.face.occlusion_reference import project_face, sample_look
 from mimaface_cli.face.occlusion_tracking import OcclusionTracker
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.motion.easing import smoothstep
@@ -134,9 +135,10 @@ def _prepare_jobs(
 ) -> Generator[_Job, None, None]:
     """Yield the frames, with their landmarks, the mouth of their shot, and what covers the face."""
     tracker, landmarks = OcclusionTracker(), FrameLandmarks()
+    samples = source.portraits(track, detect=False)
     try:
         for start, end in pairwise([0, *track.meta.cuts, len(track)]):
-            tracker.start_shot()
+            tracker.start_shot(sample_look(islice(samples, end - start), end - start, dub.model))
             mouth: ShotMouth | None = None
             for index, portrait in zip(range(start, end), portraits, strict=False):
                 if dub.weights[index] == 0:
@@ -146,12 +148,13 @@ def _prepare_jobs(
                     mouth = find_shot_mouth(source, track, range(start, end), dub.model, network)
                 face = landmarks(portrait.image, portrait.points)
                 located = portrait if face is None else replace(portrait, points=face.points)
-                occlusion = tracker(portrait.image, located.points)
+                occlusion = tracker(portrait.image, located.points, project_face(portrait, dub.model))
                 is_covered = occlusion is not None and occlusion.covers_mouth
                 yield _Job(index, located, None if is_covered else mouth, occlusion)
     finally:
         notes += tracker.notes
         landmarks.close()
+        samples.close()
         portraits.close()
 
 

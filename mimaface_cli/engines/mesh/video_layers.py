@@ -26,6 +26,7 @@ from mimaface_cli.engines.mesh.video_plate import VideoPlate
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.matting import matte_frame
 from mimaface_cli.face.occlusion import Occlusion
+from mimaface_cli.face.occlusion_reference import LookSampler, project_face, sample_look
 from mimaface_cli.face.occlusion_tracking import OcclusionTracker
 from mimaface_cli.face.portrait import Portrait
 from mimaface_cli.face.segmentation import PersonSegmenter
@@ -63,6 +64,7 @@ def prepare_still_heads(
     model: Face478,
     notes: list[str],
     networks: FaceNetworks = PAINTED_FACE,
+    samples: Generator[Portrait, None, None] | None = None,
 ) -> Generator[SourceFrame, None, None]:
     """Yield the frames of a video whose head is not moved.
 
@@ -73,22 +75,26 @@ def prepare_still_heads(
         model: The face model of their coefficients.
         notes: List to which notes for the user are appended.
         networks: The networks that correct the face.
+        samples: The same frames once more, to learn how the face looks in each shot; None to detect fewer occluders.
     """
     tracker = OcclusionTracker()
     try:
         for shot in shots:
-            tracker.start_shot()
+            look = None if samples is None else sample_look(islice(samples, len(shot)), len(shot), model)
+            tracker.start_shot(look)
             for frame, portrait in zip(shot, portraits, strict=False):
                 image = _source_image(portrait)
                 if not has_face[frame]:
                     yield SourceFrame(image)
                     continue
-                occlusion = tracker(portrait.image, portrait.points)
+                occlusion = tracker(portrait.image, portrait.points, project_face(portrait, model))
                 prepare = partial(_prepare_still_head, portrait, model, occlusion, networks)
                 yield SourceFrame(image, prepare)
     finally:
         notes += tracker.notes
         portraits.close()
+        if samples is not None:
+            samples.close()
 
 
 def _prepare_still_head(
@@ -98,15 +104,18 @@ def _prepare_still_head(
     return prepare_portrait(portrait, model, layers, networks)
 
 
-def sample_background(portraits: Iterator[Portrait]) -> VideoPlate:
+def sample_background(portraits: Iterator[Portrait], look: LookSampler | None = None) -> VideoPlate:
     """Sample the background that the frames of one shot show.
 
     Args:
         portraits: The frames of the shot.
+        look: Also gets each frame, or None.
     """
     plate, segmenter = VideoPlate(), PersonSegmenter()
     try:
         for portrait in portraits:
+            if look is not None:
+                look.add_frame(portrait)
             if plate.wants_frame():
                 plate.add_frame(portrait.image, segmenter(portrait.image, portrait.points).confidence)
             else:
@@ -141,15 +150,16 @@ def prepare_moving_heads(
     try:
         for shot in shots:
             segmenter.start_shot()
-            tracker.start_shot()
-            plate = sample_background(islice(samples, len(shot)))
+            look = LookSampler(len(shot), model)
+            plate = sample_background(islice(samples, len(shot)), look)
+            tracker.start_shot(look.finish())
             for index, portrait in enumerate(islice(portraits, len(shot))):
                 image = _source_image(portrait)
                 if not has_face[shot[index]]:
                     yield SourceFrame(image)
                     continue
                 layers = _separate_frame(portrait, index, segmenter, plate, model)
-                occlusion = tracker(portrait.image, portrait.points)
+                occlusion = tracker(portrait.image, portrait.points, project_face(portrait, model))
                 layers = separate_occluder(layers, portrait, model, occlusion, is_fast=True)
                 notes += [note for note in (*plate.notes, *layers.notes) if note not in notes]
                 prepare = partial(prepare_portrait, portrait, model, layers, networks)

@@ -52,13 +52,13 @@ def render_video_motion(
     notes += _describe_untouched(len(missing), source.frames_of_other_turn)
     borders = [0, *track.meta.cuts, len(track)]
     shots = [range(start, end) for start, end in pairwise(borders)]
+    samples = source.portraits(track, detect=False)
     if moves_heads(motion, track.pose):
-        samples = source.portraits(track, detect=False)
         source_frames = prepare_moving_heads(portraits, samples, shots, weights > 0, model, notes, networks)
         frames = render_video(source_frames, model, motion, weights)
     else:
         portraits, join_alpha = split_alpha(portraits)
-        source_frames = prepare_still_heads(portraits, shots, weights > 0, model, notes, networks)
+        source_frames = prepare_still_heads(portraits, shots, weights > 0, model, notes, networks, samples)
         frames = join_alpha(render_video(source_frames, model, motion, weights))
     describe = networks.describe
     return FrameStream(
