@@ -36,6 +36,9 @@ _KNOWN_STYLE, _FOREIGN_STYLE = 1.0, 3.0
 _TEETH_LEVEL, _REDDISH = 0.7, 0.25
 # Share of the opening that the photo shows, over which the photo's mouth replaces the network's.
 _SHOWN_FROM, _SHOWN_UNTIL = 0.3, 0.8
+# The network paints the mean of what can be between lips. This share of its detail, finer than so many pixels of the
+# crop, is added to it: tones and gradients are then as far apart as in true mouths, and lips part visibly.
+_DETAIL_SHARE, _DETAIL_SIGMA = 0.4, 4.0
 MOUTH_LANDMARKS = np.concatenate([topology.OUTER_LIPS, topology.INNER_LIPS])
 
 
@@ -211,6 +214,7 @@ def correct_mouth(
     seen = view_region(canvas, alpha, under, box)
     crop = MouthCrop(crop_image(MOUTH, seen, local), draw_opening(MOUTH, frame.ring, matrix), local)
     residual = mouth.correct(crop, frame.expression, frame.pose)
+    residual += measure_missing_detail(crop.colors + residual, crop.opening)
     # An opening that is hardly larger than the photo's shows the photo's own mouth, which stays as it is.
     shown = mouth.opening / max(float(crop.opening.sum()), 1.0)
     own = _ease((shown - _SHOWN_FROM) / (_SHOWN_UNTIL - _SHOWN_FROM))
@@ -219,6 +223,21 @@ def correct_mouth(
     residual *= np.float32(share) * change_window(MOUTH)[..., None]
     residual += replaced[..., None] * crop.colors
     blend_crop(region, residual, replaced, local)
+
+
+def measure_missing_detail(colors: np.ndarray, opening: np.ndarray) -> np.ndarray:
+    """Measure the detail that a network's mean of possible mouths lacks.
+
+    Args:
+        colors: (128, 192, 3) float32, the network's mouth.
+        opening: (128, 192) float32, 1 between the lips.
+
+    Returns:
+        (128, 192, 1) float32, what to add between the lips.
+    """
+    luma = colors @ LUMA
+    detail = luma - cv2.GaussianBlur(luma, (0, 0), _DETAIL_SIGMA)
+    return np.asarray((np.float32(_DETAIL_SHARE) * opening * detail)[..., None])
 
 
 def _ease(value: float) -> float:

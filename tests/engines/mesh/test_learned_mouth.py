@@ -10,7 +10,7 @@ from mimaface_cli.engines.mesh.contact import LIP_PAIRS
 from mimaface_cli.engines.mesh.face_networks import FaceNetworks
 from mimaface_cli.engines.mesh.face_part import change_window
 from mimaface_cli.engines.mesh.layers import opaque_layers
-from mimaface_cli.engines.mesh.learned_mouth import MouthCrop, find_teeth
+from mimaface_cli.engines.mesh.learned_mouth import MouthCrop, find_teeth, measure_missing_detail
 from mimaface_cli.engines.mesh.motion_plan import MeshMotion
 from mimaface_cli.engines.mesh.mouth_crop import CROP_HEIGHT, CROP_WIDTH, MOUTH, mouth_crop_matrix
 from mimaface_cli.engines.mesh.part_network import load_network
@@ -263,3 +263,16 @@ def close_lips(portrait: Portrait) -> Portrait:
         middle = points[[upper, lower]].mean(0)
         points[[upper, lower]] += 0.95 * (middle - points[[upper, lower]])
     return replace(portrait, points=points)
+
+
+def test_missing_detail_raises_contrast_between_the_lips_alone():
+    opening = np.zeros((CROP_HEIGHT, CROP_WIDTH), np.float32)
+    opening[40:80, 60:130] = 1
+    colors = np.full((CROP_HEIGHT, CROP_WIDTH, 3), 100.0, np.float32)
+    colors[40:80, 60:130] += 10 * np.sin(np.arange(70, dtype=np.float32))[None, :, None]
+    missing = measure_missing_detail(colors, opening)
+    assert not missing[opening == 0].any()
+    inside = np.s_[50:70, 70:120]
+    assert (colors + missing)[inside].std() > 1.3 * colors[inside].std()
+    assert abs(float(missing[inside].mean())) < 0.5, "the mean color stays"
+    assert not measure_missing_detail(np.full_like(colors, 90), opening).round(3).any()
