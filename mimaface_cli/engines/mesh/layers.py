@@ -24,7 +24,7 @@ from mimaface_cli.face.segmentation import segment_person
 from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.weights.locate import find_missing_files
 
-REVISION = 15  # part of the cache key: increase it when results change
+REVISION = 16  # part of the cache key: increase it when results change
 _LEAST = 0.03  # a smaller alpha counts as 0, and a larger one than 1 minus this as 1
 _STILL = 0.02  # share of the head's motion below which a pixel counts as still
 _TINTED = 0.025  # heights of the face: width beyond the soft outline that single hairs may tint
@@ -34,6 +34,9 @@ _OVERLAP = 9  # pixels: the moving part of the person overlaps the still part, s
 _NECK_FROM, _NECK_WIDTH = -0.05, 0.8
 _SHOULDER_SLOPE = 0.05  # multiples of the face's height by which shoulders rise to the neck
 _UNCOVERED = 0.32  # heights of the face: the head uncovers a band of this width behind its outline
+
+_CUT = 0.3  # share of the face's width or height along which a photo's border cuts a head that is reported
+CUT_HEAD_NOTE = "the photo's border cuts the head; what a moving head shows beyond the border is invented"
 
 # Returns an image (H, W, 3) uint8 whose hole (H, W) bool is filled where a mask (H, W) bool needs it.
 Filler = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -99,8 +102,25 @@ def _build_layers(portrait: Portrait, model: Face478) -> PhotoLayers:
     image, points = portrait.image, portrait.points
     mask = segment_person(image, points, others=portrait.other_faces)
     matte = matte_person(image, mask.confidence, points)
-    layers = separate_layers(portrait, model, clean_matte(matte, portrait.alpha), mask.notes)
+    notes = (*mask.notes, CUT_HEAD_NOTE) if is_head_cut(matte.alpha, points) else mask.notes
+    layers = separate_layers(portrait, model, clean_matte(matte, portrait.alpha), notes)
     return separate_occluder(layers, portrait, model, find_occluders(image, points))
+
+
+def is_head_cut(alpha: np.ndarray, points: np.ndarray) -> bool:
+    """Return whether the border of a photo cuts much of a head.
+
+    Args:
+        alpha: (H, W) float32 alpha of the person, 0 to 1.
+        points: (478, 2) landmarks of the face in pixels.
+    """
+    height, width = alpha.shape
+    low, high = points.min(0), points.max(0)
+    left, top = np.clip(low.astype(int), 0, [width - 1, height - 1])
+    right, bottom = np.clip(high.astype(int), [left + 1, top + 1], [width, height])
+    above = (alpha[0, left:right] > 0.5).sum() / (high[0] - low[0])
+    beside = max((alpha[top:bottom, column] > 0.5).sum() / (high[1] - low[1]) for column in (0, width - 1))
+    return bool(max(above, beside) > _CUT)
 
 
 def clean_matte(matte: PersonMatte, image_alpha: np.ndarray | None) -> PersonMatte:

@@ -8,7 +8,14 @@ import pytest
 
 from mimaface_cli.cache import FIGURE_FOLDER, Cache
 from mimaface_cli.engines.mesh import layers as layers_module
-from mimaface_cli.engines.mesh.layers import PhotoLayers, build_photo_layers, opaque_layers, separate_layers
+from mimaface_cli.engines.mesh.layers import (
+    CUT_HEAD_NOTE,
+    PhotoLayers,
+    build_photo_layers,
+    is_head_cut,
+    opaque_layers,
+    separate_layers,
+)
 from mimaface_cli.face.matting import PersonMatte
 from mimaface_cli.face.portrait import Portrait, portrait_from_photo
 from mimaface_cli.media.image import read_image
@@ -95,3 +102,14 @@ def test_opaque_layers_are_all_person(portrait):
     layers = opaque_layers(portrait)
     assert layers.alpha.min() == 1 and layers.moving_alpha.min() == 255
     assert layers.background is portrait.image
+
+
+def test_head_that_the_border_cuts_is_reported(portrait, layers, model):
+    assert CUT_HEAD_NOTE not in layers.notes
+    top = int(portrait.points[:, 1].min())
+    cut = replace(portrait, image=portrait.image[top:], points=portrait.points - [0, top], alpha=None)
+    assert build_photo_layers(cut, model).notes.count(CUT_HEAD_NOTE) == 1
+    left, right = portrait.points[:, 0].min(), portrait.points[:, 0].max()
+    middle = int((left + right) / 2)
+    assert is_head_cut(layers.alpha[:, :middle], portrait.points)
+    assert is_head_cut(layers.alpha[:, middle:], portrait.points - [middle, 0])
