@@ -82,26 +82,25 @@ def fit_notes(driver: Driver, source: PhotoSource | VideoSource, options: Animat
     is_speech = driver.track.meta.audio_hash is not None
     plays_audio = driver.has_audio and options.audio == DRIVER
     fit, name = choose_fit(options, is_speech), "audio" if is_speech else "driver"
-    lasts = f"the {name} lasts {driver.track.duration:.2f}"
-    durations = f"{lasts} of the source's {source.track.duration:.2f} s"
+    durations = f"the {name} lasts {driver.track.duration:.2f} s, the source {source.track.duration:.2f} s"
     if is_shorter(driver.track, source.track):
         if options.loop == DRIVER:
-            notes += [f"{durations} and is repeated; its audio plays once"] if plays_audio else []
+            notes += [f"{durations}; the driver is repeated, its audio plays once"] if plays_audio else []
         elif fit == VIDEO:
             rest = "the mouth stays closed" if is_speech else "its last frame is held"
-            notes.append(f"{durations}; after it {rest}. `fit=audio` ends the result with it")
+            notes.append(f"{durations}; after the {name} {rest}; `fit=audio` ends the result with the {name}")
         else:
-            others = "" if is_speech else "; `loop=driver` repeats it"
-            notes.append(f"{durations}, and the result ends with it{others}; `fit=video` keeps the whole source")
+            others = "" if is_speech else "`loop=driver` repeats the driver, "
+            notes.append(f"{durations}; the result ends with the {name}; {others}`fit=video` keeps the whole source")
     elif is_shorter(source.track, driver.track):
-        durations = f"{lasts} s, the source {source.track.duration:.2f} s"
         if fit == LOOP:
             notes.append(f"{durations}; the source is repeated from its start")
         elif fit == AUDIO:
             notes.append(f"{durations}; the last frame of the source is held")
         else:
             notes.append(
-                f"{durations}, and the result ends with the source; `fit=loop` repeats it, `fit=audio` holds it"
+                f"{durations}; the result ends with the source; `fit=loop` repeats the source, "
+                "`fit=audio` holds its last frame"
             )
     return notes
 

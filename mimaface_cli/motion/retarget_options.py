@@ -46,7 +46,7 @@ class RetargetOptions:
         "keep",
         choices=FRAMINGS,
         metavar="MODE",
-        help="keep: the head stays around its place in the photo. follow: it moves and nears as far as the driver's.",
+        help="keep: the head stays near its place in the photo. follow: it moves and comes closer as the driver does.",
     )
 
     def __post_init__(self) -> None:

@@ -73,9 +73,9 @@ def test_source_that_is_longer_than_its_audio_is_not_extended(fit):
 @pytest.mark.parametrize(
     ("source", "driver", "fit", "message"),
     [
-        (2, 1, "auto", "the audio lasts 1.00 of the source's 2.00 s; after it the mouth stays closed"),
-        (2, 1, "audio", "and the result ends with it"),
-        (1, 2, "auto", "the audio lasts 2.00 s, the source 1.00 s, and the result ends with the source"),
+        (2, 1, "auto", "the audio lasts 1.00 s, the source 2.00 s; after the audio the mouth stays closed"),
+        (2, 1, "audio", "; the result ends with the audio; `fit=video` keeps"),
+        (1, 2, "auto", "the source 1.00 s; the result ends with the source; `fit=loop` repeats the source"),
         (1, 2, "audio", "the last frame of the source is held"),
         (1, 2, "loop", "the source is repeated from its start"),
     ],

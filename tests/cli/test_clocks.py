@@ -82,11 +82,11 @@ def test_result_that_ends_with_a_shorter_driver_is_noted_and_the_driver_can_be_r
     result = json.loads(run_command(*short, "-o", "a.mp4").out)
     assert result["frames"] == 5
     assert any(
-        "lasts 0.17 of the source's 0.47 s, and the result ends with it; --loop driver" in note
+        "lasts 0.17 s, the source 0.47 s; the result ends with the driver; --loop driver" in note
         for note in result["notes"]
     )
     result = json.loads(run_command(*short, "-o", "b.mp4", "--loop", "driver").out)
-    assert result["frames"] == 14 and any("is repeated; its audio plays once" in note for note in result["notes"])
+    assert result["frames"] == 14 and any("is repeated, its audio plays once" in note for note in result["notes"])
     assert describe(tmp_path / "b.mp4")[0] == 14
     result = json.loads(run_command(*short, "-o", "c.mp4", "--loop", "driver", "--audio", "source").out)
     assert not any("its audio plays once" in note for note in result["notes"])
