@@ -23,7 +23,7 @@ from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.motion.rotation import rotation_matrix
 
 SIDES = ("left", "right")
-_LEAST_IRIS_WIDTH = 0.45  # of an iris that is seen from the side, relative to its height
+_LEAST_IRIS_WIDTH = 0.78  # of an iris that is seen from the side, relative to its height; narrower ones look slit
 _DETAIL_REACH = 0.4  # iris radii: after this much iris movement the photo's detail of the eye has faded out
 _STRAND = 0.045  # eye widths: half the width of the strands of lashes that are removed from the lid
 _SHUT, _SLIT = 0.03, 0.12  # range of openness over which the eyeball appears between the lids
