@@ -78,8 +78,10 @@ def test_model_file_changes_the_mouth_and_is_reported(run_mimaface, sample, trac
     assert values["engine_settings"]["mouth"] == {"name": "anna.npz", "version": load_network(MOUTH, voice).version}
     assert not any("mouth" in note for note in values["notes"])
     pairs = zip(read_frames(tmp_path / "painted"), read_frames(tmp_path / "learned"), strict=True)
-    rows, columns = np.nonzero(np.any([(first != second).any(2) for first, second in pairs], axis=0))
-    assert len(rows) > 500 and np.ptp(rows) < 60 and np.ptp(columns) < 80  # the mouth is 33 pixels wide
+    changes = np.max([np.abs(first.astype(int) - second).max(2) for first, second in pairs], axis=0)
+    rows, columns = np.nonzero(changes > 4)
+    # The mouth is 33 pixels wide. The jaw moves slightly otherwise: each mouth has its own calibration.
+    assert len(rows) > 300 and np.ptp(rows) < 80 and np.ptp(columns) < 110
 
 
 def test_provenance_names_the_model_file(run_mimaface, sample, voice, tmp_path):
