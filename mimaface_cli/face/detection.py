@@ -1,5 +1,6 @@
 """Detection of all faces of an image: also of small ones, of those that fill it, and of turned ones."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from mimaface_cli.face.face_view import FaceView
 from mimaface_cli.face.landmarks import Face, FaceLandmarker, locate_landmark_model
 
 SMALL_FACE_VIEW = 5.0  # side of the square in which a small face is located, in sides of its detection
+CERTAIN_SIZE = 0.6  # relative to the largest face: size from which a face of the landmarker is not checked
+_CLOSE_VIEWS = (1.5, 2.5, 4.0)  # sides of the squares in which a smaller one is checked, in sides of the face
 _TURNS = (0, 1, 3, 2)  # quarter turns of images, the most frequent first
 
 
@@ -37,11 +40,12 @@ def detect_faces(image: np.ndarray, asset: Path | None = None) -> list[Face]:
     landmarker = FaceLandmarker(asset, is_video=False, max_faces=MAX_FACES)
     try:
         faces = _detect_large_faces(image, landmarker)
-        if faces:
+        if len(faces) == 1:
             return faces
         detector = FaceDetector(asset)
         try:
-            return [face for face, _ in detect_small_faces(image, detector, landmarker)]
+            faces = confirm_faces(image, faces, lambda: detector)
+            return faces or [face for face, _ in detect_small_faces(image, detector, landmarker)]
         finally:
             detector.close()
     finally:
@@ -65,14 +69,39 @@ def detect_upright_faces(image: np.ndarray) -> tuple[int, list[Face]]:
     try:
         turns = find_turns(image, detector) or find_turns(_pad(image)[0], detector)
         for candidate in dict.fromkeys((turns, 0)):
-            faces = _detect_large_faces(FaceView(candidate).apply(image), landmarker)
+            turned = FaceView(candidate).apply(image)
+            faces = _detect_large_faces(turned, landmarker)
             if faces:
-                return candidate, faces
+                return candidate, confirm_faces(turned, faces, lambda: detector)
         turns, faces_and_views = detect_small_upright_faces(image, detector, landmarker)
         return turns, [face for face, _ in faces_and_views]
     finally:
         detector.close()
         landmarker.close()
+
+
+def confirm_faces(image: np.ndarray, faces: list[Face], get_detector: Callable[[], FaceDetector]) -> list[Face]:
+    """Return faces without the small patterns, such as folds of a collar, that the landmarker took for further faces.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        faces: The faces that the landmarker detected in it; the largest is always kept.
+        get_detector: Returns the detector, which is needed only if the sizes of the faces differ much.
+    """
+    certain = CERTAIN_SIZE * max((face.size for face in faces), default=0.0)
+    return [face for face in faces if face.size >= certain or _close_score(image, face, get_detector()) >= CLOSE_SCORE]
+
+
+def _close_score(image: np.ndarray, face: Face, detector: FaceDetector) -> float:
+    """Return the best score of a face in views around it."""
+    height, width = image.shape[:2]
+    near: list[Detection] = []
+    for sides in _CLOSE_VIEWS:
+        view = FaceView().around(face.box, width, height, max(1, round(sides * face.size)))
+        offset = np.array((view.region or (0, 0))[:2] * 2)
+        detections = [replace(item, box=item.box + offset) for item in detector(view.apply(image))]
+        near += [item for item in detections if _distance(face, item.box) < face.size / 2]
+    return best_score(near)
 
 
 def detect_small_upright_faces(

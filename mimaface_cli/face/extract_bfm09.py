@@ -23,7 +23,7 @@ from mimaface_cli.motion.track_meta import TrackMeta
 from mimaface_cli.progress import ProgressCallback, ignore_progress
 
 EXTRACTOR = "d3dfr+bfm09"
-REVISION = 1  # part of the cache key: increase it when results change, so that older cached tracks are not reused
+REVISION = 2  # part of the cache key: increase it when results change, so that older cached tracks are not reused
 CROP = 256
 BATCH = 16  # crops per batch of the network
 MAX_SAMPLING_STEP = 2.0  # input pixels per pixel of the square, above which bilinear sampling would alias

@@ -38,7 +38,7 @@ from mimaface_cli.motion.track_meta import TrackMeta
 from mimaface_cli.progress import ProgressCallback, ignore_progress
 
 EXTRACTOR = "mediapipe+face478"
-REVISION = 4  # part of the cache key: increase it when results change, so that older cached tracks are not reused
+REVISION = 5  # part of the cache key: increase it when results change, so that older cached tracks are not reused
 IDENTITY_FRAMES = 24  # frames from which a person's identity is fitted
 # Frames that are buffered before a shot's crop is fixed, without and with skin tracking.
 BUFFERED_FRAMES, BUFFERED_SKIN_FRAMES = 250, 75

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mimaface_cli.face.detection import detect_small_upright_faces
+from mimaface_cli.face.detection import confirm_faces, detect_small_upright_faces
 from mimaface_cli.face.extract_options import MAX_FACES, check_face_selector
 from mimaface_cli.face.face_detector import FaceDetector, find_turns
 from mimaface_cli.face.face_view import FaceView
@@ -159,7 +159,9 @@ class FaceTracker:
 
     def _detect_in(self, view: FaceView, image: np.ndarray) -> list[Face]:
         height, width = image.shape[:2]
-        return [view.restore(face, width, height) for face in self._census(view.apply(image))]
+        part = view.apply(image)
+        faces = confirm_faces(part, self._census(part), self._get_detector)
+        return [view.restore(face, width, height) for face in faces]
 
     def _get_detector(self) -> FaceDetector:
         if self._detector is None:

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mimaface_cli.face.detection import detect_faces, detect_upright_faces
+from mimaface_cli.face.detection import CERTAIN_SIZE, detect_faces, detect_upright_faces
 from mimaface_cli.face.face_detector import FaceDetector, find_small_faces, find_turns
 from mimaface_cli.face.face_tracker import FaceTracker
 from mimaface_cli.face.face_view import FaceView
-from mimaface_cli.face.landmarks import select_face
+from mimaface_cli.face.landmarks import FaceLandmarker, locate_landmark_model, select_face
+from tests.conftest import ROOT, read_video
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +93,36 @@ def test_a_clear_upright_face_is_not_compared_with_turned_images(portrait_image,
 
     assert find_turns(portrait_image, counting) == 0 and len(calls) == 1
     assert find_turns(np.rot90(portrait_image, 2), counting) == 2 and len(calls) == 5
+
+
+@pytest.fixture(scope="module")
+def collar_frames():
+    """Frames of one person whose collar the landmarker takes for a second face."""
+    frames, _ = read_video(ROOT / "examples" / "driver.mp4")
+    landmarker = FaceLandmarker(locate_landmark_model(), is_video=False, max_faces=5)
+    assert len(landmarker(frames[0])) == 2
+    landmarker.close()
+    return frames[:12]
+
+
+@pytest.mark.parametrize("detect", [detect_faces, lambda image: detect_upright_faces(image)[1]])
+def test_a_collar_is_no_face(detect, collar_frames):
+    (face,) = detect(collar_frames[0])
+    assert face.size > 250
+
+
+def test_tracker_of_the_right_face_does_not_follow_a_collar(collar_frames):
+    tracker = FaceTracker("right")
+    faces = [tracker(frame, index / 25) for index, frame in enumerate(collar_frames)]
+    tracker.close()
+    assert tracker.max_face_count == 1
+    assert all(face is not None and face.size > 250 for face in faces)
+
+
+def test_a_real_face_that_is_much_smaller_than_another_is_detected(portrait_image):
+    face = portrait_image[20:240, 120:340]
+    canvas = np.full((500, 720, 3), 110, np.uint8)
+    canvas[20:460, 20:460] = cv2.resize(face, (440, 440))
+    canvas[180:360, 500:680] = cv2.resize(face[:, ::-1], (180, 180), interpolation=cv2.INTER_AREA)
+    large, small = sorted(detect_faces(canvas), key=lambda face: -face.size)
+    assert small.size < CERTAIN_SIZE * large.size and small.box[0] > 500
