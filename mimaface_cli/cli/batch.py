@@ -110,7 +110,7 @@ def _report(outcomes: list["JobOutcome"], states: "StateFolder", quiet: bool, as
         )
     if failed:
         first = failed[0]
-        reason = f" ({first.reply.reason})" if first.reply.reason else ""
+        reason = f": {first.reply.reason.rstrip('.')}" if first.reply.reason else ""
         console.fail(
             f"{len(failed)} of {len(outcomes)} jobs are not done, the first in row {first.job.row}{reason}. "
             f"Logs are in {states.folder}. Run the same command to retry the jobs.",

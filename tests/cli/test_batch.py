@@ -91,6 +91,7 @@ def test_batch_reports_done_failed_and_blocked_jobs(run_mimaface, sample, tmp_pa
     ).items()
     assert any(event.get("stage") == "animating" and event["row"] == 3 for event in events)
     assert events[-1] == {"event": "error", "code": 6, "text": events[-1]["text"]} and "row 5" in events[-1]["text"]
+    assert "gone.mp4: no such file. Check the path. Logs are in" in events[-1]["text"]
 
     again = run_mimaface("batch", jobs, "--halt-on-error")
     assert again.returncode == 6 and again.stderr.splitlines()[-1].startswith("mimaface: 2 of 5 jobs are not done")
