@@ -32,8 +32,8 @@ for(const section of document.querySelectorAll("section.result")){
       line.setAttribute("x1",x);line.setAttribute("x2",x);
       const values=data.curves.map(([label,values])=>(label?label+" ":"")+number(values[best]));
       tip.textContent=data.times[best].toFixed(2)+" s: "+values.join(", ");
-      const right=x>data.left+width/2;
-      tip.setAttribute("x",right?x-4:x+4);tip.setAttribute("text-anchor",right?"end":"start");
+      const length=tip.getComputedTextLength(),start=x>data.left+width/2?x-4-length:x+4;
+      tip.setAttribute("x",Math.max(data.left,Math.min(start,data.right-length)));
     }
   }
   function seek(time){

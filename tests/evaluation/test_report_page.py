@@ -91,3 +91,16 @@ def test_report_follows_the_dark_mode(page, tmp_path):
     script = "report({paper:getComputedStyle(document.body).backgroundColor})"
     assert run_in_page(page, script, tmp_path)["paper"] == "rgb(255, 255, 255)"
     assert run_in_page(page, script, tmp_path / "dark", dark=True)["paper"] == "rgb(18, 22, 29)"
+
+
+@needs_browser
+def test_values_under_the_pointer_stay_beside_the_axis(page, tmp_path):
+    script = (
+        f"{POINT}const outside=[];for(const x of [0.2,0.45,0.55,0.65,0.95]){{move('pointermove',x);"
+        "for(const other of document.querySelectorAll('svg.curve')){"
+        "const data=JSON.parse(other.dataset.curve);const tip=other.querySelector('.tip').getBBox();"
+        "if(tip.x<data.left-.5||tip.x+tip.width>data.right+.5)outside.push([x,tip.x,data.left])}}"
+        "report({outside,longest:Math.max(...[...document.querySelectorAll('.tip')].map(tip=>tip.getBBox().width))})"
+    )
+    values = run_in_page(page, script, tmp_path)
+    assert values["outside"] == [] and values["longest"] > 100
