@@ -1,6 +1,8 @@
 """Imports run downward: a package imports only the layers below its own, and no two modules import each other."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,10 @@ def test_engine_names_are_compared_only_inside_engines():
                 if values & names:
                     comparisons.append(f"{name}:{node.lineno}")
     assert comparisons == []
+
+
+def test_animation_loads_neither_speech_networks_nor_slow_libraries_until_needed():
+    program = "import sys, mimaface_cli.apps.animate; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    slow = {"torch", "mediapipe", "diffusers", "transformers", "scipy.signal", "mimaface_cli.speech.embedded_speech"}
+    assert not slow & set(run.stdout.split())

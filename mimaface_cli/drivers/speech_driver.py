@@ -24,7 +24,6 @@ from mimaface_cli.motion.track import MotionTrack
 from mimaface_cli.motion.track_cache import TRACKS, track_key
 from mimaface_cli.motion.track_meta import BFM09
 from mimaface_cli.progress import ProgressCallback, ignore_progress
-from mimaface_cli.speech.embedded_speech import NONSPEECH_SECONDS
 from mimaface_cli.speech.speech_options import SpeechOptions
 
 _FIRST_FRAME_DIM = 70  # expression (64) and pose (6) of the first frame, an input of SadTalker's networks
@@ -154,6 +153,8 @@ class _Synthesizer:
 
 def _audio_notes(path: Path, track: MotionTrack) -> tuple[str, ...]:
     """Return notes about audio that lips cannot follow, or not exactly."""
+    from mimaface_cli.speech.embedded_speech import NONSPEECH_SECONDS
+
     notes = []
     rate = read_sample_rate(path)
     if 0 < rate < _SPEECH_RATE:
