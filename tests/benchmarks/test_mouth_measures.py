@@ -311,7 +311,7 @@ def test_benchmark_measures_a_clip_and_a_portrait(tmp_path):
         (media / name).mkdir(parents=True)
     shutil.copy(example, media / "portraits" / "someone.jpg")
     track = MotionTrack.load(ROOT / "examples" / "driver.npz").select_frames(slice(0, 60, 4))
-    animate(example, track, media / "driving" / "talk.mp4", AnimateOptions(max_size=256))
+    animate(example, track, media / "driving" / "talk.mp4", AnimateOptions(max_size=256, mouth="painted"))
     command = [sys.executable, "-m", "tests.benchmarks.mouth", media, "--frames", "14", "--sheets", tmp_path / "sheets"]
     command += ["--json", tmp_path / "figures.json", "--mouth", "painted"]
     subprocess.run([*map(str, command)], cwd=ROOT, check=True, timeout=300)
