@@ -135,6 +135,26 @@ def _rasterize_positions(
 
 
 @kernel
+def mark_jumps_at(field: np.ndarray, row: int, column: int, jump: float, mask: np.ndarray) -> int:
+    """Mark a pixel and its left and upper neighbor where a field steps between them; as in `mark_jumps`."""
+    count = 0
+    if field[row, column, 0] <= NOWHERE:
+        return count
+    for up, left in ((0, 1), (1, 0)):
+        if row < up or column < left:
+            continue
+        other_row, other_column = row - up, column - left
+        if field[other_row, other_column, 0] <= NOWHERE:
+            continue
+        dx = field[row, column, 0] - field[other_row, other_column, 0]
+        dy = field[row, column, 1] - field[other_row, other_column, 1]
+        if abs(dx) > jump or abs(dy) > jump:
+            mask[row, column] = mask[other_row, other_column] = 1
+            count += 1
+    return count
+
+
+@kernel
 def mark_jumps(field: np.ndarray, jump: float, mask: np.ndarray) -> int:
     """Mark the pixels on both sides of every large step of a vector field.
 
@@ -150,17 +170,7 @@ def mark_jumps(field: np.ndarray, jump: float, mask: np.ndarray) -> int:
     count = 0
     for row in range(height):
         for column in range(width):
-            for down, across in ((0, 1), (1, 0)):
-                next_row, next_column = row + down, column + across
-                if next_row < height and next_column < width:
-                    if field[row, column, 0] <= NOWHERE or field[next_row, next_column, 0] <= NOWHERE:
-                        continue
-                    dx = field[next_row, next_column, 0] - field[row, column, 0]
-                    dy = field[next_row, next_column, 1] - field[row, column, 1]
-                    if abs(dx) > jump or abs(dy) > jump:
-                        mask[row, column] = 1
-                        mask[next_row, next_column] = 1
-                        count += 1
+            count += mark_jumps_at(field, row, column, jump, mask)
     return count
 
 

@@ -10,6 +10,18 @@ from mimaface_cli.face.kernels import kernel
 
 
 @kernel(fastmath={"contract"})
+def _interpolate(raster: Raster, row: int, column: int, values: np.ndarray) -> np.float32:
+    """Interpolate values (V,) of the vertices at a covered pixel."""
+    index, weights, triangles = raster
+    triangle = index[row, column]
+    return (
+        weights[row, column, 0] * values[triangles[triangle, 0]]
+        + weights[row, column, 1] * values[triangles[triangle, 1]]
+        + weights[row, column, 2] * values[triangles[triangle, 2]]
+    )
+
+
+@kernel(fastmath={"contract"})
 def blend_texture(
     raster: Raster,
     is_selected: np.ndarray,
@@ -69,18 +81,12 @@ def multiply_colors(raster: Raster, factors: np.ndarray, colors: np.ndarray, alp
         colors: (h, w, 3) float32.
         alpha: (h, w) float32; where it is 0, colors stay.
     """
-    index, weights, triangles = raster
+    index = raster[0]
     height, width = index.shape
     for row in range(height):
         for column in range(width):
-            triangle = index[row, column]
-            if triangle >= 0 and alpha[row, column] > 0:
-                i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
-                factor = (
-                    weights[row, column, 0] * factors[i]
-                    + weights[row, column, 1] * factors[j]
-                    + weights[row, column, 2] * factors[k]
-                )
+            if index[row, column] >= 0 and alpha[row, column] > 0:
+                factor = _interpolate(raster, row, column, factors)
                 for channel in range(3):
                     colors[row, column, channel] *= factor
 
@@ -98,18 +104,13 @@ def fade_alpha(
 
     `box` holds the pixels that these triangles may cover.
     """
-    index, weights, triangles = raster
+    index = raster[0]
     left, top, right, bottom = box
     for row in range(top, bottom):
         for column in range(left, right):
             triangle = index[row, column]
             if triangle >= 0 and is_fading[triangle]:
-                i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
-                opacity = (
-                    weights[row, column, 0] * fade[i]
-                    + weights[row, column, 1] * fade[j]
-                    + weights[row, column, 2] * fade[k]
-                )
+                opacity = _interpolate(raster, row, column, fade)
                 alpha[row, column] *= np.float32(1) - np.float32(share) * (np.float32(1) - opacity)
 
 

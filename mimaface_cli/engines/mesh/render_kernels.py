@@ -6,7 +6,7 @@ Images are sampled with pixel centers at integers. The kernels release the GIL.
 import numpy as np
 
 from mimaface_cli.face.kernels import kernel
-from mimaface_cli.face.rasterizer import NOWHERE
+from mimaface_cli.face.rasterizer import NOWHERE, mark_jumps_at
 
 Raster = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Triangle index (h, w), -1 where empty, and barycentric weights (h, w, 3), as `rasterizer.rasterize_surface` returns
@@ -106,21 +106,6 @@ def _mix_across(lines: np.ndarray, across: tuple, colors: np.ndarray, row: int, 
         colors[row, column, channel] = min(max(value, np.float32(0)), np.float32(255))
 
 
-@kernel
-def _mark_jumps_at(positions: np.ndarray, row: int, column: int, edge: np.ndarray) -> int:
-    """Mark a pixel and its left and upper neighbor in `edge` where positions (h, w, 2) jump between them."""
-    count = 0
-    x, y = positions[row, column, 0], positions[row, column, 1]
-    for up, left in ((0, 1), (1, 0)):
-        if row < up or column < left:
-            continue
-        other_x, other_y = positions[row - up, column - left, 0], positions[row - up, column - left, 1]
-        if other_x > NOWHERE and (abs(x - other_x) > SILHOUETTE_JUMP or abs(y - other_y) > SILHOUETTE_JUMP):
-            edge[row, column] = edge[row - up, column - left] = 1
-            count += 1
-    return count
-
-
 @kernel(fastmath={"contract"})
 def sample_person(
     raster: Raster,
@@ -163,7 +148,7 @@ def sample_person(
             x = a * texture[i, 0] + b * texture[j, 0] + c * texture[k, 0]
             y = a * texture[i, 1] + b * texture[j, 1] + c * texture[k, 1]
             positions[row, column, 0], positions[row, column, 1] = x, y
-            jumps += _mark_jumps_at(positions, row, column, edge)
+            jumps += mark_jumps_at(positions, row, column, SILHOUETTE_JUMP, edge)
             left, top = int(np.floor(x + np.float32(_SNAP))), int(np.floor(y + np.float32(_SNAP)))
             u, v = x - np.float32(left), y - np.float32(top)
             is_inside = 1 <= left < columns - 2 and 1 <= top < rows - 2
