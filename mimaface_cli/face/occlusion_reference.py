@@ -15,7 +15,7 @@ from mimaface_cli.face import face478, topology
 from mimaface_cli.face.camera import apply_pose, project
 from mimaface_cli.face.face478 import Face478
 from mimaface_cli.face.face_outline import face_axes
-from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.face.portrait import Portrait, crop_to_image
 from mimaface_cli.face.rasterizer import rasterize, rasterize_positions
 
 _SIDE = 64  # pixels of the unrolled face
@@ -24,7 +24,8 @@ _CROP_FACE = 80.0  # height in pixels to which larger faces are reduced before t
 _BLUR = 1.0  # pixels: deviation of the blur that hides errors of the landmarks
 _SAMPLES, _MIN_SAMPLES = 40, 8  # frames of a shot that make its look
 _MIN_FACING = 0.35  # size of a triangle, relative to a face from the front, from which it counts as visible
-# A pixel looks otherwise if it differs by more than so many gray levels, and so many times what is usual there.
+# A pixel looks unusual if its difference from the usual look exceeds a number of gray levels plus a multiple of the
+# usual deviation there.
 _LEVELS, _DEVIATIONS = 9.0, 4.5
 # Least size of a region that looks otherwise, as a share of the mouth with its surroundings, and of the face.
 _MOUTH_SHARE, _FACE_SHARE = 0.2, 0.07
@@ -125,7 +126,7 @@ def project_face(portrait: Portrait, model: Face478) -> np.ndarray:
     """Return the landmarks (478, 2) of a portrait's coefficients in pixels of its image."""
     shape = model.shape(portrait.identity, portrait.expression)
     pixels, _ = project(apply_pose(shape, portrait.pose))
-    return np.asarray((pixels - portrait.to_crop[:, 2]) / portrait.to_crop[0, 0])
+    return crop_to_image(portrait, pixels)
 
 
 def unroll_face(image: np.ndarray, points: np.ndarray) -> FaceTexture:
@@ -285,13 +286,14 @@ def _match_light(texture: FaceTexture, target: np.ndarray) -> np.ndarray | None:
     result = np.empty_like(texture.colors)
     for channel in range(3):
         terms = np.stack([texture.colors[..., channel], np.ones_like(rows), columns, rows], -1)
-        part, wanted = terms[::2, ::2].reshape(-1, 4)[used], target[::2, ::2, channel].ravel()[used]
-        weight = np.ones(len(part))
+        samples, levels = terms[::2, ::2].reshape(-1, 4)[used], target[::2, ::2, channel].ravel()[used]
+        weight = np.ones(len(samples))
         for _ in range(_STEPS):
-            weighted = part * weight[:, None]
-            normal, right = weighted.T @ part + prior * weight.sum(), weighted.T @ wanted + prior[0] * weight.sum()
+            weighted = samples * weight[:, None]
+            normal = weighted.T @ samples + prior * weight.sum()
+            right = weighted.T @ levels + prior[0] * weight.sum()
             solution = np.linalg.solve(normal + 1e-6 * np.eye(4), right)
-            error = np.abs(part @ solution - wanted)
+            error = np.abs(samples @ solution - levels)
             weight = np.where(error < _FIT_LIMIT, 1 / np.maximum(error / _FIT_SCALE, 1), 1e-6)
         if not 1 / _MAX_GAIN < solution[0] < _MAX_GAIN:
             return None

@@ -21,6 +21,7 @@ from mimaface_cli.face.occlusion import (
 )
 from mimaface_cli.face.occlusion_network import FACE_PLANE, SIDE, load_occlusion_network
 from mimaface_cli.face.occlusion_reference import FaceLook, place_region, unroll_face
+from mimaface_cli.face.portrait import limited_size
 
 _MEMORY = 0.4  # share of the previous frame's probabilities where they fall
 _CLEAR = 0.9  # probability from which one frame suffices; else two in a row are needed
@@ -131,9 +132,8 @@ class OcclusionTracker:
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:
-    scale = min(1.0, _CLEAN_SIDE / max(image.shape[:2]))
-    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    return cv2.resize(image, limited_size(width, height, _CLEAN_SIDE), interpolation=cv2.INTER_AREA)
 
 
 def _filter_regions(

@@ -123,6 +123,11 @@ def _opencv_matrix(matrix: np.ndarray) -> np.ndarray:
     return moved
 
 
+def crop_to_image(portrait: Portrait, crop_pixels: np.ndarray) -> np.ndarray:
+    """Convert pixels (..., 2) of a portrait's 256 crop to pixels of its image."""
+    return (crop_pixels - portrait.to_crop[:, 2]) / portrait.to_crop[0, 0]
+
+
 def limiting_matrix(width: int, height: int, max_side: int) -> np.ndarray:
     """Return the (2, 3) transform of an image that is larger than `max_side` pixels to its limited size.
 

@@ -7,13 +7,12 @@ import numpy as np
 
 from mimaface_cli.engines.mesh.contact import LIP_PAIRS, separate_lips
 from mimaface_cli.engines.mesh.face_symmetry import measure_visibility
-from mimaface_cli.engines.mesh.head_geometry import crop_to_image
 from mimaface_cli.engines.mesh.lower_face import LowerFace
 from mimaface_cli.engines.mesh.mouth import UNITS_PER_MM
 from mimaface_cli.face import camera
 from mimaface_cli.face.camera import apply_pose
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.face.portrait import Portrait, crop_to_image
 from mimaface_cli.motion.coefficients import BLENDSHAPES, Coefficients
 from mimaface_cli.motion.easing import smoothstep
 from mimaface_cli.motion.smoothing import filter_gaussian

@@ -12,7 +12,7 @@ from mimaface_cli.engines.mesh.head_surface import HeadSurface, build_head_surfa
 from mimaface_cli.face import camera
 from mimaface_cli.face.alignment import transform_points
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.face.portrait import Portrait, crop_to_image
 from mimaface_cli.face.rasterizer import interpolate, rasterize
 from mimaface_cli.motion.rotation import rotation_matrix
 
@@ -56,11 +56,6 @@ class HeadGeometry:
     front: np.ndarray
     hidden: tuple[np.ndarray, ...]
     rendered: np.ndarray
-
-
-def crop_to_image(portrait: Portrait, crop_pixels: np.ndarray) -> np.ndarray:
-    """Convert pixels (..., 2) of a portrait's 256 crop to pixels of its image."""
-    return (crop_pixels - portrait.to_crop[:, 2]) / portrait.to_crop[0, 0]
 
 
 def build_head_geometry(portrait: Portrait, model: Face478, alpha: np.ndarray) -> HeadGeometry:

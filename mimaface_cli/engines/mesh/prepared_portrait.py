@@ -18,7 +18,6 @@ from mimaface_cli.engines.mesh.face_symmetry import FaceCompletion, complete_fac
 from mimaface_cli.engines.mesh.head_geometry import (
     HeadGeometry,
     build_head_geometry,
-    crop_to_image,
     deepen_face,
     select_moving_part,
 )
@@ -41,7 +40,7 @@ from mimaface_cli.engines.mesh.mouth import MouthLayers, build_mouth_layers, pro
 from mimaface_cli.engines.mesh.occluder_layer import FrontLayer, build_front_layer
 from mimaface_cli.engines.mesh.stretched_skin import SmoothSkin, paint_smooth_skin
 from mimaface_cli.face.face478 import Face478
-from mimaface_cli.face.portrait import Portrait
+from mimaface_cli.face.portrait import Portrait, crop_to_image
 
 _RELIABLE_OPENNESS = 0.35  # openness from which an eye shows how far it can open
 _NEARLY_CLOSED = 0.12  # openness below which lids count as touching, although their landmarks are apart
