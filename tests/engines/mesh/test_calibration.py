@@ -125,14 +125,20 @@ def test_failed_probes_are_left_out(portrait, monkeypatch):
     assert len(result.gap.planned) <= 3
 
 
-def test_calibration_is_stored_and_loaded_again(portrait, calibration, tmp_path, monkeypatch):
-    measured = []
+@pytest.fixture
+def measured(calibration, monkeypatch):
+    """The prepared portraits that were measured; each measurement returns the same calibration."""
+    prepared_portraits = []
 
     def measure(prepared, model):
-        measured.append(prepared)
+        prepared_portraits.append(prepared)
         return calibration
 
     monkeypatch.setattr(calibration_probes, "measure_calibration", measure)
+    return prepared_portraits
+
+
+def test_calibration_is_stored_and_loaded_again(portrait, measured, tmp_path):
     cache = Cache(tmp_path)
     first = calibrate_portrait(portrait, face478.load(), cache)
     second = calibrate_portrait(portrait, face478.load(), cache)
@@ -145,14 +151,7 @@ def test_calibration_is_stored_and_loaded_again(portrait, calibration, tmp_path,
     assert len(measured) == 2
 
 
-def test_calibration_measures_what_the_networks_render(portrait, calibration, tmp_path, monkeypatch):
-    measured = []
-
-    def measure(prepared, model):
-        measured.append(prepared)
-        return calibration
-
-    monkeypatch.setattr(calibration_probes, "measure_calibration", measure)
+def test_calibration_measures_what_the_networks_render(portrait, measured, tmp_path):
     cache = Cache(tmp_path)
     mild, strong = (write_model(tmp_path / f"{k}.npz", strength) for k, strength in enumerate((0.01, 0.3)))
     for path in (mild, strong, mild):
