@@ -47,13 +47,13 @@ def find_moments(audio: Path) -> dict[str, list[float]]:
 def render_moments(portrait: Path, track: MotionTrack, moments: dict[str, list[float]]) -> dict[str, list[np.ndarray]]:
     """Let a portrait speak; return its lower face at the moments of each sound."""
     photo = load_portrait(portrait).limited(SIDE)
-    wanted = {round(time * 25): [] for times in moments.values() for time in times}
+    shown_frames = {round(time * 25) for times in moments.values() for time in times}
     eyes = float(eye_distance(photo.points[None])[0])
     lower = photo.points[photo.points[:, 1] > photo.points[1, 1]]
     stream = render_frames(photo, track, AnimateOptions(max_size=SIDE))
     tiles = {}
     for k, frame in enumerate(stream.frames):
-        if k in wanted:
+        if k in shown_frames:
             box = landmark_box(lower, 0.3 * eyes, frame.shape)
             height, width = frame[box].shape[:2]
             size = _TILE, round(_TILE * height / width)

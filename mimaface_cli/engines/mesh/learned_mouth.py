@@ -36,8 +36,8 @@ _KNOWN_STYLE, _FOREIGN_STYLE = 1.0, 3.0
 _TEETH_LEVEL, _REDDISH = 0.7, 0.25
 # Share of the opening that the photo shows, over which the photo's mouth replaces the network's.
 _SHOWN_FROM, _SHOWN_UNTIL = 0.3, 0.8
-# The network paints the mean of what can be between lips. This share of its detail, finer than so many pixels of the
-# crop, is added to it: tones and gradients are then as far apart as in true mouths, and lips part visibly.
+# The network paints the mean of all possible mouths. A share of its fine detail is added to it, so that tones and
+# gradients have the contrast of true mouths and lips part visibly. Sigma of the low-pass filter: in pixels of the crop.
 _DETAIL_SHARE, _DETAIL_SIGMA = 0.4, 4.0
 MOUTH_LANDMARKS = np.concatenate([topology.OUTER_LIPS, topology.INNER_LIPS])
 
